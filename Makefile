@@ -1,0 +1,56 @@
+# Every target sets up what it needs. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench chaos contracts clean need
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+need:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed. Install it, or name it: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import re, subprocess, sys; v = subprocess.run(["git", "--version"], capture_output=True, text=True).stdout; sys.exit(tuple(map(int, re.findall(r"\d+", v)[:2])) < (2, 38))' 2>/dev/null || \
+	  { echo "git 2.38 or newer is needed (merge-tree --write-tree). Install or upgrade git."; exit 1; }
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory need
+	@echo "Setting up $(VENV) (once, about a minute) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## Create .venv with everything pinned
+
+demo: $(STAMP) ## Play a story on a GitHub on this machine: make demo ARGS="--play revert --exit"
+	@$(BIN)/python -m bot demo $(ARGS)
+
+contracts: $(STAMP)
+	@$(BIN)/python tests/contracts/download.py || true
+
+test: $(STAMP) contracts ## Run every test that can run here
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(STAMP) ## Lint, format, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## Print the benchmark tables
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+
+chaos: $(STAMP) contracts ## The full kill matrix
+	@$(BIN)/python -m pytest -m chaos --chaos=full $(ARGS)
+
+clean: ## Remove what setup and runs made
+	@rm -rf $(VENV) var build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The state of the house at a glance, in a browser."""

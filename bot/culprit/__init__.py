@@ -1,0 +1,1 @@
+"""Which commit is guilty? Pure: a graph and evidence in, next trials and a verdict out."""

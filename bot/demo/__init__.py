@@ -1,0 +1,1 @@
+"""A GitHub on this machine, and stories that play on it."""

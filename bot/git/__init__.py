@@ -1,0 +1,1 @@
+"""Git without a work tree: the mirror, ranges, and computed reverts."""

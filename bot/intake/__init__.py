@@ -1,0 +1,1 @@
+"""Everything from outside becomes a Trigger here, or a clear refusal."""

@@ -1,0 +1,1 @@
+"""The playbooks of the specification, one file each."""

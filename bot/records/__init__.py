@@ -1,0 +1,1 @@
+"""What happened, kept: incidents, the audit chain, ADRs, artifacts."""

@@ -1,0 +1,1 @@
+"""May this be done, by this person, now? Pure decisions with reasons."""

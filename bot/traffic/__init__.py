@@ -1,0 +1,1 @@
+"""Who is served by whom: the flagd document and OFREP."""

@@ -1,0 +1,1 @@
+"""Builds and tries one commit: existing check-runs, GitHub Actions, or a local sandbox."""

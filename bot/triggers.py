@@ -1,0 +1,160 @@
+"""The words that travel through every room: who asked whom to do what, and where.
+
+A Trigger is a typed, immutable request to act, whatever way it came in. Intake makes it, safety
+judges it, the engine runs it and a playbook carries it out; nobody on the way changes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from ulid import ULID
+
+
+class Value(BaseModel):
+    """An immutable value object; unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Severity(StrEnum):
+    """How bad an incident is, mildest first."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Role(StrEnum):
+    """What a person may do on one repository, weakest first (GitHub's `role_name`)."""
+
+    NONE = "none"
+    READ = "read"
+    TRIAGE = "triage"
+    WRITE = "write"
+    MAINTAIN = "maintain"
+    ADMIN = "admin"
+
+    def at_least(self, other: Role) -> bool:
+        """Tell whether this role includes every right of `other`."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class Repository(Value):
+    """One repository as one installation of the App sees it. `id` survives a rename."""
+
+    id: int
+    owner: str
+    name: str
+    installation_id: int
+
+    @property
+    def full_name(self) -> str:
+        """`owner/name`, as people write it."""
+        return f"{self.owner}/{self.name}"
+
+
+class ActorKind(StrEnum):
+    """What sort of caller asked."""
+
+    PERSON = "person"
+    MACHINE = "machine"
+    BOT = "bot"
+
+
+class Actor(Value):
+    """Who asked. A person's role is read from GitHub when the command is executed, never here."""
+
+    kind: ActorKind
+    login: str
+
+
+class SourceKind(StrEnum):
+    """The way a Trigger came in."""
+
+    ISSUE_COMMENT = "issue_comment"
+    REVIEW_COMMENT = "review_comment"
+    REVIEW = "review"
+    LABEL = "label"
+    CHECK_RUN = "check_run"
+    ALERT = "alert"
+    API = "api"
+    CLI = "cli"
+
+
+class Source(Value):
+    """Where a Trigger came from, precisely enough to answer there and to find it again.
+
+    `object_id` is the database id of the comment, review, label event, check-run or API request;
+    `subject` is the issue or pull request number it stands on, if any.
+    """
+
+    kind: SourceKind
+    object_id: str
+    index: int = 0
+    subject: int | None = None
+    is_pull_request: bool = False
+    url: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The Trigger's identity: the source object and the command's index in it."""
+        return f"{self.kind}:{self.object_id}:{self.index}"
+
+
+class PullRequestTarget(Value):
+    """A pull request named as what broke things."""
+
+    kind: Literal["pull_request"] = "pull_request"
+    number: int = Field(gt=0)
+
+
+class CommitTarget(Value):
+    """A commit named as what broke things; `sha` may be abbreviated by a person."""
+
+    kind: Literal["commit"] = "commit"
+    sha: str = Field(pattern=r"^[0-9a-f]{7,40}$")
+
+
+Target = Annotated[PullRequestTarget | CommitTarget, Field(discriminator="kind")]
+
+
+class RevertRequest(Value):
+    """Bring the repository back to before these targets."""
+
+    playbook: Literal["revert"] = "revert"
+    targets: tuple[Target, ...]
+    reason: str
+    severity: Severity | None = None
+
+
+class Trigger(Value):
+    """A request to act, with everything needed to judge it, run it and answer it."""
+
+    source: Source
+    repository: Repository
+    actor: Actor
+    received_at: datetime
+    request: RevertRequest
+
+    @property
+    def key(self) -> str:
+        """Unique per request: a redelivery has the same key, a second comment another."""
+        return f"{self.repository.id}:{self.source.key}"
+
+
+def derived_id(key: str, received_at: datetime) -> str:
+    """Make the lower-case ULID of an incident: time from `received_at`, the rest from `key`.
+
+    The same key and time always give the same id, so a retry finds what it made before.
+    """
+    milliseconds = int(received_at.timestamp() * 1000)
+    return str(
+        ULID(milliseconds.to_bytes(6, "big") + hashlib.sha256(key.encode()).digest()[:10])
+    ).lower()
