@@ -126,12 +126,100 @@ Target = Annotated[PullRequestTarget | CommitTarget, Field(discriminator="kind")
 
 
 class RevertRequest(Value):
-    """Bring the repository back to before these targets."""
+    """Bring the repository back to before these targets. No reason given is an empty `reason`."""
 
-    playbook: Literal["revert"] = "revert"
-    targets: tuple[Target, ...]
-    reason: str
+    command: Literal["revert"] = "revert"
+    targets: tuple[Target, ...] = Field(min_length=1)
+    reason: str = ""
     severity: Severity | None = None
+
+
+class StatusRequest(Value):
+    """Say what is running here, and the one next thing to do."""
+
+    command: Literal["status"] = "status"
+
+
+class HelpRequest(Value):
+    """Say which commands there are."""
+
+    command: Literal["help"] = "help"
+
+
+class RetryRequest(Value):
+    """Try the failed or waiting part of the Run here again."""
+
+    command: Literal["retry"] = "retry"
+
+
+class CancelRequest(Value):
+    """Stop the Run here; what is already published stays."""
+
+    command: Literal["cancel"] = "cancel"
+
+
+class SeverityRequest(Value):
+    """Change the severity of the incident here."""
+
+    command: Literal["severity"] = "severity"
+    severity: Severity
+
+
+class ApproveRequest(Value):
+    """Approve the approval with this id; without one, the only one pending here."""
+
+    command: Literal["approve"] = "approve"
+    approval: str | None = None
+
+
+class RejectRequest(Value):
+    """Reject the approval with this id; without one, the only one pending here."""
+
+    command: Literal["reject"] = "reject"
+    approval: str | None = None
+
+
+class LaterRequest(Value):
+    """A well-formed command this version cannot carry out yet: it is answered, never ignored.
+
+    `name` is the command's name without its slash.
+    """
+
+    command: Literal["later"] = "later"
+    name: str
+
+
+class Problem(Value):
+    """One thing a person typed that cannot be carried out. `text` says what is allowed instead.
+
+    `line` counts the lines of the comment from 1. `did_you_mean` is a command with its slash.
+    """
+
+    line: int
+    text: str
+    did_you_mean: str | None = None
+
+
+class CorrectionRequest(Value):
+    """Tell the author what was wrong with a comment: all of its mistakes, answered once."""
+
+    command: Literal["correction"] = "correction"
+    problems: tuple[Problem, ...] = Field(min_length=1)
+
+
+Request = Annotated[
+    RevertRequest
+    | StatusRequest
+    | HelpRequest
+    | RetryRequest
+    | CancelRequest
+    | SeverityRequest
+    | ApproveRequest
+    | RejectRequest
+    | LaterRequest
+    | CorrectionRequest,
+    Field(discriminator="command"),
+]
 
 
 class Trigger(Value):
@@ -141,7 +229,7 @@ class Trigger(Value):
     repository: Repository
     actor: Actor
     received_at: datetime
-    request: RevertRequest
+    request: Request
 
     @property
     def key(self) -> str:
