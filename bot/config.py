@@ -1,0 +1,164 @@
+"""The repository's own configuration, `.github/playbooks.yml`.
+
+Everything has a default: an empty or missing file works. Unknown keys are errors that name what
+is allowed, so that a misspelt safety setting is never silently ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+CONFIG_PATH = ".github/playbooks.yml"
+LARGEST_CONFIG = 256 * 1024
+"""Bytes; a larger file is refused unread."""
+
+
+class InvalidConfig(Exception):
+    """The file cannot be used; the message names the line or field and what is allowed."""
+
+
+def _inside_repository(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value:
+        raise ValueError("must be a path inside the repository, without '..'")
+    return str(path).strip("/")
+
+
+RepositoryPath = Annotated[str, AfterValidator(_inside_repository)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Artifacts(_Section):
+    """Where reports are committed."""
+
+    root: RepositoryPath = "apps/orchestrator/orchestrator"
+
+
+class Adr(_Section):
+    """Where decision records are committed."""
+
+    directory: RepositoryPath = "docs/decisions"
+
+
+class Checks(_Section):
+    """Which check-runs and statuses count, by name.
+
+    Where `smoke` is empty, the required checks of the branch count, else every check that passed
+    on the branch before the incident. Where `evals` is empty there are none; reports say so.
+    """
+
+    smoke: tuple[str, ...] = ()
+    evals: tuple[str, ...] = ()
+    timeout_minutes: int = Field(default=60, ge=1, le=24 * 60)
+
+
+class Revert(_Section):
+    """How a revert goes to the base branch."""
+
+    merge_method: Literal["squash", "merge", "rebase"] | None = None
+    """None: the first of squash, rebase, merge that the repository allows."""
+
+
+class Config(_Section):
+    """The whole file."""
+
+    artifacts: Artifacts = Artifacts()
+    adr: Adr = Adr()
+    checks: Checks = Checks()
+    revert: Revert = Revert()
+
+    @property
+    def record_paths(self) -> tuple[str, ...]:
+        """Folders whose files record what happened: no revert touches them (Decisions 18)."""
+        root = self.artifacts.root
+        return (
+            self.adr.directory,
+            f"{root}/incidents",
+            f"{root}/provider_shadow_diffs",
+            f"{root}/ramp_reports",
+            "self",
+        )
+
+
+def parse_config(text: str) -> Config:
+    """Read the text of `.github/playbooks.yml`.
+
+    Raises:
+        InvalidConfig: it is too large, not YAML, or a field is unknown or wrong.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > LARGEST_CONFIG:
+        raise InvalidConfig(f"{CONFIG_PATH} is larger than {LARGEST_CONFIG // 1024} KiB.")
+    try:
+        data = yaml.load(text, Loader=_NoAliases)  # noqa: S506  a SafeLoader, see below
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise InvalidConfig(f"{CONFIG_PATH}{where}: not valid YAML: {problem}.") from None
+    except RecursionError:
+        raise InvalidConfig(f"{CONFIG_PATH}: nested too deeply.") from None
+    if data is None:
+        return Config()
+    if not isinstance(data, dict):
+        raise InvalidConfig(f"{CONFIG_PATH}: expected sections, such as 'checks:'.")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False)
+        raise InvalidConfig("\n".join(_say(fault, text) for fault in faults)) from None
+
+
+class _NoAliases(yaml.SafeLoader):
+    """YAML without anchors: nested aliases can make a small file expand without end."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "anchors and aliases are not allowed", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+
+def _say(fault: Any, text: str) -> str:
+    """One sentence for a person: where, what is wrong, what is allowed."""
+    location = [str(part) for part in fault["loc"]]
+    field = ".".join(location)
+    line = _line_of(location, text)
+    where = f"{CONFIG_PATH} line {line}" if line else CONFIG_PATH
+    if fault["type"] == "extra_forbidden":
+        allowed = _allowed_at(location[:-1])
+        close = get_close_matches(location[-1], allowed, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        return f"{where}: '{field}' is not known.{hint} Allowed here: {', '.join(allowed)}."
+    return f"{where}: '{field}': {fault['msg']}."
+
+
+def _allowed_at(location: list[str]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _line_of(location: list[str], text: str) -> int | None:
+    """The line of the innermost named key, searching downwards key by key."""
+    found: int | None = None
+    lines = text.splitlines()
+    start = 0
+    for part in location:
+        pattern = re.compile(rf"^\s*(['\"]?){re.escape(part)}\1\s*:")
+        for number in range(start, len(lines)):
+            if pattern.match(lines[number]):
+                found, start = number + 1, number + 1
+                break
+    return found

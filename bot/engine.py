@@ -1,0 +1,236 @@
+"""Durable execution: a Run goes on where it was, whatever killed the process.
+
+The only module that knows DBOS. Facts it relies on (dbos 3.4.0, read in its source and tried):
+launched inside a running event loop, recovered and queued workflows run on that loop; recovery
+needs a stable `executor_id` and a pinned `application_version`; an SQLite system database is not
+in WAL mode by itself; `recv` polls at `notification_listener_polling_interval_sec`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+import structlog
+from dbos import (
+    DBOS,
+    AsyncSQLAlchemyDatasource,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    SetWorkflowID,
+)
+from pydantic import TypeAdapter
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.github.errors import Passing
+from bot.playbooks.run import Effect, Run, Signal
+
+T = TypeVar("T")
+Body = Callable[[Run, Any], Awaitable[None]]
+
+APPLICATION_VERSION = "1"
+"""Pinned: a Run of an older deployment resumes. Steps of a playbook change through DBOS.patch."""
+
+LONGEST_OUTAGE = timedelta(hours=6)
+"""How long a step waits for GitHub to come back before the Run fails and says so."""
+
+log = structlog.get_logger(__name__)
+
+
+class Observer(Protocol):
+    """Told of every step as it begins and ends: progress for people, a hook for kill tests."""
+
+    async def began(self, run: str, step: str) -> None:
+        """A step is about to run (again, perhaps)."""
+
+    async def ended(self, run: str, step: str) -> None:
+        """A step's effect is done, its result not yet recorded."""
+
+
+class Engine:
+    """Starts Runs, wakes them, and finishes after a restart what was under way."""
+
+    def __init__(
+        self,
+        *,
+        records: AsyncEngine,
+        replica: str,
+        clock: Callable[[], datetime],
+        observers: tuple[Observer, ...] = (),
+        system_database: Path | None = None,
+        longest_outage: timedelta = LONGEST_OUTAGE,
+    ) -> None:
+        """Prepare the engine; nothing runs before `launch`.
+
+        Args:
+            records: the records database; step results that change it are committed with it.
+            replica: this process's name, the same after a restart and unique among replicas.
+            clock: tells the time (UTC).
+            observers: told of every step.
+            system_database: the SQLite file for the engine's own state; None on PostgreSQL, where
+                it lives beside the records in the schema `dbos`.
+            longest_outage: how long one step waits out passing faults.
+        """
+        self._records = records
+        self._replica = replica
+        self._clock = clock
+        self._observers = observers
+        self._system_database = system_database
+        self._longest_outage = longest_outage
+        self._bodies: dict[str, Body] = {}
+        self._arguments: dict[str, TypeAdapter[Any]] = {}
+        self._fresh: set[str] = set()
+        self._datasource: AsyncSQLAlchemyDatasource | None = None
+        self._workflow: Callable[[str, Any], Awaitable[None]] | None = None
+
+    def register(self, name: str, argument: type[Any], body: Body) -> None:
+        """Say what a Run of this name does; call before `launch`."""
+        self._bodies[name] = body
+        self._arguments[name] = TypeAdapter(argument)
+
+    async def launch(self) -> None:
+        """Open the engine's database and resume every Run this replica left unfinished."""
+        url = self._system_url()
+        config = DBOSConfig(
+            name="incident-playbooks",
+            system_database_url=url,
+            executor_id=self._replica,
+            application_version=APPLICATION_VERSION,
+            serializer=DBOSPortableJSONSerializer(),
+            notification_listener_polling_interval_sec=0.25,
+            log_level="ERROR",
+            console_log_level="ERROR",
+        )
+        if self._system_database is not None:
+            await asyncio.to_thread(_use_write_ahead_log, self._system_database)
+        DBOS(config=config)
+        self._datasource = await AsyncSQLAlchemyDatasource.create(
+            url,
+            engine=self._records,
+            serializer=DBOSPortableJSONSerializer(),
+        )
+        self._workflow = DBOS.workflow(name="run", max_recovery_attempts=1000)(self._execute)
+        DBOS.launch()
+
+    async def close(self) -> None:
+        """Stop; unfinished Runs resume at the next `launch`."""
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+
+    async def start(self, name: str, run: str, argument: Any) -> None:
+        """Start a Run, or do nothing where one with this id was started before."""
+        if name not in self._bodies:
+            raise LookupError(f"no playbook is registered as {name!r}")
+        if self._workflow is None:
+            raise RuntimeError("the engine is not launched")
+        self._fresh.add(run)
+        with SetWorkflowID(run):
+            await DBOS.start_workflow_async(
+                self._workflow,  # type: ignore[arg-type]  # DBOS keeps the undecorated signature
+                name,
+                self._arguments[name].dump_python(argument, mode="json"),
+            )
+
+    async def wake(self, run: str, signal: Signal, key: str | None = None) -> None:
+        """Send a Signal to a Run; with a `key`, at most once however often it is called."""
+        await DBOS.send_async(run, signal.model_dump(mode="json"), idempotency_key=key)
+
+    async def finished(self, run: str) -> bool:
+        """Tell whether the Run has ended (or never began)."""
+        status = await DBOS.get_workflow_status_async(run)
+        return status is None or status.status not in ("PENDING", "ENQUEUED", "DELAYED")
+
+    async def take_over(self, replica: str) -> int:
+        """Continue the Runs of a replica that died; the number of Runs taken."""
+        handles = await asyncio.to_thread(DBOS._recover_pending_workflows, [replica])
+        return len(handles)
+
+    async def _execute(self, name: str, argument: Any) -> None:
+        run = _DurableRun(self, str(DBOS.workflow_id))
+        with structlog.contextvars.bound_contextvars(run=run.id, playbook=name):
+            try:
+                await self._bodies[name](run, self._arguments[name].validate_python(argument))
+            finally:
+                self._fresh.discard(run.id)
+
+    def _system_url(self) -> str:
+        if self._system_database is not None:
+            return f"sqlite:///{self._system_database}"
+        return self._records.url.render_as_string(hide_password=False)
+
+
+class _DurableRun:
+    """The engine's side of the `Run` protocol."""
+
+    def __init__(self, engine: Engine, run: str) -> None:
+        self._engine = engine
+        self.id = run
+
+    async def step(self, name: str, returns: type[T], effect: Effect[T]) -> T:
+        adapter = TypeAdapter(returns)
+
+        async def recorded() -> Any:
+            await self._tell("began", name)
+            result = await self._through_outages(name, effect)
+            await self._tell("ended", name)
+            return adapter.dump_python(result, mode="json")
+
+        return adapter.validate_python(await DBOS.run_step_async({"name": name}, recorded))
+
+    async def write(
+        self, name: str, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T:
+        adapter = TypeAdapter(returns)
+        datasource = self._engine._datasource
+        if datasource is None:
+            raise RuntimeError("the engine is not launched")
+
+        async def recorded() -> Any:
+            connection = await datasource.sql_session().connection()
+            return adapter.dump_python(await change(connection), mode="json")
+
+        await self._tell("began", name)
+        stored = await datasource.run_tx_step_async({"name": name}, recorded)
+        await self._tell("ended", name)
+        return adapter.validate_python(stored)
+
+    async def wait(self, seconds: float) -> Signal | None:
+        message = await DBOS.recv_async(timeout_seconds=seconds)
+        return None if message is None else Signal.model_validate(message)
+
+    async def now(self) -> datetime:
+        async def read() -> str:
+            return self._engine._clock().astimezone(UTC).isoformat()
+
+        return datetime.fromisoformat(await DBOS.run_step_async({"name": "read the clock"}, read))
+
+    async def _through_outages(self, name: str, effect: Effect[T]) -> T:
+        # A Run begun by this very process cannot have done its steps before; any other may have.
+        may_have_run = self.id not in self._engine._fresh
+        deadline = self._engine._clock() + self._engine._longest_outage
+        while True:
+            try:
+                return await effect(may_have_run)
+            except Passing as fault:
+                now = self._engine._clock()
+                if now >= deadline:
+                    raise
+                may_have_run = True
+                log.warning("waiting for GitHub", step=name, why=str(fault), seconds=fault.seconds)
+                await asyncio.sleep(fault.seconds)
+
+    async def _tell(self, moment: str, step: str) -> None:
+        for observer in self._engine._observers:
+            await getattr(observer, moment)(self.id, step)
+
+
+def _use_write_ahead_log(path: Path) -> None:
+    """Put the engine's SQLite file in WAL mode: 34 → 193 starts a second when tried."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        connection.execute(sa.text("PRAGMA journal_mode=WAL"))
+    engine.dispose()

@@ -1,0 +1,71 @@
+"""What a playbook is given so that it survives anything: recorded steps, waits and a clock.
+
+A playbook is an ordinary async function. Whatever it reads from or does to the world goes through
+a step; after a crash the function runs again from the top, and steps that already finished hand
+back what they recorded. Code between steps must therefore be a pure function of step results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.triggers import Value
+
+T = TypeVar("T")
+
+Effect = Callable[[bool], Awaitable[T]]
+"""A step's work. Its argument says whether the step may have run before: then look first."""
+
+
+class SignalKind(StrEnum):
+    """Why a waiting Run was woken."""
+
+    HINT = "hint"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class Signal(Value):
+    """A message to a Run. A hint only says "look again"; the others carry a person's wish."""
+
+    kind: SignalKind
+    actor: str | None = None
+    reason: str | None = None
+
+
+class Run(Protocol):
+    """One durable execution of a playbook."""
+
+    @property
+    def id(self) -> str:
+        """The Run's id, the same after every restart."""
+
+    async def step(self, name: str, returns: type[T], effect: Effect[T]) -> T:
+        """Do something outside the database once, and record what came back.
+
+        The effect runs at least once: it must be an *ensure*. Passing faults (GitHub is down, a
+        rate limit) are waited out inside the step.
+
+        Args:
+            name: what is done, as a person would say it; shown as progress.
+            returns: the type of the result, used to store it as JSON and read it back.
+            effect: the work; called with True where an earlier attempt may have got through.
+        """
+
+    async def write(
+        self, name: str, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T:
+        """Change the records in one transaction, exactly once, and record what came back."""
+
+    async def wait(self, seconds: float) -> Signal | None:
+        """Sleep until a Signal arrives or `seconds` have passed (None). Survives restarts."""
+
+    async def now(self) -> datetime:
+        """Read the clock; the answer is recorded, so a replay sees the same time."""
