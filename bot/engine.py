@@ -109,11 +109,15 @@ class Engine:
             await asyncio.to_thread(_use_write_ahead_log, self._system_database)
         DBOS(config=config)
         self._datasource = await AsyncSQLAlchemyDatasource.create(
-            url,
+            self._records.url.render_as_string(hide_password=False),
             engine=self._records,
             serializer=DBOSPortableJSONSerializer(),
         )
-        self._workflow = DBOS.workflow(name="run", max_recovery_attempts=1000)(self._execute)
+
+        async def execute(name: str, argument: Any) -> None:
+            await self._execute(name, argument)
+
+        self._workflow = DBOS.workflow(name="run", max_recovery_attempts=1000)(execute)
         DBOS.launch()
 
     async def close(self) -> None:
