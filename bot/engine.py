@@ -26,7 +26,7 @@ from dbos import (
 from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.github.errors import Passing
+from bot.faults import Passing
 from bot.playbooks.run import Effect, Run, Signal
 
 T = TypeVar("T")

@@ -1,0 +1,137 @@
+"""Is the hotfix green? Which checks count and what they say (Decisions 5), decided purely.
+
+Facts: GitHub treats `neutral` and `skipped` as passing for a required check
+(docs.github.com, "About status checks"). Here they pass too, but never alone: at least one check
+that counts must really have succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Literal
+
+from bot import config
+from bot.github.models import CheckResult
+from bot.triggers import Value
+
+
+class Counting(Value):
+    """The names of the checks that decide, and why just these."""
+
+    smoke: tuple[str, ...]
+    smoke_from: Literal["configured", "required", "passed before"]
+    evals: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that counts, smoke first."""
+        return (*self.smoke, *(name for name in self.evals if name not in self.smoke))
+
+
+class State(StrEnum):
+    """What one check says by now."""
+
+    MISSING = "missing"
+    RUNNING = "running"
+    PASSED = "passed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    INFRA = "infra"
+
+
+class Row(Value):
+    """One check that counts."""
+
+    name: str
+    kind: Literal["smoke", "evals"]
+    state: State
+    url: str | None = None
+
+
+class Tally(Value):
+    """What the checks that count say together."""
+
+    verdict: Literal["green", "red", "waiting", "nothing counts"]
+    rows: tuple[Row, ...]
+
+    def named(self, *states: State) -> tuple[str, ...]:
+        """The names of the checks in one of these states."""
+        return tuple(row.name for row in self.rows if row.state in states)
+
+
+def which_count(
+    configured: config.Checks,
+    required: Iterable[str],
+    before: Iterable[CheckResult],
+) -> Counting:
+    """Choose the checks that decide.
+
+    Args:
+        configured: the repository's own choice.
+        required: names of the checks the base branch requires.
+        before: results on the base branch's last commit before the incident.
+    """
+    evals = configured.evals
+    if configured.smoke:
+        return Counting(smoke=configured.smoke, smoke_from="configured", evals=evals)
+    required = tuple(sorted(set(required) - set(evals)))
+    if required:
+        return Counting(smoke=required, smoke_from="required", evals=evals)
+    passed = {result.name for result in before if _state([result]) is State.PASSED}
+    return Counting(
+        smoke=tuple(sorted(passed - set(evals))), smoke_from="passed before", evals=evals
+    )
+
+
+def tally(counting: Counting, results: Sequence[CheckResult]) -> Tally:
+    """Say what the checks that count report; a check that is absent is never a pass."""
+    rows = tuple(
+        Row(
+            name=name,
+            kind="smoke" if name in counting.smoke else "evals",
+            state=_state(found),
+            url=next((result.url for result in found if result.url), None),
+        )
+        for name in counting.names
+        for found in [[result for result in results if result.name == name]]
+    )
+    return Tally(verdict=_verdict(rows), rows=rows)
+
+
+def _verdict(rows: Sequence[Row]) -> Literal["green", "red", "waiting", "nothing counts"]:
+    states = {row.state for row in rows}
+    if not states:
+        return "nothing counts"
+    if State.MISSING in states or State.RUNNING in states:
+        # One failure already decides, but the other results make the report worth reading.
+        return "waiting"
+    if State.FAILED in states or State.INFRA in states:
+        return "red"
+    return "green" if State.PASSED in states else "nothing counts"
+
+
+_STATES = {
+    "success": State.PASSED,
+    "neutral": State.SKIPPED,
+    "skipped": State.SKIPPED,
+    "failure": State.FAILED,
+    "error": State.INFRA,
+    "action_required": State.FAILED,
+    "cancelled": State.INFRA,
+    "timed_out": State.INFRA,
+    "startup_failure": State.INFRA,
+    "stale": State.INFRA,
+}
+_WORST_FIRST = (State.FAILED, State.INFRA, State.RUNNING, State.PASSED, State.SKIPPED)
+
+
+def _state(results: Sequence[CheckResult]) -> State:
+    """The worst of several results with one name (a push and a pull request may both run it)."""
+    states = {
+        _STATES.get(result.conclusion or "", State.FAILED)
+        if result.status == "completed"
+        else State.RUNNING
+        for result in results
+    }
+    return next((state for state in _WORST_FIRST if state in states), State.MISSING)

@@ -1,0 +1,41 @@
+"""Where a Run stands, in words: one headline that says the next thing to do, and the details.
+
+Every place that tells people about a Run (sticky status, pull request, incident issue, check-run)
+renders the same Standing, so they never disagree.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bot.playbooks.checks import Row, State, Tally
+from bot.triggers import Value
+
+
+class Standing(Value):
+    """What a person should know now. `headline` and `details` are Markdown, already escaped."""
+
+    state: Literal["working", "needs you", "done", "stopped"]
+    headline: str
+    details: tuple[str, ...] = ()
+    checks: tuple[Row, ...] = ()
+
+
+_MARKS = {
+    State.MISSING: "not reported yet",
+    State.RUNNING: "running",
+    State.PASSED: "passed",
+    State.SKIPPED: "skipped",
+    State.FAILED: "**failed**",
+    State.INFRA: "**did not finish**",
+}
+
+
+def say(state: State) -> str:
+    """One check's state in the words people read."""
+    return _MARKS[state]
+
+
+def with_checks(standing: Standing, tally: Tally) -> Standing:
+    """The same Standing, with the checks that count beside it."""
+    return standing.model_copy(update={"checks": tally.rows})
