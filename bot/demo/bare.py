@@ -1,0 +1,417 @@
+"""One bare repository, as the server sees it: objects, refs, merges.
+
+Calls are synchronous on purpose: a handler that does not await is atomic, so two requests can
+never see half of each other's work. Each call costs a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+ZERO = "0" * 40
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+_PRE_RECEIVE = """#!/bin/sh
+# Protected branches refuse here; the server names them per push in DEMO_REFUSE (one per line).
+status=0
+while read -r old new ref; do
+  if printf '%s\\n' "$DEMO_REFUSE" | grep -qxF -- "$ref"; then
+    echo "error: GH006: Protected branch update failed for $ref." >&2
+    status=1
+  fi
+done
+exit $status
+"""
+_CONFIG = (
+    ("http.receivepack", "true"),
+    ("uploadpack.allowFilter", "true"),
+    ("uploadpack.allowAnySHA1InWant", "true"),
+    ("receive.hideRefs", "refs/pull"),
+    ("gc.auto", "0"),
+    ("receive.autogc", "false"),
+)
+
+
+class GitError(Exception):
+    """Git refused; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who and when, of a commit's author or committer."""
+
+    name: str
+    email: str
+    at: datetime
+
+    def line(self) -> str:
+        """The form inside a commit object."""
+        offset = self.at.strftime("%z") or "+0000"
+        return f"{_plain(self.name)} <{_plain(self.email)}> {int(self.at.timestamp())} {offset}"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as stored."""
+
+    sha: str
+    tree: str
+    parents: tuple[str, ...]
+    author: Signature
+    committer: Signature
+    message: str
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a tree; `size` is None for trees and submodules."""
+
+    mode: str
+    type: str
+    sha: str
+    path: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One changed file between two trees."""
+
+    path: str
+    status: str
+    additions: int
+    deletions: int
+    sha: str
+    previous: str | None
+    patch: str | None
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text if c not in "<>\n\0").strip() or "unknown"
+
+
+class BareRepository:
+    """A bare git repository on disk."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the repository at `path`; `create` makes it."""
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, default_branch: str) -> BareRepository:
+        """Make an empty repository set up for smart HTTP."""
+        path.mkdir(parents=True)
+        repository = cls(path)
+        repository.run("init", "--quiet", "--bare", "--template=", f"-b{default_branch}", ".")
+        sections = "".join(
+            f"[{key.split('.')[0]}]\n\t{key.split('.')[1]} = {value}\n" for key, value in _CONFIG
+        )
+        with (path / "config").open("a", encoding="utf-8") as config:
+            config.write(sections)
+        hook = path / "hooks" / "pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(_PRE_RECEIVE, encoding="utf-8")
+        hook.chmod(0o755)
+        return repository
+
+    # Running git
+
+    def run(self, *args: str, data: bytes = b"", ok: Sequence[int] = (0,)) -> bytes:
+        """Run one git command here and return its output.
+
+        Raises:
+            GitError: when it exits with a code not in `ok`.
+        """
+        return self.run_code(*args, data=data, ok=ok)[1]
+
+    def run_code(
+        self, *args: str, data: bytes = b"", ok: Sequence[int] = (0,)
+    ) -> tuple[int, bytes]:
+        """Like `run`, and tell the exit code too."""
+        done = subprocess.run(  # noqa: S603 - a list argv, never a shell
+            ["git", *args],  # noqa: S607 - git is found on PATH, as everywhere
+            cwd=self.path,
+            input=data,
+            capture_output=True,
+            check=False,
+            env=clean_environment(),
+        )
+        if done.returncode not in ok:
+            raise GitError(done.stderr.decode(errors="replace").strip())
+        return done.returncode, done.stdout
+
+    def text(self, *args: str, data: bytes = b"") -> str:
+        """Run git and return its output as stripped text."""
+        return self.run(*args, data=data).decode(errors="replace").strip()
+
+    # Refs
+
+    def refs(self, prefix: str = "refs/") -> dict[str, str]:
+        """Every ref that starts with `prefix`, by full name."""
+        listing = self.text("for-each-ref", "--format=%(refname) %(objectname)")
+        pairs = (line.rsplit(" ", 1) for line in listing.splitlines())
+        return {name: sha for name, sha in pairs if name.startswith(prefix)}
+
+    def ref(self, name: str) -> str | None:
+        """What a full ref name points at."""
+        code, out = self.run_code("rev-parse", "--verify", "--quiet", name, ok=(0, 1, 128))
+        return out.decode().strip() if code == 0 else None
+
+    def branch(self, name: str) -> str | None:
+        """The head of a branch."""
+        return self.ref(f"refs/heads/{name}")
+
+    def update_ref(self, name: str, sha: str | None) -> None:
+        """Point a ref at `sha`, or delete it."""
+        if sha is None:
+            self.run("update-ref", "-d", name)
+        else:
+            self.run("update-ref", name, sha)
+
+    def valid_ref(self, name: str) -> bool:
+        """Tell whether git accepts this full ref name."""
+        return self.run_code("check-ref-format", name, ok=(0, 1))[0] == 0
+
+    def commit_sha(self, revision: str) -> str | None:
+        """The commit that a branch, tag, full ref or (abbreviated) SHA names."""
+        if not revision or revision.startswith("-") or ".." in revision or "@{" in revision:
+            return None
+        for candidate in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
+            code, out = self.run_code(
+                "rev-parse", "--verify", "--quiet", "--end-of-options", f"{candidate}^{{commit}}",
+                ok=(0, 1, 128),
+            )  # fmt: skip
+            if code == 0:
+                return out.decode().strip().splitlines()[-1]
+        return None
+
+    # Objects
+
+    def object_type(self, sha: str) -> str | None:
+        """The type of the object with this full SHA, or None if there is none."""
+        header = self.run("cat-file", "--batch-check", data=sha.encode() + b"\n").decode()
+        return None if header.split()[-1] in ("missing", "ambiguous") else header.split()[1]
+
+    def read(self, sha: str) -> bytes:
+        """The content of one object."""
+        return self.read_many([sha])[0]
+
+    def read_many(self, shas: Iterable[str]) -> list[bytes]:
+        """The contents of several objects with one process."""
+        wanted = list(shas)
+        out = self.run("cat-file", "--batch", data="".join(f"{s}\n" for s in wanted).encode())
+        contents, at = [], 0
+        for sha in wanted:
+            end = out.index(b"\n", at)
+            header = out[at:end].decode().split()
+            if header[-1] == "missing":
+                raise GitError(f"{sha} is missing")
+            size = int(header[2])
+            contents.append(out[end + 1 : end + 1 + size])
+            at = end + size + 2
+        return contents
+
+    def write(self, kind: str, content: bytes) -> str:
+        """Store an object and return its SHA."""
+        return self.text("hash-object", "-w", "-t", kind, "--stdin", data=content)
+
+    def tree(self, treeish: str, *, recursive: bool = False, path: str = "") -> list[Entry]:
+        """The entries of a tree (all levels with `recursive`)."""
+        flags = ["-r", "-t"] if recursive else []
+        where = ["--", path] if path else []
+        out = self.run("ls-tree", "-z", "-l", *flags, treeish, *where)
+        entries = []
+        for record in out.decode(errors="surrogateescape").split("\0")[:-1]:
+            meta, name = record.split("\t", 1)
+            mode, kind, sha, size = meta.split()
+            entries.append(Entry(mode, kind, sha, name, None if size == "-" else int(size)))
+        return entries
+
+    def entry(self, treeish: str, path: str) -> Entry | None:
+        """The entry at `path`, or None."""
+        found = self.tree(treeish, path=path.strip("/"))
+        return next((e for e in found if e.path == path.strip("/")), None)
+
+    def write_tree(self, base: str | None, changes: Mapping[str, tuple[str, str] | None]) -> str:
+        """Build a tree from `base` with entries (mode, sha) set or, where None, removed."""
+        index = self.path / f"index-{os.getpid()}"
+        environment = {**clean_environment(), "GIT_INDEX_FILE": str(index)}
+        lines = []
+        for path, change in changes.items():
+            mode, sha = change or ("0", ZERO)
+            lines.append(f"{mode} {sha}\t{path}\0")
+        try:
+            self._with(environment, "read-tree", base or EMPTY_TREE)
+            subtrees = {p: c[1] for p, c in changes.items() if c and c[0] == "040000"}
+            for path, sha in subtrees.items():
+                self._with(environment, "rm", "-r", "-q", "--cached", "--ignore-unmatch", path)
+                self._with(environment, "read-tree", f"--prefix={path}/", sha)
+            plain = [line for line in lines if not line.startswith("040000 ")]
+            payload = "".join(plain).encode(errors="surrogateescape")
+            self._with(environment, "update-index", "-z", "--index-info", data=payload)
+            return self._with(environment, "write-tree").decode().strip()
+        finally:
+            index.unlink(missing_ok=True)
+
+    def _with(self, environment: dict[str, str], *args: str, data: bytes = b"") -> bytes:
+        done = subprocess.run(  # noqa: S603 - a list argv, never a shell
+            ["git", *args],  # noqa: S607 - git is found on PATH, as everywhere
+            cwd=self.path, input=data, capture_output=True, check=False, env=environment,
+        )  # fmt: skip
+        if done.returncode:
+            raise GitError(done.stderr.decode(errors="replace").strip())
+        return done.stdout
+
+    # Commits
+
+    def write_commit(
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        author: Signature,
+        committer: Signature | None = None,
+        *,
+        sign: bool = False,
+    ) -> str:
+        """Store a commit; `sign` adds a signature header, as GitHub does for its own commits."""
+        lines = [f"tree {tree}", *(f"parent {p}" for p in parents)]
+        lines += [f"author {author.line()}", f"committer {(committer or author).line()}"]
+        if sign:
+            lines += [
+                "gpgsig -----BEGIN PGP SIGNATURE-----", " ", " ZGVtbyBHaXRIdWI=",
+                " -----END PGP SIGNATURE-----",
+            ]  # fmt: skip
+        return self.write("commit", ("\n".join(lines) + "\n\n" + message).encode())
+
+    def commit(self, sha: str) -> Commit:
+        """Read one commit."""
+        return self.commits([sha])[0]
+
+    def commits(self, shas: Iterable[str]) -> list[Commit]:
+        """Read several commits with one process."""
+        wanted = list(shas)
+        if not wanted:
+            return []
+        pairs = zip(wanted, self.read_many(wanted), strict=True)
+        return [parse_commit(sha, raw) for sha, raw in pairs]
+
+    def rev_list(self, *args: str) -> list[str]:
+        """SHAs that `git rev-list` prints for these arguments, newest first."""
+        return self.text("rev-list", *args).splitlines()
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        """Tell whether `ancestor` is reachable from `descendant` (a commit reaches itself)."""
+        code, _ = self.run_code("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1))
+        return code == 0
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The best common ancestor, if any."""
+        code, out = self.run_code("merge-base", one, other, ok=(0, 1))
+        return out.decode().strip() if code == 0 else None
+
+    def merge_trees(self, ours: str, theirs: str) -> str | None:
+        """The tree of merging two commits, or None when they conflict."""
+        code, out = self.run_code(
+            "merge-tree", "--write-tree", "--allow-unrelated-histories", ours, theirs, ok=(0, 1)
+        )
+        return out.decode().split("\n", 1)[0].strip() if code == 0 else None
+
+    def cherry_pick_tree(self, commit: str, onto: str) -> str | None:
+        """The tree of applying `commit` on `onto`, or None when it conflicts.
+
+        `git merge-tree` before 2.40 takes no merge base, so three loose commits provide one.
+        """
+        picked = self.commit(commit)
+        base_tree = self.commit(picked.parents[0]).tree if picked.parents else EMPTY_TREE
+        base = self.write_commit(base_tree, (), "base", picked.author)
+        ours = self.write_commit(self.commit(onto).tree, (base,), "ours", picked.author)
+        theirs = self.write_commit(picked.tree, (base,), "theirs", picked.author)
+        return self.merge_trees(ours, theirs)
+
+    # Differences
+
+    def changes(self, old: str, new: str) -> list[Change]:
+        """Changed files between two commits or trees, renames found, with patches."""
+        raw = self.run("diff-tree", "-r", "-M", "-z", "--raw", "--numstat", old, new)
+        fields = raw.decode(errors="surrogateescape").split("\0")
+        found: list[tuple[str, str, str, str | None]] = []
+        counts: dict[str, tuple[int, int]] = {}
+        at = 0
+        while at < len(fields) - 1:
+            if fields[at].startswith(":"):
+                _, _, _, sha, status = fields[at].split()
+                moved = status[0] in "RC"
+                path = fields[at + 2] if moved else fields[at + 1]
+                found.append((status[0], sha, path, fields[at + 1] if moved else None))
+                at += 3 if moved else 2
+            else:
+                plus, minus, path = fields[at].split("\t", 2)
+                at += 1 if path else 3
+                path = path or fields[at - 1]
+                counts[path] = (0, 0) if plus == "-" else (int(plus), int(minus))
+        patches = self._patches(old, new)
+        words = {"A": "added", "D": "removed", "R": "renamed", "C": "copied", "T": "changed"}
+        return [
+            Change(
+                path, words.get(status, "modified"), *counts.get(path, (0, 0)),
+                sha if status != "D" else (self._blob_at(old, path) or sha),
+                previous, patches.get(path),
+            )
+            for status, sha, path, previous in found
+        ]  # fmt: skip
+
+    def _blob_at(self, treeish: str, path: str) -> str | None:
+        entry = self.entry(treeish, path)
+        return entry.sha if entry else None
+
+    def _patches(self, old: str, new: str) -> dict[str, str]:
+        text = self.run(
+            "-c", "core.quotePath=false", "diff-tree", "-r", "-M", "-p",
+            "--src-prefix=a/", "--dst-prefix=b/", old, new,
+        ).decode(errors="replace")  # fmt: skip
+        patches = {}
+        for part in ("\n" + text).split("\ndiff --git ")[1:]:
+            head, _, hunks = part.partition("\n@@")
+            target = next((ln[6:] for ln in head.splitlines() if ln.startswith("+++ b/")), None)
+            source = next((ln[6:] for ln in head.splitlines() if ln.startswith("--- a/")), None)
+            name = (target or source or "").rstrip("\t")
+            if hunks and name:
+                patches[name] = "@@" + hunks.rstrip("\n")
+        return patches
+
+
+def parse_commit(sha: str, raw: bytes) -> Commit:
+    """Read a commit object's text."""
+    head, _, message = raw.partition(b"\n\n")
+    fields: dict[str, list[str]] = {}
+    for line in head.decode(errors="replace").split("\n"):
+        key, _, value = line.partition(" ")
+        fields.setdefault(key, []).append(value)
+    return Commit(
+        sha, fields["tree"][0], tuple(fields.get("parent", ())),
+        _signature(fields["author"][0]), _signature(fields["committer"][0]),
+        message.decode(errors="replace"), "gpgsig" in fields,
+    )  # fmt: skip
+
+
+def _signature(line: str) -> Signature:
+    who, _, when = line.rpartition("> ")
+    name, _, email = who.partition(" <")
+    seconds, _, offset = when.partition(" ")
+    zone = datetime.strptime(offset or "+0000", "%z").tzinfo
+    return Signature(name, email, datetime.fromtimestamp(int(seconds), tz=zone))
+
+
+def clean_environment() -> dict[str, str]:
+    """An environment in which git reads no one's settings and asks nobody anything."""
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "TMPDIR", "LANG")}
+    return {
+        **kept, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8",
+    }  # fmt: skip

@@ -1,0 +1,7 @@
+"""Check-runs and check suites."""
+
+from __future__ import annotations
+
+from bot.demo.calls import Routes
+
+routes = Routes()

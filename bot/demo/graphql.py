@@ -1,0 +1,16 @@
+"""Stub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from bot.demo.server import DemoGitHub
+
+
+def routes(github: DemoGitHub) -> list[web.RouteDef]:
+    """The one GraphQL route."""
+    del github
+    return []

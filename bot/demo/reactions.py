@@ -1,0 +1,7 @@
+"""Stub."""
+
+from __future__ import annotations
+
+from bot.demo.calls import Routes
+
+routes = Routes()

@@ -1,0 +1,7 @@
+"""Commit statuses."""
+
+from __future__ import annotations
+
+from bot.demo.calls import Routes
+
+routes = Routes()
