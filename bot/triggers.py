@@ -156,6 +156,7 @@ class CancelRequest(Value):
     """Stop the Run here; what is already published stays."""
 
     command: Literal["cancel"] = "cancel"
+    reason: str = ""
 
 
 class SeverityRequest(Value):
@@ -163,6 +164,7 @@ class SeverityRequest(Value):
 
     command: Literal["severity"] = "severity"
     severity: Severity
+    reason: str = ""
 
 
 class ApproveRequest(Value):
@@ -170,6 +172,7 @@ class ApproveRequest(Value):
 
     command: Literal["approve"] = "approve"
     approval: str | None = None
+    reason: str = ""
 
 
 class RejectRequest(Value):
@@ -177,6 +180,7 @@ class RejectRequest(Value):
 
     command: Literal["reject"] = "reject"
     approval: str | None = None
+    reason: str = ""
 
 
 class LaterRequest(Value):

@@ -1,0 +1,327 @@
+"""What may stand after each slash command, and the sentence a person gets when it cannot be read.
+
+Each `read_…` takes what was typed and returns typed arguments, or raises NotUnderstood with a
+sentence that names the field and what is allowed there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from bot.triggers import CommitTarget, PullRequestTarget, Severity, Target
+
+MOST_TARGETS = 20
+STAGES = (5, 25, 50, 100)
+
+_PULL_REQUEST = re.compile(r"(?:([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+))?#([1-9][0-9]{0,9})")
+_ADDRESS = re.compile(
+    r"(https?://[^/?#]+/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)"
+    r"/(?:pull/([1-9][0-9]{0,9})|commit/([0-9A-Fa-f]{7,40}))(?:[/?#].*)?"
+)
+_SHA = re.compile(r"[0-9A-Fa-f]{7,40}")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
+_CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_CANDIDATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}")
+_APPROVAL = re.compile(r"[0-9A-Za-z]{4,26}")
+
+
+class NotUnderstood(Exception):
+    """What was typed cannot be read; the message is Markdown that is safe to post."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """The repository a comment stands in: `owner/name`, and its web address."""
+
+    full_name: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What stands after a command: its words, and the reason after `because`."""
+
+    command: str
+    words: tuple[str, ...]
+    reason: str
+    here: Here
+
+
+@dataclass(frozen=True)
+class NoArguments:
+    """The command stands alone."""
+
+
+@dataclass(frozen=True)
+class RevertArguments:
+    """What to revert; nothing named means the pull request the comment stands on."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
+class BisectArguments:
+    """The range to search, as typed, and the check that tells good from bad."""
+
+    good: str
+    bad: str
+    check: str | None
+
+
+@dataclass(frozen=True)
+class CommitArguments:
+    """One commit, in lower-case hexadecimal, perhaps abbreviated."""
+
+    sha: str
+
+
+@dataclass(frozen=True)
+class ShadowArguments:
+    """Who might take over what."""
+
+    capability: str
+    candidate: str
+
+
+@dataclass(frozen=True)
+class RampArguments:
+    """A capability, and the stage in percent; none means the next one."""
+
+    capability: str
+    stage: int | None
+
+
+@dataclass(frozen=True)
+class CapabilityArguments:
+    """One capability."""
+
+    capability: str
+
+
+@dataclass(frozen=True)
+class PauseArguments:
+    """What to pause or unpause: `self-work`, a capability, or what is paused here (None)."""
+
+    scope: str | None
+
+
+@dataclass(frozen=True)
+class ApprovalArguments:
+    """Which approval; none means the only one pending here."""
+
+    approval: str | None
+
+
+@dataclass(frozen=True)
+class SeverityArguments:
+    """The new severity."""
+
+    severity: Severity
+
+
+Arguments = (
+    NoArguments
+    | RevertArguments
+    | BisectArguments
+    | CommitArguments
+    | ShadowArguments
+    | RampArguments
+    | CapabilityArguments
+    | PauseArguments
+    | ApprovalArguments
+    | SeverityArguments
+)
+Reader = Callable[[Typed], Arguments]
+
+
+def shown(text: str, most: int = 40) -> str:
+    """Return a stranger's text as a Markdown code span: shortened, nothing in it takes effect."""
+    safe = "".join(char if char.isprintable() and char != "`" else "·" for char in text[:most])
+    return f"`{safe}{'…' if len(text) > most else ''}`"
+
+
+def read_anything(typed: Typed) -> NoArguments:
+    """Take whatever follows as talk: `/help please` still deserves help."""
+    del typed
+    return NoArguments()
+
+
+def read_nothing(typed: Typed) -> NoArguments:
+    """Allow no argument."""
+    _count(typed, 0, "Nothing may follow it")
+    return NoArguments()
+
+
+def read_revert(typed: Typed) -> RevertArguments:
+    """Read pull requests and commits, each once, in their order."""
+    if len(typed.words) > MOST_TARGETS:
+        raise NotUnderstood(
+            f"`/revert` names {len(typed.words)} things. One command reverts at most "
+            f"{MOST_TARGETS}: split it."
+        )
+    targets = (_target(word, typed.here) for word in typed.words)
+    return RevertArguments(tuple(dict.fromkeys(targets)))
+
+
+def read_bisect(typed: Typed) -> BisectArguments:
+    """Read `GOOD..BAD [check NAME]`; a check's name may contain spaces."""
+    if not typed.words:
+        raise NotUnderstood(
+            "`/bisect` needs a range: the last good and the first bad commit, "
+            "as in `/bisect v1.4..main`."
+        )
+    good, dots, bad = typed.words[0].partition("..")
+    if not dots or not _is_revision(good) or not _is_revision(bad):
+        raise NotUnderstood(
+            f"{shown(typed.words[0])} is not a range. Write the last good and the first bad "
+            "commit, tag or branch with two dots between, as in `/bisect v1.4..main`."
+        )
+    rest = typed.words[1:]
+    if rest and (rest[0].lower() != "check" or len(rest) == 1):
+        raise NotUnderstood(
+            f"{shown(' '.join(rest))} is not understood after the range. "
+            "Only `check NAME` may follow, with the name of a check-run."
+        )
+    check = " ".join(rest[1:]).strip("\"'")
+    if len(check) > 255:
+        raise NotUnderstood("The check's name is too long: at most 255 characters.")
+    return BisectArguments(good, bad, check or None)
+
+
+def read_commit(typed: Typed) -> CommitArguments:
+    """Read exactly one commit."""
+    (word,) = _count(typed, 1, "One commit SHA must follow it")
+    if not _SHA.fullmatch(word):
+        raise NotUnderstood(
+            f"{shown(word)} is not a commit. Write 7 to 40 hexadecimal digits of its SHA."
+        )
+    return CommitArguments(word.lower())
+
+
+def read_shadow(typed: Typed) -> ShadowArguments:
+    """Read a capability and who might take it over."""
+    capability, candidate = _count(typed, 2, "A capability and a candidate must follow it")
+    if not _CANDIDATE.fullmatch(candidate):
+        raise NotUnderstood(
+            f"Candidate {shown(candidate)} is not a name. Allowed are up to 200 letters, digits "
+            "and `_ . : / @ + -`."
+        )
+    return ShadowArguments(_capability(capability), candidate)
+
+
+def read_ramp(typed: Typed) -> RampArguments:
+    """Read a capability and, perhaps, a stage with or without its percent sign."""
+    if len(typed.words) not in (1, 2):
+        raise NotUnderstood(
+            "`/ramp` needs a capability and, if you like, a stage: `/ramp llm.summarize 25`."
+        )
+    stage = None
+    if len(typed.words) == 2:
+        stages = {str(stage): stage for stage in STAGES}
+        stage = stages.get(typed.words[1].removesuffix("%"))
+        if stage is None:
+            raise NotUnderstood(
+                f"Stage {shown(typed.words[1])} is not allowed. {_one_of(list(stages))}"
+            )
+    return RampArguments(_capability(typed.words[0]), stage)
+
+
+def read_capability(typed: Typed) -> CapabilityArguments:
+    """Read exactly one capability."""
+    (word,) = _count(typed, 1, "One capability must follow it")
+    return CapabilityArguments(_capability(word))
+
+
+def read_pause(typed: Typed) -> PauseArguments:
+    """Read what to pause, self-work if nothing is named, and insist on a reason."""
+    if not typed.reason:
+        raise NotUnderstood(
+            "`/pause` needs a reason that others can act on: `/pause because the evals are red`."
+        )
+    return PauseArguments(_scope(typed) or "self-work")
+
+
+def read_unpause(typed: Typed) -> PauseArguments:
+    """Read what to unpause, or None for the only pause here."""
+    return PauseArguments(_scope(typed))
+
+
+def read_approval(typed: Typed) -> ApprovalArguments:
+    """Read the id of an approval, or None for the only one pending here."""
+    if not typed.words:
+        return ApprovalArguments(None)
+    (word,) = _count(typed, 1, "Only one id may follow it")
+    if not _APPROVAL.fullmatch(word):
+        raise NotUnderstood(
+            f"{shown(word)} is not an id. Ids have 4 to 26 letters and digits; "
+            "without one, the only approval pending here is meant."
+        )
+    return ApprovalArguments(word.lower())
+
+
+def read_severity(typed: Typed) -> SeverityArguments:
+    """Read one of the four severities."""
+    levels = [str(level) for level in Severity]
+    (word,) = _count(typed, 1, f"One level must follow it ({', '.join(levels)})")
+    if word.lower() not in levels:
+        raise NotUnderstood(f"Level {shown(word)} is not allowed. {_one_of(levels)}")
+    return SeverityArguments(Severity(word.lower()))
+
+
+def _count(typed: Typed, wanted: int, rule: str) -> tuple[str, ...]:
+    if len(typed.words) != wanted:
+        found = shown(" ".join(typed.words)) if typed.words else "nothing"
+        raise NotUnderstood(f"`/{typed.command}`: {rule[0].lower()}{rule[1:]}, found {found}.")
+    return typed.words
+
+
+def _one_of(allowed: Collection[str]) -> str:
+    return f"Allowed: {', '.join(f'`{value}`' for value in allowed)}."
+
+
+def _capability(word: str) -> str:
+    if not _CAPABILITY.fullmatch(word):
+        raise NotUnderstood(
+            f"Capability {shown(word)} is not a name. Allowed are up to 100 letters, digits "
+            "and `_ . -`, as in `llm.summarize`."
+        )
+    return word
+
+
+def _scope(typed: Typed) -> str | None:
+    if not typed.words:
+        return None
+    (word,) = _count(typed, 1, "Only `self-work` or one capability may follow it")
+    return "self-work" if word.lower() == "self-work" else _capability(word)
+
+
+def _is_revision(word: str) -> bool:
+    return _REVISION.fullmatch(word) is not None and ".." not in word
+
+
+def _target(word: str, here: Here) -> Target:
+    if _SHA.fullmatch(word):
+        return CommitTarget(sha=word.lower())
+    if found := _PULL_REQUEST.fullmatch(word):
+        repository, number = found.groups()
+        if repository and repository.lower() != here.full_name.lower():
+            raise NotUnderstood(_elsewhere(word, here))
+        return PullRequestTarget(number=int(number))
+    if found := _ADDRESS.fullmatch(word):
+        repository, number, sha = found.groups()
+        if repository.lower() != here.url.lower().rstrip("/"):
+            raise NotUnderstood(_elsewhere(word, here))
+        return PullRequestTarget(number=int(number)) if number else CommitTarget(sha=sha.lower())
+    raise NotUnderstood(
+        f"{shown(word)} is neither a pull request nor a commit. Write `#12` or 7 to 40 hexadecimal "
+        "digits of a SHA, and a reason after the word `because`."
+    )
+
+
+def _elsewhere(word: str, here: Here) -> str:
+    return (
+        f"{shown(word, 100)} is in another repository. Comment there: "
+        f"this one is {shown(here.full_name, 140)}."
+    )

@@ -1,0 +1,152 @@
+"""From what a delivery means to the Triggers it asks for. Pure; one Trigger per command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import assert_never
+
+from bot.intake import arguments
+from bot.intake.commands import COMMANDS
+from bot.intake.meanings import ButtonPressed, CommentPosted, Labeled
+from bot.intake.parsing import Command, Mistake, parse
+from bot.triggers import (
+    Actor,
+    ActorKind,
+    ApproveRequest,
+    CancelRequest,
+    CorrectionRequest,
+    HelpRequest,
+    LaterRequest,
+    Problem,
+    PullRequestTarget,
+    RejectRequest,
+    Repository,
+    Request,
+    RetryRequest,
+    RevertRequest,
+    SeverityRequest,
+    Source,
+    SourceKind,
+    StatusRequest,
+    Trigger,
+)
+
+_BUTTONS: dict[str, Callable[[], Request]] = {
+    "retry": RetryRequest,
+    "cancel": CancelRequest,
+    "approve": ApproveRequest,
+    "reject": RejectRequest,
+}
+
+
+def triggers(
+    asked: CommentPosted | Labeled | ButtonPressed, received_at: datetime
+) -> list[Trigger]:
+    """Return the Triggers in what a person did; their keys are the same on every redelivery."""
+    match asked:
+        case CommentPosted():
+            return _from_comment(asked, received_at)
+        case Labeled():
+            source = Source(
+                kind=SourceKind.LABEL,
+                object_id=asked.delivery,
+                subject=asked.pull_request,
+                is_pull_request=True,
+                url=asked.url,
+            )
+            revert = RevertRequest(
+                targets=(PullRequestTarget(number=asked.pull_request),),
+                reason=f"label {asked.label}",
+            )
+            return [_trigger(source, asked.repository, asked.login, received_at, revert)]
+        case ButtonPressed():
+            source = Source(
+                kind=SourceKind.CHECK_RUN,
+                object_id=f"{asked.check_run}:{asked.delivery}",
+                subject=asked.pull_request,
+                is_pull_request=True,
+                url=asked.url,
+            )
+            request = _BUTTONS[asked.button]()
+            return [_trigger(source, asked.repository, asked.login, received_at, request)]
+        case _:
+            assert_never(asked)
+
+
+def _from_comment(comment: CommentPosted, received_at: datetime) -> list[Trigger]:
+    """Return one Trigger per command, and one that answers all mistakes together."""
+    found: list[tuple[int, Request]] = []
+    mistakes: list[Mistake] = []
+    for each in parse(comment.body, comment.here):
+        if isinstance(each, Command):
+            try:
+                found.append((each.index, _request(each, comment)))
+            except arguments.NotUnderstood as error:
+                mistakes.append(Mistake(str(error), index=each.index, line=each.line))
+        else:
+            mistakes.append(each)
+    if mistakes:
+        problems = tuple(
+            Problem(line=each.line, text=each.message, did_you_mean=each.did_you_mean)
+            for each in mistakes
+        )
+        found.append((mistakes[0].index, CorrectionRequest(problems=problems)))
+    return [
+        _trigger(
+            Source(
+                kind=comment.kind,
+                object_id=str(comment.object_id),
+                index=index,
+                subject=comment.subject,
+                is_pull_request=comment.is_pull_request,
+                url=comment.url,
+            ),
+            comment.repository,
+            comment.login,
+            received_at,
+            request,
+        )
+        for index, request in sorted(found, key=lambda each: each[0])
+    ]
+
+
+def _request(command: Command, comment: CommentPosted) -> Request:
+    if not COMMANDS[command.name].available:
+        return LaterRequest(name=command.name)
+    match command.arguments:
+        case arguments.RevertArguments(targets=targets):
+            if not targets and not comment.is_pull_request:
+                raise arguments.NotUnderstood(
+                    "This is an issue, so `/revert` must name what to revert: `/revert #12` or "
+                    "`/revert SHA`."
+                )
+            here = (PullRequestTarget(number=comment.subject),)
+            return RevertRequest(targets=targets or here, reason=command.reason)
+        case arguments.SeverityArguments(severity=severity):
+            return SeverityRequest(severity=severity, reason=command.reason)
+        case arguments.ApprovalArguments(approval=approval):
+            if command.name == "approve":
+                return ApproveRequest(approval=approval, reason=command.reason)
+            return RejectRequest(approval=approval, reason=command.reason)
+    match command.name:
+        case "status":
+            return StatusRequest()
+        case "retry":
+            return RetryRequest()
+        case "cancel":
+            return CancelRequest(reason=command.reason)
+        case _:
+            return HelpRequest()
+
+
+def _trigger(
+    source: Source, repository: Repository, login: str, received_at: datetime, request: Request
+) -> Trigger:
+    return Trigger(
+        source=source,
+        repository=repository,
+        actor=Actor(kind=ActorKind.PERSON, login=login),
+        received_at=received_at,
+        request=request,
+    )

@@ -1,0 +1,82 @@
+"""What a delivery can mean to us: a comment to read, a label, a button, a hint, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.intake.arguments import Here
+from bot.triggers import Repository, SourceKind
+
+
+@dataclass(frozen=True)
+class CommentPosted:
+    """A person wrote on an issue, a pull request or in a review."""
+
+    repository: Repository
+    here: Here
+    login: str
+    kind: SourceKind
+    object_id: int
+    subject: int
+    is_pull_request: bool
+    body: str
+    url: str | None
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """A person put one of our labels on a pull request. `label` is in lower case."""
+
+    repository: Repository
+    login: str
+    label: str
+    delivery: str
+    pull_request: int
+    url: str | None
+
+
+@dataclass(frozen=True)
+class ButtonPressed:
+    """A person pressed a button on one of our check-runs, or asked for it to run again."""
+
+    repository: Repository
+    login: str
+    button: str
+    check_run: int
+    delivery: str
+    pull_request: int
+    url: str | None
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Something changed that a waiting Run may want to look at. Only a wake-up: Runs re-read."""
+
+    repository: Repository
+    head_sha: str | None = None
+    pull_requests: tuple[int, ...] = ()
+    ref: str | None = None
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A delivery that asks nothing of us, and why; the reasons are few, so they can be counted."""
+
+    reason: str
+
+
+Request = CommentPosted | Labeled | ButtonPressed
+Meaning = Request | Hint | Nothing
+
+
+@dataclass(frozen=True)
+class OurApp:
+    """Ourselves as GitHub names us, so that we never listen to our own voice."""
+
+    id: int
+    slug: str
+
+    @property
+    def login(self) -> str:
+        """The account our comments come from."""
+        return f"{self.slug}[bot]"
