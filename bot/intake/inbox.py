@@ -1,0 +1,166 @@
+"""The inbox: a Trigger is on disk before its sender gets an answer, and the same one only once.
+
+Puts that arrive together are committed together: one write to disk serves a whole burst of
+deliveries, and the UNIQUE key makes a redelivery a no-op whatever process received it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.dml import ReturningInsert
+
+from bot.records.tables import inbox
+from bot.triggers import Trigger
+
+MOST_AT_ONCE = 200
+"""How many Triggers one transaction takes: 4 columns each stay far below SQLite's limit."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof that a Trigger is on disk. `trigger` is the one stored first under its key."""
+
+    trigger: Trigger
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An entry this replica has claimed."""
+
+    id: int
+    payload: object
+
+
+@dataclass
+class _Waiting:
+    trigger: Trigger
+    delivery_id: str | None
+    receipt: asyncio.Future[Receipt]
+
+
+class Inbox:
+    """Keeps Triggers until they are handed over. Safe for several replicas on one database."""
+
+    def __init__(self, database: AsyncEngine) -> None:
+        """Use the records database; its `inbox` table must exist."""
+        self._database = database
+        self._waiting: list[_Waiting] = []
+        self._writer: asyncio.Task[None] | None = None
+        self.arrived = asyncio.Event()
+        """Set whenever something new is on disk; the dispatcher clears it."""
+
+    async def put(self, trigger: Trigger, delivery_id: str | None = None) -> Receipt:
+        """Store a Trigger and return once it is committed.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: it could not be stored; the sender must send it again.
+        """
+        waiting = _Waiting(trigger, delivery_id, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        return await waiting.receipt
+
+    async def take(
+        self, most: int, *, replica: str, now: datetime, lease: timedelta
+    ) -> list[Taken]:
+        """Claim the oldest entries that nobody holds, for `lease`; others may claim them after."""
+        free = sa.or_(inbox.c.taken_at.is_(None), inbox.c.taken_at <= now - lease)
+        oldest = (
+            sa.select(inbox.c.id)
+            .where(inbox.c.done_at.is_(None), free)
+            .order_by(inbox.c.id)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        )
+        claim = (
+            sa.update(inbox)
+            .where(inbox.c.id.in_(oldest))
+            .values(taken_by=replica, taken_at=now)
+            .returning(inbox.c.id, inbox.c.payload)
+        )
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(claim)).all()
+        return [Taken(id=row.id, payload=row.payload) for row in sorted(rows, key=lambda r: r.id)]
+
+    async def done(self, id_: int, now: datetime) -> None:
+        """Note that an entry was handed over. The row stays: it is what makes a repeat a no-op."""
+        await self._change(sa.update(inbox).where(inbox.c.id == id_).values(done_at=now))
+
+    async def release(self, replica: str) -> None:
+        """Give back what an earlier life of this replica claimed and did not finish."""
+        mine = sa.and_(inbox.c.taken_by == replica, inbox.c.done_at.is_(None))
+        await self._change(sa.update(inbox).where(mine).values(taken_by=None, taken_at=None))
+
+    async def _change(self, change: sa.Update) -> None:
+        async with self._database.begin() as connection:
+            await connection.execute(change)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch = self._waiting[:MOST_AT_ONCE]
+            del self._waiting[:MOST_AT_ONCE]
+            try:
+                await self._commit(batch)
+            except Exception as error:
+                if len(batch) == 1:
+                    _settle(batch[0], error)
+                    continue
+                # One entry the database refuses must not take the others with it.
+                for alone in batch:
+                    try:
+                        await self._commit([alone])
+                    except Exception as its_error:
+                        _settle(alone, its_error)
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        rows = [
+            {
+                "key": each.trigger.key,
+                "delivery_id": each.delivery_id,
+                "payload": each.trigger.model_dump(mode="json"),
+                "received_at": each.trigger.received_at,
+            }
+            for each in batch
+        ]
+        insert = self._insert_where_new(rows)
+        async with self._database.begin() as connection:
+            new = set((await connection.execute(insert)).scalars())
+            repeated = {each.trigger.key for each in batch} - new
+            stored = {}
+            if repeated:
+                select = sa.select(inbox.c.key, inbox.c.payload).where(inbox.c.key.in_(repeated))
+                stored = {row.key: row.payload for row in await connection.execute(select)}
+        if new:
+            self.arrived.set()
+        first = {key: Trigger.model_validate(payload) for key, payload in stored.items()}
+        for each in batch:
+            key = each.trigger.key
+            is_new = key in new and key not in first
+            _settle(each, Receipt(first.setdefault(key, each.trigger), is_new))
+
+    def _insert_where_new(self, rows: list[dict[str, Any]]) -> ReturningInsert[str]:
+        """Insert rows whose key is not there yet, and return the keys of those."""
+        if self._database.dialect.name == "postgresql":
+            on_postgresql = postgresql.insert(inbox).values(rows)
+            return on_postgresql.on_conflict_do_nothing().returning(inbox.c.key)
+        on_sqlite = sqlite.insert(inbox).values(rows)
+        return on_sqlite.on_conflict_do_nothing().returning(inbox.c.key)
+
+
+def _settle(waiting: _Waiting, result: Receipt | Exception) -> None:
+    if waiting.receipt.done():  # its sender gave up; what is stored stays stored
+        return
+    if isinstance(result, Exception):
+        waiting.receipt.set_exception(result)
+    else:
+        waiting.receipt.set_result(result)
