@@ -1,1 +1,1 @@
-"""Git without a work tree: the mirror, ranges, and computed reverts."""
+"""Git on the host: mirrors, questions about history, reverts computed without a work tree."""

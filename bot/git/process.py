@@ -1,0 +1,346 @@
+"""The one way host git is run: no shell, no prompt, no hooks, no foreign config, in a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.git.errors import (
+    CorruptRepository,
+    GitFailed,
+    GitTimeout,
+    GitTooOld,
+    NotARepository,
+    OutputTooLarge,
+    RemoteUnavailable,
+    redacted,
+)
+
+OLDEST_GIT = (2, 38)
+"""The first git whose `merge-tree` has `--write-tree`."""
+
+SecretConfig = Mapping[str, str]
+"""Git configuration that holds a credential; travels through the environment only."""
+
+Credentials = Callable[[], Awaitable[SecretConfig]]
+"""Awaited before each command that may talk to the remote, so a token never grows old."""
+
+_GRACE_SECONDS = 2.0
+_PASSED_ON = (
+    "PATH",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+)
+# Every process, ours or the user's clone: nothing interactive, nothing in the background that
+# would outlive the call, no program named by a repository's config that we can name here.
+_QUIET = {
+    "LC_ALL": "C",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "true",
+    "SSH_ASKPASS": "true",
+    "GIT_EDITOR": "false",
+    "GIT_PAGER": "cat",
+    "GIT_ADVICE": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_AUTHOR_NAME": "Incident Playbooks",
+    "GIT_AUTHOR_EMAIL": "playbooks@localhost",
+    "GIT_COMMITTER_NAME": "Incident Playbooks",
+    "GIT_COMMITTER_EMAIL": "playbooks@localhost",
+}
+_OPTIONS = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "color.ui": "false",
+    # A remote that stops sending is given up after a minute instead of holding the lock.
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "60",
+}
+_ISOLATED = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "HOME": os.devnull,
+    "XDG_CONFIG_HOME": os.devnull,
+}
+
+_REMOTE_WORDS = re.compile(
+    r"could not read (?:Username|Password)|Authentication failed|unable to access"
+    r"|Could not resolve host|Connection (?:refused|reset|timed out)|timed out"
+    r"|The requested URL returned error|RPC failed|early EOF|the remote end hung up"
+    r"|Could not read from remote repository|transport '\w+' not allowed"
+    r"|could not fetch .* from promisor remote|not our ref|repository '.*' not found"
+    r"|expected (?:flush|packfile)|does not appear to be a git repository|curl \d+",
+    re.IGNORECASE,
+)
+_CORRUPT_WORDS = re.compile(
+    r"object file .* is empty|is corrupt|corrupt loose|corrupt patch|packfile .* cannot be"
+    r"|bad object|bad tree object|missing (?:blob|tree|commit) object|not a valid object"
+    r"|unable to read (?:tree|[0-9a-f]{40})|inflate:|hash mismatch|index-pack failed"
+    r"|not a git repository|broken ref|did not send all necessary objects|bad config"
+    r"|object directory .* does not exist|does not match index|file is too small",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a git command ended: exit code, standard output, redacted standard error."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Standard output as text without its last line end."""
+        return self.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Host git on one repository.
+
+    Attributes:
+        git_dir: The repository's git directory (bare, or a clone's `.git`).
+        credentials: Gives the configuration holding a credential; None where none is needed.
+        protocols: The transports a command that may use the network is limited to.
+        isolated: Ignore the user's and the machine's configuration. True for our mirrors; False
+            for a person's own clone, where `git revert` would obey that configuration too.
+        timeout: Seconds a command may take unless it says otherwise.
+    """
+
+    git_dir: Path
+    credentials: Credentials | None = None
+    protocols: tuple[str, ...] = ("https", "http")
+    isolated: bool = True
+    timeout: float = 120.0
+
+    async def run(
+        self,
+        *arguments: str,
+        stdin: bytes | None = None,
+        network: bool = False,
+        ok: Collection[int] = (0,),
+        timeout: float | None = None,  # noqa: ASYNC109 - kills the process group, not a task
+        limit: int = 256 * 1024 * 1024,
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Output:
+        """Run `git ARGUMENTS…` in this repository.
+
+        Args:
+            *arguments: The subcommand first; never holds a secret.
+            stdin: Bytes the command reads; nothing when None.
+            network: Whether it may talk to the remote (also to fetch missing blobs lazily).
+            ok: Exit codes that are answers; every other one is an error.
+            timeout: Seconds until its process group is killed; the repository's when None.
+            limit: Bytes of standard output after which it is killed.
+            environment: Further variables, such as a temporary index or work tree.
+            pass_fds: File descriptors the process keeps open, such as a held lock.
+
+        Raises:
+            GitTimeout: It took too long.
+            OutputTooLarge: It printed too much.
+            RemoteUnavailable: The remote could not be reached or refused.
+            CorruptRepository: The object store is damaged.
+            GitFailed: It ended with another code than those in `ok`.
+        """
+        secrets = await self.credentials() if network and self.credentials else {}
+        prefix = ["git", f"--git-dir={self.git_dir}"]
+        if environment is None or "GIT_WORK_TREE" not in environment:
+            prefix.append("--bare")
+        return await _communicate(
+            [*prefix, *arguments],
+            self._environment(secrets, network) | dict(environment or {}),
+            stdin=stdin,
+            ok=ok,
+            timeout=self.timeout if timeout is None else timeout,
+            limit=limit,
+            pass_fds=pass_fds,
+            network=network,
+            secrets=_secret_words(secrets),
+        )
+
+    def _environment(self, secrets: SecretConfig, network: bool) -> dict[str, str]:
+        if self.isolated:
+            base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+            base |= _ISOLATED
+        else:
+            base = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        options = dict(_OPTIONS)
+        if self.isolated:
+            options["safe.directory"] = str(self.git_dir)
+            options["core.attributesFile"] = os.devnull
+        options |= secrets
+        base |= _QUIET
+        base["GIT_ALLOW_PROTOCOL"] = ":".join(self.protocols) if network else "none"
+        base["GIT_CONFIG_COUNT"] = str(len(options))
+        for index, (key, value) in enumerate(options.items()):
+            base[f"GIT_CONFIG_KEY_{index}"] = key
+            base[f"GIT_CONFIG_VALUE_{index}"] = value
+        return base
+
+
+async def git_directory(path: Path) -> Path:
+    """Return the git directory of the clone or bare repository that `path` lies in.
+
+    Raises:
+        NotARepository: There is none.
+        GitFailed: Git will not touch it, such as one that another user owns.
+    """
+    try:
+        said = await _communicate(
+            ["git", "-C", str(path), "rev-parse", "--absolute-git-dir"],
+            Git(path, isolated=False)._environment({}, network=False),
+            ok=(0,),
+            timeout=30.0,
+            limit=1 << 16,
+        )
+    except GitFailed as problem:
+        if re.search("not a git repository|cannot change to", problem.stderr):
+            raise NotARepository(path) from None
+        raise
+    return Path(said.text)
+
+
+@functools.cache
+def require_git() -> tuple[int, ...]:
+    """Return host git's version.
+
+    Raises:
+        GitTooOld: Git is missing or older than 2.38.
+    """
+    if shutil.which("git") is None:
+        raise GitTooOld(None)
+    said = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False)  # noqa: S607 - the PATH's git is the one meant
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said.stdout)
+    if found is None:
+        raise GitTooOld(None)
+    version = tuple(int(part) for part in found.groups(default="0"))
+    if version < OLDEST_GIT:
+        raise GitTooOld(found.group())
+    return version
+
+
+def _secret_words(secrets: SecretConfig) -> tuple[str, ...]:
+    """Whole values and their last words: a header is echoed with and without its name."""
+    return tuple({word for value in secrets.values() for word in (value, value.rpartition(" ")[2])})
+
+
+def _subcommand(argv: Sequence[str]) -> str:
+    return next((word for word in argv[1:] if not word.startswith("-")), "")
+
+
+async def _communicate(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stdin: bytes | None = None,
+    ok: Collection[int],
+    timeout: float,  # noqa: ASYNC109 - kills the process group, not a task
+    limit: int,
+    pass_fds: Sequence[int] = (),
+    network: bool = False,
+    secrets: Sequence[str] = (),
+) -> Output:
+    command = _subcommand(argv)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(environment),
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+    except FileNotFoundError:
+        raise GitTooOld(None) from None
+    try:
+        async with asyncio.timeout(timeout):
+            _, stdout, stderr = await asyncio.gather(
+                _feed(process, stdin), _read(process.stdout, limit), _read_tail(process.stderr)
+            )
+            code = await process.wait()
+    except TimeoutError:
+        raise GitTimeout(command, timeout) from None
+    except _TooMuch:
+        raise OutputTooLarge(command, limit) from None
+    finally:
+        # Also on cancellation: nothing we started may outlive the call.
+        if process.returncode is None:
+            await asyncio.shield(_kill(process))
+    words = redacted(stderr.decode("utf-8", "replace"), secrets)
+    if code in ok:
+        return Output(code, stdout, words)
+    # A remote's refusal is looked for first: its words end with "bad object" at times.
+    if network and _REMOTE_WORDS.search(words):
+        raise RemoteUnavailable(command, code, words)
+    if _CORRUPT_WORDS.search(words):
+        raise CorruptRepository(command, code, words)
+    raise GitFailed(command, code, words)
+
+
+class _TooMuch(Exception):
+    """The output passed its limit."""
+
+
+async def _feed(process: asyncio.subprocess.Process, stdin: bytes | None) -> None:
+    if process.stdin is None or stdin is None:
+        return
+    # Git may answer and end before it has read everything.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(stdin)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _read(stream: asyncio.StreamReader | None, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while stream is not None and (chunk := await stream.read(1 << 16)):
+        size += len(chunk)
+        if size > limit:
+            raise _TooMuch
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _read_tail(stream: asyncio.StreamReader | None, kept: int = 1 << 14) -> bytes:
+    """Drain a stream and keep its end, where git says what was wrong."""
+    tail = b""
+    while stream is not None and (chunk := await stream.read(1 << 16)):
+        tail = (tail + chunk)[-kept:]
+    return tail
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """End the whole process group: asked first, so that git removes its lock files."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+            break
+    # The leader may be gone while a child of its group still runs.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,292 @@
+"""What undoing commits on top of a branch gives, computed without a work tree.
+
+To revert C (parent P) onto H, three loose commits are made: B with C's tree, O with H's tree on
+top of B, T with P's tree on top of B. Merging T into O is the three-way merge of `git revert`:
+base C, ours H, theirs P. The same tree comes out, or the same conflict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bot.git.errors import NoSuchParent, ShallowHistory
+from bot.git.history import CommitInfo, last_changes, newest_first, parents_of
+from bot.git.merging import Merged, merge
+from bot.git.process import Git, require_git
+from bot.git.trees import (
+    TreeChange,
+    raw_changes,
+    record_pathspecs,
+    tree_changes,
+    tree_of,
+    with_entries,
+)
+from bot.triggers import Value
+
+# Loose helper commits get the same id each time they are made for the same trees.
+_EPOCH = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
+
+
+class EmptyReason(StrEnum):
+    """Why a revert would change nothing."""
+
+    NOTHING_LEFT = "nothing_left"
+    """The commit's effect is not on the branch (any more): reverted or overwritten already."""
+    COMMIT_EMPTY = "commit_empty"
+    """The commit itself changed nothing against its parent."""
+    ONLY_RECORDS = "only_records"
+    """The commit changed only record files, which a revert leaves alone."""
+
+
+class PathConflict(Value):
+    """One path on which the branch and the revert disagree.
+
+    Attributes:
+        path: The path as text; bytes that are not UTF-8 are shown escaped.
+        kinds: Git's words: `contents`, `modify/delete`, `rename/delete`, `binary`, …
+        in_base: Whether the reverted commit left the path there.
+        in_ours: Whether the branch still has it.
+        in_theirs: Whether the state before the reverted commit had it.
+        changed_since: The last commits, newest first, that changed it between the two.
+    """
+
+    path: str
+    kinds: tuple[str, ...]
+    in_base: bool
+    in_ours: bool
+    in_theirs: bool
+    changed_since: tuple[CommitInfo, ...] = ()
+
+
+class Clean(Value):
+    """The revert applies.
+
+    Attributes:
+        tree: The id of the resulting tree.
+        onto: The commit it is based on.
+        base_tree: That commit's tree, GitHub's `base_tree`.
+        changes: What must be set on `base_tree` to get `tree`.
+        new_blobs: Ids among the changes that the remote cannot have: merging made them here, so
+            their bytes must be uploaded first.
+        reverted: The commits undone, in that order; those without effect left are not among them.
+    """
+
+    status: Literal["clean"] = "clean"
+    tree: str
+    onto: str
+    base_tree: str
+    changes: tuple[TreeChange, ...]
+    new_blobs: tuple[str, ...]
+    reverted: tuple[str, ...]
+
+
+class Conflict(Value):
+    """The revert of `commit` needs a person.
+
+    Attributes:
+        commit: The commit at which undoing stopped.
+        onto: The commit it was to be undone on.
+        paths: The paths in conflict.
+        tree: The tree with conflict markers, never to be published as a fix.
+        reverted: The commits of the stack undone before it.
+    """
+
+    status: Literal["conflict"] = "conflict"
+    commit: str
+    onto: str
+    paths: tuple[PathConflict, ...]
+    tree: str
+    reverted: tuple[str, ...] = ()
+
+
+class Empty(Value):
+    """The revert would change nothing, and why."""
+
+    status: Literal["empty"] = "empty"
+    reason: EmptyReason
+    tree: str
+
+
+RevertOutcome = Annotated[Clean | Conflict | Empty, Field(discriminator="status")]
+
+
+class RevertedTree(Value):
+    """Undoing worked; `touched` are the blobs on either side of the undone commits."""
+
+    tree: str
+    reverted: tuple[str, ...]
+    touched: frozenset[str]
+
+
+async def compute_revert(
+    git: Git,
+    commits: Sequence[str],
+    onto: str,
+    *,
+    mainline: int = 1,
+    keep_paths: Sequence[str] = (),
+) -> Clean | Conflict | Empty:
+    """Compute what reverting `commits` on top of `onto` gives.
+
+    Args:
+        git: The repository; blobs it lacks are fetched as needed.
+        commits: Full SHAs, in any order; undone newest first, each on top of the last.
+        onto: Full SHA of the commit to undo them on.
+        mainline: For merge commits, the parent to go back to (1 is the branch merged into).
+        keep_paths: Globs of record files that stay as they are on `onto`.
+
+    Raises:
+        ShallowHistory: A parent is cut off.
+        NoSuchParent: A merge has no parent of that number.
+        PathNotUtf8: A changed path cannot be published.
+        GitError: Git failed otherwise.
+    """
+    outcome = await reverted_tree(git, commits, onto, mainline=mainline, keep_paths=keep_paths)
+    if isinstance(outcome, Conflict):
+        return await _with_authors(git, outcome)
+    if isinstance(outcome, Empty):
+        return outcome
+    base_tree = await tree_of(git, onto)
+    changes = await tree_changes(git, base_tree, outcome.tree)
+    # Whatever stood on either side of the undone commits, or stands on `onto`, the remote has.
+    known = outcome.touched | {change.previous for change in changes if change.previous}
+    new = dict.fromkeys(
+        change.sha
+        for change in changes
+        if change.sha and not change.is_submodule and change.sha not in known
+    )
+    return Clean(
+        tree=outcome.tree,
+        onto=onto,
+        base_tree=base_tree,
+        changes=changes,
+        new_blobs=tuple(new),
+        reverted=outcome.reverted,
+    )
+
+
+async def reverted_tree(
+    git: Git,
+    commits: Sequence[str],
+    onto: str,
+    *,
+    mainline: int = 1,
+    keep_paths: Sequence[str] = (),
+) -> RevertedTree | Conflict | Empty:
+    """Compute only the tree, as `compute_revert` does; conflicts do not say who came since."""
+    require_git()
+    records = record_pathspecs(keep_paths)
+    onto_tree = await tree_of(git, onto)
+    tree = onto_tree
+    reverted: list[str] = []
+    touched: set[str] = set()
+    reasons: list[EmptyReason] = []
+    for commit in await newest_first(git, commits):
+        step = await _Step.read(git, commit, mainline, records)
+        if step.empty is not None:
+            reasons.append(step.empty)
+            continue
+        merged = await step.apply(git, tree)
+        if not merged.clean:
+            return _conflict(commit, onto, merged, tuple(reverted))
+        touched |= step.blobs
+        if merged.tree == tree:
+            reasons.append(EmptyReason.NOTHING_LEFT)
+            continue
+        tree = merged.tree
+        reverted.append(commit)
+    if records:
+        tree = await _keeping(git, onto_tree, tree, records)
+    if tree == onto_tree:
+        # Of several reasons the one that says most about the branch.
+        reason = min(reasons, key=list(EmptyReason).index, default=EmptyReason.NOTHING_LEFT)
+        return Empty(reason=reason, tree=onto_tree)
+    return RevertedTree(tree=tree, reverted=tuple(reverted), touched=frozenset(touched))
+
+
+class _Step(Value):
+    """One commit of the stack: the tree it left, and the tree to go back to."""
+
+    after: str
+    before: str
+    empty: EmptyReason | None
+    blobs: frozenset[str]
+
+    @classmethod
+    async def read(cls, git: Git, commit: str, mainline: int, records: Sequence[str]) -> _Step:
+        after = await tree_of(git, commit)
+        before = await _tree_before(git, commit, mainline)
+        changes = await raw_changes(git, after, before)
+        empty = None if changes else EmptyReason.COMMIT_EMPTY
+        if records and changes:
+            kept = {c.path for c in await raw_changes(git, after, before, records)}
+            if kept:
+                undone = [change for change in changes if change.path not in kept]
+                before = await with_entries(git, after, undone)
+                empty = None if undone else EmptyReason.ONLY_RECORDS
+        blobs = frozenset(sha for change in changes for sha in (change.old, change.new) if sha)
+        return cls(after=after, before=before, empty=empty, blobs=blobs)
+
+    async def apply(self, git: Git, onto_tree: str) -> Merged:
+        """Merge the way back into `onto_tree`, the reverted commit's own tree as the base."""
+        base = await _loose_commit(git, self.after)
+        ours, theirs = await asyncio.gather(
+            _loose_commit(git, onto_tree, base), _loose_commit(git, self.before, base)
+        )
+        return await merge(git, ours, theirs)
+
+
+async def _loose_commit(git: Git, tree: str, parent: str | None = None) -> str:
+    above = ("-p", parent) if parent else ()
+    said = await git.run("commit-tree", *above, "-m", "revert base", tree, environment=_EPOCH)
+    return said.text
+
+
+async def _tree_before(git: Git, commit: str, mainline: int) -> str:
+    """Return the tree of the parent to go back to; the first commit goes back to nothing."""
+    parents, shallow = await parents_of(git, commit)
+    if not parents:
+        if shallow:
+            raise ShallowHistory(commit)
+        return (await git.run("mktree", stdin=b"")).text
+    if len(parents) == 1:
+        return await tree_of(git, parents[0])
+    if not 1 <= mainline <= len(parents):
+        raise NoSuchParent(commit, mainline, len(parents))
+    return await tree_of(git, parents[mainline - 1])
+
+
+async def _keeping(git: Git, onto_tree: str, tree: str, records: Sequence[str]) -> str:
+    """Put record files back that a directory rename of the undone commit carried along."""
+    moved = await raw_changes(git, tree, onto_tree, records)
+    return await with_entries(git, tree, moved) if moved else tree
+
+
+def _conflict(commit: str, onto: str, merged: Merged, reverted: tuple[str, ...]) -> Conflict:
+    paths = tuple(
+        PathConflict(
+            path=unmerged.path.decode("utf-8", "backslashreplace"),
+            kinds=unmerged.kinds,
+            in_base=1 in unmerged.stages,
+            in_ours=2 in unmerged.stages,
+            in_theirs=3 in unmerged.stages,
+        )
+        for unmerged in merged.unmerged
+    )
+    return Conflict(commit=commit, onto=onto, paths=paths, tree=merged.tree, reverted=reverted)
+
+
+async def _with_authors(git: Git, conflict: Conflict) -> Conflict:
+    since = await last_changes(
+        git, conflict.commit, conflict.onto, [path.path for path in conflict.paths]
+    )
+    paths = tuple(
+        path.model_copy(update={"changed_since": since.get(path.path, ())})
+        for path in conflict.paths
+    )
+    return conflict.model_copy(update={"paths": paths})

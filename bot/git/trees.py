@@ -1,0 +1,146 @@
+"""Trees and blobs: how one tree differs from another, and trees built from such differences."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bot.git.errors import GitError, PathNotUtf8
+from bot.git.process import Git
+from bot.triggers import Value
+
+
+class TreeChange(Value):
+    """One path that differs between two trees, as GitHub's tree API wants it.
+
+    Attributes:
+        path: The path from the repository's root.
+        mode: The new mode (`100644`, `100755`, `120000` symlink, `160000` submodule); where the
+            path is deleted, the mode it had.
+        sha: The new blob (or a submodule's commit); None deletes the path.
+        previous: The blob (or commit) there before; None where the path is new.
+    """
+
+    path: str
+    mode: str
+    sha: str | None
+    previous: str | None = None
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether the entry is a submodule's commit, not a blob."""
+        return self.mode == "160000"
+
+    @property
+    def is_workflow(self) -> bool:
+        """Whether GitHub asks for the `workflows: write` permission to change this path."""
+        return self.path.startswith(".github/workflows/")
+
+
+class RawChange(Value):
+    """One differing path with its bytes, as git has it; `mode`s and ids of both sides."""
+
+    path: bytes
+    old_mode: str
+    new_mode: str
+    old: str | None
+    new: str | None
+
+
+async def raw_changes(
+    git: Git, base_tree: str, tree: str, pathspecs: Sequence[str] = ()
+) -> list[RawChange]:
+    """List the paths in which two trees (or commits) differ; a rename is a delete and an add.
+
+    Args:
+        git: The repository.
+        base_tree: The tree differed from.
+        tree: The tree differing.
+        pathspecs: Git pathspecs to limit the list to; all paths when empty.
+    """
+    said = await git.run(
+        *("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-commit-id", "--full-index"),
+        *("--no-abbrev", "--ignore-submodules=none", base_tree, tree, "--", *pathspecs),
+    )
+    fields = said.stdout.split(b"\0")
+    changes = []
+    for meta, path in zip(fields[0::2], fields[1::2], strict=False):
+        old_mode, new_mode, old, new, _status = meta.decode("ascii").lstrip(":").split(" ")
+        changes.append(
+            RawChange(
+                path=path,
+                old_mode=old_mode,
+                new_mode=new_mode,
+                old=None if old_mode == "000000" else old,
+                new=None if new_mode == "000000" else new,
+            )
+        )
+    return changes
+
+
+async def tree_changes(git: Git, base_tree: str, tree: str) -> tuple[TreeChange, ...]:
+    """List what must be set on `base_tree` to get `tree`, for `POST …/git/trees`.
+
+    Raises:
+        PathNotUtf8: A differing path cannot be said in JSON.
+    """
+    changes = []
+    for change in await raw_changes(git, base_tree, tree):
+        try:
+            path = change.path.decode("utf-8")
+        except UnicodeDecodeError:
+            raise PathNotUtf8(change.path) from None
+        mode = change.old_mode if change.new is None else change.new_mode
+        changes.append(TreeChange(path=path, mode=mode, sha=change.new, previous=change.old))
+    return tuple(changes)
+
+
+def record_pathspecs(globs: Iterable[str]) -> tuple[str, ...]:
+    """Turn record paths (`docs/decisions/**`, `self/`) into git pathspecs.
+
+    `*` stays inside one directory, `**` crosses them, a directory stands for all it holds. An
+    empty glob would stand for everything, so it is left out.
+    """
+    cleaned = (glob.strip().lstrip("/") for glob in globs)
+    return tuple(f":(top,glob){glob}" for glob in cleaned if glob)
+
+
+async def with_entries(git: Git, base_tree: str, entries: Iterable[RawChange]) -> str:
+    """Write the tree that is `base_tree` with the new side of `entries`, and return its id."""
+    with tempfile.TemporaryDirectory(prefix="playbooks-index-") as scratch:
+        environment = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        await git.run("read-tree", base_tree, environment=environment)
+        deleted, written = [], []
+        for entry in entries:
+            if entry.new is None:
+                deleted.append(b"0 " + b"0" * len(base_tree) + b"\t" + entry.path)
+            else:
+                written.append(f"{entry.new_mode} {entry.new}\t".encode() + entry.path)
+        # Deletions first: a file may give way to a directory of the same name.
+        lines = b"".join(line + b"\0" for line in [*deleted, *written])
+        await git.run("update-index", "-z", "--index-info", stdin=lines, environment=environment)
+        said = await git.run("write-tree", "--missing-ok", environment=environment)
+    return said.text
+
+
+async def read_blob(git: Git, sha: str, *, limit: int = 100 * 1024 * 1024) -> bytes:
+    """Return a blob's bytes, fetching it where the mirror does not have it yet.
+
+    Args:
+        git: The repository.
+        sha: The blob's full id.
+        limit: Bytes beyond which it is refused (GitHub takes blobs up to 100 MB).
+
+    Raises:
+        OutputTooLarge: The blob is larger than `limit`.
+    """
+    return (await git.run("cat-file", "blob", sha, network=True, limit=limit)).stdout
+
+
+async def tree_of(git: Git, revision: str) -> str:
+    """Return the id of a commit's tree."""
+    said = await git.run("rev-parse", "--verify", "--end-of-options", f"{revision}^{{tree}}")
+    if not said.text:
+        raise GitError(f"{revision} has no tree")
+    return said.text
