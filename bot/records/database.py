@@ -1,0 +1,142 @@
+"""The database: SQLite by default, PostgreSQL for several replicas, with the same promises.
+
+A transaction that reads and then writes must not be overtaken in between. On SQLite every
+transaction therefore takes the write lock when it begins; on PostgreSQL functions lock the rows
+they are about to change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+_BUSY_TIMEOUT_MS = 30_000
+_MIGRATION_LOCK = 0x696E6369_64656E74  # "incident": any number all replicas agree on
+_one_migration_at_a_time = threading.Lock()  # alembic keeps its context in module globals
+
+
+def url_from(data_dir: Path) -> str:
+    """Name the SQLite database used when `DATABASE_URL` is not set."""
+    return f"sqlite:///{data_dir.resolve() / 'playbooks.db'}"
+
+
+def open_database(url: str) -> AsyncEngine:
+    """Make the engine every record function works on; connects only when first used.
+
+    On SQLite a transaction begins with `BEGIN IMMEDIATE`, and a commit that returned survives a
+    power cut (WAL with `synchronous=FULL`): a delivery we answered is never asked for again.
+
+    Args:
+        url: `sqlite:///path`, `postgresql://…` or `postgres://…`, with or without a driver name.
+
+    Raises:
+        ValueError: another kind of database.
+    """
+    engine = create_async_engine(_with_driver(url, asynchronous=True), pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        _set_up_sqlite(engine.sync_engine)
+    return engine
+
+
+def open_existing(url: str) -> AsyncEngine:
+    """Make an engine that never creates or changes the database, to check one that is there.
+
+    Raises:
+        ValueError: another kind of database, or no such file.
+    """
+    parsed = _with_driver(url, asynchronous=True)
+    if parsed.get_backend_name() != "sqlite":
+        return create_async_engine(parsed)
+    path = Path(parsed.database or "")
+    if not path.is_file():
+        raise ValueError(f"there is no database at {path}")
+    read_only = parsed.set(database=path.resolve().as_uri(), query={"mode": "ro", "uri": "true"})
+    return create_async_engine(read_only)
+
+
+def reading(engine: AsyncEngine) -> AsyncEngine:
+    """Give the same engine for transactions that only read: they wait for no writer."""
+    return engine.execution_options(sqlite_begin="DEFERRED", postgresql_readonly=True)
+
+
+async def migrate(url: str) -> None:
+    """Bring the database to the newest schema; several processes may do so at once.
+
+    Raises:
+        ValueError: the URL names an unsupported kind of database.
+    """
+    await asyncio.to_thread(_upgrade, url)
+
+
+def _upgrade(url: str) -> None:
+    sync_url = _with_driver(url, asynchronous=False)
+    if sync_url.get_backend_name() == "sqlite" and sync_url.database:
+        Path(sync_url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(sync_url, poolclass=sa.NullPool)
+    if engine.dialect.name == "sqlite":
+        _set_up_sqlite(engine)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    try:
+        with _one_migration_at_a_time, engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _with_driver(url: str, *, asynchronous: bool) -> sa.URL:
+    if url.startswith("postgres://"):
+        url = url.replace("postgres://", "postgresql://", 1)
+    parsed = sa.make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite+aiosqlite" if asynchronous else "sqlite")
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    raise ValueError(f"{backend} is not supported: use a sqlite:/// or postgresql:// address")
+
+
+def _set_up_sqlite(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        # The driver's own transactions would begin too late, at the first write.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        _use_wal(cursor)
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def began(connection: sa.Connection) -> None:
+        mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _use_wal(cursor: Any) -> None:
+    # Changing the journal of a new file does not wait for busy_timeout, so two processes that
+    # start together must wait for each other here.
+    give_up = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+        else:
+            cursor.fetchall()
+            return

@@ -1,0 +1,39 @@
+"""Moments in time as records keep them: UTC, RFC 3339, always the same length."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime
+
+_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return the same moment in UTC.
+
+    Raises:
+        ValueError: `moment` has no time zone, so nobody knows which moment it is.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs a time zone")
+    return moment.astimezone(UTC)
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]
+"""A pydantic field type: an aware datetime, converted to UTC so that equal moments look equal."""
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a moment with microseconds and `Z`; such texts sort in the order of time."""
+    return in_utc(moment).strftime(_FORMAT)
+
+
+def from_rfc3339(text: str) -> datetime:
+    """Read what `rfc3339` wrote, and nothing else.
+
+    Raises:
+        ValueError: the text has another shape.
+    """
+    return datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)

@@ -1,0 +1,15 @@
+"""Alembic's entry: runs inside the transaction that `migrate` opened and locked."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from bot.records.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    # Our own begin event makes SQLite's DDL transactional, so half a migration never stays.
+    transactional_ddl=True,
+)
+context.run_migrations()
