@@ -43,7 +43,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         name="status",
         usage="/status",
         does="Say what is running here, and the one next thing to do.",
-        who=Role.READ,
+        who=Role.NONE,
         examples=("/status",),
         read=arguments.read_anything,
     ),

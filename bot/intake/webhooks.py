@@ -21,6 +21,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 
 from bot.intake import asking
+from bot.intake.bodies import TooLarge, read_body
 from bot.intake.events import EVENTS, Delivery, meanings
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import Hint, Meaning, Nothing, OurApp
@@ -142,7 +143,10 @@ class Webhooks:
             raise Refused(400, "header X-GitHub-Delivery is missing or not an id")
         if "Content-Type" not in request.headers or request.content_type not in _TYPES:
             raise Refused(400, f"header Content-Type must be {' or '.join(_TYPES)}")
-        body = await _body(request)
+        try:
+            body = await read_body(request, LARGEST_BODY)
+        except TooLarge as error:
+            raise Refused(413, str(error)) from error
         self._check_signature(body, request.headers.get("X-Hub-Signature-256", ""))
         payload = _payload(body, request.content_type)
         return Delivery(id=delivery_id, event=event, payload=payload, us=self._us)
@@ -159,19 +163,6 @@ class Webhooks:
         ]
         if not any(matches):
             raise Refused(401, "the signature does not match the webhook secret")
-
-
-async def _body(request: web.Request) -> bytes:
-    """Read the body, but never more than the cap, whatever length the sender announced."""
-    too_large = Refused(413, f"a payload may have at most {LARGEST_BODY} bytes")
-    if (request.content_length or 0) > LARGEST_BODY:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise too_large
-    return bytes(body)
 
 
 def _payload(body: bytes, content_type: str) -> dict[str, object]:

@@ -1,0 +1,383 @@
+"""The HTTP API: machines ask for recoveries here, and read what happened."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Protocol, TypeVar
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import BaseModel, ValidationError
+
+from bot.intake import openapi
+from bot.intake.api_models import (
+    AcceptedAnswer,
+    ArtifactPlace,
+    AuditAnswer,
+    AuditQuery,
+    IncidentAnswer,
+    IncidentsAnswer,
+    IncidentsQuery,
+    RevertBody,
+    RunAnswer,
+)
+from bot.intake.bodies import TooLarge, read_body
+from bot.intake.inbox import Inbox
+from bot.intake.openapi import Endpoint
+from bot.intake.problems import FieldProblem, Handler, Problem, answering, invalid
+from bot.intake.tokens import ApiToken, find_token
+from bot.records.audit import AuditEntry
+from bot.records.incidents import Incident
+from bot.records.runs import Run
+from bot.triggers import (
+    Actor,
+    ActorKind,
+    Repository,
+    Request,
+    RevertRequest,
+    Role,
+    Source,
+    SourceKind,
+    Trigger,
+    Value,
+)
+
+LARGEST_BODY = 64 * 1024
+_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_ID = re.compile(r"[0-9a-z]{26}")
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Accepted(Value):
+    """What a Trigger became. `ref` is the branch that has the artifact first."""
+
+    run: str
+    incident: str
+    artifact_path: str
+    ref: str
+    issue_url: str | None = None
+
+
+class Declined(Exception):
+    """The request was understood and will not be carried out; the message says why."""
+
+
+class Repositories(Protocol):
+    """The repositories the App is installed on."""
+
+    async def served(self) -> Sequence[Repository]:
+        """Return all of them, as GitHub says now or said a short while ago."""
+
+
+class Records(Protocol):
+    """What the API reads; it never writes."""
+
+    async def incidents(self, repository_id: int, limit: int) -> Sequence[Incident]:
+        """Return the latest Incidents of a repository, newest first."""
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        """Return one Incident."""
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one Run."""
+
+    async def audit(self, repository_id: int, after: int, limit: int) -> Sequence[AuditEntry]:
+        """Return the audit entries that follow number `after`."""
+
+
+class Api:
+    """Serves the routes of the contract that are for machines."""
+
+    def __init__(
+        self,
+        *,
+        tokens: Sequence[ApiToken],
+        repositories: Repositories,
+        records: Records,
+        inbox: Inbox,
+        accept: Callable[[Trigger], Awaitable[Accepted]],
+        ready: Callable[[], Awaitable[Mapping[str, str | None]]],
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+        registry: CollectorRegistry,
+        public_url: str,
+        version: str,
+    ) -> None:
+        """Prepare the handlers.
+
+        Args:
+            tokens: who may call.
+            repositories: what they may name.
+            records: what happened.
+            inbox: stores Triggers before they are answered.
+            accept: starts the Run of a stored Trigger, or finds the one it started; idempotent.
+                Raises Declined where the Trigger will not be carried out.
+            ready: each part the bot needs, with None or what is wrong with it.
+            clock: tells the time (UTC).
+            new_id: makes the identity of a request that brought no Idempotency-Key.
+            registry: the metrics to publish.
+            public_url: this server's address, for links.
+            version: of the product, for the description.
+        """
+        self._tokens = tuple(tokens)
+        self._repositories = repositories
+        self._records = records
+        self._inbox = inbox
+        self._accept = accept
+        self._ready = ready
+        self._clock = clock
+        self._new_id = new_id
+        self._registry = registry
+        self._public_url = public_url.rstrip("/")
+        self.endpoints = self._table()
+        self._description = openapi.document(
+            self.endpoints, server=self._public_url, version=version
+        )
+
+    def _table(self) -> tuple[Endpoint, ...]:
+        write, read = Role.WRITE, Role.READ
+        return (
+            Endpoint("POST", "/incidents/revert", "Revert a merged pull request or a commit.",
+                     self.revert, write, body=RevertBody, answer=AcceptedAnswer, status=202),
+            Endpoint("GET", "/incidents", "The latest incidents, newest first.",
+                     self.incidents, read, query=IncidentsQuery, answer=IncidentsAnswer),
+            Endpoint("GET", "/incidents/{id}", "One incident.",
+                     self.incident, read, answer=IncidentAnswer),
+            Endpoint("GET", "/runs/{id}", "One run.", self.run, read, answer=RunAnswer),
+            Endpoint("GET", "/audit", "The audit chain of a repository, in order.",
+                     self.audit, read, query=AuditQuery, answer=AuditAnswer),
+            Endpoint("GET", "/healthz", "The process lives.", self.healthz),
+            Endpoint("GET", "/readyz", "Everything it needs is there.", self.readyz),
+            Endpoint("GET", "/metrics", "Metrics for Prometheus.", self.metrics),
+            Endpoint("GET", "/openapi.json", "This API, for programs.", self.openapi_json),
+            Endpoint("GET", "/api-docs", "This API, for people.", self.api_docs),
+        )  # fmt: skip
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return all routes; another method on one of the paths is answered 405."""
+        return [_route(each) for each in self.endpoints] + [
+            web.route("*", each.path, answering(_wrong_method(each))) for each in self.endpoints
+        ]
+
+    async def revert(self, request: web.Request) -> web.Response:
+        """`POST /incidents/revert`."""
+        token = self._caller(request, Role.WRITE)
+        body = await _body(request, RevertBody)
+        repository = await self._repository(token, body.repository)
+        asked = RevertRequest(targets=(body.target,), reason=body.reason, severity=body.severity)
+        return await self._take(request, token, repository, asked)
+
+    async def incidents(self, request: web.Request) -> web.Response:
+        """`GET /incidents`."""
+        token = self._caller(request, Role.READ)
+        query = _query(request, IncidentsQuery)
+        repository = await self._repository(token, query.repository)
+        found = await self._records.incidents(repository.id, query.limit)
+        return _json(IncidentsAnswer(incidents=list(found)))
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """`GET /incidents/{id}`."""
+        token = self._caller(request, Role.READ)
+        id_ = request.match_info["id"]
+        found = await self._records.incident(id_) if _ID.fullmatch(id_) else None
+        if found is None or not await self._reaches(token, found.repository_id):
+            raise Problem(HTTPStatus.NOT_FOUND, "No such incident in the repositories you reach.")
+        return _json(IncidentAnswer(incident=found))
+
+    async def run(self, request: web.Request) -> web.Response:
+        """`GET /runs/{id}`."""
+        token = self._caller(request, Role.READ)
+        id_ = request.match_info["id"]
+        found = await self._records.run(id_) if len(id_) <= 100 and id_.isprintable() else None
+        if found is None or not await self._reaches(token, found.repository_id):
+            raise Problem(HTTPStatus.NOT_FOUND, "No such run in the repositories you reach.")
+        return _json(RunAnswer(run=found))
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """`GET /audit`."""
+        token = self._caller(request, Role.READ)
+        query = _query(request, AuditQuery)
+        repository = await self._repository(token, query.repository)
+        found = await self._records.audit(repository.id, query.after, query.limit)
+        more = found[-1].seq if len(found) == query.limit else None
+        return _json(AuditAnswer(entries=list(found), next=more))
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """`GET /healthz`."""
+        del request
+        return web.json_response({"ok": True})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """`GET /readyz`: 200 when every part is there, else 503 naming those that are not."""
+        del request
+        parts = await self._ready()
+        missing = {name: fault for name, fault in parts.items() if fault}
+        answer = {
+            "ok": not missing,
+            "parts": {name: fault or "ok" for name, fault in parts.items()},
+        }
+        return web.json_response(answer, status=503 if missing else 200)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """`GET /metrics`."""
+        del request
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    async def openapi_json(self, request: web.Request) -> web.Response:
+        """`GET /openapi.json`."""
+        del request
+        return web.json_response(self._description)
+
+    async def api_docs(self, request: web.Request) -> web.Response:
+        """`GET /api-docs`."""
+        del request
+        policy = "default-src 'none'; style-src 'unsafe-inline'"
+        return web.Response(
+            text=openapi.page(self._description),
+            content_type="text/html",
+            headers={"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"},
+        )
+
+    async def _take(
+        self, request: web.Request, token: ApiToken, repository: Repository, asked: Request
+    ) -> web.Response:
+        """Store the Trigger, start its Run, and answer 202."""
+        trigger = Trigger(
+            source=Source(kind=SourceKind.API, object_id=self._identity(request, token)),
+            repository=repository,
+            actor=Actor(kind=ActorKind.MACHINE, login=token.name),
+            received_at=self._clock(),
+            request=asked,
+        )
+        stored = (await self._inbox.put(trigger)).trigger
+        if stored.request != trigger.request:
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "This Idempotency-Key was used with another body. Use a new key.",
+                [FieldProblem(field="Idempotency-Key", detail="a new key for a new request")],
+            )
+        try:
+            accepted = await self._accept(stored)
+        except Declined as declined:
+            raise Problem(HTTPStatus.CONFLICT, str(declined)) from declined
+        links = {
+            "incident": f"{self._public_url}/incidents/{accepted.incident}",
+            "run": f"{self._public_url}/runs/{accepted.run}",
+        }
+        if accepted.issue_url:
+            links["issue"] = accepted.issue_url
+        answer = AcceptedAnswer(
+            run=accepted.run,
+            incident=accepted.incident,
+            links=links,
+            artifact=ArtifactPlace(path=accepted.artifact_path, ref=accepted.ref),
+        )
+        return _json(answer, HTTPStatus.ACCEPTED)
+
+    def _identity(self, request: web.Request, token: ApiToken) -> str:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return self._new_id()
+        if not _KEY.fullmatch(key):
+            detail = "1 to 255 printable ASCII characters"
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                f"Idempotency-Key must be {detail}.",
+                [FieldProblem(field="Idempotency-Key", detail=detail)],
+            )
+        return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
+
+    def _caller(self, request: web.Request, needed: Role) -> ApiToken:
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        token = find_token(self._tokens, secret.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "Send a known API token: Authorization: Bearer TOKEN.",
+                headers={"WWW-Authenticate": 'Bearer realm="playbooks"'},
+            )
+        if not token.role.at_least(needed):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                f"The token {token.name} has the role {token.role}; this needs {needed}.",
+            )
+        return token
+
+    async def _reached(self, token: ApiToken) -> list[Repository]:
+        return [each for each in await self._repositories.served() if token.may_see(each)]
+
+    async def _reaches(self, token: ApiToken, repository_id: int) -> bool:
+        return any(each.id == repository_id for each in await self._reached(token))
+
+    async def _repository(self, token: ApiToken, name: str | None) -> Repository:
+        reached = await self._reached(token)
+        if name is not None:
+            for each in reached:
+                if each.full_name.lower() == name.lower():
+                    return each
+        elif len(reached) == 1:
+            return reached[0]
+        if not reached:
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                f"The App is installed on no repository that the token {token.name} reaches "
+                f"({token.reaches}).",
+            )
+        names = [each.full_name for each in reached]
+        allowed = ", ".join(names[:20]) + (" and more" if len(names) > 20 else "")
+        detail = f"one of {allowed}" if len(names) > 1 else f"{allowed}, or left out"
+        what = "must be named" if name is None else "is not one this token reaches"
+        raise Problem(
+            HTTPStatus.BAD_REQUEST if name is None else HTTPStatus.NOT_FOUND,
+            f"The repository {what}: {detail}.",
+            [FieldProblem(field="repository", detail=detail)],
+        )
+
+
+def _route(endpoint: Endpoint) -> web.RouteDef:
+    handler = answering(endpoint.handler)
+    if endpoint.method == "GET":
+        return web.get(endpoint.path, handler)
+    return web.route(endpoint.method, endpoint.path, handler)
+
+
+def _wrong_method(endpoint: Endpoint) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        allowed = "GET, HEAD" if endpoint.method == "GET" else endpoint.method
+        raise Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{request.path} takes {allowed}.",
+            headers={"Allow": allowed},
+        )
+
+    return refuse
+
+
+async def _body(request: web.Request, model: type[Model]) -> Model:
+    if request.content_type != "application/json":
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json."
+        )
+    try:
+        return model.model_validate_json(await read_body(request, LARGEST_BODY))
+    except TooLarge as error:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Too large: {error}.") from error
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def _query(request: web.Request, model: type[Model]) -> Model:
+    try:
+        return model.model_validate(dict(request.query))
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def _json(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.json_response(text=answer.model_dump_json(), status=status)

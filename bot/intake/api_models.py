@@ -1,0 +1,129 @@
+"""What the HTTP API takes and gives, as pydantic models: they validate, and describe themselves."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
+
+from bot.records.audit import AuditEntry
+from bot.records.incidents import Incident
+from bot.records.runs import Run
+from bot.triggers import CommitTarget, PullRequestTarget, Severity, Target
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def _one_line(value: str) -> str:
+    clean = " ".join(_CONTROLS.sub(" ", value).split())
+    if not clean:
+        raise ValueError("must say something")
+    return clean
+
+
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=2000, description="Why, for the people who read it later."),
+    AfterValidator(_one_line),
+]
+RepositoryName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$",
+        description="`owner/name`. May be left out where the token reaches only one repository.",
+    ),
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RevertBody(_Body):
+    """What to revert, and why: exactly one of `pull_request` and `commit`."""
+
+    repository: RepositoryName | None = None
+    pull_request: StrictInt | None = Field(
+        default=None, gt=0, lt=10**10, description="Number of the merged pull request."
+    )
+    commit: str | None = Field(
+        default=None,
+        pattern=r"^[0-9A-Fa-f]{7,40}$",
+        description="SHA of the commit, 7 to 40 hexadecimal digits.",
+    )
+    reason: Reason
+    severity: Severity | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one_target(self) -> RevertBody:
+        if (self.pull_request is None) == (self.commit is None):
+            raise ValueError("give exactly one of pull_request and commit")
+        return self
+
+    @property
+    def target(self) -> Target:
+        """The one thing named."""
+        if self.pull_request is not None:
+            return PullRequestTarget(number=self.pull_request)
+        return CommitTarget(sha=(self.commit or "").lower())
+
+
+class ArtifactPlace(BaseModel):
+    """Where in the repository the artifact is: a path, and the ref that has it first."""
+
+    path: str
+    ref: str
+
+
+class AcceptedAnswer(BaseModel):
+    """A Run was started, or the one this request started before was found."""
+
+    run: str
+    incident: str
+    links: dict[str, str]
+    artifact: ArtifactPlace
+
+
+class IncidentsAnswer(BaseModel):
+    """Incidents, newest first."""
+
+    incidents: list[Incident]
+
+
+class IncidentAnswer(BaseModel):
+    """One Incident."""
+
+    incident: Incident
+
+
+class RunAnswer(BaseModel):
+    """One Run."""
+
+    run: Run
+
+
+class AuditAnswer(BaseModel):
+    """Audit entries in their order; `next` is the `after` of the next page, or null."""
+
+    entries: list[AuditEntry]
+    next: int | None
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repository: RepositoryName | None = None
+
+
+class IncidentsQuery(_Query):
+    """Which Incidents."""
+
+    limit: int = Field(default=50, ge=1, le=200)
+
+
+class AuditQuery(_Query):
+    """Which audit entries: `limit` of them that follow number `after`."""
+
+    after: int = Field(default=0, ge=0)
+    limit: int = Field(default=100, ge=1, le=1000)

@@ -1,0 +1,104 @@
+"""Errors of the HTTP API, as RFC 9457 problem details that name the field and what is allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+MEDIA_TYPE = "application/problem+json"
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class FieldProblem(BaseModel):
+    """One field that cannot stand as it is; `detail` says what is allowed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    detail: str
+
+
+class Problem(Exception):
+    """An answer other than success: status, what happened, and the fields at fault."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        fields: Sequence[FieldProblem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Say what happened and what to do, in `detail`."""
+        super().__init__(detail)
+        self.status = status
+        self.fields = tuple(fields)
+        self.headers = dict(headers or {})
+
+    def response(self) -> web.Response:
+        """Return the HTTP answer."""
+        body: dict[str, object] = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": str(self),
+        }
+        if self.fields:
+            body["errors"] = [field.model_dump() for field in self.fields]
+        return web.Response(
+            text=json.dumps(body, ensure_ascii=False) + "\n",
+            status=self.status.value,
+            content_type=MEDIA_TYPE,
+            charset="utf-8",
+            headers=self.headers,
+        )
+
+
+class ProblemDocument(BaseModel):
+    """The shape of every error, for the API's description."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] = []
+
+
+def invalid(error: ValidationError) -> Problem:
+    """Turn pydantic's findings into a 400 that names each field."""
+    fields = [
+        FieldProblem(
+            field=".".join(str(part) for part in fault["loc"]) or "body",
+            detail=_sentence(fault["msg"]),
+        )
+        for fault in error.errors(include_input=False, include_url=False, include_context=False)
+    ]
+    named = "; ".join(f"{field.field}: {field.detail}" for field in fields)
+    return Problem(HTTPStatus.BAD_REQUEST, f"The request cannot be read. {named}", fields)
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def answering(handler: Handler) -> Handler:
+    """Wrap a handler so that whatever goes wrong is answered as a problem document."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Problem as problem:
+            return problem.response()
+        except Exception:
+            log.exception("a request failed", path=request.path)
+            detail = "Something went wrong here. It is in the log; try again."
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
+
+    return answer
