@@ -1,0 +1,109 @@
+"""What is known about commits: results of trials, results that existed before, people's word.
+
+One search is about one *signal*: one failing check, test or command. A result belongs to a cell
+(tree, environment): the same tree tried again in the same environment is a repeat, and repeats
+are worth less than a first look, because flakes of one runner tend to agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a trial ended. `INFRA` says nothing about the commit; `UNTESTABLE` only about itself."""
+
+    PASS = "pass"  # noqa: S105 (an outcome, not a password)
+    FAIL = "fail"
+    UNTESTABLE = "untestable"
+    INFRA = "infra"
+
+
+class Says(StrEnum):
+    """What a person may say of a commit (`/good`, `/bad`, `/skip`)."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SKIP = "skip"
+
+
+class Purpose(StrEnum):
+    """Why a trial is wanted: to check an end of the range, or to find the culprit in it."""
+
+    END = "end"
+    SEARCH = "search"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A request to build and run one commit once.
+
+    Attributes:
+        id: unique within its search, counted from 1.
+        commit: the SHA to try.
+        environment: where to run it. A name from `SearchSettings.environments`, or `fresh-<id>`
+            when every trial gets a new machine.
+        purpose: why it is wanted.
+        attempt: 1, or more if earlier attempts on this commit ended in `INFRA` (back off).
+    """
+
+    id: int
+    commit: str
+    environment: str
+    purpose: Purpose = Purpose.SEARCH
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came back from a trial.
+
+    Attributes:
+        outcome: how it ended.
+        fingerprint: the names of the tests that failed, if known. A failure with none of the
+            incident's failing tests is another failure and counts as untestable.
+        environment: where it really ran, when that is not where it was meant to.
+    """
+
+    outcome: Outcome
+    fingerprint: frozenset[str] | None = None
+    environment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A result that existed before or beside the search, such as a check-run: free evidence.
+
+    Attributes:
+        commit: the SHA it ran on. A commit outside the range counts where its tree is known and
+            a commit of the range has the same one (a PR's head and its merge, often).
+        report: how it ended.
+        environment: where it ran; results of one environment on one tree are repeats.
+        tree: the tree id of `commit`, when the search does not know it.
+        selected: it is the failure that opened the incident. Being the reason that we look at
+            all, it is no evidence: only its fingerprint is used.
+    """
+
+    commit: str
+    report: Report
+    environment: str = "ci"
+    tree: str | None = None
+    selected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A person's word on a commit: strong evidence, though people err too."""
+
+    commit: str
+    says: Says
+    by: str = ""
+
+
+def same_failure(incident: frozenset[str] | None, seen: frozenset[str] | None) -> bool:
+    """Tell whether a failure is the incident's: it shares a failing test with it.
+
+    Where either side names no tests there is nothing to compare, and the failure counts.
+    """
+    return not incident or not seen or bool(incident & seen)

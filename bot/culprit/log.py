@@ -1,0 +1,233 @@
+"""The log of a search, as JSON lines: enough to replay it elsewhere, byte for byte.
+
+The first line is the header: settings, prior, commits. Each further line is one event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from bot.culprit.evidence import Observation, Outcome, Purpose, Report, Ruling, Says, Trial
+from bot.culprit.graph import CommitGraph
+from bot.culprit.rates import Beta, Mixture, RatePriors
+from bot.culprit.settings import Granularity, SearchSettings
+
+FORMAT = "culprit-search/1"
+
+
+class LogError(ValueError):
+    """The text is not the log of a search; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Trials were asked for."""
+
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A trial answered."""
+
+    trial: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A trial will never answer."""
+
+    trial: int
+
+
+Event = Asked | Reported | Abandoned | Observation | Ruling
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A log, read."""
+
+    graph: CommitGraph
+    settings: SearchSettings
+    weights: tuple[float, ...] | None
+    trees: dict[str, str]
+    costs: tuple[float, ...] | None
+    events: tuple[Event, ...]
+
+
+class Logged(Protocol):
+    """What of a search goes into the header."""
+
+    graph: CommitGraph
+    settings: SearchSettings
+    weights: tuple[float, ...] | None
+    trees: dict[str, str]
+    costs: tuple[float, ...] | None
+
+
+def write(search: Logged, events: Iterable[Mapping[str, Any]]) -> str:
+    """Write a search: the same one always gives the same bytes."""
+    return "".join(line(e) for e in [header(search), *events])
+
+
+def line(entry: Mapping[str, Any]) -> str:
+    """Write one entry as a line of JSON with sorted keys."""
+    return json.dumps(entry, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def header(search: Logged) -> dict[str, Any]:
+    """Make the first line's entry."""
+    graph = search.graph
+    settings = asdict(search.settings)
+    settings["seed"] = str(search.settings.seed)
+    settings["fingerprint"] = _names(search.settings.fingerprint)
+    return {
+        "format": FORMAT,
+        "settings": settings,
+        "commits": [
+            [sha, list(parents), first]
+            for sha, parents, first in zip(
+                graph.commits, graph.parents, graph.first_parents, strict=True
+            )
+        ],
+        "goods": list(graph.goods),
+        "weights": search.weights,
+        "trees": search.trees,
+        "costs": search.costs,
+    }
+
+
+def asked(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Make the entry of trials asked for."""
+    return {"event": "asked", "trials": [asdict(t) for t in trials]}
+
+
+def reported(trial: Trial, report: Report) -> dict[str, Any]:
+    """Make the entry of a trial's answer."""
+    return {"event": "reported", "trial": trial.id, "commit": trial.commit, **_report(report)}
+
+
+def abandoned(trial: Trial) -> dict[str, Any]:
+    """Make the entry of a trial given up."""
+    return {"event": "abandoned", "trial": trial.id}
+
+
+def observed(evidence: Observation | Ruling) -> dict[str, Any]:
+    """Make the entry of evidence from elsewhere."""
+    if isinstance(evidence, Ruling):
+        return {"event": "ruling", **asdict(evidence)}
+    return {
+        "event": "observed",
+        "commit": evidence.commit,
+        "where": evidence.environment,
+        "tree": evidence.tree,
+        "selected": evidence.selected,
+        **_report(evidence.report),
+    }
+
+
+def read(text: str) -> Record:
+    """Read a log. A last line without its newline was cut off and is ignored.
+
+    Raises:
+        LogError: a line is not what it should be.
+    """
+    lines = text.split("\n")[:-1]
+    if not lines:
+        raise LogError("The log is empty.")
+    number = 1
+    try:
+        head = json.loads(lines[0])
+        if head.get("format") != FORMAT:
+            raise LogError(f"This is not a {FORMAT} log.")
+        graph = CommitGraph(
+            commits=tuple(c[0] for c in head["commits"]),
+            parents=tuple(tuple(c[1]) for c in head["commits"]),
+            first_parents=tuple(c[2] for c in head["commits"]),
+            goods=tuple(head["goods"]),
+        )
+        settings = _settings(head["settings"])
+        events = []
+        for number, text_line in enumerate(lines[1:], 2):  # noqa: B007 (for the message)
+            events.append(_event(json.loads(text_line)))
+        return Record(
+            graph,
+            settings,
+            None if head["weights"] is None else tuple(head["weights"]),
+            dict(head["trees"]),
+            None if head["costs"] is None else tuple(head["costs"]),
+            tuple(events),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, LogError):
+            raise
+        raise LogError(f"Line {number} of the log cannot be read: {error}") from error
+
+
+def _event(entry: dict[str, Any]) -> Event:
+    kind = entry["event"]
+    if kind == "asked":
+        return Asked(
+            tuple(
+                Trial(t["id"], t["commit"], t["environment"], Purpose(t["purpose"]), t["attempt"])
+                for t in entry["trials"]
+            )
+        )
+    if kind == "reported":
+        return Reported(entry["trial"], _read_report(entry))
+    if kind == "abandoned":
+        return Abandoned(entry["trial"])
+    if kind == "ruling":
+        return Ruling(entry["commit"], Says(entry["says"]), entry["by"])
+    if kind == "observed":
+        return Observation(
+            entry["commit"],
+            _read_report(entry),
+            entry["where"],
+            entry["tree"],
+            entry["selected"],
+        )
+    raise LogError(f"Unknown event {kind!r}.")
+
+
+def _report(report: Report) -> dict[str, Any]:
+    return {
+        "outcome": report.outcome,
+        "fingerprint": _names(report.fingerprint),
+        "environment": report.environment,
+    }
+
+
+def _read_report(entry: Mapping[str, Any]) -> Report:
+    return Report(Outcome(entry["outcome"]), _set(entry["fingerprint"]), entry["environment"])
+
+
+def _settings(entry: dict[str, Any]) -> SearchSettings:
+    rates = entry["rates"]
+    return SearchSettings(
+        **{
+            **entry,
+            "seed": int(entry["seed"]),
+            "environments": tuple(entry["environments"]),
+            "granularity": Granularity(entry["granularity"]),
+            "fingerprint": _set(entry["fingerprint"]),
+            "rates": RatePriors(_mixture(rates["false_fail"]), _mixture(rates["false_pass"])),
+        }
+    )
+
+
+def _mixture(entry: dict[str, Any]) -> Mixture:
+    parts = tuple(Beta(p["weight"], p["a"], p["b"]) for p in entry["parts"])
+    return Mixture(parts, entry["hits"], entry["misses"])
+
+
+def _names(fingerprint: frozenset[str] | None) -> list[str] | None:
+    return None if fingerprint is None else sorted(fingerprint)
+
+
+def _set(names: Sequence[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)

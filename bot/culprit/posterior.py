@@ -1,0 +1,227 @@
+"""How likely each commit is the culprit, given all that was seen.
+
+Hypotheses are numbered: each commit of the range, then `no culprit` (every commit is good), then
+`before range` (every commit is bad, the good ends too). Under a hypothesis every tried commit is
+either good or bad, so hypotheses that agree on all tried commits share one likelihood: only as
+many likelihoods are computed as there are such groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.culprit.ancestry import Ancestry
+from bot.culprit.rates import RATES, Cell, RatePriors, cell_likelihood
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+PERSON_ERRS = 0.001
+"""How often a person's word on a commit is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """The posterior, and what it predicts.
+
+    Attributes:
+        probability: of each hypothesis, summing to 1.
+        fails_if_good: under each hypothesis, the chance that a good commit fails when tried.
+        fails_if_bad: under each hypothesis, the chance that a bad commit fails when tried.
+        false_fail: the probability of each rate in `RATES` of false failures.
+        false_pass: the same of false passes.
+    """
+
+    probability: Floats
+    fails_if_good: Floats
+    fails_if_bad: Floats
+    false_fail: Floats
+    false_pass: Floats
+
+    def upper(self, level: float = 0.95) -> tuple[float, float]:
+        """Bound the rates of false failures and false passes from above, each at `level`."""
+        return _quantile(self.false_fail, level), _quantile(self.false_pass, level)
+
+
+class Posterior:
+    """Beliefs over the culprit, updated result by result. Nodes are commits, then good ends."""
+
+    def __init__(
+        self,
+        ancestry: Ancestry,
+        prior: Floats,
+        rates: RatePriors,
+        *,
+        agreement: float,
+        no_culprit: float,
+        before_range: float,
+    ) -> None:
+        """Start from a prior.
+
+        Args:
+            ancestry: of the range.
+            prior: weight of each commit; any positive scale.
+            rates: beliefs on the signal's flakes.
+            agreement: probability that repeats in one environment agree whatever the truth.
+            no_culprit: prior probability that no commit is guilty.
+            before_range: prior probability that the good end is bad already.
+        """
+        self.ancestry = ancestry
+        self.commits = len(ancestry.graph)
+        rest = 1.0 - no_culprit - before_range
+        self.prior = np.append(prior / prior.sum() * rest, [no_culprit, before_range])
+        self.agreement = agreement
+        self._false_fail = rates.false_fail.on_grid()
+        self._false_pass = rates.false_pass.on_grid()
+        self._group: NDArray[np.intp] = np.zeros(self.commits + 2, np.intp)
+        self._bad_in_group: Bools = np.zeros((1, 0), np.bool_)
+        self._row: dict[int, int] = {}
+        self._cells: dict[int, dict[Hashable, Cell]] = {}
+        self._disagreements: dict[Hashable, int] = {}
+        self._if_good: list[Floats] = []
+        self._if_bad: list[Floats] = []
+        self._beliefs: Beliefs | None = None
+
+    @property
+    def no_culprit(self) -> int:
+        """The number of the hypothesis that no commit is guilty."""
+        return self.commits
+
+    @property
+    def before_range(self) -> int:
+        """The number of the hypothesis that the good end is bad already."""
+        return self.commits + 1
+
+    def makes_bad(self, node: int) -> Bools:
+        """Mark the hypotheses under which a node is bad."""
+        marks = np.zeros(self.commits + 2, np.bool_)
+        if node < self.commits:
+            marks[: self.commits] = self.ancestry.of(node)
+        marks[self.before_range] = True
+        return marks
+
+    def add(self, node: int, environment: Hashable, *, failed: bool) -> None:
+        """Learn the result of one run."""
+        row = self._row_of(node)
+        cells = self._cells.setdefault(node, {})
+        cell = cells.setdefault(environment, Cell())
+        stuck = self.stuck(environment)
+        old_good, old_bad = cell_likelihood(cell, stuck)
+        agreed = cell.agrees
+        if failed:
+            cell.fails += 1
+        else:
+            cell.passes += 1
+        new_good, new_bad = cell_likelihood(cell, stuck)
+        self._if_good[row] = self._if_good[row] + new_good - old_good
+        self._if_bad[row] = self._if_bad[row] + new_bad - old_bad
+        if agreed and not cell.agrees:
+            self._reconsider(environment)
+        self._beliefs = None
+
+    def stuck(self, environment: Hashable) -> float:
+        """Probability that repeats in an environment agree whatever the truth.
+
+        Each cell seen to disagree with itself counts against it, by the rule of succession.
+        """
+        return self.agreement * 2.0 / (2.0 + self._disagreements.get(environment, 0))
+
+    def _reconsider(self, environment: Hashable) -> None:
+        """Weigh an environment's cells anew after repeats in it disagreed."""
+        before = self.stuck(environment)
+        self._disagreements[environment] = self._disagreements.get(environment, 0) + 1
+        after = self.stuck(environment)
+        for node, cells in self._cells.items():
+            cell = cells.get(environment)
+            if cell and cell.repeated:
+                row = self._row[node]
+                old_good, old_bad = cell_likelihood(cell, before)
+                new_good, new_bad = cell_likelihood(cell, after)
+                self._if_good[row] = self._if_good[row] + new_good - old_good
+                self._if_bad[row] = self._if_bad[row] + new_bad - old_bad
+
+    def rule(self, node: int, *, good: bool) -> None:
+        """Learn a person's word on a node."""
+        row = self._row_of(node)
+        right, wrong = np.log1p(-PERSON_ERRS), np.log(PERSON_ERRS)
+        self._if_good[row] = self._if_good[row] + (right if good else wrong)
+        self._if_bad[row] = self._if_bad[row] + (wrong if good else right)
+        self._beliefs = None
+
+    def runs(self, node: int, environment: Hashable) -> int:
+        """Count the runs of a node in an environment."""
+        cell = self._cells.get(node, {}).get(environment)
+        return cell.fails + cell.passes if cell else 0
+
+    def total_runs(self, node: int) -> int:
+        """Count the runs of a node anywhere."""
+        return sum(c.fails + c.passes for c in self._cells.get(node, {}).values())
+
+    def tried(self, node: int) -> bool:
+        """Whether the node has a result."""
+        return node in self._cells
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """The posterior given everything learnt so far."""
+        if self._beliefs is None:
+            self._beliefs = self._infer()
+        return self._beliefs
+
+    def _row_of(self, node: int) -> int:
+        """Give the row of a node among the tried ones, splitting the groups if it is new."""
+        if node in self._row:
+            return self._row[node]
+        self._row[node] = row = len(self._row)
+        marks = self.makes_bad(node)
+        split = self._group * 2 + marks
+        present = np.flatnonzero(np.bincount(split, minlength=2 * len(self._bad_in_group)))
+        renumbered = np.zeros(2 * len(self._bad_in_group), np.intp)
+        renumbered[present] = np.arange(len(present))
+        self._group = renumbered[split]
+        self._bad_in_group = np.column_stack(
+            [self._bad_in_group[present // 2], (present % 2).astype(np.bool_)]
+        )
+        self._if_good.append(np.zeros_like(RATES))
+        self._if_bad.append(np.zeros_like(RATES))
+        return row
+
+    def _infer(self) -> Beliefs:
+        if not self._row:
+            even = np.ones(self.commits + 2)
+            return Beliefs(
+                self.prior.copy(),
+                even * float(self._false_fail @ RATES),
+                even * (1.0 - float(self._false_pass @ RATES)),
+                self._false_fail,
+                self._false_pass,
+            )
+        bad = self._bad_in_group.astype(np.float64)
+        log_good = (1.0 - bad) @ np.array(self._if_good)
+        log_bad = bad @ np.array(self._if_bad)
+        top_good, top_bad = log_good.max(axis=1), log_bad.max(axis=1)
+        good = np.exp(log_good - top_good[:, None]) * self._false_fail
+        bads = np.exp(log_bad - top_bad[:, None]) * self._false_pass
+        sum_good, sum_bad = good.sum(axis=1), bads.sum(axis=1)
+        log_evidence = np.log(sum_good) + np.log(sum_bad) + top_good + top_bad
+        evidence = np.exp(log_evidence - log_evidence.max())
+        fails_if_good = (good @ RATES) / sum_good
+        fails_if_bad = 1.0 - (bads @ RATES) / sum_bad
+        weight = self.prior * evidence[self._group]
+        probability = weight / weight.sum()
+        mass = np.bincount(self._group, probability, len(evidence))
+        return Beliefs(
+            probability,
+            fails_if_good[self._group],
+            fails_if_bad[self._group],
+            (mass / sum_good) @ good,
+            (mass / sum_bad) @ bads,
+        )
+
+
+def _quantile(weights: Floats, level: float) -> float:
+    return float(RATES[min(int(np.searchsorted(np.cumsum(weights), level)), len(RATES) - 1)])

@@ -1,0 +1,411 @@
+"""One search for a culprit: asks for trials, learns their results, and says what it concludes.
+
+A search is a value without input or output: whoever holds it runs the trials. Its log holds all
+that it was told and all that it asked for, so that it can be resumed, or replayed elsewhere to
+the same verdict without running anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bot.culprit import log
+from bot.culprit.ancestry import Ancestry
+from bot.culprit.conclusion import Standing, conclude
+from bot.culprit.evidence import (
+    Observation,
+    Outcome,
+    Purpose,
+    Report,
+    Ruling,
+    Says,
+    Trial,
+    same_failure,
+)
+from bot.culprit.graph import CommitGraph
+from bot.culprit.posterior import Posterior
+from bot.culprit.priors import Floats, impossible
+from bot.culprit.selection import choose
+from bot.culprit.settings import Granularity, SearchSettings
+from bot.culprit.untestable import PRESUMED, Testability
+from bot.culprit.verdict import Candidate, Verdict
+
+WORTHLESS = 1e-4
+"""Bits below which another trial is not worth its cost."""
+IDLE = 0.03
+"""Bits below which the ends are tried again, to learn how often the signal lies."""
+INSIDE = 0.5
+"""From this probability of a merge on, the commits of its branch are tried too."""
+
+
+class Search:
+    """The state of one search. Not for use by several threads at once."""
+
+    def __init__(
+        self,
+        graph: CommitGraph,
+        settings: SearchSettings | None = None,
+        *,
+        weights: Sequence[float] | None = None,
+        trees: Mapping[str, str] | None = None,
+        costs: Sequence[float] | None = None,
+    ) -> None:
+        """Start a search.
+
+        Args:
+            graph: the range.
+            settings: how to search.
+            weights: prior weight of each commit of the range, by number (`priors.weigh`); any
+                positive scale. Equal if not given.
+            trees: tree ids of commits and good ends. Results pass between commits of one tree.
+            costs: relative cost of trying each commit and good end, by number.
+        """
+        self.graph = graph
+        self.settings = settings = settings or SearchSettings()
+        self.trees = dict(trees or {})
+        self.weights = None if weights is None else tuple(float(w) for w in weights)
+        self.costs = None if costs is None else tuple(float(c) for c in costs)
+        self.ancestry = Ancestry(graph)
+        self._nodes = len(graph) + len(graph.goods)
+        self._of_tree: dict[str, int] = {}
+        for sha, node in graph.number.items():
+            if sha in self.trees:
+                self._of_tree.setdefault(self.trees[sha], node)
+        prior = np.ones(len(graph)) if self.weights is None else np.array(self.weights)
+        self._posterior = Posterior(
+            self.ancestry,
+            prior * impossible(self.ancestry, self.trees),
+            settings.rates,
+            agreement=settings.agreement,
+            no_culprit=settings.no_culprit if settings.check_ends else 0.0,
+            before_range=settings.before_range if settings.check_ends and graph.goods else 0.0,
+        )
+        self._cost = np.ones(self._nodes) if self.costs is None else np.array(self.costs)
+        self._testability = Testability(graph)
+        self._skipped: set[int] = set()
+        self._infra: Counter[int] = Counter()
+        self._infra_in_a_row = 0
+        self._fingerprint = settings.fingerprint
+        self._pending: dict[int, Trial] = {}
+        self._asked = 0
+        self._rounds = 0
+        self._trials = 0
+        self._exhausted = False
+        self._verdict: Verdict | None = None
+        self._events: list[dict[str, Any]] = []
+
+    @property
+    def pending(self) -> tuple[Trial, ...]:
+        """Trials asked for that have neither been recorded nor abandoned."""
+        return tuple(self._pending.values())
+
+    @property
+    def trials(self) -> int:
+        """Trials that ended in pass, fail or untestable."""
+        return self._trials
+
+    @property
+    def fingerprint(self) -> frozenset[str] | None:
+        """The tests that make a failure the incident's, once known."""
+        return self._fingerprint
+
+    def probabilities(self) -> tuple[Candidate, ...]:
+        """Give each commit's probability of being the culprit, oldest first, for display."""
+        probability = self._posterior.beliefs.probability
+        return tuple(
+            Candidate(sha, float(p))
+            for sha, p in zip(self.graph.commits, probability, strict=False)
+        )
+
+    def flake_bounds(self, level: float = 0.95) -> tuple[float, float]:
+        """Bound the rates of false failures and of false passes from above."""
+        return self._posterior.beliefs.upper(level)
+
+    def next_trials(self, count: int = 1) -> tuple[Trial, ...]:
+        """Ask for up to `count` more trials; those asked for before stay pending.
+
+        Empty if the search is over (see `verdict`), if pending trials must answer first, or if
+        the budget is spoken for.
+        """
+        if self.settings.budget is not None:
+            count = min(count, self.settings.budget - self._trials - len(self._pending))
+        if count < 1 or self.verdict().final:
+            return ()
+        ends = self._ends_to_check()
+        if ends is None:
+            return ()
+        nodes = ends[:count] or self._informative(count)
+        if not nodes:
+            self._exhausted = not self._pending
+            self._verdict = None
+            return ()
+        purpose = Purpose.END if ends else Purpose.SEARCH
+        trials: list[Trial] = []
+        for node in nodes:
+            trial = Trial(
+                id=self._asked + 1,
+                commit=self._sha(node),
+                environment=self._environment(node, self._asked + 1),
+                purpose=purpose,
+                attempt=self._infra[node] + 1,
+            )
+            self._ask(trial)
+            trials.append(trial)
+        self._rounds += 1
+        self._events.append(log.asked(trials))
+        return tuple(trials)
+
+    def record(self, trial: Trial, report: Report) -> None:
+        """Learn how a pending trial ended.
+
+        Raises:
+            KeyError: the trial is not pending.
+        """
+        self._pending.pop(trial.id)
+        self._events.append(log.reported(trial, report))
+        node = self.graph.number[trial.commit]
+        self._verdict, self._exhausted = None, False
+        if report.outcome is Outcome.INFRA:
+            self._infra[node] += 1
+            self._infra_in_a_row += 1
+            if self._infra[node] >= self.settings.infra_attempts:
+                self._skipped.add(node)
+            return
+        self._infra_in_a_row = 0
+        self._trials += 1
+        self._learn(node, report, report.environment or trial.environment)
+
+    def abandon(self, trial: Trial) -> None:
+        """Forget a pending trial that will never answer (cancelled, or lost in a crash).
+
+        Raises:
+            KeyError: the trial is not pending.
+        """
+        self._pending.pop(trial.id)
+        self._verdict = None
+        self._events.append(log.abandoned(trial))
+
+    def observe(self, evidence: Observation | Ruling) -> bool:
+        """Learn a result that exists without us, or a person's word.
+
+        Returns:
+            Whether it says anything about this range; if not, it is not kept.
+        """
+        node = self._node_of(evidence)
+        if node is None:
+            return False
+        self._verdict, self._exhausted = None, False
+        self._events.append(log.observed(evidence))
+        if isinstance(evidence, Ruling):
+            if evidence.says is Says.SKIP:
+                self._skipped.add(node)
+            else:
+                self._posterior.rule(self._canonical(node), good=evidence.says is Says.GOOD)
+        elif evidence.selected:
+            self._fingerprint = self._fingerprint or evidence.report.fingerprint
+        elif evidence.report.outcome is not Outcome.INFRA:
+            self._learn(node, evidence.report, evidence.environment)
+        return True
+
+    def verdict(self) -> Verdict:
+        """Say what is concluded, or how things stand (`status` is `SEARCHING`)."""
+        if self._verdict is None:
+            budget = self.settings.budget
+            self._verdict = conclude(
+                Standing(
+                    ancestry=self.ancestry,
+                    probability=self._posterior.beliefs.probability,
+                    settings=self.settings,
+                    untestable=frozenset(self._untestable()),
+                    presumed=frozenset(self._presumed()),
+                    exhausted=self._exhausted,
+                    spent=budget is not None and self._trials >= budget,
+                    infra=self._infra_in_a_row >= self.settings.infra_cap,
+                    waiting=self._ends_to_check() != [],
+                    trials=self._trials,
+                    rounds=self._rounds,
+                )
+            )
+        return self._verdict
+
+    def to_log(self) -> str:
+        """Write everything as JSON lines: the same search gives the same bytes."""
+        return log.write(self, self._events)
+
+    @classmethod
+    def from_log(cls, text: str) -> Search:
+        """Rebuild a search from its log; trials without an answer are pending again.
+
+        A last line cut off in the middle, as a killed process leaves it, is ignored.
+
+        Raises:
+            log.LogError: the text is no log of a search.
+        """
+        record = log.read(text)
+        search = cls(
+            record.graph,
+            record.settings,
+            weights=record.weights,
+            trees=record.trees,
+            costs=record.costs,
+        )
+        for event in record.events:
+            search._apply(event)
+        return search
+
+    def _apply(self, event: log.Event) -> None:
+        """Do again what the log says was done; choices are taken from it, not made anew."""
+        if isinstance(event, log.Asked):
+            for trial in event.trials:
+                self._ask(trial)
+            self._rounds += 1
+            self._verdict = None
+            self._events.append(log.asked(event.trials))
+        elif isinstance(event, log.Reported):
+            self.record(self._pending[event.trial], event.report)
+        elif isinstance(event, log.Abandoned):
+            self.abandon(self._pending[event.trial])
+        else:
+            self.observe(event)
+
+    def _ask(self, trial: Trial) -> None:
+        self._pending[trial.id] = trial
+        self._asked = max(self._asked, trial.id)
+
+    def _learn(self, node: int, report: Report, environment: str) -> None:
+        failed = report.outcome is Outcome.FAIL
+        if failed and not same_failure(self._fingerprint, report.fingerprint):
+            report = Report(Outcome.UNTESTABLE)
+        at = self._canonical(node)
+        if report.outcome is Outcome.UNTESTABLE:
+            if self._posterior.tried(at):
+                return
+            if node < len(self.graph):
+                self._testability.learn(node, testable=False)
+            else:
+                self._skipped.add(node)
+            return
+        if failed and node == self.graph.bad and self._fingerprint is None:
+            self._fingerprint = report.fingerprint or None
+        self._posterior.add(at, environment, failed=failed)
+        if node < len(self.graph):
+            self._testability.learn(node, testable=True)
+
+    def _ends_to_check(self) -> list[int] | None:
+        """List the ends still to be tried first; None if they are being tried now."""
+        if not self.settings.check_ends:
+            return []
+        ends = [self.graph.bad, *range(len(self.graph), self._nodes)]
+        gone = self._untestable()
+        left = [e for e in ends if e not in gone and not self._posterior.tried(self._canonical(e))]
+        # Results from elsewhere do not spare us from reproducing the failure here.
+        under_way = {self.graph.number[t.commit] for t in self._pending.values()}
+        if left and all(e in under_way for e in left):
+            return None
+        return [e for e in left if e not in under_way]
+
+    def _informative(self, count: int) -> list[int]:
+        """Choose what to try next by expected information."""
+        pending = [self._canonical(self.graph.number[t.commit]) for t in self._pending.values()]
+        rng = np.random.default_rng([self.settings.seed, self._asked])
+        choices = choose(self._posterior, self._worth(), pending, count, rng)
+        if choices and choices[0].score < IDLE:
+            return self._least_tried_ends(count) or [
+                c.node for c in choices if c.score >= WORTHLESS
+            ]
+        return [c.node for c in choices if c.score >= WORTHLESS]
+
+    def _least_tried_ends(self, count: int) -> list[int]:
+        """Turn to the ends, whose state is known: they teach how often the signal lies.
+
+        Where all that is left to tell apart is one commit from a broken signal, no commit of
+        the range tells anything until the rates are known better.
+        """
+        gone = self._untestable()
+        ends = [e for e in (self.graph.bad, len(self.graph)) if e not in gone and e < self._nodes]
+        runs = {e: self._posterior.total_runs(self._canonical(e)) for e in ends}
+        chosen: list[int] = []
+        for _ in range(count if ends else 0):
+            end = min(ends, key=lambda e: runs[e])
+            runs[end] += 1
+            chosen.append(end)
+        return chosen
+
+    def _worth(self) -> Floats:
+        """What a trial of each node is worth: chance of a usable result, freshness, cost."""
+        worth = 1.0 / self._cost
+        count = len(self.graph)
+        chance = self._testability.probability()
+        worth[:count] *= np.where(chance >= PRESUMED, 0.0, 1.0 - chance)
+        worth[list(self._untestable())] = 0.0
+        worth[:count] *= self._in_stage()
+        for node in range(self._nodes) if self.settings.environments else ():
+            worth[node] *= self._freshness(node)
+        return worth
+
+    def _in_stage(self) -> Floats:
+        """Mark the commits that may be tried at this stage."""
+        graph = self.graph
+        if self.settings.granularity is Granularity.COMMIT or graph.is_chain:
+            return np.ones(len(graph))
+        allowed = np.zeros(len(graph))
+        allowed[list(graph.first_parent_line)] = 1.0
+        if self.settings.granularity is Granularity.STAGED:
+            owner = np.array(graph.merged_by)
+            mass = np.bincount(owner, self._posterior.beliefs.probability[: len(graph)], len(graph))
+            allowed[mass[owner] >= INSIDE] = 1.0
+        return allowed
+
+    def _freshness(self, node: int) -> float:
+        """What a repeat is worth: less once a node has been tried in every environment."""
+        at = self._canonical(node)
+        if not self._posterior.tried(at):
+            return 1.0
+        return max(
+            1.0 if self._posterior.runs(at, e) == 0 else 1.0 - self._posterior.stuck(e)
+            for e in self.settings.environments
+        )
+
+    def _environment(self, node: int, trial: int) -> str:
+        """Choose where to run: where this commit was tried least, then the least busy."""
+        names = self.settings.environments
+        if not names:
+            return f"fresh-{trial}"
+        at = self._canonical(node)
+        here = Counter(t.environment for t in self._pending.values() if t.commit == self._sha(node))
+        busy = Counter(t.environment for t in self._pending.values())
+        start = trial % len(names)
+        return min(
+            names[start:] + names[:start],
+            key=lambda e: (
+                self._posterior.runs(at, e) + here[e],
+                self._posterior.stuck(e),
+                busy[e],
+            ),
+        )
+
+    def _untestable(self) -> set[int]:
+        return self._skipped | self._testability.untestable
+
+    def _presumed(self) -> Iterable[int]:
+        chance = self._testability.probability()
+        return [int(c) for c in np.flatnonzero(chance >= PRESUMED)]
+
+    def _canonical(self, node: int) -> int:
+        """Give the first node of the same tree: a tree's results belong together."""
+        tree = self.trees.get(self._sha(node))
+        return node if tree is None else self._of_tree[tree]
+
+    def _sha(self, node: int) -> str:
+        count = len(self.graph)
+        return self.graph.commits[node] if node < count else self.graph.goods[node - count]
+
+    def _node_of(self, evidence: Observation | Ruling) -> int | None:
+        node = self.graph.number.get(evidence.commit)
+        if node is None and isinstance(evidence, Observation) and evidence.tree is not None:
+            return self._of_tree.get(evidence.tree)
+        return node

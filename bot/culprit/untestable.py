@@ -1,0 +1,77 @@
+"""Which commits probably cannot be tried: those near commits that could not.
+
+What breaks a build stays until it is mended, so untestable commits come in stretches. Known
+commits vote for their neighbours by inverse squared distance in the graph.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.culprit.graph import CommitGraph
+
+Floats = NDArray[np.float64]
+
+PRESUMED = 0.75
+"""From this probability on a commit is taken for untestable and not tried."""
+
+
+class Testability:
+    """What is known of which commits can be tried."""
+
+    __test__ = False  # its name is not that of a test class
+
+    def __init__(self, graph: CommitGraph) -> None:
+        """Start with every commit testable."""
+        self._graph = graph
+        self.untestable: set[int] = set()
+        self._testable: set[int] = set()
+        self._fed: set[int] = set()
+        self._against = np.zeros(len(graph))
+        self._in_favour = np.zeros(len(graph))
+        self._surprises = 0
+
+    def learn(self, commit: int, *, testable: bool) -> None:
+        """Learn that a commit could be tried, or not."""
+        if testable:
+            if self.untestable and self.probability()[commit] > 0.5:
+                self._surprises += 1
+            self._testable.add(commit)
+        else:
+            self.untestable.add(commit)
+
+    def probability(self) -> Floats:
+        """Give the probability of being untestable for each commit."""
+        count = len(self._graph)
+        if not self.untestable:
+            return np.zeros(count)
+        for commit in (self.untestable | self._testable) - self._fed:
+            self._fed.add(commit)
+            votes = self._against if commit in self.untestable else self._in_favour
+            votes += 1.0 / np.maximum(self._distances(commit), 0.5) ** 2
+        # How far a stretch may be trusted to be one: by the rule of succession.
+        together = (len(self.untestable) + 1.0) / (len(self.untestable) + self._surprises + 1.5)
+        result = together * self._against / (self._against + self._in_favour + 1.0 / count**2)
+        result[list(self._testable)] = 0.0
+        result[list(self.untestable)] = 1.0
+        return result
+
+    def _distances(self, source: int) -> Floats:
+        """Steps from a commit to every other, along parents and children."""
+        count = len(self._graph)
+        if self._graph.is_chain:
+            return np.abs(np.arange(count) - source).astype(np.float64)
+        steps = np.full(count, float(count))
+        steps[source] = 0.0
+        queue = deque([source])
+        around = self._graph.neighbours
+        while queue:
+            at = queue.popleft()
+            for near in around[at]:
+                if steps[near] == count:
+                    steps[near] = steps[at] + 1
+                    queue.append(near)
+        return steps
