@@ -1,0 +1,149 @@
+"""The database keeps its promises on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.records.database import migrate, open_database, reading, url_from
+from bot.records.instants import from_rfc3339, in_utc, rfc3339
+from bot.records.tables import inbox, metadata, replicas
+from tests.records.conftest import NOON
+
+MIGRATE = """
+import asyncio, sys
+from bot.records.database import migrate
+asyncio.run(migrate(sys.argv[1]))
+"""
+
+
+async def test_the_migrations_make_exactly_the_tables_the_code_uses(conn: AsyncConnection) -> None:
+    def differences(sync: sa.Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(sync), metadata))
+
+    assert await conn.run_sync(differences) == []
+
+
+async def test_migrating_twice_changes_nothing(url: str, engine: AsyncEngine) -> None:
+    async with engine.begin() as conn:
+        await conn.execute(sa.insert(replicas).values(id="a", started_at=NOON, beat_at=NOON))
+    await migrate(url)
+    async with reading(engine).connect() as conn:
+        assert (await conn.execute(sa.select(replicas.c.id))).scalars().all() == ["a"]
+
+
+async def test_processes_that_start_together_migrate_once(empty_url: str) -> None:
+    started = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MIGRATE, empty_url, stderr=asyncio.subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    ended = [await process.communicate() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], ended
+
+
+async def test_a_moment_comes_back_in_utc_and_sorts_by_time(conn: AsyncConnection) -> None:
+    berlin = timezone(timedelta(hours=1))
+    for key, at in (("b", NOON), ("a", NOON.astimezone(berlin) - timedelta(microseconds=1))):
+        await conn.execute(sa.insert(inbox).values(key=key, payload={}, received_at=at))
+    rows = (await conn.execute(sa.select(inbox).order_by(inbox.c.received_at))).all()
+    assert [row.key for row in rows] == ["a", "b"]
+    assert rows[1].received_at == NOON
+    assert rows[1].received_at.tzinfo is UTC
+
+
+async def test_a_moment_without_a_time_zone_is_refused(conn: AsyncConnection) -> None:
+    with pytest.raises(sa.exc.StatementError, match="time zone"):
+        await conn.execute(
+            sa.insert(inbox).values(key="a", payload={}, received_at=NOON.replace(tzinfo=None))
+        )
+
+
+async def test_any_unicode_of_a_payload_comes_back_as_it_was(conn: AsyncConnection) -> None:
+    payload = {"body": "nul \x00, half \ud800, paragraph \u2029, face 🙂"}
+    await conn.execute(sa.insert(inbox).values(key="a", payload=payload, received_at=NOON))
+    assert (await conn.execute(sa.select(inbox.c.payload))).scalar_one() == payload
+
+
+async def test_reading_waits_for_no_writer(engine: AsyncEngine) -> None:
+    async with engine.begin() as writer:
+        await writer.execute(sa.insert(replicas).values(id="a", started_at=NOON, beat_at=NOON))
+        async with reading(engine).connect() as reader:
+            assert (await reader.execute(sa.select(replicas))).all() == []
+
+
+async def test_a_reading_transaction_writes_nothing_on_postgresql(postgres_url: str) -> None:
+    await migrate(postgres_url)
+    engine = open_database(postgres_url)
+    async with reading(engine).connect() as conn:
+        with pytest.raises(sa.exc.DBAPIError, match="read-only"):
+            await conn.execute(sa.insert(replicas).values(id="a", started_at=NOON, beat_at=NOON))
+    await engine.dispose()
+
+
+async def test_a_sqlite_transaction_holds_the_write_lock_from_its_beginning(tmp_path: Path) -> None:
+    url = url_from(tmp_path)
+    await migrate(url)
+    engine = open_database(url)
+    async with engine.begin():
+        other = sqlite3.connect(tmp_path / "playbooks.db", timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+    await engine.dispose()
+
+
+async def test_sqlite_keeps_what_it_committed_through_a_power_cut(tmp_path: Path) -> None:
+    engine = open_database(url_from(tmp_path))
+    async with engine.connect() as conn:
+        journal = (await conn.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
+        synchronous = (await conn.exec_driver_sql("PRAGMA synchronous")).scalar_one()
+        foreign_keys = (await conn.exec_driver_sql("PRAGMA foreign_keys")).scalar_one()
+    await engine.dispose()
+    assert (journal, synchronous, foreign_keys) == ("wal", 2, 1)
+
+
+async def test_other_databases_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="mysql is not supported"):
+        open_database("mysql://localhost/x")
+
+
+async def test_a_broken_migration_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "playbooks.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE steps (x)")
+    with pytest.raises(OperationalError, match="already exists"):
+        await migrate(url_from(tmp_path))
+    with sqlite3.connect(path) as other:
+        names = other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    assert names == [("steps",)]
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis wants it naive
+def test_a_moment_is_read_as_it_was_written(moment: datetime) -> None:
+    assert from_rfc3339(rfc3339(moment)) == moment
+    assert rfc3339(moment.astimezone(timezone(timedelta(hours=5, minutes=30)))) == rfc3339(moment)
+
+
+def test_a_naive_moment_is_no_moment() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        in_utc(datetime(2026, 3, 1, 12))  # noqa: DTZ001 - the point of the test
+
+
+async def test_a_new_data_folder_is_made(tmp_path: Path) -> None:
+    await migrate(url_from(tmp_path / "deep" / "er"))
+    assert stat.S_ISREG((tmp_path / "deep" / "er" / "playbooks.db").stat().st_mode)
