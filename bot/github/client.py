@@ -1,0 +1,268 @@
+"""The one GitHub client: `GitHub` for the process, `RepositoryClient` for one repository.
+
+github = GitHub(app_id=…, private_key=…, api_url=…)
+client = github.repository(repository, playbook="revert")
+pull = await client.pulls.get(12)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+import aiohttp
+from cachetools import LRUCache
+
+from bot.github.addresses import PUBLIC_API, Addresses
+from bot.github.app_auth import (
+    AppKey,
+    Clock,
+    InstallationCredentials,
+    InstallationTokens,
+    Narrowing,
+)
+from bot.github.channel import Channel, Lane, Params, Sleep, Surroundings
+from bot.github.checks import Checks
+from bot.github.comments import Comments
+from bot.github.contents import Contents
+from bot.github.counting import RequestCounter
+from bot.github.deliveries import Deliveries
+from bot.github.errors import Conflict
+from bot.github.git_data import GitData
+from bot.github.installations import Installations
+from bot.github.issues import Issues
+from bot.github.labels import Labels
+from bot.github.merging import Merging
+from bot.github.models import BranchRules, RepositoryFacts
+from bot.github.ours import Ourselves
+from bot.github.permissions import Permissions
+from bot.github.pulls import Pulls
+from bot.github.reactions import Reactions
+from bot.github.rules import Rules
+from bot.github.wire import CONNECTIONS, new_session
+from bot.triggers import Repository
+
+RECOVERY_PLAYBOOKS = frozenset({"revert", "rollback"})
+"""What may use the requests kept for recovery (Decisions, 3)."""
+
+INSTALLATIONS_KEPT = 256
+
+
+class GitHub:
+    """GitHub as one App sees it: one HTTP session, one key, all caches. One per process.
+
+    Use it as `async with`, or call `close` at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        app_id: str | int,
+        private_key: str | bytes,
+        api_url: str = PUBLIC_API,
+        graphql_url: str | None = None,
+        url: str | None = None,
+        timeout_seconds: float = 30.0,
+        patience_seconds: float = 90.0,
+        clock: Clock = time.time,
+        sleep: Sleep = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Prepare the client; nothing is sent yet.
+
+        Args:
+            app_id: The App's id.
+            private_key: Its private key, PEM.
+            api_url: The REST address; the others derive from it.
+            graphql_url: Overrides the GraphQL address.
+            url: Overrides the address of git and the web pages.
+            timeout_seconds: How long to wait for GitHub to go on answering.
+            patience_seconds: How long a call waits for a request limit to pass, in all, before
+                it raises `RateLimited`.
+            clock: Seconds since 1970.
+            sleep: How to wait.
+            jitter: A random share (0 to 1) by which waits are stretched.
+
+        Raises:
+            ValueError: If an address makes no sense.
+            BadCredentials: If the key cannot be read.
+        """
+        self.addresses = Addresses.derive(api_url, graphql_url=graphql_url, url=url)
+        self.requests = RequestCounter()
+        self._timeout = timeout_seconds
+        self._session: aiohttp.ClientSession | None = None
+        self._around = Surroundings(
+            addresses=self.addresses,
+            session=self._open_session,
+            clock=clock,
+            sleep=sleep,
+            jitter=jitter,
+            counter=self.requests,
+            slots=asyncio.Semaphore(CONNECTIONS),
+            patience=patience_seconds,
+        )
+        self._app_lane = Lane(AppKey(app_id, private_key, clock))
+        self._lanes: LRUCache[int, Lane] = LRUCache(INSTALLATIONS_KEPT)
+        auth = self._as_app("auth")
+        self._tokens = InstallationTokens(
+            lambda route, params, body: auth.post(route, body, repeatable=True, **params), clock
+        )
+        self.ourselves = Ourselves(auth)
+        self.deliveries = Deliveries(self._as_app("deliveries"))
+        self.installations = Installations(
+            self._as_app("installations"), self.ourselves, self._as_installation
+        )
+
+    async def __aenter__(self) -> GitHub:
+        """Use the client in an `async with`."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the session."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the HTTP session."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def repository(
+        self, repository: Repository, *, playbook: str, recovery: bool | None = None
+    ) -> RepositoryClient:
+        """Give the calls on one repository.
+
+        Args:
+            repository: Which one, through which installation.
+            playbook: Whose requests these are, for the counts.
+            recovery: Whether they may use the requests kept for recovery; by default revert
+                and rollback may.
+        """
+        if recovery is None:
+            recovery = playbook in RECOVERY_PLAYBOOKS
+        defaults = {"owner": repository.owner, "repo": repository.name}
+        channel = self._as_installation(
+            repository.installation_id, playbook=playbook, recovery=recovery, defaults=defaults
+        )
+        return RepositoryClient(repository, channel, self)
+
+    async def token(
+        self,
+        installation_id: int,
+        *,
+        repository_id: int | None = None,
+        permissions: Mapping[str, str] | None = None,
+    ) -> str:
+        """Give an installation token, narrowed to one repository and these permissions.
+
+        It is good for at least five more minutes. For the git mirror:
+        `permissions={"contents": "read"}`.
+        """
+        narrowing = Narrowing.to(repository_id=repository_id, permissions=permissions)
+        return (await self._tokens.get(installation_id, narrowing)).value
+
+    async def granted(self, installation_id: int) -> Mapping[str, str]:
+        """Give what the App was granted on this installation."""
+        return (await self._tokens.get(installation_id)).permissions
+
+    def remaining(self, installation_id: int) -> int | None:
+        """Give the requests left in this hour, None before the first answer."""
+        lane = self._lanes.get(installation_id)
+        return None if lane is None else lane.budget.remaining
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = new_session(self._timeout)
+        return self._session
+
+    def _as_app(self, playbook: str) -> Channel:
+        return Channel(self._app_lane, self._around, playbook=playbook, recovery=True)
+
+    def _as_installation(
+        self,
+        installation_id: int,
+        *,
+        playbook: str = "installations",
+        recovery: bool = False,
+        defaults: Params | None = None,
+    ) -> Channel:
+        lane = self._lanes.get(installation_id)
+        if lane is None:
+            lane = Lane(InstallationCredentials(self._tokens, installation_id))
+            self._lanes[installation_id] = lane
+        return Channel(lane, self._around, playbook=playbook, recovery=recovery, defaults=defaults)
+
+
+class RepositoryClient:
+    """The calls on one repository, grouped by resource.
+
+    Attributes:
+        repository: Which one.
+        issues: Issues, their assignees and state.
+        comments: Comments and the sticky comment.
+        reactions: Reactions to comments, issues and pull requests.
+        labels: Labels of the repository and on issues.
+        pulls: Pull requests.
+        checks: Check-runs and commit statuses.
+        git: Branches, commits and trees.
+        contents: Files at a commit.
+        permissions: What people and the App may do.
+        rules: What branches ask of a merge.
+        merging: Merging and the merge queue.
+    """
+
+    def __init__(self, repository: Repository, channel: Channel, github: GitHub) -> None:
+        """Use `GitHub.repository` instead."""
+        self.repository = repository
+        self._channel = channel
+        self._github = github
+        self.issues = Issues(channel, github.ourselves)
+        self.comments = Comments(channel, github.ourselves)
+        self.reactions = Reactions(channel)
+        self.labels = Labels(channel)
+        self.pulls = Pulls(channel, repository.owner)
+        self.checks = Checks(channel, github.ourselves)
+        self.git = GitData(channel)
+        self.contents = Contents(channel)
+        self.permissions = Permissions(channel, lambda: github.granted(repository.installation_id))
+        self.rules = Rules(channel)
+        self.merging = Merging(channel, self.pulls)
+
+    async def about(self) -> RepositoryFacts:
+        """Read the repository's settings, also after it was renamed.
+
+        Raises:
+            Conflict: If another repository has taken the name since.
+        """
+        facts = RepositoryFacts.model_validate(await self._channel.get("/repos/{owner}/{repo}"))
+        if facts.id != self.repository.id:
+            raise Conflict(
+                f"{self.repository.full_name} is another repository now (id {facts.id}, not "
+                f"{self.repository.id}): nothing is done there."
+            )
+        return facts
+
+    async def branch_rules(self, branch: str) -> BranchRules:
+        """Read what a branch asks of a merge."""
+        return await self.rules.for_branch(branch, await self.about())
+
+    async def clone_token(self) -> str:
+        """Give a token that can only read this repository's contents, for the git mirror."""
+        return await self._github.token(
+            self.repository.installation_id,
+            repository_id=self.repository.id,
+            permissions={"contents": "read"},
+        )
+
+    @property
+    def clone_url(self) -> str:
+        """Where git fetches the repository from, without credentials."""
+        return self._github.addresses.git(self.repository.owner, self.repository.name)

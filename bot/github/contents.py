@@ -1,0 +1,38 @@
+"""Files of the repository at a commit."""
+
+from __future__ import annotations
+
+import base64
+
+from bot.github.channel import Channel
+from bot.github.models import File
+
+CONTENTS = "/repos/{owner}/{repo}/contents/{path*}"
+
+
+class Contents:
+    """Reading single files; writing goes through `GitData`."""
+
+    def __init__(self, channel: Channel) -> None:
+        """Work through `channel`."""
+        self._channel = channel
+
+    async def read(self, path: str, ref: str) -> File | None:
+        """Read a file at a commit, branch or tag; None if there is no such file.
+
+        A directory or submodule is no file either. Up to 100 MB.
+        """
+        data = await self._channel.find(CONTENTS, query={"ref": ref}, path=path)
+        if not isinstance(data, dict) or data.get("type") != "file":
+            return None
+        if data.get("encoding") == "base64":
+            content = base64.b64decode(data["content"])
+        else:
+            # Above 1 MB the answer comes without the content.
+            content = await self._channel.raw(CONTENTS, query={"ref": ref}, path=path)
+        return File(path=path, sha=data["sha"], content=content)
+
+    async def names(self, path: str, ref: str) -> tuple[str, ...]:
+        """List a directory's names; nothing if there is no such directory. At most 1,000."""
+        data = await self._channel.find(CONTENTS, query={"ref": ref}, path=path)
+        return tuple(entry["name"] for entry in data) if isinstance(data, list) else ()

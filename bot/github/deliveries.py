@@ -1,0 +1,42 @@
+"""Webhook deliveries that failed, and sending them again. Only the App itself may ask."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.github.channel import Channel
+from bot.github.models import Delivery
+
+DELIVERIES = "/app/hook/deliveries"
+
+
+class Deliveries:
+    """The App's webhook deliveries of the last three days."""
+
+    def __init__(self, as_app: Channel) -> None:
+        """Ask through `as_app`, signed by the App's JWT."""
+        self._channel = as_app
+
+    async def failed(self, since: datetime) -> tuple[Delivery, ...]:
+        """Give the events since then of which no attempt was taken, oldest first.
+
+        GitHub keeps deliveries for three days. Each event is given once: its latest attempt.
+        """
+        latest: dict[str, Delivery] = {}
+        taken: set[str] = set()
+        async for data in self._channel.items(DELIVERIES):
+            delivery = Delivery.model_validate(data)
+            if delivery.delivered_at < since:
+                break
+            latest.setdefault(delivery.guid, delivery)
+            if delivery.is_ok:
+                taken.add(delivery.guid)
+        failed = [delivery for guid, delivery in latest.items() if guid not in taken]
+        return tuple(sorted(failed, key=lambda delivery: delivery.delivered_at))
+
+    async def redeliver(self, delivery: Delivery) -> None:
+        """Have GitHub send it again; the new attempt keeps the event's delivery id."""
+        # Sent twice it only arrives twice, and the inbox takes each delivery id once.
+        await self._channel.post(
+            f"{DELIVERIES}/{{delivery_id}}/attempts", repeatable=True, delivery_id=delivery.id
+        )

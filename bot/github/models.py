@@ -1,0 +1,431 @@
+"""What we read from GitHub: small, frozen, and only the fields the bot uses.
+
+Field names are GitHub's, so that its documentation explains them. Fields that GitHub adds later
+are ignored.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Read(BaseModel):
+    """Something read from GitHub."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+def _label_names(labels: Any) -> Any:
+    if isinstance(labels, list | tuple):
+        return tuple(entry["name"] if isinstance(entry, dict) else entry for entry in labels)
+    return labels
+
+
+LabelNames = Annotated[tuple[str, ...], BeforeValidator(_label_names)]
+
+
+class User(Read):
+    """A person, bot or organization. A deleted account reads as `ghost`."""
+
+    login: str
+    id: int = 0
+    type: str = "User"
+
+    @property
+    def is_bot(self) -> bool:
+        """Tell whether this is an App or another bot."""
+        return self.type == "Bot" or self.login.endswith("[bot]")
+
+
+def _ghost(user: Any) -> Any:
+    return {"login": "ghost", "id": 10137} if user is None else user
+
+
+Author = Annotated[User, BeforeValidator(_ghost)]
+
+
+class RepositoryFacts(Read):
+    """One repository's settings, as far as merging and linking need them."""
+
+    id: int
+    name: str
+    full_name: str
+    owner: Author
+    default_branch: str
+    private: bool = False
+    archived: bool = False
+    html_url: str = ""
+    allow_merge_commit: bool = True
+    allow_squash_merge: bool = True
+    allow_rebase_merge: bool = True
+
+
+class Issue(Read):
+    """An issue, or a pull request seen as one."""
+
+    number: int
+    id: int
+    node_id: str = ""
+    title: str
+    body: str | None = None
+    state: Literal["open", "closed"]
+    user: Author
+    labels: LabelNames = ()
+    assignees: tuple[User, ...] = ()
+    html_url: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    closed_at: datetime | None = None
+    pull_request: dict[str, Any] | None = Field(default=None, repr=False)
+
+    @property
+    def is_pull_request(self) -> bool:
+        """Tell whether the number belongs to a pull request."""
+        return self.pull_request is not None
+
+
+class Comment(Read):
+    """A comment on an issue or a pull request."""
+
+    id: int
+    node_id: str = ""
+    user: Author
+    body: str | None = None
+    html_url: str = ""
+    created_at: datetime
+    updated_at: datetime
+
+
+class Reaction(Read):
+    """One reaction, such as `eyes`."""
+
+    id: int
+    content: str
+    user: Author
+
+
+class Label(Read):
+    """A label of the repository."""
+
+    name: str
+    color: str = ""
+    description: str | None = None
+
+
+class BranchPoint(Read):
+    """One end of a pull request: a branch and the commit it points to."""
+
+    ref: str
+    sha: str
+    label: str | None = None
+    repository_id: int | None = Field(default=None, validation_alias=AliasPath("repo", "id"))
+
+
+class PullRequest(Read):
+    """A pull request. `merged` and `mergeable` are only known where it was read by number."""
+
+    number: int
+    id: int
+    node_id: str
+    title: str
+    body: str | None = None
+    state: Literal["open", "closed"]
+    draft: bool = False
+    merged: bool = False
+    merged_at: datetime | None = None
+    merge_commit_sha: str | None = None
+    mergeable: bool | None = None
+    mergeable_state: str = "unknown"
+    head: BranchPoint
+    base: BranchPoint
+    user: Author
+    labels: LabelNames = ()
+    assignees: tuple[User, ...] = ()
+    requested_reviewers: tuple[User, ...] = ()
+    html_url: str
+    commits: int | None = None
+    changed_files: int | None = None
+    created_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    @property
+    def is_merged(self) -> bool:
+        """Tell whether it was merged (lists leave `merged` out, but not `merged_at`)."""
+        return self.merged or self.merged_at is not None
+
+    @property
+    def is_from_fork(self) -> bool:
+        """Tell whether the head lives in another repository (or in a deleted one)."""
+        return self.head.repository_id != self.base.repository_id
+
+
+class ChangedFile(Read):
+    """One file a pull request changes."""
+
+    filename: str
+    status: str
+    previous_filename: str | None = None
+    additions: int = 0
+    deletions: int = 0
+    sha: str | None = None
+
+
+class Review(Read):
+    """One review. `state` is APPROVED, CHANGES_REQUESTED, COMMENTED, DISMISSED or PENDING."""
+
+    id: int
+    user: Author
+    state: str
+    body: str | None = None
+    commit_id: str | None = None
+    submitted_at: datetime | None = None
+    html_url: str = ""
+
+
+class App(Read):
+    """A GitHub App."""
+
+    id: int
+    slug: str = ""
+    name: str = ""
+
+    @property
+    def bot_login(self) -> str:
+        """The login under which the App's comments appear."""
+        return f"{self.slug}[bot]"
+
+
+class CheckOutput(Read):
+    """What a check-run says."""
+
+    title: str | None = None
+    summary: str | None = None
+    text: str | None = None
+
+
+class CheckRun(Read):
+    """One check-run on one commit."""
+
+    id: int
+    name: str
+    head_sha: str
+    external_id: str | None = None
+    status: str
+    conclusion: str | None = None
+    app: App | None = None
+    html_url: str | None = None
+    details_url: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    output: CheckOutput = CheckOutput()
+
+
+class CommitStatus(Read):
+    """One commit status (the older sibling of the check-run)."""
+
+    id: int
+    context: str
+    state: Literal["error", "failure", "pending", "success"]
+    description: str | None = None
+    target_url: str | None = None
+    creator: User | None = None
+    created_at: datetime
+    updated_at: datetime
+
+
+class CheckKind(StrEnum):
+    """How a result was reported."""
+
+    CHECK_RUN = "check_run"
+    STATUS = "status"
+
+
+class CheckResult(Read):
+    """One check on one commit, whether a check-run or a commit status reported it.
+
+    `status` is queued, in_progress or completed (and the few more that GitHub uses while a run
+    waits); `conclusion` is set once completed: success, failure, neutral, cancelled, skipped,
+    timed_out, action_required, stale or startup_failure. `app_id` is None for statuses.
+    """
+
+    name: str
+    kind: CheckKind
+    id: int
+    app_id: int | None = None
+    app_slug: str | None = None
+    status: str
+    conclusion: str | None = None
+    url: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    external_id: str | None = None
+    summary: str | None = None
+
+    @property
+    def is_completed(self) -> bool:
+        """Tell whether the check has reached its conclusion."""
+        return self.status == "completed"
+
+    @property
+    def is_passed(self) -> bool:
+        """Tell whether GitHub counts it as passed: success, neutral or skipped."""
+        return self.conclusion in {"success", "neutral", "skipped"}
+
+
+class Ref(Read):
+    """A git ref and the object it points to."""
+
+    ref: str
+    sha: str = Field(validation_alias=AliasPath("object", "sha"))
+
+    @property
+    def branch(self) -> str:
+        """The branch's short name."""
+        return self.ref.removeprefix("refs/heads/")
+
+
+class Commit(Read):
+    """A git commit. `login` is the author's GitHub account, where GitHub knows one."""
+
+    sha: str
+    message: str
+    tree: str
+    parents: tuple[str, ...]
+    html_url: str = ""
+    author_name: str | None = None
+    author_email: str | None = Field(default=None, repr=False)
+    login: str | None = None
+    committed_at: datetime | None = None
+    verified: bool = False
+
+
+class TreeEntry(Read):
+    """One entry of a git tree."""
+
+    path: str
+    mode: str
+    type: Literal["blob", "tree", "commit"]
+    sha: str
+
+
+class Comparison(Read):
+    """How `head` stands to `base`: identical, ahead, behind or diverged."""
+
+    status: Literal["identical", "ahead", "behind", "diverged"]
+    ahead_by: int
+    behind_by: int
+    merge_base: str = Field(validation_alias=AliasPath("merge_base_commit", "sha"))
+
+
+class File(Read):
+    """A file's bytes at one commit, and its blob id."""
+
+    path: str
+    sha: str
+    content: bytes = Field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The content as UTF-8; bytes that are not become replacement characters."""
+        return self.content.decode("utf-8", "replace")
+
+
+class RequiredCheck(Read):
+    """A check a branch asks for; `integration_id` pins it to one App, None takes any."""
+
+    name: str
+    integration_id: int | None = None
+
+
+class MergeMethod(StrEnum):
+    """How a pull request is merged."""
+
+    MERGE = "merge"
+    SQUASH = "squash"
+    REBASE = "rebase"
+
+
+class BranchRules(Read):
+    """What one branch asks of a merge, from rulesets and classic protection together.
+
+    `complete` is False where the App may not read classic protection (it needs
+    `administration=read`): then there may be more rules than these, and GitHub's own
+    `mergeable_state` has the last word.
+    """
+
+    branch: str
+    required_checks: tuple[RequiredCheck, ...] = ()
+    strict: bool = False
+    required_reviews: int = 0
+    code_owner_review: bool = False
+    last_push_approval: bool = False
+    pull_request_required: bool = False
+    conversation_resolution: bool = False
+    linear_history: bool = False
+    signatures: bool = False
+    restricted_pushes: bool = False
+    locked: bool = False
+    merge_queue: bool = False
+    merge_methods: tuple[MergeMethod, ...] = tuple(MergeMethod)
+    required_deployments: tuple[str, ...] = ()
+    complete: bool = True
+
+    @property
+    def allows_direct_commits(self) -> bool:
+        """Tell whether the bot may commit to the branch without a pull request."""
+        return not (
+            self.pull_request_required
+            or self.restricted_pushes
+            or self.locked
+            or self.merge_queue
+            or self.required_checks
+            or self.required_deployments
+        )
+
+
+class QueueEntry(Read):
+    """A pull request's place in the merge queue.
+
+    `state` is QUEUED, AWAITING_CHECKS, MERGEABLE, UNMERGEABLE or LOCKED.
+    """
+
+    id: str
+    state: str
+    position: int | None = None
+    head_sha: str | None = Field(default=None, validation_alias=AliasPath("headCommit", "oid"))
+
+
+class Installation(Read):
+    """The App on one account."""
+
+    id: int
+    account: User | None = None
+    app_id: int
+    permissions: dict[str, str] = {}
+    events: tuple[str, ...] = ()
+    repository_selection: str = "all"
+    suspended_at: datetime | None = None
+
+
+class Delivery(Read):
+    """One attempt to deliver a webhook. All attempts of one event share `guid`."""
+
+    id: int
+    guid: str
+    event: str
+    action: str | None = None
+    status: str
+    status_code: int
+    delivered_at: datetime
+    redelivery: bool = False
+    installation_id: int | None = None
+    repository_id: int | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        """Tell whether the receiver took it."""
+        return self.status == "OK" and 200 <= self.status_code < 300
