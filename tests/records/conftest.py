@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+import shutil
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.records.database import migrate, open_database, url_from
-from tests.plugins.postgres import postgres_server, postgres_url
+from tests.plugins.postgres import fresh_database, postgres_server, postgres_url
 
 __all__ = ["postgres_server", "postgres_url"]
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -25,11 +24,32 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_url"))
 
 
-@pytest.fixture
-async def url(empty_url: str) -> str:
+@pytest.fixture(scope="session")
+async def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating once is enough."""
+    folder = tmp_path_factory.mktemp("migrated")
+    await migrate(url_from(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+async def migrated_postgresql(postgres_server: str) -> AsyncIterator[str]:
+    """The name of a migrated PostgreSQL database to copy."""
+    with fresh_database(postgres_server) as url:
+        await migrate(url)
+        yield str(sa.make_url(url).database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a migrated database."""
-    await migrate(empty_url)
-    return empty_url
+    migrated = request.getfixturevalue(f"migrated_{request.param}")
+    if request.param == "sqlite":
+        shutil.copytree(migrated, tmp_path / "var")
+        yield url_from(tmp_path / "var")
+        return
+    with fresh_database(request.getfixturevalue("postgres_server"), migrated) as url:
+        yield url
 
 
 @pytest.fixture
