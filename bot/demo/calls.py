@@ -140,15 +140,26 @@ class Call:
     @property
     def body(self) -> dict[str, Any]:
         """The JSON object sent; {} when nothing was sent."""
-        if not self.raw.strip():
-            return {}
-        try:
-            parsed = json.loads(self.raw)
-        except ValueError:
-            raise Refused(400, "Problems parsing JSON") from None
+        parsed = self._parsed()
         if not isinstance(parsed, dict):
             raise Refused(400, "Body should be a JSON object")
         return parsed
+
+    def body_list(self, name: str) -> list[Any]:
+        """A list sent bare or as `{name: [...]}`, which some label routes both allow."""
+        parsed = self._parsed()
+        found = parsed.get(name) if isinstance(parsed, dict) else parsed
+        if not isinstance(found, list):
+            raise Refused(422, "Invalid request.")
+        return found
+
+    def _parsed(self) -> Any:
+        if not self.raw.strip():
+            return {}
+        try:
+            return json.loads(self.raw)
+        except ValueError:
+            raise Refused(400, "Problems parsing JSON") from None
 
     def role(self) -> Role:
         """What the calling person may do in the repository (an installation: admin of nothing)."""

@@ -112,7 +112,6 @@ class Comment:
     diff_hunk: str = ""
     in_reply_to: int | None = None
     review: int | None = None
-    node_id: str = ""
 
 
 @dataclass(eq=False)
@@ -167,12 +166,14 @@ class PullRequest:
     merged_at: datetime | None = None
     merged_by: User | None = None
     merge_commit_sha: str | None = None
-    commit_count_at_merge: int | None = None
+    merged_onto: str | None = None
     auto_merge: AutoMerge | None = None
     requested_reviewers: list[User] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
+    comments: list[Comment] = field(default_factory=list)
     mergeable: bool | None = None
     mergeable_for: tuple[str, str] | None = None
+    measured: tuple[str, str, tuple[int, int, int, int]] | None = None
     maintainer_can_modify: bool = False
 
 

@@ -119,7 +119,7 @@ class World:
         whole: dict[str, Any] = {} if action is None else {"action": action}
         whole |= payload
         if repository is not None:
-            whole["repository"] = repositories.present(self, repository)
+            whole.setdefault("repository", repositories.present(self, repository))
             if repository.owner.type == "Organization":
                 whole["organization"] = users.present_organization(self, repository.owner)
         whole["sender"] = users.present(self, sender)
