@@ -138,8 +138,8 @@ async def newest_first(git: Git, commits: Sequence[str]) -> list[str]:
     if len(wanted) < 2:
         return wanted
     said = await git.run("merge-base", "--octopus", *wanted, ok=(0, 1))
-    floor = [f"{said.text}^@"] if said.text else []
-    stdin = "\n".join([*wanted, *(["--not", *floor] if floor else [])]) + "\n"
+    floor = [f"^{said.text}^@"] if said.text else []
+    stdin = "".join(f"{revision}\n" for revision in [*wanted, *floor])
     listed = await git.run("rev-list", "--topo-order", "--stdin", stdin=stdin.encode())
     among = set(wanted)
     return [sha for sha in listed.text.splitlines() if sha in among]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -45,16 +45,19 @@ class Merged:
     clean: bool
 
 
-def parse_merge(stdout: bytes, clean: bool) -> Merged:
+def parse_merge(stdout: bytes, clean: bool, sides: Sequence[str] = ()) -> Merged:
     """Read what `git merge-tree --write-tree -z --messages` printed.
 
     Args:
         stdout: Its standard output.
         clean: Whether its exit code was 0.
+        sides: The names given for the two sides. Where a file and a directory claim one path,
+            git moves the file to `path~SIDE`; such a name is given back as the path.
 
     Raises:
         ValueError: The bytes are not of that format.
     """
+    aside = re.compile("~(?:{})(?:_\\d+)?$".format("|".join(sides) or "(?!)").encode())
     fields = iter(stdout.split(b"\0"))
     tree = next(fields).decode("ascii")
     stages: dict[bytes, list[int]] = {}
@@ -62,14 +65,15 @@ def parse_merge(stdout: bytes, clean: bool) -> Merged:
         if not field:
             break
         meta, _, path = field.partition(b"\t")
-        stages.setdefault(path, []).append(int(meta.rsplit(b" ", 1)[1]))
+        where = stages.setdefault(aside.sub(b"", path), [])
+        where.append(int(meta.rsplit(b" ", 1)[1]))
     kinds: dict[bytes, list[str]] = {}
     merged: list[bytes] = []
     for paths, kind in _messages(fields):
         if kind.startswith("CONFLICT"):
             found = _KIND.match(kind)
             for path in paths:
-                kinds.setdefault(path, []).append(found["kind"] if found else kind)
+                kinds.setdefault(aside.sub(b"", path), []).append(found["kind"] if found else kind)
         else:
             merged.extend(paths)
     # A conflict's message may name the path it had before a rename; git's index has the last say
@@ -84,7 +88,8 @@ def parse_merge(stdout: bytes, clean: bool) -> Merged:
 
 def _messages(fields: Iterator[bytes]) -> Iterator[tuple[list[bytes], str]]:
     for count in fields:
-        if not count:
+        # For submodules git ends with free advice in no format at all.
+        if not count.isdigit():
             return
         paths = [next(fields) for _ in range(int(count))]
         yield paths, next(fields).decode("utf-8", "replace")
@@ -121,7 +126,7 @@ async def _merge_tree(git: Git, ours: str, theirs: str, work_tree: str | None = 
     command = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
     said = await git.run(*command, network=True, ok=(0, 1), environment=environment)
     try:
-        return parse_merge(said.stdout, clean=said.code == 0)
+        return parse_merge(said.stdout, said.code == 0, (ours, theirs))
     except (ValueError, StopIteration):
         raise GitFailed("merge-tree", said.code, said.stderr) from None
 

@@ -165,10 +165,12 @@ class Git:
             GitFailed: It ended with another code than those in `ok`.
         """
         secrets = await self.credentials() if network and self.credentials else {}
-        prefix = ["git", f"--git-dir={self.git_dir}"]
-        if environment is None or "GIT_WORK_TREE" not in environment:
-            prefix.append("--bare")
+        prefix = ["git", f"--git-dir={self.git_dir.absolute()}"]
+        work_tree = (environment or {}).get("GIT_WORK_TREE")
+        # Git reads attributes from a work tree only when it runs inside of it.
+        prefix += ["-C", work_tree, "-c", "core.bare=false"] if work_tree else ["--bare"]
         return await _communicate(
+            arguments[0],
             [*prefix, *arguments],
             self._environment(secrets, network) | dict(environment or {}),
             stdin=stdin,
@@ -209,6 +211,7 @@ async def git_directory(path: Path) -> Path:
     """
     try:
         said = await _communicate(
+            "rev-parse",
             ["git", "-C", str(path), "rev-parse", "--absolute-git-dir"],
             Git(path, isolated=False)._environment({}, network=False),
             ok=(0,),
@@ -246,11 +249,8 @@ def _secret_words(secrets: SecretConfig) -> tuple[str, ...]:
     return tuple({word for value in secrets.values() for word in (value, value.rpartition(" ")[2])})
 
 
-def _subcommand(argv: Sequence[str]) -> str:
-    return next((word for word in argv[1:] if not word.startswith("-")), "")
-
-
 async def _communicate(
+    command: str,
     argv: Sequence[str],
     environment: Mapping[str, str],
     *,
@@ -262,7 +262,6 @@ async def _communicate(
     network: bool = False,
     secrets: Sequence[str] = (),
 ) -> Output:
-    command = _subcommand(argv)
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,

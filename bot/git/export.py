@@ -1,0 +1,132 @@
+"""Writes the trees of commits for trials, into fresh folders that no trial has seen.
+
+Nothing here ever reads what a trial could have written: the index is a temporary one, the work
+tree git is told of is an empty folder, and the repository is always named explicitly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bot.git.process import Git
+from bot.git.trees import tree_of
+
+_COMMITS_REMEMBERED = 64
+
+
+class TreeExport:
+    """The trees of one repository's commits, as files. Satisfies `bot.trials.trees.TreeSource`."""
+
+    def __init__(self, git: Git) -> None:
+        """Read from `git`; nothing is written to it."""
+        self._git = git
+        self._trees: dict[str, str] = {}
+        self._entries: dict[str, dict[bytes, tuple[str, str]]] = {}
+        self._refs: bytes | None = None
+
+    async def tree_id(self, commit: str) -> str:
+        """Return the id of the commit's tree."""
+        if commit not in self._trees:
+            self._trees[commit] = await tree_of(self._git, commit)
+        return self._trees[commit]
+
+    async def entries(self, commit: str) -> Mapping[bytes, tuple[str, str]]:
+        """List every path of the commit with its mode and object id."""
+        tree = await self.tree_id(commit)
+        if tree not in self._entries:
+            said = await self._git.run("ls-tree", "-r", "-z", "--full-tree", tree)
+            found: dict[bytes, tuple[str, str]] = {}
+            for line in filter(None, said.stdout.split(b"\0")):
+                meta, _, path = line.partition(b"\t")
+                mode, _kind, object_id = meta.decode("ascii").split(" ")
+                found[path] = (mode, object_id)
+            while len(self._entries) >= _COMMITS_REMEMBERED:
+                del self._entries[next(iter(self._entries))]
+            self._entries[tree] = found
+        return self._entries[tree]
+
+    async def write(self, commit: str, paths: Sequence[bytes], folder: Path) -> None:
+        """Write these paths of the commit into the empty `folder`, as a checkout would.
+
+        Line ends and filters follow the commit's own attributes. Blobs a partial clone lacks are
+        fetched. Symbolic links are written as links, never followed.
+
+        Raises:
+            GitFailed: git refuses the tree (a path named `.git`, say) or an object is missing.
+        """
+        with tempfile.TemporaryDirectory(prefix="playbooks-export-") as scratch:
+            environment = _environment(Path(scratch))
+            await self._git.run("read-tree", commit, environment=environment)
+            await self._git.run(
+                *("checkout-index", "-z", "--stdin", f"--prefix={folder}{os.sep}"),
+                stdin=b"".join(path + b"\0" for path in paths),
+                environment=environment,
+                network=True,
+            )
+
+    async def write_git(self, commit: str, folder: Path) -> None:
+        """Make `folder` a disposable `.git` at this commit that borrows the objects.
+
+        It has the branches and tags, but no remote, configuration, hook or credential. The
+        repository's objects (`readable`) must be readable where it is used.
+        """
+        with tempfile.TemporaryDirectory(prefix="playbooks-export-") as scratch:
+            environment = _environment(Path(scratch))
+            await self._git.run("read-tree", commit, environment=environment)
+            for name in ("objects/info", "refs"):
+                (folder / name).mkdir(parents=True)
+            shutil.copyfile(environment["GIT_INDEX_FILE"], folder / "index")
+        common, objects, object_format = await self._layout()
+        (folder / "HEAD").write_text(f"{commit}\n")
+        (folder / "objects/info/alternates").write_text(f"{objects}\n")
+        (folder / "packed-refs").write_bytes(await self._packed_refs())
+        (folder / "config").write_text(
+            "[core]\n\trepositoryformatversion = 1\n\tbare = false\n"
+            f"[extensions]\n\tobjectFormat = {object_format}\n"
+        )
+        if (common / "shallow").is_file():
+            shutil.copyfile(common / "shallow", folder / "shallow")
+
+    async def readable(self) -> tuple[Path, ...]:
+        """Return the folders a disposable `.git` borrows from: the objects and their alternates."""
+        _, objects, _ = await self._layout()
+        return await asyncio.to_thread(_with_alternates, objects)
+
+    async def _layout(self) -> tuple[Path, Path, str]:
+        said = await self._git.run(
+            *("rev-parse", "--path-format=absolute", "--git-common-dir", "--git-path", "objects"),
+            "--show-object-format",
+        )
+        common, objects, object_format = said.text.splitlines()
+        return Path(common), Path(objects), object_format
+
+    async def _packed_refs(self) -> bytes:
+        if self._refs is None:
+            said = await self._git.run(
+                "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"
+            )
+            self._refs = said.stdout
+        return self._refs
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Name a temporary index, and an empty work tree so that attributes come from that index."""
+    empty = scratch / "empty"
+    empty.mkdir()
+    return {"GIT_INDEX_FILE": str(scratch / "index"), "GIT_WORK_TREE": str(empty)}
+
+
+def _with_alternates(objects: Path) -> tuple[Path, ...]:
+    found = [objects.resolve()]
+    for folder in found:
+        listed = folder / "info" / "alternates"
+        for line in listed.read_text().splitlines() if listed.is_file() else []:
+            other = (folder / line).resolve()
+            if line and not line.startswith("#") and other not in found:
+                found.append(other)
+    return tuple(found)
