@@ -19,7 +19,10 @@ MOST_REASON = 2_000
 
 _PREFIX = "playbooks"
 _WORD = re.compile(r"\S+")
-_LONGEST_NAME = max(map(len, COMMANDS))
+_NAMES_NEAR_LENGTH = {
+    length: tuple(name for name in COMMANDS if abs(len(name) - length) <= 1)
+    for length in range(max(map(len, COMMANDS)) + 2)
+}
 
 # Right-to-left and isolate marks can make a line read otherwise than it runs ("Trojan Source").
 _DIRECTION_MARKS = re.compile("[\u200b\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -43,6 +46,7 @@ _PATHS = frozenset(
         "srv", "sys", "tmp", "usr", "var",
     }
 )  # fmt: skip
+_MEANT_ELSEWHERE = _OTHER_BOTS | _PATHS
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ def _split_reason(words: Iterator[str]) -> tuple[list[str], str]:
 
 
 def _clean(reason: str) -> str:
-    plain = _DIRECTION_MARKS.sub("", _CONTROLS.sub(" ", reason)).strip()
+    plain = " ".join(_DIRECTION_MARKS.sub("", _CONTROLS.sub(" ", reason)).split())
     return plain if len(plain) <= MOST_REASON else plain[: MOST_REASON - 1] + "…"
 
 
@@ -153,9 +157,10 @@ def _unknown(name: str, line: Line, index: int, addressed: bool) -> Mistake | No
 
 def _nearest(word: str) -> str | None:
     """Return our command one slip away from `word`, unless the word has a meaning elsewhere."""
-    if len(word) > _LONGEST_NAME + 1 or "/" in word or word in _OTHER_BOTS | _PATHS:
+    if "/" in word or word in _MEANT_ELSEWHERE:
         return None
-    return next((name for name in COMMANDS if _one_slip(word, name)), None)
+    alike = _NAMES_NEAR_LENGTH.get(len(word), ())
+    return next((name for name in alike if _one_slip(word, name)), None)
 
 
 def _one_slip(left: str, right: str) -> bool:
