@@ -250,6 +250,11 @@ class RepositoryClient:
             )
         return facts
 
+    async def protected_branches(self) -> tuple[str, ...]:
+        """Give the names of the branches that something protects."""
+        found = self._channel.items("/repos/{owner}/{repo}/branches", query={"protected": "true"})
+        return tuple([str(data["name"]) async for data in found])
+
     async def branch_rules(self, branch: str) -> BranchRules:
         """Read what a branch asks of a merge."""
         return await self.rules.for_branch(branch, await self.about())

@@ -157,7 +157,7 @@ class GitData:
         *,
         key: str,
         tree: str,
-        parent: str,
+        parents: Sequence[str],
         message: str,
         new_branch: bool,
         look_first: bool,
@@ -168,9 +168,10 @@ class GitData:
             branch: Its short name.
             key: What makes the commit this one; one word.
             tree: Its tree, known to GitHub: see `publish_tree`.
-            parent: The commit it goes upon: the branch's head.
+            parents: The commits it goes upon, the branch's head first.
             message: The commit message; the trailer is added.
-            new_branch: Create the branch at this commit; else fast-forward it from `parent`.
+            new_branch: Create the branch at this commit; else fast-forward it from the first
+                parent.
             look_first: Whether this step may already have run.
 
         Raises:
@@ -183,7 +184,7 @@ class GitData:
             if found is not None:
                 return found
         commit = await self.create_commit(
-            tree=tree, parents=[parent], message=with_step(message, key)
+            tree=tree, parents=parents, message=with_step(message, key)
         )
         try:
             await self._point(branch, commit.sha, new_branch=new_branch)
@@ -206,6 +207,18 @@ class GitData:
             if key in steps_of(commit.message):
                 return commit
         return None
+
+    async def fast_forward(self, name: str, sha: str) -> None:
+        """Move a branch forward to a commit that descends from its head; never force it.
+
+        Raises:
+            Conflict: If the branch has moved meanwhile.
+            Unprocessable, Forbidden: If the branch's rules refuse the commit.
+        """
+        try:
+            await self._point(name, sha, new_branch=False)
+        except Unprocessable as error:
+            raise _moved(name, error) from error
 
     async def _point(self, branch: str, sha: str, *, new_branch: bool) -> None:
         if new_branch:

@@ -39,14 +39,17 @@ def marker(key: str) -> str:
 def marked(body: str, key: str, limit: int = BODY_LIMIT) -> str:
     """Put `key`'s marker at the end of `body` and cut the whole to `limit`."""
     hidden = marker(key)
-    if hidden in body:
+    if is_marked(body, key):
         return cut(body, limit)
     return cut(body, limit - len(hidden) - 2).rstrip("\n") + f"\n\n{hidden}"
 
 
 def is_marked(body: str | None, key: str) -> bool:
-    """Tell whether `body` carries `key`'s marker."""
-    return body is not None and marker(key) in body
+    """Tell whether `body` carries `key`'s marker, alone on its line.
+
+    Quoted text of others that contains one (a title, a reason) does not make it ours.
+    """
+    return body is not None and marker(key) in body.splitlines()
 
 
 def cut_title(title: str, limit: int = TITLE_LIMIT) -> str:
@@ -62,14 +65,14 @@ def cut(body: str, limit: int = BODY_LIMIT, size: Callable[[str], int] = len) ->
     """
     if size(body) <= limit:
         return body
-    hidden = "".join(_HIDDEN.findall(body))
+    hidden = "\n".join(_HIDDEN.findall(body))
     # A marker may stand in the part that stays, and then is not repeated: room for all of them
     # is more than enough.
     room = limit - size(hidden) - size(CUT_NOTICE) - size("\n```````\n</details>\n\n")
     kept = _longest_prefix(body, max(room, 0), size)
     kept = _outside_of_hidden(body, kept)
     missing = [entry for entry in _HIDDEN.findall(body) if entry not in kept]
-    return kept + _closing(kept) + CUT_NOTICE + ("\n" + "".join(missing) if missing else "")
+    return kept + _closing(kept) + CUT_NOTICE + "".join(f"\n{entry}" for entry in missing)
 
 
 def byte_size(text: str) -> int:
