@@ -215,6 +215,7 @@ class _DurableRun:
         # A Run begun by this very process cannot have done its steps before; any other may have.
         may_have_run = self.id not in self._engine._fresh
         deadline = self._engine._clock() + self._engine._longest_outage
+        attempt = 0
         while True:
             try:
                 return await effect(may_have_run)
@@ -223,12 +224,21 @@ class _DurableRun:
                 if now >= deadline:
                     raise
                 may_have_run = True
-                log.warning("waiting for GitHub", step=name, why=str(fault), seconds=fault.seconds)
-                await asyncio.sleep(fault.seconds)
+                seconds = _pause(fault, now, attempt)
+                attempt += 1
+                log.warning("waiting for GitHub", step=name, why=str(fault), seconds=seconds)
+                await asyncio.sleep(seconds)
 
     async def _tell(self, moment: str, step: str) -> None:
         for observer in self._engine._observers:
             await getattr(observer, moment)(self.id, step)
+
+
+def _pause(fault: Passing, now: datetime, attempt: int) -> float:
+    """Seconds until the next try: when the other side says so, else 1, 2, 4 … at most 60."""
+    if fault.until is not None:
+        return max((fault.until - now).total_seconds(), 0.0) + 0.5
+    return float(min(2**attempt, 60))
 
 
 def _use_write_ahead_log(path: Path) -> None:

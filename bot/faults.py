@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 class Passing(Exception):
     """Something outside did not work just now and may work later.
 
     The work may have been done all the same: whoever tries again looks first.
+
+    Attributes:
+        until: when trying again makes sense, where the other side said so.
     """
 
-    def __init__(self, message: str, seconds: float = 5.0) -> None:
-        """Say what happened, and after how many seconds trying again makes sense."""
-        super().__init__(message)
-        self.seconds = seconds
+    until: datetime | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,3 +69,14 @@ class Run(Protocol):
 
     async def now(self) -> datetime:
         """Read the clock; the answer is recorded, so a replay sees the same time."""
+
+
+class Ending(Value):
+    """How a Run ended, for whoever asked. `reason` and `remedy` are Markdown.
+
+    A playbook that has told people itself (by its final word) leaves `reason` empty.
+    """
+
+    outcome: Literal["succeeded", "declined", "joined", "stopped", "failed"]
+    reason: str = ""
+    remedy: str = ""

@@ -1,0 +1,127 @@
+"""One commit on a branch of its own, and its pull request: how every playbook proposes a change.
+
+The change is a tree computed on the mirror, with the record files of the incident beside it in
+the same commit. GitHub makes the commit itself, so it is signed and shown as Verified
+(Decisions 17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.git.mirror import Mirror
+from bot.git.process import Git
+from bot.git.reverting import Clean, Conflict
+from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entries
+from bot.github.git_data import GitData
+from bot.github.trees import TreeChange
+from bot.triggers import Value
+
+RECORD_MODE = "100644"
+
+
+class RecordFile(Value):
+    """A file that records what happens, committed with the change."""
+
+    path: str
+    content: str
+
+
+class Hotfix(Value):
+    """A published change: its branch, its commit there, and the base it was computed on."""
+
+    branch: str
+    commit: str
+    tree: str
+    base_head: str
+
+
+async def publish(
+    outcome: Clean | Conflict,
+    files: Sequence[RecordFile],
+    *,
+    mirror: Mirror,
+    git_data: GitData,
+    branch: str,
+    message: str,
+    key: str,
+    onto_hotfix: str | None = None,
+    look_first: bool,
+) -> Hotfix:
+    """Put the computed change and the record files on `branch` as one commit.
+
+    Args:
+        outcome: what was computed; of a conflict the tree with its markers.
+        files: the record files.
+        mirror: holds the trees.
+        git_data: GitHub's Git Data API.
+        branch: created where it is missing, only ever moved forward.
+        message: the commit's message.
+        key: names this commit in a trailer, by which a second attempt finds it.
+        onto_hotfix: the hotfix commit this one replaces when the base has moved: then both are
+            parents, so that the branch moves forward and is never forced.
+        look_first: whether an earlier attempt may have done it.
+
+    Raises:
+        Conflict: the branch exists and points elsewhere.
+        GitHubError, GitError: it could not be done.
+    """
+    git = mirror.git
+    base_tree = await tree_of(git, outcome.onto)
+    tree = await tree_with_records(git, outcome, files)
+    entries = await mirror.read(lambda _: _entries(git, outcome, base_tree, files))
+    await git_data.publish_tree(base_tree, entries, expected_tree=tree)
+    commit = await git_data.ensure_commit_on_branch(
+        branch,
+        key=key,
+        tree=tree,
+        parents=(onto_hotfix, outcome.onto) if onto_hotfix else (outcome.onto,),
+        message=message,
+        new_branch=onto_hotfix is None,
+        look_first=look_first,
+    )
+    return Hotfix(branch=branch, commit=commit.sha, tree=tree, base_head=outcome.onto)
+
+
+async def tree_with_records(
+    git: Git, outcome: Clean | Conflict, files: Sequence[RecordFile]
+) -> str:
+    """The id of the tree that the hotfix commit must have, computed on the mirror."""
+    written = []
+    for file in files:
+        said = await git.run("hash-object", "-w", "--stdin", stdin=file.content.encode())
+        written.append(
+            RawChange(
+                path=file.path.encode(),
+                old_mode="000000",
+                new_mode=RECORD_MODE,
+                old=None,
+                new=said.text,
+            )
+        )
+    return await with_entries(git, outcome.tree, written)
+
+
+async def _entries(
+    git: Git, outcome: Clean | Conflict, base_tree: str, files: Sequence[RecordFile]
+) -> list[TreeChange]:
+    if isinstance(outcome, Clean):
+        changes, fresh = outcome.changes, set(outcome.new_blobs)
+    else:
+        # Which of a conflict's blobs merging made here is not kept: upload them all.
+        changes = await tree_changes(git, base_tree, outcome.tree)
+        fresh = {change.sha for change in changes if change.sha and not change.is_submodule}
+    entries = [
+        TreeChange(
+            path=change.path,
+            mode=change.mode,
+            sha=change.sha,
+            content=await read_blob(git, change.sha) if change.sha in fresh else None,
+        )
+        for change in changes
+    ]
+    records = [
+        TreeChange(path=file.path, mode=RECORD_MODE, content=file.content.encode())
+        for file in files
+    ]
+    return [*entries, *records]

@@ -1,0 +1,204 @@
+"""What a revert leaves behind: its ADR and its report, as pure functions of the facts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.git.reverting import Clean, Conflict
+from bot.playbooks.checks import Counting, Row, State, Tally
+from bot.playbooks.revert_plan import Plan
+from bot.playbooks.revert_text import Case, offenders_in_words, which_checks
+from bot.records.adr import AdrFacts, Option, Pointer, render, with_outcome, with_status
+from bot.records.anchors import Anchor
+from bot.records.artifacts import (
+    NOT_CONFIGURED,
+    CheckResult,
+    HotfixRefs,
+    Merge,
+    NumberedLink,
+    Origin,
+    Outcome,
+    Results,
+    RevertedTarget,
+    RevertReport,
+    TimelineEvent,
+    Verdict,
+    canonical_bytes,
+)
+from bot.records.lifecycle import IncidentStatus
+from bot.triggers import Trigger, Value
+
+
+class Result(Value):
+    """What became of a revert so far."""
+
+    status: IncidentStatus
+    outcome: Outcome
+    tally: Tally | None = None
+    verdict: Verdict = Verdict.PENDING
+    commit: str | None = None
+    base_head: str
+    merge: Merge | None = None
+    timeline: tuple[TimelineEvent, ...] = ()
+    accepted: bool | None = None
+    """Whether the decision stood: True once merged, False once closed; None while it is open."""
+    said: str = ""
+    """One plain sentence of what was observed, for the ADR's confirmation."""
+
+
+def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit: Anchor) -> str:
+    """Write the ADR of a revert: proposed, its outcome pending."""
+    what = offenders_in_words(case)
+    conflict = plan.outcome.status == "conflict"
+    return render(
+        AdrFacts(
+            incident_id=case.incident,
+            title=f"Revert {what}",
+            date=at.date(),
+            decision_makers=(f"@{case.requested_by}",),
+            problem=(
+                f"{case.base} is broken, and {what} is named as the cause.",
+                f"Reason given: {case.reason}" if case.reason else "No reason was given.",
+            ),
+            drivers=(
+                f"Everyone who works on {case.base} is held up until it is safe again.",
+                "A revert can itself be reverted; nothing is lost.",
+                f"Severity: {case.severity}.",
+            ),
+            options=(
+                Option(
+                    name="Revert",
+                    good=(
+                        f"Brings {case.base} back to a state that worked.",
+                        "Reversible: reverting the revert brings the work back.",
+                    ),
+                    bad=("The work in it has to be merged again once it is mended.",)
+                    + (
+                        ("It conflicts with later changes, so a person helps.",) if conflict else ()
+                    ),
+                ),
+            ),
+            chosen="Revert",
+            because="it is the fastest way back to a state known to work, and it can be undone.",
+            consequences=Option(
+                name="Revert",
+                good=(f"{case.base} works again once the hotfix is merged.",),
+                bad=("What was reverted is missing until it is merged again.",),
+            ),
+            confirmation=which_checks(counting).replace("`", ""),
+            more=(
+                Pointer(label="Report", value=case.artifact),
+                *(
+                    (
+                        Pointer(
+                            label="Incident issue",
+                            value=f"#{case.issue}",
+                            url=f"{case.repository_url}/issues/{case.issue}",
+                        ),
+                    )
+                    if case.issue
+                    else ()
+                ),
+            ),
+            audit=audit,
+        )
+    )
+
+
+def settled(adr: str, result: Result, on: datetime) -> str:
+    """The same ADR once the outcome is known."""
+    if result.accepted is not None:
+        adr = with_status(adr, "accepted" if result.accepted else "rejected", on.date())
+    if result.outcome is not Outcome.PENDING:
+        adr = with_outcome(adr, result.outcome, on.date(), result.said)
+    return adr
+
+
+def report(
+    case: Case,
+    plan: Plan,
+    trigger: Trigger,
+    counting: Counting,
+    result: Result,
+    *,
+    run: str,
+    audit: Anchor,
+) -> bytes:
+    """Write `incidents/revert-<id>.json`."""
+    outcome = plan.outcome
+    return canonical_bytes(
+        RevertReport(
+            incident=case.incident,
+            run=run,
+            repository=case.repository,
+            repository_id=str(trigger.repository.id),
+            trigger=Origin(
+                source=trigger.source.kind,
+                object_id=trigger.source.object_id,
+                received_at=trigger.received_at,
+                url=trigger.source.url,
+            ),
+            requested_by=case.requested_by,
+            reason=case.reason,
+            severity=case.severity,
+            status=result.status,
+            outcome=result.outcome,
+            targets=tuple(
+                RevertedTarget(
+                    kind="pull_request" if offender.number else "commit",
+                    number=offender.number,
+                    title=offender.title,
+                    commits=offender.commits,
+                )
+                for offender in case.offenders
+            ),
+            refs=HotfixRefs(
+                base_branch=case.base,
+                base=result.base_head,
+                branch=case.branch,
+                commit=result.commit,
+                tree=outcome.tree if isinstance(outcome, Clean) else None,
+                conflicts=tuple(path.path for path in outcome.paths)
+                if isinstance(outcome, Conflict)
+                else (),
+            ),
+            results=_results(counting, result),
+            merge=result.merge,
+            timeline=result.timeline,
+            adr=case.adr,
+            issue=_numbered(case, "issues", case.issue),
+            pull_request=_numbered(case, "pull", case.pull_request),
+            audit=audit,
+        )
+    )
+
+
+_CONCLUSIONS = {
+    State.MISSING: None,
+    State.RUNNING: None,
+    State.PASSED: "success",
+    State.SKIPPED: "skipped",
+    State.FAILED: "failure",
+    State.INFRA: "infra",
+}
+
+
+def _results(counting: Counting, result: Result) -> Results:
+    rows = result.tally.rows if result.tally else ()
+    smoke = tuple(_check(row) for row in rows if row.kind == "smoke")
+    evals = tuple(_check(row) for row in rows if row.kind == "evals")
+    return Results(
+        smoke=smoke if counting.smoke else NOT_CONFIGURED,
+        evals=evals if counting.evals else NOT_CONFIGURED,
+        verdict=result.verdict,
+    )
+
+
+def _check(row: Row) -> CheckResult:
+    return CheckResult(name=row.name, conclusion=_CONCLUSIONS[row.state], url=row.url)
+
+
+def _numbered(case: Case, kind: str, number: int | None) -> NumberedLink | None:
+    if number is None:
+        return None
+    return NumberedLink(number=number, url=f"{case.repository_url}/{kind}/{number}")
