@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from bot.demo import check_suites, users
+from bot.demo import check_suites, commit_shape, users
 from bot.demo.calls import Answer, Call, Refused, Routes, invalid
 from bot.demo.model import Repository, Status, User
-from bot.demo.repositories import api_url, html_url, present_minimal
+from bot.demo.repositories import api_url, present_minimal
 from bot.demo.world import World, node_id, timestamp
 from bot.triggers import Role
 
@@ -46,7 +46,7 @@ def create(
             "context": context, "description": description, "target_url": target_url,
             "avatar_url": f"{world.url}/avatars/{creator.id}",
             "created_at": moment, "updated_at": moment,
-            "commit": _present_commit(world, repository, sha),
+            "commit": commit_shape.commit(world, repository, repository.git.commit(sha)),
             "branches": [
                 {"name": ref[11:], "protected": ref[11:] in repository.protections,
                  "commit": {"sha": sha, "url": f"{api}/commits/{sha}"}}
@@ -73,46 +73,6 @@ def combined(statuses: list[Status]) -> Literal["failure", "pending", "success"]
 
 
 # What is shown
-
-
-def _present_commit(world: World, repository: Repository, sha: str) -> dict[str, Any]:
-    commit = repository.git.commit(sha)
-    api, page = api_url(world, repository), html_url(world, repository)
-    people = {
-        name: {"name": who.name, "email": who.email, "date": timestamp(who.at)}
-        for name, who in (("author", commit.author), ("committer", commit.committer))
-    }
-    accounts = {user.email: user for user in world.users.values()}
-    known = {
-        name: users.present(world, accounts[who["email"]]) if who["email"] in accounts else None
-        for name, who in people.items()
-    }
-    return {
-        "sha": sha,
-        "node_id": node_id("Commit", sha),
-        "url": f"{api}/commits/{sha}",
-        "html_url": f"{page}/commit/{sha}",
-        "comments_url": f"{api}/commits/{sha}/comments",
-        "commit": {
-            **people,
-            "message": commit.message,
-            "tree": {"sha": commit.tree, "url": f"{api}/git/trees/{commit.tree}"},
-            "url": f"{api}/git/commits/{sha}",
-            "comment_count": 0,
-            "verification": {
-                "verified": commit.signed,
-                "reason": "valid" if commit.signed else "unsigned",
-                "signature": None,
-                "payload": None,
-                "verified_at": None,
-            },
-        },
-        **known,
-        "parents": [
-            {"sha": p, "url": f"{api}/commits/{p}", "html_url": f"{page}/commit/{p}"}
-            for p in commit.parents
-        ],
-    }
 
 
 def _present_simple(world: World, repository: Repository, status: Status) -> dict[str, Any]:
