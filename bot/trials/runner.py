@@ -1,0 +1,203 @@
+"""Tries commits: several workers, each tree built once, every outcome judged the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.culprit.evidence import Outcome
+from bot.trials.disk import copy_folder, empty_folder, remove_folder
+from bot.trials.execution import Execution, execute
+from bot.trials.limits import Breach, Limits
+from bot.trials.outcome import CommandNotFoundError, Judgement, judge, with_result
+from bot.trials.sandbox import Caps, Place, Sandbox
+from bot.trials.trees import TreeSource, WorkTree
+from bot.trials.workplace import Workplace
+
+_BUILT_TREES_KEPT = 8
+_HEAD_START_BYTES = 2 << 30
+_FILE_TOO_LARGE = 128 + signal.SIGXFSZ
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run on each commit.
+
+    Attributes:
+        commands: argument vectors, run in this order until one does not pass.
+        build: run once per tree before them; a commit that does not build is untestable.
+        with_git: whether the tree gets a disposable `.git` (for versions made from tags).
+    """
+
+    commands: tuple[tuple[str, ...], ...]
+    build: tuple[str, ...] | None = None
+    with_git: bool = False
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What one trial said, how long it took, and the kept part of what it printed."""
+
+    judgement: Judgement
+    seconds: float
+    output: str
+
+
+class Runner:
+    """Runs trials, as many at once as there are workers."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        source: TreeSource,
+        sandbox: Sandbox,
+        limits: Limits,
+        workplace: Workplace,
+        workers: int = 1,
+    ) -> None:
+        """Prepare `workers` folders in `workplace`; nothing is written before the first trial."""
+        self._plan = plan
+        self._source = source
+        self._sandbox = sandbox
+        self._limits = limits
+        self._workplace = workplace
+        self._builds = _Builds(workplace.folder / "built")
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        for number in range(workers):
+            self._idle.put_nowait(_Worker(workplace.folder / f"worker-{number}", source))
+
+    async def run(self, commit: str, trial: str) -> TrialResult:
+        """Try `commit` once, as soon as a worker is free.
+
+        Args:
+            commit: a full SHA.
+            trial: a name unique in this session.
+
+        Raises:
+            CommandNotFoundError: the build or a command cannot be run at all.
+            SandboxError: the sandbox does not work.
+            OSError: the work folder cannot be written.
+        """
+        worker = await self._idle.get()
+        try:
+            return await self._try(worker, commit, self._workplace.mark(trial))
+        finally:
+            self._idle.put_nowait(worker)
+
+    async def _try(self, worker: _Worker, commit: str, mark: str) -> TrialResult:
+        seconds = 0.0
+        output: list[str] = []
+        judgement = Judgement(Outcome.PASS, "there is nothing to run")
+        if self._plan.build is None:
+            await worker.tree.move(commit, with_git=self._plan.with_git)
+        else:
+            built = await self._build(worker, commit, self._plan.build, mark)
+            seconds, judgement = built.seconds, built.judgement
+            output.append(built.output)
+        for command in self._plan.commands:
+            if judgement.outcome is not Outcome.PASS:
+                break
+            done, result = await self._execute(worker, command, mark)
+            seconds += done.seconds
+            output.append(done.output)
+            before, judgement = judgement, with_result(_judged(done, self._limits), result)
+            judgement = _with_metrics_of(before, judgement)
+        return TrialResult(judgement, seconds, "\n".join(part for part in output if part))
+
+    async def _build(
+        self, worker: _Worker, commit: str, build: Sequence[str], mark: str
+    ) -> TrialResult:
+        """Bring the worker's folder to the commit's built tree, building only if nobody has."""
+        tree = await self._source.tree_id(commit)
+        async with self._builds.lock(tree):
+            known = self._builds.judged(tree)
+            if known is not None:
+                if known.outcome is Outcome.PASS:
+                    await asyncio.to_thread(self._builds.restore, tree, worker.tree.folder)
+                    worker.tree.forget()
+                return TrialResult(known, 0.0, "")
+            await worker.tree.move(commit, with_git=self._plan.with_git)
+            done, _ = await self._execute(worker, build, mark)
+            judgement = _judged(done, self._limits)
+            if judgement.outcome is Outcome.FAIL:
+                judgement = Judgement(Outcome.UNTESTABLE, f"it does not build: {judgement.reason}")
+            if judgement.outcome is not Outcome.INFRA:
+                await asyncio.to_thread(self._builds.keep, tree, judgement, worker.tree.folder)
+            return TrialResult(judgement, done.seconds, done.output)
+
+    async def _execute(
+        self, worker: _Worker, command: Sequence[str], mark: str
+    ) -> tuple[Execution, Path]:
+        await asyncio.to_thread(empty_folder, worker.place.scratch)
+        (worker.place.scratch / "home").mkdir()
+        caps = Caps(
+            file_bytes=self._limits.disk_bytes + _HEAD_START_BYTES,
+            processes=4 * self._limits.processes,
+        )
+        launch = self._sandbox.launch(worker.place, command, mark, caps)
+        folders = (worker.place.tree, worker.place.scratch)
+        return await execute(launch, self._limits, folders, mark), launch.result
+
+
+class _Worker:
+    def __init__(self, folder: Path, source: TreeSource) -> None:
+        self.place = Place(tree=folder / "tree", scratch=folder / "scratch")
+        self.tree = WorkTree(self.place.tree, folder / "staging", source)
+
+
+class _Builds:
+    """Built trees by tree id; the longest unused are dropped."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._judged: dict[str, Judgement] = {}
+        self._kept: OrderedDict[str, Path] = OrderedDict()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def lock(self, tree: str) -> asyncio.Lock:
+        return self._locks[tree]
+
+    def judged(self, tree: str) -> Judgement | None:
+        judgement = self._judged.get(tree)
+        if judgement is not None and judgement.outcome is Outcome.PASS and tree not in self._kept:
+            return None
+        return judgement
+
+    def restore(self, tree: str, target: Path) -> None:
+        self._kept.move_to_end(tree)
+        copy_folder(self._kept[tree], target)
+
+    def keep(self, tree: str, judgement: Judgement, source: Path) -> None:
+        self._judged[tree] = judgement
+        if judgement.outcome is not Outcome.PASS:
+            return
+        copy_folder(source, self._folder / tree)
+        self._kept[tree] = self._folder / tree
+        while len(self._kept) > _BUILT_TREES_KEPT:
+            unused = next((old for old in self._kept if not self._locks[old].locked()), None)
+            if unused is None:
+                return
+            remove_folder(self._kept.pop(unused))
+
+
+def _judged(done: Execution, limits: Limits) -> Judgement:
+    if done.breach is Breach.TIME:
+        return Judgement(Outcome.INFRA, f"no end after {limits.wall_seconds:g} s")
+    breach = Breach.DISK if done.exit_status == _FILE_TOO_LARGE else done.breach
+    if breach is not None:
+        return Judgement(Outcome.INFRA, f"it went over its limit of {breach}")
+    try:
+        return judge(done.exit_status)
+    except CommandNotFoundError as error:
+        said = done.output.strip().splitlines()
+        said_last = f" It said: {said[-1][:300]}" if said else ""
+        raise CommandNotFoundError(f"{error}{said_last}") from error
+
+
+def _with_metrics_of(before: Judgement, now: Judgement) -> Judgement:
+    metrics = {**before.metrics, **now.metrics}
+    return Judgement(now.outcome, now.reason, now.fingerprint, metrics)

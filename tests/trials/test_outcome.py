@@ -1,0 +1,112 @@
+"""What exit statuses and result files mean."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.culprit.evidence import Outcome
+from bot.trials.outcome import (
+    CommandNotFoundError,
+    Judgement,
+    ResultFileError,
+    judge,
+    read_result,
+    with_result,
+)
+
+FAILED = Judgement(Outcome.FAIL, "exit status 1")
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (0, Outcome.PASS),
+        (1, Outcome.FAIL),
+        (124, Outcome.FAIL),
+        (125, Outcome.UNTESTABLE),
+        (132, Outcome.FAIL),
+        (134, Outcome.FAIL),
+        (135, Outcome.FAIL),
+        (136, Outcome.FAIL),
+        (137, Outcome.INFRA),
+        (139, Outcome.FAIL),
+        (143, Outcome.INFRA),
+        (130, Outcome.INFRA),
+        (255, Outcome.INFRA),
+    ],
+)
+def test_an_exit_status_has_one_meaning(status: int, outcome: Outcome) -> None:
+    assert judge(status).outcome is outcome
+
+
+@pytest.mark.parametrize("status", [126, 127])
+def test_a_missing_command_stops_everything(status: int) -> None:
+    with pytest.raises(CommandNotFoundError, match="command not found"):
+        judge(status)
+
+
+@given(st.integers(0, 255).filter(lambda status: status not in (126, 127)))
+def test_only_zero_passes(status: int) -> None:
+    assert (judge(status).outcome is Outcome.PASS) == (status == 0)
+
+
+def test_a_result_file_names_the_failure_and_gives_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    file.write_text('{"fingerprint": ["test_b", "test_a"], "metrics": {"accuracy": 0.5}}')
+    judged = with_result(FAILED, file)
+    assert judged.fingerprint == frozenset({"test_a", "test_b"})
+    assert judged.metrics == {"accuracy": 0.5}
+
+
+def test_one_string_is_a_fingerprint_too(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    file.write_text('{"fingerprint": "test_a"}')
+    assert with_result(FAILED, file).fingerprint == frozenset({"test_a"})
+
+
+def test_no_result_file_changes_nothing(tmp_path: Path) -> None:
+    assert with_result(FAILED, tmp_path / "none") is FAILED
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"metrics": {"x": NaN}}',
+        '{"metrics": {"x": 1e999}}',
+        '{"metrics": {"x": "fast"}}',
+        '{"verdict": "pass"}',
+        '{"fingerprint": 3}',
+        " " * ((1 << 20) + 1),
+    ],
+)
+def test_an_invalid_result_makes_the_commit_untestable(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "result.json"
+    file.write_text(content)
+    judged = with_result(FAILED, file)
+    assert judged.outcome is Outcome.UNTESTABLE
+    assert "$PLAYBOOKS_RESULT" in judged.reason
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text('{"fingerprint": "secret"}')
+    (tmp_path / "result.json").symlink_to(secret)
+    with pytest.raises(ResultFileError):
+        read_result(tmp_path / "result.json")
+
+
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "result.json")
+    with pytest.raises(ResultFileError, match="regular"):
+        read_result(tmp_path / "result.json")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "result.json").mkdir()
+    with pytest.raises(ResultFileError):
+        read_result(tmp_path / "result.json")
