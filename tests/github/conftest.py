@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import aiohttp
 import pytest
 
 from bot.demo.lag import Lag
@@ -111,3 +112,21 @@ def place(repository: Repository, installation: Installation) -> Place:
 def client(bot: GitHub, place: Place) -> RepositoryClient:
     """The bot's calls on the fresh repository."""
     return bot.repository(place, playbook="revert")
+
+
+Say = Callable[[int, str], Awaitable[None]]
+
+
+@pytest.fixture
+async def say(github: DemoGitHub, repository: Repository) -> AsyncIterator[Say]:
+    """A person without any role comments on an issue or pull request."""
+    login = f"mallory-{repository.name}"
+    person = github.create_user(login)
+    async with aiohttp.ClientSession(headers={"Authorization": f"token {person.token}"}) as web:
+
+        async def say(number: int, text: str) -> None:
+            url = f"{github.url}/api/v3/repos/{repository.full_name}/issues/{number}/comments"
+            async with web.post(url, json={"body": text}) as response:
+                response.raise_for_status()
+
+        yield say
