@@ -1,0 +1,222 @@
+"""Everything in the inbox is handed over, in order, whatever dies in between."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.intake.dispatcher import Dispatcher
+from bot.intake.inbox import Inbox
+from bot.records.database import migrate, open_database, url_from
+from bot.records.tables import inbox as table
+from bot.triggers import Trigger
+from tests.intake.conftest import Clock
+from tests.intake.waiting import all_done, rows, running, trigger, until
+
+
+class Started:
+    """The engine's side: remembers what it was given, in order."""
+
+    def __init__(self) -> None:
+        self.numbers: list[str] = []
+
+    async def __call__(self, each: Trigger) -> None:
+        self.numbers.append(each.source.object_id)
+
+
+async def test_entries_are_handed_over_in_the_order_they_came(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    for number in range(1, 21):
+        await inbox.put(trigger(number))
+    started = Started()
+    async with running(Dispatcher(inbox, started, replica="a", clock=clock)):
+        await until(lambda: all_done(database))
+    assert started.numbers == [str(number) for number in range(1, 21)]
+
+
+async def test_a_start_never_overtakes_an_earlier_one_about_the_same_subject(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    first_may_end = asyncio.Event()
+    ended: list[str] = []
+
+    async def start(each: Trigger) -> None:
+        if each.source.object_id == "1":
+            await first_may_end.wait()
+        ended.append(each.source.object_id)
+        if each.source.object_id == "3":
+            first_may_end.set()
+
+    await asyncio.gather(
+        inbox.put(trigger(1, subject=7)),
+        inbox.put(trigger(2, subject=7)),
+        inbox.put(trigger(3, subject=8)),
+    )
+    async with running(Dispatcher(inbox, start, replica="a", clock=clock)):
+        await until(lambda: all_done(database))
+    assert ended == ["3", "1", "2"]
+
+
+async def test_no_more_than_the_allowed_number_start_at_once(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    now = most = 0
+
+    async def start(_: Trigger) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.005)
+        now -= 1
+
+    await asyncio.gather(*(inbox.put(trigger(number)) for number in range(1, 31)))
+    async with running(Dispatcher(inbox, start, replica="a", clock=clock, at_once=3)):
+        await until(lambda: all_done(database))
+    assert most == 3
+
+
+async def test_a_start_that_fails_is_tried_again(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    tries = 0
+
+    async def start(_: Trigger) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise ConnectionError("not yet")
+
+    await inbox.put(trigger(1))
+    dispatcher = Dispatcher(inbox, start, replica="a", clock=clock, pauses=(0.01, 0.01))
+    async with running(dispatcher):
+        await until(lambda: all_done(database))
+    assert tries == 3
+
+
+async def test_a_start_that_keeps_failing_rests_and_holds_up_nobody(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    healthy = False
+    started = Started()
+
+    async def start(each: Trigger) -> None:
+        if each.source.object_id == "1" and not healthy:
+            raise ConnectionError("down")
+        await started(each)
+
+    async def second_is_done() -> bool:
+        return (await rows(database))[1].done_at is not None
+
+    await inbox.put(trigger(1))
+    await inbox.put(trigger(2))
+    dispatcher = Dispatcher(
+        inbox, start, replica="a", clock=clock, at_once=1, look_every=0.02, pauses=(0.01,)
+    )
+    async with running(dispatcher):
+        await until(second_is_done)
+        assert started.numbers == ["2"]
+        healthy = True
+        clock.move(61)
+        await until(lambda: all_done(database))
+    assert started.numbers == ["2", "1"]
+
+
+async def test_two_replicas_share_the_work_without_doing_any_twice(
+    inbox: Inbox, database: AsyncEngine, clock: Clock, tmp_path: Path
+) -> None:
+    await asyncio.gather(*(inbox.put(trigger(number)) for number in range(1, 41)))
+    other = open_database(url_from(tmp_path))
+    started = Started()
+    one = Dispatcher(inbox, started, replica="a", clock=clock, at_once=2)
+    two = Dispatcher(Inbox(other), started, replica="b", clock=clock, at_once=2)
+    try:
+        async with running(one), running(two):
+            await until(lambda: all_done(database))
+    finally:
+        await other.dispose()
+    assert sorted(started.numbers, key=int) == [str(number) for number in range(1, 41)]
+
+
+VICTIM = """
+import asyncio, sys
+from datetime import UTC, datetime
+from bot.intake.dispatcher import Dispatcher
+from bot.intake.inbox import Inbox
+from bot.records.database import open_database
+from tests.intake.waiting import trigger
+
+async def main(url):
+    inbox = Inbox(open_database(url))
+    await asyncio.gather(*(inbox.put(trigger(n)) for n in range(1, 31)))
+
+    async def start(each):
+        if each.source.object_id == "11":
+            print("eleventh", flush=True)
+            await asyncio.sleep(60)
+        print(each.source.object_id, flush=True)
+
+    await Dispatcher(inbox, start, replica="a", clock=lambda: datetime.now(UTC), at_once=1).run()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_kill_minus_nine_in_the_middle_loses_nothing(tmp_path: Path, clock: Clock) -> None:
+    url = url_from(tmp_path)
+    await migrate(url)
+    victim = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", VICTIM, url, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert victim.stdout is not None
+    seen = [(await victim.stdout.readline()).decode().strip() for _ in range(11)]
+    victim.kill()
+    await victim.wait()
+    assert seen == [*(str(number) for number in range(1, 11)), "eleventh"]
+
+    database = open_database(url)
+    started = Started()
+    clock.now = datetime.now(UTC)  # the lease still holds: only its own next life may take it
+    try:
+        async with running(Dispatcher(Inbox(database), started, replica="a", clock=clock)):
+            await until(lambda: all_done(database))
+    finally:
+        await database.dispose()
+    assert started.numbers == [str(number) for number in range(11, 31)]
+
+
+async def test_an_entry_nobody_can_read_is_kept_and_holds_up_nobody(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    later = {"key": "x", "payload": {"from": "a later version"}, "received_at": clock()}
+    async with database.begin() as connection:
+        await connection.execute(sa.insert(table).values(later))
+    await inbox.put(trigger(1))
+    started = Started()
+
+    async def second_is_done() -> bool:
+        return (await rows(database))[1].done_at is not None
+
+    async with running(Dispatcher(inbox, started, replica="a", clock=clock)):
+        await until(second_is_done)
+    assert started.numbers == ["1"]
+    assert (await rows(database))[0].done_at is None
+
+
+@pytest.mark.parametrize("count", [1, 250])
+async def test_the_dispatcher_is_woken_by_a_put(
+    inbox: Inbox, database: AsyncEngine, clock: Clock, count: int
+) -> None:
+    started = Started()
+    async with running(Dispatcher(inbox, started, replica="a", clock=clock, look_every=3600)):
+        await asyncio.sleep(0.05)
+        await asyncio.gather(*(inbox.put(trigger(number)) for number in range(1, count + 1)))
+        await until(lambda: all_done(database))
+    assert len(started.numbers) == count
