@@ -30,6 +30,8 @@ EVENTS = [
 ]  # fmt: skip
 CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.com.json"
 
+pytest_plugins = ["tests.plugins.openapi_tally"]
+
 _names = count(1)
 
 

@@ -86,6 +86,7 @@ class DemoGitHub:
         self.contract = Contract(contract)
         self.deliveries = Deliveries(self.world, self.faults)
         self.runner = Runner(self)
+        self.world.listen(self.contract.listen)
         self.world.listen(self.deliveries.publish)
         self.world.listen(self.runner.listen)
         self.world.listen(lambda event: merging.listen(self.world, event))

@@ -150,11 +150,11 @@ class World:
         return next((i for i in self.installations_on(repository) if i.app is app), None)
 
     def check_runs(self, repository: Repository, sha: str) -> list[CheckRun]:
-        """The latest check-run of each (App, name) on a commit, as `filter=latest` answers."""
+        """The latest check-run of each name in each suite of a commit: `filter=latest`."""
         latest: dict[tuple[int, str], CheckRun] = {}
         for run in repository.check_runs.values():
             if run.head_sha == sha:
-                latest[run.app.id, run.name] = run
+                latest[run.suite.id, run.name] = run
         return list(latest.values())
 
     def open_pulls(self, repository: Repository) -> list[Issue]:
