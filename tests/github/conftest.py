@@ -7,12 +7,13 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import aiohttp
 import pytest
 
 from bot.demo.lag import Lag
-from bot.demo.model import App, Installation, Repository
+from bot.demo.model import App, Installation, Repository, User
 from bot.demo.server import DemoGitHub
 from bot.github.client import GitHub, RepositoryClient
 from bot.triggers import Repository as Place
@@ -66,14 +67,15 @@ def _all_is_well(github: DemoGitHub, installation: Installation, app: App, time:
 
 
 Connect = Callable[[], GitHub]
+ConnectAs = Callable[[App], GitHub]
 
 
 @pytest.fixture
-async def connect(github: DemoGitHub, app: App, time: Time) -> AsyncIterator[Connect]:
-    """Make clients that know nothing yet: each call is a process that was just started."""
+async def connect_as(github: DemoGitHub, time: Time) -> AsyncIterator[ConnectAs]:
+    """Make clients of any App."""
     opened: list[GitHub] = []
 
-    def connect() -> GitHub:
+    def connect(app: App) -> GitHub:
         client = GitHub(
             app_id=app.id,
             private_key=app.private_key,
@@ -89,6 +91,12 @@ async def connect(github: DemoGitHub, app: App, time: Time) -> AsyncIterator[Con
     yield connect
     for client in opened:
         await client.close()
+
+
+@pytest.fixture
+def connect(connect_as: ConnectAs, app: App) -> Connect:
+    """Make clients that know nothing yet: each call is a process that was just started."""
+    return lambda: connect_as(app)
 
 
 @pytest.fixture
@@ -114,19 +122,42 @@ def client(bot: GitHub, place: Place) -> RepositoryClient:
     return bot.repository(place, playbook="revert")
 
 
-Say = Callable[[int, str], Awaitable[None]]
+@pytest.fixture
+def mallory(github: DemoGitHub, repository: Repository) -> User:
+    """A person without any role."""
+    return github.create_user(f"mallory-{repository.name}")
 
 
 @pytest.fixture
-async def say(github: DemoGitHub, repository: Repository) -> AsyncIterator[Say]:
-    """A person without any role comments on an issue or pull request."""
-    login = f"mallory-{repository.name}"
-    person = github.create_user(login)
-    async with aiohttp.ClientSession(headers={"Authorization": f"token {person.token}"}) as web:
+def wendy(github: DemoGitHub, repository: Repository) -> User:
+    """A person with write access."""
+    user = github.create_user(f"wendy-{repository.name}")
+    github.set_collaborator(repository, user.login, "write")
+    return user
 
-        async def say(number: int, text: str) -> None:
-            url = f"{github.url}/api/v3/repos/{repository.full_name}/issues/{number}/comments"
-            async with web.post(url, json={"body": text}) as response:
+
+Person = Callable[[User, str, dict[str, Any]], Awaitable[Any]]
+
+
+@pytest.fixture
+async def person(github: DemoGitHub, repository: Repository) -> AsyncIterator[Person]:
+    """A person posts to a path below the repository's address."""
+    async with aiohttp.ClientSession() as web:
+
+        async def post(user: User, path: str, body: dict[str, Any]) -> Any:
+            url = f"{github.url}/api/v3/repos/{repository.full_name}/{path}"
+            headers = {"Authorization": f"token {user.token}"}
+            async with web.post(url, json=body, headers=headers) as response:
                 response.raise_for_status()
+                return await response.json()
 
-        yield say
+        yield post
+
+
+@pytest.fixture(scope="session")
+def other_app(github: DemoGitHub, owner: User) -> tuple[App, Installation]:
+    """Another App on the same repositories: a CI."""
+    ci = github.create_app(
+        "other-ci", owner=owner, permissions={"checks": "write", "contents": "read"}, events=[]
+    )
+    return ci, github.install(ci, owner)

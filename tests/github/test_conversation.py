@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.demo.model import App, Repository
+from bot.demo.model import App, Repository, User
 from bot.demo.request_faults import Drop, Fail, FailAfter, Truncate
 from bot.demo.server import DemoGitHub
 from bot.github.client import GitHub, RepositoryClient
@@ -14,7 +14,7 @@ from bot.github.errors import NotFound, Uncertain, Unprocessable
 from bot.github.models import Comment, Issue
 from bot.github.reactions import Emotion, Subject
 from bot.github.text import BODY_LIMIT, marker
-from tests.github.conftest import Say, Time
+from tests.github.conftest import Person, Time
 
 LOST = [FailAfter(502), Drop(), Truncate(), Fail(500), Drop(done=False)]
 """What can become of a write whose answer is lost: done or not, nobody knows."""
@@ -107,10 +107,11 @@ async def test_a_write_that_never_gets_an_answer_is_left_uncertain(
 
 
 async def test_a_copy_of_the_marker_by_somebody_else_is_not_ours(
-    steps: Bot, repository: Repository, say: Say
+    steps: Bot, repository: Repository, person: Person, mallory: User
 ) -> None:
     issue = await steps.open_issue()
-    await say(issue.number, f"Ha!\n\n{marker('done:1')}")
+    text = f"Ha!\n\n{marker('done:1')}"
+    await person(mallory, f"issues/{issue.number}/comments", {"body": text})
     comment = await steps.comment(issue.number, again=True)
     assert comment.body is not None
     assert comment.body.startswith("Done.")
@@ -118,11 +119,11 @@ async def test_a_copy_of_the_marker_by_somebody_else_is_not_ours(
 
 
 async def test_the_sticky_comment_is_edited_in_place_and_only_when_it_says_something_new(
-    steps: Bot, bot: GitHub, repository: Repository, say: Say
+    steps: Bot, bot: GitHub, repository: Repository, person: Person, mallory: User
 ) -> None:
     issue = await steps.open_issue()
     first = await steps.status(issue.number, "Computing the revert.")
-    await say(issue.number, "What is going on?")
+    await person(mallory, f"issues/{issue.number}/comments", {"body": "What is going on?"})
     second = await steps.status(issue.number, "Waiting for checks.")
     sent = bot.requests.by_route("revert")
     third = await steps.status(issue.number, "Waiting for checks.")
