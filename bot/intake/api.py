@@ -30,7 +30,7 @@ from bot.intake.inbox import Inbox
 from bot.intake.openapi import Endpoint
 from bot.intake.problems import FieldProblem, Handler, Problem, answering, invalid
 from bot.intake.tokens import ApiToken, find_token
-from bot.records.audit import AuditEntry
+from bot.records.audit import AuditEntry, Unreadable
 from bot.records.incidents import Incident
 from bot.records.runs import Run
 from bot.triggers import (
@@ -85,8 +85,10 @@ class Records(Protocol):
     async def run(self, run_id: str) -> Run | None:
         """Return one Run."""
 
-    async def audit(self, repository_id: int, after: int, limit: int) -> Sequence[AuditEntry]:
-        """Return the audit entries that follow number `after`."""
+    async def audit(
+        self, repository_id: int, after: int, limit: int
+    ) -> Sequence[AuditEntry | Unreadable]:
+        """Return up to `limit` audit entries that follow number `after`, damaged ones as such."""
 
 
 class Api:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
-from bot.records.audit import AuditEntry
+from bot.records.audit import AuditEntry, Unreadable
 from bot.records.incidents import Incident
 from bot.records.runs import Run
 from bot.triggers import CommitTarget, PullRequestTarget, Severity, Target
@@ -106,7 +106,7 @@ class RunAnswer(BaseModel):
 class AuditAnswer(BaseModel):
     """Audit entries in their order; `next` is the `after` of the next page, or null."""
 
-    entries: list[AuditEntry]
+    entries: list[AuditEntry | Unreadable]
     next: int | None
 
 

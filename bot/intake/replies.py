@@ -1,0 +1,91 @@
+"""What reception answers to commands (Markdown out). Playbooks have their own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot import markdown
+from bot.intake.commands import help_text, not_yet_text
+from bot.records.incidents import Incident
+from bot.records.runs import Run
+from bot.triggers import Actor, ActorKind, Problem, Severity
+
+
+def refusal(actor: Actor, reason: str, remedy: str) -> str:
+    """The one comment that says why not, and what to do."""
+    return f"{_who(actor)} {reason}" + (f"\n\n{remedy}" if remedy else "")
+
+
+def failure(actor: Actor, step: str, why: str) -> str:
+    """A Run broke off: what did not work, and how to go on."""
+    return (
+        f"{_who(actor)} I could not go on: the step “{markdown.text(step)}” failed.\n\n"
+        f"{markdown.text(why, limit=1000)}\n\n"
+        "What is done so far stays as it is. Mend the cause, then comment `/retry`."
+    )
+
+
+def correction(actor: Actor, problems: Sequence[Problem]) -> str:
+    """All mistakes of one comment, together."""
+    lines = []
+    for problem in problems:
+        hint = (
+            f" Did you mean {markdown.code(problem.did_you_mean)}?" if problem.did_you_mean else ""
+        )
+        lines.append(f"- Line {problem.line}: {problem.text}{hint}")
+    return (
+        f"{_who(actor)} nothing was done for:\n\n"
+        + "\n".join(lines)
+        + "\n\n`/help` lists every command. Edited comments are not read: write a new one."
+    )
+
+
+def help_reply() -> str:
+    """Every command."""
+    return help_text()
+
+
+def later(actor: Actor, name: str) -> str:
+    """A command that this version does not know how to carry out yet."""
+    return f"{_who(actor)} {not_yet_text(name)}"
+
+
+def status(found: Sequence[tuple[Incident, Sequence[Run]]]) -> str:
+    """What is going on here."""
+    if not found:
+        return (
+            "Nothing is running here, and no incident is open about this.\n\n"
+            "If this pull request broke things, comment `/revert`."
+        )
+    return "\n".join(_status_line(incident, runs) for incident, runs in found)
+
+
+def _status_line(incident: Incident, runs: Sequence[Run]) -> str:
+    issue = f"#{incident.issue}" if incident.issue else markdown.code(incident.id[-8:])
+    pulls = ", ".join(f"#{number}" for number in incident.prs)
+    now = runs[-1].state if runs else "no run"
+    return (
+        f"- Incident {issue} ({incident.severity}, {incident.status}): "
+        f"{markdown.text(incident.title)}; the {runs[-1].playbook if runs else 'run'} is "
+        f"**{now}**" + (f" with {pulls}" if pulls else "")
+    )
+
+
+def nothing_here(actor: Actor, command: str) -> str:
+    """Retry, cancel and the like, where nothing runs."""
+    return refusal(
+        actor,
+        f"There is nothing to {command} here.",
+        "Use it on the pull request, the hotfix or the incident issue of a running playbook; "
+        "`/status` lists what runs.",
+    )
+
+
+def severity_changed(severity: Severity) -> str:
+    """Severity of the incident here was set."""
+    return f"The incident is now **{severity}**."
+
+
+def _who(actor: Actor) -> str:
+    is_person = actor.kind is ActorKind.PERSON
+    return markdown.mention(actor.login) if is_person else markdown.code(actor.login)

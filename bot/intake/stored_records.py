@@ -1,0 +1,41 @@
+"""What the HTTP API reads, straight from the records database."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.records import audit, incidents, runs
+from bot.records.audit import AuditEntry, Unreadable
+from bot.records.database import reading
+from bot.records.incidents import Incident
+from bot.records.runs import Run
+
+
+class StoredRecords:
+    """The API's `Records`; every read is a transaction of its own that waits for no writer."""
+
+    def __init__(self, database: AsyncEngine) -> None:
+        """Read from this database."""
+        self._database = reading(database)
+
+    async def incidents(self, repository_id: int, limit: int) -> list[Incident]:
+        """Return the latest Incidents of a repository, newest first."""
+        async with self._database.begin() as connection:
+            return await incidents.list_recent(connection, repository_id, limit=limit)
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        """Return one Incident."""
+        async with self._database.begin() as connection:
+            return await incidents.find(connection, incident_id)
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one Run."""
+        async with self._database.begin() as connection:
+            return await runs.find(connection, run_id)
+
+    async def audit(
+        self, repository_id: int, after: int, limit: int
+    ) -> list[AuditEntry | Unreadable]:
+        """Return up to `limit` audit entries that follow number `after`, damaged ones as such."""
+        async with self._database.begin() as connection:
+            return await audit.read(connection, repository_id, after=after, limit=limit)
