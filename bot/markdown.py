@@ -12,14 +12,24 @@ import unicodedata
 from urllib.parse import quote, unquote, urlsplit
 
 _INLINE = re.compile(r"([\\`*_\[\]|~$!])")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_NOTHING = "&#8203;"  # a zero-width space: what it parts is no longer one token to GitHub
-_MENTION = re.compile(r"@(?=\w)")
-_REFERENCE = re.compile(r"#(?=\d)|(?<=\bGH)-(?=\d)", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?<=[a-z])://|\bwww\.", re.IGNORECASE)
-_BLOCK_START = re.compile(r"^(?:[-+=#:]|\d{1,9}(?=[.)]))")
-_SHA = re.compile(r"\b(?=[0-9a-f]*[0-9])([0-9a-f]{7})(?=[0-9a-f]{0,33}\b)")
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\u200b": "&#8203;"})
+_BLOCK_START = re.compile(r"^([-+=#:]|\d{1,9}(?=[.)]))")
+_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}")  # `_` is in the logins of managed users
 _URL_SAFE = "/:?#@!$&'*+,;=%-._~"
+
+# Where GitHub would see a mention, a reference, an address or a commit, a zero-width space parts
+# what it looks for. Nobody else can write one here: invisible characters are dropped first.
+_PARTED = re.compile(
+    r"""
+    @(?=\w)                             # @alice
+    | \#(?=\d)                          # #12
+    | \bGH-(?=\d)                       # GH-12
+    | (?<=[a-z]):(?=//)                 # https://…
+    | \bwww(?=\.)                       # www.…
+    | \b[0-9a-f]{6}(?=[0-9a-f]{1,34}\b) # a commit, 7 to 40 digits
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def text(raw: str, *, limit: int | None = None) -> str:
@@ -29,16 +39,11 @@ def text(raw: str, *, limit: int | None = None) -> str:
         raw: the words; line breaks become spaces, invisible control characters go.
         limit: cut to this many characters, the last being `…`.
     """
-    plain = _one_line(raw)
-    if limit is not None and len(plain) > limit:
-        plain = plain[: limit - 1].rstrip() + "…"
-    safe = "".join(_ENTITIES.get(character, character) for character in plain)
-    safe = _INLINE.sub(r"\\\1", safe)
-    safe = _ADDRESS.sub(lambda match: _parted(match[0]), safe)
-    safe = _MENTION.sub(f"@{_NOTHING}", safe)
-    safe = _REFERENCE.sub(lambda match: match[0] + _NOTHING, safe)
-    safe = _SHA.sub(rf"\1{_NOTHING}", safe)
-    return _BLOCK_START.sub(_escaped_start, safe)
+    words = _words(raw, limit)
+    # A heading, a list and the line under a heading are made by the first characters only.
+    return _BLOCK_START.sub(
+        lambda at: f"{at[1]}&#8203;" if at[1].isdigit() else f"\\{at[1]}", words
+    )
 
 
 def code(raw: str) -> str:
@@ -46,7 +51,7 @@ def code(raw: str) -> str:
     plain = _one_line(raw)
     if plain and not set(plain) & set("`|"):
         return f"`{plain}`"
-    return f"<code>{text(raw)}</code>"
+    return f"<code>{_words(raw)}</code>"
 
 
 def fence(raw: str, *, language: str = "") -> str:
@@ -60,7 +65,17 @@ def fence(raw: str, *, language: str = "") -> str:
 def link(label: str, url: str) -> str:
     """Write a link; an address that is neither http(s) nor relative leaves only the label."""
     safe = _safe_url(url)
-    return text(label) if safe is None else f"[{text(label)}]({safe})"
+    return text(label) if safe is None else f"[{_words(label)}]({safe})"
+
+
+def is_login(name: str) -> bool:
+    """Tell whether this can be the login of a person on GitHub."""
+    return _LOGIN.fullmatch(name) is not None
+
+
+def mention(login: str) -> str:
+    """Address a person so that GitHub notifies them; any other caller's name stays words."""
+    return f"@{login}" if is_login(login) else text(login)
 
 
 def marker(name: str, **values: str) -> str:
@@ -92,6 +107,14 @@ def with_section(body: str, name: str, content: str) -> str:
     return f"{body.rstrip()}\n\n{section}\n" if body.strip() else f"{section}\n"
 
 
+def _words(raw: str, limit: int | None = None) -> str:
+    plain = _one_line(raw)
+    if limit is not None and len(plain) > limit:
+        plain = plain[: limit - 1].rstrip() + "…"
+    parted = _PARTED.sub("\\g<0>\u200b", plain)
+    return _INLINE.sub(r"\\\1", parted).translate(_ENTITIES)
+
+
 def _one_line(raw: str) -> str:
     return " ".join(_visible(raw).split())
 
@@ -103,15 +126,6 @@ def _visible(raw: str) -> str:
         for character in raw
         if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
     )
-
-
-def _parted(found: str) -> str:
-    return f":{_NOTHING}//" if found == "://" else f"{found[:3]}{_NOTHING}."
-
-
-def _escaped_start(match: re.Match[str]) -> str:
-    start = match[0]
-    return f"{start}{_NOTHING}" if start[0].isdigit() else f"\\{start}"
 
 
 def _safe_url(url: str) -> str | None:

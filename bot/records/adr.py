@@ -7,11 +7,14 @@ Confirmation tell what came of it.
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from datetime import date
 from pathlib import PurePosixPath
 from typing import Literal
+
+import yaml
 
 from bot.markdown import code, link, text
 from bot.records.anchors import Anchor
@@ -33,13 +36,13 @@ class Option(Value):
 
 DO_NOTHING = Option(
     name="Do nothing",
-    good=("No further change to the branch.",),
-    bad=("The branch stays broken for everyone until someone acts.",),
+    good=("no further change to the branch.",),
+    bad=("the branch stays broken for everyone until someone acts.",),
 )
 FORWARD_FIX = Option(
     name="Forward fix",
-    good=("The work that broke it stays in.",),
-    bad=("Nobody knows how long finding and reviewing a fix takes.",),
+    good=("the work that broke it stays in.",),
+    bad=("nobody knows how long finding and reviewing a fix takes.",),
 )
 
 
@@ -95,7 +98,7 @@ def render(facts: AdrFacts) -> str:
             "---",
             'status: "proposed"',
             f"date: {facts.date.isoformat()}",
-            f"decision-makers: {json.dumps(list(facts.decision_makers))}",
+            f"decision-makers: {_yaml(facts.decision_makers)}",
             f'outcome: "{Outcome.PENDING}"',
             "outcome-date: null",
             "---",
@@ -170,6 +173,13 @@ def superseded_by(adr: str, other: str, on: date) -> str:
     """
     status = json.dumps(f"superseded by {PurePosixPath(other).name}")
     return _with_field(_with_field(adr, "status", status), "date", on.isoformat())
+
+
+def _yaml(words: tuple[str, ...]) -> str:
+    quoted: str = yaml.safe_dump(
+        list(words), default_style='"', default_flow_style=True, allow_unicode=True, width=math.inf
+    )
+    return quoted.strip()
 
 
 def _with_defaults(options: tuple[Option, ...]) -> tuple[Option, ...]:

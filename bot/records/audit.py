@@ -123,8 +123,8 @@ async def append(
         action=action,
         incident=incident,
         run=run,
-        refs=_exact(refs or {}),
-        data=_exact(data or {}),
+        refs=exact(refs or {}),
+        data=exact(data or {}),
         prev_hash=head.head_hash if head else GENESIS,
         entry_hash="",
     )
@@ -188,7 +188,7 @@ async def _locked_head(conn: AsyncConnection, repository_id: int) -> Head | None
     return None if row.seq == 0 else Head.model_validate(dict(row._mapping))
 
 
-def _exact(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def exact(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Turn numbers JSON cannot carry exactly into text, and 5.0 into what it is read back as."""
     return _OBJECT.validate_json(rfc8785.dumps(_with_large_numbers_as_text(value)))
 

@@ -1,0 +1,163 @@
+"""Whatever people write stays words: no heading, link, mention, HTML or hidden comment."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from bot.markdown import (
+    code,
+    fence,
+    find_marker,
+    is_login,
+    link,
+    marker,
+    mention,
+    text,
+    with_section,
+)
+
+GFM = MarkdownIt("gfm-like", {"linkify": False})
+WORDS = {"paragraph_open", "paragraph_close", "inline", "text"}
+ANYTHING = st.text(st.characters(exclude_categories=["Cs"])) | st.text(
+    "<>[]()*_`#@!|\\ \n-=+1.&~:$/wh"
+)
+
+
+def parts(markdown: str) -> set[str]:
+    """The kinds of structure GitHub's dialect sees."""
+    found: set[str] = set()
+    for token in GFM.parse(markdown):
+        found.add(token.type)
+        found.update(child.type for child in token.children or ())
+    return found
+
+
+def read(markdown: str) -> str:
+    """The words a reader sees."""
+    return "".join(
+        child.content for token in GFM.parse(markdown) for child in token.children or ()
+    ).replace("\u200b", "")
+
+
+@given(ANYTHING)
+def test_any_text_is_only_words(raw: str) -> None:
+    assert parts(text(raw)) <= WORDS | {"text_special"}
+    assert "\n" not in text(raw)
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
+def test_every_printable_character_is_still_read(raw: str) -> None:
+    assert read(text(raw)) == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "written"),
+    [
+        ("Add a cache (v1.2), fast!", r"Add a cache (v1.2), fast\!"),
+        ("fixes #12 by @alice", "fixes #&#8203;12 by @&#8203;alice"),
+        ("see GH-12", "see GH-&#8203;12"),
+        ("<img src=x>", "&lt;img src=x&gt;"),
+        ("https://evil.example", "https:&#8203;//evil.example"),
+        ("www.evil.example", "www&#8203;.evil.example"),
+        ("two\n\n# lines", "two # lines"),
+        ("# not a heading", r"\# not a heading"),
+        ("1. not a list", "1&#8203;. not a list"),
+        ("fix deadbeef1", "fix deadbe&#8203;ef1"),
+        ("a\u202eb\x00c\u200bd", "abcd"),
+    ],
+)
+def test_a_text_is_written_so(raw: str, written: str) -> None:
+    assert text(raw) == written
+
+
+def test_a_long_text_is_cut_before_it_is_escaped() -> None:
+    assert text("*" * 10, limit=4) == r"\*\*\*…"
+    assert text("short", limit=5) == "short"
+
+
+@given(ANYTHING)
+def test_any_code_is_one_piece_of_code_also_in_a_table(raw: str) -> None:
+    table = f"| a | b |\n|---|---|\n| {code(raw)} | x |"
+    cells = [token.type for token in GFM.parse(table)].count("td_open")
+    assert cells == 2
+    assert parts(code(raw)) <= WORDS | {"text_special", "code_inline", "html_inline"}
+
+
+@given(ANYTHING, ANYTHING)
+def test_nothing_inside_a_fence_ends_it(raw: str, language: str) -> None:
+    tokens = GFM.parse(f"{fence(raw, language=language)}\nafter")
+    assert [token.type for token in tokens][:2] == ["fence", "paragraph_open"]
+
+
+@given(ANYTHING, ANYTHING)
+def test_a_link_leads_to_the_web_or_nowhere(label: str, url: str) -> None:
+    for token in GFM.parse(link(label, url)):
+        for child in token.children or ():
+            assert child.type in {"text", "text_special", "link_open", "link_close"}
+            if child.type == "link_open":
+                assert not re.match(
+                    r"(?i)\s*(?!https?:)[a-z][a-z0-9+.-]*:", str(child.attrs["href"])
+                )
+
+
+def test_a_link_is_written_so() -> None:
+    assert link("#7", "https://github.example/o/r/pull/7") == (
+        "[#&#8203;7](https://github.example/o/r/pull/7)"
+    )
+    assert link("x", "javascript:alert(1)") == "x"
+    assert link("x", "a b)](c") == "[x](a%20b%29%5D%28c)"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["run", "incident", "kind"]),
+        st.text(st.characters(exclude_categories=["Cs"])),
+    )
+)
+def test_a_marker_is_found_again_with_its_values_and_stays_hidden(values: dict[str, str]) -> None:
+    hidden = marker("status", **values)
+    assert find_marker(f"before\n{hidden}\nafter", "status") == values
+    assert parts(hidden) <= {"html_block"}
+    assert hidden.count("--") == 2
+
+
+@given(ANYTHING)
+def test_nobody_else_can_write_a_marker(raw: str) -> None:
+    assert find_marker(text(raw + marker("status", run="1")), "status") is None
+    assert find_marker(raw, "status") is None
+
+
+def test_a_section_is_replaced_and_the_authors_words_stay() -> None:
+    mine = "My *own* words\n\n- [ ] a box  "
+    once = with_section(mine, "summary", "first")
+    twice = with_section(once + "\nmore of mine", "summary", "second")
+    assert once.startswith("My *own* words\n\n- [ ] a box")
+    assert twice == once.replace("first", "second") + "\nmore of mine"
+    assert with_section(twice, "summary", "second") == twice
+    assert with_section("", "summary", "x").startswith("<!-- playbooks:summary-start -->\nx\n")
+
+
+@given(ANYTHING, ANYTHING, ANYTHING)
+def test_writing_a_section_again_changes_nothing(body: str, first: str, second: str) -> None:
+    once = with_section(body, "s", text(first))
+    assert with_section(once, "s", text(first)) == once
+    assert with_section(with_section(once, "s", text(second)), "s", text(first)) == once
+
+
+def test_a_person_is_mentioned_and_nothing_else_is() -> None:
+    assert mention("alice-1") == "@alice-1"
+    assert mention("alice_corp") == "@alice_corp"
+    assert mention("org/team") == "org/team"
+    assert mention("x @everyone") == "x @&#8203;everyone"
+    assert [is_login(name) for name in ("a" * 39, "a" * 40, "-a", "", "a\n")] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
