@@ -36,7 +36,7 @@ from bot.culprit.verdict import Candidate, Verdict
 
 WORTHLESS = 1e-4
 """Bits below which another trial is not worth its cost."""
-IDLE = 0.03
+IDLE = 0.003
 """Bits below which the ends are tried again, to learn how often the signal lies."""
 INSIDE = 0.5
 """From this probability of a merge on, the commits of its branch are tried too."""
