@@ -16,13 +16,24 @@ from pathlib import Path
 ZERO = "0" * 40
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _PRE_RECEIVE = """#!/bin/sh
-# Protected branches refuse here; the server names them per push in DEMO_REFUSE (one per line).
+# What a branch forbids is decided by the server, which names the branches per push (one a line);
+# what depends on the new commits is looked at here, where they can be seen.
 status=0
+listed() { printf '%s\\n' "$1" | grep -qxF -- "$ref"; }
+refuse() { echo "error: GH006: Protected branch update failed for $ref. $1" >&2; status=1; }
+zero=0000000000000000000000000000000000000000
 while read -r old new ref; do
-  if printf '%s\\n' "$DEMO_REFUSE" | grep -qxF -- "$ref"; then
-    echo "error: GH006: Protected branch update failed for $ref." >&2
-    status=1
+  listed "$DEMO_REFUSE" && refuse "Changes must follow the rules of the branch."
+  [ "$new" = $zero ] && continue
+  if [ "$old" != $zero ]; then
+    listed "$DEMO_NO_FORCE" && ! git merge-base --is-ancestor "$old" "$new" &&
+      refuse "Cannot force-push to this branch."
+    listed "$DEMO_LINEAR" && [ -n "$(git rev-list --merges -1 "$new" "^$old")" ] &&
+      refuse "This branch must not contain merge commits."
   fi
+  [ -n "$DEMO_NO_WORKFLOWS" ] &&
+    [ -n "$(git rev-list -1 "$new" --not --branches -- .github/workflows)" ] &&
+    refuse "A GitHub App needs the workflows permission to change workflow files."
 done
 exit $status
 """

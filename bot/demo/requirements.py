@@ -245,11 +245,17 @@ def known_mergeable(repository: Repository, issue: Issue) -> bool | None:
 
 
 def compute_mergeable(repository: Repository, pull: PullRequest) -> bool:
-    """Try the merge and remember whether it works; the test merge becomes `refs/pull/N/merge`."""
+    """Try the merge; an open pull request's `merge_commit_sha` is this test merge."""
     tip = repository.git.branch(pull.base_ref) or ""
     if pull.mergeable_for != (pull.head_sha, tip) or pull.mergeable is None:
-        tree = repository.git.merge_trees(tip, pull.head_sha) if tip else None
+        git = repository.git
+        tree = git.merge_trees(tip, pull.head_sha) if tip else None
         pull.mergeable, pull.mergeable_for = tree is not None, (pull.head_sha, tip)
+        pull.merge_commit_sha = None
+        if tree is not None:
+            author = git.commit(pull.head_sha).author
+            message = f"Merge {pull.head_sha} into {tip}"
+            pull.merge_commit_sha = git.write_commit(tree, (tip, pull.head_sha), message, author)
     return pull.mergeable
 
 

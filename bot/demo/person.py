@@ -1,0 +1,280 @@
+"""A person (or a CI system) who uses the demo GitHub over HTTP with their own token.
+
+Tests and the story speak in these words: `await alice.comment(7, "/revert")`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+
+Files = Mapping[str, str | None]
+
+
+class Rejected(Exception):
+    """GitHub said no."""
+
+    def __init__(self, status: int, answer: Any) -> None:
+        """Keep the status and the JSON answer."""
+        super().__init__(f"{status}: {answer}")
+        self.status, self.answer = status, answer
+
+
+class Person:
+    """Someone at work on one repository. `async with Person(url, token, "octo/hello") as alice`."""
+
+    def __init__(self, url: str, token: str, repository: str) -> None:
+        """`url` is the GitHub's address, `repository` is `owner/name`."""
+        self.url, self.repository = url, repository
+        self._headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/vnd.github+json",
+        }
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Person:
+        """Begin."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # The wire
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        """Send one request; returns status, JSON (or None) and headers.
+
+        A `path` that starts with `/` counts from the API's root, else from the repository.
+        """
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        where = path if path.startswith("/") else f"/repos/{self.repository}/{path}".rstrip("/")
+        async with self._session.request(
+            method, f"{self.url}/api/v3{where}", json=body, params=params,
+            headers={**self._headers, **(headers or {})},
+        ) as response:  # fmt: skip
+            is_json = response.content_type.endswith("json")
+            answer = await response.json() if is_json else None
+            return response.status, answer, response.headers
+
+    async def call(
+        self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
+    ) -> Any:
+        """Send one request and return its JSON.
+
+        Raises:
+            Rejected: unless the status is 2xx.
+        """
+        status, answer, _ = await self.request(method, path, body, params=params)
+        if not 200 <= status < 300:
+            raise Rejected(status, answer)
+        return answer
+
+    async def get(self, path: str, **params: str) -> Any:
+        """GET."""
+        return await self.call("GET", path, params=params)
+
+    async def post(self, path: str, **body: Any) -> Any:
+        """POST keywords as JSON."""
+        return await self.call("POST", path, body)
+
+    async def patch(self, path: str, **body: Any) -> Any:
+        """PATCH keywords as JSON."""
+        return await self.call("PATCH", path, body)
+
+    async def put(self, path: str, **body: Any) -> Any:
+        """PUT keywords as JSON."""
+        return await self.call("PUT", path, body)
+
+    async def delete(self, path: str) -> Any:
+        """DELETE."""
+        return await self.call("DELETE", path)
+
+    async def graphql(self, query: str, **variables: Any) -> Any:
+        """Run a GraphQL query and return the whole answer, `errors` included."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        async with self._session.post(
+            f"{self.url}/api/graphql", json={"query": query, "variables": variables},
+            headers=self._headers,
+        ) as response:  # fmt: skip
+            return await response.json()
+
+    # Conversation
+
+    async def open_issue(self, title: str, body: str = "", labels: list[str] | None = None) -> int:
+        """Open an issue; returns its number."""
+        issue = await self.post("issues", title=title, body=body, labels=labels or [])
+        return int(issue["number"])
+
+    async def comment(self, number: int, body: str) -> Any:
+        """Comment on an issue or pull request."""
+        return await self.post(f"issues/{number}/comments", body=body)
+
+    async def edit_comment(self, comment_id: int, body: str) -> Any:
+        """Edit a comment."""
+        return await self.patch(f"issues/comments/{comment_id}", body=body)
+
+    async def label(self, number: int, *names: str) -> Any:
+        """Put labels on."""
+        return await self.post(f"issues/{number}/labels", labels=list(names))
+
+    async def unlabel(self, number: int, name: str) -> Any:
+        """Take a label off."""
+        return await self.delete(f"issues/{number}/labels/{name}")
+
+    async def comments(self, number: int) -> list[Any]:
+        """Comments of an issue or pull request, oldest first."""
+        return list(await self.get(f"issues/{number}/comments", per_page="100"))
+
+    async def reactions(self, comment_id: int) -> list[str]:
+        """Reactions to a comment."""
+        found = await self.get(f"issues/comments/{comment_id}/reactions")
+        return [reaction["content"] for reaction in found]
+
+    async def issue(self, number: int) -> Any:
+        """One issue."""
+        return await self.get(f"issues/{number}")
+
+    async def issues(self, **filters: str) -> list[Any]:
+        """Issues and pull requests (`state`, `labels`, …)."""
+        return list(await self.get("issues", **{"state": "all", "per_page": "100", **filters}))
+
+    # Code
+
+    async def head(self, branch: str) -> str:
+        """The SHA a branch points at."""
+        ref = await self.get(f"git/ref/heads/{branch}")
+        return str(ref["object"]["sha"])
+
+    async def default_branch(self) -> str:
+        """The repository's default branch."""
+        return str((await self.get(""))["default_branch"])
+
+    async def file(self, path: str, ref: str | None = None) -> str | None:
+        """A file's text at a ref, or None when there is no such file."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        async with self._session.get(
+            f"{self.url}/api/v3/repos/{self.repository}/contents/{path}",
+            headers={**self._headers, "Accept": "application/vnd.github.raw+json"},
+            params={"ref": ref} if ref else None,
+        ) as response:
+            return await response.text() if response.status == 200 else None
+
+    async def push(
+        self, branch: str, files: Files, message: str, *, onto: str | None = None
+    ) -> str:
+        """Commit files (None removes one) to a branch and return the SHA.
+
+        A branch that does not exist yet starts at `onto` (a branch or SHA; default: the default
+        branch).
+        """
+        status, ref, _ = await self.request("GET", f"git/ref/heads/{branch}")
+        if status == 200:
+            parent = ref["object"]["sha"]
+        else:
+            start = onto or await self.default_branch()
+            is_sha = len(start) == 40 and set(start) <= set("0123456789abcdef")
+            parent = start if is_sha else await self.head(start)
+        sha = await self._commit(parent, files, message)
+        if status == 200:
+            await self.patch(f"git/refs/heads/{branch}", sha=sha)
+        else:
+            await self.post("git/refs", ref=f"refs/heads/{branch}", sha=sha)
+        return sha
+
+    async def _commit(self, parent: str, files: Files, message: str) -> str:
+        base = (await self.get(f"git/commits/{parent}"))["tree"]["sha"]
+        entries: list[dict[str, Any]] = []
+        for path, content in files.items():
+            entry: dict[str, Any] = {"path": path, "mode": "100644", "type": "blob"}
+            entries.append(entry | ({"sha": None} if content is None else {"content": content}))
+        tree = await self.post("git/trees", base_tree=base, tree=entries)
+        commit = await self.post("git/commits", message=message, tree=tree["sha"], parents=[parent])
+        return str(commit["sha"])
+
+    # Pull requests
+
+    async def open_pull_request(
+        self,
+        title: str,
+        files: Files | None = None,
+        *,
+        branch: str,
+        base: str | None = None,
+        body: str = "",
+        draft: bool = False,
+    ) -> int:
+        """Push `files` to a new branch and open a pull request; returns its number."""
+        base = base or await self.default_branch()
+        if files is not None:
+            await self.push(branch, files, title, onto=base)
+        pull = await self.post("pulls", title=title, head=branch, base=base, body=body, draft=draft)
+        return int(pull["number"])
+
+    async def pull_request(self, number: int) -> Any:
+        """One pull request, with `mergeable` computed."""
+        for _ in range(10):
+            pull = await self.get(f"pulls/{number}")
+            if pull["mergeable"] is not None or pull["state"] == "closed":
+                return pull
+            await asyncio.sleep(0.01)
+        return pull
+
+    async def merge(self, number: int, method: str = "squash") -> str:
+        """Merge a pull request; returns the merge commit."""
+        merged = await self.put(f"pulls/{number}/merge", merge_method=method)
+        return str(merged["sha"])
+
+    async def review(self, number: int, event: str = "APPROVE", body: str = "") -> Any:
+        """Review: APPROVE, REQUEST_CHANGES or COMMENT."""
+        return await self.post(f"pulls/{number}/reviews", event=event, body=body)
+
+    # Continuous integration
+
+    async def set_status(
+        self, sha: str, state: str, context: str = "ci", description: str = ""
+    ) -> Any:
+        """Report a commit status."""
+        return await self.post(
+            f"statuses/{sha}", state=state, context=context, description=description
+        )
+
+    async def create_check_run(
+        self, sha: str, name: str, conclusion: str | None = None, **more: Any
+    ) -> Any:
+        """Report a check-run (only Apps can: the token must be an installation's)."""
+        state = {"status": "in_progress"} if conclusion is None else {
+            "status": "completed", "conclusion": conclusion,
+        }  # fmt: skip
+        return await self.post("check-runs", name=name, head_sha=sha, **state, **more)
+
+    async def check_runs(self, sha: str) -> dict[str, str | None]:
+        """Conclusions of the latest check-runs on a commit, by name."""
+        found = await self.get(f"commits/{sha}/check-runs", per_page="100")
+        return {run["name"]: run["conclusion"] for run in found["check_runs"]}
