@@ -21,13 +21,15 @@ from dbos import (
     AsyncSQLAlchemyDatasource,
     DBOSConfig,
     DBOSPortableJSONSerializer,
+    PortableWorkflowError,
     SetWorkflowID,
 )
 from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.faults import Passing
-from bot.playbooks.run import Effect, Run, Signal
+from bot.playbooks.run import Effect, Run, Signal, StepFailed
+from bot.records.refusals import RecordError
 
 T = TypeVar("T")
 Body = Callable[[Run, Any], Awaitable[None]]
@@ -176,13 +178,17 @@ class _DurableRun:
     async def step(self, name: str, returns: type[T], effect: Effect[T]) -> T:
         adapter = TypeAdapter(returns)
 
-        async def recorded() -> Any:
+        async def recorded() -> dict[str, Any]:
             await self._tell("began", name)
-            result = await self._through_outages(name, effect)
+            try:
+                result = await self._through_outages(name, effect)
+            except Exception as error:
+                log.exception("a step failed", step=name)
+                return {"failed": _said(error)}
             await self._tell("ended", name)
-            return adapter.dump_python(result, mode="json")
+            return {"value": adapter.dump_python(result, mode="json")}
 
-        return adapter.validate_python(await DBOS.run_step_async({"name": name}, recorded))
+        return _unwrap(name, adapter, await DBOS.run_step_async({"name": name}, recorded))
 
     async def write(
         self, name: str, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
@@ -192,14 +198,18 @@ class _DurableRun:
         if datasource is None:
             raise RuntimeError("the engine is not launched")
 
-        async def recorded() -> Any:
+        async def recorded() -> dict[str, Any]:
             connection = await datasource.sql_session().connection()
-            return adapter.dump_python(await change(connection), mode="json")
+            return {"value": adapter.dump_python(await change(connection), mode="json")}
 
         await self._tell("began", name)
-        stored = await datasource.run_tx_step_async({"name": name}, recorded)
+        try:
+            stored = await datasource.run_tx_step_async({"name": name}, recorded)
+        except (RecordError, PortableWorkflowError) as error:
+            # Raised by the change itself; a replay finds it recorded in DBOS's portable form.
+            raise StepFailed(name, _said(error)) from error
         await self._tell("ended", name)
-        return adapter.validate_python(stored)
+        return _unwrap(name, adapter, stored)
 
     async def wait(self, seconds: float) -> Signal | None:
         message = await DBOS.recv_async(timeout_seconds=seconds)
@@ -232,6 +242,16 @@ class _DurableRun:
     async def _tell(self, moment: str, step: str) -> None:
         for observer in self._engine._observers:
             await getattr(observer, moment)(self.id, step)
+
+
+def _unwrap(step: str, adapter: TypeAdapter[T], stored: dict[str, Any]) -> T:
+    if "failed" in stored:
+        raise StepFailed(step, stored["failed"])
+    return adapter.validate_python(stored["value"])
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _pause(fault: Passing, now: datetime, attempt: int) -> float:

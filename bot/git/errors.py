@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from bot.faults import Passing
+
 _KEPT_CHARACTERS = 2000
 _HIDDEN = "[hidden]"
 _SECRET_SHAPES = (
@@ -48,7 +50,7 @@ class CorruptRepository(GitFailed):
     """The object store or the refs are damaged; a mirror is cloned anew, nothing is lost."""
 
 
-class RemoteUnavailable(GitFailed):
+class RemoteUnavailable(GitFailed, Passing):
     """The remote could not be reached, refused the credential or broke off; trying later helps."""
 
 

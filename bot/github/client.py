@@ -36,7 +36,7 @@ from bot.github.installations import Installations
 from bot.github.issues import Issues
 from bot.github.labels import Labels
 from bot.github.merging import Merging
-from bot.github.models import BranchRules, RepositoryFacts
+from bot.github.models import App, BranchRules, RepositoryFacts
 from bot.github.ours import Ourselves
 from bot.github.permissions import Permissions
 from bot.github.pulls import Pulls
@@ -233,7 +233,7 @@ class RepositoryClient:
         self.git = GitData(channel)
         self.contents = Contents(channel)
         self.permissions = Permissions(channel, lambda: github.granted(repository.installation_id))
-        self.rules = Rules(channel)
+        self.rules = Rules(channel, github.ourselves)
         self.merging = Merging(channel, self.pulls)
 
     async def about(self) -> RepositoryFacts:
@@ -249,6 +249,10 @@ class RepositoryClient:
                 f"{self.repository.id}): nothing is done there."
             )
         return facts
+
+    async def app(self) -> App:
+        """Give the App's id, slug and name."""
+        return await self._github.ourselves.app()
 
     async def protected_branches(self) -> tuple[str, ...]:
         """Give the names of the branches that something protects."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from bot.faults import Passing
+
 
 class GitHubError(Exception):
     """Something GitHub did not do. `str(error)` says what happened and what to do.
@@ -94,7 +96,7 @@ class Unprocessable(GitHubError):
         return "already_exists" in said or "already exists" in said
 
 
-class RateLimited(GitHubError):
+class RateLimited(GitHubError, Passing):
     """The request limit is used up until `until` (UTC); the request was not done."""
 
     def __init__(self, message: str, *, until: datetime, **facts: Any) -> None:
@@ -103,9 +105,9 @@ class RateLimited(GitHubError):
         self.until = until
 
 
-class Uncertain(GitHubError):
+class Uncertain(GitHubError, Passing):
     """A write got no usable answer: it may or may not have been done. Look before repeating."""
 
 
-class Unavailable(GitHubError):
+class Unavailable(GitHubError, Passing):
     """GitHub could not be reached or is broken, again and again; nothing was changed."""

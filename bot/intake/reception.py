@@ -112,6 +112,7 @@ class Reception:
             case CorrectionRequest():
                 text = replies.correction(trigger.actor, request.problems)
                 await self._answer(run, trigger, client, text, Emotion.REFUSED)
+        return None
 
     async def _role(self, run: Run, trigger: Trigger, client: RepositoryClient) -> Role:
         if trigger.actor.kind is not ActorKind.PERSON:

@@ -28,7 +28,7 @@ from bot.playbooks.merging import (
     next_move,
 )
 from bot.playbooks.run import Run, SignalKind
-from bot.triggers import Value
+from bot.triggers import Actor, Value
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Patience:
 class Followed(Value):
     """How it ended."""
 
-    how: Literal["merged", "closed", "cancelled", "given up"]
+    how: Literal["merged", "closed", "cancelled", "cured elsewhere", "given up"]
     at: datetime
     tally: Tally
     hotfix: Hotfix
     sha: str | None = None
     method: Literal["merge", "squash", "rebase", "queue", "by hand"] = "by hand"
-    by: str | None = None
+    by: Actor | None = None
 
 
 class MergeAnswer(Value):
@@ -61,8 +61,11 @@ class MergeAnswer(Value):
 class Owner(Protocol):
     """The playbook whose hotfix is followed: it knows the words, and how to compute it again."""
 
-    async def tell(self, move: Wait | Ask, view: View) -> None:
+    async def tell(self, move: Wait | Ask, view: View, deadline: datetime) -> None:
         """Tell people where it stands; called for every look that ends in waiting."""
+
+    async def green(self, view: View) -> None:
+        """Say on the hotfix itself that it is verified; called before it is merged."""
 
     async def refit(self, hotfix: Hotfix, view: View) -> Hotfix | None:
         """Make the hotfix fit the moved base; None where there is nothing left to do."""
@@ -128,11 +131,13 @@ async def follow(
         if isinstance(move, Refit):
             fitted = await owner.refit(hotfix, view)
             if fitted is None:
-                return Followed(how="closed", at=now, tally=view.tally, hotfix=hotfix)
+                return Followed(how="cured elsewhere", at=now, tally=view.tally, hotfix=hotfix)
             if fitted.commit != hotfix.commit:
                 deadline = now + waiting_time
             hotfix = fitted
             continue
+        if isinstance(move, Merge | Enqueue):
+            await owner.green(view)
         if isinstance(move, Merge):
             answer = await run.step(
                 "merge the hotfix",
@@ -159,7 +164,7 @@ async def follow(
             )
             merged_as, refused = "queue", answer.refused
             continue
-        await owner.tell(move, view)
+        await owner.tell(move, view, deadline)
         signal = await run.wait(patience.look_again.total_seconds())
         refused = None
         if signal is not None and signal.kind is SignalKind.CANCEL:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.git.merging import merge
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.reverting import Clean, Conflict
@@ -100,6 +101,15 @@ async def tree_with_records(
             )
         )
     return await with_entries(git, outcome.tree, written)
+
+
+async def merging_gives(
+    mirror: Mirror, hotfix: Hotfix, outcome: Clean, files: Sequence[RecordFile]
+) -> bool:
+    """Tell whether merging the hotfix as it is into the moved base gives just what is wanted."""
+    wanted = await tree_with_records(mirror.git, outcome, files)
+    merged = await mirror.read(lambda git: merge(git, outcome.onto, hotfix.commit))
+    return merged.clean and merged.tree == wanted
 
 
 async def _entries(

@@ -84,6 +84,8 @@ class Ask(Value):
         "conflict", "red", "nothing counts", "timed out", "changed", "review", "merge refused"
     ]
     names: tuple[str, ...] = ()
+    reason: str = ""
+    """GitHub's own words, where it refused."""
 
 
 class Finish(Value):
@@ -143,7 +145,7 @@ def _when_green(view: View, terms: Terms, *, ours: bool) -> Move:
     if view.approvals_missing:
         return Ask(why="review", names=view.reviewers)
     if terms.merge_refused is not None:
-        return Ask(why="merge refused")
+        return Ask(why="merge refused", reason=terms.merge_refused)
     if view.queue == "waiting":
         return Wait(missing=("merge queue",))
     if view.queue == "required":

@@ -91,7 +91,7 @@ async def make_plan(request: RevertRequest, *, github: RepositoryClient, mirror:
         return Planned(stop.declined)
 
 
-async def refit(plan: Plan, mirror: Mirror) -> Clean | Conflict | Empty:
+async def recompute(plan: Plan, mirror: Mirror) -> Clean | Conflict | Empty:
     """Compute the same revert again on the base branch's newest head."""
     await mirror.refresh()
     head = await mirror.branch_head(plan.base)

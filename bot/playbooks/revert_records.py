@@ -48,14 +48,14 @@ class Result(Value):
 
 def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit: Anchor) -> str:
     """Write the ADR of a revert: proposed, its outcome pending."""
-    what = offenders_in_words(case)
+    what = offenders_in_words(case.offenders)
     conflict = plan.outcome.status == "conflict"
     return render(
         AdrFacts(
             incident_id=case.incident,
             title=f"Revert {what}",
             date=at.date(),
-            decision_makers=(f"@{case.requested_by}",),
+            decision_makers=(case.requested_by.login,),
             problem=(
                 f"{case.base} is broken, and {what} is named as the cause.",
                 f"Reason given: {case.reason}" if case.reason else "No reason was given.",
@@ -138,7 +138,7 @@ def report(
                 received_at=trigger.received_at,
                 url=trigger.source.url,
             ),
-            requested_by=case.requested_by,
+            requested_by=case.requested_by.login,
             reason=case.reason,
             severity=case.severity,
             status=result.status,

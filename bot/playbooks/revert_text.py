@@ -6,6 +6,7 @@ Whatever comes from outside (titles, reasons, branch names, paths) passes throug
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from bot import markdown
@@ -13,7 +14,7 @@ from bot.git.reverting import Conflict, PathConflict
 from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.playbooks.revert_plan import Offender, Plan
 from bot.playbooks.standing import Standing, say
-from bot.triggers import Severity, Value
+from bot.triggers import Actor, ActorKind, Severity, Value
 
 _PATHS_SHOWN = 20
 
@@ -24,7 +25,7 @@ class Case(Value):
     incident: str
     repository: str
     repository_url: str
-    requested_by: str
+    requested_by: Actor
     reason: str
     severity: Severity
     base: str
@@ -41,13 +42,20 @@ class Case(Value):
 # --- titles -----------------------------------------------------------------------------------
 
 
-def offenders_in_words(case: Case) -> str:
+def offenders_in_words(offenders: Sequence[Offender]) -> str:
     """`#12 "Title"`, or a short SHA, as plain text for titles and commit messages."""
     names = []
-    for offender in case.offenders:
+    for offender in offenders:
         name = f"#{offender.number}" if offender.number else offender.sha[:9]
         names.append(f'{name} "{offender.title}"' if offender.title else name)
     return ", ".join(names)
+
+
+def who(actor: Actor) -> str:
+    """Name whoever asked; only people are notified."""
+    if actor.kind is ActorKind.PERSON:
+        return markdown.mention(actor.login)
+    return markdown.code(actor.login)
 
 
 def offenders_linked(case: Case) -> str:
@@ -62,12 +70,12 @@ def offenders_linked(case: Case) -> str:
 
 def issue_title(case: Case) -> str:
     """The incident issue's title (plain text)."""
-    return f"Incident: {case.base} broken by {offenders_in_words(case)}"
+    return f"Incident: {case.base} broken by {offenders_in_words(case.offenders)}"
 
 
 def pull_request_title(case: Case) -> str:
     """The hotfix pull request's title (plain text)."""
-    return f"Revert {offenders_in_words(case)}"
+    return f"Revert {offenders_in_words(case.offenders)}"
 
 
 def commit_message(case: Case, commits: tuple[str, ...]) -> str:
@@ -87,6 +95,15 @@ def verifying(tally: Tally, deadline: datetime) -> Standing:
         state="working",
         headline=f"Nothing to do for you yet: I am waiting for {_names(missing)}.",
         details=(f"I wait until {_moment(deadline)}, then I ask you.",),
+        checks=tally.rows,
+    )
+
+
+def green(tally: Tally) -> Standing:
+    """Everything that counts passed; the merge is next."""
+    return Standing(
+        state="working",
+        headline="Nothing to do for you: the hotfix is green, and I am merging it.",
         checks=tally.rows,
     )
 
@@ -211,6 +228,48 @@ def merged(sha: str, case: Case, tally: Tally) -> Standing:
     )
 
 
+def confirming(sha: str, case: Case, tally: Tally) -> Standing:
+    """Merged, but onto a base that had moved: the result is watched once more."""
+    missing = tally.named(State.MISSING, State.RUNNING)
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you: the hotfix is merged as {sha[:9]}; I am waiting for "
+        f"{_names(missing)} on {markdown.code(case.base)}.",
+        checks=tally.rows,
+    )
+
+
+def not_cured(sha: str, case: Case, tally: Tally) -> Standing:
+    """Merged, yet the branch is not green."""
+    failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
+    return Standing(
+        state="needs you",
+        headline=f"Look at {markdown.code(case.base)}: the hotfix is merged as {sha[:9]}, but "
+        f"{_names(failed)} did not turn green there.",
+        details=("Other changes landed together with the hotfix; one of them may be the cause.",),
+        checks=tally.rows,
+    )
+
+
+def cured_elsewhere(case: Case) -> Standing:
+    """Somebody else reverted it while the hotfix was being made."""
+    return Standing(
+        state="stopped",
+        headline=f"Nothing to do: {offenders_linked(case)} was reverted on "
+        f"{markdown.code(case.base)} by someone else meanwhile.",
+        details=("I closed the hotfix, since it would change nothing any more.",),
+    )
+
+
+def given_up() -> Standing:
+    """Nobody came."""
+    return Standing(
+        state="stopped",
+        headline="I stopped waiting for this hotfix; the pull request stays open.",
+        details=("Comment `/revert` again to start anew.",),
+    )
+
+
 def closed_unmerged(case: Case) -> Standing:
     """A person closed the hotfix."""
     return Standing(
@@ -220,12 +279,11 @@ def closed_unmerged(case: Case) -> Standing:
     )
 
 
-def cancelled(case: Case, by: str) -> Standing:
+def cancelled(case: Case, by: Actor) -> Standing:
     """Somebody said /cancel."""
     return Standing(
         state="stopped",
-        headline=f"{markdown.mention(by)} cancelled this revert; "
-        f"{markdown.code(case.base)} is as it was.",
+        headline=f"{who(by)} cancelled this revert; {markdown.code(case.base)} is as it was.",
         details=(
             "The hotfix pull request is closed and its branch deleted. "
             "Comment `/revert` again to start anew.",
@@ -275,7 +333,7 @@ def pull_request_section(case: Case, counting: Counting, standing: Standing) -> 
         for part in (
             f"**{standing.headline}**",
             f"Reverts {offenders_linked(case)} on {markdown.code(case.base)}, asked for by "
-            f"{markdown.mention(case.requested_by)}."
+            f"{who(case.requested_by)}."
             + (f" Reason: {markdown.text(case.reason)}" if case.reason else ""),
             _facts(case),
             _body(standing),
@@ -311,16 +369,14 @@ def check_title(standing: Standing) -> str:
     }[standing.state]
 
 
-def needs_you(requested_by: str, standing: Standing) -> str:
+def needs_you(case: Case, standing: Standing) -> str:
     """The one new comment that asks the requester for something."""
-    return f"{markdown.mention(requested_by)} {standing.headline}\n\n" + "\n\n".join(
-        standing.details
-    )
+    return f"{who(case.requested_by)} {standing.headline}\n\n" + "\n\n".join(standing.details)
 
 
-def final_word(requested_by: str, case: Case, standing: Standing) -> str:
+def final_word(case: Case, standing: Standing) -> str:
     """The one new comment at the end."""
-    return f"{markdown.mention(requested_by)} {standing.headline}\n\n{_facts(case)}"
+    return f"{who(case.requested_by)} {standing.headline}\n\n{_facts(case)}"
 
 
 # --- pieces -------------------------------------------------------------------------------------

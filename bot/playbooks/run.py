@@ -14,12 +14,21 @@ from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.triggers import Value
+from bot.triggers import Actor, Value
 
 T = TypeVar("T")
 
 Effect = Callable[[bool], Awaitable[T]]
 """A step's work. Its argument says whether the step may have run before: then look first."""
+
+
+class StepFailed(Exception):
+    """A step could not be done and will not be tried again by itself. `str()` says why."""
+
+    def __init__(self, step: str, why: str) -> None:
+        """Name the step, and say why in words for people."""
+        super().__init__(why)
+        self.step = step
 
 
 class SignalKind(StrEnum):
@@ -36,7 +45,7 @@ class Signal(Value):
     """A message to a Run. A hint only says "look again"; the others carry a person's wish."""
 
     kind: SignalKind
-    actor: str | None = None
+    actor: Actor | None = None
     reason: str | None = None
 
 
@@ -57,12 +66,20 @@ class Run(Protocol):
             name: what is done, as a person would say it; shown as progress.
             returns: the type of the result, used to store it as JSON and read it back.
             effect: the work; called with True where an earlier attempt may have got through.
+
+        Raises:
+            StepFailed: the effect raised, or faults did not pass in time. It is recorded too: a
+                replay raises it again.
         """
 
     async def write(
         self, name: str, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
     ) -> T:
-        """Change the records in one transaction, exactly once, and record what came back."""
+        """Change the records in one transaction, exactly once, and record what came back.
+
+        Raises:
+            StepFailed: the change raised; nothing was changed.
+        """
 
     async def wait(self, seconds: float) -> Signal | None:
         """Sleep until a Signal arrives or `seconds` have passed (None). Survives restarts."""

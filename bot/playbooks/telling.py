@@ -1,0 +1,128 @@
+"""Telling people about a Run, each place once: issue, sticky status, description, check-run, words.
+
+Everything here is an ensure: found by its hidden marker or external id, and created only when
+missing. Edits notify nobody; new comments do, so there is one at "needs you" and one at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot import markdown
+from bot.github.checks import Button, Conclusion
+from bot.github.client import RepositoryClient
+from bot.github.models import Issue
+from bot.github.text import marked
+from bot.playbooks.standing import Standing
+
+_CONCLUSIONS: dict[str, Conclusion | None] = {
+    "working": None,
+    "needs you": "action_required",
+    "done": "success",
+    "stopped": "cancelled",
+}
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Speaks for one incident.
+
+    Attributes:
+        github: the repository.
+        incident: the incident's id, part of every marker.
+        since: nothing of ours is older than this: when the Trigger was received.
+        run: the Run's id, the check-run's external id.
+        details_url: where a check-run's "Details" leads.
+    """
+
+    github: RepositoryClient
+    incident: str
+    since: datetime
+    run: str
+    details_url: str | None = None
+
+    async def open_issue(
+        self,
+        title: str,
+        body: str,
+        *,
+        labels: tuple[str, ...],
+        assignees: tuple[str, ...],
+        look_first: bool,
+    ) -> Issue:
+        """Open the incident issue."""
+        return await self.github.issues.ensure_issue(
+            key=f"incident:{self.incident}",
+            title=title,
+            body=body,
+            labels=labels,
+            assignees=assignees,
+            since=self.since,
+            look_first=look_first,
+        )
+
+    async def update_issue(self, number: int, body: str) -> None:
+        """Make the incident issue say `body`."""
+        await self.github.issues.update(number, body=marked(body, f"incident:{self.incident}"))
+
+    async def status(self, number: int, body: str, *, look_first: bool) -> None:
+        """Keep the one sticky status on an issue or pull request up to date."""
+        await self.github.comments.sticky_comment(
+            number,
+            key=f"status:{self.incident}",
+            body=body,
+            since=self.since,
+            look_first=look_first,
+        )
+
+    async def comment(self, number: int, key: str, body: str, *, look_first: bool) -> None:
+        """Write one new comment, which notifies whom it mentions."""
+        await self.github.comments.ensure_comment(
+            number,
+            key=f"{key}:{self.incident}",
+            body=body,
+            since=self.since,
+            look_first=look_first,
+        )
+
+    async def section(self, number: int, content: str) -> None:
+        """Rewrite our section of a pull request's description; the rest is its author's."""
+        pull = await self.github.pulls.get(number)
+        body = markdown.with_section(pull.body or "", "status", content)
+        if body != (pull.body or ""):
+            await self.github.pulls.update(number, body=body)
+
+    async def check(
+        self,
+        head: str,
+        name: str,
+        standing: Standing,
+        summary: str,
+        *,
+        title: str,
+        conclusion: Conclusion | None = None,
+        buttons: tuple[Button, ...] = (),
+        look_first: bool,
+    ) -> None:
+        """Report on a commit through our check-run; `conclusion` overrides what follows."""
+        concluded = conclusion or _CONCLUSIONS[standing.state]
+        run = await self.github.checks.ensure_check_run(
+            head_sha=head,
+            name=name,
+            external_id=self.run,
+            title=title,
+            summary=summary,
+            details_url=self.details_url,
+            buttons=buttons,
+            look_first=look_first,
+        )
+        await self.github.checks.update(
+            run.id,
+            status="completed" if concluded else "in_progress",
+            conclusion=concluded,
+            title=title,
+            summary=summary,
+            details_url=self.details_url,
+            buttons=() if standing.state in ("done", "stopped") else buttons,
+        )
