@@ -1,11 +1,11 @@
-"""Which processes are alive: each says so in its own row, and a sibling takes over a silent one.
+"""Which processes of this bot are alive: a heartbeat each, and the right to take over the dead.
 
-Every function works inside the caller's transaction and never commits.
+Every function works inside the caller's transaction and never commits. Numbers: Decisions 15.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,39 +13,36 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.tables import replicas
 
+BEAT_EVERY = timedelta(seconds=5)
+GIVE_UP_AFTER = timedelta(seconds=15)
+"""A replica that could not renew its heartbeat for this long stops: others may soon take over."""
+DEAD_AFTER = timedelta(seconds=40)
+"""Silence after which a sibling's Runs are taken over; well beyond `GIVE_UP_AFTER`."""
 
-async def beat(conn: AsyncConnection, replica: str, *, at: datetime) -> None:
-    """Say that a replica is alive; one that had been taken over is its own again."""
+
+async def beat(conn: AsyncConnection, replica: str, now: datetime) -> None:
+    """Say that a replica is alive."""
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    alive = {"beat_at": at, "taken_over_by": None, "taken_over_at": None}
     await conn.execute(
         insert(replicas)
-        .values(id=replica, started_at=at, **alive)
-        .on_conflict_do_update(index_elements=[replicas.c.id], set_=alive)
+        .values(id=replica, started_at=now, beat_at=now)
+        .on_conflict_do_update(
+            index_elements=[replicas.c.id],
+            set_={"beat_at": now, "taken_over_by": None, "taken_over_at": None},
+        )
     )
 
 
-async def leave(conn: AsyncConnection, replica: str) -> None:
-    """Forget a replica that stopped in good order."""
-    await conn.execute(sa.delete(replicas).where(replicas.c.id == replica))
-
-
-async def take_over_silent(
-    conn: AsyncConnection, by: str, *, at: datetime, silent_since: datetime
-) -> list[str]:
-    """Take over the replicas that have not been heard since a moment; each goes to one sibling.
-
-    Returns:
-        Their names, for the engine to recover their Runs.
-    """
-    taken = await conn.execute(
+async def take_dead(conn: AsyncConnection, replica: str, now: datetime) -> list[str]:
+    """Claim the siblings that fell silent; each is claimed by one replica only."""
+    dead = (
         sa.update(replicas)
         .where(
-            replicas.c.id != by,
-            replicas.c.beat_at < silent_since,
-            replicas.c.taken_over_at.is_(None),
+            replicas.c.id != replica,
+            replicas.c.beat_at <= now - DEAD_AFTER,
+            replicas.c.taken_over_by.is_(None),
         )
-        .values(taken_over_by=by, taken_over_at=at)
+        .values(taken_over_by=replica, taken_over_at=now)
         .returning(replicas.c.id)
     )
-    return sorted(taken.scalars())
+    return sorted((await conn.execute(dead)).scalars())

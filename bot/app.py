@@ -1,0 +1,317 @@
+"""The composition root: every part is made and wired here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+import sqlalchemy as sa
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from sqlalchemy.ext.asyncio import AsyncEngine
+from ulid import ULID
+
+from bot.config import Config
+from bot.engine import Engine, Observer
+from bot.faults import Passing
+from bot.git.errors import GitError
+from bot.git.mirror import Mirror
+from bot.github.client import GitHub
+from bot.heartbeat import Heartbeat
+from bot.intake.api import Accepted, Api
+from bot.intake.dispatcher import Dispatcher
+from bot.intake.inbox import Inbox
+from bot.intake.meanings import Hint, OurApp
+from bot.intake.reception import Reception
+from bot.intake.tokens import read_tokens
+from bot.intake.webhooks import LARGEST_BODY, Webhooks
+from bot.playbooks.follow import Patience
+from bot.playbooks.revert import Parts, revert
+from bot.playbooks.revert_plan import read_config
+from bot.playbooks.run import Ending, Run, Signal, SignalKind
+from bot.records import anchors, audit, incidents, runs
+from bot.records.artifacts import artifact_path
+from bot.records.database import migrate, open_database, reading, url_from
+from bot.records.incidents import Incident
+from bot.settings import Settings
+from bot.triggers import Repository, RevertRequest, Trigger, derived_id
+
+log = structlog.get_logger(__name__)
+
+RUN = "trigger"
+"""The one kind of durable execution: a Trigger, from receipt to answer."""
+
+
+def wall_clock() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+class Bot:
+    """The whole bot on one port. `start`, then `stop`; a crash in between loses nothing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = wall_clock,
+        patience: Patience | None = None,
+        observers: Sequence[Observer] = (),
+        longest_outage: timedelta = timedelta(hours=6),
+    ) -> None:
+        """Make the parts; nothing is opened before `start`."""
+        self.settings = settings
+        self.clock = clock
+        self.patience = patience or Patience()
+        data = settings.playbooks_data
+        data.mkdir(parents=True, exist_ok=True)
+        self.database_url = (
+            settings.database_url.get_secret_value() if settings.database_url else url_from(data)
+        )
+        self.records: AsyncEngine = open_database(self.database_url)
+        self.read_only = reading(self.records)
+        self.registry = CollectorRegistry()
+        self.github = GitHub(
+            app_id=settings.github_app_id,
+            private_key=settings.github_private_key.get_secret_value(),
+            api_url=settings.github_api_url,
+            graphql_url=settings.github_graphql_url,
+            url=settings.github_url,
+        )
+        self.registry.register(self.github.requests)
+        given = settings.playbooks_signing_key
+        self.signing_key = (
+            anchors.private_key(given.get_secret_value().encode())
+            if given
+            else anchors.signing_key(data / "signing-key.pem")
+        )
+        self.engine = Engine(
+            records=self.records,
+            replica=settings.replica,
+            clock=clock,
+            observers=tuple(observers),
+            system_database=data / "engine.db" if self.records.dialect.name == "sqlite" else None,
+            longest_outage=longest_outage,
+        )
+        self.inbox = Inbox(self.records)
+        self.dispatcher = Dispatcher(
+            self.inbox, self._start_run, replica=settings.replica, clock=clock
+        )
+        self.reception = Reception(
+            github=self.github,
+            records=self.read_only,
+            revert=self._revert,
+            wake=self.engine.wake,
+        )
+        self.engine.register(RUN, Trigger, self.reception.receive)
+        self.heartbeat = Heartbeat(
+            self.records,
+            settings.replica,
+            clock=clock,
+            take_over=self.engine.take_over,
+            give_up=lambda: os._exit(70),
+        )
+        self._mirrors: dict[int, Mirror] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runner: web.AppRunner | None = None
+        self.port = settings.playbooks_port
+
+    async def start(self) -> None:
+        """Open the databases, resume what was under way, and listen."""
+        await migrate(self.database_url)
+        await self.heartbeat.begin()
+        us = await self._ourselves()
+        application = web.Application(client_max_size=LARGEST_BODY)
+        application.add_routes(self._webhooks(us).routes())
+        application.add_routes(self._api().routes())
+        await self.engine.launch()
+        self._runner = web.AppRunner(application, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.settings.playbooks_host, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self._tasks = [
+            asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
+            asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
+        ]
+        log.info("listening", url=self.settings.public_url, port=self.port)
+
+    async def stop(self) -> None:
+        """Stop; what is under way resumes at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self.engine.close()
+        await self.github.close()
+        await self.records.dispose()
+
+    # --- parts that need each other ---
+
+    def _webhooks(self, us: OurApp) -> Webhooks:
+        return Webhooks(
+            secrets=[each.get_secret_value() for each in self.settings.github_webhook_secret],
+            us=us,
+            inbox=self.inbox,
+            wake=self._wake_watching,
+            clock=self.clock,
+            registry=self.registry,
+        )
+
+    def _api(self) -> Api:
+        tokens = [each.get_secret_value() for each in self.settings.playbooks_api_tokens]
+        return Api(
+            tokens=read_tokens(tokens),
+            repositories=_Served(self.github),
+            records=_Reading(self.read_only),
+            inbox=self.inbox,
+            accept=self._accept,
+            ready=self._ready,
+            clock=self.clock,
+            new_id=lambda: str(ULID()).lower(),
+            registry=self.registry,
+            public_url=self.settings.public_url,
+            version=version("incident-playbooks"),
+        )
+
+    async def _ourselves(self) -> OurApp:
+        pause = 1.0
+        while True:
+            try:
+                app = await self.github.ourselves.app()
+            except Passing as fault:
+                log.warning("GitHub cannot be reached; trying again", why=str(fault))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 60.0)
+            else:
+                return OurApp(id=app.id, slug=app.slug)
+
+    def mirror(self, repository: Repository) -> Mirror:
+        """The mirror of one repository; the same object each time, since it holds a lock."""
+        client = self.github.repository(repository, playbook="mirror", recovery=True)
+        mirror = self._mirrors.get(repository.id)
+        if mirror is None:
+            mirror = Mirror(
+                self.settings.playbooks_data / "mirrors",
+                repository.id,
+                client.clone_url,
+                client.clone_token,
+            )
+            self._mirrors[repository.id] = mirror
+        mirror.url = client.clone_url
+        return mirror
+
+    # --- what the parts call ---
+
+    async def _start_run(self, trigger: Trigger) -> None:
+        await self.engine.start(RUN, derived_id(trigger.key, trigger.received_at), trigger)
+
+    async def _revert(self, run: Run, trigger: Trigger, request: RevertRequest) -> Ending:
+        repository = trigger.repository
+        parts = Parts(
+            github=self.github.repository(repository, playbook="revert"),
+            mirror=self.mirror(repository),
+            signing_key=self.signing_key,
+            web_url=f"{self.github.addresses.web}/{repository.full_name}",
+            patience=self.patience,
+        )
+        return await revert(run, trigger, request, parts)
+
+    async def _wake_watching(self, hint: Hint) -> None:
+        async with self.read_only.connect() as conn:
+            woken = {
+                run.id
+                for number in (hint.pull_requests or (None,))
+                for run in await runs.watching(
+                    conn, hint.repository.id, head_sha=hint.head_sha, pull_request=number
+                )
+            }
+        for run in sorted(woken):
+            await self.engine.wake(run, Signal(kind=SignalKind.HINT))
+
+    async def _accept(self, trigger: Trigger) -> Accepted:
+        run = derived_id(trigger.key, trigger.received_at)
+        await self._start_run(trigger)
+        config = await self._known_config(trigger.repository)
+        return Accepted(
+            run=run,
+            incident=run,
+            artifact_path=artifact_path(config.artifacts.root, "revert", run),
+            ref=f"hotfix/revert-{run}",
+        )
+
+    async def _known_config(self, repository: Repository) -> Config:
+        """The configuration as the mirror has it; the defaults before the first fetch."""
+        mirror = self.mirror(repository)
+        if not mirror.path.exists():
+            return Config()
+        try:
+            head = await mirror.branch_head("main")
+            config, _ = await read_config(mirror.git, head)
+        except (GitError, Passing):
+            return Config()
+        return config
+
+    async def _ready(self) -> Mapping[str, str | None]:
+        try:
+            async with self.read_only.connect() as conn:
+                await conn.execute(sa.text("SELECT 1"))
+        except Exception as error:  # whatever it is, it is the answer
+            return {"database": type(error).__name__}
+        return {"database": None}
+
+
+class _Served:
+    """The repositories the App is installed on, as GitHub said within the last minute."""
+
+    def __init__(self, github: GitHub) -> None:
+        self._github = github
+        self._known: tuple[Repository, ...] = ()
+        self._at = 0.0
+
+    async def served(self) -> Sequence[Repository]:
+        now = asyncio.get_running_loop().time()
+        if not self._known or now - self._at > 60:
+            self._known = tuple(
+                [
+                    repository
+                    async for installation in self._github.installations.list()
+                    if installation.suspended_at is None
+                    async for repository in self._github.installations.repositories(installation.id)
+                ]
+            )
+            self._at = now
+        return self._known
+
+
+class _Reading:
+    """What the API reads of the records."""
+
+    def __init__(self, records: AsyncEngine) -> None:
+        self._records = records
+
+    async def incidents(self, repository_id: int, limit: int) -> Sequence[Incident]:
+        async with self._records.connect() as conn:
+            return await incidents.list_recent(conn, repository_id, limit=limit)
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        async with self._records.connect() as conn:
+            return await incidents.find(conn, incident_id)
+
+    async def run(self, run_id: str) -> runs.Run | None:
+        async with self._records.connect() as conn:
+            return await runs.find(conn, run_id)
+
+    async def audit(
+        self, repository_id: int, after: int, limit: int
+    ) -> Sequence[audit.AuditEntry | audit.Unreadable]:
+        async with self._records.connect() as conn:
+            return await audit.read(conn, repository_id, after=after, limit=limit)
