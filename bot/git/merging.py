@@ -10,11 +10,14 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from bot.git.errors import GitFailed
 from bot.git.process import Git
 
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_ENTRY = re.compile(rb"\d+ [0-9a-f]+ (?P<stage>[123])\t(?P<path>.+)", re.DOTALL)
 _KIND = re.compile(r"CONFLICT \((?P<kind>[^)]*)\)")
 # Only these attributes steer ll-merge; a macro that sets one has to name it.
 _MERGE_ATTRIBUTES = re.compile(rb"\b(?:merge|binary|conflict-marker-size|text|crlf|eol|ident)\b")
@@ -59,14 +62,17 @@ def parse_merge(stdout: bytes, clean: bool, sides: Sequence[str] = ()) -> Merged
     """
     aside = re.compile("~(?:{})(?:_\\d+)?$".format("|".join(sides) or "(?!)").encode())
     fields = iter(stdout.split(b"\0"))
-    tree = next(fields).decode("ascii")
+    tree = next(fields).decode("ascii", "replace")
+    if not _OBJECT_ID.fullmatch(tree):
+        raise ValueError("merge-tree did not begin with a tree's id")
     stages: dict[bytes, list[int]] = {}
     for field in fields:
         if not field:
             break
-        meta, _, path = field.partition(b"\t")
-        where = stages.setdefault(aside.sub(b"", path), [])
-        where.append(int(meta.rsplit(b" ", 1)[1]))
+        entry = _ENTRY.fullmatch(field)
+        if entry is None:
+            raise ValueError("merge-tree printed an index entry of another form")
+        stages.setdefault(aside.sub(b"", entry["path"]), []).append(int(entry["stage"]))
     kinds: dict[bytes, list[str]] = {}
     merged: list[bytes] = []
     for paths, kind in _messages(fields):
@@ -91,9 +97,10 @@ def _messages(fields: Iterator[bytes]) -> Iterator[tuple[list[bytes], str]]:
         # For submodules git ends with free advice in no format at all.
         if not count.isdigit():
             return
-        paths = [next(fields) for _ in range(int(count))]
-        yield paths, next(fields).decode("utf-8", "replace")
-        next(fields)
+        record = list(islice(fields, int(count) + 2))
+        if len(record) < int(count) + 2:
+            raise ValueError("merge-tree's messages end early")
+        yield record[:-2], record[-2].decode("utf-8", "replace")
 
 
 async def merge(git: Git, ours: str, theirs: str) -> Merged:
@@ -127,7 +134,7 @@ async def _merge_tree(git: Git, ours: str, theirs: str, work_tree: str | None = 
     said = await git.run(*command, network=True, ok=(0, 1), environment=environment)
     try:
         return parse_merge(said.stdout, said.code == 0, (ours, theirs))
-    except (ValueError, StopIteration):
+    except ValueError:
         raise GitFailed("merge-tree", said.code, said.stderr) from None
 
 

@@ -277,17 +277,17 @@ async def _communicate(
     try:
         async with asyncio.timeout(timeout):
             _, stdout, stderr = await asyncio.gather(
-                _feed(process, stdin), _read(process.stdout, limit), _read_tail(process.stderr)
+                _feed(process, stdin), _read(process, limit), _read_tail(process.stderr)
             )
             code = await process.wait()
     except TimeoutError:
         raise GitTimeout(command, timeout) from None
-    except _TooMuch:
-        raise OutputTooLarge(command, limit) from None
     finally:
         # Also on cancellation: nothing we started may outlive the call.
         if process.returncode is None:
-            await asyncio.shield(_kill(process))
+            await asyncio.shield(_end(process))
+    if stdout is None:
+        raise OutputTooLarge(command, limit)
     words = redacted(stderr.decode("utf-8", "replace"), secrets)
     if code in ok:
         return Output(code, stdout, words)
@@ -297,10 +297,6 @@ async def _communicate(
     if _CORRUPT_WORDS.search(words):
         raise CorruptRepository(command, code, words)
     raise GitFailed(command, code, words)
-
-
-class _TooMuch(Exception):
-    """The output passed its limit."""
 
 
 async def _feed(process: asyncio.subprocess.Process, stdin: bytes | None) -> None:
@@ -313,15 +309,18 @@ async def _feed(process: asyncio.subprocess.Process, stdin: bytes | None) -> Non
     process.stdin.close()
 
 
-async def _read(stream: asyncio.StreamReader | None, limit: int) -> bytes:
+async def _read(process: asyncio.subprocess.Process, limit: int) -> bytes | None:
+    """Read standard output; past `limit` bytes kill the process and return None."""
     chunks: list[bytes] = []
     size = 0
-    while stream is not None and (chunk := await stream.read(1 << 16)):
+    while process.stdout and (chunk := await process.stdout.read(1 << 16)):
         size += len(chunk)
-        if size > limit:
-            raise _TooMuch
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if size <= limit:
+            chunks.append(chunk)
+        elif chunks:
+            _signal(process, signal.SIGKILL)
+            chunks.clear()
+    return b"".join(chunks) if size <= limit else None
 
 
 async def _read_tail(stream: asyncio.StreamReader | None, kept: int = 1 << 14) -> bytes:
@@ -332,14 +331,16 @@ async def _read_tail(stream: asyncio.StreamReader | None, kept: int = 1 << 14) -
     return tail
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    """End the whole process group: asked first, so that git removes its lock files."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
-            break
-    # The leader may be gone while a child of its group still runs.
+def _signal(process: asyncio.subprocess.Process, sign: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, sign)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End the whole process group: asked first, so that git removes its lock files."""
+    ended = asyncio.gather(process.wait(), _read_tail(process.stdout), _read_tail(process.stderr))
+    _signal(process, signal.SIGTERM)
+    await asyncio.wait([ended], timeout=_GRACE_SECONDS)
+    # The leader may be gone while a child of its group still runs.
+    _signal(process, signal.SIGKILL)
+    await ended
