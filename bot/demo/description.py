@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 _ROOT = "urn:github"
-_BASIC_ERROR = {"$ref": f"{_ROOT}#/components/schemas/basic-error"}
+_BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 _SHOWN_ERRORS = 3
 _SHOWN_CHARACTERS = 300
 # Statuses any operation may answer with although its description does not list them.
@@ -291,6 +291,9 @@ def json_schema(schema: Any) -> Any:
         match key:
             case "properties" | "patternProperties":
                 made[key] = {name: json_schema(part) for name, part in value.items()}
+                if "events" in value:
+                    # The lists of event names in there are years behind (no merge_group).
+                    made[key]["events"] = {"type": "array", "items": {"type": "string"}}
             case "items" | "additionalProperties" | "not":
                 made[key] = json_schema(value)
             case "allOf":

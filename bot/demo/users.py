@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from bot.demo.calls import Answer, Call, Routes, not_found
 from bot.demo.model import User
@@ -26,7 +27,7 @@ _LINKS = {
 
 def present(world: World, user: User) -> dict[str, Any]:
     """The short form of a user that stands inside other objects."""
-    api = f"{world.api}/users/{user.login}"
+    api = f"{world.api}/users/{quote(user.login)}"
     page = f"apps/{user.login.removesuffix('[bot]')}" if user.type == "Bot" else user.login
     return {
         "login": user.login,

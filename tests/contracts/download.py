@@ -141,10 +141,10 @@ def download(contracts: Iterable[Contract] = CONTRACTS, fetch: Pack = pack) -> l
     return fetched
 
 
-def main() -> int:
+def main(contracts: Iterable[Contract] = CONTRACTS) -> int:
     """Fetch, saying only what was done; 1 when something could not be fetched."""
     try:
-        for contract in download():
+        for contract in download(contracts):
             print(f"fetched {contract.package} {contract.version}")  # noqa: T201 - its output
     except Unavailable as problem:
         print(  # noqa: T201 - its output
