@@ -91,14 +91,14 @@ def samples(repo: Path, commits: int, seed: int) -> list[tuple[str, str]]:
     """Draw pairs (C, H) from the first-parent line of REPO's HEAD."""
     line = git("-C", str(repo), "rev-list", "--first-parent", "HEAD").split()
     chance = random.Random(seed)  # noqa: S311 - a repeatable draw, not a secret
-    places = chance.sample(range(1, len(line) - 1), min(commits, len(line) - 2))
+    places = chance.sample(range(1, len(line)), min(commits, len(line) - 1))
     return [(line[i], line[i - chance.randint(1, min(FARTHEST, i))]) for i in places]
 
 
 def main() -> int:
     """Compare, print the table, and tell by the exit code whether all were equal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("repo", type=Path)
+    parser.add_argument("repo", type=Path, nargs="?", default=Path())
     parser.add_argument("--commits", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
