@@ -371,14 +371,14 @@ async def _body(request: web.Request, model: type[Model]) -> Model:
     except TooLarge as error:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Too large: {error}.") from error
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, model) from error
 
 
 def _query(request: web.Request, model: type[Model]) -> Model:
     try:
         return model.model_validate(dict(request.query))
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, model) from error
 
 
 def _json(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:

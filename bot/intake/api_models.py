@@ -27,13 +27,8 @@ Reason = Annotated[
     Field(min_length=1, max_length=2000, description="Why, for the people who read it later."),
     AfterValidator(_one_line),
 ]
-RepositoryName = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$",
-        description="`owner/name`. May be left out where the token reaches only one repository.",
-    ),
-]
+RepositoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$")]
+WHICH_REPOSITORY = "`owner/name`. May be left out where the token reaches only one repository."
 
 
 class _Body(BaseModel):
@@ -43,7 +38,7 @@ class _Body(BaseModel):
 class RevertBody(_Body):
     """What to revert, and why: exactly one of `pull_request` and `commit`."""
 
-    repository: RepositoryName | None = None
+    repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
     pull_request: StrictInt | None = Field(
         default=None, gt=0, lt=10**10, description="Number of the merged pull request."
     )
@@ -113,7 +108,7 @@ class AuditAnswer(BaseModel):
 class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    repository: RepositoryName | None = None
+    repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
 
 
 class IncidentsQuery(_Query):

@@ -9,6 +9,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -71,12 +72,12 @@ class ProblemDocument(BaseModel):
     errors: list[FieldProblem] = []
 
 
-def invalid(error: ValidationError) -> Problem:
-    """Turn pydantic's findings into a 400 that names each field."""
+def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
+    """Turn pydantic's findings about a `model` into a 400 that names each field."""
     fields = [
         FieldProblem(
             field=".".join(str(part) for part in fault["loc"]) or "body",
-            detail=_sentence(fault["msg"]),
+            detail=_sentence(fault, model),
         )
         for fault in error.errors(include_input=False, include_url=False, include_context=False)
     ]
@@ -84,8 +85,19 @@ def invalid(error: ValidationError) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, f"The request cannot be read. {named}", fields)
 
 
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    """Say what is allowed, in the words of the field's own description where pydantic has none."""
+    name = str(fault["loc"][0]) if fault["loc"] else ""
+    described = model.model_fields[name].description if name in model.model_fields else None
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"unknown; allowed are {', '.join(model.model_fields)}"
+        case "string_pattern_mismatch" if described:
+            return f"not allowed. {described}"
+        case "missing":
+            return f"required. {described or ''}".rstrip()
+        case _:
+            return fault["msg"].removeprefix("Value error, ")
 
 
 def answering(handler: Handler) -> Handler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,9 @@ from bot.intake.meanings import Hint, OurApp
 from bot.intake.webhooks import Webhooks
 from bot.records.database import migrate, open_database, url_from
 from tests.intake.delivering import SECRET, Sender
+from tests.plugins.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
 
 
 class Clock:
@@ -38,10 +42,27 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+async def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating once is enough."""
+    folder = tmp_path_factory.mktemp("migrated")
+    await migrate(url_from(folder))
+    return folder
+
+
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    url = url_from(tmp_path)
-    await migrate(url)
+async def url(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Path) -> str:
+    """The address of a migrated database: SQLite, unless the test asks for PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        on_postgresql = str(request.getfixturevalue("postgres_url"))
+        await migrate(on_postgresql)
+        return on_postgresql
+    shutil.copytree(migrated_sqlite, tmp_path / "var")
+    return url_from(tmp_path / "var")
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[AsyncEngine]:
     engine = open_database(url)
     yield engine
     await engine.dispose()

@@ -14,11 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.inbox import Inbox
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database
 from bot.records.tables import inbox as table
 from bot.triggers import Trigger
 from tests.intake.conftest import Clock
 from tests.intake.waiting import all_done, rows, running, trigger, until
+
+pytestmark = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
 
 class Started:
@@ -130,10 +132,10 @@ async def test_a_start_that_keeps_failing_rests_and_holds_up_nobody(
 
 
 async def test_two_replicas_share_the_work_without_doing_any_twice(
-    inbox: Inbox, database: AsyncEngine, clock: Clock, tmp_path: Path
+    inbox: Inbox, database: AsyncEngine, clock: Clock, url: str
 ) -> None:
     await asyncio.gather(*(inbox.put(trigger(number)) for number in range(1, 41)))
-    other = open_database(url_from(tmp_path))
+    other = open_database(url)
     started = Started()
     one = Dispatcher(inbox, started, replica="a", clock=clock, at_once=2)
     two = Dispatcher(Inbox(other), started, replica="b", clock=clock, at_once=2)
@@ -169,9 +171,7 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-async def test_kill_minus_nine_in_the_middle_loses_nothing(tmp_path: Path, clock: Clock) -> None:
-    url = url_from(tmp_path)
-    await migrate(url)
+async def test_kill_minus_nine_in_the_middle_loses_nothing(url: str, clock: Clock) -> None:
     victim = await asyncio.create_subprocess_exec(
         sys.executable, "-c", VICTIM, url, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     )

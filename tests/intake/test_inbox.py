@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.inbox import Inbox
-from bot.records.database import open_database, url_from
+from bot.records.database import open_database
 from bot.triggers import Severity, SeverityRequest
 from tests.intake.conftest import Clock
 from tests.intake.waiting import rows, trigger
+
+pytestmark = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
 LEASE = timedelta(seconds=60)
 
@@ -49,9 +51,9 @@ async def test_what_arrives_together_is_committed_together(
 
 
 async def test_two_processes_that_get_the_same_deliveries_keep_one_of_each(
-    inbox: Inbox, database: AsyncEngine, tmp_path: Path
+    inbox: Inbox, database: AsyncEngine, url: str
 ) -> None:
-    other = open_database(url_from(tmp_path))
+    other = open_database(url)
     second = Inbox(other)
     try:
         receipts = await asyncio.gather(
