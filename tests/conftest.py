@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bot.demo.auth import issue_token
 from bot.demo.model import App, Installation, Repository, User
+from bot.demo.person import Person
 from bot.demo.server import DemoGitHub
+from bot.triggers import Role
 
 PERMISSIONS = {
     "actions": "write",
@@ -33,6 +36,35 @@ CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.c
 pytest_plugins = ["tests.plugins.openapi_tally"]
 
 _names = count(1)
+
+
+class People:
+    """People with a role in one repository: `people("alice", Role.WRITE)`."""
+
+    def __init__(self, github: DemoGitHub, repository: Repository) -> None:
+        self._github, self._repository = github, repository
+        self._made: list[Person] = []
+
+    def __call__(self, login: str, role: Role) -> Person:
+        user = self._github.world.users.get(login) or self._github.create_user(login)
+        if role is not Role.NONE:
+            self._github.set_collaborator(self._repository, login, role)
+        return self._person(user.token)
+
+    def installed(
+        self, installation: Installation, permissions: dict[str, str] | None = None
+    ) -> Person:
+        """An App's hands, with (fewer) permissions."""
+        return self._person(issue_token(self._github.world, installation, permissions).token)
+
+    def _person(self, token: str) -> Person:
+        person = Person(self._github.url, token, self._repository.full_name)
+        self._made.append(person)
+        return person
+
+    async def close(self) -> None:
+        for person in self._made:
+            await person.close()
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +101,35 @@ def repository(github: DemoGitHub, owner: User, installation: Installation) -> R
     del installation
     files = {"README.md": "# Hello\n", "src/app.py": "print('hello')\n"}
     return github.create_repository(owner, f"hello-{next(_names)}", files)
+
+
+@pytest.fixture
+async def people(github: DemoGitHub, repository: Repository) -> AsyncIterator[People]:
+    """Makes people (and Apps' hands) at work on the test's repository."""
+    people = People(github, repository)
+    yield people
+    await people.close()
+
+
+@pytest.fixture
+def alice(people: People) -> Person:
+    """A maintainer with write access to the test's repository."""
+    return people("alice", Role.WRITE)
+
+
+@pytest.fixture
+def mona(people: People) -> Person:
+    """An administrator of the test's repository."""
+    return people("mona", Role.ADMIN)
+
+
+@pytest.fixture
+def eve(people: People) -> Person:
+    """Someone without any role in the test's repository."""
+    return people("eve", Role.NONE)
+
+
+@pytest.fixture
+def bot(people: People, installation: Installation) -> Person:
+    """The App itself, acting with an installation token."""
+    return people.installed(installation)

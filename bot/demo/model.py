@@ -112,6 +112,7 @@ class Comment:
     diff_hunk: str = ""
     in_reply_to: int | None = None
     review: int | None = None
+    minimized: str | None = None
 
 
 @dataclass(eq=False)

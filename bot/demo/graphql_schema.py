@@ -1,0 +1,155 @@
+"""The part of GitHub's GraphQL schema that the demo answers.
+
+Names and types are those of https://docs.github.com/graphql; a test holds this text to GitHub's
+own schema.
+"""
+
+SCHEMA = """
+scalar DateTime
+scalar GitObjectID
+scalar URI
+
+interface Node { id: ID! }
+interface Actor { login: String! url: URI! }
+
+type Query {
+  node(id: ID!): Node
+  viewer: User!
+  rateLimit(dryRun: Boolean = false): RateLimit
+  repository(owner: String!, name: String!, followRenames: Boolean = true): Repository
+}
+
+type RateLimit { limit: Int! cost: Int! remaining: Int! used: Int! resetAt: DateTime! }
+
+type User implements Node & Actor { id: ID! login: String! url: URI! }
+type Bot implements Node & Actor { id: ID! login: String! url: URI! }
+type Organization implements Node & Actor { id: ID! login: String! url: URI! }
+
+type Repository implements Node {
+  id: ID!
+  databaseId: Int
+  name: String!
+  nameWithOwner: String!
+  url: URI!
+  autoMergeAllowed: Boolean!
+  pullRequest(number: Int!): PullRequest
+  issue(number: Int!): Issue
+  mergeQueue(branch: String): MergeQueue
+}
+
+type Issue implements Node {
+  id: ID! number: Int! title: String! body: String! url: URI! state: IssueState! author: Actor
+}
+enum IssueState { OPEN CLOSED }
+
+enum PullRequestState { OPEN CLOSED MERGED }
+enum MergeableState { MERGEABLE CONFLICTING UNKNOWN }
+enum MergeStateStatus { DIRTY UNKNOWN BLOCKED BEHIND DRAFT UNSTABLE HAS_HOOKS CLEAN }
+enum PullRequestReviewDecision { CHANGES_REQUESTED APPROVED REVIEW_REQUIRED }
+enum PullRequestMergeMethod { MERGE SQUASH REBASE }
+enum MergeQueueEntryState { QUEUED AWAITING_CHECKS MERGEABLE UNMERGEABLE LOCKED }
+enum ReportedContentClassifiers {
+  SPAM ABUSE OFF_TOPIC OUTDATED DUPLICATE RESOLVED LOW_QUALITY
+}
+
+type PullRequest implements Node {
+  id: ID!
+  fullDatabaseId: String
+  number: Int!
+  title: String!
+  body: String!
+  url: URI!
+  author: Actor
+  state: PullRequestState!
+  isDraft: Boolean!
+  merged: Boolean!
+  mergedAt: DateTime
+  mergeable: MergeableState!
+  mergeStateStatus: MergeStateStatus!
+  reviewDecision: PullRequestReviewDecision
+  headRefName: String!
+  headRefOid: GitObjectID!
+  baseRefName: String!
+  baseRefOid: GitObjectID!
+  mergeCommit: Commit
+  autoMergeRequest: AutoMergeRequest
+  isInMergeQueue: Boolean!
+  isMergeQueueEnabled: Boolean!
+  mergeQueueEntry: MergeQueueEntry
+  repository: Repository!
+}
+
+type Commit implements Node { id: ID! oid: GitObjectID! message: String! }
+
+type AutoMergeRequest {
+  enabledAt: DateTime
+  enabledBy: Actor
+  mergeMethod: PullRequestMergeMethod!
+  commitHeadline: String
+  commitBody: String
+  pullRequest: PullRequest!
+}
+
+type MergeQueue implements Node { id: ID! url: URI! entries(first: Int): MergeQueueEntryConnection }
+type MergeQueueEntryConnection { totalCount: Int! nodes: [MergeQueueEntry] }
+type MergeQueueEntry implements Node {
+  id: ID!
+  enqueuedAt: DateTime!
+  enqueuer: Actor!
+  position: Int!
+  state: MergeQueueEntryState!
+  jump: Boolean!
+  solo: Boolean!
+  headCommit: Commit
+  baseCommit: Commit
+  pullRequest: PullRequest
+}
+
+type Mutation {
+  enablePullRequestAutoMerge(
+    input: EnablePullRequestAutoMergeInput!
+  ): EnablePullRequestAutoMergePayload
+  disablePullRequestAutoMerge(
+    input: DisablePullRequestAutoMergeInput!
+  ): DisablePullRequestAutoMergePayload
+  enqueuePullRequest(input: EnqueuePullRequestInput!): EnqueuePullRequestPayload
+  dequeuePullRequest(input: DequeuePullRequestInput!): DequeuePullRequestPayload
+  markPullRequestReadyForReview(
+    input: MarkPullRequestReadyForReviewInput!
+  ): MarkPullRequestReadyForReviewPayload
+  convertPullRequestToDraft(
+    input: ConvertPullRequestToDraftInput!
+  ): ConvertPullRequestToDraftPayload
+  minimizeComment(input: MinimizeCommentInput!): MinimizeCommentPayload
+}
+
+input EnablePullRequestAutoMergeInput {
+  pullRequestId: ID!
+  mergeMethod: PullRequestMergeMethod = MERGE
+  commitHeadline: String
+  commitBody: String
+  expectedHeadOid: GitObjectID
+  clientMutationId: String
+}
+type EnablePullRequestAutoMergePayload { pullRequest: PullRequest clientMutationId: String }
+input DisablePullRequestAutoMergeInput { pullRequestId: ID! clientMutationId: String }
+type DisablePullRequestAutoMergePayload { pullRequest: PullRequest clientMutationId: String }
+input EnqueuePullRequestInput {
+  pullRequestId: ID! jump: Boolean expectedHeadOid: GitObjectID clientMutationId: String
+}
+type EnqueuePullRequestPayload { mergeQueueEntry: MergeQueueEntry clientMutationId: String }
+input DequeuePullRequestInput { id: ID! clientMutationId: String }
+type DequeuePullRequestPayload { mergeQueueEntry: MergeQueueEntry clientMutationId: String }
+input MarkPullRequestReadyForReviewInput { pullRequestId: ID! clientMutationId: String }
+type MarkPullRequestReadyForReviewPayload { pullRequest: PullRequest clientMutationId: String }
+input ConvertPullRequestToDraftInput { pullRequestId: ID! clientMutationId: String }
+type ConvertPullRequestToDraftPayload { pullRequest: PullRequest clientMutationId: String }
+input MinimizeCommentInput {
+  subjectId: ID! classifier: ReportedContentClassifiers! clientMutationId: String
+}
+type MinimizeCommentPayload { minimizedComment: Minimizable clientMutationId: String }
+interface Minimizable { isMinimized: Boolean! minimizedReason: String }
+type IssueComment implements Node & Minimizable {
+  id: ID! body: String! isMinimized: Boolean! minimizedReason: String
+}
+"""
