@@ -38,7 +38,6 @@ from bot.github.wire import exchange
 USER_AGENT = "incident-playbooks"
 API_VERSION = "2022-11-28"
 JSON = sansio.accept_format()
-RAW = sansio.accept_format(media="raw")
 CACHE_BYTES = 16 * 2**20
 """Room for answers kept by ETag, per identity."""
 
@@ -135,13 +134,6 @@ class Channel:
             return await self.get(route, query=query, **params)
         except NotFound:
             return None
-
-    async def raw(self, route: str, *, query: Query | None = None, **params: str | int) -> bytes:
-        """Read a file's bytes."""
-        data = (await self._call("GET", route, params, query=query, accept=RAW)).data
-        if isinstance(data, bytes):
-            return data
-        return b"" if data is None else json.dumps(data).encode()
 
     async def items(
         self,

@@ -8,6 +8,7 @@ from bot.github.channel import Channel
 from bot.github.models import File
 
 CONTENTS = "/repos/{owner}/{repo}/contents/{path*}"
+BLOB = "/repos/{owner}/{repo}/git/blobs/{sha}"
 
 
 class Contents:
@@ -25,11 +26,10 @@ class Contents:
         data = await self._channel.find(CONTENTS, query={"ref": ref}, path=path)
         if not isinstance(data, dict) or data.get("type") != "file":
             return None
-        if data.get("encoding") == "base64":
-            content = base64.b64decode(data["content"])
-        else:
+        if data.get("encoding") != "base64":
             # Above 1 MB the answer comes without the content.
-            content = await self._channel.raw(CONTENTS, query={"ref": ref}, path=path)
+            data = await self._channel.get(BLOB, sha=data["sha"])
+        content = base64.b64decode(data["content"])
         return File(path=path, sha=data["sha"], content=content)
 
     async def names(self, path: str, ref: str) -> tuple[str, ...]:

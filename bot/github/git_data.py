@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bot.github.channel import Channel, Query
 from bot.github.ensure import ensure
-from bot.github.errors import Conflict, NotFound, Uncertain, Unprocessable
+from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import Commit, Comparison, Ref, TreeEntry
 from bot.github.reading import commit_from_git, commit_from_rest
 from bot.github.trees import TreeChange, publish
@@ -23,6 +23,7 @@ COMMITS = "/repos/{owner}/{repo}/commits"
 COMMIT = "/repos/{owner}/{repo}/commits/{ref*}"
 COMPARE = "/repos/{owner}/{repo}/compare/{basehead*}"
 
+WORKFLOWS = ".github/workflows/"
 STEP_TRAILER = "Playbooks-Step"
 COMMITS_LOOKED_THROUGH = 100
 
@@ -135,8 +136,21 @@ class GitData:
 
         Raises:
             Conflict: If GitHub's tree is not `expected_tree`: something else was computed.
+            Forbidden: If workflow files change and the App lacks `workflows=write`.
         """
-        tree = await publish(self._channel, base_tree, changes)
+        try:
+            tree = await publish(self._channel, base_tree, changes)
+        except Forbidden as error:
+            workflows = [change.path for change in changes if change.path.startswith(WORKFLOWS)]
+            if not workflows or error.permission:
+                raise
+            raise Forbidden(
+                f"The App may not change workflow files ({', '.join(workflows[:3])}): it lacks "
+                "workflows=write. Grant it in the App's settings, or make this change by hand.",
+                permission="workflows=write",
+                route=error.route,
+                status=error.status,
+            ) from error
         if expected_tree is not None and tree != expected_tree:
             raise Conflict(
                 f"GitHub made tree {tree[:12]} where {expected_tree[:12]} was computed: nothing "
@@ -179,24 +193,32 @@ class GitData:
                 commit: compute it anew. Nothing is ever forced.
             Unprocessable: If the branch's rules refuse the commit.
         """
+
+        async def look() -> Commit | None:
+            return await self.find_step(branch, key)
+
         if look_first:
-            found = await self.find_step(branch, key)
+            found = await look()
             if found is not None:
                 return found
         commit = await self.create_commit(
             tree=tree, parents=parents, message=with_step(message, key)
         )
-        try:
+
+        async def point() -> Commit:
             await self._point(branch, commit.sha, new_branch=new_branch)
-        except (Uncertain, Unprocessable, Conflict) as error:
-            found = await self.find_step(branch, key)
+            return commit
+
+        try:
+            return await ensure(
+                look=look, create=point, look_first=False, sleep=self._channel.around.sleep
+            )
+        except (Unprocessable, Conflict) as refusal:
+            # Ours may have gone in, unanswered, and another commit upon it.
+            found = await look()
             if found is not None:
                 return found
-            if isinstance(error, Uncertain):
-                await self._point(branch, commit.sha, new_branch=new_branch)
-                return commit
-            raise _moved(branch, error) from error
-        return commit
+            raise _moved(branch, refusal) from refusal
 
     async def find_step(self, branch: str, key: str) -> Commit | None:
         """Find the commit with the step's trailer among the last 100 of a branch."""

@@ -8,19 +8,20 @@ from typing import Any
 from bot.github.channel import Channel
 from bot.github.errors import Forbidden
 from bot.github.models import BranchRules, MergeMethod, RepositoryFacts, RequiredCheck
+from bot.github.ours import Ourselves
 
 RULES = "/repos/{owner}/{repo}/rules/branches/{branch}"
 BRANCH = "/repos/{owner}/{repo}/branches/{branch}"
 PROTECTION = "/repos/{owner}/{repo}/branches/{branch}/protection"
-CHECKS = "/repos/{owner}/{repo}/branches/{branch}/protection/required_status_checks"
 
 
 class Rules:
     """The rules of the repository's branches."""
 
-    def __init__(self, channel: Channel) -> None:
-        """Work through `channel`."""
+    def __init__(self, channel: Channel, ourselves: Ourselves) -> None:
+        """Work through `channel`; `ourselves` tells whether a push restriction lets us in."""
         self._channel = channel
+        self._ourselves = ourselves
 
     async def for_branch(self, branch: str, repository: RepositoryFacts) -> BranchRules:
         """Read what `branch` asks of a merge; `repository` says which methods it allows.
@@ -40,7 +41,10 @@ class Rules:
                 protection = await self._channel.find(PROTECTION, branch=branch)
             except Forbidden:
                 complete = False
-        return merged_rules(branch, rules, about, protection, repository, complete=complete)
+        slug = (await self._ourselves.app()).slug if protection else ""
+        return merged_rules(
+            branch, rules, about, protection, repository, app_slug=slug, complete=complete
+        )
 
 
 def merged_rules(
@@ -50,6 +54,7 @@ def merged_rules(
     protection: Mapping[str, Any] | None,
     repository: RepositoryFacts,
     *,
+    app_slug: str,
     complete: bool,
 ) -> BranchRules:
     """Merge GitHub's three answers about a branch, the strictest of each winning.
@@ -60,12 +65,13 @@ def merged_rules(
         about: The branch (`/branches/{branch}`), whose summary names classic required checks.
         protection: Its classic protection, None where there is none or it may not be read.
         repository: Which merge methods the repository allows.
+        app_slug: The App's slug: a push restriction that names it does not restrict us.
         complete: Whether classic protection could be read if there is any.
     """
     found = _Gathered(repository)
     for rule in rules:
         found.take_rule(str(rule.get("type")), rule.get("parameters") or {})
-    found.take_protection(protection or {})
+    found.take_protection(protection or {}, app_slug)
     if protection is None:
         summary = (about.get("protection") or {}).get("required_status_checks") or {}
         found.take_classic_checks(summary)
@@ -128,7 +134,7 @@ class _Gathered:
         self.reviews = max(self.reviews, int(source.get(count) or 0))
         self.flag("last_push_approval", source.get("require_last_push_approval"))
 
-    def take_protection(self, protection: Mapping[str, Any]) -> None:
+    def take_protection(self, protection: Mapping[str, Any], app_slug: str) -> None:
         self.take_classic_checks(protection.get("required_status_checks") or {})
         reviews = protection.get("required_pull_request_reviews")
         if reviews is not None:
@@ -142,7 +148,10 @@ class _Gathered:
             ("lock_branch", "locked"),
         ):
             self.flag(ours, (protection.get(name) or {}).get("enabled"))
-        self.flag("restricted_pushes", protection.get("restrictions") is not None)
+        restrictions = protection.get("restrictions")
+        if restrictions is not None:
+            let_in = {app.get("slug") for app in restrictions.get("apps") or ()}
+            self.flag("restricted_pushes", app_slug not in let_in)
 
     def take_classic_checks(self, source: Mapping[str, Any]) -> None:
         self.flag("strict", source.get("strict"))

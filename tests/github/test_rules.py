@@ -24,7 +24,15 @@ def rules(
     complete: bool = True,
     **methods: bool,
 ) -> BranchRules:
-    return merged_rules("main", rule, about or {}, protection, facts(**methods), complete=complete)
+    return merged_rules(
+        "main",
+        rule,
+        about or {},
+        protection,
+        facts(**methods),
+        app_slug="playbooks",
+        complete=complete,
+    )
 
 
 def test_a_branch_without_rules_asks_for_nothing() -> None:
@@ -90,6 +98,13 @@ def test_merge_methods_are_what_repository_and_rules_both_allow() -> None:
     assert rules(linear).merge_methods == (MergeMethod.SQUASH, MergeMethod.REBASE)
     assert rules(only).merge_methods == (MergeMethod.MERGE, MergeMethod.REBASE)
     assert rules(only, linear, allow_rebase_merge=False).merge_methods == ()
+
+
+def test_a_push_restriction_that_names_the_app_does_not_restrict_it() -> None:
+    assert not rules(
+        protection={"restrictions": {"apps": [{"slug": "playbooks"}]}}
+    ).restricted_pushes
+    assert rules(protection={"restrictions": {"apps": [{"slug": "other"}]}}).restricted_pushes
 
 
 @pytest.mark.parametrize(
