@@ -15,8 +15,6 @@ from functools import partial
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import JsonValue
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.git.mirror import Mirror
@@ -28,6 +26,7 @@ from bot.playbooks import hotfix as hotfixes
 from bot.playbooks import outcome as outcomes
 from bot.playbooks import revert_records as documents
 from bot.playbooks import revert_text as words
+from bot.playbooks.casebook import Casebook, Opened, open_incident
 from bot.playbooks.checks import Counting, Tally, tally, which_count
 from bot.playbooks.follow import Followed, Patience, follow
 from bot.playbooks.hotfix import Hotfix, RecordFile
@@ -39,13 +38,10 @@ from bot.playbooks.revert_text import Case
 from bot.playbooks.run import Ending, Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling
-from bot.records import audit, incidents, runs
 from bot.records.adr import adr_path
-from bot.records.anchors import Anchor, sign
 from bot.records.artifacts import Merge, Outcome, TimelineEvent, Verdict, artifact_path
-from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.triggers import ActorKind, RevertRequest, Severity, Trigger, Value, derived_id
+from bot.triggers import ActorKind, RevertRequest, Severity, Trigger, Value
 
 KIND: Literal["revert"] = "revert"
 HOTFIX_CHECK = "hotfix"
@@ -80,23 +76,28 @@ async def revert(run: Run, trigger: Trigger, request: RevertRequest, parts: Part
     plan = planned.root
     if isinstance(plan, Declined):
         return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
-    opened = await open_incident(run, trigger, request, plan, parts)
-    if isinstance(opened, Ending):
-        return opened
+    opened = await open_incident(
+        run,
+        trigger,
+        kind=KIND,
+        subject=plan.subject,
+        title=f"{plan.base} broken by {words.offenders_in_words(plan.offenders)}",
+        severity=request.severity or UNKNOWN_SEVERITY,
+        reason=request.reason,
+        refs={
+            "pull_requests": [o.number for o in plan.offenders if o.number],
+            "commits": [*plan.commits],
+            "base": plan.base_head,
+        },
+        signing_key=parts.signing_key,
+    )
+    if opened.joined:
+        return words.joined(opened.incident.issue, opened.incident.id)
     playbook = _Revert(run, trigger, plan, parts, opened)
     await playbook.announce()
     hotfix = await playbook.revert_into_hotfix_branch()
     followed = await playbook.ensure_green_and_merge(hotfix)
     return await playbook.update_records_with_outcome(followed)
-
-
-class _Opened(Value):
-    """The incident as this Run found or made it, which attempt this is, and the chain's head."""
-
-    incident: Incident
-    joined: bool
-    attempt: int
-    anchor: Anchor
 
 
 class _Counted(Value):
@@ -112,12 +113,6 @@ class _Fitted(Value):
     hotfix: Hotfix | None
 
 
-class _Noted(Value):
-    """The end of the audit chain, signed."""
-
-    anchor: Anchor
-
-
 class _Confirmed(Value):
     """What the base branch shows after the merge."""
 
@@ -125,96 +120,23 @@ class _Confirmed(Value):
     tally: Tally
 
 
-# 1. Open incident: write audit row with reason and PR/commit refs.
-
-
-async def open_incident(
-    run: Run, trigger: Trigger, request: RevertRequest, plan: Plan, parts: Parts
-) -> _Opened | Ending:
-    """Open the incident and its audit row in one transaction.
-
-    Where an incident about the same thing is open and being worked on, this request joins it.
-    """
-    now = await run.now()
-    severity = request.severity or UNKNOWN_SEVERITY
-    identity = derived_id(trigger.key, trigger.received_at)
-    named = words.offenders_in_words(plan.offenders)
-    refs: dict[str, JsonValue] = {
-        "pull_requests": [o.number for o in plan.offenders if o.number],
-        "commits": [*plan.commits],
-        "base": plan.base_head,
-    }
-
-    async def change(conn: AsyncConnection) -> _Opened:
-        incident, existed = await incidents.open_or_join(
-            conn,
-            Opening(
-                id=identity,
-                repository=trigger.repository,
-                kind=KIND,
-                subject=plan.subject,
-                title=f"{plan.base} broken by {named}",
-                severity=severity,
-                source=trigger.source.kind,
-                source_url=trigger.source.url,
-                opened_by=trigger.actor.login,
-                detected_at=trigger.received_at,
-                suspect=plan.subject,
-            ),
-        )
-        earlier = [r for r in await runs.of_incident(conn, incident.id) if r.id != run.id]
-        joined = existed and any(r.is_live for r in earlier)
-        await runs.note(conn, run.id, at=now, incident_id=incident.id)
-        if joined:
-            reason = f"joined incident {incident.id}"
-            await runs.move(conn, run.id, RunState.CANCELLED, at=now, reason=reason)
-        else:
-            await runs.move(conn, run.id, RunState.RUNNING, at=now)
-        entry = await audit.append(
-            conn,
-            trigger.repository.id,
-            "incident.joined" if joined else "incident.opened",
-            actor=trigger.actor.login,
-            at=now,
-            incident=incident.id,
-            run=run.id,
-            refs=refs,
-            data={"reason": request.reason, "severity": severity, "attempt": len(earlier) + 1},
-        )
-        return _Opened(
-            incident=incident,
-            joined=joined,
-            attempt=len(earlier) + 1,
-            anchor=sign(entry.head, parts.signing_key, now),
-        )
-
-    opened = await run.write("open the incident", _Opened, change)
-    if not opened.joined:
-        return opened
-    where = f"#{opened.incident.issue}" if opened.incident.issue else opened.incident.id
-    return Ending(
-        outcome="joined",
-        reason=f"This is being reverted already, as incident {where}.",
-        remedy="`/status` says where it stands.",
-    )
-
-
 class _Revert:
     """One revert under way. What it knows comes from recorded steps alone."""
 
     def __init__(
-        self, run: Run, trigger: Trigger, plan: Plan, parts: Parts, opened: _Opened
+        self, run: Run, trigger: Trigger, plan: Plan, parts: Parts, opened: Opened
     ) -> None:
         self.run = run
         self.trigger = trigger
         self.plan = plan
         self.parts = parts
         self.github = parts.github
-        self.anchor = opened.anchor
+        self.casebook = Casebook(run, trigger, opened, parts.signing_key)
         self.timeline: list[TimelineEvent] = []
         self.told: Standing | None = None
         self.asked: set[str] = set()
         self.adr = ""
+        self.check_run: tuple[str, int] = ("", 0)
         identity = opened.incident.id
         self.telling = Telling(
             parts.github, identity, since=opened.incident.detected_at, run=run.id
@@ -235,7 +157,6 @@ class _Revert:
             adr=adr_path(plan.config.adr.directory, identity, title, on),
             artifact=artifact_path(plan.config.artifacts.root, KIND, identity),
             records_branch=RECORDS_BRANCH,
-            audit_head=_short(opened.anchor),
         )
 
     async def announce(self) -> None:
@@ -275,7 +196,7 @@ class _Revert:
         """Publish the computed revert with its ADR and report, and open its pull request."""
         now = await self.run.now()
         self.adr = documents.decision(
-            self.case, self.plan, self.counting, at=now, audit=self.anchor
+            self.case, self.plan, self.counting, at=now, audit=self.casebook.anchor
         )
         hotfix = await self.run.step(
             "publish the hotfix", Hotfix, partial(self._publish, self.plan.outcome, None)
@@ -328,32 +249,22 @@ class _Revert:
         return True
 
     async def _note_hotfix(self, action: str, hotfix: Hotfix) -> None:
-        """Record the hotfix, and that this Run waits for news about it."""
-        now = await self.run.now()
         case = self.case
-
-        async def change(conn: AsyncConnection) -> _Noted:
-            pull = case.pull_request
-            await incidents.refer(
-                conn, case.incident, issue=case.issue, adr=case.adr, pull_request=pull
-            )
-            await runs.note(conn, self.run.id, at=now, artifact_path=case.artifact)
-            await runs.watch(conn, self.run.id, at=now, head_sha=hotfix.commit, pull_request=pull)
-            await runs.move(conn, self.run.id, RunState.VERIFYING, at=now)
-            return await self._append(
-                conn,
-                now,
-                action,
-                refs={
-                    "pull_request": pull,
-                    "issue": case.issue,
-                    "branch": hotfix.branch,
-                    "commit": hotfix.commit,
-                    "base": hotfix.base_head,
-                },
-            )
-
-        self._anchored(await self.run.write("record the hotfix", _Noted, change))
+        await self.casebook.hotfix(
+            action,
+            issue=case.issue,
+            pull_request=case.pull_request,
+            adr=case.adr,
+            artifact=case.artifact,
+            head=hotfix.commit,
+            refs={
+                "issue": case.issue,
+                "pull_request": case.pull_request,
+                "branch": hotfix.branch,
+                "commit": hotfix.commit,
+                "base": hotfix.base_head,
+            },
+        )
 
     # 3. Run preview smoke + evals; ensure green.  4. Merge hotfix.
 
@@ -396,10 +307,13 @@ class _Revert:
         if standing == self.told:
             return
         self.told = standing
-        await self.run.step(
-            "report the hotfix as verified",
-            bool,
-            lambda again: self._check(standing, view.head, again, conclusion="success"),
+        self.check_run = (
+            view.head,
+            await self.run.step(
+                "report the hotfix as verified",
+                int,
+                lambda again: self._check(standing, view.head, again, conclusion="success"),
+            ),
         )
 
     async def refit(self, hotfix: Hotfix, view: View) -> Hotfix | None:  # noqa: ARG002  Owner's
@@ -460,21 +374,19 @@ class _Revert:
         if followed.how != "merged" or followed.sha is None:
             return await self._stopped(followed)
         self._happened(followed.at, "hotfix merged", f"{self.parts.web_url}/commit/{followed.sha}")
-        await self._move(
-            "the incident is mitigated",
+        await self.casebook.move(
             "hotfix.merged",
             IncidentStatus.MITIGATED,
             refs={"commit": followed.sha, "method": followed.method},
             watch=followed.sha,
+            pull_request=self.case.pull_request,
         )
         confirmed = await self._confirm(followed.sha, followed.hotfix)
         cured = confirmed.same_tree or confirmed.tally.verdict == "green"
         final_tally = followed.tally if confirmed.same_tree else confirmed.tally
         if cured:
             self._happened(await self.run.now(), "incident resolved")
-            await self._move(
-                "the incident is resolved", "incident.resolved", IncidentStatus.RESOLVED
-            )
+            await self.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
         result = Result(
             status=IncidentStatus.RESOLVED if cured else IncidentStatus.MITIGATED,
             outcome=Outcome.CONFIRMED if cured else Outcome.FAILED,
@@ -530,9 +442,7 @@ class _Revert:
         if followed.how in ("cancelled", "cured elsewhere"):
             await self.run.step("take the hotfix back", bool, self._take_back)
         self._happened(followed.at, f"hotfix {followed.how}")
-        await self._move(
-            "the incident is declined", f"hotfix.{followed.how}", IncidentStatus.DECLINED
-        )
+        await self.casebook.move(f"hotfix.{followed.how}", IncidentStatus.DECLINED)
         by = followed.by or self.case.requested_by
         standing = {
             "cancelled": words.cancelled(self.case, by),
@@ -555,6 +465,9 @@ class _Revert:
     async def _take_back(self, _: bool) -> bool:
         if self.case.pull_request is not None:
             await self.github.pulls.close(self.case.pull_request)
+        return await self._delete_branch(_)
+
+    async def _delete_branch(self, _: bool) -> bool:
         await self.github.git.delete_branch(self.case.branch)
         return True
 
@@ -569,13 +482,15 @@ class _Revert:
     ) -> Ending:
         on = await self.run.now()
         self.adr = documents.settled(self.adr, result, on)
+        self._know(audit_head=f"{self.casebook.anchor.seq}:{self.casebook.anchor.head_hash[:12]}")
         files = self._record_files(result)
         message = f"Record the outcome of incident {self.case.incident}"
         await self.run.step(
             "record the outcome",
             str,
-            lambda _: outcomes.record(self.github, files, self.anchor, message),
+            lambda _: outcomes.record(self.github, files, self.casebook.anchor, message),
         )
+        self._know(published=True)
         if home:
             await self.run.step(
                 "bring the records to the default branch",
@@ -589,7 +504,8 @@ class _Revert:
             bool,
             partial(self._comment, "done", words.final_word(self.case, standing)),
         )
-        await self._finish_run(state, files[1])
+        digest = hashlib.sha256(files[1].content.encode()).hexdigest()
+        await self.casebook.finish(state, digest)
         return Ending(outcome="succeeded" if standing.state == "done" else "stopped")
 
     async def _bring_home(
@@ -608,70 +524,6 @@ class _Revert:
 
     # --- records ---
 
-    async def _move(
-        self,
-        name: str,
-        action: str,
-        status: IncidentStatus,
-        *,
-        refs: dict[str, JsonValue] | None = None,
-        watch: str | None = None,
-    ) -> None:
-        now = await self.run.now()
-
-        async def change(conn: AsyncConnection) -> _Noted:
-            await incidents.move(conn, self.case.incident, status, at=now)
-            if watch is not None:
-                await runs.watch(
-                    conn,
-                    self.run.id,
-                    at=now,
-                    head_sha=watch,
-                    pull_request=self.case.pull_request,
-                )
-            return await self._append(conn, now, action, refs=refs)
-
-        self._anchored(await self.run.write(name, _Noted, change))
-
-    async def _finish_run(self, state: RunState, report: RecordFile) -> None:
-        now = await self.run.now()
-        digest = hashlib.sha256(report.content.encode()).hexdigest()
-
-        async def change(conn: AsyncConnection) -> _Noted:
-            await runs.note(conn, self.run.id, at=now, artifact_sha256=digest)
-            await runs.move(conn, self.run.id, state, at=now)
-            return await self._append(
-                conn, now, "run.finished", data={"state": state, "artifact_sha256": digest}
-            )
-
-        await self.run.write("finish the run", _Noted, change)
-
-    async def _append(
-        self,
-        conn: AsyncConnection,
-        now: datetime,
-        action: str,
-        *,
-        refs: dict[str, JsonValue] | None = None,
-        data: dict[str, JsonValue] | None = None,
-    ) -> _Noted:
-        entry = await audit.append(
-            conn,
-            self.trigger.repository.id,
-            action,
-            actor=self.trigger.actor.login,
-            at=now,
-            incident=self.case.incident,
-            run=self.run.id,
-            refs=refs,
-            data=data,
-        )
-        return _Noted(anchor=sign(entry.head, self.parts.signing_key, now))
-
-    def _anchored(self, noted: _Noted) -> None:
-        self.anchor = noted.anchor
-        self._know(audit_head=_short(noted.anchor))
-
     def _pending(self, base_head: str) -> Result:
         return Result(status=IncidentStatus.ACTIVE, outcome=Outcome.PENDING, base_head=base_head)
 
@@ -683,7 +535,7 @@ class _Revert:
             self.counting,
             result.model_copy(update={"timeline": tuple(self.timeline)}),
             run=self.run.id,
-            audit=self.anchor,
+            audit=self.casebook.anchor,
         )
         return (
             RecordFile(path=self.case.adr, content=self.adr),
@@ -695,7 +547,7 @@ class _Revert:
     async def _tell_everywhere(self, standing: Standing, head: str) -> None:
         """One step: sticky status, incident issue, pull request and check-run say the same."""
 
-        async def tell(look_first: bool) -> bool:
+        async def tell(look_first: bool) -> int:
             await self._status(standing, look_first=True)
             if self.case.issue is not None:
                 await self.telling.update_issue(
@@ -704,10 +556,10 @@ class _Revert:
             if self.case.pull_request is not None:
                 section = words.pull_request_section(self.case, self.counting, standing)
                 await self.telling.section(self.case.pull_request, section)
-                await self._check(standing, head, look_first)
-            return True
+                return await self._check(standing, head, look_first)
+            return 0
 
-        await self.run.step("tell people where it stands", bool, tell)
+        self.check_run = head, await self.run.step("tell people where it stands", int, tell)
 
     async def _status(self, standing: Standing, look_first: bool) -> bool:
         if (number := self._asked_on()) is not None:
@@ -726,8 +578,10 @@ class _Revert:
         head: str,
         look_first: bool,
         conclusion: Literal["success"] | None = None,
-    ) -> bool:
-        await self.telling.check(
+    ) -> int:
+        known_head, known = self.check_run
+        return await self.telling.check(
+            known if head == known_head else None,
             head,
             HOTFIX_CHECK,
             standing,
@@ -737,7 +591,6 @@ class _Revert:
             buttons=_BUTTONS,
             look_first=look_first,
         )
-        return True
 
     def _asked_on(self) -> int | None:
         """The issue or pull request where people look for an answer; None: the incident issue."""
@@ -749,7 +602,7 @@ class _Revert:
         actor = self.case.requested_by
         return (actor.login,) if actor.kind is ActorKind.PERSON else ()
 
-    def _know(self, **facts: str | int | None) -> None:
+    def _know(self, **facts: str | int | bool | None) -> None:
         self.case = self.case.model_copy(update=facts)
 
     def _happened(self, at: datetime, what: str, url: str | None = None) -> None:
@@ -758,10 +611,6 @@ class _Revert:
 
 def _reason(trigger: Trigger) -> str:
     return trigger.request.reason if isinstance(trigger.request, RevertRequest) else ""
-
-
-def _short(anchor: Anchor) -> str:
-    return f"{anchor.seq}:{anchor.head_hash[:12]}"
 
 
 def _verdict(result: Tally) -> Verdict:

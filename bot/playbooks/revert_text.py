@@ -13,6 +13,7 @@ from bot import markdown
 from bot.git.reverting import Conflict, PathConflict
 from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.playbooks.revert_plan import Offender, Plan
+from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing, say
 from bot.triggers import Actor, ActorKind, Severity, Value
 
@@ -37,6 +38,8 @@ class Case(Value):
     issue: int | None = None
     pull_request: int | None = None
     audit_head: str | None = None
+    published: bool = False
+    """Whether the final records are on the records branch."""
 
 
 # --- titles -----------------------------------------------------------------------------------
@@ -291,6 +294,16 @@ def cancelled(case: Case, by: Actor) -> Standing:
     )
 
 
+def joined(issue: int | None, incident: str) -> Ending:
+    """Somebody asked for the same before."""
+    where = f"#{issue}" if issue else markdown.code(incident)
+    return Ending(
+        outcome="joined",
+        reason=f"This is being reverted already, as incident {where}.",
+        remedy="`/status` says where it stands.",
+    )
+
+
 def starting(plan: Plan) -> Standing:
     """The incident is open, the hotfix is being made."""
     return Standing(
@@ -388,7 +401,7 @@ def _facts(case: Case) -> str:
         rows.append(f"Incident: #{case.issue}")
     if case.pull_request:
         rows.append(f"Hotfix: #{case.pull_request}")
-    where = case.branch if case.pull_request else case.records_branch
+    where = case.records_branch if case.published or not case.pull_request else case.branch
     blob = f"{case.repository_url}/blob/{where}"
     rows.append(markdown.link("ADR", f"{blob}/{case.adr}"))
     rows.append(markdown.link("report", f"{blob}/{case.artifact}"))

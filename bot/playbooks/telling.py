@@ -95,6 +95,7 @@ class Telling:
 
     async def check(
         self,
+        known: int | None,
         head: str,
         name: str,
         standing: Standing,
@@ -104,21 +105,39 @@ class Telling:
         conclusion: Conclusion | None = None,
         buttons: tuple[Button, ...] = (),
         look_first: bool,
-    ) -> None:
-        """Report on a commit through our check-run; `conclusion` overrides what follows."""
+    ) -> int:
+        """Report on a commit through our check-run, and give its id.
+
+        Args:
+            known: the check-run's id on this commit, where it is known already.
+            head: the commit.
+            name: the check-run's stable name.
+            standing: what to say; its state decides how the check-run concludes.
+            summary: Markdown below the title.
+            title: the headline.
+            conclusion: concludes it otherwise than the standing would.
+            buttons: offered while something can still be done.
+            look_first: whether it may be there already.
+        """
         concluded = conclusion or _CONCLUSIONS[standing.state]
-        run = await self.github.checks.ensure_check_run(
-            head_sha=head,
-            name=name,
-            external_id=self.run,
-            title=title,
-            summary=summary,
-            details_url=self.details_url,
-            buttons=buttons,
-            look_first=look_first,
-        )
+        if not known:
+            run = await self.github.checks.ensure_check_run(
+                head_sha=head,
+                name=name,
+                external_id=self.run,
+                status="completed" if concluded else "in_progress",
+                conclusion=concluded,
+                title=title,
+                summary=summary,
+                details_url=self.details_url,
+                buttons=buttons,
+                look_first=look_first,
+            )
+            if not look_first:
+                return run.id
+            known = run.id
         await self.github.checks.update(
-            run.id,
+            known,
             status="completed" if concluded else "in_progress",
             conclusion=concluded,
             title=title,
@@ -126,3 +145,4 @@ class Telling:
             details_url=self.details_url,
             buttons=() if standing.state in ("done", "stopped") else buttons,
         )
+        return known

@@ -1,0 +1,205 @@
+"""The records of one Run, kept in the same order whatever the playbook.
+
+Each change of an incident or a Run and its audit entry are one transaction; the chain's new head,
+signed, is what the reports and the records branch carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import JsonValue
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.playbooks.run import Run
+from bot.records import audit, incidents, runs
+from bot.records.anchors import Anchor, sign
+from bot.records.incidents import Incident, Opening
+from bot.records.lifecycle import IncidentStatus, RunState
+from bot.triggers import Severity, Trigger, Value, derived_id
+
+Refs = dict[str, JsonValue]
+Change = Callable[[AsyncConnection, datetime], Awaitable[None]]
+
+
+class Opened(Value):
+    """The incident as this Run found or made it, and which attempt at it this Run is.
+
+    `joined` says that another Run is at work on it: there is nothing for this one to do.
+    """
+
+    incident: Incident
+    joined: bool
+    attempt: int
+    anchor: Anchor
+
+
+class _Noted(Value):
+    anchor: Anchor
+
+
+async def open_incident(
+    run: Run,
+    trigger: Trigger,
+    *,
+    kind: str,
+    subject: str,
+    title: str,
+    severity: Severity,
+    reason: str,
+    refs: Refs,
+    signing_key: Ed25519PrivateKey,
+) -> Opened:
+    """Open the incident with its audit entry, or join the one that is open about the same thing.
+
+    An open incident that no live Run works on any more is taken up again as a further attempt.
+    """
+    now = await run.now()
+    opening = Opening(
+        id=derived_id(trigger.key, trigger.received_at),
+        repository=trigger.repository,
+        kind=kind,
+        subject=subject,
+        title=title,
+        severity=severity,
+        source=trigger.source.kind,
+        source_url=trigger.source.url,
+        opened_by=trigger.actor.login,
+        detected_at=trigger.received_at,
+        suspect=subject,
+    )
+
+    async def change(conn: AsyncConnection) -> Opened:
+        incident, existed = await incidents.open_or_join(conn, opening)
+        earlier = [r for r in await runs.of_incident(conn, incident.id) if r.id != run.id]
+        joined = existed and any(r.is_live for r in earlier)
+        await runs.note(conn, run.id, at=now, incident_id=incident.id)
+        if joined:
+            why = f"joined incident {incident.id}"
+            await runs.move(conn, run.id, RunState.CANCELLED, at=now, reason=why)
+        else:
+            await runs.move(conn, run.id, RunState.RUNNING, at=now)
+        attempt = len(earlier) + 1
+        entry = await audit.append(
+            conn,
+            trigger.repository.id,
+            "incident.joined" if joined else "incident.opened",
+            actor=trigger.actor.login,
+            at=now,
+            incident=incident.id,
+            run=run.id,
+            refs=refs,
+            data={"reason": reason, "severity": severity, "attempt": attempt},
+        )
+        return Opened(
+            incident=incident,
+            joined=joined,
+            attempt=attempt,
+            anchor=sign(entry.head, signing_key, now),
+        )
+
+    return await run.write("open the incident", Opened, change)
+
+
+class Casebook:
+    """Writes down what one Run does about its incident.
+
+    Attributes:
+        anchor: the signed end of the audit chain after the last thing written.
+    """
+
+    def __init__(
+        self, run: Run, trigger: Trigger, opened: Opened, signing_key: Ed25519PrivateKey
+    ) -> None:
+        """Continue where `open_incident` ended."""
+        self.anchor = opened.anchor
+        self._run = run
+        self._trigger = trigger
+        self._incident = opened.incident.id
+        self._signing_key = signing_key
+
+    async def hotfix(
+        self,
+        action: str,
+        *,
+        issue: int | None,
+        pull_request: int | None,
+        adr: str,
+        artifact: str,
+        head: str,
+        refs: Refs,
+    ) -> None:
+        """Note a published hotfix; from now on deliveries about it wake this Run."""
+        incident, run = self._incident, self._run.id
+
+        async def change(conn: AsyncConnection, now: datetime) -> None:
+            await incidents.refer(conn, incident, issue=issue, adr=adr, pull_request=pull_request)
+            await runs.note(conn, run, at=now, artifact_path=artifact)
+            await runs.watch(conn, run, at=now, head_sha=head, pull_request=pull_request)
+            await runs.move(conn, run, RunState.VERIFYING, at=now)
+
+        await self._write("record the hotfix", action, change, refs=refs)
+
+    async def move(
+        self,
+        action: str,
+        status: IncidentStatus,
+        *,
+        refs: Refs | None = None,
+        watch: str | None = None,
+        pull_request: int | None = None,
+    ) -> None:
+        """Move the incident along its life; `watch` names a commit whose checks matter now."""
+        incident, run = self._incident, self._run.id
+
+        async def change(conn: AsyncConnection, now: datetime) -> None:
+            await incidents.move(conn, incident, status, at=now)
+            if watch is not None:
+                await runs.watch(conn, run, at=now, head_sha=watch, pull_request=pull_request)
+
+        await self._write(f"the incident is {status}", action, change, refs=refs)
+
+    async def finish(self, state: RunState, artifact_sha256: str) -> None:
+        """End the Run."""
+        run = self._run.id
+
+        async def change(conn: AsyncConnection, now: datetime) -> None:
+            await runs.note(conn, run, at=now, artifact_sha256=artifact_sha256)
+            await runs.move(conn, run, state, at=now)
+
+        await self._write(
+            "finish the run",
+            "run.finished",
+            change,
+            data={"state": state, "artifact_sha256": artifact_sha256},
+        )
+
+    async def _write(
+        self,
+        name: str,
+        action: str,
+        change: Change,
+        *,
+        refs: Refs | None = None,
+        data: Refs | None = None,
+    ) -> None:
+        now = await self._run.now()
+
+        async def write(conn: AsyncConnection) -> _Noted:
+            await change(conn, now)
+            entry = await audit.append(
+                conn,
+                self._trigger.repository.id,
+                action,
+                actor=self._trigger.actor.login,
+                at=now,
+                incident=self._incident,
+                run=self._run.id,
+                refs=refs,
+                data=data,
+            )
+            return _Noted(anchor=sign(entry.head, self._signing_key, now))
+
+        self.anchor = (await self._run.write(name, _Noted, write)).anchor
