@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,26 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+async def shared_engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[AsyncEngine]:
+    """An engine on a migrated database that stays empty, because nobody commits to it."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = url_from(tmp_path_factory.mktemp("shared"))
+        else:
+            server = request.getfixturevalue("postgres_server")
+            url = stack.enter_context(fresh_database(server))
+        await migrate(url)
+        engine = open_database(url)
+        yield engine
+        await engine.dispose()
+
+
 @pytest.fixture
-async def conn(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One transaction, committed when the test is over."""
-    async with engine.begin() as conn:
+async def conn(shared_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One transaction, rolled back when the test is over."""
+    async with shared_engine.connect() as conn:
         yield conn
+        await conn.rollback()

@@ -153,16 +153,11 @@ async def test_a_failed_message_is_due_again_and_finally_dead(conn: AsyncConnect
 async def test_a_silent_replica_is_taken_over_once_and_may_come_back(
     conn: AsyncConnection,
 ) -> None:
-    await replicas.beat(conn, "a", at=NOON)
-    await replicas.beat(conn, "b", at=LATER)
-    silent = NOON + timedelta(seconds=40)
-    assert await replicas.take_over_silent(conn, "b", at=LATER, silent_since=silent) == ["a"]
-    assert await replicas.take_over_silent(conn, "c", at=LATER, silent_since=silent) == []
-    await replicas.beat(conn, "a", at=LATER)
-    assert await replicas.take_over_silent(conn, "b", at=LATER, silent_since=silent) == []
-
-
-async def test_a_replica_that_left_is_not_taken_over(conn: AsyncConnection) -> None:
-    await replicas.beat(conn, "a", at=NOON)
-    await replicas.leave(conn, "a")
-    assert await replicas.take_over_silent(conn, "b", at=LATER, silent_since=LATER) == []
+    dead_at = NOON + replicas.DEAD_AFTER
+    await replicas.beat(conn, "a", NOON)
+    await replicas.beat(conn, "b", dead_at)
+    assert await replicas.take_dead(conn, "b", dead_at - timedelta(seconds=1)) == []
+    assert await replicas.take_dead(conn, "b", dead_at) == ["a"]
+    assert await replicas.take_dead(conn, "c", dead_at) == []
+    await replicas.beat(conn, "a", dead_at)
+    assert await replicas.take_dead(conn, "b", dead_at) == []
