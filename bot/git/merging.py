@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from bot.git.errors import GitFailed
+from bot.git.objects import read_objects
 from bot.git.process import Git
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -147,22 +148,13 @@ async def _attributes(git: Git, commit: str, paths: Iterable[bytes]) -> dict[str
         for parent in PurePosixPath(path.decode("utf-8", "surrogateescape")).parents
     }
     ordered = sorted(directories)
-    asked = "".join(f"{commit}:{_file_in(directory)}\n" for directory in ordered)
-    stdin = asked.encode("utf-8", "surrogateescape")
-    said = (await git.run("cat-file", "--batch", stdin=stdin, network=True)).stdout
-    found: dict[str, bytes] = {}
-    offset = 0
-    for directory in ordered:
-        header, _, _ = said[offset:].partition(b"\n")
-        offset += len(header) + 1
-        words = header.rsplit(b" ", 2)
-        if header.endswith((b" missing", b" ambiguous")) or len(words) != 3:
-            continue
-        size = int(words[2])
-        if words[1] == b"blob":
-            found[directory] = said[offset : offset + size]
-        offset += size + 1
-    return found
+    names = [f"{commit}:{_file_in(directory)}" for directory in ordered]
+    files = await read_objects(git, names, network=True)
+    return {
+        directory: file.content
+        for directory, file in zip(ordered, files, strict=True)
+        if file is not None and file.kind == "blob"
+    }
 
 
 def _file_in(directory: str) -> str:

@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.git.errors import NoSuchParent, ShallowHistory
-from bot.git.history import CommitInfo, last_changes, newest_first, parents_of
+from bot.git.errors import NoSuchParent
+from bot.git.history import CommitInfo, last_changes, newest_first
 from bot.git.merging import Merged, merge
+from bot.git.objects import commit_trees
 from bot.git.process import Git, require_git
 from bot.git.trees import (
     TreeChange,
@@ -119,6 +120,7 @@ class RevertedTree(Value):
     """Undoing worked; `touched` are the blobs on either side of the undone commits."""
 
     tree: str
+    base_tree: str
     reverted: tuple[str, ...]
     touched: frozenset[str]
 
@@ -151,8 +153,7 @@ async def compute_revert(
         return await _with_authors(git, outcome)
     if isinstance(outcome, Empty):
         return outcome
-    base_tree = await tree_of(git, onto)
-    changes = await tree_changes(git, base_tree, outcome.tree)
+    changes = await tree_changes(git, outcome.base_tree, outcome.tree)
     # Whatever stood on either side of the undone commits, or stands on `onto`, the remote has.
     known = outcome.touched | {change.previous for change in changes if change.previous}
     new = dict.fromkeys(
@@ -163,7 +164,7 @@ async def compute_revert(
     return Clean(
         tree=outcome.tree,
         onto=onto,
-        base_tree=base_tree,
+        base_tree=outcome.base_tree,
         changes=changes,
         new_blobs=tuple(new),
         reverted=outcome.reverted,
@@ -206,7 +207,12 @@ async def reverted_tree(
         # Of several reasons the one that says most about the branch.
         reason = min(reasons, key=list(EmptyReason).index, default=EmptyReason.NOTHING_LEFT)
         return Empty(reason=reason, tree=onto_tree)
-    return RevertedTree(tree=tree, reverted=tuple(reverted), touched=frozenset(touched))
+    return RevertedTree(
+        tree=tree,
+        base_tree=onto_tree,
+        reverted=tuple(reverted),
+        touched=frozenset(touched),
+    )
 
 
 class _Step(Value):
@@ -219,8 +225,7 @@ class _Step(Value):
 
     @classmethod
     async def read(cls, git: Git, commit: str, mainline: int, records: Sequence[str]) -> _Step:
-        after = await tree_of(git, commit)
-        before = await _tree_before(git, commit, mainline)
+        after, before = await _way_back(git, commit, mainline)
         changes = await raw_changes(git, after, before)
         empty = None if changes else EmptyReason.COMMIT_EMPTY
         if records and changes:
@@ -247,18 +252,14 @@ async def _loose_commit(git: Git, tree: str, parent: str | None = None) -> str:
     return said.text
 
 
-async def _tree_before(git: Git, commit: str, mainline: int) -> str:
-    """Return the tree of the parent to go back to; the first commit goes back to nothing."""
-    parents, shallow = await parents_of(git, commit)
-    if not parents:
-        if shallow:
-            raise ShallowHistory(commit)
-        return (await git.run("mktree", stdin=b"")).text
-    if len(parents) == 1:
-        return await tree_of(git, parents[0])
-    if not 1 <= mainline <= len(parents):
-        raise NoSuchParent(commit, mainline, len(parents))
-    return await tree_of(git, parents[mainline - 1])
+async def _way_back(git: Git, commit: str, mainline: int) -> tuple[str, str]:
+    """Return the commit's tree and the tree to go back to: nothing, for the first commit."""
+    trees = await commit_trees(git, commit, mainline)
+    if not trees.parents:
+        return trees.tree, (await git.run("mktree", stdin=b"")).text
+    if trees.before is None:
+        raise NoSuchParent(commit, mainline, len(trees.parents))
+    return trees.tree, trees.before
 
 
 async def _keeping(git: Git, onto_tree: str, tree: str, records: Sequence[str]) -> str:

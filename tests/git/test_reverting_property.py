@@ -65,7 +65,7 @@ def apply(history: History, step: Edit | Delete | Rename | Chmod) -> None:
         target.chmod(target.stat().st_mode ^ 0o111)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     broken=st.lists(steps, min_size=1, max_size=3),
     later=st.lists(st.lists(steps, min_size=1, max_size=2), max_size=2),
