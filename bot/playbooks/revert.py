@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bot import markdown
 from bot.git.mirror import Mirror
 from bot.git.reverting import Clean, Conflict, Empty
-from bot.github.checks import Button
 from bot.github.client import RepositoryClient
-from bot.github.models import BranchRules, Issue, MergeMethod, PullRequest
+from bot.github.models import BranchRules, MergeMethod, PullRequest
 from bot.playbooks import hotfix as hotfixes
 from bot.playbooks import outcome as outcomes
 from bot.playbooks import revert_records as documents
@@ -35,23 +34,18 @@ from bot.playbooks.outcome import RECORDS_BRANCH, BroughtHome
 from bot.playbooks.revert_plan import Declined, Plan, Planned, make_plan, recompute
 from bot.playbooks.revert_records import Result
 from bot.playbooks.revert_text import Case
+from bot.playbooks.revert_voice import Voice
 from bot.playbooks.run import Ending, Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling
 from bot.records.adr import adr_path
 from bot.records.artifacts import Merge, Outcome, TimelineEvent, Verdict, artifact_path
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.triggers import ActorKind, RevertRequest, Severity, Trigger, Value
+from bot.triggers import RevertRequest, Severity, Trigger, Value
 
 KIND: Literal["revert"] = "revert"
-HOTFIX_CHECK = "hotfix"
 UNKNOWN_SEVERITY = Severity.MEDIUM
 """A person says "revert" without saying how bad it is."""
-
-_BUTTONS = (
-    Button("Retry", "Look again, wait once more", "retry"),
-    Button("Cancel", "Close the hotfix, delete its branch", "cancel"),
-)
 
 
 @dataclass(frozen=True)
@@ -133,14 +127,10 @@ class _Revert:
         self.github = parts.github
         self.casebook = Casebook(run, trigger, opened, parts.signing_key)
         self.timeline: list[TimelineEvent] = []
-        self.told: Standing | None = None
-        self.asked: set[str] = set()
         self.adr = ""
-        self.check_run: tuple[str, int] = ("", 0)
         identity = opened.incident.id
-        self.telling = Telling(
-            parts.github, identity, since=opened.incident.detected_at, run=run.id
-        )
+        telling = Telling(parts.github, identity, since=opened.incident.detected_at, run=run.id)
+        self.voice = Voice(run, telling, _asked_on(trigger, plan))
         title = f"Revert {words.offenders_in_words(plan.offenders)}"
         on = opened.incident.detected_at.date()
         again = "" if opened.attempt == 1 else f"-{opened.attempt}"
@@ -165,19 +155,8 @@ class _Revert:
         counted = await self.run.step("see which checks count", _Counted, self._count)
         self.counting, self.rules = counted.counting, counted.rules
         self._happened(await self.run.now(), "incident opened")
-        issue = await self.run.step(
-            "open the incident issue",
-            Issue,
-            lambda again: self.telling.open_issue(
-                words.issue_title(case),
-                words.issue_body(case, standing),
-                labels=("incident", f"severity:{case.severity}"),
-                assignees=self._assignees(),
-                look_first=again,
-            ),
-        )
-        self._know(issue=issue.number)
-        await self.run.step("say that it has begun", bool, partial(self._status, standing))
+        self._know(issue=await self.voice.open_issue(case, standing))
+        await self.voice.first_status(self.case, standing)
 
     async def _count(self, _: bool) -> _Counted:
         rules = await self.github.branch_rules(self.plan.base)
@@ -208,7 +187,7 @@ class _Revert:
         )
         self._know(pull_request=pull.number)
         self._happened(await self.run.now(), "hotfix pull request opened", pull.html_url)
-        if assignees := self._assignees():
+        if assignees := words.assignees(self.case):
             await self.run.step(
                 "assign the requester",
                 bool,
@@ -288,33 +267,13 @@ class _Revert:
     async def tell(self, move: Wait | Ask, view: View, deadline: datetime) -> None:
         """Say where the hotfix stands; ask the requester once for each thing needed."""
         standing = self._standing(move, view, deadline)
-        if standing == self.told:
-            return
-        self.told = standing
-        await self._tell_everywhere(standing, view.head)
-        if isinstance(move, Ask) and move.why not in self.asked:
-            self.asked.add(move.why)
-            why = move.why.replace(" ", "-")
-            await self.run.step(
-                "ask the requester",
-                bool,
-                partial(self._comment, f"needs-you-{why}", words.needs_you(self.case, standing)),
-            )
+        await self.voice.everywhere(self.case, self.counting, standing, view.head)
+        if isinstance(move, Ask):
+            await self.voice.ask(self.case, standing, move.why)
 
     async def green(self, view: View) -> None:
-        """Conclude our own check-run before the merge: a rule may require it."""
-        standing = words.green(view.tally)
-        if standing == self.told:
-            return
-        self.told = standing
-        self.check_run = (
-            view.head,
-            await self.run.step(
-                "report the hotfix as verified",
-                int,
-                lambda again: self._check(standing, view.head, again, conclusion="success"),
-            ),
-        )
+        """Say on the hotfix itself that it is verified, before it is merged."""
+        await self.voice.verified(self.case, words.green(view.tally), view.head)
 
     async def refit(self, hotfix: Hotfix, view: View) -> Hotfix | None:  # noqa: ARG002  Owner's
         """Compute the revert on the base's new head; publish only what merging would not give."""
@@ -424,10 +383,7 @@ class _Revert:
             waiting = found.tally.verdict == "waiting" and now - began < minutes
             if found.same_tree or not waiting:
                 return found
-            standing = words.confirming(sha, self.case, found.tally)
-            if standing != self.told:
-                self.told = standing
-                await self.run.step("say that it is merged", bool, partial(self._status, standing))
+            await self.voice.status(self.case, words.confirming(sha, self.case, found.tally))
             await self.run.wait(self.parts.patience.look_again.total_seconds())
 
     async def _look_at(self, sha: str, hotfix: Hotfix, _: bool) -> _Confirmed:
@@ -497,13 +453,10 @@ class _Revert:
                 BroughtHome,
                 lambda again: self._bring_home(files, message, again),
             )
-        await self._tell_everywhere(standing, followed.hotfix.commit)
-        await self.run.step("close the incident issue", bool, lambda _: self._close_issue(standing))
-        await self.run.step(
-            "have the final word",
-            bool,
-            partial(self._comment, "done", words.final_word(self.case, standing)),
-        )
+            await self.run.step("delete the hotfix branch", bool, self._delete_branch)
+        await self.voice.everywhere(self.case, self.counting, standing, followed.hotfix.commit)
+        await self.voice.close_issue(self.case, standing)
+        await self.voice.final_word(self.case, standing)
         digest = hashlib.sha256(files[1].content.encode()).hexdigest()
         await self.casebook.finish(state, digest)
         return Ending(outcome="succeeded" if standing.state == "done" else "stopped")
@@ -515,12 +468,6 @@ class _Revert:
         return await outcomes.bring_home(
             self.github, files, message, rules=rules, look_first=look_first
         )
-
-    async def _close_issue(self, standing: Standing) -> bool:
-        if self.case.issue is not None and standing.state != "needs you":
-            done = standing.state == "done"
-            await self.github.issues.close(self.case.issue, "completed" if done else "not_planned")
-        return True
 
     # --- records ---
 
@@ -542,71 +489,18 @@ class _Revert:
             RecordFile(path=self.case.artifact, content=report.decode()),
         )
 
-    # --- people ---
-
-    async def _tell_everywhere(self, standing: Standing, head: str) -> None:
-        """One step: sticky status, incident issue, pull request and check-run say the same."""
-
-        async def tell(look_first: bool) -> int:
-            await self._status(standing, look_first=True)
-            if self.case.issue is not None:
-                await self.telling.update_issue(
-                    self.case.issue, words.issue_body(self.case, standing)
-                )
-            if self.case.pull_request is not None:
-                section = words.pull_request_section(self.case, self.counting, standing)
-                await self.telling.section(self.case.pull_request, section)
-                return await self._check(standing, head, look_first)
-            return 0
-
-        self.check_run = head, await self.run.step("tell people where it stands", int, tell)
-
-    async def _status(self, standing: Standing, look_first: bool) -> bool:
-        if (number := self._asked_on()) is not None:
-            body = words.status(self.case, standing)
-            await self.telling.status(number, body, look_first=look_first)
-        return True
-
-    async def _comment(self, key: str, body: str, look_first: bool) -> bool:
-        if (number := self._asked_on() or self.case.issue) is not None:
-            await self.telling.comment(number, key, body, look_first=look_first)
-        return True
-
-    async def _check(
-        self,
-        standing: Standing,
-        head: str,
-        look_first: bool,
-        conclusion: Literal["success"] | None = None,
-    ) -> int:
-        known_head, known = self.check_run
-        return await self.telling.check(
-            known if head == known_head else None,
-            head,
-            HOTFIX_CHECK,
-            standing,
-            words.status(self.case, standing),
-            title=words.check_title(standing),
-            conclusion=conclusion,
-            buttons=_BUTTONS,
-            look_first=look_first,
-        )
-
-    def _asked_on(self) -> int | None:
-        """The issue or pull request where people look for an answer; None: the incident issue."""
-        if self.trigger.source.subject is not None:
-            return self.trigger.source.subject
-        return next((o.number for o in self.case.offenders if o.number), None)
-
-    def _assignees(self) -> tuple[str, ...]:
-        actor = self.case.requested_by
-        return (actor.login,) if actor.kind is ActorKind.PERSON else ()
-
     def _know(self, **facts: str | int | bool | None) -> None:
         self.case = self.case.model_copy(update=facts)
 
     def _happened(self, at: datetime, what: str, url: str | None = None) -> None:
         self.timeline.append(TimelineEvent(at=at, what=what, url=url))
+
+
+def _asked_on(trigger: Trigger, plan: Plan) -> int | None:
+    """Where people look for an answer; None where only the incident issue is left."""
+    if trigger.source.subject is not None:
+        return trigger.source.subject
+    return next((o.number for o in plan.offenders if o.number), None)
 
 
 def _reason(trigger: Trigger) -> str:

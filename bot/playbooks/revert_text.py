@@ -71,6 +71,12 @@ def offenders_linked(case: Case) -> str:
     )
 
 
+def assignees(case: Case) -> tuple[str, ...]:
+    """Whom to assign: the person who asked; machines cannot be."""
+    is_person = case.requested_by.kind is ActorKind.PERSON
+    return (case.requested_by.login,) if is_person else ()
+
+
 def issue_title(case: Case) -> str:
     """The incident issue's title (plain text)."""
     return f"Incident: {case.base} broken by {offenders_in_words(case.offenders)}"

@@ -66,6 +66,10 @@ class Telling:
         """Make the incident issue say `body`."""
         await self.github.issues.update(number, body=marked(body, f"incident:{self.incident}"))
 
+    async def close_issue(self, number: int, *, completed: bool) -> None:
+        """Close the incident issue, as done or as not planned."""
+        await self.github.issues.close(number, "completed" if completed else "not_planned")
+
     async def status(self, number: int, body: str, *, look_first: bool) -> None:
         """Keep the one sticky status on an issue or pull request up to date."""
         await self.github.comments.sticky_comment(
