@@ -65,8 +65,8 @@ class MetricSearch:
         self,
         graph: CommitGraph,
         *,
-        confidence: float = 0.97,
-        budget: int = 120,
+        confidence: float = 0.98,
+        budget: int = 150,
         weights: Sequence[float] | None = None,
     ) -> None:
         """Start a search.
@@ -225,11 +225,11 @@ class MetricSearch:
     def _surely_small(self) -> bool:
         """Whether the difference of the ends is below `TOO_SMALL`, all but surely.
 
-        The first look asks for 95% (one-sided), the longer one for a standard error's margin.
+        Asked of the first look: two standard errors of margin; of the longer one: 1.3.
         """
         difference, error = self._between_ends()
         longer = min(self._count[self.graph.bad], self._count[-1]) >= MORE_END_RUNS
-        return difference + (1.0 if longer else 1.64) * error < TOO_SMALL
+        return difference + (1.3 if longer else 2.0) * error < TOO_SMALL
 
     def _between_ends(self) -> tuple[float, float]:
         """Absolute difference of the ends and its error, in standard deviations of a run."""

@@ -38,6 +38,8 @@ WORTHLESS = 1e-4
 """Bits below which another trial is not worth its cost."""
 IDLE = 0.003
 """Bits below which the ends are tried again, to learn how often the signal lies."""
+ENOUGH = 12
+"""Runs of an end after which more teach nothing."""
 INSIDE = 0.5
 """From this probability of a merge on, the commits of its branch are tried too."""
 
@@ -312,11 +314,15 @@ class Search:
         """Choose what to try next by expected information."""
         pending = [self._canonical(self.graph.number[t.commit]) for t in self._pending.values()]
         rng = np.random.default_rng([self.settings.seed, self._asked])
-        choices = choose(self._posterior, self._worth(), pending, count, rng)
-        if choices and choices[0].score < IDLE:
-            return self._least_tried_ends(count) or [
-                c.node for c in choices if c.score >= WORTHLESS
-            ]
+        worth = self._worth()
+        for stage in (self._in_stage(), np.ones(self._nodes)):
+            choices = choose(self._posterior, worth * stage, pending, count, rng)
+            if choices and choices[0].score >= IDLE:
+                break
+        else:
+            calibrating = self._least_tried_ends(count)
+            if calibrating:
+                return calibrating
         return [c.node for c in choices if c.score >= WORTHLESS]
 
     def _least_tried_ends(self, count: int) -> list[int]:
@@ -329,7 +335,7 @@ class Search:
         ends = [e for e in (self.graph.bad, len(self.graph)) if e not in gone and e < self._nodes]
         runs = {e: self._posterior.total_runs(self._canonical(e)) for e in ends}
         chosen: list[int] = []
-        for _ in range(count if ends else 0):
+        while len(chosen) < count and min(runs.values(), default=ENOUGH) < ENOUGH:
             end = min(ends, key=lambda e: runs[e])
             runs[end] += 1
             chosen.append(end)
@@ -342,7 +348,8 @@ class Search:
         chance = self._testability.probability()
         worth[:count] *= np.where(chance >= PRESUMED, 0.0, 1.0 - chance)
         worth[list(self._untestable())] = 0.0
-        worth[:count] *= self._in_stage()
+        if self.settings.granularity is Granularity.FIRST_PARENT:
+            worth *= self._in_stage()
         for node in range(self._nodes) if self.settings.environments else ():
             worth[node] *= self._freshness(node)
         return worth
@@ -351,13 +358,14 @@ class Search:
         """Mark the commits that may be tried at this stage."""
         graph = self.graph
         if self.settings.granularity is Granularity.COMMIT or graph.is_chain:
-            return np.ones(len(graph))
-        allowed = np.zeros(len(graph))
+            return np.ones(self._nodes)
+        allowed = np.ones(self._nodes)
+        allowed[: len(graph)] = 0.0
         allowed[list(graph.first_parent_line)] = 1.0
         if self.settings.granularity is Granularity.STAGED:
             owner = np.array(graph.merged_by)
             mass = np.bincount(owner, self._posterior.beliefs.probability[: len(graph)], len(graph))
-            allowed[mass[owner] >= INSIDE] = 1.0
+            allowed[: len(graph)][mass[owner] >= INSIDE] = 1.0
         return allowed
 
     def _freshness(self, node: int) -> float:

@@ -7,6 +7,7 @@ commits vote for their neighbours by inverse squared distance in the graph.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ class Testability:
         self._against = np.zeros(len(graph))
         self._in_favour = np.zeros(len(graph))
         self._surprises = 0
+        self._seeded = False
 
     def learn(self, commit: int, *, testable: bool) -> None:
         """Learn that a commit could be tried, or not."""
@@ -48,25 +50,31 @@ class Testability:
         count = len(self._graph)
         if not self.untestable:
             return np.zeros(count)
+        if not self._seeded:
+            # Both ends were tried by whoever found the failure: they vote from the start.
+            self._seeded = True
+            self._in_favour += 1.0 / np.maximum(self._distances([self._graph.bad]), 0.5) ** 2
+            roots = [c for c, parents in enumerate(self._graph.parents) if not parents]
+            self._in_favour += 1.0 / (self._distances(roots) + 1.0) ** 2
         for commit in (self.untestable | self._testable) - self._fed:
             self._fed.add(commit)
             votes = self._against if commit in self.untestable else self._in_favour
-            votes += 1.0 / np.maximum(self._distances(commit), 0.5) ** 2
+            votes += 1.0 / np.maximum(self._distances([commit]), 0.5) ** 2
         # How far a stretch may be trusted to be one: by the rule of succession.
         together = (len(self.untestable) + 1.0) / (len(self.untestable) + self._surprises + 1.5)
-        result = together * self._against / (self._against + self._in_favour + 1.0 / count**2)
+        result = together * self._against / (self._against + self._in_favour)
         result[list(self._testable)] = 0.0
         result[list(self.untestable)] = 1.0
         return result
 
-    def _distances(self, source: int) -> Floats:
-        """Steps from a commit to every other, along parents and children."""
+    def _distances(self, sources: Sequence[int]) -> Floats:
+        """Steps from the nearest of some commits to every other, along parents and children."""
         count = len(self._graph)
         if self._graph.is_chain:
-            return np.abs(np.arange(count) - source).astype(np.float64)
+            return np.abs(np.arange(count) - sources[0]).astype(np.float64)
         steps = np.full(count, float(count))
-        steps[source] = 0.0
-        queue = deque([source])
+        steps[list(sources)] = 0.0
+        queue = deque(sources)
         around = self._graph.neighbours
         while queue:
             at = queue.popleft()

@@ -1,0 +1,299 @@
+"""Accuracy and cost of finding a culprit: `git bisect` and its majorities beside ours.
+
+Every method sees the same worlds, drawn from the seeds printed. Ours does not know the flake
+rates. Counts leave out the first look at the ends, except for metrics, and all verification.
+
+    python benchmarks/culprit.py --trials 2000                    the whole table
+    python benchmarks/culprit.py --trials 2000 --cell 1024-.1-.1  one row
+    python benchmarks/culprit.py --repository PATH --range 9.0.0..9.1.0   a real history
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import log2, sqrt
+from pathlib import Path
+
+import numpy as np
+from simulated import ours, peers
+from simulated.peers import Ending
+from simulated.world import Flakes, Maker, World, chain, contiguous, merged, real
+
+from bot.culprit.ancestry import Ancestry
+from bot.culprit.priors import suspects
+from bot.culprit.rates import History, RatePriors
+from bot.culprit.settings import SearchSettings
+
+Method = Callable[[World], Ending]
+TRUSTED = SearchSettings(check_ends=False, budget=500)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row: a world, the methods, and what ours aims at."""
+
+    name: str
+    make: Maker
+    methods: dict[str, Method]
+    accuracy: float
+    most: float
+    rounds: bool = False
+    bound: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a method did in a cell."""
+
+    accuracy: float
+    upper: float
+    runs: float
+    rounds: float
+    claims: int
+    claims_right: float
+
+
+def measure(cell: Cell, method: Method, trials: int, seed: int) -> Measured:
+    """Run a method on the cell's worlds."""
+    endings = [method(cell.make(np.random.default_rng([seed, number]))) for number in range(trials)]
+    right = sum(e.right for e in endings)
+    claims = [e for e in endings if e.claimed]
+    return Measured(
+        right / trials,
+        upper_bound(right, trials),
+        sum(e.runs for e in endings) / trials,
+        sum(e.rounds for e in endings) / trials,
+        len(claims),
+        sum(e.right for e in claims) / max(1, len(claims)),
+    )
+
+
+def upper_bound(right: int, trials: int) -> float:
+    """Upper end of Wilson's 95% interval of a share."""
+    z, share = 1.96, right / trials
+    centre = share + z * z / (2 * trials)
+    spread = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return (centre + spread) / (1 + z * z / trials)
+
+
+def information_bound(count: int, false_fail: float, false_pass: float) -> float:
+    """log2(count)/C, C being the capacity of the binary asymmetric channel, in bits."""
+
+    def noise(p: float) -> float:
+        return 0.0 if p in (0.0, 1.0) else -p * log2(p) - (1 - p) * log2(1 - p)
+
+    best = 0.0
+    for bad in np.linspace(0.001, 0.999, 999):
+        fails = bad * (1 - false_pass) + (1 - bad) * false_fail
+        best = max(best, noise(fails) - bad * noise(false_pass) - (1 - bad) * noise(false_fail))
+    return log2(count) / best
+
+
+def uniform(ancestry: Ancestry, flakes: Flakes, *, none: float = 0.0, skip: float = 0.0) -> Maker:
+    """Worlds with a culprit drawn evenly, or none; a stretch of commits may be untestable."""
+    count = len(ancestry.graph)
+
+    def make(rng: np.random.Generator) -> World:
+        culprit = None if rng.random() < none else int(rng.integers(count))
+        untestable = contiguous(count, skip, rng) if skip else frozenset()
+        return World(ancestry, culprit, flakes, rng, untestable)
+
+    return make
+
+
+def git_methods() -> dict[str, Method]:
+    """`git bisect` with one, three and five runs a step."""
+    return {
+        "git bisect": peers.git_bisect,
+        "majority of 3": lambda w: peers.git_bisect(w, 3),
+        "majority of 5": lambda w: peers.git_bisect(w, 5),
+    }
+
+
+def searching(settings: SearchSettings, at_once: int = 1) -> Method:
+    """Our search."""
+    return lambda w: ours.search(w, settings, at_once)
+
+
+def cells(history: Ancestry, history_name: str) -> list[Cell]:
+    """The table."""
+    rows: list[Cell] = []
+    for count, ff, fp, most in (
+        (64, 0, 0, 16),
+        (64, 0.1, 0.1, 27),
+        (64, 0.2, 0, 24),
+        (64, 0, 0.3, 35),
+        (1024, 0.05, 0.05, 26),
+        (1024, 0.1, 0.1, 32),
+        (1024, 0.2, 0.2, 75),
+    ):
+        rows.append(
+            Cell(
+                f"{count}-{ff:g}-{fp:g}".replace("0.", "."),
+                uniform(chain(count), Flakes(ff, fp)),
+                git_methods() | {"ours": searching(TRUSTED)},
+                0.99,
+                most,
+                bound=f"{information_bound(count, ff, fp):.1f}",
+            )
+        )
+    noisy = Flakes(0.1, 0.1)
+    rows.append(
+        Cell(
+            "1024-.1-.1-four-at-once",
+            uniform(chain(1024), noisy),
+            {"5-ary git": lambda w: peers.git_k_ary(w, 4), "ours": searching(TRUSTED, 4)},
+            0.99,
+            10,
+            rounds=True,
+        )
+    )
+    for name, past, most in (
+        ("64-0-0-after-50-green", History(good_passed=50), 12),
+        ("64-0-0-after-50-green-50-failing", History(good_passed=50, bad_failed=50), 9),
+    ):
+        taught = replace(TRUSTED, rates=RatePriors().after(past))
+        rows.append(
+            Cell(name, uniform(chain(64), Flakes()), {"ours": searching(taught)}, 0.99, most)
+        )
+    rows.append(
+        Cell(
+            "64-.1-.1-40%-no-culprit",
+            uniform(chain(64), noisy, none=0.4),
+            {
+                "majority of 5": lambda w: peers.git_bisect(w, 5),
+                "ours": searching(SearchSettings(budget=500)),
+            },
+            0.98,
+            float("inf"),
+        )
+    )
+    rows.append(
+        Cell(
+            f"{history_name}-.1-.1",
+            uniform(history, noisy),
+            git_methods() | {"ours": searching(TRUSTED)},
+            0.99,
+            31,
+        )
+    )
+    rows.append(
+        Cell(
+            f"{history_name}-20%-untestable",
+            uniform(history, Flakes(), skip=0.2),
+            {"git bisect": peers.git_bisect, "ours": searching(TRUSTED)},
+            0.99,
+            float("inf"),
+        )
+    )
+    rows += [*correlated(), named_suspects(), metric()]
+    return rows
+
+
+def correlated() -> list[Cell]:
+    """Four lasting runners whose flakes agree with themselves."""
+    found = []
+    for name, count, flakes in (
+        ("64-.1-.1-repeats-agree", 64, Flakes(0.1, 0.1, runners=4, stuck=True)),
+        ("1024-.1-.1-repeats-agree", 1024, Flakes(0.1, 0.1, runners=4, stuck=True)),
+        ("64-.05-.05-bad-runner", 64, Flakes(0.05, 0.05, runners=4, bad_runner=0.5)),
+        ("1024-.05-.05-bad-runner", 1024, Flakes(0.05, 0.05, runners=4, bad_runner=0.5)),
+    ):
+        settings = replace(TRUSTED, environments=flakes.environments)
+        found.append(
+            Cell(
+                name,
+                uniform(chain(count), flakes),
+                {"ours": searching(settings)},
+                0.985,
+                float("inf"),
+            )
+        )
+    return found
+
+
+def named_suspects() -> Cell:
+    """Three suspects, half the time one of them is guilty; no flakes."""
+    ancestry = chain(1024)
+
+    def make(rng: np.random.Generator) -> World:
+        named = rng.choice(1024, 3, replace=False)
+        guilty = int(named[0]) if rng.random() < 0.5 else int(rng.integers(1024))
+        world = World(ancestry, guilty, Flakes(), rng)
+        world.named = tuple(int(n) for n in named)
+        return world
+
+    def informed(world: World) -> Ending:
+        return ours.search(world, TRUSTED, weights=suspects(1024, world.named, 0.5))
+
+    return Cell(
+        "1024-0-0-three-suspects",
+        make,
+        {"ours, even prior": searching(TRUSTED), "ours": informed},
+        0.99,
+        float("inf"),
+    )
+
+
+def metric() -> Cell:
+    """A metric that drops by two standard deviations of a run."""
+    return Cell(
+        "128-metric-2-SD",
+        uniform(chain(128), Flakes()),
+        {
+            "median of 5": lambda w: ours.median_bisect(w, 2.0, 5),
+            "median of 11": lambda w: ours.median_bisect(w, 2.0, 11),
+            "ours": lambda w: ours.metric(w, 2.0),
+        },
+        0.95,
+        41,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; exit 1 if one of our aims is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=200, help="worlds per cell")
+    parser.add_argument("--cell", action="append", help="only rows whose name contains this")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--repository", type=Path, help="take the history with merges from here")
+    parser.add_argument("--range", default="9.0.0..9.1.0", help="GOOD..BAD in the repository")
+    chosen = parser.parse_args(arguments)
+    if chosen.repository:
+        history, name = real(chosen.repository, chosen.range), f"real-{chosen.range}"
+    else:
+        history, name = merged(481, 102, chosen.seed), "merges-481"
+    print(f"{chosen.trials} trials a cell, seed {chosen.seed}. Accuracy / runs (or rounds).")
+    print("Claims: verdicts at 99% or more, and the share of them that is right.\n")
+    print("| cell | bound | method | accuracy | ≤ (95%) | runs | claims | right | aim | s |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    missed = 0
+    for cell in cells(history, name):
+        if chosen.cell and not any(part in cell.name for part in chosen.cell):
+            continue
+        for label, method in cell.methods.items():
+            started = time.perf_counter()
+            got = measure(cell, method, chosen.trials, chosen.seed)
+            seconds = time.perf_counter() - started
+            cost = got.rounds if cell.rounds else got.runs
+            mine = label == "ours"
+            met = got.upper >= cell.accuracy and cost <= cell.most and got.claims_right >= 0.985
+            aim = ""
+            if mine:
+                limit = f", ≤ {cell.most:g}" if cell.most < float("inf") else ""
+                aim = f"{'met' if met else 'MISSED'}: ≥ {cell.accuracy}{limit}"
+                missed += not met
+            claims = f"{got.claims} | {got.claims_right:.4f}" if mine else " | "
+            print(
+                f"| {cell.name} | {cell.bound} | {label} | {got.accuracy:.4f} | {got.upper:.4f} "
+                f"| {cost:.1f} | {claims} | {aim} | {seconds:.0f} |",
+                flush=True,
+            )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

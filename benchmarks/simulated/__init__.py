@@ -1,0 +1,1 @@
+"""Simulated histories, signals and the peers that are measured beside ours."""

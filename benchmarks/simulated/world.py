@@ -1,0 +1,129 @@
+"""A world with a known culprit, where signals lie at known rates."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bot.culprit.ancestry import Ancestry
+from bot.culprit.evidence import Outcome
+from bot.culprit.graph import CommitGraph
+
+
+@dataclass(frozen=True)
+class Flakes:
+    """How a signal lies.
+
+    Attributes:
+        false_fail: chance that a good commit fails.
+        false_pass: chance that a bad commit passes.
+        runners: number of lasting runners; 0 gives every trial a fresh one.
+        stuck: repeats of a commit on one runner agree, whatever the truth.
+        bad_runner: on the first runner a result is false with this chance, and repeats agree.
+    """
+
+    false_fail: float = 0.0
+    false_pass: float = 0.0
+    runners: int = 0
+    stuck: bool = False
+    bad_runner: float | None = None
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """Names of the lasting runners."""
+        return tuple(f"runner-{i}" for i in range(self.runners))
+
+
+@dataclass
+class World:
+    """A history with one culprit (None: no commit is guilty), and its runs."""
+
+    ancestry: Ancestry
+    culprit: int | None
+    flakes: Flakes
+    rng: np.random.Generator
+    untestable: frozenset[int] = frozenset()
+    named: tuple[int, ...] = ()
+    _said: dict[tuple[int, str], bool] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> CommitGraph:
+        """The range."""
+        return self.ancestry.graph
+
+    def is_bad(self, node: int) -> bool:
+        """The truth about a node."""
+        if self.culprit is None or node >= len(self.graph):
+            return False
+        return bool(self.ancestry.of(node)[self.culprit])
+
+    def run(self, node: int, environment: str = "") -> Outcome:
+        """Try a node."""
+        if node in self.untestable:
+            return Outcome.UNTESTABLE
+        bad, flakes = self.is_bad(node), self.flakes
+        rate = flakes.false_pass if bad else flakes.false_fail
+        stuck = flakes.stuck
+        if flakes.bad_runner is not None and environment == "runner-0":
+            rate, stuck = flakes.bad_runner, True
+        if stuck and (node, environment) in self._said:
+            lied = self._said[node, environment]
+        else:
+            lied = bool(self.rng.random() < rate)
+            self._said[node, environment] = lied
+        return Outcome.FAIL if bad != lied else Outcome.PASS
+
+
+def chain(count: int) -> Ancestry:
+    """A history without merges."""
+    return Ancestry(CommitGraph.chain([f"c{i}" for i in range(count)], ["good"]))
+
+
+def merged(count: int, merges: int, seed: int) -> Ancestry:
+    """A history with feature branches of 1 to 6 commits, forked a little back and merged."""
+    rng = random.Random(seed)  # noqa: S311 (a simulation)
+    parents: dict[str, list[str]] = {}
+    line = ["good"]
+    while len(parents) < count:
+        if rng.random() < merges / (count - 4 * merges + merges) and len(line) > 3:
+            at = rng.choice(line[-8:])
+            for _ in range(min(rng.randint(1, 6), count - len(parents) - 1)):
+                sha = f"c{len(parents)}"
+                parents[sha] = [at]
+                at = sha
+            sha = f"c{len(parents)}"
+            parents[sha] = [line[-1], at] if at != line[-1] else [at]
+        else:
+            sha = f"c{len(parents)}"
+            parents[sha] = [line[-1]]
+        line.append(sha)
+    newest_first = dict(reversed(parents.items()))
+    return Ancestry(CommitGraph.build(newest_first, line[-1], ["good"]))
+
+
+def real(repository: Path, revisions: str) -> Ancestry:
+    """The history of a repository between two revisions, `GOOD..BAD`."""
+    output = subprocess.run(  # noqa: S603 (a fixed program; the arguments are a list)
+        ["git", "-C", str(repository), "rev-list", "--topo-order", "--parents", revisions],  # noqa: S607
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    rows = [line.split() for line in output.splitlines()]
+    parents = {row[0]: row[1:] for row in rows}
+    return Ancestry(CommitGraph.build(parents, rows[0][0], [revisions.split("..")[0]]))
+
+
+def contiguous(count: int, share: float, rng: np.random.Generator) -> frozenset[int]:
+    """A stretch of commits that cannot be tried, the bad end not among them."""
+    length = int(count * share)
+    start = int(rng.integers(0, count - 1 - length))
+    return frozenset(range(start, start + length))
+
+
+Maker = Callable[[np.random.Generator], World]
