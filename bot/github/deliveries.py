@@ -21,18 +21,29 @@ class Deliveries:
         """Give the events since then of which no attempt was taken, oldest first.
 
         GitHub keeps deliveries for three days. Each event is given once: its latest attempt.
+        Where nothing failed, this is one request.
         """
-        latest: dict[str, Delivery] = {}
-        taken: set[str] = set()
-        async for data in self._channel.items(DELIVERIES):
+        failed: dict[str, Delivery] = {}
+        for delivery in await self._since(since, status="failure"):
+            failed.setdefault(delivery.guid, delivery)
+        if failed:
+            first = min(delivery.delivered_at for delivery in failed.values())
+            for delivery in await self._since(first, status="success"):
+                failed.pop(delivery.guid, None)
+        return tuple(
+            sorted(failed.values(), key=lambda delivery: (delivery.delivered_at, delivery.id))
+        )
+
+    async def _since(self, since: datetime, *, status: str) -> list[Delivery]:
+        """List attempts, newest first; GitHub's filter is checked against what each one says."""
+        found = []
+        async for data in self._channel.items(DELIVERIES, query={"status": status}):
             delivery = Delivery.model_validate(data)
             if delivery.delivered_at < since:
                 break
-            latest.setdefault(delivery.guid, delivery)
-            if delivery.is_ok:
-                taken.add(delivery.guid)
-        failed = [delivery for guid, delivery in latest.items() if guid not in taken]
-        return tuple(sorted(failed, key=lambda delivery: delivery.delivered_at))
+            if delivery.is_ok == (status == "success") and delivery.status != "pending":
+                found.append(delivery)
+        return found
 
     async def redeliver(self, delivery: Delivery) -> None:
         """Have GitHub send it again; the new attempt keeps the event's delivery id."""

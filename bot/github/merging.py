@@ -8,22 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.github.channel import Channel
-from bot.github.errors import Conflict, NotMergeable, Uncertain
+from bot.github.errors import Conflict, NotMergeable, Uncertain, Unprocessable
 from bot.github.models import MergeMethod, PullRequest, QueueEntry
 from bot.github.pulls import PULL, Pulls
 from bot.github.text import cut, cut_title
 
-_QUEUE = "id state position headCommit { oid }"
-_ENQUEUE = f"""
+QUEUE_FIELDS = "id state position headCommit { oid }"
+ENQUEUE = f"""
 mutation($id: ID!, $head: GitObjectID!) {{
   enqueuePullRequest(input: {{pullRequestId: $id, expectedHeadOid: $head}}) {{
-    mergeQueueEntry {{ {_QUEUE} }} }} }}
+    mergeQueueEntry {{ {QUEUE_FIELDS} }} }} }}
 """
-_DEQUEUE = """
+DEQUEUE = """
 mutation($id: ID!) { dequeuePullRequest(input: {id: $id}) { mergeQueueEntry { id } } }
 """
-_ENTRY = f"""
-query($id: ID!) {{ node(id: $id) {{ ... on PullRequest {{ mergeQueueEntry {{ {_QUEUE} }} }} }} }}
+ENTRY = f"""
+query($id: ID!) {{ node(id: $id) {{
+  ... on PullRequest {{ mergeQueueEntry {{ {QUEUE_FIELDS} }} }} }} }}
 """
 
 
@@ -125,12 +126,13 @@ class Merging:
         """
         try:
             data = await self._channel.graphql(
-                _ENQUEUE,
+                ENQUEUE,
                 {"id": pull.node_id, "head": head_sha},
                 name="enqueuePullRequest",
                 repeatable=False,
             )
-        except Uncertain:
+        except (Uncertain, Unprocessable):
+            # It may be in the queue already: put there a moment ago, unanswered, or by a person.
             entry = await self.queue_entry(pull)
             if entry is None:
                 raise
@@ -140,7 +142,7 @@ class Merging:
     async def queue_entry(self, pull: PullRequest) -> QueueEntry | None:
         """Read its place in the merge queue; None if it is not in it (any more)."""
         data = await self._channel.graphql(
-            _ENTRY, {"id": pull.node_id}, name="mergeQueueEntry", repeatable=True
+            ENTRY, {"id": pull.node_id}, name="mergeQueueEntry", repeatable=True
         )
         entry = (data["node"] or {}).get("mergeQueueEntry")
         return None if entry is None else QueueEntry.model_validate(entry)
@@ -149,7 +151,7 @@ class Merging:
         """Take it out of the merge queue; that it is not in it is fine."""
         if await self.queue_entry(pull) is not None:
             await self._channel.graphql(
-                _DEQUEUE, {"id": pull.node_id}, name="dequeuePullRequest", repeatable=True
+                DEQUEUE, {"id": pull.node_id}, name="dequeuePullRequest", repeatable=True
             )
 
 

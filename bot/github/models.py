@@ -352,6 +352,8 @@ class MergeMethod(StrEnum):
 class BranchRules(Read):
     """What one branch asks of a merge, from rulesets and classic protection together.
 
+    `other_rules` are ruleset types that the bot does not judge, such as `code_scanning`.
+
     `complete` is False where the App may not read classic protection (it needs
     `administration=read`): then there may be more rules than these, and GitHub's own
     `mergeable_state` has the last word.
@@ -372,6 +374,7 @@ class BranchRules(Read):
     merge_queue: bool = False
     merge_methods: tuple[MergeMethod, ...] = tuple(MergeMethod)
     required_deployments: tuple[str, ...] = ()
+    other_rules: tuple[str, ...] = ()
     complete: bool = True
 
     @property

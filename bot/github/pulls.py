@@ -16,11 +16,11 @@ PULLS = "/repos/{owner}/{repo}/pulls"
 PULL = "/repos/{owner}/{repo}/pulls/{number}"
 OF_COMMIT = "/repos/{owner}/{repo}/commits/{sha}/pulls"
 
-_READY = """
+READY = """
 mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) {
   pullRequest { id isDraft } } }
 """
-_DRAFT = """
+DRAFT = """
 mutation($id: ID!) { convertPullRequestToDraft(input: {pullRequestId: $id}) {
   pullRequest { id isDraft } } }
 """
@@ -180,12 +180,12 @@ class Pulls:
         """Turn a draft into a normal pull request (GraphQL only)."""
         if pull.draft:
             await self._channel.graphql(
-                _READY, {"id": pull.node_id}, name="markPullRequestReadyForReview", repeatable=True
+                READY, {"id": pull.node_id}, name="markPullRequestReadyForReview", repeatable=True
             )
 
     async def mark_draft(self, pull: PullRequest) -> None:
         """Turn a pull request into a draft (GraphQL only)."""
         if not pull.draft:
             await self._channel.graphql(
-                _DRAFT, {"id": pull.node_id}, name="convertPullRequestToDraft", repeatable=True
+                DRAFT, {"id": pull.node_id}, name="convertPullRequestToDraft", repeatable=True
             )

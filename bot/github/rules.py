@@ -91,6 +91,7 @@ class _Gathered:
         self.checks: dict[tuple[str, int | None], RequiredCheck] = {}
         self.reviews = 0
         self.deployments: set[str] = set()
+        self.others: set[str] = set()
         self.flags: set[str] = set()
 
     def flag(self, name: str, wanted: Any = True) -> None:
@@ -129,6 +130,11 @@ class _Gathered:
                 self.flag("merge_queue")
             case "required_deployments":
                 self.deployments |= set(parameters.get("required_deployment_environments", ()))
+            case "creation" | "deletion" | "non_fast_forward":
+                # The bot does nothing to a base branch that these would refuse.
+                pass
+            case _:
+                self.others.add(kind)
 
     def take_reviews(self, source: Mapping[str, Any], count: str) -> None:
         self.reviews = max(self.reviews, int(source.get(count) or 0))
@@ -173,6 +179,7 @@ class _Gathered:
             required_reviews=self.reviews,
             merge_methods=tuple(methods),
             required_deployments=tuple(sorted(self.deployments)),
+            other_rules=tuple(sorted(self.others)),
             complete=complete,
             **dict.fromkeys(self.flags, True),
         )

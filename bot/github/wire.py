@@ -17,7 +17,9 @@ def new_session(timeout_seconds: float) -> aiohttp.ClientSession:
     """Open the one HTTP session. Call it inside the running event loop."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout_seconds),
+        timeout=aiohttp.ClientTimeout(
+            total=4 * timeout_seconds, sock_connect=10, sock_read=timeout_seconds
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=True,
     )

@@ -113,12 +113,16 @@ def test_a_push_restriction_that_names_the_app_does_not_restrict_it() -> None:
         ({"type": "merge_queue", "parameters": {}}, None, "merge_queue"),
         ({"type": "required_signatures"}, None, "signatures"),
         ({"type": "update"}, None, "restricted_pushes"),
-        ({}, {"required_signatures": {"enabled": True}}, "signatures"),
-        ({}, {"required_linear_history": {"enabled": True}}, "linear_history"),
-        ({}, {"restrictions": {"users": [], "apps": []}}, "restricted_pushes"),
-        ({}, {"lock_branch": {"enabled": True}}, "locked"),
-        ({}, {"required_conversation_resolution": {"enabled": True}}, "conversation_resolution"),
-        ({"type": "some_future_rule", "parameters": None}, {"x": 1}, "complete"),
+        ({"type": "deletion"}, {"required_signatures": {"enabled": True}}, "signatures"),
+        ({"type": "deletion"}, {"required_linear_history": {"enabled": True}}, "linear_history"),
+        ({"type": "deletion"}, {"restrictions": {"users": [], "apps": []}}, "restricted_pushes"),
+        ({"type": "deletion"}, {"lock_branch": {"enabled": True}}, "locked"),
+        (
+            {"type": "deletion"},
+            {"required_conversation_resolution": {"enabled": True}},
+            "conversation_resolution",
+        ),
+        ({"type": "some_future_rule", "parameters": None}, {"x": 1}, "other_rules"),
     ],
 )
 def test_each_rule_is_recognized(
