@@ -60,9 +60,14 @@ async def workplace(root: Path | None = None) -> AsyncIterator[Workplace]:
 
 
 def default_root() -> Path:
-    """Return where large temporary files belong: /tmp is memory on many systems."""
+    """Return where large temporary files belong: $TMPDIR if set, else not /tmp if avoidable.
+
+    /tmp is memory on many systems.
+    """
     large = Path("/var/tmp")  # noqa: S108 - a private folder is made in it
-    return large if os.access(large, os.W_OK) else Path(tempfile.gettempdir())
+    if "TMPDIR" not in os.environ and os.access(large, os.W_OK):
+        return large
+    return Path(tempfile.gettempdir())
 
 
 async def remove_dead(root: Path) -> list[Path]:

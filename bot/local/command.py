@@ -1,0 +1,241 @@
+"""`python -m bot bisect`: options in, verdict on standard output, exit code by contract."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from bot.culprit.verdict import Verdict
+from bot.git.errors import GitError
+from bot.git.history import describe
+from bot.git.process import Git
+from bot.git.report import open_clone
+from bot.local import command_files, journal, words
+from bot.local.history import RangeError, resolve_end
+from bot.local.journal import Journal, JournalError, Request
+from bot.local.session import InfraError, run
+from bot.local.view import watching
+from bot.trials.outcome import CommandNotFoundError
+from bot.trials.sandbox import SandboxError
+
+_PROBLEMS = (
+    RangeError, InfraError, JournalError, CommandNotFoundError, SandboxError, GitError, OSError,
+)  # fmt: skip
+_SHOWN_COMMITS = 10
+
+_HELP = """Find the commit that made COMMAND fail, with a stated confidence.
+
+COMMAND runs in the root of each commit's files. It ends with 0 if the commit is good, 125 if it
+cannot be tried, and 1 to 124 if it is bad; the kill of a trial is no evidence. It may fail by
+chance: trials are repeated until the verdict is sure. What it writes to $PLAYBOOKS_RESULT (JSON:
+fingerprint, metrics) is read. Your own checkout is never touched. Variables for COMMAND:
+-- env NAME=value COMMAND.
+
+Exit codes: 0 culprit, 1 error, 2 usage, 3 several commits that cannot be told apart, 4 the bad
+end passes, 5 the good end fails, 6 budget spent.
+"""
+
+
+@click.command("bisect", help=_HELP, context_settings={"ignore_unknown_options": False})
+@click.option("--repo", type=click.Path(path_type=Path), default=Path(), help="Your clone.")
+@click.option("--good", "goods", multiple=True, metavar="REV", help="A commit that passes; found "
+              "by trying releases and older commits if left out. May be repeated.")  # fmt: skip
+@click.option("--bad", metavar="REV", default="HEAD", show_default=True, help="One that fails.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True,
+              help="Trials at once.")  # fmt: skip
+@click.option("--confidence", type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
+              default=0.99, show_default=True, help="Probability at which to stop.")  # fmt: skip
+@click.option("--budget", type=click.IntRange(1), help="At most so many trials.")
+@click.option("--first-parent", is_flag=True, help="Blame merges, not commits inside branches.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on standard output.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Makes random choices repeatable.")  # fmt: skip
+@click.option("--skip", "skips", multiple=True, metavar="REV", help="Never try this commit.")
+@click.option("--build", metavar="COMMAND", help="Run once per tree before COMMAND; a commit that "
+              "does not build is not tried.")  # fmt: skip
+@click.option("--time-limit", type=click.FloatRange(0, min_open=True), default=1800.0,
+              show_default=True, help="Seconds a trial may take.")  # fmt: skip
+@click.option("--network", is_flag=True, help="Let trials use the network.")
+@click.option("--log", "log_path", type=click.Path(path_type=Path, dir_okay=False),
+              help="Where to write the log.")  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path, dir_okay=False),
+              help="Continue an interrupted bisect from its log.")  # fmt: skip
+@click.option("--replay", type=click.Path(path_type=Path, dir_okay=False),
+              help="Run nothing; reach the verdict of a log again.")  # fmt: skip
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def bisect_command(
+    repo: Path,
+    goods: tuple[str, ...],
+    bad: str,
+    jobs: int,
+    confidence: float,
+    budget: int | None,
+    first_parent: bool,
+    as_json: bool,
+    seed: int,
+    skips: tuple[str, ...],
+    build: str | None,
+    time_limit: float,
+    network: bool,
+    log_path: Path | None,
+    resume: Path | None,
+    replay: Path | None,
+    command: tuple[str, ...],
+) -> None:
+    """Read the options, search or replay, and leave with the contract's exit code."""
+    if replay and resume:
+        raise click.UsageError("Choose one of --replay and --resume.")
+    if (replay or resume) and command:
+        raise click.UsageError("The log holds the command: leave it out.")
+    if not (replay or resume or command):
+        raise click.UsageError("What shall be run? Write it last: … -- COMMAND")
+    try:
+        if replay:
+            sys.exit(_tell(replay, as_json))
+        if resume:
+            known = journal.read(resume)
+            sys.exit(_search(known, resume, new=False, as_json=as_json))
+        request = asyncio.run(
+            _request(
+                repo, goods, bad, command, build, log_path,
+                jobs=jobs, confidence=confidence, budget=budget, first_parent=first_parent,
+                seed=seed, seconds=time_limit, network=network, skips=skips,
+            )
+        )  # fmt: skip
+        sys.exit(_search(Journal(request), Path(request.log), new=True, as_json=as_json))
+    except _PROBLEMS as problem:
+        click.echo(f"Error: {problem}", err=True)
+        sys.exit(words.ERROR)
+    except KeyboardInterrupt:
+        sys.exit(words.ERROR)
+
+
+async def _request(
+    repo: Path,
+    goods: tuple[str, ...],
+    bad: str,
+    command: tuple[str, ...],
+    build: str | None,
+    log_path: Path | None,
+    *,
+    skips: tuple[str, ...],
+    **options: object,
+) -> Request:
+    """Turn names into commits and the command's files into paths that trials can see."""
+    git = await open_clone(repo)
+    bad_commit = await resolve_end(git, bad)
+    files = {str(path) for path in await _tracked(git, bad_commit)}
+    here, root = Path.cwd(), _root(git)
+    words_of = command_files.resolved(command, here, root, files.__contains__)
+    build_words = tuple(shlex.split(build)) if build else None
+    if build_words:
+        build_words = command_files.resolved(build_words, here, root, files.__contains__)
+    shown = command_files.readable([*words_of, *(build_words or ())])
+    log_file = (log_path or _default_log(bad_commit)).absolute()
+    return Request.model_validate(
+        {
+            "log": str(log_file),
+            "repository": str(here / repo),
+            "goods": [await resolve_end(git, good) for good in goods],
+            "bad": bad_commit,
+            "command": words_of,
+            "build": build_words,
+            "readable": [str(path) for path in shown],
+            "skips": [await resolve_end(git, skip) for skip in skips],
+            **options,
+        }
+    )
+
+
+def _search(known: Journal, path: Path, *, new: bool, as_json: bool) -> int:
+    """Search with a view; whatever stops it, say how to go on."""
+    resume = f"python -m bot bisect --resume {shlex.quote(str(path))}"
+    if not new and known.verdict() is not None:
+        return _tell(path, as_json)
+    with journal.opened(path, new=new) as writer:
+        if new:
+            writer.request(known.request)
+        try:
+            with watching(sys.stderr) as view:
+                asyncio.run(run(known.request, known, writer, view))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            click.echo(words.INTERRUPTED.format(resume=resume), err=True)
+            return words.ERROR
+        except InfraError as error:
+            said = words.infra(str(error))
+            click.echo("Error: " + words.FAILED.format(problem=said, resume=resume), err=True)
+            return words.ERROR
+    return _tell(path, as_json)
+
+
+def _tell(path: Path, as_json: bool) -> int:
+    """Print the verdict a log leads to, and return its exit code."""
+    known = journal.read(path)
+    verdict = known.verdict()
+    if verdict is None:
+        resume = f"python -m bot bisect --resume {shlex.quote(str(path))}"
+        raise JournalError(words.UNFINISHED.format(resume=resume))
+    if verdict.status not in words.EXIT_CODES:
+        raise JournalError(words.infra(verdict.reason))
+    if as_json:
+        click.echo(_json(known, verdict))
+    else:
+        click.echo(asyncio.run(_text(known, verdict)))
+    return words.EXIT_CODES[verdict.status]
+
+
+def _json(known: Journal, verdict: Verdict) -> str:
+    return json.dumps(
+        {
+            "status": verdict.status,
+            "culprit": verdict.culprit,
+            "candidates": [
+                {"sha": candidate.sha, "probability": candidate.probability}
+                for candidate in verdict.candidates
+            ],
+            "confidence": verdict.confidence,
+            "trials": known.trials(),
+            "rounds": known.rounds(),
+            "seed": str(known.request.seed),
+            "log": known.request.log,
+        },
+        sort_keys=True,
+    )
+
+
+async def _text(known: Journal, verdict: Verdict) -> str:
+    shown = [candidate.sha for candidate in verdict.candidates[:_SHOWN_COMMITS]]
+    try:
+        commits = await describe(await open_clone(Path(known.request.repository)), shown)
+    except GitError:
+        commits = []
+    told = words.conclusion(verdict, commits, known.request.goods)
+    counted = f"{known.trials()} trials in {known.rounds()} rounds. Log: {known.request.log}"
+    return f"{told}\n{counted}"
+
+
+async def _tracked(git: Git, commit: str) -> list[str]:
+    said = await git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+    return said.stdout.decode("utf-8", "surrogateescape").split("\0")
+
+
+def _root(git: Git) -> Path | None:
+    """Return the checkout's root; None for a bare repository."""
+    if git.git_dir.name == ".git":
+        return git.git_dir.parent
+    pointer = git.git_dir / "gitdir"
+    return Path(pointer.read_text().strip()).parent if pointer.is_file() else None
+
+
+def _default_log(bad: str) -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    now = datetime.now(UTC)
+    name = f"{now:%Y%m%dT%H%M%S}-{bad[:8]}-{os.getpid()}.jsonl"
+    return Path(state) / "playbooks" / "bisect" / name

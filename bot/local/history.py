@@ -1,0 +1,145 @@
+"""The range in question on a person's clone: ends resolved and checked, commits read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.culprit.graph import CommitGraph
+from bot.culprit.priors import Features, weigh
+from bot.git.errors import GitError, UnknownRevision
+from bot.git.history import describe, is_ancestor, merge_base, resolve_expression
+from bot.git.process import Git
+from bot.local import words
+
+_COMMITS_LOOKED_INTO = 2000
+_DOCUMENTATION = (".md", ".rst", ".adoc")
+_DOCUMENTATION_NAMES = ("LICENSE", "COPYING", "AUTHORS", "CHANGES", "CHANGELOG", "NEWS")
+
+
+class RangeError(Exception):
+    """The range cannot be searched; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What lies between: the graph, each commit's tree, and how suspicious each commit is."""
+
+    graph: CommitGraph
+    trees: dict[str, str]
+    weights: tuple[float, ...] | None
+
+
+async def resolve_end(git: Git, revision: str) -> str:
+    """Return the full SHA of an end.
+
+    Raises:
+        RangeError: it names no commit; in a shallow clone, perhaps because it was cut off.
+    """
+    try:
+        return await resolve_expression(git, revision)
+    except UnknownRevision as error:
+        cut = f" {words.shallow()}" if await _shallow_edge(git) else ""
+        raise RangeError(f"{error}.{cut}") from None
+
+
+async def read_range(git: Git, goods: Sequence[str], bad: str) -> Range:
+    """Read the commits reachable from `bad` and from none of `goods` (full SHAs).
+
+    Raises:
+        RangeError: a good end is no ancestor of bad, nothing lies between, or the clone is cut
+            off inside the range.
+    """
+    edge = await _shallow_edge(git)
+    for good in goods:
+        if good == bad:
+            raise RangeError(words.nothing_between(good[: words.SHORT], bad[: words.SHORT]))
+        if not await is_ancestor(git, good, bad):
+            if edge:
+                raise RangeError(words.shallow())
+            base = await merge_base(git, good, bad)
+            short_good, short_bad = good[: words.SHORT], bad[: words.SHORT]
+            raise RangeError(words.not_an_ancestor(short_good, short_bad, base))
+    said = await git.run(
+        *("rev-list", "--topo-order", "--no-commit-header", "--format=%H %T %P"),
+        *(bad, *(f"^{good}" for good in goods), "--"),
+    )
+    parents: dict[str, tuple[str, ...]] = {}
+    trees: dict[str, str] = {}
+    for line in said.text.splitlines():
+        sha, tree, *above = line.split(" ")
+        parents[sha] = tuple(parent for parent in above if parent)
+        trees[sha] = tree
+    if edge & parents.keys():
+        raise RangeError(words.shallow())
+    for good in goods:
+        trees[good] = (await git.run("rev-parse", f"{good}^{{tree}}")).text
+    graph = CommitGraph.build(parents, bad, goods)
+    return Range(graph, trees, await _suspicion(git, graph))
+
+
+async def subjects(git: Git, graph: CommitGraph) -> dict[str, str]:
+    """Return the first line of each commit's message; of large ranges, none."""
+    if len(graph) > _COMMITS_LOOKED_INTO:
+        return {}
+    return {info.sha: info.subject for info in await describe(git, graph.commits)}
+
+
+async def submodules(git: Git, commit: str) -> list[str]:
+    """List the paths of a commit's submodules."""
+    said = await git.run("ls-tree", "-r", "-z", "--full-tree", commit)
+    lines = (line.partition(b"\t") for line in said.stdout.split(b"\0"))
+    return [path.decode("utf-8", "replace") for meta, _, path in lines if b" commit " in meta]
+
+
+async def _suspicion(git: Git, graph: CommitGraph) -> tuple[float, ...] | None:
+    """Weigh small ranges by what each commit changes; None where reading that takes too long."""
+    if len(graph) > _COMMITS_LOOKED_INTO:
+        return None
+    said = await git.run(
+        *("log", "-z", "--no-walk=unsorted", "--stdin", "--numstat", "--no-renames"),
+        *("--diff-merges=first-parent", "--format=tformat:commit %H"),
+        stdin="".join(f"{sha}\n" for sha in graph.commits).encode(),
+    )
+    changes: dict[str, list[tuple[int, str]]] = {}
+    here: list[tuple[int, str]] = []
+    for field in said.stdout.decode("utf-8", "replace").split("\0"):
+        text = field.lstrip("\n")
+        if text.startswith("commit "):
+            here = changes.setdefault(text.removeprefix("commit "), [])
+        elif text.count("\t") >= 2:
+            added, removed, path = text.split("\t", 2)
+            here.append((sum(int(n) for n in (added, removed) if n.isdigit()), path))
+    count = max(1, len(graph) - 1)
+    return weigh(
+        [
+            Features(
+                changed_lines=sum(lines for lines, _ in changes.get(sha, ())),
+                documentation_only=_documentation_only([p for _, p in changes.get(sha, ())]),
+                age=1.0 - number / count,
+            )
+            for number, sha in enumerate(graph.commits)
+        ]
+    )
+
+
+def _documentation_only(paths: Sequence[str]) -> bool:
+    return bool(paths) and all(
+        path.endswith(_DOCUMENTATION) or Path(path).stem in _DOCUMENTATION_NAMES for path in paths
+    )
+
+
+async def _shallow_edge(git: Git) -> frozenset[str]:
+    """Return the commits whose parents a shallow clone lacks."""
+    said = await git.run("rev-parse", "--path-format=absolute", "--git-path", "shallow")
+    return _listed(Path(said.text))
+
+
+def _listed(file: Path) -> frozenset[str]:
+    try:
+        return frozenset(file.read_text().split())
+    except FileNotFoundError:
+        return frozenset()
+    except OSError as error:
+        raise GitError(f"the list of cut-off commits cannot be read: {error}") from error

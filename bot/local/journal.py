@@ -1,0 +1,206 @@
+"""The log of one bisect: written as it happens, read to resume or to replay.
+
+Each line is one JSON object: first what was asked for, then the search's own lines
+(`bot.culprit.log`), with probes for a good end and notes for people between them. A new search
+header, when an older good end had to be found, starts a new section.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bot.culprit import log
+from bot.culprit.evidence import Observation, Outcome, Report, Trial
+from bot.culprit.search import Search
+from bot.culprit.verdict import Verdict
+from bot.trials.runner import TrialResult
+
+FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"
+
+
+class JournalError(Exception):
+    """The log cannot be read or written; the message says why."""
+
+
+class Request(BaseModel):
+    """What was asked for: all that is needed to go on later, or elsewhere to reach the verdict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["playbooks-bisect/1"] = FORMAT
+    log: str
+    repository: str
+    goods: tuple[str, ...]
+    bad: str
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    build: tuple[str, ...] | None = None
+    readable: tuple[str, ...] = ()
+    jobs: Annotated[int, Field(ge=1)] = 1
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
+    budget: Annotated[int, Field(ge=1)] | None = None
+    first_parent: bool = False
+    seed: int = 0
+    seconds: Annotated[float, Field(gt=0)] = 1800.0
+    network: bool = False
+    skips: tuple[str, ...] = ()
+
+
+class Probe(BaseModel):
+    """One trial made while looking for a good end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    probe: str
+    outcome: Outcome
+    fingerprint: frozenset[str] | None = None
+
+    def evidence(self, number: int) -> Observation:
+        """Give the search what the probe saw."""
+        report = Report(self.outcome, self.fingerprint)
+        return Observation(self.probe, report, environment=f"probe-{number}")
+
+
+@dataclass
+class Journal:
+    """A log as read: the request, the probes, and the search sections in order."""
+
+    request: Request
+    probes: list[Probe] = field(default_factory=list)
+    sections: list[str] = field(default_factory=list)
+
+    def verdict(self) -> Verdict | None:
+        """Reach the verdict by replaying the last search; None where it is not finished."""
+        if not self.sections:
+            return None
+        search = Search.from_log(self.sections[-1])
+        if not search.verdict().final and search.next_trials(1):
+            return None
+        verdict = search.verdict()
+        return verdict if verdict.final else None
+
+    def trials(self) -> int:
+        """Count the trials that ended in pass, fail or untestable."""
+        probed = sum(probe.outcome is not Outcome.INFRA for probe in self.probes)
+        return probed + sum(Search.from_log(text).trials for text in self.sections)
+
+    def rounds(self) -> int:
+        """Count how often trials were asked for; each probe is a round."""
+        asked = sum(Search.from_log(text).verdict().rounds for text in self.sections)
+        return len(self.probes) + asked
+
+
+def read(path: Path) -> Journal:
+    """Read a log; a last line cut off by a killed process is ignored.
+
+    Raises:
+        JournalError: there is no such log, or it is not one.
+    """
+    try:
+        lines = path.read_text("utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise JournalError(f"{path} cannot be read: {error}") from error
+    try:
+        journal = Journal(Request.model_validate_json(lines[0] if lines else ""))
+        for line in lines[1:]:
+            entry = json.loads(line)
+            if "note" in entry:
+                continue
+            if "probe" in entry:
+                journal.probes.append(Probe.model_validate(entry))
+            elif "format" in entry:
+                journal.sections.append(line + "\n")
+            else:
+                journal.sections[-1] += line + "\n"
+        for text in journal.sections:
+            Search.from_log(text)
+    except (ValidationError, log.LogError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise JournalError(f"{path} is not the log of a bisect: {error}") from error
+    return journal
+
+
+class Writer:
+    """Appends to a log, each line whole and on disk before the next thing happens."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Write to an open, locked file."""
+        self._descriptor = descriptor
+
+    def request(self, request: Request) -> None:
+        """Write the first line."""
+        self._line(request.model_dump_json() + "\n")
+
+    def search(self, search: Search) -> None:
+        """Start a section: the search's header and all it knows so far."""
+        self._line(search.to_log())
+
+    def asked(self, trials: tuple[Trial, ...]) -> None:
+        """Write that trials were asked for."""
+        self._line(log.line(log.asked(trials)))
+
+    def reported(self, trial: Trial, report: Report, result: TrialResult) -> None:
+        """Write how a trial ended, and a note for people."""
+        judgement = result.judgement
+        note = {
+            "trial": trial.id,
+            "reason": judgement.reason,
+            "seconds": round(result.seconds, 3),
+            "metrics": dict(judgement.metrics),
+        }
+        self._line(log.line(log.reported(trial, report)) + log.line({"note": note}))
+
+    def abandoned(self, trial: Trial) -> None:
+        """Write that a trial will never answer."""
+        self._line(log.line(log.abandoned(trial)))
+
+    def probe(self, probe: Probe) -> None:
+        """Write how a probe for a good end ended."""
+        entry = probe.model_dump(mode="json")
+        if probe.fingerprint is not None:
+            entry["fingerprint"] = sorted(probe.fingerprint)
+        self._line(log.line(entry))
+
+    def _line(self, text: str) -> None:
+        data = text.encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+        os.fsync(self._descriptor)
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, new: bool) -> Iterator[Writer]:
+    """Open a log for one session: a new one, or one to go on with.
+
+    Raises:
+        JournalError: it exists already, is in use, or cannot be written.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise JournalError(f"{path} exists already: continue it with --resume") from None
+    except OSError as error:
+        raise JournalError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _drop_cut_line(descriptor)
+        yield Writer(descriptor)
+    except BlockingIOError:
+        raise JournalError(f"{path} is in use: another bisect is writing it") from None
+    finally:
+        os.close(descriptor)
+
+
+def _drop_cut_line(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    content = os.pread(descriptor, size, 0)
+    os.ftruncate(descriptor, content.rfind(b"\n") + 1)

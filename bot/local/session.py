@@ -1,0 +1,255 @@
+"""One bisect on a person's clone: finds the ends, runs the trials the search asks for, logs all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from bot.culprit.evidence import Outcome, Report, Ruling, Says, Trial
+from bot.culprit.search import Search
+from bot.culprit.settings import Granularity, SearchSettings
+from bot.culprit.verdict import Status
+from bot.git.export import TreeExport
+from bot.git.process import Git
+from bot.git.report import open_clone
+from bot.local import good_end, words
+from bot.local.history import RangeError, read_range, subjects, submodules
+from bot.local.journal import Journal, Probe, Request, Writer
+from bot.trials.limits import for_this_machine
+from bot.trials.runner import Plan, Runner, TrialResult
+from bot.trials.sandbox import (
+    Bubblewrap,
+    Place,
+    Sandbox,
+    SandboxError,
+    Unconfined,
+    require,
+    terminal_view,
+)
+from bot.trials.workplace import Workplace, workplace
+
+_LONGEST_WAIT_SECONDS = 10.0
+_LONGEST_BACKOFF_SECONDS = 30.0
+
+
+class View(Protocol):
+    """Who watches: a terminal, or plain lines."""
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        ...
+
+    def named(self, subjects: Mapping[str, str]) -> None:
+        """Take the subjects of the range's commits, where they are known."""
+        ...
+
+    def probed(self, commit: str, result: TrialResult) -> None:
+        """Show how a probe for a good end ended."""
+        ...
+
+    def started(self, search: Search, trial: Trial) -> None:
+        """Show that a trial runs."""
+        ...
+
+    def finished(self, search: Search, trial: Trial, result: TrialResult) -> None:
+        """Show how a trial ended, and what that changes."""
+        ...
+
+
+class InfraError(Exception):
+    """Too many trials could not run at all."""
+
+
+async def run(request: Request, journal: Journal, writer: Writer, view: View) -> None:
+    """Search until there is a verdict; the log then says it (`journal.read`).
+
+    Args:
+        request: what was asked for.
+        journal: what an earlier session of the same log already knows; no trial of it is repeated.
+        writer: the log.
+        view: who watches.
+
+    Raises:
+        RangeError: the ends are wrong.
+        InfraError: trials cannot run.
+        CommandNotFoundError: the command cannot be run at all.
+        SandboxError: the sandbox broke.
+        GitError: git cannot read the clone.
+        OSError: the work folder cannot be written.
+    """
+    git = await open_clone(Path(request.repository))
+    if request.goods:
+        # Before anything is made or run: wrong ends are the commonest mistake.
+        await read_range(git, request.goods, request.bad)
+    if empty := await submodules(git, request.bad):
+        view.say(words.SUBMODULES.format(paths=words.printable(", ".join(empty))))
+    async with workplace() as place:
+        session = _Session(request, journal, writer, view, git)
+        await session.prepare(place)
+        await session.conclude()
+
+
+class _Session:
+    def __init__(
+        self, request: Request, journal: Journal, writer: Writer, view: View, git: Git
+    ) -> None:
+        self._request = request
+        self._journal = journal
+        self._writer = writer
+        self._view = view
+        self._git = git
+        self._probes = 0
+
+    async def prepare(self, place: Workplace) -> None:
+        source = TreeExport(self._git)
+        shown = (*map(Path, self._request.readable), *await source.readable())
+        sandbox = await asyncio.to_thread(self._sandbox, place, shown)
+        limits = for_this_machine(place.folder, self._request.jobs, self._request.seconds)
+        plan = Plan((self._request.command,), self._request.build, with_git=True)
+        self._runner = Runner(plan, source, sandbox, limits, place, self._request.jobs)
+
+    async def conclude(self) -> None:
+        """Search; where the good end we found turns out bad, find an older one and go on."""
+        rejected: set[str] = set()
+        for text in self._journal.sections[:-1]:
+            rejected |= set(Search.from_log(text).graph.goods)
+        search = Search.from_log(self._journal.sections[-1]) if self._journal.sections else None
+        while True:
+            if search is None:
+                goods = self._request.goods or await self._good_ends(rejected)
+                search = await self._start(goods)
+            self._view.named(await subjects(self._git, search.graph))
+            await self._drive(search)
+            self._journal.sections[-1] = search.to_log()
+            verdict = search.verdict()
+            if verdict.status is Status.INFRA:
+                raise InfraError(self._last_reason)
+            found_by_us = not self._request.goods and search.graph.goods
+            if verdict.status is not Status.BEFORE_RANGE or not found_by_us:
+                return
+            rejected |= set(search.graph.goods)
+            search = None
+
+    async def _start(self, goods: tuple[str, ...]) -> Search:
+        between = await read_range(self._git, goods, self._request.bad)
+        budget = self._request.budget
+        settings = SearchSettings(
+            signal=" ".join(self._request.command),
+            seed=self._request.seed,
+            confidence=self._request.confidence,
+            report=min(0.95, self._request.confidence),
+            budget=None if budget is None else max(1, budget - self._journal.trials()),
+            granularity=(
+                Granularity.FIRST_PARENT if self._request.first_parent else Granularity.STAGED
+            ),
+        )
+        search = Search(between.graph, settings, weights=between.weights, trees=between.trees)
+        for number, probe in enumerate(self._journal.probes, 1):
+            search.observe(probe.evidence(number))
+        for skipped in self._request.skips:
+            search.observe(Ruling(skipped, Says.SKIP, by="--skip"))
+        self._writer.search(search)
+        self._journal.sections.append(search.to_log())
+        return search
+
+    async def _good_ends(self, rejected: set[str]) -> tuple[str, ...]:
+        """Find a commit that passes, ever further back; none where even the first one fails."""
+        line = await good_end.first_parent_line(self._git, self._request.bad)
+        tags = await good_end.tagged_positions(self._git, self._request.bad, line)
+        known = {probe.probe: probe for probe in self._journal.probes}
+        for position in good_end.steps_back(tags, len(line) - 1):
+            commit = line[position]
+            if commit in rejected or commit in self._request.skips:
+                continue
+            probe = known.get(commit) or await self._probe(commit)
+            if probe.outcome is Outcome.PASS:
+                self._view.say(words.FOUND_GOOD.format(commit=commit[: words.SHORT]))
+                return (commit,)
+        self._view.say(words.NO_GOOD)
+        return ()
+
+    async def _probe(self, commit: str) -> Probe:
+        self._probes += 1
+        number = len(self._journal.probes) + 1
+        result = await self._runner.run(commit, f"probe-{number}")
+        judgement = result.judgement
+        probe = Probe(probe=commit, outcome=judgement.outcome, fingerprint=judgement.fingerprint)
+        self._writer.probe(probe)
+        self._journal.probes.append(probe)
+        self._view.probed(commit, result)
+        return probe
+
+    async def _drive(self, search: Search) -> None:
+        """Run what the search asks for, until it has a verdict; then give up what still runs."""
+        running = {self._launch(search, trial): trial for trial in search.pending}
+        try:
+            while True:
+                free = self._request.jobs - len(running)
+                asked = search.next_trials(free) if free > 0 else ()
+                if asked:
+                    self._writer.asked(asked)
+                running |= {self._launch(search, trial): trial for trial in asked}
+                if not running or search.verdict().final:
+                    break
+                for task in await _ended(set(running)):
+                    trial = running.pop(task)
+                    self._learn(search, trial, task.result())
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        for trial in running.values():
+            search.abandon(trial)
+            self._writer.abandoned(trial)
+
+    def _launch(self, search: Search, trial: Trial) -> asyncio.Task[TrialResult]:
+        self._view.started(search, trial)
+        return asyncio.create_task(self._try(trial))
+
+    async def _try(self, trial: Trial) -> TrialResult:
+        if trial.attempt > 1:
+            await asyncio.sleep(min(2.0 ** (trial.attempt - 2), _LONGEST_BACKOFF_SECONDS))
+        return await self._runner.run(trial.commit, f"{len(self._journal.sections)}-{trial.id}")
+
+    def _learn(self, search: Search, trial: Trial, result: TrialResult) -> None:
+        judgement = result.judgement
+        self._last_reason = judgement.reason
+        report = Report(judgement.outcome, judgement.fingerprint)
+        search.record(trial, report)
+        self._writer.reported(trial, report, result)
+        self._view.finished(search, trial, result)
+
+    def _sandbox(self, place: Workplace, shown: tuple[Path, ...]) -> Sandbox:
+        view = terminal_view(os.environ, Path.home())
+        sandbox = Bubblewrap(view, network=self._request.network, readable=shown)
+        probe = Place(place.folder / "tree", place.folder / "scratch")
+        for folder in (probe.tree, probe.scratch):
+            folder.mkdir(exist_ok=True)
+        try:
+            require(sandbox, probe)
+        except SandboxError as error:
+            self._view.say(words.NO_SANDBOX.format(reason=error))
+            return Unconfined(os.environ)
+        return sandbox
+
+
+async def _ended(
+    running: set[asyncio.Task[TrialResult]], clock: Callable[[], float] | None = None
+) -> set[asyncio.Task[TrialResult]]:
+    """Wait for a trial to end, and a little longer for others that are about to.
+
+    The next trials are chosen together: asking for several at once tells more than one by one.
+    """
+    clock = clock or asyncio.get_running_loop().time
+    started = clock()
+    done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    if left:
+        wait = min((clock() - started) / 4, _LONGEST_WAIT_SECONDS)
+        done |= (await asyncio.wait(left, timeout=wait))[0]
+    return done
+
+
+__all__ = ["InfraError", "RangeError", "View", "run"]

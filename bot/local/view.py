@@ -1,0 +1,162 @@
+"""Shows a bisect on standard error: a live picture in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bot.culprit.evidence import Outcome, Trial
+from bot.culprit.search import Search
+from bot.culprit.verdict import Verdict
+from bot.local.words import SHORT, printable
+from bot.trials.runner import TrialResult
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 64
+_LIKELIEST = 5
+_STYLES = {
+    Outcome.PASS: "green",
+    Outcome.FAIL: "red",
+    Outcome.UNTESTABLE: "yellow",
+    Outcome.INFRA: "magenta",
+}
+
+
+class Lines:
+    """One line for each thing that happens."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to `stream`."""
+        self._stream = stream
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def named(self, subjects: Mapping[str, str]) -> None:
+        """Take no notice: lines name commits by their SHA."""
+
+    def probed(self, commit: str, result: TrialResult) -> None:
+        """Show how a probe for a good end ended."""
+        self.say(f"probe {commit[:SHORT]}: {_ending(result)}")
+
+    def started(self, search: Search, trial: Trial) -> None:
+        """Say nothing: the end of the trial is what counts."""
+
+    def finished(self, search: Search, trial: Trial, result: TrialResult) -> None:
+        """Show how a trial ended, and who is likeliest now."""
+        likeliest = max(search.probabilities(), key=lambda candidate: candidate.probability)
+        self.say(
+            f"trial {trial.id} {trial.commit[:SHORT]}: {_ending(result)}; "
+            f"likeliest {likeliest.sha[:SHORT]} {likeliest.probability:.1%}"
+        )
+
+
+class Picture:
+    """A live picture: the range with its posterior, trials, rounds and how long it may take."""
+
+    def __init__(self, live: Live) -> None:
+        """Draw on `live`."""
+        self._live = live
+        self._subjects: Mapping[str, str] = {}
+        self._running: dict[int, Trial] = {}
+        self._last: list[Text] = []
+        self._seconds: list[float] = []
+
+    def say(self, text: str) -> None:
+        """Show one line above the picture."""
+        self._live.console.print(Text(text))
+
+    def named(self, subjects: Mapping[str, str]) -> None:
+        """Show commits with these subjects."""
+        self._subjects = subjects
+
+    def probed(self, commit: str, result: TrialResult) -> None:
+        """Show how a probe for a good end ended."""
+        self.say(f"probe {commit[:SHORT]}: {_ending(result)}")
+
+    def started(self, search: Search, trial: Trial) -> None:
+        """Show that a trial runs."""
+        self._running[trial.id] = trial
+        self._draw(search)
+
+    def finished(self, search: Search, trial: Trial, result: TrialResult) -> None:
+        """Show how a trial ended, and what that changes."""
+        self._running.pop(trial.id, None)
+        self._seconds.append(result.seconds)
+        style = _STYLES[result.judgement.outcome]
+        line = Text(f"trial {trial.id:>3}  {trial.commit[:SHORT]}  ")
+        self._last = [*self._last[-4:], line.append(_ending(result), style)]
+        self._draw(search)
+
+    def _draw(self, search: Search) -> None:
+        verdict = search.verdict()
+        chances = [candidate.probability for candidate in search.probabilities()]
+        table = Table.grid(padding=(0, 2))
+        likeliest = sorted(search.probabilities(), key=lambda c: -c.probability)[:_LIKELIEST]
+        for candidate in likeliest:
+            subject = printable(self._subjects.get(candidate.sha, ""), 70)
+            share = Text(f"{candidate.probability:6.1%}")
+            table.add_row(share, Text(candidate.sha[:SHORT]), Text(subject))
+        running = ", ".join(trial.commit[:SHORT] for trial in self._running.values())
+        head = Text(
+            f"{len(chances)} commits · {verdict.trials} trials · {verdict.rounds} rounds · "
+            f"{_time_left(search, verdict, self._seconds, max(1, len(self._running)))}"
+        )
+        picture = Text("old ").append(spark(chances, _WIDTH), "red").append(" new")
+        tail = Text(f"running: {running}" if running else "")
+        self._live.update(Group(head, picture, table, *self._last, tail), refresh=True)
+
+
+@contextlib.contextmanager
+def watching(stream: TextIO) -> Iterator[Lines | Picture]:
+    """Give a live picture where `stream` is a terminal, else plain lines."""
+    if not stream.isatty():
+        yield Lines(stream)
+        return
+    console = Console(file=stream, highlight=False)
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        yield Picture(live)
+
+
+def spark(chances: list[float], width: int) -> str:
+    """Draw probabilities along the range as a row of bars, at most `width` wide."""
+    count = len(chances)
+    width = min(width, count)
+    sums = [0.0] * width
+    for number, chance in enumerate(chances):
+        sums[number * width // count] += chance
+    top = max(sums, default=0.0) or 1.0
+    return "".join(_BARS[math.ceil(share / top * (len(_BARS) - 1))] for share in sums)
+
+
+def _time_left(search: Search, verdict: Verdict, seconds: list[float], at_once: int) -> str:
+    """Guess how long it takes, from what the trials so far have told and taken."""
+    if not seconds or verdict.final:
+        return "no estimate yet" if not verdict.final else "done"
+    chances = [c.probability for c in search.probabilities()]
+    total = sum(chances) or 1.0
+    entropy = -sum(p / total * math.log2(p / total) for p in chances if p > 0)
+    told = math.log2(max(2, len(chances))) - entropy
+    rate = max(0.3, told / max(1, verdict.trials))
+    left = max(1.0, entropy / rate) * sum(seconds) / len(seconds) / at_once
+    return f"about {_span(left)} left"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _ending(result: TrialResult) -> str:
+    judgement = result.judgement
+    return f"{judgement.outcome} in {result.seconds:.1f} s ({printable(judgement.reason)})"
