@@ -50,6 +50,14 @@ def test_any_text_is_only_words(raw: str) -> None:
     assert "\n" not in text(raw)
 
 
+@given(ANYTHING)
+def test_any_text_stays_in_its_cell_of_a_table(raw: str) -> None:
+    tokens = GFM.parse(f"| a | b |\n|---|---|\n| {text(raw)} | x |")
+    cells = [tokens[place + 1].content for place, t in enumerate(tokens) if t.type == "td_open"]
+    assert len(cells) == 2
+    assert cells[1] == "x"
+
+
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
 def test_every_printable_character_is_still_read(raw: str) -> None:
     assert read(text(raw)) == raw

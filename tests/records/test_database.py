@@ -86,6 +86,15 @@ async def test_reading_waits_for_no_writer(engine: AsyncEngine) -> None:
             assert (await reader.execute(sa.select(replicas))).all() == []
 
 
+async def test_a_connection_that_only_read_may_write_afterwards(engine: AsyncEngine) -> None:
+    for number in range(3):
+        async with reading(engine).connect() as conn:
+            await conn.execute(sa.select(replicas))
+        async with engine.begin() as conn:
+            row = {"id": str(number), "started_at": NOON, "beat_at": NOON}
+            await conn.execute(sa.insert(replicas).values(row))
+
+
 async def test_a_reading_transaction_writes_nothing_on_postgresql(postgres_url: str) -> None:
     await migrate(postgres_url)
     engine = open_database(postgres_url)
