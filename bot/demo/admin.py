@@ -66,6 +66,16 @@ def install(world: World, app: App, account: User, chosen: list[Repository] | No
     return installation
 
 
+def suspend(world: World, installation: Installation) -> None:
+    """Suspend an installation and tell its App."""
+    installation.suspended_at = world.now()
+    shape = auth.present_installation(world, installation)
+    world.emit(
+        "installation", "suspend", {"installation": shape, "repositories": []},
+        sender=installation.account, installation=installation, only_app=installation.app,
+    )  # fmt: skip
+
+
 def create_repository(
     world: World,
     owner: User,

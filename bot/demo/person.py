@@ -6,6 +6,7 @@ Tests and the story speak in these words: `await alice.comment(7, "/revert")`.
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -94,19 +95,19 @@ class Person:
             raise Rejected(status, answer)
         return answer
 
-    async def get(self, path: str, **params: str) -> Any:
+    async def get(self, path: str, /, **params: str) -> Any:
         """GET."""
         return await self.call("GET", path, params=params)
 
-    async def post(self, path: str, **body: Any) -> Any:
+    async def post(self, path: str, /, **body: Any) -> Any:
         """POST keywords as JSON."""
         return await self.call("POST", path, body)
 
-    async def patch(self, path: str, **body: Any) -> Any:
+    async def patch(self, path: str, /, **body: Any) -> Any:
         """PATCH keywords as JSON."""
         return await self.call("PATCH", path, body)
 
-    async def put(self, path: str, **body: Any) -> Any:
+    async def put(self, path: str, /, **body: Any) -> Any:
         """PUT keywords as JSON."""
         return await self.call("PUT", path, body)
 
@@ -177,14 +178,11 @@ class Person:
 
     async def file(self, path: str, ref: str | None = None) -> str | None:
         """A file's text at a ref, or None when there is no such file."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
-        async with self._session.get(
-            f"{self.url}/api/v3/repos/{self.repository}/contents/{path}",
-            headers={**self._headers, "Accept": "application/vnd.github.raw+json"},
-            params={"ref": ref} if ref else None,
-        ) as response:
-            return await response.text() if response.status == 200 else None
+        query = {"ref": ref} if ref else None
+        status, answer, _ = await self.request("GET", f"contents/{path}", params=query)
+        if status == 404:
+            return None
+        return base64.b64decode(answer["content"]).decode()
 
     async def push(
         self, branch: str, files: Files, message: str, *, onto: str | None = None

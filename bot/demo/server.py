@@ -81,6 +81,7 @@ class DemoGitHub:
         where = root or Path(tempfile.mkdtemp(prefix="demo-github-"))
         rng = rng or random.Random()  # noqa: S311 - tokens of a demo guard nothing
         self.world = World(where, "http://127.0.0.1:0", clock, rng)
+        self.create_user("web-flow", name="GitHub")
         self.limits = RateLimits(lambda: clock().timestamp())
         self.faults = Faults(self.world)
         self.contract = Contract(contract)
@@ -168,6 +169,10 @@ class DemoGitHub:
     ) -> Installation:
         """Install an App on an account: on all of its repositories, or on some."""
         return admin.install(self.world, app, account, repositories)
+
+    def suspend(self, installation: Installation) -> None:
+        """Suspend an installation: its tokens are refused from now on."""
+        admin.suspend(self.world, installation)
 
     def create_repository(
         self,
