@@ -295,6 +295,14 @@ async def read_config(git: Git, default_head: str) -> tuple[Config, str | None]:
     return Config(), fault
 
 
+async def own_record_paths(git: Git) -> tuple[str, ...]:
+    """The record files of a clone that has a `.github/playbooks.yml` of its own; else nothing."""
+    found = await git.run("ls-tree", "--name-only", "HEAD", "--", CONFIG_PATH, ok=(0, 128))
+    if not found.text:
+        return ()
+    return (await read_config(git, "HEAD"))[0].record_paths
+
+
 def _subject(offender: Offender) -> str:
     return f"pull_request:{offender.number}" if offender.number else f"commit:{offender.sha}"
 

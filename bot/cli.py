@@ -1,0 +1,200 @@
+"""The command line: `python -m bot …`, installed as `playbooks`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from bot.git.errors import GitError
+from bot.local.command import bisect_command
+from bot.logs import set_up_logs
+from bot.settings import InvalidSettings, Settings, load_settings
+
+PLAYS = ("revert", "bisect", "safety", "shadow", "ramp", "rollback", "all")
+PLAYABLE = ("revert",)
+"""What can be played by now; the others come with their playbooks."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="incident-playbooks")
+def main() -> None:
+    """Bring a broken repository back to a safe state, and find out why."""
+
+
+main.add_command(bisect_command)
+
+
+@main.command()
+def serve() -> None:
+    """Serve webhooks, API and cockpit on one port."""
+    settings = _settings()
+    set_up_logs(settings.log_level, settings.log_format)
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from bot.app import Bot
+
+    bot = Bot(settings)
+    await bot.start()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    click.echo(f"listening on {settings.public_url} (port {bot.port})", err=True)
+    await stopped.wait()
+    await bot.stop()
+
+
+@main.command()
+@click.option("--play", type=click.Choice(PLAYS), default="revert", show_default=True)
+@click.option("--exit", "leave", is_flag=True, help="End after the story, with one JSON line.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The demo GitHub's port.")
+@click.option("--seed", type=click.IntRange(0), default=20, show_default=True)
+def demo(play: str, leave: bool, port: int, seed: int) -> None:
+    """Play a story on a GitHub on this machine; nothing else is needed."""
+    if play not in PLAYABLE:
+        _fail(f"The {play} story is not there yet. By now: {', '.join(PLAYABLE)}.", code=2)
+    set_up_logs("error", "console")
+    try:
+        sys.exit(asyncio.run(_demo(leave=leave, port=port, seed=seed)))
+    except KeyboardInterrupt:
+        click.echo("\nStopped; nothing is left behind.", err=True)
+
+
+async def _demo(*, leave: bool, port: int, seed: int) -> int:
+    from bot.demo.stage import Stage
+    from bot.demo.story import leave_one_to_revert, play_revert
+
+    async with Stage(port=port, seed=seed) as stage:
+        click.echo(f"A GitHub on this machine: {stage.home}\n")
+        told = await play_revert(stage, click.echo)
+        if leave:
+            click.echo(json.dumps(told.model_dump(mode="json"), sort_keys=True))
+            return 0 if told.ok else 1
+        number = await leave_one_to_revert(stage)
+        click.echo(
+            f"\nMain is broken again, by #{number}. Now you: open {stage.home}/pull/{number}\n"
+            f"and comment `/revert` on it (as alice). `/help` lists what else there is.\n"
+            f"The bot's API: {stage.bot_url}/api-docs   Stop with Ctrl-C."
+        )
+        await asyncio.Event().wait()
+    return 0
+
+
+@main.command()
+@click.option("--repo", type=click.Path(exists=True, path_type=Path), default=Path(), help="Clone.")
+@click.option("--commit", required=True, metavar="REV", help="What to revert.")
+@click.option("--onto", required=True, metavar="REV", help="On top of what.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def revert(repo: Path, commit: str, onto: str, as_json: bool) -> None:
+    """Compute a revert without a work tree; writes nothing but objects."""
+    from bot.git.report import open_clone, revert_report
+    from bot.playbooks.revert_plan import own_record_paths
+
+    async def compute() -> str:
+        git = await open_clone(repo)
+        report = await revert_report(repo, commit, onto, await own_record_paths(git))
+        if as_json:
+            return json.dumps(report.model_dump(mode="json"), sort_keys=True)
+        lines = [f"{report.status}: tree {report.tree}", *(f"  {p}" for p in report.conflicts)]
+        return "\n".join(lines)
+
+    try:
+        click.echo(asyncio.run(compute()))
+    except GitError as error:
+        _fail(str(error))
+
+
+@main.group()
+def audit() -> None:
+    """The audit chain."""
+
+
+@audit.command("verify")
+@click.option(
+    "--anchors",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A file of anchors, or a clone that has the branch playbooks/records.",
+)
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The PEM file that belongs to the signing key.",
+)
+@click.option("--database", metavar="URL", help="Default: DATABASE_URL, else PLAYBOOKS_DATA's.")
+def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
+    """Verify the chain: 0 intact, 1 could not check, 2 altered, 3 truncated."""
+    import os
+
+    from bot.records.database import url_from
+    from bot.records.verification import audit_verify as verify
+
+    url = (
+        database
+        or os.environ.get("DATABASE_URL")
+        or url_from(Path(os.environ.get("PLAYBOOKS_DATA", "var")))
+    )
+    report = asyncio.run(verify(url, anchors, public_key))
+    click.echo("\n".join(report.lines()))
+    sys.exit(report.code)
+
+
+@main.command()
+@click.option("-e", "--event", required=True, help="The event's name, such as issue_comment.")
+@click.option("-p", "--payload", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--url", help="Where the bot listens; default: PLAYBOOKS_HOST and PLAYBOOKS_PORT.")
+def receive(event: str, payload: Path, url: str | None) -> None:
+    """Sign a payload file and deliver it to the bot that runs here."""
+    from bot.operations import deliver
+
+    settings = _settings()
+    status, answer = asyncio.run(deliver(settings, event, payload.read_bytes(), url))
+    click.echo(f"{status} {answer}")
+    sys.exit(0 if status < 400 else 1)
+
+
+@main.command()
+def redeliver() -> None:
+    """Ask GitHub for the failed deliveries of the last 3 days, and have them sent again."""
+    from bot.operations import redeliver_failed
+
+    settings = _settings()
+    sent = asyncio.run(redeliver_failed(settings))
+    for line in sent:
+        click.echo(line)
+    click.echo(f"{len(sent)} deliveries asked for again.")
+
+
+@main.command()
+def doctor() -> None:
+    """Check settings, credentials, permissions, events, disk and database."""
+    from bot.operations import examine
+
+    settings = _settings()
+    findings = asyncio.run(examine(settings))
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject}: {finding.what}")
+        if finding.remedy:
+            click.echo(f"      → {finding.remedy}")
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except InvalidSettings as error:
+        _fail(f"The settings cannot be used:\n{error}", code=2)
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
