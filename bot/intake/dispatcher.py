@@ -60,20 +60,34 @@ class Dispatcher:
         self._under_way: set[asyncio.Task[None]] = set()
         self._lanes: dict[_Lane, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
+        self._handed_over: list[int] = []
 
     async def run(self) -> None:
         """Work until cancelled. A database that is away for a while only delays the work."""
         try:
-            await self._until_it_works(lambda: self._inbox.release(self._replica))
+            await self._release_former_claims()
             while True:
                 self._inbox.arrived.clear()
                 self._slot_free.clear()
+                await self._note_handed_over()
                 if not await self._take_some():
                     await self._wait_for_something()
         finally:
             for task in self._under_way:
                 task.cancel()
             await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _note_handed_over(self) -> None:
+        """Mark in one write what ended since the last look; dying before it only repeats starts."""
+        ended = list(self._handed_over)
+        if not ended:
+            return
+        try:
+            await self._inbox.done(ended, self._clock())
+        except Exception:
+            log.exception("the inbox cannot be written; trying again soon")
+            return
+        del self._handed_over[: len(ended)]
 
     async def _take_some(self) -> bool:
         free = self._at_once - len(self._under_way)
@@ -126,12 +140,12 @@ class Dispatcher:
                         return
                     log.warning("starting failed; trying again", exc_info=True, seconds=pause)
                     await asyncio.sleep(pause)
-            await self._until_it_works(lambda: self._inbox.done(entry, self._clock()))
+            self._handed_over.append(entry)
 
-    async def _until_it_works(self, action: Callable[[], Awaitable[None]]) -> None:
+    async def _release_former_claims(self) -> None:
         while True:
             try:
-                return await action()
+                return await self._inbox.release(self._replica)
             except Exception:
                 log.exception("the inbox cannot be written; trying again soon")
                 await asyncio.sleep(1)

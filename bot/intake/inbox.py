@@ -92,9 +92,9 @@ class Inbox:
             rows = (await connection.execute(claim)).all()
         return [Taken(id=row.id, payload=row.payload) for row in sorted(rows, key=lambda r: r.id)]
 
-    async def done(self, id_: int, now: datetime) -> None:
-        """Note that an entry was handed over. The row stays: it is what makes a repeat a no-op."""
-        await self._change(sa.update(inbox).where(inbox.c.id == id_).values(done_at=now))
+    async def done(self, ids: Sequence[int], now: datetime) -> None:
+        """Note that entries were handed over. Rows stay: they are what makes a repeat a no-op."""
+        await self._change(sa.update(inbox).where(inbox.c.id.in_(ids)).values(done_at=now))
 
     async def release(self, replica: str) -> None:
         """Give back what an earlier life of this replica claimed and did not finish."""

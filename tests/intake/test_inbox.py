@@ -105,6 +105,6 @@ async def test_the_oldest_are_taken_first(inbox: Inbox, clock: Clock) -> None:
         await inbox.put(trigger(number))
     taken = await inbox.take(3, replica="a", now=clock(), lease=LEASE)
     assert [entry.id for entry in taken] == [1, 2, 3]
-    await inbox.done(1, clock())
+    await inbox.done([1], clock())
     rest = await inbox.take(3, replica="a", now=clock(), lease=LEASE)
     assert [entry.id for entry in rest] == [4, 5]
