@@ -1,17 +1,27 @@
 """One bare repository, as the server sees it: objects, refs, merges.
 
 Calls are synchronous on purpose: a handler that does not await is atomic, so two requests can
-never see half of each other's work. Each call costs a few milliseconds.
+never see half of each other's work. A process costs a few milliseconds, so what cannot change
+(objects, and what follows from two of them) is remembered, and simple files are read directly.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from hashlib import sha1
 from pathlib import Path
+
+from bot.demo import diffs
+from bot.demo.diffs import Change
+from bot.demo.objects import Commit, Entry, Signature, parse_commit
+
+__all__ = [
+    "EMPTY_TREE", "ZERO", "BareRepository", "Change", "Commit", "Entry", "GitError", "Signature",
+    "clean_environment",
+]  # fmt: skip
 
 ZERO = "0" * 40
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -51,67 +61,17 @@ class GitError(Exception):
     """Git refused; the message is what it said."""
 
 
-@dataclass(frozen=True)
-class Signature:
-    """Who and when, of a commit's author or committer."""
-
-    name: str
-    email: str
-    at: datetime
-
-    def line(self) -> str:
-        """The form inside a commit object."""
-        offset = self.at.strftime("%z") or "+0000"
-        return f"{_plain(self.name)} <{_plain(self.email)}> {int(self.at.timestamp())} {offset}"
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit as stored."""
-
-    sha: str
-    tree: str
-    parents: tuple[str, ...]
-    author: Signature
-    committer: Signature
-    message: str
-    signed: bool
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of a tree; `size` is None for trees and submodules."""
-
-    mode: str
-    type: str
-    sha: str
-    path: str
-    size: int | None = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """One changed file between two trees."""
-
-    path: str
-    status: str
-    additions: int
-    deletions: int
-    sha: str
-    previous: str | None
-    patch: str | None
-
-
-def _plain(text: str) -> str:
-    return "".join(c for c in text if c not in "<>\n\0").strip() or "unknown"
-
-
 class BareRepository:
     """A bare git repository on disk."""
 
     def __init__(self, path: Path) -> None:
         """Open the repository at `path`; `create` makes it."""
         self.path = path
+        self._commits: dict[str, Commit] = {}
+        self._types: dict[str, str] = {}
+        self._ancestry: dict[tuple[str, str], bool] = {}
+        self._bases: dict[tuple[str, str], str | None] = {}
+        self._changes: dict[tuple[str, str], list[Change]] = {}
 
     @classmethod
     def create(cls, path: Path, default_branch: str) -> BareRepository:
@@ -170,8 +130,19 @@ class BareRepository:
 
     def ref(self, name: str) -> str | None:
         """What a full ref name points at."""
-        code, out = self.run_code("rev-parse", "--verify", "--quiet", name, ok=(0, 1, 128))
-        return out.decode().strip() if code == 0 else None
+        if not name.startswith("refs/") or ".." in name:
+            return None
+        try:
+            return (self.path / name).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return self._packed(name)
+
+    def _packed(self, name: str) -> str | None:
+        packed = self.path / "packed-refs"
+        if not packed.exists():
+            return None
+        pairs = (line.split(" ", 1) for line in packed.read_text(encoding="utf-8").splitlines())
+        return next((pair[0] for pair in pairs if pair[-1] == name), None)
 
     def branch(self, name: str) -> str | None:
         """The head of a branch."""
@@ -205,8 +176,14 @@ class BareRepository:
 
     def object_type(self, sha: str) -> str | None:
         """The type of the object with this full SHA, or None if there is none."""
-        header = self.run("cat-file", "--batch-check", data=sha.encode() + b"\n").decode()
-        return None if header.split()[-1] in ("missing", "ambiguous") else header.split()[1]
+        if len(sha) != 40 or not set(sha) <= set("0123456789abcdef"):
+            return None
+        if sha not in self._types:
+            header = self.run("cat-file", "--batch-check", data=sha.encode() + b"\n").decode()
+            if header.split()[-1] in ("missing", "ambiguous"):
+                return None
+            self._types[sha] = header.split()[1]
+        return self._types[sha]
 
     def read(self, sha: str) -> bytes:
         """The content of one object."""
@@ -228,8 +205,17 @@ class BareRepository:
         return contents
 
     def write(self, kind: str, content: bytes) -> str:
-        """Store an object and return its SHA."""
-        return self.text("hash-object", "-w", "-t", kind, "--stdin", data=content)
+        """Store a loose object and return its SHA."""
+        whole = f"{kind} {len(content)}".encode() + b"\0" + content
+        sha = sha1(whole, usedforsecurity=False).hexdigest()
+        place = self.path / "objects" / sha[:2] / sha[2:]
+        if not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            unfinished = place.with_suffix(f".{os.getpid()}")
+            unfinished.write_bytes(zlib.compress(whole, 1))
+            unfinished.rename(place)
+        self._types[sha] = kind
+        return sha
 
     def tree(self, treeish: str, *, recursive: bool = False, path: str = "") -> list[Entry]:
         """The entries of a tree (all levels with `recursive`)."""
@@ -307,10 +293,11 @@ class BareRepository:
     def commits(self, shas: Iterable[str]) -> list[Commit]:
         """Read several commits with one process."""
         wanted = list(shas)
-        if not wanted:
-            return []
-        pairs = zip(wanted, self.read_many(wanted), strict=True)
-        return [parse_commit(sha, raw) for sha, raw in pairs]
+        unread = [sha for sha in wanted if sha not in self._commits]
+        if unread:
+            for sha, raw in zip(unread, self.read_many(unread), strict=True):
+                self._commits[sha] = parse_commit(sha, raw)
+        return [self._commits[sha] for sha in wanted]
 
     def rev_list(self, *args: str) -> list[str]:
         """SHAs that `git rev-list` prints for these arguments, newest first."""
@@ -318,13 +305,19 @@ class BareRepository:
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Tell whether `ancestor` is reachable from `descendant` (a commit reaches itself)."""
-        code, _ = self.run_code("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1))
-        return code == 0
+        key = (ancestor, descendant)
+        if key not in self._ancestry:
+            code, _ = self.run_code("merge-base", "--is-ancestor", *key, ok=(0, 1))
+            self._ancestry[key] = code == 0
+        return self._ancestry[key]
 
     def merge_base(self, one: str, other: str) -> str | None:
-        """The best common ancestor, if any."""
-        code, out = self.run_code("merge-base", one, other, ok=(0, 1))
-        return out.decode().strip() if code == 0 else None
+        """The best common ancestor of two commits (full SHAs), if any."""
+        key = (one, other)
+        if key not in self._bases:
+            code, out = self.run_code("merge-base", *key, ok=(0, 1))
+            self._bases[key] = out.decode().strip() if code == 0 else None
+        return self._bases[key]
 
     def merge_trees(self, ours: str, theirs: str) -> str | None:
         """The tree of merging two commits, or None when they conflict."""
@@ -349,74 +342,16 @@ class BareRepository:
 
     def changes(self, old: str, new: str) -> list[Change]:
         """Changed files between two commits or trees, renames found, with patches."""
-        raw = self.run("diff-tree", "-r", "-M", "-z", "--raw", "--numstat", old, new)
-        fields = raw.decode(errors="surrogateescape").split("\0")
-        found: list[tuple[str, str, str, str | None]] = []
-        counts: dict[str, tuple[int, int]] = {}
-        at = 0
-        while at < len(fields) - 1:
-            if fields[at].startswith(":"):
-                _, _, _, sha, status = fields[at].split()
-                moved = status[0] in "RC"
-                path = fields[at + 2] if moved else fields[at + 1]
-                found.append((status[0], sha, path, fields[at + 1] if moved else None))
-                at += 3 if moved else 2
-            else:
-                plus, minus, path = fields[at].split("\t", 2)
-                at += 1 if path else 3
-                path = path or fields[at - 1]
-                counts[path] = (0, 0) if plus == "-" else (int(plus), int(minus))
-        patches = self._patches(old, new)
-        words = {"A": "added", "D": "removed", "R": "renamed", "C": "copied", "T": "changed"}
-        return [
-            Change(
-                path, words.get(status, "modified"), *counts.get(path, (0, 0)),
-                sha if status != "D" else (self._blob_at(old, path) or sha),
-                previous, patches.get(path),
+        if (old, new) not in self._changes:
+            raw = self.run(
+                "diff-tree", "-r", "-M", "-z", "--raw", "--no-abbrev", "--numstat", old, new
             )
-            for status, sha, path, previous in found
-        ]  # fmt: skip
-
-    def _blob_at(self, treeish: str, path: str) -> str | None:
-        entry = self.entry(treeish, path)
-        return entry.sha if entry else None
-
-    def _patches(self, old: str, new: str) -> dict[str, str]:
-        text = self.run(
-            "-c", "core.quotePath=false", "diff-tree", "-r", "-M", "-p",
-            "--src-prefix=a/", "--dst-prefix=b/", old, new,
-        ).decode(errors="replace")  # fmt: skip
-        patches = {}
-        for part in ("\n" + text).split("\ndiff --git ")[1:]:
-            head, _, hunks = part.partition("\n@@")
-            target = next((ln[6:] for ln in head.splitlines() if ln.startswith("+++ b/")), None)
-            source = next((ln[6:] for ln in head.splitlines() if ln.startswith("--- a/")), None)
-            name = (target or source or "").rstrip("\t")
-            if hunks and name:
-                patches[name] = "@@" + hunks.rstrip("\n")
-        return patches
-
-
-def parse_commit(sha: str, raw: bytes) -> Commit:
-    """Read a commit object's text."""
-    head, _, message = raw.partition(b"\n\n")
-    fields: dict[str, list[str]] = {}
-    for line in head.decode(errors="replace").split("\n"):
-        key, _, value = line.partition(" ")
-        fields.setdefault(key, []).append(value)
-    return Commit(
-        sha, fields["tree"][0], tuple(fields.get("parent", ())),
-        _signature(fields["author"][0]), _signature(fields["committer"][0]),
-        message.decode(errors="replace"), "gpgsig" in fields,
-    )  # fmt: skip
-
-
-def _signature(line: str) -> Signature:
-    who, _, when = line.rpartition("> ")
-    name, _, email = who.partition(" <")
-    seconds, _, offset = when.partition(" ")
-    zone = datetime.strptime(offset or "+0000", "%z").tzinfo
-    return Signature(name, email, datetime.fromtimestamp(int(seconds), tz=zone))
+            text = self.run(
+                "-c", "core.quotePath=false", "diff-tree", "-r", "-M", "-p",
+                "--src-prefix=a/", "--dst-prefix=b/", old, new,
+            ).decode(errors="replace")  # fmt: skip
+            self._changes[old, new] = diffs.read(raw, diffs.patches(text))
+        return self._changes[old, new]
 
 
 def clean_environment() -> dict[str, str]:

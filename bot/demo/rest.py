@@ -15,6 +15,7 @@ from aiohttp import web
 from yarl import URL
 
 from bot.demo import auth
+from bot.demo.bare import GitError
 from bot.demo.calls import Answer, Call, Caller, Refused, Route
 from bot.demo.model import Repository
 
@@ -81,8 +82,12 @@ async def _answer(github: DemoGitHub, route: Route, request: web.Request, caller
         github, caller, request.match_info, request.query, request.headers,
         URL(github.world.url).join(request.rel_url), raw, found,
     )  # fmt: skip
-    result = route.handler(call)
-    return await result if inspect.isawaitable(result) else result
+    try:
+        result = route.handler(call)
+        return await result if inspect.isawaitable(result) else result
+    except GitError as error:
+        # For example `topic` and `topic/one`, which cannot both be branches.
+        raise Refused(422, f"Reference update failed: {error}") from error
 
 
 def _repository(github: DemoGitHub, request: web.Request) -> tuple[Repository | None, URL | None]:
