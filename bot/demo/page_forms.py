@@ -75,7 +75,7 @@ class _Forms:
         answer.set_cookie(
             _COOKIE, str(form.get("login", "")), httponly=True, samesite="Strict", path="/"
         )
-        return answer
+        raise answer
 
     async def on_issue(self, request: web.Request) -> web.StreamResponse:
         """Comment, label, close, reopen, approve or merge."""
@@ -87,7 +87,7 @@ class _Forms:
         if wanted is None:
             raise web.HTTPNotFound
         said = await self._send(self._user(request, form, repository), repository, wanted)
-        return _back(form, said)
+        raise _back(form, said)
 
     async def on_check(self, request: web.Request) -> web.StreamResponse:
         """Press a check's button, or have it run again."""
@@ -108,7 +108,7 @@ class _Forms:
                 checks.press(world, repository, run, str(form.get("identifier", "")), user)
             except Refused as refused:
                 said = refused.message
-        return _back(form, said)
+        raise _back(form, said)
 
     async def _form(self, request: web.Request) -> _Form:
         """The form sent, refused when another site sent it."""
