@@ -222,7 +222,7 @@ def _settings(entry: dict[str, Any]) -> SearchSettings:
 
 def _mixture(entry: dict[str, Any]) -> Mixture:
     parts = tuple(Beta(p["weight"], p["a"], p["b"]) for p in entry["parts"])
-    return Mixture(parts, entry["hits"], entry["misses"])
+    return Mixture(parts, entry["limit"], entry["hits"], entry["misses"])
 
 
 def _names(fingerprint: frozenset[str] | None) -> list[str] | None:

@@ -130,6 +130,16 @@ class Posterior:
         """
         return self.agreement * 2.0 / (2.0 + self._disagreements.get(environment, 0))
 
+    def freshness(self, node: int, environment: Hashable) -> float:
+        """What one more run of a node there is worth, from 0 to 1 for a first one.
+
+        Ever less while its runs agree; in full once they have disagreed.
+        """
+        cell = self._cells.get(node, {}).get(environment)
+        if cell is None or not cell.agrees:
+            return 1.0
+        return (1.0 - self.stuck(environment)) ** (cell.fails + cell.passes)
+
     def _reconsider(self, environment: Hashable) -> None:
         """Weigh an environment's cells anew after repeats in it disagreed."""
         before = self.stuck(environment)

@@ -21,6 +21,11 @@ RATES: Floats = 1.0 / (1.0 + np.exp(-_LOG_ODDS))
 LOG_RATES: Floats = np.log(RATES)
 LOG_OTHERWISE: Floats = np.log1p(-RATES)
 
+RAREST_FAILURE = 0.8
+"""A broken commit passes at most so often. A rarer failure drowns in flakes: it is taken for one,
+or no number of runs could ever say that the bad end is fine.
+"""
+
 HISTORY_CAP = 50.0
 """Past runs count as at most so many: this regression need not flake like the last one."""
 
@@ -36,9 +41,13 @@ class Beta:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """A mixture of Betas over a rate, and the runs seen since: `hits` lied, `misses` did not."""
+    """A mixture of Betas over a rate up to a limit, and the runs seen since.
+
+    `hits` of them lied, `misses` did not.
+    """
 
     parts: tuple[Beta, ...]
+    limit: float = 1.0
     hits: float = 0.0
     misses: float = 0.0
 
@@ -50,6 +59,7 @@ class Mixture:
             # d rate = rate (1 - rate) d log-odds, hence a and b without the usual minus one.
             density += part.weight * np.exp(scale + part.a * LOG_RATES + part.b * LOG_OTHERWISE)
         density *= np.exp(self.hits * LOG_RATES + self.misses * LOG_OTHERWISE)
+        density[self.limit < RATES] = 0.0
         probability: Floats = density / density.sum()
         return probability
 
@@ -78,7 +88,7 @@ class RatePriors:
     """What is believed of both rates before the search."""
 
     false_fail: Mixture = Mixture((Beta(0.8, 1, 19), Beta(0.2, 1, 3)))
-    false_pass: Mixture = Mixture((Beta(0.8, 1, 19), Beta(0.2, 1, 2)))
+    false_pass: Mixture = Mixture((Beta(0.8, 1, 19), Beta(0.2, 1, 2)), limit=RAREST_FAILURE)
 
     def after(self, history: History) -> RatePriors:
         """Fit the priors to the signal's own history."""

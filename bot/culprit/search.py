@@ -34,7 +34,7 @@ from bot.culprit.settings import Granularity, SearchSettings
 from bot.culprit.untestable import PRESUMED, Testability
 from bot.culprit.verdict import Candidate, Verdict
 
-WORTHLESS = 1e-4
+WORTHLESS = 0.001
 """Bits below which another trial is not worth its cost."""
 IDLE = 0.003
 """Bits below which the ends are tried again, to learn how often the signal lies."""
@@ -369,13 +369,12 @@ class Search:
         return allowed
 
     def _freshness(self, node: int) -> float:
-        """What a repeat is worth: less once a node has been tried in every environment."""
+        """What a repeat is worth: ever less once a node was tried in every environment."""
         at = self._canonical(node)
         if not self._posterior.tried(at):
             return 1.0
         return max(
-            1.0 if self._posterior.runs(at, e) == 0 else 1.0 - self._posterior.stuck(e)
-            for e in self.settings.environments
+            self._posterior.freshness(at, environment) for environment in self.settings.environments
         )
 
     def _environment(self, node: int, trial: int) -> str:
