@@ -46,14 +46,19 @@ class TreeChange:
 async def publish(channel: Channel, base_tree: str | None, changes: Sequence[TreeChange]) -> str:
     """Write the tree, in several requests if it is large, and give its id.
 
-    Deletions go first, so that a file may become a directory and a directory a file.
+    Deletions go first; where a file becomes a directory or a directory a file, they go in a
+    request of their own, since GitHub does not say in which order it takes the entries of one.
     """
     if not changes and base_tree is not None:
         return base_tree
-    ordered = sorted(changes, key=lambda change: (not change.is_deletion, change.path))
-    entries = [await _entry(channel, change) for change in ordered]
+    deletions = [change for change in changes if change.is_deletion]
+    others = [change for change in changes if not change.is_deletion]
+    steps = [deletions, others] if _swaps(deletions, others) else [deletions + others]
+    chunks: list[list[dict[str, Any]]] = []
+    for step in steps:
+        chunks += _chunks([await _entry(channel, change) for change in step])
     tree = base_tree
-    for chunk in _chunks(entries):
+    for chunk in chunks:
         body: dict[str, Any] = {"tree": chunk}
         if tree is not None:
             body["base_tree"] = tree
@@ -61,6 +66,24 @@ async def publish(channel: Channel, base_tree: str | None, changes: Sequence[Tre
     if tree is None:
         raise ValueError("A tree without entries cannot be written through GitHub's API.")
     return tree
+
+
+def _swaps(deletions: Sequence[TreeChange], others: Sequence[TreeChange]) -> bool:
+    """Tell whether a path goes away below one that comes, or the other way round."""
+    gone = {change.path for change in deletions}
+    new = {change.path for change in others}
+    return any(
+        parent in those
+        for these, those in ((gone, new), (new, gone))
+        for path in these
+        for parent in _parents(path)
+    )
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 async def _entry(channel: Channel, change: TreeChange) -> dict[str, Any]:

@@ -144,9 +144,16 @@ async def test_branches_are_made_and_deleted_as_often_as_one_likes(
         await client.git.ensure_branch("bad..name", head, look_first=False)
 
 
+@pytest.mark.parametrize("entries", [1, 1000])
 async def test_every_kind_of_change_is_published(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository, bot: GitHub
+    client: RepositoryClient,
+    github: DemoGitHub,
+    repository: Repository,
+    bot: GitHub,
+    monkeypatch: pytest.MonkeyPatch,
+    entries: int,
 ) -> None:
+    monkeypatch.setattr(trees, "ENTRIES_PER_REQUEST", entries)
     files = {"old/a": "a", "old/b": "b", "dir/file": "x", "file": "y", "keep": "keep"}
     github.commit(repository, files, "Prepare")
     head = await client.git.commit("main")
