@@ -95,7 +95,8 @@ class Description:
         self._webhooks: Mapping[str, Any] = document.get("x-webhooks", {})
         self._tree = _Node()
         for template, item in document["paths"].items():
-            self._plant(template, item)
+            if "..." not in template:  # {base}...{head}, which {basehead} describes as well
+                self._plant(template, item)
 
     @classmethod
     def load(cls, path: Path) -> Description:

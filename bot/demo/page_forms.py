@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bot.demo.server import DemoGitHub
 
 _COOKIE = "demo_user"
+_GITHUB_ITSELF = "web-flow"
 _Form = MultiDictProxy[Any]
 
 
@@ -41,7 +42,8 @@ class _Request:
 
 def people(world: World, repository: Repository | None) -> list[User]:
     """Whom a visitor may choose to be; those who may do most in the repository come first."""
-    found = [user for user in world.users.values() if user.type == "User" and user.token]
+    persons = (user for user in world.users.values() if user.type == "User" and user.token)
+    found = [user for user in persons if user.login != _GITHUB_ITSELF]
     if repository is not None:
         found.sort(key=lambda user: -list(Role).index(repository.role_of(user)))
     return found
