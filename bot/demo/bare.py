@@ -8,13 +8,14 @@ never see half of each other's work. A process costs a few milliseconds, so what
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from pathlib import Path
 
-from bot.demo import diffs
+from bot.demo import diffs, trees
 from bot.demo.diffs import Change
 from bot.demo.objects import Commit, Entry, Signature, parse_commit
 
@@ -75,10 +76,18 @@ class BareRepository:
 
     @classmethod
     def create(cls, path: Path, default_branch: str) -> BareRepository:
-        """Make an empty repository set up for smart HTTP."""
+        """Make an empty repository set up for smart HTTP (a copy of one made before)."""
+        template = path.parent / "template"
+        if not template.exists():
+            cls._make_template(template)
+        shutil.copytree(template, path)
+        (path / "HEAD").write_text(f"ref: refs/heads/{default_branch}\n", encoding="utf-8")
+        return cls(path)
+
+    @classmethod
+    def _make_template(cls, path: Path) -> None:
         path.mkdir(parents=True)
-        repository = cls(path)
-        repository.run("init", "--quiet", "--bare", "--template=", f"-b{default_branch}", ".")
+        cls(path).run("init", "--quiet", "--bare", "--template=", ".")
         sections = "".join(
             f"[{key.split('.')[0]}]\n\t{key.split('.')[1]} = {value}\n" for key, value in _CONFIG
         )
@@ -88,7 +97,6 @@ class BareRepository:
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(_PRE_RECEIVE, encoding="utf-8")
         hook.chmod(0o755)
-        return repository
 
     # Running git
 
@@ -124,9 +132,13 @@ class BareRepository:
 
     def refs(self, prefix: str = "refs/") -> dict[str, str]:
         """Every ref that starts with `prefix`, by full name."""
-        listing = self.text("for-each-ref", "--format=%(refname) %(objectname)")
-        pairs = (line.rsplit(" ", 1) for line in listing.splitlines())
-        return {name: sha for name, sha in pairs if name.startswith(prefix)}
+        found = {name: sha for name, sha in self._packed().items() if name.startswith(prefix)}
+        folder = self.path / prefix.rpartition("/")[0]
+        for file in folder.rglob("*") if folder.is_dir() else ():
+            name = file.relative_to(self.path).as_posix()
+            if name.startswith(prefix) and not name.endswith(".lock") and file.is_file():
+                found[name] = file.read_text(encoding="ascii").strip()
+        return dict(sorted(found.items()))
 
     def ref(self, name: str) -> str | None:
         """What a full ref name points at."""
@@ -135,24 +147,37 @@ class BareRepository:
         try:
             return (self.path / name).read_text(encoding="ascii").strip()
         except (OSError, ValueError):
-            return self._packed(name)
+            return self._packed().get(name)
 
-    def _packed(self, name: str) -> str | None:
+    def _packed(self) -> dict[str, str]:
         packed = self.path / "packed-refs"
         if not packed.exists():
-            return None
-        pairs = (line.split(" ", 1) for line in packed.read_text(encoding="utf-8").splitlines())
-        return next((pair[0] for pair in pairs if pair[-1] == name), None)
+            return {}
+        lines = packed.read_text(encoding="utf-8").splitlines()
+        pairs = [line.split(" ", 1) for line in lines if line[:1] not in ("#", "^")]
+        return {name: sha for sha, name in pairs}
 
     def branch(self, name: str) -> str | None:
         """The head of a branch."""
         return self.ref(f"refs/heads/{name}")
 
     def update_ref(self, name: str, sha: str | None) -> None:
-        """Point a ref at `sha`, or delete it."""
+        """Point a ref at `sha`, or delete it.
+
+        Raises:
+            GitError: when another ref is in the way (`topic` and `topic/one`).
+        """
         if sha is None:
             self.run("update-ref", "-d", name)
-        else:
+            return
+        place = self.path / name
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            lock = place.with_name(f"{place.name}.lock")
+            with lock.open("x", encoding="ascii") as file:
+                file.write(f"{sha}\n")
+            lock.rename(place)
+        except OSError:
             self.run("update-ref", name, sha)
 
     def valid_ref(self, name: str) -> bool:
@@ -190,17 +215,31 @@ class BareRepository:
         return self.read_many([sha])[0]
 
     def read_many(self, shas: Iterable[str]) -> list[bytes]:
-        """The contents of several objects with one process."""
+        """The contents of several objects, with one process for those that are packed."""
         wanted = list(shas)
-        out = self.run("cat-file", "--batch", data="".join(f"{s}\n" for s in wanted).encode())
-        contents, at = [], 0
-        for sha in wanted:
+        found = {sha: loose for sha in wanted if (loose := self._loose(sha)) is not None}
+        found |= self._from_packs([sha for sha in wanted if sha not in found])
+        return [found[sha] for sha in wanted]
+
+    def _loose(self, sha: str) -> bytes | None:
+        try:
+            stored = (self.path / "objects" / sha[:2] / sha[2:]).read_bytes()
+        except OSError:
+            return None
+        return zlib.decompress(stored).partition(b"\0")[2]
+
+    def _from_packs(self, shas: list[str]) -> dict[str, bytes]:
+        if not shas:
+            return {}
+        out = self.run("cat-file", "--batch", data="".join(f"{s}\n" for s in shas).encode())
+        contents, at = {}, 0
+        for sha in shas:
             end = out.index(b"\n", at)
             header = out[at:end].decode().split()
             if header[-1] == "missing":
                 raise GitError(f"{sha} is missing")
             size = int(header[2])
-            contents.append(out[end + 1 : end + 1 + size])
+            contents[sha] = out[end + 1 : end + 1 + size]
             at = end + size + 2
         return contents
 
@@ -236,33 +275,7 @@ class BareRepository:
 
     def write_tree(self, base: str | None, changes: Mapping[str, tuple[str, str] | None]) -> str:
         """Build a tree from `base` with entries (mode, sha) set or, where None, removed."""
-        index = self.path / f"index-{os.getpid()}"
-        environment = {**clean_environment(), "GIT_INDEX_FILE": str(index)}
-        lines = []
-        for path, change in changes.items():
-            mode, sha = change or ("0", ZERO)
-            lines.append(f"{mode} {sha}\t{path}\0")
-        try:
-            self._with(environment, "read-tree", base or EMPTY_TREE)
-            subtrees = {p: c[1] for p, c in changes.items() if c and c[0] == "040000"}
-            for path, sha in subtrees.items():
-                self._with(environment, "rm", "-r", "-q", "--cached", "--ignore-unmatch", path)
-                self._with(environment, "read-tree", f"--prefix={path}/", sha)
-            plain = [line for line in lines if not line.startswith("040000 ")]
-            payload = "".join(plain).encode(errors="surrogateescape")
-            self._with(environment, "update-index", "-z", "--index-info", data=payload)
-            return self._with(environment, "write-tree").decode().strip()
-        finally:
-            index.unlink(missing_ok=True)
-
-    def _with(self, environment: dict[str, str], *args: str, data: bytes = b"") -> bytes:
-        done = subprocess.run(  # noqa: S603 - a list argv, never a shell
-            ["git", *args],  # noqa: S607 - git is found on PATH, as everywhere
-            cwd=self.path, input=data, capture_output=True, check=False, env=environment,
-        )  # fmt: skip
-        if done.returncode:
-            raise GitError(done.stderr.decode(errors="replace").strip())
-        return done.stdout
+        return trees.edit(self.read, self.write, base, changes)
 
     # Commits
 
