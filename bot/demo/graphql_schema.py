@@ -5,6 +5,7 @@ own schema.
 """
 
 SCHEMA = """
+scalar BigInt
 scalar DateTime
 scalar GitObjectID
 scalar URI
@@ -49,12 +50,12 @@ enum PullRequestReviewDecision { CHANGES_REQUESTED APPROVED REVIEW_REQUIRED }
 enum PullRequestMergeMethod { MERGE SQUASH REBASE }
 enum MergeQueueEntryState { QUEUED AWAITING_CHECKS MERGEABLE UNMERGEABLE LOCKED }
 enum ReportedContentClassifiers {
-  SPAM ABUSE OFF_TOPIC OUTDATED DUPLICATE RESOLVED LOW_QUALITY
+  SPAM ABUSE OFF_TOPIC OUTDATED DUPLICATE RESOLVED
 }
 
 type PullRequest implements Node {
   id: ID!
-  fullDatabaseId: String
+  fullDatabaseId: BigInt
   number: Int!
   title: String!
   body: String!

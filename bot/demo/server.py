@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -43,7 +44,7 @@ from bot.demo import deliveries as deliveries_module
 from bot.demo.actions import Runner
 from bot.demo.deliveries import Deliveries
 from bot.demo.faults import Faults
-from bot.demo.model import App, Installation, Protection, Repository, User
+from bot.demo.model import App, Installation, Protection, Repository, Ruleset, User
 from bot.demo.openapi import Contract
 from bot.demo.ratelimit import RateLimits
 from bot.demo.world import Clock, World
@@ -207,6 +208,20 @@ class DemoGitHub:
     def protect(self, repository: Repository, branch: str, protection: Protection) -> None:
         """Protect a branch in the classic way."""
         repository.protections[branch] = protection
+
+    def add_ruleset(
+        self,
+        repository: Repository,
+        name: str,
+        rules: list[dict[str, Any]],
+        *,
+        include: list[str] | None = None,
+        bypass_actors: list[dict[str, Any]] | None = None,
+    ) -> Ruleset:
+        """Give a repository an active ruleset, by default for its default branch."""
+        return rulesets.add_ruleset(
+            self.world, repository, name, rules, include=include, bypass_actors=bypass_actors
+        )
 
 
 @web.middleware
