@@ -262,18 +262,7 @@ async def _communicate(
     network: bool = False,
     secrets: Sequence[str] = (),
 ) -> Output:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(environment),
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
-        )
-    except FileNotFoundError:
-        raise GitTooOld(None) from None
+    process = await _spawn(argv, environment, stdin is not None, pass_fds)
     try:
         async with asyncio.timeout(timeout):
             _, stdout, stderr = await asyncio.gather(
@@ -297,6 +286,34 @@ async def _communicate(
     if _CORRUPT_WORDS.search(words):
         raise CorruptRepository(command, code, words)
     raise GitFailed(command, code, words)
+
+
+async def _spawn(
+    argv: Sequence[str], environment: Mapping[str, str], feeds: bool, pass_fds: Sequence[int]
+) -> asyncio.subprocess.Process:
+    """Start a process in a group of its own; when cancelled meanwhile, end that group.
+
+    Left to itself, asyncio would end the process but not the children it has by then.
+    """
+    pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=pipe if feeds else none,
+            stdout=pipe,
+            stderr=pipe,
+            env=dict(environment),
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except FileNotFoundError:
+        raise GitTooOld(None) from None
+    except asyncio.CancelledError:
+        await _end(await starting)
+        raise
 
 
 async def _feed(process: asyncio.subprocess.Process, stdin: bytes | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -192,7 +193,7 @@ async def reverted_tree(
         if step.empty is not None:
             reasons.append(step.empty)
             continue
-        merged = await step.apply(git, tree)
+        merged = await step.apply(git, tree, records)
         if not merged.clean:
             return _conflict(commit, onto, merged, tuple(reverted))
         touched |= step.blobs
@@ -201,8 +202,6 @@ async def reverted_tree(
             continue
         tree = merged.tree
         reverted.append(commit)
-    if records:
-        tree = await _keeping(git, onto_tree, tree, records)
     if tree == onto_tree:
         # Of several reasons the one that says most about the branch.
         reason = min(reasons, key=list(EmptyReason).index, default=EmptyReason.NOTHING_LEFT)
@@ -237,13 +236,46 @@ class _Step(Value):
         blobs = frozenset(sha for change in changes for sha in (change.old, change.new) if sha)
         return cls(after=after, before=before, empty=empty, blobs=blobs)
 
-    async def apply(self, git: Git, onto_tree: str) -> Merged:
+    async def apply(self, git: Git, onto_tree: str, records: Sequence[str]) -> Merged:
         """Merge the way back into `onto_tree`, the reverted commit's own tree as the base."""
-        base = await _loose_commit(git, self.after)
-        ours, theirs = await asyncio.gather(
-            _loose_commit(git, onto_tree, base), _loose_commit(git, self.before, base)
-        )
-        return await merge(git, ours, theirs)
+        merged = await _three_way(git, self.after, onto_tree, self.before)
+        if not records:
+            return merged
+        if merged.clean and not await raw_changes(git, onto_tree, merged.tree, records):
+            return merged
+        return await self._apply_without(git, onto_tree, records) or merged
+
+    async def _apply_without(
+        self, git: Git, onto_tree: str, records: Sequence[str]
+    ) -> Merged | None:
+        """Merge with no record file in sight, then put those of `onto_tree` back.
+
+        A renamed directory makes git ask whether records added to it should follow, or take them
+        along. Three trees have to be rewritten, so this is done only where the plain merge is in
+        conflict or moved a record.
+        """
+        nothing = await _empty_tree(git)
+        kept = await raw_changes(git, nothing, onto_tree, records)
+        if not kept:
+            return None
+        bare = [
+            await with_entries(git, tree, await raw_changes(git, tree, nothing, records))
+            for tree in (self.after, onto_tree, self.before)
+        ]
+        merged = await _three_way(git, *bare)
+        return replace(merged, tree=await with_entries(git, merged.tree, kept))
+
+
+async def _three_way(git: Git, base_tree: str, our_tree: str, their_tree: str) -> Merged:
+    base = await _loose_commit(git, base_tree)
+    ours, theirs = await asyncio.gather(
+        _loose_commit(git, our_tree, base), _loose_commit(git, their_tree, base)
+    )
+    return await merge(git, ours, theirs)
+
+
+async def _empty_tree(git: Git) -> str:
+    return (await git.run("mktree", stdin=b"")).text
 
 
 async def _loose_commit(git: Git, tree: str, parent: str | None = None) -> str:
@@ -256,16 +288,10 @@ async def _way_back(git: Git, commit: str, mainline: int) -> tuple[str, str]:
     """Return the commit's tree and the tree to go back to: nothing, for the first commit."""
     trees = await commit_trees(git, commit, mainline)
     if not trees.parents:
-        return trees.tree, (await git.run("mktree", stdin=b"")).text
+        return trees.tree, await _empty_tree(git)
     if trees.before is None:
         raise NoSuchParent(commit, mainline, len(trees.parents))
     return trees.tree, trees.before
-
-
-async def _keeping(git: Git, onto_tree: str, tree: str, records: Sequence[str]) -> str:
-    """Put record files back that a directory rename of the undone commit carried along."""
-    moved = await raw_changes(git, tree, onto_tree, records)
-    return await with_entries(git, tree, moved) if moved else tree
 
 
 def _conflict(commit: str, onto: str, merged: Merged, reverted: tuple[str, ...]) -> Conflict:

@@ -69,8 +69,32 @@ async def test_a_cancelled_command_leaves_no_process(git: Git, tmp_path: Path) -
     task = asyncio.create_task(slow.run("slow", network=True))
     await until_written(noted)
     task.cancel()
+    started = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert time.monotonic() - started < 10
+    assert await until_gone(int(noted.read_text()))
+
+
+async def test_a_command_cancelled_while_it_starts_leaves_no_process(
+    git: Git, tmp_path: Path
+) -> None:
+    noted = tmp_path / "pid"
+    slow = alias(git, f"sh -c 'sleep 60 & echo $! >{noted}; wait'")
+    task = asyncio.create_task(slow.run("slow", network=True))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    # The loop stands still while the process gets on, as on a busy machine.
+    for _ in range(500):
+        if written(noted):
+            break
+        time.sleep(0.01)  # noqa: ASYNC251 - that is the point
+    assert written(noted)
+    task.cancel()
+    started = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - started < 10
     assert await until_gone(int(noted.read_text()))
 
 

@@ -318,16 +318,28 @@ async def test_a_record_glob_does_not_reach_into_other_directories(
     assert [change.path for change in ours.changes] == ["docs/deep/y.md", "docsx/z.md"]
 
 
+@pytest.mark.parametrize("follow", ["conflict", "true"])
 async def test_a_directory_renamed_back_leaves_the_records_where_they_are(
-    history: History, git: Git
+    history: History, git: Git, follow: str
 ) -> None:
+    history.git("config", "merge.directoryRenames", follow)
     history.commit({"old/app.py": LINES, "old/more.py": LINES + "more\n"})
     history.git("mv", "old", "new")
     broken = history.commit()
-    onto = history.commit({"new/decisions/0001.md": "adr\n"})
-    ours = await compute_revert(git, [broken], onto, keep_paths=["new/decisions/**"])
+    onto = history.commit({"new/0001.md": "adr\n", "self/report.json": "{}\n"})
+    ours = await compute_revert(git, [broken], onto, keep_paths=["new/*.md", "self/"])
     assert isinstance(ours, Clean)
-    assert "new/decisions/0001.md" in history.files(ours.tree)
+    left = {"new/0001.md", "old/app.py", "old/more.py", "self/report.json"}
+    assert set(history.files(ours.tree)) == left
+    code = history.commit({"new/late.py": "late\n"})
+    beside = await compute_revert(git, [broken], code, keep_paths=["new/*.md", "self/"])
+    if follow == "true":
+        assert isinstance(beside, Clean)
+        assert set(history.files(beside.tree)) == {*left, "old/late.py"}
+    else:
+        assert isinstance(beside, Conflict)
+        assert [path.path for path in beside.paths] == ["old/late.py"]
+        assert left <= set(history.files(beside.tree))
 
 
 @pytest.mark.parametrize(
