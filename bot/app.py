@@ -28,16 +28,16 @@ from bot.intake.dispatcher import Dispatcher
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import Hint, OurApp
 from bot.intake.reception import Reception
+from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.playbooks.follow import Patience
 from bot.playbooks.revert import Parts, revert
 from bot.playbooks.revert_plan import read_config
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
-from bot.records import anchors, audit, incidents, runs
+from bot.records import anchors, runs
 from bot.records.artifacts import artifact_path
 from bot.records.database import migrate, open_database, reading, url_from
-from bot.records.incidents import Incident
 from bot.settings import Settings
 from bot.triggers import Repository, RevertRequest, Trigger, derived_id
 
@@ -171,7 +171,7 @@ class Bot:
         return Api(
             tokens=read_tokens(tokens),
             repositories=_Served(self.github),
-            records=_Reading(self.read_only),
+            records=StoredRecords(self.read_only),
             inbox=self.inbox,
             accept=self._accept,
             ready=self._ready,
@@ -290,28 +290,3 @@ class _Served:
             )
             self._at = now
         return self._known
-
-
-class _Reading:
-    """What the API reads of the records."""
-
-    def __init__(self, records: AsyncEngine) -> None:
-        self._records = records
-
-    async def incidents(self, repository_id: int, limit: int) -> Sequence[Incident]:
-        async with self._records.connect() as conn:
-            return await incidents.list_recent(conn, repository_id, limit=limit)
-
-    async def incident(self, incident_id: str) -> Incident | None:
-        async with self._records.connect() as conn:
-            return await incidents.find(conn, incident_id)
-
-    async def run(self, run_id: str) -> runs.Run | None:
-        async with self._records.connect() as conn:
-            return await runs.find(conn, run_id)
-
-    async def audit(
-        self, repository_id: int, after: int, limit: int
-    ) -> Sequence[audit.AuditEntry | audit.Unreadable]:
-        async with self._records.connect() as conn:
-            return await audit.read(conn, repository_id, after=after, limit=limit)
