@@ -185,7 +185,9 @@ async def test_rules_are_read_per_branch_and_by_administrators_in_full(
         await mona.get("branches/main/protection")
     await mona.put(
         "branches/main/protection", enforce_admins=True, restrictions=None,
-        required_status_checks={"strict": True, "contexts": [], "checks": [{"context": "ci", "app_id": -1}]},
+        required_status_checks={
+            "strict": True, "contexts": [], "checks": [{"context": "ci", "app_id": -1}],
+        },
         required_pull_request_reviews={"required_approving_review_count": 2},
     )  # fmt: skip
     protection = await mona.get("branches/main/protection")
