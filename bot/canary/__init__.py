@@ -1,1 +1,0 @@
-"""Is the candidate worse? Pure: observations and a policy in, a verdict out."""

@@ -1,1 +1,0 @@
-"""The state of the house at a glance, in a browser."""

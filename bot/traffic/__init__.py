@@ -1,1 +1,0 @@
-"""Who is served by whom: the flagd document and OFREP."""
