@@ -1,0 +1,222 @@
+"""The command line as a program: what it prints, and the exit codes others rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bot.demo.model import App, Installation
+from bot.demo.server import DemoGitHub
+from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.records import audit
+from bot.records.anchors import public_pem, sign, signing_key
+from bot.records.database import migrate, open_database
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).parents[2]
+
+
+def playbooks(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GITHUB_", "PLAYBOOKS_", "DATABASE_"))
+    }
+    return subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-m", "bot", *map(str, arguments)],
+        cwd=ROOT,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def git(where: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    done = subprocess.run(  # noqa: S603  a list, no shell
+        ["git", "-C", str(where), *who, *arguments],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Three commits: the second can be reverted cleanly, the first cannot."""
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    for number, text in enumerate(("one\n", "one\ntwo\n", "three\ntwo\n"), start=1):
+        (tmp_path / "numbers.txt").write_text(text)
+        if number == 2:
+            (tmp_path / "extra.txt").write_text("extra\n")
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "--quiet", "-m", f"Commit {number}")
+    return tmp_path
+
+
+def test_revert_says_conflict_and_names_the_paths(clone: Path) -> None:
+    done = playbooks("revert", "--repo", clone, "--commit", "HEAD~1", "--onto", "HEAD", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert set(report) == {"status", "tree", "conflicts"}
+    assert (report["status"], report["conflicts"]) == ("conflict", ["numbers.txt"])
+
+
+def test_revert_gives_the_tree_of_git_revert_and_touches_nothing(clone: Path) -> None:
+    before = git(clone, "status", "--porcelain"), git(clone, "rev-parse", "HEAD")
+    done = playbooks("revert", "--repo", clone, "--commit", "HEAD", "--onto", "HEAD", "--json")
+    report = json.loads(done.stdout)
+    assert report["status"] == "clean"
+    assert report["tree"] == git(clone, "rev-parse", "HEAD~1^{tree}")
+    assert (git(clone, "status", "--porcelain"), git(clone, "rev-parse", "HEAD")) == before
+
+
+def test_an_unknown_revision_is_named(clone: Path) -> None:
+    done = playbooks("revert", "--repo", clone, "--commit", "nowhere", "--onto", "HEAD")
+    assert done.returncode == 1
+    assert "'nowhere' names no commit" in done.stderr
+
+
+def test_serving_without_settings_names_every_missing_one() -> None:
+    done = playbooks("serve")
+    assert done.returncode == 2
+    for name in ("GITHUB_APP_ID", "GITHUB_PRIVATE_KEY", "GITHUB_WEBHOOK_SECRET"):
+        assert name in done.stderr
+
+
+def test_a_story_that_is_not_there_yet_is_said_so() -> None:
+    done = playbooks("demo", "--play", "ramp", "--exit")
+    assert done.returncode == 2
+    assert "not there yet" in done.stderr
+
+
+def test_the_demo_ends_with_the_json_line_of_the_contract() -> None:
+    done = playbooks("demo", "--play", "revert", "--exit")
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 0
+    assert told["ok"] is True
+    assert set(told) == {
+        "play", "ok", "incident", "issue", "pull_request", "adr", "artifact", "seconds",
+        "github_requests",
+    }  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+async def chain(tmp_path: Path) -> Path:
+    """A folder with a chain of five entries, anchored at its end."""
+    url = f"sqlite:///{tmp_path / 'playbooks.db'}"
+    await migrate(url)
+    engine = open_database(url)
+    key = signing_key(tmp_path / "key.pem")
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    async with engine.begin() as conn:
+        for number in range(5):
+            entry = await audit.append(conn, 7, f"step.{number}", actor="ada", at=now)
+    await engine.dispose()
+    (tmp_path / "anchors.jsonl").write_text(sign(entry.head, key, now).line())
+    (tmp_path / "public.pem").write_bytes(public_pem(key.public_key()))
+    return tmp_path
+
+
+def verified(folder: Path, anchors: str = "anchors.jsonl") -> subprocess.CompletedProcess[str]:
+    return playbooks(
+        "audit", "verify", "--anchors", folder / anchors, "--public-key", folder / "public.pem",
+        "--database", f"sqlite:///{folder / 'playbooks.db'}",
+    )  # fmt: skip
+
+
+def tamper(folder: Path, *statements: str) -> None:
+    with sqlite3.connect(folder / "playbooks.db") as database:
+        triggers = database.execute("SELECT name FROM sqlite_master WHERE type='trigger'")
+        for (name,) in triggers.fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            database.execute(statement)
+
+
+def test_an_untouched_chain_is_intact(chain: Path) -> None:
+    done = verified(chain)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "intact" in done.stdout
+
+
+def test_an_altered_row_is_found_and_named(chain: Path) -> None:
+    tamper(chain, "UPDATE audit_entries SET actor = 'eve' WHERE seq = 3")
+    done = verified(chain)
+    assert done.returncode == 2
+    assert "3" in done.stdout
+
+
+def test_a_row_removed_inside_is_found(chain: Path) -> None:
+    tamper(chain, "DELETE FROM audit_entries WHERE seq = 2")
+    assert verified(chain).returncode == 2
+
+
+def test_a_cut_tail_is_found(chain: Path) -> None:
+    tamper(
+        chain,
+        "DELETE FROM audit_entries WHERE seq > 3",
+        "UPDATE audit_heads SET seq = 3, head_hash = "
+        "(SELECT entry_hash FROM audit_entries WHERE seq = 3)",
+    )
+    done = verified(chain)
+    assert done.returncode == 3, done.stdout
+
+
+def test_without_an_outside_anchor_no_chain_is_called_intact(chain: Path) -> None:
+    (chain / "none.jsonl").write_text("")
+    done = verified(chain, "none.jsonl")
+    assert done.returncode == 1
+    assert "no anchor" in done.stdout
+
+
+def settings(github: DemoGitHub, app: App, data: Path) -> dict[str, str]:
+    key = data / "app.pem"
+    key.write_text(app.private_key)
+    return {
+        "GITHUB_API_URL": f"{github.url}/api/v3",
+        "GITHUB_APP_ID": str(app.id),
+        "GITHUB_PRIVATE_KEY_PATH": str(key),
+        "GITHUB_WEBHOOK_SECRET": "between us",
+        "PLAYBOOKS_DATA": str(data),
+    }
+
+
+async def test_doctor_finds_a_permission_that_is_missing(
+    github: DemoGitHub, app: App, installation: Installation, tmp_path: Path
+) -> None:
+    done = await asyncio.to_thread(playbooks, "doctor", **settings(github, app, tmp_path))
+    assert f"installation {installation.id}, permissions" in done.stdout
+    missing = [p for p in PERMISSIONS if app.permissions.get(p) is None]
+    for permission in missing:
+        assert permission in done.stdout
+    assert done.returncode == (1 if missing else 0), done.stdout
+
+
+async def test_doctor_says_which_credential_is_wrong(
+    github: DemoGitHub, app: App, tmp_path: Path
+) -> None:
+    wrong = settings(github, app, tmp_path) | {"GITHUB_APP_ID": "4242"}
+    done = await asyncio.to_thread(playbooks, "doctor", **wrong)
+    assert done.returncode == 1
+    assert "GITHUB_APP_ID" in done.stdout
+
+
+def test_the_manifest_asks_for_what_the_code_needs() -> None:
+    manifest = yaml.safe_load((ROOT / "app.yml").read_text())
+    assert manifest["default_permissions"] == PERMISSIONS
+    assert sorted(manifest["default_events"]) == sorted(EVENTS)
