@@ -98,10 +98,8 @@ class Mirror:
             else:
                 try:
                     await self._update(self.git, lock, self.fetch_timeout)
-                except (RemoteUnavailable, GitTimeout):
-                    raise
                 except GitFailed as problem:
-                    if not isinstance(problem, CorruptRepository) and await self._is_sound():
+                    if not await self._is_damage(problem):
                         raise
                     log.warning("mirror.rebuilt", mirror=self.repository_id, why=str(problem))
                     await self._clone(lock)
@@ -115,7 +113,9 @@ class Mirror:
         """
         try:
             return await operation(self.git)
-        except CorruptRepository as problem:
+        except GitFailed as problem:
+            if not await self._is_damage(problem):
+                raise
             log.warning("mirror.rebuilt", mirror=self.repository_id, why=str(problem))
             async with self._held() as lock:
                 await self._clone(lock)
@@ -232,13 +232,21 @@ class Mirror:
                     raise UnknownRevision(sha) from None
                 raise
 
-    async def _is_sound(self) -> bool:
-        """Tell whether what every command needs can be read: config, refs, recent history."""
+    async def _is_damage(self, problem: GitFailed) -> bool:
+        """Tell a damaged mirror from a remote that is down and from a question asked wrongly.
+
+        Git says "bad object" of a commit that is merely unknown too, so where its words leave
+        doubt, what every command needs is read: configuration, refs, recent history.
+        """
+        if isinstance(problem, RemoteUnavailable):
+            return False
+        if isinstance(problem, CorruptRepository):
+            return True
         try:
             await self.git.run("rev-list", "--all", "--max-count=1000", "--quiet")
         except GitError:
-            return False
-        return True
+            return True
+        return False
 
     async def _write_commit_graph(self, git: Git, lock: int) -> None:
         command = ("commit-graph", "write", "--reachable")

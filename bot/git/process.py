@@ -93,7 +93,7 @@ _REMOTE_WORDS = re.compile(
 )
 _CORRUPT_WORDS = re.compile(
     r"object file .* is empty|is corrupt|corrupt loose|corrupt patch|packfile .* cannot be"
-    r"|bad object|bad tree object|missing (?:blob|tree|commit) object|not a valid object"
+    r"|bad tree object|missing (?:blob|tree|commit) object"
     r"|unable to read (?:tree|[0-9a-f]{40})|inflate:|hash mismatch|index-pack failed"
     r"|not a git repository|broken ref|did not send all necessary objects|bad config"
     r"|object directory .* does not exist|does not match index|file is too small",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bot.git.errors import GitFailed, RemoteUnavailable, UnknownRevision
-from bot.git.history import resolve
+from bot.git.history import commit_range, is_ancestor, resolve
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.reverting import Clean, compute_revert
@@ -225,6 +225,10 @@ async def test_an_error_that_is_no_damage_is_not_mended(mirror: Mirror) -> None:
 
     with pytest.raises(GitFailed):
         await mirror.read(fails)
+    with pytest.raises(GitFailed):
+        await mirror.read(lambda git: is_ancestor(git, "f" * 40, "main"))
+    with pytest.raises(GitFailed):
+        await mirror.read(lambda git: commit_range(git, "main", "f" * 40))
     assert mirror.path.stat().st_ino == made
 
 
