@@ -84,7 +84,7 @@ except AttributeError:
 """,
     ),
     Regression(
-        "pytest", "7.4.0.dev0", "8.0.0", "",
+        "pytest", "7.4.0.dev0", "8.0.0", "15524f34",
         "pytest.skip inside pytest.warns is swallowed (issue 11907)",
         """import sys, types
 sys.path.insert(0, "src")

@@ -28,6 +28,7 @@ class TreeExport:
         self._trees: dict[str, str] = {}
         self._entries: dict[str, dict[bytes, tuple[str, str]]] = {}
         self._refs: bytes | None = None
+        self._found: tuple[Path, Path, str] | None = None
 
     async def tree_id(self, commit: str) -> str:
         """Return the id of the commit's tree."""
@@ -98,12 +99,15 @@ class TreeExport:
         return await asyncio.to_thread(_with_alternates, objects)
 
     async def _layout(self) -> tuple[Path, Path, str]:
-        said = await self._git.run(
-            *("rev-parse", "--path-format=absolute", "--git-common-dir", "--git-path", "objects"),
-            "--show-object-format",
-        )
-        common, objects, object_format = said.text.splitlines()
-        return Path(common), Path(objects), object_format
+        """Return the common git directory, the objects' folder and the object format."""
+        if self._found is None:
+            said = await self._git.run(
+                *("rev-parse", "--path-format=absolute", "--git-common-dir"),
+                *("--git-path", "objects", "--show-object-format"),
+            )
+            common, objects, object_format = said.text.splitlines()
+            self._found = Path(common), Path(objects), object_format
+        return self._found
 
     async def _packed_refs(self) -> bytes:
         if self._refs is None:

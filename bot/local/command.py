@@ -168,8 +168,11 @@ def _search(known: Journal, path: Path, *, new: bool, as_json: bool) -> int:
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo(words.INTERRUPTED.format(resume=resume), err=True)
             return words.ERROR
-        except InfraError as error:
-            said = words.infra(str(error))
+        except RangeError:
+            path.unlink()
+            raise
+        except (InfraError, SandboxError, GitError, OSError) as error:
+            said = words.infra(str(error)) if isinstance(error, InfraError) else str(error)
             click.echo("Error: " + words.FAILED.format(problem=said, resume=resume), err=True)
             return words.ERROR
     return _tell(path, as_json)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bot.culprit import log
 from bot.culprit.evidence import Observation, Outcome, Report, Trial
 from bot.culprit.search import Search
-from bot.culprit.verdict import Verdict
+from bot.culprit.verdict import Status, Verdict
 from bot.trials.runner import TrialResult
 
 FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"
@@ -71,31 +71,36 @@ class Probe(BaseModel):
 
 @dataclass
 class Journal:
-    """A log as read: the request, the probes, and the search sections in order."""
+    """A log as read: the request, the probes, and one search for each good end, in order."""
 
     request: Request
     probes: list[Probe] = field(default_factory=list)
-    sections: list[str] = field(default_factory=list)
+    searches: list[Search] = field(default_factory=list)
 
     def verdict(self) -> Verdict | None:
-        """Reach the verdict by replaying the last search; None where it is not finished."""
-        if not self.sections:
+        """Return what the last search concludes; None where it is not finished.
+
+        A good end that nobody named and that fails is no conclusion: an older one is looked for.
+        """
+        if not self.searches:
             return None
-        search = Search.from_log(self.sections[-1])
-        if not search.verdict().final and search.next_trials(1):
-            return None
-        verdict = search.verdict()
-        return verdict if verdict.final else None
+        verdict = self.searches[-1].verdict()
+        if not verdict.final:
+            # That no trial would tell more is only found by asking, which changes a search.
+            asked = Search.from_log(self.searches[-1].to_log())
+            verdict = asked.verdict() if not asked.next_trials(1) else verdict
+        named = self.request.goods or not self.searches[-1].graph.goods
+        over = verdict.final and (named or verdict.status is not Status.BEFORE_RANGE)
+        return verdict if over else None
 
     def trials(self) -> int:
         """Count the trials that ended in pass, fail or untestable."""
         probed = sum(probe.outcome is not Outcome.INFRA for probe in self.probes)
-        return probed + sum(Search.from_log(text).trials for text in self.sections)
+        return probed + sum(search.trials for search in self.searches)
 
     def rounds(self) -> int:
         """Count how often trials were asked for; each probe is a round."""
-        asked = sum(Search.from_log(text).verdict().rounds for text in self.sections)
-        return len(self.probes) + asked
+        return len(self.probes) + sum(search.verdict().rounds for search in self.searches)
 
 
 def read(path: Path) -> Journal:
@@ -110,6 +115,7 @@ def read(path: Path) -> Journal:
         raise JournalError(f"{path} cannot be read: {error}") from error
     try:
         journal = Journal(Request.model_validate_json(lines[0] if lines else ""))
+        sections: list[list[str]] = []
         for line in lines[1:]:
             entry = json.loads(line)
             if "note" in entry:
@@ -117,11 +123,10 @@ def read(path: Path) -> Journal:
             if "probe" in entry:
                 journal.probes.append(Probe.model_validate(entry))
             elif "format" in entry:
-                journal.sections.append(line + "\n")
+                sections.append([line])
             else:
-                journal.sections[-1] += line + "\n"
-        for text in journal.sections:
-            Search.from_log(text)
+                sections[-1].append(line)
+        journal.searches = [Search.from_log("\n".join([*text, ""])) for text in sections]
     except (ValidationError, log.LogError, ValueError, KeyError, IndexError, TypeError) as error:
         raise JournalError(f"{path} is not the log of a bisect: {error}") from error
     return journal

@@ -101,7 +101,7 @@ class _Session:
         self._writer = writer
         self._view = view
         self._git = git
-        self._probes = 0
+        self._last_reason = "none was tried"
 
     async def prepare(self, place: Workplace) -> None:
         source = TreeExport(self._git)
@@ -113,17 +113,15 @@ class _Session:
 
     async def conclude(self) -> None:
         """Search; where the good end we found turns out bad, find an older one and go on."""
-        rejected: set[str] = set()
-        for text in self._journal.sections[:-1]:
-            rejected |= set(Search.from_log(text).graph.goods)
-        search = Search.from_log(self._journal.sections[-1]) if self._journal.sections else None
+        searches = self._journal.searches
+        rejected = {good for search in searches[:-1] for good in search.graph.goods}
+        search = searches[-1] if searches else None
         while True:
             if search is None:
                 goods = self._request.goods or await self._good_ends(rejected)
                 search = await self._start(goods)
             self._view.named(await subjects(self._git, search.graph))
             await self._drive(search)
-            self._journal.sections[-1] = search.to_log()
             verdict = search.verdict()
             if verdict.status is Status.INFRA:
                 raise InfraError(self._last_reason)
@@ -152,7 +150,7 @@ class _Session:
         for skipped in self._request.skips:
             search.observe(Ruling(skipped, Says.SKIP, by="--skip"))
         self._writer.search(search)
-        self._journal.sections.append(search.to_log())
+        self._journal.searches.append(search)
         return search
 
     async def _good_ends(self, rejected: set[str]) -> tuple[str, ...]:
@@ -172,7 +170,6 @@ class _Session:
         return ()
 
     async def _probe(self, commit: str) -> Probe:
-        self._probes += 1
         number = len(self._journal.probes) + 1
         result = await self._runner.run(commit, f"probe-{number}")
         judgement = result.judgement
@@ -212,7 +209,7 @@ class _Session:
     async def _try(self, trial: Trial) -> TrialResult:
         if trial.attempt > 1:
             await asyncio.sleep(min(2.0 ** (trial.attempt - 2), _LONGEST_BACKOFF_SECONDS))
-        return await self._runner.run(trial.commit, f"{len(self._journal.sections)}-{trial.id}")
+        return await self._runner.run(trial.commit, f"{len(self._journal.searches)}-{trial.id}")
 
     def _learn(self, search: Search, trial: Trial, result: TrialResult) -> None:
         judgement = result.judgement

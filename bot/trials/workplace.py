@@ -64,10 +64,10 @@ def default_root() -> Path:
 
     /tmp is memory on many systems.
     """
+    if wanted := os.environ.get("TMPDIR"):
+        return Path(wanted)
     large = Path("/var/tmp")  # noqa: S108 - a private folder is made in it
-    if "TMPDIR" not in os.environ and os.access(large, os.W_OK):
-        return large
-    return Path(tempfile.gettempdir())
+    return large if os.access(large, os.W_OK) else Path(tempfile.gettempdir())
 
 
 async def remove_dead(root: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """`bisect` on a clone, as a person types it: verdicts, exit codes, ends, bad input."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -33,13 +34,13 @@ def test_the_culprit_is_named_with_a_confidence(person: Person, clone: Repositor
     assert said.verdict["status"] == "culprit"
     assert said.verdict["culprit"] == commits[7]
     assert said.verdict["candidates"][0]["sha"] == commits[7]
-    assert said.verdict["confidence"] >= 0.99
+    assert said.verdict["confidence"] >= 0.95
 
 
 def test_a_person_reads_who_did_it_and_how_sure_that_is(person: Person, clone: Repository) -> None:
     commits = history(clone, 6, broken_from=3)
     said = person.bisect(clone.folder, "--good", commits[0], "--", *WORKS)
-    assert said.out.startswith(f"{commits[3]} is the culprit (99.")
+    assert said.out.startswith(f"{commits[3]} is the culprit (9")
     assert "change number 3 (T, " in said.out
     assert "trial 1" in said.err
 
@@ -55,13 +56,13 @@ def test_the_verdict_can_be_replayed_to_the_byte_without_the_clone(
     assert again.err == ""
 
 
-def test_a_command_that_fails_at_random_misleads_nobody(person: Person, clone: Repository) -> None:
+def test_a_command_that_fails_now_and_then_misleads_nobody(
+    person: Person, clone: Repository
+) -> None:
     commits = history(clone, 16, broken_from=9)
-    flaky = "test $(od -An -N1 -tu1 /dev/urandom) -ge 38 && grep -q good state"
-    said = person.bisect(
-        clone.folder, "--good", commits[0], "--confidence", "0.999", "--json", "--",
-        "sh", "-c", flaky,
-    )  # fmt: skip
+    # The 2nd trial, of the good end, and some of the search fail whatever the commit.
+    flaky = "case ${PLAYBOOKS_TRIAL##*-} in 2|6|11) exit 1;; esac; grep -q good state"
+    said = person.bisect(clone.folder, "--good", commits[0], "--json", "--", "sh", "-c", flaky)
     assert said.verdict["culprit"] == commits[9]
 
 
@@ -383,3 +384,19 @@ def test_an_unfinished_log_cannot_be_replayed(
     said = person.bisect(clone.folder, "--replay", log)
     assert said.code == 1
     assert "--resume" in said.err
+
+
+def test_without_bubblewrap_it_warns_once_and_goes_on(
+    person: Person, clone: Repository, tmp_path: Path
+) -> None:
+    commits = history(clone, 6, broken_from=3)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("git", "sh", "grep", "nice", "cp", "rm", "chmod"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    person.environment["PATH"] = str(tools)
+    said = person.bisect(clone.folder, "--good", commits[0], "--json", "--", *WORKS)
+    assert said.verdict["culprit"] == commits[3]
+    assert said.err.count("Warning: trials run without a sandbox") == 1
+    assert "bubblewrap is not installed" in said.err
+    assert not person.left_behind()

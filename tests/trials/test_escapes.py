@@ -14,7 +14,7 @@ from bot.trials.disk import folder_bytes
 from bot.trials.limits import Limits
 from bot.trials.processes import snapshot
 from bot.trials.runner import TrialResult
-from bot.trials.sandbox import Bubblewrap, Sandbox, Unconfined
+from bot.trials.sandbox import Bubblewrap, Sandbox, SandboxError, Unconfined
 from bot.trials.workplace import Workplace
 from tests.trials.conftest import RunnerFor
 from tests.trials.kit import MIB, TIGHT, Repository, needs_bubblewrap, view_named
@@ -285,3 +285,17 @@ async def test_limits_hold_without_a_sandbox_too(
     result = await attack(repository, runner_for, Unconfined(os.environ), script)
     assert result.judgement.outcome is Outcome.INFRA
     assert result.judgement.reason == f"it went over its limit of {broken}"
+
+
+async def test_without_bubblewrap_the_server_view_refuses(
+    repository: Repository,
+    runner_for: RunnerFor,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sandbox = Bubblewrap(view_named("server", home))
+    commit = repository.commit({"a": "1"})
+    runner = runner_for("true", sandbox=sandbox)
+    monkeypatch.setattr("bot.trials.sandbox.shutil.which", lambda _: None)
+    with pytest.raises(SandboxError, match="bubblewrap is not installed"):
+        await runner.run(commit, "1")

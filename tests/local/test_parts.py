@@ -1,0 +1,104 @@
+"""The pure parts of the bisect command, and its picture in a terminal."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.local.command_files import readable, resolved
+from bot.local.good_end import steps_back
+from bot.local.view import spark
+from bot.local.words import printable
+from tests.local.kit import Person, history
+from tests.trials.kit import Repository
+
+
+@given(st.sets(st.integers(0, 500)), st.integers(0, 500))
+def test_the_steps_back_go_ever_further_and_end_at_the_first_commit(
+    tags: set[int], length: int
+) -> None:
+    steps = list(steps_back(list(tags), length))
+    assert steps == sorted(set(steps))
+    assert steps[-1:] == ([length] if length else [])
+    assert len(steps) <= 2 * (length + 1).bit_length() + 2
+
+
+def test_releases_come_first_then_the_distance_doubles() -> None:
+    assert list(steps_back([3, 10, 20, 30, 40], 100)) == [3, 10, 30, 60, 100]
+    assert list(steps_back([], 10)) == [1, 2, 4, 8, 10]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=300), st.integers(1, 80))
+def test_the_row_of_bars_fits(chances: list[float], width: int) -> None:
+    assert len(spark(chances, width)) == min(width, len(chances))
+
+
+def test_the_likeliest_commit_has_the_highest_bar() -> None:
+    assert spark([0.0, 0.9, 0.1], 3) == " █▁"
+
+
+@given(st.text(max_size=300))
+def test_no_text_of_others_moves_the_cursor(text: str) -> None:
+    assert printable(text).isprintable()
+    assert len(printable(text)) <= 200
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    for name in ("mine.sh", "tracked.sh", "python"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "tests").mkdir()
+    return tmp_path
+
+
+def test_only_files_that_the_commits_lack_are_taken_from_the_person(here: Path) -> None:
+    words = ["python", "mine.sh", "tracked.sh", "tests", "-x", "", "none"]
+    assert resolved(words, here, here, {"tracked.sh"}.__contains__) == (
+        "python", str(here / "mine.sh"), "tracked.sh", "tests", "-x", "", "none",
+    )  # fmt: skip
+
+
+def test_outside_of_the_clone_every_file_is_the_persons(here: Path) -> None:
+    found = resolved(["sh", "tracked.sh"], here, here / "tests", {"tracked.sh"}.__contains__)
+    assert found == ("sh", str(here / "tracked.sh"))
+
+
+def test_a_sandbox_shows_what_lies_beside_the_commands_files(here: Path) -> None:
+    assert here in readable(["sh", str(here / "mine.sh"), "/no/such/file"])
+    assert Path("/tmp") not in readable(["/tmp"])  # noqa: S108 - never shown whole
+
+
+def test_in_a_terminal_a_picture_is_drawn_and_the_verdict_stays_apart(
+    person: Person, clone: Repository
+) -> None:
+    commits = history(clone, 8, broken_from=5)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(  # noqa: S603 - the test's own words
+        [
+            sys.executable, "-m", "bot.local", "--good", commits[0], "--confidence", "0.9",
+            "--json", "--", "grep", "-q", "good", "state",
+        ],
+        cwd=clone.folder, env={**person.environment, "TERM": "xterm", "COLUMNS": "100"},
+        stdout=subprocess.PIPE, stderr=theirs, text=True,
+    )  # fmt: skip
+    os.close(theirs)
+    drawn = b""
+    try:
+        while chunk := os.read(ours, 1 << 16):
+            drawn += chunk
+    except OSError:  # what Linux answers once the other side is closed
+        pass
+    out, _ = process.communicate()
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
+    assert commits[5] in out
+    assert out.count("\n") == 1
+    assert "7 commits · " in text
+    assert "change number 5" in text
+    assert "old " in text
