@@ -22,7 +22,7 @@ from bot.faults import Passing
 from bot.git.errors import GitError
 from bot.git.mirror import Mirror
 from bot.github.client import GitHub
-from bot.heartbeat import Heartbeat
+from bot.heartbeat import Heartbeat, Rhythm
 from bot.intake.api import Accepted, Api
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.inbox import Inbox
@@ -63,6 +63,7 @@ class Bot:
         patience: Patience | None = None,
         observers: Sequence[Observer] = (),
         longest_outage: timedelta = timedelta(hours=6),
+        rhythm: Rhythm | None = None,
     ) -> None:
         """Make the parts; nothing is opened before `start`."""
         self.settings = settings
@@ -114,7 +115,8 @@ class Bot:
             settings.replica,
             clock=clock,
             take_over=self.engine.take_over,
-            give_up=lambda: os._exit(70),
+            give_up=_exit_at_once,
+            rhythm=rhythm,
         )
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -151,6 +153,7 @@ class Bot:
         if self._runner is not None:
             await self._runner.cleanup()
         await self.engine.close()
+        await self.heartbeat.leave()
         await self.github.close()
         await self.records.dispose()
 
@@ -267,6 +270,12 @@ class Bot:
         except Exception as error:  # whatever it is, it is the answer
             return {"database": type(error).__name__}
         return {"database": None}
+
+
+def _exit_at_once() -> None:
+    # Siblings may soon do what this process is doing: not one more step, not even a clean stop.
+    log.error("the heartbeat could not be renewed in time: this process ends itself")
+    os._exit(70)
 
 
 class _Served:

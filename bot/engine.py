@@ -9,6 +9,7 @@ in WAL mode by itself; `recv` polls at `notification_listener_polling_interval_s
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +29,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.faults import Passing
-from bot.playbooks.run import Effect, Run, Signal, StepFailed
+from bot.playbooks.run import Effect, Run, Signal, SignalKind, StepFailed
 from bot.records.refusals import RecordError
 
 T = TypeVar("T")
@@ -40,7 +41,14 @@ APPLICATION_VERSION = "1"
 LONGEST_OUTAGE = timedelta(hours=6)
 """How long a step waits for GitHub to come back before the Run fails and says so."""
 
+HINT_EVERY = 1.0
+"""Seconds between two hints to one Run: a burst of deliveries is at most two looks."""
+
 log = structlog.get_logger(__name__)
+
+
+class Unrecovered(Exception):
+    """Some Runs of a dead replica could not be taken over; they must be asked for again."""
 
 
 class Observer(Protocol):
@@ -65,6 +73,7 @@ class Engine:
         observers: tuple[Observer, ...] = (),
         system_database: Path | None = None,
         longest_outage: timedelta = LONGEST_OUTAGE,
+        hint_every: float = HINT_EVERY,
     ) -> None:
         """Prepare the engine; nothing runs before `launch`.
 
@@ -76,6 +85,7 @@ class Engine:
             system_database: the SQLite file for the engine's own state; None on PostgreSQL, where
                 it lives beside the records in the schema `dbos`.
             longest_outage: how long one step waits out passing faults.
+            hint_every: seconds between two hints to one Run.
         """
         self._records = records
         self._replica = replica
@@ -83,11 +93,14 @@ class Engine:
         self._observers = observers
         self._system_database = system_database
         self._longest_outage = longest_outage
+        self._hint_every = hint_every
+        self._life = uuid.uuid4().hex
         self._bodies: dict[str, Body] = {}
         self._arguments: dict[str, TypeAdapter[Any]] = {}
-        self._fresh: set[str] = set()
+        self._executing: set[asyncio.Task[Any]] = set()
+        self._hinted: dict[str, _Hints] = {}
         self._datasource: AsyncSQLAlchemyDatasource | None = None
-        self._workflow: Callable[[str, Any], Awaitable[None]] | None = None
+        self._workflow: Callable[[str, Any, str], Awaitable[None]] | None = None
 
     def register(self, name: str, argument: type[Any], body: Body) -> None:
         """Say what a Run of this name does; call before `launch`."""
@@ -116,14 +129,19 @@ class Engine:
             serializer=DBOSPortableJSONSerializer(),
         )
 
-        async def execute(name: str, argument: Any) -> None:
-            await self._execute(name, argument)
+        async def execute(name: str, argument: Any, life: str) -> None:
+            await self._execute(name, argument, life)
 
         self._workflow = DBOS.workflow(name="run", max_recovery_attempts=1000)(execute)
         DBOS.launch()
 
     async def close(self) -> None:
         """Stop; unfinished Runs resume at the next `launch`."""
+        under_way = [*self._executing, *(h.task for h in self._hinted.values() if h.task)]
+        for task in under_way:
+            # DBOS records no outcome for a task that was cancelled: the Run stays pending.
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
 
     async def start(self, name: str, run: str, argument: Any) -> None:
@@ -132,17 +150,39 @@ class Engine:
             raise LookupError(f"no playbook is registered as {name!r}")
         if self._workflow is None:
             raise RuntimeError("the engine is not launched")
-        self._fresh.add(run)
         with SetWorkflowID(run):
             await DBOS.start_workflow_async(
                 self._workflow,  # type: ignore[arg-type]  # DBOS keeps the undecorated signature
                 name,
                 self._arguments[name].dump_python(argument, mode="json"),
+                # Stored by whoever starts the Run first, and only then: it tells a later life, or
+                # another replica, that steps may have been done before.
+                self._life,
             )
 
     async def wake(self, run: str, signal: Signal, key: str | None = None) -> None:
-        """Send a Signal to a Run; with a `key`, at most once however often it is called."""
+        """Send a Signal to a Run; with a `key`, at most once however often it is called.
+
+        Hints are not counted, only heard: those that come within `hint_every` seconds become one.
+        """
+        if signal.kind is SignalKind.HINT and key is None:
+            hints = self._hinted.setdefault(run, _Hints())
+            hints.unheard = True
+            if hints.task is None:
+                hints.task = asyncio.create_task(self._pass_hints_on(run, signal, hints))
+            return
         await DBOS.send_async(run, signal.model_dump(mode="json"), idempotency_key=key)
+
+    async def _pass_hints_on(self, run: str, signal: Signal, hints: _Hints) -> None:
+        try:
+            while hints.unheard:
+                hints.unheard = False
+                await DBOS.send_async(run, signal.model_dump(mode="json"))
+                await asyncio.sleep(self._hint_every)
+        except Exception:
+            log.exception("a hint was lost; the Run will look again by itself", run=run)
+        finally:
+            del self._hinted[run]
 
     async def finished(self, run: str) -> bool:
         """Tell whether the Run has ended (or never began)."""
@@ -150,17 +190,30 @@ class Engine:
         return status is None or status.status not in ("PENDING", "ENQUEUED", "DELAYED")
 
     async def take_over(self, replica: str) -> int:
-        """Continue the Runs of a replica that died; the number of Runs taken."""
+        """Continue the Runs of a replica that died; the number of Runs taken.
+
+        Raises:
+            Unrecovered: some are left; ask again later.
+        """
         handles = await asyncio.to_thread(DBOS._recover_pending_workflows, [replica])
+        # DBOS only logs what it could not recover.
+        left = await DBOS.list_workflows_async(
+            status="PENDING", executor_id=replica, load_input=False, load_output=False
+        )
+        if left:
+            raise Unrecovered(f"{len(left)} Runs of {replica} could not be taken over")
         return len(handles)
 
-    async def _execute(self, name: str, argument: Any) -> None:
-        run = _DurableRun(self, str(DBOS.workflow_id))
+    async def _execute(self, name: str, argument: Any, life: str) -> None:
+        run = _DurableRun(self, str(DBOS.workflow_id), resumed=life != self._life)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - DBOS runs coroutines in tasks
+        self._executing.add(task)
         with structlog.contextvars.bound_contextvars(run=run.id, playbook=name):
             try:
                 await self._bodies[name](run, self._arguments[name].validate_python(argument))
             finally:
-                self._fresh.discard(run.id)
+                self._executing.discard(task)
 
     def _system_url(self) -> str:
         if self._system_database is not None:
@@ -168,20 +221,36 @@ class Engine:
         return self._records.url.render_as_string(hide_password=False)
 
 
+class _Hints:
+    """The hints for one Run that are not sent yet: one or none, whatever came in."""
+
+    unheard = False
+    task: asyncio.Task[None] | None = None
+
+
 class _DurableRun:
     """The engine's side of the `Run` protocol."""
 
-    def __init__(self, engine: Engine, run: str) -> None:
+    def __init__(self, engine: Engine, run: str, *, resumed: bool) -> None:
         self._engine = engine
         self.id = run
+        # The next thing this execution really does, instead of reading it from the record, may be
+        # what the one before was doing when it died. Steps come one after the other, so nothing
+        # behind it can have begun.
+        self._may_have_run = resumed
+
+    def _taking_turn(self) -> bool:
+        may_have_run, self._may_have_run = self._may_have_run, False
+        return may_have_run
 
     async def step(self, name: str, returns: type[T], effect: Effect[T]) -> T:
         adapter = TypeAdapter(returns)
 
         async def recorded() -> dict[str, Any]:
+            may_have_run = self._taking_turn()
             await self._tell("began", name)
             try:
-                result = await self._through_outages(name, effect)
+                result = await self._through_outages(name, effect, may_have_run)
             except Exception as error:
                 log.exception("a step failed", step=name)
                 return {"failed": _said(error)}
@@ -199,6 +268,7 @@ class _DurableRun:
             raise RuntimeError("the engine is not launched")
 
         async def recorded() -> dict[str, Any]:
+            self._taking_turn()
             connection = await datasource.sql_session().connection()
             return {"value": adapter.dump_python(await change(connection), mode="json")}
 
@@ -212,18 +282,27 @@ class _DurableRun:
         return _unwrap(name, adapter, stored)
 
     async def wait(self, seconds: float) -> Signal | None:
+        signal = await self._receive(seconds)
+        # Hints that piled up while a step was under way ask for one look, not for one each.
+        while signal is not None and signal.kind is SignalKind.HINT:
+            further = await self._receive(0)
+            if further is None:
+                break
+            signal = further
+        return signal
+
+    async def _receive(self, seconds: float) -> Signal | None:
         message = await DBOS.recv_async(timeout_seconds=seconds)
         return None if message is None else Signal.model_validate(message)
 
     async def now(self) -> datetime:
         async def read() -> str:
+            self._taking_turn()
             return self._engine._clock().astimezone(UTC).isoformat()
 
         return datetime.fromisoformat(await DBOS.run_step_async({"name": "read the clock"}, read))
 
-    async def _through_outages(self, name: str, effect: Effect[T]) -> T:
-        # A Run begun by this very process cannot have done its steps before; any other may have.
-        may_have_run = self.id not in self._engine._fresh
+    async def _through_outages(self, name: str, effect: Effect[T], may_have_run: bool) -> T:
         deadline = self._engine._clock() + self._engine._longest_outage
         attempt = 0
         while True:

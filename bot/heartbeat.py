@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,6 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.records import replicas
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """When a replica beats, gives up by itself, and is held for dead by its siblings.
+
+    `give_up_after` must be well below `dead_after`: two processes must never do one Run.
+    """
+
+    beat_every: timedelta = replicas.BEAT_EVERY
+    give_up_after: timedelta = replicas.GIVE_UP_AFTER
+    dead_after: timedelta = replicas.DEAD_AFTER
 
 
 class Heartbeat:
@@ -25,6 +40,7 @@ class Heartbeat:
         clock: Callable[[], datetime],
         take_over: Callable[[str], Awaitable[int]],
         give_up: Callable[[], None],
+        rhythm: Rhythm | None = None,
     ) -> None:
         """Prepare; `run` does the work.
 
@@ -33,38 +49,77 @@ class Heartbeat:
             replica: this process's name.
             clock: tells the time (UTC).
             take_over: continues the Runs of a dead replica, and says how many.
-            give_up: ends this process at once: two processes must never do one Run.
+            give_up: ends this process at once; called from another thread, too.
+            rhythm: the times; Decisions 15 unless said otherwise.
         """
         self._records = records
         self._replica = replica
         self._clock = clock
         self._take_over = take_over
         self._give_up = give_up
+        self._rhythm = rhythm or Rhythm()
+        self._renewed = time.monotonic()
 
     async def begin(self) -> None:
         """Beat once, before anything is done in this replica's name."""
         async with self._records.begin() as conn:
-            await replicas.beat(conn, self._replica, self._clock())
+            await replicas.join(conn, self._replica, self._clock())
+        self._renewed = time.monotonic()
 
     async def run(self) -> None:
         """Beat until cancelled."""
-        beat = self._clock()
-        while True:
-            await asyncio.sleep(replicas.BEAT_EVERY.total_seconds())
-            now = self._clock()
-            try:
-                async with asyncio.timeout(replicas.BEAT_EVERY.total_seconds()):
-                    async with self._records.begin() as conn:
-                        await replicas.beat(conn, self._replica, now)
-                        dead = await replicas.take_dead(conn, self._replica, now)
-                beat = now
-            except Exception:
-                log.exception("the heartbeat could not be renewed")
-                if self._clock() - beat >= replicas.GIVE_UP_AFTER:
-                    self._give_up()
-                continue
-            for sibling in dead:
-                taken = await self._take_over(sibling)
-                log.warning(
-                    "took over from a replica that fell silent", replica=sibling, runs=taken
-                )
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(over,), name="heartbeat", daemon=True).start()
+        try:
+            while True:
+                await asyncio.sleep(self._rhythm.beat_every.total_seconds())
+                for sibling in await self._renew():
+                    await self._continue_for(sibling)
+        finally:
+            over.set()
+
+    async def leave(self) -> None:
+        """Say that this replica is gone, once nothing runs in its name any more."""
+        try:
+            async with self._records.begin() as conn:
+                await replicas.leave(conn, self._replica, self._clock(), self._rhythm.dead_after)
+        except Exception:
+            log.exception("siblings were not told that this replica stops; they will notice")
+
+    async def _renew(self) -> list[str]:
+        """Beat; the siblings that are now ours to take over from."""
+        try:
+            async with asyncio.timeout(self._rhythm.beat_every.total_seconds()):
+                async with self._records.begin() as conn:
+                    now = self._clock()
+                    ours = await replicas.beat(conn, self._replica, now)
+                    dead = await replicas.take_dead(
+                        conn, self._replica, now, self._rhythm.dead_after
+                    )
+        except Exception:
+            log.exception("the heartbeat could not be renewed")
+            return []
+        if not ours:
+            log.error("a sibling has taken over from this replica: it stops")
+            self._give_up()
+        self._renewed = time.monotonic()
+        return dead
+
+    async def _continue_for(self, sibling: str) -> None:
+        try:
+            taken = await self._take_over(sibling)
+            async with self._records.begin() as conn:
+                await replicas.forget(conn, sibling, taken_over_by=self._replica)
+        except Exception:
+            # The claim lapses, and some replica tries again.
+            log.exception("a silent replica could not be taken over from", replica=sibling)
+            return
+        log.warning("took over from a replica that fell silent", replica=sibling, runs=taken)
+
+    def _watch(self, over: threading.Event) -> None:
+        """Give up in time even where the event loop is what is stuck."""
+        longest = self._rhythm.give_up_after.total_seconds()
+        while not over.wait(longest / 15):
+            if time.monotonic() - self._renewed >= longest:
+                self._give_up()
+                return

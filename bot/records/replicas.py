@@ -20,29 +20,61 @@ DEAD_AFTER = timedelta(seconds=40)
 """Silence after which a sibling's Runs are taken over; well beyond `GIVE_UP_AFTER`."""
 
 
-async def beat(conn: AsyncConnection, replica: str, now: datetime) -> None:
-    """Say that a replica is alive."""
+async def join(conn: AsyncConnection, replica: str, now: datetime) -> None:
+    """Begin a life of this replica; a claim on its former life ends."""
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     await conn.execute(
         insert(replicas)
         .values(id=replica, started_at=now, beat_at=now)
         .on_conflict_do_update(
             index_elements=[replicas.c.id],
-            set_={"beat_at": now, "taken_over_by": None, "taken_over_at": None},
+            set_={"started_at": now, "beat_at": now, "taken_over_by": None, "taken_over_at": None},
         )
     )
 
 
-async def take_dead(conn: AsyncConnection, replica: str, now: datetime) -> list[str]:
-    """Claim the siblings that fell silent; each is claimed by one replica only."""
+async def beat(conn: AsyncConnection, replica: str, now: datetime) -> bool:
+    """Say that a replica is alive; False where a sibling has taken over from it meanwhile."""
+    alive = (
+        sa.update(replicas)
+        .where(replicas.c.id == replica, replicas.c.taken_over_by.is_(None))
+        .values(beat_at=now)
+    )
+    return (await conn.execute(alive)).rowcount == 1
+
+
+async def leave(
+    conn: AsyncConnection, replica: str, now: datetime, dead_after: timedelta = DEAD_AFTER
+) -> None:
+    """End a life in good order: siblings need not wait for its Runs, and it may come back."""
+    gone = (
+        sa.update(replicas)
+        .where(replicas.c.id == replica, replicas.c.taken_over_by.is_(None))
+        .values(beat_at=now - dead_after)
+    )
+    await conn.execute(gone)
+
+
+async def take_dead(
+    conn: AsyncConnection, replica: str, now: datetime, dead_after: timedelta = DEAD_AFTER
+) -> list[str]:
+    """Claim the siblings that fell silent; each is claimed by one replica at a time.
+
+    A claim that did not end in `forget` lapses after `dead_after`: whoever made it may have died
+    before it recovered anything.
+    """
+    long_ago = now - dead_after
+    unclaimed = sa.or_(replicas.c.taken_over_by.is_(None), replicas.c.taken_over_at <= long_ago)
     dead = (
         sa.update(replicas)
-        .where(
-            replicas.c.id != replica,
-            replicas.c.beat_at <= now - DEAD_AFTER,
-            replicas.c.taken_over_by.is_(None),
-        )
+        .where(replicas.c.id != replica, replicas.c.beat_at <= long_ago, unclaimed)
         .values(taken_over_by=replica, taken_over_at=now)
         .returning(replicas.c.id)
     )
     return sorted((await conn.execute(dead)).scalars())
+
+
+async def forget(conn: AsyncConnection, dead: str, *, taken_over_by: str) -> None:
+    """Remove a sibling whose Runs were taken over, unless it has come back or was claimed anew."""
+    claimed = sa.and_(replicas.c.id == dead, replicas.c.taken_over_by == taken_over_by)
+    await conn.execute(sa.delete(replicas).where(claimed))

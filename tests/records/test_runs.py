@@ -1,4 +1,4 @@
-"""Runs, their steps, the outbox and the replicas that carry them."""
+"""Runs, their steps and the outbox."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records import incidents, outbox, replicas, runs, steps
+from bot.records import incidents, outbox, runs, steps
 from bot.records.lifecycle import RunState
 from bot.records.outbox import NotificationState
 from bot.records.refusals import IllegalMove, UnknownRecord
@@ -148,16 +148,3 @@ async def test_a_failed_message_is_due_again_and_finally_dead(conn: AsyncConnect
     assert (message.state, message.attempts) == (NotificationState.FAILED, 1)
     await outbox.failed(conn, "n1", at=LATER, reason="refused", again_at=None)
     assert await due(conn, LATER) == []
-
-
-async def test_a_silent_replica_is_taken_over_once_and_may_come_back(
-    conn: AsyncConnection,
-) -> None:
-    dead_at = NOON + replicas.DEAD_AFTER
-    await replicas.beat(conn, "a", NOON)
-    await replicas.beat(conn, "b", dead_at)
-    assert await replicas.take_dead(conn, "b", dead_at - timedelta(seconds=1)) == []
-    assert await replicas.take_dead(conn, "b", dead_at) == ["a"]
-    assert await replicas.take_dead(conn, "c", dead_at) == []
-    await replicas.beat(conn, "a", dead_at)
-    assert await replicas.take_dead(conn, "b", dead_at) == []
