@@ -136,16 +136,18 @@ async def _of_copies(git: Git, merge_commit: str, head: str) -> Brought | Unclea
         return Unclear(
             reason=f"it has more than {_MOST_COMMITS:,} commits", candidates=(merge_commit,)
         )
+    # The common case first: it needs the blobs of two differences, not of every commit. A rebase
+    # whose last commit alone does what all do together is undone by undoing that one.
+    whole = await combined_patch_id(git, fork, head)
+    last = await patch_ids(git, [merge_commit])
+    if whole is not None and whole == last.get(merge_commit):
+        return Brought(method=MergeMethod.SQUASH, commits=(merge_commit,))
     chain = await first_parents(git, merge_commit, max(len(own), 1))
     ids = await patch_ids(git, [*own, *chain])
     wanted = [ids[sha] for sha in own if sha in ids]
     found = [sha for sha in chain if sha in ids][: len(wanted)]
     if wanted and [ids[sha] for sha in found] == wanted:
-        method = MergeMethod.REBASE if len(found) > 1 else MergeMethod.SQUASH
-        return Brought(method=method, commits=tuple(found))
-    whole = await combined_patch_id(git, fork, head)
-    if whole is not None and whole == ids.get(merge_commit):
-        return Brought(method=MergeMethod.SQUASH, commits=(merge_commit,))
+        return Brought(method=MergeMethod.REBASE, commits=tuple(found))
     copies = tuple(sha for sha in chain if ids.get(sha) in set(wanted))
     if not copies and await _is_squash_of(git, merge_commit, head):
         return Brought(method=MergeMethod.SQUASH, commits=(merge_commit,))

@@ -59,7 +59,6 @@ class Remote:
                 "CONTENT_TYPE": request.headers.get("Content-Type", ""),
                 "CONTENT_LENGTH": str(len(body)),
                 "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
-                "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
                 "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - git's own default
             },
         )

@@ -19,6 +19,8 @@ from bot.git.reverting import Clean, compute_revert
 from bot.git.trees import read_blob
 from tests.git.remote import Remote
 
+LINES = "".join(f"line {number}\n" for number in range(20))
+
 
 class Tokens:
     """Gives the token of the moment and counts how often it was asked."""
@@ -77,6 +79,22 @@ async def test_a_revert_fetches_only_the_blobs_it_needs_with_a_fresh_token(
     assert remote.requests["git-upload-pack"] <= 4
     (new,) = ours.new_blobs
     assert (await read_blob(mirror.git, new)).endswith(b"line 19\nmore\n")
+
+
+async def test_the_blobs_of_many_files_are_fetched_together(mirror: Mirror, remote: Remote) -> None:
+    history = remote.history
+    names = [f"many/{number}.py" for number in range(30)]
+    history.commit({name: name + LINES for name in names})
+    broken = history.commit({name: name + LINES.replace("line 3", "boom") for name in names})
+    history.commit({name: name + LINES.replace("line 3", "boom") + "more\n" for name in names})
+    head = history.head
+    remote.push("main")
+    await mirror.refresh()
+    remote.requests.clear()
+    ours = await mirror.read(lambda git: compute_revert(git, [broken], head))
+    assert isinstance(ours, Clean)
+    assert len(ours.new_blobs) == 30
+    assert remote.requests["git-upload-pack"] <= 4, remote.requests
 
 
 async def test_a_refresh_brings_new_commits_moved_and_deleted_branches(
