@@ -35,7 +35,16 @@ CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.c
 
 pytest_plugins = ["tests.plugins.openapi_tally"]
 
+OWNER = "octo-org"
+
 _names = count(1)
+
+
+def register_app(github: DemoGitHub, owner: User) -> App:
+    """The App under test. A room with a GitHub of its own needs owner, App and installation too."""
+    return github.create_app(
+        "incident-playbooks", owner=owner, permissions=PERMISSIONS, events=EVENTS
+    )
 
 
 class People:
@@ -78,15 +87,13 @@ async def github() -> AsyncIterator[DemoGitHub]:
 @pytest.fixture(scope="session")
 def owner(github: DemoGitHub) -> User:
     """Who owns every fixture repository."""
-    return github.create_user("octo-org", organization=True)
+    return github.create_user(OWNER, organization=True)
 
 
 @pytest.fixture(scope="session")
 def app(github: DemoGitHub, owner: User) -> App:
     """The App under test, without a webhook of its own."""
-    return github.create_app(
-        "incident-playbooks", owner=owner, permissions=PERMISSIONS, events=EVENTS
-    )
+    return register_app(github, owner)
 
 
 @pytest.fixture(scope="session")

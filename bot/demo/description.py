@@ -19,6 +19,9 @@ _BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 _SHOWN_ERRORS = 3
 _SHOWN_CHARACTERS = 300
 # Statuses any operation may answer with although its description does not list them.
+# Any route may send the caller to where a repository has moved, or say that nothing changed.
+# https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
+_ELSEWHERE_OR_UNCHANGED = frozenset({301, 304, 307})
 _GENERAL_REFUSALS = frozenset({400, 401, 403, 404, 406, 409, 410, 413, 415, 422, 429})
 
 
@@ -178,7 +181,7 @@ class Description:
         self, operation: Operation, exchange: Exchange
     ) -> Iterable[tuple[str, str]]:
         status, raw = exchange.status, exchange.response
-        if status >= 500 or status == 304:
+        if status >= 500 or status in _ELSEWHERE_OR_UNCHANGED:
             return
         described = operation.description["responses"].get(str(status))
         if described is None and status not in _GENERAL_REFUSALS:
@@ -297,6 +300,9 @@ def json_schema(schema: Any) -> Any:
                     made[key]["events"] = {"type": "array", "items": {"type": "string"}}
             case "items" | "additionalProperties" | "not":
                 made[key] = json_schema(value)
+            case "allOf" if [part.get("title") for part in value] == ["Simple User", "Enterprise"]:
+                # One place asks an account to be a user and an enterprise at once; others: either.
+                made["anyOf"] = [json_schema(part) for part in value]
             case "allOf":
                 made[key] = [json_schema(part) for part in value]
             case "anyOf" | "oneOf":

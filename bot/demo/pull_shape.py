@@ -97,6 +97,8 @@ def simple(world: World, repository: Repository, issue: Issue) -> dict[str, Any]
         "id": pull.id,
         "node_id": node_id("PullRequest", issue.id),
         **{key: as_issue[key] for key in kept},
+        # Lists of pull requests are described to have text here, where issues have null.
+        "labels": [x | {"description": x["description"] or ""} for x in as_issue["labels"]],
         "diff_url": f"{page}.diff",
         "patch_url": f"{page}.patch",
         **{f"{name}_url": link for name, link in links.items()},

@@ -195,7 +195,7 @@ def approvals(repository: Repository, issue: Issue, needs: Requirements) -> tupl
     for review in issue.pull.reviews if issue.pull else []:
         able = repository.role_of(review.user).at_least(Role.WRITE)
         decisive = review.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED")
-        if able and decisive and review.user is not issue.user:
+        if able and decisive:
             latest[review.user.login] = (review.state, review.commit_id)
     pusher = repository.push_log.get(issue.pull.head_sha) if issue.pull else None
     counted = [

@@ -72,12 +72,15 @@ async def _commit(person: Person, message: str = "Change", **more: object) -> di
     return dict(commit)
 
 
-async def test_github_signs_what_an_app_commits_in_its_own_name(bot: Person, app: App) -> None:
+async def test_github_signs_what_an_app_commits_in_its_own_name(
+    bot: Person, app: App, repository: Repository
+) -> None:
     """https://docs.github.com/authentication/managing-commit-signature-verification/about-commit-signature-verification#signature-verification-for-bots."""
     commit = await _commit(bot)
     assert commit["verification"]["verified"] is True  # type: ignore[index]
     assert commit["author"]["name"] == f"{app.slug}[bot]"  # type: ignore[index]
     assert commit["author"] == commit["committer"]
+    assert repository.git.commit(str(commit["sha"])).signed
 
 
 async def test_a_commit_with_a_stated_author_or_by_a_person_is_not_signed(

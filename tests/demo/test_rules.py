@@ -7,6 +7,7 @@ import pytest
 from bot.demo.model import App, Protection, Repository
 from bot.demo.person import Person
 from bot.demo.server import DemoGitHub
+from tests.conftest import People
 from tests.demo.saying import refused
 
 
@@ -46,12 +47,22 @@ async def test_a_required_check_holds_merging_until_it_passes(
 
 
 async def test_a_check_pinned_to_an_app_is_not_met_by_anyone_else(
-    github: DemoGitHub, repository: Repository, app: App, alice: Person, bot: Person
+    github: DemoGitHub,
+    repository: Repository,
+    app: App,
+    people: People,
+    alice: Person,
+    bot: Person,
 ) -> None:
     """https://docs.github.com/rest/repos/rules: integration_id."""
     github.add_ruleset(repository, "gate", [_required_check("gate", app.id)])
     number, sha = await _topic(alice), await alice.head("topic")
     await alice.set_status(sha, "success", "gate")
+    rival = github.create_app(
+        f"rival-{repository.id}", owner=repository.owner, permissions={"checks": "write"}, events=[]
+    )
+    other = people.installed(github.install(rival, repository.owner, [repository]))
+    await other.create_check_run(sha, "gate", "success")
     with refused(405, 'Required status check "gate"'):
         await alice.merge(number)
     await bot.create_check_run(sha, "gate", "success")

@@ -17,7 +17,7 @@ from bot.demo.model import App, Installation, Repository, User
 from bot.demo.server import DemoGitHub
 from bot.github.client import GitHub, RepositoryClient
 from bot.triggers import Repository as Place
-from tests.conftest import CONTRACT
+from tests.conftest import CONTRACT, OWNER, register_app
 
 
 @dataclass
@@ -54,6 +54,24 @@ async def github(time: Time) -> AsyncIterator[DemoGitHub]:
     demo.faults.lag = Lag(demo.world, time.now)
     async with demo:
         yield demo
+
+
+# This room's GitHub is not the shared one, so neither are those who live in it.
+
+
+@pytest.fixture(scope="session")
+def owner(github: DemoGitHub) -> User:
+    return github.create_user(OWNER, organization=True)
+
+
+@pytest.fixture(scope="session")
+def app(github: DemoGitHub, owner: User) -> App:
+    return register_app(github, owner)
+
+
+@pytest.fixture(scope="session")
+def installation(github: DemoGitHub, app: App, owner: User) -> Installation:
+    return github.install(app, owner)
 
 
 @pytest.fixture(autouse=True)
