@@ -161,8 +161,8 @@ async def _of_copies(git: Git, merge_commit: str, head: str) -> Brought | Unclea
 async def _is_squash_of(git: Git, merge_commit: str, head: str) -> bool:
     """Tell whether merging `head` into the commit before gives exactly this commit's tree.
 
-    GitHub makes a squash so. Every commit of a rebase but its last one fails this, and the last
-    one is known by its patch-id already.
+    GitHub makes a squash so. The last commit of a rebase passes as well, but its patch-id is that
+    of the pull request's last commit, which the caller has ruled out.
     """
     merged = await merge(git, f"{merge_commit}^", head)
     return merged.clean and merged.tree == await tree_of(git, merge_commit)
