@@ -44,7 +44,12 @@ class Abandoned:
     trial: int
 
 
-Event = Asked | Reported | Abandoned | Observation | Ruling
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """No trial would have told more at this point."""
+
+
+Event = Asked | Reported | Abandoned | Exhausted | Observation | Ruling
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,11 @@ def abandoned(trial: Trial) -> dict[str, Any]:
     return {"event": "abandoned", "trial": trial.id}
 
 
+def exhausted() -> dict[str, Any]:
+    """Make the entry of there being nothing worth trying."""
+    return {"event": "exhausted"}
+
+
 def observed(evidence: Observation | Ruling) -> dict[str, Any]:
     """Make the entry of evidence from elsewhere."""
     if isinstance(evidence, Ruling):
@@ -181,6 +191,8 @@ def _event(entry: dict[str, Any]) -> Event:
         return Reported(entry["trial"], _read_report(entry))
     if kind == "abandoned":
         return Abandoned(entry["trial"])
+    if kind == "exhausted":
+        return Exhausted()
     if kind == "ruling":
         return Ruling(entry["commit"], Says(entry["says"]), entry["by"])
     if kind == "observed":

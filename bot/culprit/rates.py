@@ -21,6 +21,8 @@ RATES: Floats = 1.0 / (1.0 + np.exp(-_LOG_ODDS))
 LOG_RATES: Floats = np.log(RATES)
 LOG_OTHERWISE: Floats = np.log1p(-RATES)
 
+WORST_FLAKE = 0.5
+"""A good commit fails at most so often; a signal that lies more is no signal."""
 RAREST_FAILURE = 0.8
 """A broken commit passes at most so often. A rarer failure drowns in flakes: it is taken for one,
 or no number of runs could ever say that the bad end is fine.
@@ -87,7 +89,7 @@ class History:
 class RatePriors:
     """What is believed of both rates before the search."""
 
-    false_fail: Mixture = Mixture((Beta(0.8, 1, 19), Beta(0.2, 1, 3)))
+    false_fail: Mixture = Mixture((Beta(0.8, 1, 19), Beta(0.2, 1, 3)), limit=WORST_FLAKE)
     false_pass: Mixture = Mixture((Beta(0.8, 1, 19), Beta(0.2, 1, 2)), limit=RAREST_FAILURE)
 
     def after(self, history: History) -> RatePriors:

@@ -142,8 +142,9 @@ class Search:
             return ()
         nodes = ends[:count] or self._informative(count)
         if not nodes:
-            self._exhausted = not self._pending
-            self._verdict = None
+            if not self._pending and not self._exhausted:
+                self._exhausted, self._verdict = True, None
+                self._events.append(log.exhausted())
             return ()
         purpose = Purpose.END if ends else Purpose.SEARCH
         trials: list[Trial] = []
@@ -271,6 +272,9 @@ class Search:
             self.record(self._pending[event.trial], event.report)
         elif isinstance(event, log.Abandoned):
             self.abandon(self._pending[event.trial])
+        elif isinstance(event, log.Exhausted):
+            self._exhausted, self._verdict = True, None
+            self._events.append(log.exhausted())
         else:
             self.observe(event)
 

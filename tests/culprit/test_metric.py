@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bot.culprit.graph import CommitGraph
+from bot.culprit.metric import END_RUNS, MetricSearch, MetricVerdict
+from bot.culprit.verdict import Status
+
+
+def chain(count: int) -> CommitGraph:
+    return CommitGraph.chain([f"c{i}" for i in range(count)], ["good"])
+
+
+def drop(
+    search: MetricSearch, culprit: int, by: float, seed: int, at_once: int = 1
+) -> MetricVerdict:
+    rng = np.random.default_rng(seed)
+    while names := search.next_runs(at_once):
+        for name in names:
+            bad = name != "good" and int(name[1:]) >= culprit
+            search.record(name, float(rng.normal(80.0 - by * bad)))
+    return search.verdict()
+
+
+def test_the_ends_are_measured_first_and_in_turns() -> None:
+    search = MetricSearch(chain(50))
+    names = search.next_runs(20)
+    assert names == ("good", "c49") * END_RUNS
+
+
+def test_a_large_drop_is_found_with_its_effect_and_interval() -> None:
+    verdict = drop(MetricSearch(chain(128)), 70, 4.0, seed=1)
+    assert verdict.culprit == "c70"
+    assert verdict.interval[0] < verdict.effect < verdict.interval[1]
+    assert verdict.interval[0] < -4.0 < verdict.interval[1]
+    assert verdict.runs < 30
+
+
+def test_most_drops_of_two_deviations_are_found() -> None:
+    found = [drop(MetricSearch(chain(64)), 20, 2.0, seed=s).culprit == "c20" for s in range(20)]
+    assert sum(found) >= 18
+
+
+def test_several_runs_at_once_find_it_too() -> None:
+    assert drop(MetricSearch(chain(128)), 90, 4.0, seed=3, at_once=4).culprit == "c90"
+
+
+def test_no_drop_at_all_ends_early_without_blame() -> None:
+    endings = [drop(MetricSearch(chain(128)), 64, 0.0, seed=s) for s in range(20)]
+    assert sum(e.status is Status.NO_CULPRIT for e in endings) >= 15
+    assert sum(e.culprit is not None for e in endings) <= 1
+
+
+def test_values_without_noise_are_no_trouble() -> None:
+    search = MetricSearch(chain(32))
+    while names := search.next_runs():
+        for name in names:
+            search.record(name, 1.0 if name != "good" and int(name[1:]) >= 9 else 2.0)
+    assert search.verdict().culprit == "c9"
+
+
+def test_a_run_without_a_value_is_only_forgotten() -> None:
+    search = MetricSearch(chain(8))
+    search.record(search.next_runs()[0], float("nan"))
+    assert search.verdict().runs == 0
+    assert search.next_runs()
+
+
+def test_a_merge_history_is_searched_too() -> None:
+    parents = {"tip": ["m"], "m": ["a", "b2"], "b2": ["b1"], "b1": ["r"], "a": ["r"], "r": ["good"]}
+    graph = CommitGraph.build(parents, "tip", ["good"])
+    search = MetricSearch(graph)
+    rng = np.random.default_rng(5)
+    while names := search.next_runs():
+        for name in names:
+            search.record(
+                name, float(rng.normal(0.0 if name in {"r", "a", "b1", "good"} else -5.0))
+            )
+    assert search.verdict().culprit == "b2"
+
+
+def test_a_good_end_is_required() -> None:
+    with pytest.raises(ValueError, match="good end"):
+        MetricSearch(CommitGraph.chain(["a"]))

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from bot.culprit.gallop import next_good
+from bot.culprit.verification import Check, Tally, judge, plan, runs_needed
+
+
+@pytest.mark.parametrize(
+    ("rate", "runs"), [(0.0, 2), (0.05, 2), (0.1, 2), (0.2, 3), (0.5, 7), (0.99, 20), (1.0, 20)]
+)
+def test_as_many_runs_are_made_as_flakes_would_need_to_fake_them(rate: float, runs: int) -> None:
+    assert runs_needed(rate) == runs
+
+
+def test_the_culprit_and_all_its_parents_take_turns() -> None:
+    check = plan("c", ["p1", "p2"], 0.2)
+    assert check.order == ("c", "p1", "p2") * 3
+
+
+def test_runs_that_all_agree_confirm() -> None:
+    check = plan("c", ["p"], 0.1)
+    tallies = {"c": Tally(failed=2), "p": Tally(passed=2)}
+    assert judge(check, tallies, 0.1, 0.1) is Check.CONFIRMED
+
+
+def test_a_parent_that_fails_too_refutes() -> None:
+    check = plan("c", ["p"], 0.1)
+    tallies = {"c": Tally(failed=3), "p": Tally(failed=3)}
+    assert judge(check, tallies, 0.1, 0.1) is Check.REFUTED
+
+
+def test_a_suspect_that_passes_is_refuted() -> None:
+    check = plan("c", ["p"], 0.1)
+    tallies = {"c": Tally(passed=3), "p": Tally(passed=3)}
+    assert judge(check, tallies, 0.1, 0.1) is Check.REFUTED
+
+
+def test_one_odd_run_among_few_leaves_it_undecided_and_more_runs_decide() -> None:
+    check = plan("c", ["p"], 0.1)
+    odd = {"c": Tally(failed=1, passed=1), "p": Tally(passed=2)}
+    assert judge(check, odd, 0.1, 0.1) is Check.UNDECIDED
+    more = {"c": Tally(failed=5, passed=1), "p": Tally(passed=6)}
+    assert judge(check, more, 0.1, 0.1) is Check.CONFIRMED
+
+
+def test_missing_runs_leave_it_undecided() -> None:
+    check = plan("c", ["p"], 0.1)
+    assert judge(check, {"c": Tally(failed=2)}, 0.1, 0.1) is Check.UNDECIDED
+
+
+def test_a_root_commit_has_no_parent_to_compare_with() -> None:
+    check = plan("c", [], 0.1)
+    assert judge(check, {"c": Tally(failed=2)}, 0.1, 0.1) is Check.CONFIRMED
+
+
+def test_a_good_end_is_sought_among_green_commits_first_and_then_by_doubling() -> None:
+    history = [f"h{i}" for i in range(20)]
+    assert next_good(history, known_green=["h7", "h3"]) == "h3"
+    assert next_good(history, known_green=["h7", "h3"], tried=["h3"]) == "h7"
+    assert next_good(history, known_green=["h3"], tried=["h3"]) == "h8"
+    assert next_good(history) == "h0"
+    assert next_good(history, tried=["h0"]) == "h2"
+    assert next_good(history, tried=["h0", "h2"]) == "h6"
+    assert next_good(history, tried=["h14"]) == "h19"
+    assert next_good(history, tried=["h19"]) is None
+    assert next_good([]) is None
