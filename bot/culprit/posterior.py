@@ -167,6 +167,11 @@ class Posterior:
         cell = self._cells.get(node, {}).get(environment)
         return cell.fails + cell.passes if cell else 0
 
+    @property
+    def tried_nodes(self) -> tuple[int, ...]:
+        """The nodes that have a result."""
+        return tuple(self._cells)
+
     def total_runs(self, node: int) -> int:
         """Count the runs of a node anywhere."""
         return sum(c.fails + c.passes for c in self._cells.get(node, {}).values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from bot.culprit import log
 from bot.culprit.ancestry import Ancestry
 from bot.culprit.conclusion import Standing, conclude
+from bot.culprit.environments import choose_environment
 from bot.culprit.evidence import (
     Observation,
     Outcome,
@@ -31,6 +33,7 @@ from bot.culprit.posterior import Posterior
 from bot.culprit.priors import Floats, impossible
 from bot.culprit.selection import choose
 from bot.culprit.settings import Granularity, SearchSettings
+from bot.culprit.stages import open_commits
 from bot.culprit.untestable import PRESUMED, Testability
 from bot.culprit.verdict import Candidate, Verdict
 
@@ -40,8 +43,6 @@ IDLE = 0.003
 """Bits below which the ends are tried again, to learn how often the signal lies."""
 ENOUGH = 12
 """Runs of an end after which more teach nothing."""
-INSIDE = 0.5
-"""From this probability of a merge on, the commits of its branch are tried too."""
 
 
 class Search:
@@ -89,6 +90,7 @@ class Search:
         self._cost = np.ones(self._nodes) if self.costs is None else np.array(self.costs)
         self._testability = Testability(graph)
         self._skipped: set[int] = set()
+        self._answered: set[int] = set()
         self._infra: Counter[int] = Counter()
         self._infra_in_a_row = 0
         self._fingerprint = settings.fingerprint
@@ -149,12 +151,8 @@ class Search:
         purpose = Purpose.END if ends else Purpose.SEARCH
         trials: list[Trial] = []
         for node in nodes:
-            trial = Trial(
-                id=self._asked + 1,
-                commit=self._sha(node),
-                environment=self._environment(node, self._asked + 1),
-                purpose=purpose,
-                attempt=self._infra[node] + 1,
+            trial = self._place(
+                Trial(self._asked + 1, self._sha(node), "", purpose, self._infra[node] + 1)
             )
             self._ask(trial)
             trials.append(trial)
@@ -180,6 +178,7 @@ class Search:
             return
         self._infra_in_a_row = 0
         self._trials += 1
+        self._answered.add(node)
         self._learn(node, report, report.environment or trial.environment)
 
     def abandon(self, trial: Trial) -> None:
@@ -278,6 +277,13 @@ class Search:
         else:
             self.observe(event)
 
+    def _place(self, trial: Trial) -> Trial:
+        """Say where a trial is to run."""
+        at = self._canonical(self.graph.number[trial.commit])
+        names = self.settings.environments
+        environment = choose_environment(names, self._posterior, at, trial, self.pending)
+        return replace(trial, environment=environment)
+
     def _ask(self, trial: Trial) -> None:
         self._pending[trial.id] = trial
         self._asked = max(self._asked, trial.id)
@@ -307,8 +313,8 @@ class Search:
             return []
         ends = [self.graph.bad, *range(len(self.graph), self._nodes)]
         gone = self._untestable()
-        left = [e for e in ends if e not in gone and not self._posterior.tried(self._canonical(e))]
         # Results from elsewhere do not spare us from reproducing the failure here.
+        left = [e for e in ends if e not in gone and e not in self._answered]
         under_way = {self.graph.number[t.commit] for t in self._pending.values()}
         if left and all(e in under_way for e in left):
             return None
@@ -354,50 +360,27 @@ class Search:
         worth[list(self._untestable())] = 0.0
         if self.settings.granularity is Granularity.FIRST_PARENT:
             worth *= self._in_stage()
-        for node in range(self._nodes) if self.settings.environments else ():
-            worth[node] *= self._freshness(node)
+        if self.settings.environments:
+            worth *= self._freshness()
         return worth
 
     def _in_stage(self) -> Floats:
-        """Mark the commits that may be tried at this stage."""
-        graph = self.graph
-        if self.settings.granularity is Granularity.COMMIT or graph.is_chain:
-            return np.ones(self._nodes)
+        """Mark the nodes that may be tried at this stage; the good ends always may."""
+        count = len(self.graph)
         allowed = np.ones(self._nodes)
-        allowed[: len(graph)] = 0.0
-        allowed[list(graph.first_parent_line)] = 1.0
-        if self.settings.granularity is Granularity.STAGED:
-            owner = np.array(graph.merged_by)
-            mass = np.bincount(owner, self._posterior.beliefs.probability[: len(graph)], len(graph))
-            allowed[: len(graph)][mass[owner] >= INSIDE] = 1.0
+        allowed[:count] = open_commits(
+            self.graph, self.settings.granularity, self._posterior.beliefs.probability[:count]
+        )
         return allowed
 
-    def _freshness(self, node: int) -> float:
-        """What a repeat is worth: ever less once a node was tried in every environment."""
-        at = self._canonical(node)
-        if not self._posterior.tried(at):
-            return 1.0
-        return max(
-            self._posterior.freshness(at, environment) for environment in self.settings.environments
-        )
-
-    def _environment(self, node: int, trial: int) -> str:
-        """Choose where to run: where this commit was tried least, then the least busy."""
-        names = self.settings.environments
-        if not names:
-            return f"fresh-{trial}"
-        at = self._canonical(node)
-        here = Counter(t.environment for t in self._pending.values() if t.commit == self._sha(node))
-        busy = Counter(t.environment for t in self._pending.values())
-        start = trial % len(names)
-        return min(
-            names[start:] + names[:start],
-            key=lambda e: (
-                self._posterior.runs(at, e) + here[e],
-                self._posterior.stuck(e),
-                busy[e],
-            ),
-        )
+    def _freshness(self) -> Floats:
+        """What a run of each node is worth: ever less once it was tried in every environment."""
+        fresh = np.ones(self._nodes)
+        for at in self._posterior.tried_nodes:
+            fresh[at] = max(self._posterior.freshness(at, e) for e in self.settings.environments)
+        own = [self._canonical(node) for node in range(self._nodes)] if self.trees else slice(None)
+        result: Floats = fresh[own]
+        return result
 
     def _untestable(self) -> set[int]:
         return self._skipped | self._testability.untestable
