@@ -62,3 +62,11 @@ def test_distance_counts_steps_along_merges() -> None:
     testability.learn(graph.number["a"], testable=False)
     chance = testability.probability()
     assert 0.0 < chance[graph.number["b"]] < 0.5
+
+
+def test_a_commit_reached_through_another_adds_nothing_to_tell_culprits_apart() -> None:
+    parents = {"tip": ["t", "u"], "t": ["u"], "u": ["good"]}
+    graph = CommitGraph.build(parents, "tip", ["good"])
+    labels = indistinguishable(Ancestry(graph), {graph.number["u"]})
+    assert labels[graph.number["u"]] == labels[graph.number["t"]]
+    assert labels[graph.number["tip"]] != labels[graph.number["t"]]
