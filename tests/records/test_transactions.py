@@ -17,8 +17,12 @@ from tests.records.test_verification import KEY, PUBLIC
 
 
 @pytest.fixture
-async def datasource(url: str, engine: AsyncEngine) -> AsyncSQLAlchemyDatasource:
+async def datasource(
+    url: str, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> AsyncSQLAlchemyDatasource:
     """The way a Run's steps write to the database."""
+    # DBOS is one per process, and a bot of other tests may be running in this one.
+    monkeypatch.setattr("dbos._datasource._register_datasource", lambda _: None)
     return await AsyncSQLAlchemyDatasource.create(url, engine=engine)
 
 
