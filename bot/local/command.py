@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from bot.culprit.verdict import Verdict
+from bot.culprit.verdict import Status, Verdict
 from bot.git.errors import GitError
 from bot.git.history import describe
 from bot.git.process import Git
@@ -63,6 +63,8 @@ end passes, 5 the good end fails, 6 budget spent.
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), default=1800.0,
               show_default=True, help="Seconds a trial may take.")  # fmt: skip
 @click.option("--network", is_flag=True, help="Let trials use the network.")
+@click.option("--verify/--no-verify", default=True, show_default=True,
+              help="Check the culprit with fresh runs of it and its parents.")  # fmt: skip
 @click.option("--log", "log_path", type=click.Path(path_type=Path, dir_okay=False),
               help="Where to write the log.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path, dir_okay=False),
@@ -84,6 +86,7 @@ def bisect_command(
     build: str | None,
     time_limit: float,
     network: bool,
+    verify: bool,
     log_path: Path | None,
     resume: Path | None,
     replay: Path | None,
@@ -106,7 +109,7 @@ def bisect_command(
             _request(
                 repo, goods, bad, command, build, log_path,
                 jobs=jobs, confidence=confidence, budget=budget, first_parent=first_parent,
-                seed=seed, seconds=time_limit, network=network, skips=skips,
+                seed=seed, seconds=time_limit, network=network, verify=verify, skips=skips,
             )
         )  # fmt: skip
         sys.exit(_search(Journal(request), Path(request.log), new=True, as_json=as_json))
@@ -220,6 +223,9 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     except GitError:
         commits = []
     told = words.conclusion(verdict, commits, known.request.goods)
+    checked = known.checks.ending if verdict.status is Status.CULPRIT else None
+    if checked in words.CHECKED:
+        told += f"\n{words.CHECKED[checked]}"
     counted = f"{known.trials()} trials in {known.rounds()} rounds. Log: {known.request.log}"
     return f"{told}\n{counted}"
 

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +22,7 @@ from bot.culprit import log
 from bot.culprit.evidence import Observation, Outcome, Report, Trial
 from bot.culprit.search import Search
 from bot.culprit.verdict import Status, Verdict
+from bot.local.checking import Checked, Checks, Fingerprint, FreshRun, Planned
 from bot.trials.runner import TrialResult
 
 FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"
@@ -52,6 +53,7 @@ class Request(BaseModel):
     seconds: Annotated[float, Field(gt=0)] = 1800.0
     network: bool = False
     skips: tuple[str, ...] = ()
+    verify: bool = True
 
 
 class Probe(BaseModel):
@@ -61,12 +63,19 @@ class Probe(BaseModel):
 
     probe: str
     outcome: Outcome
-    fingerprint: frozenset[str] | None = None
+    fingerprint: Fingerprint = None
 
     def evidence(self, number: int) -> Observation:
         """Give the search what the probe saw."""
         report = Report(self.outcome, self.fingerprint)
         return Observation(self.probe, report, environment=f"probe-{number}")
+
+
+_CHECK_LINES: Mapping[str, type[Planned | FreshRun | Checked]] = {
+    "checking": Planned,
+    "check": FreshRun,
+    "checked": Checked,
+}
 
 
 @dataclass
@@ -76,6 +85,7 @@ class Journal:
     request: Request
     probes: list[Probe] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
+    checks: Checks = field(default_factory=Checks)
 
     def verdict(self) -> Verdict | None:
         """Return what the last search concludes; None where it is not finished.
@@ -90,17 +100,26 @@ class Journal:
             asked = Search.from_log(self.searches[-1].to_log())
             verdict = asked.verdict() if not asked.next_trials(1) else verdict
         named = self.request.goods or not self.searches[-1].graph.goods
-        over = verdict.final and (named or verdict.status is not Status.BEFORE_RANGE)
-        return verdict if over else None
+        if verdict.status is Status.BEFORE_RANGE and not named:
+            return None
+        if verdict.status is Status.CULPRIT and not self.checked:
+            return None
+        return verdict if verdict.final else None
+
+    @property
+    def checked(self) -> bool:
+        """Whether the culprit has been checked, or needs no check."""
+        return not self.request.verify or self.checks.ending not in (None, "refuted")
 
     def trials(self) -> int:
         """Count the trials that ended in pass, fail or untestable."""
         probed = sum(probe.outcome is not Outcome.INFRA for probe in self.probes)
-        return probed + sum(search.trials for search in self.searches)
+        return probed + self.checks.trials + sum(search.trials for search in self.searches)
 
     def rounds(self) -> int:
-        """Count how often trials were asked for; each probe is a round."""
-        return len(self.probes) + sum(search.verdict().rounds for search in self.searches)
+        """Count how often trials were asked for; each probe is a round, and each check."""
+        asked = sum(search.verdict().rounds for search in self.searches)
+        return len(self.probes) + self.checks.rounds + asked
 
 
 def read(path: Path) -> Journal:
@@ -122,6 +141,8 @@ def read(path: Path) -> Journal:
                 continue
             if "probe" in entry:
                 journal.probes.append(Probe.model_validate(entry))
+            elif kind := next((kind for kind in _CHECK_LINES if kind in entry), None):
+                journal.checks.take(_CHECK_LINES[kind].model_validate(entry))
             elif "format" in entry:
                 sections.append([line])
             else:
@@ -166,12 +187,13 @@ class Writer:
         """Write that a trial will never answer."""
         self._line(log.line(log.abandoned(trial)))
 
-    def probe(self, probe: Probe) -> None:
-        """Write how a probe for a good end ended."""
-        entry = probe.model_dump(mode="json")
-        if probe.fingerprint is not None:
-            entry["fingerprint"] = sorted(probe.fingerprint)
-        self._line(log.line(entry))
+    def observed(self, evidence: Observation) -> None:
+        """Write that the search was told of a result from outside it."""
+        self._line(log.line(log.observed(evidence)))
+
+    def entry(self, entry: Probe | Planned | FreshRun | Checked) -> None:
+        """Write a probe for a good end, or a line about a check."""
+        self._line(log.line(entry.model_dump(mode="json")))
 
     def _line(self, text: str) -> None:
         data = text.encode()

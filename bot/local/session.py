@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from bot.culprit.evidence import Outcome, Report, Ruling, Says, Trial
+from bot.culprit.gallop import next_good
 from bot.culprit.search import Search
 from bot.culprit.settings import Granularity, SearchSettings
 from bot.culprit.verdict import Status
+from bot.culprit.verification import Check
 from bot.git.export import TreeExport
+from bot.git.history import parents_of
 from bot.git.process import Git
 from bot.git.report import open_clone
 from bot.local import good_end, words
+from bot.local.checking import MOST_PASSES, Checked, FreshRun, Planned, planned
 from bot.local.history import RangeError, read_range, subjects, submodules
 from bot.local.journal import Journal, Probe, Request, Writer
 from bot.trials.limits import for_this_machine
@@ -48,6 +53,10 @@ class View(Protocol):
 
     def probed(self, commit: str, result: TrialResult) -> None:
         """Show how a probe for a good end ended."""
+        ...
+
+    def checked(self, commit: str, result: TrialResult) -> None:
+        """Show how a fresh run of the culprit or a parent ended."""
         ...
 
     def started(self, search: Search, trial: Trial) -> None:
@@ -122,6 +131,9 @@ class _Session:
                 search = await self._start(goods)
             self._view.named(await subjects(self._git, search.graph))
             await self._drive(search)
+            while search.verdict().status is Status.CULPRIT and not self._journal.checked:
+                await self._check(search)
+                await self._drive(search)
             verdict = search.verdict()
             if verdict.status is Status.INFRA:
                 raise InfraError(self._last_reason)
@@ -155,12 +167,13 @@ class _Session:
 
     async def _good_ends(self, rejected: set[str]) -> tuple[str, ...]:
         """Find a commit that passes, ever further back; none where even the first one fails."""
-        line = await good_end.first_parent_line(self._git, self._request.bad)
-        tags = await good_end.tagged_positions(self._git, self._request.bad, line)
+        history = await good_end.history_before(self._git, self._request.bad)
+        releases = await good_end.releases(self._git, self._request.bad, history)
         known = {probe.probe: probe for probe in self._journal.probes}
-        for position in good_end.steps_back(tags, len(line) - 1):
-            commit = line[position]
-            if commit in rejected or commit in self._request.skips:
+        tried = list(rejected)
+        while commit := next_good(history, releases, tried):
+            tried.append(commit)
+            if commit in self._request.skips:
                 continue
             probe = known.get(commit) or await self._probe(commit)
             if probe.outcome is Outcome.PASS:
@@ -174,10 +187,60 @@ class _Session:
         result = await self._runner.run(commit, f"probe-{number}")
         judgement = result.judgement
         probe = Probe(probe=commit, outcome=judgement.outcome, fingerprint=judgement.fingerprint)
-        self._writer.probe(probe)
+        self._writer.entry(probe)
         self._journal.probes.append(probe)
         self._view.probed(commit, result)
         return probe
+
+    async def _check(self, search: Search) -> None:
+        """Run the culprit and its parents afresh; what refutes the verdict becomes evidence."""
+        checks = self._journal.checks
+        if checks.planned is None or checks.ending is not None:
+            culprit = search.verdict().culprit or ""
+            parents, _ = await parents_of(self._git, culprit)
+            shown = parents[:1] if self._request.first_parent else parents
+            self._note(planned(search, culprit, shown))
+        budget = self._request.budget
+        if budget is not None and self._journal.trials() + len(checks.left()) > budget:
+            self._note(Checked(checked="no budget"))
+            return
+        await self._fresh_runs(checks.left())
+        check = Check.UNDECIDED if checks.hopeless() else checks.judged(search)
+        again = check is Check.UNDECIDED and checks.passes < MOST_PASSES
+        if again and checks.planned and not checks.hopeless():
+            self._note(checks.planned)
+            return
+        if check is Check.REFUTED:
+            for evidence in checks.evidence():
+                search.observe(evidence)
+                self._writer.observed(evidence)
+        self._note(Checked(checked=check.value))
+
+    async def _fresh_runs(self, commits: Sequence[str]) -> None:
+        """Run these commits in order, as many at once as there are jobs."""
+        for start in range(0, len(commits), self._request.jobs):
+            turn = commits[start : start + self._request.jobs]
+            numbers = itertools.count(self._journal.trials() + 1)
+            tasks = [
+                asyncio.create_task(self._runner.run(commit, f"check-{number}"))
+                for commit, number in zip(turn, numbers, strict=False)
+            ]
+            try:
+                results = await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for commit, result in zip(turn, results, strict=True):
+                judged = result.judgement
+                self._note(
+                    FreshRun(check=commit, outcome=judged.outcome, fingerprint=judged.fingerprint)
+                )
+                self._view.checked(commit, result)
+
+    def _note(self, line: Planned | FreshRun | Checked) -> None:
+        self._writer.entry(line)
+        self._journal.checks.take(line)
 
     async def _drive(self, search: Search) -> None:
         """Run what the search asks for, until it has a verdict; then give up what still runs."""

@@ -48,6 +48,10 @@ class Lines:
         """Show how a probe for a good end ended."""
         self.say(f"probe {commit[:SHORT]}: {_ending(result)}")
 
+    def checked(self, commit: str, result: TrialResult) -> None:
+        """Show how a fresh run of the culprit or a parent ended."""
+        self.say(f"check {commit[:SHORT]}: {_ending(result)}")
+
     def started(self, search: Search, trial: Trial) -> None:
         """Say nothing: the end of the trial is what counts."""
 
@@ -82,6 +86,10 @@ class Picture:
     def probed(self, commit: str, result: TrialResult) -> None:
         """Show how a probe for a good end ended."""
         self.say(f"probe {commit[:SHORT]}: {_ending(result)}")
+
+    def checked(self, commit: str, result: TrialResult) -> None:
+        """Show how a fresh run of the culprit or a parent ended."""
+        self.say(f"check {commit[:SHORT]}: {_ending(result)}")
 
     def started(self, search: Search, trial: Trial) -> None:
         """Show that a trial runs."""

@@ -20,6 +20,12 @@ FOUND_GOOD = "Good end: {commit} passes."
 NO_GOOD = "No good commit was found, back to the first one: the search covers the whole history."
 UNFINISHED = "This log ends before a verdict. Continue with: {resume}"
 
+CHECKED = {
+    "confirmed": "Fresh runs of it and of what came before agree.",
+    "undecided": "Fresh runs of it and of what came before were not clear: look closely.",
+    "no budget": "The budget left no room to check it with fresh runs.",
+}
+
 EXIT_CODES = {
     Status.CULPRIT: 0,
     Status.CLASS: 3,

@@ -12,26 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.local.command_files import readable, resolved
-from bot.local.good_end import steps_back
+from bot.local.good_end import thinned
 from bot.local.view import spark
 from bot.local.words import printable
 from tests.local.kit import Person, history
 from tests.trials.kit import Repository
 
 
-@given(st.sets(st.integers(0, 500)), st.integers(0, 500))
-def test_the_steps_back_go_ever_further_and_end_at_the_first_commit(
-    tags: set[int], length: int
-) -> None:
-    steps = list(steps_back(list(tags), length))
-    assert steps == sorted(set(steps))
-    assert steps[-1:] == ([length] if length else [])
-    assert len(steps) <= 2 * (length + 1).bit_length() + 2
-
-
-def test_releases_come_first_then_the_distance_doubles() -> None:
-    assert list(steps_back([3, 10, 20, 30, 40], 100)) == [3, 10, 30, 60, 100]
-    assert list(steps_back([], 10)) == [1, 2, 4, 8, 10]
+def test_of_many_releases_ever_older_ones_are_tried() -> None:
+    history = [str(number) for number in range(100)]
+    tagged = {str(number) for number in range(0, 100, 5)}
+    assert thinned(history, tagged) == ["0", "5", "15", "35", "75"]
+    assert thinned(history, set()) == []
+    assert thinned(history, {"7"}) == ["7"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=300), st.integers(1, 80))

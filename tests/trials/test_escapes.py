@@ -299,3 +299,13 @@ async def test_without_bubblewrap_the_server_view_refuses(
     monkeypatch.setattr("bot.trials.sandbox.shutil.which", lambda _: None)
     with pytest.raises(SandboxError, match="bubblewrap is not installed"):
         await runner.run(commit, "1")
+
+
+async def test_cpu_time_is_limited_over_all_processes_together(
+    repository: Repository, runner_for: RunnerFor, sandbox: Bubblewrap
+) -> None:
+    limits = Limits(wall_seconds=20, cpu_seconds=0.6)
+    script = "spin() { while :; do :; done; }; spin & spin & spin"
+    result = await attack(repository, runner_for, sandbox, script, limits)
+    assert result.judgement.outcome is Outcome.INFRA
+    assert result.judgement.reason == "it went over its limit of CPU time"

@@ -1,0 +1,125 @@
+"""Checks a culprit with fresh runs of it and its parents; keeps in the log how far that got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+from bot.culprit.evidence import Observation, Outcome, Report, same_failure
+from bot.culprit.search import Search
+from bot.culprit.verification import Check, Plan, Tally, judge, plan
+
+MOST_PASSES = 3
+"""How often the planned runs are made before an undecided check is left at that."""
+
+MOST_CHECKS = 12
+"""How many rounds of fresh runs one bisect makes at most; a signal so mad is left undecided."""
+
+Fingerprint = Annotated[
+    frozenset[str] | None,
+    PlainSerializer(lambda names: None if names is None else sorted(names), when_used="json"),
+]
+"""Names of failing tests, written in order so that the same log has the same bytes."""
+
+Ending = Literal["confirmed", "refuted", "undecided", "no budget"]
+
+
+class Line(BaseModel):
+    """A line of the log about checks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Planned(Line):
+    """These fresh runs were planned, to check `checking`."""
+
+    checking: str
+    parents: tuple[str, ...]
+    runs: int
+
+
+class FreshRun(Line):
+    """How one fresh run ended."""
+
+    check: str
+    outcome: Outcome
+    fingerprint: Fingerprint = None
+
+
+class Checked(Line):
+    """How the check ended."""
+
+    checked: Ending
+
+
+@dataclass
+class Checks:
+    """All checks of one bisect: what was planned, what ran, and how the last one ended."""
+
+    planned: Planned | None = None
+    runs: list[FreshRun] = field(default_factory=list)
+    passes: int = 0
+    ending: Ending | None = None
+    rounds: int = 0
+    trials: int = 0
+
+    def take(self, line: Planned | FreshRun | Checked) -> None:
+        """Follow one line of the log."""
+        if isinstance(line, Planned):
+            if self.ending is not None or self.planned is None:
+                self.runs, self.passes = [], 0
+            self.planned, self.ending = line, None
+            self.passes += 1
+            self.rounds += 1
+        elif isinstance(line, FreshRun):
+            self.runs.append(line)
+            self.trials += line.outcome is not Outcome.INFRA
+        else:
+            self.ending = line.checked
+
+    def left(self) -> tuple[str, ...]:
+        """Return which of the planned runs have not been made, in order."""
+        if self.planned is None:
+            return ()
+        turn = (self.planned.checking, *self.planned.parents)
+        return (turn * self.planned.runs * self.passes)[len(self.runs) :]
+
+    def hopeless(self) -> bool:
+        """Tell whether a commit of the plan cannot be run, so that more runs would not help."""
+        if self.planned is None or self.rounds > MOST_CHECKS:
+            return True
+        usable = {run.check for run in self.runs if run.outcome in (Outcome.PASS, Outcome.FAIL)}
+        return not {self.planned.checking, *self.planned.parents} <= usable
+
+    def judged(self, search: Search) -> Check:
+        """Say what the fresh runs confirm, by the flake rates the search found."""
+        if self.planned is None:
+            return Check.UNDECIDED
+        order = (self.planned.checking, *self.planned.parents) * self.planned.runs
+        wanted = Plan(self.planned.checking, self.planned.parents, self.planned.runs, order)
+        tallies: dict[str, Tally] = {}
+        for run in self.runs:
+            tally = tallies.get(run.check, Tally())
+            other = not same_failure(search.fingerprint, run.fingerprint)
+            if run.outcome is Outcome.PASS:
+                tallies[run.check] = Tally(tally.failed, tally.passed + 1)
+            elif run.outcome is Outcome.FAIL and not other:
+                tallies[run.check] = Tally(tally.failed + 1, tally.passed)
+        return judge(wanted, tallies, *search.flake_bounds())
+
+    def evidence(self) -> list[Observation]:
+        """Return the fresh runs as evidence, each in a fresh environment."""
+        return [
+            Observation(
+                run.check, Report(run.outcome, run.fingerprint), f"check-{self.rounds}-{number}"
+            )
+            for number, run in enumerate(self.runs, 1)
+        ]
+
+
+def planned(search: Search, culprit: str, parents: tuple[str, ...]) -> Planned:
+    """Plan fresh runs of `culprit` and `parents`, more of them the more the signal may flake."""
+    wanted = plan(culprit, parents, max(search.flake_bounds()))
+    return Planned(checking=culprit, parents=parents, runs=wanted.runs)
