@@ -89,7 +89,8 @@ def conclude(standing: Standing) -> Verdict:
         Status.BUDGET,
         members,
         likeliest,
-        f"{why}, and no commit is likely enough; the culprit is among these with 95% probability.",
+        f"{why}, and no commit is likely enough. If one is guilty, it is among these with 95% "
+        "probability.",
     )
 
 
