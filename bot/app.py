@@ -27,13 +27,14 @@ from bot.intake.api import Accepted, Api
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import Hint, OurApp
+from bot.intake.missed import Missed
 from bot.intake.reception import Reception
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.playbooks.follow import Patience
-from bot.playbooks.revert import Parts, revert
 from bot.playbooks.repository_config import read_config
+from bot.playbooks.revert import Parts, revert
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
 from bot.records import anchors, runs
 from bot.records.artifacts import artifact_path
@@ -64,6 +65,7 @@ class Bot:
         observers: Sequence[Observer] = (),
         longest_outage: timedelta = timedelta(hours=6),
         rhythm: Rhythm | None = None,
+        look_for_missed: timedelta = timedelta(minutes=1),
     ) -> None:
         """Make the parts; nothing is opened before `start`."""
         self.settings = settings
@@ -118,6 +120,8 @@ class Bot:
             give_up=_exit_at_once,
             rhythm=rhythm,
         )
+        self.served = _Served(self.github)
+        self._look_for_missed = look_for_missed
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
@@ -140,6 +144,7 @@ class Bot:
         self._tasks = [
             asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
+            asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
         ]
         log.info("listening", url=self.settings.public_url, port=self.port)
 
@@ -169,11 +174,22 @@ class Bot:
             registry=self.registry,
         )
 
+    def _missed(self, us: OurApp) -> Missed:
+        return Missed(
+            github=self.github,
+            us=us,
+            inbox=self.inbox,
+            records=self.records,
+            served=self.served.served,
+            clock=self.clock,
+            every=self._look_for_missed,
+        )
+
     def _api(self) -> Api:
         tokens = [each.get_secret_value() for each in self.settings.playbooks_api_tokens]
         return Api(
             tokens=read_tokens(tokens),
-            repositories=_Served(self.github),
+            repositories=self.served,
             records=StoredRecords(self.read_only),
             inbox=self.inbox,
             accept=self._accept,
