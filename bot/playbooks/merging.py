@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.playbooks.checks import Counting, State, Tally
+from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.triggers import Value
 
 
@@ -68,6 +68,16 @@ class Approved(Value):
     why: Why
 
 
+class Reran(Value):
+    """Checks of one commit that were asked to run again."""
+
+    head: str
+    old: tuple[Row, ...]
+    """What they said then: as long as they say just this, the new run has not ended."""
+    agreed: bool
+    """Whether GitHub took the request; not every check can be run again from outside."""
+
+
 class Terms(Value):
     """What was settled before: what we published, on which base, and until when we wait."""
 
@@ -81,8 +91,7 @@ class Terms(Value):
     merge_refused: str | None = None
     """Why GitHub last refused to merge this very head, in its words."""
     approved: tuple[Approved, ...] = ()
-    rerun: str | None = None
-    """The head whose unfinished checks were asked to run again."""
+    reran: Reran | None = None
     left_queue: bool = False
     """The hotfix was in the merge queue and is no longer."""
     evals_wanted: bool = False
@@ -181,7 +190,7 @@ def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | 
         case "nothing counts":
             yield Ask(why="nothing counts")
         case "red":
-            yield _when_red(view, terms)
+            yield _when_red(view, terms, now)
         case "waiting" if now >= terms.deadline:
             yield Ask(why="timed out", names=missing)
         case "waiting":
@@ -192,7 +201,7 @@ def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | 
         yield Ask(why="no evals")
 
 
-def _when_red(view: View, terms: Terms) -> Rerun | Ask:
+def _when_red(view: View, terms: Terms, now: datetime) -> Wait | Rerun | Ask:
     """Whose failure is it (Decisions 6)?"""
     failed = view.tally.named(State.FAILED)
     broken_off = view.tally.named(State.INFRA)
@@ -202,10 +211,20 @@ def _when_red(view: View, terms: Terms) -> Rerun | Ask:
     if new:
         return Ask(why="red", names=tuple(new))
     if broken_off:
-        if terms.rerun != view.head:
-            return Rerun(names=broken_off)
-        return Ask(why="infra", names=broken_off)
+        return _when_broken_off(broken_off, view, terms, now)
     return Ask(why="unrelated", names=failed)
+
+
+def _when_broken_off(
+    names: tuple[str, ...], view: View, terms: Terms, now: datetime
+) -> Wait | Rerun | Ask:
+    reran = terms.reran
+    if reran is None or reran.head != view.head:
+        return Rerun(names=names)
+    unchanged = all(row in reran.old for row in view.tally.rows if row.name in names)
+    if reran.agreed and unchanged and now < terms.deadline:
+        return Wait(missing=names)
+    return Ask(why="infra", names=names)
 
 
 def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
