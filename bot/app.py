@@ -120,7 +120,7 @@ class Bot:
             give_up=_exit_at_once,
             rhythm=rhythm,
         )
-        self.served = _Served(self.github)
+        self.served = _Served(self.github, self.clock)
         self._look_for_missed = look_for_missed
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -297,14 +297,15 @@ def _exit_at_once() -> None:
 class _Served:
     """The repositories the App is installed on, as GitHub said within the last minute."""
 
-    def __init__(self, github: GitHub) -> None:
+    def __init__(self, github: GitHub, clock: Callable[[], datetime]) -> None:
         self._github = github
+        self._clock = clock
         self._known: tuple[Repository, ...] = ()
-        self._at = 0.0
+        self._at = clock()
 
     async def served(self) -> Sequence[Repository]:
-        now = asyncio.get_running_loop().time()
-        if not self._known or now - self._at > 60:
+        now = self._clock()
+        if not self._known or now - self._at > timedelta(minutes=1):
             self._known = tuple(
                 [
                     repository

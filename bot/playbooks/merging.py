@@ -6,6 +6,7 @@ order of the rules is the order of what matters most to the person waiting.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal
@@ -14,6 +15,9 @@ from pydantic import Field
 
 from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.triggers import Value
+
+_REVIEW = re.compile(r"\b(?:approving|required) reviews?\b", re.IGNORECASE)
+"""In GitHub's refusal, where the App may not read the protection that asks for reviews."""
 
 
 class View(Value):
@@ -40,6 +44,8 @@ class View(Value):
     """How the base branch may be merged into, the best first."""
     up_to_date_required: bool = False
     """Whether the rules want the head to contain the newest base."""
+    behind: bool = False
+    """Whether GitHub says that it does not, and has to."""
 
 
 Why = Literal[
@@ -173,7 +179,7 @@ def next_move(view: View, terms: Terms, now: datetime) -> Move:
     # Of a conflict our own commit holds the markers: never merged, whatever the checks say.
     if terms.conflict and (ours or view.draft or view.conflicts):
         return Ask(why="conflict")
-    if ours and (view.base_head != terms.base or view.conflicts):
+    if ours and (view.base_head != terms.base or view.conflicts or view.behind):
         return Refit(base=view.base_head)
     for doubt in _doubts(view, terms, now):
         approved = isinstance(doubt, Ask) and Approved(head=view.head, why=doubt.why)
@@ -237,6 +243,8 @@ def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
         return Ask(why="review", names=view.reviewers)
     if view.queue == "waiting":
         return Wait(missing=("merge queue",))
+    if terms.merge_refused is not None and _REVIEW.search(terms.merge_refused):
+        return Ask(why="review", names=view.reviewers)
     if terms.merge_refused is not None:
         return Ask(why="merge refused", reason=terms.merge_refused)
     if terms.left_queue:

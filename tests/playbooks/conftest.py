@@ -216,6 +216,17 @@ class Shop:
         """The bot's comments that notify somebody, oldest first."""
         return [body for body in await self.from_bot(number) if body.startswith("@")]
 
+    async def asked(self, number: int, *, times: int) -> list[str]:
+        """Wait until the bot has mentioned somebody so often; what it said."""
+
+        async def said() -> list[str] | None:
+            found = await self.mentions(number)
+            return found if len(found) >= times else None
+
+        found: list[str] = await self.eventually(said)
+        assert len(found) == times, found
+        return found
+
     async def final_word(self, number: int) -> str:
         """Wait for the incident about `number` to end; its last comment."""
 

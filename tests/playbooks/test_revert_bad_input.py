@@ -54,9 +54,8 @@ async def test_what_is_already_reverted_says_by_which_commit(shop: Shop) -> None
     broken = await shop.broken()
     sha = await shop.alice.push("main", {"shop.py": GOOD}, "Back to sums")
     said = await _refusal(shop, broken, "/revert")
-    assert f"already reverted on `main` by {sha[:12]}".replace(sha[:12], "") in said.replace(
-        sha[:6] + "\u200b" + sha[6:12], ""
-    ).replace(sha[:12], "")
+    assert "It is already reverted on `main` by " in said
+    assert sha[:6] in said
     assert "something else broke them" in said
 
 
@@ -99,18 +98,20 @@ async def test_hostile_titles_and_reasons_stay_words(shop: Shop) -> None:
 
 
 async def test_a_hostile_branch_name_stays_a_name(shop: Shop) -> None:
-    base = "release/`x`|<b>_**y**"
+    base = "release/`x`|<b>_@mallory_</b>&#42;"
     await shop.alice.push(base, {"notes.md": "1\n"}, "Start a release")
-    head = await shop.alice.head("main")
-    await shop.alice.set_status(head, "success", "smoke")
     broken = await shop.merged("Notes", {"notes.md": "2\n"}, base=base)
     answer = await shop.says(broken, "/revert")
-    await shop.standing(broken, "")
+    assert await answer.reaction() == "+1"
     hotfix = await shop.hotfix()
     assert hotfix["base"]["ref"] == base
-    assert "<b>" not in hotfix["body"]
-    assert "|<b>" not in (await shop.incidents())[0]["body"]
-    del answer
+    for body in (
+        hotfix["body"],
+        (await shop.incidents())[0]["body"],
+        await shop.standing(broken, ""),
+    ):
+        assert "<b>" not in body
+        assert "@mallory" not in body
 
 
 async def test_an_invalid_config_leaves_the_last_good_one_in_force_and_says_so(shop: Shop) -> None:

@@ -25,7 +25,7 @@ async def test_a_conflict_opens_a_draft_that_says_what_who_and_how(shop: Shop) -
     assert "- `shop.py` (contents), changed since by alice in [" in status
     assert "`git fetch origin && git switch hotfix/revert-" in status
     assert "<<<<<<<" in (await shop.alice.file("shop.py", hotfix["head"]["ref"]) or "")
-    [asked] = await shop.mentions(broken)
+    [asked] = await shop.asked(broken, times=1)
     assert asked.startswith("@alice Resolve 1 conflicting path")
 
 

@@ -20,7 +20,7 @@ async def test_the_same_failure_on_the_hotfix_says_that_the_revert_did_not_cure_
     assert "bisect" in status
     hotfix = await shop.hotfix()
     assert not hotfix["merged_at"]
-    [asked] = await shop.mentions(broken)
+    [asked] = await shop.asked(broken, times=1)
     assert asked.startswith("@alice Look for another cause")
 
 
