@@ -169,7 +169,7 @@ async def test_while_nothing_happens_a_look_is_one_unchanged_answer_for_each_rep
     free = {route: still[route] - unchanged.get(route, 0) for route in still}
     looks = asked.pop("GET /repos/{owner}/{repo}/issues")
     assert 2 <= looks <= 5
-    # A second request looks which of the failed ones got through since; some failed before the start.
+    # A second request looks which of the failed ones got through since.
     assert asked.pop("GET /app/hook/deliveries") <= 2 * (looks + 1)
     assert free["GET /repos/{owner}/{repo}/issues"] >= looks - 1
     assert not any(asked.values())
