@@ -37,7 +37,7 @@ def watch(
     policy: Policy, learned: FrozenBaseline, seen: Traffic, *, by_key: bool = False
 ) -> Alarm | None:
     """Go through the ramp stage by stage and stop at the first breach."""
-    evidence = RampEvidence(policy, learned, gate=False)
+    evidence = RampEvidence(policy, learned, only_breaches=True)
     rows, pi = _draws(seen) if by_key else (np.arange(len(seen.columns)), seen.columns.pi)
     columns = Columns(seen.columns.candidate[rows], pi, seen.columns.measured.at(rows))
     stages = seen.percent[rows]

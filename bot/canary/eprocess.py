@@ -70,6 +70,8 @@ class EProcess:
     """An average over copies and alternatives of products of likelihood ratios.
 
     Attributes:
+        alpha: the chance of ever reaching the limit under the null hypothesis.
+        limit: 1/alpha, as its logarithm (nats).
         n: how many increments were added.
         crossing: when the limit was first reached. Never forgotten: what is seen afterwards
             does not undo it.
@@ -81,8 +83,9 @@ class EProcess:
         Args:
             alternatives: how many columns the increments have.
             copies: how many stretches there will be at most.
-            alpha: the limit is 1/alpha.
+            alpha: see there.
         """
+        self.alpha = alpha
         self.limit = -log(alpha)
         self.n = 0
         self.crossing: Crossing | None = None

@@ -15,6 +15,8 @@ from bot.canary.likelihood import TWO_SIDED, event_ticks, repeated
 from bot.canary.limits import LimitState, absolute_limits
 from bot.canary.metrics import comparisons
 from bot.canary.policy import GATE_ALPHA, SAMPLE_RATIO_ALPHA, Phase, Policy
+from bot.canary.revenue import RevenueState, RevenueWarmUp
+from bot.canary.summary import Arms, ArmsState
 from bot.canary.tally import ArmCounts, Tally
 
 SAMPLE_RATIO = "sample_ratio"
@@ -31,15 +33,18 @@ class MetricState(Facts):
 
 
 class RampState(Facts):
-    """Saved evidence of a ramp. `policy`: the digest it belongs to."""
+    """Saved evidence of a ramp. `policy` and `frozen`: the digests it belongs to."""
 
     policy: Sha256
+    frozen: Sha256
     phase: int
     assigned: ArmCounts
     here: ArmCounts
     sample_ratio: EProcessState
     metrics: dict[str, MetricState]
     limits: dict[str, LimitState]
+    arms: ArmsState
+    revenue: RevenueState
 
 
 @dataclass(slots=True)
@@ -56,6 +61,15 @@ class Metered:
     here: Tally = field(default_factory=Tally)
 
 
+def metered(comparison: Comparison, copies: int = 1) -> Metered:
+    """Start without evidence; `copies`: for what goes wrong late."""
+    return Metered(
+        comparison,
+        EProcess(comparison.alternatives, copies=copies, alpha=comparison.alpha),
+        EProcess(comparison.alternatives, alpha=GATE_ALPHA),
+    )
+
+
 class RampEvidence:
     """The evidence of one ramp.
 
@@ -65,15 +79,19 @@ class RampEvidence:
         limits: absolute ones, by name.
         assigned: requests by arm, in the whole ramp.
         here: requests by arm, in this phase.
+        arms: what they looked like, for people.
+        revenue: what is known of it, where the shadow saw none.
     """
 
-    def __init__(self, policy: Policy, frozen: FrozenBaseline, *, gate: bool = True) -> None:
+    def __init__(
+        self, policy: Policy, frozen: FrozenBaseline, *, only_breaches: bool = False
+    ) -> None:
         """Start without evidence.
 
         Args:
             policy: the one the ramp started with.
             frozen: what the shadow taught.
-            gate: gather the evidence for promotion too.
+            only_breaches: gather nothing for promotions and reports (simulations).
 
         Raises:
             ValueError: the shadow observed none of the policy's metrics.
@@ -81,22 +99,21 @@ class RampEvidence:
         self.policy = policy
         self._phases = policy.phases
         self._phase = 0
-        self._gate = gate
-        copies = max(1, sum(phase.controlled for phase in self._phases))
+        self._only_breaches = only_breaches
+        self._frozen = frozen
+        self._copies = max(1, sum(phase.controlled for phase in self._phases))
         self.metrics = {
-            name: Metered(
-                comparison,
-                EProcess(comparison.alternatives, copies=copies, alpha=comparison.alpha),
-                EProcess(comparison.alternatives, alpha=GATE_ALPHA),
-            )
+            name: metered(comparison, self._copies)
             for name, comparison in comparisons(policy, frozen).items()
         }
-        if not self.metrics:
+        if not (self.metrics or self.awaits_revenue):
             raise ValueError("The shadow observed none of the policy's metrics.")
-        self.sample_ratio = EProcess(len(TWO_SIDED), copies=copies, alpha=SAMPLE_RATIO_ALPHA)
+        self.sample_ratio = EProcess(len(TWO_SIDED), copies=self._copies, alpha=SAMPLE_RATIO_ALPHA)
         self.limits = absolute_limits(policy)
         self.assigned = Tally()
         self.here = Tally()
+        self.arms = Arms()
+        self.revenue = RevenueWarmUp()
 
     @property
     def phase(self) -> Phase:
@@ -108,6 +125,11 @@ class RampEvidence:
         """Whether this is the last phase: the candidate serves everything."""
         return self._phase == len(self._phases) - 1
 
+    @property
+    def awaits_revenue(self) -> bool:
+        """Whether revenue is wanted, but too little of it is known to compare it."""
+        return self.policy.metrics.roas is not None and "roas" not in self.metrics
+
     def add(self, columns: Columns) -> dict[str, int]:
         """Take in observations, in the order in which they were accepted.
 
@@ -115,10 +137,33 @@ class RampEvidence:
             For each metric or limit that crossed for the first time: the row that did it.
         """
         crossed: dict[str, int] = {}
+        start = 0
+        while self.awaits_revenue and start < len(columns):
+            rest = columns.at(np.arange(start, len(columns)))
+            used = self.revenue.add(rest)
+            found = self._add(rest.at(np.arange(used)))
+            crossed |= {name: start + row for name, row in found.items()}
+            self._begin_revenue()
+            start += used
+        found = self._add(columns.at(np.arange(start, len(columns))))
+        return crossed | {name: start + row for name, row in found.items()}
+
+    def _begin_revenue(self) -> None:
+        if self.awaits_revenue and self.revenue.frozen is not None:
+            frozen = self._frozen.model_copy(update={"roas": self.revenue.frozen})
+            found = metered(comparisons(self.policy, frozen)["roas"], self._copies)
+            for _ in range(sum(phase.controlled for phase in self._phases[1 : self._phase + 1])):
+                found.worse.restart()
+            self.metrics["roas"] = found
+
+    def _add(self, columns: Columns) -> dict[str, int]:
+        crossed: dict[str, int] = {}
         requests = self._requests(columns.measured)
         tally = columns.tally(requests)
         self.assigned.add(tally)
         self.here.add(tally)
+        if not self._only_breaches:
+            self.arms.add(columns)
         for metric in self.metrics.values():
             tally = columns.tally(metric.comparison.seen(columns.measured))
             metric.seen.add(tally)
@@ -148,13 +193,13 @@ class RampEvidence:
             row = metric.worse.add(gain.increments)
             if row is not None:
                 crossed[name] = int(gain.rows[row])
-            if self._gate:
+            if not self._only_breaches:
                 metric.within.add(metric.comparison.within(columns).increments)
         return crossed
 
     def _requests(self, measured: Measurements) -> Bools:
         """Tell which rows stand for a request: revenue reported a day later does not."""
-        if set(self.metrics) == {"roas"}:
+        if {name for name, _ in self.policy.metrics.chosen()} == {"roas"}:
             return np.ones(len(measured), dtype=np.bool_)
         values = (measured.error, measured.latency, measured.cost)
         return np.asarray(np.isfinite(values).any(axis=0), np.bool_)
@@ -180,6 +225,7 @@ class RampEvidence:
         """Write the state down; no digit is lost."""
         return RampState(
             policy=self.policy.digest,
+            frozen=self._frozen.digest,
             phase=self._phase,
             assigned=self.assigned.counts,
             here=self.here.counts,
@@ -194,19 +240,23 @@ class RampEvidence:
                 for name, metric in self.metrics.items()
             },
             limits={name: limit.save() for name, limit in self.limits.items()},
+            arms=self.arms.save(),
+            revenue=self.revenue.save(),
         )
 
     def restore(self, saved: RampState) -> None:
-        """Take over a saved state. The frozen baseline is the same as then.
+        """Take over a saved state.
 
         Raises:
             ValueError: the state was gathered under another policy or after another shadow.
         """
         if saved.policy != self.policy.digest:
             raise ValueError("This evidence was gathered under another policy.")
-        if set(saved.metrics) != set(self.metrics):
+        if saved.frozen != self._frozen.digest:
             raise ValueError("This evidence was gathered after another shadow.")
         self._phase = saved.phase
+        self.revenue = RevenueWarmUp.restored(saved.revenue)
+        self._begin_revenue()
         self.assigned = Tally(*saved.assigned)
         self.here = Tally(*saved.here)
         self.sample_ratio.restore(saved.sample_ratio)
@@ -217,3 +267,4 @@ class RampEvidence:
             metric.seen, metric.here = Tally(*state.seen), Tally(*state.here)
         for name, kept in saved.limits.items():
             self.limits[name].restore(kept)
+        self.arms = Arms.restored(saved.arms)

@@ -6,8 +6,6 @@ providers. A policy is known by its digest: a ramp is judged by the one it start
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -294,15 +292,3 @@ class Policy(Facts):
                 )
             )
         return tuple(found)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) of the policy's canonical JSON: sorted keys, no spaces, UTF-8."""
-        written = json.dumps(
-            self.model_dump(mode="json"),
-            sort_keys=True,
-            separators=(",", ":"),
-            ensure_ascii=False,
-            allow_nan=False,
-        )
-        return hashlib.sha256(written.encode()).hexdigest()

@@ -75,10 +75,20 @@ class Sketch:
 
     def mean(self) -> float:
         """The mean; the sketch must not be empty."""
-        total = sum(
-            GROWTH ** (place - 0.5) * count for place, count in sorted(self._buckets.items())
-        )
-        return float(total / len(self))
+        return self._moment(1)
+
+    def variance(self) -> float:
+        """The variance; the sketch must not be empty."""
+        return max(0.0, self._moment(2) - self.mean() ** 2)
+
+    def _moment(self, power: int) -> float:
+        """The mean of a power, added up from the smallest bucket."""
+        if len(self) == 0:
+            raise ValueError("No values, no mean.")
+        total = 0.0
+        for place, count in sorted(self._buckets.items()):
+            total += GROWTH ** ((place - 0.5) * power) * count
+        return total / len(self)
 
     def save(self) -> SketchState:
         """Write the counts down."""

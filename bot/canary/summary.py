@@ -1,10 +1,11 @@
-"""What one arm looked like, in bounded memory: for people, and to freeze a baseline."""
+"""What the arms looked like, in bounded memory: for people, and to freeze a baseline."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from bot.canary.columns import Measurements, succeeded
+from bot.canary.columns import Columns, Measurements, PairColumns, succeeded
+from bot.canary.eprocess import Ints
 from bot.canary.facts import Facts
 from bot.canary.frozen import QUANTILES, FrozenBaseline, FrozenCost, FrozenRoas
 from bot.canary.sketch import Sketch, SketchState
@@ -40,16 +41,20 @@ class ArmSummary:
         self.revenue = Sketch()
         self.spend = Sketch()
 
-    def add(self, measured: Measurements) -> None:
-        """Count a batch; latencies of successes only."""
-        self.n += len(measured)
-        self.judged += int(np.isfinite(measured.error).sum())
-        self.failed += int((measured.error == 1).sum())
-        self.latency.add(measured.latency[succeeded(measured)])
-        self.cost.add(measured.cost[np.isfinite(measured.cost)])
-        both = np.isfinite(measured.revenue) & np.isfinite(measured.spend)
-        self.revenue.add(measured.revenue[both])
-        self.spend.add(measured.spend[both])
+    def add(self, measured: Measurements, counts: Ints | None = None) -> None:
+        """Count a batch; latencies of successes only. `counts`: how often each row happened."""
+        often = np.ones(len(measured), dtype=np.int64) if counts is None else counts
+        self.n += int(often.sum())
+        self.judged += int(often[np.isfinite(measured.error)].sum())
+        self.failed += int(often[measured.error == 1].sum())
+        spent = np.isfinite(measured.revenue) & np.isfinite(measured.spend)
+        for sketch, values, rows in (
+            (self.latency, measured.latency, succeeded(measured)),
+            (self.cost, measured.cost, np.isfinite(measured.cost)),
+            (self.revenue, measured.revenue, spent),
+            (self.spend, measured.spend, spent),
+        ):
+            sketch.add(values[rows], often[rows])
 
     @property
     def roas(self) -> float | None:
@@ -106,4 +111,46 @@ class ArmSummary:
         found.cost = Sketch.restored(saved.cost)
         found.revenue = Sketch.restored(saved.revenue)
         found.spend = Sketch.restored(saved.spend)
+        return found
+
+
+class ArmsState(Facts):
+    """Saved summaries of both arms."""
+
+    baseline: ArmState
+    candidate: ArmState
+
+
+class Arms:
+    """Both arms' summaries."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.baseline = ArmSummary()
+        self.candidate = ArmSummary()
+
+    def add(self, columns: Columns) -> None:
+        """Count a ramp's observations."""
+        for arm, rows in (
+            (self.baseline, ~columns.candidate),
+            (self.candidate, columns.candidate),
+        ):
+            found = columns.at(rows)
+            arm.add(found.measured, found.counts)
+
+    def add_pairs(self, pairs: PairColumns) -> None:
+        """Count a shadow's pairs."""
+        self.baseline.add(pairs.baseline)
+        self.candidate.add(pairs.candidate)
+
+    def save(self) -> ArmsState:
+        """Write the state down."""
+        return ArmsState(baseline=self.baseline.save(), candidate=self.candidate.save())
+
+    @classmethod
+    def restored(cls, saved: ArmsState) -> Arms:
+        """Make it of what `save` wrote."""
+        found = cls()
+        found.baseline = ArmSummary.restored(saved.baseline)
+        found.candidate = ArmSummary.restored(saved.candidate)
         return found

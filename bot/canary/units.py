@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
-from pydantic import JsonValue
+from bot.canary.facts import Facts
 
 
 class FirstEvents:
@@ -37,22 +38,61 @@ class FirstEvents:
         self._kept_at[name] = 100 if candidate else percent
         return (percent - before) / (100 - before)
 
-    def save(self) -> JsonValue:
-        """Write the state as JSON; keys are hexadecimal."""
-        return [[f"{name:016x}", percent] for name, percent in sorted(self._kept_at.items())]
+    def save(self) -> tuple[tuple[str, int], ...]:
+        """Write the keys down: hexadecimal digest, percent."""
+        return tuple((f"{name:016x}", percent) for name, percent in sorted(self._kept_at.items()))
 
     @classmethod
-    def restored(cls, saved: JsonValue) -> FirstEvents:
-        """Make it of what `save` wrote.
-
-        Raises:
-            ValueError: it is not what `save` writes.
-        """
+    def restored(cls, saved: tuple[tuple[str, int], ...]) -> FirstEvents:
+        """Make it of what `save` wrote."""
         found = cls()
-        for entry in saved if isinstance(saved, list) else [None]:
-            match entry:
-                case [str(name), int(percent)]:
-                    found._kept_at[int(name, 16)] = percent
-                case _:
-                    raise ValueError("These are not the keys of a ramp.")
+        found._kept_at = {int(name, 16): percent for name, percent in saved}
+        return found
+
+
+class UnitsState(Facts):
+    """Saved keys of a ramp."""
+
+    unit: Literal["request", "key"]
+    requests: tuple[tuple[str, int], ...]
+    cohorts: tuple[tuple[str, int], ...]
+
+
+class RampUnits:
+    """Tells for each observation of a ramp how its arm was drawn.
+
+    Revenue is reported apart from the request it belongs to, so its keys are remembered apart.
+    """
+
+    def __init__(self, unit: Literal["request", "key"]) -> None:
+        """Start with what the policy says the split decides on."""
+        self.unit = unit
+        self._requests = FirstEvents()
+        self._cohorts = FirstEvents()
+
+    def draw(
+        self, key: str | None, percent: int, *, candidate: bool, only_revenue: bool
+    ) -> float | None:
+        """Tell the probability with which the arm was drawn; None: it is no new draw.
+
+        A key where the split decides on requests is ignored; where it is needed, reading
+        observations has made sure of it.
+        """
+        if self.unit == "request":
+            return percent / 100
+        events = self._cohorts if only_revenue else self._requests
+        return events.draw(key or "", percent, candidate=candidate)
+
+    def save(self) -> UnitsState:
+        """Write the state down."""
+        return UnitsState(
+            unit=self.unit, requests=self._requests.save(), cohorts=self._cohorts.save()
+        )
+
+    @classmethod
+    def restored(cls, saved: UnitsState) -> RampUnits:
+        """Make it of what `save` wrote."""
+        found = cls(saved.unit)
+        found._requests = FirstEvents.restored(saved.requests)
+        found._cohorts = FirstEvents.restored(saved.cohorts)
         return found
