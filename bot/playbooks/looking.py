@@ -36,7 +36,8 @@ async def look(
     rules = await github.branch_rules(pull.base.ref)
     verdicts = tally(counting.with_required(await required(github, rules)), results)
     red = verdicts.verdict == "red"
-    reviews = await github.pulls.reviews(number) if rules.pull_request_required else ()
+    reviewed = rules.pull_request_required or not rules.complete
+    reviews = await github.pulls.reviews(number) if reviewed else ()
     queued = rules.merge_queue and await github.merging.queue_entry(pull) is not None
     behind = pull.mergeable_state == "behind"
     return View(
@@ -51,7 +52,8 @@ async def look(
         red_on_base=failing(await github.checks.results(broken)) if red else (),
         approvals_missing=max(rules.required_reviews - len(_said(reviews, "APPROVED")), 0),
         reviewers=_asked(pull),
-        changes_wanted_by=_said(reviews, "CHANGES_REQUESTED") if rules.required_reviews else (),
+        reviews_required=rules.required_reviews > 0,
+        changes_wanted_by=_said(reviews, "CHANGES_REQUESTED"),
         queue="waiting" if queued else "required" if rules.merge_queue else "none",
         methods=tuple(method.value for method in best_first(rules)),
         up_to_date_required=rules.strict or behind,
