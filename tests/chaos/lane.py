@@ -25,7 +25,7 @@ from tests.chaos.life import Conditions, Life
 GOOD = "def total(prices):\n    return sum(prices)\n"
 BAD = "def total(prices):\n    return 0\n"
 API_TOKEN = "a token for machines"  # noqa: S105  of a GitHub that lives for one test run
-LONGEST_S = 45.0
+LONGEST_S = 90.0
 _names = count(1)
 
 

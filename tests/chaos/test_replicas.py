@@ -83,6 +83,7 @@ def hotfixes(repository: Repository) -> list[str]:
     ]
 
 
+@pytest.mark.chaos
 async def test_the_sibling_finishes_the_run_of_a_killed_replica_and_does_no_step_twice(
     github: DemoGitHub, tmp_path: Path, postgres_url: str, pairs: list[Pair], chaos_is_full: bool
 ) -> None:
