@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from bot.faults import Passing
 from bot.github.client import RepositoryClient
+from bot.github.errors import NotFound
 from bot.github.models import BranchRules, MergeMethod, PullRequest, Review
 from bot.playbooks.checks import OUR_CHECKS, Counting, failing, tally
 from bot.playbooks.merging import View
+
+
+class BaseMoves(Passing):
+    """The base branch has another name than the pull request said a moment ago: look again."""
 
 
 async def look(
@@ -33,7 +39,11 @@ async def look(
             conflicts=False,
             tally=tally(counting, results),
         )
-    rules = await github.branch_rules(pull.base.ref)
+    try:
+        rules = await github.branch_rules(pull.base.ref)
+        base_head = await github.git.head(pull.base.ref)
+    except NotFound as error:
+        raise BaseMoves(f"{pull.base.ref} is being renamed or removed") from error
     verdicts = tally(counting.with_required(await required(github, rules)), results)
     red = verdicts.verdict == "red"
     reviewed = rules.pull_request_required or not rules.complete
@@ -44,7 +54,7 @@ async def look(
         pull_request="open",
         draft=pull.draft,
         head=pull.head.sha,
-        base_head=await github.git.head(pull.base.ref),
+        base_head=base_head,
         base_ref=pull.base.ref,
         conflicts=pull.mergeable is False and pull.mergeable_state == "dirty",
         tally=verdicts,

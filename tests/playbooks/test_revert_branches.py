@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.demo.model import Protection
-from tests.playbooks.conftest import BAD, GOOD, Shop
+from tests.playbooks.conftest import GOOD, Shop
 
 
 def _protect(shop: Shop, **rules: Any) -> None:
@@ -209,15 +209,19 @@ async def test_a_branch_that_must_be_up_to_date_gets_a_new_commit_never_a_forced
 
 
 async def test_a_base_branch_renamed_while_waiting_is_followed(shop: Shop) -> None:
-    shop.verdicts["smoke"] = "pending"
-    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    shop.verdicts.clear()
     broken = await shop.broken()
     answer = await shop.says(broken, "/revert")
     await shop.standing(broken, "I am waiting for")
     hotfix = await shop.hotfix()
     await shop.olivia.post("branches/main/rename", new_name="trunk")
-    await shop.olivia.push("trunk", {"shop.py": BAD + "# more\n"}, "Meanwhile")
+    await shop.olivia.push("trunk", {"other.py": "1\n"}, "Meanwhile")
     shop.verdicts["smoke"] = "success"
-    await shop.standing(broken, "")
     await shop.report("success", branch=hotfix["head"]["ref"])
-    assert await answer.reaction() in ("+1", "confused")
+    await shop.merged_hotfix()
+    merge = (await shop.alice.pull_request(hotfix["number"]))["merge_commit_sha"]
+    await shop.alice.set_status(merge, "success", "smoke")
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py", "trunk") == GOOD
+    assert "is reverted on `trunk` by" in await shop.final_word(broken)
+    assert (await shop.report_of(hotfix, "trunk"))["outcome"] == "confirmed"
