@@ -111,7 +111,7 @@ class Bot:
             revert=self._revert,
             wake=self.engine.wake,
         )
-        self.engine.register(RUN, Trigger, self.reception.receive)
+        self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
         self.heartbeat = Heartbeat(
             self.records,
             settings.replica,
