@@ -154,6 +154,15 @@ class Posterior:
                 self._if_good[row] = self._if_good[row] + new_good - old_good
                 self._if_bad[row] = self._if_bad[row] + new_bad - old_bad
 
+    def retract(self, node: int) -> None:
+        """Unlearn every run of a node; a person's word on it stays."""
+        for environment, cell in self._cells.pop(node, {}).items():
+            row = self._row[node]
+            good, bad = cell_likelihood(cell, self.stuck(environment))
+            self._if_good[row] = self._if_good[row] - good
+            self._if_bad[row] = self._if_bad[row] - bad
+        self._beliefs = None
+
     def rule(self, node: int, *, good: bool) -> None:
         """Learn a person's word on a node."""
         row = self._row_of(node)

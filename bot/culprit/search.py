@@ -91,6 +91,7 @@ class Search:
         self._testability = Testability(graph)
         self._skipped: set[int] = set()
         self._answered: set[int] = set()
+        self._gaps: Counter[int] = Counter()
         self._infra: Counter[int] = Counter()
         self._infra_in_a_row = 0
         self._fingerprint = settings.fingerprint
@@ -294,18 +295,31 @@ class Search:
             report = Report(Outcome.UNTESTABLE)
         at = self._canonical(node)
         if report.outcome is Outcome.UNTESTABLE:
-            if self._posterior.tried(at):
-                return
+            self._gaps[at] += 1
+        if 0 < self._gaps[at] >= self._posterior.total_runs(at):
+            # Mostly it cannot be tried at all: a result in between was chance, and says nothing.
+            self._posterior.retract(at)
             if node < len(self.graph):
                 self._testability.learn(node, testable=False)
+                self._unlearn_doubtful()
             else:
                 self._skipped.add(node)
+            return
+        if report.outcome is Outcome.UNTESTABLE:
             return
         if failed and node == self.graph.bad and self._fingerprint is None:
             self._fingerprint = report.fingerprint or None
         self._posterior.add(at, environment, failed=failed)
         if node < len(self.graph):
             self._testability.learn(node, testable=True)
+
+    def _unlearn_doubtful(self) -> None:
+        """Take back lone results amid commits that cannot be tried: those may be chance."""
+        for at in self._posterior.tried_nodes:
+            inside = at < len(self.graph) and at != self.graph.bad
+            if inside and self._posterior.total_runs(at) == 1 and self._testability.doubtful(at):
+                self._posterior.retract(at)
+                self._testability.forget(at)
 
     def _ends_to_check(self) -> list[int] | None:
         """List the ends still to be tried first; None if they are being tried now."""

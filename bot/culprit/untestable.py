@@ -20,6 +20,10 @@ PRESUMED = 0.75
 """From this probability on a commit is taken for untestable and not tried."""
 
 
+DOUBTFUL = 0.5
+"""From this share of its neighbours' votes on, one result of a commit may be chance."""
+
+
 class Testability:
     """What is known of which commits can be tried."""
 
@@ -66,6 +70,21 @@ class Testability:
         result[list(self._testable)] = 0.0
         result[list(self.untestable)] = 1.0
         return result
+
+    def doubtful(self, commit: int) -> bool:
+        """Tell whether a commit that gave one result would be thought untestable but for it."""
+        self.probability()
+        against = self._against[commit]
+        if commit not in self._testable or not against:
+            return False
+        own = 1.0 / 0.5**2
+        return bool(against / (against + max(self._in_favour[commit] - own, 0.0)) >= DOUBTFUL)
+
+    def forget(self, commit: int) -> None:
+        """Unlearn that a commit could be tried."""
+        self._testable.discard(commit)
+        self._fed.discard(commit)
+        self._in_favour -= 1.0 / np.maximum(self._distances([commit]), 0.5) ** 2
 
     def _distances(self, sources: Sequence[int]) -> Floats:
         """Steps from the nearest of some commits to every other, along parents and children."""

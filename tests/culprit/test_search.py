@@ -345,3 +345,27 @@ def test_claims_of_99_percent_hold_for_a_flaky_signal() -> None:
 
 def outcome_of_chain(sha: str, culprit: int) -> bool:
     return sha != "good" and int(sha[1:]) >= culprit
+
+
+def test_a_chance_failure_of_a_commit_that_cannot_be_tried_is_unlearnt() -> None:
+    wrong = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        search = Search(chain(200), SearchSettings(seed=seed))
+        culprit = int(rng.integers(60, 140))
+        # A stretch before the culprit exits 125, but 15% of all runs fail by chance before that.
+        hopeless = range(culprit - 40, culprit - 4)
+        while trials := search.next_trials(1):
+            for trial in trials:
+                node = search.graph.number[trial.commit]
+                if rng.random() < 0.15:
+                    said = Outcome.FAIL
+                elif node in hopeless:
+                    said = Outcome.UNTESTABLE
+                else:
+                    said = Outcome.FAIL if node >= culprit and node < 200 else Outcome.PASS
+                search.record(trial, Report(said))
+        verdict = search.verdict()
+        named = {candidate.sha for candidate in verdict.candidates}
+        wrong += verdict.may_act and f"c{culprit}" not in named
+    assert wrong == 0, wrong
