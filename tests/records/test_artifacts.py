@@ -32,6 +32,7 @@ from bot.records.artifacts import (
 )
 from bot.records.audit import Head
 from bot.records.lifecycle import IncidentStatus
+from bot.records.schemas import published_schemas
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY
 
