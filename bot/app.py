@@ -33,7 +33,7 @@ from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.playbooks.follow import Patience
 from bot.playbooks.revert import Parts, revert
-from bot.playbooks.revert_plan import read_config
+from bot.playbooks.repository_config import read_config
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
 from bot.records import anchors, runs
 from bot.records.artifacts import artifact_path

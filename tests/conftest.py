@@ -33,7 +33,7 @@ EVENTS = [
 ]  # fmt: skip
 CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.com.json"
 
-pytest_plugins = ["tests.plugins.openapi_tally"]
+pytest_plugins = ["tests.plugins.chaos", "tests.plugins.openapi_tally"]
 
 OWNER = "octo-org"
 

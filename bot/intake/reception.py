@@ -6,14 +6,16 @@ small enough to be one step (status, retry, severity …) is done here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.reactions import Emotion, Subject
 from bot.intake import replies
+from bot.intake.here import Here, find_here
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.records import audit, incidents, runs
 from bot.records.incidents import Incident
@@ -34,8 +36,9 @@ from bot.triggers import (
     SourceKind,
     StatusRequest,
     Trigger,
-    Value,
 )
+
+log = structlog.get_logger(__name__)
 
 Revert = Callable[[Run, Trigger, RevertRequest], Awaitable[Ending]]
 Wake = Callable[[str, Signal, str], Awaitable[None]]
@@ -43,14 +46,9 @@ Wake = Callable[[str, Signal, str], Awaitable[None]]
 _REACTS = {
     SourceKind.ISSUE_COMMENT: Subject.ISSUE_COMMENT,
     SourceKind.REVIEW_COMMENT: Subject.REVIEW_COMMENT,
+    # Reviews take no reactions by REST: their pull request takes them instead.
+    SourceKind.REVIEW: Subject.ISSUE,
 }
-
-
-class _Here(Value):
-    """The incidents and Runs about one issue or pull request."""
-
-    incidents: tuple[Incident, ...]
-    runs: tuple[runs.Run, ...]
 
 
 class Reception:
@@ -92,20 +90,13 @@ class Reception:
             case CancelRequest():
                 await self._signal(run, trigger, client, SignalKind.CANCEL)
             case StatusRequest():
-                here = await run.step("see what is going on", _Here, self._find_here(trigger))
-                told = [
-                    (incident, [r for r in here.runs if r.incident_id == incident.id])
-                    for incident in here.incidents
-                ]
-                await self._answer(run, trigger, client, replies.status(told))
+                await self._status(run, trigger, client)
             case HelpRequest():
                 await self._answer(run, trigger, client, replies.help_reply())
             case SeverityRequest():
                 await self._set_severity(run, trigger, request, client)
             case ApproveRequest() | RejectRequest():
-                await self._refuse(
-                    run, trigger, client, "Nothing is waiting for an approval here.", ""
-                )
+                await self._decide(run, trigger, request, client)
             case LaterRequest():
                 text = replies.later(trigger.actor, request.name)
                 await self._answer(run, trigger, client, text, Emotion.REFUSED)
@@ -172,39 +163,59 @@ class Reception:
     ) -> None:
         await self._give_up(run, f"{failed.step}: {failed}")
         text = replies.failure(trigger.actor, failed.step, str(failed))
-        await self._answer(run, trigger, client, text, Emotion.REFUSED)
+        try:
+            await self._answer(run, trigger, client, text, Emotion.REFUSED)
+        except StepFailed as deaf:
+            # What broke the Run (a permission, a suspension) may keep us from saying so.
+            log.error("nobody could be told", run=run.id, step=failed.step, why=str(deaf))
 
     async def _retry(self, run: Run, trigger: Trigger, client: RepositoryClient) -> None:
-        here = await run.step("see what is going on", _Here, self._find_here(trigger))
-        live = [each for each in here.runs if each.is_live]
-        if live:
+        here = await run.step("see what is going on", Here, self._find_here(trigger))
+        if live := here.live:
             return await self._send(run, trigger, client, live, SignalKind.RETRY)
-        ended = [each for each in here.runs if each.state is RunState.FAILED]
-        if not ended:
+        failed = here.last_failed
+        asked = None if failed is None else Trigger.model_validate(failed.trigger)
+        if asked is None or not isinstance(asked.request, RevertRequest):
             return await self._nothing_here(run, trigger, client)
-        request = Trigger.model_validate(ended[-1].trigger).request
-        if not isinstance(request, RevertRequest):
-            return await self._nothing_here(run, trigger, client)
-        await self._run_revert(
-            run, trigger.model_copy(update={"request": request}), request, client
+        # The same request once more, answered where it was made first.
+        again = trigger.model_copy(
+            update={
+                "request": asked.request,
+                "source": trigger.source.model_copy(update={"subject": asked.source.subject}),
+            }
         )
-        return None
+        return await self._run_revert(run, again, asked.request, client)
 
     async def _signal(
         self, run: Run, trigger: Trigger, client: RepositoryClient, kind: SignalKind
     ) -> None:
-        here = await run.step("see what is going on", _Here, self._find_here(trigger))
-        live = [each for each in here.runs if each.is_live]
-        if not live:
+        here = await run.step("see what is going on", Here, self._find_here(trigger))
+        if not here.live:
             return await self._nothing_here(run, trigger, client)
-        return await self._send(run, trigger, client, live, kind)
+        return await self._send(run, trigger, client, here.live, kind)
+
+    async def _decide(
+        self,
+        run: Run,
+        trigger: Trigger,
+        request: ApproveRequest | RejectRequest,
+        client: RepositoryClient,
+    ) -> None:
+        here = await run.step("see what is going on", Here, self._find_here(trigger))
+        pending = here.pending(request.approval)
+        if len(pending) != 1:
+            text = replies.which_approval(trigger.actor, request.command, pending)
+            return await self._answer(run, trigger, client, text, Emotion.REFUSED)
+        is_yes = isinstance(request, ApproveRequest)
+        kind = SignalKind.APPROVE if is_yes else SignalKind.REJECT
+        return await self._send(run, trigger, client, pending, kind)
 
     async def _send(
         self,
         run: Run,
         trigger: Trigger,
         client: RepositoryClient,
-        live: list[runs.Run],
+        live: Sequence[runs.Run],
         kind: SignalKind,
     ) -> None:
         signal = Signal(kind=kind, actor=trigger.actor)
@@ -214,10 +225,25 @@ class Reception:
 
     # --- the incident here ---
 
+    async def _status(self, run: Run, trigger: Trigger, client: RepositoryClient) -> None:
+        here = await run.step("see what is going on", Here, self._find_here(trigger))
+
+        async def read(_: bool) -> dict[str, str]:
+            issues = [each.issue for each in here.incidents if each.issue is not None]
+            found = [await client.issues.find(number) for number in issues]
+            return {str(each.number): replies.next_thing(each.body) for each in found if each}
+
+        next_things = await run.step("read what is next", dict[str, str], read)
+        told = [
+            (incident, [r for r in here.runs if r.incident_id == incident.id])
+            for incident in here.incidents
+        ]
+        await self._answer(run, trigger, client, replies.status(told, next_things))
+
     async def _set_severity(
         self, run: Run, trigger: Trigger, request: SeverityRequest, client: RepositoryClient
     ) -> None:
-        here = await run.step("see what is going on", _Here, self._find_here(trigger))
+        here = await run.step("see what is going on", Here, self._find_here(trigger))
         open_here = [incident for incident in here.incidents if incident.is_open]
         if not open_here:
             return await self._nothing_here(run, trigger, client)
@@ -256,18 +282,8 @@ class Reception:
                 await client.labels.add(incident.issue, [label])
         return True
 
-    def _find_here(self, trigger: Trigger) -> Callable[[bool], Awaitable[_Here]]:
-        return partial(self._look_here, trigger)
-
-    async def _look_here(self, trigger: Trigger, _: bool) -> _Here:
-        subject = trigger.source.subject
-        async with self._records.connect() as conn:
-            recent = await incidents.list_recent(conn, trigger.repository.id, limit=200)
-            found = [each for each in recent if _concerns(each, subject)]
-            # What is open comes first; of what is over only the latest is of interest.
-            chosen = [each for each in found if each.is_open] or found[:1]
-            all_runs = [r for each in chosen for r in await runs.of_incident(conn, each.id)]
-        return _Here(incidents=tuple(chosen), runs=tuple(all_runs))
+    def _find_here(self, trigger: Trigger) -> Callable[[bool], Awaitable[Here]]:
+        return partial(find_here, self._records, trigger.repository.id, trigger.source.subject)
 
     # --- answers ---
 
@@ -308,19 +324,14 @@ class Reception:
     async def _react(
         self, run: Run, trigger: Trigger, client: RepositoryClient, emotion: Emotion
     ) -> None:
-        subject = _REACTS.get(trigger.source.kind)
-        if subject is None:
+        source = trigger.source
+        subject = _REACTS.get(source.kind)
+        number = source.subject if source.kind is SourceKind.REVIEW else int(source.object_id)
+        if subject is None or number is None:
             return
 
         async def react(_: bool) -> bool:
-            await client.reactions.ensure_reaction(subject, int(trigger.source.object_id), emotion)
+            await client.reactions.ensure_reaction(subject, number, emotion)
             return True
 
         await run.step(f"react with {emotion}", bool, react)
-
-
-def _concerns(incident: Incident, subject: int | None) -> bool:
-    if subject is None:
-        return False
-    named = f"pull_request:{subject}" in incident.subject.split("+")
-    return named or incident.issue == subject or subject in incident.prs

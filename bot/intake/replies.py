@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot import markdown
 from bot.intake.commands import help_text, not_yet_text
@@ -50,25 +50,57 @@ def later(actor: Actor, name: str) -> str:
     return f"{_who(actor)} {not_yet_text(name)}"
 
 
-def status(found: Sequence[tuple[Incident, Sequence[Run]]]) -> str:
-    """What is going on here."""
+def status(found: Sequence[tuple[Incident, Sequence[Run]]], next_things: Mapping[str, str]) -> str:
+    """What is going on here, each with the one next thing to do.
+
+    Args:
+        found: the incidents here and their Runs.
+        next_things: by issue number, what their issues say comes next.
+    """
     if not found:
         return (
             "Nothing is running here, and no incident is open about this.\n\n"
             "If this pull request broke things, comment `/revert`."
         )
-    return "\n".join(_status_line(incident, runs) for incident, runs in found)
+    lines = [
+        _status_line(incident, runs, next_things.get(str(incident.issue), ""))
+        for incident, runs in found
+    ]
+    return "\n".join(lines)
 
 
-def _status_line(incident: Incident, runs: Sequence[Run]) -> str:
+def next_thing(issue_body: str | None) -> str:
+    """The headline of an incident issue: the one next thing to do, as it was written there."""
+    first = (issue_body or "").partition("\n")[0].strip()
+    return first.strip("*") if first.startswith("**") and first.endswith("**") else ""
+
+
+def _status_line(incident: Incident, runs: Sequence[Run], next_thing: str) -> str:
     issue = f"#{incident.issue}" if incident.issue else markdown.code(incident.id[-8:])
     pulls = ", ".join(f"#{number}" for number in incident.prs)
     now = runs[-1].state if runs else "no run"
+    head = f"- {next_thing}\n  " if next_thing else "- "
     return (
-        f"- Incident {issue} ({incident.severity}, {incident.status}): "
+        f"{head}Incident {issue} ({incident.severity}, {incident.status}): "
         f"{markdown.text(incident.title)}; the {runs[-1].playbook if runs else 'run'} is "
-        f"**{now}**" + (f" with {pulls}" if pulls else "")
+        f"**{now}**" + (f" with {pulls}" if pulls else "") + "."
     )
+
+
+def which_approval(actor: Actor, command: str, pending: Sequence[Run]) -> str:
+    """None or several wait for an approval: say so, and name them by short ids."""
+    if not pending:
+        return refusal(
+            actor,
+            "Nothing is waiting for an approval here.",
+            "`/status` says what runs here, and what comes next.",
+        )
+    listed = "\n".join(
+        f"- {markdown.code(f'/{command} {run.id[-6:]}')}: {run.playbook}, "
+        f"{markdown.text(run.reason or 'waiting')}"
+        for run in pending
+    )
+    return refusal(actor, "Several wait for an approval. Say which:", listed)
 
 
 def nothing_here(actor: Actor, command: str) -> str:

@@ -143,7 +143,7 @@ def spark(chances: list[float], width: int) -> str:
     for number, chance in enumerate(chances):
         sums[number * width // count] += chance
     top = max(sums, default=0.0) or 1.0
-    return "".join(_BARS[math.ceil(share / top * (len(_BARS) - 1))] for share in sums)
+    return "".join(_BARS[round(share / top * (len(_BARS) - 1))] for share in sums)
 
 
 def _time_left(search: Search, verdict: Verdict, seconds: list[float], at_once: int) -> str:

@@ -38,6 +38,7 @@ class Opened(Value):
 
 class _Noted(Value):
     anchor: Anchor
+    severity: Severity
 
 
 async def open_incident(
@@ -108,6 +109,7 @@ class Casebook:
 
     Attributes:
         anchor: the signed end of the audit chain after the last thing written.
+        severity: the incident's, as of then: people may change it any time.
     """
 
     def __init__(
@@ -115,10 +117,20 @@ class Casebook:
     ) -> None:
         """Continue where `open_incident` ended."""
         self.anchor = opened.anchor
+        self.severity = opened.incident.severity
         self._run = run
         self._trigger = trigger
         self._incident = opened.incident.id
         self._signing_key = signing_key
+
+    async def issue(self, number: int) -> None:
+        """Note the incident issue: from now on commands on it find this Run."""
+        incident = self._incident
+
+        async def change(conn: AsyncConnection, _: datetime) -> None:
+            await incidents.refer(conn, incident, issue=number)
+
+        await self._write("record the incident issue", "issue.opened", change, {"issue": number})
 
     async def hotfix(
         self,
@@ -138,9 +150,40 @@ class Casebook:
             await incidents.refer(conn, incident, issue=issue, adr=adr, pull_request=pull_request)
             await runs.note(conn, run, at=now, artifact_path=artifact)
             await runs.watch(conn, run, at=now, head_sha=head, pull_request=pull_request)
-            await runs.move(conn, run, RunState.VERIFYING, at=now)
+            await _reach(conn, run, RunState.VERIFYING, now)
 
-        await self._write("record the hotfix", action, change, refs=refs)
+        await self._write("record the hotfix", action, change, refs)
+
+    async def wait_for_approval(self, why: str, head: str) -> None:
+        """Note that a person has to approve: only now does `/approve` find this Run."""
+        run = self._run.id
+
+        async def change(conn: AsyncConnection, now: datetime) -> None:
+            await runs.move(conn, run, RunState.AWAITING_APPROVAL, at=now, reason=why)
+
+        await self._write("ask for an approval", "approval.asked", change, {"commit": head}, why)
+
+    async def approved(self, why: str, head: str, by: str) -> None:
+        """Note who approved what of which commit."""
+        refs: Refs = {"commit": head, "by": by}
+        await self._write("record the approval", "approval.given", self._verifying, refs, why)
+
+    async def need_no_approval(self, why: str, head: str) -> None:
+        """Note that what had to be approved has changed meanwhile."""
+        refs: Refs = {"commit": head}
+        await self._write("take the question back", "approval.void", self._verifying, refs, why)
+
+    async def _verifying(self, conn: AsyncConnection, now: datetime) -> None:
+        await _reach(conn, self._run.id, RunState.VERIFYING, now)
+
+    async def broke_off(self, step: str, why: str) -> None:
+        """Note that a step failed, and end the Run; the incident stays open for another attempt."""
+        run = self._run.id
+
+        async def change(conn: AsyncConnection, now: datetime) -> None:
+            await runs.move(conn, run, RunState.FAILED, at=now, reason=f"{step}: {why}")
+
+        await self._write("end the run", "run.failed", change, {"step": step}, why)
 
     async def move(
         self,
@@ -159,7 +202,7 @@ class Casebook:
             if watch is not None:
                 await runs.watch(conn, run, at=now, head_sha=watch, pull_request=pull_request)
 
-        await self._write(f"the incident is {status}", action, change, refs=refs)
+        await self._write(f"the incident is {status}", action, change, refs)
 
     async def finish(self, state: RunState, artifact_sha256: str) -> None:
         """End the Run."""
@@ -167,28 +210,19 @@ class Casebook:
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
             await runs.note(conn, run, at=now, artifact_sha256=artifact_sha256)
-            await runs.move(conn, run, state, at=now)
+            await _reach(conn, run, state, now)
 
-        await self._write(
-            "finish the run",
-            "run.finished",
-            change,
-            data={"state": state, "artifact_sha256": artifact_sha256},
-        )
+        refs: Refs = {"state": state, "artifact_sha256": artifact_sha256}
+        await self._write("finish the run", "run.finished", change, refs)
 
     async def _write(
-        self,
-        name: str,
-        action: str,
-        change: Change,
-        *,
-        refs: Refs | None = None,
-        data: Refs | None = None,
+        self, name: str, action: str, change: Change, refs: Refs | None = None, why: str = ""
     ) -> None:
         now = await self._run.now()
 
         async def write(conn: AsyncConnection) -> _Noted:
             await change(conn, now)
+            found = await incidents.find(conn, self._incident)
             entry = await audit.append(
                 conn,
                 self._trigger.repository.id,
@@ -198,8 +232,22 @@ class Casebook:
                 incident=self._incident,
                 run=self._run.id,
                 refs=refs,
-                data=data,
+                data={"why": why} if why else None,
             )
-            return _Noted(anchor=sign(entry.head, self._signing_key, now))
+            return _Noted(
+                anchor=sign(entry.head, self._signing_key, now),
+                severity=found.severity if found else self.severity,
+            )
 
-        self.anchor = (await self._run.write(name, _Noted, write)).anchor
+        noted = await self._run.write(name, _Noted, write)
+        self.anchor, self.severity = noted.anchor, noted.severity
+
+
+async def _reach(conn: AsyncConnection, run: str, state: RunState, at: datetime) -> None:
+    """Move a Run; what waited for an approval goes back to work first."""
+    known = await runs.find(conn, run)
+    waited = known is not None and known.state is RunState.AWAITING_APPROVAL
+    if waited and state in (RunState.VERIFYING, RunState.SUCCEEDED):
+        await runs.move(conn, run, RunState.RUNNING, at=at)
+        await runs.move(conn, run, RunState.VERIFYING, at=at)
+    await runs.move(conn, run, state, at=at)

@@ -15,6 +15,9 @@ from bot import config
 from bot.github.models import CheckResult
 from bot.triggers import Value
 
+OUR_CHECKS = frozenset({"hotfix", "self-work gate", "bisect", "playbooks config"})
+"""What we report ourselves: it follows from the other checks, so it never counts among them."""
+
 
 class Counting(Value):
     """The names of the checks that decide, and why just these."""
@@ -27,6 +30,17 @@ class Counting(Value):
     def names(self) -> tuple[str, ...]:
         """Every name that counts, smoke first."""
         return (*self.smoke, *(name for name in self.evals if name not in self.smoke))
+
+    def with_required(self, required: Iterable[str]) -> Counting:
+        """The same after a look at the branch's rules, which may have changed meanwhile.
+
+        What the branch requires decides as well: GitHub would refuse to merge without it.
+        """
+        named = tuple(sorted({*required} - {*self.evals}))
+        if self.smoke_from == "required":
+            return self.model_copy(update={"smoke": named or self.smoke})
+        more = tuple(name for name in named if name not in self.smoke)
+        return self.model_copy(update={"smoke": (*self.smoke, *more)})
 
 
 class State(StrEnum):
@@ -82,6 +96,14 @@ def which_count(
     return Counting(
         smoke=tuple(sorted(passed - set(evals))), smoke_from="passed before", evals=evals
     )
+
+
+def failing(results: Iterable[CheckResult]) -> tuple[str, ...]:
+    """The names of the checks that failed on a commit, whichever they are."""
+    by_name: dict[str, list[CheckResult]] = {}
+    for result in results:
+        by_name.setdefault(result.name, []).append(result)
+    return tuple(sorted(n for n, found in by_name.items() if _state(found) is State.FAILED))
 
 
 def tally(counting: Counting, results: Sequence[CheckResult]) -> Tally:

@@ -11,24 +11,33 @@ from functools import partial
 from typing import Literal, Protocol
 
 from bot.github.client import RepositoryClient
-from bot.github.errors import Unprocessable
+from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.merging import HeadMoved, Merged, NotYet
-from bot.github.models import BranchRules, CheckResult, MergeMethod, PullRequest, Review
-from bot.playbooks.checks import Counting, Tally, tally
+from bot.github.models import CheckKind, MergeMethod
+from bot.playbooks.checks import Counting, Tally
 from bot.playbooks.hotfix import Hotfix
+from bot.playbooks.looking import look
 from bot.playbooks.merging import (
+    APPROVABLE,
+    Approved,
     Ask,
     Enqueue,
     Finish,
     Merge,
     Refit,
+    Rerun,
     Terms,
     View,
     Wait,
+    Why,
     next_move,
 )
-from bot.playbooks.run import Run, SignalKind
+from bot.playbooks.run import Run, Signal, SignalKind
+from bot.playbooks.signals import first, heard
 from bot.triggers import Actor, Value
+
+Method = Literal["merge", "squash", "rebase", "queue", "by hand"]
+_METHODS: dict[str, Method] = {"merge": "merge", "squash": "squash", "rebase": "rebase"}
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,46 @@ class Patience:
     give_up: timedelta = timedelta(days=14)
 
 
+class Watched(Value):
+    """What is followed, and what was settled about it."""
+
+    pull_request: int
+    hotfix: Hotfix
+    counting: Counting
+    before: str
+    """The last commit of the base branch before the incident."""
+    preferred: MergeMethod | None
+    """The configured merge method; None takes the first the rules allow."""
+    checks_may_take: timedelta
+    conflict: bool
+    """Whether a person has to resolve the change first."""
+    evals_wanted: bool
+    """Whether a person has to agree where no evals are configured."""
+
+
+How = Literal["merged", "closed", "cancelled", "rejected", "cured elsewhere", "given up"]
+
+
 class Followed(Value):
     """How it ended."""
 
-    how: Literal["merged", "closed", "cancelled", "cured elsewhere", "given up"]
+    how: How
     at: datetime
-    tally: Tally
-    hotfix: Hotfix
+    tally: Tally | None = None
+    hotfix: Hotfix | None = None
     sha: str | None = None
-    method: Literal["merge", "squash", "rebase", "queue", "by hand"] = "by hand"
+    method: Method = "by hand"
     by: Actor | None = None
+    approved: bool = False
+    """Whether a person waved something through."""
+
+
+class Fitted(Value):
+    """A hotfix for the moved base; None where there is nothing left to do."""
+
+    hotfix: Hotfix | None
+    conflict: bool = False
+    """Whether a person has to resolve it now."""
 
 
 class MergeAnswer(Value):
@@ -67,25 +106,21 @@ class Owner(Protocol):
     async def green(self, view: View) -> None:
         """Say on the hotfix itself that it is verified; called before it is merged."""
 
-    async def refit(self, hotfix: Hotfix, view: View) -> Hotfix | None:
-        """Make the hotfix fit the moved base; None where there is nothing left to do."""
+    async def approved(self, why: Why, head: str, by: Actor) -> None:
+        """Write down who waved what through."""
+
+    def start_over(self) -> None:
+        """Be ready to ask again what was asked before: somebody said `/retry`."""
+
+    async def refit(self, hotfix: Hotfix, view: View) -> Fitted:
+        """Make the hotfix fit the moved base."""
 
     def message(self) -> tuple[str, str]:
         """Title and body of the merge commit."""
 
 
 async def follow(
-    run: Run,
-    owner: Owner,
-    github: RepositoryClient,
-    *,
-    pull_request: int,
-    hotfix: Hotfix,
-    counting: Counting,
-    preferred: MergeMethod | None,
-    waiting_time: timedelta,
-    patience: Patience,
-    conflict: bool,
+    run: Run, owner: Owner, github: RepositoryClient, watched: Watched, patience: Patience
 ) -> Followed:
     """Follow one hotfix pull request to its end.
 
@@ -93,165 +128,219 @@ async def follow(
         run: the Run this is part of.
         owner: the playbook.
         github: the repository.
-        pull_request: its number.
-        hotfix: what was published.
-        counting: the checks that decide.
-        preferred: the configured merge method; None takes the first the rules allow.
-        waiting_time: how long checks may take before a person is asked.
-        patience: the other waits.
-        conflict: whether a person has to resolve the change first.
+        watched: the hotfix.
+        patience: how long to wait.
     """
-    began = await run.now()
-    deadline = began + waiting_time
-    refused: str | None = None
-    merged_as: Literal["merge", "squash", "rebase", "queue", "by hand"] = "by hand"
-    while True:
-        view = await run.step(
-            "look at the hotfix", View, lambda _: look(github, pull_request, counting)
+    return await _Following(run, owner, github, watched, patience).to_its_end()
+
+
+class _Following:
+    def __init__(
+        self,
+        run: Run,
+        owner: Owner,
+        github: RepositoryClient,
+        watched: Watched,
+        patience: Patience,
+    ) -> None:
+        self.run, self.owner, self.github = run, owner, github
+        self.watched, self.patience = watched, patience
+        self._a_while = patience.look_again.total_seconds()
+        self.hotfix = watched.hotfix
+        self.conflict = watched.conflict
+        self.approved: tuple[Approved, ...] = ()
+        self.method: Method = "by hand"
+        self.said_green: str | None = None
+        self._forget_refusals()
+
+    def _forget_refusals(self) -> None:
+        """Begin anew, as `/retry` asks for."""
+        self.refused: str | None = None
+        self.rerun: str | None = None
+        self.enqueued: str | None = None
+        self.seen_out_of_queue = 0
+
+    async def to_its_end(self) -> Followed:
+        run = self.run
+        began = await run.now()
+        self.deadline = began + self.watched.checks_may_take
+        while True:
+            view = await run.step("look at the hotfix", View, self._look)
+            now = await run.now()
+            self._note_queue(view)
+            move = next_move(view, self._terms(), now)
+            match move:
+                case Finish(merged=merged, sha=sha):
+                    return self._ended("merged" if merged else "closed", now, view, sha=sha)
+                case Refit():
+                    if ended := await self._refit(view, now):
+                        return ended
+                case Merge() | Enqueue() | Rerun():
+                    # A person's word that came meanwhile counts before we act.
+                    if ended := await self._listen(0, view, None):
+                        return ended
+                    pause = await self._act(move, view)
+                    if pause and (ended := await self._listen(pause, view, None)):
+                        return ended
+                case Wait() | Ask():
+                    await self.owner.tell(move, view, self.deadline)
+                    if ended := await self._listen(self._a_while, view, move):
+                        return ended
+                    if now - began > self.patience.give_up:
+                        return self._ended("given up", now, view)
+
+    async def _look(self, _: bool) -> View:
+        watched = self.watched
+        return await look(
+            self.github,
+            watched.pull_request,
+            watched.counting,
+            before=watched.before,
+            broken=watched.hotfix.base_head,
         )
-        now = await run.now()
-        terms = Terms(
-            commit=hotfix.commit,
-            base=hotfix.base_head,
-            counting=counting,
-            deadline=deadline,
-            conflict=conflict,
-            merge_refused=refused,
+
+    def _terms(self) -> Terms:
+        return Terms(
+            commit=self.hotfix.commit,
+            base=self.hotfix.base_head,
+            counting=self.watched.counting,
+            deadline=self.deadline,
+            conflict=self.conflict,
+            merge_refused=self.refused,
+            approved=self.approved,
+            rerun=self.rerun,
+            # Seen twice: for a moment a merged one is in neither list.
+            left_queue=self.seen_out_of_queue > 1,
+            evals_wanted=self.watched.evals_wanted,
         )
-        move = next_move(view, terms, now)
-        if isinstance(move, Finish):
-            return Followed(
-                how="merged" if move.merged else "closed",
-                at=now,
-                tally=view.tally,
-                hotfix=hotfix,
-                sha=move.sha,
-                method=merged_as,
-            )
-        if isinstance(move, Refit):
-            fitted = await owner.refit(hotfix, view)
-            if fitted is None:
-                return Followed(how="cured elsewhere", at=now, tally=view.tally, hotfix=hotfix)
-            if fitted.commit != hotfix.commit:
-                deadline = now + waiting_time
-            hotfix = fitted
-            continue
-        if isinstance(move, Merge | Enqueue):
-            await owner.green(view)
-        if isinstance(move, Merge):
-            answer = await run.step(
-                "merge the hotfix",
-                MergeAnswer,
-                partial(
-                    _merge,
-                    github,
-                    pull_request,
-                    move.head,
-                    view.methods,
-                    preferred,
-                    owner.message(),
-                ),
-            )
-            if answer.sha:
-                merged_as = _method(view.methods, preferred).value
-            refused = answer.refused
-            continue
+
+    def _note_queue(self, view: View) -> None:
+        if self.enqueued != view.head or view.queue == "waiting":
+            self.seen_out_of_queue = 0
+        elif view.queue == "required":
+            self.seen_out_of_queue += 1
+
+    async def _act(self, move: Merge | Enqueue | Rerun, view: View) -> float:
+        """Do it, and say how many seconds GitHub needs until its effect can be seen."""
+        if isinstance(move, Rerun):
+            again = partial(_rerun, self.github, view.head, move.names)
+            asked = await self.run.step("run again what broke off", int, again)
+            self.rerun = view.head
+            return self._a_while if asked else 0
+        if isinstance(move, Enqueue) and self.enqueued == move.head:
+            # Not in the queue a moment after we put it there: it may just have been merged.
+            return self._a_while
+        if self.said_green != view.head:
+            await self.owner.green(view)
+            self.said_green = view.head
         if isinstance(move, Enqueue):
-            answer = await run.step(
-                "put the hotfix into the merge queue",
-                MergeAnswer,
-                partial(_enqueue, github, pull_request, move.head),
-            )
-            merged_as, refused = "queue", answer.refused
-            continue
-        await owner.tell(move, view, deadline)
-        signal = await run.wait(patience.look_again.total_seconds())
-        refused = None
-        if signal is not None and signal.kind is SignalKind.CANCEL:
-            return Followed(
-                how="cancelled", at=now, tally=view.tally, hotfix=hotfix, by=signal.actor
-            )
-        if signal is not None and signal.kind is SignalKind.RETRY:
-            deadline = await run.now() + waiting_time
-        if now - began > patience.give_up:
-            return Followed(how="given up", at=now, tally=view.tally, hotfix=hotfix)
-
-
-async def look(github: RepositoryClient, number: int, counting: Counting) -> View:
-    """Read everything that decides what to do next with a hotfix."""
-    pull = await github.pulls.get(number)
-    if pull.is_merged or pull.state == "closed":
-        results: tuple[CheckResult, ...] = await github.checks.results(pull.head.sha)
-        return View(
-            pull_request="merged" if pull.is_merged else "closed",
-            merge_sha=pull.merge_commit_sha if pull.is_merged else None,
-            draft=pull.draft,
-            head=pull.head.sha,
-            base_head=pull.base.sha,
-            conflicts=False,
-            tally=tally(counting, results),
-        )
-    rules = await github.branch_rules(pull.base.ref)
-    results = await github.checks.results(pull.head.sha)
-    missing = await _approvals_missing(github, pull, rules)
-    queued = rules.merge_queue and await github.merging.queue_entry(pull) is not None
-    return View(
-        pull_request="open",
-        draft=pull.draft,
-        head=pull.head.sha,
-        base_head=await github.git.head(pull.base.ref),
-        conflicts=pull.mergeable is False and pull.mergeable_state == "dirty",
-        tally=tally(counting, results),
-        approvals_missing=missing,
-        reviewers=tuple(user.login for user in pull.requested_reviewers),
-        queue="waiting" if queued else "required" if rules.merge_queue else "none",
-        methods=tuple(method.value for method in rules.merge_methods),
-        up_to_date_required=rules.strict,
-    )
-
-
-async def _approvals_missing(
-    github: RepositoryClient, pull: PullRequest, rules: BranchRules
-) -> int:
-    if not rules.required_reviews:
+            await self._enqueue(move.head)
+        else:
+            await self._merge(move.head, view)
         return 0
-    return max(rules.required_reviews - approvals(await github.pulls.reviews(pull.number)), 0)
 
+    async def _enqueue(self, head: str) -> None:
+        enqueue = partial(_enqueue, self.github, self.watched.pull_request, head)
+        answer = await self.run.step("put the hotfix into the merge queue", MergeAnswer, enqueue)
+        self.method, self.refused = "queue", answer.refused
+        self.enqueued = None if answer.refused else head
 
-def approvals(reviews: tuple[Review, ...]) -> int:
-    """How many people approve by their latest review that says yes or no."""
-    latest: dict[str, str] = {}
-    for review in reviews:
-        if review.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
-            latest[review.user.login] = review.state
-    return sum(state == "APPROVED" for state in latest.values())
+    async def _merge(self, head: str, view: View) -> None:
+        method = _method(view.methods, self.watched.preferred)
+        number, message = self.watched.pull_request, self.owner.message()
+        merge = partial(_merge, self.github, number, head, method, message)
+        answer = await self.run.step("merge the hotfix", MergeAnswer, merge)
+        if answer.sha:
+            self.method = _METHODS[method.value]
+        self.refused = answer.refused
+
+    async def _refit(self, view: View, now: datetime) -> Followed | None:
+        before = self.hotfix
+        fitted = await self.owner.refit(before, view)
+        if fitted.hotfix is None:
+            return self._ended("cured elsewhere", now, view)
+        self.hotfix, self.conflict = fitted.hotfix, self.conflict or fitted.conflict
+        if self.hotfix.commit != before.commit:
+            self.deadline = now + self.watched.checks_may_take
+        elif self.hotfix == before and not self.conflict:
+            # GitHub has not taken notice of the base's new head yet.
+            return await self._listen(self._a_while, view, None)
+        return None
+
+    async def _listen(self, seconds: float, view: View, move: Wait | Ask | None) -> Followed | None:
+        """Wait for a Signal; the end, where a person wants one."""
+        signals = await heard(self.run, seconds)
+        if seconds:
+            # Whatever GitHub refused before it may grant now.
+            self.refused = None
+        if not signals:
+            return None
+        now = await self.run.now()
+        if cancel := first(signals, SignalKind.CANCEL):
+            return self._ended("cancelled", now, view, by=cancel.actor)
+        asked = move.why if isinstance(move, Ask) and move.why in APPROVABLE else None
+        if asked and (reject := first(signals, SignalKind.REJECT)):
+            return self._ended("rejected", now, view, by=reject.actor)
+        if asked and (approve := first(signals, SignalKind.APPROVE)):
+            await self._approve(asked, view.head, approve)
+        if first(signals, SignalKind.RETRY):
+            self._forget_refusals()
+            self.owner.start_over()
+            self.deadline = now + self.watched.checks_may_take
+        return None
+
+    async def _approve(self, why: Why, head: str, signal: Signal) -> None:
+        self.approved = (*self.approved, Approved(head=head, why=why))
+        if signal.actor is not None:
+            await self.owner.approved(why, head, signal.actor)
+
+    def _ended(
+        self,
+        how: How,
+        at: datetime,
+        view: View,
+        *,
+        sha: str | None = None,
+        by: Actor | None = None,
+    ) -> Followed:
+        return Followed(
+            how=how,
+            at=at,
+            tally=view.tally,
+            hotfix=self.hotfix,
+            sha=sha,
+            method=self.method,
+            by=by,
+            approved=any(each.head == view.head for each in self.approved),
+        )
 
 
 def _method(allowed: tuple[str, ...], preferred: MergeMethod | None) -> MergeMethod:
     if preferred is not None and preferred.value in allowed:
         return preferred
-    order = (MergeMethod.SQUASH, MergeMethod.REBASE, MergeMethod.MERGE)
-    return next((method for method in order if method.value in allowed), MergeMethod.MERGE)
+    return MergeMethod(allowed[0]) if allowed else MergeMethod.MERGE
 
 
 async def _merge(
     github: RepositoryClient,
     number: int,
     head: str,
-    allowed: tuple[str, ...],
-    preferred: MergeMethod | None,
+    method: MergeMethod,
     message: tuple[str, str],
     look_first: bool,
 ) -> MergeAnswer:
     title, body = message
-    outcome = await github.merging.merge(
-        number,
-        head_sha=head,
-        method=_method(allowed, preferred),
-        title=f"{title} (#{number})",
-        message=body,
-        look_first=look_first,
-    )
+    try:
+        outcome = await github.merging.merge(
+            number,
+            head_sha=head,
+            method=method,
+            title=f"{title} (#{number})",
+            message=body,
+            look_first=look_first,
+        )
+    except (Forbidden, Unprocessable) as refusal:
+        return MergeAnswer(refused=str(refusal))
     match outcome:
         case Merged(sha=sha):
             return MergeAnswer(sha=sha)
@@ -263,8 +352,24 @@ async def _merge(
 
 async def _enqueue(github: RepositoryClient, number: int, head: str, _: bool) -> MergeAnswer:
     pull = await github.pulls.get(number)
+    if pull.is_merged:
+        return MergeAnswer()
     try:
         await github.merging.enqueue(pull, head_sha=head)
-    except Unprocessable as refusal:
+    except (Forbidden, Unprocessable) as refusal:
         return MergeAnswer(refused=str(refusal))
     return MergeAnswer()
+
+
+async def _rerun(github: RepositoryClient, head: str, names: tuple[str, ...], _: bool) -> int:
+    """Ask for the named checks to run again; how many GitHub agreed to."""
+    asked = 0
+    for result in await github.checks.results(head):
+        if result.name in names and result.kind is CheckKind.CHECK_RUN and result.is_completed:
+            try:
+                await github.checks.rerun(result)
+            except (Forbidden, NotFound, Unprocessable):
+                # Another service's check: only its own page can run it again.
+                continue
+            asked += 1
+    return asked

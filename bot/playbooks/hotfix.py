@@ -14,6 +14,7 @@ from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.reverting import Clean, Conflict
 from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entries
+from bot.github.client import RepositoryClient
 from bot.github.git_data import GitData
 from bot.github.trees import TreeChange
 from bot.triggers import Value
@@ -82,6 +83,24 @@ async def publish(
         look_first=look_first,
     )
     return Hotfix(branch=branch, commit=commit.sha, tree=tree, base_head=outcome.onto)
+
+
+async def take_back(github: RepositoryClient, branch: str, pull_request: int | None) -> str | None:
+    """Close the pull request and delete its branch; its merge, where it was merged meanwhile.
+
+    Args:
+        github: the repository.
+        branch: the hotfix branch.
+        pull_request: its pull request; None where it may have been opened unnoticed.
+    """
+    open_ones = [pull async for pull in github.pulls.list(head=branch)]
+    numbers = {pull.number for pull in open_ones} | ({pull_request} if pull_request else set())
+    for number in sorted(numbers):
+        closed = await github.pulls.close(number)
+        if closed.is_merged:
+            return closed.merge_commit_sha or closed.head.sha
+    await github.git.delete_branch(branch)
+    return None
 
 
 async def tree_with_records(

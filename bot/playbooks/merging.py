@@ -6,6 +6,7 @@ order of the rules is the order of what matters most to the person waiting.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -23,15 +24,48 @@ class View(Value):
     draft: bool
     head: str
     base_head: str
+    base_ref: str = ""
+    """The branch it goes to, by its present name."""
     conflicts: bool
     tally: Tally
+    red_before: tuple[str, ...] = ()
+    """Checks that failed on the base branch already before the incident."""
+    red_on_base: tuple[str, ...] = ()
+    """Checks that failed on the broken base branch."""
     approvals_missing: int = 0
     reviewers: tuple[str, ...] = ()
+    changes_wanted_by: tuple[str, ...] = ()
     queue: Literal["none", "required", "waiting"] = "none"
     methods: tuple[str, ...] = ()
-    """How the base branch may be merged into."""
+    """How the base branch may be merged into, the best first."""
     up_to_date_required: bool = False
     """Whether the rules want the head to contain the newest base."""
+
+
+Why = Literal[
+    "conflict",
+    "not cured",
+    "red",
+    "unrelated",
+    "infra",
+    "nothing counts",
+    "no evals",
+    "timed out",
+    "changed",
+    "review",
+    "changes wanted",
+    "left the queue",
+    "merge refused",
+]
+APPROVABLE: frozenset[Why] = frozenset({"unrelated", "nothing counts", "no evals"})
+"""What a person may wave through: it does not speak against the hotfix itself."""
+
+
+class Approved(Value):
+    """A person's yes to one doubt about one commit; another commit or doubt needs its own."""
+
+    head: str
+    why: Why
 
 
 class Terms(Value):
@@ -43,13 +77,20 @@ class Terms(Value):
     counting: Counting
     deadline: datetime
     conflict: bool = False
-    """The revert could not be computed cleanly: a person resolves it in the draft."""
+    """The revert could not be computed cleanly: a person resolves it."""
     merge_refused: str | None = None
     """Why GitHub last refused to merge this very head, in its words."""
+    approved: tuple[Approved, ...] = ()
+    rerun: str | None = None
+    """The head whose unfinished checks were asked to run again."""
+    left_queue: bool = False
+    """The hotfix was in the merge queue and is no longer."""
+    evals_wanted: bool = False
+    """Nobody asked for this in person: without evals a person has to agree (Decisions 5)."""
 
 
 class Wait(Value):
-    """Nothing to do yet; `since` names what is still awaited."""
+    """Nothing to do yet; `missing` names what is still awaited."""
 
     action: Literal["wait"] = "wait"
     missing: tuple[str, ...]
@@ -76,13 +117,18 @@ class Refit(Value):
     base: str
 
 
+class Rerun(Value):
+    """Checks broke off without a verdict: have them run again, once."""
+
+    action: Literal["rerun"] = "rerun"
+    names: tuple[str, ...]
+
+
 class Ask(Value):
     """Only a person can go on. `why` selects the words."""
 
     action: Literal["ask"] = "ask"
-    why: Literal[
-        "conflict", "red", "nothing counts", "timed out", "changed", "review", "merge refused"
-    ]
+    why: Why
     names: tuple[str, ...] = ()
     reason: str = ""
     """GitHub's own words, where it refused."""
@@ -97,7 +143,7 @@ class Finish(Value):
 
 
 Move = Annotated[
-    Wait | Merge | Enqueue | Refit | Ask | Finish,
+    Wait | Merge | Enqueue | Refit | Rerun | Ask | Finish,
     Field(discriminator="action"),
 ]
 
@@ -114,40 +160,68 @@ def next_move(view: View, terms: Terms, now: datetime) -> Move:
         return Finish(merged=True, sha=view.merge_sha)
     if view.pull_request == "closed":
         return Finish(merged=False)
-    if terms.conflict and (view.draft or view.conflicts):
-        return Ask(why="conflict")
     ours = view.head == terms.commit
+    # Of a conflict our own commit holds the markers: never merged, whatever the checks say.
+    if terms.conflict and (ours or view.draft or view.conflicts):
+        return Ask(why="conflict")
     if ours and (view.base_head != terms.base or view.conflicts):
         return Refit(base=view.base_head)
-    return _by_checks(view, terms, now, ours=ours)
+    for doubt in _doubts(view, terms, now):
+        approved = isinstance(doubt, Ask) and Approved(head=view.head, why=doubt.why)
+        if not approved or approved not in terms.approved:
+            return doubt
+    return _when_verified(view, terms, ours=ours)
 
 
-def _by_checks(view: View, terms: Terms, now: datetime, *, ours: bool) -> Move:
+def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | Ask]:
+    """What the checks leave to be wished for, most important first."""
     tally = view.tally
     missing = tally.named(State.MISSING, State.RUNNING)
     match tally.verdict:
         case "nothing counts":
-            return Ask(why="nothing counts")
+            yield Ask(why="nothing counts")
         case "red":
-            return Ask(why="red", names=tally.named(State.FAILED, State.INFRA))
+            yield _when_red(view, terms)
         case "waiting" if now >= terms.deadline:
-            return Ask(why="timed out", names=missing)
+            yield Ask(why="timed out", names=missing)
         case "waiting":
-            return Wait(missing=missing)
+            yield Wait(missing=missing)
         case "green":
-            return _when_green(view, terms, ours=ours)
+            pass
+    if terms.evals_wanted and not terms.counting.evals:
+        yield Ask(why="no evals")
 
 
-def _when_green(view: View, terms: Terms, *, ours: bool) -> Move:
+def _when_red(view: View, terms: Terms) -> Rerun | Ask:
+    """Whose failure is it (Decisions 6)?"""
+    failed = view.tally.named(State.FAILED)
+    broken_off = view.tally.named(State.INFRA)
+    new = [name for name in failed if name not in view.red_before]
+    if persisting := tuple(name for name in new if name in view.red_on_base):
+        return Ask(why="not cured", names=persisting)
+    if new:
+        return Ask(why="red", names=tuple(new))
+    if broken_off:
+        if terms.rerun != view.head:
+            return Rerun(names=broken_off)
+        return Ask(why="infra", names=broken_off)
+    return Ask(why="unrelated", names=failed)
+
+
+def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
     if not ours and not terms.conflict:
         # Somebody pushed to the hotfix: what is there now is theirs to answer for.
         return Ask(why="changed")
+    if view.changes_wanted_by:
+        return Ask(why="changes wanted", names=view.changes_wanted_by)
     if view.approvals_missing:
         return Ask(why="review", names=view.reviewers)
-    if terms.merge_refused is not None:
-        return Ask(why="merge refused", reason=terms.merge_refused)
     if view.queue == "waiting":
         return Wait(missing=("merge queue",))
+    if terms.merge_refused is not None:
+        return Ask(why="merge refused", reason=terms.merge_refused)
+    if terms.left_queue:
+        return Ask(why="left the queue")
     if view.queue == "required":
         return Enqueue(head=view.head)
     return Merge(head=view.head)

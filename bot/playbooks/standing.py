@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bot.playbooks.checks import Row, State, Tally
+from bot.playbooks.checks import Row, State
 from bot.triggers import Value
 
 
@@ -19,6 +19,14 @@ class Standing(Value):
     headline: str
     details: tuple[str, ...] = ()
     checks: tuple[Row, ...] = ()
+    approvable: bool = False
+    """Whether `/approve` goes on from here."""
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether every check that counts has passed, whatever else is missing."""
+        states = {row.state for row in self.checks}
+        return State.PASSED in states and states <= {State.PASSED, State.SKIPPED}
 
 
 _MARKS = {
@@ -34,8 +42,3 @@ _MARKS = {
 def say(state: State) -> str:
     """One check's state in the words people read."""
     return _MARKS[state]
-
-
-def with_checks(standing: Standing, tally: Tally) -> Standing:
-    """The same Standing, with the checks that count beside it."""
-    return standing.model_copy(update={"checks": tally.rows})

@@ -70,15 +70,20 @@ class Telling:
         """Close the incident issue, as done or as not planned."""
         await self.github.issues.close(number, "completed" if completed else "not_planned")
 
-    async def status(self, number: int, body: str, *, look_first: bool) -> None:
-        """Keep the one sticky status on an issue or pull request up to date."""
-        await self.github.comments.sticky_comment(
+    async def status(self, number: int, body: str, *, known: int | None, look_first: bool) -> int:
+        """Keep the one sticky status on an issue or pull request up to date, and give its id.
+
+        `known` is the comment's id where it is known: lists may lag behind.
+        """
+        comment = await self.github.comments.sticky_comment(
             number,
             key=f"status:{self.incident}",
             body=body,
             since=self.since,
             look_first=look_first,
+            comment_id=known,
         )
+        return comment.id
 
     async def comment(self, number: int, key: str, body: str, *, look_first: bool) -> None:
         """Write one new comment, which notifies whom it mentions."""
@@ -123,7 +128,7 @@ class Telling:
             buttons: offered while something can still be done.
             look_first: whether it may be there already.
         """
-        concluded = conclusion or _CONCLUSIONS[standing.state]
+        concluded = conclusion or _concluded(standing)
         if not known:
             run = await self.github.checks.ensure_check_run(
                 head_sha=head,
@@ -150,3 +155,10 @@ class Telling:
             buttons=() if standing.state in ("done", "stopped") else buttons,
         )
         return known
+
+
+def _concluded(standing: Standing) -> Conclusion | None:
+    # A review that is missing says nothing against what was verified.
+    if standing.state == "needs you" and standing.is_verified:
+        return "success"
+    return _CONCLUSIONS[standing.state]

@@ -116,6 +116,17 @@ async def of_incident(conn: AsyncConnection, incident_id: str) -> list[Run]:
     return await _all(conn, runs.c.incident_id == incident_id)
 
 
+async def without_incident(
+    conn: AsyncConnection, repository_id: int, *, limit: int = 50
+) -> list[Run]:
+    """Read the latest Runs that have opened no Incident (yet), newest first."""
+    query = sa.select(runs).where(
+        runs.c.repository_id == repository_id, runs.c.incident_id.is_(None)
+    )
+    newest = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    return [_run(row) for row in await conn.execute(newest)]
+
+
 async def list_live(conn: AsyncConnection, repository_id: int | None = None) -> list[Run]:
     """Read the Runs that may still do something, oldest first."""
     conditions: list[sa.ColumnElement[bool]] = [runs.c.finished_at.is_(None)]

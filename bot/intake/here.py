@@ -1,0 +1,71 @@
+"""What is going on about one issue or pull request: its incidents, and the Runs at work on them."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.records import incidents, runs
+from bot.records.incidents import Incident
+from bot.records.lifecycle import RunState
+from bot.records.runs import Run
+from bot.triggers import Trigger, Value
+
+_RECENT = 200
+
+
+class Here(Value):
+    """The incidents and Runs about one issue or pull request, each list oldest Run first.
+
+    `elsewhere` are Runs of the same repository that wait for an approval: an id may name them.
+    """
+
+    incidents: tuple[Incident, ...]
+    runs: tuple[Run, ...]
+    elsewhere: tuple[Run, ...] = ()
+
+    @property
+    def live(self) -> tuple[Run, ...]:
+        """Those that may still do something."""
+        return tuple(run for run in self.runs if run.is_live)
+
+    @property
+    def last_failed(self) -> Run | None:
+        """The last one that broke off."""
+        failed = [run for run in self.runs if run.state is RunState.FAILED]
+        return max(failed, key=lambda run: run.created_at, default=None)
+
+    def pending(self, approval: str | None) -> tuple[Run, ...]:
+        """Those that wait for an approval: the one named by (the end of) its id, or all here."""
+        waiting = [run for run in self.runs if run.state is RunState.AWAITING_APPROVAL]
+        if approval is None:
+            return tuple(waiting)
+        everywhere = {run.id: run for run in (*waiting, *self.elsewhere)}
+        return tuple(run for key, run in everywhere.items() if key.endswith(approval.lower()))
+
+
+async def find_here(records: AsyncEngine, repository: int, subject: int | None, _: bool) -> Here:
+    """Read what concerns an issue or pull request; nothing where there is none."""
+    async with records.connect() as conn:
+        recent = await incidents.list_recent(conn, repository, limit=_RECENT)
+        found = [each for each in recent if _concerns(each, subject)]
+        # What is open comes first; of what is over only the latest is of interest.
+        chosen = [each for each in found if each.is_open] or found[:1]
+        attached = [r for each in chosen for r in await runs.of_incident(conn, each.id)]
+        early = [
+            run
+            for run in await runs.without_incident(conn, repository)
+            if subject is not None and Trigger.model_validate(run.trigger).source.subject == subject
+        ]
+        live = await runs.list_live(conn, repository)
+    return Here(
+        incidents=tuple(chosen),
+        runs=(*attached, *reversed(early)),
+        elsewhere=tuple(run for run in live if run.state is RunState.AWAITING_APPROVAL),
+    )
+
+
+def _concerns(incident: Incident, subject: int | None) -> bool:
+    if subject is None:
+        return False
+    named = f"pull_request:{subject}" in incident.subject.split("+")
+    return named or incident.issue == subject or subject in incident.prs

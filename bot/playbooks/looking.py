@@ -1,0 +1,92 @@
+"""One look at a hotfix: everything GitHub shows that decides what to do next."""
+
+from __future__ import annotations
+
+from bot.github.client import RepositoryClient
+from bot.github.models import BranchRules, MergeMethod, PullRequest, Review
+from bot.playbooks.checks import OUR_CHECKS, Counting, failing, tally
+from bot.playbooks.merging import View
+
+
+async def look(
+    github: RepositoryClient, number: int, counting: Counting, *, before: str, broken: str
+) -> View:
+    """Read a hotfix pull request, its checks and its branch's rules.
+
+    Args:
+        github: the repository.
+        number: the pull request.
+        counting: the checks that decide; what the branch requires by now is added.
+        before: the last commit of the base branch before the incident.
+        broken: the base branch's head that the hotfix is to mend.
+    """
+    pull = await github.pulls.get(number)
+    results = await github.checks.results(pull.head.sha)
+    if pull.is_merged or pull.state == "closed":
+        return View(
+            pull_request="merged" if pull.is_merged else "closed",
+            merge_sha=pull.merge_commit_sha if pull.is_merged else None,
+            draft=pull.draft,
+            head=pull.head.sha,
+            base_head=pull.base.sha,
+            base_ref=pull.base.ref,
+            conflicts=False,
+            tally=tally(counting, results),
+        )
+    rules = await github.branch_rules(pull.base.ref)
+    verdicts = tally(counting.with_required(await required(github, rules)), results)
+    red = verdicts.verdict == "red"
+    reviews = await github.pulls.reviews(number) if rules.pull_request_required else ()
+    queued = rules.merge_queue and await github.merging.queue_entry(pull) is not None
+    return View(
+        pull_request="open",
+        draft=pull.draft,
+        head=pull.head.sha,
+        base_head=await github.git.head(pull.base.ref),
+        base_ref=pull.base.ref,
+        conflicts=pull.mergeable is False and pull.mergeable_state == "dirty",
+        tally=verdicts,
+        red_before=failing(await github.checks.results(before)) if red else (),
+        red_on_base=failing(await github.checks.results(broken)) if red else (),
+        approvals_missing=max(rules.required_reviews - len(_said(reviews, "APPROVED")), 0),
+        reviewers=_asked(pull),
+        changes_wanted_by=_said(reviews, "CHANGES_REQUESTED") if rules.required_reviews else (),
+        queue="waiting" if queued else "required" if rules.merge_queue else "none",
+        methods=tuple(method.value for method in best_first(rules)),
+        up_to_date_required=rules.strict,
+    )
+
+
+async def required(github: RepositoryClient, rules: BranchRules) -> tuple[str, ...]:
+    """The names of the checks a branch requires of us: not those that we report ourselves."""
+    us = (await github.app()).id
+    return tuple(
+        check.name
+        for check in rules.required_checks
+        if check.integration_id != us and check.name not in OUR_CHECKS
+    )
+
+
+def best_first(rules: BranchRules) -> tuple[MergeMethod, ...]:
+    """The merge methods the branch allows, in the order we would take them.
+
+    GitHub signs a squash and a merge commit; a rebase makes unsigned copies.
+    """
+    if rules.signatures:
+        order = (MergeMethod.SQUASH, MergeMethod.MERGE, MergeMethod.REBASE)
+    else:
+        order = (MergeMethod.SQUASH, MergeMethod.REBASE, MergeMethod.MERGE)
+    return tuple(method for method in order if method in rules.merge_methods)
+
+
+def _asked(pull: PullRequest) -> tuple[str, ...]:
+    return tuple(user.login for user in pull.requested_reviewers)
+
+
+def _said(reviews: tuple[Review, ...], state: str) -> tuple[str, ...]:
+    """Whose latest review that says yes or no is in `state`."""
+    latest: dict[str, str] = {}
+    for review in reviews:
+        if review.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
+            latest[review.user.login] = review.state
+    return tuple(login for login, said in latest.items() if said == state)

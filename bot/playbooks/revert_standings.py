@@ -1,0 +1,330 @@
+"""What a revert says while its hotfix is open: each stand and each need in its own words.
+
+The first sentence is always the one next thing to do, and for whom.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot import markdown
+from bot.git.reverting import Conflict, PathConflict
+from bot.playbooks.checks import State, Tally
+from bot.playbooks.merging import Ask, View, Wait
+from bot.playbooks.revert_text import Case, hotfix_linked, names, offenders_linked
+from bot.playbooks.standing import Standing
+
+_PATHS_SHOWN = 20
+_CANCEL = "`/cancel` closes the hotfix and deletes its branch."
+
+
+def starting(case: Case) -> Standing:
+    """The incident is open, the hotfix is being made."""
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you yet: I am preparing the hotfix for "
+        f"{markdown.code(case.base)}.",
+    )
+
+
+def standing_for(
+    move: Wait | Ask, view: View, case: Case, deadline: datetime, conflict: Conflict | None
+) -> Standing:
+    """Choose the words for what comes next."""
+    tally = view.tally
+    if isinstance(move, Wait):
+        return in_queue(case, tally) if view.queue == "waiting" else verifying(tally, deadline)
+    match move.why:
+        case "conflict":
+            return conflicted(case, conflict)
+        case "not cured":
+            return not_cured(move.names, case, tally)
+        case "red":
+            return red(move.names, case, tally)
+        case "unrelated":
+            return unrelated(move.names, case, tally)
+        case "infra":
+            return broken_off(move.names, case, tally)
+        case "nothing counts":
+            return nothing_counts(case, tally)
+        case "no evals":
+            return no_evals(case, tally)
+        case "timed out":
+            return timed_out(move.names, case, tally)
+        case "changed":
+            return changed_by_others(case, tally)
+        case "review":
+            return awaiting_review(move.names, view.approvals_missing, case, tally)
+        case "changes wanted":
+            return changes_wanted(move.names, case, tally)
+        case "left the queue":
+            return left_the_queue(case, tally)
+        case "merge refused":
+            return merge_refused(move.reason, case, tally)
+
+
+def verifying(tally: Tally, deadline: datetime) -> Standing:
+    """Checks are running."""
+    missing = tally.named(State.MISSING, State.RUNNING)
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you yet: I am waiting for {names(missing)}.",
+        details=(f"I wait until {_moment(deadline)}, then I ask you.",),
+        checks=tally.rows,
+    )
+
+
+def green(case: Case, tally: Tally) -> Standing:
+    """Everything that counts passed, or was approved; the merge is next."""
+    word = "green" if tally.verdict == "green" else "approved"
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you: {hotfix_linked(case)} is {word}, and I am merging it.",
+        checks=tally.rows,
+    )
+
+
+def in_queue(case: Case, tally: Tally) -> Standing:
+    """The merge queue has it."""
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you: {hotfix_linked(case)} is green and stands in the "
+        "merge queue.",
+        checks=tally.rows,
+    )
+
+
+def conflicted(case: Case, conflict: Conflict | None) -> Standing:
+    """The revert needs a person's hands."""
+    paths = conflict.paths if conflict else ()
+    shown = [_conflicting(case, path) for path in paths[:_PATHS_SHOWN]]
+    if len(paths) > _PATHS_SHOWN:
+        shown.append(f"- … and {len(paths) - _PATHS_SHOWN} more")
+    count = f"{len(paths)} conflicting {'path' if len(paths) == 1 else 'paths'}"
+    return Standing(
+        state="needs you",
+        headline=f"Resolve {count if paths else 'the conflict'} on {markdown.code(case.branch)}, "
+        f"then mark {hotfix_linked(case)} ready for review.",
+        details=(
+            f"{markdown.code(case.base)} changed the same lines after {offenders_linked(case)}, "
+            "so undoing it needs a decision. Where the branch holds conflict markers, both sides "
+            "stand between them.",
+            *(("\n".join(shown),) if shown else ()),
+            "To do it in a clone: "
+            + markdown.code(f"git fetch origin && git switch {case.branch}")
+            + ", edit, commit, push. I verify and merge it as soon as it is ready for review.",
+            _CANCEL,
+        ),
+    )
+
+
+def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """The failure is the one the broken base has: something else is guilty."""
+    return Standing(
+        state="needs you",
+        headline=f"Look for another cause: with {offenders_linked(case)} undone, "
+        f"{names(failed)} {_fails(failed)} as before, so this revert did not cure it.",
+        details=(
+            f"{names(failed)} passed before the incident, failed on {markdown.code(case.base)} "
+            "and fails on the hotfix too: a change beside this one broke it.",
+            f"Next: bisect from {markdown.code('the last good commit')} to "
+            f"{markdown.code(case.base)}, or `/revert` the change you suspect. " + _CANCEL,
+        ),
+        checks=tally.rows,
+    )
+
+
+def red(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """A check fails on the hotfix alone: later work may need what is undone."""
+    return Standing(
+        state="needs you",
+        headline=f"Look at {names(failed)}: only on {hotfix_linked(case)} "
+        f"{'does it fail' if len(failed) == 1 else 'do they fail'}, so I did not merge it.",
+        details=(
+            f"It did not fail on {markdown.code(case.base)}. Perhaps later changes need what is "
+            f"undone here: then revert those with it, as in `/revert {_example(case)}`.",
+            "If it is a passing fault, run the check again: I go on by myself when it turns "
+            "green. " + _CANCEL,
+        ),
+        checks=tally.rows,
+    )
+
+
+def unrelated(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """What fails had failed before the incident."""
+    return Standing(
+        state="needs you",
+        headline=f"Approve {hotfix_linked(case)} with `/approve`, or mend {names(failed)} first: "
+        f"{'it was' if len(failed) == 1 else 'they were'} red before the incident already.",
+        details=(
+            "All else that counts is green, so this failure does not speak against the revert. "
+            "Anyone with write access may approve, since the merge can be undone; the approval "
+            "holds for this commit only.",
+            f"`/reject` or `/cancel` closes {hotfix_linked(case)} and deletes its branch.",
+        ),
+        checks=tally.rows,
+        approvable=True,
+    )
+
+
+def broken_off(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """Checks end without a verdict, again after they were run once more."""
+    return Standing(
+        state="needs you",
+        headline=f"Run {names(failed)} again on {hotfix_linked(case)}: "
+        f"{'it' if len(failed) == 1 else 'they'} broke off without a verdict.",
+        details=(
+            "A time-out, a cancellation or a runner that did not start says nothing about the "
+            "hotfix. I asked for one more run where GitHub let me, and that was not enough.",
+            "I go on by myself when the result arrives; `/retry` asks for another run. " + _CANCEL,
+        ),
+        checks=tally.rows,
+    )
+
+
+def nothing_counts(case: Case, tally: Tally) -> Standing:
+    """No check can say whether the hotfix is good."""
+    return Standing(
+        state="needs you",
+        headline=f"Look at {hotfix_linked(case)}, then `/approve` it: no check says whether it "
+        "is good.",
+        details=(
+            f"No smoke check is configured, none is required on {markdown.code(case.base)}, and "
+            "none had passed there before the incident. I never merge what nothing verified "
+            "unless a person with write access says so.",
+            "To let me do it next time, name your checks in "
+            + markdown.code(".github/playbooks.yml")
+            + " under `checks: {smoke: […]}`. "
+            + _CANCEL,
+        ),
+        checks=tally.rows,
+        approvable=True,
+    )
+
+
+def no_evals(case: Case, tally: Tally) -> Standing:
+    """Nobody asked in person, and there are no evals."""
+    return Standing(
+        state="needs you",
+        headline=f"Look at {hotfix_linked(case)}, then `/approve` it: smoke is green, and evals "
+        "are not configured.",
+        details=(
+            "A program asked for this revert. Without evals a person decides; anyone with write "
+            "access may. " + _CANCEL,
+        ),
+        checks=tally.rows,
+        approvable=True,
+    )
+
+
+def timed_out(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """Checks did not report in time."""
+    return Standing(
+        state="needs you",
+        headline=f"Find out why {names(missing)} did not report on {hotfix_linked(case)}: my "
+        "waiting time is over.",
+        details=(
+            f"I go on by myself when the result arrives. `/retry` waits once more. {_CANCEL}",
+        ),
+        checks=tally.rows,
+    )
+
+
+def changed_by_others(case: Case, tally: Tally) -> Standing:
+    """Somebody pushed to the hotfix branch."""
+    return Standing(
+        state="needs you",
+        headline=f"Merge {hotfix_linked(case)} yourself: it is green, but it holds commits I did "
+        "not make.",
+        details=("I merge only what I computed and verified myself. " + _CANCEL,),
+        checks=tally.rows,
+    )
+
+
+def awaiting_review(asked: tuple[str, ...], missing: int, case: Case, tally: Tally) -> Standing:
+    """The branch asks for reviews."""
+    people = f" Asked: {', '.join(markdown.mention(name) for name in asked)}." if asked else ""
+    return Standing(
+        state="needs you",
+        headline=f"Review {hotfix_linked(case)}: it is green and needs {missing} more "
+        f"{'approval' if missing == 1 else 'approvals'}.{people}",
+        details=(
+            f"{markdown.code(case.base)} asks for a review, and an App cannot approve its own "
+            "work. I merge it as soon as the review is in. " + _CANCEL,
+        ),
+        checks=tally.rows,
+    )
+
+
+def changes_wanted(by: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """A reviewer said no."""
+    people = ", ".join(markdown.code(name) for name in by)
+    return Standing(
+        state="needs you",
+        headline=f"Settle it with {people}, whose review of {hotfix_linked(case)} asks for "
+        "changes.",
+        details=(
+            "I merge as soon as that review is dismissed or has become an approval. " + _CANCEL,
+        ),
+        checks=tally.rows,
+    )
+
+
+def left_the_queue(case: Case, tally: Tally) -> Standing:
+    """The merge queue threw it out."""
+    return Standing(
+        state="needs you",
+        headline=f"Look at the merge queue: {hotfix_linked(case)} was taken out of it.",
+        details=(
+            "Usually a check failed on what the queue tested: the hotfix together with what "
+            "stood before it. `/retry` puts it in again. " + _CANCEL,
+        ),
+        checks=tally.rows,
+    )
+
+
+def merge_refused(why: str, case: Case, tally: Tally) -> Standing:
+    """GitHub would not merge it."""
+    return Standing(
+        state="needs you",
+        headline=f"Look at {hotfix_linked(case)}: it is verified, but GitHub refuses to merge it.",
+        details=(
+            f"GitHub says: {markdown.text(why)}",
+            "Somebody who may can merge it by hand; I notice, and finish the records. I try "
+            "again by myself now and then, and at once after `/retry`. " + _CANCEL,
+        ),
+        checks=tally.rows,
+    )
+
+
+def broke_off(step: str, why: str) -> Standing:
+    """A step failed, and will not be tried again by itself."""
+    return Standing(
+        state="needs you",
+        headline=f"Mend the cause, then comment `/retry`: “{markdown.text(step)}” did not work.",
+        details=(markdown.text(why, limit=1000), "What is done so far stays as it is."),
+    )
+
+
+def _fails(failed: tuple[str, ...]) -> str:
+    return "fails" if len(failed) == 1 else "fail"
+
+
+def _example(case: Case) -> str:
+    named = [f"#{o.number}" if o.number else o.sha[:9] for o in case.offenders[:3]]
+    return " ".join([*named, "#…"])
+
+
+def _conflicting(case: Case, path: PathConflict) -> str:
+    since = ", ".join(
+        f"{markdown.text(commit.author)} in "
+        + markdown.link(commit.sha[:9], f"{case.repository_url}/commit/{commit.sha}")
+        for commit in path.changed_since[:3]
+    )
+    return f"- {markdown.code(path.path)} ({', '.join(path.kinds)})" + (
+        f", changed since by {since}" if since else ""
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return moment.strftime("%H:%M UTC on %-d %B")

@@ -1,0 +1,56 @@
+"""The bot is killed with SIGKILL at every instant of a revert, and it ends as if it had not been.
+
+`make chaos` tries every point; a plain test run a seeded sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.demo.server import DemoGitHub
+from tests.chaos.lane import Lane
+from tests.chaos.matrix import die_and_come_back, enumerate_points, sample, try_all
+
+OF_EACH_KIND = 2
+LANES = 3
+
+
+@pytest.fixture
+async def lanes(
+    github: DemoGitHub, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[list[Lane]]:
+    """Bots side by side, each in a process of its own with data of its own."""
+    lanes = [Lane(github, tmp_path_factory.mktemp("lane")) for _ in range(LANES)]
+    for lane in lanes:
+        await lane.start()
+    yield lanes
+    for lane in lanes:
+        await lane.close()
+
+
+@pytest.mark.chaos
+async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
+    lanes: list[Lane], chaos_is_full: bool, chaos_seed: int
+) -> None:
+    tally = await enumerate_points(lanes[0])
+    points = tally.points if chaos_is_full else sample(tally.points, chaos_seed, OF_EACH_KIND)
+    await try_all(tally, points, lanes)
+    print(tally)  # noqa: T201 - the count is part of what is shown
+    assert not tally.failures, "\n\n".join([str(tally), *tally.failures])
+    assert len(tally.survived) == len(points)
+
+
+async def test_the_program_itself_is_killed_after_the_merge_and_started_again(
+    github: DemoGitHub, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lane = Lane(github, tmp_path_factory.mktemp("program"), as_program=True)
+    await lane.start()
+    try:
+        first = await enumerate_points(lane)
+        [merged] = [p for p in first.points if p.kind == "after" and p.what.endswith("/merge")]
+        assert await die_and_come_back(lane, merged) == first.undisturbed
+        assert lane.life.lives == 2
+    finally:
+        await lane.close()
