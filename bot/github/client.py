@@ -43,8 +43,8 @@ from bot.github.permissions import Permissions
 from bot.github.pulls import Pulls
 from bot.github.reactions import Reactions
 from bot.github.rules import Rules
-from bot.github.workflows import Workflows
 from bot.github.wire import CONNECTIONS, new_session
+from bot.github.workflows import Workflows
 from bot.triggers import Repository
 
 RECOVERY_PLAYBOOKS = frozenset({"revert", "rollback"})

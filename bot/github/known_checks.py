@@ -79,18 +79,18 @@ def _results(commit: dict[str, Any]) -> list[KnownCheck]:
     for suite in (commit.get("checkSuites") or {}).get("nodes") or ():
         app = suite.get("app") or {}
         event = (suite.get("workflowRun") or {}).get("event")
-        for run in (suite.get("checkRuns") or {}).get("nodes") or ():
-            if run["status"] == "COMPLETED" and run["conclusion"]:
-                found.append(
-                    KnownCheck(
-                        sha=commit["oid"],
-                        conclusion=run["conclusion"].lower(),
-                        where=f"{app.get('slug') or 'app'}/{event or 'check'}",
-                        app_id=app.get("databaseId"),
-                        event=event,
-                        url=run.get("url"),
-                    )
-                )
+        found += [
+            KnownCheck(
+                sha=commit["oid"],
+                conclusion=run["conclusion"].lower(),
+                where=f"{app.get('slug') or 'app'}/{event or 'check'}",
+                app_id=app.get("databaseId"),
+                event=event,
+                url=run.get("url"),
+            )
+            for run in (suite.get("checkRuns") or {}).get("nodes") or ()
+            if run["status"] == "COMPLETED" and run["conclusion"]
+        ]
     status = (commit.get("status") or {}).get("context")
     if status and status["state"] in ("SUCCESS", "FAILURE", "ERROR"):
         found.append(

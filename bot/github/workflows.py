@@ -133,9 +133,18 @@ class Workflows:
         found = [run.id for run in await self.dispatched(workflow, since) if title in _words(run)]
         return min(found, default=None)
 
-    async def dispatched(self, workflow: str, since: datetime) -> tuple[WorkflowRun, ...]:
-        """Give the dispatched runs of a workflow since then, newest first; GitHub lists 1,000."""
-        query: Query = {"event": "workflow_dispatch", "created": f">={stamp(since)}"}
+    async def dispatched(
+        self, workflow: str, since: datetime, head_sha: str | None = None
+    ) -> tuple[WorkflowRun, ...]:
+        """Give the dispatched runs of a workflow since then, newest first; GitHub lists 1,000.
+
+        `head_sha` narrows them to those that hang on this commit.
+        """
+        query: Query = {
+            "event": "workflow_dispatch",
+            "created": f">={stamp(since)}",
+            "head_sha": head_sha,
+        }
         found = self._channel.items(RUNS_OF, key="workflow_runs", query=query, workflow=workflow)
         return tuple([WorkflowRun.model_validate(data) async for data in found])
 

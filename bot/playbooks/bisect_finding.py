@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bot.culprit import log
 from bot.culprit.graph import CommitGraph
 from bot.culprit.search import Search
-from bot.culprit.verdict import Status, Verdict
+from bot.culprit.verdict import Verdict
 from bot.records.artifacts import canonical_bytes
 from bot.records.bisect_report import BisectReport, Finding, Suspect
 
@@ -43,9 +43,9 @@ def guilty(finding: Finding, graph: CommitGraph) -> str | None:
     """Name the commit to revert: the culprit, or the merge that brought in the whole class."""
     if not finding.may_report:
         return None
-    if finding.status == Status.CULPRIT:
+    if finding.status == "culprit":
         return finding.culprit
-    if finding.status == Status.CLASS:
+    if finding.status == "class":
         owners = {graph.merged_by[graph.number[each.sha]] for each in finding.suspects}
         if len(owners) == 1:
             return graph.commits[owners.pop()]

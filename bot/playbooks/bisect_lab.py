@@ -237,4 +237,3 @@ class Laboratory:
         for place, row in enumerate(self.table):
             if row.name == name:
                 self.table[place] = row.model_copy(update=facts)
-

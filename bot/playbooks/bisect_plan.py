@@ -7,6 +7,7 @@ check they named.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field, RootModel
@@ -17,14 +18,18 @@ from bot.git.errors import AmbiguousRevision, UnknownRevision
 from bot.git.history import is_ancestor, merge_base, resolve
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
+from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.playbooks.bisect_range import MOST_COMMITS, count_between
-from bot.playbooks.revert_plan import Declined, read_config
+from bot.playbooks.repository_config import read_config
+from bot.playbooks.revert_plan import Declined
+from bot.playbooks.revert_targets import Stop
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 _CHECKS_NAMED = 10
 _SHORT = 12
+_ACTIONS_BEGAN = datetime(2018, 10, 1, tzinfo=UTC)
 
 
 class BisectPlan(Value):
@@ -36,7 +41,7 @@ class BisectPlan(Value):
         check: the check that tells good from bad; None where only the trial workflow tells.
         base: the branch the search is about.
         base_head: its head when this was settled.
-        default_branch: where trial workflows are dispatched.
+        facts: the repository's settings; trial workflows are dispatched at its default branch.
         config: the repository's configuration.
         config_fault: why the newest configuration was passed over, if it was.
     """
@@ -47,9 +52,14 @@ class BisectPlan(Value):
     check: str | None
     base: str
     base_head: str
-    default_branch: str
+    facts: RepositoryFacts
     config: Config
     config_fault: str | None
+
+    @property
+    def default_branch(self) -> str:
+        """The branch whose workflow files count."""
+        return self.facts.default_branch
 
     @property
     def subject(self) -> str:
@@ -59,14 +69,6 @@ class BisectPlan(Value):
 
 class BisectPlanned(RootModel[Annotated[BisectPlan | Declined, Field(union_mode="left_to_right")]]):
     """A BisectPlan or a Declined, as one storable type."""
-
-
-class _Stop(Exception):
-    """Planning ends with a Declined; carried out of the depths."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.declined = Declined(reason=reason, remedy=remedy)
 
 
 async def make_bisect_plan(
@@ -79,8 +81,8 @@ async def make_bisect_plan(
     """
     try:
         return BisectPlanned(await _plan(request, github, mirror))
-    except _Stop as stop:
-        return BisectPlanned(stop.declined)
+    except Stop as stop:
+        return BisectPlanned(Declined(reason=stop.reason, remedy=stop.remedy))
 
 
 async def _plan(request: BisectRequest, github: RepositoryClient, mirror: Mirror) -> BisectPlan:
@@ -95,24 +97,39 @@ async def _plan(request: BisectRequest, github: RepositoryClient, mirror: Mirror
         await _refuse_wrong_ends(good, bad, request, mirror)
     ours = (await github.app()).id
     results = [r for r in await github.checks.results(bad) if r.app_id != ours]
+    results = await _without_trials(results, bad, config, github)
     check = which_check(request.check, results, config)
     if isinstance(check, Declined):
-        raise _Stop(check.reason, check.remedy)
+        raise Stop(check.reason, check.remedy)
     return BisectPlan(
         bad=bad,
         good=good,
         check=check,
         base=base,
         base_head=await mirror.branch_head(base),
-        default_branch=facts.default_branch,
+        facts=facts,
         config=config,
         config_fault=fault,
     )
 
 
+async def _without_trials(
+    results: list[CheckResult], bad: str, config: Config, github: RepositoryClient
+) -> list[CheckResult]:
+    """Leave out the jobs of trials: they hang on the default branch but try other commits."""
+    if config.bisect.workflow is None:
+        return results
+    try:
+        listed = await github.workflows.dispatched(config.bisect.workflow, _ACTIONS_BEGAN, bad)
+    except NotFound:
+        return results
+    ours = tuple(f"/actions/runs/{each.id}/" for each in listed)
+    return [result for result in results if not any(run in (result.url or "") for run in ours)]
+
+
 def which_check(
     named: str | None, results: list[CheckResult], config: Config
-) -> str | None | Declined:
+) -> str | Declined | None:
     """Choose the check that tells good from bad, from what is reported on the bad end.
 
     Returns:
@@ -156,7 +173,7 @@ async def _commit(revision: str, github: RepositoryClient, mirror: Mirror) -> st
         try:
             return await resolve(git, revision)
         except AmbiguousRevision as several:
-            raise _Stop(
+            raise Stop(
                 f"{named} stands for {len(several.candidates)} commits.",
                 "Give more characters of the SHA.",
             ) from None
@@ -175,7 +192,7 @@ async def _commit(revision: str, github: RepositoryClient, mirror: Mirror) -> st
             return await resolve(git, tagged.sha)
     except UnknownRevision:
         pass
-    raise _Stop(
+    raise Stop(
         f"There is no commit, branch or tag {named} on a branch of this repository.",
         "Check how it is written; commits of forks cannot be named.",
     )
@@ -195,7 +212,7 @@ async def _home(
     for name in await github.protected_branches():
         if name != default and await is_ancestor(mirror.git, bad, await mirror.branch_head(name)):
             return name
-    raise _Stop(
+    raise Stop(
         f"{markdown.code(named or bad[:_SHORT])} is neither on {markdown.code(default)} nor on a "
         "protected branch, and only what was merged there is tried.",
         "Name a bad end that has been merged.",
@@ -206,20 +223,20 @@ async def _refuse_wrong_ends(good: str, bad: str, request: BisectRequest, mirror
     git = mirror.git
     good_named, bad_named = markdown.code(request.good or ""), markdown.code(request.bad or "")
     if good == bad:
-        raise _Stop(
+        raise Stop(
             f"{good_named} and {bad_named} are the same commit: nothing lies between.",
             "Name a good end that is older than the bad one.",
         )
     if not await is_ancestor(git, good, bad):
         if await is_ancestor(git, bad, good):
-            raise _Stop(
+            raise Stop(
                 f"The ends are the wrong way round: {good_named} comes after {bad_named}.",
                 "Write the older, good end first: "
                 + markdown.code(f"/bisect {request.bad}..{request.good}")
                 + ".",
             )
         base = await merge_base(git, good, bad)
-        raise _Stop(
+        raise Stop(
             f"{good_named} is not an ancestor of {bad_named}, so nothing says that the change "
             "lies between.",
             f"They part at {markdown.code(base[:_SHORT])}: if that one is good, use it."
@@ -228,7 +245,7 @@ async def _refuse_wrong_ends(good: str, bad: str, request: BisectRequest, mirror
         )
     between = await count_between(git, [good], bad)
     if between > MOST_COMMITS:
-        raise _Stop(
+        raise Stop(
             f"{between:,} commits lie between, and at most {MOST_COMMITS:,} can be searched.",
             "Name a newer good end, such as a later release.",
         )

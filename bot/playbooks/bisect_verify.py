@@ -131,7 +131,7 @@ class Verifier:
             checked = (judge(boundary, tallies, *bounds), judge(revert, tallies, *bounds))
             if refused or Check.REFUTED in checked or Check.UNDECIDED not in checked:
                 break
-        roles = {sha: "parent" for sha in parents} | {culprit: "culprit"}
+        roles = dict.fromkeys(parents, "parent") | {culprit: "culprit"}
         return Verification(
             boundary=checked[0].value,
             revert=checked[1].value if preview else "not made",

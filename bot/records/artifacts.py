@@ -189,4 +189,3 @@ def artifact_path(root: str, kind: ArtifactKind, incident_id: str) -> str:
     if folder.is_absolute() or ".." in folder.parts:
         raise ValueError(f"artifacts.root must be a folder inside the repository, not {root!r}")
     return str(folder / _PLACES[kind].format(id=incident_id))
-
