@@ -11,7 +11,6 @@ from datetime import datetime
 from bot.github.channel import Channel, Query
 from bot.github.ensure import ensure
 from bot.github.errors import Conflict
-from bot.github.issues import stamp
 from bot.github.models import Read
 
 ACTIONS = "/repos/{owner}/{repo}/actions"
@@ -136,17 +135,21 @@ class Workflows:
     async def dispatched(
         self, workflow: str, since: datetime, head_sha: str | None = None
     ) -> tuple[WorkflowRun, ...]:
-        """Give the dispatched runs of a workflow since then, newest first; GitHub lists 1,000.
+        """Give the dispatched runs of a workflow since then, newest first.
 
         `head_sha` narrows them to those that hang on this commit.
         """
-        query: Query = {
-            "event": "workflow_dispatch",
-            "created": f">={stamp(since)}",
-            "head_sha": head_sha,
-        }
-        found = self._channel.items(RUNS_OF, key="workflow_runs", query=query, workflow=workflow)
-        return tuple([WorkflowRun.model_validate(data) async for data in found])
+        query: Query = {"event": "workflow_dispatch", "head_sha": head_sha}
+        runs = []
+        # Newest first, so what is older needs no further page.
+        async for data in self._channel.items(
+            RUNS_OF, key="workflow_runs", query=query, workflow=workflow
+        ):
+            run = WorkflowRun.model_validate(data)
+            if run.created_at is not None and run.created_at < since:
+                break
+            runs.append(run)
+        return tuple(runs)
 
     async def run(self, run_id: int) -> WorkflowRun | None:
         """Read one run; None once it was deleted."""

@@ -100,7 +100,7 @@ class BisectVoice:
         async def tell(look_first: bool) -> _Said:
             again = look_first or not is_first or self._attempt > 1
             status = await self._status(case, standing, again)
-            if case.issue is not None:
+            if case.issue is not None and (again or picture):
                 body = words.issue_body(case, standing, picture)
                 await self._telling.update_issue(case.issue, body)
             if case.pull_request is not None and section is not None:

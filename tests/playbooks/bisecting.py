@@ -59,6 +59,10 @@ class History:
                 conclusion = {"conclusion": "failure" if bad else "success"}
                 checks.create(world, repository, runner, name, sha, conclusion)
 
+    async def says_ci_on_the_end(self, state: str, name: str = "smoke") -> None:
+        """CI reports on main's head."""
+        await self.shop.alice.set_status(self.commits[-1], state, name)
+
     async def bisected(self, words: str = "", number: int | None = None) -> tuple[int, Answer]:
         """Alice opens an issue and asks there for a bisect of the whole history."""
         words = words or f"/bisect {self.commits[0][:12]}..main check smoke"
@@ -129,3 +133,18 @@ def dispatched(shop: Shop) -> list[Any]:
 def tried(shop: Shop) -> Sequence[str]:
     """The commits that were tried, in order."""
     return [run.cause.inputs["sha"] for run in dispatched(shop)]
+
+
+def hidden_refs(shop: Shop) -> list[str]:
+    """What is left of refs that are neither branch nor tag nor pull request."""
+    refs = shop.repository.git.refs("refs/")
+    shown = ("refs/heads/", "refs/tags/", "refs/pull/")
+    return [name for name in refs if not name.startswith(shown)]
+
+
+async def committed(shop: Shop, fix: Any, what: str) -> str:
+    """A record file as the fix's branch has it."""
+    ref = fix["head"]["ref"]
+    identity = ref.removeprefix("fix/bisect-")
+    path = f"apps/orchestrator/orchestrator/incidents/{what}-{identity}.json"
+    return await shop.alice.file(path, ref) or ""

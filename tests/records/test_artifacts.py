@@ -28,7 +28,6 @@ from bot.records.artifacts import (
     Verdict,
     artifact_path,
     canonical_bytes,
-    published_schemas,
 )
 from bot.records.audit import Head
 from bot.records.lifecycle import IncidentStatus
