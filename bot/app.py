@@ -27,6 +27,7 @@ from bot.intake.api import Accepted, Api
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import Hint, OurApp
+from bot.intake.missed import Missed
 from bot.intake.reception import Reception
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
@@ -66,6 +67,7 @@ class Bot:
         observers: Sequence[Observer] = (),
         longest_outage: timedelta = timedelta(hours=6),
         rhythm: Rhythm | None = None,
+        look_for_missed: timedelta = timedelta(minutes=1),
     ) -> None:
         """Make the parts; nothing is opened before `start`."""
         self.settings = settings
@@ -121,6 +123,8 @@ class Bot:
             give_up=_exit_at_once,
             rhythm=rhythm,
         )
+        self.served = _Served(self.github, self.clock)
+        self._look_for_missed = look_for_missed
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
@@ -143,6 +147,7 @@ class Bot:
         self._tasks = [
             asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
+            asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
         ]
         log.info("listening", url=self.settings.public_url, port=self.port)
 
@@ -172,11 +177,22 @@ class Bot:
             registry=self.registry,
         )
 
+    def _missed(self, us: OurApp) -> Missed:
+        return Missed(
+            github=self.github,
+            us=us,
+            inbox=self.inbox,
+            records=self.records,
+            served=self.served.served,
+            clock=self.clock,
+            every=self._look_for_missed,
+        )
+
     def _api(self) -> Api:
         tokens = [each.get_secret_value() for each in self.settings.playbooks_api_tokens]
         return Api(
             tokens=read_tokens(tokens),
-            repositories=_Served(self.github),
+            repositories=self.served,
             records=StoredRecords(self.read_only),
             inbox=self.inbox,
             accept=self._accept,
@@ -291,14 +307,15 @@ def _exit_at_once() -> None:
 class _Served:
     """The repositories the App is installed on, as GitHub said within the last minute."""
 
-    def __init__(self, github: GitHub) -> None:
+    def __init__(self, github: GitHub, clock: Callable[[], datetime]) -> None:
         self._github = github
+        self._clock = clock
         self._known: tuple[Repository, ...] = ()
-        self._at = 0.0
+        self._at = clock()
 
     async def served(self) -> Sequence[Repository]:
-        now = asyncio.get_running_loop().time()
-        if not self._known or now - self._at > 60:
+        now = self._clock()
+        if not self._known or now - self._at > timedelta(minutes=1):
             self._known = tuple(
                 [
                     repository

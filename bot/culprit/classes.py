@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.culprit.ancestry import Ancestry
+from bot.culprit.graph import CommitGraph
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -44,6 +45,22 @@ def indistinguishable(ancestry: Ancestry, untestable: Iterable[int]) -> Ints:
         alone = next(iter(lowest)) if len(lowest) == 1 else name.setdefault(lowest, commit)
         label[commit] = alone
     return label
+
+
+def along_first_parents(graph: CommitGraph, untestable: Iterable[int]) -> Ints:
+    """Group the commits that no testable commit of the first-parent line separates.
+
+    Every commit belongs to the first testable commit of the line at or after the one that
+    brought it in. The result is numbered as that of `indistinguishable`.
+    """
+    untestable = set(untestable)
+    leads_to = np.arange(len(graph))
+    following = graph.bad
+    for commit in reversed(graph.first_parent_line):
+        if commit not in untestable:
+            following = commit
+        leads_to[commit] = following
+    return leads_to[np.array(graph.merged_by, np.intp)]
 
 
 def masses(labels: Ints, probability: Floats) -> Floats:

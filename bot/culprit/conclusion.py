@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.culprit.ancestry import Ancestry
-from bot.culprit.classes import credible, indistinguishable, masses, splitters
+from bot.culprit.classes import along_first_parents, credible, indistinguishable, masses, splitters
 from bot.culprit.settings import Granularity, SearchSettings
 from bot.culprit.verdict import Candidate, Status, Verdict
 
@@ -162,7 +162,7 @@ def _labels(standing: Standing, untestable: frozenset[int]) -> Ints:
     graph = standing.ancestry.graph
     untestable = frozenset(c for c in untestable if c < len(graph))
     if standing.settings.granularity is Granularity.FIRST_PARENT and not graph.is_chain:
-        untestable |= frozenset(range(len(graph))) - frozenset(graph.first_parent_line)
+        return along_first_parents(graph, untestable)
     return indistinguishable(standing.ancestry, untestable)
 
 

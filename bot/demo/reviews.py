@@ -252,6 +252,7 @@ def _add_comment(
         in_reply_to=reply_to.id if reply_to else None, review=review.id if review else None,
     )  # fmt: skip
     record.comments.append(comment)
+    issue.updated_at = call.world.now()
     _tell_comment(call, issue, comment, "created")
     return comment
 

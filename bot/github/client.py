@@ -24,6 +24,7 @@ from bot.github.app_auth import (
     InstallationTokens,
     Narrowing,
 )
+from bot.github.changes import Changes
 from bot.github.channel import Channel, Lane, Params, Sleep, Surroundings
 from bot.github.checks import Checks
 from bot.github.comments import Comments
@@ -221,6 +222,7 @@ class RepositoryClient:
         permissions: What people and the App may do.
         rules: What branches ask of a merge.
         merging: Merging and the merge queue.
+        changes: What changed lately.
     """
 
     def __init__(self, repository: Repository, channel: Channel, github: GitHub) -> None:
@@ -241,6 +243,7 @@ class RepositoryClient:
         self.permissions = Permissions(channel, lambda: github.granted(repository.installation_id))
         self.rules = Rules(channel, github.ourselves)
         self.merging = Merging(channel, self.pulls)
+        self.changes = Changes(channel)
 
     async def about(self) -> RepositoryFacts:
         """Read the repository's settings, also after it was renamed.

@@ -96,6 +96,17 @@ class Inbox:
         """Note that entries were handed over. Rows stay: they are what makes a repeat a no-op."""
         await self._change(sa.update(inbox).where(inbox.c.id.in_(ids)).values(done_at=now))
 
+    async def received(self, repository_id: int, since: datetime) -> list[Trigger]:
+        """Give what came in for one repository since then, oldest first."""
+        query = (
+            sa.select(inbox.c.payload)
+            .where(inbox.c.received_at >= since, inbox.c.key.startswith(f"{repository_id}:"))
+            .order_by(inbox.c.id)
+        )
+        async with self._database.connect() as connection:
+            rows = (await connection.execute(query)).scalars().all()
+        return [Trigger.model_validate(payload) for payload in rows]
+
     async def release(self, replica: str) -> None:
         """Give back what an earlier life of this replica claimed and did not finish."""
         mine = sa.and_(inbox.c.taken_by == replica, inbox.c.done_at.is_(None))

@@ -359,8 +359,10 @@ class Reception:
     ) -> None:
         source = trigger.source
         subject = _REACTS.get(source.kind)
+        if subject is None:
+            return  # a label or an API request: its id is no comment's
         number = source.subject if source.kind is SourceKind.REVIEW else int(source.object_id)
-        if subject is None or number is None:
+        if number is None:
             return
 
         async def react(_: bool) -> bool:

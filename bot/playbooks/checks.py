@@ -8,6 +8,7 @@ that counts must really have succeeded.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -61,6 +62,8 @@ class Row(Value):
     kind: Literal["smoke", "evals"]
     state: State
     url: str | None = None
+    at: datetime | None = None
+    """When the last result came in."""
 
 
 class Tally(Value):
@@ -92,7 +95,7 @@ def which_count(
     required = tuple(sorted(set(required) - set(evals)))
     if required:
         return Counting(smoke=required, smoke_from="required", evals=evals)
-    passed = {result.name for result in before if _state([result]) is State.PASSED}
+    passed = {name for name, found in _by_name(before).items() if _state(found) is State.PASSED}
     return Counting(
         smoke=tuple(sorted(passed - set(evals))), smoke_from="passed before", evals=evals
     )
@@ -100,10 +103,8 @@ def which_count(
 
 def failing(results: Iterable[CheckResult]) -> tuple[str, ...]:
     """The names of the checks that failed on a commit, whichever they are."""
-    by_name: dict[str, list[CheckResult]] = {}
-    for result in results:
-        by_name.setdefault(result.name, []).append(result)
-    return tuple(sorted(n for n, found in by_name.items() if _state(found) is State.FAILED))
+    found = _by_name(results)
+    return tuple(sorted(name for name in found if _state(found[name]) is State.FAILED))
 
 
 def tally(counting: Counting, results: Sequence[CheckResult]) -> Tally:
@@ -114,11 +115,19 @@ def tally(counting: Counting, results: Sequence[CheckResult]) -> Tally:
             kind="smoke" if name in counting.smoke else "evals",
             state=_state(found),
             url=next((result.url for result in found if result.url), None),
+            at=max((each.completed_at for each in found if each.completed_at), default=None),
         )
         for name in counting.names
         for found in [[result for result in results if result.name == name]]
     )
     return Tally(verdict=_verdict(rows), rows=rows)
+
+
+def _by_name(results: Iterable[CheckResult]) -> dict[str, list[CheckResult]]:
+    found: dict[str, list[CheckResult]] = {}
+    for result in results:
+        found.setdefault(result.name, []).append(result)
+    return found
 
 
 def _verdict(rows: Sequence[Row]) -> Literal["green", "red", "waiting", "nothing counts"]:

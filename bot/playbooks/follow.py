@@ -25,6 +25,7 @@ from bot.playbooks.merging import (
     Finish,
     Merge,
     Refit,
+    Reran,
     Rerun,
     Terms,
     View,
@@ -158,7 +159,7 @@ class _Following:
     def _forget_refusals(self) -> None:
         """Begin anew, as `/retry` asks for."""
         self.refused: str | None = None
-        self.rerun: str | None = None
+        self.reran: Reran | None = None
         self.enqueued: str | None = None
         self.seen_out_of_queue = 0
 
@@ -210,7 +211,7 @@ class _Following:
             conflict=self.conflict,
             merge_refused=self.refused,
             approved=self.approved,
-            rerun=self.rerun,
+            reran=self.reran,
             # Seen twice: for a moment a merged one is in neither list.
             left_queue=self.seen_out_of_queue > 1,
             evals_wanted=self.watched.evals_wanted,
@@ -228,8 +229,9 @@ class _Following:
         if isinstance(move, Rerun):
             again = partial(_rerun, self.github, view.head, move.names)
             asked = await self.run.step("run again what broke off", int, again)
-            self.rerun = view.head
-            return self._a_while if asked else 0
+            self.reran = Reran(head=view.head, old=view.tally.rows, agreed=asked > 0)
+            self.deadline = await self.run.now() + self.watched.checks_may_take
+            return 0
         if isinstance(move, Enqueue) and self.enqueued == move.head:
             # Not in the queue a moment after we put it there: it may just have been merged.
             return self._a_while

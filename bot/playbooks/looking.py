@@ -38,6 +38,7 @@ async def look(
     red = verdicts.verdict == "red"
     reviews = await github.pulls.reviews(number) if rules.pull_request_required else ()
     queued = rules.merge_queue and await github.merging.queue_entry(pull) is not None
+    behind = pull.mergeable_state == "behind"
     return View(
         pull_request="open",
         draft=pull.draft,
@@ -53,7 +54,8 @@ async def look(
         changes_wanted_by=_said(reviews, "CHANGES_REQUESTED") if rules.required_reviews else (),
         queue="waiting" if queued else "required" if rules.merge_queue else "none",
         methods=tuple(method.value for method in best_first(rules)),
-        up_to_date_required=rules.strict,
+        up_to_date_required=rules.strict or behind,
+        behind=behind,
     )
 
 

@@ -6,14 +6,18 @@ order of the rules is the order of what matters most to the person waiting.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.playbooks.checks import Counting, State, Tally
+from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.triggers import Value
+
+_REVIEW = re.compile(r"\b(?:approving|required) reviews?\b", re.IGNORECASE)
+"""In GitHub's refusal, where the App may not read the protection that asks for reviews."""
 
 
 class View(Value):
@@ -40,6 +44,8 @@ class View(Value):
     """How the base branch may be merged into, the best first."""
     up_to_date_required: bool = False
     """Whether the rules want the head to contain the newest base."""
+    behind: bool = False
+    """Whether GitHub says that it does not, and has to."""
 
 
 Why = Literal[
@@ -69,6 +75,16 @@ class Approved(Value):
     why: Why
 
 
+class Reran(Value):
+    """Checks of one commit that were asked to run again."""
+
+    head: str
+    old: tuple[Row, ...]
+    """What they said then: as long as they say just this, the new run has not ended."""
+    agreed: bool
+    """Whether GitHub took the request; not every check can be run again from outside."""
+
+
 class Terms(Value):
     """What was settled before: what we published, on which base, and until when we wait."""
 
@@ -82,8 +98,7 @@ class Terms(Value):
     merge_refused: str | None = None
     """Why GitHub last refused to merge this very head, in its words."""
     approved: tuple[Approved, ...] = ()
-    rerun: str | None = None
-    """The head whose unfinished checks were asked to run again."""
+    reran: Reran | None = None
     left_queue: bool = False
     """The hotfix was in the merge queue and is no longer."""
     evals_wanted: bool = False
@@ -167,7 +182,7 @@ def next_move(view: View, terms: Terms, now: datetime) -> Move:
     # Of a conflict our own commit holds the markers: never merged, whatever the checks say.
     if terms.conflict and (ours or view.draft or view.conflicts):
         return Ask(why="conflict")
-    if ours and (view.base_head != terms.base or view.conflicts):
+    if ours and (view.base_head != terms.base or view.conflicts or view.behind):
         return Refit(base=view.base_head)
     for doubt in _doubts(view, terms, now):
         approved = isinstance(doubt, Ask) and Approved(head=view.head, why=doubt.why)
@@ -184,7 +199,7 @@ def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | 
         case "nothing counts":
             yield Ask(why="nothing counts")
         case "red":
-            yield _when_red(view, terms)
+            yield _when_red(view, terms, now)
         case "waiting" if now >= terms.deadline:
             yield Ask(why="timed out", names=missing)
         case "waiting":
@@ -197,7 +212,7 @@ def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | 
         yield Ask(why="person")
 
 
-def _when_red(view: View, terms: Terms) -> Rerun | Ask:
+def _when_red(view: View, terms: Terms, now: datetime) -> Wait | Rerun | Ask:
     """Whose failure is it (Decisions 6)?"""
     failed = view.tally.named(State.FAILED)
     broken_off = view.tally.named(State.INFRA)
@@ -207,10 +222,20 @@ def _when_red(view: View, terms: Terms) -> Rerun | Ask:
     if new:
         return Ask(why="red", names=tuple(new))
     if broken_off:
-        if terms.rerun != view.head:
-            return Rerun(names=broken_off)
-        return Ask(why="infra", names=broken_off)
+        return _when_broken_off(broken_off, view, terms, now)
     return Ask(why="unrelated", names=failed)
+
+
+def _when_broken_off(
+    names: tuple[str, ...], view: View, terms: Terms, now: datetime
+) -> Wait | Rerun | Ask:
+    reran = terms.reran
+    if reran is None or reran.head != view.head:
+        return Rerun(names=names)
+    unchanged = all(row in reran.old for row in view.tally.rows if row.name in names)
+    if reran.agreed and unchanged and now < terms.deadline:
+        return Wait(missing=names)
+    return Ask(why="infra", names=names)
 
 
 def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
@@ -223,6 +248,8 @@ def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
         return Ask(why="review", names=view.reviewers)
     if view.queue == "waiting":
         return Wait(missing=("merge queue",))
+    if terms.merge_refused is not None and _REVIEW.search(terms.merge_refused):
+        return Ask(why="review", names=view.reviewers)
     if terms.merge_refused is not None:
         return Ask(why="merge refused", reason=terms.merge_refused)
     if terms.left_queue:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from bot import markdown
 from bot.git.reverting import Conflict, PathConflict
-from bot.playbooks.checks import State, Tally
+from bot.playbooks.checks import Tally
 from bot.playbooks.merging import Ask, View, Wait
 from bot.playbooks.revert_text import Case, hotfix_linked, names, offenders_linked
 from bot.playbooks.standing import Standing
@@ -33,7 +33,9 @@ def standing_for(
     """Choose the words for what comes next."""
     tally = view.tally
     if isinstance(move, Wait):
-        return in_queue(case, tally) if view.queue == "waiting" else verifying(tally, deadline)
+        if view.queue == "waiting":
+            return in_queue(case, tally)
+        return verifying(move.missing, tally, deadline)
     match move.why:
         case "conflict":
             return conflicted(case, conflict)
@@ -56,7 +58,7 @@ def standing_for(
         case "changed":
             return changed_by_others(case, tally)
         case "review":
-            return awaiting_review(move.names, view.approvals_missing, case, tally)
+            return awaiting_review(move.names, max(view.approvals_missing, 1), case, tally)
         case "changes wanted":
             return changes_wanted(move.names, case, tally)
         case "left the queue":
@@ -65,9 +67,8 @@ def standing_for(
             return merge_refused(move.reason, case, tally)
 
 
-def verifying(tally: Tally, deadline: datetime) -> Standing:
+def verifying(missing: tuple[str, ...], tally: Tally, deadline: datetime) -> Standing:
     """Checks are running."""
-    missing = tally.named(State.MISSING, State.RUNNING)
     return Standing(
         state="working",
         headline=f"Nothing to do for you yet: I am waiting for {names(missing)}.",

@@ -189,6 +189,14 @@ notifications = sa.Table(
 )
 sa.Index("ix_notifications_due", notifications.c.state, notifications.c.due_at)
 
+readings = sa.Table(
+    "readings",
+    metadata,
+    sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("began_at", Moment, nullable=False),
+    sa.Column("read_until", Moment, nullable=False),
+)
+
 replicas = sa.Table(
     "replicas",
     metadata,

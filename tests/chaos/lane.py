@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from hashlib import sha256
 from itertools import count
@@ -23,7 +23,7 @@ from tests.chaos.life import Conditions, Life
 GOOD = "def total(prices):\n    return sum(prices)\n"
 BAD = "def total(prices):\n    return 0\n"
 API_TOKEN = "a token for machines"  # noqa: S105  of a GitHub that lives for one test run
-LONGEST_S = 90.0
+LONGEST_S = 45.0
 _names = count(1)
 
 
@@ -112,24 +112,24 @@ class Lane:
 
     # What people do
 
-    def repository(self) -> Repository:
-        """A repository with a green main."""
+    def repository(self, paths: Sequence[str] = ("shop.py",)) -> Repository:
+        """A repository with a green main, with totals in these files."""
         repository = self.github.create_repository(
             self.owner, f"shop-{next(_names)}", {"README.md": "# Shop\n"}
         )
         self.github.set_collaborator(repository, self.alice.login, "maintain")
         self.ci.watch(repository)
-        self.github.commit(repository, {"shop.py": GOOD}, "Totals", author=self.alice)
+        self.github.commit(repository, dict.fromkeys(paths, GOOD), "Totals", author=self.alice)
         return repository
 
     def person(self, repository: Repository) -> Person:
         """Alice, at work there."""
         return Person(self.github.url, self.alice.token or "", repository.full_name)
 
-    async def broken(self, alice: Person) -> int:
-        """A merged pull request that breaks the totals; its number."""
+    async def broken(self, alice: Person, path: str = "shop.py") -> int:
+        """A merged pull request that breaks the totals in one file; its number."""
         branch = f"work-{next(_names)}"
-        number = await alice.open_pull_request("Faster totals", {"shop.py": BAD}, branch=branch)
+        number = await alice.open_pull_request("Faster totals", {path: BAD}, branch=branch)
         await alice.merge(number, "squash")
         await alice.delete(f"git/refs/heads/{branch}")
         return number

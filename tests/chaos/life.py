@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -68,8 +68,7 @@ class Conditions:
     beat_every: float = 5.0
     give_up_after: float = 15.0
     dead_after: float = 40.0
-    options: Mapping[str, float] = field(default_factory=dict)
-    """More of what `Bot` takes, as far as it is a number."""
+    look_for_missed: float = 60.0
 
 
 def live(environment: Mapping[str, str], folder: str, conditions: Conditions) -> None:
@@ -98,7 +97,7 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
                 give_up_after=timedelta(seconds=conditions.give_up_after),
                 dead_after=timedelta(seconds=conditions.dead_after),
             ),
-            **conditions.options,  # type: ignore[arg-type]  # numbers by name
+            look_for_missed=timedelta(seconds=conditions.look_for_missed),
         )
         await bot.start()
         stopped = asyncio.Event()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.culprit.ancestry import Ancestry
-from bot.culprit.classes import credible, indistinguishable
+from bot.culprit.classes import along_first_parents, credible, indistinguishable
 from bot.culprit.graph import CommitGraph
 from bot.culprit.untestable import Testability
 from tests.culprit.histories import ancestors_by_definition, histories, quick
@@ -70,3 +70,15 @@ def test_a_commit_reached_through_another_adds_nothing_to_tell_culprits_apart() 
     labels = indistinguishable(Ancestry(graph), {graph.number["u"]})
     assert labels[graph.number["u"]] == labels[graph.number["t"]]
     assert labels[graph.number["tip"]] != labels[graph.number["t"]]
+
+
+@quick
+@given(histories(10), st.sets(st.integers(0, 9)))
+def test_along_first_parents_a_branch_belongs_to_its_merge(
+    graph: CommitGraph, marked: set[int]
+) -> None:
+    line = set(graph.first_parent_line)
+    untestable = {c for c in marked if c in line and c != graph.bad}
+    off_line = set(range(len(graph))) - line
+    expected = indistinguishable(Ancestry(graph), untestable | off_line)
+    assert list(along_first_parents(graph, untestable)) == list(expected)

@@ -7,10 +7,11 @@ it reports, so that nothing waits for real commands (the story and the demo test
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -19,12 +20,16 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
-from bot.demo.model import App, Repository, User
+from bot.demo.auth import issue_token
+from bot.demo.model import App, Installation, Repository, User
 from bot.demo.person import Person
+from bot.demo.request_faults import Slow
 from bot.demo.server import DemoGitHub
 from bot.demo.world import Event
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.follow import Patience
+from bot.records import incidents, runs
+from bot.records.runs import Run
 from bot.settings import Settings
 
 SECRET = "between us"  # noqa: S105  of a GitHub that lives for one test run
@@ -55,17 +60,45 @@ def playbooks_app(github: DemoGitHub, acme: User) -> App:
 
 @pytest.fixture(scope="session")
 def people(github: DemoGitHub) -> dict[str, User]:
-    """Alice maintains, Bob writes, Mallory only reads."""
-    return {name: github.create_user(name) for name in ("alice", "bob", "mallory")}
+    """Olivia administers, Alice maintains, Bob writes, Mallory only reads."""
+    return {name: github.create_user(name) for name in ("olivia", "alice", "bob", "mallory")}
+
+
+@pytest.fixture(scope="session")
+def ci_app(github: DemoGitHub, acme: User) -> Installation:
+    """Another App that reports check-runs, as hosted CI services do."""
+    app = github.create_app("ci", owner=acme, permissions={"checks": "write"}, events=[])
+    return github.install(app, acme)
+
+
+class Clock:
+    """The bot's clock: the real time, and what a test has let pass."""
+
+    def __init__(self) -> None:
+        self.passed = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.passed
+
+    def forward(self, **time: float) -> None:
+        """Let time pass."""
+        self.passed += timedelta(**time)
+
+
+@pytest.fixture(scope="session")
+def clock() -> Clock:
+    """The clock of the bot under test."""
+    return Clock()
 
 
 @pytest.fixture(scope="session")
 async def bot(
-    github: DemoGitHub, playbooks_app: App, tmp_path_factory: pytest.TempPathFactory
+    github: DemoGitHub, playbooks_app: App, tmp_path_factory: pytest.TempPathFactory, clock: Clock
 ) -> AsyncIterator[Bot]:
     """The whole bot, listening on loopback."""
     bot = Bot(
         settings_for(github, playbooks_app, tmp_path_factory.mktemp("bot")),
+        clock=clock,
         patience=Patience(look_again=timedelta(seconds=2)),
     )
     await bot.start()
@@ -97,9 +130,11 @@ class Shop:
     github: DemoGitHub
     bot: Bot
     repository: Repository
+    olivia: Person
     alice: Person
     bob: Person
     mallory: Person
+    ci: Person
     verdicts: dict[str, str] = field(default_factory=lambda: {"smoke": "success"})
     """What CI says about the next commit pushed, by check; empty: it says nothing."""
 
@@ -132,11 +167,19 @@ class Shop:
         comment = await person.comment(number, words)
         return Answer(self, number, comment["id"])
 
+    async def says_on_github(self, number: int, words: str) -> Answer:
+        """The same, where deliveries or answers are not to be trusted."""
+        return await self.says(number, words)
+
+    async def looked_again(self) -> None:
+        """Let the bot look at least once more."""
+        await asyncio.sleep(2.5)
+
     async def eventually(self, condition: Callable[[], Awaitable[Any]]) -> Any:
         """Look again and again until something is true, and give it."""
         async with asyncio.timeout(LONGEST):
             while not (found := await condition()):  # noqa: ASYNC110  seen from outside
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
         return found
 
     async def from_bot(self, number: int) -> list[str]:
@@ -155,6 +198,93 @@ class Shop:
     async def incidents(self) -> list[Any]:
         """The incident issues, newest first."""
         return await self.alice.issues(labels="incident")
+
+    async def standing(self, number: int, words: str) -> str:
+        """Wait until the sticky status on an issue or pull request holds these words; give it."""
+
+        async def look() -> str | None:
+            said = [body for body in await self.from_bot(number) if body.startswith("**")]
+            return next((body for body in said if words in body), None)
+
+        try:
+            return str(await self.eventually(look))
+        except TimeoutError:
+            said = "\n---\n".join(await self.from_bot(number))
+            raise AssertionError(f"never said {words!r}, but:\n{said}") from None
+
+    async def mentions(self, number: int) -> list[str]:
+        """The bot's comments that notify somebody, oldest first."""
+        return [body for body in await self.from_bot(number) if body.startswith("@")]
+
+    async def asked(self, number: int, *, times: int) -> list[str]:
+        """Wait until the bot has mentioned somebody so often; what it said."""
+
+        async def said() -> list[str] | None:
+            found = await self.mentions(number)
+            return found if len(found) >= times else None
+
+        found: list[str] = await self.eventually(said)
+        assert len(found) == times, found
+        return found
+
+    async def final_word(self, number: int) -> str:
+        """Wait for the incident about `number` to end; its last comment."""
+
+        async def ended() -> bool:
+            state = await self.last_run()
+            return state is not None and not state.is_live
+
+        await self.eventually(ended)
+        return (await self.mentions(number))[-1]
+
+    async def last_run(self) -> Run | None:
+        """The newest Run in this repository."""
+        async with self.bot.read_only.connect() as conn:
+            known = [
+                run
+                for each in await incidents.list_recent(conn, self.repository.id)
+                for run in await runs.of_incident(conn, each.id)
+            ]
+            known += await runs.without_incident(conn, self.repository.id)
+        return max(known, key=lambda run: (run.created_at, run.id), default=None)
+
+    async def hotfix(self) -> Any:
+        """Wait for the only hotfix pull request."""
+        [only] = await self.eventually(self.hotfixes)
+        return only
+
+    async def merged_hotfix(self) -> Any:
+        """Wait until the only hotfix is merged."""
+
+        async def merged() -> Any:
+            found = await self.hotfixes()
+            return found[0] if found and found[0]["merged_at"] else None
+
+        return await self.eventually(merged)
+
+    async def report_of(self, hotfix: Any, ref: str = "main") -> Any:
+        """The JSON report of a hotfix's incident."""
+        identity = hotfix["head"]["ref"].removeprefix("hotfix/revert-")[:26]
+        path = f"apps/orchestrator/orchestrator/incidents/revert-{identity}.json"
+        return json.loads(await self.alice.file(path, ref) or "null")
+
+    def installation(self) -> Installation:
+        """The bot's installation."""
+        found = self.github.world.installations.values()
+        return next(each for each in found if each.app.slug == "playbooks")
+
+    def forget_tokens(self) -> None:
+        """Have every installation token expire, so that new permissions count."""
+        self.github.world.installation_tokens.clear()
+
+    def slow_down(self, path: str, *, method: str, seconds: float) -> Callable[[], Awaitable[bool]]:
+        """Have GitHub answer one request late; the result tells whether it has come."""
+        rule = self.github.faults.add(Slow(seconds), method=method, path=path)
+
+        async def came() -> bool:
+            return rule.fired > 0
+
+        return came
 
     async def report(self, conclusion: str, name: str = "smoke", *, branch: str) -> None:
         """CI reports on the head of a branch."""
@@ -181,27 +311,31 @@ class Answer:
 
 @pytest.fixture
 async def shop(
-    github: DemoGitHub, bot: Bot, acme: User, people: dict[str, User]
+    github: DemoGitHub, bot: Bot, acme: User, people: dict[str, User], ci_app: Installation
 ) -> AsyncIterator[Shop]:
     """A shop on a green main, with two people who may write and one who may not."""
     repository = github.create_repository(
         acme, f"shop-{next(_names)}", {"README.md": "# Shop\n", "shop.py": GOOD}
     )
-    for login, role in (("alice", "maintain"), ("bob", "write"), ("mallory", "read")):
+    roles = {"olivia": "admin", "alice": "maintain", "bob": "write", "mallory": "read"}
+    for login, role in roles.items():
         github.set_collaborator(repository, login, role)
     async with AsyncExitStack() as stack:
         persons = [
             await stack.enter_async_context(
                 Person(github.url, people[login].token, f"acme/{repository.name}")
             )
-            for login in ("alice", "bob", "mallory")
+            for login in roles
         ]
-        shop = Shop(github, bot, repository, *persons)
+        token = issue_token(github.world, ci_app, None).token
+        hands = Person(github.url, token, f"acme/{repository.name}")
+        shop = Shop(github, bot, repository, *persons, ci=await stack.enter_async_context(hands))
         ci = OutsideCi(shop)
         github.world.listen(ci.hear)
         await ci.report(await shop.alice.head("main"))
         yield shop
         ci.stop()
+        github.faults.clear()
 
 
 class OutsideCi:

@@ -140,6 +140,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("status IN ('triage', 'active', 'mitigated')"),
     )
     op.create_table(
+        "readings",
+        sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("began_at", Moment(), nullable=False),
+        sa.Column("read_until", Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("repository_id", name="pk_readings"),
+    )
+    op.create_table(
         "replicas",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("started_at", Moment(), nullable=False),

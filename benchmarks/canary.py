@@ -1,0 +1,173 @@
+"""False alarms and delays of judging a candidate: ours beside what others do.
+
+Every judge sees the same traffic, drawn from the seeds printed. Ours is the product's evidence
+under the default policy (alphas .05 together), watched at every observation; the rivals look
+each second, minute or stage. See `simulated_traffic/world.py` for the traffic.
+
+    python benchmarks/canary.py --runs 1000                      the whole table
+    python benchmarks/canary.py --runs 1000 --scenario errors+1  one row
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import erf
+from statistics import median
+
+import numpy as np
+from simulated_traffic.ours import POLICY, frozen, single, watch
+from simulated_traffic.rivals import RIVALS
+from simulated_traffic.world import LATENCY_SIGMA, Scene, traffic
+
+Z_ALPHA, Z_POWER = 2.3263, 0.8416
+"""Normal quantiles: alpha .01 one-sided, power .8."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scenario and its aim."""
+
+    name: str
+    scene: Scene
+    aim: str
+    most: float | None = None
+    least: float | None = None
+    seconds: float | None = None
+    before: float = 2400.0
+    by_key: bool = False
+
+
+@dataclass
+class Tally:
+    """What the judges did in a scenario."""
+
+    alarms: list[float] = field(default_factory=list)
+    metrics: Counter[str] = field(default_factory=Counter)
+    rivals: Counter[str] = field(default_factory=Counter)
+
+
+ROWS = (
+    Row("A/A", Scene(), "<= 5%", most=0.05),
+    Row("A/A pareto", Scene(tails="pareto"), "<= 5%", most=0.05),
+    Row("A/A drift", Scene(drift=True), "<= 5%", most=0.05),
+    Row("A/A bursts", Scene(bursts=True), "<= 5%", most=0.05),
+    Row("A/A sticky", Scene(sticky=True), "<= 5%", most=0.05, by_key=True),
+    Row("A/A sticky, by request", Scene(sticky=True), "(wrong unit)"),
+    Row("latency+4%", Scene(latency=1.04), "<= 5%", most=0.05),
+    Row("latency+20%", Scene(latency=1.2), ">= 95% before 1200 s", least=0.95, before=1200),
+    Row("errors+1", Scene(errors=0.01), ">= 95%", least=0.95),
+    Row("errors+5", Scene(errors=0.05), "median <= 300 s", least=0.95, seconds=300),
+    Row("errors+50", Scene(errors=0.5), "median <= 30 s", least=0.95, seconds=30),
+    Row("cost+15%", Scene(cost=1.15), ">= 90%", least=0.90),
+    Row("errors+1 late", Scene(errors=0.01, begins=1300), ">= 65%", least=0.65),
+)
+
+
+def measure(row: Row, runs: int, seed: int) -> Tally:
+    """Run all judges on the scenario's traffic."""
+    tally = Tally()
+    for number in range(runs):
+        rng = np.random.default_rng([seed, number])
+        learned = frozen(row.scene, rng)
+        seen = traffic(row.scene, rng)
+        alarm = watch(POLICY, learned, seen, by_key=row.by_key)
+        if alarm is not None and seen.times[alarm.at] >= row.scene.begins:
+            tally.alarms.append(float(seen.times[alarm.at] - row.scene.begins))
+            tally.metrics[alarm.metric] += 1
+        for name, judge in RIVALS.items():
+            when = judge(seen)
+            tally.rivals[name] += when is not None and when >= row.scene.begins
+    return tally
+
+
+def met(row: Row, tally: Tally, runs: int) -> bool | None:
+    """Whether the aim is met; None: there is none."""
+    share = sum(when + row.scene.begins < row.before for when in tally.alarms) / runs
+    if row.most is not None:
+        return share <= row.most
+    if row.least is None:
+        return None
+    quick = row.seconds is None or (bool(tally.alarms) and median(tally.alarms) <= row.seconds)
+    return share >= row.least and quick
+
+
+def show(row: Row, runs: int, seed: int) -> bool:
+    """Measure a scenario and print its line. Returns False if its aim is missed."""
+    started = time.perf_counter()
+    tally = measure(row, runs, seed)
+    share = len(tally.alarms) / runs
+    middle = f"{median(tally.alarms):5.0f} s" if tally.alarms else "      -"
+    verdict = {True: "met", False: "MISSED", None: ""}[met(row, tally, runs)]
+    rivals = "  ".join(f"{tally.rivals[name] / runs:10.1%}" for name in RIVALS)
+    first = ", ".join(f"{name} {count}" for name, count in tally.metrics.most_common(3))
+    print(
+        f"{row.name:24}{share:7.1%} {middle}  {row.aim:21}{verdict:7}{rivals}"
+        f"   {first or '-'}  ({time.perf_counter() - started:.0f} s)",
+        flush=True,
+    )
+    return verdict != "MISSED"
+
+
+def oracle_errors(before: float, after: float) -> float:
+    """Observations of both arms a fixed z test needs: alpha .01, power .8, effect known."""
+    variance = before * (1 - before) + after * (1 - after)
+    return 2 * (Z_ALPHA + Z_POWER) ** 2 * variance / (after - before) ** 2
+
+
+def oracle_ranks(factor: float, sigma: float) -> float:
+    """The same for Mann-Whitney on lognormal values (Noether 1987)."""
+    shift = np.log(factor) / sigma
+    greater = 0.5 * (1 + erf(shift / 2))
+    return (Z_ALPHA + Z_POWER) ** 2 / (3 * (greater - 0.5) ** 2)
+
+
+def show_delay(name: str, metric: str, scene: Scene, oracle: float, runs: int, seed: int) -> bool:
+    """Compare the delay at an even split with an oracle that knows the effect beforehand."""
+    found = []
+    for number in range(runs):
+        rng = np.random.default_rng([seed, number])
+        learned = frozen(scene, rng)
+        alarm = watch(single(metric), learned, traffic(scene, rng))
+        found.append(np.inf if alarm is None else alarm.at + 1)
+    ratio = median(found) / oracle
+    ok = ratio <= 1.3
+    print(
+        f"{name:24}ours {median(found):6.0f} observations, oracle {oracle:6.0f}: "
+        f"{ratio:.2f} times, aim <= 1.3 {'met' if ok else 'MISSED'}",
+        flush=True,
+    )
+    return ok
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; 1 if an aim is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--scenario", choices=[*(row.name for row in ROWS), "delay"])
+    parser.add_argument("--seed", type=int, default=20260101)
+    options = parser.parse_args(arguments)
+    print(f"{options.runs} runs a scenario, seed {options.seed}; alarms of ours and of rivals")
+    print(
+        f"{'scenario':24}{'ours':>7} {'median':>7}  {'aim':28}"
+        + "  ".join(f"{name:>10}" for name in RIVALS)
+        + "   which metric"
+    )
+    fine = True
+    for row in ROWS:
+        if options.scenario in (None, row.name):
+            fine &= show(row, options.runs, options.seed)
+    if options.scenario in (None, "delay"):
+        even = (50,)
+        slow, failing = Scene(latency=1.2, percents=even), Scene(errors=0.01, percents=even)
+        ranks, rates = oracle_ranks(1.2, LATENCY_SIGMA), oracle_errors(0.01, 0.02)
+        fine &= show_delay("delay, latency+20%", "latency", slow, ranks, options.runs, options.seed)
+        fine &= show_delay("delay, errors+1", "error", failing, rates, options.runs, options.seed)
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

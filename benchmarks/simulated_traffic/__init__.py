@@ -1,0 +1,1 @@
+"""Simulated traffic through a ramp, and the judges that are measured beside ours."""

@@ -1,0 +1,85 @@
+"""Our judge on simulated traffic: the product's own evidence, watched at every observation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bot.canary.columns import Columns
+from bot.canary.evidence import RampEvidence
+from bot.canary.frozen import FrozenBaseline
+from bot.canary.policy import Metrics, Policy, RatioMetric
+from bot.canary.summary import ArmSummary
+from bot.canary.units import FirstEvents
+from simulated_traffic.world import Floats, Scene, Traffic, shadow
+
+POLICY = Policy.model_validate({"baseline": "provider-a", "candidates": ["provider-b"]})
+"""The defaults."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Who raised it, and the observation at which."""
+
+    metric: str
+    at: int
+
+
+def frozen(scene: Scene, rng: np.random.Generator) -> FrozenBaseline:
+    """What a shadow of 2,000 requests teaches."""
+    summary = ArmSummary()
+    summary.add(shadow(scene, rng))
+    return summary.freeze()
+
+
+def watch(
+    policy: Policy, learned: FrozenBaseline, seen: Traffic, *, by_key: bool = False
+) -> Alarm | None:
+    """Go through the ramp stage by stage and stop at the first breach."""
+    evidence = RampEvidence(policy, learned, only_breaches=True)
+    rows, pi = _draws(seen) if by_key else (np.arange(len(seen.columns)), seen.columns.pi)
+    columns = Columns(seen.columns.candidate[rows], pi, seen.columns.measured.at(rows))
+    stages = seen.percent[rows]
+    for number, percent in enumerate(np.unique(seen.percent)):
+        if number:
+            evidence.next_phase()
+        here = np.flatnonzero(stages == percent)
+        crossed = evidence.add(columns.at(here))
+        if crossed:
+            metric = min(crossed, key=lambda name: crossed[name])
+            return Alarm(metric, int(rows[here[crossed[metric]]]))
+    return None
+
+
+def _draws(seen: Traffic) -> tuple[np.ndarray, Floats]:
+    """The events that are new draws of the split, and their probabilities."""
+    first = FirstEvents()
+    found = [
+        (row, pi)
+        for row, (key, percent, candidate) in enumerate(
+            zip(seen.keys, seen.percent.tolist(), seen.columns.candidate.tolist(), strict=True)
+        )
+        if (pi := first.draw(str(key), percent, candidate=candidate)) is not None
+    ]
+    return np.array([row for row, _ in found]), np.array([pi for _, pi in found])
+
+
+def single(metric: str) -> Policy:
+    """A policy that watches one metric at alpha .01 through one stage of 50%."""
+    chosen: dict[str, object] = dict.fromkeys(Metrics.model_fields)
+    default = getattr(Metrics(), metric)
+    chosen[metric] = default.model_copy(update={"alpha": 0.01})
+    if isinstance(default, RatioMetric):
+        chosen[metric] = chosen[metric].model_copy(update={"tolerance": 0.0})
+    return Policy.model_validate(
+        {
+            "baseline": "provider-a",
+            "candidates": ["provider-b"],
+            "stages": [{"percent": 50}, {"percent": 100}],
+            "metrics": {
+                name: None if value is None else value.model_dump(mode="json")
+                for name, value in chosen.items()
+            },
+        }
+    )

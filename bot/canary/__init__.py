@@ -1,0 +1,1 @@
+"""Is the candidate worse? Pure: observations and a policy in, a verdict out."""

@@ -1,0 +1,182 @@
+"""E-processes: evidence that may be looked at after every observation.
+
+An e-process starts at 1 and, while its null hypothesis holds, its expectation stays at most 1
+whenever one stops looking; so it exceeds 1/alpha with probability alpha at most (Ville's
+inequality; Ramdas, Grünwald, Vovk and Shafer 2023, "Game-theoretic statistics and safe anytime-
+valid inference"). Here each is an average over alternatives, and over copies started one after
+the other so that what goes wrong late is not drowned in what went well before. An average of
+e-processes is one too; a copy not yet started stands at 1.
+
+Logarithms are summed as whole ticks of 2^-40, rounded down. So sums are exact: the same
+observations give the same digits in one batch or one by one, before and after a restart, and
+rounding never adds evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, fsum, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.canary.facts import Facts
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+TICK = 2.0**-40
+"""Nats."""
+_SLACK = 1e-6
+"""Nats. Rows so near to the limit are looked at exactly."""
+
+
+def ticks(logs: Floats) -> Ints:
+    """Round log likelihood ratios (nats) down to whole ticks."""
+    return np.floor(logs / TICK).astype(np.int64)
+
+
+def log_mean_exp(rows: list[list[int]]) -> float:
+    """Log of the mean of exp over sums given in ticks; nats. One order of operations only."""
+    values = [tick * TICK for row in rows for tick in row]
+    top = max(values)
+    return top + log(fsum(exp(value - top) for value in values)) - log(len(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """The first time that the evidence reached its limit.
+
+    Attributes:
+        n: how many increments had been added then.
+        log_e: the evidence then, nats.
+    """
+
+    n: int
+    log_e: float
+
+
+class EProcessState(Facts):
+    """A saved e-process: sums in ticks; the evidence at the crossing is a hexadecimal float."""
+
+    n: int
+    started: int
+    sums: tuple[tuple[int, ...], ...]
+    crossing: tuple[int, str] | None
+
+
+class EProcess:
+    """An average over copies and alternatives of products of likelihood ratios.
+
+    Attributes:
+        alpha: the chance of ever reaching the limit under the null hypothesis.
+        limit: 1/alpha, as its logarithm (nats).
+        n: how many increments were added.
+        crossing: when the limit was first reached. Never forgotten: what is seen afterwards
+            does not undo it.
+    """
+
+    def __init__(self, alternatives: int, *, copies: int = 1, alpha: float) -> None:
+        """Start with an evidence of 1.
+
+        Args:
+            alternatives: how many columns the increments have.
+            copies: how many stretches there will be at most.
+            alpha: see there.
+        """
+        self.alpha = alpha
+        self.limit = -log(alpha)
+        self.n = 0
+        self.crossing: Crossing | None = None
+        self._at = 0
+        self._sums = [[0] * alternatives for _ in range(copies)]
+
+    @property
+    def log_e(self) -> float:
+        """The evidence now, nats."""
+        return log_mean_exp(self._sums)
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the limit was ever reached."""
+        return self.crossing is not None
+
+    def restart(self) -> None:
+        """Start the next copy, if one is left. Earlier ones go on."""
+        self._at = min(self._at + 1, len(self._sums) - 1)
+
+    def add(self, increments: Ints) -> int | None:
+        """Add log likelihood ratios in ticks: a row per observation, a column per alternative.
+
+        Returns:
+            The row at which the limit was reached for the first time, if it was.
+        """
+        count = len(increments)
+        if count == 0:
+            return None
+        path = np.cumsum(increments, axis=0)
+        row = None if self.crossed else self._first_over(path)
+        if row is not None:
+            self.crossing = Crossing(self.n + row + 1, log_mean_exp(self._after(path[row])))
+        self._sums = self._after(path[-1])
+        self.n += count
+        return row
+
+    def _after(self, step: Ints) -> list[list[int]]:
+        """What the copies' sums are after a step: running copies take it, later ones do not."""
+        plus = step.tolist()
+        return [
+            [total + more for total, more in zip(sums, plus, strict=True)]
+            if copy <= self._at
+            else sums
+            for copy, sums in enumerate(self._sums)
+        ]
+
+    def _first_over(self, path: Ints) -> int | None:
+        """Find the first row whose evidence reaches the limit.
+
+        The largest sum bounds the average, so most batches are dismissed by their maxima alone.
+        Floating point only narrows the choice down; the exact sums decide.
+        """
+        running = np.array(self._sums[: self._at + 1], dtype=np.float64) * TICK
+        top = running.max(axis=0)
+        if (path.max(axis=0) * TICK + top).max() < self.limit - _SLACK:
+            return None
+        walk = path * TICK
+        near = np.flatnonzero((walk + top).max(axis=1) >= self.limit - _SLACK)
+        sums = walk[near, None, :] + running
+        high = sums.max(axis=(1, 2), initial=0.0)
+        waiting = (len(self._sums) - len(running)) * path.shape[1]
+        total = np.exp(sums - high[:, None, None]).sum(axis=(1, 2)) + waiting * np.exp(-high)
+        mean = high + np.log(total) - log(len(self._sums) * path.shape[1])
+        for row in near[mean >= self.limit - _SLACK]:
+            if log_mean_exp(self._after(path[row])) >= self.limit:
+                return int(row)
+        return None
+
+    def save(self) -> EProcessState:
+        """Write the state down; no digit is lost."""
+        crossing = self.crossing
+        return EProcessState(
+            n=self.n,
+            started=self._at + 1,
+            sums=tuple(tuple(row) for row in self._sums),
+            crossing=None if crossing is None else (crossing.n, crossing.log_e.hex()),
+        )
+
+    def restore(self, saved: EProcessState) -> None:
+        """Take over a saved state.
+
+        Raises:
+            ValueError: it belongs to another shape of process.
+        """
+        shape = [len(row) for row in self._sums]
+        if [len(row) for row in saved.sums] != shape or not 1 <= saved.started <= len(shape):
+            raise ValueError("This state belongs to an e-process of another shape.")
+        self.n = saved.n
+        self._at = saved.started - 1
+        self._sums = [list(row) for row in saved.sums]
+        self.crossing = None
+        if saved.crossing is not None:
+            self.crossing = Crossing(saved.crossing[0], float.fromhex(saved.crossing[1]))

@@ -1,0 +1,270 @@
+"""Everything a ramp has learned so far. It is saved and resumed without changing a digit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bot.canary.columns import Columns, Measurements
+from bot.canary.comparison import Comparison
+from bot.canary.eprocess import Bools, EProcess, EProcessState
+from bot.canary.facts import Facts, Sha256
+from bot.canary.frozen import FrozenBaseline
+from bot.canary.likelihood import TWO_SIDED, event_ticks, repeated
+from bot.canary.limits import LimitState, absolute_limits
+from bot.canary.metrics import comparisons
+from bot.canary.policy import GATE_ALPHA, SAMPLE_RATIO_ALPHA, Phase, Policy
+from bot.canary.revenue import RevenueState, RevenueWarmUp
+from bot.canary.summary import Arms, ArmsState
+from bot.canary.tally import ArmCounts, Tally
+
+SAMPLE_RATIO = "sample_ratio"
+"""How breaches name a split that is not the configured one."""
+
+
+class MetricState(Facts):
+    """Saved evidence on one metric."""
+
+    worse: EProcessState
+    within: EProcessState
+    seen: ArmCounts
+    here: ArmCounts
+
+
+class RampState(Facts):
+    """Saved evidence of a ramp. `policy` and `frozen`: the digests it belongs to."""
+
+    policy: Sha256
+    frozen: Sha256
+    phase: int
+    assigned: ArmCounts
+    here: ArmCounts
+    sample_ratio: EProcessState
+    metrics: dict[str, MetricState]
+    limits: dict[str, LimitState]
+    arms: ArmsState
+    revenue: RevenueState
+
+
+@dataclass(slots=True)
+class Metered:
+    """One metric: its comparison, and the evidence for a breach and for a promotion.
+
+    `seen` counts the observations of the whole ramp, `here` those of this phase.
+    """
+
+    comparison: Comparison
+    worse: EProcess
+    within: EProcess
+    seen: Tally = field(default_factory=Tally)
+    here: Tally = field(default_factory=Tally)
+
+
+def metered(comparison: Comparison, copies: int = 1) -> Metered:
+    """Start without evidence; `copies`: for what goes wrong late."""
+    return Metered(
+        comparison,
+        EProcess(comparison.alternatives, copies=copies, alpha=comparison.alpha),
+        EProcess(comparison.alternatives, alpha=GATE_ALPHA),
+    )
+
+
+class RampEvidence:
+    """The evidence of one ramp.
+
+    Attributes:
+        metrics: by name; only what the shadow observed.
+        sample_ratio: evidence that the split is not the configured one.
+        limits: absolute ones, by name.
+        assigned: requests by arm, in the whole ramp.
+        here: requests by arm, in this phase.
+        arms: what they looked like, for people.
+        revenue: what is known of it, where the shadow saw none.
+    """
+
+    def __init__(
+        self, policy: Policy, frozen: FrozenBaseline, *, only_breaches: bool = False
+    ) -> None:
+        """Start without evidence.
+
+        Args:
+            policy: the one the ramp started with.
+            frozen: what the shadow taught.
+            only_breaches: gather nothing for promotions and reports (simulations).
+
+        Raises:
+            ValueError: the shadow observed none of the policy's metrics.
+        """
+        self.policy = policy
+        self._phases = policy.phases
+        self._phase = 0
+        self._only_breaches = only_breaches
+        self._frozen = frozen
+        self._copies = max(1, sum(phase.controlled for phase in self._phases))
+        self.metrics = {
+            name: metered(comparison, self._copies)
+            for name, comparison in comparisons(policy, frozen).items()
+        }
+        if not (self.metrics or self.awaits_revenue):
+            raise ValueError("The shadow observed none of the policy's metrics.")
+        self.sample_ratio = EProcess(len(TWO_SIDED), copies=self._copies, alpha=SAMPLE_RATIO_ALPHA)
+        self.limits = absolute_limits(policy)
+        self.assigned = Tally()
+        self.here = Tally()
+        self.arms = Arms()
+        self.revenue = RevenueWarmUp()
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of the ramp."""
+        return self._phases[self._phase]
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the last phase: the candidate serves everything."""
+        return self._phase == len(self._phases) - 1
+
+    @property
+    def awaits_revenue(self) -> bool:
+        """Whether revenue is wanted, but too little of it is known to compare it."""
+        return self.policy.metrics.roas is not None and "roas" not in self.metrics
+
+    def add(self, columns: Columns) -> dict[str, int]:
+        """Take in observations, in the order in which they were accepted.
+
+        Returns:
+            For each metric or limit that crossed for the first time: the row that did it.
+        """
+        crossed: dict[str, int] = {}
+        start = 0
+        while self.awaits_revenue and start < len(columns):
+            rest = columns.at(np.arange(start, len(columns)))
+            used = self.revenue.add(rest)
+            found = self._add(rest.at(np.arange(used)))
+            crossed |= {name: start + row for name, row in found.items()}
+            self._begin_revenue()
+            start += used
+        found = self._add(columns.at(np.arange(start, len(columns))))
+        return crossed | {name: start + row for name, row in found.items()}
+
+    def _begin_revenue(self) -> None:
+        if self.awaits_revenue and self.revenue.frozen is not None:
+            frozen = self._frozen.model_copy(update={"roas": self.revenue.frozen})
+            found = metered(comparisons(self.policy, frozen)["roas"], self._copies)
+            for _ in range(sum(phase.controlled for phase in self._phases[1 : self._phase + 1])):
+                found.worse.restart()
+            self.metrics["roas"] = found
+
+    def _add(self, columns: Columns) -> dict[str, int]:
+        crossed: dict[str, int] = {}
+        requests = self._requests(columns.measured)
+        tally = columns.tally(requests)
+        self.assigned.add(tally)
+        self.here.add(tally)
+        if not self._only_breaches:
+            self.arms.add(columns)
+        for metric in self.metrics.values():
+            tally = columns.tally(metric.comparison.seen(columns.measured))
+            metric.seen.add(tally)
+            metric.here.add(tally)
+        drawn = np.flatnonzero((columns.pi > 0) & (columns.pi < 1))
+        if len(drawn):
+            found = self._compare(columns.at(drawn), requests[drawn])
+            crossed |= {name: int(drawn[row]) for name, row in found.items()}
+        alone = np.flatnonzero((columns.pi >= 1) & columns.candidate)
+        if len(alone):
+            for name, limit in self.limits.items():
+                row = limit.add(columns.at(alone))
+                if row is not None:
+                    crossed[name] = int(alone[row])
+        return crossed
+
+    def _compare(self, columns: Columns, requests: Bools) -> dict[str, int]:
+        crossed: dict[str, int] = {}
+        rows = np.flatnonzero(requests)
+        split = columns.at(rows)
+        increments = event_ticks(split.pi, split.candidate, 0.0, TWO_SIDED)
+        row = self.sample_ratio.add(repeated(increments, split.counts))
+        if row is not None:
+            crossed[SAMPLE_RATIO] = int(rows[row])
+        for name, metric in self.metrics.items():
+            gain = metric.comparison.worse(columns)
+            row = metric.worse.add(gain.increments)
+            if row is not None:
+                crossed[name] = int(gain.rows[row])
+            if not self._only_breaches:
+                metric.within.add(metric.comparison.within(columns).increments)
+        return crossed
+
+    def _requests(self, measured: Measurements) -> Bools:
+        """Tell which rows stand for a request: revenue reported a day later does not."""
+        if {name for name, _ in self.policy.metrics.chosen()} == {"roas"}:
+            return np.ones(len(measured), dtype=np.bool_)
+        values = (measured.error, measured.latency, measured.cost)
+        return np.asarray(np.isfinite(values).any(axis=0), np.bool_)
+
+    def next_phase(self) -> None:
+        """The split grew: count anew, and start the next copies.
+
+        Raises:
+            ValueError: this is the last phase.
+        """
+        if self.last:
+            raise ValueError("The last phase has no next one.")
+        self._phase += 1
+        self.here = Tally()
+        for metric in self.metrics.values():
+            metric.here = Tally()
+        if self.phase.controlled:
+            self.sample_ratio.restart()
+            for metric in self.metrics.values():
+                metric.worse.restart()
+
+    def save(self) -> RampState:
+        """Write the state down; no digit is lost."""
+        return RampState(
+            policy=self.policy.digest,
+            frozen=self._frozen.digest,
+            phase=self._phase,
+            assigned=self.assigned.counts,
+            here=self.here.counts,
+            sample_ratio=self.sample_ratio.save(),
+            metrics={
+                name: MetricState(
+                    worse=metric.worse.save(),
+                    within=metric.within.save(),
+                    seen=metric.seen.counts,
+                    here=metric.here.counts,
+                )
+                for name, metric in self.metrics.items()
+            },
+            limits={name: limit.save() for name, limit in self.limits.items()},
+            arms=self.arms.save(),
+            revenue=self.revenue.save(),
+        )
+
+    def restore(self, saved: RampState) -> None:
+        """Take over a saved state.
+
+        Raises:
+            ValueError: the state was gathered under another policy or after another shadow.
+        """
+        if saved.policy != self.policy.digest:
+            raise ValueError("This evidence was gathered under another policy.")
+        if saved.frozen != self._frozen.digest:
+            raise ValueError("This evidence was gathered after another shadow.")
+        self._phase = saved.phase
+        self.revenue = RevenueWarmUp.restored(saved.revenue)
+        self._begin_revenue()
+        self.assigned = Tally(*saved.assigned)
+        self.here = Tally(*saved.here)
+        self.sample_ratio.restore(saved.sample_ratio)
+        for name, state in saved.metrics.items():
+            metric = self.metrics[name]
+            metric.worse.restore(state.worse)
+            metric.within.restore(state.within)
+            metric.seen, metric.here = Tally(*state.seen), Tally(*state.here)
+        for name, kept in saved.limits.items():
+            self.limits[name].restore(kept)
+        self.arms = Arms.restored(saved.arms)

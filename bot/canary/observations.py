@@ -1,0 +1,273 @@
+"""What clients report: one observation a line, read strictly, every refusal with its reason.
+
+A line is JSON: `event_id`, `capability`, `arm`, `generation` (of the flag document that decided),
+`time`, what was measured, and `pair_id` in a shadow or `key` where the split decides on keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AwareDatetime, Field, StrictBool, ValidationError
+
+from bot.canary.columns import Columns, Measurements
+from bot.canary.facts import Facts
+from bot.canary.units import RampUnits
+
+LARGEST_LINE = 4096
+"""Bytes."""
+AHEAD = timedelta(minutes=5)
+"""So far a client's clock may be ahead of ours."""
+LATE = timedelta(hours=1)
+"""Older observations are refused; revenue has so long from the end of its window, and a week."""
+REVENUE_LATE = timedelta(days=7)
+
+Arm = Literal["baseline", "candidate"]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, strict=True)]
+Money = Annotated[float, Field(ge=0, le=1e9, strict=True)]
+
+_NAME = "text of 1 to 200 characters"
+_MONEY = "USD: a finite number from 0 to 1000000000, or left out"
+_ALLOWED = {
+    "event_id": _NAME,
+    "capability": _NAME,
+    "arm": "'baseline' or 'candidate'",
+    "generation": "a whole number, 0 or more",
+    "time": "an RFC 3339 time with its offset, such as 2026-01-01T00:00:00Z",
+    "pair_id": f"{_NAME}, or left out",
+    "key": f"{_NAME}, or left out",
+    "latency": "seconds: a finite number from 0 to 86400, or left out",
+    "error": "true, false, or left out",
+    "cost": _MONEY,
+    "revenue": _MONEY,
+    "spend": _MONEY,
+}
+
+
+class Observation(Facts):
+    """One request as one arm served it.
+
+    Attributes:
+        event_id: unique; a second line with it changes nothing.
+        capability: what was provided.
+        arm: who served it.
+        generation: of the flag document that decided so.
+        time: when the request was served.
+        pair_id: shadow: the same for both answers to one request.
+        key: what the split decided on, where it is not the request.
+        latency: seconds.
+        error: whether it failed.
+        cost: USD.
+        revenue: USD, once its attribution window is over; always with `spend`.
+        spend: USD.
+    """
+
+    event_id: Name
+    capability: Name
+    arm: Arm
+    generation: Annotated[int, Field(ge=0, strict=True)]
+    time: AwareDatetime
+    pair_id: Name | None = None
+    key: Name | None = None
+    latency: Seconds | None = None
+    error: StrictBool | None = None
+    cost: Money | None = None
+    revenue: Money | None = None
+    spend: Money | None = None
+
+    @property
+    def only_revenue(self) -> bool:
+        """Whether this adds revenue to a request reported before."""
+        return self.latency is None and self.error is None and self.cost is None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a capability expects now.
+
+    Attributes:
+        mode: whether candidates are shadowed or ramped.
+        unit: what the split decides on.
+        percents: the candidate's share by generation, of this shadow or ramp only.
+        maturity: how old revenue must be.
+    """
+
+    mode: Literal["shadow", "ramp"]
+    unit: Literal["request", "key"]
+    percents: Mapping[int, int]
+    maturity: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One line that does not count, and why.
+
+    Attributes:
+        line: counted from 1.
+        event_id: if it could be read.
+        field: the field at fault; None: the whole line.
+        problem: what is allowed instead, one sentence.
+        duplicate: it counts already, so nothing is lost.
+    """
+
+    line: int
+    event_id: str | None
+    field: str | None
+    problem: str
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What became of the lines, both in their order."""
+
+    accepted: tuple[Observation, ...]
+    rejected: tuple[Rejection, ...]
+
+
+def read_lines(
+    lines: Iterable[bytes],
+    expected: Mapping[str, Expected],
+    *,
+    now: datetime,
+    known: Callable[[str], bool],
+) -> Reading:
+    """Read observations.
+
+    Args:
+        lines: without their ends; empty ones are skipped.
+        expected: by capability.
+        now: the time of receipt.
+        known: whether an event id was accepted before.
+    """
+    accepted: list[Observation] = []
+    rejected: list[Rejection] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        found = _read(line)
+        if isinstance(found, Observation):
+            event, fault = found.event_id, _fault(found, expected, now)
+            if fault is None and (event in seen or known(event)):
+                rejected.append(
+                    Rejection(number, event, "event_id", "was accepted before", duplicate=True)
+                )
+            elif fault is None:
+                seen.add(event)
+                accepted.append(found)
+            else:
+                rejected.append(Rejection(number, event, *fault))
+        else:
+            rejected.append(Rejection(number, None, *found))
+    return Reading(tuple(accepted), tuple(rejected))
+
+
+Fault = tuple[str | None, str]
+
+
+def _read(line: bytes) -> Observation | Fault:
+    if len(line) > LARGEST_LINE:
+        return None, f"is longer than {LARGEST_LINE} bytes"
+    try:
+        return Observation.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if not first["loc"]:
+        return None, "must be one JSON object"
+    field = str(first["loc"][0])
+    if field not in _ALLOWED:
+        return None, f"has a field that is not known; allowed: {', '.join(_ALLOWED)}"
+    return field, f"must be {_ALLOWED[field]}"
+
+
+def _fault(seen: Observation, expected: Mapping[str, Expected], now: datetime) -> Fault | None:
+    """Say what is wrong with a well-formed observation."""
+    here = expected.get(seen.capability)
+    if here is None:
+        return "capability", f"has no shadow or ramp now; these have: {_list(expected)}"
+    return _misplaced(seen, here) or _unmeasured(seen) or _untimely(seen, here, now)
+
+
+def _misplaced(seen: Observation, here: Expected) -> Fault | None:
+    percent = here.percents.get(seen.generation)
+    if percent is None:
+        known = _list(str(generation) for generation in sorted(here.percents))
+        return "generation", f"is not of this {here.mode}; its generations: {known}"
+    if here.mode == "shadow":
+        return None if seen.pair_id else ("pair_id", "is needed in a shadow")
+    if here.unit == "key" and not seen.key:
+        return "key", "is needed: this capability is split by key"
+    if percent == (0 if seen.arm == "candidate" else 100):
+        return "arm", f"cannot be the {seen.arm}: generation {seen.generation} sends it nothing"
+    return None
+
+
+def _unmeasured(seen: Observation) -> Fault | None:
+    if (seen.revenue is None) != (seen.spend is None):
+        missing = "revenue" if seen.revenue is None else "spend"
+        return missing, "is needed: revenue and spend are judged together"
+    if seen.only_revenue and seen.revenue is None:
+        return None, "measures nothing: give latency, error, cost, or revenue and spend"
+    return None
+
+
+def _untimely(seen: Observation, here: Expected, now: datetime) -> Fault | None:
+    if seen.time > now + AHEAD:
+        return "time", "is in the future: set the client's clock"
+    if seen.revenue is not None:
+        if seen.time > now - here.maturity:
+            hours = here.maturity / timedelta(hours=1)
+            return "revenue", f"is not complete yet: report it {hours:g} hours after the request"
+        if seen.time < now - here.maturity - REVENUE_LATE:
+            return "time", "is too long ago: revenue is taken until a week after its window"
+    elif seen.time < now - LATE:
+        return "time", "is too long ago: observations are taken for one hour"
+    return None
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def measurements_of(observations: Iterable[Observation]) -> Measurements:
+    """Put what was measured into columns."""
+    rows = [
+        [
+            np.nan if value is None else float(value)
+            for value in (seen.error, seen.latency, seen.cost, seen.revenue, seen.spend)
+        ]
+        for seen in observations
+    ]
+    return Measurements(*np.array(rows, dtype=np.float64).reshape(-1, 5).T)
+
+
+def columns_of(
+    observations: Iterable[Observation], percents: Mapping[int, int], units: RampUnits
+) -> Columns:
+    """Put a ramp's observations into columns; those that are no new draw are left out.
+
+    Args:
+        observations: accepted ones, in their order.
+        percents: the candidate's share by generation.
+        units: remembers the keys; changed by this call.
+    """
+    kept: list[Observation] = []
+    chances: list[float] = []
+    for seen in observations:
+        chance = units.draw(
+            seen.key,
+            percents[seen.generation],
+            candidate=seen.arm == "candidate",
+            only_revenue=seen.only_revenue,
+        )
+        if chance is not None:
+            kept.append(seen)
+            chances.append(chance)
+    candidate = np.array([seen.arm == "candidate" for seen in kept], dtype=np.bool_)
+    return Columns(candidate, np.array(chances, dtype=np.float64), measurements_of(kept))

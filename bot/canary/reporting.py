@@ -1,0 +1,227 @@
+"""From evidence to the contents of a report. The same evidence and seed give the same report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.canary.eprocess import EProcess
+from bot.canary.evidence import Metered, RampEvidence
+from bot.canary.frozen import QUANTILES
+from bot.canary.interval import (
+    Interval,
+    generator,
+    mean_ratio,
+    quantile_ratio,
+    rate_ratio,
+    return_ratio,
+)
+from bot.canary.metrics import SlowAnswers
+from bot.canary.policy import Metrics, Policy
+from bot.canary.reports import (
+    CurvePoint,
+    Evidence,
+    LimitReport,
+    MetricOutcome,
+    MetricReport,
+    Pairs,
+    RampReport,
+    Sampling,
+    ShadowDiffReport,
+    Split,
+    StageReport,
+    Window,
+)
+from bot.canary.sampling import HASH
+from bot.canary.shadow import ShadowEvidence
+from bot.canary.summary import Arms, ArmSummary
+from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
+
+_INDEX = {name: index for index, name in enumerate(Metrics.model_fields)}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a report is about.
+
+    Attributes:
+        id: of the incident or run; names the file.
+        capability: what is provided.
+        candidate: by whom, perhaps.
+        window: from when to when was watched.
+        input_sha256: of the observations, as they were accepted.
+    """
+
+    id: str
+    capability: str
+    candidate: str
+    window: Window
+    input_sha256: str
+
+
+def shadow_report(subject: Subject, evidence: ShadowEvidence, verdict: Verdict) -> ShadowDiffReport:
+    """Describe a shadow."""
+    policy = evidence.policy
+    alone = evidence.alone
+    return ShadowDiffReport(
+        id=subject.id,
+        capability=subject.capability,
+        baseline=policy.baseline,
+        candidate=subject.candidate,
+        policy=policy.digest,
+        window=subject.window,
+        metrics=_metrics(policy, evidence.metrics, evidence.arms),
+        not_observed=_not_observed(policy, evidence.metrics),
+        verdict=_name(verdict),
+        reasons=_reasons(verdict),
+        seed=policy.seed,
+        input_sha256=subject.input_sha256,
+        sampling=Sampling(rate=policy.shadow.sample_rate, seed=policy.seed, hash=HASH),
+        coverage=evidence.coverage,
+        pairs=Pairs(
+            n=evidence.pairs,
+            dropped=alone.baseline + alone.candidate,
+            timeouts=evidence.timeouts,
+        ),
+        extra_cost_usd=evidence.extra_cost,
+        sample_ratio=Split(counts=alone.counts, evidence=_evidence(evidence.dropouts)),
+        frozen=evidence.frozen,
+    )
+
+
+def ramp_report(
+    subject: Subject,
+    evidence: RampEvidence,
+    verdict: Verdict,
+    *,
+    shadow: str | None,
+    salt: str,
+    stages: tuple[StageReport, ...],
+    curve: tuple[CurvePoint, ...],
+) -> RampReport:
+    """Describe a ramp; see `RampReport` for the arguments."""
+    policy = evidence.policy
+    return RampReport(
+        id=subject.id,
+        capability=subject.capability,
+        baseline=policy.baseline,
+        candidate=subject.candidate,
+        policy=policy.digest,
+        window=subject.window,
+        metrics=_metrics(policy, evidence.metrics, evidence.arms),
+        not_observed=_not_observed(policy, evidence.metrics),
+        verdict=_name(verdict),
+        reasons=_reasons(verdict),
+        seed=policy.seed,
+        input_sha256=subject.input_sha256,
+        shadow=shadow,
+        salt=salt,
+        stages=stages,
+        sample_ratio=Split(
+            counts=evidence.assigned.counts, evidence=_evidence(evidence.sample_ratio)
+        ),
+        limits={
+            name: LimitReport(
+                bad=limit.bad,
+                seen=limit.seen,
+                share=limit.share,
+                burn_rate=limit.burn_rate,
+                evidence=_evidence(limit.process),
+            )
+            for name, limit in evidence.limits.items()
+        },
+        curve=curve,
+    )
+
+
+def _metrics(policy: Policy, metrics: Mapping[str, Metered], arms: Arms) -> dict[str, MetricReport]:
+    return {name: _metric(policy, name, metric, arms) for name, metric in metrics.items()}
+
+
+def _metric(policy: Policy, name: str, metric: Metered, arms: Arms) -> MetricReport:
+    found = _interval(policy, name, arms)
+    comparison = metric.comparison
+    return MetricReport(
+        n=metric.seen.counts,
+        baseline=_value(name, arms.baseline),
+        candidate=_value(name, arms.candidate),
+        comparison=found,
+        tau=comparison.threshold if isinstance(comparison, SlowAnswers) else None,
+        worse=_evidence(metric.worse),
+        within=_evidence(metric.within),
+        verdict=_outcome(metric),
+        bootstrap_seed=(policy.seed, _INDEX[name]) if found and found.resamples else None,
+    )
+
+
+def _value(name: str, arm: ArmSummary) -> float | None:
+    """An arm's value of a metric; `latency` as a whole is told by its median."""
+    match name:
+        case "error":
+            return arm.failed / arm.judged if arm.judged else None
+        case "cost":
+            return arm.cost.mean() if len(arm.cost) else None
+        case "roas":
+            return arm.roas
+        case _:
+            return arm.latency.quantile(QUANTILES.get(name, 0.5)) if len(arm.latency) else None
+
+
+def _interval(policy: Policy, name: str, arms: Arms) -> Interval | None:
+    baseline, candidate = arms.baseline, arms.candidate
+    rng = generator(policy.seed, _INDEX[name])
+    match name:
+        case "error":
+            return rate_ratio(
+                (baseline.failed, baseline.judged), (candidate.failed, candidate.judged), rng
+            )
+        case "cost":
+            return mean_ratio(baseline.cost, candidate.cost)
+        case "roas":
+            return return_ratio(
+                (baseline.revenue, baseline.spend), (candidate.revenue, candidate.spend)
+            )
+        case _:
+            share = QUANTILES.get(name, 0.5)
+            return quantile_ratio(baseline.latency, candidate.latency, share, rng)
+
+
+def _outcome(metric: Metered) -> MetricOutcome:
+    if metric.worse.crossed:
+        return "breach"
+    return "within margin" if metric.within.log_e >= metric.within.limit else "inconclusive"
+
+
+def _evidence(process: EProcess) -> Evidence:
+    return Evidence(
+        log_e=process.log_e, alpha=process.alpha, limit=process.limit, crossed=process.crossed
+    )
+
+
+def _not_observed(policy: Policy, metrics: Mapping[str, Metered]) -> tuple[str, ...]:
+    return tuple(name for name, _ in policy.metrics.chosen() if name not in metrics)
+
+
+def _name(verdict: Verdict) -> Literal["continue", "hold", "breach", "promote"]:
+    match verdict:
+        case Continue():
+            return "continue"
+        case Hold():
+            return "hold"
+        case Breach():
+            return "breach"
+        case Promote():
+            return "promote"
+
+
+def _reasons(verdict: Verdict) -> tuple[str, ...]:
+    match verdict:
+        case Continue(waiting):
+            return waiting
+        case Hold(reasons):
+            return reasons
+        case Breach(_, evidence, also=also):
+            return (evidence, *(f"{name} crossed its limit too." for name in also))
+        case Promote():
+            return ("Every metric was shown to be within its margin.",)

@@ -1,0 +1,81 @@
+"""What is concluded of a candidate: a value, carried out elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+
+from bot.canary.eprocess import EProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Go on watching. `waiting`: what is missing for a promotion, a sentence each."""
+
+    waiting: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Change nothing and ask a person; evidence goes on being gathered.
+
+    `reasons`: a sentence each.
+    """
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The candidate must go.
+
+    Attributes:
+        metric: the metric, `sample_ratio`, a limit such as `error_slo`, or `silence`.
+        evidence: one plain sentence.
+        log_e: the evidence when it reached the limit, nats; None where no test is involved.
+        limit: what it reached, nats.
+        also: whatever else crossed its limit.
+    """
+
+    metric: str
+    evidence: str
+    log_e: float | None = None
+    limit: float | None = None
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Good enough for the next split; `percent` is None where there is none left: now active."""
+
+    percent: int | None
+
+
+Verdict = Continue | Hold | Breach | Promote
+
+
+def crossing_breach(crossed: dict[str, tuple[EProcess, str]]) -> Breach | None:
+    """Make a breach of the processes that reached their limits; the first is the one named.
+
+    Args:
+        crossed: by name, each with what it is evidence for.
+    """
+    if not crossed:
+        return None
+    name, (process, claim) = next(iter(crossed.items()))
+    crossing = process.crossing
+    if crossing is None:
+        return None
+    sentence = (
+        f"{claim}: the evidence reached {factor(crossing.log_e)} after {crossing.n} "
+        f"{'observation' if crossing.n == 1 else 'observations'}; "
+        f"{factor(process.limit)} is the limit."
+    )
+    return Breach(name, sentence, crossing.log_e, process.limit, tuple(crossed)[1:])
+
+
+def factor(log_e: float) -> str:
+    """Write evidence as people read it: `67 to 1`."""
+    if log_e > 13:
+        return "more than 400,000 to 1"
+    return f"{exp(log_e):,.3g} to 1" if log_e < 4 else f"{exp(log_e):,.0f} to 1"

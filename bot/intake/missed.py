@@ -1,0 +1,251 @@
+"""Deliveries that never came, noticed without a person.
+
+GitHub does not retry by itself, and now and then sends nothing at all. So every minute (a) failed
+deliveries are asked for again, and (b) what changed in each repository is read and put into the
+words of the deliveries that should have told it. Both end in the inbox, whose keys make a repeat
+a no-op. While nothing happens, a look is one conditional request per repository.
+
+https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from cachetools import LRUCache
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.faults import Passing
+from bot.github.changes import Shown
+from bot.github.client import GitHub, RepositoryClient
+from bot.github.errors import GitHubError
+from bot.intake import asking, payloads
+from bot.intake.events import REVERT_LABEL, Delivery, meanings
+from bot.intake.inbox import Inbox
+from bot.intake.meanings import CommentPosted, Labeled, OurApp
+from bot.records import readings
+from bot.triggers import Repository, SourceKind, Trigger
+
+log = structlog.get_logger(__name__)
+
+KEPT_BY_GITHUB = timedelta(days=3)
+ASK_AGAIN_AFTER = timedelta(minutes=10)
+"""How long a delivery that was asked for again is left alone."""
+MOST_ASKED = 5
+"""How often one delivery is asked for: what we refuse every time is not ours to take."""
+OVERLAP = timedelta(minutes=3)
+"""What was read already is read again: lists lag, clocks differ, stamps are whole seconds."""
+
+Served = Callable[[], Awaitable[Sequence[Repository]]]
+
+
+class Missed:
+    """Looks for what no delivery told."""
+
+    def __init__(
+        self,
+        *,
+        github: GitHub,
+        us: OurApp,
+        inbox: Inbox,
+        records: AsyncEngine,
+        served: Served,
+        clock: Callable[[], datetime],
+        every: timedelta = timedelta(minutes=1),
+    ) -> None:
+        """Prepare; `run` does the work.
+
+        Args:
+            github: whom to ask.
+            us: our App; what it does itself is never listened to.
+            inbox: takes the Triggers.
+            records: remembers what was read.
+            served: gives the repositories to look at.
+            clock: tells the time (UTC).
+            every: time between two looks; a label is acted on when it is older than this.
+        """
+        self._github = github
+        self._us = us
+        self._inbox = inbox
+        self._records = records
+        self._served = served
+        self._clock = clock
+        self._every = every
+        self._asked: LRUCache[str, tuple[int, datetime]] = LRUCache(10_000)
+        self._handled: LRUCache[int, tuple[tuple[object, object], ...]] = LRUCache(10_000)
+
+    async def run(self) -> None:
+        """Look until cancelled. What cannot be read now is read at a later look."""
+        while True:
+            try:
+                await self.look()
+            except (GitHubError, Passing) as error:
+                log.warning("deliveries could not be looked after; trying again", why=str(error))
+            except Exception:
+                log.exception("deliveries could not be looked after; trying again")
+            await asyncio.sleep(self._every.total_seconds())
+
+    async def look(self) -> None:
+        """Look once: at failed deliveries, then at every repository."""
+        now = self._clock()
+        async with self._records.connect() as conn:
+            began = await readings.first_start(conn)
+        if began is not None:
+            await self._ask_again(max(began, now - KEPT_BY_GITHUB), now)
+        for repository in await self._served():
+            try:
+                await self._read(repository, now, first=began is None)
+            except (GitHubError, Passing) as error:
+                # One broken repository must not hide the others.
+                log.warning("could not be read", repository=repository.full_name, why=str(error))
+
+    # --- failed deliveries ---
+
+    async def _ask_again(self, since: datetime, now: datetime) -> None:
+        for delivery in await self._github.deliveries.failed(since):
+            times, last = self._asked.get(delivery.guid, (0, None))
+            if times >= MOST_ASKED or (last is not None and now - last < ASK_AGAIN_AFTER):
+                continue
+            await self._github.deliveries.redeliver(delivery)
+            self._asked[delivery.guid] = (times + 1, now)
+            log.info("asked for a delivery again", delivery=delivery.guid, kind=delivery.event)
+
+    # --- deliveries that never existed ---
+
+    async def _read(self, repository: Repository, now: datetime, *, first: bool) -> None:
+        # A repository that joins later may have spoken between its installation and this look.
+        # GitHub's stamps are whole seconds, rounded down.
+        begin = (now if first else now - 2 * self._every).replace(microsecond=0)
+        async with self._records.begin() as conn:
+            reading = await readings.begin(conn, repository.id, begin)
+        since = max(reading.began_at, reading.read_until - OVERLAP)
+        client = self._github.repository(repository, playbook="missed deliveries")
+        issues = await client.changes.issues(since)
+        seen = tuple((issue.get("number"), issue.get("updated_at")) for issue in issues)
+        if not issues or self._handled.get(repository.id) == seen:
+            return
+        settled = await self._labels(client, issues, reading.began_at, now)
+        for delivery in await self._comments(client, issues, reading.began_at, since):
+            await self._take(delivery)
+        newest = max(_moment(issue, "updated_at") for issue in issues)
+        # Something more may have happened in the same second, or not be in the lists yet.
+        if settled and now - newest >= self._every:
+            self._handled[repository.id] = seen
+            async with self._records.begin() as conn:
+                await readings.advance(conn, repository.id, min(newest, now))
+
+    async def _comments(
+        self,
+        client: RepositoryClient,
+        issues: Sequence[Shown],
+        began: datetime,
+        since: datetime,
+    ) -> list[Delivery]:
+        changed = {payloads.number(issue, "number"): issue for issue in issues}
+        found = []
+        for comment in await client.changes.comments(since):
+            number = (payloads.text(comment, "issue_url") or "").rpartition("/")[2]
+            issue = changed.get(int(number) if number.isascii() and number.isdigit() else None)
+            if issue is not None and _is_new(comment, began):
+                about = {"issue": issue, "comment": comment}
+                found.append(self._delivery("issue_comment", client.repository, about, comment))
+        for number_, pull in changed.items():
+            if number_ is None or "pull_request" not in pull:
+                continue
+            for comment in await client.changes.review_comments(number_, since):
+                if _is_new(comment, began):
+                    about = {"pull_request": pull, "comment": comment}
+                    event = "pull_request_review_comment"
+                    found.append(self._delivery(event, client.repository, about, comment))
+        return found
+
+    async def _labels(
+        self, client: RepositoryClient, issues: Sequence[Shown], began: datetime, now: datetime
+    ) -> bool:
+        """Take labels that no delivery told; False while one is too young to tell."""
+        settled = True
+        for issue in issues:
+            number = payloads.number(issue, "number")
+            if number is None or "pull_request" not in issue or not _has_label(issue):
+                continue
+            labelings = [e for e in await client.changes.labelings(number) if _is_ours(e)]
+            if not labelings or (put_on := _moment(labelings[-1], "created_at")) < began:
+                continue
+            if now - put_on < self._every:
+                settled = False
+            elif not await self._was_told(client.repository, number, put_on):
+                await self._take(self._labeled(client.repository, issue, labelings[-1]))
+        return settled
+
+    async def _was_told(self, repository: Repository, number: int, put_on: datetime) -> bool:
+        # A delivery names no labeling, so the two are told apart by when they came.
+        received = await self._inbox.received(repository.id, put_on - self._every)
+        return any(
+            each.source.kind is SourceKind.LABEL and each.source.subject == number
+            for each in received
+        )
+
+    # --- as a delivery would have told it ---
+
+    def _labeled(self, repository: Repository, pull: Shown, labeling: Shown) -> Delivery:
+        about = {"action": "labeled", "label": labeling["label"], "pull_request": pull}
+        sender = payloads.mapping(labeling, "actor")
+        told = self._delivery("pull_request", repository, about, {"user": sender})
+        return Delivery(
+            id=f"labeling-{payloads.number(labeling, 'id')}",
+            event=told.event,
+            payload=told.payload,
+            us=self._us,
+        )
+
+    def _delivery(
+        self, event: str, repository: Repository, about: Shown, written: Shown
+    ) -> Delivery:
+        web = f"{self._github.addresses.web}/{repository.full_name}"
+        payload = {
+            "action": "created",
+            "repository": {
+                "id": repository.id,
+                "name": repository.name,
+                "owner": {"login": repository.owner},
+                "html_url": web,
+            },
+            "installation": {"id": repository.installation_id},
+            "sender": payloads.mapping(written, "user"),
+            **about,
+        }
+        return Delivery(id="never-came", event=event, payload=payload, us=self._us)
+
+    async def _take(self, delivery: Delivery) -> None:
+        for trigger in _triggers(delivery, self._clock()):
+            receipt = await self._inbox.put(trigger)
+            if receipt.is_new:
+                log.warning("a delivery never came; its request is taken up now", key=trigger.key)
+
+
+def _triggers(delivery: Delivery, now: datetime) -> Iterator[Trigger]:
+    for meaning in meanings(delivery):
+        if isinstance(meaning, CommentPosted | Labeled):
+            yield from asking.triggers(meaning, now)
+
+
+def _is_new(comment: Shown, began: datetime) -> bool:
+    """Whether it may ask for something: written since we listen, and never edited."""
+    unedited = comment.get("created_at") == comment.get("updated_at")
+    return unedited and _moment(comment, "created_at") >= began
+
+
+def _has_label(issue: Shown) -> bool:
+    labels = issue.get("labels") or ()
+    return any(_is_ours({"label": label}) for label in labels)
+
+
+def _is_ours(labeling: Shown) -> bool:
+    return (payloads.text(labeling, "label", "name") or "").lower() == REVERT_LABEL
+
+
+def _moment(shown: Shown, field: str) -> datetime:
+    return datetime.fromisoformat(str(shown[field]))

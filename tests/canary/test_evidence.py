@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.canary.columns import Columns
+from bot.canary.evidence import RampEvidence, RampState
+from bot.canary.frozen import FrozenBaseline
+from bot.canary.revenue import ENOUGH
+from tests.canary.traffic import frozen, only, policy, ramp_columns
+
+FROZEN = frozen()
+WITHOUT_REVENUE = FROZEN.model_copy(update={"roas": None})
+
+
+def in_pieces(columns: Columns, cuts: list[int]) -> list[Columns]:
+    ends = [0, *sorted(cuts), len(columns)]
+    return [columns.at(np.arange(a, b)) for a, b in itertools.pairwise(ends)]
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 1500), max_size=4), st.booleans())
+def test_batches_and_restarts_change_no_digit(seed: int, cuts: list[int], late: bool) -> None:
+    learned = WITHOUT_REVENUE if late else FROZEN
+    columns = ramp_columns(1500, np.random.default_rng(seed), errors=0.04, slower=1.1)
+    at_once, resumed = RampEvidence(policy(), learned), RampEvidence(policy(), learned)
+    at_once.add(columns)
+    for piece in in_pieces(columns, cuts):
+        resumed.add(piece)
+        written = resumed.save().model_dump_json()
+        resumed = RampEvidence(policy(), learned)
+        resumed.restore(RampState.model_validate_json(written))
+    assert resumed.save() == at_once.save()
+
+
+def test_one_by_one_gives_the_same_digits_as_a_batch() -> None:
+    columns = ramp_columns(200, np.random.default_rng(1), slower=1.3)
+    at_once, single = RampEvidence(policy(), FROZEN), RampEvidence(policy(), FROZEN)
+    at_once.add(columns)
+    for piece in in_pieces(columns, list(range(1, 200))):
+        single.add(piece)
+    assert single.save() == at_once.save()
+
+
+def test_a_row_may_stand_for_many_observations() -> None:
+    """Counters report so: the sums are those of the single observations."""
+    columns = ramp_columns(300, np.random.default_rng(2), errors=0.1)
+    counts = np.random.default_rng(3).integers(1, 9, 300)
+    counted, repeated = RampEvidence(policy(), FROZEN), RampEvidence(policy(), FROZEN)
+    counted.add(Columns(columns.candidate, columns.pi, columns.measured, counts))
+    repeated.add(columns.at(np.repeat(np.arange(300), counts)))
+    for name, metric in repeated.metrics.items():
+        assert counted.metrics[name].worse.log_e == metric.worse.log_e
+        assert counted.metrics[name].seen.counts == metric.seen.counts
+    assert counted.arms.save() == repeated.arms.save()
+
+
+WORSE = {
+    "error": {"errors": 0.2},
+    "latency": {"slower": 1.5},
+    "cost": {"dearer": 1.5},
+    "roas": {"returns": 0.1},
+}
+
+
+@pytest.mark.parametrize(("metric", "effect"), WORSE.items(), ids=WORSE)
+def test_a_candidate_that_is_worse_is_found_by_its_metric(
+    metric: str, effect: dict[str, float]
+) -> None:
+    evidence = RampEvidence(policy(), FROZEN)
+    crossed = evidence.add(ramp_columns(6000, np.random.default_rng(4), **effect))
+    assert metric in crossed
+    assert evidence.metrics[metric].worse.crossing is not None
+
+
+def test_slow_tails_are_found_by_their_quantile() -> None:
+    columns = ramp_columns(6000, np.random.default_rng(5))
+    slow = columns.candidate & (np.arange(6000) % 10 == 0)
+    columns.measured.latency[slow] *= 10
+    assert "latency_p95" in RampEvidence(policy(), FROZEN).add(columns)
+
+
+def test_the_row_told_is_the_first_at_which_the_limit_was_reached() -> None:
+    columns = ramp_columns(3000, np.random.default_rng(6), errors=0.2)
+    row = RampEvidence(policy(), FROZEN).add(columns)["error"]
+    assert "error" not in RampEvidence(policy(), FROZEN).add(columns.at(np.arange(row)))
+    assert "error" in RampEvidence(policy(), FROZEN).add(columns.at(np.arange(row + 1)))
+
+
+def test_a_candidate_as_good_as_the_baseline_raises_few_alarms() -> None:
+    alarms = 0
+    for seed in range(100):
+        evidence = RampEvidence(policy(), FROZEN, only_breaches=True)
+        alarms += bool(evidence.add(ramp_columns(2000, np.random.default_rng(seed))))
+    assert alarms <= 5
+
+
+def test_a_split_that_is_not_the_configured_one_is_found() -> None:
+    columns = ramp_columns(5000, np.random.default_rng(7), percent=10)
+    told = Columns(columns.candidate, np.full(5000, 0.05), columns.measured)
+    assert "sample_ratio" in RampEvidence(policy(), FROZEN).add(told)
+
+
+def test_failures_beyond_the_limit_are_found_without_a_baseline() -> None:
+    columns = ramp_columns(3000, np.random.default_rng(8), percent=100, errors=0.08)
+    evidence = RampEvidence(policy(), FROZEN)
+    assert list(evidence.add(columns)) == ["error_slo"]
+    assert evidence.limits["error_slo"].burn_rate == pytest.approx(4, rel=0.2)
+
+
+def test_revenue_that_the_shadow_did_not_see_is_learned_and_then_judged() -> None:
+    columns = ramp_columns(8000, np.random.default_rng(9), returns=0.1)
+    evidence = RampEvidence(policy(), WITHOUT_REVENUE)
+    assert evidence.awaits_revenue
+    assert evidence.add(columns)["roas"] > ENOUGH
+    assert not evidence.awaits_revenue
+
+
+def test_evidence_of_another_policy_or_shadow_is_refused() -> None:
+    saved = RampEvidence(policy(), FROZEN).save()
+    with pytest.raises(ValueError, match="another policy"):
+        RampEvidence(policy(max_silence="1h"), FROZEN).restore(saved)
+    with pytest.raises(ValueError, match="another shadow"):
+        RampEvidence(policy(), frozen(1)).restore(saved)
+
+
+def test_a_shadow_that_saw_nothing_cannot_begin_a_ramp() -> None:
+    with pytest.raises(ValueError, match="none of the policy's metrics"):
+        RampEvidence(policy(metrics=only("cost")), FrozenBaseline(n=0))

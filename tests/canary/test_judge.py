@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from bot.canary.evidence import RampEvidence
+from bot.canary.judge import judge_ramp
+from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
+from tests.canary.traffic import frozen, only, policy, ramp_columns
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+FROZEN = frozen()
+
+
+def after(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+def ramp(count: int = 0, *, percent: int = 50, **worse: float) -> RampEvidence:
+    """A ramp that watches failures and costs only, so that few observations decide."""
+    metrics = only("error", alpha=0.02) | {"cost": {"alpha": 0.02}}
+    evidence = RampEvidence(policy(metrics=metrics), FROZEN)
+    if count:
+        evidence.add(ramp_columns(count, np.random.default_rng(0), percent=percent, **worse))
+    return evidence
+
+
+def judged(evidence: RampEvidence, minutes: float, *, quiet: float = 0) -> Verdict:
+    return judge_ramp(evidence, entered=START, last_seen=after(minutes - quiet), now=after(minutes))
+
+
+def test_a_good_candidate_is_promoted_once_it_has_baked() -> None:
+    evidence = ramp(12_000)
+    assert judged(evidence, 9) == Continue(("1 min of baking left.",))
+    assert judged(evidence, 10) == Promote(25)
+
+
+def test_too_few_observations_are_waited_for() -> None:
+    verdict = judged(ramp(100), 60)
+    assert isinstance(verdict, Continue)
+    assert "of 500 observations of each arm" in verdict.waiting[0]
+
+
+def test_both_arms_need_their_observations() -> None:
+    verdict = judged(ramp(3000, percent=5), 60)
+    assert isinstance(verdict, Continue)
+    assert "of 500 observations" in verdict.waiting[0]
+
+
+def test_inconclusive_evidence_is_held_after_the_longest_bake() -> None:
+    verdict = judged(ramp(1200, errors=0.035), 6 * 60)
+    assert isinstance(verdict, Hold)
+    assert verdict.reasons[0] == "No verdict after 6 h at 5%."
+    assert "error: not yet shown to be within its margin" in verdict.reasons[1]
+
+
+def test_held_evidence_may_still_end_in_a_promotion() -> None:
+    evidence = ramp(1200, errors=0.035)
+    assert isinstance(judged(evidence, 6 * 60), Hold)
+    evidence.add(ramp_columns(12_000, np.random.default_rng(1)))
+    assert judged(evidence, 6 * 60 + 1) == Promote(25)
+
+
+def test_inconclusive_evidence_rolls_back_where_the_policy_says_so() -> None:
+    evidence = RampEvidence(policy(on_inconclusive="rollback"), FROZEN)
+    evidence.add(ramp_columns(600, np.random.default_rng(0)))
+    verdict = judge_ramp(evidence, entered=START, last_seen=after(2000), now=after(2000))
+    assert isinstance(verdict, Breach)
+    assert verdict.metric == "inconclusive"
+
+
+def test_a_breach_is_told_with_its_evidence() -> None:
+    verdict = judged(ramp(4000, errors=0.2), 1)
+    assert isinstance(verdict, Breach)
+    assert verdict.metric == "error"
+    assert verdict.log_e is not None
+    assert verdict.limit is not None
+    assert verdict.log_e >= verdict.limit
+    assert verdict.evidence.startswith("The candidate fails more often than tolerated")
+    assert "50 to 1 is the limit" in verdict.evidence
+
+
+def test_a_breach_stays_one_whatever_comes_later() -> None:
+    """Also while a person's approval is waited for: judging is the same."""
+    evidence = ramp(4000, errors=0.2)
+    evidence.add(ramp_columns(50_000, np.random.default_rng(2)))
+    assert isinstance(judged(evidence, 120), Breach)
+
+
+def test_several_breaches_are_all_named() -> None:
+    verdict = judged(ramp(6000, errors=0.2, dearer=2), 1)
+    assert isinstance(verdict, Breach)
+    assert verdict.also == ("cost",)
+
+
+def test_a_wrong_split_is_named_before_the_comparisons_it_spoils() -> None:
+    evidence = ramp()
+    columns = ramp_columns(6000, np.random.default_rng(0), percent=50, errors=0.3)
+    columns.pi[:] = 0.05
+    evidence.add(columns)
+    verdict = judged(evidence, 1)
+    assert isinstance(verdict, Breach)
+    assert verdict.metric == "sample_ratio"
+    assert "5% for the candidate" in verdict.evidence
+
+
+def test_silence_in_a_ramp_is_an_anomaly() -> None:
+    evidence = ramp(12_000)
+    assert isinstance(judged(evidence, 10, quiet=10), Promote)
+    verdict = judged(evidence, 11, quiet=10.5)
+    assert verdict == Breach("silence", "No observation for 10 min 30 s; 10 min is the limit.")
+
+
+def test_a_ramp_that_never_saw_anything_is_silent_too() -> None:
+    verdict = judge_ramp(ramp(), entered=START, last_seen=None, now=after(11))
+    assert isinstance(verdict, Breach)
+    assert verdict.metric == "silence"
+
+
+def test_a_metric_that_is_no_longer_reported_is_waited_for() -> None:
+    evidence = ramp(12_000)
+    evidence.next_phase()
+    columns = ramp_columns(12_000, np.random.default_rng(1))
+    columns.measured.cost[:] = np.nan
+    evidence.add(columns)
+    verdict = judged(evidence, 20)
+    assert isinstance(verdict, Continue)
+    assert verdict.waiting == ("No cost observed in this stage.",)
+
+
+def in_last_phase(errors: float) -> RampEvidence:
+    evidence = ramp(12_000)
+    while not evidence.last:
+        evidence.next_phase()
+    columns = ramp_columns(3000, np.random.default_rng(3), percent=100, errors=errors)
+    evidence.add(columns)
+    return evidence
+
+
+def test_alone_the_candidate_is_held_to_the_absolute_limit() -> None:
+    assert judged(in_last_phase(0.01), 10) == Promote(None)
+    verdict = judged(in_last_phase(0.08), 1)
+    assert isinstance(verdict, Breach)
+    assert verdict.metric == "error_slo"
+    assert "More than 0.02 of the candidate's requests fail" in verdict.evidence
+
+
+def test_the_soak_is_as_long_as_configured() -> None:
+    evidence = ramp(12_000)
+    for _ in range(3):
+        evidence.next_phase()
+    evidence.add(ramp_columns(20_000, np.random.default_rng(1), percent=95))
+    assert evidence.phase.percent == 95
+    assert judged(evidence, 59) == Continue(("1 min of baking left.",))
+    assert judged(evidence, 60) == Promote(100)

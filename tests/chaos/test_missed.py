@@ -1,0 +1,186 @@
+"""Deliveries that failed or never existed: what people asked for happens all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+
+import aiohttp
+import pytest
+
+from bot.demo.delivery_faults import DeliveryRule, Lose
+from bot.demo.model import Repository
+from bot.demo.server import DemoGitHub
+from tests.chaos.end_state import assert_one_of_everything, end_state
+from tests.chaos.lane import Lane, eventually
+from tests.chaos.life import Conditions
+
+EVERY_S = 1.0
+
+
+@pytest.fixture
+async def lane(github: DemoGitHub, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lane]:
+    """A bot that looks every second, not every minute, for what it missed."""
+    conditions = Conditions(look_for_missed=EVERY_S)
+    lane = Lane(github, tmp_path_factory.mktemp("missed"), conditions=conditions)
+    yield lane
+    await lane.close()
+
+
+def losing(github: DemoGitHub, event: str, *, recorded: bool) -> DeliveryRule:
+    """From now on the next such delivery does not arrive."""
+    return github.faults.on_delivery(Lose(recorded=recorded), event=rf"^{event}$")
+
+
+def readings(lane: Lane) -> int:
+    """How many repositories the bot has begun to read."""
+    with closing(sqlite3.connect(lane.data / "playbooks.db")) as database:
+        return int(database.execute("SELECT count(*) FROM readings").fetchone()[0])
+
+
+async def served(lane: Lane, repositories: int) -> None:
+    """Wait until the bot reads this many repositories."""
+
+    async def begun() -> bool:
+        return readings(lane) >= repositories
+
+    await eventually(begun, lane.life)
+
+
+def triggers(lane: Lane) -> int:
+    """How many Triggers ever came in."""
+    with closing(sqlite3.connect(lane.data / "playbooks.db")) as database:
+        return int(database.execute("SELECT count(*) FROM inbox").fetchone()[0])
+
+
+async def reverted(lane: Lane, repository: Repository) -> None:
+    """Wait until a hotfix was merged and nothing runs any more."""
+
+    async def done() -> bool:
+        merged = [
+            i for i in repository.issues.values()
+            if i.pull and i.pull.head_ref.startswith("hotfix/") and i.pull.merged_at
+        ]  # fmt: skip
+        return bool(merged) and not lane.unfinished()
+
+    await eventually(done, lane.life)
+
+
+async def test_a_comment_that_was_never_delivered_is_read_and_acted_on(
+    github: DemoGitHub, lane: Lane
+) -> None:
+    repository = lane.repository()
+    await lane.start()
+    await served(lane, 1)
+    async with lane.person(repository) as alice:
+        number = await lane.broken(alice)
+        rule = losing(github, "issue_comment.created", recorded=False)
+        comment = await lane.ask(alice, number)
+        assert rule.fired == 1
+        assert await lane.done(repository, comment) == "+1"
+    assert_one_of_everything(end_state(repository, lane.data))
+
+
+async def test_a_comment_whose_delivery_failed_is_delivered_again(
+    github: DemoGitHub, lane: Lane
+) -> None:
+    repository = lane.repository()
+    await lane.start()
+    await served(lane, 1)
+    async with lane.person(repository) as alice:
+        number = await lane.broken(alice)
+        losing(github, "issue_comment.created", recorded=True)
+        comment = await lane.ask(alice, number)
+        assert await lane.done(repository, comment) == "+1"
+
+        async def again() -> bool:
+            mine = [d for d in github.deliveries.log.values() if d.app is lane.app]
+            return any(d.redelivery and d.status == "OK" for d in mine)
+
+        await eventually(again, lane.life)
+    assert_one_of_everything(end_state(repository, lane.data))
+    assert triggers(lane) == 1
+
+
+async def test_a_label_and_a_review_comment_that_were_never_delivered_are_acted_on(
+    github: DemoGitHub, lane: Lane
+) -> None:
+    one, other = lane.repository(), lane.repository()
+    await lane.start()
+    await served(lane, 2)
+    async with lane.person(one) as alice:
+        number = await lane.broken(alice)
+        losing(github, "pull_request.labeled", recorded=False)
+        await alice.label(number, "playbook:revert")
+        await reverted(lane, one)
+    async with lane.person(other) as alice:
+        number = await lane.broken(alice)
+        losing(github, "pull_request_review_comment.created", recorded=False)
+        head = (await alice.pull_request(number))["head"]["sha"]
+        await alice.post(
+            f"pulls/{number}/comments", body="/revert", path="shop.py", line=2, commit_id=head
+        )
+        await reverted(lane, other)
+    assert triggers(lane) == 2
+
+
+async def test_what_was_delivered_edited_or_older_than_the_app_does_not_run_again(
+    github: DemoGitHub, lane: Lane
+) -> None:
+    repository = lane.repository()
+    async with lane.person(repository) as alice:
+        number = await lane.broken(alice)
+        github.faults.on_delivery(Lose(recorded=False), event=r"^issue_comment", times=2)
+        await alice.comment(number, "/revert because it was before your time")
+        await asyncio.sleep(1.1)  # GitHub's stamps are whole seconds
+        await lane.start()
+        await served(lane, 1)
+        harmless = await alice.comment(number, "What happened here?")
+        await github.deliveries.settle()
+        losing(github, "issue_comment.edited", recorded=False)
+        await asyncio.sleep(1.1)
+        await alice.edit_comment(harmless["id"], "/revert")
+        told = await alice.comment(number, "/status")
+        assert await lane.done(repository, told["id"]) == "+1"
+        await asyncio.sleep(3 * EVERY_S)
+        assert triggers(lane) == 1
+        assert not [i for i in repository.issues.values() if "incident" in str(i.labels)]
+
+
+async def test_while_nothing_happens_a_look_is_one_unchanged_answer_for_each_repository(
+    lane: Lane,
+) -> None:
+    repository = lane.repository()
+    await lane.start()
+    await served(lane, 1)
+    async with lane.person(repository) as alice:
+        comment = await alice.comment(await lane.broken(alice), "/status")
+        assert await lane.done(repository, comment["id"]) == "+1"
+    await asyncio.sleep(3 * EVERY_S)
+    before = await requests(lane, "playbooks_github_requests_total")
+    unchanged = await requests(lane, "playbooks_github_unchanged_total")
+    await asyncio.sleep(4 * EVERY_S)
+    after = await requests(lane, "playbooks_github_requests_total")
+    still = await requests(lane, "playbooks_github_unchanged_total")
+    asked = {route: after[route] - before.get(route, 0) for route in after}
+    free = {route: still[route] - unchanged.get(route, 0) for route in still}
+    looks = asked.pop("GET /repos/{owner}/{repo}/issues")
+    assert 2 <= looks <= 5
+    # A second request looks which of the failed ones got through since.
+    assert asked.pop("GET /app/hook/deliveries") <= 2 * (looks + 1)
+    assert free["GET /repos/{owner}/{repo}/issues"] >= looks - 1
+    assert not any(asked.values())
+
+
+async def requests(lane: Lane, metric: str) -> dict[str, int]:
+    """What the bot says it asked GitHub while looking for missed deliveries, by route."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{lane.port}/metrics") as answer,
+    ):
+        text = await answer.text()
+    pattern = rf'^{metric}\{{playbook="(?:missed deliveries|deliveries)",route="([^"]+)"\}} (\S+)$'
+    return {route: int(float(count)) for route, count in re.findall(pattern, text, re.MULTILINE)}

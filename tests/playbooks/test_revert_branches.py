@@ -1,0 +1,189 @@
+"""Protected branches: the rules are obeyed, and what they ask for is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.demo.model import Protection
+from tests.playbooks.conftest import BAD, GOOD, Shop
+
+
+def _protect(shop: Shop, **rules: Any) -> None:
+    shop.github.protect(shop.repository, "main", Protection(**rules))
+
+
+async def test_a_missing_review_is_awaited_by_name_with_a_link_and_then_merged(
+    shop: Shop,
+) -> None:
+    broken = await shop.broken()
+    _protect(shop, reviews=1)
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "needs 1 more approval")
+    hotfix = await shop.hotfix()
+    await shop.alice.post(f"pulls/{hotfix['number']}/requested_reviewers", reviewers=["bob"])
+    status = await shop.standing(broken, "Asked: @bob.")
+    assert status.startswith(f"**Review hotfix #{hotfix['number']}: ")
+    runs = await shop.alice.check_runs(hotfix["head"]["sha"])
+    assert runs["hotfix"] == "success"
+    await shop.bob.review(hotfix["number"])
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+    assert len(await shop.mentions(broken)) == 2
+
+
+async def test_a_review_that_asks_for_changes_is_named(shop: Shop) -> None:
+    broken = await shop.broken()
+    _protect(shop, reviews=1)
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "needs 1 more approval")
+    hotfix = await shop.hotfix()
+    await shop.bob.review(hotfix["number"], "REQUEST_CHANGES", "Not like this")
+    await shop.standing(broken, "Settle it with `bob`")
+
+
+async def test_outcomes_go_through_a_pull_request_where_pushes_need_one(shop: Shop) -> None:
+    broken = await shop.broken()
+    _protect(shop, reviews=1)
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "needs 1 more approval")
+    await shop.bob.review((await shop.hotfix())["number"])
+    assert await answer.reaction() == "+1"
+    pulls = await shop.alice.get("pulls", state="open")
+    [outcomes] = [pull for pull in pulls if pull["head"]["ref"] == "playbooks/outcomes"]
+    assert outcomes["title"] == "Record the outcomes of incidents"
+    files = await shop.alice.get(f"pulls/{outcomes['number']}/files")
+    assert {each["status"] for each in files} == {"modified"}
+
+
+async def test_a_required_check_that_never_reports_is_asked_about(shop: Shop, clock: Any) -> None:
+    broken = await shop.broken()
+    _protect(shop, checks=[("smoke", None), ("legal", None)])
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for `legal`")
+    clock.forward(hours=2)
+    await shop.standing(broken, "Find out why `legal` did not report")
+
+
+async def test_a_rule_that_appears_while_waiting_is_obeyed(shop: Shop) -> None:
+    shop.verdicts.clear()
+    broken = await shop.broken()
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for `smoke`")
+    _protect(shop, checks=[("security", None)])
+    hotfix = await shop.hotfix()
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    await shop.standing(broken, "I am waiting for `security`")
+    await shop.report("success", "security", branch=hotfix["head"]["ref"])
+    assert await answer.reaction() == "+1"
+
+
+async def test_linear_history_and_signed_commits_get_a_signed_squash(shop: Shop) -> None:
+    broken = await shop.broken()
+    _protect(shop, linear_history=True, signatures=True)
+    assert await (await shop.says(broken, "/revert")).reaction() == "+1"
+    hotfix = await shop.merged_hotfix()
+    merge = (await shop.alice.pull_request(hotfix["number"]))["merge_commit_sha"]
+    commit = (await shop.alice.get(f"commits/{merge}"))["commit"]
+    assert commit["verification"]["verified"]
+
+
+async def test_restricted_pushes_leave_the_merge_to_a_person_and_notice_it(shop: Shop) -> None:
+    broken = await shop.broken()
+    _protect(shop, push_users=["alice"], push_apps=[])
+    answer = await shop.says(broken, "/revert")
+    status = await shop.standing(broken, "GitHub refuses to merge it")
+    assert "not authorized to push" in status
+    hotfix = await shop.hotfix()
+    await shop.alice.merge(hotfix["number"])
+    assert await answer.reaction() == "+1"
+    pulls = await shop.alice.get("pulls", state="open")
+    assert [pull["head"]["ref"] for pull in pulls] == ["playbooks/outcomes"]
+
+
+async def test_auto_merge_switched_off_makes_no_difference(shop: Shop) -> None:
+    shop.repository.allow_auto_merge = False
+    broken = await shop.broken()
+    _protect(shop, checks=[("smoke", None)])
+    assert await (await shop.says(broken, "/revert")).reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+
+
+def _queue(shop: Shop) -> None:
+    shop.github.add_ruleset(
+        shop.repository,
+        "queue",
+        [
+            {"type": "merge_queue", "parameters": {"merge_method": "SQUASH"}},
+            {
+                "type": "required_status_checks",
+                "parameters": {
+                    "required_status_checks": [{"context": "smoke"}],
+                    "strict_required_status_checks_policy": False,
+                },
+            },
+        ],
+    )
+
+
+async def test_a_merge_queue_is_joined_and_followed(shop: Shop) -> None:
+    broken = await shop.broken()
+    _queue(shop)
+    answer = await shop.says(broken, "/revert")
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+    report = await shop.report_of(await shop.merged_hotfix(), "playbooks/records")
+    assert report["merge"]["method"] == "queue"
+
+
+async def test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_again(
+    shop: Shop,
+) -> None:
+    broken = await shop.broken()
+    _queue(shop)
+    shop.verdicts["smoke"] = "pending"
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for `smoke`")
+    hotfix = await shop.hotfix()
+    shop.verdicts["smoke"] = "failure"
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    await shop.standing(broken, "was taken out of it")
+    shop.verdicts["smoke"] = "success"
+    await shop.says(broken, "/retry")
+    assert await answer.reaction() == "+1"
+
+
+async def test_a_branch_that_must_be_up_to_date_gets_a_new_commit_never_a_forced_one(
+    shop: Shop,
+) -> None:
+    broken = await shop.broken()
+    _protect(shop, checks=[("smoke", None)], strict=True)
+    shop.verdicts["smoke"] = "pending"
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    first = (await shop.hotfix())["head"]["sha"]
+    shop.github.commit(shop.repository, {"other.py": "1\n"}, "Meanwhile")
+    shop.verdicts["smoke"] = "success"
+
+    async def moved() -> bool:
+        return (await shop.hotfix())["head"]["sha"] != first
+
+    await shop.eventually(moved)
+    assert await answer.reaction() == "+1"
+    second = (await shop.hotfix())["head"]["sha"]
+    parents = (await shop.alice.get(f"git/commits/{second}"))["parents"]
+    assert first in {parent["sha"] for parent in parents}
+
+
+async def test_a_base_branch_renamed_while_waiting_is_followed(shop: Shop) -> None:
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    broken = await shop.broken()
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    hotfix = await shop.hotfix()
+    await shop.olivia.post("branches/main/rename", new_name="trunk")
+    await shop.olivia.push("trunk", {"shop.py": BAD + "# more\n"}, "Meanwhile")
+    shop.verdicts["smoke"] = "success"
+    await shop.standing(broken, "")
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    assert await answer.reaction() in ("+1", "confused")

@@ -1,0 +1,164 @@
+"""A revert that conflicts needs a person's hands, and only those; a base that moves needs none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.playbooks.conftest import BAD, GOOD, Shop
+
+CONFIGURED = "checks: {smoke: [smoke]}\n"
+
+
+async def _conflicting(shop: Shop) -> int:
+    broken = await shop.broken()
+    later = BAD.replace("return 0", "return 0  # nobody knows why")
+    await shop.alice.push("main", {"shop.py": later}, "Say what is odd")
+    return broken
+
+
+async def test_a_conflict_opens_a_draft_that_says_what_who_and_how(shop: Shop) -> None:
+    broken = await _conflicting(shop)
+    await shop.says(broken, "/revert")
+    status = await shop.standing(broken, "Resolve 1 conflicting path on")
+    hotfix = await shop.hotfix()
+    assert hotfix["draft"]
+    assert "- `shop.py` (contents), changed since by alice in [" in status
+    assert "`git fetch origin && git switch hotfix/revert-" in status
+    assert "<<<<<<<" in (await shop.alice.file("shop.py", hotfix["head"]["ref"]) or "")
+    [asked] = await shop.asked(broken, times=1)
+    assert asked.startswith("@alice Resolve 1 conflicting path")
+
+
+async def test_a_person_resolves_it_marks_it_ready_and_the_bot_verifies_and_merges(
+    shop: Shop,
+) -> None:
+    broken = await _conflicting(shop)
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "Resolve 1 conflicting path on")
+    hotfix = await shop.hotfix()
+    await shop.bob.push(hotfix["head"]["ref"], {"shop.py": GOOD}, "Resolve")
+    await _mark_ready(shop, hotfix["number"])
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+    assert len(await shop.mentions(broken)) == 2
+
+
+async def _mark_ready(shop: Shop, number: int) -> None:
+    node = (await shop.alice.pull_request(number))["node_id"]
+    mutation = (
+        "mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) "
+        "{ pullRequest { isDraft } } }"
+    )
+    answer = await shop.alice.graphql(mutation, id=node)
+    assert "errors" not in answer
+
+
+async def test_marked_ready_with_the_markers_still_in_it_is_never_merged(shop: Shop) -> None:
+    broken = await _conflicting(shop)
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "Resolve 1 conflicting path on")
+    hotfix = await shop.hotfix()
+    await _mark_ready(shop, hotfix["number"])
+    await shop.says(broken, "/retry")
+    await shop.looked_again()
+    assert not (await shop.hotfix())["merged_at"]
+    await shop.standing(broken, "Resolve 1 conflicting path on")
+
+
+async def _waiting(shop: Shop) -> tuple[int, Any, Any]:
+    """A hotfix that waits for its smoke check."""
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    broken = await shop.broken()
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    return broken, answer, await shop.hotfix()
+
+
+async def test_a_base_that_moved_elsewhere_leaves_the_hotfix_as_it_is(shop: Shop) -> None:
+    broken, answer, hotfix = await _waiting(shop)
+    shop.verdicts["smoke"] = "success"
+    await shop.alice.push("main", {"other.py": "1\n"}, "Elsewhere")
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    assert await answer.reaction() == "+1"
+    merged = await shop.merged_hotfix()
+    assert merged["head"]["sha"] == hotfix["head"]["sha"]
+    assert await shop.alice.file("shop.py") == GOOD
+    assert await shop.alice.file("other.py") == "1\n"
+    assert (await shop.report_of(merged))["outcome"] == "confirmed"
+    del broken
+
+
+async def test_a_base_that_moved_where_merging_would_go_wrong_is_recomputed_and_verified_again(
+    shop: Shop,
+) -> None:
+    await shop.alice.push("main", {"old.py": "1\n2\n3\n4\n5\n"}, "Old")
+    broken = await shop.merged("Move it", {"old.py": None, "new.py": "1\n2\n3\n4\n5\n"})
+    shop.verdicts["smoke"] = "pending"
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    hotfix = await shop.hotfix()
+    # Moving it once more: merged as it is, the hotfix and this would leave two files.
+    await shop.alice.push("main", {"more/deep.py": "x\n", "shop.py": None}, "Elsewhere")
+    await shop.alice.push("main", {"new.py": "1\n2\n3\n4\n5\nsix\n"}, "Grow it")
+
+    async def moved() -> bool:
+        return (await shop.hotfix())["head"]["sha"] != hotfix["head"]["sha"]
+
+    shop.verdicts["smoke"] = "success"
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    assert await answer.reaction() in ("+1", "confused")
+    del moved
+
+
+async def test_somebody_reverting_it_by_hand_meanwhile_makes_the_hotfix_needless(
+    shop: Shop,
+) -> None:
+    broken, _, hotfix = await _waiting(shop)
+    await shop.alice.push("main", {"shop.py": GOOD}, "Back to sums")
+    last = await shop.final_word(broken)
+    assert "was reverted on `main` by someone else meanwhile" in last
+    assert (await shop.hotfix())["state"] == "closed"
+    del hotfix
+
+
+async def test_a_base_that_comes_to_conflict_asks_a_person_and_then_goes_on(shop: Shop) -> None:
+    broken, answer, hotfix = await _waiting(shop)
+    later = BAD.replace("return 0", "return 0  # nobody knows why")
+    await shop.alice.push("main", {"shop.py": later}, "Say what is odd")
+    status = await shop.standing(broken, "Resolve 1 conflicting path on")
+    assert "`shop.py` (contents)" in status
+    shop.verdicts["smoke"] = "success"
+    branch = hotfix["head"]["ref"]
+    main = await shop.alice.head("main")
+    ours = await shop.alice.head(branch)
+    base = (await shop.alice.get(f"git/commits/{main}"))["tree"]["sha"]
+    tree = await shop.alice.post(
+        "git/trees",
+        base_tree=base,
+        tree=[{"path": "shop.py", "mode": "100644", "type": "blob", "content": GOOD}],
+    )
+    commit = await shop.alice.post(
+        "git/commits", message="Resolve", tree=tree["sha"], parents=[ours, main]
+    )
+    await shop.alice.patch(f"git/refs/heads/{branch}", sha=commit["sha"])
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+
+
+async def test_a_hotfix_a_person_merges_is_noticed_and_recorded(shop: Shop) -> None:
+    broken, answer, hotfix = await _waiting(shop)
+    await shop.bob.merge(hotfix["number"])
+    assert await answer.reaction() == "+1"
+    report = await shop.report_of(await shop.merged_hotfix())
+    assert report["merge"]["method"] == "by hand"
+    del broken
+
+
+async def test_a_hotfix_a_person_closes_ends_the_incident(shop: Shop) -> None:
+    broken, answer, hotfix = await _waiting(shop)
+    await shop.bob.patch(f"pulls/{hotfix['number']}", state="closed")
+    assert "was closed without merging; `main` is as it was." in await shop.final_word(broken)
+    assert await answer.reaction() == "confused"
+    report = await shop.report_of(hotfix, "playbooks/records")
+    assert (report["status"], report["outcome"]) == ("declined", "failed")

@@ -1,0 +1,185 @@
+"""A GitHub that lies, breaks off and forgets: the revert ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bot.demo.delivery_faults import Delay, Duplicate, Lose, Reorder
+from bot.demo.request_faults import (
+    Drop,
+    ExpireToken,
+    Fail,
+    FailAfter,
+    Fault,
+    PrimaryLimit,
+    Revoke,
+    SecondaryLimit,
+    Suspend,
+    Truncate,
+)
+from bot.github import verdict
+from tests.playbooks.conftest import GOOD, Shop
+
+
+async def _ends_well(shop: Shop, broken: int) -> None:
+    """Exactly one of everything, and main is safe."""
+    await shop.merged_hotfix()
+    last = await shop.final_word(broken)
+    assert last.startswith("@alice Nothing to do: ")
+    assert await shop.alice.file("shop.py") == GOOD
+    assert len(await shop.hotfixes()) == 1
+    assert len(await shop.incidents()) == 1
+    said = await shop.from_bot(broken)
+    assert len(said) == 2, said
+    branches = {each["name"] for each in await shop.alice.get("branches", per_page="100")}
+    assert not [name for name in branches if name.startswith("hotfix/")]
+    names = await shop.alice.get("contents/docs/decisions")
+    assert len(names) == 1
+
+
+WRITES = [
+    ("POST", r"/issues$"),
+    ("POST", r"/issues/\d+/comments$"),
+    ("POST", r"/git/trees$"),
+    ("POST", r"/git/commits$"),
+    ("POST", r"/git/refs$"),
+    ("POST", r"/pulls$"),
+    ("PUT", r"/merge$"),
+    ("PATCH", r"/issues/\d+$"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+async def test_a_write_that_was_done_and_then_denied_is_not_done_twice(
+    shop: Shop, method: str, path: str
+) -> None:
+    broken = await shop.broken()
+    rule = shop.github.faults.add(FailAfter(502), method=method, path=f"{shop.name}{path}")
+    await shop.says_on_github(broken, "/revert")
+    await _ends_well(shop, broken)
+    assert rule.fired == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fail(500), Drop(), Drop(done=False), Truncate(), ExpireToken()],
+    ids=["500", "dropped", "dropped undone", "half a body", "expired token"],
+)
+async def test_faults_in_the_middle_of_everything_pass(shop: Shop, fault: Fault) -> None:
+    broken = await shop.broken()
+    rules = [
+        shop.github.faults.add(fault, method=method, path=f"{shop.name}{path}")
+        for method, path in (("GET", "/pulls/"), ("POST", "/issues$"), ("POST", "/pulls$"))
+    ]
+    await shop.says_on_github(broken, "/revert")
+    await _ends_well(shop, broken)
+    assert all(rule.fired for rule in rules)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        SecondaryLimit(403, 1),
+        SecondaryLimit(429, 1),
+        SecondaryLimit(403, None),
+        SecondaryLimit(429, None),
+        PrimaryLimit(1),
+    ],
+    ids=["403", "429", "403 without a time", "429 without a time", "primary"],
+)
+async def test_a_request_limit_is_waited_out(
+    shop: Shop, limit: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "LIMITED_SECONDS", 0.3)
+    broken = await shop.broken()
+    rule = shop.github.faults.add(limit, method="POST", path=f"{shop.name}/git/trees$")
+    await shop.says_on_github(broken, "/revert")
+    await _ends_well(shop, broken)
+    assert rule.fired == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Duplicate(3), Reorder(0.3), Delay(0.5)],
+    ids=["duplicated", "reordered", "late"],
+)
+async def test_deliveries_may_come_twice_late_or_in_another_order(shop: Shop, fault: Any) -> None:
+    broken = await shop.broken()
+    shop.github.faults.on_delivery(fault, times=None)
+    await shop.says_on_github(broken, "/revert")
+    await _ends_well(shop, broken)
+
+
+async def test_without_any_delivery_after_the_command_it_looks_by_itself(shop: Shop) -> None:
+    broken = await shop.broken()
+    shop.github.faults.on_delivery(Lose(), event="status|check|pull_request|push", times=None)
+    await shop.says_on_github(broken, "/revert")
+    await _ends_well(shop, broken)
+
+
+async def test_lists_that_lag_make_nothing_twice(shop: Shop) -> None:
+    broken = await shop.broken()
+    shop.github.faults.lag.seconds = 2.0
+    shop.github.faults.add(FailAfter(502), method="POST", path=f"{shop.name}/issues$")
+    await shop.says_on_github(broken, "/revert")
+    await shop.merged_hotfix()
+    shop.github.faults.lag.seconds = 0
+    await _ends_well(shop, broken)
+
+
+async def test_a_permission_revoked_in_the_middle_is_named_and_retry_goes_on(shop: Shop) -> None:
+    broken = await shop.broken()
+    installation = shop.installation()
+    shop.github.faults.add(Revoke("contents"), method="POST", path=f"{shop.name}/git/trees$")
+    answer = await shop.says(broken, "/revert")
+    assert await answer.reaction() == "confused"
+    [said] = await shop.mentions(broken)
+    assert "contents=write" in said
+    assert "then comment `/retry`" in said
+    installation.permissions["contents"] = "write"
+    shop.forget_tokens()
+    assert await (await shop.says(broken, "/retry")).reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+    assert len(await shop.incidents()) == 1
+    assert (await shop.merged_hotfix())["head"]["ref"].endswith("-2")
+
+
+async def test_a_suspended_installation_ends_the_run_and_retry_goes_on_afterwards(
+    shop: Shop,
+) -> None:
+    broken = await shop.broken()
+    installation = shop.installation()
+    shop.github.faults.add(Suspend(), method="POST", path=f"{shop.name}/git/trees$")
+    await shop.says_on_github(broken, "/revert")
+
+    async def failed() -> bool:
+        run = await shop.last_run()
+        return run is not None and not run.is_live
+
+    await shop.eventually(failed)
+    run = await shop.last_run()
+    assert run is not None
+    assert "suspended" in (run.reason or "")
+    await asyncio.sleep(0.5)
+    installation.suspended_at = None
+    assert await (await shop.says(broken, "/retry")).reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+
+
+async def test_a_repository_renamed_in_the_middle_is_followed(shop: Shop) -> None:
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    broken = await shop.broken()
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    hotfix = await shop.hotfix()
+    name = f"{shop.repository.name}-renamed"
+    await shop.olivia.patch("", name=name)
+    for person in (shop.alice, shop.bob, shop.mallory, shop.olivia):
+        person.repository = f"acme/{name}"
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD

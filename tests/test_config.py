@@ -1,0 +1,99 @@
+"""The repository's own configuration: everything has a default, every mistake is named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.config import LARGEST_CONFIG, Config, InvalidConfig, parse_config
+
+
+def _fault(text: str) -> str:
+    with pytest.raises(InvalidConfig) as caught:
+        parse_config(text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "---\n", "{}\n"])
+def test_an_empty_file_is_all_defaults(text: str) -> None:
+    assert parse_config(text) == Config()
+
+
+def test_every_section_can_be_set() -> None:
+    config = parse_config(
+        """
+        artifacts: {root: reports/}
+        adr: {directory: adr}
+        checks: {smoke: [build, unit tests], evals: [quality], timeout_minutes: 5}
+        revert: {merge_method: rebase}
+        """
+    )
+    assert config.artifacts.root == "reports"
+    assert config.checks.smoke == ("build", "unit tests")
+    assert config.checks.timeout_minutes == 5
+    assert config.revert.merge_method == "rebase"
+    assert config.record_paths == (
+        "adr",
+        "reports/incidents",
+        "reports/provider_shadow_diffs",
+        "reports/ramp_reports",
+        "self",
+    )
+
+
+def test_a_misspelt_section_is_named_with_its_line_and_what_is_allowed() -> None:
+    said = _fault("adr:\n  directory: adr\nartefacts:\n  root: reports\n")
+    assert said.startswith(".github/playbooks.yml line 3: 'artefacts' is not known.")
+    assert "Did you mean 'artifacts'?" in said
+    assert "Allowed here: artifacts, adr, checks, revert" in said
+
+
+def test_a_misspelt_field_is_named_with_its_section() -> None:
+    said = _fault("checks:\n  smoke: [a]\n  timeout: 5\n")
+    assert "line 3: 'checks.timeout' is not known. Did you mean 'timeout_minutes'?" in said
+
+
+def test_a_wrong_value_says_what_is_allowed() -> None:
+    assert "'squash', 'merge' or 'rebase'" in _fault("revert:\n  merge_method: fast-forward\n")
+    assert "less than or equal to 1440" in _fault("checks:\n  timeout_minutes: 100000\n")
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    assert len(_fault("adr: {dir: a}\nchecks: {smok: [a]}\n").splitlines()) == 2
+
+
+@pytest.mark.parametrize("root", ["/etc", "../outside", "a/../../b", "a\\b", '"a\\0b"'])
+def test_a_path_never_leaves_the_repository(root: str) -> None:
+    assert "inside the repository" in _fault(f"artifacts:\n  root: {root}\n")
+
+
+def test_broken_yaml_is_named_with_its_line() -> None:
+    assert "line 2: not valid YAML" in _fault("adr: {}\nchecks: [a: }\nrevert: {}\n")
+
+
+def test_a_list_or_a_word_is_no_configuration() -> None:
+    assert "expected sections" in _fault("- a\n- b\n")
+    assert "expected sections" in _fault("hello\n")
+
+
+def test_aliases_that_expand_without_end_are_refused() -> None:
+    said = _fault("checks: &a\n  smoke: [x]\nadr: *a\n")
+    assert "anchors and aliases are not allowed" in said
+
+
+def test_a_file_that_is_too_large_is_refused_unread() -> None:
+    assert "larger than 256 KiB" in _fault("#" * (LARGEST_CONFIG + 1))
+
+
+def test_deep_nesting_is_refused_in_words() -> None:
+    assert _fault("[" * 5000)
+
+
+@given(st.text(max_size=200))
+def test_whatever_it_holds_it_is_read_or_refused_in_words(text: str) -> None:
+    try:
+        said = str(parse_config(text))
+    except InvalidConfig as invalid:
+        said = str(invalid)
+    assert said
