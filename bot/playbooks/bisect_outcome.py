@@ -39,6 +39,7 @@ class _OnBase(Value):
 
 async def ended(work: BisectWork, standing: Standing, how: str) -> Ending:
     """End without a fix: nothing was found, or nobody wants it any more."""
+    wanted = how not in ("cancelled", "given up")
     work.happened(await work.run.now(), how)
     await work.casebook.move(f"bisect.{how}", IncidentStatus.DECLINED)
     result = BisectResult(
@@ -52,7 +53,9 @@ async def ended(work: BisectWork, standing: Standing, how: str) -> Ending:
         "cancelled": RunState.CANCELLED,
         "given up": RunState.TIMED_OUT,
     }.get(how, RunState.CANCELLED)
-    return await _end(work, result, standing, state, home=False)
+    ending = await _end(work, result, standing, state, home=False)
+    # To have found that there is nothing to find is an answer too.
+    return ending.model_copy(update={"outcome": "succeeded"}) if wanted else ending
 
 
 async def broke_off(work: BisectWork, failed: StepFailed) -> None:

@@ -15,6 +15,7 @@ from bot import markdown
 from bot.culprit.evidence import Outcome, Report, Ruling, Says, Trial
 from bot.culprit.gallop import next_good
 from bot.culprit.graph import CommitGraph
+from bot.culprit.rates import History, RatePriors
 from bot.culprit.search import Search
 from bot.culprit.settings import SearchSettings
 from bot.culprit.verdict import Status
@@ -54,8 +55,12 @@ class _Known(Value):
 
 
 class _Line(Value):
+    """The commits before the bad end; which are green, and how often those passed and failed."""
+
     commits: tuple[str, ...]
     green: tuple[str, ...]
+    passed: int = 0
+    failed: int = 0
 
 
 Tell = Callable[[], Awaitable[None]]
@@ -170,6 +175,7 @@ class Hunt:
                 confidence=settings.confidence,
                 report=min(0.95, settings.confidence),
                 budget=self._budget,
+                rates=RatePriors().after(self._history),
             ),
             weights=self.range.weights,
             trees=self.range.trees,
@@ -177,6 +183,14 @@ class Hunt:
         for each in evidence(self.known, bad=self._plan.bad):
             search.observe(each)
         return search
+
+    @property
+    def _history(self) -> History:
+        """How the check fared before the range, on commits taken for good."""
+        line = self._line
+        if line is None or self._rejected:
+            return History()
+        return History(good_passed=line.passed, good_failed=line.failed)
 
     async def _good_end(self) -> str:
         """The last commit where the check was green; beyond what is known, ever further back."""
@@ -194,14 +208,21 @@ class Hunt:
         if self._plan.check is None:
             return _Line(commits=tuple(before), green=())
         ours = (await self._github.app()).id
-        found: frozenset[str] = frozenset()
         for start in range(0, min(len(before), LOOKED_BACK), AT_ONCE):
             part = before[start : start + AT_ONCE]
             results = await self._github.known_checks.of(part, self._plan.check)
-            found |= green(counted(results, ours=ours))
-            if found:
-                break
-        return _Line(commits=tuple(before), green=tuple(sorted(found)))
+            known = counted(results, ours=ours)
+            if found := green(known):
+                newest = min(part.index(sha) for sha in found)
+                older = {*part[newest + 1 :]}
+                said = [each.conclusion for each in known if each.sha in older]
+                return _Line(
+                    commits=tuple(before),
+                    green=tuple(sorted(found)),
+                    passed=said.count("success"),
+                    failed=said.count("failure"),
+                )
+        return _Line(commits=tuple(before), green=())
 
     # … run binary search.  2. At each step: build, run smoke + evals; record metrics.
 

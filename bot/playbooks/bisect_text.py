@@ -119,7 +119,7 @@ def paused(case: BisectCase, finding: Finding, why: str) -> Standing:
         headline="Comment `/retry` to search on, or say what you know of the commits below: "
         "the culprit is not certain yet.",
         details=(
-            why,
+            *((why,) if why != finding.reason else ()),
             *learnt(case, finding),
             "`/good SHA`, `/bad SHA` and `/skip SHA` count as evidence; `/cancel` ends it.",
             *case.notes,

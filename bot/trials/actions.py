@@ -56,16 +56,18 @@ def fingerprint_of(annotations: Sequence[Annotation]) -> tuple[str, ...] | None:
 def _judge(
     run: WorkflowRun, jobs: Sequence[Job], check: str | None, build: set[str]
 ) -> tuple[Outcome, str]:
-    parts = [(job.name, job.conclusion) for job in jobs]
-    parts += [(step.name, step.conclusion) for job in jobs for step in job.steps]
+    steps = [(step.name, step.conclusion) for job in jobs for step in job.steps]
+    parts = [(job.name, job.conclusion) for job in jobs] + steps
     broken = [name for name, conclusion in parts if conclusion == "failure"]
     named = [conclusion for name, conclusion in parts if check is not None and name == check]
-    if "failure" in named:
+    if (check, "failure") in steps:
         return Outcome.FAIL, f"{check} failed"
     if any(_is_ours(name) for name in broken):
         return Outcome.INFRA, "the checkout or the runner failed"
     if any(name.lower() in build for name in broken):
         return Outcome.UNTESTABLE, "it does not build"
+    if "failure" in named:
+        return Outcome.FAIL, f"{check} failed"
     if named and set(named) <= _PASSED:
         return Outcome.PASS, f"{check} passed"
     if run.conclusion in _INFRA or run.conclusion is None:

@@ -32,6 +32,7 @@ jobs:
 """
 GOOD_TRIAL = "test ! -e bug"
 FLAKY_TRIAL = 'test ! -e bug && test "$(( GITHUB_RUN_ID % 10 ))" != 3'
+UNHURRIED_TRIAL = "sleep 1.5; test ! -e bug"
 CONFIG = """bisect:
   workflow: playbooks-trial.yml
   parallel: 4
@@ -148,3 +149,8 @@ async def committed(shop: Shop, fix: Any, what: str) -> str:
     identity = ref.removeprefix("fix/bisect-")
     path = f"apps/orchestrator/orchestrator/incidents/{what}-{identity}.json"
     return await shop.alice.file(path, ref) or ""
+
+
+async def running(shop: Shop) -> list[Any]:
+    """The trials that have not ended."""
+    return [run for run in dispatched(shop) if run.status != "completed"]
