@@ -258,6 +258,8 @@ async def storm(options: argparse.Namespace, folder: Path) -> int:
     """Run it, count, and say so; the exit code."""
     rng = random.Random(options.seed)  # noqa: S311 - repeatable
     async with DemoGitHub(rng=random.Random(options.seed)) as github:  # noqa: S311 - likewise
+        # An afternoon's incidents in minutes: GitHub's largest hourly limit, not its smallest.
+        github.limits.limit = 15_000
         conditions = Conditions(look_again=5, look_for_missed=10)
         lane = Lane(github, folder, conditions=conditions)
         shares = [options.incidents // REPOSITORIES + (n < options.incidents % REPOSITORIES)

@@ -226,6 +226,7 @@ class Bot:
                 repository.id,
                 client.clone_url,
                 client.clone_token,
+                client.discard_clone_token,
             )
             self._mirrors[repository.id] = mirror
         mirror.url = client.clone_url

@@ -267,18 +267,24 @@ class _DurableRun:
         if datasource is None:
             raise RuntimeError("the engine is not launched")
 
+        ran = False
+
         async def recorded() -> dict[str, Any]:
-            self._taking_turn()
+            nonlocal ran
+            if not ran:
+                ran = True
+                self._taking_turn()
+                await self._tell("began", name)
             connection = await datasource.sql_session().connection()
             return {"value": adapter.dump_python(await change(connection), mode="json")}
 
-        await self._tell("began", name)
         try:
             stored = await datasource.run_tx_step_async({"name": name}, recorded)
         except (RecordError, PortableWorkflowError) as error:
             # Raised by the change itself; a replay finds it recorded in DBOS's portable form.
             raise StepFailed(name, _said(error)) from error
-        await self._tell("ended", name)
+        if ran:
+            await self._tell("ended", name)
         return _unwrap(name, adapter, stored)
 
     async def wait(self, seconds: float) -> Signal | None:
@@ -320,7 +326,11 @@ class _DurableRun:
 
     async def _tell(self, moment: str, step: str) -> None:
         for observer in self._engine._observers:
-            await getattr(observer, moment)(self.id, step)
+            try:
+                await getattr(observer, moment)(self.id, step)
+            except Exception:
+                # Whoever only watches must not break what is watched.
+                log.exception("an observer failed", step=step)
 
 
 def _unwrap(step: str, adapter: TypeAdapter[T], stored: dict[str, Any]) -> T:

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -38,6 +39,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+_REFUSED = re.compile(r"Authentication failed|could not read (?:Username|Password)|\b40[13]\b")
 _WANTED = "refs/playbooks/wanted/"
 _FETCH = ("fetch", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--quiet")
 _LOCK_POLL_SECONDS = 0.05
@@ -52,6 +54,7 @@ class Mirror:
         repository_id: GitHub's id of the repository; names the mirror.
         url: The address to fetch from, without credentials; may change with a rename.
         token: Gives the token to fetch with; None for a remote that asks for none.
+        refused: Told of a token that the remote did not take.
         protocols: Transports allowed.
         clone_timeout: Seconds the first clone may take.
         fetch_timeout: Seconds a later fetch may take.
@@ -61,10 +64,12 @@ class Mirror:
     repository_id: int
     url: str
     token: Token | None = None
+    refused: Callable[[str], None] | None = None
     protocols: tuple[str, ...] = ("https", "http")
     clone_timeout: float = 1800.0
     fetch_timeout: float = 300.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    _last_token: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse an address that holds a credential: it would end up in git's configuration."""
@@ -92,7 +97,7 @@ class Mirror:
             GitTimeout: It took too long.
         """
         require_git()
-        async with self._held() as lock:
+        async with self._noting_refusals(), self._held() as lock:
             if not await asyncio.to_thread(self.path.exists):
                 await self._clone(lock)
             else:
@@ -111,15 +116,16 @@ class Mirror:
         Raises:
             GitError: Whatever the operation raises, damage only when it is there twice.
         """
-        try:
-            return await operation(self.git)
-        except GitFailed as problem:
-            if not await self._is_damage(problem):
-                raise
-            log.warning("mirror.rebuilt", mirror=self.repository_id, why=str(problem))
-            async with self._held() as lock:
-                await self._clone(lock)
-            return await operation(self.git)
+        async with self._noting_refusals():
+            try:
+                return await operation(self.git)
+            except GitFailed as problem:
+                if not await self._is_damage(problem):
+                    raise
+                log.warning("mirror.rebuilt", mirror=self.repository_id, why=str(problem))
+                async with self._held() as lock:
+                    await self._clone(lock)
+                return await operation(self.git)
 
     async def branch_head(self, branch: str) -> str:
         """Return the full SHA of a branch as of the last refresh.
@@ -159,10 +165,21 @@ class Mirror:
         if self.token is None:
             return {}
         address = urlsplit(self.url)
-        word = base64.b64encode(f"x-access-token:{await self.token()}".encode()).decode()
+        self._last_token = await self.token()
+        word = base64.b64encode(f"x-access-token:{self._last_token}".encode()).decode()
         # Only for this host: git drops the header where a redirect leads elsewhere.
         origin = f"{address.scheme}://{address.netloc}/"
         return {f"http.{origin}.extraHeader": f"Authorization: Basic {word}"}
+
+    @contextlib.asynccontextmanager
+    async def _noting_refusals(self) -> AsyncIterator[None]:
+        """Have a token that the remote refuses forgotten, so that trying again uses another."""
+        try:
+            yield
+        except RemoteUnavailable as problem:
+            if self.refused is not None and _REFUSED.search(problem.stderr):
+                self.refused(self._last_token)
+            raise
 
     @contextlib.asynccontextmanager
     async def _held(self) -> AsyncIterator[int]:

@@ -172,6 +172,10 @@ class GitHub:
         narrowing = Narrowing.to(repository_id=repository_id, permissions=permissions)
         return (await self._tokens.get(installation_id, narrowing)).value
 
+    def discard_token(self, value: str) -> None:
+        """Forget an installation token that was refused."""
+        self._tokens.discard(value)
+
     async def granted(self, installation_id: int) -> Mapping[str, str]:
         """Give what the App was granted on this installation."""
         return (await self._tokens.get(installation_id)).permissions
@@ -279,6 +283,10 @@ class RepositoryClient:
             repository_id=self.repository.id,
             permissions={"contents": "read"},
         )
+
+    def discard_clone_token(self, value: str) -> None:
+        """Forget a token that git was refused with; the next one is new."""
+        self._github.discard_token(value)
 
     @property
     def clone_url(self) -> str:

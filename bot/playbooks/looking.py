@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from bot.faults import Passing
 from bot.github.client import RepositoryClient
+from bot.github.errors import NotFound
 from bot.github.models import BranchRules, MergeMethod, PullRequest, Review
 from bot.playbooks.checks import OUR_CHECKS, Counting, failing, tally
 from bot.playbooks.merging import View
+
+
+class BaseMoves(Passing):
+    """The base branch has another name than the pull request said a moment ago: look again."""
 
 
 async def look(
@@ -33,17 +39,22 @@ async def look(
             conflicts=False,
             tally=tally(counting, results),
         )
-    rules = await github.branch_rules(pull.base.ref)
+    try:
+        rules = await github.branch_rules(pull.base.ref)
+        base_head = await github.git.head(pull.base.ref)
+    except NotFound as error:
+        raise BaseMoves(f"{pull.base.ref} is being renamed or removed") from error
     verdicts = tally(counting.with_required(await required(github, rules)), results)
     red = verdicts.verdict == "red"
-    reviews = await github.pulls.reviews(number) if rules.pull_request_required else ()
+    reviewed = rules.pull_request_required or not rules.complete
+    reviews = await github.pulls.reviews(number) if reviewed else ()
     queued = rules.merge_queue and await github.merging.queue_entry(pull) is not None
     behind = pull.mergeable_state == "behind"
     return View(
         pull_request="open",
         draft=pull.draft,
         head=pull.head.sha,
-        base_head=await github.git.head(pull.base.ref),
+        base_head=base_head,
         base_ref=pull.base.ref,
         conflicts=pull.mergeable is False and pull.mergeable_state == "dirty",
         tally=verdicts,
@@ -51,7 +62,8 @@ async def look(
         red_on_base=failing(await github.checks.results(broken)) if red else (),
         approvals_missing=max(rules.required_reviews - len(_said(reviews, "APPROVED")), 0),
         reviewers=_asked(pull),
-        changes_wanted_by=_said(reviews, "CHANGES_REQUESTED") if rules.required_reviews else (),
+        reviews_required=rules.required_reviews > 0,
+        changes_wanted_by=_said(reviews, "CHANGES_REQUESTED"),
         queue="waiting" if queued else "required" if rules.merge_queue else "none",
         methods=tuple(method.value for method in best_first(rules)),
         up_to_date_required=rules.strict or behind,

@@ -36,6 +36,8 @@ class View(Value):
     """Checks that failed on the base branch already before the incident."""
     red_on_base: tuple[str, ...] = ()
     """Checks that failed on the broken base branch."""
+    reviews_required: bool = False
+    """As far as the App may read the rules; else GitHub's refusal tells."""
     approvals_missing: int = 0
     reviewers: tuple[str, ...] = ()
     changes_wanted_by: tuple[str, ...] = ()
@@ -242,7 +244,7 @@ def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
     if not ours and not terms.conflict:
         # Somebody pushed to the hotfix: what is there now is theirs to answer for.
         return Ask(why="changed")
-    if view.changes_wanted_by:
+    if view.changes_wanted_by and (view.reviews_required or terms.merge_refused):
         return Ask(why="changes wanted", names=view.changes_wanted_by)
     if view.approvals_missing:
         return Ask(why="review", names=view.reviewers)

@@ -19,6 +19,7 @@ from bot.playbooks import revert_endings as endings
 from bot.playbooks import revert_standings as standings
 from bot.playbooks import revert_text as words
 from bot.playbooks.casebook import open_incident
+from bot.playbooks.computed import have_computed
 from bot.playbooks.follow import Fitted, Followed, Watched, follow
 from bot.playbooks.hotfix import Hotfix, RecordFile
 from bot.playbooks.merging import APPROVABLE, Ask, View, Wait, Why
@@ -144,6 +145,7 @@ class _Revert:
         self, outcome: Clean | Conflict, onto_hotfix: str | None, look_first: bool
     ) -> Hotfix:
         work = self.work
+        await have_computed(work.plan, outcome, work.parts.mirror)
         return await hotfixes.publish(
             outcome,
             self._files,

@@ -5,7 +5,14 @@ from __future__ import annotations
 from bot import markdown
 from bot.playbooks.checks import State, Tally
 from bot.playbooks.follow import Followed
-from bot.playbooks.revert_text import Case, hotfix_linked, name_of, names, offenders_linked
+from bot.playbooks.revert_text import (
+    Case,
+    commit_linked,
+    hotfix_linked,
+    name_of,
+    names,
+    offenders_linked,
+)
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing
 
@@ -14,7 +21,6 @@ _ANEW = "Comment `/revert` again to start anew."
 
 def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> Standing:
     """Done."""
-    commit = markdown.link(sha[:9], f"{case.repository_url}/commit/{sha}")
     details = (
         (f"{markdown.code(case.base)} itself had no result of {names(unseen)} in time.",)
         if unseen
@@ -24,7 +30,7 @@ def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> 
     return Standing(
         state="done",
         headline=f"Nothing to do: {offenders_linked(case)} {verb} reverted on "
-        f"{markdown.code(case.base)} by {commit}.",
+        f"{markdown.code(case.base)} by {commit_linked(case, sha)}.",
         details=details,
         checks=tally.rows,
     )
@@ -35,7 +41,7 @@ def confirming(sha: str, case: Case, tally: Tally) -> Standing:
     missing = tally.named(State.MISSING, State.RUNNING)
     return Standing(
         state="working",
-        headline=f"Nothing to do for you: the hotfix is merged as {sha[:9]}; I am waiting for "
+        headline=f"Nothing to do for you: the hotfix is merged as {commit_linked(case, sha)}; I am waiting for "
         f"{names(missing)} on {markdown.code(case.base)}.",
         checks=tally.rows,
     )
@@ -46,7 +52,7 @@ def red_after_merge(sha: str, case: Case, tally: Tally) -> Standing:
     failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
     return Standing(
         state="needs you",
-        headline=f"Look at {markdown.code(case.base)}: the hotfix is merged as {sha[:9]}, but "
+        headline=f"Look at {markdown.code(case.base)}: the hotfix is merged as {commit_linked(case, sha)}, but "
         f"{names(failed)} did not turn green there.",
         details=(
             "Other changes landed together with the hotfix; one of them may be the cause.",
@@ -60,7 +66,7 @@ def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
     """`/cancel` came when the hotfix was merged already."""
     return Standing(
         state="stopped",
-        headline=f"The hotfix was merged as {sha[:9]} before you cancelled; I stopped watching "
+        headline=f"The hotfix was merged as {commit_linked(case, sha)} before you cancelled; I stopped watching "
         f"{markdown.code(case.base)}.",
         details=(f"To take the hotfix back: `/revert #{case.pull_request}`.",),
         checks=tally.rows,
@@ -87,7 +93,8 @@ def unmerged(followed: Followed, case: Case) -> Standing:
         case "cured elsewhere":
             return Standing(
                 state="stopped",
-                headline=f"Nothing to do: {offenders_linked(case)} was reverted on {base} by "
+                headline=f"Nothing to do: {offenders_linked(case)} "
+                f"{'was' if len(case.offenders) == 1 else 'were'} reverted on {base} by "
                 "someone else meanwhile.",
                 details=("I closed the hotfix, since it would change nothing any more.",),
             )
@@ -101,8 +108,8 @@ def unmerged(followed: Followed, case: Case) -> Standing:
         case _:
             return Standing(
                 state="stopped",
-                headline=f"The {hotfix_linked(case)} was closed without merging; {base} is as it "
-                "was.",
+                headline=f"Nothing to do: {hotfix_linked(case)} was closed without merging; "
+                f"{base} is as it was.",
                 details=(_ANEW,),
             )
 

@@ -31,6 +31,7 @@ from bot.playbooks.revert_targets import (
     brought_by,
     merged_pull_request,
     named_commit,
+    needed,
 )
 from bot.triggers import CommitTarget, PullRequestTarget, RevertRequest, Value
 
@@ -98,7 +99,11 @@ async def _plan(request: RevertRequest, github: RepositoryClient, mirror: Mirror
     named = [target for target in request.targets if isinstance(target, PullRequestTarget)]
     merged = [await merged_pull_request(target, github) for target in named]
     facts = await github.about()
-    await mirror.refresh([pull.head.sha for pull in merged])
+    try:
+        await mirror.refresh([sha for pull in merged for sha in needed(pull)])
+    except UnknownRevision:
+        # Which one is missing, and what that means, is said where it is needed.
+        await mirror.refresh()
     located = [await brought_by(pull, facts, github, mirror) for pull in merged]
     located += [
         await named_commit(target, facts, github, mirror)

@@ -11,7 +11,7 @@ from bot import markdown
 from bot.git.reverting import Conflict, PathConflict
 from bot.playbooks.checks import Tally
 from bot.playbooks.merging import Ask, View, Wait
-from bot.playbooks.revert_text import Case, hotfix_linked, names, offenders_linked
+from bot.playbooks.revert_text import Case, commit_linked, hotfix_linked, names, offenders_linked
 from bot.playbooks.standing import Standing
 
 _PATHS_SHOWN = 20
@@ -130,8 +130,8 @@ def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         details=(
             f"{names(failed)} passed before the incident, failed on {markdown.code(case.base)} "
             "and fails on the hotfix too: a change beside this one broke it.",
-            f"Next: bisect from {markdown.code('the last good commit')} to "
-            f"{markdown.code(case.base)}, or `/revert` the change you suspect. " + _CANCEL,
+            f"To find it: {markdown.code(f'/bisect {case.before[:12]}..{case.base}')}; or "
+            "`/revert` the change you suspect. " + _CANCEL,
         ),
         checks=tally.rows,
     )
@@ -144,7 +144,7 @@ def red(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         headline=f"Look at {names(failed)}: only on {hotfix_linked(case)} "
         f"{'does it fail' if len(failed) == 1 else 'do they fail'}, so I did not merge it.",
         details=(
-            f"It did not fail on {markdown.code(case.base)}. Perhaps later changes need what is "
+            f"On {markdown.code(case.base)} it was not red. Perhaps later changes need what is "
             f"undone here: then revert those with it, as in `/revert {_example(case)}`.",
             "If it is a passing fault, run the check again: I go on by myself when it turns "
             "green. " + _CANCEL,
@@ -331,8 +331,7 @@ def _example(case: Case) -> str:
 
 def _conflicting(case: Case, path: PathConflict) -> str:
     since = ", ".join(
-        f"{markdown.text(commit.author)} in "
-        + markdown.link(commit.sha[:9], f"{case.repository_url}/commit/{commit.sha}")
+        f"{markdown.text(commit.author)} in {commit_linked(case, commit.sha)}"
         for commit in path.changed_since[:3]
     )
     return f"- {markdown.code(path.path)} ({', '.join(path.kinds)})" + (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from bot import markdown
 from bot.git.errors import AmbiguousRevision, UnknownRevision
@@ -78,6 +79,11 @@ async def merged_pull_request(target: PullRequestTarget, github: RepositoryClien
     )
 
 
+def needed(pull: PullRequest) -> list[str]:
+    """The commits without which it cannot be told what a merged pull request brought."""
+    return [sha for sha in (pull.merge_commit_sha, pull.head.sha) if sha]
+
+
 async def brought_by(
     pull: PullRequest, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
 ) -> Located:
@@ -89,6 +95,15 @@ async def brought_by(
     git = mirror.git
     base, onto = await _base_of(pull, facts, mirror)
     merge = pull.merge_commit_sha or ""
+    try:
+        for sha in needed(pull):
+            await resolve(git, sha)
+    except UnknownRevision:
+        raise Stop(
+            f"I cannot tell which commits #{pull.number} brought: they are no longer on "
+            f"{markdown.code(base)}.",
+            "Name the commits to revert: `/revert SHA SHA`.",
+        ) from None
     found = await commits_of_pull_request(git, onto=onto, merge_commit=merge, head=pull.head.sha)
     if isinstance(found, Unclear):
         listed = [commit.sha for commit in await github.pulls.commits(pull.number)]
@@ -164,7 +179,8 @@ async def named_commit(
     base = await _protected_home(sha, facts, github, mirror)
     for pull in await github.pulls.of_commit(sha):
         if pull.is_merged and pull.merge_commit_sha == sha and pull.base.ref == base:
-            await mirror.refresh([pull.head.sha])
+            with suppress(UnknownRevision):
+                await mirror.refresh(needed(pull))
             return await brought_by(pull, facts, github, mirror)
     [commit] = await describe(git, [sha])
     offender = Offender(

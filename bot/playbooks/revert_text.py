@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
-from bot.playbooks.checks import Counting, Row, State
+from bot.playbooks.checks import Counting, Row
 from bot.playbooks.quoting import quoted
 from bot.playbooks.revert_targets import Offender
 from bot.playbooks.standing import Standing, say
@@ -33,6 +33,8 @@ class Case(Value):
     adr: str
     artifact: str
     records_branch: str
+    before: str = ""
+    """The last commit of the base branch before the incident."""
     config_fault: str | None = None
     """Why the newest `.github/playbooks.yml` was passed over, if it was."""
     issue: int | None = None
@@ -172,13 +174,15 @@ def assignees(case: Case) -> tuple[str, ...]:
     return (case.requested_by.login,) if is_person else ()
 
 
+def commit_linked(case: Case, sha: str) -> str:
+    """A commit, linked, its short SHA fit to be copied."""
+    return f"[`{sha[:9]}`]({case.repository_url}/commit/{sha})"
+
+
 def offenders_linked(case: Case) -> str:
     """What is reverted, as Markdown links."""
-    return ", ".join(
-        f"#{offender.number}"
-        if offender.number
-        else markdown.link(offender.sha[:9], f"{case.repository_url}/commit/{offender.sha}")
-        for offender in case.offenders
+    return _listed(
+        [f"#{o.number}" if o.number else commit_linked(case, o.sha) for o in case.offenders]
     )
 
 
@@ -218,15 +222,13 @@ def check_table(rows: tuple[Row, ...]) -> str:
 
 def names(listed: tuple[str, ...]) -> str:
     """`a`, `b` and `c`."""
-    shown = [markdown.code(name) for name in listed]
+    return _listed([markdown.code(name) for name in listed])
+
+
+def _listed(shown: Sequence[str]) -> str:
     if not shown:
         return "nothing"
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
-
-
-def still_awaited(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The names of the checks that have not said anything final."""
-    return tuple(row.name for row in rows if row.state in (State.MISSING, State.RUNNING))
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _body(standing: Standing) -> str:

@@ -106,6 +106,7 @@ class Work:
             adr=adr_path(config.adr.directory, identity, title, since.date()),
             artifact=artifact_path(config.artifacts.root, KIND, identity),
             records_branch=RECORDS_BRANCH,
+            before=plan.before,
             config_fault=plan.config_fault,
             issue=opened.incident.issue,
         )

@@ -134,6 +134,11 @@ def test_an_event_cannot_raise_the_expected_evidence_under_the_null(
         assert (expected >= 1 - 1e-9).all()
 
 
+@given(st.floats(-10, 10))
+def test_rounding_never_adds_evidence(value: float) -> None:
+    assert value - TICK <= ticks(np.array([value]))[0] * TICK <= value
+
+
 @given(st.floats(0.01, 0.99), st.floats(-1, 1))
 def test_a_score_cannot_raise_the_expected_evidence_under_the_null(pi: float, score: float) -> None:
     gains = np.exp(score_ticks(np.array([score * -pi, score * (1 - pi)])) * TICK)

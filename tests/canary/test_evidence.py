@@ -105,6 +105,18 @@ def test_a_split_that_is_not_the_configured_one_is_found() -> None:
     assert "sample_ratio" in RampEvidence(policy(), FROZEN).add(told)
 
 
+def test_every_stage_starts_copies_so_that_late_trouble_is_found() -> None:
+    rng = np.random.default_rng(11)
+    good, bad = ramp_columns(30_000, rng), ramp_columns(4000, rng, errors=0.05)
+    ramped, stuck = RampEvidence(policy(), FROZEN), RampEvidence(policy(), FROZEN)
+    for evidence in (ramped, stuck):
+        evidence.add(good)
+    ramped.next_phase()
+    assert "error" in ramped.add(bad)
+    assert "error" not in stuck.add(bad)
+    assert ramped.here.counts == bad.tally().counts
+
+
 def test_failures_beyond_the_limit_are_found_without_a_baseline() -> None:
     columns = ramp_columns(3000, np.random.default_rng(8), percent=100, errors=0.08)
     evidence = RampEvidence(policy(), FROZEN)

@@ -150,6 +150,13 @@ class Life:
             return self._process.poll() is None
         return self._process.is_alive()
 
+    @property
+    def code(self) -> int | None:
+        """What the last process ended with; a signal's number is negative."""
+        if isinstance(self._process, Popen):
+            return self._process.poll()
+        return None if self._process is None else self._process.exitcode
+
     async def start(self) -> None:
         """Start, and return once it answers."""
         self.lives += 1

@@ -167,10 +167,6 @@ class Shop:
         comment = await person.comment(number, words)
         return Answer(self, number, comment["id"])
 
-    async def says_on_github(self, number: int, words: str) -> Answer:
-        """The same, where deliveries or answers are not to be trusted."""
-        return await self.says(number, words)
-
     async def looked_again(self) -> None:
         """Let the bot look at least once more."""
         await asyncio.sleep(2.5)

@@ -177,10 +177,21 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         Ask(why="review", names=("bob",)),
     ),
     "a reviewer who wants changes is named": (
-        {"approvals_missing": 1, "changes_wanted_by": ("bob",)},
+        {"reviews_required": True, "approvals_missing": 1, "changes_wanted_by": ("bob",)},
         {},
         Ask(why="changes wanted", names=("bob",)),
     ),
+    "a reviewer who wants changes where no review is required stops nothing": (
+        {"changes_wanted_by": ("bob",)},
+        {},
+        Merge(head=OURS),
+    ),
+    "a refusal for want of a review is a missing review": (
+        {"reviewers": ("bob",)},
+        {"merge_refused": "At least 1 approving review is required"},
+        Ask(why="review", names=("bob",)),
+    ),
+    "what GitHub calls behind is fitted": ({"behind": True}, {}, Refit(base=BASE)),
     "GitHub's refusal is passed on": (
         {},
         {"merge_refused": "locked"},

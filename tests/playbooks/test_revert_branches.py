@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.demo.model import Protection
-from tests.playbooks.conftest import BAD, GOOD, Shop
+from tests.playbooks.conftest import GOOD, Shop
 
 
 def _protect(shop: Shop, **rules: Any) -> None:
@@ -31,14 +31,36 @@ async def test_a_missing_review_is_awaited_by_name_with_a_link_and_then_merged(
     assert len(await shop.mentions(broken)) == 2
 
 
+async def test_a_review_a_ruleset_asks_for_is_counted(shop: Shop) -> None:
+    broken = await shop.broken()
+    parameters = {
+        "dismiss_stale_reviews_on_push": False,
+        "require_code_owner_review": False,
+        "require_last_push_approval": False,
+        "required_approving_review_count": 2,
+        "required_review_thread_resolution": False,
+    }
+    rule = {"type": "pull_request", "parameters": parameters}
+    shop.github.add_ruleset(shop.repository, "reviews", [rule])
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "needs 2 more approvals")
+    number = (await shop.hotfix())["number"]
+    await shop.bob.review(number)
+    await shop.standing(broken, "needs 1 more approval")
+    await shop.olivia.review(number)
+    assert await answer.reaction() == "+1"
+
+
 async def test_a_review_that_asks_for_changes_is_named(shop: Shop) -> None:
     broken = await shop.broken()
     _protect(shop, reviews=1)
-    await shop.says(broken, "/revert")
+    answer = await shop.says(broken, "/revert")
     await shop.standing(broken, "needs 1 more approval")
     hotfix = await shop.hotfix()
     await shop.bob.review(hotfix["number"], "REQUEST_CHANGES", "Not like this")
     await shop.standing(broken, "Settle it with `bob`")
+    await shop.bob.review(hotfix["number"], "APPROVE")
+    assert await answer.reaction() == "+1"
 
 
 async def test_outcomes_go_through_a_pull_request_where_pushes_need_one(shop: Shop) -> None:
@@ -113,7 +135,18 @@ def _queue(shop: Shop) -> None:
         shop.repository,
         "queue",
         [
-            {"type": "merge_queue", "parameters": {"merge_method": "SQUASH"}},
+            {
+                "type": "merge_queue",
+                "parameters": {
+                    "check_response_timeout_minutes": 60,
+                    "grouping_strategy": "ALLGREEN",
+                    "max_entries_to_build": 5,
+                    "max_entries_to_merge": 5,
+                    "merge_method": "SQUASH",
+                    "min_entries_to_merge": 1,
+                    "min_entries_to_merge_wait_minutes": 0,
+                },
+            },
             {
                 "type": "required_status_checks",
                 "parameters": {
@@ -163,6 +196,7 @@ async def test_a_branch_that_must_be_up_to_date_gets_a_new_commit_never_a_forced
     first = (await shop.hotfix())["head"]["sha"]
     shop.github.commit(shop.repository, {"other.py": "1\n"}, "Meanwhile")
     shop.verdicts["smoke"] = "success"
+    await shop.report("success", branch=(await shop.hotfix())["head"]["ref"])
 
     async def moved() -> bool:
         return (await shop.hotfix())["head"]["sha"] != first
@@ -175,15 +209,19 @@ async def test_a_branch_that_must_be_up_to_date_gets_a_new_commit_never_a_forced
 
 
 async def test_a_base_branch_renamed_while_waiting_is_followed(shop: Shop) -> None:
-    shop.verdicts["smoke"] = "pending"
-    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    shop.verdicts.clear()
     broken = await shop.broken()
     answer = await shop.says(broken, "/revert")
     await shop.standing(broken, "I am waiting for")
     hotfix = await shop.hotfix()
     await shop.olivia.post("branches/main/rename", new_name="trunk")
-    await shop.olivia.push("trunk", {"shop.py": BAD + "# more\n"}, "Meanwhile")
+    await shop.olivia.push("trunk", {"other.py": "1\n"}, "Meanwhile")
     shop.verdicts["smoke"] = "success"
-    await shop.standing(broken, "")
     await shop.report("success", branch=hotfix["head"]["ref"])
-    assert await answer.reaction() in ("+1", "confused")
+    await shop.merged_hotfix()
+    merge = (await shop.alice.pull_request(hotfix["number"]))["merge_commit_sha"]
+    await shop.alice.set_status(merge, "success", "smoke")
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py", "trunk") == GOOD
+    assert "is reverted on `trunk` by" in await shop.final_word(broken)
+    assert (await shop.report_of(hotfix, "trunk"))["outcome"] == "confirmed"

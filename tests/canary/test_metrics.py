@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bot.canary.columns import Columns, Measurements, PairColumns, measurements
+from bot.canary.comparison import Comparison, Gain
+from bot.canary.eprocess import TICK
+from bot.canary.metrics import comparisons
+from tests.canary.traffic import answers, frozen, only, policy
+
+FROZEN = frozen()
+NAMES = ("error", "latency", "latency_p95", "latency_p99", "cost", "roas")
+COUNT = 3000
+
+
+def comparison(name: str, **fields: float) -> Comparison:
+    """One metric; by default nothing is tolerated."""
+    section = only(name, **({"tolerance": 0} | fields))
+    return comparisons(policy(metrics=section), FROZEN)[name]
+
+
+def multiplied(gain: Gain) -> np.ndarray:
+    """By what each row multiplies the evidence; rows that say nothing leave it."""
+    factors = np.ones((COUNT, gain.increments.shape[1]))
+    factors[gain.rows] = np.exp(gain.increments * TICK)
+    return factors
+
+
+def served_by(candidate: bool, measured: Measurements, pi: float) -> Columns:
+    return Columns(np.full(COUNT, candidate), np.full(COUNT, pi), measured)
+
+
+@pytest.mark.parametrize("pi", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("name", NAMES)
+def test_whoever_the_draw_gives_a_request_to_the_expected_evidence_does_not_rise(
+    name: str, pi: float
+) -> None:
+    measured = answers(COUNT, np.random.default_rng(1))
+    compared = comparison(name)
+    theirs = multiplied(compared.worse(served_by(False, measured, pi)))
+    ours = multiplied(compared.worse(served_by(True, measured, pi)))
+    assert ((1 - pi) * theirs + pi * ours <= 1 + 1e-12).all()
+    assert (ours != theirs).any()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "roas"])
+def test_a_pair_whose_sides_might_be_swapped_does_not_raise_the_expected_evidence(
+    name: str,
+) -> None:
+    rng = np.random.default_rng(2)
+    one, other = answers(COUNT, rng), answers(COUNT, rng)
+    compared = comparison(name)
+    this_way = multiplied(compared.worse_pairs(PairColumns(one, other)))
+    that_way = multiplied(compared.worse_pairs(PairColumns(other, one)))
+    assert ((this_way + that_way) / 2 <= 1 + 1e-12).all()
+    assert (this_way != that_way).any()
+
+
+def scaled(measured: Measurements, factor: float) -> Measurements:
+    return Measurements(
+        measured.error,
+        measured.latency * factor,
+        measured.cost * factor,
+        measured.revenue,
+        measured.spend / factor,
+    )
+
+
+@pytest.mark.parametrize("name", ["latency", "latency_p95", "latency_p99", "cost"])
+def test_a_candidate_exactly_as_much_worse_as_tolerated_looks_like_the_baseline(name: str) -> None:
+    measured = answers(COUNT, np.random.default_rng(3))
+    tolerant, strict = comparison(name, tolerance=0.25, margin=0.5), comparison(name)
+    worse = tolerant.worse(served_by(True, scaled(measured, 1.25), 0.5))
+    same = strict.worse(served_by(True, measured, 0.5))
+    assert multiplied(worse) == pytest.approx(multiplied(same), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["latency", "latency_p95", "latency_p99", "cost"])
+def test_evidence_for_promotion_is_measured_from_the_margin(name: str) -> None:
+    measured = answers(COUNT, np.random.default_rng(4))
+    compared = comparison(name, margin=0.25)
+    pairs = PairColumns(measured, scaled(measured, 1.25))
+    at_the_margin = compared.within_pairs(pairs)
+    assert at_the_margin.increments.sum() == pytest.approx(0, abs=1e5)
+    better = compared.within_pairs(PairColumns(measured, measured))
+    assert better.increments.sum() > 0
+
+
+def test_roas_tolerates_so_much_less_revenue() -> None:
+    spend, revenue = np.full(COUNT, 1.0), np.full(COUNT, FROZEN.roas.ratio * 0.9)  # type: ignore[union-attr]
+    measured = measurements(COUNT, revenue=revenue, spend=spend)
+    gains = comparison("roas", tolerance=0.1, margin=0.2).worse(served_by(True, measured, 0.5))
+    assert gains.increments == pytest.approx(0, abs=10)
+    strict = comparison("roas").worse(served_by(True, measured, 0.5))
+    assert (strict.increments > 0).all()
+
+
+def test_a_quick_failure_is_not_speed() -> None:
+    measured = answers(COUNT, np.random.default_rng(5), errors=1.0)
+    for name in ("latency", "latency_p95"):
+        assert len(comparison(name).worse(served_by(True, measured, 0.5)).rows) == 0
+    assert len(comparison("error").worse(served_by(True, measured, 0.5)).rows) == COUNT
+
+
+def test_what_the_shadow_did_not_see_is_not_compared() -> None:
+    learned = FROZEN.model_copy(update={"cost": None, "latency": None, "thresholds": {}})
+    assert list(comparisons(policy(), learned)) == ["error", "roas"]
+
+
+def test_one_huge_cost_counts_as_the_cap() -> None:
+    measured = answers(COUNT, np.random.default_rng(6))
+    measured.cost[:] = FROZEN.cost.cap  # type: ignore[union-attr]
+    capped = comparison("cost").worse(served_by(True, measured, 0.5)).increments
+    measured.cost[:] = 1e6
+    huge = comparison("cost").worse(served_by(True, measured, 0.5)).increments
+    assert (capped == huge).all()

@@ -1,0 +1,164 @@
+"""Every word a revert says, side by side: read them aloud when a snapshot changes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from bot.git.history import CommitInfo
+from bot.git.reverting import Conflict, PathConflict
+from bot.playbooks import revert_endings as endings
+from bot.playbooks import revert_standings as standings
+from bot.playbooks import revert_text as words
+from bot.playbooks.checks import Counting, Row, State, Tally
+from bot.playbooks.follow import Followed, How
+from bot.playbooks.merging import Ask, View, Wait, Why
+from bot.playbooks.revert_targets import Offender
+from bot.playbooks.revert_text import Case
+from bot.playbooks.standing import Standing
+from bot.triggers import Actor, ActorKind, Severity
+
+AT = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
+ALICE = Actor(kind=ActorKind.PERSON, login="alice")
+BOB = Actor(kind=ActorKind.PERSON, login="bob")
+COUNTING = Counting(smoke=("smoke", "links"), smoke_from="configured", evals=())
+CASE = Case(
+    incident="01k0000000000000000000000a",
+    repository="acme/shop",
+    repository_url="https://github.example/acme/shop",
+    requested_by=ALICE,
+    reason="totals are zero",
+    severity=Severity.MEDIUM,
+    base="main",
+    offenders=(
+        Offender(number=12, title="Faster totals", sha="1" * 40, commits=("1" * 40,)),
+        Offender(number=None, title="Straight to main", sha="2" * 40, commits=("2" * 40,)),
+    ),
+    branch="hotfix/revert-01k0000000000000000000000a",
+    adr="docs/decisions/20260501-01k0000000000000000000000a-revert.md",
+    artifact="apps/orchestrator/orchestrator/incidents/revert-01k0000000000000000000000a.json",
+    records_branch="playbooks/records",
+    before="8" * 40,
+    issue=13,
+    pull_request=14,
+)
+TALLY = Tally(
+    verdict="red",
+    rows=(
+        Row(name="smoke", kind="smoke", state=State.PASSED, url="https://ci.example/1"),
+        Row(name="links", kind="smoke", state=State.FAILED),
+    ),
+)
+GREEN = Tally(verdict="green", rows=TALLY.rows[:1])
+CONFLICT = Conflict(
+    commit="1" * 40,
+    onto="3" * 40,
+    tree="4" * 40,
+    paths=(
+        PathConflict(
+            path="shop.py",
+            kinds=("contents",),
+            in_base=True,
+            in_ours=True,
+            in_theirs=True,
+            changed_since=(
+                CommitInfo(
+                    sha="5" * 40,
+                    parents=(),
+                    subject="Later",
+                    body="",
+                    author="Bob *the* Builder",
+                    email="bob@example.com",
+                    authored_at=AT,
+                    committed_at=AT,
+                ),
+            ),
+        ),
+    ),
+)
+NAMES: dict[Why, tuple[str, ...]] = {"review": ("bob",), "changes wanted": ("bob",)}
+
+
+def _view(tally: Tally = TALLY, **more: object) -> View:
+    facts = {
+        "pull_request": "open",
+        "draft": False,
+        "head": "6" * 40,
+        "base_head": "3" * 40,
+        "conflicts": False,
+        "tally": tally,
+    }
+    return View.model_validate(facts | more)
+
+
+def _ask(why: Why) -> Standing:
+    move = Ask(why=why, names=NAMES.get(why, ("links",)), reason="It is *locked*")
+    return standings.standing_for(move, _view(), CASE, AT, CONFLICT)
+
+
+WHYS = list(Why.__args__)  # type: ignore[attr-defined]
+HOWS = [how for how in How.__args__ if how != "merged"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("why", WHYS)
+def test_what_is_asked_of_a_person(why: Why, snapshot: SnapshotAssertion) -> None:
+    assert words.needs_you(CASE, _ask(why)) == snapshot
+
+
+@pytest.mark.parametrize("why", WHYS)
+def test_the_next_step_comes_first(why: Why) -> None:
+    headline = _ask(why).headline
+    first = headline.split()[0]
+    assert first in {
+        "Approve", "Find", "Look", "Merge", "Resolve", "Review", "Run", "Settle",
+    }, headline  # fmt: skip
+    assert len(headline) < 200
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_how_it_ends_without_a_merge(how: How, snapshot: SnapshotAssertion) -> None:
+    standing = endings.unmerged(Followed(how=how, at=AT, by=BOB), CASE)
+    assert words.final_word(CASE, standing) == snapshot
+
+
+def test_the_status_while_checks_run(snapshot: SnapshotAssertion) -> None:
+    running = Tally(
+        verdict="waiting", rows=(*GREEN.rows, Row(name="links", kind="smoke", state=State.RUNNING))
+    )
+    move = Wait(missing=("links",))
+    standing = standings.standing_for(move, _view(running), CASE, AT + timedelta(hours=1), None)
+    assert words.status(CASE, standing) == snapshot
+
+
+def test_the_status_in_the_merge_queue(snapshot: SnapshotAssertion) -> None:
+    view = _view(GREEN, queue="waiting")
+    standing = standings.standing_for(Wait(missing=("merge queue",)), view, CASE, AT, None)
+    assert words.status(CASE, standing) == snapshot
+
+
+def test_the_final_word_after_a_merge(snapshot: SnapshotAssertion) -> None:
+    done = CASE.model_copy(update={"published": True, "audit_head": "9:0123456789ab"})
+    standing = endings.merged("7" * 40, done, GREEN)
+    assert words.final_word(done, standing) == snapshot
+
+
+def test_the_final_word_where_the_base_is_red_after_the_merge(snapshot: SnapshotAssertion) -> None:
+    assert words.final_word(CASE, endings.red_after_merge("7" * 40, CASE, TALLY)) == snapshot
+
+
+def test_the_incident_issue_when_a_step_broke_off(snapshot: SnapshotAssertion) -> None:
+    standing = standings.broke_off("publish the hotfix", "It lacks workflows=write.")
+    assert words.issue_body(CASE, standing) == snapshot
+
+
+def test_the_section_in_the_hotfix_pull_request(snapshot: SnapshotAssertion) -> None:
+    case = CASE.model_copy(update={"config_fault": "line 3: 'artefacts' is not known."})
+    section = words.pull_request_section(case, COUNTING, _ask("conflict"))
+    assert section == snapshot
+
+
+def test_titles_and_the_commit_message(snapshot: SnapshotAssertion) -> None:
+    titles = [words.issue_title(CASE), words.pull_request_title(CASE)]
+    assert [*titles, words.commit_message(CASE, ("1" * 40, "2" * 40))] == snapshot
