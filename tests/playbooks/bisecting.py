@@ -51,7 +51,7 @@ class History:
     ) -> None:
         """CI reports on every commit: failure from number `culprit` on."""
         world, repository = self.shop.github.world, self.shop.repository
-        creator = world.users["alice"]
+        creator = repository.owner
         for number, sha in enumerate(self.commits):
             bad = number >= culprit
             statuses.create(world, repository, sha, "failure" if bad else "success", name, creator)
@@ -109,8 +109,8 @@ async def history(
         }
         tree = git.write_tree(tree, changes)
         commits.append(git.write_commit(tree, [commits[-1]], f"Change {number}\n", who))
-    bob = shop.github.world.users["bob"]
-    pushes.push(shop.github.world, shop.repository, "refs/heads/main", commits[-1], bob)
+    pusher = shop.repository.owner
+    pushes.push(shop.github.world, shop.repository, "refs/heads/main", commits[-1], pusher)
     shop.verdicts = verdicts
     return History(shop, commits)
 
