@@ -114,7 +114,7 @@ class Bot:
             bisect=self._bisect,
             wake=self.engine.wake,
         )
-        self.engine.register(RUN, Trigger, self.reception.receive)
+        self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
         self.heartbeat = Heartbeat(
             self.records,
             settings.replica,

@@ -34,6 +34,7 @@ from bot.records.refusals import RecordError
 
 T = TypeVar("T")
 Body = Callable[[Run, Any], Awaitable[None]]
+Broken = Callable[[Run, Any, StepFailed], Awaitable[None]]
 
 APPLICATION_VERSION = "1"
 """Pinned: a Run of an older deployment resumes. Steps of a playbook change through DBOS.patch."""
@@ -96,15 +97,24 @@ class Engine:
         self._hint_every = hint_every
         self._life = uuid.uuid4().hex
         self._bodies: dict[str, Body] = {}
+        self._broken: dict[str, Broken] = {}
         self._arguments: dict[str, TypeAdapter[Any]] = {}
         self._executing: set[asyncio.Task[Any]] = set()
         self._hinted: dict[str, _Hints] = {}
         self._datasource: AsyncSQLAlchemyDatasource | None = None
         self._workflow: Callable[[str, Any, str], Awaitable[None]] | None = None
 
-    def register(self, name: str, argument: type[Any], body: Body) -> None:
-        """Say what a Run of this name does; call before `launch`."""
+    def register(self, name: str, argument: type[Any], body: Body, broken: Broken) -> None:
+        """Say what a Run of this name does; call before `launch`.
+
+        Args:
+            name: the kind of Run.
+            argument: the type of what it is started with.
+            body: does the work.
+            broken: tells people when the body itself is at fault; nobody is left in silence.
+        """
         self._bodies[name] = body
+        self._broken[name] = broken
         self._arguments[name] = TypeAdapter(argument)
 
     async def launch(self) -> None:
@@ -210,8 +220,15 @@ class Engine:
         assert task is not None  # noqa: S101 - DBOS runs coroutines in tasks
         self._executing.add(task)
         with structlog.contextvars.bound_contextvars(run=run.id, playbook=name):
+            given = self._arguments[name].validate_python(argument)
             try:
-                await self._bodies[name](run, self._arguments[name].validate_python(argument))
+                await self._bodies[name](run, given)
+            except Exception as error:
+                # DBOS speaks to itself through exceptions too: another replica owns this Run now.
+                if type(error).__module__.startswith("dbos"):
+                    raise
+                log.exception("a run broke off")
+                await self._broken[name](run, given, StepFailed("carry on", _said(error)))
             finally:
                 self._executing.discard(task)
 

@@ -71,7 +71,7 @@ class Observation(Facts):
     capability: Name
     arm: Arm
     generation: Annotated[int, Field(ge=0, strict=True)]
-    time: AwareDatetime
+    time: Annotated[AwareDatetime, Field(strict=True)]
     pair_id: Name | None = None
     key: Name | None = None
     latency: Seconds | None = None

@@ -42,9 +42,12 @@ def _written(value: timedelta) -> str:
 
 
 Duration = Annotated[
-    timedelta, BeforeValidator(_duration, str), PlainSerializer(_written), Field(ge=timedelta(0))
+    timedelta,
+    BeforeValidator(_duration, str),
+    PlainSerializer(_written),
+    Field(ge=timedelta(0), le=timedelta(days=365)),
 ]
-"""Written as `10m`, `6h`; units s, m, h, d."""
+"""Written as `10m`, `6h`; units s, m, h, d; a year at most."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Provider = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$")]

@@ -17,7 +17,7 @@ from bot.canary.likelihood import TWO_SIDED, event_ticks
 from bot.canary.metrics import comparisons
 from bot.canary.observations import Observation, measurements_of
 from bot.canary.policy import SAMPLE_RATIO_ALPHA, Policy
-from bot.canary.summary import Arms, ArmsState
+from bot.canary.summary import FEWEST, Arms, ArmsState
 from bot.canary.tally import ArmCounts, Tally
 
 PAIR_TIMEOUT = timedelta(minutes=5)
@@ -69,7 +69,7 @@ class ShadowEvidence:
     def __init__(self, policy: Policy) -> None:
         """Start without evidence."""
         self.policy = policy
-        self.warm_up = max(100, policy.shadow.min_pairs // WARM_UP_SHARE)
+        self.warm_up = max(2 * FEWEST, policy.shadow.min_pairs // WARM_UP_SHARE)
         self.pairs = 0
         self.alone = Tally()
         self.timeouts = 0

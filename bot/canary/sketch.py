@@ -73,6 +73,13 @@ class Sketch:
         picked: Floats = values[np.searchsorted(ends, np.clip(ranks, 1, len(self)))]
         return picked
 
+    def share_above(self, value: float) -> float:
+        """The share of values above this one; the sketch must not be empty."""
+        above = sum(
+            count for place, count in self._buckets.items() if GROWTH ** (place - 0.5) > value
+        )
+        return above / len(self)
+
     def mean(self) -> float:
         """The mean; the sketch must not be empty."""
         return self._moment(1)

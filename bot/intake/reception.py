@@ -89,6 +89,11 @@ class Reception:
         except StepFailed as failed:
             await self._failed(run, trigger, client, failed)
 
+    async def broke(self, run: Run, trigger: Trigger, failed: StepFailed) -> None:
+        """Tell whoever asked that this bot itself is at fault."""
+        client = self._github.repository(trigger.repository, playbook=trigger.request.command)
+        await self._failed(run, trigger, client, failed)
+
     async def _receive(self, run: Run, trigger: Trigger, client: RepositoryClient) -> None:
         await self._react(run, trigger, client, Emotion.SEEN)
         decision = admit(trigger, await self._role(run, trigger, client))

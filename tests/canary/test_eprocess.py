@@ -105,6 +105,12 @@ def test_a_crossing_is_never_forgotten() -> None:
     assert watched.crossed
 
 
+def test_copies_not_yet_started_stand_at_one() -> None:
+    """(e^1.5 + 1 + 1) / 3 is above 2, the limit; e^1.5 / 3 would not be."""
+    watched = EProcess(1, copies=3, alpha=0.5)
+    assert watched.add(ticks(np.array([[1.3], [0.2]]))) == 1
+
+
 def test_a_state_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="another shape"):
         process().restore(EProcess(3, copies=3, alpha=0.01).save())

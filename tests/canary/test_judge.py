@@ -43,9 +43,10 @@ def test_too_few_observations_are_waited_for() -> None:
 
 
 def test_both_arms_need_their_observations() -> None:
-    verdict = judged(ramp(3000, percent=5), 60)
-    assert isinstance(verdict, Continue)
-    assert "of 500 observations" in verdict.waiting[0]
+    for percent in (5, 95):
+        verdict = judged(ramp(3000, percent=percent), 60)
+        assert isinstance(verdict, Continue)
+        assert "of 500 observations of each arm" in verdict.waiting[0]
 
 
 def test_inconclusive_evidence_is_held_after_the_longest_bake() -> None:

@@ -108,6 +108,11 @@ def test_what_the_shadow_did_not_see_is_not_compared() -> None:
     assert list(comparisons(policy(), learned)) == ["error", "roas"]
 
 
+def test_ties_with_the_baseline_rank_in_the_middle() -> None:
+    learned = FROZEN.model_copy(update={"latency": (1.0, 2.0, 2.0, 3.0)})
+    assert learned.rank(np.array([0.5, 1.0, 2.0, 9.0])).tolist() == [0, 0.125, 0.5, 1]
+
+
 def test_one_huge_cost_counts_as_the_cap() -> None:
     measured = answers(COUNT, np.random.default_rng(6))
     measured.cost[:] = FROZEN.cost.cap  # type: ignore[union-attr]

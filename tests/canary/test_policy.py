@@ -74,6 +74,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "max_bake must not be shorter",
     ),
     "a length of time without a unit": ({"max_silence": 10}, "such as 10m"),
+    "a length of time beyond all reason": ({"max_silence": "999999999d"}, "less than or equal"),
     "an approval for a stage that does not exist": ({"approvals": {30: 1}}, "approvals name 30"),
     "the baseline as its own candidate": ({"candidates": ["provider-a"]}, "also a candidate"),
     "a provider with a line break": ({"baseline": "a\nb"}, "baseline"),

@@ -160,10 +160,35 @@ async def busy_then_listens(run: Run, world: World) -> None:
     await listens(run, world)
 
 
+async def has_a_bug(run: Run, world: World) -> None:
+    del run, world
+    raise KeyError("a bug of ours")
+
+
 BODIES: dict[str, Body] = {
     body.__name__: body
-    for body in (three_steps, records_once, fails, outage, never_back, listens, busy_then_listens)
+    for body in (
+        three_steps,
+        records_once,
+        fails,
+        outage,
+        never_back,
+        listens,
+        busy_then_listens,
+        has_a_bug,
+    )
 }
+
+
+def _telling(world: World) -> Callable[[Run, str, StepFailed], Awaitable[None]]:
+    async def broken(run: Run, _: str, failed: StepFailed) -> None:
+        async def tell(__: bool) -> bool:
+            world.note(f"told: {failed}")
+            return True
+
+        await run.step("tell", bool, tell)
+
+    return broken
 
 
 def _live(folder: str, orders: list[tuple[str, ...]]) -> None:
@@ -183,7 +208,7 @@ async def _obey(folder: Path, orders: list[tuple[str, ...]]) -> None:
         longest_outage=timedelta(seconds=2),
     )
     for name, body in BODIES.items():
-        engine.register(name, str, _bound(body, world))
+        engine.register(name, str, _bound(body, world), _telling(world))
     await engine.launch()
     waited_for: list[str] = []
     for order, *words in orders:
