@@ -75,6 +75,18 @@ async def test_a_run_that_is_run_again_by_somebody_counts_once(shop: Shop) -> No
     assert issue
 
 
+async def test_a_trial_that_was_cancelled_says_nothing_and_is_tried_again(shop: Shop) -> None:
+    past = await history(shop, 10, 7, trial=UNHURRIED_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    [first, *_] = await shop.eventually(lambda: running(shop))
+    shop.github.runner.cancel(first)
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    sha = first.cause.inputs["sha"]
+    assert sum(run.cause.inputs["sha"] == sha for run in dispatched(shop)) >= 2
+
+
 async def test_a_workflow_without_the_inputs_is_said_and_can_be_mended(shop: Shop) -> None:
     past = await history(shop, 8, 5)
     await past.says_ci_on_the_end("failure")
