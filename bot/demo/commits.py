@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from bot.demo import commit_shape, pull_shape, pushes, requirements
 from bot.demo.calls import Answer, Call, Refused, Routes, not_found
@@ -201,11 +202,11 @@ def get_branch(call: Call) -> Answer:
 
 def _whole(call: Call, name: str, sha: str) -> dict[str, Any]:
     world, repository = call.world, call.repository
-    api = f"{api_url(world, repository)}/branches/{name}"
+    api = f"{api_url(world, repository)}/branches/{quote(name)}"
     return {
         "name": name,
         "commit": commit_shape.commit(world, repository, repository.git.commit(sha)),
-        "_links": {"self": api, "html": f"{html_url(world, repository)}/tree/{name}"},
+        "_links": {"self": api, "html": f"{html_url(world, repository)}/tree/{quote(name)}"},
         "protected": requirements.is_protected(repository, name),
         "protection": branch_protection(repository, name),
         "protection_url": f"{api}/protection",

@@ -6,6 +6,7 @@ import base64
 import binascii
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from bot.demo import commit_shape, push_rules, pushes
 from bot.demo.bare import Entry, Signature
@@ -34,7 +35,7 @@ def _ref_shape(world: World, repository: Repository, ref: str, sha: str) -> dict
     return {
         "ref": ref,
         "node_id": node_id("Ref", f"{repository.id}:{ref}"),
-        "url": f"{api}/git/{ref}",
+        "url": f"{api}/git/{quote(ref)}",
         "object": {"sha": sha, "type": kind, "url": f"{api}/git/{kind}s/{sha}"},
     }
 

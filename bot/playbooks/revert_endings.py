@@ -41,8 +41,8 @@ def confirming(sha: str, case: Case, tally: Tally) -> Standing:
     missing = tally.named(State.MISSING, State.RUNNING)
     return Standing(
         state="working",
-        headline=f"Nothing to do for you: the hotfix is merged as {commit_linked(case, sha)}; I am waiting for "
-        f"{names(missing)} on {markdown.code(case.base)}.",
+        headline=f"Nothing to do for you: the hotfix is merged as {commit_linked(case, sha)}; "
+        f"I am waiting for {names(missing)} on {markdown.code(case.base)}.",
         checks=tally.rows,
     )
 
@@ -52,8 +52,8 @@ def red_after_merge(sha: str, case: Case, tally: Tally) -> Standing:
     failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
     return Standing(
         state="needs you",
-        headline=f"Look at {markdown.code(case.base)}: the hotfix is merged as {commit_linked(case, sha)}, but "
-        f"{names(failed)} did not turn green there.",
+        headline=f"Look at {markdown.code(case.base)}: the hotfix is merged as "
+        f"{commit_linked(case, sha)}, but {names(failed)} did not turn green there.",
         details=(
             "Other changes landed together with the hotfix; one of them may be the cause.",
             f"To take the hotfix back: `/revert #{case.pull_request}`.",
@@ -66,8 +66,8 @@ def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
     """`/cancel` came when the hotfix was merged already."""
     return Standing(
         state="stopped",
-        headline=f"The hotfix was merged as {commit_linked(case, sha)} before you cancelled; I stopped watching "
-        f"{markdown.code(case.base)}.",
+        headline=f"The hotfix was merged as {commit_linked(case, sha)} before you cancelled; "
+        f"I stopped watching {markdown.code(case.base)}.",
         details=(f"To take the hotfix back: `/revert #{case.pull_request}`.",),
         checks=tally.rows,
     )

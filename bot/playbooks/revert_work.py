@@ -6,7 +6,7 @@ Everything here follows from recorded steps, so a replay after a crash comes to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,6 +36,9 @@ from bot.records.artifacts import TimelineEvent, artifact_path
 from bot.triggers import RevertRequest, Trigger, Value
 
 KIND: Literal["revert"] = "revert"
+
+CLOCKS_DIFFER_BY = timedelta(hours=1)
+"""At most, ours and GitHub's: what is ours is looked for from that long before the command."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Work:
         self.adr = ""
         self._timeline: list[TimelineEvent] = []
         identity, since = opened.incident.id, opened.incident.detected_at
-        telling = Telling(parts.github, identity, since=since, run=run.id)
+        telling = Telling(parts.github, identity, since=since - CLOCKS_DIFFER_BY, run=run.id)
         self.voice = Voice(run, telling, _asked_on(trigger, plan), opened.attempt)
         title = f"Revert {words.offenders_in_words(plan.offenders)}"
         config = plan.config

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -28,6 +28,7 @@ from bot.demo.server import DemoGitHub
 from bot.demo.world import Event
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.follow import Patience
+from bot.playbooks.run import Signal, SignalKind
 from bot.records import incidents, runs
 from bot.records.runs import Run
 from bot.settings import Settings
@@ -137,6 +138,8 @@ class Shop:
     ci: Person
     verdicts: dict[str, str] = field(default_factory=lambda: {"smoke": "success"})
     """What CI says about the next commit pushed, by check; empty: it says nothing."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever something happens in the repository."""
 
     @property
     def name(self) -> str:
@@ -167,16 +170,29 @@ class Shop:
         comment = await person.comment(number, words)
         return Answer(self, number, comment["id"])
 
+    async def alone(self) -> None:
+        """Wait until no Run of any repository is at work."""
+
+        async def quiet() -> bool:
+            async with self.bot.read_only.connect() as conn:
+                return not await runs.list_live(conn)
+
+        await self.eventually(quiet)
+
     async def looked_again(self) -> None:
         """Let the bot look at least once more."""
         await asyncio.sleep(2.5)
 
     async def eventually(self, condition: Callable[[], Awaitable[Any]]) -> Any:
-        """Look again and again until something is true, and give it."""
+        """Look at every piece of news, and now and then, until something is true; give it."""
         async with asyncio.timeout(LONGEST):
-            while not (found := await condition()):  # noqa: ASYNC110  seen from outside
-                await asyncio.sleep(0.1)
-        return found
+            while True:
+                self.news.clear()
+                if found := await condition():
+                    return found
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.news.wait(), 0.3)
+                await asyncio.sleep(0.05)
 
     async def from_bot(self, number: int) -> list[str]:
         """The bot's comments on an issue or pull request, oldest first."""
@@ -307,9 +323,15 @@ class Answer:
 
 @pytest.fixture
 async def shop(
-    github: DemoGitHub, bot: Bot, acme: User, people: dict[str, User], ci_app: Installation
+    github: DemoGitHub,
+    bot: Bot,
+    clock: Clock,
+    acme: User,
+    people: dict[str, User],
+    ci_app: Installation,
 ) -> AsyncIterator[Shop]:
     """A shop on a green main, with two people who may write and one who may not."""
+    github.limits.windows.clear()
     repository = github.create_repository(
         acme, f"shop-{next(_names)}", {"README.md": "# Shop\n", "shop.py": GOOD}
     )
@@ -332,6 +354,23 @@ async def shop(
         yield shop
         ci.stop()
         github.faults.clear()
+        clock.passed = timedelta()
+        await _end_all_runs(shop)
+
+
+async def _end_all_runs(shop: Shop) -> None:
+    """Nothing of this test goes on working beside the next."""
+    installation = shop.installation()
+    installation.suspended_at = None
+    installation.permissions = dict(installation.app.permissions)
+    async with shop.bot.read_only.connect() as conn:
+        live = await runs.list_live(conn, shop.repository.id)
+    for run in live:
+        await shop.bot.engine.wake(run.id, Signal(kind=SignalKind.CANCEL))
+    for run in live:
+        async with asyncio.timeout(LONGEST):
+            while not await shop.bot.engine.finished(run.id):  # noqa: ASYNC110  seen from outside
+                await asyncio.sleep(0.05)
 
 
 class OutsideCi:
@@ -345,6 +384,7 @@ class OutsideCi:
     def hear(self, event: Event) -> None:
         if self._stopped or event.repository is not self._shop.repository:
             return
+        self._shop.news.set()
         if event.name == "push" and not event.payload["deleted"]:
             task = asyncio.create_task(self.report(event.payload["after"]))
             self._tasks.add(task)

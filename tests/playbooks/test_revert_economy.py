@@ -15,6 +15,7 @@ async def test_from_command_to_open_hotfix_at_most_fifteen_requests(
 ) -> None:
     shop.verdicts.clear()
     broken = await shop.broken()
+    await shop.alone()
     before = bot.github.requests.by_route("revert")
     # GitHub opens it at once and says so late: what comes after is not counted.
     opened = shop.slow_down(f"{shop.name}/pulls$", method="POST", seconds=1.5)
