@@ -1,8 +1,8 @@
-"""What CI has said of many commits already, in few requests: a hundred commits each.
+"""What CI has said of many commits already, in few requests: 125 commits each.
 
 Source: GraphQL API, `Commit.checkSuites` (every run of one name, reruns too) and `Commit.status`.
-GitHub allows 500,000 nodes in one query: a hundred commits with ten suites of ten runs each stay
-far below.
+GitHub allows 500,000 nodes in one query: 125 commits with ten suites of ten runs each stay far
+below.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bot.github.channel import Channel
 from bot.github.models import Read
 
-AT_ONCE = 100
+AT_ONCE = 125
 
 _COMMIT = """
   c%d: object(oid: "%s") { ... on Commit {
@@ -58,7 +58,7 @@ class KnownChecks:
     async def of(self, commits: Sequence[str], check: str) -> tuple[KnownCheck, ...]:
         """Read every completed result of one check on these commits (full SHAs).
 
-        One request for each hundred commits. Commits GitHub does not know are left out.
+        One request for each 125 commits. Commits GitHub does not know are left out.
         """
         found: list[KnownCheck] = []
         for start in range(0, len(commits), AT_ONCE):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import aiohttp
 import pytest
 
 from bot.demo import checks
@@ -16,7 +15,7 @@ from tests.playbooks.bisecting import (
     running,
     tried,
 )
-from tests.playbooks.conftest import API_TOKEN, Shop
+from tests.playbooks.conftest import Shop
 
 
 async def test_skipped_commits_are_never_tried(shop: Shop) -> None:
@@ -32,7 +31,7 @@ async def test_skipped_commits_are_never_tried(shop: Shop) -> None:
     assert not set(skipped) & set(tried(shop))
 
 
-async def test_a_persons_word_decides_without_any_trial(shop: Shop) -> None:
+async def test_the_word_of_two_people_decides_without_any_trial(shop: Shop) -> None:
     past = await history(shop, 8, 5, trial=None)
     await past.says_ci_on_the_end("failure")
     issue, _ = await past.bisected()
@@ -41,8 +40,10 @@ async def test_a_persons_word_decides_without_any_trial(shop: Shop) -> None:
         return any("Comment `/retry` to search on" in said for said in await shop.from_bot(issue))
 
     await shop.eventually(asked)
-    words = [f"/good {past.commits[4]}", f"/bad {past.commits[5]}", f"/bad {past.commits[8]}"]
-    await shop.says(issue, "\n".join(words))
+    words = f"/good {past.commits[4]}\n/bad {past.commits[5]}\n/bad {past.commits[8]}"
+    await shop.says(issue, words)
+    # One person errs once in a thousand: that is not quite enough to act upon.
+    await shop.says(issue, words, shop.bob)
     [fix] = await shop.eventually(lambda: fixes(shop))
     assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
     assert dispatched(shop) == []
@@ -215,24 +216,3 @@ async def test_a_revert_that_conflicts_is_a_draft_with_guidance(shop: Shop) -> N
     assert fix["draft"]
     assert "`bug`" in fix["body"]
     assert '"culprit"' in await committed(shop, fix, "bisect")
-
-
-async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_branch(
-    shop: Shop,
-) -> None:
-    past = await history(shop, 30, 14, trial=None)
-    await past.says_ci(14, twice=True)
-    headers = {"Authorization": f"Bearer {API_TOKEN}"}
-    body = {"repository": shop.name, "good": past.commits[0], "bad": "main", "check": "smoke"}
-    async with aiohttp.ClientSession(headers=headers) as session:
-        url = f"http://127.0.0.1:{shop.bot.port}/incidents/bisect"
-        async with session.post(url, json=body) as response:
-            assert response.status == 202
-            accepted = await response.json()
-        async with session.post(url, json={**body, "bad": "--all"}) as response:
-            assert response.status == 422
-    assert accepted["artifact"]["path"].endswith(f"incidents/bisect-{accepted['incident']}.json")
-    assert accepted["artifact"]["ref"] == "playbooks/records"
-    [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["head"]["ref"] == f"fix/bisect-{accepted['incident']}"
-    assert await shop.alice.file(accepted["artifact"]["path"], "playbooks/records")
