@@ -62,8 +62,9 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
         await playbook.announce()
         return await playbook.search_and_fix()
     except StepFailed as failed:
-        await playbook.clean_up()
         await broke_off(work, failed)
+        # Whatever broke, no trial may go on and no ref stay behind.
+        await playbook.clean_up()
         raise
 
 
