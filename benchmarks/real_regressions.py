@@ -110,11 +110,12 @@ sys.exit(1)
 
 @dataclass(frozen=True)
 class Answer:
-    """Whom a tool named (None: nobody), after how many trials and seconds."""
+    """Whom a tool named (None: nobody), after how many trials and seconds, and all it said."""
 
     culprit: str | None
     trials: int
     seconds: float
+    said: str
 
 
 def ours(clone: Path, regression: Regression, command: Sequence[str], seed: int) -> Answer:
@@ -133,7 +134,7 @@ def ours(clone: Path, regression: Regression, command: Sequence[str], seed: int)
     if not done.stdout:
         raise SystemExit(f"bisect failed: {done.stderr}")
     verdict = json.loads(done.stdout)
-    return Answer(verdict["culprit"], verdict["trials"], seconds)
+    return Answer(verdict["culprit"], verdict["trials"], seconds, done.stderr + done.stdout)
 
 
 def git_bisect(clone: Path, regression: Regression, command: Sequence[str]) -> Answer:
@@ -148,7 +149,7 @@ def git_bisect(clone: Path, regression: Regression, command: Sequence[str]) -> A
         seconds = time.monotonic() - started
         trials = said.count("running ")
         named = [line.split()[0] for line in said.splitlines() if "is the first bad" in line]
-    return Answer(named[0] if named else None, trials, seconds)
+    return Answer(named[0] if named else None, trials, seconds, said)
 
 
 def git(*arguments: str, cwd: Path | None = None, check: bool = True) -> str:
@@ -193,6 +194,9 @@ def show(clones: dict[str, Path], repeats: int, rate: float) -> None:
             mine_all = [ours(clone, regression, command, seed) for seed in range(repeats)]
             print(f"{regression.project:10} {_score(theirs_all, culprit)} "
                   f"{_score(mine_all, culprit)}", flush=True)  # fmt: skip
+            for seed, answer in enumerate(mine_all):
+                if answer.culprit != culprit:
+                    print(f"  seed {seed} was wrong:\n{answer.said}", flush=True)
 
 
 def _score(answers: Sequence[Answer], culprit: str | None) -> str:
