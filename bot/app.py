@@ -32,7 +32,9 @@ from bot.intake.reception import Reception
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
+from bot.playbooks.bisect import bisect
 from bot.playbooks.follow import Patience
+from bot.playbooks.outcome import RECORDS_BRANCH
 from bot.playbooks.repository_config import read_config
 from bot.playbooks.revert import Parts, revert
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
@@ -40,7 +42,7 @@ from bot.records import anchors, runs
 from bot.records.artifacts import artifact_path
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.settings import Settings
-from bot.triggers import Repository, RevertRequest, Trigger, derived_id
+from bot.triggers import BisectRequest, Repository, RevertRequest, Trigger, derived_id
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +111,7 @@ class Bot:
             github=self.github,
             records=self.read_only,
             revert=self._revert,
+            bisect=self._bisect,
             wake=self.engine.wake,
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
@@ -235,15 +238,19 @@ class Bot:
         await self.engine.start(RUN, derived_id(trigger.key, trigger.received_at), trigger)
 
     async def _revert(self, run: Run, trigger: Trigger, request: RevertRequest) -> Ending:
-        repository = trigger.repository
-        parts = Parts(
-            github=self.github.repository(repository, playbook="revert"),
+        return await revert(run, trigger, request, self._parts(trigger.repository, "revert"))
+
+    async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest) -> Ending:
+        return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
+
+    def _parts(self, repository: Repository, playbook: str) -> Parts:
+        return Parts(
+            github=self.github.repository(repository, playbook=playbook),
             mirror=self.mirror(repository),
             signing_key=self.signing_key,
             web_url=f"{self.github.addresses.web}/{repository.full_name}",
             patience=self.patience,
         )
-        return await revert(run, trigger, request, parts)
 
     async def _wake_watching(self, hint: Hint) -> None:
         async with self.read_only.connect() as conn:
@@ -261,11 +268,14 @@ class Bot:
         run = derived_id(trigger.key, trigger.received_at)
         await self._start_run(trigger)
         config = await self._known_config(trigger.repository)
+        is_bisect = isinstance(trigger.request, BisectRequest)
         return Accepted(
             run=run,
             incident=run,
-            artifact_path=artifact_path(config.artifacts.root, "revert", run),
-            ref=f"hotfix/revert-{run}",
+            artifact_path=artifact_path(
+                config.artifacts.root, "bisect" if is_bisect else "revert", run
+            ),
+            ref=RECORDS_BRANCH if is_bisect else f"hotfix/revert-{run}",
         )
 
     async def _known_config(self, repository: Repository) -> Config:

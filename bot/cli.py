@@ -17,7 +17,7 @@ from bot.logs import set_up_logs
 from bot.settings import InvalidSettings, Settings, load_settings
 
 PLAYS = ("revert", "bisect", "safety", "shadow", "ramp", "rollback", "all")
-PLAYABLE = ("revert",)
+PLAYABLE = ("revert", "bisect")
 """What can be played by now; the others come with their playbooks."""
 
 
@@ -63,18 +63,20 @@ def demo(play: str, leave: bool, port: int, seed: int) -> None:
         _fail(f"The {play} story is not there yet. By now: {', '.join(PLAYABLE)}.", code=2)
     set_up_logs("error", "console")
     try:
-        sys.exit(asyncio.run(_demo(leave=leave, port=port, seed=seed)))
+        sys.exit(asyncio.run(_demo(play, leave=leave, port=port, seed=seed)))
     except KeyboardInterrupt:
         click.echo("\nStopped; nothing is left behind.", err=True)
 
 
-async def _demo(*, leave: bool, port: int, seed: int) -> int:
+async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
+    from bot.demo.bisect_story import play_bisect
     from bot.demo.stage import Stage
     from bot.demo.story import leave_one_to_revert, play_revert
 
     async with Stage(port=port, seed=seed) as stage:
         click.echo(f"A GitHub on this machine: {stage.home}\n")
-        told = await play_revert(stage, click.echo)
+        tell = {"revert": play_revert, "bisect": play_bisect}[play]
+        told = await tell(stage, click.echo)
         if leave:
             click.echo(json.dumps(told.model_dump(mode="json"), sort_keys=True))
             return 0 if told.ok else 1

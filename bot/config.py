@@ -68,6 +68,25 @@ class Revert(_Section):
     """None: the first of squash, rebase, merge that the repository allows."""
 
 
+class Bisect(_Section):
+    """How a culprit is looked for on GitHub.
+
+    `workflow` is a file of `.github/workflows` on the default branch that tries one commit: it is
+    dispatched with the inputs `sha` and `trial_id`, and its `run-name` holds the `trial_id`. None:
+    only results that exist already are used.
+    """
+
+    workflow: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml$")] | None = None
+    build: tuple[str, ...] = ("build",)
+    """Jobs or steps whose failure says that a commit cannot be tried."""
+    confidence: float = Field(default=0.99, gt=0.5, lt=1)
+    trials: int = Field(default=60, ge=1, le=1000)
+    minutes: int = Field(default=120, ge=1, le=24 * 60)
+    parallel: int = Field(default=4, ge=1, le=32)
+    trial_minutes: int = Field(default=30, ge=1, le=6 * 60)
+    """A trial that has not ended by then is cancelled and counts as an infrastructure failure."""
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -75,6 +94,7 @@ class Config(_Section):
     adr: Adr = Adr()
     checks: Checks = Checks()
     revert: Revert = Revert()
+    bisect: Bisect = Bisect()
 
     @property
     def record_paths(self) -> tuple[str, ...]:

@@ -92,7 +92,8 @@ class Source(Value):
     """Where a Trigger came from, precisely enough to answer there and to find it again.
 
     `object_id` is the database id of the comment, review, label event, check-run or API request;
-    `subject` is the issue or pull request number it stands on, if any.
+    `subject` is the issue or pull request number it stands on, if any; `run` is the Run whose
+    check-run's button was pressed.
     """
 
     kind: SourceKind
@@ -101,6 +102,7 @@ class Source(Value):
     subject: int | None = None
     is_pull_request: bool = False
     url: str | None = None
+    run: str | None = None
 
     @property
     def key(self) -> str:
@@ -132,6 +134,34 @@ class RevertRequest(Value):
     targets: tuple[Target, ...] = Field(min_length=1)
     reason: str = ""
     severity: Severity | None = None
+
+
+Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}$")]
+"""A branch, tag or (abbreviated) SHA as somebody wrote it; resolved when the request is planned."""
+
+
+class BisectRequest(Value):
+    """Find the commit that broke a check.
+
+    Attributes:
+        good: the last good commit; None has one looked for.
+        bad: the first known bad commit; None means the head of the branch.
+        check: the check-run or status that tells good from bad; None takes the one that fails.
+        reason: why, in the asker's words.
+    """
+
+    command: Literal["bisect"] = "bisect"
+    good: Revision | None = None
+    bad: Revision | None = None
+    check: str | None = Field(default=None, min_length=1, max_length=255)
+    reason: str = ""
+
+
+class RulingRequest(Value):
+    """A person's word on a commit of the bisect here; no `sha` means what is tried just now."""
+
+    command: Literal["skip", "good", "bad"]
+    sha: str | None = Field(default=None, pattern=r"^[0-9a-f]{7,40}$")
 
 
 class StatusRequest(Value):
@@ -213,6 +243,8 @@ class CorrectionRequest(Value):
 
 Request = Annotated[
     RevertRequest
+    | BisectRequest
+    | RulingRequest
     | StatusRequest
     | HelpRequest
     | RetryRequest

@@ -90,7 +90,7 @@ def _resolve_types(schema: core.GraphQLSchema) -> None:
     def kind(value: Any, *_: object) -> str:
         return str(value["__typename"])
 
-    for name in ("Node", "Actor", "Minimizable"):
+    for name in ("Node", "Actor", "GitObject", "Minimizable"):
         interface = schema.type_map[name]
         if isinstance(interface, core.GraphQLInterfaceType):
             interface.resolve_type = kind
@@ -101,7 +101,7 @@ class _Root:
 
     def __init__(self, github: DemoGitHub, caller: Caller) -> None:
         self._github = github
-        self._reader = Reader(github.world, caller)
+        self._reader = Reader(github.world, caller, github.runner)
         for name, mutation in graphql_mutations.MUTATIONS.items():
             setattr(self, name, self._mutation(mutation))
 

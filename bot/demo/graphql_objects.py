@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bot.demo import auth, issue_shape, merge_queue, pull_shape, requirements
+from bot.demo import auth, graphql_checks, issue_shape, merge_queue, pull_shape, requirements
 from bot.demo.calls import Caller, Refused
 from bot.demo.model import Comment, Issue, QueueEntry, Repository, User
 from bot.demo.repositories import html_url
 from bot.demo.world import World, node_id, node_key, timestamp
 from bot.triggers import Role
+
+if TYPE_CHECKING:
+    from bot.demo.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Reader:
 
     world: World
     caller: Caller
+    runner: Runner
 
     @property
     def user(self) -> User:
@@ -119,6 +123,9 @@ class Reader:
             ),
             "issue": lambda _, number: self.issue(repository, found(number, pull=False)),
             "mergeQueue": lambda _, branch=None: self.queue(repository, branch),
+            "object": lambda _, expression=None, oid=None: self.git_object(
+                repository, oid or expression or ""
+            ),
         }
 
     def issue(self, repository: Repository, issue: Issue | None) -> Any:
@@ -153,7 +160,13 @@ class Reader:
         message = repository.git.commit(sha).message
         return {
             "__typename": "Commit", "id": node_id("Commit", sha), "oid": sha, "message": message,
+            **graphql_checks.of_commit(self.world, self.runner, repository, sha),
         }  # fmt: skip
+
+    def git_object(self, repository: Repository, revision: str) -> Any:
+        """A commit by SHA or revision; other objects are not known here."""
+        sha = repository.git.commit_sha(revision)
+        return self.commit(repository, sha) if sha else None
 
     def pull_request(self, repository: Repository, issue: Issue | None) -> Any:
         """A pull request; asking for `mergeable` computes it."""

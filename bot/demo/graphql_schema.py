@@ -36,6 +36,7 @@ type Repository implements Node {
   pullRequest(number: Int!): PullRequest
   issue(number: Int!): Issue
   mergeQueue(branch: String): MergeQueue
+  object(expression: String, oid: GitObjectID): GitObject
 }
 
 type Issue implements Node {
@@ -80,7 +81,37 @@ type PullRequest implements Node {
   repository: Repository!
 }
 
-type Commit implements Node { id: ID! oid: GitObjectID! message: String! }
+interface GitObject { id: ID! oid: GitObjectID! }
+type Commit implements Node & GitObject {
+  id: ID!
+  oid: GitObjectID!
+  message: String!
+  checkSuites(first: Int): CheckSuiteConnection
+  status: Status
+}
+type CheckSuiteConnection { totalCount: Int! nodes: [CheckSuite] }
+type CheckSuite implements Node {
+  id: ID! app: App checkRuns(filterBy: CheckRunFilter, first: Int): CheckRunConnection
+  workflowRun: WorkflowRun
+}
+type App implements Node { id: ID! databaseId: Int slug: String! name: String! }
+type WorkflowRun implements Node { id: ID! databaseId: Int event: String! }
+input CheckRunFilter { checkName: String checkType: CheckRunType }
+enum CheckRunType { ALL LATEST }
+type CheckRunConnection { totalCount: Int! nodes: [CheckRun] }
+type CheckRun implements Node {
+  id: ID! databaseId: Int name: String! status: CheckStatusState!
+  conclusion: CheckConclusionState url: URI!
+}
+enum CheckStatusState { REQUESTED QUEUED IN_PROGRESS COMPLETED WAITING PENDING }
+enum CheckConclusionState {
+  ACTION_REQUIRED TIMED_OUT CANCELLED FAILURE SUCCESS NEUTRAL SKIPPED STARTUP_FAILURE STALE
+}
+type Status implements Node { id: ID! state: StatusState! context(name: String!): StatusContext }
+enum StatusState { EXPECTED ERROR FAILURE PENDING SUCCESS }
+type StatusContext implements Node {
+  id: ID! context: String! state: StatusState! targetUrl: URI description: String
+}
 
 type AutoMergeRequest {
   enabledAt: DateTime

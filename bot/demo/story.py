@@ -124,7 +124,7 @@ async def play_revert(stage: Stage, say: Say) -> Told:
     await _checks_end(alice, merged)
     sent = stage.bot.github.requests.total()
     comment = await alice.comment(broken, "/revert because discounts are gone")
-    await _until(lambda: _answered(alice, comment["id"]))
+    await until(lambda: _answered(alice, comment["id"]))
     seconds = time.monotonic() - began
     told = await _look_up(stage, alice, broken, sent, seconds)
     transcript.line("", "main is safe again." if told.ok else "main is NOT safe again.")
@@ -196,11 +196,17 @@ async def _checks_end(person: Person, sha: str) -> None:
         runs = await person.check_runs(sha)
         return len(runs) >= 2 and None not in runs.values()
 
-    await _until(ended)
+    await until(ended)
 
 
-async def _until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
+async def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+    """Look again and again until something is true, and give it.
+
+    Raises:
+        TimeoutError: it did not come true in time.
+    """
     # Looked at from outside, as a person would: there is no event to wait for.
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110
+        while not (found := await condition()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+    return found

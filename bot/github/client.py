@@ -35,6 +35,7 @@ from bot.github.errors import Conflict
 from bot.github.git_data import GitData
 from bot.github.installations import Installations
 from bot.github.issues import Issues
+from bot.github.known_checks import KnownChecks
 from bot.github.labels import Labels
 from bot.github.merging import Merging
 from bot.github.models import App, BranchRules, RepositoryFacts
@@ -44,6 +45,7 @@ from bot.github.pulls import Pulls
 from bot.github.reactions import Reactions
 from bot.github.rules import Rules
 from bot.github.wire import CONNECTIONS, new_session
+from bot.github.workflows import Workflows
 from bot.triggers import Repository
 
 RECOVERY_PLAYBOOKS = frozenset({"revert", "rollback"})
@@ -217,6 +219,8 @@ class RepositoryClient:
         labels: Labels of the repository and on issues.
         pulls: Pull requests.
         checks: Check-runs and commit statuses.
+        known_checks: What a check has said of many commits.
+        workflows: Workflow runs of GitHub Actions.
         git: Branches, commits and trees.
         contents: Files at a commit.
         permissions: What people and the App may do.
@@ -236,6 +240,8 @@ class RepositoryClient:
         self.labels = Labels(channel)
         self.pulls = Pulls(channel, repository.owner)
         self.checks = Checks(channel, github.ourselves)
+        self.known_checks = KnownChecks(channel, repository.owner, repository.name)
+        self.workflows = Workflows(channel)
         self.git = GitData(channel)
         self.contents = Contents(channel)
         self.permissions = Permissions(channel, lambda: github.granted(repository.installation_id))

@@ -118,6 +118,37 @@ class GitData:
             if "not exist" not in str(refusal).lower():
                 raise
 
+    async def ensure_hidden_ref(self, name: str, sha: str, *, look_first: bool) -> None:
+        """Point `refs/<name>`, which is neither branch nor tag, at a commit, unless it does.
+
+        Such a ref keeps a commit fetchable and starts no workflow.
+
+        Raises:
+            Conflict: If it points elsewhere.
+        """
+
+        async def look() -> Ref | None:
+            data = await self._channel.find(f"{GIT}/ref/{{ref*}}", ref=name)
+            return Ref.model_validate(data) if isinstance(data, dict) else None
+
+        async def create() -> Ref:
+            body = {"ref": f"refs/{name}", "sha": sha}
+            return Ref.model_validate(await self._channel.post(REFS, body))
+
+        ref = await ensure(
+            look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
+        )
+        if ref.sha != sha:
+            raise Conflict(f"refs/{name} exists already, at {ref.sha[:12]}, not {sha[:12]}.")
+
+    async def delete_hidden_ref(self, name: str) -> None:
+        """Delete `refs/<name>`; that it is gone already is fine."""
+        try:
+            await self._channel.delete(f"{REFS}/{{ref*}}", ref=name)
+        except Unprocessable as refusal:
+            if "not exist" not in str(refusal).lower():
+                raise
+
     async def publish_tree(
         self,
         base_tree: str | None,

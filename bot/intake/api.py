@@ -19,6 +19,7 @@ from bot.intake.api_models import (
     ArtifactPlace,
     AuditAnswer,
     AuditQuery,
+    BisectBody,
     IncidentAnswer,
     IncidentsAnswer,
     IncidentsQuery,
@@ -36,6 +37,7 @@ from bot.records.runs import Run
 from bot.triggers import (
     Actor,
     ActorKind,
+    BisectRequest,
     Repository,
     Request,
     RevertRequest,
@@ -145,6 +147,8 @@ class Api:
         return (
             Endpoint("POST", "/incidents/revert", "Revert a merged pull request or a commit.",
                      self.revert, write, body=RevertBody, answer=AcceptedAnswer, status=202),
+            Endpoint("POST", "/incidents/bisect", "Find the commit that broke a check.",
+                     self.bisect, write, body=BisectBody, answer=AcceptedAnswer, status=202),
             Endpoint("GET", "/incidents", "The latest incidents, newest first.",
                      self.incidents, read, query=IncidentsQuery, answer=IncidentsAnswer),
             Endpoint("GET", "/incidents/{id}", "One incident.",
@@ -171,6 +175,16 @@ class Api:
         body = await _body(request, RevertBody)
         repository = await self._repository(token, body.repository)
         asked = RevertRequest(targets=(body.target,), reason=body.reason, severity=body.severity)
+        return await self._take(request, token, repository, asked)
+
+    async def bisect(self, request: web.Request) -> web.Response:
+        """`POST /incidents/bisect`."""
+        token = self._caller(request, Role.WRITE)
+        body = await _body(request, BisectBody)
+        repository = await self._repository(token, body.repository)
+        asked = BisectRequest(
+            good=body.good, bad=body.bad, check=body.check, reason=body.reason or ""
+        )
         return await self._take(request, token, repository, asked)
 
     async def incidents(self, request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, mo
 from bot.records.audit import AuditEntry, Unreadable
 from bot.records.incidents import Incident
 from bot.records.runs import Run
-from bot.triggers import CommitTarget, PullRequestTarget, Severity, Target
+from bot.triggers import CommitTarget, PullRequestTarget, Revision, Severity, Target
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -62,6 +62,18 @@ class RevertBody(_Body):
         if self.pull_request is not None:
             return PullRequestTarget(number=self.pull_request)
         return CommitTarget(sha=(self.commit or "").lower())
+
+
+class BisectBody(_Body):
+    """What to search: from `good` (looked for where it is left out) to `bad`, by `check`."""
+
+    repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
+    bad: Revision = Field(description="The bad end: a branch, tag or SHA that was merged.")
+    good: Revision | None = Field(default=None, description="The good end, an ancestor of `bad`.")
+    check: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)] | None = (
+        Field(default=None, description="The check that tells good from bad.")
+    )
+    reason: Reason | None = None
 
 
 class ArtifactPlace(BaseModel):

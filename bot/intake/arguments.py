@@ -63,10 +63,13 @@ class RevertArguments:
 
 @dataclass(frozen=True)
 class BisectArguments:
-    """The range to search, as typed, and the check that tells good from bad."""
+    """The range to search, as typed, and the check that tells good from bad.
 
-    good: str
-    bad: str
+    An end that was left out is None.
+    """
+
+    good: str | None
+    bad: str | None
     check: str | None
 
 
@@ -173,7 +176,8 @@ def read_bisect(typed: Typed) -> BisectArguments:
             "as in `/bisect v1.4..main`."
         )
     good, dots, bad = typed.words[0].partition("..")
-    if not dots or not _is_revision(good) or not _is_revision(bad):
+    named = [end for end in (good, bad) if end]
+    if not dots or not named or not all(map(_is_revision, named)):
         raise NotUnderstood(
             f"{shown(typed.words[0])} is not a range. Write the last good and the first bad "
             "commit, tag or branch with two dots between, as in `/bisect v1.4..main`."
@@ -187,7 +191,7 @@ def read_bisect(typed: Typed) -> BisectArguments:
     check = " ".join(rest[1:]).strip("\"'")
     if len(check) > 255:
         raise NotUnderstood("The check's name is too long: at most 255 characters.")
-    return BisectArguments(good, bad, check or None)
+    return BisectArguments(good or None, bad or None, check or None)
 
 
 def read_commit(typed: Typed) -> CommitArguments:

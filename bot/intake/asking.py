@@ -8,12 +8,13 @@ from typing import assert_never
 
 from bot.intake import arguments
 from bot.intake.commands import COMMANDS
-from bot.intake.meanings import ButtonPressed, CommentPosted, Labeled
+from bot.intake.meanings import BISECT_LABEL, ButtonPressed, CommentPosted, Labeled
 from bot.intake.parsing import Command, Mistake, parse
 from bot.triggers import (
     Actor,
     ActorKind,
     ApproveRequest,
+    BisectRequest,
     CancelRequest,
     CorrectionRequest,
     HelpRequest,
@@ -25,6 +26,7 @@ from bot.triggers import (
     Request,
     RetryRequest,
     RevertRequest,
+    RulingRequest,
     SeverityRequest,
     Source,
     SourceKind,
@@ -37,6 +39,7 @@ _BUTTONS: dict[str, Callable[[], Request]] = {
     "cancel": CancelRequest,
     "approve": ApproveRequest,
     "reject": RejectRequest,
+    "skip": lambda: RulingRequest(command="skip"),
 }
 
 
@@ -51,27 +54,32 @@ def triggers(
             source = Source(
                 kind=SourceKind.LABEL,
                 object_id=asked.delivery,
-                subject=asked.pull_request,
-                is_pull_request=True,
+                subject=asked.subject,
+                is_pull_request=asked.is_pull_request,
                 url=asked.url,
             )
-            revert = RevertRequest(
-                targets=(PullRequestTarget(number=asked.pull_request),),
-                reason=f"label {asked.label}",
-            )
-            return [_trigger(source, asked.repository, asked.login, received_at, revert)]
+            request = _of_label(asked)
+            return [_trigger(source, asked.repository, asked.login, received_at, request)]
         case ButtonPressed():
             source = Source(
                 kind=SourceKind.CHECK_RUN,
                 object_id=f"{asked.check_run}:{asked.delivery}",
                 subject=asked.pull_request,
-                is_pull_request=True,
+                is_pull_request=asked.pull_request is not None,
                 url=asked.url,
+                run=asked.run,
             )
             request = _BUTTONS[asked.button]()
             return [_trigger(source, asked.repository, asked.login, received_at, request)]
         case _:
             assert_never(asked)
+
+
+def _of_label(asked: Labeled) -> Request:
+    reason = f"label {asked.label}"
+    if asked.label == BISECT_LABEL:
+        return BisectRequest(bad=asked.base, reason=reason)
+    return RevertRequest(targets=(PullRequestTarget(number=asked.subject),), reason=reason)
 
 
 def _from_comment(comment: CommentPosted, received_at: datetime) -> list[Trigger]:
@@ -123,6 +131,10 @@ def _request(command: Command, comment: CommentPosted) -> Request:
                 )
             here = (PullRequestTarget(number=comment.subject),)
             return RevertRequest(targets=targets or here, reason=command.reason)
+        case arguments.BisectArguments(good=good, bad=bad, check=check):
+            return BisectRequest(good=good, bad=bad, check=check, reason=command.reason)
+        case arguments.CommitArguments(sha=sha) if command.name in ("skip", "good", "bad"):
+            return RulingRequest.model_validate({"command": command.name, "sha": sha})
         case arguments.SeverityArguments(severity=severity):
             return SeverityRequest(severity=severity, reason=command.reason)
         case arguments.ApprovalArguments(approval=approval):

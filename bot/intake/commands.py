@@ -100,11 +100,15 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition(
         name="bisect",
         usage="/bisect GOOD..BAD [check NAME]",
-        does="Find the commit that broke a check.",
+        does="Find the commit that broke a check, and propose its revert. Either end may be left "
+        "out: the good one is looked for, the bad one is the branch as it is.",
         who=Role.WRITE,
-        examples=("/bisect v1.4..main", "/bisect 3f2a9c1..8be01d7 check unit tests"),
+        examples=(
+            "/bisect v1.4..main",
+            "/bisect ..main",
+            "/bisect ..main check unit tests",
+        ),
         read=arguments.read_bisect,
-        available=False,
     ),
     Definition(
         name="skip",
@@ -113,7 +117,6 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/skip 3f2a9c1",),
         read=arguments.read_commit,
-        available=False,
     ),
     Definition(
         name="good",
@@ -122,7 +125,6 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/good 3f2a9c1",),
         read=arguments.read_commit,
-        available=False,
     ),
     Definition(
         name="bad",
@@ -131,7 +133,6 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/bad 8be01d7",),
         read=arguments.read_commit,
-        available=False,
     ),
     Definition(
         name="shadow",

@@ -5,12 +5,15 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.intake import payloads
 from bot.intake.arguments import Here
 from bot.intake.meanings import (
+    BISECT_LABEL,
+    REVERT_LABEL,
     ButtonPressed,
     CommentPosted,
     Hint,
@@ -22,8 +25,9 @@ from bot.intake.meanings import (
 from bot.intake.payloads import Payload
 from bot.triggers import Repository, SourceKind
 
-REVERT_LABEL = "playbook:revert"
-BUTTONS = ("retry", "cancel", "approve", "reject")
+BUTTONS = ("retry", "cancel", "approve", "reject", "skip")
+_RUN = re.compile(r"[0-9a-z]{26}")
+_BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
 
 
 @dataclass(frozen=True)
@@ -140,20 +144,43 @@ def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
     hint = _pull_request_hint(delivery, repository)
     label = (payloads.text(delivery.payload, "label", "name") or "").lower()
     subject = payloads.number(delivery.payload, "pull_request", "number")
-    if delivery.action != "labeled" or label != REVERT_LABEL or subject is None:
+    if label not in (REVERT_LABEL, BISECT_LABEL) or subject is None:
         return hint
     login = delivery.person()
-    if login is None:
+    if delivery.action != "labeled" or login is None:
         return hint
+    base = payloads.text(delivery.payload, "pull_request", "base", "ref") or ""
     labeled = Labeled(
         repository=repository,
         login=login,
         label=label,
         delivery=delivery.id,
-        pull_request=subject,
+        subject=subject,
+        is_pull_request=True,
+        base=base if _BRANCH.fullmatch(base) else None,
         url=payloads.web_address(delivery.payload, "pull_request", "html_url"),
     )
     return (*hint, labeled)
+
+
+def _issues(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    label = (payloads.text(delivery.payload, "label", "name") or "").lower()
+    subject = payloads.number(delivery.payload, "issue", "number")
+    login = delivery.person()
+    if delivery.action != "labeled" or label != BISECT_LABEL or subject is None or login is None:
+        return (Nothing("no label of ours"),)
+    return (
+        Labeled(
+            repository=repository,
+            login=login,
+            label=label,
+            delivery=delivery.id,
+            subject=subject,
+            is_pull_request=False,
+            base=None,
+            url=payloads.web_address(delivery.payload, "issue", "html_url"),
+        ),
+    )
 
 
 def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
@@ -176,12 +203,14 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
     login = delivery.person()
     check_run = payloads.number(check, "id")
     ours = payloads.number(check, "app", "id") == delivery.us.id
+    run = payloads.text(check, "external_id") or ""
+    run_id = run if ours and _RUN.fullmatch(run) else None
     if (
         delivery.action == "completed"
         or not ours
         or login is None
         or check_run is None
-        or not pull_requests
+        or (not pull_requests and run_id is None)
         or button not in BUTTONS
     ):
         return hint
@@ -191,7 +220,8 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
         button=button,
         check_run=check_run,
         delivery=delivery.id,
-        pull_request=pull_requests[0],
+        pull_request=pull_requests[0] if pull_requests else None,
+        run=run_id,
         url=payloads.web_address(check, "html_url"),
     )
     return (*hint, pressed)
@@ -244,6 +274,7 @@ _READERS: dict[str, Callable[[Delivery, Repository], tuple[Meaning, ...]]] = {
     "check_run": _check_run,
     "check_suite": _check_suite,
     "issue_comment": _issue_comment,
+    "issues": _issues,
     "merge_group": _merge_group,
     "pull_request": _pull_request,
     "pull_request_review": _review,

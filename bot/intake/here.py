@@ -8,7 +8,7 @@ from bot.records import incidents, runs
 from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
 from bot.records.runs import Run
-from bot.triggers import Trigger, Value
+from bot.triggers import Source, Trigger, Value
 
 _RECENT = 200
 
@@ -43,11 +43,14 @@ class Here(Value):
         return tuple(run for key, run in everywhere.items() if key.endswith(approval.lower()))
 
 
-async def find_here(records: AsyncEngine, repository: int, subject: int | None, _: bool) -> Here:
-    """Read what concerns an issue or pull request; nothing where there is none."""
+async def find_here(records: AsyncEngine, repository: int, source: Source, _: bool) -> Here:
+    """Read what concerns the issue, pull request or check-run that a Trigger came from."""
+    subject = source.subject
     async with records.connect() as conn:
+        live = await runs.list_live(conn, repository)
+        meant = {run.incident_id for run in live if _is_meant(run, source)}
         recent = await incidents.list_recent(conn, repository, limit=_RECENT)
-        found = [each for each in recent if _concerns(each, subject)]
+        found = [each for each in recent if _concerns(each, subject) or each.id in meant]
         # What is open comes first; of what is over only the latest is of interest.
         chosen = [each for each in found if each.is_open] or found[:1]
         attached = [r for each in chosen for r in await runs.of_incident(conn, each.id)]
@@ -56,12 +59,19 @@ async def find_here(records: AsyncEngine, repository: int, subject: int | None, 
             for run in await runs.without_incident(conn, repository)
             if subject is not None and Trigger.model_validate(run.trigger).source.subject == subject
         ]
-        live = await runs.list_live(conn, repository)
     return Here(
         incidents=tuple(chosen),
         runs=(*attached, *reversed(early)),
         elsewhere=tuple(run for run in live if run.state is RunState.AWAITING_APPROVAL),
     )
+
+
+def _is_meant(run: Run, source: Source) -> bool:
+    """Whether its check-run's button was pressed, or it was asked for in this place."""
+    if run.id == source.run:
+        return True
+    asked_on = Trigger.model_validate(run.trigger).source.subject
+    return source.subject is not None and asked_on == source.subject
 
 
 def _concerns(incident: Incident, subject: int | None) -> bool:

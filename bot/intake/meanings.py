@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from bot.intake.arguments import Here
 from bot.triggers import Repository, SourceKind
 
+REVERT_LABEL = "playbook:revert"
+BISECT_LABEL = "playbook:bisect"
+
 
 @dataclass(frozen=True)
 class CommentPosted:
@@ -25,27 +28,36 @@ class CommentPosted:
 
 @dataclass(frozen=True)
 class Labeled:
-    """A person put one of our labels on a pull request. `label` is in lower case."""
+    """A person put one of our labels on an issue or pull request. `label` is in lower case.
+
+    `base` is the branch a pull request goes to.
+    """
 
     repository: Repository
     login: str
     label: str
     delivery: str
-    pull_request: int
+    subject: int
+    is_pull_request: bool
+    base: str | None
     url: str | None
 
 
 @dataclass(frozen=True)
 class ButtonPressed:
-    """A person pressed a button on one of our check-runs, or asked for it to run again."""
+    """A person pressed a button on one of our check-runs, or asked for it to run again.
+
+    `run` is the Run the check-run speaks for.
+    """
 
     repository: Repository
     login: str
     button: str
     check_run: int
     delivery: str
-    pull_request: int
+    pull_request: int | None
     url: str | None
+    run: str | None = None
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from bot.github.changes import Shown
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.intake import asking, payloads
-from bot.intake.events import REVERT_LABEL, Delivery, meanings
+from bot.intake.events import Delivery, meanings
 from bot.intake.inbox import Inbox
-from bot.intake.meanings import CommentPosted, Labeled, OurApp
+from bot.intake.meanings import REVERT_LABEL, CommentPosted, Labeled, OurApp
 from bot.records import readings
 from bot.triggers import Repository, SourceKind, Trigger
 

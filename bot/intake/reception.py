@@ -24,6 +24,7 @@ from bot.safety.admission import Refused, admit
 from bot.triggers import (
     ActorKind,
     ApproveRequest,
+    BisectRequest,
     CancelRequest,
     CorrectionRequest,
     HelpRequest,
@@ -32,6 +33,7 @@ from bot.triggers import (
     RetryRequest,
     RevertRequest,
     Role,
+    RulingRequest,
     SeverityRequest,
     SourceKind,
     StatusRequest,
@@ -41,6 +43,7 @@ from bot.triggers import (
 log = structlog.get_logger(__name__)
 
 Revert = Callable[[Run, Trigger, RevertRequest], Awaitable[Ending]]
+Bisect = Callable[[Run, Trigger, BisectRequest], Awaitable[Ending]]
 Wake = Callable[[str, Signal, str], Awaitable[None]]
 
 _REACTS = {
@@ -54,18 +57,28 @@ _REACTS = {
 class Reception:
     """Answers Triggers."""
 
-    def __init__(self, *, github: GitHub, records: AsyncEngine, revert: Revert, wake: Wake) -> None:
+    def __init__(
+        self,
+        *,
+        github: GitHub,
+        records: AsyncEngine,
+        revert: Revert,
+        bisect: Bisect,
+        wake: Wake,
+    ) -> None:
         """Prepare.
 
         Args:
             github: to acknowledge and answer.
             records: to find what runs where.
-            revert: the playbook.
+            revert: the playbook of that name.
+            bisect: likewise.
             wake: sends a Signal to a Run, at most once per key.
         """
         self._github = github
         self._records = records
         self._revert = revert
+        self._bisect = bisect
         self._wake = wake
 
     async def receive(self, run: Run, trigger: Trigger) -> None:
@@ -88,8 +101,10 @@ class Reception:
             return await self._refuse(run, trigger, client, decision.reason, decision.remedy)
         request = trigger.request
         match request:
-            case RevertRequest():
-                await self._run_revert(run, trigger, request, client)
+            case RevertRequest() | BisectRequest():
+                await self._run_playbook(run, trigger, request, client)
+            case RulingRequest():
+                await self._rule(run, trigger, request, client)
             case RetryRequest():
                 await self._retry(run, trigger, client)
             case CancelRequest():
@@ -119,10 +134,14 @@ class Reception:
             lambda _: client.permissions.role_of(trigger.actor.login),
         )
 
-    # --- revert, and trying it again ---
+    # --- playbooks, and trying them again ---
 
-    async def _run_revert(
-        self, run: Run, trigger: Trigger, request: RevertRequest, client: RepositoryClient
+    async def _run_playbook(
+        self,
+        run: Run,
+        trigger: Trigger,
+        request: RevertRequest | BisectRequest,
+        client: RepositoryClient,
     ) -> None:
         now = await run.now()
 
@@ -131,7 +150,7 @@ class Reception:
                 conn,
                 run.id,
                 trigger,
-                playbook="revert",
+                playbook=request.command,
                 at=now,
                 inputs=request.model_dump(mode="json"),
             )
@@ -139,7 +158,10 @@ class Reception:
             return True
 
         await run.write("begin the run", bool, begin)
-        ending = await self._revert(run, trigger, request)
+        if isinstance(request, BisectRequest):
+            ending = await self._bisect(run, trigger, request)
+        else:
+            ending = await self._revert(run, trigger, request)
         match ending.outcome:
             case "succeeded":
                 await self._react(run, trigger, client, Emotion.DONE)
@@ -180,7 +202,7 @@ class Reception:
             return await self._send(run, trigger, client, live, SignalKind.RETRY)
         failed = here.last_failed
         asked = None if failed is None else Trigger.model_validate(failed.trigger)
-        if asked is None or not isinstance(asked.request, RevertRequest):
+        if asked is None or not isinstance(asked.request, RevertRequest | BisectRequest):
             return await self._nothing_here(run, trigger, client)
         # The same request once more, answered where it was made first.
         again = trigger.model_copy(
@@ -189,7 +211,7 @@ class Reception:
                 "source": trigger.source.model_copy(update={"subject": asked.source.subject}),
             }
         )
-        return await self._run_revert(run, again, asked.request, client)
+        return await self._run_playbook(run, again, asked.request, client)
 
     async def _signal(
         self, run: Run, trigger: Trigger, client: RepositoryClient, kind: SignalKind
@@ -215,6 +237,16 @@ class Reception:
         kind = SignalKind.APPROVE if is_yes else SignalKind.REJECT
         return await self._send(run, trigger, client, pending, kind)
 
+    async def _rule(
+        self, run: Run, trigger: Trigger, request: RulingRequest, client: RepositoryClient
+    ) -> None:
+        here = await run.step("see what is going on", Here, self._find_here(trigger))
+        searching = [each for each in here.live if each.playbook == "bisect"]
+        if not searching:
+            return await self._nothing_here(run, trigger, client)
+        kind = SignalKind(request.command)
+        return await self._send(run, trigger, client, searching, kind, request.sha)
+
     async def _send(
         self,
         run: Run,
@@ -222,8 +254,9 @@ class Reception:
         client: RepositoryClient,
         live: Sequence[runs.Run],
         kind: SignalKind,
+        commit: str | None = None,
     ) -> None:
-        signal = Signal(kind=kind, actor=trigger.actor)
+        signal = Signal(kind=kind, actor=trigger.actor, commit=commit)
         for each in live:
             await self._wake(each.id, signal, f"{run.id}:{each.id}")
         await self._react(run, trigger, client, Emotion.DONE)
@@ -288,7 +321,7 @@ class Reception:
         return True
 
     def _find_here(self, trigger: Trigger) -> Callable[[bool], Awaitable[Here]]:
-        return partial(find_here, self._records, trigger.repository.id, trigger.source.subject)
+        return partial(find_here, self._records, trigger.repository.id, trigger.source)
 
     # --- answers ---
 

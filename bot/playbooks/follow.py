@@ -64,6 +64,8 @@ class Watched(Value):
     """Whether a person has to resolve the change first."""
     evals_wanted: bool
     """Whether a person has to agree where no evals are configured."""
+    person_wanted: bool = False
+    """Whether a person decides about the merge, however green it is."""
 
 
 How = Literal["merged", "closed", "cancelled", "rejected", "cured elsewhere", "given up"]
@@ -213,6 +215,7 @@ class _Following:
             # Seen twice: for a moment a merged one is in neither list.
             left_queue=self.seen_out_of_queue > 1,
             evals_wanted=self.watched.evals_wanted,
+            person_wanted=self.watched.person_wanted,
         )
 
     def _note_queue(self, view: View) -> None:

@@ -58,6 +58,7 @@ Why = Literal[
     "infra",
     "nothing counts",
     "no evals",
+    "person",
     "timed out",
     "changed",
     "review",
@@ -65,7 +66,7 @@ Why = Literal[
     "left the queue",
     "merge refused",
 ]
-APPROVABLE: frozenset[Why] = frozenset({"unrelated", "nothing counts", "no evals"})
+APPROVABLE: frozenset[Why] = frozenset({"unrelated", "nothing counts", "no evals", "person"})
 """What a person may wave through: it does not speak against the hotfix itself."""
 
 
@@ -104,6 +105,8 @@ class Terms(Value):
     """The hotfix was in the merge queue and is no longer."""
     evals_wanted: bool = False
     """Nobody asked for this in person: without evals a person has to agree (Decisions 5)."""
+    person_wanted: bool = False
+    """Nobody asked for this change as such: a person decides whether it is merged."""
 
 
 class Wait(Value):
@@ -207,6 +210,8 @@ def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | 
             pass
     if terms.evals_wanted and not terms.counting.evals:
         yield Ask(why="no evals")
+    if terms.person_wanted:
+        yield Ask(why="person")
 
 
 def _when_red(view: View, terms: Terms, now: datetime) -> Wait | Rerun | Ask:

@@ -51,6 +51,8 @@ def standing_for(
             return nothing_counts(case, tally)
         case "no evals":
             return no_evals(case, tally)
+        case "person":
+            return person_decides(case, tally)
         case "timed out":
             return timed_out(move.names, case, tally)
         case "changed":
@@ -213,6 +215,17 @@ def no_evals(case: Case, tally: Tally) -> Standing:
             "A program asked for this revert. Without evals a person decides; anyone with write "
             "access may. " + _CANCEL,
         ),
+        checks=tally.rows,
+        approvable=True,
+    )
+
+
+def person_decides(case: Case, tally: Tally) -> Standing:
+    """It is green, and only a person may have it merged."""
+    return Standing(
+        state="needs you",
+        headline=f"Merge {hotfix_linked(case)}, or comment `/approve` and I do: it is green.",
+        details=("I merge it by myself only where somebody asked for just this change.", _CANCEL),
         checks=tally.rows,
         approvable=True,
     )

@@ -42,6 +42,8 @@ class Case(Value):
     audit_head: str | None = None
     published: bool = False
     """Whether the final records are on the records branch."""
+    proposal: str = "hotfix"
+    """What the pull request is called: a `hotfix`, or a `fix`."""
 
 
 # --- titles -----------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ def offenders_linked(case: Case) -> str:
 
 def hotfix_linked(case: Case) -> str:
     """The hotfix, linked where it has a pull request."""
-    return f"hotfix #{case.pull_request}" if case.pull_request else "hotfix"
+    return f"{case.proposal} #{case.pull_request}" if case.pull_request else case.proposal
 
 
 def facts(case: Case) -> str:
@@ -195,7 +197,7 @@ def facts(case: Case) -> str:
     if case.issue:
         rows.append(f"Incident: #{case.issue}")
     if case.pull_request:
-        rows.append(f"Hotfix: #{case.pull_request}")
+        rows.append(f"{case.proposal.capitalize()}: #{case.pull_request}")
     if case.published or case.pull_request:
         where = case.records_branch if case.published else case.branch
         blob = f"{case.repository_url}/blob/{where}"

@@ -39,14 +39,21 @@ class SignalKind(StrEnum):
     RETRY = "retry"
     APPROVE = "approve"
     REJECT = "reject"
+    SKIP = "skip"
+    GOOD = "good"
+    BAD = "bad"
 
 
 class Signal(Value):
-    """A message to a Run. A hint only says "look again"; the others carry a person's wish."""
+    """A message to a Run. A hint only says "look again"; the others carry a person's wish.
+
+    `commit` is the one a person's word (skip, good, bad) is about.
+    """
 
     kind: SignalKind
     actor: Actor | None = None
     reason: str | None = None
+    commit: str | None = None
 
 
 class Run(Protocol):

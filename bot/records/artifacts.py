@@ -1,6 +1,6 @@
 """Artifacts: JSON reports committed to the repository; the same facts give the same bytes.
 
-One function writes them. Every report names its `schema`; `published_schemas` describes each.
+One function writes them. Every report names its `schema`; `bot.records.schemas` describes each.
 """
 
 from __future__ import annotations
@@ -189,14 +189,3 @@ def artifact_path(root: str, kind: ArtifactKind, incident_id: str) -> str:
     if folder.is_absolute() or ".." in folder.parts:
         raise ValueError(f"artifacts.root must be a folder inside the repository, not {root!r}")
     return str(folder / _PLACES[kind].format(id=incident_id))
-
-
-def published_schemas() -> dict[str, dict[str, Any]]:
-    """Describe every artifact in JSON Schema, by the name its `schema` field carries."""
-    return {
-        model.model_fields["schema_"].default: {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            **model.model_json_schema(mode="serialization"),
-        }
-        for model in (RevertReport,)
-    }

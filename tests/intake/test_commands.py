@@ -15,7 +15,7 @@ def test_help_lists_every_command(snapshot: Any) -> None:
 
 
 def test_a_command_that_comes_later_is_answered_honestly(snapshot: Any) -> None:
-    assert not_yet_text("bisect") == snapshot
+    assert not_yet_text("shadow") == snapshot
 
 
 def test_help_names_the_roles_that_admission_asks_for() -> None:

@@ -23,6 +23,7 @@ from bot.triggers import (
     Request,
     RetryRequest,
     RevertRequest,
+    RulingRequest,
     Severity,
     SeverityRequest,
     SourceKind,
@@ -70,10 +71,10 @@ def test_a_comment_asks_for_what_it_stands_on() -> None:
 
 
 def test_several_commands_are_several_triggers_with_keys_of_their_own() -> None:
-    found = triggers("issue_comment", comment("/severity high\n/bisect a..b\n/cancel"))
+    found = triggers("issue_comment", comment("/severity high\n/shadow a b\n/cancel"))
     assert [each.request for each in found] == [
         SeverityRequest(severity=Severity.HIGH),
-        LaterRequest(name="bisect"),
+        LaterRequest(name="shadow"),
         CancelRequest(),
     ]
     assert [each.source.index for each in found] == [0, 1, 2]
@@ -175,6 +176,15 @@ def pressed(identifier: str, **changed: Any) -> dict[str, Any]:
         requested_action={"identifier": identifier},
         check_run=check | changed,
     )
+
+
+def test_a_button_on_a_commit_without_pull_request_finds_the_run_it_speaks_for() -> None:
+    run = "01kjx0000000000000000000bb"
+    lonely = pressed("skip", pull_requests=[], external_id=run)
+    (trigger,) = triggers("check_run", lonely)
+    assert trigger.request == RulingRequest(command="skip")
+    assert (trigger.source.run, trigger.source.subject) == (run, None)
+    assert triggers("check_run", pressed("skip", pull_requests=[], external_id="x")) == []
 
 
 def test_a_button_does_what_its_command_does() -> None:

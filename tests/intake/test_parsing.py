@@ -55,6 +55,8 @@ READ: list[tuple[str, args.Arguments, str]] = [
         "",
     ),
     ("/bisect v1.4..main", args.BisectArguments("v1.4", "main", None), ""),
+    ("/bisect ..main", args.BisectArguments(None, "main", None), ""),
+    ("/bisect v1.4.. check unit", args.BisectArguments("v1.4", None, "unit"), ""),
     (
         "/bisect abc1234..def5678 check CI / unit tests (3.11) because flaky",
         args.BisectArguments("abc1234", "def5678", "CI / unit tests (3.11)"),
@@ -117,6 +119,7 @@ MISTAKES = [
     "/bisect",
     "/bisect main",
     "/bisect a...b",
+    "/bisect ..",
     "/bisect --exec..b",
     "/bisect a..b unit tests",
     "/bisect a..b check",

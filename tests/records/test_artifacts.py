@@ -28,10 +28,10 @@ from bot.records.artifacts import (
     Verdict,
     artifact_path,
     canonical_bytes,
-    published_schemas,
 )
 from bot.records.audit import Head
 from bot.records.lifecycle import IncidentStatus
+from bot.records.schemas import published_schemas
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY
 

@@ -1,0 +1,324 @@
+"""Bisect (root cause isolation): section 2 of the specification.
+
+1. Identify range of commits; run binary search in sandbox.
+2. At each step: build, run smoke + evals; record metrics.
+3. On culprit found: open fix PR referencing incident; include spec report.
+"""
+
+from __future__ import annotations
+
+from bot.git.history import parents_of
+from bot.git.reverting import Clean, Conflict, Empty
+from bot.playbooks import bisect_text as words
+from bot.playbooks.bisect_finding import guilty
+from bot.playbooks.bisect_fix import Computed, Fix, compute_fix
+from bot.playbooks.bisect_outcome import broke_off, ended, followed_to_its_end
+from bot.playbooks.bisect_plan import BisectPlanned, make_bisect_plan
+from bot.playbooks.bisect_search import Hunt, NoGoodEnd, Stopped
+from bot.playbooks.bisect_verify import Cancelled, Verifier, hidden_ref, publish_preview
+from bot.playbooks.bisect_work import KIND, BisectWork
+from bot.playbooks.casebook import open_incident
+from bot.playbooks.revert_plan import Declined
+from bot.playbooks.revert_targets import Offender
+from bot.playbooks.revert_work import Parts
+from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
+from bot.playbooks.signals import first, heard
+from bot.playbooks.standing import Standing
+from bot.records.bisect_report import Verification
+from bot.triggers import BisectRequest, Severity, Trigger, Value
+
+__all__ = ["bisect"]
+
+UNKNOWN_SEVERITY = Severity.MEDIUM
+"""A check that fails says nothing of how bad that is."""
+
+
+async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Parts) -> Ending:
+    """Find the commit that broke a check, propose its revert, and record all of it."""
+    planned = await run.step(
+        "work out what to search",
+        BisectPlanned,
+        lambda _: make_bisect_plan(request, github=parts.github, mirror=parts.mirror),
+    )
+    plan = planned.root
+    if isinstance(plan, Declined):
+        return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
+    opened = await open_incident(
+        run,
+        trigger,
+        kind=KIND,
+        subject=plan.subject,
+        title=words.incident_title(plan.check, plan.base),
+        severity=UNKNOWN_SEVERITY,
+        reason=request.reason,
+        refs={"bad": plan.bad, "good": plan.good, "check": plan.check, "base": plan.base_head},
+        signing_key=parts.signing_key,
+    )
+    if opened.joined:
+        return words.joined(opened.incident.issue, opened.incident.id)
+    work = BisectWork(run, trigger, plan, parts, opened)
+    playbook = _Bisect(work)
+    try:
+        await playbook.announce()
+        return await playbook.search_and_fix()
+    except StepFailed as failed:
+        await broke_off(work, failed)
+        # Whatever broke, no trial may go on and no ref stay behind.
+        await playbook.clean_up()
+        raise
+
+
+class _Preview(Value):
+    """The commit without the suspect; None where the revert conflicts."""
+
+    sha: str | None
+
+
+class _Suspect(Value):
+    """The commit to revert, as people know it, and its parents."""
+
+    offender: Offender
+    parents: tuple[str, ...]
+
+
+class _Enough(Exception):
+    """A person ended it, or nobody came."""
+
+    def __init__(self, standing: Standing, how: str) -> None:
+        super().__init__(how)
+        self.standing = standing
+        self.how = how
+
+
+class _Bisect:
+    """The steps."""
+
+    def __init__(self, work: BisectWork) -> None:
+        self.work = work
+        self.run = work.run
+        self.github = work.github
+        self._preview_made = False
+
+    async def announce(self) -> None:
+        """Open the incident issue, write its ADR, and say on the bad end that it has begun."""
+        work = self.work
+        now = await self.run.now()
+        work.happened(now, "incident opened")
+        standing = words.starting(work.case)
+        if work.case.issue is None:
+            work.know(issue=await work.voice.open_issue(work.case, standing))
+            await work.casebook.issue(work.case.issue or 0)
+        work.decide(now)
+        files = work.record_files(work.pending())
+        await work.record("record the incident", files, f"Open incident {work.case.incident}")
+        await work.tell(standing)
+
+    async def search_and_fix(self) -> Ending:
+        """Search until the culprit is found and confirmed, then propose its revert."""
+        work = self.work
+        try:
+            hunt = await self._identify_range()
+            culprit, verification = await self._find(hunt)
+            if culprit is None:
+                return await self._nobody(hunt)
+            outcome = await self._compute(culprit)
+            if isinstance(outcome, Empty):
+                standing = words.not_to_revert(work.case, hunt.finding, culprit)
+                return await ended(work, standing, "not on the branch any more")
+            return await self._propose(hunt, culprit, verification, outcome)
+        except NoGoodEnd:
+            return await ended(work, words.nothing_older(work.case), "no good end")
+        except Cancelled as stop:
+            await self.clean_up()
+            return await ended(work, words.cancelled(stop.by), "cancelled")
+        except _Enough as stop:
+            return await ended(work, stop.standing, stop.how)
+
+    # 1. Identify range of commits; run binary search.  2. At each step: build, smoke, evals.
+
+    async def _identify_range(self) -> Hunt:
+        work = self.work
+        hunt = work.begin_hunt(await self.run.now())
+        await hunt.identify_range()
+        work.happened(await self.run.now(), f"range read: {len(hunt.graph)} commits")
+        return hunt
+
+    async def _find(self, hunt: Hunt) -> tuple[str | None, Verification]:
+        """Search and verify, again and again where a person wants it; None: there is nobody."""
+        work = self.work
+
+        async def tell() -> None:
+            running = len(work.lab.running)
+            work.note_progress()
+            await work.tell(words.searching(work.case, hunt.finding, running))
+
+        while True:
+            stopped = await hunt.pursue(tell)
+            finding = hunt.finding
+            work.note_progress()
+            await work.name_suspects(finding)
+            if stopped is not None and stopped.cancelled:
+                raise Cancelled(stopped.by)
+            if finding.status in ("no_culprit", "before_range") and finding.may_report:
+                return None, _not_made("there is no suspect")
+            culprit = guilty(finding, hunt.graph)
+            if culprit is None:
+                why = stopped.why if stopped else finding.reason
+                await self._pause(hunt, words.paused(work.case, finding, why), why)
+                continue
+            suspect = await self._suspect(culprit)
+            verification = await self._verify(hunt, suspect, stopped)
+            work.verification = verification
+            work.happened(await self.run.now(), f"suspect {culprit[:12]}: {verification.boundary}")
+            sure = finding.may_act or verification.boundary == "confirmed"
+            if sure and verification.boundary in ("confirmed", "not made"):
+                return culprit, verification
+            standing = words.unconfirmed(work.case, finding, culprit, verification)
+            if verification.boundary == "not made":
+                standing = words.paused(work.case, finding, finding.reason)
+            await self._pause(hunt, standing, "unconfirmed")
+
+    async def _pause(self, hunt: Hunt, standing: Standing, why: str) -> None:
+        """Report, and wait for a person to have it go on."""
+        work = self.work
+        work.happened(await self.run.now(), f"paused: {why}")
+        files = work.record_files(work.pending().model_copy(update={"stopped": why}))
+        message = f"Report on incident {work.case.incident}"
+        await work.record("record what was learnt", files, message)
+        await work.tell(standing)
+        await work.voice.ask(work.case, standing, "paused")
+        began = await self.run.now()
+        while True:
+            signals = await heard(self.run, 3600.0)
+            now = await self.run.now()
+            if cancel := first(signals, SignalKind.CANCEL):
+                raise Cancelled(cancel.actor)
+            ruled = [signal for signal in signals if hunt.rule(signal)]
+            if first(signals, SignalKind.RETRY) or ruled:
+                work.voice.start_over()
+                hunt.refill(now)
+                return
+            if now - began > work.parts.patience.give_up:
+                raise _Enough(words.given_up(), "given up")
+
+    async def _suspect(self, culprit: str) -> _Suspect:
+        """Who brought the culprit, for the titles; and what it is compared with."""
+
+        async def read(_: bool) -> _Suspect:
+            parents, _shallow = await parents_of(self.work.parts.mirror.git, culprit)
+            for pull in await self.github.pulls.of_commit(culprit):
+                if pull.is_merged and pull.base.ref == self.work.case.base:
+                    author = pull.user.login
+                    who = Offender(
+                        number=pull.number,
+                        title=pull.title,
+                        sha=culprit,
+                        commits=(culprit,),
+                        author=author,
+                    )
+                    return _Suspect(offender=who, parents=parents)
+            title = self.work.case.subjects.get(culprit, "")
+            who = Offender(number=None, title=title, sha=culprit, commits=(culprit,))
+            return _Suspect(offender=who, parents=parents)
+
+        suspect = await self.run.step("see who brought it", _Suspect, read)
+        self.work.know(offenders=(suspect.offender,))
+        return suspect
+
+    async def _verify(self, hunt: Hunt, suspect: _Suspect, stopped: Stopped | None) -> Verification:
+        """Fresh, interleaved runs of culprit, parents, and the bad end without the culprit."""
+        work, culprit = self.work, suspect.offender.sha
+        if not work.lab.is_open:
+            return _not_made("no trial workflow is configured")
+        if stopped is not None:
+            return _not_made("the search was stopped before")
+        preview = await self._preview(culprit)
+
+        async def tell() -> None:
+            running = len(work.lab.running)
+            await work.tell(words.verifying(work.case, culprit, running))
+
+        verifier = Verifier(
+            self.run,
+            work.lab,
+            parallel=work.plan.config.bisect.parallel,
+            look_again=work.look_again,
+            tell=tell,
+        )
+        bounds = hunt.search.flake_bounds()
+        found = await verifier.verify(culprit, suspect.parents, preview, bounds)
+        await self.clean_up()
+        return found
+
+    async def _preview(self, culprit: str) -> str | None:
+        """The bad end with the culprit reverted, as a commit that can be tried; None: conflict."""
+        work = self.work
+        keep = work.plan.config.record_paths
+
+        async def make(look_first: bool) -> _Preview:
+            outcome = await compute_fix(work.parts.mirror, culprit, work.plan.bad, keep)
+            if not isinstance(outcome, Clean):
+                return _Preview(sha=None)
+            made = await publish_preview(
+                outcome,
+                incident=work.case.incident,
+                mirror=work.parts.mirror,
+                git_data=self.github.git,
+                look_first=look_first,
+            )
+            return _Preview(sha=made)
+
+        self._preview_made = True
+        return (await self.run.step("make a commit without the suspect", _Preview, make)).sha
+
+    async def clean_up(self) -> None:
+        """Cancel what still runs, and remove the hidden ref."""
+        await self.work.lab.stop()
+        if self._preview_made:
+
+            async def remove(_: bool) -> bool:
+                await self.github.git.delete_hidden_ref(hidden_ref(self.work.case.incident))
+                return True
+
+            await self.run.step("remove the hidden ref", bool, remove)
+            self._preview_made = False
+
+    # 3. On culprit found: open fix PR referencing incident; include spec report.
+
+    async def _compute(self, culprit: str) -> Clean | Conflict | Empty:
+        work = self.work
+
+        async def compute(_: bool) -> Computed:
+            await work.parts.mirror.refresh()
+            head = await work.parts.mirror.branch_head(work.case.base)
+            keep = work.plan.config.record_paths
+            return Computed(await compute_fix(work.parts.mirror, culprit, head, keep))
+
+        return (await self.run.step("compute the fix", Computed, compute)).root
+
+    async def _propose(
+        self, hunt: Hunt, culprit: str, verification: Verification, outcome: Clean | Conflict
+    ) -> Ending:
+        work = self.work
+        work.happened(await self.run.now(), f"culprit found: {culprit[:12]}")
+        await work.tell(words.proposing())
+        fix = Fix(work, hunt.finding, verification, outcome)
+        hotfix = await fix.propose()
+        if number := work.case.offenders[0].number:
+            body = words.culprit_comment(work.case, hunt.finding, verification)
+            await work.voice.on_the_culprit(number, body)
+        followed = await fix.follow(hotfix)
+        return await followed_to_its_end(work, fix, followed)
+
+    async def _nobody(self, hunt: Hunt) -> Ending:
+        """The search is sure that there is no culprit in this range."""
+        work, finding = self.work, hunt.finding
+        if finding.status == "no_culprit":
+            return await ended(work, words.nobody(work.case, finding), "no culprit")
+        if work.plan.good is None:
+            return await ended(work, words.nothing_older(work.case), "no good end")
+        return await ended(work, words.older(work.case, finding), "before the range")
+
+
+def _not_made(why: str) -> Verification:
+    return Verification(boundary="not made", revert="not made", note=why)

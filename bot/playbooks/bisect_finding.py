@@ -1,0 +1,106 @@
+"""From a search to what is said and decided about it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from bot.culprit import log
+from bot.culprit.graph import CommitGraph
+from bot.culprit.search import Search
+from bot.culprit.verdict import Verdict
+from bot.records.artifacts import canonical_bytes
+from bot.records.bisect_report import BisectReport, Finding, Suspect
+
+_DIGITS = 6
+_SHOWN = 50
+BARS = 24
+_WIDTH = 30
+
+
+def finding_of(verdict: Verdict) -> Finding:
+    """Write a verdict down; of a long list of suspects the likeliest fifty."""
+    return Finding(
+        status=verdict.status.value,
+        culprit=verdict.culprit,
+        suspects=tuple(
+            Suspect(sha=each.sha, probability=round(each.probability, _DIGITS))
+            for each in verdict.candidates[:_SHOWN]
+        ),
+        confidence=round(verdict.confidence, _DIGITS),
+        may_act=verdict.may_act,
+        may_report=verdict.may_report,
+        reason=verdict.reason,
+        splitters=verdict.splitters[:_SHOWN],
+        trials=verdict.trials,
+        rounds=verdict.rounds,
+        p_no_culprit=round(verdict.p_no_culprit, _DIGITS),
+        p_before_range=round(verdict.p_before_range, _DIGITS),
+    )
+
+
+def guilty(finding: Finding, graph: CommitGraph) -> str | None:
+    """Name the commit to revert: the culprit, or the merge that brought in the whole class."""
+    if not finding.may_report:
+        return None
+    if finding.status == "culprit":
+        return finding.culprit
+    if finding.status == "class":
+        owners = {graph.merged_by[graph.number[each.sha]] for each in finding.suspects}
+        if len(owners) == 1:
+            return graph.commits[owners.pop()]
+    return None
+
+
+def log_lines(search: Search) -> tuple[str, ...]:
+    """Split a search's log into its lines."""
+    return tuple(search.to_log().splitlines())
+
+
+def search_of(lines: Sequence[str]) -> Search:
+    """Rebuild a search from its log's lines.
+
+    Raises:
+        log.LogError: they are no log of a search.
+    """
+    return Search.from_log("".join(f"{line}\n" for line in lines))
+
+
+def with_budget(search: Search, budget: int) -> Search:
+    """Give a search that was capped a larger budget; all it has learnt stays."""
+    header, *events = log_lines(search)
+    entry = json.loads(header)
+    entry["settings"]["budget"] = budget
+    return search_of([log.line(entry).rstrip("\n"), *events])
+
+
+def replay(report: bytes) -> bytes:
+    """Write a bisect's report again, its finding derived from its log and nothing else.
+
+    Raises:
+        ValueError: it is no report of a bisect, or its log is broken.
+    """
+    read = BisectReport.model_validate_json(report)
+    if read.finding is None or not read.log:
+        return canonical_bytes(read)
+    found = finding_of(search_of(read.log).verdict())
+    return canonical_bytes(read.model_copy(update={"finding": found}))
+
+
+def chart(search: Search) -> str:
+    """Draw the posterior over the range as text, oldest commits first.
+
+    Each bar is a commit, or in long ranges a stretch of commits; its length is the probability
+    that the culprit is there.
+    """
+    candidates = search.probabilities()
+    size = -(-len(candidates) // BARS)
+    rows = []
+    for start in range(0, len(candidates), size):
+        part = candidates[start : start + size]
+        mass = sum(each.probability for each in part)
+        likeliest = max(part, key=lambda each: each.probability)
+        where = f"{start + 1}" if len(part) == 1 else f"{start + 1}-{start + len(part)}"
+        bar = "█" * round(mass * _WIDTH)
+        rows.append(f"{where:>13} {likeliest.sha[:9]} {mass:6.1%} {bar}")
+    return "\n".join(rows)

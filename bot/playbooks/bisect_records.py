@@ -1,0 +1,311 @@
+"""What a bisect leaves behind: ADR, report and spec report, as pure functions of the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.playbooks.bisect_finding import finding_of, log_lines
+from bot.playbooks.bisect_lab import TrialRow
+from bot.playbooks.bisect_plan import BisectPlan
+from bot.playbooks.bisect_search import Hunt
+from bot.playbooks.bisect_text import BisectCase, incident_title
+from bot.playbooks.checks import Counting, Row, State, Tally
+from bot.records.adr import AdrFacts, Option, Pointer, render, with_outcome, with_status
+from bot.records.anchors import Anchor
+from bot.records.artifacts import (
+    HotfixRefs,
+    Merge,
+    NumberedLink,
+    Origin,
+    Outcome,
+    TimelineEvent,
+    canonical_bytes,
+)
+from bot.records.bisect_report import (
+    BisectReport,
+    Searched,
+    TrialMade,
+    Verification,
+)
+from bot.records.lifecycle import IncidentStatus
+from bot.records.spec_report import (
+    Met,
+    Point,
+    Requirement,
+    SpecReport,
+    TrialMetric,
+    summary_of,
+)
+from bot.triggers import Trigger, Value
+
+
+class BisectResult(Value):
+    """What became of a bisect so far."""
+
+    status: IncidentStatus
+    outcome: Outcome
+    stopped: str | None = None
+    fix: HotfixRefs | None = None
+    merge: Merge | None = None
+    spec: SpecReport | None = None
+    accepted: bool | None = None
+    """Whether the decision stood: True once merged, False once ended; None while it is open."""
+    said: str = ""
+    """One plain sentence of what was observed, for the ADR's confirmation."""
+
+
+def decision(case: BisectCase, *, at: datetime, seed: str, audit: Anchor) -> str:
+    """Write the ADR of a bisect: proposed, its outcome pending."""
+    signal = case.check or "the trial workflow"
+    return render(
+        AdrFacts(
+            incident_id=case.incident,
+            title=f"Find what broke {signal} and revert it",
+            date=at.date(),
+            decision_makers=(case.requested_by.login,),
+            problem=(
+                f"{incident_title(case.check, case.base)} at {case.bad[:12]}, and it is not known "
+                "since which commit.",
+                f"Reason given: {case.reason}" if case.reason else "No reason was given.",
+            ),
+            drivers=(
+                "A person is named as the cause only on evidence, never on one odd failure.",
+                "A revert can itself be reverted; nothing is lost.",
+                f"Severity: {case.severity}.",
+            ),
+            options=(
+                Option(
+                    name="Bisect and revert the culprit",
+                    good=(
+                        "Finds the commit with a stated confidence, checked by fresh runs.",
+                        "Reversible: reverting the revert brings the work back.",
+                    ),
+                    bad=("Trials cost time on runners.",),
+                ),
+            ),
+            chosen="Bisect and revert the culprit",
+            because="it needs no guess, and what it proposes can be undone.",
+            consequences=Option(
+                name="Bisect and revert the culprit",
+                good=(f"{case.base} works again once the fix is merged.",),
+                bad=("What was reverted is missing until it is merged again.",),
+            ),
+            confirmation="The fix's spec report: the failing check passes, smoke and evals are "
+            "green, and the culprit's boundary holds in fresh runs.",
+            more=(
+                Pointer(label="Report", value=case.artifact),
+                *(
+                    (
+                        Pointer(
+                            label="Incident issue",
+                            value=f"#{case.issue}",
+                            url=f"{case.repository_url}/issues/{case.issue}",
+                        ),
+                    )
+                    if case.issue
+                    else ()
+                ),
+            ),
+            seed=seed,
+            audit=audit,
+        )
+    )
+
+
+def settled(adr: str, result: BisectResult, on: datetime) -> str:
+    """The same ADR once the outcome is known."""
+    if result.accepted is not None:
+        adr = with_status(adr, "accepted" if result.accepted else "rejected", on.date())
+    if result.outcome is not Outcome.PENDING:
+        adr = with_outcome(adr, result.outcome, on.date(), result.said)
+    return adr
+
+
+def report(
+    case: BisectCase,
+    plan: BisectPlan,
+    trigger: Trigger,
+    hunt: Hunt | None,
+    trials: Sequence[TrialRow],
+    verification: Verification | None,
+    result: BisectResult,
+    *,
+    run: str,
+    timeline: tuple[TimelineEvent, ...],
+    audit: Anchor,
+) -> bytes:
+    """Write `incidents/bisect-<id>.json`; without a `hunt` nothing has been searched yet."""
+    search = hunt.search if hunt else None
+    return canonical_bytes(
+        BisectReport(
+            incident=case.incident,
+            run=run,
+            repository=case.repository,
+            repository_id=str(trigger.repository.id),
+            seed=str(search.settings.seed) if search else None,
+            trigger=Origin(
+                source=trigger.source.kind,
+                object_id=trigger.source.object_id,
+                received_at=trigger.received_at,
+                url=trigger.source.url,
+            ),
+            requested_by=case.requested_by.login,
+            reason=case.reason,
+            severity=case.severity,
+            status=result.status,
+            outcome=result.outcome,
+            searched=Searched(
+                base_branch=case.base,
+                bad=plan.bad,
+                goods=search.graph.goods if search else ((plan.good,) if plan.good else ()),
+                check=plan.check,
+                commits=len(search.graph) if search else 0,
+            ),
+            known_results=len(hunt.known) if hunt else 0,
+            finding=finding_of(search.verdict()) if search else None,
+            stopped=result.stopped,
+            trials=tuple(_made(row) for row in trials),
+            verification=verification,
+            fix=result.fix,
+            spec=result.spec,
+            merge=result.merge,
+            timeline=timeline,
+            adr=case.adr,
+            issue=_numbered(case, "issues", case.issue),
+            pull_request=_numbered(case, "pull", case.pull_request),
+            audit=audit,
+            log=log_lines(search) if search else (),
+            earlier_logs=tuple(hunt.earlier) if hunt else (),
+        )
+    )
+
+
+def spec_report(
+    case: BisectCase,
+    trigger: Trigger,
+    verification: Verification,
+    trials: Sequence[TrialRow],
+    counting: Counting,
+    tally: Tally | None,
+    *,
+    run: str,
+    seed: str,
+    base_head: str,
+    head: str | None,
+) -> SpecReport:
+    """Say what the fix must achieve, and what is observed by now.
+
+    Args:
+        case: the facts.
+        trigger: who asked.
+        verification: the fresh runs.
+        trials: every trial, for their metrics.
+        counting: the checks that decide about the fix.
+        tally: what they say by now; None before they could.
+        run: the Run's id.
+        seed: the search's seed.
+        base_head: the commit the fix was computed on.
+        head: the fix's commit; unknown within that commit itself.
+    """
+    rows = tally.rows if tally else ()
+    culprit = case.offenders[0].sha[:12]
+    spec = [
+        _checked(name, number, case.check, counting, rows)
+        for number, name in enumerate(counting.names, 1)
+    ]
+    spec.append(
+        Requirement(
+            id="boundary",
+            statement=f"{culprit} fails and its parents pass, in fresh runs",
+            kind="regression",
+            check=case.check,
+            expectation="confirmed",
+            observed=verification.boundary,
+            verdict=_verdict_of(verification.boundary),
+        )
+    )
+    spec.append(
+        Requirement(
+            id="revert",
+            statement=f"the bad end passes with {culprit} reverted, in fresh runs",
+            kind="regression",
+            check=case.check,
+            expectation="confirmed",
+            observed=verification.revert,
+            verdict=_verdict_of(verification.revert),
+        )
+    )
+    return SpecReport(
+        incident=case.incident,
+        run=run,
+        repository=case.repository,
+        repository_id=str(trigger.repository.id),
+        seed=seed,
+        pull_request=case.pull_request,
+        base=Point(branch=case.base, sha=base_head),
+        head=Point(branch=case.branch, sha=head),
+        spec=tuple(spec),
+        metrics=tuple(
+            TrialMetric(trial=r.name, sha=r.sha, outcome=r.outcome, seconds=r.seconds)
+            for r in trials
+        ),
+        summary=summary_of(spec),
+    )
+
+
+_OBSERVED = {
+    State.MISSING: (None, Met.UNKNOWN),
+    State.RUNNING: (None, Met.UNKNOWN),
+    State.PASSED: ("success", Met.MET),
+    State.SKIPPED: ("skipped", Met.UNKNOWN),
+    State.FAILED: ("failure", Met.UNMET),
+    State.INFRA: ("did not finish", Met.UNKNOWN),
+}
+
+
+def _checked(
+    name: str, number: int, signal: str | None, counting: Counting, rows: Sequence[Row]
+) -> Requirement:
+    row = next((each for each in rows if each.name == name), None)
+    observed, verdict = _OBSERVED[row.state] if row else (None, Met.UNKNOWN)
+    is_signal = name == signal
+    kind = "regression" if is_signal else "smoke" if name in counting.smoke else "eval"
+    return Requirement.model_validate(
+        {
+            "id": f"check-{number}",
+            "statement": f"{name} passes on the fix"
+            + (", the check that opened the incident" if is_signal else ""),
+            "kind": kind,
+            "check": name,
+            "expectation": "success",
+            "observed": observed,
+            "verdict": verdict,
+            "evidence": row.url if row else None,
+        }
+    )
+
+
+def _verdict_of(checked: str) -> Met:
+    return {"confirmed": Met.MET, "refuted": Met.UNMET}.get(checked, Met.UNKNOWN)
+
+
+def _made(row: TrialRow) -> TrialMade:
+    return TrialMade.model_validate(
+        {
+            "name": row.name,
+            "sha": row.sha,
+            "why": row.why,
+            "outcome": row.outcome,
+            "reason": row.reason,
+            "seconds": row.seconds,
+            "workflow_run": str(row.run_id),
+            "url": row.url,
+        }
+    )
+
+
+def _numbered(case: BisectCase, kind: str, number: int | None) -> NumberedLink | None:
+    if number is None:
+        return None
+    return NumberedLink(number=number, url=f"{case.repository_url}/{kind}/{number}")

@@ -1,0 +1,352 @@
+"""Identify the range and search it: step 1 of the specification, and its step 2 trial by trial.
+
+The search itself is pure (`bot.culprit`) and lives between recorded steps: what it asks for and
+learns follows from their results alone, so a restart brings it to exactly where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from bot import markdown
+from bot.culprit.evidence import Outcome, Report, Ruling, Says, Trial
+from bot.culprit.gallop import next_good
+from bot.culprit.graph import CommitGraph
+from bot.culprit.rates import History, RatePriors
+from bot.culprit.search import Search
+from bot.culprit.settings import SearchSettings
+from bot.culprit.verdict import Status
+from bot.git.history import first_parents
+from bot.git.mirror import Mirror
+from bot.github.client import RepositoryClient
+from bot.github.known_checks import AT_ONCE, KnownCheck
+from bot.playbooks.bisect_finding import finding_of, log_lines, with_budget
+from bot.playbooks.bisect_lab import Laboratory
+from bot.playbooks.bisect_plan import BisectPlan
+from bot.playbooks.bisect_range import MOST_COMMITS, Range, read_range
+from bot.playbooks.run import Run, Signal, SignalKind
+from bot.records.bisect_report import Finding
+from bot.trials.existing import counted, evidence, green
+from bot.triggers import Actor, Value
+
+COMMITS_ASKED_ABOUT = 1_000
+"""Of longer ranges only the first-parent line is looked up, and at most so many commits of it."""
+LOOKED_BACK = 200
+"""Commits looked through for a green one where nobody named a good end."""
+
+
+class NoGoodEnd(Exception):
+    """Nothing lies before the bad end. `str()` is for people."""
+
+
+class Stopped(Value):
+    """Why a search paused or ended before it was sure, in Markdown; by whom, where a person did."""
+
+    why: str
+    by: Actor | None = None
+    cancelled: bool = False
+
+
+class _Known(Value):
+    results: tuple[KnownCheck, ...]
+
+
+class _Line(Value):
+    """The commits before the bad end; which are green, and how often those passed and failed."""
+
+    commits: tuple[str, ...]
+    green: tuple[str, ...]
+    passed: int = 0
+    failed: int = 0
+
+
+Tell = Callable[[], Awaitable[None]]
+
+
+class Hunt:
+    """One search under way, over one range or, going back, several.
+
+    Attributes:
+        search: the one of the present range.
+        earlier: the logs of searches whose good end turned out bad.
+        known: results that existed before, of the present range.
+        notes: what people should know, in Markdown.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        github: RepositoryClient,
+        mirror: Mirror,
+        plan: BisectPlan,
+        lab: Laboratory,
+        *,
+        look_again: timedelta,
+        since: datetime,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            run: the Run this is part of.
+            github: the repository.
+            mirror: its commits.
+            plan: what is searched.
+            lab: tries commits.
+            look_again: how long to wait for a delivery before looking anyway.
+            since: when the minutes of the budget began.
+        """
+        self.lab = lab
+        self.earlier: list[tuple[str, ...]] = []
+        self.known: tuple[KnownCheck, ...] = ()
+        self.notes: list[str] = []
+        self.range: Range
+        self.search: Search
+        self._run = run
+        self._github = github
+        self._mirror = mirror
+        self._plan = plan
+        self._look_again = look_again
+        self._deadline = since + timedelta(minutes=plan.config.bisect.minutes)
+        self._budget = plan.config.bisect.trials if lab.is_open else 0
+        self._line: _Line | None = None
+        self._rejected: list[str] = []
+        self._asked = 0
+
+    @property
+    def graph(self) -> CommitGraph:
+        """The present range."""
+        return self.search.graph
+
+    @property
+    def finding(self) -> Finding:
+        """What is concluded by now."""
+        return finding_of(self.search.verdict())
+
+    @property
+    def trials_left(self) -> int:
+        """How many more trials the budget allows."""
+        spent = sum(row.outcome is not Outcome.INFRA for row in self.lab.table)
+        return max(0, self._budget - spent)
+
+    # 1. Identify range of commits …
+
+    async def identify_range(self) -> None:
+        """Read the range and what is known of it already.
+
+        Raises:
+            NoGoodEnd: there is no commit before the bad end.
+        """
+        good = self._plan.good or await self._good_end()
+        records = self._plan.config.record_paths
+        self.range = await self._run.step(
+            "read the range",
+            Range,
+            lambda _: self._mirror.read(
+                lambda git: read_range(git, [good], self._plan.bad, records=records)
+            ),
+        )
+        graph = self.range.graph
+        check = self._plan.check
+        if check is not None:
+            asked = [*_worth_asking(graph), good]
+            ours = await self._run.step("see who we are", int, self._own_id)
+            known = await self._run.step(
+                "read the results there are", _Known, partial(self._known, asked, check)
+            )
+            self.known = counted(known.results, ours=ours)
+        self.search = self._new_search(graph)
+
+    async def _own_id(self, _: bool) -> int:
+        return (await self._github.app()).id
+
+    async def _known(self, commits: list[str], check: str, _: bool) -> _Known:
+        return _Known(results=await self._github.known_checks.of(commits, check))
+
+    def _new_search(self, graph: CommitGraph) -> Search:
+        settings = self._plan.config.bisect
+        search = Search(
+            graph,
+            SearchSettings(
+                signal=self._plan.check or settings.workflow or "",
+                seed=_seed_of(self._run.id),
+                confidence=settings.confidence,
+                report=min(0.95, settings.confidence),
+                budget=self._budget,
+                rates=RatePriors().after(self._history),
+            ),
+            weights=self.range.weights,
+            trees=self.range.trees,
+        )
+        for each in evidence(self.known, bad=self._plan.bad):
+            search.observe(each)
+        return search
+
+    @property
+    def _history(self) -> History:
+        """How the check fared before the range, on commits taken for good."""
+        line = self._line
+        if line is None or self._rejected:
+            return History()
+        return History(good_passed=line.passed, good_failed=line.failed)
+
+    async def _good_end(self) -> str:
+        """The last commit where the check was green; beyond what is known, ever further back."""
+        if self._line is None:
+            self._line = await self._run.step("look for a good end", _Line, self._look_back)
+        line = self._line
+        good = next_good(line.commits, line.green, self._rejected)
+        if good is None:
+            raise NoGoodEnd("No commit before the bad end is left to be the good one.")
+        return good
+
+    async def _look_back(self, _: bool) -> _Line:
+        line = await first_parents(self._mirror.git, self._plan.bad, MOST_COMMITS)
+        before = line[1:]
+        if self._plan.check is None:
+            return _Line(commits=tuple(before), green=())
+        ours = (await self._github.app()).id
+        for start in range(0, min(len(before), LOOKED_BACK), AT_ONCE):
+            part = before[start : start + AT_ONCE]
+            results = await self._github.known_checks.of(part, self._plan.check)
+            known = counted(results, ours=ours)
+            if found := green(known):
+                newest = min(part.index(sha) for sha in found)
+                older = {*part[newest + 1 :]}
+                said = [each.conclusion for each in known if each.sha in older]
+                return _Line(
+                    commits=tuple(before),
+                    green=tuple(sorted(found)),
+                    passed=said.count("success"),
+                    failed=said.count("failure"),
+                )
+        return _Line(commits=tuple(before), green=())
+
+    # … run binary search.  2. At each step: build, run smoke + evals; record metrics.
+
+    async def pursue(self, tell: Tell) -> Stopped | None:
+        """Try commits until there is a verdict; None, or why it stopped before.
+
+        Args:
+            tell: tells people where it stands; called at every turn.
+        """
+        while True:
+            stopped = await self._pursue_this_range(tell)
+            verdict = self.search.verdict()
+            if (
+                stopped is None
+                and verdict.status is Status.BEFORE_RANGE
+                and self._plan.good is None
+            ):
+                self._rejected += self.graph.goods
+                try:
+                    self.earlier.append(log_lines(self.search))
+                    await self.identify_range()
+                except NoGoodEnd:
+                    self.earlier.pop()
+                    return None
+                continue
+            return stopped
+
+    async def _pursue_this_range(self, tell: Tell) -> Stopped | None:
+        pending: dict[str, Trial] = {}
+        stopped = await self._turns(pending, tell)
+        for trial in pending.values():
+            self.search.abandon(trial)
+        await self.lab.stop()
+        return stopped
+
+    async def _turns(self, pending: dict[str, Trial], tell: Tell) -> Stopped | None:
+        """Ask, wait and learn until there is nothing to ask; `pending` holds what still runs."""
+        settings = self._plan.config.bisect
+        while True:
+            if await self._run.now() >= self._deadline and self.lab.is_open:
+                return Stopped(why=f"The {settings.minutes} minutes of this search are over.")
+            refused = await self._ask(pending)
+            if refused is not None:
+                return Stopped(why=markdown.text(refused))
+            if self.search.verdict().final or not pending:
+                return None
+            await tell()
+            stopped = self._hear(await self._run.wait(self._look_again.total_seconds()))
+            if stopped is not None:
+                return stopped
+            for ended in await self.lab.look():
+                names = ended.judgement.fingerprint
+                report = Report(ended.judgement.outcome, frozenset(names) if names else None)
+                self.search.record(pending.pop(ended.name), report)
+
+    async def _ask(self, pending: dict[str, Trial]) -> str | None:
+        """Start what the search asks for; in plain words why it could not be started."""
+        free = self._plan.config.bisect.parallel - len(pending)
+        if free <= 0:
+            return None
+        # Choosing takes up to a second on long ranges: not on the event loop.
+        trials = await asyncio.to_thread(self.search.next_trials, free)
+        for place, trial in enumerate(trials):
+            self._asked += 1
+            name = str(self._asked)
+            refused = await self.lab.begin(name, trial.commit, trial.purpose.value)
+            if refused is not None:
+                for unsent in trials[place:]:
+                    self.search.abandon(unsent)
+                return refused
+            pending[name] = trial
+        return None
+
+    def _hear(self, signal: Signal | None) -> Stopped | None:
+        if signal is None:
+            return None
+        if signal.kind is SignalKind.CANCEL:
+            return Stopped(why="cancelled", by=signal.actor, cancelled=True)
+        self.rule(signal)
+        return None
+
+    def rule(self, signal: Signal) -> bool:
+        """Learn a person's word on a commit; whether it changed anything."""
+        says = {
+            SignalKind.SKIP: Says.SKIP, SignalKind.GOOD: Says.GOOD, SignalKind.BAD: Says.BAD,
+        }.get(signal.kind)  # fmt: skip
+        if says is None:
+            return False
+        by = signal.actor.login if signal.actor else ""
+        meant = self._meant(signal.commit)
+        for sha in meant:
+            self.search.observe(Ruling(sha, says, by=by))
+        if not meant:
+            named = markdown.code(signal.commit or "none")
+            self.notes.append(f"There is no commit {named} in this range.")
+        return bool(meant)
+
+    def _meant(self, named: str | None) -> list[str]:
+        if named is None:
+            running = set(self.lab.running)
+            return list(dict.fromkeys(row.sha for row in self.lab.table if row.name in running))
+        known = [*self.graph.commits, *self.graph.goods]
+        found = [sha for sha in known if sha.startswith(named)]
+        return found if len(found) == 1 else []
+
+    def refill(self, now: datetime) -> None:
+        """Allow as many trials and minutes again as the configuration gives."""
+        settings = self._plan.config.bisect
+        self._deadline = now + timedelta(minutes=settings.minutes)
+        if self.lab.is_open:
+            self._budget = self.search.trials + settings.trials
+        self.search = with_budget(self.search, self._budget)
+
+
+def _worth_asking(graph: CommitGraph) -> list[str]:
+    """The commits whose results are looked up; of long ranges an even sample of the main line."""
+    if len(graph) <= COMMITS_ASKED_ABOUT:
+        return list(graph.commits)
+    line = graph.first_parent_line
+    step = max(1, -(-len(line) // COMMITS_ASKED_ABOUT))
+    chosen = {*line[::step], line[-1]}
+    return [graph.commits[number] for number in sorted(chosen)]
+
+
+def _seed_of(run: str) -> int:
+    """A seed that a retry of the same request finds again: the random part of the Run's id."""
+    return int.from_bytes(run.encode()[-7:], "big")

@@ -1,0 +1,381 @@
+"""Every word a bisect says to people, as pure functions (Markdown out)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from bot import markdown
+from bot.culprit.evidence import Outcome
+from bot.playbooks.bisect_lab import TrialRow
+from bot.playbooks.quoting import quoted
+from bot.playbooks.revert_text import Case, check_table, facts, offenders_in_words, who
+from bot.playbooks.run import Ending
+from bot.playbooks.standing import Standing
+from bot.records.bisect_report import Finding, Verification
+from bot.records.spec_report import SpecReport, spec_table
+from bot.triggers import Actor
+
+_SHORT = 9
+_SUSPECTS_SHOWN = 10
+_TRIALS_SHOWN = 200
+
+
+class BisectCase(Case):
+    """The facts of one bisect that the texts need.
+
+    `subjects` are the first lines of the suspects' messages, by SHA.
+    """
+
+    check: str | None
+    bad: str
+    good: str = ""
+    commits: int = 0
+    known: int = 0
+    trials_left: int = 0
+    notes: tuple[str, ...] = ()
+    subjects: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def signal(self) -> str:
+        """What tells good from bad, as Markdown."""
+        return markdown.code(self.check) if self.check else "the trial workflow"
+
+
+# --- titles -----------------------------------------------------------------------------------
+
+
+def incident_title(check: str | None, base: str) -> str:
+    """What the incident is called (plain text)."""
+    return f"{quoted(check or 'The trial workflow')} fails on {quoted(base)}"
+
+
+def issue_title(case: BisectCase) -> str:
+    """The incident issue's title (plain text)."""
+    return f"Incident: {incident_title(case.check, case.base)}"
+
+
+def fix_title(case: BisectCase) -> str:
+    """The fix pull request's title (plain text)."""
+    return f"Revert {offenders_in_words(case.offenders)}"
+
+
+def commit_message(case: BisectCase, commits: Sequence[str]) -> str:
+    """The fix commit's message, in the form of `git revert`."""
+    lines = "\n".join(f"This reverts commit {sha}." for sha in commits)
+    found = f"Found by bisect: {quoted(case.check or 'the trial workflow')} fails since then."
+    return f"{fix_title(case)}\n\n{lines}\n\n{found}"
+
+
+# --- standings ----------------------------------------------------------------------------------
+
+
+def starting(case: BisectCase) -> Standing:
+    """The incident is open."""
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you yet: I am reading what is known of {case.signal}.",
+    )
+
+
+def searching(case: BisectCase, finding: Finding, running: int) -> Standing:
+    """Trials are under way."""
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you: {running} trials are running, "
+        f"{finding.trials} have ended.",
+        details=(
+            f"{case.commits} commits are in question; {case.known} results existed already, and "
+            f"{case.trials_left} more trials are allowed.",
+            *_likeliest(case, finding),
+            "What you know helps: `/good SHA`, `/bad SHA`, `/skip SHA`.",
+            *case.notes,
+        ),
+    )
+
+
+def verifying(case: BisectCase, culprit: str, running: int) -> Standing:
+    """A suspect is checked with fresh runs."""
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you: {running} fresh runs check the suspect "
+        f"{linked(case, culprit)} and its revert before I blame anybody.",
+    )
+
+
+def proposing() -> Standing:
+    """The fix is being made."""
+    return Standing(
+        state="working",
+        headline="Nothing to do for you yet: the culprit is found, and I am preparing the fix.",
+    )
+
+
+def paused(case: BisectCase, finding: Finding, why: str) -> Standing:
+    """It stopped before it was sure, and a person can have it go on."""
+    return Standing(
+        state="needs you",
+        headline="Comment `/retry` to search on, or say what you know of the commits below: "
+        "the culprit is not certain yet.",
+        details=(
+            *((why,) if why != finding.reason else ()),
+            *learnt(case, finding),
+            "`/good SHA`, `/bad SHA` and `/skip SHA` count as evidence; `/cancel` ends it.",
+            *case.notes,
+        ),
+    )
+
+
+def unconfirmed(
+    case: BisectCase, finding: Finding, culprit: str, verification: Verification
+) -> Standing:
+    """Fresh runs do not bear the search out."""
+    said = "contradict it" if verification.boundary == "refuted" else "do not settle it"
+    return Standing(
+        state="needs you",
+        headline=f"Look at {linked(case, culprit)}: the search names it, but fresh runs {said}.",
+        details=(
+            f"I blame nobody on that. {verification_in_words(verification)}",
+            *learnt(case, finding),
+            "`/retry` searches on; `/cancel` ends it.",
+        ),
+    )
+
+
+def not_to_revert(case: BisectCase, finding: Finding, culprit: str) -> Standing:
+    """The culprit is known, and reverting it would change nothing on the branch."""
+    return Standing(
+        state="stopped",
+        headline=f"Look at {linked(case, culprit)}: it broke {case.signal}, but its change is not "
+        f"on {markdown.code(case.base)} any more, so there is nothing to revert.",
+        details=learnt(case, finding),
+    )
+
+
+def nobody(case: BisectCase, finding: Finding) -> Standing:
+    """The bad end passes."""
+    return Standing(
+        state="stopped",
+        headline=f"Nothing to revert: the bad end passes {case.signal} "
+        f"({finding.confidence:.1%} sure).",
+        details=(
+            "The failure was a flake or came from its environment, so I blame no commit.",
+            "If it comes back, run the check on the bad end again and start anew.",
+        ),
+    )
+
+
+def older(case: BisectCase, finding: Finding) -> Standing:
+    """The good end fails too."""
+    return Standing(
+        state="stopped",
+        headline=f"Name an older good end: {linked(case, case.good)} fails {case.signal} too "
+        f"({finding.confidence:.1%} sure).",
+        details=(
+            "The culprit is older than this range.",
+            f"`/bisect OLDER..{case.bad[:12]}`, or leave the good end out to have one found.",
+        ),
+    )
+
+
+def nothing_older(case: BisectCase) -> Standing:
+    """There is no commit before the bad end that could be good."""
+    return Standing(
+        state="stopped",
+        headline=f"Nothing to search: no commit before {linked(case, case.bad)} passes "
+        f"{case.signal}.",
+        details=("It has failed since the first commit, or the check is wrong everywhere.",),
+    )
+
+
+def cancelled(by: Actor | None) -> Standing:
+    """Somebody said /cancel."""
+    name = markdown.code(by.login) if by else "Somebody"
+    return Standing(
+        state="stopped",
+        headline=f"{name} cancelled this bisect; no trial runs any more.",
+        details=("`/bisect` starts anew; results that exist are used again.",),
+    )
+
+
+def given_up() -> Standing:
+    """Nobody came."""
+    return Standing(
+        state="stopped",
+        headline="I stopped waiting for an answer to this bisect.",
+        details=("`/bisect` starts anew; results that exist are used again.",),
+    )
+
+
+def joined(issue: int | None, incident: str) -> Ending:
+    """Somebody asked for the same before."""
+    where = f"#{issue}" if issue else markdown.code(incident)
+    return Ending(
+        outcome="joined",
+        reason=f"The culprit of this check is being looked for already, as incident {where}.",
+        remedy="`/status` says where it stands.",
+    )
+
+
+# --- documents ----------------------------------------------------------------------------------
+
+
+def status(case: BisectCase, standing: Standing) -> str:
+    """The sticky comment; its first line is the one next thing to do."""
+    return _paragraphs(
+        f"**{standing.headline}**", facts(case), *standing.details, check_table(standing.checks)
+    )
+
+
+def issue_body(case: BisectCase, standing: Standing, picture: str) -> str:
+    """The incident issue, in short."""
+    reason = f" Reason given: {markdown.text(case.reason)}" if case.reason else ""
+    return _paragraphs(
+        f"**{standing.headline}**",
+        f"{case.signal} fails on {markdown.code(case.base)} at {linked(case, case.bad)}, and the "
+        f"commit that broke it is looked for.{reason}",
+        facts(case),
+        *standing.details,
+        check_table(standing.checks),
+        f"<details><summary>How the suspicion is spread</summary>\n\n{picture}\n\n</details>"
+        if picture
+        else "",
+        "Commands here: `/status`, `/retry`, `/cancel`, `/good SHA`, `/bad SHA`, `/skip SHA`.",
+    )
+
+
+def check_summary(
+    case: BisectCase, standing: Standing, picture: str, trials: Sequence[TrialRow]
+) -> str:
+    """What the `bisect` check-run says: where it stands, the suspicion, every trial."""
+    return _paragraphs(
+        f"**{standing.headline}**", *standing.details, picture, trial_table(case, trials)
+    )
+
+
+def fix_section(
+    case: BisectCase,
+    standing: Standing,
+    finding: Finding,
+    verification: Verification,
+    spec: SpecReport,
+) -> str:
+    """The managed section of the fix pull request's description."""
+    culprit = case.offenders[0].sha
+    return _paragraphs(
+        f"**{standing.headline}**",
+        f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)} "
+        f"({finding.confidence:.1%} sure), which this reverts. Incident: #{case.issue}.",
+        verification_in_words(verification),
+        facts(case),
+        *standing.details,
+        check_table(standing.checks),
+        "What this fix must achieve:",
+        spec_table(spec),
+    )
+
+
+def culprit_comment(case: BisectCase, finding: Finding, verification: Verification) -> str:
+    """The one comment on the pull request that brought the culprit: facts, kindly."""
+    culprit = case.offenders[0].sha
+    return _paragraphs(
+        f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)}, as far "
+        f"as {finding.trials} trials and {case.known} earlier results tell "
+        f"({finding.confidence:.1%} sure). {verification_in_words(verification)}",
+        f"#{case.pull_request} would revert it, so that {markdown.code(case.base)} is green "
+        "while this is mended; nothing is lost by that. If you have a fix at hand, that is as "
+        f"good: merge it and close #{case.pull_request}. If this looks wrong to you, say so on "
+        f"#{case.issue}.",
+    )
+
+
+def needs_you(case: BisectCase, standing: Standing) -> str:
+    """The one new comment that asks the requester for something."""
+    return _paragraphs(f"{who(case.requested_by)} {standing.headline}", *standing.details)
+
+
+def final_word(case: BisectCase, standing: Standing) -> str:
+    """The one new comment at the end."""
+    return _paragraphs(
+        f"{who(case.requested_by)} {standing.headline}", *standing.details, facts(case)
+    )
+
+
+# --- pieces -------------------------------------------------------------------------------------
+
+
+def learnt(case: BisectCase, finding: Finding) -> tuple[str, ...]:
+    """What a search has found out, however unsure."""
+    listed = "\n".join(
+        f"- {each.probability:.1%} {linked(case, each.sha)} "
+        f"{markdown.text(case.subjects.get(each.sha, ''), limit=100)}"
+        for each in finding.suspects[:_SUSPECTS_SHOWN]
+    )
+    more = len(finding.suspects) - _SUSPECTS_SHOWN
+    rest = f"\n- and {more} more" if more > 0 else ""
+    splitters = ", ".join(linked(case, sha) for sha in finding.splitters[:_SUSPECTS_SHOWN])
+    return tuple(
+        part
+        for part in (
+            markdown.text(finding.reason),
+            f"With 95% probability it is one of these:\n\n{listed}{rest}" if listed else "",
+            f"Trying one of these would split them: {splitters}." if splitters else "",
+            f"That there is no culprit at all: {finding.p_no_culprit:.1%}; that it is older: "
+            f"{finding.p_before_range:.1%}.",
+        )
+        if part
+    )
+
+
+def verification_in_words(verification: Verification) -> str:
+    """What the fresh runs say, in a sentence."""
+    if verification.boundary == "not made":
+        return f"Fresh runs were not made: {markdown.text(verification.note)}"
+    runs = {
+        role: [each for each in verification.runs if each.role == role]
+        for role in ("culprit", "parent", "revert")
+    }
+    parts = [
+        f"{name} failed {sum(e.failed for e in found)} of "
+        f"{sum(e.failed + e.passed for e in found)} fresh runs"
+        for name, found in (
+            ("the suspect", runs["culprit"]),
+            ("its parents", runs["parent"]),
+            ("the bad end with the suspect reverted", runs["revert"]),
+        )
+        if found
+    ]
+    return f"{'; '.join(parts).capitalize()}."
+
+
+def trial_table(case: BisectCase, trials: Sequence[TrialRow]) -> str:
+    """Every trial, newest last; of very many the newest."""
+    if not trials:
+        return "No trial has been made."
+    lines = ["| trial | commit | for | result | seconds |", "|---|---|---|---|---|"]
+    for row in trials[-_TRIALS_SHOWN:]:
+        marks = {Outcome.FAIL: "**fail**", None: "running"}
+        result = marks.get(row.outcome, str(row.outcome))
+        if row.reason:
+            result = f"{result}: {markdown.text(row.reason)}"
+        name = markdown.link(row.name, row.url) if row.url else markdown.text(row.name)
+        seconds = "" if row.seconds is None else f"{row.seconds:g}"
+        lines.append(f"| {name} | {linked(case, row.sha)} | {row.why} | {result} | {seconds} |")
+    return "\n".join(lines)
+
+
+def linked(case: BisectCase, sha: str) -> str:
+    """A commit as a short link."""
+    return markdown.link(sha[:_SHORT], f"{case.repository_url}/commit/{sha}")
+
+
+def _likeliest(case: BisectCase, finding: Finding) -> tuple[str, ...]:
+    if not finding.suspects:
+        return ()
+    first = finding.suspects[0]
+    return (f"Likeliest by now: {linked(case, first.sha)} with {first.probability:.1%}.",)
+
+
+def _paragraphs(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)

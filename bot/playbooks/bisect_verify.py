@@ -1,0 +1,186 @@
+"""Checking a suspect before anybody hears of it: fresh, interleaved runs, apart from the search.
+
+The culprit must fail, its parents must pass, and the bad end must pass once the culprit is
+reverted on it. That last commit hangs on a hidden ref, neither branch nor tag, which is removed
+again whatever happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+
+from bot.culprit.evidence import Outcome
+from bot.culprit.verification import Check, Plan, Tally, judge, plan
+from bot.git.mirror import Mirror
+from bot.git.reverting import Clean
+from bot.git.trees import read_blob
+from bot.github.git_data import GitData
+from bot.github.trees import TreeChange
+from bot.playbooks.bisect_lab import Laboratory
+from bot.playbooks.run import Run, SignalKind
+from bot.records.bisect_report import FreshRuns, Verification
+from bot.triggers import Actor
+
+TURNS = 2
+"""How often an undecided plan is run before it stays undecided."""
+PATIENCE = 3
+"""Further attempts at each commit where runs say nothing."""
+
+
+class Cancelled(Exception):
+    """A person stopped it."""
+
+    def __init__(self, by: Actor | None) -> None:
+        """Keep who did."""
+        super().__init__("cancelled")
+        self.by = by
+
+
+def hidden_ref(incident: str) -> str:
+    """Name the ref, below `refs/`, that holds the commit with the revert while it is tried."""
+    return f"playbooks/bisect/{incident}"
+
+
+async def publish_preview(
+    outcome: Clean, *, incident: str, mirror: Mirror, git_data: GitData, look_first: bool
+) -> str:
+    """Make the commit that reverts the culprit on the bad end, on a hidden ref; its SHA.
+
+    Making it again gives another commit, so a second attempt first removes the ref.
+    """
+    name = hidden_ref(incident)
+    if look_first:
+        await git_data.delete_hidden_ref(name)
+    new = set(outcome.new_blobs)
+    entries = [
+        TreeChange(
+            path=change.path,
+            mode=change.mode,
+            sha=change.sha,
+            content=await read_blob(mirror.git, change.sha)
+            if change.sha and change.sha in new
+            else None,
+        )
+        for change in outcome.changes
+    ]
+    tree = await git_data.publish_tree(outcome.base_tree, entries, expected_tree=outcome.tree)
+    commit = await git_data.create_commit(
+        tree=tree, parents=[outcome.onto], message=f"Try a revert for incident {incident}"
+    )
+    await git_data.ensure_hidden_ref(name, commit.sha, look_first=False)
+    return commit.sha
+
+
+class Verifier:
+    """Makes the fresh runs."""
+
+    def __init__(
+        self,
+        run: Run,
+        lab: Laboratory,
+        *,
+        parallel: int,
+        look_again: timedelta,
+        tell: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            run: the Run this is part of.
+            lab: tries commits.
+            parallel: runs at once.
+            look_again: how long to wait for a delivery before looking anyway.
+            tell: tells people where it stands.
+        """
+        self._run = run
+        self._lab = lab
+        self._parallel = parallel
+        self._look_again = look_again
+        self._tell = tell
+        self._count = 0
+        self._passed: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
+        self._empty: dict[str, int] = {}
+
+    async def verify(
+        self, culprit: str, parents: Sequence[str], preview: str | None, bounds: tuple[float, float]
+    ) -> Verification:
+        """Run them until they say something, or have had their turns.
+
+        Args:
+            culprit: the suspect, expected to fail.
+            parents: its parents, expected to pass.
+            preview: the bad end with the culprit reverted, expected to pass; None where the
+                revert conflicts.
+            bounds: upper bounds of the rates of false failures and of false passes.
+
+        Raises:
+            Cancelled: a person stopped it.
+        """
+        others = [*parents, *([preview] if preview else [])]
+        fresh = plan(culprit, others, max(bounds))
+        boundary = Plan(culprit, tuple(parents), fresh.runs, ())
+        revert = Plan(culprit, (preview,) if preview else (), fresh.runs, ())
+        checked = (Check.UNDECIDED, Check.UNDECIDED)
+        note = ""
+        for _ in range(TURNS):
+            refused = await self._make(fresh.order)
+            note = refused or ""
+            tallies = self._tallies((culprit, *others))
+            checked = (judge(boundary, tallies, *bounds), judge(revert, tallies, *bounds))
+            if refused or Check.REFUTED in checked or Check.UNDECIDED not in checked:
+                break
+        roles = dict.fromkeys(parents, "parent") | {culprit: "culprit"}
+        return Verification(
+            boundary=checked[0].value,
+            revert=checked[1].value if preview else "not made",
+            runs=tuple(
+                FreshRuns.model_validate(
+                    {
+                        "sha": sha,
+                        "role": roles.get(sha, "revert"),
+                        "passed": self._passed.get(sha, 0),
+                        "failed": self._failed.get(sha, 0),
+                    }
+                )
+                for sha in (culprit, *others)
+            ),
+            note=note,
+        )
+
+    async def _make(self, order: Sequence[str]) -> str | None:
+        """Make the runs in order; in plain words why they could not be made."""
+        left, under_way = list(order), dict[str, str]()
+        while left or under_way:
+            while left and len(under_way) < self._parallel:
+                self._count += 1
+                name, sha = f"v{self._count}", left.pop(0)
+                refused = await self._lab.begin(name, sha, "verify")
+                if refused is not None:
+                    await self._lab.stop()
+                    return refused
+                under_way[name] = sha
+            await self._tell()
+            signal = await self._run.wait(self._look_again.total_seconds())
+            if signal is not None and signal.kind is SignalKind.CANCEL:
+                await self._lab.stop()
+                raise Cancelled(signal.actor)
+            for ended in await self._lab.look():
+                sha = under_way.pop(ended.name)
+                outcome = ended.judgement.outcome
+                if outcome is Outcome.PASS:
+                    self._passed[sha] = self._passed.get(sha, 0) + 1
+                elif outcome is Outcome.FAIL:
+                    self._failed[sha] = self._failed.get(sha, 0) + 1
+                else:
+                    self._empty[sha] = self._empty.get(sha, 0) + 1
+                    if self._empty[sha] <= PATIENCE:
+                        left.append(sha)
+        return None
+
+    def _tallies(self, commits: Sequence[str]) -> Mapping[str, Tally]:
+        return {
+            sha: Tally(failed=self._failed.get(sha, 0), passed=self._passed.get(sha, 0))
+            for sha in commits
+        }

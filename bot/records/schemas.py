@@ -1,0 +1,22 @@
+"""The published description of every artifact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.records.artifacts import RevertReport
+from bot.records.bisect_report import BisectReport
+from bot.records.spec_report import SpecReport
+
+REPORTS = (RevertReport, BisectReport, SpecReport)
+
+
+def published_schemas() -> dict[str, dict[str, Any]]:
+    """Describe every artifact in JSON Schema, by the name its `schema` field carries."""
+    return {
+        model.model_fields["schema_"].default: {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **model.model_json_schema(mode="serialization"),
+        }
+        for model in REPORTS
+    }

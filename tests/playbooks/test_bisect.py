@@ -1,0 +1,122 @@
+"""Bisect, as people meet it: a check is red, somebody asks since when."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import aiohttp
+
+from bot.app import Bot
+from bot.demo.server import DemoGitHub
+from bot.demo.world import Event
+from bot.playbooks.bisect_finding import replay
+from tests.chaos.lane import API_TOKEN, Lane
+from tests.playbooks.bisecting import (
+    FLAKY_TRIAL,
+    committed,
+    dispatched,
+    fixes,
+    hidden_refs,
+    history,
+)
+from tests.playbooks.conftest import Shop
+
+
+async def test_results_that_exist_name_the_culprit_with_no_trial_in_under_20_requests(
+    github: DemoGitHub, tmp_path: Path
+) -> None:
+    # A bot of its own: what others ask of GitHub meanwhile must not be counted.
+    lane = Lane(github, tmp_path)
+    repository = lane.repository()
+    async with lane.person(repository) as alice:
+        shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
+        past = await history(shop, 200, 120, trial=None)
+        await past.says_ci(120, twice=True)
+        await lane.start()
+        named: list[int] = []
+
+        def sent() -> int:
+            key = f"installation:{lane.installation.id}"
+            return sum(github.limits.window(key, kind).used for kind in ("core", "graphql"))
+
+        def hear(event: Event) -> None:
+            comment = event.payload.get("comment") or {}
+            if event.repository is repository and "culprit is found" in str(comment.get("body")):
+                named.append(sent() - before)
+
+        issue = await alice.open_issue("main is red")
+        before = sent()
+        github.world.listen(hear)
+        await alice.comment(issue, f"/bisect {past.commits[0]}..main check smoke")
+        [fix] = await shop.eventually(lambda: fixes(shop))
+        assert 0 < named[0] < 20
+        assert fix["title"] == f'Revert {past.commits[120][:9]} "Change 120"'
+        assert dispatched(shop) == []
+        assert f"Incident: #{issue + 1}" in fix["body"]
+    await lane.close()
+
+
+async def test_the_report_replays_from_its_log_to_the_same_bytes(shop: Shop) -> None:
+    past = await history(shop, 30, 12, trial=None)
+    await past.says_ci(12, twice=True)
+    await past.bisected()
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    text = await committed(shop, fix, "bisect")
+    report = json.loads(text)
+    assert report["finding"]["culprit"] == past.commits[12]
+    assert report["known_results"] == 62
+    assert replay(text.encode()) == text.encode()
+    # Another log leads to another finding: the bytes come from it, not from what was written.
+    report["log"] = report["log"][:20]
+    canonical = json.dumps(report, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    assert replay(canonical.encode()) != canonical.encode()
+
+
+async def test_trials_find_the_culprit_though_the_check_flakes(shop: Shop) -> None:
+    past = await history(shop, 40, 23, trial=FLAKY_TRIAL)
+    shop.verdicts = {"smoke": "success"}
+    await past.says_ci_on_the_end("failure")
+    issue, answer = await past.bisected()
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[23][:9]} "Change 23"'
+    assert len(dispatched(shop)) < 60
+    assert hidden_refs(shop) == []
+
+    async def asked() -> bool:
+        return any("Merge fix" in said for said in await shop.from_bot(issue))
+
+    await shop.eventually(asked)
+    await shop.alice.merge(fix["number"])
+    assert await answer.reaction() == "+1"
+    [incident] = await shop.incidents()
+    assert incident["state"] == "closed"
+
+
+async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_branch(
+    github: DemoGitHub, tmp_path: Path
+) -> None:
+    lane = Lane(github, tmp_path)
+    repository = lane.repository()
+    async with lane.person(repository) as alice:
+        shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
+        past = await history(shop, 30, 14, trial=None)
+        await past.says_ci(14, twice=True)
+        await lane.start()
+        headers = {"Authorization": f"Bearer {API_TOKEN}"}
+        body = {"good": past.commits[0], "bad": "main", "check": "smoke"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            url = f"http://127.0.0.1:{lane.port}/incidents/bisect"
+            async with session.post(url, json=body) as response:
+                accepted = await response.json()
+                assert response.status == 202
+            async with session.post(url, json={**body, "bad": "--all"}) as response:
+                assert 400 <= response.status < 500
+        artifact, identity = accepted["artifact"], accepted["incident"]
+        assert artifact["path"].endswith(f"incidents/bisect-{identity}.json")
+        [fix] = await shop.eventually(lambda: fixes(shop))
+        assert fix["head"]["ref"] == f"fix/bisect-{identity}"
+        assert artifact["ref"] == "playbooks/records"
+        assert await alice.file(artifact["path"], artifact["ref"])
+    await lane.close()

@@ -1,0 +1,218 @@
+"""Bisect and the people around it: their word on commits, their mistakes, and how it ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.demo import checks
+from tests.playbooks.bisecting import (
+    UNHURRIED_TRIAL,
+    committed,
+    dispatched,
+    fixes,
+    hidden_refs,
+    history,
+    running,
+    tried,
+)
+from tests.playbooks.conftest import Shop
+
+
+async def test_skipped_commits_are_never_tried(shop: Shop) -> None:
+    past = await history(shop, 12, 6, trial=UNHURRIED_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+    await shop.eventually(lambda: running(shop))
+    skipped = [past.commits[number] for number in (3, 8)]
+    said = await shop.says(issue, "\n".join(f"/skip {sha[:10]}" for sha in skipped))
+    assert await said.reaction() == "+1"
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[6][:9]} "Change 6"'
+    assert not set(skipped) & set(tried(shop))
+
+
+async def test_the_word_of_two_people_decides_without_any_trial(shop: Shop) -> None:
+    past = await history(shop, 8, 5, trial=None)
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+
+    async def asked() -> bool:
+        return any("Comment `/retry` to search on" in said for said in await shop.from_bot(issue))
+
+    await shop.eventually(asked)
+    words = f"/good {past.commits[4]}\n/bad {past.commits[5]}\n/bad {past.commits[8]}"
+    await shop.says(issue, words)
+    # One person errs once in a thousand: that is not quite enough to act upon.
+    await shop.says(issue, words, shop.bob)
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
+    assert dispatched(shop) == []
+
+
+async def test_a_bad_end_that_passes_is_nobodys_fault(shop: Shop) -> None:
+    past = await history(shop, 10, 0)
+    await past.says_ci_on_the_end("failure")
+    issue, answer = await past.bisected()
+    assert await answer.reaction() == "+1"
+    assert await fixes(shop) == []
+    last = (await shop.from_bot(issue))[-1]
+    assert last.startswith("@alice Nothing to revert: the bad end passes `smoke`")
+    [incident] = await shop.incidents()
+    assert incident["state"] == "closed"
+
+
+async def test_a_good_end_that_fails_asks_for_an_older_one(shop: Shop) -> None:
+    past = await history(shop, 10, 2)
+    await past.says_ci_on_the_end("failure")
+    issue, answer = await past.bisected(f"/bisect {past.commits[5]}..main check smoke")
+    assert await answer.reaction() == "+1"
+    assert await fixes(shop) == []
+    assert "Name an older good end" in (await shop.from_bot(issue))[-1]
+
+
+async def test_without_a_good_end_the_last_green_commit_is_taken(shop: Shop) -> None:
+    past = await history(shop, 20, 14, trial=None)
+    await past.says_ci(14, twice=True)
+    await past.bisected("/bisect ..main check smoke")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[14][:9]} "Change 14"'
+
+
+async def test_without_any_green_commit_it_goes_back_by_doubling(shop: Shop) -> None:
+    past = await history(shop, 9, 3)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected("/bisect ..main check smoke")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[3][:9]} "Change 3"'
+
+
+async def test_commits_that_do_not_build_are_no_evidence(shop: Shop) -> None:
+    breaks: dict[int, dict[str, str | None]] = {
+        5: {"broken-build": "x"}, 9: {"broken-build": None},
+    }  # fmt: skip
+    past = await history(shop, 20, 14, more=breaks)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[14][:9]} "Change 14"'
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("/bisect {9}..{2}", "The ends are the wrong way round"),
+        ("/bisect {4}..{4}", "are the same commit: nothing lies between"),
+        ("/bisect {0}..nowhere", "There is no commit, branch or tag `nowhere`"),
+        ("/bisect {0}..main check lint", "No check named `lint` has reported on the bad end"),
+        ("/bisect {0}..side", "is neither on `main` nor on a protected branch"),
+        ("/bisect side..main", "is not an ancestor of"),
+        ("/bisect {0}..deadbeefdeadbeefdeadbeefdeadbeefdeadbeef", "commits of forks cannot"),
+    ],
+)
+async def test_wrong_ends_are_named(shop: Shop, words: str, answer: str) -> None:
+    past = await history(shop, 10, 5)
+    await past.says_ci_on_the_end("failure")
+    shop.verdicts = {}
+    await shop.bob.push("side", {"side.txt": "x\n"}, "Aside", onto=past.commits[3])
+    number = await shop.alice.open_issue("main is red")
+    said = await shop.says(number, words.format(*past.commits))
+    assert await said.reaction() == "confused"
+    [refusal] = await shop.from_bot(number)
+    assert answer in refusal
+    assert await shop.incidents() == []
+
+
+async def test_a_reader_may_not_bisect(shop: Shop) -> None:
+    number = await shop.alice.open_issue("main is red")
+    said = await shop.says(number, "/bisect ..main", shop.mallory)
+    assert await said.reaction() == "confused"
+    assert "needs write access" in (await shop.from_bot(number))[0]
+
+
+async def test_several_failing_checks_ask_which_one(shop: Shop) -> None:
+    past = await history(shop, 5, 3)
+    await past.says_ci_on_the_end("failure", "unit")
+    await past.says_ci_on_the_end("failure", "lint")
+    number, said = await past.bisected(f"/bisect {past.commits[0]}..main")
+    assert await said.reaction() == "confused"
+    assert "2 checks fail on the bad end: `lint`, `unit`" in (await shop.from_bot(number))[0]
+
+
+async def test_a_second_request_joins_the_first(shop: Shop) -> None:
+    past = await history(shop, 12, 6, trial=UNHURRIED_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    await shop.eventually(lambda: running(shop))
+    number, said = await past.bisected()
+    assert await said.reaction() == "+1"
+    assert "looked for already" in (await shop.from_bot(number))[0]
+    assert len(await shop.incidents()) == 1
+
+
+async def test_cancel_stops_every_trial_and_leaves_nothing(shop: Shop) -> None:
+    past = await history(shop, 30, 12, trial=UNHURRIED_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    issue, answer = await past.bisected()
+    await shop.eventually(lambda: running(shop))
+    assert await (await shop.says(issue, "/cancel")).reaction() == "+1"
+    assert await answer.reaction() == "confused"
+
+    async def quiet() -> bool:
+        return not await running(shop)
+
+    await shop.eventually(quiet)
+    assert hidden_refs(shop) == []
+    assert await fixes(shop) == []
+    assert "cancelled this bisect" in (await shop.from_bot(issue))[-1]
+
+
+async def test_the_cancel_button_on_the_bad_end_finds_its_run(shop: Shop) -> None:
+    past = await history(shop, 30, 12, trial=UNHURRIED_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    _, answer = await past.bisected()
+    await shop.eventually(lambda: running(shop))
+    runs = shop.repository.check_runs.values()
+    [ours] = [run for run in runs if run.name == "bisect"]
+    assert [action["identifier"] for action in ours.actions] == ["cancel", "skip", "retry"]
+    assert ours.head_sha == past.commits[-1]
+    alice = shop.github.world.users["alice"]
+    checks.press(shop.github.world, shop.repository, ours, "cancel", alice)
+    assert await answer.reaction() == "confused"
+    assert ours.conclusion == "neutral"
+
+
+async def test_a_label_on_an_issue_starts_a_bisect_of_main(shop: Shop) -> None:
+    past = await history(shop, 20, 14, trial=None)
+    await past.says_ci(14, twice=True)
+    number = await shop.alice.open_issue("main is red")
+    await shop.alice.label(number, "playbook:bisect")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert past.commits[14][:9] in fix["title"]
+
+
+async def test_the_culprits_pull_request_is_told_once_and_kindly(shop: Shop) -> None:
+    past = await history(shop, 4, 0)
+    shop.verdicts = {"smoke": "failure"}
+    number = await shop.merged("Carry a bug", {"bug": "x\n"})
+    await shop.alice.push("main", {"later.txt": "x\n"}, "Later")
+    await past.bisected()
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert #{number} "Carry a bug"'
+
+    async def told() -> list[str]:
+        return await shop.from_bot(number)
+
+    [comment] = await shop.eventually(told)
+    assert f"#{fix['number']} would revert it" in comment
+    assert "If you have a fix at hand, that is as good" in comment
+
+
+async def test_a_revert_that_conflicts_is_a_draft_with_guidance(shop: Shop) -> None:
+    over: dict[int, dict[str, str | None]] = {6: {"bug": "changed since\n"}}
+    past = await history(shop, 8, 4, more=over)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["draft"]
+    assert "`bug`" in fix["body"]
+    assert '"culprit"' in await committed(shop, fix, "bisect")

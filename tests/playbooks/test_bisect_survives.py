@@ -1,0 +1,161 @@
+"""Bisect while things go wrong: killed processes, runners that are silent or say it twice."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import cast
+
+from bot.app import Bot
+from bot.demo.runner import Runner
+from bot.demo.server import DemoGitHub
+from tests.chaos.lane import API_TOKEN, Lane
+from tests.playbooks.bisecting import (
+    GOOD_TRIAL,
+    UNHURRIED_TRIAL,
+    dispatched,
+    fixes,
+    hidden_refs,
+    history,
+    running,
+)
+from tests.playbooks.conftest import Shop
+
+
+async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice(
+    github: DemoGitHub, tmp_path: Path
+) -> None:
+    lane = Lane(github, tmp_path)
+    repository = lane.repository()
+    async with lane.person(repository) as alice:
+        shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
+        past = await history(shop, 30, 17, trial=UNHURRIED_TRIAL)
+        await past.says_ci_on_the_end("failure")
+        await lane.start()
+        issue = await alice.open_issue("main is red")
+        await alice.comment(issue, f"/bisect {past.commits[0]}..main check smoke")
+
+        async def four() -> bool:
+            return len(await running(shop)) >= 4
+
+        await shop.eventually(four)
+        await lane.life.kill()
+        await lane.start()
+
+        async def verified() -> bool:
+            return bool(hidden_refs(shop)) and bool(await running(shop))
+
+        await shop.eventually(verified)
+        await lane.life.kill()
+        await lane.start()
+        [fix] = await shop.eventually(lambda: fixes(shop))
+        assert fix["title"] == f'Revert {past.commits[17][:9]} "Change 17"'
+        ids = Counter(run.cause.inputs["trial_id"] for run in dispatched(shop))
+        assert max(ids.values()) == 1
+        assert hidden_refs(shop) == []
+        assert len(await alice.issues(labels="incident")) == 1
+    await lane.close()
+
+
+async def test_a_run_that_is_run_again_by_somebody_counts_once(shop: Shop) -> None:
+    past = await history(shop, 12, 7, trial=GOOD_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+
+    async def first() -> bool:
+        return any(run.status == "completed" for run in dispatched(shop))
+
+    await shop.eventually(first)
+    runner: Runner = shop.github.runner
+    done = next(run for run in dispatched(shop) if run.status == "completed")
+    runner.rerun(done, [*done.jobs])
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    assert issue
+
+
+async def test_a_trial_that_was_cancelled_says_nothing_and_is_tried_again(shop: Shop) -> None:
+    past = await history(shop, 10, 7, trial=UNHURRIED_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    [first, *_] = await shop.eventually(lambda: running(shop))
+    shop.github.runner.cancel(first)
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    sha = first.cause.inputs["sha"]
+    assert sum(run.cause.inputs["sha"] == sha for run in dispatched(shop)) >= 2
+
+
+async def test_a_workflow_without_the_inputs_is_said_and_can_be_mended(shop: Shop) -> None:
+    past = await history(shop, 8, 5)
+    await past.says_ci_on_the_end("failure")
+    where = ".github/workflows/playbooks-trial.yml"
+    whole = await shop.alice.file(where) or ""
+    shop.verdicts = {"smoke": "failure"}
+    await shop.alice.push("main", {where: whole.replace("trial_id: {", "other: {")}, "Oops")
+    issue, _ = await past.bisected()
+
+    async def refused() -> bool:
+        return any("could not be dispatched" in said for said in await shop.from_bot(issue))
+
+    await shop.eventually(refused)
+    assert dispatched(shop) == []
+    await shop.alice.push("main", {where: whole}, "Mend")
+    assert await (await shop.says(issue, "/retry")).reaction() == "+1"
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
+
+
+async def test_trials_that_fail_on_main_start_no_incident_of_their_own(shop: Shop) -> None:
+    past = await history(shop, 12, 7)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    await shop.eventually(lambda: fixes(shop))
+    on_main = await shop.alice.get(f"commits/{past.commits[-1]}/check-runs", per_page="100")
+    assert any(
+        run["conclusion"] == "failure" and run["app"]["slug"] == "github-actions"
+        for run in on_main["check_runs"]
+    )
+    assert len(await shop.incidents()) == 1
+
+
+async def test_a_trial_sees_no_secret_of_the_bot(shop: Shop) -> None:
+    past = await history(shop, 3, 2, trial="env; test ! -e bug")
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    await shop.eventually(lambda: fixes(shop))
+    logs = "".join(job.log for run in dispatched(shop) for job in run.jobs.values())
+    assert "GITHUB_SHA" in logs
+    assert "PRIVATE KEY" not in logs
+    assert API_TOKEN not in logs
+    assert not re.search(r"gh[ps]_[A-Za-z0-9]{20}", logs)
+
+
+async def test_two_fixes_at_once_can_both_be_merged(shop: Shop) -> None:
+    past = await history(shop, 40, 13, trial=None, more={27: {"other-bug": "x\n"}})
+    await past.says_ci(13, twice=True)
+    await past.says_ci(27, name="lint", twice=True)
+    shop.verdicts = {"smoke": "success", "lint": "success"}
+    _, first = await past.bisected()
+    [one] = await shop.eventually(lambda: fixes(shop))
+    _, second = await past.bisected(f"/bisect {past.commits[0]}..{past.commits[-1]} check lint")
+
+    async def two() -> bool:
+        return len(await fixes(shop)) == 2
+
+    await shop.eventually(two)
+    other = next(each for each in await fixes(shop) if each["number"] != one["number"])
+    for fix, answer in ((one, first), (other, second)):
+        number = fix["number"]
+
+        async def mergeable(number: int = number) -> bool:
+            return bool((await shop.alice.pull_request(number))["mergeable"])
+
+        await shop.eventually(mergeable)
+        await shop.alice.merge(number)
+        assert await answer.reaction() == "+1"
+    assert await shop.alice.file("bug") is None
+    assert await shop.alice.file("other-bug") is None
+    spec = await shop.alice.file("self/spec_report.json") or ""
+    assert other["head"]["ref"].removeprefix("fix/bisect-") in spec

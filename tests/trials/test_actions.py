@@ -1,0 +1,102 @@
+"""What a run of the trial workflow, or a result that exists already, says about a commit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.culprit.evidence import Outcome
+from bot.github.known_checks import KnownCheck
+from bot.github.workflows import Annotation, Job, JobStep, WorkflowRun
+from bot.trials.actions import fingerprint_of, judge_workflow_run
+from bot.trials.existing import counted, evidence, green
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def run(conclusion: str | None) -> WorkflowRun:
+    return WorkflowRun(id=1, status="completed", conclusion=conclusion, head_sha="a" * 40)
+
+
+def job(name: str, conclusion: str, *steps: tuple[str, str]) -> Job:
+    return Job(
+        id=1,
+        name=name,
+        status="completed",
+        conclusion=conclusion,
+        started_at=NOON,
+        completed_at=NOON + timedelta(seconds=4),
+        steps=tuple(JobStep(name=step, conclusion=said) for step, said in steps),
+    )
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "jobs", "outcome"),
+    [
+        ("success", [job("trial", "success", ("unit", "success"))], Outcome.PASS),
+        ("failure", [job("trial", "failure", ("unit", "failure"))], Outcome.FAIL),
+        ("failure", [job("trial", "failure", ("unit", "success"), ("e2e", "failure"))],
+         Outcome.PASS),
+        ("failure", [job("trial", "failure", ("build", "failure"), ("unit", "skipped"))],
+         Outcome.UNTESTABLE),
+        ("failure", [job("unit", "failure", ("Build", "failure"), ("pytest", "skipped"))],
+         Outcome.UNTESTABLE),
+        ("failure", [job("unit", "failure", ("pytest", "failure"))], Outcome.FAIL),
+        ("failure", [job("trial", "failure", ("Run actions/checkout@v4", "failure"))],
+         Outcome.INFRA),
+        ("cancelled", [job("trial", "cancelled")], Outcome.INFRA),
+        ("timed_out", [], Outcome.INFRA),
+        ("startup_failure", [], Outcome.INFRA),
+        (None, [], Outcome.INFRA),
+    ],
+)  # fmt: skip
+def test_a_run_is_judged_by_the_step_or_job_called_like_the_check(
+    conclusion: str | None, jobs: list[Job], outcome: Outcome
+) -> None:
+    judged = judge_workflow_run(run(conclusion), jobs, check="unit", build=("build",))
+    assert judged.outcome is outcome
+
+
+def test_without_a_check_the_whole_run_decides_and_its_seconds_are_summed() -> None:
+    jobs = [job("a", "success"), job("b", "failure", ("x", "failure"))]
+    judged = judge_workflow_run(run("failure"), jobs, check=None, build=("build",))
+    assert (judged.outcome, judged.reason, judged.seconds) == (Outcome.FAIL, "x failed", 8.0)
+
+
+def test_a_fingerprint_is_made_of_titles_and_of_nothing_else() -> None:
+    said = (
+        Annotation(annotation_level="failure", title=" test_b ", message="x"),
+        Annotation(annotation_level="failure", title="test_a"),
+        Annotation(annotation_level="failure", message="Process completed with exit code 1."),
+        Annotation(annotation_level="warning", title="old"),
+    )
+    assert fingerprint_of(said) == ("test_a", "test_b")
+    assert fingerprint_of(said[2:]) is None
+
+
+def known(sha: str, conclusion: str, **more: object) -> KnownCheck:
+    return KnownCheck.model_validate({"sha": sha, "conclusion": conclusion, "where": "ci", **more})
+
+
+def test_our_own_dispatched_and_unfinished_results_say_nothing() -> None:
+    said = (
+        known("a", "success"),
+        known("b", "failure", app_id=7),
+        known("c", "failure", event="workflow_dispatch"),
+        known("d", "cancelled"),
+        known("e", "timed_out"),
+        known("f", "error"),
+    )
+    assert [each.sha for each in counted(said, ours=7)] == ["a"]
+
+
+def test_a_failure_of_the_bad_end_alone_is_selected_and_proves_nothing() -> None:
+    [_, alone] = evidence((known("a", "success"), known("z", "failure")), bad="z")
+    assert alone.selected
+    further = evidence((known("y", "failure"), known("z", "failure")), bad="z")
+    assert not any(each.selected for each in further)
+
+
+def test_a_commit_that_passed_and_failed_is_not_green() -> None:
+    assert green((known("a", "success"), known("a", "failure"), known("b", "success"))) == {"b"}
