@@ -22,6 +22,7 @@ from bot.faults import Passing
 from bot.git.errors import GitError
 from bot.git.mirror import Mirror
 from bot.github.client import GitHub
+from bot.github.errors import GitHubError
 from bot.heartbeat import Heartbeat, Rhythm
 from bot.intake.api import Accepted, Api
 from bot.intake.dispatcher import Dispatcher
@@ -284,9 +285,10 @@ class Bot:
         if not mirror.path.exists():
             return Config()
         try:
-            head = await mirror.branch_head("main")
+            about = await self.github.repository(repository, playbook="api").about()
+            head = await mirror.branch_head(about.default_branch)
             config, _ = await read_config(mirror.git, head)
-        except (GitError, Passing):
+        except (GitError, GitHubError):
             return Config()
         return config
 

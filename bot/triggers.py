@@ -183,7 +183,7 @@ class RetryRequest(Value):
 
 
 class CancelRequest(Value):
-    """Stop the Run here; what is already published stays."""
+    """Stop the Run here, and take back what it has open."""
 
     command: Literal["cancel"] = "cancel"
     reason: str = ""

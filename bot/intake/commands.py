@@ -58,7 +58,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition(
         name="cancel",
         usage="/cancel",
-        does="Stop what is running here. What is already published stays.",
+        does="Stop what is running here, close its pull request and delete its branch.",
         who=Role.WRITE,
         examples=("/cancel",),
         read=arguments.read_nothing,
