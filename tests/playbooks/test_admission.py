@@ -86,5 +86,9 @@ def test_a_refusal_says_what_is_needed_and_who_can_help() -> None:
 
 def test_every_command_has_its_weakest_role() -> None:
     union = get_args(Request)[0]
-    commands = {each.model_fields["command"].default for each in get_args(union)}
+    commands = {
+        name
+        for each in get_args(union)
+        for name in get_args(each.model_fields["command"].annotation)
+    }
     assert commands == set(NEEDS)

@@ -154,12 +154,15 @@ async def test_a_surviving_process_does_not_survive(
     assert late.stat().st_size == size
 
 
+# It doubles until there are 511 processes, far over the limit. Endless ones are for machines of
+# one's own: as root only the watcher holds them, and where it comes late everybody else suffers.
+BOMB = 'bomb() { [ "$1" = 0 ] || { bomb $(($1 - 1)) & bomb $(($1 - 1)) & }; sleep 20; }; bomb 8'
+
+
 async def test_a_fork_bomb_is_stopped(
     repository: Repository, runner_for: RunnerFor, sandbox: Bubblewrap
 ) -> None:
-    result = await attack(
-        repository, runner_for, sandbox, "bomb() { bomb | bomb & }; bomb; sleep 20"
-    )
+    result = await attack(repository, runner_for, sandbox, BOMB)
     assert result.judgement.outcome is Outcome.INFRA
     assert result.judgement.reason == "it went over its limit of processes"
     assert len(snapshot()) < 5000
@@ -274,7 +277,7 @@ async def test_no_user_namespace_can_be_made_in_the_server_view(
 @pytest.mark.parametrize(
     ("script", "broken"),
     [
-        ("bomb() { bomb | bomb & }; bomb; sleep 20", "processes"),
+        (BOMB, "processes"),
         ("dd if=/dev/zero of=big bs=1M count=10240", "disk space"),
         ("yes | head -c 10G", "output"),
     ],
