@@ -33,11 +33,11 @@ from bot.intake.reception import Reception
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
-from bot.playbooks.bisect import bisect
+from bot.playbooks.bisect.playbook import bisect
 from bot.playbooks.follow import Patience
 from bot.playbooks.outcome import RECORDS_BRANCH
 from bot.playbooks.repository_config import read_config
-from bot.playbooks.revert import Parts, revert
+from bot.playbooks.revert.playbook import Parts, revert
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
 from bot.records import anchors, runs
 from bot.records.artifacts import artifact_path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bot.git.mirror import Mirror
 from bot.git.reverting import Clean, Conflict, compute_revert
-from bot.playbooks.revert_plan import Plan
+from bot.playbooks.revert.plan import Plan
 
 
 async def have_computed(plan: Plan, outcome: Clean | Conflict, mirror: Mirror) -> None:

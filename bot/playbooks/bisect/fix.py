@@ -15,16 +15,16 @@ from bot import markdown
 from bot.git.mirror import Mirror
 from bot.git.reverting import Clean, Conflict, Empty, compute_revert
 from bot.github.models import MergeMethod, PullRequest
-from bot.playbooks import bisect_text as words
 from bot.playbooks import hotfix as hotfixes
-from bot.playbooks import revert_standings as standings
-from bot.playbooks.bisect_records import spec_report
-from bot.playbooks.bisect_work import BisectWork
+from bot.playbooks.bisect import text as words
+from bot.playbooks.bisect.records import spec_report
+from bot.playbooks.bisect.work import BisectWork
 from bot.playbooks.checks import Counting, Tally, which_count
 from bot.playbooks.follow import Fitted, Followed, Watched, follow
 from bot.playbooks.hotfix import Hotfix, RecordFile
 from bot.playbooks.looking import required
 from bot.playbooks.merging import APPROVABLE, Ask, View, Wait, Why
+from bot.playbooks.revert import standings as standings
 from bot.playbooks.standing import Standing
 from bot.records.artifacts import canonical_bytes
 from bot.records.bisect_report import Finding, Verification

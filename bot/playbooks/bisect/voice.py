@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from bot import markdown
 from bot.github.checks import Button
 from bot.github.models import Issue
-from bot.playbooks import bisect_text as words
-from bot.playbooks.bisect_lab import TrialRow
-from bot.playbooks.bisect_text import BisectCase
-from bot.playbooks.revert_text import assignees
+from bot.playbooks.bisect import text as words
+from bot.playbooks.bisect.lab import TrialRow
+from bot.playbooks.bisect.text import BisectCase
+from bot.playbooks.revert.text import assignees
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling

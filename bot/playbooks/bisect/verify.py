@@ -17,7 +17,7 @@ from bot.git.reverting import Clean
 from bot.git.trees import read_blob
 from bot.github.git_data import GitData
 from bot.github.trees import TreeChange
-from bot.playbooks.bisect_lab import Laboratory
+from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.run import Run, SignalKind
 from bot.records.bisect_report import FreshRuns, Verification
 from bot.triggers import Actor

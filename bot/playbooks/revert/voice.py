@@ -1,6 +1,6 @@
 """Where a revert's words go: the sticky status, the incident issue, the hotfix and its check-run.
 
-`revert_text` knows the words, `telling` knows how to put one in place exactly once; here is which
+`text` knows the words, `telling` knows how to put one in place exactly once; here is which
 of them go where.
 """
 
@@ -10,9 +10,9 @@ from typing import Literal
 
 from bot.github.checks import Button
 from bot.github.models import Issue
-from bot.playbooks import revert_text as words
 from bot.playbooks.checks import Counting
-from bot.playbooks.revert_text import Case
+from bot.playbooks.revert import text as words
+from bot.playbooks.revert.text import Case
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling

@@ -6,20 +6,20 @@ import hashlib
 from datetime import timedelta
 from typing import Literal
 
-from bot.playbooks import bisect_records as documents
 from bot.playbooks import hotfix as hotfixes
 from bot.playbooks import outcome as outcomes
-from bot.playbooks import revert_endings as endings
-from bot.playbooks import revert_standings as standings
-from bot.playbooks.bisect_fix import Fix
-from bot.playbooks.bisect_records import BisectResult
-from bot.playbooks.bisect_work import BisectWork
+from bot.playbooks.bisect import records as documents
+from bot.playbooks.bisect.fix import Fix
+from bot.playbooks.bisect.records import BisectResult
+from bot.playbooks.bisect.work import BisectWork
 from bot.playbooks.checks import State, Tally, tally
 from bot.playbooks.confirming import confirmation
 from bot.playbooks.follow import Followed
 from bot.playbooks.hotfix import RecordFile
 from bot.playbooks.outcome import BroughtHome
-from bot.playbooks.revert_work import TakenBack
+from bot.playbooks.revert import endings as endings
+from bot.playbooks.revert import standings as standings
+from bot.playbooks.revert.work import TakenBack
 from bot.playbooks.run import Ending, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing

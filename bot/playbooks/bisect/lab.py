@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.culprit.evidence import Outcome
 from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
-from bot.playbooks.bisect_plan import BisectPlan
+from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.run import Run
 from bot.records import runs
 from bot.trials.actions import TrialJudgement, fingerprint_of, judge_workflow_run

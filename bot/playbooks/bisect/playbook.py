@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from bot.git.history import parents_of
 from bot.git.reverting import Clean, Conflict, Empty
-from bot.playbooks import bisect_text as words
-from bot.playbooks.bisect_finding import guilty
-from bot.playbooks.bisect_fix import Computed, Fix, compute_fix
-from bot.playbooks.bisect_outcome import broke_off, ended, followed_to_its_end
-from bot.playbooks.bisect_plan import BisectPlanned, make_bisect_plan
-from bot.playbooks.bisect_search import Hunt, NoGoodEnd, Stopped
-from bot.playbooks.bisect_verify import Cancelled, Verifier, hidden_ref, publish_preview
-from bot.playbooks.bisect_work import KIND, BisectWork
+from bot.playbooks.bisect import text as words
+from bot.playbooks.bisect.finding import guilty
+from bot.playbooks.bisect.fix import Computed, Fix, compute_fix
+from bot.playbooks.bisect.outcome import broke_off, ended, followed_to_its_end
+from bot.playbooks.bisect.plan import BisectPlanned, make_bisect_plan
+from bot.playbooks.bisect.search import Hunt, NoGoodEnd, Stopped
+from bot.playbooks.bisect.verify import Cancelled, Verifier, hidden_ref, publish_preview
+from bot.playbooks.bisect.work import KIND, BisectWork
 from bot.playbooks.casebook import open_incident
-from bot.playbooks.revert_plan import Declined
-from bot.playbooks.revert_targets import Offender
-from bot.playbooks.revert_work import Parts
+from bot.playbooks.revert.plan import Declined
+from bot.playbooks.revert.targets import Offender
+from bot.playbooks.revert.work import Parts
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing

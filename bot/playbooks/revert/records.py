@@ -6,8 +6,8 @@ from datetime import datetime
 
 from bot.git.reverting import Clean, Conflict
 from bot.playbooks.checks import Counting, Row, State, Tally
-from bot.playbooks.revert_plan import Plan
-from bot.playbooks.revert_text import Case, offenders_in_words, which_checks
+from bot.playbooks.revert.plan import Plan
+from bot.playbooks.revert.text import Case, offenders_in_words, which_checks
 from bot.records.adr import AdrFacts, Option, Pointer, render, with_outcome, with_status
 from bot.records.anchors import Anchor
 from bot.records.artifacts import (

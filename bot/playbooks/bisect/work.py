@@ -9,20 +9,20 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bot.git.history import describe
-from bot.playbooks import bisect_records as documents
 from bot.playbooks import outcome as outcomes
-from bot.playbooks.bisect_finding import chart
-from bot.playbooks.bisect_lab import Laboratory
-from bot.playbooks.bisect_plan import BisectPlan
-from bot.playbooks.bisect_records import BisectResult
-from bot.playbooks.bisect_search import Hunt
-from bot.playbooks.bisect_text import BisectCase
-from bot.playbooks.bisect_voice import BisectVoice, as_picture
+from bot.playbooks.bisect import records as documents
+from bot.playbooks.bisect.finding import chart
+from bot.playbooks.bisect.lab import Laboratory
+from bot.playbooks.bisect.plan import BisectPlan
+from bot.playbooks.bisect.records import BisectResult
+from bot.playbooks.bisect.search import Hunt
+from bot.playbooks.bisect.text import BisectCase
+from bot.playbooks.bisect.voice import BisectVoice, as_picture
 from bot.playbooks.casebook import Casebook, Opened
 from bot.playbooks.checks import Counting
 from bot.playbooks.hotfix import RecordFile
 from bot.playbooks.outcome import RECORDS_BRANCH
-from bot.playbooks.revert_work import Parts
+from bot.playbooks.revert.work import Parts
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling

@@ -6,16 +6,16 @@ import hashlib
 from datetime import timedelta
 
 from bot.playbooks import outcome as outcomes
-from bot.playbooks import revert_endings as endings
-from bot.playbooks import revert_records as documents
-from bot.playbooks import revert_standings as standings
 from bot.playbooks.checks import State, Tally, tally
 from bot.playbooks.confirming import confirmation
 from bot.playbooks.follow import Followed
 from bot.playbooks.hotfix import RecordFile
 from bot.playbooks.outcome import BroughtHome
-from bot.playbooks.revert_records import Result
-from bot.playbooks.revert_work import Work
+from bot.playbooks.revert import endings as endings
+from bot.playbooks.revert import records as documents
+from bot.playbooks.revert import standings as standings
+from bot.playbooks.revert.records import Result
+from bot.playbooks.revert.work import Work
 from bot.playbooks.run import Ending, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing

@@ -11,7 +11,7 @@ from bot.app import Bot
 from bot.demo.runner import Runner
 from bot.demo.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
-from tests.playbooks.bisecting import (
+from tests.playbooks.bisect.bisecting import (
     GOOD_TRIAL,
     UNHURRIED_TRIAL,
     dispatched,

@@ -9,14 +9,14 @@ from syrupy.assertion import SnapshotAssertion
 
 from bot.git.history import CommitInfo
 from bot.git.reverting import Conflict, PathConflict
-from bot.playbooks import revert_endings as endings
-from bot.playbooks import revert_standings as standings
-from bot.playbooks import revert_text as words
 from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.playbooks.follow import Followed, How
 from bot.playbooks.merging import Ask, View, Wait, Why
-from bot.playbooks.revert_targets import Offender
-from bot.playbooks.revert_text import Case
+from bot.playbooks.revert import endings as endings
+from bot.playbooks.revert import standings as standings
+from bot.playbooks.revert import text as words
+from bot.playbooks.revert.targets import Offender
+from bot.playbooks.revert.text import Case
 from bot.playbooks.standing import Standing
 from bot.triggers import Actor, ActorKind, Severity
 

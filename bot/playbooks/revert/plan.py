@@ -24,7 +24,7 @@ from bot.github.models import RepositoryFacts
 from bot.playbooks.hotfix import RecordFile
 from bot.playbooks.outcome import RECORDS_BRANCH
 from bot.playbooks.repository_config import read_config
-from bot.playbooks.revert_targets import (
+from bot.playbooks.revert.targets import (
     Located,
     Offender,
     Stop,

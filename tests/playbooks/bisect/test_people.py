@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.demo import checks
-from tests.playbooks.bisecting import (
+from tests.playbooks.bisect.bisecting import (
     UNHURRIED_TRIAL,
     committed,
     dispatched,

@@ -16,18 +16,18 @@ from bot.git.reverting import Conflict
 from bot.github.client import RepositoryClient
 from bot.github.models import BranchRules
 from bot.playbooks import hotfix as hotfixes
-from bot.playbooks import revert_records as documents
-from bot.playbooks import revert_text as words
 from bot.playbooks.casebook import Casebook, Opened
 from bot.playbooks.checks import Counting, which_count
 from bot.playbooks.follow import Patience
 from bot.playbooks.hotfix import RecordFile
 from bot.playbooks.looking import required
 from bot.playbooks.outcome import RECORDS_BRANCH
-from bot.playbooks.revert_plan import Plan
-from bot.playbooks.revert_records import Result
-from bot.playbooks.revert_text import Case
-from bot.playbooks.revert_voice import Voice
+from bot.playbooks.revert import records as documents
+from bot.playbooks.revert import text as words
+from bot.playbooks.revert.plan import Plan
+from bot.playbooks.revert.records import Result
+from bot.playbooks.revert.text import Case
+from bot.playbooks.revert.voice import Voice
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling

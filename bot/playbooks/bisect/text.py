@@ -8,9 +8,9 @@ from pydantic import Field
 
 from bot import markdown
 from bot.culprit.evidence import Outcome
-from bot.playbooks.bisect_lab import TrialRow
+from bot.playbooks.bisect.lab import TrialRow
 from bot.playbooks.quoting import quoted
-from bot.playbooks.revert_text import Case, check_table, facts, offenders_in_words, who
+from bot.playbooks.revert.text import Case, check_table, facts, offenders_in_words, who
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing
 from bot.records.bisect_report import Finding, Verification

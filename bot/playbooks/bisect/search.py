@@ -23,10 +23,10 @@ from bot.git.history import first_parents
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.github.known_checks import AT_ONCE, KnownCheck
-from bot.playbooks.bisect_finding import finding_of, log_lines, with_budget
-from bot.playbooks.bisect_lab import Laboratory
-from bot.playbooks.bisect_plan import BisectPlan
-from bot.playbooks.bisect_range import MOST_COMMITS, Range, read_range
+from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
+from bot.playbooks.bisect.lab import Laboratory
+from bot.playbooks.bisect.plan import BisectPlan
+from bot.playbooks.bisect.range import MOST_COMMITS, Range, read_range
 from bot.playbooks.run import Run, Signal, SignalKind
 from bot.records.bisect_report import Finding
 from bot.trials.existing import counted, evidence, green

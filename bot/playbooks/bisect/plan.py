@@ -20,10 +20,10 @@ from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
-from bot.playbooks.bisect_range import MOST_COMMITS, count_between
+from bot.playbooks.bisect.range import MOST_COMMITS, count_between
 from bot.playbooks.repository_config import read_config
-from bot.playbooks.revert_plan import Declined
-from bot.playbooks.revert_targets import Stop
+from bot.playbooks.revert.plan import Declined
+from bot.playbooks.revert.targets import Stop
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")

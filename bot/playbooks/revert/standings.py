@@ -11,7 +11,7 @@ from bot import markdown
 from bot.git.reverting import Conflict, PathConflict
 from bot.playbooks.checks import Tally
 from bot.playbooks.merging import Ask, View, Wait
-from bot.playbooks.revert_text import Case, commit_linked, hotfix_linked, names, offenders_linked
+from bot.playbooks.revert.text import Case, commit_linked, hotfix_linked, names, offenders_linked
 from bot.playbooks.standing import Standing
 
 _PATHS_SHOWN = 20

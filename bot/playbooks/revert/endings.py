@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot import markdown
 from bot.playbooks.checks import State, Tally
 from bot.playbooks.follow import Followed
-from bot.playbooks.revert_text import (
+from bot.playbooks.revert.text import (
     Case,
     commit_linked,
     hotfix_linked,

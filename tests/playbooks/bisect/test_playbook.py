@@ -11,9 +11,9 @@ import aiohttp
 from bot.app import Bot
 from bot.demo.server import DemoGitHub
 from bot.demo.world import Event
-from bot.playbooks.bisect_finding import replay
+from bot.playbooks.bisect.finding import replay
 from tests.chaos.lane import API_TOKEN, Lane
-from tests.playbooks.bisecting import (
+from tests.playbooks.bisect.bisecting import (
     FLAKY_TRIAL,
     committed,
     dispatched,

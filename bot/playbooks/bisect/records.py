@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.playbooks.bisect_finding import finding_of, log_lines
-from bot.playbooks.bisect_lab import TrialRow
-from bot.playbooks.bisect_plan import BisectPlan
-from bot.playbooks.bisect_search import Hunt
-from bot.playbooks.bisect_text import BisectCase, incident_title
+from bot.playbooks.bisect.finding import finding_of, log_lines
+from bot.playbooks.bisect.lab import TrialRow
+from bot.playbooks.bisect.plan import BisectPlan
+from bot.playbooks.bisect.search import Hunt
+from bot.playbooks.bisect.text import BisectCase, incident_title
 from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.records.adr import AdrFacts, Option, Pointer, render, with_outcome, with_status
 from bot.records.anchors import Anchor

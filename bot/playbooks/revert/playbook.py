@@ -15,18 +15,18 @@ from bot import markdown
 from bot.git.reverting import Clean, Conflict, Empty
 from bot.github.models import MergeMethod, PullRequest
 from bot.playbooks import hotfix as hotfixes
-from bot.playbooks import revert_endings as endings
-from bot.playbooks import revert_standings as standings
-from bot.playbooks import revert_text as words
 from bot.playbooks.casebook import open_incident
 from bot.playbooks.computed import have_computed
 from bot.playbooks.follow import Fitted, Followed, Watched, follow
 from bot.playbooks.hotfix import Hotfix, RecordFile
 from bot.playbooks.merging import APPROVABLE, Ask, View, Wait, Why
-from bot.playbooks.revert_outcome import broke_off, update_records_with_outcome
-from bot.playbooks.revert_plan import Declined, Planned, make_plan, recompute
-from bot.playbooks.revert_records import Result
-from bot.playbooks.revert_work import KIND, Parts, Work
+from bot.playbooks.revert import endings as endings
+from bot.playbooks.revert import standings as standings
+from bot.playbooks.revert import text as words
+from bot.playbooks.revert.outcome import broke_off, update_records_with_outcome
+from bot.playbooks.revert.plan import Declined, Planned, make_plan, recompute
+from bot.playbooks.revert.records import Result
+from bot.playbooks.revert.work import KIND, Parts, Work
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.records.artifacts import Outcome

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from bot import markdown
 from bot.playbooks.checks import Counting, Row
 from bot.playbooks.quoting import quoted
-from bot.playbooks.revert_targets import Offender
+from bot.playbooks.revert.targets import Offender
 from bot.playbooks.standing import Standing, say
 from bot.triggers import Actor, ActorKind, Severity, Value
 
