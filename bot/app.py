@@ -35,12 +35,11 @@ from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.playbooks.bisect.playbook import bisect
 from bot.playbooks.follow import Patience
-from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.playbooks.places import first_place
 from bot.playbooks.repository_config import read_config
 from bot.playbooks.revert.playbook import Parts, revert
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
 from bot.records import anchors, runs
-from bot.records.artifacts import artifact_path
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.settings import Settings
 from bot.triggers import BisectRequest, Repository, RevertRequest, Trigger, derived_id
@@ -111,8 +110,7 @@ class Bot:
         self.reception = Reception(
             github=self.github,
             records=self.read_only,
-            revert=self._revert,
-            bisect=self._bisect,
+            playbooks={RevertRequest: self._revert, BisectRequest: self._bisect},
             wake=self.engine.wake,
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
@@ -269,15 +267,8 @@ class Bot:
         run = derived_id(trigger.key, trigger.received_at)
         await self._start_run(trigger)
         config = await self._known_config(trigger.repository)
-        is_bisect = isinstance(trigger.request, BisectRequest)
-        return Accepted(
-            run=run,
-            incident=run,
-            artifact_path=artifact_path(
-                config.artifacts.root, "bisect" if is_bisect else "revert", run
-            ),
-            ref=RECORDS_BRANCH if is_bisect else f"hotfix/revert-{run}",
-        )
+        place = first_place(trigger.request, run, config.artifacts.root)
+        return Accepted(run=run, incident=run, artifact_path=place.path, ref=place.ref)
 
     async def _known_config(self, repository: Repository) -> Config:
         """The configuration as the mirror has it; the defaults before the first fetch."""

@@ -6,8 +6,9 @@ small enough to be one step (status, retry, severity …) is done here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -24,26 +25,27 @@ from bot.safety.admission import Refused, admit
 from bot.triggers import (
     ActorKind,
     ApproveRequest,
-    BisectRequest,
     CancelRequest,
     CorrectionRequest,
     HelpRequest,
     LaterRequest,
     RejectRequest,
     RetryRequest,
-    RevertRequest,
     Role,
     RulingRequest,
     SeverityRequest,
     SourceKind,
     StatusRequest,
     Trigger,
+    Value,
 )
 
 log = structlog.get_logger(__name__)
 
-Revert = Callable[[Run, Trigger, RevertRequest], Awaitable[Ending]]
-Bisect = Callable[[Run, Trigger, BisectRequest], Awaitable[Ending]]
+Playbook = Callable[[Run, Trigger, Any], Awaitable[Ending]]
+"""Carries out the request it is registered for."""
+Playbooks = Mapping[type[Value], Playbook]
+"""By the type of request."""
 Wake = Callable[[str, Signal, str], Awaitable[None]]
 
 _REACTS = {
@@ -62,8 +64,7 @@ class Reception:
         *,
         github: GitHub,
         records: AsyncEngine,
-        revert: Revert,
-        bisect: Bisect,
+        playbooks: Playbooks,
         wake: Wake,
     ) -> None:
         """Prepare.
@@ -71,14 +72,12 @@ class Reception:
         Args:
             github: to acknowledge and answer.
             records: to find what runs where.
-            revert: the playbook of that name.
-            bisect: likewise.
+            playbooks: what carries out which request.
             wake: sends a Signal to a Run, at most once per key.
         """
         self._github = github
         self._records = records
-        self._revert = revert
-        self._bisect = bisect
+        self._playbooks = playbooks
         self._wake = wake
 
     async def receive(self, run: Run, trigger: Trigger) -> None:
@@ -100,9 +99,9 @@ class Reception:
         if isinstance(decision, Refused):
             return await self._refuse(run, trigger, client, decision.reason, decision.remedy)
         request = trigger.request
+        if playbook := self._playbooks.get(type(request)):
+            return await self._run_playbook(run, trigger, playbook, client)
         match request:
-            case RevertRequest() | BisectRequest():
-                await self._run_playbook(run, trigger, request, client)
             case RulingRequest():
                 await self._rule(run, trigger, request, client)
             case RetryRequest():
@@ -140,10 +139,11 @@ class Reception:
         self,
         run: Run,
         trigger: Trigger,
-        request: RevertRequest | BisectRequest,
+        playbook: Playbook,
         client: RepositoryClient,
     ) -> None:
         now = await run.now()
+        request = trigger.request
 
         async def begin(conn: AsyncConnection) -> bool:
             await runs.start(
@@ -158,10 +158,7 @@ class Reception:
             return True
 
         await run.write("begin the run", bool, begin)
-        if isinstance(request, BisectRequest):
-            ending = await self._bisect(run, trigger, request)
-        else:
-            ending = await self._revert(run, trigger, request)
+        ending = await playbook(run, trigger, request)
         match ending.outcome:
             case "succeeded":
                 await self._react(run, trigger, client, Emotion.DONE)
@@ -202,7 +199,8 @@ class Reception:
             return await self._send(run, trigger, client, live, SignalKind.RETRY)
         failed = here.last_failed
         asked = None if failed is None else Trigger.model_validate(failed.trigger)
-        if asked is None or not isinstance(asked.request, RevertRequest | BisectRequest):
+        playbook = None if asked is None else self._playbooks.get(type(asked.request))
+        if asked is None or playbook is None:
             return await self._nothing_here(run, trigger, client)
         # The same request once more, answered where it was made first.
         again = trigger.model_copy(
@@ -211,7 +209,7 @@ class Reception:
                 "source": trigger.source.model_copy(update={"subject": asked.source.subject}),
             }
         )
-        return await self._run_playbook(run, again, asked.request, client)
+        return await self._run_playbook(run, again, playbook, client)
 
     async def _signal(
         self, run: Run, trigger: Trigger, client: RepositoryClient, kind: SignalKind
