@@ -157,6 +157,41 @@ class BisectRequest(Value):
     reason: str = ""
 
 
+CapabilityName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+ProviderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$")]
+
+
+class ShadowRequest(Value):
+    """Run a candidate beside the provider that serves a capability now, unseen by users."""
+
+    command: Literal["shadow"] = "shadow"
+    capability: CapabilityName
+    candidate: ProviderName
+
+
+class RampRequest(Value):
+    """Give the candidate more of the traffic; no `stage` (percent) means the next one."""
+
+    command: Literal["ramp"] = "ramp"
+    capability: CapabilityName
+    stage: int | None = Field(default=None, ge=1, le=100)
+
+
+class RollbackRequest(Value):
+    """Give all traffic back to the baseline, and pause the capability.
+
+    Attributes:
+        capability: which.
+        reason: why, in the asker's words.
+        severity: None: judged from what was observed.
+    """
+
+    command: Literal["rollback"] = "rollback"
+    capability: CapabilityName
+    reason: str = ""
+    severity: Severity | None = None
+
+
 class RulingRequest(Value):
     """A person's word on a commit of the bisect here; no `sha` means what is tried just now."""
 
@@ -244,6 +279,9 @@ class CorrectionRequest(Value):
 Request = Annotated[
     RevertRequest
     | BisectRequest
+    | ShadowRequest
+    | RampRequest
+    | RollbackRequest
     | RulingRequest
     | StatusRequest
     | HelpRequest

@@ -23,7 +23,7 @@ _ADDRESS = re.compile(
 _SHA = re.compile(r"[0-9A-Fa-f]{7,40}")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
 _CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_CANDIDATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}")
+_CANDIDATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,99}")
 _APPROVAL = re.compile(r"[0-9A-Za-z]{4,26}")
 
 
@@ -209,8 +209,8 @@ def read_shadow(typed: Typed) -> ShadowArguments:
     capability, candidate = _count(typed, 2, "A capability and a candidate must follow it")
     if not _CANDIDATE.fullmatch(candidate):
         raise NotUnderstood(
-            f"Candidate {shown(candidate)} is not a name. Allowed are up to 200 letters, digits "
-            "and `_ . : / @ + -`."
+            f"Candidate {shown(candidate)} is not a name. Allowed are up to 100 letters, digits "
+            "and `_ . : / @ -`."
         )
     return ShadowArguments(_capability(capability), candidate)
 

@@ -21,13 +21,16 @@ from bot.triggers import (
     LaterRequest,
     Problem,
     PullRequestTarget,
+    RampRequest,
     RejectRequest,
     Repository,
     Request,
     RetryRequest,
     RevertRequest,
+    RollbackRequest,
     RulingRequest,
     SeverityRequest,
+    ShadowRequest,
     Source,
     SourceKind,
     StatusRequest,
@@ -133,6 +136,12 @@ def _request(command: Command, comment: CommentPosted) -> Request:
             return RevertRequest(targets=targets or here, reason=command.reason)
         case arguments.BisectArguments(good=good, bad=bad, check=check):
             return BisectRequest(good=good, bad=bad, check=check, reason=command.reason)
+        case arguments.ShadowArguments(capability=capability, candidate=candidate):
+            return ShadowRequest(capability=capability, candidate=candidate)
+        case arguments.RampArguments(capability=capability, stage=stage):
+            return RampRequest(capability=capability, stage=stage)
+        case arguments.CapabilityArguments(capability=capability):
+            return RollbackRequest(capability=capability, reason=command.reason)
         case arguments.CommitArguments(sha=sha) if command.name in ("skip", "good", "bad"):
             return RulingRequest.model_validate({"command": command.name, "sha": sha})
         case arguments.SeverityArguments(severity=severity):
