@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.demo import auth, graphql_checks, issue_shape, merge_queue, pull_shape, requirements
 from bot.demo.calls import Caller, Refused
-from bot.demo.model import Comment, Issue, QueueEntry, Repository, User
+from bot.demo.model import Comment, Issue, PullRequest, QueueEntry, Repository, User
 from bot.demo.repositories import html_url
 from bot.demo.world import World, node_id, node_key, timestamp
 from bot.triggers import Role
@@ -157,11 +157,32 @@ class Reader:
         """A commit."""
         if not sha:
             return None
-        message = repository.git.commit(sha).message
+        commit = repository.git.commit(sha)
+        tree = {"__typename": "Tree", "id": node_id("Tree", commit.tree), "oid": commit.tree}
         return {
-            "__typename": "Commit", "id": node_id("Commit", sha), "oid": sha, "message": message,
+            "__typename": "Commit", "id": node_id("Commit", sha), "oid": sha,
+            "message": commit.message, "tree": tree,
+            "associatedPullRequests": lambda _, first=None: self.pulls_of(repository, sha, first),
             **graphql_checks.of_commit(self.world, self.runner, repository, sha),
         }  # fmt: skip
+
+    def pulls_of(self, repository: Repository, sha: str, first: int | None) -> Any:
+        """The pull requests a commit was merged by, or is the head of."""
+        found = [
+            self.pull_request(repository, issue)
+            for issue in repository.issues.values()
+            if issue.pull is not None and sha in (issue.pull.merge_commit_sha, issue.pull.head_sha)
+        ]
+        return {"totalCount": len(found), "nodes": found[:first]}
+
+    def commits_of(self, repository: Repository, pull: PullRequest, last: int | None) -> Any:
+        """The commits of a pull request, oldest first."""
+        shas = pull_shape.commit_shas(repository, pull)
+        nodes = [
+            {"id": node_id("PullRequestCommit", sha), "commit": self.commit(repository, sha)}
+            for sha in (shas[-last:] if last else shas)
+        ]
+        return {"totalCount": len(shas), "nodes": nodes}
 
     def git_object(self, repository: Repository, revision: str) -> Any:
         """A commit by SHA or revision; other objects are not known here."""
@@ -200,6 +221,7 @@ class Reader:
             "mergeCommit": lambda _: self.commit(
                 repository, pull.merge_commit_sha if merged else None
             ),
+            "commits": lambda _, last=None: self.commits_of(repository, pull, last),
             "autoMergeRequest": lambda _: self.auto_merge(repository, issue),
             "isInMergeQueue": merge_queue.entry_of(repository, issue) is not None,
             "isMergeQueueEnabled": needs.queue is not None,

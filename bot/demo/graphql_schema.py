@@ -74,6 +74,7 @@ type PullRequest implements Node {
   baseRefName: String!
   baseRefOid: GitObjectID!
   mergeCommit: Commit
+  commits(last: Int): PullRequestCommitConnection!
   autoMergeRequest: AutoMergeRequest
   isInMergeQueue: Boolean!
   isMergeQueueEnabled: Boolean!
@@ -86,9 +87,15 @@ type Commit implements Node & GitObject {
   id: ID!
   oid: GitObjectID!
   message: String!
+  tree: Tree!
+  associatedPullRequests(first: Int): PullRequestConnection
   checkSuites(first: Int): CheckSuiteConnection
   status: Status
 }
+type Tree implements Node & GitObject { id: ID! oid: GitObjectID! }
+type PullRequestConnection { totalCount: Int! nodes: [PullRequest] }
+type PullRequestCommitConnection { totalCount: Int! nodes: [PullRequestCommit] }
+type PullRequestCommit implements Node { id: ID! commit: Commit! }
 type CheckSuiteConnection { totalCount: Int! nodes: [CheckSuite] }
 type CheckSuite implements Node {
   id: ID! app: App checkRuns(filterBy: CheckRunFilter, first: Int): CheckRunConnection

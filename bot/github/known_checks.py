@@ -15,9 +15,10 @@ from bot.github.models import Read
 
 AT_ONCE = 125
 
-_COMMIT = """
-  c%d: object(oid: "%s") { ... on Commit {
-    oid
+HEADS_AT_ONCE = 50
+"""A pull request's head is looked for behind each commit: dearer for GitHub."""
+
+_RESULTS = """
     checkSuites(first: 10) { nodes {
       app { databaseId slug }
       workflowRun { event }
@@ -26,8 +27,20 @@ _COMMIT = """
       }
     } }
     status { context(name: $check) { state targetUrl } }
-  } }
 """
+_COMMIT = """
+  c%d: object(oid: "%s") { ... on Commit { oid RESULTS } }
+""".replace("RESULTS", _RESULTS)
+_MERGED = """
+  c%d: object(oid: "%s") { ... on Commit {
+    oid
+    tree { oid }
+    associatedPullRequests(first: 3) { nodes {
+      mergeCommit { oid }
+      commits(last: 1) { nodes { commit { oid tree { oid } RESULTS } } }
+    } }
+  } }
+""".replace("RESULTS", _RESULTS)
 _QUERY = "query($owner: String!, $name: String!, $check: String!) { repository(owner: $owner, name: $name) {%s} }"  # noqa: E501
 
 
@@ -35,7 +48,8 @@ class KnownCheck(Read):
     """One completed run of a check on one commit.
 
     `conclusion` is in GitHub's lower-case words; `where` says who ran it and upon which event, so
-    that runs with the same `where` on one commit are repeats of each other.
+    that runs with the same `where` on one commit are repeats of each other. `head` is the commit
+    it really ran on, where that is the head of the pull request by which `sha` was merged.
     """
 
     sha: str
@@ -45,6 +59,7 @@ class KnownCheck(Read):
     event: str | None = None
     kind: Literal["check_run", "status"] = "check_run"
     url: str | None = None
+    head: str | None = None
 
 
 class KnownChecks:
@@ -62,16 +77,48 @@ class KnownChecks:
         """
         found: list[KnownCheck] = []
         for start in range(0, len(commits), AT_ONCE):
-            part = commits[start : start + AT_ONCE]
-            asked = "".join(_COMMIT % (number, sha) for number, sha in enumerate(part))
-            variables = {"owner": self._owner, "name": self._name, "check": check}
-            data = await self._channel.graphql(
-                _QUERY % asked, variables, name="knownChecks", repeatable=True
-            )
-            for commit in (data.get("repository") or {}).values():
-                if commit:
-                    found += _results(commit)
+            for commit in await self._ask(_COMMIT, commits[start : start + AT_ONCE], check):
+                found += _results(commit)
         return tuple(found)
+
+    async def of_merged_heads(self, commits: Sequence[str], check: str) -> tuple[KnownCheck, ...]:
+        """Read the results on the heads of the pull requests that these commits merged.
+
+        Only where head and merged commit have the same tree: then the same thing was tested. One
+        request for each 50 commits.
+        """
+        found: list[KnownCheck] = []
+        for start in range(0, len(commits), HEADS_AT_ONCE):
+            for merged in await self._ask(_MERGED, commits[start : start + HEADS_AT_ONCE], check):
+                for head in _same_heads(merged):
+                    found += [
+                        each.model_copy(update={"sha": merged["oid"], "head": head["oid"]})
+                        for each in _results(head)
+                    ]
+        return tuple(found)
+
+    async def _ask(self, about: str, commits: Sequence[str], check: str) -> list[dict[str, Any]]:
+        asked = "".join(about % (number, sha) for number, sha in enumerate(commits))
+        variables = {"owner": self._owner, "name": self._name, "check": check}
+        data = await self._channel.graphql(
+            _QUERY % asked, variables, name="knownChecks", repeatable=True
+        )
+        return [commit for commit in (data.get("repository") or {}).values() if commit]
+
+
+def _same_heads(merged: dict[str, Any]) -> list[dict[str, Any]]:
+    pulls = (merged.get("associatedPullRequests") or {}).get("nodes") or ()
+    heads = [
+        node["commit"]
+        for pull in pulls
+        if pull and (pull.get("mergeCommit") or {}).get("oid") == merged["oid"]
+        for node in (pull.get("commits") or {}).get("nodes") or ()
+    ]
+    return [
+        head
+        for head in heads
+        if head["oid"] != merged["oid"] and head["tree"]["oid"] == merged["tree"]["oid"]
+    ]
 
 
 def _results(commit: dict[str, Any]) -> list[KnownCheck]:

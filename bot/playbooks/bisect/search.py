@@ -154,7 +154,7 @@ class Hunt:
             asked = [*_worth_asking(graph), good]
             ours = await self._run.step("see who we are", int, self._own_id)
             known = await self._run.step(
-                "read the results there are", _Known, partial(self._known, asked, check)
+                "read the results there are", _Known, partial(self._known, asked, check, ours)
             )
             self.known = counted(known.results, ours=ours)
         self.search = self._new_search(graph)
@@ -162,8 +162,15 @@ class Hunt:
     async def _own_id(self, _: bool) -> int:
         return (await self._github.app()).id
 
-    async def _known(self, commits: list[str], check: str, _: bool) -> _Known:
-        return _Known(results=await self._github.known_checks.of(commits, check))
+    async def _known(self, commits: list[str], check: str, ours: int, _: bool) -> _Known:
+        """Read what was tested on these commits, else on the pull requests that brought them."""
+        results = await self._github.known_checks.of(commits, check)
+        graph = self.range.graph
+        line = {graph.commits[number] for number in graph.first_parent_line}
+        tested = {each.sha for each in counted(results, ours=ours)}
+        untested = [sha for sha in commits if sha in line and sha not in tested]
+        heads = await self._github.known_checks.of_merged_heads(untested, check)
+        return _Known(results=(*results, *heads))
 
     def _new_search(self, graph: CommitGraph) -> Search:
         settings = self._plan.config.bisect

@@ -154,3 +154,8 @@ async def committed(shop: Shop, fix: Any, what: str) -> str:
 async def running(shop: Shop) -> list[Any]:
     """The trials that have not ended."""
     return [run for run in dispatched(shop) if run.status != "completed"]
+
+
+def measured(what: str) -> None:
+    """Print a figure, to be seen with `pytest -s`."""
+    print(what)  # noqa: T201  the figure is what the test is run for

