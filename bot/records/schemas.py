@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot.canary.reports import RampReport, ShadowDiffReport
 from bot.records.artifacts import RevertReport
 from bot.records.bisect_report import BisectReport
+from bot.records.rollback_report import RollbackReport
 from bot.records.spec_report import SpecReport
 
-REPORTS = (RevertReport, BisectReport, SpecReport)
+REPORTS = (
+    RevertReport,
+    BisectReport,
+    RollbackReport,
+    ShadowDiffReport,
+    RampReport,
+    SpecReport,
+)
 
 
 def published_schemas() -> dict[str, dict[str, Any]]:

@@ -1,0 +1,132 @@
+"""What a ramp does next: wait, ask, grow, finish or roll back. Pure: what is seen in, a move out.
+
+Asked at every look, also while a person is being waited for, so that nothing is missed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.canary.policy import Phase, Policy
+from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
+from bot.triggers import Value
+
+Needed = int | Literal["founder"] | None
+Why = Literal["approval", "inconclusive"]
+
+
+class Approval(Value):
+    """A person agreed to a stage (percent)."""
+
+    stage: int
+    by: str
+    founder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do yet. `missing`: a sentence each."""
+
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Only a person can say how to go on. `stage`: what they are asked to agree to."""
+
+    why: Why
+    stage: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """Serve this phase's split now."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The candidate is good enough for everything: it becomes the active provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """An anomaly: traffic goes back at once."""
+
+    breach: Breach
+
+
+Move = Wait | Ask | Enter | Finish | RollBack
+
+
+def next_move(
+    policy: Policy,
+    phase: int,
+    verdict: Verdict,
+    *,
+    approvals: Collection[Approval] = (),
+    insisted: Collection[int] = (),
+) -> Move:
+    """Decide what follows from a verdict.
+
+    Args:
+        policy: the one the ramp started with.
+        phase: the index, in `policy.phases`, of the phase served now.
+        verdict: of the evidence so far.
+        approvals: who agreed to which stage.
+        insisted: indices of phases that a person wants to leave although they are inconclusive.
+    """
+    match verdict:
+        case Breach():
+            # Before anything else, whatever is being waited for.
+            return RollBack(verdict)
+        case Continue(waiting):
+            return Wait(waiting)
+        case Hold(reasons) if phase not in insisted:
+            return Ask("inconclusive", _stage_after(policy, phase), reasons)
+        case Hold() | Promote():
+            return _onward(policy, phase, approvals)
+
+
+def needed(policy: Policy, stage: int) -> Needed:
+    """Say who has to agree before this stage is entered."""
+    return policy.approvals.get(stage)
+
+
+def is_agreed(policy: Policy, stage: int, approvals: Collection[Approval]) -> bool:
+    """Tell whether everybody who has to agree to a stage has done so; a person counts once."""
+    wanted = needed(policy, stage)
+    given = [each for each in approvals if each.stage == stage]
+    if wanted is None:
+        return True
+    if wanted == "founder":
+        return any(each.founder for each in given)
+    return len({each.by for each in given}) >= wanted
+
+
+def _onward(policy: Policy, phase: int, approvals: Collection[Approval]) -> Move:
+    phases = policy.phases
+    if phase == len(phases) - 1:
+        return Finish()
+    following = phases[phase + 1]
+    # Growing within a stage (from held back to whole) needs no further approval.
+    if following.stage != phases[phase].stage and not is_agreed(policy, following.stage, approvals):
+        return Ask("approval", following.stage, (_whose(policy, following.stage, approvals),))
+    return Enter(following)
+
+
+def _stage_after(policy: Policy, phase: int) -> int:
+    phases = policy.phases
+    return phases[min(phase + 1, len(phases) - 1)].stage
+
+
+def _whose(policy: Policy, stage: int, approvals: Collection[Approval]) -> str:
+    wanted = needed(policy, stage)
+    if wanted == "founder":
+        return f"The stage of {stage}% needs a Founder's approval."
+    given = len({each.by for each in approvals if each.stage == stage})
+    return f"The stage of {stage}% needs {wanted} approvals; {given} given so far."

@@ -1,0 +1,1 @@
+"""Rollback: all traffic goes back to the baseline, and it is written down why."""
