@@ -86,12 +86,13 @@ class SourceKind(StrEnum):
     ALERT = "alert"
     API = "api"
     CLI = "cli"
+    COCKPIT = "cockpit"
 
 
 class Source(Value):
     """Where a Trigger came from, precisely enough to answer there and to find it again.
 
-    `object_id` is the database id of the comment, review, label event, check-run or API request;
+    `object_id` is the database id of the comment, review, label event, check-run or request;
     `subject` is the issue or pull request number it stands on, if any; `run` is the Run whose
     check-run's button was pressed.
     """

@@ -63,6 +63,8 @@ def authenticate(world: World, header: str | None) -> Caller:
         return _by_installation_token(world, known)
     if (user := world.user_tokens.get(credential)) is not None:
         return Caller("person", user=user, token=credential)
+    if (login := world.app_user_tokens.get(credential)) is not None:
+        return Caller("person", user=login.user, app=login.app, token=credential)
     raise Refused(401, "Bad credentials")
 
 
@@ -172,6 +174,9 @@ def _authorize_installation(caller: Caller, route: Route) -> None:
 def _authorize_person(caller: Caller, route: Route, repository: Repository | None) -> None:
     if route.person is None:
         raise Refused(403, "You must authenticate with an installation access token")
+    if caller.app is not None and route.method != "GET":
+        # On GitHub it may write within the App's permissions; no part of this bot does.
+        raise Refused(403, "Resource not accessible by integration")
     if repository is None or caller.user is None:
         return
     if repository.archived and route.method != "GET":

@@ -46,6 +46,27 @@ class App:
     created_at: datetime
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    callback_urls: list[str] = field(default_factory=list)
+    """Where people may be sent back to after logging in; set by hand, as in the App's settings."""
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """A person let an App know who they are; the App has not fetched its token yet."""
+
+    app: App
+    user: User
+    redirect_uri: str
+    challenge: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class AppUserToken:
+    """Acts as a person within an App's permissions, where the App is installed."""
+
+    app: App
+    user: User
 
 
 @dataclass(eq=False)

@@ -29,6 +29,7 @@ from bot.demo import (
     issues,
     labels,
     merging,
+    oauth,
     pages,
     pulls,
     ratelimit,
@@ -53,7 +54,7 @@ from bot.triggers import Role
 _RESOURCES = (
     auth, users, ratelimit, repositories, collaborators, labels, reactions, comments, issues,
     checks, statuses, git_data, contents, rulesets, reviews, merging, pulls, commits,
-    actions_module, deliveries_module,
+    actions_module, deliveries_module, oauth,
 )  # fmt: skip
 _LARGEST_BODY = 64 * 1024 * 1024
 
@@ -137,6 +138,7 @@ class DemoGitHub:
         app = web.Application(client_max_size=_LARGEST_BODY, middlewares=middlewares)
         every = [route for resource in _RESOURCES for route in resource.routes.list]
         app.router.add_routes(graphql.routes(self))
+        app.router.add_routes(oauth.pages(self))
         rest.register(self, app, every)
         app.router.add_routes(git_http.routes(self))
         app.router.add_routes(pages.routes(self))

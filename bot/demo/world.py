@@ -17,6 +17,8 @@ from typing import Any
 
 from bot.demo.model import (
     App,
+    AppUserToken,
+    Authorization,
     CheckRun,
     Installation,
     InstallationToken,
@@ -69,6 +71,8 @@ class World:
     renamed: dict[str, int] = field(default_factory=dict)
     user_tokens: dict[str, User] = field(default_factory=dict)
     installation_tokens: dict[str, InstallationToken] = field(default_factory=dict)
+    authorizations: dict[str, Authorization] = field(default_factory=dict)
+    app_user_tokens: dict[str, AppUserToken] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     last_id: int = 1000
 

@@ -15,6 +15,7 @@ from types import TracebackType
 
 import aiohttp
 from cachetools import LRUCache
+from pydantic import SecretStr
 
 from bot.github.addresses import PUBLIC_API, Addresses
 from bot.github.app_auth import (
@@ -44,6 +45,7 @@ from bot.github.permissions import Permissions
 from bot.github.pulls import Pulls
 from bot.github.reactions import Reactions
 from bot.github.rules import Rules
+from bot.github.web_flow import WebFlow
 from bot.github.wire import CONNECTIONS, new_session
 from bot.github.workflows import Workflows
 from bot.triggers import Repository
@@ -184,6 +186,10 @@ class GitHub:
         """Give the requests left in this hour, None before the first answer."""
         lane = self._lanes.get(installation_id)
         return None if lane is None else lane.budget.remaining
+
+    def web_flow(self, client_id: str, client_secret: SecretStr) -> WebFlow:
+        """Give the flow by which people log in with the App's client id and secret."""
+        return WebFlow(client_id, client_secret, self._around)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

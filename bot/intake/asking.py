@@ -112,6 +112,7 @@ def _from_comment(comment: CommentPosted, received_at: datetime) -> list[Trigger
                 subject=comment.subject,
                 is_pull_request=comment.is_pull_request,
                 url=comment.url,
+                run=comment.run,
             ),
             comment.repository,
             comment.login,
@@ -127,13 +128,15 @@ def _request(command: Command, comment: CommentPosted) -> Request:
         return LaterRequest(name=command.name)
     match command.arguments:
         case arguments.RevertArguments(targets=targets):
-            if not targets and not comment.is_pull_request:
+            if targets:
+                return RevertRequest(targets=targets, reason=command.reason)
+            if comment.subject is None or not comment.is_pull_request:
                 raise arguments.NotUnderstood(
-                    "This is an issue, so `/revert` must name what to revert: `/revert #12` or "
-                    "`/revert SHA`."
+                    "This is no pull request, so `/revert` must name what to revert: "
+                    "`/revert #12` or `/revert SHA`."
                 )
             here = (PullRequestTarget(number=comment.subject),)
-            return RevertRequest(targets=targets or here, reason=command.reason)
+            return RevertRequest(targets=here, reason=command.reason)
         case arguments.BisectArguments(good=good, bad=bad, check=check):
             return BisectRequest(good=good, bad=bad, check=check, reason=command.reason)
         case arguments.ShadowArguments(capability=capability, candidate=candidate):

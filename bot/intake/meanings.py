@@ -13,17 +13,21 @@ BISECT_LABEL = "playbook:bisect"
 
 @dataclass(frozen=True)
 class CommentPosted:
-    """A person wrote on an issue, a pull request or in a review."""
+    """A person wrote on an issue, a pull request or in a review, or commanded in the cockpit.
+
+    In the cockpit nothing need be the `subject`, and `run` is the Run whose button was pressed.
+    """
 
     repository: Repository
     here: Here
     login: str
     kind: SourceKind
     object_id: int
-    subject: int
+    subject: int | None
     is_pull_request: bool
     body: str
     url: str | None
+    run: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bot.github.reactions import Emotion, Subject
 from bot.intake import replies
 from bot.intake.here import Here, find_here
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
-from bot.records import audit, incidents, runs
+from bot.records import answers, audit, incidents, runs
 from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
 from bot.safety.admission import Refused, admit
@@ -53,6 +53,12 @@ _REACTS = {
     SourceKind.REVIEW_COMMENT: Subject.REVIEW_COMMENT,
     # Reviews take no reactions by REST: their pull request takes them instead.
     SourceKind.REVIEW: Subject.ISSUE,
+}
+
+_OUTCOMES = {
+    Emotion.SEEN: answers.Outcome.SEEN,
+    Emotion.DONE: answers.Outcome.DONE,
+    Emotion.REFUSED: answers.Outcome.REFUSED,
 }
 
 
@@ -342,6 +348,8 @@ class Reception:
         emotion: Emotion = Emotion.DONE,
     ) -> None:
         subject = trigger.source.subject
+        if trigger.source.kind is SourceKind.COCKPIT:
+            return await self._answer_in_cockpit(run, trigger, emotion, text)
         if subject is not None:
 
             async def comment(look_first: bool) -> bool:
@@ -355,21 +363,43 @@ class Reception:
                 return True
 
             await run.step("answer", bool, comment)
-        await self._react(run, trigger, client, emotion)
+        return await self._react(run, trigger, client, emotion)
+
+    async def _answer_in_cockpit(
+        self, run: Run, trigger: Trigger, emotion: Emotion, text: str = ""
+    ) -> None:
+        now = await run.now()
+
+        async def change(conn: AsyncConnection) -> bool:
+            await answers.put(
+                conn,
+                run.id,
+                repository_id=trigger.repository.id,
+                actor=trigger.actor.login,
+                outcome=_OUTCOMES[emotion],
+                at=now,
+                text=text,
+            )
+            return True
+
+        await run.write(f"answer in the cockpit: {emotion}", bool, change)
 
     async def _react(
         self, run: Run, trigger: Trigger, client: RepositoryClient, emotion: Emotion
     ) -> None:
         source = trigger.source
+        if source.kind is SourceKind.COCKPIT:
+            return await self._answer_in_cockpit(run, trigger, emotion)
         subject = _REACTS.get(source.kind)
         if subject is None:
-            return  # a label or an API request: its id is no comment's
+            return None  # a label or an API request: its id is no comment's
         number = source.subject if source.kind is SourceKind.REVIEW else int(source.object_id)
         if number is None:
-            return
+            return None
 
         async def react(_: bool) -> bool:
             await client.reactions.ensure_reaction(subject, number, emotion)
             return True
 
         await run.step(f"react with {emotion}", bool, react)
+        return None

@@ -63,6 +63,8 @@ sa.Index(
     postgresql_where=incidents.c.status.in_(OPEN_STATUSES),
 )
 sa.Index("ix_incidents_repository", incidents.c.repository_id, incidents.c.detected_at)
+sa.Index("ix_incidents_resolved", incidents.c.repository_id, incidents.c.resolved_at)
+sa.Index("ix_incidents_status", incidents.c.status, incidents.c.repository_id)
 
 runs = sa.Table(
     "runs",
@@ -205,4 +207,47 @@ replicas = sa.Table(
     sa.Column("beat_at", Moment, nullable=False),
     sa.Column("taken_over_by", sa.Text),
     sa.Column("taken_over_at", Moment),
+)
+
+progress = sa.Table(
+    "progress",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("repository_id", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.JSON, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("repository_id", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("text", Words, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)
+sa.Index("ix_answers_at", answers.c.at)
+
+logins = sa.Table(
+    "logins",
+    metadata,
+    sa.Column("state_hash", sa.Text, primary_key=True),
+    sa.Column("verifier", sa.Text, nullable=False),
+    sa.Column("back", sa.Text, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("login", sa.Text, nullable=False),
+    sa.Column("csrf", sa.Text, nullable=False),
+    sa.Column("repositories", sa.JSON, nullable=False),
+    sa.Column("roles", sa.JSON, nullable=False),
+    sa.Column("read_at", Moment),
+    sa.Column("expires_at", Moment, nullable=False),
 )

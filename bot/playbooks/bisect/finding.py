@@ -11,6 +11,7 @@ from bot.culprit.search import Search
 from bot.culprit.verdict import Verdict
 from bot.records.artifacts import canonical_bytes
 from bot.records.bisect_report import BisectReport, Finding, Suspect
+from bot.records.progress import Bar
 
 _DIGITS = 6
 _SHOWN = 50
@@ -87,20 +88,29 @@ def replay(report: bytes) -> bytes:
     return canonical_bytes(read.model_copy(update={"finding": found}))
 
 
+def bars(search: Search, most: int) -> tuple[Bar, ...]:
+    """Divide the range into at most `most` stretches, oldest first, with the posterior of each."""
+    candidates = search.probabilities()
+    size = max(1, -(-len(candidates) // most))
+    found = []
+    for start in range(0, len(candidates), size):
+        part = candidates[start : start + size]
+        likeliest = max(part, key=lambda each: each.probability)
+        mass = round(sum(each.probability for each in part), _DIGITS)
+        found.append(Bar(first=start + 1, count=len(part), sha=likeliest.sha, probability=mass))
+    return tuple(found)
+
+
 def chart(search: Search) -> str:
     """Draw the posterior over the range as text, oldest commits first.
 
     Each bar is a commit, or in long ranges a stretch of commits; its length is the probability
     that the culprit is there.
     """
-    candidates = search.probabilities()
-    size = -(-len(candidates) // BARS)
     rows = []
-    for start in range(0, len(candidates), size):
-        part = candidates[start : start + size]
-        mass = sum(each.probability for each in part)
-        likeliest = max(part, key=lambda each: each.probability)
-        where = f"{start + 1}" if len(part) == 1 else f"{start + 1}-{start + len(part)}"
-        bar = "█" * round(mass * _WIDTH)
-        rows.append(f"{where:>13} {likeliest.sha[:9]} {mass:6.1%} {bar}")
+    for each in bars(search, BARS):
+        last = each.first + each.count - 1
+        where = f"{each.first}" if each.count == 1 else f"{each.first}-{last}"
+        bar = "█" * round(each.probability * _WIDTH)
+        rows.append(f"{where:>13} {each.sha[:9]} {each.probability:6.1%} {bar}")
     return "\n".join(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.playbooks.bisect.finding import finding_of, log_lines
+from bot.playbooks.bisect.finding import bars, finding_of, log_lines
 from bot.playbooks.bisect.lab import TrialRow
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
@@ -29,6 +29,7 @@ from bot.records.bisect_report import (
     Verification,
 )
 from bot.records.lifecycle import IncidentStatus
+from bot.records.progress import BisectProgress, Suspected
 from bot.records.spec_report import (
     Met,
     Point,
@@ -38,6 +39,10 @@ from bot.records.spec_report import (
     summary_of,
 )
 from bot.triggers import Trigger, Value
+
+BARS_SHOWN = 60
+"""Bars of the posterior that a phone can still show."""
+SUSPECTS_SHOWN = 20
 
 
 class BisectResult(Value):
@@ -120,6 +125,42 @@ def settled(adr: str, result: BisectResult, on: datetime) -> str:
     if result.outcome is not Outcome.PENDING:
         adr = with_outcome(adr, result.outcome, on.date(), result.said)
     return adr
+
+
+def shown(
+    case: BisectCase, hunt: Hunt, trials: Sequence[TrialRow], verification: Verification | None
+) -> BisectProgress:
+    """What people look at while a bisect is at work."""
+    search, finding = hunt.search, hunt.finding
+    return BisectProgress(
+        check=case.check,
+        base=case.base,
+        good=case.good,
+        bad=case.bad,
+        commits=len(hunt.graph),
+        known_results=len(hunt.known),
+        status=finding.status,
+        culprit=finding.culprit,
+        confidence=finding.confidence,
+        reason=finding.reason,
+        p_no_culprit=finding.p_no_culprit,
+        p_before_range=finding.p_before_range,
+        rounds=finding.rounds,
+        bars=bars(search, BARS_SHOWN),
+        suspects=tuple(
+            Suspected(
+                sha=each.sha,
+                probability=each.probability,
+                subject=case.subjects.get(each.sha, ""),
+            )
+            for each in finding.suspects[:SUSPECTS_SHOWN]
+        ),
+        trials=tuple(_made(row) for row in trials),
+        trials_left=hunt.trials_left,
+        verification=verification,
+        seed=str(search.settings.seed),
+        notes=tuple(hunt.notes),
+    )
 
 
 def report(

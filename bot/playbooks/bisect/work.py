@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from bot.git.history import describe
 from bot.playbooks import outcome as outcomes
 from bot.playbooks.bisect import records as documents
@@ -26,6 +28,7 @@ from bot.playbooks.revert.work import Parts
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling
+from bot.records import progress
 from bot.records.adr import adr_path
 from bot.records.artifacts import Outcome, TimelineEvent, artifact_path
 from bot.records.bisect_report import Finding, Verification
@@ -156,10 +159,24 @@ class BisectWork:
     async def tell(self, standing: Standing) -> None:
         """Make every place say the same."""
         self.note_progress()
+        await self._show()
         picture = as_picture(chart(self.hunt.search)) if self.hunt else ""
         await self.voice.everywhere(
             self.case, standing, picture=picture, trials=self.lab.table, section=self.section
         )
+
+    async def _show(self) -> None:
+        """Have whoever looks at the cockpit see how far it is."""
+        if self.hunt is None:
+            return
+        now, run = await self.run.now(), self.run.id
+        document = documents.shown(self.case, self.hunt, self.lab.table, self.verification)
+
+        async def change(conn: AsyncConnection) -> bool:
+            await progress.put(conn, run, self.trigger.repository.id, document, at=now)
+            return True
+
+        await self.run.write("show how far it is", bool, change)
 
     def pending(self) -> BisectResult:
         """What is known of the outcome while it is open."""
