@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from bot.triggers import Autonomy
+
 CONFIG_PATH = ".github/playbooks.yml"
 LARGEST_CONFIG = 256 * 1024
 """Bytes; a larger file is refused unread."""
@@ -54,11 +56,35 @@ class Checks(_Section):
 
     Where `smoke` is empty, the required checks of the branch count, else every check that passed
     on the branch before the incident. Where `evals` is empty there are none; reports say so.
+    `slo` and `safety` report on the default branch after a merge; with smoke and evals they are
+    what an automatic revert may rest on.
     """
 
     smoke: tuple[str, ...] = ()
     evals: tuple[str, ...] = ()
+    slo: tuple[str, ...] = ()
+    safety: tuple[str, ...] = ()
     timeout_minutes: int = Field(default=60, ge=1, le=24 * 60)
+
+
+class Triggers(_Section):
+    """What the bot does by itself when a check fails on the default branch or an alert fires.
+
+    `autonomy` is how far it goes for self-work; for other people's changes never beyond `open`.
+    """
+
+    autonomy: Autonomy = Autonomy.MERGE
+    young_hours: int = Field(default=24, ge=1, le=24 * 14)
+    """An older commit is not reverted by itself: the cause is looked for instead."""
+    suspect_minutes: int = Field(default=60, ge=1, le=24 * 60)
+    """What was merged so long before an alert that names nothing is suspected."""
+
+
+class SelfWork(_Section):
+    """Which pull requests are self-work: those with this label, or by one of these authors."""
+
+    label: str = Field(default="self-work", min_length=1, max_length=50)
+    authors: tuple[str, ...] = ()
 
 
 class Revert(_Section):
@@ -93,6 +119,8 @@ class Config(_Section):
     artifacts: Artifacts = Artifacts()
     adr: Adr = Adr()
     checks: Checks = Checks()
+    triggers: Triggers = Triggers()
+    self_work: SelfWork = SelfWork()
     revert: Revert = Revert()
     bisect: Bisect = Bisect()
 

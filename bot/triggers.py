@@ -89,6 +89,10 @@ class SourceKind(StrEnum):
     COCKPIT = "cockpit"
 
 
+OURSELVES = Actor(kind=ActorKind.MACHINE, login="incident-playbooks")
+"""Who asks where nobody did: this bot, because the evidence says so."""
+
+
 class Source(Value):
     """Where a Trigger came from, precisely enough to answer there and to find it again.
 
@@ -128,13 +132,32 @@ class CommitTarget(Value):
 Target = Annotated[PullRequestTarget | CommitTarget, Field(discriminator="kind")]
 
 
+class Autonomy(StrEnum):
+    """How far an automatic revert goes by itself (Decisions 4), least far first."""
+
+    OFF = "off"
+    PROPOSE = "propose"
+    OPEN = "open"
+    MERGE = "merge"
+
+    def at_most(self, other: Autonomy) -> Autonomy:
+        """The less far-reaching of the two."""
+        return min(self, other, key=list(Autonomy).index)
+
+
 class RevertRequest(Value):
-    """Bring the repository back to before these targets. No reason given is an empty `reason`."""
+    """Bring the repository back to before these targets. No reason given is an empty `reason`.
+
+    `autonomy` says how far it goes by itself where no person asked: with `open`, a person has it
+    merged. `about` is the check or alert whose failure asks for it.
+    """
 
     command: Literal["revert"] = "revert"
     targets: tuple[Target, ...] = Field(min_length=1)
     reason: str = ""
     severity: Severity | None = None
+    autonomy: Autonomy | None = None
+    about: str | None = None
 
 
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}$")]
@@ -270,6 +293,25 @@ class Problem(Value):
     did_you_mean: str | None = None
 
 
+class JudgeRequest(Value):
+    """A check failed on a commit of the default branch: judge whether a change is to blame."""
+
+    command: Literal["judge"] = "judge"
+    check: str = Field(min_length=1, max_length=255)
+    sha: str = Field(pattern=r"^[0-9a-f]{40}$")
+
+
+class TriageRequest(Value):
+    """Alerts fire: keep one incident about their group until every condition has cleared.
+
+    `group` is the group's key in the records; each time it fires anew is another `episode`.
+    """
+
+    command: Literal["triage"] = "triage"
+    group: str = Field(pattern=r"^[0-9a-f]{32}$")
+    episode: int = Field(gt=0)
+
+
 class CorrectionRequest(Value):
     """Tell the author what was wrong with a comment: all of its mistakes, answered once."""
 
@@ -292,6 +334,8 @@ Request = Annotated[
     | ApproveRequest
     | RejectRequest
     | LaterRequest
+    | JudgeRequest
+    | TriageRequest
     | CorrectionRequest,
     Field(discriminator="command"),
 ]

@@ -11,6 +11,8 @@ NEEDS: dict[str, Role] = {
     "help": Role.NONE,
     "correction": Role.NONE,
     "later": Role.NONE,
+    "judge": Role.NONE,
+    "triage": Role.NONE,
     "revert": Role.WRITE,
     "bisect": Role.WRITE,
     "shadow": Role.WRITE,
