@@ -198,6 +198,15 @@ def cells(history: Ancestry, history_name: str) -> list[Cell]:
             float("inf"),
         )
     )
+    rows.append(
+        Cell(
+            f"{history_name}-.1-.1-20%-untestable",
+            uniform(history, replace(noisy, early=True), skip=0.2),
+            {"git bisect": peers.git_bisect, "ours": searching(TRUSTED)},
+            0.99,
+            float("inf"),
+        )
+    )
     rows += [*correlated(), named_suspects(), metric()]
     return rows
 

@@ -24,6 +24,7 @@ class Flakes:
         false_pass: chance that a bad commit passes.
         runners: number of lasting runners; 0 gives every trial a fresh one.
         stuck: repeats of a commit on one runner agree, whatever the truth.
+        early: false failures come before a commit is built, so untestable ones fail too.
         bad_runner: on the first runner a result is false with this chance, and repeats agree.
     """
 
@@ -31,6 +32,7 @@ class Flakes:
     false_pass: float = 0.0
     runners: int = 0
     stuck: bool = False
+    early: bool = False
     bad_runner: float | None = None
 
     @property
@@ -64,9 +66,10 @@ class World:
 
     def run(self, node: int, environment: str = "") -> Outcome:
         """Try a node."""
-        if node in self.untestable:
-            return Outcome.UNTESTABLE
         bad, flakes = self.is_bad(node), self.flakes
+        if node in self.untestable:
+            failed = flakes.early and self.rng.random() < flakes.false_fail
+            return Outcome.FAIL if failed else Outcome.UNTESTABLE
         rate = flakes.false_pass if bad else flakes.false_fail
         stuck = flakes.stuck
         if flakes.bad_runner is not None and environment == "runner-0":

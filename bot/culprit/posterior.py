@@ -8,14 +8,14 @@ many likelihoods are computed as there are such groups.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.culprit.ancestry import Ancestry
-from bot.culprit.rates import RATES, Cell, RatePriors, cell_likelihood
+from bot.culprit.rates import RATES, Cell, RatePriors, cell_likelihood, either
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -82,6 +82,9 @@ class Posterior:
         self._row: dict[int, int] = {}
         self._cells: dict[int, dict[Hashable, Cell]] = {}
         self._disagreements: dict[Hashable, int] = {}
+        self._rulings: dict[int, list[bool]] = {}
+        self._doubts: dict[int, float] = {}
+        self._chance = self._false_fail
         self._if_good: list[Floats] = []
         self._if_bad: list[Floats] = []
         self._beliefs: Beliefs | None = None
@@ -106,22 +109,16 @@ class Posterior:
 
     def add(self, node: int, environment: Hashable, *, failed: bool) -> None:
         """Learn the result of one run."""
-        row = self._row_of(node)
-        cells = self._cells.setdefault(node, {})
-        cell = cells.setdefault(environment, Cell())
-        stuck = self.stuck(environment)
-        old_good, old_bad = cell_likelihood(cell, stuck)
+        self._row_of(node)
+        cell = self._cells.setdefault(node, {}).setdefault(environment, Cell())
         agreed = cell.agrees
         if failed:
             cell.fails += 1
         else:
             cell.passes += 1
-        new_good, new_bad = cell_likelihood(cell, stuck)
-        self._if_good[row] = self._if_good[row] + new_good - old_good
-        self._if_bad[row] = self._if_bad[row] + new_bad - old_bad
         if agreed and not cell.agrees:
             self._reconsider(environment)
-        self._beliefs = None
+        self._weigh(node)
 
     def stuck(self, environment: Hashable) -> float:
         """Probability that repeats in an environment agree whatever the truth.
@@ -142,33 +139,67 @@ class Posterior:
 
     def _reconsider(self, environment: Hashable) -> None:
         """Weigh an environment's cells anew after repeats in it disagreed."""
-        before = self.stuck(environment)
         self._disagreements[environment] = self._disagreements.get(environment, 0) + 1
-        after = self.stuck(environment)
         for node, cells in self._cells.items():
-            cell = cells.get(environment)
-            if cell and cell.repeated:
-                row = self._row[node]
-                old_good, old_bad = cell_likelihood(cell, before)
-                new_good, new_bad = cell_likelihood(cell, after)
-                self._if_good[row] = self._if_good[row] + new_good - old_good
-                self._if_bad[row] = self._if_bad[row] + new_bad - old_bad
+            if environment in cells and cells[environment].repeated:
+                self._weigh(node)
 
-    def retract(self, node: int) -> None:
-        """Unlearn every run of a node; a person's word on it stays."""
-        for environment, cell in self._cells.pop(node, {}).items():
-            row = self._row[node]
-            good, bad = cell_likelihood(cell, self.stuck(environment))
-            self._if_good[row] = self._if_good[row] - good
-            self._if_bad[row] = self._if_bad[row] - bad
-        self._beliefs = None
+    def retract(self, node: int) -> int:
+        """Unlearn every run of a node, as it cannot be tried; a person's word on it stays.
+
+        Returns:
+            How many of its runs failed.
+        """
+        cells = self._cells.pop(node, {})
+        if cells:
+            self._weigh(node)
+        return sum(cell.fails for cell in cells.values())
+
+    def doubt(self, shares: Mapping[int, float], chance: Floats) -> None:
+        """Learn which nodes may be untestable although they failed.
+
+        Such a failure either is honest, or came by chance before the commit was tried at all and
+        says nothing of it: its likelihood is a mixture of both.
+
+        Args:
+            shares: of nodes that have only failed, the probability, but for that failure, of
+                being untestable. Nodes left out are not doubted.
+            chance: the probability of each rate in `RATES` of failures of untestable commits.
+        """
+        before, self._doubts = self._doubts, {n: s for n, s in shares.items() if s > 0.0}
+        self._chance = chance
+        for node in before.keys() | self._doubts.keys():
+            self._weigh(node)
+
+    def only_failed(self, node: int) -> bool:
+        """Whether the node was tried and never passed."""
+        cells = self._cells.get(node, {}).values()
+        return bool(cells) and not any(cell.passes for cell in cells)
 
     def rule(self, node: int, *, good: bool) -> None:
         """Learn a person's word on a node."""
-        row = self._row_of(node)
+        self._row_of(node)
+        self._rulings.setdefault(node, []).append(good)
+        self._weigh(node)
+
+    def _weigh(self, node: int) -> None:
+        """Work out a node's likelihoods from all that is known of it."""
+        if_good, if_bad = np.zeros_like(RATES), np.zeros_like(RATES)
+        fails = 0
+        for environment, cell in self._cells.get(node, {}).items():
+            good, bad = cell_likelihood(cell, self.stuck(environment))
+            if_good, if_bad = if_good + good, if_bad + bad
+            fails += cell.fails
+        share = self._doubts.get(node, 0.0)
+        if share and self.only_failed(node):
+            untried = float(np.log(self._chance @ RATES**fails))
+            if_good, if_bad = either(share, untried, if_good), either(share, untried, if_bad)
         right, wrong = np.log1p(-PERSON_ERRS), np.log(PERSON_ERRS)
-        self._if_good[row] = self._if_good[row] + (right if good else wrong)
-        self._if_bad[row] = self._if_bad[row] + (wrong if good else right)
+        for good_says in self._rulings.get(node, ()):
+            if_good = if_good + (right if good_says else wrong)
+            if_bad = if_bad + (wrong if good_says else right)
+        row = self._row[node]
+        self._if_good[row], self._if_bad[row] = if_good, if_bad
         self._beliefs = None
 
     def runs(self, node: int, environment: Hashable) -> int:

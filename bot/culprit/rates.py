@@ -143,12 +143,12 @@ def cell_likelihood(cell: Cell, agreement: float) -> tuple[Floats, Floats]:
         first_good, first_bad = (
             (LOG_RATES, LOG_OTHERWISE) if cell.fails else (LOG_OTHERWISE, LOG_RATES)
         )
-        if_good = _either(agreement, first_good, if_good)
-        if_bad = _either(agreement, first_bad, if_bad)
+        if_good = either(agreement, first_good, if_good)
+        if_bad = either(agreement, first_bad, if_bad)
     return if_good, if_bad
 
 
-def _either(probability: float, first: Floats, second: Floats) -> Floats:
+def either(probability: float, first: Floats | float, second: Floats) -> Floats:
     """Log of the mixture `probability`·exp(first) + (1 - `probability`)·exp(second)."""
     with np.errstate(divide="ignore"):
         mixed: Floats = np.logaddexp(np.log(probability) + first, np.log1p(-probability) + second)

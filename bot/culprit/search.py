@@ -92,6 +92,7 @@ class Search:
         self._skipped: set[int] = set()
         self._answered: set[int] = set()
         self._gaps: Counter[int] = Counter()
+        self._flukes: Counter[int] = Counter()
         self._infra: Counter[int] = Counter()
         self._infra_in_a_row = 0
         self._fingerprint = settings.fingerprint
@@ -296,30 +297,39 @@ class Search:
         at = self._canonical(node)
         if report.outcome is Outcome.UNTESTABLE:
             self._gaps[at] += 1
-        if 0 < self._gaps[at] >= self._posterior.total_runs(at):
-            # Mostly it cannot be tried at all: a result in between was chance, and says nothing.
-            self._posterior.retract(at)
-            if node < len(self.graph):
-                self._testability.learn(node, testable=False)
-                self._unlearn_doubtful()
-            else:
+        else:
+            if failed and node == self.graph.bad and self._fingerprint is None:
+                self._fingerprint = report.fingerprint or None
+            self._posterior.add(at, environment, failed=failed)
+        if self._cannot_be_tried(at):
+            self._flukes[at] += self._posterior.retract(at)
+            if node >= len(self.graph):
                 self._skipped.add(node)
-            return
-        if report.outcome is Outcome.UNTESTABLE:
-            return
-        if failed and node == self.graph.bad and self._fingerprint is None:
-            self._fingerprint = report.fingerprint or None
-        self._posterior.add(at, environment, failed=failed)
         if node < len(self.graph):
-            self._testability.learn(node, testable=True)
+            self._testability.learn(node, testable=self._posterior.tried(at))
+        self._posterior.doubt(self._doubts(), self._chance())
 
-    def _unlearn_doubtful(self) -> None:
-        """Take back lone results amid commits that cannot be tried: those may be chance."""
-        for at in self._posterior.tried_nodes:
-            inside = at < len(self.graph) and at != self.graph.bad
-            if inside and self._posterior.total_runs(at) == 1 and self._testability.doubtful(at):
-                self._posterior.retract(at)
-                self._testability.forget(at)
+    def _cannot_be_tried(self, at: int) -> bool:
+        """Whether a commit is given up; failures in between came before it was tried at all.
+
+        That it passed once proves that it can be tried.
+        """
+        if self._posterior.tried(at) and not self._posterior.only_failed(at):
+            return False
+        return 0 < self._gaps[at] >= self._posterior.total_runs(at)
+
+    def _doubts(self) -> dict[int, float]:
+        """Say how likely the commits that only failed are untestable, by their neighbours."""
+        return {
+            at: self._testability.by_neighbours(at)
+            for at in self._posterior.tried_nodes
+            if at < len(self.graph) and at != self.graph.bad and self._posterior.only_failed(at)
+        }
+
+    def _chance(self) -> Floats:
+        """Say how often a commit that cannot be tried fails all the same."""
+        prior = self.settings.rates.false_fail
+        return prior.seen(self._flukes.total(), self._gaps.total()).on_grid()
 
     def _ends_to_check(self) -> list[int] | None:
         """List the ends still to be tried first; None if they are being tried now."""

@@ -20,10 +20,6 @@ PRESUMED = 0.75
 """From this probability on a commit is taken for untestable and not tried."""
 
 
-DOUBTFUL = 0.5
-"""From this share of its neighbours' votes on, one result of a commit may be chance."""
-
-
 class Testability:
     """What is known of which commits can be tried."""
 
@@ -34,57 +30,66 @@ class Testability:
         self._graph = graph
         self.untestable: set[int] = set()
         self._testable: set[int] = set()
-        self._fed: set[int] = set()
+        self._counted: dict[int, bool] = {}
         self._against = np.zeros(len(graph))
         self._in_favour = np.zeros(len(graph))
         self._surprises = 0
         self._seeded = False
 
     def learn(self, commit: int, *, testable: bool) -> None:
-        """Learn that a commit could be tried, or not."""
+        """Learn that a commit could be tried, or not; the last word counts."""
         if testable:
             if self.untestable and self.probability()[commit] > 0.5:
                 self._surprises += 1
             self._testable.add(commit)
+            self.untestable.discard(commit)
         else:
             self.untestable.add(commit)
+            self._testable.discard(commit)
 
     def probability(self) -> Floats:
         """Give the probability of being untestable for each commit."""
-        count = len(self._graph)
         if not self.untestable:
-            return np.zeros(count)
-        if not self._seeded:
-            # Both ends were tried by whoever found the failure: they vote from the start.
-            self._seeded = True
-            self._in_favour += 1.0 / np.maximum(self._distances([self._graph.bad]), 0.5) ** 2
-            roots = [c for c, parents in enumerate(self._graph.parents) if not parents]
-            self._in_favour += 1.0 / (self._distances(roots) + 1.0) ** 2
-        for commit in (self.untestable | self._testable) - self._fed:
-            self._fed.add(commit)
-            votes = self._against if commit in self.untestable else self._in_favour
-            votes += 1.0 / np.maximum(self._distances([commit]), 0.5) ** 2
-        # How far a stretch may be trusted to be one: by the rule of succession.
-        together = (len(self.untestable) + 1.0) / (len(self.untestable) + self._surprises + 1.5)
-        result = together * self._against / (self._against + self._in_favour)
+            return np.zeros(len(self._graph))
+        self._count_votes()
+        result = self._together * self._against / (self._against + self._in_favour)
         result[list(self._testable)] = 0.0
         result[list(self.untestable)] = 1.0
         return result
 
-    def doubtful(self, commit: int) -> bool:
-        """Tell whether a commit that gave one result would be thought untestable but for it."""
-        self.probability()
-        against = self._against[commit]
-        if commit not in self._testable or not against:
-            return False
-        own = 1.0 / 0.5**2
-        return bool(against / (against + max(self._in_favour[commit] - own, 0.0)) >= DOUBTFUL)
+    def by_neighbours(self, commit: int) -> float:
+        """Give the probability of being untestable that a commit's neighbours alone suggest."""
+        if not self.untestable:
+            return 0.0
+        self._count_votes()
+        against, in_favour = self._against[commit], self._in_favour[commit]
+        if commit in self._testable:
+            in_favour = max(in_favour - _vote(np.zeros(1))[0], 0.0)
+        return float(self._together * against / (against + in_favour))
 
-    def forget(self, commit: int) -> None:
-        """Unlearn that a commit could be tried."""
-        self._testable.discard(commit)
-        self._fed.discard(commit)
-        self._in_favour -= 1.0 / np.maximum(self._distances([commit]), 0.5) ** 2
+    @property
+    def _together(self) -> float:
+        """How far a stretch may be trusted to be one: by the rule of succession."""
+        known = len(self.untestable)
+        return (known + 1.0) / (known + self._surprises + 1.5)
+
+    def _count_votes(self) -> None:
+        """Bring the votes up to date. Not before they matter: distances cost a walk each."""
+        if not self._seeded:
+            # Both ends were tried by whoever found the failure: they vote from the start.
+            self._seeded = True
+            self._in_favour += _vote(self._distances([self._graph.bad]))
+            roots = [c for c, parents in enumerate(self._graph.parents) if not parents]
+            self._in_favour += _vote(self._distances(roots) + 1.0)
+        for commit in self.untestable | self._testable:
+            testable = commit in self._testable
+            if self._counted.get(commit) == testable:
+                continue
+            vote = _vote(self._distances([commit]))
+            if commit in self._counted:
+                (self._against if testable else self._in_favour)[:] -= vote
+            (self._in_favour if testable else self._against)[:] += vote
+            self._counted[commit] = testable
 
     def _distances(self, sources: Sequence[int]) -> Floats:
         """Steps from the nearest of some commits to every other, along parents and children."""
@@ -102,3 +107,9 @@ class Testability:
                     steps[near] = steps[at] + 1
                     queue.append(near)
         return steps
+
+
+def _vote(distance: Floats) -> Floats:
+    """What a commit's being testable or not says of others at a distance."""
+    vote: Floats = 1.0 / np.maximum(distance, 0.5) ** 2
+    return vote

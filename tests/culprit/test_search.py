@@ -369,3 +369,51 @@ def test_a_chance_failure_of_a_commit_that_cannot_be_tried_is_unlearnt() -> None
         named = {candidate.sha for candidate in verdict.candidates}
         wrong += verdict.may_act and f"c{culprit}" not in named
     assert wrong == 0, wrong
+
+
+def surveyed(failing: str | None = None, passing: str | None = None) -> Search:
+    """A search whose commits 40 to 60 are known not to be testable, all but one of them."""
+    search = Search(chain(100), SearchSettings(check_ends=False))
+    for node in range(40, 61):
+        if f"c{node}" not in {failing, passing}:
+            search.observe(Observation(f"c{node}", Report(Outcome.UNTESTABLE), "fresh"))
+    for sha, said in ((failing, Outcome.FAIL), (passing, Outcome.PASS)):
+        if sha:
+            search.observe(Observation(sha, Report(said), "fresh"))
+    return search
+
+
+def mass(search: Search, upto: int) -> float:
+    return sum(c.probability for c in search.probabilities()[: upto + 1])
+
+
+def test_a_lone_failure_amid_commits_that_cannot_be_tried_says_less_than_one_far_from_them() -> (
+    None
+):
+    assert mass(surveyed(failing="c50"), 50) < 0.8
+    assert mass(surveyed(failing="c90"), 50) / mass(surveyed(failing="c90"), 90) < 0.6
+    assert mass(surveyed(failing="c90"), 90) > 0.98
+
+
+def test_a_pass_amid_commits_that_cannot_be_tried_proves_that_one_could() -> None:
+    search = surveyed(passing="c50")
+    assert mass(search, 50) < 0.15
+    search.observe(Observation("c50", Report(Outcome.UNTESTABLE), "later"))
+    assert mass(search, 50) < 0.15
+
+
+def test_honest_results_at_the_edge_of_an_untestable_stretch_are_kept() -> None:
+    runs = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        search = Search(chain(200), SearchSettings(seed=seed))
+        culprit = int(rng.integers(60, 140))
+        while trials := search.next_trials(1):
+            node = search.graph.number[trials[0].commit]
+            said = Outcome.FAIL if culprit <= node < 200 else Outcome.PASS
+            if culprit - 40 <= node < culprit - 4:
+                said = Outcome.UNTESTABLE
+            search.record(trials[0], Report(said))
+        assert search.verdict().culprit == f"c{culprit}"
+        runs += search.trials
+    assert runs <= 20 * 20  # taking honest results back cost 22 runs each
