@@ -42,6 +42,7 @@ from bot.playbooks.run import Ending, Run, Signal, SignalKind
 from bot.records import anchors, runs
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.settings import Settings
+from bot.specs.keeper import SpecKeeper
 from bot.triggers import BisectRequest, Repository, RevertRequest, Trigger, derived_id
 
 log = structlog.get_logger(__name__)
@@ -123,6 +124,12 @@ class Bot:
             rhythm=rhythm,
         )
         self.served = _Served(self.github, self.clock)
+        self.specs = SpecKeeper(
+            self.github,
+            web_url=self.github.addresses.web,
+            clock=clock,
+            served=self.served.served,
+        )
         self._look_for_missed = look_for_missed
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -147,6 +154,7 @@ class Bot:
             asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
             asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
+            asyncio.create_task(self.specs.run(), name="spec reports"),
         ]
         log.info("listening", url=self.settings.public_url, port=self.port)
 
@@ -252,6 +260,7 @@ class Bot:
         )
 
     async def _wake_watching(self, hint: Hint) -> None:
+        self.specs.heard(hint.repository, hint.pull_requests, hint.head_sha)
         async with self.read_only.connect() as conn:
             woken = {
                 run.id

@@ -107,6 +107,17 @@ def with_section(body: str, name: str, content: str) -> str:
     return f"{body.rstrip()}\n\n{section}\n" if body.strip() else f"{section}\n"
 
 
+def without_section(body: str, name: str) -> str:
+    """Take our section out again; a body without it stays as it is."""
+    start, end = marker(f"{name}-start"), marker(f"{name}-end")
+    first = body.find(start)
+    last = body.find(end, first + len(start))
+    if first < 0 or last < 0:
+        return body
+    before, after = body[:first].rstrip(), body[last + len(end) :].lstrip("\r\n")
+    return f"{before}\n\n{after}" if before and after else before or after
+
+
 def _words(raw: str, limit: int | None = None) -> str:
     plain = _one_line(raw)
     if limit is not None and len(plain) > limit:

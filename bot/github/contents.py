@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import base64
 
+from pydantic import Field
+
 from bot.github.channel import Channel
-from bot.github.models import File
+from bot.github.models import File, Read
 
 CONTENTS = "/repos/{owner}/{repo}/contents/{path*}"
 BLOB = "/repos/{owner}/{repo}/git/blobs/{sha}"
+
+
+class FoundFile(Read):
+    """A file that is there; `content` is None where it is larger than was wanted."""
+
+    sha: str
+    content: bytes | None = Field(default=None, repr=False)
 
 
 class Contents:
@@ -31,6 +40,17 @@ class Contents:
             data = await self._channel.get(BLOB, sha=data["sha"])
         content = base64.b64decode(data["content"])
         return File(path=path, sha=data["sha"], content=content)
+
+    async def find(self, path: str, ref: str, *, largest: int) -> FoundFile | None:
+        """Read a file, its bytes only where they are at most `largest`; None if there is none."""
+        data = await self._channel.find(CONTENTS, query={"ref": ref}, path=path)
+        if not isinstance(data, dict) or data.get("type") != "file":
+            return None
+        if data["size"] > largest:
+            return FoundFile(sha=data["sha"])
+        if data.get("encoding") != "base64":
+            data = await self._channel.get(BLOB, sha=data["sha"])
+        return FoundFile(sha=data["sha"], content=base64.b64decode(data["content"]))
 
     async def names(self, path: str, ref: str) -> tuple[str, ...]:
         """List a directory's names; nothing if there is no such directory. At most 1,000."""

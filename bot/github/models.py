@@ -150,6 +150,7 @@ class PullRequest(Read):
     commits: int | None = None
     changed_files: int | None = None
     created_at: datetime | None = None
+    updated_at: datetime | None = None
     closed_at: datetime | None = None
 
     @property

@@ -141,6 +141,9 @@ def _comment(
 
 
 def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    sender = payloads.text(delivery.payload, "sender", "login")
+    if delivery.action == "edited" and sender == delivery.us.login:
+        return (Nothing("our own words"),)
     hint = _pull_request_hint(delivery, repository)
     label = (payloads.text(delivery.payload, "label", "name") or "").lower()
     subject = payloads.number(delivery.payload, "pull_request", "number")

@@ -91,24 +91,29 @@ def summary_of(spec: Sequence[Requirement]) -> Summary:
 _MARKS = {Met.MET: "met", Met.UNMET: "**unmet**", Met.UNKNOWN: "not known yet"}
 
 
+SPEC_TABLE_HEAD = "| | requirement | expected | observed | verdict |"
+_ROWS_SHOWN = 50
+_CELL_LIMIT = 200
+
+
 def spec_table(report: SpecReport) -> str:
-    """Show a spec report as a Markdown table."""
-    lines = [
-        "| | requirement | expected | observed | verdict |",
-        "|---|---|---|---|---|",
-    ]
-    for each in report.spec:
-        observed = markdown.text(each.observed or "nothing yet")
+    """Show a spec report as a Markdown table; of very many requirements the first fifty."""
+    lines = [SPEC_TABLE_HEAD, "|---|---|---|---|---|"]
+    for each in report.spec[:_ROWS_SHOWN]:
+        observed = markdown.text(each.observed or "nothing yet", limit=_CELL_LIMIT)
         if each.evidence and each.observed:
-            observed = markdown.link(each.observed, each.evidence)
+            observed = markdown.link(each.observed[:_CELL_LIMIT], each.evidence)
         cells = (
-            markdown.text(each.id),
-            markdown.text(each.statement),
-            markdown.text(each.expectation),
+            markdown.text(each.id, limit=_CELL_LIMIT),
+            markdown.text(each.statement, limit=_CELL_LIMIT),
+            markdown.text(each.expectation, limit=_CELL_LIMIT),
             observed,
             _MARKS[each.verdict],
         )
         lines.append(f"| {' | '.join(cells)} |")
+    more = len(report.spec) - _ROWS_SHOWN
+    if more > 0:
+        lines += ["", f"And {more} more requirements."]
     count = report.summary
     lines += ["", f"{count.met} met, {count.unmet} unmet, {count.unknown} not known yet."]
     return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Spec reports in pull requests, ours and others': each gets its table in its description."""

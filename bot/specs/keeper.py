@@ -1,0 +1,203 @@
+"""Keeps the tables of spec reports in step: a reaction to pull requests and checks, no playbook.
+
+Nothing is remembered that matters: a description's own section says that there was a file, and
+what it should say follows from the pull request as it is. So whatever is lost in a crash is found
+again by the next sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from cachetools import LRUCache
+
+from bot import markdown
+from bot.faults import Passing
+from bot.github.client import GitHub, RepositoryClient
+from bot.github.errors import GitHubError
+from bot.github.models import PullRequest
+from bot.records.spec_report import SPEC_REPORT_PATH, SPEC_TABLE_HEAD
+from bot.specs import words
+from bot.specs.reading import LARGEST_BYTES, Fault, read_spec, with_results
+from bot.triggers import Repository
+
+SWEEP_EVERY = timedelta(hours=1)
+LOOKED_BACK = timedelta(days=1)
+"""A sweep looks into pull requests that changed since then, and those that have a section."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at one pull request: a burst of checks is at most two looks."""
+TRIES = 10
+LONGEST_PAUSE = 300.0
+
+log = structlog.get_logger(__name__)
+
+_Key = tuple[int, int]
+
+
+class SpecKeeper:
+    """Shows every open pull request's `self/spec_report.json` in its description."""
+
+    def __init__(
+        self,
+        github: GitHub,
+        *,
+        web_url: str,
+        clock: Callable[[], datetime],
+        served: Callable[[], Awaitable[Sequence[Repository]]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            github: whom to ask.
+            web_url: GitHub's pages.
+            clock: tells the time (UTC).
+            served: gives the repositories to sweep.
+        """
+        self._github = github
+        self._web_url = web_url
+        self._clock = clock
+        self._served = served
+        self._at_work: dict[_Key, _Looks] = {}
+        self._nothing_at: LRUCache[_Key, str] = LRUCache(10_000)
+        self._numbers: LRUCache[tuple[int, str], int] = LRUCache(1_000)
+
+    def heard(
+        self, repository: Repository, pull_requests: Sequence[int], head_sha: str | None
+    ) -> None:
+        """Take notice that something happened to pull requests, or to checks of a commit."""
+        numbers = list(pull_requests)
+        if not numbers and head_sha is not None:
+            # Checks of a fork's commit do not say which pull request it belongs to.
+            known = self._numbers.get((repository.id, head_sha))
+            numbers = [known] if known is not None else []
+        for number in numbers:
+            key = (repository.id, number)
+            if head_sha is not None and self._nothing_at.get(key) == head_sha:
+                continue
+            looks = self._at_work.setdefault(key, _Looks())
+            looks.wanted = True
+            if looks.task is None:
+                looks.task = asyncio.create_task(self._keep(repository, number, looks))
+
+    async def run(self) -> None:
+        """Sweep now and then, until cancelled: deliveries get lost."""
+        try:
+            while True:
+                await self._sweep()
+                await asyncio.sleep(SWEEP_EVERY.total_seconds())
+        finally:
+            for looks in list(self._at_work.values()):
+                if looks.task is not None:
+                    looks.task.cancel()
+
+    async def _sweep(self) -> None:
+        start = markdown.marker(f"{words.SECTION}-start")
+        since = self._clock() - LOOKED_BACK
+        try:
+            for repository in await self._served():
+                client = self._client(repository)
+                async for pull in client.pulls.list():
+                    is_recent = pull.updated_at is not None and pull.updated_at >= since
+                    if is_recent or start in (pull.body or ""):
+                        self.heard(repository, (pull.number,), pull.head.sha)
+        except GitHubError as error:
+            log.warning("spec reports could not be looked for", why=str(error))
+
+    async def _keep(self, repository: Repository, number: int, looks: _Looks) -> None:
+        key = (repository.id, number)
+        try:
+            while looks.wanted:
+                looks.wanted = False
+                await self._through_outages(repository, number)
+                await asyncio.sleep(LOOK_EVERY)
+        except Exception:
+            log.exception("a spec report could not be shown", pull_request=number)
+        finally:
+            del self._at_work[key]
+
+    async def _through_outages(self, repository: Repository, number: int) -> None:
+        pause = 1.0
+        for attempt in range(TRIES):
+            try:
+                await self._show(self._client(repository), number)
+            except Passing:
+                if attempt == TRIES - 1:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                return
+
+    def _client(self, repository: Repository) -> RepositoryClient:
+        return self._github.repository(repository, playbook="spec")
+
+    async def _show(self, github: RepositoryClient, number: int) -> None:
+        """Make the description of one pull request say what is so now."""
+        pull = await github.pulls.find(number)
+        if pull is None or pull.state != "open":
+            return
+        key, head = (github.repository.id, number), pull.head.sha
+        section = await self._section(github, pull)
+        if section is None:
+            self._nothing_at[key] = head
+        else:
+            self._nothing_at.pop(key, None)
+            self._numbers[github.repository.id, head] = number
+        body = pull.body or ""
+        wanted = _with(body, section)
+        if wanted == body:
+            return
+        # Read again: its author may have edited it while the checks were read.
+        pull = await github.pulls.get(number)
+        body = pull.body or ""
+        wanted = _with(body, section)
+        if pull.head.sha == head and wanted != body:
+            await github.pulls.update(number, body=wanted)
+
+    async def _section(self, github: RepositoryClient, pull: PullRequest) -> str | None:
+        """What the section is to say; None: there should be none."""
+        head = pull.head.sha
+        file = await github.contents.find(SPEC_REPORT_PATH, head, largest=LARGEST_BYTES)
+        if file is None or not await _brings(github, pull):
+            return None
+        if await self._told_by_us(github, pull):
+            return None
+        url = f"{self._web_url}/{github.repository.full_name}/blob/{head}/{SPEC_REPORT_PATH}"
+        if file.content is None:
+            faults = (Fault(field="", what=f"larger than {LARGEST_BYTES // 1024} KiB"),)
+            return words.invalid(faults, head, url)
+        report = read_spec(file.content)
+        if isinstance(report, tuple):
+            return words.invalid(report, head, url)
+        results = await github.checks.results(head)
+        return words.table(with_results(report, results), head, url)
+
+    async def _told_by_us(self, github: RepositoryClient, pull: PullRequest) -> bool:
+        """Whether a playbook of ours shows the table already, in a section of its own."""
+        elsewhere = markdown.without_section(pull.body or "", words.SECTION)
+        ours = f"{(await github.app()).slug}[bot]"
+        return pull.user.login == ours and SPEC_TABLE_HEAD in elsewhere
+
+
+class _Looks:
+    """Whether one pull request is to be looked at (again), and who does."""
+
+    wanted = False
+    task: asyncio.Task[None] | None = None
+
+
+async def _brings(github: RepositoryClient, pull: PullRequest) -> bool:
+    """Tell whether the pull request itself brings the file: every later one contains it too."""
+    async for changed in github.pulls.files(pull.number):
+        if changed.filename == SPEC_REPORT_PATH:
+            return changed.status != "removed"
+    return False
+
+
+def _with(body: str, section: str | None) -> str:
+    if section is None:
+        return markdown.without_section(body, words.SECTION)
+    return markdown.with_section(body, words.SECTION, section)

@@ -1,0 +1,75 @@
+"""Reading somebody's `self/spec_report.json`, and what the checks say of it by now. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from bot.github.models import CheckResult
+from bot.records.spec_report import Met, Requirement, SpecReport, summary_of
+from bot.triggers import Value
+
+LARGEST_BYTES = 256 * 1024
+"""A larger file is refused unread."""
+EXPECTS_SUCCESS = "success"
+"""Where a requirement expects this of a check, the check itself is asked; else the file is."""
+
+_FAULTS_TOLD = 5
+_WORST_FIRST = ("failure", "action_required", "error")
+
+
+class Fault(Value):
+    """One thing wrong with the file: the field (empty: the file as a whole), and what is."""
+
+    field: str
+    what: str
+
+
+def read_spec(content: bytes) -> SpecReport | tuple[Fault, ...]:
+    """Read the file's bytes; what is wrong with it, at most five things, where it is invalid."""
+    if len(content) > LARGEST_BYTES:
+        return (Fault(field="", what=f"larger than {LARGEST_BYTES // 1024} KiB"),)
+    try:
+        return SpecReport.model_validate_json(content)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        return tuple(
+            Fault(field=".".join(str(part) for part in fault["loc"]), what=fault["msg"])
+            for fault in faults[:_FAULTS_TOLD]
+        )
+
+
+def with_results(report: SpecReport, results: Sequence[CheckResult]) -> SpecReport:
+    """Bring a report up to what the checks say of the pull request's head now.
+
+    What the file claims of a check cannot have been seen on the commit that holds the file, so
+    the check is asked instead. Counts are made anew, whatever the file says.
+    """
+    spec = tuple(_asked(each, results) for each in report.spec)
+    return report.model_copy(update={"spec": spec, "summary": summary_of(spec)})
+
+
+def _asked(requirement: Requirement, results: Sequence[CheckResult]) -> Requirement:
+    if requirement.check is None or requirement.expectation != EXPECTS_SUCCESS:
+        return requirement
+    found = [each for each in results if each.name == requirement.check]
+    if not found:
+        return _with(requirement, None, Met.UNKNOWN, None)
+    running = [each for each in found if not each.is_completed]
+    failed = [each for each in found if each.conclusion in _WORST_FIRST]
+    silent = [each for each in found if each.is_completed and each.conclusion != "success"]
+    if failed:
+        return _with(requirement, failed[0].conclusion, Met.UNMET, failed[0].url)
+    if running:
+        return _with(requirement, "running", Met.UNKNOWN, running[0].url)
+    if silent:
+        return _with(requirement, silent[0].conclusion, Met.UNKNOWN, silent[0].url)
+    return _with(requirement, "success", Met.MET, found[0].url)
+
+
+def _with(
+    requirement: Requirement, observed: str | None, verdict: Met, evidence: str | None
+) -> Requirement:
+    seen = {"observed": observed, "verdict": verdict, "evidence": evidence}
+    return requirement.model_copy(update=seen)
