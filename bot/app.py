@@ -34,10 +34,10 @@ from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.playbooks.bisect.playbook import bisect
-from bot.playbooks.follow import Patience
+from bot.playbooks.parts import Parts, Patience
 from bot.playbooks.places import first_place
 from bot.playbooks.repository_config import read_config
-from bot.playbooks.revert.playbook import Parts, revert
+from bot.playbooks.revert.playbook import revert
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
 from bot.records import anchors, runs
 from bot.records.database import migrate, open_database, reading, url_from

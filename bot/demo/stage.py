@@ -20,7 +20,7 @@ from bot.demo.model import Repository
 from bot.demo.person import Person
 from bot.demo.server import DemoGitHub
 from bot.github.manifest import EVENTS, PERMISSIONS
-from bot.playbooks.follow import Patience
+from bot.playbooks.parts import Patience
 from bot.settings import Settings
 
 OWNER, NAME = "acme", "shop"

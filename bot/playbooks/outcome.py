@@ -15,7 +15,6 @@ from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, Unprocessable
 from bot.github.models import BranchRules
 from bot.github.trees import TreeChange
-from bot.playbooks.hotfix import RecordFile
 from bot.records.anchors import Anchor, with_anchor
 from bot.triggers import Value
 
@@ -27,6 +26,13 @@ _SKIP_CI = "\n\n[skip ci]"
 
 Edit = Callable[[str], str]
 """From a file's present text (empty where there is no file) to its new text."""
+
+
+class RecordFile(Value):
+    """A file that records what happens; committed with the change, then to the records branch."""
+
+    path: str
+    content: str
 
 
 class BroughtHome(Value):

@@ -76,7 +76,7 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
     from bot.app import Bot
     from bot.heartbeat import Rhythm
     from bot.logs import set_up_logs
-    from bot.playbooks.follow import Patience
+    from bot.playbooks.parts import Patience
     from bot.settings import load_settings
 
     room = Path(folder)

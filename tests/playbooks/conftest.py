@@ -27,7 +27,7 @@ from bot.demo.request_faults import Slow
 from bot.demo.server import DemoGitHub
 from bot.demo.world import Event
 from bot.github.manifest import EVENTS, PERMISSIONS
-from bot.playbooks.follow import Patience
+from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
 from bot.records import incidents, runs
 from bot.records.runs import Run

@@ -9,7 +9,7 @@ import pytest
 from bot.config import Checks
 from bot.github.models import CheckKind, CheckResult
 from bot.playbooks.checks import Counting, State, Tally, failing, tally, which_count
-from bot.playbooks.confirming import confirmation
+from bot.playbooks.proposal.confirming import confirmation
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 

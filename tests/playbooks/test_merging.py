@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.playbooks.checks import Counting, Row, State, Tally
-from bot.playbooks.merging import (
+from bot.playbooks.proposal.merging import (
     Approved,
     Ask,
     Enqueue,

@@ -21,9 +21,8 @@ from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.playbooks.bisect.range import MOST_COMMITS, count_between
+from bot.playbooks.declined import Declined, Stop
 from bot.playbooks.repository_config import read_config
-from bot.playbooks.revert.plan import Declined
-from bot.playbooks.revert.targets import Stop
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
@@ -82,7 +81,7 @@ async def make_bisect_plan(
     try:
         return BisectPlanned(await _plan(request, github, mirror))
     except Stop as stop:
-        return BisectPlanned(Declined(reason=stop.reason, remedy=stop.remedy))
+        return BisectPlanned(stop.declined)
 
 
 async def _plan(request: BisectRequest, github: RepositoryClient, mirror: Mirror) -> BisectPlan:

@@ -11,16 +11,19 @@ from bot.git.history import parents_of
 from bot.git.reverting import Clean, Conflict, Empty
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.finding import guilty
-from bot.playbooks.bisect.fix import Computed, Fix, compute_fix
-from bot.playbooks.bisect.outcome import broke_off, ended, followed_to_its_end
+from bot.playbooks.bisect.fix import fix, reverting
+from bot.playbooks.bisect.outcome import ended
 from bot.playbooks.bisect.plan import BisectPlanned, make_bisect_plan
 from bot.playbooks.bisect.search import Hunt, NoGoodEnd, Stopped
 from bot.playbooks.bisect.verify import Cancelled, Verifier, hidden_ref, publish_preview
-from bot.playbooks.bisect.work import KIND, BisectWork
+from bot.playbooks.bisect.work import BisectWork
+from bot.playbooks.case import Offender
 from bot.playbooks.casebook import open_incident
-from bot.playbooks.revert.plan import Declined
-from bot.playbooks.revert.targets import Offender
-from bot.playbooks.revert.work import Parts
+from bot.playbooks.declined import Declined
+from bot.playbooks.papers import Result
+from bot.playbooks.parts import Parts
+from bot.playbooks.proposal.computed import Computed, on_newest
+from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
@@ -46,7 +49,7 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
     opened = await open_incident(
         run,
         trigger,
-        kind=KIND,
+        kind="bisect",
         subject=plan.subject,
         title=words.incident_title(plan.check, plan.base),
         severity=UNKNOWN_SEVERITY,
@@ -106,10 +109,11 @@ class _Bisect:
         work.happened(now, "incident opened")
         standing = words.starting(work.case)
         if work.case.issue is None:
-            work.know(issue=await work.voice.open_issue(work.case, standing))
+            title, body = words.issue_title(work.case), words.issue_body(work.case, standing, "")
+            work.know(issue=await work.voice.open_issue(work.case, title, body))
             await work.casebook.issue(work.case.issue or 0)
         work.decide(now)
-        files = work.record_files(work.pending())
+        files = work.record_files(Result())
         await work.record("record the incident", files, f"Open incident {work.case.incident}")
         await work.tell(standing)
 
@@ -125,7 +129,7 @@ class _Bisect:
             if isinstance(outcome, Empty):
                 standing = words.not_to_revert(work.case, hunt.finding, culprit)
                 return await ended(work, standing, "not on the branch any more")
-            return await self._propose(hunt, culprit, verification, outcome)
+            return await self._propose(hunt, verification, outcome)
         except NoGoodEnd:
             return await ended(work, words.nothing_older(work.case), "no good end")
         except Cancelled as stop:
@@ -182,7 +186,7 @@ class _Bisect:
         """Report, and wait for a person to have it go on."""
         work = self.work
         work.happened(await self.run.now(), f"paused: {why}")
-        files = work.record_files(work.pending().model_copy(update={"stopped": why}))
+        files = work.record_files(Result(stopped=why))
         message = f"Report on incident {work.case.incident}"
         await work.record("record what was learnt", files, message)
         await work.tell(standing)
@@ -253,10 +257,9 @@ class _Bisect:
     async def _preview(self, culprit: str) -> str | None:
         """The bad end with the culprit reverted, as a commit that can be tried; None: conflict."""
         work = self.work
-        keep = work.plan.config.record_paths
 
         async def make(look_first: bool) -> _Preview:
-            outcome = await compute_fix(work.parts.mirror, culprit, work.plan.bad, keep)
+            outcome = await reverting(work, culprit).onto(work.plan.bad)
             if not isinstance(outcome, Clean):
                 return _Preview(sha=None)
             made = await publish_preview(
@@ -289,26 +292,25 @@ class _Bisect:
         work = self.work
 
         async def compute(_: bool) -> Computed:
-            await work.parts.mirror.refresh()
-            head = await work.parts.mirror.branch_head(work.case.base)
-            keep = work.plan.config.record_paths
-            return Computed(await compute_fix(work.parts.mirror, culprit, head, keep))
+            change, mirror = reverting(work, culprit), work.parts.mirror
+            return Computed(await on_newest(change, mirror, work.case.base))
 
         return (await self.run.step("compute the fix", Computed, compute)).root
 
     async def _propose(
-        self, hunt: Hunt, culprit: str, verification: Verification, outcome: Clean | Conflict
+        self, hunt: Hunt, verification: Verification, outcome: Clean | Conflict
     ) -> Ending:
         work = self.work
-        work.happened(await self.run.now(), f"culprit found: {culprit[:12]}")
+        culprit = work.case.offenders[0]
+        work.happened(await self.run.now(), f"culprit found: {culprit.sha[:12]}")
         await work.tell(words.proposing())
-        fix = Fix(work, hunt.finding, verification, outcome)
-        hotfix = await fix.propose()
-        if number := work.case.offenders[0].number:
+        proposal = await fix(work, verification, outcome)
+        published = await proposal.open()
+        if culprit.number is not None:
             body = words.culprit_comment(work.case, hunt.finding, verification)
-            await work.voice.on_the_culprit(number, body)
-        followed = await fix.follow(hotfix)
-        return await followed_to_its_end(work, fix, followed)
+            name = "tell the culprit's pull request"
+            await work.voice.comment(name, culprit.number, "culprit", body)
+        return await followed_to_its_end(work, await proposal.follow(published))
 
     async def _nobody(self, hunt: Hunt) -> Ending:
         """The search is sure that there is no culprit in this range."""

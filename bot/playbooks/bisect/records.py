@@ -11,24 +11,16 @@ from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
 from bot.playbooks.bisect.text import BisectCase, incident_title
 from bot.playbooks.checks import Counting, Row, State, Tally
-from bot.records.adr import AdrFacts, Option, Pointer, render, with_outcome, with_status
+from bot.playbooks.papers import Result, numbered, origin, pointers
+from bot.records.adr import AdrFacts, Option, render
 from bot.records.anchors import Anchor
-from bot.records.artifacts import (
-    HotfixRefs,
-    Merge,
-    NumberedLink,
-    Origin,
-    Outcome,
-    TimelineEvent,
-    canonical_bytes,
-)
+from bot.records.artifacts import TimelineEvent, canonical_bytes
 from bot.records.bisect_report import (
     BisectReport,
     Searched,
     TrialMade,
     Verification,
 )
-from bot.records.lifecycle import IncidentStatus
 from bot.records.progress import BisectProgress, Suspected
 from bot.records.spec_report import (
     Met,
@@ -38,26 +30,11 @@ from bot.records.spec_report import (
     TrialMetric,
     summary_of,
 )
-from bot.triggers import Trigger, Value
+from bot.triggers import Trigger
 
 BARS_SHOWN = 60
 """Bars of the posterior that a phone can still show."""
 SUSPECTS_SHOWN = 20
-
-
-class BisectResult(Value):
-    """What became of a bisect so far."""
-
-    status: IncidentStatus
-    outcome: Outcome
-    stopped: str | None = None
-    fix: HotfixRefs | None = None
-    merge: Merge | None = None
-    spec: SpecReport | None = None
-    accepted: bool | None = None
-    """Whether the decision stood: True once merged, False once ended; None while it is open."""
-    said: str = ""
-    """One plain sentence of what was observed, for the ADR's confirmation."""
 
 
 def decision(case: BisectCase, *, at: datetime, seed: str, audit: Anchor) -> str:
@@ -98,33 +75,11 @@ def decision(case: BisectCase, *, at: datetime, seed: str, audit: Anchor) -> str
             ),
             confirmation="The fix's spec report: the failing check passes, smoke and evals are "
             "green, and the culprit's boundary holds in fresh runs.",
-            more=(
-                Pointer(label="Report", value=case.artifact),
-                *(
-                    (
-                        Pointer(
-                            label="Incident issue",
-                            value=f"#{case.issue}",
-                            url=f"{case.repository_url}/issues/{case.issue}",
-                        ),
-                    )
-                    if case.issue
-                    else ()
-                ),
-            ),
+            more=pointers(case),
             seed=seed,
             audit=audit,
         )
     )
-
-
-def settled(adr: str, result: BisectResult, on: datetime) -> str:
-    """The same ADR once the outcome is known."""
-    if result.accepted is not None:
-        adr = with_status(adr, "accepted" if result.accepted else "rejected", on.date())
-    if result.outcome is not Outcome.PENDING:
-        adr = with_outcome(adr, result.outcome, on.date(), result.said)
-    return adr
 
 
 def shown(
@@ -170,7 +125,8 @@ def report(
     hunt: Hunt | None,
     trials: Sequence[TrialRow],
     verification: Verification | None,
-    result: BisectResult,
+    spec: SpecReport | None,
+    result: Result,
     *,
     run: str,
     timeline: tuple[TimelineEvent, ...],
@@ -185,12 +141,7 @@ def report(
             repository=case.repository,
             repository_id=str(trigger.repository.id),
             seed=str(search.settings.seed) if search else None,
-            trigger=Origin(
-                source=trigger.source.kind,
-                object_id=trigger.source.object_id,
-                received_at=trigger.received_at,
-                url=trigger.source.url,
-            ),
+            trigger=origin(trigger),
             requested_by=case.requested_by.login,
             reason=case.reason,
             severity=case.severity,
@@ -208,13 +159,13 @@ def report(
             stopped=result.stopped,
             trials=tuple(_made(row) for row in trials),
             verification=verification,
-            fix=result.fix,
-            spec=result.spec,
+            fix=result.refs,
+            spec=spec,
             merge=result.merge,
             timeline=timeline,
             adr=case.adr,
-            issue=_numbered(case, "issues", case.issue),
-            pull_request=_numbered(case, "pull", case.pull_request),
+            issue=numbered(case, "issues", case.issue),
+            pull_request=numbered(case, "pull", case.pull_request),
             audit=audit,
             log=log_lines(search) if search else (),
             earlier_logs=tuple(hunt.earlier) if hunt else (),
@@ -344,9 +295,3 @@ def _made(row: TrialRow) -> TrialMade:
             "url": row.url,
         }
     )
-
-
-def _numbered(case: BisectCase, kind: str, number: int | None) -> NumberedLink | None:
-    if number is None:
-        return None
-    return NumberedLink(number=number, url=f"{case.repository_url}/{kind}/{number}")

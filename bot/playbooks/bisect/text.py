@@ -9,10 +9,17 @@ from pydantic import Field
 from bot import markdown
 from bot.culprit.evidence import Outcome
 from bot.playbooks.bisect.lab import TrialRow
+from bot.playbooks.case import Case
 from bot.playbooks.quoting import quoted
-from bot.playbooks.revert.text import Case, check_table, facts, offenders_in_words, who
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing
+from bot.playbooks.wording import (
+    body,
+    facts,
+    offenders_in_words,
+    paragraphs,
+    passed_over,
+)
 from bot.records.bisect_report import Finding, Verification
 from bot.records.spec_report import SpecReport, spec_table
 from bot.triggers import Actor
@@ -221,23 +228,16 @@ def joined(issue: int | None, incident: str) -> Ending:
 # --- documents ----------------------------------------------------------------------------------
 
 
-def status(case: BisectCase, standing: Standing) -> str:
-    """The sticky comment; its first line is the one next thing to do."""
-    return _paragraphs(
-        f"**{standing.headline}**", facts(case), *standing.details, check_table(standing.checks)
-    )
-
-
 def issue_body(case: BisectCase, standing: Standing, picture: str) -> str:
     """The incident issue, in short."""
     reason = f" Reason given: {markdown.text(case.reason)}" if case.reason else ""
-    return _paragraphs(
+    return paragraphs(
         f"**{standing.headline}**",
         f"{case.signal} fails on {markdown.code(case.base)} at {linked(case, case.bad)}, and the "
         f"commit that broke it is looked for.{reason}",
         facts(case),
-        *standing.details,
-        check_table(standing.checks),
+        body(standing),
+        passed_over(case, standing),
         f"<details><summary>How the suspicion is spread</summary>\n\n{picture}\n\n</details>"
         if picture
         else "",
@@ -249,9 +249,25 @@ def check_summary(
     case: BisectCase, standing: Standing, picture: str, trials: Sequence[TrialRow]
 ) -> str:
     """What the `bisect` check-run says: where it stands, the suspicion, every trial."""
-    return _paragraphs(
+    return paragraphs(
         f"**{standing.headline}**", *standing.details, picture, trial_table(case, trials)
     )
+
+
+def check_title(standing: Standing) -> str:
+    """The `bisect` check-run's title (plain text)."""
+    return {
+        "working": "Looking for the culprit",
+        "needs you": "Needs a person",
+        "done": "Culprit found and reverted",
+        "stopped": "Ended",
+    }[standing.state]
+
+
+def as_picture(chart: str) -> str:
+    """Show a text chart as a code block with a caption."""
+    caption = "Probability that the culprit is there, oldest commits first:"
+    return f"{caption}\n\n{markdown.fence(chart)}"
 
 
 def fix_section(
@@ -263,14 +279,13 @@ def fix_section(
 ) -> str:
     """The managed section of the fix pull request's description."""
     culprit = case.offenders[0].sha
-    return _paragraphs(
+    return paragraphs(
         f"**{standing.headline}**",
         f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)} "
         f"({finding.confidence:.1%} sure), which this reverts. Incident: #{case.issue}.",
         verification_in_words(verification),
         facts(case),
-        *standing.details,
-        check_table(standing.checks),
+        body(standing),
         "What this fix must achieve:",
         spec_table(spec),
     )
@@ -279,7 +294,7 @@ def fix_section(
 def culprit_comment(case: BisectCase, finding: Finding, verification: Verification) -> str:
     """The one comment on the pull request that brought the culprit: facts, kindly."""
     culprit = case.offenders[0].sha
-    return _paragraphs(
+    return paragraphs(
         f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)}, as far "
         f"as {finding.trials} trials and {case.known} earlier results tell "
         f"({finding.confidence:.1%} sure). {verification_in_words(verification)}",
@@ -287,18 +302,6 @@ def culprit_comment(case: BisectCase, finding: Finding, verification: Verificati
         "while this is mended; nothing is lost by that. If you have a fix at hand, that is as "
         f"good: merge it and close #{case.pull_request}. If this looks wrong to you, say so on "
         f"#{case.issue}.",
-    )
-
-
-def needs_you(case: BisectCase, standing: Standing) -> str:
-    """The one new comment that asks the requester for something."""
-    return _paragraphs(f"{who(case.requested_by)} {standing.headline}", *standing.details)
-
-
-def final_word(case: BisectCase, standing: Standing) -> str:
-    """The one new comment at the end."""
-    return _paragraphs(
-        f"{who(case.requested_by)} {standing.headline}", *standing.details, facts(case)
     )
 
 
@@ -375,7 +378,3 @@ def _likeliest(case: BisectCase, finding: Finding) -> tuple[str, ...]:
         return ()
     first = finding.suspects[0]
     return (f"Likeliest by now: {linked(case, first.sha)} with {first.probability:.1%}.",)
-
-
-def _paragraphs(*parts: str) -> str:
-    return "\n\n".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""One bisect under way: what is known about it so far, and the papers it keeps.
+"""One bisect under way: its search, its words in their places, and its papers.
 
 Everything here follows from recorded steps, so a replay after a crash comes to the same.
 """
@@ -6,96 +6,77 @@ Everything here follows from recorded steps, so a replay after a crash comes to 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.git.history import describe
-from bot.playbooks import outcome as outcomes
+from bot.github.checks import Button
+from bot.playbooks import wording
 from bot.playbooks.bisect import records as documents
+from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.finding import chart
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.bisect.records import BisectResult
 from bot.playbooks.bisect.search import Hunt
 from bot.playbooks.bisect.text import BisectCase
-from bot.playbooks.bisect.voice import BisectVoice, as_picture
-from bot.playbooks.casebook import Casebook, Opened
-from bot.playbooks.checks import Counting
-from bot.playbooks.hotfix import RecordFile
-from bot.playbooks.outcome import RECORDS_BRANCH
-from bot.playbooks.revert.work import Parts
+from bot.playbooks.case import case_of
+from bot.playbooks.casebook import Opened
+from bot.playbooks.checks import Tally
+from bot.playbooks.outcome import RecordFile
+from bot.playbooks.papers import Result
+from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
-from bot.playbooks.telling import Telling
+from bot.playbooks.voice import OurCheck, Saying
+from bot.playbooks.work import Work
 from bot.records import progress
-from bot.records.adr import adr_path
-from bot.records.artifacts import Outcome, TimelineEvent, artifact_path
 from bot.records.bisect_report import Finding, Verification
-from bot.records.lifecycle import IncidentStatus
-from bot.triggers import BisectRequest, Trigger
+from bot.records.spec_report import SpecReport
+from bot.triggers import Trigger
 
-KIND: Literal["bisect"] = "bisect"
+BISECT_CHECK = "bisect"
+_BUTTONS = (
+    Button("Cancel", "End this search (/cancel)", "cancel"),
+    Button("Skip", "Leave out what is tried now (/skip)", "skip"),
+    Button("Retry", "Search on, with a new budget (/retry)", "retry"),
+)
 _SUBJECTS = 10
 
 
-class BisectWork:
+class BisectWork(Work[BisectPlan, BisectCase]):
     """One bisect under way.
 
     Attributes:
-        case: the facts its texts need; grows as things appear.
         lab: tries commits.
         hunt: the search; None before the range is known.
         verification: the fresh runs that checked the suspect, once made.
-        counting: the checks that decide about the fix.
-        adr: the text of its decision record.
+        spec: what the fix must achieve and what is observed, once there is one.
     """
 
     def __init__(
         self, run: Run, trigger: Trigger, plan: BisectPlan, parts: Parts, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
-        self.run = run
-        self.trigger = trigger
-        self.plan = plan
-        self.parts = parts
-        self.github = parts.github
-        self.attempt = opened.attempt
-        self.casebook = Casebook(run, trigger, opened, parts.signing_key)
-        identity, since = opened.incident.id, opened.incident.detected_at
-        telling = Telling(parts.github, identity, since=since, run=run.id)
-        self.voice = BisectVoice(run, telling, trigger.source.subject, opened.attempt)
         self.lab = Laboratory(run, parts.github, plan, since=trigger.received_at)
         self.hunt: Hunt | None = None
         self.verification: Verification | None = None
-        self.counting = Counting(smoke=(), smoke_from="passed before", evals=())
-        self.adr = ""
-        self.section: str | None = None
-        self._timeline: list[TimelineEvent] = []
-        title = f"Find what broke {plan.check or 'the trial workflow'}"
-        config, request = plan.config, trigger.request
-        self.case = BisectCase(
-            incident=identity,
-            repository=trigger.repository.full_name,
-            repository_url=parts.web_url,
-            requested_by=trigger.actor,
-            reason=request.reason if isinstance(request, BisectRequest) else "",
-            severity=opened.incident.severity,
-            base=plan.base,
-            offenders=(),
-            branch=_branch(identity, opened.attempt),
-            adr=adr_path(config.adr.directory, identity, title, since.date()),
-            artifact=artifact_path(config.artifacts.root, KIND, identity),
-            records_branch=RECORDS_BRANCH,
-            config_fault=plan.config_fault,
-            issue=opened.incident.issue,
-            published=True,
+        self.spec: SpecReport | None = None
+        case = case_of(
+            BisectCase,
+            trigger,
+            opened,
+            plan,
+            kind="bisect",
             proposal="fix",
+            title=f"Find what broke {plan.check or 'the trial workflow'}",
+            web_url=parts.web_url,
+            published=True,
             check=plan.check,
             bad=plan.bad,
             good=plan.good or "",
-            trials_left=config.bisect.trials if self.lab.is_open else 0,
+            trials_left=plan.config.bisect.trials if self.lab.is_open else 0,
         )
+        super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
 
     @property
     def look_again(self) -> timedelta:
@@ -114,14 +95,6 @@ class BisectWork:
             since=since,
         )
         return self.hunt
-
-    def know(self, **facts: Any) -> None:
-        """Add to the facts."""
-        self.case = self.case.model_copy(update=facts)
-
-    def happened(self, at: datetime, what: str, url: str | None = None) -> None:
-        """Add to the report's timeline."""
-        self._timeline.append(TimelineEvent(at=at, what=what, url=url))
 
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
@@ -156,14 +129,11 @@ class BisectWork:
 
         self.know(subjects=await self.run.step("read who is suspected", dict[str, str], read))
 
-    async def tell(self, standing: Standing) -> None:
+    async def tell(self, standing: Standing, head: str | None = None) -> None:
         """Make every place say the same."""
         self.note_progress()
         await self._show()
-        picture = as_picture(chart(self.hunt.search)) if self.hunt else ""
-        await self.voice.everywhere(
-            self.case, standing, picture=picture, trials=self.lab.table, section=self.section
-        )
+        await super().tell(standing, head)
 
     async def _show(self) -> None:
         """Have whoever looks at the cockpit see how far it is."""
@@ -178,11 +148,55 @@ class BisectWork:
 
         await self.run.write("show how far it is", bool, change)
 
-    def pending(self) -> BisectResult:
-        """What is known of the outcome while it is open."""
-        return BisectResult(status=IncidentStatus.ACTIVE, outcome=Outcome.PENDING)
+    def section(self, standing: Standing) -> str:
+        """The managed section of the fix pull request's description."""
+        if self.hunt is None or self.verification is None or self.spec is None:
+            return ""
+        return words.fix_section(
+            self.case, standing, self.hunt.finding, self.verification, self.spec
+        )
 
-    def record_files(self, result: BisectResult) -> tuple[RecordFile, RecordFile]:
+    def saying(self, standing: Standing, head: str | None) -> Saying:
+        """What every place says of a standing; the check-run is on the bad end."""
+        del head
+        case = self.case
+        picture = words.as_picture(chart(self.hunt.search)) if self.hunt else ""
+        return Saying(
+            standing=standing,
+            status=wording.status(case, standing),
+            issue=words.issue_body(case, standing, picture),
+            section=self.section(standing) or None,
+            check=OurCheck(
+                name=BISECT_CHECK,
+                head=case.bad,
+                title=words.check_title(standing),
+                summary=words.check_summary(case, standing, picture, self.lab.table),
+                buttons=_BUTTONS,
+                # Progress, not a verdict on the commit: it never stands in the way of a merge.
+                conclusion=None if standing.state == "working" else "neutral",
+            ),
+        )
+
+    def observe(self, *, base: str, head: str | None, tally: Tally | None) -> None:
+        """Bring the spec report up to what the fix is now."""
+        self.spec = self.spec_report(base=base, head=head, tally=tally)
+
+    def spec_report(self, *, base: str, head: str | None, tally: Tally | None) -> SpecReport:
+        """Say what the fix must achieve, and what is observed of it by now."""
+        return documents.spec_report(
+            self.case,
+            self.trigger,
+            self.verification or Verification(boundary="not made", revert="not made"),
+            self.lab.table,
+            self.counting,
+            tally,
+            run=self.run.id,
+            seed=self.seed or "0",
+            base_head=base,
+            head=head,
+        )
+
+    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The ADR and the report."""
         self.note_progress()
         report = documents.report(
@@ -192,23 +206,13 @@ class BisectWork:
             self.hunt,
             self.lab.table,
             self.verification,
+            self.spec,
             result,
             run=self.run.id,
-            timeline=tuple(self._timeline),
+            timeline=self.timeline,
             audit=self.casebook.anchor,
         )
         return (
             RecordFile(path=self.case.adr, content=self.adr),
             RecordFile(path=self.case.artifact, content=report.decode()),
         )
-
-    async def record(self, name: str, files: tuple[RecordFile, ...], message: str) -> None:
-        """Put files and the audit anchor on the records branch."""
-        anchor = self.casebook.anchor
-        await self.run.step(
-            name, str, lambda _: outcomes.record(self.github, files, anchor, message)
-        )
-
-
-def _branch(incident: str, attempt: int) -> str:
-    return f"fix/bisect-{incident}" + ("" if attempt == 1 else f"-{attempt}")

@@ -21,13 +21,12 @@ from bot.git.reverting import Clean, Conflict, Empty, EmptyReason, compute_rever
 from bot.git.trees import read_blob
 from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts
-from bot.playbooks.hotfix import RecordFile
-from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.playbooks.case import Offender
+from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.outcome import RECORDS_BRANCH, RecordFile
 from bot.playbooks.repository_config import read_config
 from bot.playbooks.revert.targets import (
     Located,
-    Offender,
-    Stop,
     brought_by,
     merged_pull_request,
     named_commit,
@@ -62,14 +61,6 @@ class Plan(Value):
         return tuple(sha for offender in self.offenders for sha in offender.commits)
 
 
-class Declined(Value):
-    """There is nothing to do, or a person has to say more. Both fields are Markdown."""
-
-    kind: Literal["declined"] = "declined"
-    reason: str
-    remedy: str
-
-
 class Planned(RootModel[Annotated[Plan | Declined, Field(discriminator="kind")]]):
     """A Plan or a Declined, as one storable type."""
 
@@ -83,16 +74,7 @@ async def make_plan(request: RevertRequest, *, github: RepositoryClient, mirror:
     try:
         return Planned(await _plan(request, github, mirror))
     except Stop as stop:
-        return Planned(Declined(reason=stop.reason, remedy=stop.remedy))
-
-
-async def recompute(plan: Plan, mirror: Mirror, base: str) -> Clean | Conflict | Empty:
-    """Compute the same revert again on the newest head of `base` (which may have a new name)."""
-    await mirror.refresh()
-    head = await mirror.branch_head(base)
-    return await mirror.read(
-        lambda git: compute_revert(git, plan.commits, head, keep_paths=plan.config.record_paths)
-    )
+        return Planned(stop.declined)
 
 
 async def _plan(request: RevertRequest, github: RepositoryClient, mirror: Mirror) -> Plan:

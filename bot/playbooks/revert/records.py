@@ -5,19 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.git.reverting import Clean, Conflict
+from bot.playbooks.case import Case
 from bot.playbooks.checks import Counting, Row, State, Tally
+from bot.playbooks.papers import Result, numbered, origin, pointers
 from bot.playbooks.revert.plan import Plan
-from bot.playbooks.revert.text import Case, offenders_in_words, which_checks
-from bot.records.adr import AdrFacts, Option, Pointer, render, with_outcome, with_status
+from bot.playbooks.wording import offenders_in_words, which_checks
+from bot.records.adr import AdrFacts, Option, render
 from bot.records.anchors import Anchor
 from bot.records.artifacts import (
     NOT_CONFIGURED,
     CheckResult,
     HotfixRefs,
-    Merge,
-    NumberedLink,
-    Origin,
-    Outcome,
     Results,
     RevertedTarget,
     RevertReport,
@@ -25,25 +23,7 @@ from bot.records.artifacts import (
     Verdict,
     canonical_bytes,
 )
-from bot.records.lifecycle import IncidentStatus
-from bot.triggers import Trigger, Value
-
-
-class Result(Value):
-    """What became of a revert so far."""
-
-    status: IncidentStatus
-    outcome: Outcome
-    tally: Tally | None = None
-    verdict: Verdict = Verdict.PENDING
-    commit: str | None = None
-    base_head: str
-    merge: Merge | None = None
-    timeline: tuple[TimelineEvent, ...] = ()
-    accepted: bool | None = None
-    """Whether the decision stood: True once merged, False once closed; None while it is open."""
-    said: str = ""
-    """One plain sentence of what was observed, for the ADR's confirmation."""
+from bot.triggers import Trigger
 
 
 def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit: Anchor) -> str:
@@ -86,32 +66,10 @@ def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit:
                 bad=("What was reverted is missing until it is merged again.",),
             ),
             confirmation=which_checks(counting).replace("`", ""),
-            more=(
-                Pointer(label="Report", value=case.artifact),
-                *(
-                    (
-                        Pointer(
-                            label="Incident issue",
-                            value=f"#{case.issue}",
-                            url=f"{case.repository_url}/issues/{case.issue}",
-                        ),
-                    )
-                    if case.issue
-                    else ()
-                ),
-            ),
+            more=pointers(case),
             audit=audit,
         )
     )
-
-
-def settled(adr: str, result: Result, on: datetime) -> str:
-    """The same ADR once the outcome is known."""
-    if result.accepted is not None:
-        adr = with_status(adr, "accepted" if result.accepted else "rejected", on.date())
-    if result.outcome is not Outcome.PENDING:
-        adr = with_outcome(adr, result.outcome, on.date(), result.said)
-    return adr
 
 
 def report(
@@ -122,22 +80,18 @@ def report(
     result: Result,
     *,
     run: str,
+    timeline: tuple[TimelineEvent, ...],
     audit: Anchor,
 ) -> bytes:
     """Write `incidents/revert-<id>.json`."""
-    outcome = plan.outcome
+    outcome, refs = plan.outcome, result.refs
     return canonical_bytes(
         RevertReport(
             incident=case.incident,
             run=run,
             repository=case.repository,
             repository_id=str(trigger.repository.id),
-            trigger=Origin(
-                source=trigger.source.kind,
-                object_id=trigger.source.object_id,
-                received_at=trigger.received_at,
-                url=trigger.source.url,
-            ),
+            trigger=origin(trigger),
             requested_by=case.requested_by.login,
             reason=case.reason,
             severity=case.severity,
@@ -154,9 +108,9 @@ def report(
             ),
             refs=HotfixRefs(
                 base_branch=case.base,
-                base=result.base_head,
+                base=refs.base if refs else outcome.onto,
                 branch=case.branch,
-                commit=result.commit,
+                commit=refs.commit if refs else None,
                 tree=outcome.tree if isinstance(outcome, Clean) else None,
                 conflicts=tuple(path.path for path in outcome.paths)
                 if isinstance(outcome, Conflict)
@@ -164,10 +118,10 @@ def report(
             ),
             results=_results(counting, result),
             merge=result.merge,
-            timeline=result.timeline,
+            timeline=timeline,
             adr=case.adr,
-            issue=_numbered(case, "issues", case.issue),
-            pull_request=_numbered(case, "pull", case.pull_request),
+            issue=numbered(case, "issues", case.issue),
+            pull_request=numbered(case, "pull", case.pull_request),
             audit=audit,
         )
     )
@@ -190,7 +144,7 @@ def _results(counting: Counting, result: Result) -> Results:
     return Results(
         smoke=smoke if counting.smoke else NOT_CONFIGURED,
         evals=evals if counting.evals else NOT_CONFIGURED,
-        verdict=result.verdict,
+        verdict=_verdict(result.tally),
     )
 
 
@@ -198,7 +152,14 @@ def _check(row: Row) -> CheckResult:
     return CheckResult(name=row.name, conclusion=_CONCLUSIONS[row.state], url=row.url)
 
 
-def _numbered(case: Case, kind: str, number: int | None) -> NumberedLink | None:
-    if number is None:
-        return None
-    return NumberedLink(number=number, url=f"{case.repository_url}/{kind}/{number}")
+def _verdict(result: Tally | None) -> Verdict:
+    if result is None:
+        return Verdict.PENDING
+    if result.verdict == "red" and not result.named(State.FAILED):
+        return Verdict.INFRA
+    return {
+        "green": Verdict.GREEN,
+        "red": Verdict.RED,
+        "waiting": Verdict.PENDING,
+        "nothing counts": Verdict.NO_CHECKS,
+    }[result.verdict]

@@ -12,26 +12,11 @@ from bot.git.mirror import Mirror
 from bot.git.pull_commits import Brought, Unclear, commits_of_pull_request
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest, RepositoryFacts
+from bot.playbooks.case import Offender
+from bot.playbooks.declined import Stop
 from bot.triggers import CommitTarget, PullRequestTarget, Value
 
 HOTFIX_BRANCH = re.compile(r"hotfix/revert-([0-9a-z]{26})(?:-[0-9]+)?")
-
-
-class Offender(Value):
-    """One thing that is reverted, as people know it."""
-
-    number: int | None
-    title: str
-    sha: str
-    commits: tuple[str, ...]
-    author: str | None = None
-    incident: str | None = None
-    """Where this is itself a hotfix of ours: the incident it was made for."""
-
-    @property
-    def subject(self) -> str:
-        """What an incident about it is called."""
-        return f"pull_request:{self.number}" if self.number else f"commit:{self.sha}"
 
 
 class Located(Value):
@@ -39,16 +24,6 @@ class Located(Value):
 
     offender: Offender
     base: str
-
-
-class Stop(Exception):
-    """There is nothing to revert, or a person has to say more. Both texts are Markdown."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        """Say why, and what to do."""
-        super().__init__(reason)
-        self.reason = reason
-        self.remedy = remedy
 
 
 async def merged_pull_request(target: PullRequestTarget, github: RepositoryClient) -> PullRequest:

@@ -9,14 +9,13 @@ from syrupy.assertion import SnapshotAssertion
 
 from bot.git.history import CommitInfo
 from bot.git.reverting import Conflict, PathConflict
+from bot.playbooks import wording
+from bot.playbooks.case import Case, Offender
 from bot.playbooks.checks import Counting, Row, State, Tally
-from bot.playbooks.follow import Followed, How
-from bot.playbooks.merging import Ask, View, Wait, Why
-from bot.playbooks.revert import endings as endings
-from bot.playbooks.revert import standings as standings
+from bot.playbooks.proposal import endings, standings
+from bot.playbooks.proposal.follow import Followed, How
+from bot.playbooks.proposal.merging import Ask, View, Wait, Why
 from bot.playbooks.revert import text as words
-from bot.playbooks.revert.targets import Offender
-from bot.playbooks.revert.text import Case
 from bot.playbooks.standing import Standing
 from bot.triggers import Actor, ActorKind, Severity
 
@@ -25,6 +24,8 @@ ALICE = Actor(kind=ActorKind.PERSON, login="alice")
 BOB = Actor(kind=ActorKind.PERSON, login="bob")
 COUNTING = Counting(smoke=("smoke", "links"), smoke_from="configured", evals=())
 CASE = Case(
+    kind="revert",
+    proposal="hotfix",
     incident="01k0000000000000000000000a",
     repository="acme/shop",
     repository_url="https://github.example/acme/shop",
@@ -104,7 +105,7 @@ HOWS = [how for how in How.__args__ if how != "merged"]  # type: ignore[attr-def
 
 @pytest.mark.parametrize("why", WHYS)
 def test_what_is_asked_of_a_person(why: Why, snapshot: SnapshotAssertion) -> None:
-    assert words.needs_you(CASE, _ask(why)) == snapshot
+    assert wording.needs_you(CASE, _ask(why)) == snapshot
 
 
 @pytest.mark.parametrize("why", WHYS)
@@ -120,7 +121,7 @@ def test_the_next_step_comes_first(why: Why) -> None:
 @pytest.mark.parametrize("how", HOWS)
 def test_how_it_ends_without_a_merge(how: How, snapshot: SnapshotAssertion) -> None:
     standing = endings.unmerged(Followed(how=how, at=AT, by=BOB), CASE)
-    assert words.final_word(CASE, standing) == snapshot
+    assert wording.final_word(CASE, standing) == snapshot
 
 
 def test_the_status_while_checks_run(snapshot: SnapshotAssertion) -> None:
@@ -129,23 +130,23 @@ def test_the_status_while_checks_run(snapshot: SnapshotAssertion) -> None:
     )
     move = Wait(missing=("links",))
     standing = standings.standing_for(move, _view(running), CASE, AT + timedelta(hours=1), None)
-    assert words.status(CASE, standing) == snapshot
+    assert wording.status(CASE, standing) == snapshot
 
 
 def test_the_status_in_the_merge_queue(snapshot: SnapshotAssertion) -> None:
     view = _view(GREEN, queue="waiting")
     standing = standings.standing_for(Wait(missing=("merge queue",)), view, CASE, AT, None)
-    assert words.status(CASE, standing) == snapshot
+    assert wording.status(CASE, standing) == snapshot
 
 
 def test_the_final_word_after_a_merge(snapshot: SnapshotAssertion) -> None:
     done = CASE.model_copy(update={"published": True, "audit_head": "9:0123456789ab"})
     standing = endings.merged("7" * 40, done, GREEN)
-    assert words.final_word(done, standing) == snapshot
+    assert wording.final_word(done, standing) == snapshot
 
 
 def test_the_final_word_where_the_base_is_red_after_the_merge(snapshot: SnapshotAssertion) -> None:
-    assert words.final_word(CASE, endings.red_after_merge("7" * 40, CASE, TALLY)) == snapshot
+    assert wording.final_word(CASE, endings.red_after_merge("7" * 40, CASE, TALLY)) == snapshot
 
 
 def test_the_incident_issue_when_a_step_broke_off(snapshot: SnapshotAssertion) -> None:

@@ -5,7 +5,6 @@ Deliveries only say "look again": everything is decided from what GitHub shows a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, Protocol
@@ -15,9 +14,10 @@ from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.merging import HeadMoved, Merged, NotYet
 from bot.github.models import CheckKind, MergeMethod
 from bot.playbooks.checks import Counting, Tally
-from bot.playbooks.hotfix import Hotfix
-from bot.playbooks.looking import look
-from bot.playbooks.merging import (
+from bot.playbooks.parts import Patience
+from bot.playbooks.proposal.hotfix import Hotfix
+from bot.playbooks.proposal.looking import look
+from bot.playbooks.proposal.merging import (
     APPROVABLE,
     Approved,
     Ask,
@@ -39,14 +39,6 @@ from bot.triggers import Actor, Value
 
 Method = Literal["merge", "squash", "rebase", "queue", "by hand"]
 _METHODS: dict[str, Method] = {"merge": "merge", "squash": "squash", "rebase": "rebase"}
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait: for a look without a delivery, and for a person, before giving up."""
-
-    look_again: timedelta = timedelta(minutes=2)
-    give_up: timedelta = timedelta(days=14)
 
 
 class Watched(Value):

@@ -6,8 +6,9 @@ from bot.faults import Passing
 from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import BranchRules, MergeMethod, PullRequest, Review
-from bot.playbooks.checks import OUR_CHECKS, Counting, failing, tally
-from bot.playbooks.merging import View
+from bot.playbooks.checks import Counting, failing, tally
+from bot.playbooks.proposal.counting import required
+from bot.playbooks.proposal.merging import View
 
 
 class BaseMoves(Passing):
@@ -68,16 +69,6 @@ async def look(
         methods=tuple(method.value for method in best_first(rules)),
         up_to_date_required=rules.strict or behind,
         behind=behind,
-    )
-
-
-async def required(github: RepositoryClient, rules: BranchRules) -> tuple[str, ...]:
-    """The names of the checks a branch requires of us: not those that we report ourselves."""
-    us = (await github.app()).id
-    return tuple(
-        check.name
-        for check in rules.required_checks
-        if check.integration_id != us and check.name not in OUR_CHECKS
     )
 
 

@@ -17,16 +17,10 @@ from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entr
 from bot.github.client import RepositoryClient
 from bot.github.git_data import GitData
 from bot.github.trees import TreeChange
+from bot.playbooks.outcome import RecordFile
 from bot.triggers import Value
 
 RECORD_MODE = "100644"
-
-
-class RecordFile(Value):
-    """A file that records what happens, committed with the change."""
-
-    path: str
-    content: str
 
 
 class Hotfix(Value):

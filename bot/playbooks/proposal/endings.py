@@ -1,22 +1,19 @@
-"""What a revert says at its end: each ending in its own words, what to do next first."""
+"""What is said of a proposal at its end: each ending in its own words, what to do next first."""
 
 from __future__ import annotations
 
 from bot import markdown
+from bot.playbooks.case import Case
 from bot.playbooks.checks import State, Tally
-from bot.playbooks.follow import Followed
-from bot.playbooks.revert.text import (
-    Case,
+from bot.playbooks.proposal.follow import Followed
+from bot.playbooks.standing import Standing
+from bot.playbooks.wording import (
     commit_linked,
-    hotfix_linked,
     name_of,
     names,
     offenders_linked,
+    proposal_linked,
 )
-from bot.playbooks.run import Ending
-from bot.playbooks.standing import Standing
-
-_ANEW = "Comment `/revert` again to start anew."
 
 
 def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> Standing:
@@ -41,8 +38,9 @@ def confirming(sha: str, case: Case, tally: Tally) -> Standing:
     missing = tally.named(State.MISSING, State.RUNNING)
     return Standing(
         state="working",
-        headline=f"Nothing to do for you: the hotfix is merged as {commit_linked(case, sha)}; "
-        f"I am waiting for {names(missing)} on {markdown.code(case.base)}.",
+        headline=f"Nothing to do for you: the {case.proposal} is merged as "
+        f"{commit_linked(case, sha)}; I am waiting for {names(missing)} on "
+        f"{markdown.code(case.base)}.",
         checks=tally.rows,
     )
 
@@ -52,23 +50,24 @@ def red_after_merge(sha: str, case: Case, tally: Tally) -> Standing:
     failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
     return Standing(
         state="needs you",
-        headline=f"Look at {markdown.code(case.base)}: the hotfix is merged as "
+        headline=f"Look at {markdown.code(case.base)}: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}, but {names(failed)} did not turn green there.",
         details=(
-            "Other changes landed together with the hotfix; one of them may be the cause.",
-            f"To take the hotfix back: `/revert #{case.pull_request}`.",
+            f"Other changes landed together with the {case.proposal}; one of them may be the "
+            "cause.",
+            f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
         ),
         checks=tally.rows,
     )
 
 
 def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
-    """`/cancel` came when the hotfix was merged already."""
+    """`/cancel` came when the proposal was merged already."""
     return Standing(
         state="stopped",
-        headline=f"The hotfix was merged as {commit_linked(case, sha)} before you cancelled; "
-        f"I stopped watching {markdown.code(case.base)}.",
-        details=(f"To take the hotfix back: `/revert #{case.pull_request}`.",),
+        headline=f"The {case.proposal} was merged as {commit_linked(case, sha)} before you "
+        f"cancelled; I stopped watching {markdown.code(case.base)}.",
+        details=(f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",),
         checks=tally.rows,
     )
 
@@ -80,15 +79,15 @@ def unmerged(followed: Followed, case: Case) -> Standing:
     match followed.how:
         case "cancelled" | "rejected":
             done = (
-                f"{hotfix_linked(case).capitalize()} is closed and its branch deleted. "
+                f"{proposal_linked(case).capitalize()} is closed and its branch deleted. "
                 if case.pull_request
-                else "No hotfix was opened. "
+                else f"No {case.proposal} was opened. "
             )
             return Standing(
                 state="stopped",
-                headline=f"Nothing to do: {name_of(asker)} {followed.how} this revert; "
+                headline=f"Nothing to do: {name_of(asker)} {followed.how} this {case.kind}; "
                 f"{base} is as it was.",
-                details=(done + _ANEW,),
+                details=(done + _anew(case),),
             )
         case "cured elsewhere":
             return Standing(
@@ -96,29 +95,23 @@ def unmerged(followed: Followed, case: Case) -> Standing:
                 headline=f"Nothing to do: {offenders_linked(case)} "
                 f"{'was' if len(case.offenders) == 1 else 'were'} reverted on {base} by "
                 "someone else meanwhile.",
-                details=("I closed the hotfix, since it would change nothing any more.",),
+                details=(f"I closed the {case.proposal}, since it would change nothing any more.",),
             )
         case "given up":
             return Standing(
                 state="stopped",
-                headline=f"Merge or close {hotfix_linked(case)} yourself: I stopped waiting for "
+                headline=f"Merge or close {proposal_linked(case)} yourself: I stopped waiting for "
                 "it, and it stays open.",
-                details=(_ANEW,),
+                details=(_anew(case),),
             )
         case _:
             return Standing(
                 state="stopped",
-                headline=f"Nothing to do: {hotfix_linked(case)} was closed without merging; "
+                headline=f"Nothing to do: {proposal_linked(case)} was closed without merging; "
                 f"{base} is as it was.",
-                details=(_ANEW,),
+                details=(_anew(case),),
             )
 
 
-def joined(issue: int | None, incident: str) -> Ending:
-    """Somebody asked for the same before."""
-    where = f"#{issue}" if issue else markdown.code(incident)
-    return Ending(
-        outcome="joined",
-        reason=f"This is being reverted already, as incident {where}.",
-        remedy="`/status` says where it stands.",
-    )
+def _anew(case: Case) -> str:
+    return f"Comment `/{case.kind}` again to start anew."

@@ -1,4 +1,4 @@
-"""What to do next with an open hotfix: one pure decision from one look at GitHub.
+"""What to do next with an open proposal: one pure decision from one look at GitHub.
 
 The look is taken anew after every wake-up, so a decision never rests on a stale message; the
 order of the rules is the order of what matters most to the person waiting.

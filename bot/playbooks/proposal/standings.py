@@ -1,4 +1,4 @@
-"""What a revert says while its hotfix is open: each stand and each need in its own words.
+"""What is said while a proposal is open: each stand and each need in its own words.
 
 The first sentence is always the one next thing to do, and for whom.
 """
@@ -9,20 +9,20 @@ from datetime import datetime
 
 from bot import markdown
 from bot.git.reverting import Conflict, PathConflict
+from bot.playbooks.case import Case
 from bot.playbooks.checks import Tally
-from bot.playbooks.merging import Ask, View, Wait
-from bot.playbooks.revert.text import Case, commit_linked, hotfix_linked, names, offenders_linked
+from bot.playbooks.proposal.merging import Ask, View, Wait
 from bot.playbooks.standing import Standing
+from bot.playbooks.wording import commit_linked, names, offenders_linked, proposal_linked
 
 _PATHS_SHOWN = 20
-_CANCEL = "`/cancel` closes the hotfix and deletes its branch."
 
 
 def starting(case: Case) -> Standing:
-    """The incident is open, the hotfix is being made."""
+    """The incident is open, the proposal is being made."""
     return Standing(
         state="working",
-        headline=f"Nothing to do for you yet: I am preparing the hotfix for "
+        headline=f"Nothing to do for you yet: I am preparing the {case.proposal} for "
         f"{markdown.code(case.base)}.",
     )
 
@@ -82,7 +82,7 @@ def green(case: Case, tally: Tally) -> Standing:
     word = "green" if tally.verdict == "green" else "approved"
     return Standing(
         state="working",
-        headline=f"Nothing to do for you: {hotfix_linked(case)} is {word}, and I am merging it.",
+        headline=f"Nothing to do for you: {proposal_linked(case)} is {word}, and I am merging it.",
         checks=tally.rows,
     )
 
@@ -91,7 +91,7 @@ def in_queue(case: Case, tally: Tally) -> Standing:
     """The merge queue has it."""
     return Standing(
         state="working",
-        headline=f"Nothing to do for you: {hotfix_linked(case)} is green and stands in the "
+        headline=f"Nothing to do for you: {proposal_linked(case)} is green and stands in the "
         "merge queue.",
         checks=tally.rows,
     )
@@ -107,7 +107,7 @@ def conflicted(case: Case, conflict: Conflict | None) -> Standing:
     return Standing(
         state="needs you",
         headline=f"Resolve {count if paths else 'the conflict'} on {markdown.code(case.branch)}, "
-        f"then mark {hotfix_linked(case)} ready for review.",
+        f"then mark {proposal_linked(case)} ready for review.",
         details=(
             f"{markdown.code(case.base)} changed the same lines after {offenders_linked(case)}, "
             "so undoing it needs a decision. Where the branch holds conflict markers, both sides "
@@ -116,7 +116,7 @@ def conflicted(case: Case, conflict: Conflict | None) -> Standing:
             "To do it in a clone: "
             + markdown.code(f"git fetch origin && git switch {case.branch}")
             + ", edit, commit, push. I verify and merge it as soon as it is ready for review.",
-            _CANCEL,
+            _cancel(case),
         ),
     )
 
@@ -129,25 +129,25 @@ def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         f"{names(failed)} {_fails(failed)} as before, so this revert did not cure it.",
         details=(
             f"{names(failed)} passed before the incident, failed on {markdown.code(case.base)} "
-            "and fails on the hotfix too: a change beside this one broke it.",
+            f"and fails on the {case.proposal} too: a change beside this one broke it.",
             f"To find it: {markdown.code(f'/bisect {case.before[:12]}..{case.base}')}; or "
-            "`/revert` the change you suspect. " + _CANCEL,
+            "`/revert` the change you suspect. " + _cancel(case),
         ),
         checks=tally.rows,
     )
 
 
 def red(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
-    """A check fails on the hotfix alone: later work may need what is undone."""
+    """A check fails on the proposal alone: later work may need what is undone."""
     return Standing(
         state="needs you",
-        headline=f"Look at {names(failed)}: only on {hotfix_linked(case)} "
+        headline=f"Look at {names(failed)}: only on {proposal_linked(case)} "
         f"{'does it fail' if len(failed) == 1 else 'do they fail'}, so I did not merge it.",
         details=(
             f"On {markdown.code(case.base)} it was not red. Perhaps later changes need what is "
             f"undone here: then revert those with it, as in `/revert {_example(case)}`.",
             "If it is a passing fault, run the check again: I go on by myself when it turns "
-            "green. " + _CANCEL,
+            "green. " + _cancel(case),
         ),
         checks=tally.rows,
     )
@@ -157,13 +157,13 @@ def unrelated(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     """What fails had failed before the incident."""
     return Standing(
         state="needs you",
-        headline=f"Approve {hotfix_linked(case)} with `/approve`, or mend {names(failed)} first: "
+        headline=f"Approve {proposal_linked(case)} with `/approve`, or mend {names(failed)} first: "
         f"{'it was' if len(failed) == 1 else 'they were'} red before the incident already.",
         details=(
             "All else that counts is green, so this failure does not speak against the revert. "
             "Anyone with write access may approve, since the merge can be undone; the approval "
             "holds for this commit only.",
-            f"`/reject` or `/cancel` closes {hotfix_linked(case)} and deletes its branch.",
+            f"`/reject` or `/cancel` closes {proposal_linked(case)} and deletes its branch.",
         ),
         checks=tally.rows,
         approvable=True,
@@ -174,22 +174,24 @@ def broken_off(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     """Checks end without a verdict, again after they were run once more."""
     return Standing(
         state="needs you",
-        headline=f"Run {names(failed)} again on {hotfix_linked(case)}: "
+        headline=f"Run {names(failed)} again on {proposal_linked(case)}: "
         f"{'it' if len(failed) == 1 else 'they'} broke off without a verdict.",
         details=(
             "A time-out, a cancellation or a runner that did not start says nothing about the "
-            "hotfix. I asked for one more run where GitHub let me, and that was not enough.",
-            "I go on by myself when the result arrives; `/retry` asks for another run. " + _CANCEL,
+            f"{case.proposal}. I asked for one more run where GitHub let me, and that was not "
+            "enough.",
+            "I go on by myself when the result arrives; `/retry` asks for another run. "
+            + _cancel(case),
         ),
         checks=tally.rows,
     )
 
 
 def nothing_counts(case: Case, tally: Tally) -> Standing:
-    """No check can say whether the hotfix is good."""
+    """No check can say whether the proposal is good."""
     return Standing(
         state="needs you",
-        headline=f"Look at {hotfix_linked(case)}, then `/approve` it: no check says whether it "
+        headline=f"Look at {proposal_linked(case)}, then `/approve` it: no check says whether it "
         "is good.",
         details=(
             f"No smoke check is configured, none is required on {markdown.code(case.base)}, and "
@@ -198,7 +200,7 @@ def nothing_counts(case: Case, tally: Tally) -> Standing:
             "To let me do it next time, name your checks in "
             + markdown.code(".github/playbooks.yml")
             + " under `checks: {smoke: […]}`. "
-            + _CANCEL,
+            + _cancel(case),
         ),
         checks=tally.rows,
         approvable=True,
@@ -209,11 +211,11 @@ def no_evals(case: Case, tally: Tally) -> Standing:
     """Nobody asked in person, and there are no evals."""
     return Standing(
         state="needs you",
-        headline=f"Look at {hotfix_linked(case)}, then `/approve` it: smoke is green, and evals "
+        headline=f"Look at {proposal_linked(case)}, then `/approve` it: smoke is green, and evals "
         "are not configured.",
         details=(
             "A program asked for this revert. Without evals a person decides; anyone with write "
-            "access may. " + _CANCEL,
+            "access may. " + _cancel(case),
         ),
         checks=tally.rows,
         approvable=True,
@@ -224,8 +226,11 @@ def person_decides(case: Case, tally: Tally) -> Standing:
     """It is green, and only a person may have it merged."""
     return Standing(
         state="needs you",
-        headline=f"Merge {hotfix_linked(case)}, or comment `/approve` and I do: it is green.",
-        details=("I merge it by myself only where somebody asked for just this change.", _CANCEL),
+        headline=f"Merge {proposal_linked(case)}, or comment `/approve` and I do: it is green.",
+        details=(
+            "I merge it by myself only where somebody asked for just this change.",
+            _cancel(case),
+        ),
         checks=tally.rows,
         approvable=True,
     )
@@ -235,22 +240,22 @@ def timed_out(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     """Checks did not report in time."""
     return Standing(
         state="needs you",
-        headline=f"Find out why {names(missing)} did not report on {hotfix_linked(case)}: my "
+        headline=f"Find out why {names(missing)} did not report on {proposal_linked(case)}: my "
         "waiting time is over.",
         details=(
-            f"I go on by myself when the result arrives. `/retry` waits once more. {_CANCEL}",
+            f"I go on by myself when the result arrives. `/retry` waits once more. {_cancel(case)}",
         ),
         checks=tally.rows,
     )
 
 
 def changed_by_others(case: Case, tally: Tally) -> Standing:
-    """Somebody pushed to the hotfix branch."""
+    """Somebody pushed to its branch."""
     return Standing(
         state="needs you",
-        headline=f"Merge {hotfix_linked(case)} yourself: it is green, but it holds commits I did "
+        headline=f"Merge {proposal_linked(case)} yourself: it is green, but it holds commits I did "
         "not make.",
-        details=("I merge only what I computed and verified myself. " + _CANCEL,),
+        details=("I merge only what I computed and verified myself. " + _cancel(case),),
         checks=tally.rows,
     )
 
@@ -260,11 +265,11 @@ def awaiting_review(asked: tuple[str, ...], missing: int, case: Case, tally: Tal
     people = f" Asked: {', '.join(markdown.mention(name) for name in asked)}." if asked else ""
     return Standing(
         state="needs you",
-        headline=f"Review {hotfix_linked(case)}: it is green and needs {missing} more "
+        headline=f"Review {proposal_linked(case)}: it is green and needs {missing} more "
         f"{'approval' if missing == 1 else 'approvals'}.{people}",
         details=(
             f"{markdown.code(case.base)} asks for a review, and an App cannot approve its own "
-            "work. I merge it as soon as the review is in. " + _CANCEL,
+            "work. I merge it as soon as the review is in. " + _cancel(case),
         ),
         checks=tally.rows,
     )
@@ -275,10 +280,11 @@ def changes_wanted(by: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     people = ", ".join(markdown.code(name) for name in by)
     return Standing(
         state="needs you",
-        headline=f"Settle it with {people}, whose review of {hotfix_linked(case)} asks for "
+        headline=f"Settle it with {people}, whose review of {proposal_linked(case)} asks for "
         "changes.",
         details=(
-            "I merge as soon as that review is dismissed or has become an approval. " + _CANCEL,
+            "I merge as soon as that review is dismissed or has become an approval. "
+            + _cancel(case),
         ),
         checks=tally.rows,
     )
@@ -288,10 +294,10 @@ def left_the_queue(case: Case, tally: Tally) -> Standing:
     """The merge queue threw it out."""
     return Standing(
         state="needs you",
-        headline=f"Look at the merge queue: {hotfix_linked(case)} was taken out of it.",
+        headline=f"Look at the merge queue: {proposal_linked(case)} was taken out of it.",
         details=(
-            "Usually a check failed on what the queue tested: the hotfix together with what "
-            "stood before it. `/retry` puts it in again. " + _CANCEL,
+            f"Usually a check failed on what the queue tested: the {case.proposal} together with "
+            "what stood before it. `/retry` puts it in again. " + _cancel(case),
         ),
         checks=tally.rows,
     )
@@ -301,11 +307,12 @@ def merge_refused(why: str, case: Case, tally: Tally) -> Standing:
     """GitHub would not merge it."""
     return Standing(
         state="needs you",
-        headline=f"Look at {hotfix_linked(case)}: it is verified, but GitHub refuses to merge it.",
+        headline=f"Look at {proposal_linked(case)}: it is verified, but GitHub refuses to merge "
+        "it.",
         details=(
             f"GitHub says: {markdown.text(why)}",
             "Somebody who may can merge it by hand; I notice, and finish the records. I try "
-            "again by myself now and then, and at once after `/retry`. " + _CANCEL,
+            "again by myself now and then, and at once after `/retry`. " + _cancel(case),
         ),
         checks=tally.rows,
     )
@@ -318,6 +325,10 @@ def broke_off(step: str, why: str) -> Standing:
         headline=f"Mend the cause, then comment `/retry`: “{markdown.text(step)}” did not work.",
         details=(markdown.text(why, limit=1000), "What is done so far stays as it is."),
     )
+
+
+def _cancel(case: Case) -> str:
+    return f"`/cancel` closes the {case.proposal} and deletes its branch."
 
 
 def _fails(failed: tuple[str, ...]) -> str:

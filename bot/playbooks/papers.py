@@ -1,0 +1,72 @@
+"""What the papers of every incident have in common: its ADR and its report."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.playbooks.case import Case
+from bot.playbooks.checks import Tally
+from bot.records.adr import Pointer, with_outcome, with_status
+from bot.records.artifacts import HotfixRefs, Merge, NumberedLink, Origin, Outcome
+from bot.records.lifecycle import IncidentStatus
+from bot.triggers import Trigger, Value
+
+
+class Result(Value):
+    """What became of an incident so far.
+
+    Attributes:
+        status: the incident's.
+        outcome: whether the decision did what it was for.
+        stopped: why it paused, or ended without a merge.
+        tally: what the checks said of the proposal.
+        refs: where the proposal stands in git, once it does.
+        merge: how it got in.
+        accepted: whether the decision stood: True once merged, False once it was dropped, None
+            while it is open.
+        said: one plain sentence of what was observed, for the ADR's confirmation.
+    """
+
+    status: IncidentStatus = IncidentStatus.ACTIVE
+    outcome: Outcome = Outcome.PENDING
+    stopped: str | None = None
+    tally: Tally | None = None
+    refs: HotfixRefs | None = None
+    merge: Merge | None = None
+    accepted: bool | None = None
+    said: str = ""
+
+
+def settled(adr: str, result: Result, on: datetime) -> str:
+    """Write into the ADR what became of its decision, once that is known."""
+    if result.accepted is not None:
+        adr = with_status(adr, "accepted" if result.accepted else "rejected", on.date())
+    if result.outcome is not Outcome.PENDING:
+        adr = with_outcome(adr, result.outcome, on.date(), result.said)
+    return adr
+
+
+def pointers(case: Case) -> tuple[Pointer, ...]:
+    """Where the ADR sends its readers: the report, and the incident issue where there is one."""
+    report = Pointer(label="Report", value=case.artifact)
+    issue = numbered(case, "issues", case.issue)
+    if issue is None:
+        return (report,)
+    return (report, Pointer(label="Incident issue", value=f"#{issue.number}", url=issue.url))
+
+
+def origin(trigger: Trigger) -> Origin:
+    """Where a request came from, for the report."""
+    return Origin(
+        source=trigger.source.kind,
+        object_id=trigger.source.object_id,
+        received_at=trigger.received_at,
+        url=trigger.source.url,
+    )
+
+
+def numbered(case: Case, place: str, number: int | None) -> NumberedLink | None:
+    """Link an issue (`issues`) or a pull request (`pull`), for the report."""
+    if number is None:
+        return None
+    return NumberedLink(number=number, url=f"{case.repository_url}/{place}/{number}")

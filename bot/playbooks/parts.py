@@ -1,0 +1,31 @@
+"""What playbooks act through. A playbook that needs less says so by taking less."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bot.git.mirror import Mirror
+from bot.github.client import RepositoryClient
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait: for a look without a delivery, and for a person, before giving up."""
+
+    look_again: timedelta = timedelta(minutes=2)
+    give_up: timedelta = timedelta(days=14)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a playbook acts through, bound to one repository. These are all its side effects."""
+
+    github: RepositoryClient
+    mirror: Mirror
+    signing_key: Ed25519PrivateKey
+    web_url: str
+    """The repository's page on GitHub."""
+    patience: Patience

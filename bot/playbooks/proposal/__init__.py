@@ -1,0 +1,1 @@
+"""One change proposed as a pull request: computed, published, followed, merged, settled."""

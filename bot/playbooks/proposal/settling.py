@@ -1,0 +1,223 @@
+"""The last step of every playbook that proposes a change: its outcome goes into every record.
+
+And people hear of it: the issue is closed, the requester gets the final word, the Run ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+from bot.playbooks import outcome as outcomes
+from bot.playbooks.checks import State, Tally, tally
+from bot.playbooks.outcome import BroughtHome, RecordFile
+from bot.playbooks.papers import Result
+from bot.playbooks.proposal import endings, standings
+from bot.playbooks.proposal.confirming import confirmation
+from bot.playbooks.proposal.follow import Followed
+from bot.playbooks.proposal.proposal import take_back
+from bot.playbooks.run import Ending, SignalKind, StepFailed
+from bot.playbooks.signals import first, heard
+from bot.playbooks.standing import Standing
+from bot.playbooks.work import Work
+from bot.records.artifacts import HotfixRefs, Merge, Outcome
+from bot.records.lifecycle import IncidentStatus, RunState
+from bot.triggers import Value
+
+_TAKEN_BACK = ("cancelled", "rejected", "cured elsewhere")
+
+AnyWork = Work[Any, Any]
+
+
+class _OnBase(Value):
+    """What the base branch shows after the merge."""
+
+    same_tree: bool
+    tally: Tally
+
+
+class _Seen(Value):
+    """Whether the base branch is good, and what says so."""
+
+    cured: bool
+    unseen: tuple[str, ...] = ()
+    tally: Tally
+    cancelled: bool = False
+
+
+async def followed_to_its_end(work: AnyWork, followed: Followed) -> Ending:
+    """Record what came of the proposal, bring the records home, and have the final word."""
+    if followed.how in _TAKEN_BACK and (sha := await take_back(work)):
+        # Merged a moment before it was closed: then that is what happened.
+        followed = followed.model_copy(update={"how": "merged", "sha": sha})
+    if followed.how == "merged" and followed.sha is not None:
+        return await _merged(work, followed, followed.sha)
+    return await _stopped(work, followed)
+
+
+async def broke_off(work: AnyWork, failed: StepFailed) -> None:
+    """Say that a step failed, in every place that can still be reached; `/retry` goes on."""
+    try:
+        await work.casebook.broke_off(failed.step, str(failed))
+        await work.tell(standings.broke_off(failed.step, str(failed)))
+    except StepFailed:
+        # What broke the step may break the telling; whoever asked is answered separately.
+        return
+
+
+async def conclude(
+    work: AnyWork,
+    result: Result,
+    standing: Standing,
+    state: RunState,
+    *,
+    head: str | None = None,
+) -> Ending:
+    """End the Run: the records are final, people are told, the issue is closed.
+
+    Args:
+        work: the incident.
+        result: what became of it; where it was merged, its records go to the default branch too.
+        standing: the last thing said.
+        state: how the Run ends.
+        head: the proposal's commit, where there is one.
+    """
+    run = work.run
+    files = work.settle(result, await run.now())
+    message = f"Record the outcome of incident {work.case.incident}"
+    await work.record("record the outcome", files, message)
+    work.know(published=True)
+    if result.merge is not None:
+
+        async def bring_home(look_first: bool) -> BroughtHome:
+            return await _bring_home(work, files, message, look_first)
+
+        await run.step("bring the records to the default branch", BroughtHome, bring_home)
+
+        async def delete_branch(_: bool) -> bool:
+            await work.github.git.delete_branch(work.case.branch)
+            return True
+
+        await run.step(f"delete the {work.case.proposal} branch", bool, delete_branch)
+    await work.tell(standing, head)
+    await work.voice.close_issue(work.case, standing)
+    await work.voice.final_word(work.case, standing)
+    await work.casebook.finish(state, hashlib.sha256(files[1].content.encode()).hexdigest())
+    return Ending(outcome="succeeded" if standing.state == "done" else "stopped")
+
+
+async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
+    name, base = work.case.proposal, work.case.base
+    work.happened(followed.at, f"{name} merged", f"{work.parts.web_url}/commit/{sha}")
+    await work.casebook.move(
+        f"{name}.merged",
+        IncidentStatus.MITIGATED,
+        refs={"commit": sha, "method": followed.method},
+        watch=sha,
+        pull_request=work.case.pull_request,
+    )
+    seen = await _confirm(work, followed, sha)
+    if seen.cured:
+        work.happened(await work.run.now(), "incident resolved")
+        await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
+    result = Result(
+        status=IncidentStatus.RESOLVED if seen.cured else IncidentStatus.MITIGATED,
+        outcome=Outcome.CONFIRMED if seen.cured else Outcome.FAILED,
+        tally=followed.tally,
+        refs=_refs(work, followed),
+        merge=Merge(sha=sha, method=followed.method, at=followed.at),
+        accepted=True,
+        said=f"merged as {sha[:12]}; "
+        + (f"{base} is what was verified." if seen.cured else f"{base} did not turn green."),
+    )
+    if seen.cured:
+        standing = endings.merged(sha, work.case, seen.tally, seen.unseen)
+    elif seen.cancelled:
+        standing = endings.not_watched(sha, work.case, seen.tally)
+    else:
+        standing = endings.red_after_merge(sha, work.case, seen.tally)
+    state = RunState.SUCCEEDED if seen.cured else RunState.FAILED
+    return await conclude(work, result, standing, state, head=_head(followed))
+
+
+async def _stopped(work: AnyWork, followed: Followed) -> Ending:
+    """End without a merge."""
+    name = work.case.proposal
+    work.happened(followed.at, f"{name} {followed.how}")
+    await work.casebook.move(f"{name}.{followed.how}", IncidentStatus.DECLINED)
+    result = Result(
+        status=IncidentStatus.DECLINED,
+        outcome=Outcome.FAILED,
+        stopped=followed.how,
+        tally=followed.tally,
+        refs=_refs(work, followed),
+        accepted=False,
+        said=f"not merged: {followed.how}.",
+    )
+    state = RunState.TIMED_OUT if followed.how == "given up" else RunState.CANCELLED
+    standing = endings.unmerged(followed, work.case)
+    return await conclude(work, result, standing, state, head=_head(followed))
+
+
+async def _confirm(work: AnyWork, followed: Followed, sha: str) -> _Seen:
+    """See whether the base branch is what was verified; else wait for its own checks."""
+    run, verified = work.run, followed.hotfix.tree if followed.hotfix else ""
+
+    async def look(_: bool) -> _OnBase:
+        commit = await work.github.git.commit(sha)
+        if commit is not None and commit.tree == verified and _is_good(work, followed):
+            return _OnBase(same_tree=True, tally=Tally(verdict="green", rows=()))
+        results = await work.github.checks.results(sha)
+        return _OnBase(same_tree=False, tally=tally(work.counting, results))
+
+    began = await run.now()
+    patience = timedelta(minutes=work.plan.config.checks.timeout_minutes)
+    while True:
+        found = await run.step("see what the base branch is now", _OnBase, look)
+        now = await run.now()
+        said = confirmation(
+            same_tree=found.same_tree,
+            on_base=found.tally,
+            on_hotfix=followed.tally,
+            overdue=now - began >= patience,
+        )
+        shown = followed.tally if found.same_tree and followed.tally else found.tally
+        if said != "wait":
+            unseen = found.tally.named(State.MISSING) if said == "unseen" else ()
+            return _Seen(cured=said != "not cured", unseen=unseen, tally=shown)
+        await work.watching(endings.confirming(sha, work.case, found.tally))
+        signals = await heard(run, work.parts.patience.look_again.total_seconds())
+        if first(signals, SignalKind.CANCEL):
+            return _Seen(cured=False, tally=shown, cancelled=True)
+
+
+def _is_good(work: AnyWork, followed: Followed) -> bool:
+    """Whether what was merged was verified, or a person stands for it."""
+    green = followed.tally is not None and followed.tally.verdict == "green"
+    return green or followed.approved or work.merging_vouches
+
+
+async def _bring_home(
+    work: AnyWork, files: tuple[RecordFile, ...], message: str, look_first: bool
+) -> BroughtHome:
+    # Read now: it may have another name than when the incident was opened.
+    rules = await work.github.branch_rules((await work.github.about()).default_branch)
+    return await outcomes.bring_home(
+        work.github, files, message, rules=rules, look_first=look_first
+    )
+
+
+def _refs(work: AnyWork, followed: Followed) -> HotfixRefs:
+    hotfix = followed.hotfix
+    return HotfixRefs(
+        base_branch=work.case.base,
+        base=hotfix.base_head if hotfix else work.plan.base_head,
+        branch=work.case.branch,
+        commit=hotfix.commit if hotfix else None,
+        tree=hotfix.tree if hotfix else None,
+    )
+
+
+def _head(followed: Followed) -> str | None:
+    return followed.hotfix.commit if followed.hotfix else None

@@ -1,0 +1,160 @@
+"""Pieces of every text about an incident, as pure functions (Markdown out).
+
+Whatever comes from outside (titles, reasons, branch names, paths) passes through `bot.markdown`
+before it stands in a sentence, and through `quoting` before it stands in a title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot import markdown
+from bot.playbooks.case import Case, Offender
+from bot.playbooks.checks import Counting, Row
+from bot.playbooks.quoting import quoted
+from bot.playbooks.standing import Standing, say
+from bot.triggers import Actor, ActorKind
+
+_TITLE = 180
+
+
+def status(case: Case, standing: Standing) -> str:
+    """The sticky comment; its first line is the one next thing to do."""
+    return paragraphs(
+        f"**{standing.headline}**", facts(case), body(standing), passed_over(case, standing)
+    )
+
+
+def needs_you(case: Case, standing: Standing) -> str:
+    """The one new comment that asks the requester for something."""
+    return paragraphs(f"{who(case.requested_by)} {standing.headline}", *standing.details)
+
+
+def final_word(case: Case, standing: Standing) -> str:
+    """The one new comment at the end."""
+    return paragraphs(
+        f"{who(case.requested_by)} {standing.headline}", *standing.details, facts(case)
+    )
+
+
+def which_checks(counting: Counting) -> str:
+    """Why just these checks decide, and whether there are evals."""
+    reasons = {
+        "configured": "they are configured in `.github/playbooks.yml`",
+        "required": "the base branch requires them",
+        "passed before": "they passed on the base branch before the incident",
+    }
+    smoke = (
+        f"Smoke: {names(counting.smoke)}, because {reasons[counting.smoke_from]}."
+        if counting.smoke
+        else "Smoke: nothing counts."
+    )
+    evals = f"Evals: {names(counting.evals)}." if counting.evals else "Evals: not configured."
+    return f"{smoke} {evals}"
+
+
+def offenders_in_words(offenders: Sequence[Offender]) -> str:
+    """`#12 "Title"`, or a short SHA, as plain text for titles and commit messages."""
+    room = _TITLE // len(offenders)
+    shown = []
+    for offender in offenders:
+        name = f"#{offender.number}" if offender.number else offender.sha[:9]
+        title = quoted(offender.title, limit=max(room - 12, 0)) if room > 30 else ""
+        shown.append(f'{name} "{title}"' if title else name)
+    return ", ".join(shown)
+
+
+def who(actor: Actor) -> str:
+    """Address whoever asked; only people are notified."""
+    if actor.kind is ActorKind.PERSON:
+        return markdown.mention(actor.login)
+    return markdown.code(actor.login)
+
+
+def name_of(actor: Actor) -> str:
+    """Name somebody without notifying them."""
+    return markdown.code(actor.login)
+
+
+def assignees(case: Case) -> tuple[str, ...]:
+    """Whom to assign: the person who asked; machines cannot be."""
+    is_person = case.requested_by.kind is ActorKind.PERSON
+    return (case.requested_by.login,) if is_person else ()
+
+
+def commit_linked(case: Case, sha: str) -> str:
+    """A commit, linked, its short SHA fit to be copied."""
+    return f"[`{sha[:9]}`]({case.repository_url}/commit/{sha})"
+
+
+def offenders_linked(case: Case) -> str:
+    """What is reverted, as Markdown links."""
+    return listed(
+        [f"#{o.number}" if o.number else commit_linked(case, o.sha) for o in case.offenders]
+    )
+
+
+def proposal_linked(case: Case) -> str:
+    """The proposal, linked where it has a pull request."""
+    return f"{case.proposal} #{case.pull_request}" if case.pull_request else case.proposal
+
+
+def facts(case: Case) -> str:
+    """One line of links."""
+    rows = [f"Severity: {case.severity}"]
+    if case.issue:
+        rows.append(f"Incident: #{case.issue}")
+    if case.pull_request:
+        rows.append(f"{case.proposal.capitalize()}: #{case.pull_request}")
+    if case.published or case.pull_request:
+        where = case.records_branch if case.published else case.branch
+        blob = f"{case.repository_url}/blob/{where}"
+        rows.append(markdown.link("ADR", f"{blob}/{case.adr}"))
+        rows.append(markdown.link("report", f"{blob}/{case.artifact}"))
+    if case.audit_head:
+        rows.append(f"audit head {markdown.code(case.audit_head)}")
+    return " · ".join(rows)
+
+
+def check_table(rows: tuple[Row, ...]) -> str:
+    """The checks that count, as a table; empty when none does."""
+    if not rows:
+        return ""
+    lines = ["| check | kind | result |", "|---|---|---|"]
+    for row in rows:
+        name = markdown.text(row.name)
+        shown = markdown.link(row.name, row.url) if row.url else name
+        lines.append(f"| {shown} | {row.kind} | {say(row.state)} |")
+    return "\n".join(lines)
+
+
+def names(of: tuple[str, ...]) -> str:
+    """`a`, `b` and `c`."""
+    return listed([markdown.code(name) for name in of])
+
+
+def listed(shown: Sequence[str]) -> str:
+    """One, two and three."""
+    if not shown:
+        return "nothing"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def body(standing: Standing) -> str:
+    """The details, and the checks that count."""
+    return paragraphs(*standing.details, check_table(standing.checks))
+
+
+def passed_over(case: Case, standing: Standing) -> str:
+    """That the newest configuration is not in force, as long as somebody can mend it."""
+    if case.config_fault is None or standing.state in ("done", "stopped"):
+        return ""
+    return (
+        f"The newest {markdown.code('.github/playbooks.yml')} cannot be used, so its last good "
+        f"version is in force: {markdown.text(case.config_fault, limit=500)}"
+    )
+
+
+def paragraphs(*parts: str) -> str:
+    """Put parts below each other; empty ones are left out."""
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,165 @@
+"""One incident under way: what is known about it so far, and the papers it keeps.
+
+Everything here follows from recorded steps, so a replay after a crash comes to the same.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from bot.github.models import RepositoryFacts
+from bot.playbooks import outcome as outcomes
+from bot.playbooks import papers
+from bot.playbooks.case import C, Settled, branch_of
+from bot.playbooks.casebook import Casebook, Opened
+from bot.playbooks.checks import Counting, Tally
+from bot.playbooks.outcome import RecordFile
+from bot.playbooks.papers import Result
+from bot.playbooks.parts import Parts
+from bot.playbooks.run import Run
+from bot.playbooks.standing import Standing
+from bot.playbooks.telling import Telling
+from bot.playbooks.voice import Saying, Voice
+from bot.records.artifacts import TimelineEvent
+from bot.triggers import Trigger
+
+CLOCKS_DIFFER_BY = timedelta(hours=1)
+"""At most, ours and GitHub's: what is ours is looked for from that long before the command."""
+
+
+class Plan(Settled, Protocol):
+    """What every plan of a playbook that proposes a change has settled."""
+
+    @property
+    def base_head(self) -> str:
+        """The head of the base branch when it was settled."""
+
+    @property
+    def facts(self) -> RepositoryFacts:
+        """The repository's settings."""
+
+
+P = TypeVar("P", bound=Plan)
+
+
+class Work(ABC, Generic[P, C]):
+    """One incident under way; each playbook adds its words and papers.
+
+    Attributes:
+        plan: what was settled before anything was touched.
+        case: the facts its texts need; grows as things appear.
+        attempt: which attempt at the incident this is, counted from 1.
+        casebook: writes down what happens.
+        voice: tells people.
+        counting: the checks that decide about the proposal.
+        adr: the text of its decision record.
+        timeline: what happened, for the report.
+    """
+
+    merging_vouches: ClassVar[bool] = False
+    """Whether a person who merges by hand vouches for it, whatever its checks say."""
+
+    def __init__(
+        self,
+        run: Run,
+        trigger: Trigger,
+        plan: P,
+        parts: Parts,
+        opened: Opened,
+        case: C,
+        *,
+        asked_on: int | None,
+    ) -> None:
+        """Begin, or begin again after a crash.
+
+        Args:
+            run: the Run.
+            trigger: the request.
+            plan: what was settled.
+            parts: what it acts through.
+            opened: the incident.
+            case: its facts.
+            asked_on: where people look for an answer; None where only the incident issue is left.
+        """
+        self.run = run
+        self.trigger = trigger
+        self.plan = plan
+        self.parts = parts
+        self.github = parts.github
+        self.case = case
+        self.attempt = opened.attempt
+        self.casebook = Casebook(run, trigger, opened, parts.signing_key)
+        since = opened.incident.detected_at - CLOCKS_DIFFER_BY
+        telling = Telling(parts.github, case.incident, since=since, run=run.id)
+        self.voice = Voice(run, telling, asked_on, opened.attempt)
+        self.counting = Counting(smoke=(), smoke_from="passed before", evals=())
+        self.adr = ""
+        self.timeline: tuple[TimelineEvent, ...] = ()
+
+    # --- what each playbook says in its own way ---
+
+    @abstractmethod
+    def section(self, standing: Standing) -> str:
+        """The managed section of the proposal's description."""
+
+    @abstractmethod
+    def saying(self, standing: Standing, head: str | None) -> Saying:
+        """What every place says of a standing; `head` is the proposal's commit, if it counts."""
+
+    @abstractmethod
+    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
+        """The ADR, the report, and what else is kept, in this order."""
+
+    def observe(self, *, base: str, head: str | None, tally: Tally | None) -> None:
+        """Take notice of the proposal: the commits it stands on and is, and what checks say."""
+
+    async def verified(self, standing: Standing, head: str) -> None:
+        """Say on the proposal itself that it is verified, before it is merged."""
+        await self.tell(standing, head)
+
+    async def watching(self, standing: Standing) -> None:
+        """Say that the base branch is watched after the merge."""
+        await self.tell(standing)
+
+    # --- what is alike ---
+
+    @property
+    def earlier_branches(self) -> tuple[str, ...]:
+        """Where earlier attempts at this incident may have left something."""
+        case = self.case
+        return tuple(
+            branch_of(case.kind, case.proposal, case.incident, attempt)
+            for attempt in range(1, self.attempt)
+        )
+
+    def know(self, **facts: Any) -> None:
+        """Add to the facts."""
+        self.case = self.case.model_copy(update=facts)
+
+    def happened(self, at: datetime, what: str, url: str | None = None) -> None:
+        """Add to the report's timeline."""
+        self.timeline = (*self.timeline, TimelineEvent(at=at, what=what, url=url))
+
+    async def tell(self, standing: Standing, head: str | None = None) -> None:
+        """Make every place say the same."""
+        self.know(severity=self.casebook.severity)
+        await self.voice.everywhere(self.case, self.saying(standing, head))
+
+    async def record(self, name: str, files: Sequence[RecordFile], message: str) -> None:
+        """Put files and the audit anchor on the records branch, as the step `name`."""
+        anchor = self.casebook.anchor
+        await self.run.step(
+            name, str, lambda _: outcomes.record(self.github, files, anchor, message)
+        )
+
+    def settle(self, result: Result, on: datetime) -> tuple[RecordFile, ...]:
+        """Write the final ADR and report."""
+        anchor = self.casebook.anchor
+        self.adr = papers.settled(self.adr, result, on)
+        self.know(
+            audit_head=f"{anchor.seq}:{anchor.head_hash[:12]}", severity=self.casebook.severity
+        )
+        return self.record_files(result)
