@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from bot.canary.policy import CapabilityName, Policy
 from bot.triggers import Autonomy
 
 CONFIG_PATH = ".github/playbooks.yml"
@@ -113,6 +115,32 @@ class Bisect(_Section):
     """A trial that has not ended by then is cancelled and counts as an infrastructure failure."""
 
 
+def _json_file(value: str) -> str:
+    if not value.endswith(".json"):
+        raise ValueError("must be a path that ends with .json")
+    return value
+
+
+class Flags(_Section):
+    """The flagd document in the repository, for whoever reads it from there.
+
+    It follows what is served over HTTP and is never read back. `path: null`: not committed.
+    """
+
+    path: Annotated[RepositoryPath, AfterValidator(_json_file)] | None = "flags/flagd.json"
+    commits: Literal["stage", "end"] = "stage"
+    """After every stage of a ramp, or only when it has ended."""
+
+
+class Capability(Policy):
+    """One capability: who provides it, who might take over, and by which evidence."""
+
+    @property
+    def policy(self) -> Policy:
+        """What a shadow or ramp is judged by; known by its digest."""
+        return Policy.model_validate({name: getattr(self, name) for name in Policy.model_fields})
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -123,6 +151,10 @@ class Config(_Section):
     self_work: SelfWork = SelfWork()
     revert: Revert = Revert()
     bisect: Bisect = Bisect()
+    flags: Flags = Flags()
+    capabilities: Annotated[dict[CapabilityName, Capability], Field(max_length=100)] = Field(
+        default_factory=dict
+    )
 
     @property
     def record_paths(self) -> tuple[str, ...]:
@@ -192,10 +224,21 @@ def _say(fault: Any, text: str) -> str:
 
 
 def _allowed_at(location: list[str]) -> list[str]:
-    model: Any = Config
+    shape: Any = Config
     for part in location:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
+        shape = _inside(shape, part)
+    return list(shape.model_fields)
+
+
+def _inside(shape: Any, part: str) -> Any:
+    """The model that `part` of a section, mapping or list is held to."""
+    if isinstance(shape, type) and issubclass(shape, BaseModel):
+        shape = shape.model_fields[part].annotation
+    else:
+        shape = get_args(shape)[-1 if get_origin(shape) is dict else 0]
+    while get_origin(shape) in (Annotated, Union, UnionType):
+        shape = get_args(shape)[0]
+    return shape
 
 
 def _line_of(location: list[str], text: str) -> int | None:

@@ -97,3 +97,34 @@ def test_whatever_it_holds_it_is_read_or_refused_in_words(text: str) -> None:
     except InvalidConfig as invalid:
         said = str(invalid)
     assert said
+
+
+CAPABILITY = "capabilities:\n  llm.summarize:\n    baseline: a\n    candidates: [b]\n"
+
+
+def test_a_capability_needs_only_its_providers() -> None:
+    config = parse_config(CAPABILITY)
+    found = config.capabilities["llm.summarize"]
+    assert [phase.percent for phase in found.policy.phases] == [5, 25, 50, 95, 100]
+    assert config.flags.path == "flags/flagd.json"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("    stages: [{percent: 5}]\n", "stages must grow, and end with 100 percent"),
+        ("    candidates_: [c]\n", "line 5: 'capabilities.llm.summarize.candidates_' is not known"),
+        ("    shadow: {rate: 1}\n", "Allowed here: sample_rate, min_pairs"),
+        ("    stages: [{procent: 5}]\n", "Did you mean 'percent'?"),
+        ("    metrics: {error: {slo: 1}}\n", "Allowed here: alpha, tolerance, margin_ratio"),
+        ("    max_silence: 10\n", "a number and a unit"),
+    ],
+)
+def test_a_mistake_in_a_capability_is_named(more: str, said: str) -> None:
+    assert said in _fault(CAPABILITY + more)
+
+
+def test_the_flags_file_is_a_json_file_of_the_repository() -> None:
+    assert parse_config("flags: {path: null}").flags.path is None
+    assert "ends with .json" in _fault("flags: {path: flags.yml}")
+    assert "inside the repository" in _fault("flags: {path: ../flags.json}")

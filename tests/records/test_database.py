@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.records.instants import from_rfc3339, in_utc, rfc3339
-from bot.records.tables import inbox, metadata, replicas
+from bot.records.tables import inbox, replicas
+from bot.records.traffic_tables import metadata
 from tests.records.examples import NOON
 
 MIGRATE = """

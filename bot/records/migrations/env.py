@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from bot.records.tables import metadata
+from bot.records.traffic_tables import evidence
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=evidence.metadata,
     # Our own begin event makes SQLite's DDL transactional, so half a migration never stays.
     transactional_ddl=True,
 )

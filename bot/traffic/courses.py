@@ -1,0 +1,138 @@
+"""Every shadow and ramp under way, each as far as its ledger goes.
+
+Courses are kept in memory and only ever read forwards; after a restart they begin again from the
+last checkpoint. Any process may hold one: all come to the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.records.database import reading
+from bot.records.instants import Instant
+from bot.records.refusals import UnknownRecord
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.course import RampCourse, ShadowCourse, begun
+from bot.traffic.ledger import Ledger
+from bot.traffic.verdicts import Judged
+from bot.triggers import Value
+
+
+class EntriesMissing(Exception):
+    """Entries of a ledger are gone that no checkpoint holds: the records were tampered with."""
+
+
+class Look(Value):
+    """One look at a shadow or ramp, as a step can record it.
+
+    Attributes:
+        attempt: which.
+        at: when it was judged.
+        seq: the last entry that counted.
+        input_sha256: of all entries up to the last one of the ledger.
+        phase: index of the ramp's phase.
+        seen_at: when the last observation was accepted.
+        closed: whether it is over.
+        judged: the verdict. A breach that closed the ledger is the verdict for good.
+    """
+
+    attempt: str
+    at: Instant
+    seq: int
+    input_sha256: str
+    phase: int
+    seen_at: Instant | None
+    closed: bool
+    judged: Judged
+
+
+class Courses:
+    """Adds up ledgers. `current` gives a course that must not be changed."""
+
+    def __init__(self, database: AsyncEngine) -> None:
+        """Read from the records database."""
+        self._database = reading(database)
+        self._known: dict[str, RampCourse | ShadowCourse] = {}
+        self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def current(self, attempt: str) -> tuple[Ledger, RampCourse | ShadowCourse]:
+        """Add up everything that is in the ledger now.
+
+        Raises:
+            UnknownRecord: there is no such ledger.
+            EntriesMissing: it cannot be added up.
+        """
+        async with self._one_at_a_time[attempt]:
+            async with self._database.connect() as conn:
+                ledger = await ledgers.find(conn, attempt)
+                if ledger is None:
+                    raise UnknownRecord(f"nothing is observed for {attempt}")
+                course = self._known.get(attempt) or await _resumed(conn, ledger)
+                self._known[attempt] = course
+                if course.seq < ledger.last:
+                    percents = await percents_of(conn, attempt)
+                    if not await self._read_on(conn, ledger, course, percents):
+                        course = await _resumed(conn, ledger)
+                        self._known[attempt] = course
+                        if not await self._read_on(conn, ledger, course, percents):
+                            raise EntriesMissing(f"entries of {attempt} are missing")
+            return ledger, course
+
+    async def look(self, attempt: str, now: datetime) -> Look:
+        """Judge a shadow or ramp now; see `current`."""
+        ledger, course = await self.current(attempt)
+        verdict = ledger.breach.verdict if ledger.breach else course.judge(now)
+        return Look(
+            attempt=attempt,
+            at=now,
+            seq=course.seq,
+            input_sha256=ledger.digest,
+            phase=ledger.phase,
+            seen_at=ledger.seen_at,
+            closed=ledger.closed_at is not None,
+            judged=Judged.of(verdict),
+        )
+
+    def forget(self, attempt: str) -> None:
+        """Free the memory of a course that is over."""
+        self._known.pop(attempt, None)
+        self._one_at_a_time.pop(attempt, None)
+
+    async def _read_on(
+        self,
+        conn: AsyncConnection,
+        ledger: Ledger,
+        course: RampCourse | ShadowCourse,
+        percents: Mapping[int, int],
+    ) -> bool:
+        """Take in what is new; False: entries are missing that this course has not seen."""
+        while course.seq < ledger.last and course.breach is None:
+            found = await ledgers.entries(conn, ledger.attempt, after=course.seq, until=ledger.last)
+            expected = range(course.seq + 1, course.seq + 1 + len(found))
+            if not found or [entry.seq for entry in found] != list(expected):
+                return False
+            for entry in found:
+                await asyncio.to_thread(course.take, entry, percents)
+        return True
+
+
+async def percents_of(conn: AsyncConnection, attempt: str) -> dict[int, int]:
+    """The candidate's share by generation, of one shadow or ramp."""
+    return {
+        serving.generation: serving.split.percent
+        for serving in await servings.of_attempt(conn, attempt)
+    }
+
+
+async def _resumed(conn: AsyncConnection, ledger: Ledger) -> RampCourse | ShadowCourse:
+    course = begun(ledger)
+    saved = await ledgers.checkpoint(conn, ledger.attempt)
+    if saved is not None:
+        course.restore(saved[1])
+    return course

@@ -1,0 +1,304 @@
+"""The ledger of one shadow or ramp: everything that counts, in the order in which it counts.
+
+Entries are numbered under a lock, so what is learnt from them does not depend on who reads them
+when: a reader that died begins again from a checkpoint and comes to the same digits. Every
+function works inside the caller's transaction and never commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.canary.frozen import FrozenBaseline
+from bot.canary.policy import Policy
+from bot.records.instants import Instant
+from bot.records.refusals import RecordError, UnknownRecord
+from bot.records.traffic_tables import evidence, evidence_checkpoints, evidence_entries
+from bot.traffic.verdicts import BreachFound
+from bot.triggers import Value
+
+GENESIS = "0" * 64
+"""The digest of a ledger without entries."""
+
+Trial = Literal["shadow", "ramp"]
+Kind = Literal["observations", "counts", "phase"]
+
+
+class AlreadyUnderWay(RecordError):
+    """The capability has a shadow or ramp already."""
+
+
+class LedgerClosed(RecordError):
+    """The shadow or ramp is over: nothing counts any more."""
+
+
+class Ledger(Value):
+    """The head of a ledger.
+
+    Attributes:
+        attempt: the shadow's or ramp's id.
+        run_id: the Run that carries it out, and is woken.
+        repository_id: whose capability.
+        capability: its name.
+        mode: shadow or ramp.
+        policy: the one it started with.
+        frozen: what the shadow taught; None in a shadow.
+        phase: index of the ramp's phase; 0 in a shadow.
+        entered_at: since when.
+        seq: the last entry's number; 0: none yet.
+        digest: of all entries, each hashed with the digest before it (hex SHA-256).
+        opened_at: when it began.
+        seen_at: when the last observation was accepted.
+        closed_at: when it ended.
+        closed_seq: the last entry that counts.
+        breach: why it ended, if by a breach.
+    """
+
+    attempt: str
+    run_id: str
+    repository_id: int
+    capability: str
+    mode: Trial
+    policy: Policy
+    frozen: FrozenBaseline | None
+    phase: int
+    entered_at: Instant
+    seq: int
+    digest: str
+    opened_at: Instant
+    seen_at: Instant | None
+    closed_at: Instant | None
+    closed_seq: int | None
+    breach: BreachFound | None
+
+    @property
+    def last(self) -> int:
+        """The number of the last entry that counts."""
+        return self.seq if self.closed_seq is None else self.closed_seq
+
+
+class Entry(Value):
+    """One entry: observations, counts from Prometheus, or that a phase was entered."""
+
+    seq: int
+    kind: Kind
+    at: Instant
+    content: bytes
+
+
+async def open_ledger(
+    conn: AsyncConnection,
+    *,
+    attempt: str,
+    run_id: str,
+    repository_id: int,
+    capability: str,
+    policy: Policy,
+    at: datetime,
+    frozen: FrozenBaseline | None = None,
+) -> Ledger:
+    """Begin to take observations: of a ramp where the baseline is `frozen`, else of a shadow.
+
+    The same attempt again finds its ledger.
+
+    Raises:
+        AlreadyUnderWay: the capability has another shadow or ramp.
+    """
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    await conn.execute(
+        insert(evidence)
+        .values(
+            attempt=attempt,
+            run_id=run_id,
+            repository_id=repository_id,
+            capability=capability,
+            mode="shadow" if frozen is None else "ramp",
+            policy=policy.model_dump_json(),
+            frozen=None if frozen is None else frozen.model_dump_json(),
+            phase=0,
+            entered_at=at,
+            seq=0,
+            digest=GENESIS,
+            opened_at=at,
+        )
+        .on_conflict_do_nothing()
+    )
+    found = await find(conn, attempt)
+    if found is None:
+        raise AlreadyUnderWay(f"{capability} has a shadow or ramp under way already")
+    return found
+
+
+async def find(conn: AsyncConnection, attempt: str) -> Ledger | None:
+    """Read a ledger's head."""
+    row = (await conn.execute(sa.select(evidence).where(evidence.c.attempt == attempt))).first()
+    return None if row is None else _ledger(row)
+
+
+async def open_ones(conn: AsyncConnection, repository_id: int | None = None) -> list[Ledger]:
+    """Read the ledgers that still take observations, of one repository or of all."""
+    query = sa.select(evidence).where(evidence.c.closed_at.is_(None)).order_by(evidence.c.attempt)
+    if repository_id is not None:
+        query = query.where(evidence.c.repository_id == repository_id)
+    return [_ledger(row) for row in await conn.execute(query)]
+
+
+async def locked(conn: AsyncConnection, attempt: str) -> Ledger:
+    """Read a ledger's head and keep others from adding until the transaction ends.
+
+    Raises:
+        UnknownRecord: there is no such ledger.
+    """
+    query = sa.select(evidence).where(evidence.c.attempt == attempt).with_for_update()
+    row = (await conn.execute(query)).first()
+    if row is None:
+        raise UnknownRecord(f"nothing is observed for {attempt}")
+    return _ledger(row)
+
+
+async def append(
+    conn: AsyncConnection, ledger: Ledger, kind: Kind, content: bytes, *, at: datetime
+) -> Ledger:
+    """Add an entry to a ledger read by `locked`.
+
+    Raises:
+        LedgerClosed: it is over.
+    """
+    if ledger.closed_at is not None:
+        raise LedgerClosed(f"{ledger.attempt} is over: nothing counts any more")
+    seq = ledger.seq + 1
+    link = bytes.fromhex(ledger.digest) + f"{kind}\n".encode() + content
+    digest = hashlib.sha256(link).hexdigest()
+    changes: dict[str, Any] = {"seq": seq, "digest": digest}
+    if kind != "phase":
+        changes["seen_at"] = at
+    await conn.execute(
+        sa.insert(evidence_entries).values(
+            attempt=ledger.attempt, seq=seq, kind=kind, at=at, content=content
+        )
+    )
+    await _change(conn, ledger.attempt, changes)
+    return ledger.model_copy(update=changes)
+
+
+async def enter_phase(conn: AsyncConnection, attempt: str, phase: int, *, at: datetime) -> Ledger:
+    """Note that a ramp's split is that of phase `phase` now (from 0). Twice changes nothing.
+
+    Raises:
+        UnknownRecord: there is no such ledger.
+        LedgerClosed: the ramp is over.
+    """
+    ledger = await locked(conn, attempt)
+    if ledger.phase >= phase:
+        return ledger
+    ledger = await append(conn, ledger, "phase", str(phase).encode(), at=at)
+    changes = {"phase": phase, "entered_at": at}
+    await _change(conn, attempt, changes)
+    return ledger.model_copy(update=changes)
+
+
+async def close(
+    conn: AsyncConnection,
+    attempt: str,
+    *,
+    at: datetime,
+    seq: int | None = None,
+    breach: BreachFound | None = None,
+) -> Ledger:
+    """End a ledger; what ended it first stays.
+
+    Args:
+        conn: the caller's transaction.
+        attempt: which.
+        at: now.
+        seq: the last entry that counts; None: all that are there.
+        breach: why, if by a breach.
+
+    Raises:
+        UnknownRecord: there is no such ledger.
+    """
+    ledger = await locked(conn, attempt)
+    if ledger.closed_at is not None:
+        return ledger
+    changes: dict[str, Any] = {
+        "closed_at": at,
+        "closed_seq": ledger.seq if seq is None else seq,
+        "breach": None if breach is None else breach.model_dump(mode="json"),
+    }
+    await _change(conn, attempt, changes)
+    return ledger.model_copy(update=changes | {"breach": breach})
+
+
+async def entries(
+    conn: AsyncConnection, attempt: str, *, after: int, until: int, limit: int = 50
+) -> Sequence[Entry]:
+    """Read up to `limit` entries in their order, those that follow `after` up to `until`."""
+    query = (
+        sa.select(evidence_entries)
+        .where(
+            evidence_entries.c.attempt == attempt,
+            evidence_entries.c.seq > after,
+            evidence_entries.c.seq <= until,
+        )
+        .order_by(evidence_entries.c.seq)
+        .limit(limit)
+    )
+    rows = (await conn.execute(query)).all()
+    return [
+        Entry(seq=row.seq, kind=row.kind, at=row.at, content=bytes(row.content)) for row in rows
+    ]
+
+
+async def checkpoint(conn: AsyncConnection, attempt: str) -> tuple[int, bytes] | None:
+    """Read what was learnt so far, and from how many entries."""
+    query = sa.select(evidence_checkpoints).where(evidence_checkpoints.c.attempt == attempt)
+    row = (await conn.execute(query)).first()
+    return None if row is None else (row.seq, bytes(row.content))
+
+
+async def save_checkpoint(conn: AsyncConnection, attempt: str, seq: int, content: bytes) -> None:
+    """Keep what was learnt from the entries up to `seq`; an older one never replaces a newer."""
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    await conn.execute(
+        insert(evidence_checkpoints)
+        .values(attempt=attempt, seq=seq, content=content)
+        .on_conflict_do_update(
+            index_elements=[evidence_checkpoints.c.attempt],
+            set_={"seq": seq, "content": content},
+            where=evidence_checkpoints.c.seq < seq,
+        )
+    )
+
+
+async def prune(conn: AsyncConnection, *, now: datetime, keep: timedelta) -> int:
+    """Forget entries older than `keep` that a checkpoint holds; how many."""
+    covered = (
+        sa.select(evidence_checkpoints.c.seq)
+        .where(evidence_checkpoints.c.attempt == evidence_entries.c.attempt)
+        .scalar_subquery()
+    )
+    done = await conn.execute(
+        sa.delete(evidence_entries).where(
+            evidence_entries.c.at < now - keep, evidence_entries.c.seq <= covered
+        )
+    )
+    return done.rowcount
+
+
+async def _change(conn: AsyncConnection, attempt: str, changes: dict[str, Any]) -> None:
+    await conn.execute(sa.update(evidence).where(evidence.c.attempt == attempt).values(**changes))
+
+
+def _ledger(row: sa.Row[Any]) -> Ledger:
+    columns = dict(row._mapping)
+    columns["policy"] = Policy.model_validate_json(row.policy)
+    if row.frozen is not None:
+        columns["frozen"] = FrozenBaseline.model_validate_json(row.frozen)
+    return Ledger.model_validate(columns)

@@ -1,0 +1,289 @@
+"""Who serves what: rows that are only added, each a new generation of the repository's document.
+
+Every function works inside the caller's transaction and never commits. What is committed is
+served at once: whoever answers a client reads the newest rows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.canary.policy import Provider
+from bot.records import audit
+from bot.records.refusals import RecordError
+from bot.records.traffic_tables import flag_documents, servings
+from bot.traffic.flags import check_flags, flag_document
+from bot.traffic.split import Serving, Split
+
+
+class CandidatePaused(RecordError):
+    """The capability is paused: no candidate gets anything until somebody lifts the pause."""
+
+
+class AttemptOver(RecordError):
+    """Another shadow or ramp has the capability now, or it was taken back to the baseline."""
+
+
+async def find(conn: AsyncConnection, repository_id: int, capability: str) -> Serving | None:
+    """Read who serves a capability; None: nothing was ever decided, so its baseline does."""
+    query = (
+        sa.select(servings)
+        .where(servings.c.repository_id == repository_id, servings.c.capability == capability)
+        .order_by(servings.c.generation.desc())
+        .limit(1)
+    )
+    row = (await conn.execute(query)).first()
+    return None if row is None else _serving(row)
+
+
+async def of_repository(conn: AsyncConnection, repository_id: int) -> list[Serving]:
+    """Read who serves each capability of a repository, by the capability's name."""
+    newest = (
+        sa.select(sa.func.max(servings.c.generation))
+        .where(servings.c.repository_id == repository_id)
+        .group_by(servings.c.capability)
+    )
+    query = (
+        sa.select(servings)
+        .where(servings.c.repository_id == repository_id, servings.c.generation.in_(newest))
+        .order_by(servings.c.capability)
+    )
+    return [_serving(row) for row in await conn.execute(query)]
+
+
+async def history(conn: AsyncConnection, repository_id: int, capability: str) -> list[Serving]:
+    """Read every change of who serves a capability, oldest first."""
+    query = (
+        sa.select(servings)
+        .where(servings.c.repository_id == repository_id, servings.c.capability == capability)
+        .order_by(servings.c.generation)
+    )
+    return [_serving(row) for row in await conn.execute(query)]
+
+
+async def of_attempt(conn: AsyncConnection, attempt: str) -> list[Serving]:
+    """Read what a shadow or ramp had served, oldest first."""
+    query = sa.select(servings).where(servings.c.attempt == attempt).order_by(servings.c.generation)
+    return [_serving(row) for row in await conn.execute(query)]
+
+
+async def set_traffic(
+    conn: AsyncConnection,
+    repository_id: int,
+    capability: str,
+    split: Split,
+    *,
+    at: datetime,
+    actor: str,
+    why: str,
+    above: int = 0,
+    run: str | None = None,
+    incident: str | None = None,
+) -> Serving:
+    """Decide who serves a capability from now on. The same split again changes nothing.
+
+    Its audit entry is appended: make this the transaction's last statement.
+
+    Args:
+        conn: the caller's transaction.
+        repository_id: whose capability.
+        capability: its name.
+        split: how requests are split.
+        at: now.
+        actor: who decided.
+        why: in words for people.
+        above: the new generation is above this one; give the committed document's, so that it
+            never looks newer than what is served.
+        run: the Run that decided.
+        incident: what it belongs to.
+
+    Raises:
+        CandidatePaused: the split favours a candidate while the capability is paused.
+        AttemptOver: the split's attempt came to its end, or another ramp is in force.
+    """
+    await _lock(conn, repository_id)
+    now = await find(conn, repository_id, capability)
+    if now is not None and now.split == split and now.generation > above:
+        return now
+    if now is not None and now.paused is not None and split.favours_candidate:
+        raise CandidatePaused(
+            f"{capability} is paused ({now.paused}): lift the pause before a candidate gets traffic"
+        )
+    await _hold_to_its_turn(conn, now, split)
+    return await _add(
+        conn,
+        Serving(
+            repository_id=repository_id,
+            capability=capability,
+            generation=max(await _generation(conn, repository_id), above) + 1,
+            split=split,
+            paused=None if now is None else now.paused,
+            actor=actor,
+            why=why,
+            at=at,
+        ),
+        action="traffic.set",
+        run=run,
+        incident=incident,
+    )
+
+
+async def pause(
+    conn: AsyncConnection,
+    repository_id: int,
+    capability: str,
+    *,
+    baseline: Provider,
+    at: datetime,
+    actor: str,
+    why: str,
+    above: int = 0,
+    run: str | None = None,
+    incident: str | None = None,
+) -> Serving:
+    """Give everything to the baseline, and latch it there until `lift_pause`.
+
+    A paused capability stays as it is: the first reason is kept. Its audit entry is appended:
+    make this the transaction's last statement.
+
+    Args:
+        conn: the caller's transaction.
+        repository_id: whose capability.
+        capability: its name.
+        baseline: who serves where nothing was ever decided; else the one in force does.
+        at: now.
+        actor: who decided.
+        why: in words for people.
+        above: as for `set_traffic`.
+        run: the Run that decided.
+        incident: what it belongs to.
+    """
+    await _lock(conn, repository_id)
+    now = await find(conn, repository_id, capability)
+    split = Split(baseline=baseline) if now is None else at_baseline(now.split)
+    if now is not None and now.paused and now.split == split and now.generation > above:
+        return now
+    return await _add(
+        conn,
+        Serving(
+            repository_id=repository_id,
+            capability=capability,
+            generation=max(await _generation(conn, repository_id), above) + 1,
+            split=split,
+            paused=(now.paused if now else None) or why,
+            actor=actor,
+            why=why,
+            at=at,
+        ),
+        action="traffic.paused",
+        run=run,
+        incident=incident,
+    )
+
+
+async def lift_pause(
+    conn: AsyncConnection,
+    repository_id: int,
+    capability: str,
+    *,
+    at: datetime,
+    actor: str,
+    why: str,
+    run: str | None = None,
+    incident: str | None = None,
+) -> Serving | None:
+    """Let candidates get traffic again; the split stays. None: nothing was ever decided.
+
+    Its audit entry is appended: make this the transaction's last statement.
+    """
+    await _lock(conn, repository_id)
+    now = await find(conn, repository_id, capability)
+    if now is None or now.paused is None:
+        return now
+    lifted = now.model_copy(
+        update={
+            "generation": await _generation(conn, repository_id) + 1,
+            "paused": None,
+            "actor": actor,
+            "why": why,
+            "at": at,
+        }
+    )
+    return await _add(conn, lifted, action="traffic.unpaused", run=run, incident=incident)
+
+
+def at_baseline(split: Split) -> Split:
+    """The same capability with nobody on trial."""
+    return Split(baseline=split.baseline, salt=split.salt)
+
+
+async def _hold_to_its_turn(conn: AsyncConnection, now: Serving | None, split: Split) -> None:
+    """Refuse an attempt that came to its end: a Run that lagged behind must not ramp again."""
+    if split.attempt is None or now is None or now.split.attempt == split.attempt:
+        return
+    if now.split.mode == "ramp":
+        raise AttemptOver(f"{now.capability} is in the hands of another ramp, {now.split.attempt}")
+    if await of_attempt(conn, split.attempt):
+        raise AttemptOver(f"{split.attempt} is over: {now.why}")
+
+
+async def _lock(conn: AsyncConnection, repository_id: int) -> None:
+    # The row must exist before it can be locked, also for a repository's first change.
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    first = insert(flag_documents).values(repository_id=repository_id, generation=0)
+    await conn.execute(first.on_conflict_do_nothing())
+    await _generation(conn, repository_id)
+
+
+async def _generation(conn: AsyncConnection, repository_id: int) -> int:
+    query = sa.select(flag_documents.c.generation).where(
+        flag_documents.c.repository_id == repository_id
+    )
+    return int((await conn.execute(query.with_for_update())).scalar_one())
+
+
+async def _add(
+    conn: AsyncConnection, serving: Serving, *, action: str, run: str | None, incident: str | None
+) -> Serving:
+    check_flags(flag_document([serving]))
+    await conn.execute(
+        sa.insert(servings).values(
+            repository_id=serving.repository_id,
+            generation=serving.generation,
+            capability=serving.capability,
+            attempt=serving.split.attempt,
+            split=serving.split.model_dump(mode="json"),
+            paused=serving.paused,
+            actor=serving.actor,
+            why=serving.why,
+            at=serving.at,
+        )
+    )
+    await conn.execute(
+        sa.update(flag_documents)
+        .where(flag_documents.c.repository_id == serving.repository_id)
+        .values(generation=serving.generation)
+    )
+    await audit.append(
+        conn,
+        serving.repository_id,
+        action,
+        actor=serving.actor,
+        at=serving.at,
+        incident=incident,
+        run=run,
+        refs={"capability": serving.capability, "generation": serving.generation},
+        data={"split": serving.split.model_dump(mode="json"), "why": serving.why},
+    )
+    return serving
+
+
+def _serving(row: sa.Row[Any]) -> Serving:
+    columns = dict(row._mapping)
+    del columns["attempt"]
+    return Serving.model_validate(columns)
