@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.demo import auth, graphql_checks, issue_shape, merge_queue, pull_shape, requirements
 from bot.demo.calls import Caller, Refused
-from bot.demo.model import Comment, Issue, PullRequest, QueueEntry, Repository, User
+from bot.demo.model import Comment, Issue, PullRequest, QueueEntry, Repository, Review, User
 from bot.demo.repositories import html_url
 from bot.demo.world import World, node_id, node_key, timestamp
 from bot.triggers import Role
@@ -62,6 +62,21 @@ class Reader:
                             return repository, comment
         raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
 
+    def review_record(self, node: str) -> Review:
+        """The review with this node id.
+
+        Raises:
+            Refused: 404 when there is none that the caller can see.
+        """
+        _, key = node_key(node)
+        for repository in self.world.repositories.values():
+            if auth.sees(self.caller, repository):
+                for issue in repository.issues.values():
+                    for review in issue.pull.reviews if issue.pull else ():
+                        if str(review.id) == key:
+                            return review
+        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+
     def require(self, repository: Repository, permission: str, role: Role) -> None:
         """Refuse a caller without the permission (an App) or role (a person).
 
@@ -80,6 +95,8 @@ class Reader:
             return self.pull_request(*self.pull(node))
         if kind == "IssueComment":
             return self.comment(self.comment_record(node)[1])
+        if kind == "PullRequestReview":
+            return self.review(self.review_record(node))
         raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
 
     def repository_named(self, owner: str, name: str) -> Any:
@@ -151,6 +168,15 @@ class Reader:
             "body": comment.body,
             "isMinimized": comment.minimized is not None,
             "minimizedReason": comment.minimized,
+        }
+
+    def review(self, review: Review) -> Any:
+        """A review of a pull request."""
+        return {
+            "__typename": "PullRequestReview",
+            "id": node_id("PullRequestReview", review.id),
+            "body": review.body,
+            "lastEditedAt": timestamp(review.edited_at) if review.edited_at else None,
         }
 
     def commit(self, repository: Repository, sha: str | None) -> Any:

@@ -187,6 +187,7 @@ input MinimizeCommentInput {
   subjectId: ID! classifier: ReportedContentClassifiers! clientMutationId: String
 }
 type MinimizeCommentPayload { minimizedComment: Minimizable clientMutationId: String }
+type PullRequestReview implements Node { id: ID! body: String! lastEditedAt: DateTime }
 interface Minimizable { isMinimized: Boolean! minimizedReason: String }
 type IssueComment implements Node & Minimizable {
   id: ID! body: String! isMinimized: Boolean! minimizedReason: String

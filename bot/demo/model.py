@@ -162,6 +162,7 @@ class Review:
     state: Literal["PENDING", "COMMENTED", "APPROVED", "CHANGES_REQUESTED", "DISMISSED"]
     commit_id: str
     submitted_at: datetime | None = None
+    edited_at: datetime | None = None
 
 
 @dataclass(eq=False)

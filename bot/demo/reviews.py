@@ -99,7 +99,7 @@ def _comment_shape(call: Call, issue: Issue, comment: Comment) -> dict[str, Any]
     return shape
 
 
-def _tell(call: Call, issue: Issue, review: Review, action: str) -> None:
+def _tell(call: Call, issue: Issue, review: Review, action: str, **extra: Any) -> None:
     shape = _shape(call, issue, review)
     shape["state"] = review.state.lower()
     shape.setdefault("submitted_at", timestamp(call.world.now()))
@@ -107,7 +107,7 @@ def _tell(call: Call, issue: Issue, review: Review, action: str) -> None:
         "review": shape,
         "pull_request": pull_shape.simple(call.world, call.repository, issue),
     }
-    call.world.emit("pull_request_review", action, payload, repository=call.repository,
+    call.world.emit("pull_request_review", action, payload | extra, repository=call.repository,
                     sender=call.user, subjects=(issue, review))  # fmt: skip
 
 
@@ -175,6 +175,18 @@ def _review(call: Call) -> tuple[Issue, PullRequest, Review]:
 def get_review(call: Call) -> Answer:
     """One review."""
     issue, _, review = _review(call)
+    return Answer(200, _shape(call, issue, review))
+
+
+@routes.put(f"{_PULL}/reviews/{{review_id}}", app=_WRITE, person=Role.READ)
+def update_review(call: Call) -> Answer:
+    """Edit its body; only its author may. REST does not tell that it was edited."""
+    issue, _, review = _review(call)
+    if review.user is not call.user:
+        raise Refused(403, "Must have admin rights to Repository.")
+    before, review.body = review.body, text_of(call, "PullRequestReview")
+    review.edited_at = issue.updated_at = call.world.now()
+    _tell(call, issue, review, "edited", changes={"body": {"from": before}})
     return Answer(200, _shape(call, issue, review))
 
 

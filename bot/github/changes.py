@@ -14,7 +14,10 @@ from bot.github.channel import Channel
 from bot.github.issues import ISSUE, ISSUES, stamp
 
 COMMENTS = "/repos/{owner}/{repo}/issues/comments"
+REVIEWS = "/repos/{owner}/{repo}/pulls/{number}/reviews"
 REVIEW_COMMENTS = "/repos/{owner}/{repo}/pulls/{number}/comments"
+
+_EDITED = "query($id: ID!) { node(id: $id) { ... on PullRequestReview { lastEditedAt } } }"
 
 Shown = Mapping[str, Any]
 
@@ -40,6 +43,17 @@ class Changes:
         query = {"since": stamp(since)}
         found = self._channel.items(REVIEW_COMMENTS, query=query, number=number)
         return [data async for data in found]
+
+    async def reviews(self, number: int) -> list[Shown]:
+        """List the reviews of a pull request, oldest first; their list knows no `since`."""
+        return [data async for data in self._channel.items(REVIEWS, number=number)]
+
+    async def review_was_edited(self, node_id: str) -> bool:
+        """Tell whether a review's text is not the one it was submitted with: REST does not say."""
+        data = await self._channel.graphql(
+            _EDITED, {"id": node_id}, name="reviewEdited", repeatable=True
+        )
+        return bool((data["node"] or {}).get("lastEditedAt"))
 
     async def labelings(self, number: int) -> list[Shown]:
         """List when a label was put on an issue or pull request, and by whom, oldest first."""

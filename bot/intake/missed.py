@@ -25,7 +25,7 @@ from bot.github.errors import GitHubError
 from bot.intake import asking, payloads
 from bot.intake.events import Delivery, meanings
 from bot.intake.inbox import Inbox
-from bot.intake.meanings import REVERT_LABEL, CommentPosted, Labeled, OurApp
+from bot.intake.meanings import BISECT_LABEL, REVERT_LABEL, CommentPosted, Labeled, OurApp
 from bot.records import readings
 from bot.triggers import Repository, SourceKind, Trigger
 
@@ -38,6 +38,8 @@ MOST_ASKED = 5
 """How often one delivery is asked for: what we refuse every time is not ours to take."""
 OVERLAP = timedelta(minutes=3)
 """What was read already is read again: lists lag, clocks differ, stamps are whole seconds."""
+
+_PREFIX = "playbook:"
 
 Served = Callable[[], Awaitable[Sequence[Repository]]]
 
@@ -160,6 +162,23 @@ class Missed:
                     about = {"pull_request": pull, "comment": comment}
                     event = "pull_request_review_comment"
                     found.append(self._delivery(event, client.repository, about, comment))
+            found += await self._reviews(client, pull, number_, max(since, began))
+        return found
+
+    async def _reviews(
+        self, client: RepositoryClient, pull: Shown, number: int, since: datetime
+    ) -> list[Delivery]:
+        found = []
+        for review in await client.changes.reviews(number):
+            if not review.get("submitted_at") or _moment(review, "submitted_at") < since:
+                continue
+            about = {"action": "submitted", "pull_request": pull, "review": review}
+            told = self._delivery("pull_request_review", client.repository, about, review)
+            # An edited one never runs; asking whether it was costs a request, so only if it may.
+            if [*_triggers(told, self._clock())] and not await client.changes.review_was_edited(
+                str(review.get("node_id"))
+            ):
+                found.append(told)
         return found
 
     async def _labels(
@@ -169,31 +188,43 @@ class Missed:
         settled = True
         for issue in issues:
             number = payloads.number(issue, "number")
-            if number is None or "pull_request" not in issue or not _has_label(issue):
+            worn = _worn(issue)
+            if number is None or not worn:
                 continue
-            labelings = [e for e in await client.changes.labelings(number) if _is_ours(e)]
-            if not labelings or (put_on := _moment(labelings[-1], "created_at")) < began:
-                continue
-            if now - put_on < self._every:
-                settled = False
-            elif not await self._was_told(client.repository, number, put_on):
-                await self._take(self._labeled(client.repository, issue, labelings[-1]))
+            # By name; of one put on again after it was taken off, the last time counts.
+            put_on = {_label_of(each): each for each in await client.changes.labelings(number)}
+            for label in worn:
+                if label not in put_on or (at := _moment(put_on[label], "created_at")) < began:
+                    continue
+                if now - at < self._every:
+                    settled = False
+                elif not await self._was_told(client.repository, number, label, at):
+                    await self._take(await self._labeled(client, issue, put_on[label]))
         return settled
 
-    async def _was_told(self, repository: Repository, number: int, put_on: datetime) -> bool:
+    async def _was_told(
+        self, repository: Repository, number: int, label: str, put_on: datetime
+    ) -> bool:
         # A delivery names no labeling, so the two are told apart by when they came.
         received = await self._inbox.received(repository.id, put_on - self._every)
         return any(
-            each.source.kind is SourceKind.LABEL and each.source.subject == number
+            each.source.kind is SourceKind.LABEL
+            and each.source.subject == number
+            and each.request.command == label.removeprefix(_PREFIX)
             for each in received
         )
 
     # --- as a delivery would have told it ---
 
-    def _labeled(self, repository: Repository, pull: Shown, labeling: Shown) -> Delivery:
-        about = {"action": "labeled", "label": labeling["label"], "pull_request": pull}
+    async def _labeled(self, client: RepositoryClient, issue: Shown, labeling: Shown) -> Delivery:
+        kind, event = "issue", "issues"
+        if "pull_request" in issue:
+            kind, event = "pull_request", "pull_request"
+            pull = await client.pulls.get(int(issue["number"]))
+            issue = {**issue, "base": {"ref": pull.base.ref}}
+        about = {"action": "labeled", "label": labeling["label"], kind: issue}
         sender = payloads.mapping(labeling, "actor")
-        told = self._delivery("pull_request", repository, about, {"user": sender})
+        told = self._delivery(event, client.repository, about, {"user": sender})
         return Delivery(
             id=f"labeling-{payloads.number(labeling, 'id')}",
             event=told.event,
@@ -238,13 +269,14 @@ def _is_new(comment: Shown, began: datetime) -> bool:
     return unedited and _moment(comment, "created_at") >= began
 
 
-def _has_label(issue: Shown) -> bool:
-    labels = issue.get("labels") or ()
-    return any(_is_ours({"label": label}) for label in labels)
+def _worn(issue: Shown) -> list[str]:
+    """The labels on an issue or pull request that ask for something there, in lower case."""
+    asking_here = {BISECT_LABEL} | ({REVERT_LABEL} if "pull_request" in issue else set())
+    return sorted(asking_here & {_label_of({"label": each}) for each in issue.get("labels") or ()})
 
 
-def _is_ours(labeling: Shown) -> bool:
-    return (payloads.text(labeling, "label", "name") or "").lower() == REVERT_LABEL
+def _label_of(labeling: Shown) -> str:
+    return (payloads.text(labeling, "label", "name") or "").lower()
 
 
 def _moment(shown: Shown, field: str) -> datetime:

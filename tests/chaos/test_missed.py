@@ -14,6 +14,7 @@ import pytest
 from bot.demo.delivery_faults import DeliveryRule, Lose
 from bot.demo.model import Repository
 from bot.demo.server import DemoGitHub
+from bot.triggers import BisectRequest, Trigger
 from tests.chaos.end_state import assert_one_of_everything, end_state
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.life import Conditions
@@ -54,6 +55,13 @@ def triggers(lane: Lane) -> int:
     """How many Triggers ever came in."""
     with closing(sqlite3.connect(lane.data / "playbooks.db")) as database:
         return int(database.execute("SELECT count(*) FROM inbox").fetchone()[0])
+
+
+def requests_in(lane: Lane) -> list[Trigger]:
+    """The Triggers that came in."""
+    with closing(sqlite3.connect(lane.data / "playbooks.db")) as database:
+        rows = database.execute("SELECT payload FROM inbox").fetchall()
+    return [Trigger.model_validate_json(payload) for (payload,) in rows]
 
 
 async def reverted(lane: Lane, repository: Repository) -> None:
@@ -125,6 +133,52 @@ async def test_a_label_and_a_review_comment_that_were_never_delivered_are_acted_
         )
         await reverted(lane, other)
     assert triggers(lane) == 2
+
+
+async def test_a_review_that_was_never_delivered_is_acted_on_unless_it_was_edited(
+    github: DemoGitHub, lane: Lane
+) -> None:
+    one, other = lane.repository(), lane.repository()
+    await lane.start()
+    await served(lane, 2)
+    async with lane.person(one) as alice:
+        number = await lane.broken(alice)
+        losing(github, "pull_request_review.submitted", recorded=False)
+        await alice.review(number, "COMMENT", "Totals are zero.\n\n/revert because of them")
+        await reverted(lane, one)
+    async with lane.person(other) as alice:
+        number = await lane.broken(alice)
+        for action in ("submitted", "edited"):
+            losing(github, f"pull_request_review.{action}", recorded=False)
+        said = await alice.review(number, "COMMENT", "What happened here?")
+        await alice.put(f"pulls/{number}/reviews/{said['id']}", body="/revert")
+        await asyncio.sleep(3 * EVERY_S)
+    assert triggers(lane) == 1
+
+
+async def test_the_bisect_label_that_was_never_delivered_is_acted_on_wherever_it_is(
+    github: DemoGitHub, lane: Lane
+) -> None:
+    repository = lane.repository()
+    await lane.start()
+    await served(lane, 1)
+    async with lane.person(repository) as alice:
+        number = await lane.broken(alice)
+        issue = await alice.open_issue("Totals are zero")
+        losing(github, "pull_request.labeled", recorded=False)
+        losing(github, "issues.labeled", recorded=False)
+        await alice.label(number, "playbook:bisect")
+        await alice.label(issue, "playbook:bisect")
+
+        async def both() -> bool:
+            return {each.source.subject for each in requests_in(lane)} == {number, issue}
+
+        await eventually(both, lane.life)
+        by_subject = {each.source.subject: each.request for each in requests_in(lane)}
+    on_pull, on_issue = by_subject[number], by_subject[issue]
+    assert isinstance(on_pull, BisectRequest)
+    assert isinstance(on_issue, BisectRequest)
+    assert (on_pull.bad, on_issue.bad) == ("main", None)
 
 
 async def test_what_was_delivered_edited_or_older_than_the_app_does_not_run_again(
