@@ -23,8 +23,10 @@ from bot.git.errors import GitError
 from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
+from bot.github.served import Served
 from bot.heartbeat import Heartbeat, Rhythm
 from bot.intake.api import Accepted, Api
+from bot.intake.callers import Callers
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import Hint, OurApp
@@ -123,7 +125,7 @@ class Bot:
             give_up=_exit_at_once,
             rhythm=rhythm,
         )
-        self.served = _Served(self.github, self.clock)
+        self.served = Served(self.github, clock)
         self.specs = SpecKeeper(
             self.github,
             web_url=self.github.addresses.web,
@@ -198,8 +200,7 @@ class Bot:
     def _api(self) -> Api:
         tokens = [each.get_secret_value() for each in self.settings.playbooks_api_tokens]
         return Api(
-            tokens=read_tokens(tokens),
-            repositories=self.served,
+            callers=Callers(read_tokens(tokens), self.served),
             records=StoredRecords(self.read_only),
             inbox=self.inbox,
             accept=self._accept,
@@ -305,27 +306,3 @@ def _exit_at_once() -> None:
     # Siblings may soon do what this process is doing: not one more step, not even a clean stop.
     log.error("the heartbeat could not be renewed in time: this process ends itself")
     os._exit(70)
-
-
-class _Served:
-    """The repositories the App is installed on, as GitHub said within the last minute."""
-
-    def __init__(self, github: GitHub, clock: Callable[[], datetime]) -> None:
-        self._github = github
-        self._clock = clock
-        self._known: tuple[Repository, ...] = ()
-        self._at = clock()
-
-    async def served(self) -> Sequence[Repository]:
-        now = self._clock()
-        if not self._known or now - self._at > timedelta(minutes=1):
-            self._known = tuple(
-                [
-                    repository
-                    async for installation in self._github.installations.list()
-                    if installation.suspended_at is None
-                    async for repository in self._github.installations.repositories(installation.id)
-                ]
-            )
-            self._at = now
-        return self._known

@@ -27,10 +27,11 @@ from bot.intake.api_models import (
     RunAnswer,
 )
 from bot.intake.bodies import TooLarge, read_body
+from bot.intake.callers import Callers
 from bot.intake.inbox import Inbox
 from bot.intake.openapi import Endpoint
 from bot.intake.problems import FieldProblem, Handler, Problem, answering, invalid
-from bot.intake.tokens import ApiToken, find_token
+from bot.intake.tokens import ApiToken
 from bot.records.audit import AuditEntry, Unreadable
 from bot.records.incidents import Incident
 from bot.records.runs import Run
@@ -68,13 +69,6 @@ class Declined(Exception):
     """The request was understood and will not be carried out; the message says why."""
 
 
-class Repositories(Protocol):
-    """The repositories the App is installed on."""
-
-    async def served(self) -> Sequence[Repository]:
-        """Return all of them, as GitHub says now or said a short while ago."""
-
-
 class Records(Protocol):
     """What the API reads; it never writes."""
 
@@ -99,8 +93,7 @@ class Api:
     def __init__(
         self,
         *,
-        tokens: Sequence[ApiToken],
-        repositories: Repositories,
+        callers: Callers,
         records: Records,
         inbox: Inbox,
         accept: Callable[[Trigger], Awaitable[Accepted]],
@@ -114,8 +107,7 @@ class Api:
         """Prepare the handlers.
 
         Args:
-            tokens: who may call.
-            repositories: what they may name.
+            callers: who may call, and what they may name.
             records: what happened.
             inbox: stores Triggers before they are answered.
             accept: starts the Run of a stored Trigger, or finds the one it started; idempotent.
@@ -127,8 +119,7 @@ class Api:
             public_url: this server's address, for links.
             version: of the product, for the description.
         """
-        self._tokens = tuple(tokens)
-        self._repositories = repositories
+        self._callers = callers
         self._records = records
         self._inbox = inbox
         self._accept = accept
@@ -171,17 +162,17 @@ class Api:
 
     async def revert(self, request: web.Request) -> web.Response:
         """`POST /incidents/revert`."""
-        token = self._caller(request, Role.WRITE)
+        token = self._callers.caller(request, Role.WRITE)
         body = await _body(request, RevertBody)
-        repository = await self._repository(token, body.repository)
+        repository = await self._callers.repository(token, body.repository)
         asked = RevertRequest(targets=(body.target,), reason=body.reason, severity=body.severity)
         return await self._take(request, token, repository, asked)
 
     async def bisect(self, request: web.Request) -> web.Response:
         """`POST /incidents/bisect`."""
-        token = self._caller(request, Role.WRITE)
+        token = self._callers.caller(request, Role.WRITE)
         body = await _body(request, BisectBody)
-        repository = await self._repository(token, body.repository)
+        repository = await self._callers.repository(token, body.repository)
         asked = BisectRequest(
             good=body.good, bad=body.bad, check=body.check, reason=body.reason or ""
         )
@@ -189,35 +180,35 @@ class Api:
 
     async def incidents(self, request: web.Request) -> web.Response:
         """`GET /incidents`."""
-        token = self._caller(request, Role.READ)
+        token = self._callers.caller(request, Role.READ)
         query = _query(request, IncidentsQuery)
-        repository = await self._repository(token, query.repository)
+        repository = await self._callers.repository(token, query.repository)
         found = await self._records.incidents(repository.id, query.limit)
         return _json(IncidentsAnswer(incidents=list(found)))
 
     async def incident(self, request: web.Request) -> web.Response:
         """`GET /incidents/{id}`."""
-        token = self._caller(request, Role.READ)
+        token = self._callers.caller(request, Role.READ)
         id_ = request.match_info["id"]
         found = await self._records.incident(id_) if _ID.fullmatch(id_) else None
-        if found is None or not await self._reaches(token, found.repository_id):
+        if found is None or not await self._callers.reaches(token, found.repository_id):
             raise Problem(HTTPStatus.NOT_FOUND, "No such incident in the repositories you reach.")
         return _json(IncidentAnswer(incident=found))
 
     async def run(self, request: web.Request) -> web.Response:
         """`GET /runs/{id}`."""
-        token = self._caller(request, Role.READ)
+        token = self._callers.caller(request, Role.READ)
         id_ = request.match_info["id"]
         found = await self._records.run(id_) if len(id_) <= 100 and id_.isprintable() else None
-        if found is None or not await self._reaches(token, found.repository_id):
+        if found is None or not await self._callers.reaches(token, found.repository_id):
             raise Problem(HTTPStatus.NOT_FOUND, "No such run in the repositories you reach.")
         return _json(RunAnswer(run=found))
 
     async def audit(self, request: web.Request) -> web.Response:
         """`GET /audit`."""
-        token = self._caller(request, Role.READ)
+        token = self._callers.caller(request, Role.READ)
         query = _query(request, AuditQuery)
-        repository = await self._repository(token, query.repository)
+        repository = await self._callers.repository(token, query.repository)
         found = await self._records.audit(repository.id, query.after, query.limit)
         more = found[-1].seq if len(found) == query.limit else None
         return _json(AuditAnswer(entries=list(found), next=more))
@@ -308,52 +299,6 @@ class Api:
                 [FieldProblem(field="Idempotency-Key", detail=detail)],
             )
         return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
-
-    def _caller(self, request: web.Request, needed: Role) -> ApiToken:
-        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-        token = find_token(self._tokens, secret.strip()) if scheme.lower() == "bearer" else None
-        if token is None:
-            raise Problem(
-                HTTPStatus.UNAUTHORIZED,
-                "Send a known API token: Authorization: Bearer TOKEN.",
-                headers={"WWW-Authenticate": 'Bearer realm="playbooks"'},
-            )
-        if not token.role.at_least(needed):
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                f"The token {token.name} has the role {token.role}; this needs {needed}.",
-            )
-        return token
-
-    async def _reached(self, token: ApiToken) -> list[Repository]:
-        return [each for each in await self._repositories.served() if token.may_see(each)]
-
-    async def _reaches(self, token: ApiToken, repository_id: int) -> bool:
-        return any(each.id == repository_id for each in await self._reached(token))
-
-    async def _repository(self, token: ApiToken, name: str | None) -> Repository:
-        reached = await self._reached(token)
-        if name is not None:
-            for each in reached:
-                if each.full_name.lower() == name.lower():
-                    return each
-        elif len(reached) == 1:
-            return reached[0]
-        if not reached:
-            raise Problem(
-                HTTPStatus.CONFLICT,
-                f"The App is installed on no repository that the token {token.name} reaches "
-                f"({token.reaches}).",
-            )
-        names = [each.full_name for each in reached]
-        allowed = ", ".join(names[:20]) + (" and more" if len(names) > 20 else "")
-        detail = f"one of {allowed}" if len(names) > 1 else f"{allowed}, or left out"
-        what = "must be named" if name is None else "is not one this token reaches"
-        raise Problem(
-            HTTPStatus.BAD_REQUEST if name is None else HTTPStatus.NOT_FOUND,
-            f"The repository {what}: {detail}.",
-            [FieldProblem(field="repository", detail=detail)],
-        )
 
 
 def _route(endpoint: Endpoint) -> web.RouteDef:

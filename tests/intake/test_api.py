@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.api import Accepted, Api, Declined
+from bot.intake.callers import Callers
 from bot.intake.inbox import Inbox
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
@@ -184,8 +185,7 @@ async def client(
         return faults
 
     api = Api(
-        tokens=TOKENS,
-        repositories=served,
+        callers=Callers(TOKENS, served),
         records=StoredRecords(database),
         inbox=inbox,
         accept=reception,

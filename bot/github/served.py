@@ -1,0 +1,59 @@
+"""The repositories the App is installed on, known well enough to answer requests by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.faults import Passing
+from bot.github.client import GitHub
+from bot.github.errors import GitHubError
+from bot.triggers import Repository
+
+FRESH = timedelta(minutes=1)
+
+log = structlog.get_logger(__name__)
+
+
+class Served:
+    """The list as GitHub said a short while ago.
+
+    Clients ask here before each request is answered, so nobody waits for GitHub once the list is
+    known, and an outage of GitHub leaves the last list in force.
+    """
+
+    def __init__(self, github: GitHub, clock: Callable[[], datetime]) -> None:
+        """Ask `github`; `clock` tells the time (UTC)."""
+        self._github = github
+        self._clock = clock
+        self._known: tuple[Repository, ...] = ()
+        self._at: datetime | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    async def served(self) -> Sequence[Repository]:
+        """Return the repositories; waits for GitHub only where none is known yet."""
+        if self._at is None or self._clock() - self._at > FRESH:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask())
+            if not self._known:
+                await asyncio.shield(self._asking)
+        return self._known
+
+    async def _ask(self) -> None:
+        try:
+            self._known = tuple(
+                [
+                    repository
+                    async for installation in self._github.installations.list()
+                    if installation.suspended_at is None
+                    async for repository in self._github.installations.repositories(installation.id)
+                ]
+            )
+        except (Passing, GitHubError) as fault:
+            if not self._known:
+                raise
+            log.warning("the list of repositories could not be renewed", why=str(fault))
+        self._at = self._clock()
