@@ -1,0 +1,1 @@
+"""Judging a check that failed on the default branch: is a change to blame, and what follows?"""

@@ -1,0 +1,200 @@
+"""What follows from a check that fails on the default branch? One pure decision, with its reason.
+
+An innocent change must never be reverted for a flake, so one failure moves nothing: the check is
+run again, on the commit that failed and on the one before it that passed, as often as its own past
+makes necessary. Only a single suspect is reverted; among several the culprit is looked for
+(Decisions 4, 5, 7).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bot.playbooks.judge.certainty import Certainty, weigh
+from bot.playbooks.judge.streak import Streak
+from bot.triggers import Autonomy, Value
+
+CERTAIN = 0.999
+"""From here on a change is reverted: at most one revert in a thousand is unjust."""
+LIKELY = 0.9
+"""From here on it is a suspect: its revert is prepared and verified, and a person merges it."""
+UNLIKELY = 0.1
+"""Below this it was a flake."""
+MOST = 6
+"""Times that runs are asked for again before what is known has to do."""
+
+
+class Suspect(Value):
+    """The only change that may have begun it, as far as a revert is concerned."""
+
+    sha: str
+    age: timedelta
+    pull_request: int | None = None
+    is_self_work: bool = False
+    is_opted_out: bool = False
+    """It carries the label `playbook:off`."""
+    is_hotfix: bool = False
+    """It is a hotfix of ours: taking it back brings an older breakage back."""
+    is_reverted: bool = False
+
+
+class Evidence(Value):
+    """Everything the decision rests on, read just now.
+
+    Attributes:
+        streak: the failing end of the branch; None where the check passes again.
+        is_running: a run of the check on the bad commit is under way.
+        suspect: the facts about the streak's only suspect, where there is one.
+        autonomy: how far automatic reverts may go here, as configured.
+        young: how old a change may be to be reverted by itself.
+        repeats: how often we asked for runs again.
+        can_repeat: the commits among good and bad on which GitHub lets us run it once more; None:
+            both.
+        can_try: whether a trial workflow is configured, by which a bisect tries commits.
+        reverts_left: how many automatic reverts the cap leaves for today.
+    """
+
+    streak: Streak | None
+    is_running: bool = False
+    suspect: Suspect | None = None
+    autonomy: Autonomy = Autonomy.MERGE
+    young: timedelta = timedelta(hours=24)
+    repeats: int = Field(default=0, ge=0)
+    can_repeat: frozenset[str] | None = None
+    can_try: bool = False
+    reverts_left: int = 1
+
+    @property
+    def certainty(self) -> Certainty:
+        """How sure it is, given that the check will pass on the hotfix: else it is not merged."""
+        found = self.streak
+        if found is None:
+            return Certainty(broken=0.0, begun=0.0)
+        nearest, *further = found.before or (0,)
+        return weigh(found.fails, found.passes, (nearest + 1, *further), found.record)
+
+
+class Nothing(Value):
+    """Leave it."""
+
+    action: Literal["nothing"] = "nothing"
+    reason: str
+
+
+class Wait(Value):
+    """A run is under way; look again when it ends."""
+
+    action: Literal["wait"] = "wait"
+
+
+class RunAgain(Value):
+    """Have the check run once more on each of these commits."""
+
+    action: Literal["run again"] = "run again"
+    shas: tuple[str, ...]
+
+
+class Propose(Value):
+    """Tell people what the evidence is, and change nothing."""
+
+    action: Literal["propose"] = "propose"
+    reason: str
+
+
+class Revert(Value):
+    """Revert this commit; with `open`, a person has the hotfix merged."""
+
+    action: Literal["revert"] = "revert"
+    sha: str
+    autonomy: Autonomy
+    reason: str
+
+
+class Bisect(Value):
+    """Look for the culprit between these two."""
+
+    action: Literal["bisect"] = "bisect"
+    good: str
+    bad: str
+    reason: str
+
+
+Decision = Annotated[
+    Nothing | Wait | RunAgain | Propose | Revert | Bisect, Field(discriminator="action")
+]
+
+
+def decide(evidence: Evidence) -> Decision:
+    """Decide what follows from the evidence as it is now."""
+    streak = evidence.streak
+    if evidence.autonomy is Autonomy.OFF:
+        return Nothing(reason="automatic action is switched off here")
+    if streak is None:
+        return Nothing(reason="the check passes again")
+    if evidence.is_running:
+        return Wait()
+    if streak.good is None:
+        return Nothing(reason="the check has not passed on this branch lately")
+    if not streak.suspects:
+        return Nothing(reason="nothing but records of incidents changed since it passed")
+    if evidence.certainty.broken < UNLIKELY:
+        return Nothing(reason=f"it flaked: {_counted(streak)}")
+    if (again := _worth_repeating(evidence, streak, streak.good)) and evidence.repeats < MOST:
+        return RunAgain(shas=again)
+    if evidence.suspect is None:
+        return _among_several(evidence, streak, streak.good)
+    return _about(evidence.suspect, evidence, streak, streak.good)
+
+
+def _worth_repeating(evidence: Evidence, streak: Streak, good: str) -> tuple[str, ...]:
+    """Where another run would tell more: both at once, since each may take long."""
+    sure = evidence.certainty
+    wanted = [streak.bad] if sure.broken < CERTAIN else []
+    if sure.begun < CERTAIN and (not wanted or sum(streak.before[:1]) < 2):
+        wanted.append(good)
+    can = evidence.can_repeat
+    return tuple(sha for sha in wanted if can is None or sha in can)
+
+
+def _among_several(evidence: Evidence, streak: Streak, good: str) -> Decision:
+    reason = f"{_counted(streak)}, and {len(streak.suspects)} changes came since it passed"
+    reproduced = streak.fails > 1 and evidence.certainty.broken >= LIKELY
+    if evidence.autonomy is Autonomy.PROPOSE or not (reproduced or evidence.can_try):
+        return Propose(reason=reason)
+    return Bisect(good=good, bad=streak.bad, reason=reason)
+
+
+def _about(suspect: Suspect, evidence: Evidence, streak: Streak, good: str) -> Decision:
+    seen = f"{_counted(streak)}, and it passed on {good[:9]} before"
+    if suspect.is_reverted:
+        return Nothing(reason="the change is reverted already")
+    if suspect.is_hotfix:
+        return Propose(reason=f"{seen}; the change is itself a hotfix")
+    if suspect.is_opted_out:
+        return Propose(reason=f"{seen}; the pull request is opted out of automatic action")
+    if evidence.autonomy is Autonomy.PROPOSE:
+        return Propose(reason=seen)
+    if evidence.certainty.begun < LIKELY or streak.fails < 2:
+        if evidence.can_try:
+            return Bisect(good=good, bad=streak.bad, reason=f"{seen}; it could not be run again")
+        return Propose(reason=f"{seen}; it could not be run again, so it may be a flake")
+    if suspect.age > evidence.young:
+        return Bisect(
+            good=good, bad=streak.bad, reason=f"{seen}; the change is too old to blame at once"
+        )
+    if evidence.reverts_left < 1:
+        return Propose(reason=f"{seen}; today's automatic reverts are used up")
+    most = Autonomy.MERGE if suspect.is_self_work else Autonomy.OPEN
+    if evidence.certainty.begun < CERTAIN:
+        most = Autonomy.OPEN
+    return Revert(sha=suspect.sha, autonomy=evidence.autonomy.at_most(most), reason=seen)
+
+
+def _counted(streak: Streak) -> str:
+    runs = streak.fails + streak.passes
+    if runs == 1:
+        return "it failed once"
+    return f"it failed in {streak.fails} of {runs} runs"
