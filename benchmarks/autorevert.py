@@ -1,10 +1,11 @@
 """Automatic reverts: are real breakages acted on, and is nobody's healthy change reverted?
 
-A branch takes 1,000 healthy merges and 200 that break it: one of every six, anywhere among them. Its check fails on
-healthy code in 5 of 100 runs. Broken code fails it always (7 of 10 breakages), in 95 or in 80 of
-100 runs. Now and then another merge lands before a verdict, and carries a breakage on. Every revert is
-verified as the bot does it: the check must pass on the hotfix, or it is not merged. All changes
-count as self-work, so that nothing but evidence stands between a change and its revert.
+A branch takes 1,000 healthy merges and 200 that break it: one of every six, anywhere among them.
+Its check fails on healthy code in 5 of 100 runs. Broken code fails it always (7 of 10 breakages),
+in 95 or in 80 of 100 runs. Now and then another merge lands before a verdict, and carries a
+breakage on. Every revert is verified as the bot does it: the check must pass on the hotfix, or it
+is not merged. All changes count as self-work, so that nothing but evidence stands between a change
+and its revert.
 
 The rules: ours is the bot's own policy (`bot.playbooks.judge.policy`), called as it stands; "first
 failure reverts" and "two failures revert" (run again once) blame the commit that failed where its
