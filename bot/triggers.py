@@ -272,6 +272,29 @@ class RejectRequest(Value):
     reason: str = ""
 
 
+SELF_WORK = "self-work"
+"""The scope of a pause that holds the pull requests of autonomous agents."""
+
+Scope = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+"""What a pause holds: `self-work`, or a capability."""
+
+
+class PauseRequest(Value):
+    """Hold self-work, or one capability, until it is unpaused."""
+
+    command: Literal["pause"] = "pause"
+    scope: Scope = SELF_WORK
+    reason: str = Field(min_length=1)
+
+
+class UnpauseRequest(Value):
+    """Let it go on; without a `scope`, the only pause of the repository is meant."""
+
+    command: Literal["unpause"] = "unpause"
+    scope: Scope | None = None
+    reason: str = ""
+
+
 class LaterRequest(Value):
     """A well-formed command this version cannot carry out yet: it is answered, never ignored.
 
@@ -333,6 +356,8 @@ Request = Annotated[
     | SeverityRequest
     | ApproveRequest
     | RejectRequest
+    | PauseRequest
+    | UnpauseRequest
     | LaterRequest
     | JudgeRequest
     | TriageRequest

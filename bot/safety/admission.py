@@ -1,10 +1,17 @@
-"""May this be done, by this person, now? One pure decision, with a reason a person can act on."""
+"""May this be done, by this caller, now? One pure and total decision, with a reason and a remedy.
+
+Rescue comes first (Decisions 3): a reversible recovery that a person with write access asks for is
+never refused for budgets, caps, a pause or an opt-out. Those bind what nobody asked for.
+"""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
-from bot.triggers import ActorKind, Request, Role, Trigger, Value
+from bot.records.budgets import BudgetState
+from bot.records.steps import Reversibility
+from bot.triggers import ActorKind, Autonomy, Role, SourceKind, Trigger, Value
 
 NEEDS: dict[str, Role] = {
     "status": Role.NONE,
@@ -26,48 +33,175 @@ NEEDS: dict[str, Role] = {
     "severity": Role.WRITE,
     "approve": Role.WRITE,
     "reject": Role.WRITE,
+    "pause": Role.WRITE,
+    "unpause": Role.WRITE,
 }
 """The weakest role that may ask for each command."""
 
+PLAYBOOKS = ("revert", "bisect", "shadow", "ramp", "rollback")
+"""What acts on a repository; every other command only steers or asks."""
+ADVANCING = frozenset({"shadow", "ramp"})
+"""What moves traffic forward: a pause holds it, whoever asks."""
+
+
+class Initiative(StrEnum):
+    """Whose idea it was."""
+
+    PERSON = "person"
+    PROGRAM = "program"
+    """Somebody's program, with a token of the HTTP API."""
+    AUTOMATIC = "automatic"
+    """A signal: nobody asked."""
+    BOT = "bot"
+    """Another bot that writes comments: never listened to."""
+
+
+class Held(Value):
+    """The pause that concerns a request."""
+
+    scope: str
+    reason: str
+    by: str
+
+
+class Facts(Value):
+    """Everything an admission rests on.
+
+    Attributes:
+        command: what is asked for, without its slash.
+        initiative: whose idea it was.
+        role: a person's role on the repository, read from GitHub just now.
+        needed: the weakest role the repository's configuration asks for, where it asks for more.
+        reversibility: of the worst step planned; before there is a plan, what is usual.
+        held: the pause of the capability it is about, if there is one.
+        budget: the fullest of the budgets it draws on.
+        cap: the name of a cap that is reached, say `5 hotfix PRs a day`.
+        opted_out: whether `playbook:off` stands on what it is about.
+        autonomy: how far automatic action may go here.
+    """
+
+    command: str
+    initiative: Initiative
+    role: Role = Role.NONE
+    needed: Role | None = None
+    reversibility: Reversibility = Reversibility.REVERSIBLE
+    held: Held | None = None
+    budget: BudgetState = BudgetState.OK
+    cap: str | None = None
+    opted_out: bool = False
+    autonomy: Autonomy = Autonomy.OPEN
+
 
 class Admitted(Value):
-    """Go ahead."""
+    """Go ahead. `may_merge` is False where a person decides about the merge."""
 
     kind: Literal["admitted"] = "admitted"
+    may_merge: bool = True
+
+
+class NeedsApproval(Value):
+    """Only after a yes: of the Founder, or of any person with write access."""
+
+    kind: Literal["needs approval"] = "needs approval"
+    of: Literal["founder", "person"]
+    reason: str
+    remedy: str
 
 
 class Refused(Value):
-    """Not now, or not by this person. `reason` says why, `remedy` what can be done instead."""
+    """Not now, or not by this caller. `reason` says why, `remedy` what can be done instead."""
 
     kind: Literal["refused"] = "refused"
     reason: str
     remedy: str
 
 
-def admit(trigger: Trigger, role: Role) -> Admitted | Refused:
-    """Decide whether a Trigger may go on to the engine.
+Decision = Admitted | NeedsApproval | Refused
 
-    A reversible recovery asked for by a person with write access is never refused for budgets,
-    caps, pause or opt-out: rescue comes first (Decisions 3).
 
-    Args:
-        trigger: who asks for what.
-        role: the actor's role on the repository, read from GitHub just now.
+def initiative_of(trigger: Trigger) -> Initiative:
+    """Tell whose idea a Trigger is."""
+    match trigger.actor.kind:
+        case ActorKind.PERSON:
+            return Initiative.PERSON
+        case ActorKind.BOT:
+            return Initiative.BOT
+        case ActorKind.MACHINE:
+            asked = trigger.source.kind in (SourceKind.API, SourceKind.CLI)
+            return Initiative.PROGRAM if asked else Initiative.AUTOMATIC
+
+
+def admit(facts: Facts) -> Decision:
+    """Decide whether a request may go on, and how far.
+
+    The order of the rules is the order of what a refusal should say first: who may ask, then what
+    is held, then the limits, then what needs a yes.
     """
-    if trigger.actor.kind is ActorKind.BOT:
+    for rule in (_who_may_ask, _what_is_held, _limits, _what_cannot_be_undone):
+        if decision := rule(facts):
+            return decision
+    if facts.initiative is not Initiative.AUTOMATIC or facts.command not in PLAYBOOKS:
+        return Admitted()
+    if facts.autonomy is Autonomy.PROPOSE:
+        return NeedsApproval(
+            of="person",
+            reason="Automatic action only proposes here (`triggers.autonomy: propose`).",
+            remedy="A person with write access comments `/approve` or `/reject`.",
+        )
+    return Admitted(may_merge=facts.autonomy is Autonomy.MERGE)
+
+
+def _who_may_ask(facts: Facts) -> Refused | None:
+    if facts.initiative is Initiative.BOT:
         return Refused(
             reason="Commands from bots are not carried out.",
             remedy="Ask a person with write access, or use the HTTP API with its own token.",
         )
-    needed = NEEDS[trigger.request.command]
-    if trigger.actor.kind is ActorKind.MACHINE or role.at_least(needed):
-        return Admitted()
+    needed = max(NEEDS[facts.command], facts.needed or Role.NONE, key=list(Role).index)
+    if facts.initiative is not Initiative.PERSON or facts.role.at_least(needed):
+        return None
     return Refused(
-        reason=f"{_described(trigger.request)} needs {needed} access to this repository; "
-        f"you have {'none' if role is Role.NONE else role}.",
-        remedy="Ask someone with write access to comment the same command.",
+        reason=f"`/{facts.command}` needs {needed} access to this repository; "
+        f"you have {'none' if facts.role is Role.NONE else facts.role}.",
+        remedy=f"Ask someone with {needed} access to comment the same command.",
     )
 
 
-def _described(request: Request) -> str:
-    return f"`/{request.command}`"
+def _what_is_held(facts: Facts) -> Refused | None:
+    if facts.held is None or facts.command not in ADVANCING:
+        return None
+    return Refused(
+        reason=f"`{facts.held.scope}` is paused by {facts.held.by}: {facts.held.reason}",
+        remedy=f"When it is safe: `/unpause {facts.held.scope}`, then ask again.",
+    )
+
+
+def _limits(facts: Facts) -> Refused | None:
+    """What binds a program's and automatic action, and never a person's."""
+    if facts.command not in PLAYBOOKS or facts.initiative is Initiative.PERSON:
+        return None
+    by_hand = f"A person with write access can still comment `/{facts.command}`."
+    if facts.initiative is Initiative.AUTOMATIC and facts.opted_out:
+        return Refused(
+            reason="Automatic action is opted out of here (label `playbook:off`).", remedy=by_hand
+        )
+    if facts.initiative is Initiative.AUTOMATIC and facts.autonomy is Autonomy.OFF:
+        return Refused(
+            reason="Automatic action is switched off here (`triggers.autonomy: off`).",
+            remedy=by_hand,
+        )
+    if facts.cap is not None:
+        return Refused(reason=f"The cap of {facts.cap} is reached.", remedy=by_hand)
+    if facts.budget is BudgetState.EXHAUSTED:
+        return Refused(reason="The budget this would draw on is used up.", remedy=by_hand)
+    return None
+
+
+def _what_cannot_be_undone(facts: Facts) -> NeedsApproval | None:
+    if facts.command not in PLAYBOOKS or facts.reversibility is not Reversibility.IRREVERSIBLE:
+        return None
+    return NeedsApproval(
+        of="founder",
+        reason="A step of this plan cannot be undone.",
+        remedy="A Founder reads the plan, then comments `/approve` or `/reject`.",
+    )
