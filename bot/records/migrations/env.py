@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from alembic import context
 
-from bot.records.traffic_tables import evidence
+from bot.records import safety_tables, tables, traffic_tables
+
+_ROOMS = (safety_tables.metadata, traffic_tables.metadata)  # named, so that their tables are there
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=evidence.metadata,
+    target_metadata=tables.metadata,
     # Our own begin event makes SQLite's DDL transactional, so half a migration never stays.
     transactional_ddl=True,
 )
