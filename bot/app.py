@@ -43,6 +43,8 @@ from bot.playbooks.revert.playbook import revert
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
 from bot.records import anchors, runs
 from bot.records.database import migrate, open_database, reading, url_from
+from bot.safety.circumstances import Circumstances
+from bot.safety.config_in_force import ConfigInForce
 from bot.settings import Settings
 from bot.specs.keeper import SpecKeeper
 from bot.triggers import BisectRequest, Repository, RevertRequest, Trigger, derived_id
@@ -110,11 +112,15 @@ class Bot:
         self.dispatcher = Dispatcher(
             self.inbox, self._start_run, replica=settings.replica, clock=clock
         )
+        self.config = ConfigInForce(
+            self.github, self.records, last_good=self._known_config, clock=clock
+        )
         self.reception = Reception(
             github=self.github,
             records=self.read_only,
             playbooks={RevertRequest: self._revert, BisectRequest: self._bisect},
             wake=self.engine.wake,
+            circumstances=Circumstances(self.github, self.records, self.config, clock),
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
         self.heartbeat = Heartbeat(

@@ -7,16 +7,24 @@ is allowed, so that a misspelt safety setting is never silently ignored.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from bot.canary.policy import CapabilityName, Policy
-from bot.triggers import Autonomy
+from bot.triggers import Autonomy, Role
 
 CONFIG_PATH = ".github/playbooks.yml"
 LARGEST_CONFIG = 256 * 1024
@@ -87,6 +95,103 @@ class SelfWork(_Section):
 
     label: str = Field(default="self-work", min_length=1, max_length=50)
     authors: tuple[str, ...] = ()
+    resume_after_minutes: int = Field(default=30, ge=0, le=7 * 24 * 60)
+    """How long the default branch has to be green before one canary is let through, and again
+    after the canary's merge before everything is."""
+    incidents: int = Field(default=3, ge=1, le=1000)
+    """So many incidents within `incidents_hours` pause self-work."""
+    incidents_hours: int = Field(default=24, ge=1, le=24 * 30)
+
+
+Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,38}$")]
+
+
+class Founder(_Section):
+    """Who approves what cannot be undone, and what that is.
+
+    Without `people`, those of the process settings; without those, the repository's admins.
+    """
+
+    people: tuple[Login, ...] = ()
+    paths: tuple[RepositoryPath, ...] = ()
+    """Where a revert may go only with a Founder's yes, say `db/migrations/**`."""
+    approval_hours: int = Field(default=72, ge=1, le=24 * 30)
+    """A request that nobody has answered by then expires."""
+
+
+SCALES = {"money": 1_000_000, "count": 1}
+"""How many of its smallest units one of a budget's units has: money is kept in millionths."""
+_MOST = Decimal(10**9)
+
+
+class BudgetLimit(_Section):
+    """How much self-work, and what it runs, may use in a window.
+
+    `unit` is a currency in three letters (`usd`), or the name of what is counted (`tokens`,
+    `seconds`, `requests`): then amounts are whole numbers.
+    """
+
+    unit: Annotated[str, Field(pattern=r"^[a-z]{3,16}$")]
+    limit: Decimal = Field(ge=0, le=_MOST, allow_inf_nan=False)
+    window: Literal["hour", "day", "week", "month"] = "day"
+
+    @model_validator(mode="after")
+    def _fits_the_unit(self) -> BudgetLimit:
+        self.units(self.limit)
+        return self
+
+    def units(self, amount: Decimal) -> int:
+        """Count an amount in the smallest units.
+
+        Raises:
+            ValueError: it is below zero, not finite, beyond a billion, or finer than the smallest.
+        """
+        if not amount.is_finite() or not 0 <= amount <= _MOST:
+            raise ValueError(f"must be from 0 to {_MOST:,} {self.unit}")
+        scale = SCALES["money" if len(self.unit) == 3 else "count"]
+        units = amount * scale
+        if units != units.to_integral_value():
+            finest = "six digits after the point" if scale > 1 else "a whole number"
+            raise ValueError(f"must be {finest} of {self.unit} at most")
+        return int(units)
+
+
+class Caps(_Section):
+    """What the bot itself may do by itself; what a person asks for is counted and never refused."""
+
+    reverts_a_day: int = Field(default=10, ge=0, le=1000)
+    hotfix_pull_requests_a_day: int = Field(default=10, ge=0, le=1000)
+    bisects_a_day: int = Field(default=20, ge=0, le=1000)
+    trials_a_day: int = Field(default=1000, ge=0, le=100_000)
+    ci_minutes_a_day: int = Field(default=2000, ge=0, le=1_000_000)
+    api_requests_an_hour: int = Field(default=3000, ge=0, le=15_000)
+
+
+def _write_at_least(role: Role) -> Role:
+    if not role.at_least(Role.WRITE):
+        raise ValueError("must be write, maintain or admin")
+    return role
+
+
+CommandRole = Annotated[Role, AfterValidator(_write_at_least)]
+
+
+class Commands(_Section):
+    """The weakest role that may use a command, where it is to be more than write."""
+
+    revert: CommandRole = Role.WRITE
+    bisect: CommandRole = Role.WRITE
+    shadow: CommandRole = Role.WRITE
+    ramp: CommandRole = Role.WRITE
+    rollback: CommandRole = Role.WRITE
+    pause: CommandRole = Role.WRITE
+    unpause: CommandRole = Role.WRITE
+    approve: CommandRole = Role.WRITE
+    reject: CommandRole = Role.WRITE
+
+    def needed(self, command: str) -> Role | None:
+        """The role a command needs; None where this says nothing about it."""
+        return getattr(self, command) if command in type(self).model_fields else None
 
 
 class Revert(_Section):
@@ -141,6 +246,12 @@ class Capability(Policy):
         return Policy.model_validate({name: getattr(self, name) for name in Policy.model_fields})
 
 
+BudgetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+
+SENSITIVE = ("founder", "budgets", "caps", "self_work", "commands", "triggers")
+"""Sections whose changes count only after a Founder approved them."""
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -149,6 +260,10 @@ class Config(_Section):
     checks: Checks = Checks()
     triggers: Triggers = Triggers()
     self_work: SelfWork = SelfWork()
+    founder: Founder = Founder()
+    budgets: dict[BudgetName, BudgetLimit] = Field(default={}, max_length=50)
+    caps: Caps = Caps()
+    commands: Commands = Commands()
     revert: Revert = Revert()
     bisect: Bisect = Bisect()
     flags: Flags = Flags()

@@ -27,12 +27,14 @@ class Contents:
         """Work through `channel`."""
         self._channel = channel
 
-    async def read(self, path: str, ref: str) -> File | None:
+    async def read(self, path: str, ref: str | None = None) -> File | None:
         """Read a file at a commit, branch or tag; None if there is no such file.
+
+        Without a `ref` it is read from the head of the default branch.
 
         A directory or submodule is no file either. Up to 100 MB.
         """
-        data = await self._channel.find(CONTENTS, query={"ref": ref}, path=path)
+        data = await self._channel.find(CONTENTS, query={"ref": ref} if ref else {}, path=path)
         if not isinstance(data, dict) or data.get("type") != "file":
             return None
         if data.get("encoding") != "base64":
@@ -43,7 +45,7 @@ class Contents:
 
     async def find(self, path: str, ref: str, *, largest: int) -> FoundFile | None:
         """Read a file, its bytes only where they are at most `largest`; None if there is none."""
-        data = await self._channel.find(CONTENTS, query={"ref": ref}, path=path)
+        data = await self._channel.find(CONTENTS, query={"ref": ref} if ref else {}, path=path)
         if not isinstance(data, dict) or data.get("type") != "file":
             return None
         if data["size"] > largest:

@@ -21,7 +21,9 @@ from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.records import answers, audit, incidents, runs
 from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
-from bot.safety.admission import Refused, admit
+from bot.safety.admission import Facts, Refused, admit, initiative_of
+from bot.safety.circumstances import Circumstances
+from bot.safety.spending import draw
 from bot.triggers import (
     ActorKind,
     ApproveRequest,
@@ -31,7 +33,6 @@ from bot.triggers import (
     LaterRequest,
     RejectRequest,
     RetryRequest,
-    Role,
     RulingRequest,
     SeverityRequest,
     SourceKind,
@@ -72,6 +73,7 @@ class Reception:
         records: AsyncEngine,
         playbooks: Playbooks,
         wake: Wake,
+        circumstances: Circumstances,
     ) -> None:
         """Prepare.
 
@@ -80,11 +82,13 @@ class Reception:
             records: to find what runs where.
             playbooks: what carries out which request.
             wake: sends a Signal to a Run, at most once per key.
+            circumstances: reads what an admission rests on.
         """
         self._github = github
         self._records = records
         self._playbooks = playbooks
         self._wake = wake
+        self._circumstances = circumstances
 
     async def receive(self, run: Run, trigger: Trigger) -> None:
         """Carry out one Trigger."""
@@ -101,9 +105,14 @@ class Reception:
 
     async def _receive(self, run: Run, trigger: Trigger, client: RepositoryClient) -> None:
         await self._react(run, trigger, client, Emotion.SEEN)
-        decision = admit(trigger, await self._role(run, trigger, client))
+        facts = await self._facts(run, trigger)
+        decision = admit(facts)
         if isinstance(decision, Refused):
             return await self._refuse(run, trigger, client, decision.reason, decision.remedy)
+        if facts.draws_on and (reached := await self._draw(run, trigger, facts)):
+            refused = admit(facts.model_copy(update={"cap": reached}))
+            if isinstance(refused, Refused):
+                return await self._refuse(run, trigger, client, refused.reason, refused.remedy)
         request = trigger.request
         if playbook := self._playbooks.get(type(request)):
             return await self._run_playbook(run, trigger, playbook, client)
@@ -130,14 +139,20 @@ class Reception:
                 await self._answer(run, trigger, client, text, Emotion.REFUSED)
         return None
 
-    async def _role(self, run: Run, trigger: Trigger, client: RepositoryClient) -> Role:
-        if trigger.actor.kind is not ActorKind.PERSON:
-            return Role.NONE
+    async def _facts(self, run: Run, trigger: Trigger) -> Facts:
+        if trigger.actor.kind is ActorKind.BOT:
+            return Facts(command=trigger.request.command, initiative=initiative_of(trigger))
         return await run.step(
-            "read what the sender may do",
-            Role,
-            lambda _: client.permissions.role_of(trigger.actor.login),
+            "read what the sender may do", Facts, lambda _: self._circumstances.of(trigger)
         )
+
+    async def _draw(self, run: Run, trigger: Trigger, facts: Facts) -> str:
+        now = await run.now()
+
+        async def count(conn: AsyncConnection) -> str:
+            return await draw(conn, trigger, facts, now)
+
+        return await run.write("count it against the caps", str, count)
 
     # --- playbooks, and trying them again ---
 

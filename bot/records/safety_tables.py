@@ -123,4 +123,5 @@ sensitive_config = sa.Table(
     sa.Column("sections", sa.JSON, nullable=False),
     sa.Column("approved_by", sa.Text, nullable=False),
     sa.Column("approved_at", Moment, nullable=False),
+    sa.Column("in_force_at", Moment),
 )

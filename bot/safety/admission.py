@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from bot.records.budgets import BudgetState
+from bot.records.budgets import Budget, BudgetState
 from bot.records.steps import Reversibility
 from bot.triggers import ActorKind, Autonomy, Role, SourceKind, Trigger, Value
 
@@ -75,7 +75,8 @@ class Facts(Value):
         reversibility: of the worst step planned; before there is a plan, what is usual.
         held: the pause of the capability it is about, if there is one.
         budget: the fullest of the budgets it draws on.
-        cap: the name of a cap that is reached, say `5 hotfix PRs a day`.
+        cap: a cap that is reached, in words, say `5 hotfix PRs a day`.
+        draws_on: the caps that beginning it is counted against, with their limits as of now.
         opted_out: whether `playbook:off` stands on what it is about.
         autonomy: how far automatic action may go here.
     """
@@ -88,6 +89,7 @@ class Facts(Value):
     held: Held | None = None
     budget: BudgetState = BudgetState.OK
     cap: str | None = None
+    draws_on: tuple[Budget, ...] = ()
     opted_out: bool = False
     autonomy: Autonomy = Autonomy.OPEN
 

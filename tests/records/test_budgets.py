@@ -14,8 +14,8 @@ from bot.records import budgets
 from bot.records.budgets import LARGEST, Budget, BudgetState, window_end, window_start
 from bot.records.database import open_database
 from bot.records.refusals import IllegalMove, UnknownRecord
-from tests.records.examples import NOON
 from tests.plugins.postgres import fresh_database
+from tests.records.examples import NOON
 
 TRIALS = Budget(name="trials", limit=10, window="day")
 

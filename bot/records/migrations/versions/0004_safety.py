@@ -119,5 +119,6 @@ def upgrade() -> None:
         sa.Column("sections", sa.JSON(), nullable=False),
         sa.Column("approved_by", sa.Text(), nullable=False),
         sa.Column("approved_at", Moment, nullable=False),
+        sa.Column("in_force_at", Moment),
         sa.PrimaryKeyConstraint("repository_id", "digest", name="pk_sensitive_config"),
     )
