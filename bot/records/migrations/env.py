@@ -6,7 +6,7 @@ from alembic import context
 
 from bot.records import safety_tables, tables, traffic_tables
 
-_ROOMS = (safety_tables.metadata, traffic_tables.metadata)  # named, so that their tables are there
+_ROOMS = (safety_tables, traffic_tables)  # read, so that their tables are known
 
 context.configure(
     connection=context.config.attributes["connection"],
