@@ -28,9 +28,11 @@ from bot.heartbeat import Heartbeat, Rhythm
 from bot.intake.api import Accepted, Api
 from bot.intake.callers import Callers
 from bot.intake.dispatcher import Dispatcher
+from bot.intake.flags import FlagRoutes
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import Hint, OurApp
 from bot.intake.missed import Missed
+from bot.intake.observations import ObservationRoutes
 from bot.intake.reception import Reception
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
@@ -47,6 +49,10 @@ from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
 from bot.settings import Settings
 from bot.specs.keeper import SpecKeeper
+from bot.traffic.courses import Courses
+from bot.traffic.guard import Guard
+from bot.traffic.newest import Newest
+from bot.traffic.observing import Observing
 from bot.triggers import BisectRequest, Repository, RevertRequest, Trigger, derived_id
 
 log = structlog.get_logger(__name__)
@@ -123,6 +129,9 @@ class Bot:
             circumstances=Circumstances(self.github, self.records, self.config, clock),
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
+        self.courses = Courses(self.records)
+        self.guard = Guard(self.records, self.courses, wake=self._hint, clock=clock)
+        self.observing = Observing(self.records, clock=clock, heard=self.guard.heard)
         self.heartbeat = Heartbeat(
             self.records,
             settings.replica,
@@ -161,6 +170,7 @@ class Bot:
         self._tasks = [
             asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
+            asyncio.create_task(self.guard.run(), name="guard"),
             asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
             asyncio.create_task(self.specs.run(), name="spec reports"),
         ]
@@ -205,8 +215,9 @@ class Bot:
 
     def _api(self) -> Api:
         tokens = [each.get_secret_value() for each in self.settings.playbooks_api_tokens]
+        callers = Callers(read_tokens(tokens), self.served)
         return Api(
-            callers=Callers(read_tokens(tokens), self.served),
+            callers=callers,
             records=StoredRecords(self.read_only),
             inbox=self.inbox,
             accept=self._accept,
@@ -216,6 +227,10 @@ class Bot:
             registry=self.registry,
             public_url=self.settings.public_url,
             version=version("incident-playbooks"),
+            more=(
+                *FlagRoutes(callers, Newest(self.records).servings).endpoints,
+                *ObservationRoutes(callers, self.observing.put).endpoints,
+            ),
         )
 
     async def _ourselves(self) -> OurApp:
@@ -277,7 +292,10 @@ class Bot:
                 )
             }
         for run in sorted(woken):
-            await self.engine.wake(run, Signal(kind=SignalKind.HINT))
+            await self._hint(run)
+
+    async def _hint(self, run: str) -> None:
+        await self.engine.wake(run, Signal(kind=SignalKind.HINT))
 
     async def _accept(self, trigger: Trigger) -> Accepted:
         run = derived_id(trigger.key, trigger.received_at)

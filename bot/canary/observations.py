@@ -30,6 +30,7 @@ Arm = Literal["baseline", "candidate"]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, strict=True)]
 Money = Annotated[float, Field(ge=0, le=1e9, strict=True)]
+_LONGEST_NAMED = 100
 
 _NAME = "text of 1 to 200 characters"
 _MONEY = "USD: a finite number from 0 to 1000000000, or left out"
@@ -124,10 +125,11 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What became of the lines, both in their order."""
+    """What became of the lines, all in their order. `places`: the lines of what was accepted."""
 
     accepted: tuple[Observation, ...]
     rejected: tuple[Rejection, ...]
+    places: tuple[int, ...] = ()
 
 
 def read_lines(
@@ -147,6 +149,7 @@ def read_lines(
     """
     accepted: list[Observation] = []
     rejected: list[Rejection] = []
+    places: list[int] = []
     seen: set[str] = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -161,11 +164,12 @@ def read_lines(
             elif fault is None:
                 seen.add(event)
                 accepted.append(found)
+                places.append(number)
             else:
                 rejected.append(Rejection(number, event, *fault))
         else:
             rejected.append(Rejection(number, None, *found))
-    return Reading(tuple(accepted), tuple(rejected))
+    return Reading(tuple(accepted), tuple(rejected), tuple(places))
 
 
 Fault = tuple[str | None, str]
@@ -182,7 +186,7 @@ def _read(line: bytes) -> Observation | Fault:
         return None, "must be one JSON object"
     field = str(first["loc"][0])
     if field not in _ALLOWED:
-        return None, f"has a field that is not known; allowed: {', '.join(_ALLOWED)}"
+        return field[:_LONGEST_NAMED], f"is not known; allowed: {', '.join(_ALLOWED)}"
     return field, f"must be {_ALLOWED[field]}"
 
 

@@ -103,6 +103,7 @@ class Api:
         registry: CollectorRegistry,
         public_url: str,
         version: str,
+        more: Sequence[Endpoint] = (),
     ) -> None:
         """Prepare the handlers.
 
@@ -118,6 +119,7 @@ class Api:
             registry: the metrics to publish.
             public_url: this server's address, for links.
             version: of the product, for the description.
+            more: endpoints that are served and described beside these.
         """
         self._callers = callers
         self._records = records
@@ -128,7 +130,7 @@ class Api:
         self._new_id = new_id
         self._registry = registry
         self._public_url = public_url.rstrip("/")
-        self.endpoints = self._table()
+        self.endpoints = (*self._table(), *more)
         self._description = openapi.document(
             self.endpoints, server=self._public_url, version=version
         )

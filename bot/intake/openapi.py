@@ -16,6 +16,10 @@ from pydantic.json_schema import models_json_schema
 from bot.intake.problems import MEDIA_TYPE, ProblemDocument
 from bot.triggers import Role
 
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+"""Lines of JSON; `body` describes one line."""
+
 _IN_PATH = re.compile(r"\{(\w+)\}")
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
@@ -36,6 +40,7 @@ class Endpoint:
     query: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
     status: int = 200
+    media: str = JSON
 
 
 def document(endpoints: Sequence[Endpoint], *, server: str, version: str) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Done"}
     if endpoint.answer:
-        success["content"] = {"application/json": {"schema": _ref(endpoint.answer)}}
+        success["content"] = {JSON: {"schema": _ref(endpoint.answer)}}
     problem = {
         "description": "What went wrong, and what is allowed",
         "content": {MEDIA_TYPE: {"schema": _ref(ProblemDocument)}},
@@ -106,7 +111,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "responses": {str(endpoint.status): success, "default": problem},
     }
     if endpoint.body:
-        content = {"application/json": {"schema": _ref(endpoint.body)}}
+        content = {endpoint.media: {"schema": _ref(endpoint.body)}}
         operation["requestBody"] = {"required": True, "content": content}
     if endpoint.role:
         operation["security"] = [{"token": []}]
@@ -124,7 +129,7 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             {"name": name, "in": "query", "required": False, "schema": schema}
             for name, schema in properties.items()
         ]
-    if endpoint.body:
+    if endpoint.body and endpoint.media == JSON:
         parameters.append(
             {
                 "name": "Idempotency-Key",

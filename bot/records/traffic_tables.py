@@ -92,7 +92,6 @@ observed_events = sa.Table(
     metadata,
     sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("event", sa.LargeBinary(16), primary_key=True),
-    sa.Column("entry", sa.Text, nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -59,6 +59,7 @@ class Courses:
         """Read from the records database."""
         self._database = reading(database)
         self._known: dict[str, RampCourse | ShadowCourse] = {}
+        self._saved: dict[str, int] = {}
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def current(self, attempt: str) -> tuple[Ledger, RampCourse | ShadowCourse]:
@@ -99,9 +100,20 @@ class Courses:
             judged=Judged.of(verdict),
         )
 
+    async def saved(self, attempt: str) -> tuple[int, bytes] | None:
+        """Write down what was learnt, if anything was since it was last asked for: seq, bytes."""
+        async with self._one_at_a_time[attempt]:
+            course = self._known.get(attempt)
+            if course is None or course.seq <= self._saved.get(attempt, 0):
+                return None
+            content = await asyncio.to_thread(course.save)
+            self._saved[attempt] = course.seq
+            return course.seq, content
+
     def forget(self, attempt: str) -> None:
         """Free the memory of a course that is over."""
         self._known.pop(attempt, None)
+        self._saved.pop(attempt, None)
         self._one_at_a_time.pop(attempt, None)
 
     async def _read_on(

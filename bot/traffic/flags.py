@@ -48,7 +48,7 @@ def _flag(serving: Serving) -> dict[str, Any]:
         "state": "ENABLED",
         "defaultVariant": "baseline",
         "variants": variants,
-        "metadata": _metadata(serving),
+        "metadata": flag_metadata(serving),
     }
     if split.percent:
         flag["targeting"] = _targeting(serving.capability, split.salt, split.percent)
@@ -65,7 +65,8 @@ def _targeting(capability: str, salt: str, percent: int) -> dict[str, Any]:
     return {"if": [{"!!": [{"var": "targetingKey"}]}, {"fractional": fractional}, "baseline"]}
 
 
-def _metadata(serving: Serving) -> dict[str, str | int | float | bool]:
+def flag_metadata(serving: Serving) -> dict[str, str | int | float | bool]:
+    """What travels with every answer: the generation that decided, and what to mirror."""
     split = serving.split
     metadata: dict[str, str | int | float | bool] = {
         "generation": serving.generation,

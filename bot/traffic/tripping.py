@@ -15,10 +15,16 @@ from bot.triggers import Value
 
 
 class Tripped(Value):
-    """What tripping left behind. `first`: nobody else had tripped or ended it before."""
+    """What tripping left behind.
+
+    Attributes:
+        ledger: the evidence, closed.
+        serving: who serves now.
+        first: it was this call that ended it; else it had ended before, and nothing was changed.
+    """
 
     ledger: Ledger
-    serving: Serving
+    serving: Serving | None
     first: bool
 
 
@@ -36,8 +42,8 @@ async def trip(
 ) -> Tripped:
     """Give everything to the baseline, latch it there, and close the ledger; twice is once.
 
-    For every anomaly of a shadow or ramp: what the guard sees, an alert, a person's word. Make
-    this the transaction's last statement.
+    For every anomaly of a ramp: what the guard sees, an alert, a person's word. A ramp that has
+    ended already is left as it ended. Make this the transaction's last statement.
 
     Args:
         conn: the caller's transaction.
@@ -54,6 +60,9 @@ async def trip(
         UnknownRecord: there is no such shadow or ramp.
     """
     before = await ledgers.locked(conn, attempt)
+    if before.closed_at is not None:
+        serving = await servings.find(conn, before.repository_id, before.capability)
+        return Tripped(ledger=before, serving=serving, first=False)
     closed = await ledgers.close(conn, attempt, at=at, seq=seq, breach=breach)
     serving = await servings.pause(
         conn,
@@ -67,4 +76,4 @@ async def trip(
         run=run,
         incident=incident,
     )
-    return Tripped(ledger=closed, serving=serving, first=before.closed_at is None)
+    return Tripped(ledger=closed, serving=serving, first=True)

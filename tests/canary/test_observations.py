@@ -48,7 +48,7 @@ WRONG: dict[str, tuple[bytes, str | None, str]] = {
     "not JSON": (b"latency=3", None, "must be one JSON object"),
     "a list": (b"[]", None, "must be one JSON object"),
     "a line without end": (line(key="x" * 5000), None, "longer than 4096 bytes"),
-    "an unknown field": (line(latncy=1), None, "a field that is not known"),
+    "an unknown field": (line(latncy=1), "latncy", "is not known; allowed: event_id"),
     "NaN": (line(latency=float("nan")), "latency", "a finite number from 0"),
     "infinity": (line(cost=float("inf")), "cost", "a finite number from 0"),
     "a negative cost": (line(cost=-1), "cost", "from 0 to 1000000000"),

@@ -1,7 +1,20 @@
-"""Traffic is tested on real, freshly migrated databases of both kinds."""
+"""Traffic is tested on real, freshly migrated databases of both kinds, and over real HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.traffic.courses import Courses
+from bot.traffic.guard import Guard
+from bot.traffic.newest import Newest
+from bot.traffic.observing import Observing
+from tests.intake.providing import Client, Served, application
 from tests.records.conftest import (
     conn,
     empty_url,
@@ -13,6 +26,7 @@ from tests.records.conftest import (
     shared_engine,
     url,
 )
+from tests.traffic.trials import START
 
 __all__ = [
     "conn",
@@ -25,3 +39,61 @@ __all__ = [
     "shared_engine",
     "url",
 ]
+
+
+class Clock:
+    """Stands still until it is told to move."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def woken() -> list[str]:
+    """The Runs that were told to look again."""
+    return []
+
+
+@pytest.fixture
+def courses(engine: AsyncEngine) -> Courses:
+    return Courses(engine)
+
+
+@pytest.fixture
+def guard(engine: AsyncEngine, courses: Courses, woken: list[str], clock: Clock) -> Guard:
+    async def wake(run: str) -> None:
+        woken.append(run)
+
+    return Guard(engine, courses, wake=wake, clock=clock)
+
+
+@pytest.fixture
+def observing(engine: AsyncEngine, guard: Guard, clock: Clock) -> Observing:
+    return Observing(engine, clock=clock, heard=guard.heard)
+
+
+@pytest.fixture
+def served() -> Served:
+    return Served()
+
+
+@pytest.fixture
+async def client(
+    engine: AsyncEngine, served: Served, observing: Observing
+) -> AsyncIterator[Client]:
+    async with (
+        TestServer(application(served, Newest(engine), observing)) as server,
+        aiohttp.ClientSession() as http,
+    ):
+        yield Client(http, str(server.make_url("")).rstrip("/"))

@@ -90,7 +90,6 @@ def upgrade() -> None:
         "observed_events",
         sa.Column("repository_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("event", sa.LargeBinary(16), nullable=False),
-        sa.Column("entry", sa.Text(), nullable=False),
         sa.Column("expires", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository_id", "event", name="pk_observed_events"),
         sqlite_with_rowid=False,

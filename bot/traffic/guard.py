@@ -1,0 +1,182 @@
+"""The guard: looks at every ramp whenever something was observed, and trips it on a breach.
+
+It acts before any Run hears of it, in a transaction of its own: from the observation that
+crosses a limit to the baseline being served there is nothing to wait for. The Run is woken
+afterwards; if that is lost, it finds the closed ledger at its next look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.canary.verdict import Breach
+from bot.records.database import reading
+from bot.traffic import ledger as ledgers
+from bot.traffic.courses import Courses
+from bot.traffic.ledger import Ledger
+from bot.traffic.observed import forget_expired
+from bot.traffic.tripping import trip
+from bot.traffic.verdicts import BreachFound, Judged
+
+ACTOR = "playbooks"
+KEEP_ENTRIES = timedelta(days=1)
+"""So long entries stay after a checkpoint holds them."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often the guard does what, in seconds.
+
+    Attributes:
+        look: at every shadow and ramp, for silence; observations are looked at when they come.
+        checkpoint: what was learnt is saved.
+        tidy: what is no longer needed is deleted.
+    """
+
+    look: float = 1.0
+    checkpoint: float = 10.0
+    tidy: float = 600.0
+
+
+class Guard:
+    """Watches what is under way in all repositories. One per process."""
+
+    def __init__(
+        self,
+        database: AsyncEngine,
+        courses: Courses,
+        *,
+        wake: Callable[[str], Awaitable[None]],
+        clock: Callable[[], datetime],
+        rhythm: Rhythm | None = None,
+    ) -> None:
+        """Watch what is in the records database.
+
+        Args:
+            database: the records database.
+            courses: adds the ledgers up.
+            wake: tells a Run to look again; may be lost.
+            clock: tells the time (UTC).
+            rhythm: how often it does what.
+        """
+        self._database = database
+        self._reading = reading(database)
+        self._courses = courses
+        self._wake = wake
+        self._clock = clock
+        self._rhythm = rhythm or Rhythm()
+        self._heard: set[str] = set()
+        self._something = asyncio.Event()
+        self._watched: set[str] = set()
+        self._told: dict[str, Judged] = {}
+
+    def heard(self, attempt: str) -> None:
+        """Look at this attempt soon: something was observed."""
+        self._heard.add(attempt)
+        self._something.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        now = asyncio.get_running_loop().time
+        next_look = next_checkpoint = next_tidy = now()
+        while True:
+            self._something.clear()
+            heard, self._heard = self._heard, set()
+            if now() >= next_look:
+                heard |= await self._under_way()
+                next_look = now() + self._rhythm.look
+            for attempt in sorted(heard):
+                await self._safely(self.watch(attempt), f"watching {attempt}")
+            if now() >= next_checkpoint:
+                await self._safely(self.checkpoint(), "saving what was learnt")
+                next_checkpoint = now() + self._rhythm.checkpoint
+            if now() >= next_tidy:
+                await self._safely(self._tidy(), "deleting what is not needed")
+                next_tidy = now() + self._rhythm.tidy
+            try:
+                async with asyncio.timeout(max(0.0, next_look - now())):
+                    await self._something.wait()
+            except TimeoutError:
+                continue
+
+    async def watch(self, attempt: str) -> None:
+        """Look at one shadow or ramp: trip it on a breach, wake its Run if the verdict changed."""
+        ledger, course = await self._courses.current(attempt)
+        if ledger.closed_at is None:
+            verdict = course.judge(self._clock())
+            if isinstance(verdict, Breach) and ledger.mode == "ramp":
+                ledger = await self._trip(ledger, verdict, course.seq)
+            judged = Judged.of(verdict)
+        if ledger.closed_at is not None:
+            await self._wake(ledger.run_id)
+            self._over(attempt)
+        elif _changed(self._told.get(attempt), judged):
+            await self._wake(ledger.run_id)
+            self._told[attempt] = judged
+
+    async def checkpoint(self) -> None:
+        """Save what was learnt from the ledgers under way."""
+        for attempt in sorted(self._watched):
+            saved = await self._courses.saved(attempt)
+            if saved is not None:
+                async with self._database.begin() as conn:
+                    await ledgers.save_checkpoint(conn, attempt, *saved)
+
+    async def _trip(self, ledger: Ledger, breach: Breach, seq: int) -> Ledger:
+        async with self._database.begin() as conn:
+            tripped = await trip(
+                conn,
+                ledger.attempt,
+                BreachFound.of(breach),
+                at=self._clock(),
+                actor=ACTOR,
+                seq=seq,
+                run=ledger.run_id,
+            )
+        if tripped.first:
+            log.warning(
+                "back to the baseline",
+                capability=ledger.capability,
+                metric=breach.metric,
+                evidence=breach.evidence,
+            )
+        return tripped.ledger
+
+    async def _under_way(self) -> set[str]:
+        async with self._reading.connect() as conn:
+            found = {each.attempt for each in await ledgers.open_ones(conn)}
+        # One that was closed elsewhere is looked at once more: its Run may not know yet.
+        over = self._watched - found
+        self._watched = found
+        return found | over
+
+    def _over(self, attempt: str) -> None:
+        self._courses.forget(attempt)
+        self._watched.discard(attempt)
+        self._told.pop(attempt, None)
+
+    async def _tidy(self) -> None:
+        now = self._clock()
+        async with self._database.begin() as conn:
+            await forget_expired(conn, now=now)
+            await ledgers.prune(conn, now=now, keep=KEEP_ENTRIES)
+
+    async def _safely(self, work: Awaitable[None], what: str) -> None:
+        try:
+            await work
+        except Exception:
+            # One broken ledger must not keep the guard from the others.
+            log.exception("the guard failed; it tries again", at=what)
+
+
+def _changed(before: Judged | None, now: Judged) -> bool:
+    """Whether a Run has something to do: what it waits for may go on changing."""
+    return before is None or before.kind != now.kind or before.percent != now.percent

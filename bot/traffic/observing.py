@@ -1,0 +1,238 @@
+"""Taking observations in: read strictly, durable before they are confirmed, each counted once.
+
+What arrives together is committed together, so that many small requests cost one write to disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.canary.observations import Expected, Observation, Reading, Rejection, read_lines
+from bot.records.database import reading
+from bot.traffic import ledger as ledgers
+from bot.traffic.contents import pack
+from bot.traffic.courses import percents_of
+from bot.traffic.ledger import Ledger
+from bot.traffic.observed import key_of, remember
+
+MOST_LINES = 10_000
+"""In one request."""
+MOST_AT_ONCE = 20_000
+"""Lines in one transaction."""
+MOST_WAITING = 64 * 1024 * 1024
+"""Bytes that wait to be written; beyond, senders are asked to come again."""
+
+_OVER = "has no shadow or ramp any more"
+
+log = structlog.get_logger(__name__)
+
+
+class Overloaded(Exception):
+    """More is coming in than can be written: send it again in a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What one repository expects: by capability, the ledger and what its lines must hold."""
+
+    ledgers: Mapping[str, Ledger]
+    expected: Mapping[str, Expected]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    repository_id: int
+    lines: Sequence[bytes]
+    size: int
+    done: asyncio.Future[Reading]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The lines of several requests for one ledger, in the order in which they came."""
+
+    ledger: Ledger
+    maturity: timedelta
+    rows: list[tuple[bytes, Observation, int, int]] = field(default_factory=list)
+    """Event key, observation, which request, which line."""
+
+
+class Observing:
+    """Takes observations in. Safe for several replicas on one database."""
+
+    def __init__(
+        self,
+        database: AsyncEngine,
+        *,
+        clock: Callable[[], datetime],
+        heard: Callable[[str], None],
+    ) -> None:
+        """Write to the records database.
+
+        Args:
+            database: the records database.
+            clock: tells the time (UTC).
+            heard: told of every attempt that has something new, once it is durable.
+        """
+        self._database = database
+        self._reading = reading(database)
+        self._clock = clock
+        self._heard = heard
+        self._waiting: list[_Waiting] = []
+        self._bytes = 0
+        self._writer: asyncio.Task[None] | None = None
+
+    async def put(self, repository_id: int, lines: Sequence[bytes]) -> Reading:
+        """Take lines in; returns once what was accepted is on disk.
+
+        Raises:
+            Overloaded: too much is waiting; nothing was taken.
+            sqlalchemy.exc.SQLAlchemyError: nothing was taken; the sender must send it again.
+        """
+        size = sum(map(len, lines))
+        if self._bytes + size > MOST_WAITING:
+            raise Overloaded("Too many observations are waiting to be written. Send them again.")
+        waiting = _Waiting(repository_id, lines, size, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._bytes += size
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        return await waiting.done
+
+    async def _write(self) -> None:
+        while self._waiting:
+            taken = self._take()
+            try:
+                found = await self._store(taken)
+            except Exception as error:
+                log.exception("observations could not be stored")
+                for waiting in taken:
+                    if not waiting.done.done():
+                        waiting.done.set_exception(error)
+            else:
+                for waiting, read in zip(taken, found, strict=True):
+                    if not waiting.done.done():
+                        waiting.done.set_result(read)
+            finally:
+                self._bytes -= sum(waiting.size for waiting in taken)
+
+    def _take(self) -> list[_Waiting]:
+        taken, lines = 0, 0
+        for waiting in self._waiting:
+            lines += len(waiting.lines)
+            if taken and lines > MOST_AT_ONCE:
+                break
+            taken += 1
+        found, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return found
+
+    async def _store(self, taken: Sequence[_Waiting]) -> list[Reading]:
+        now = self._clock()
+        async with self._reading.connect() as conn:
+            expectations = {
+                repository_id: await expectation(conn, repository_id)
+                for repository_id in {waiting.repository_id for waiting in taken}
+            }
+        readings, batches = await asyncio.to_thread(_read, taken, expectations, now)
+        if batches:
+            async with self._database.begin() as conn:
+                for batch in batches:
+                    await self._add(conn, batch, readings, now)
+            for batch in batches:
+                self._heard(batch.ledger.attempt)
+        return readings
+
+    async def _add(
+        self, conn: AsyncConnection, batch: _Batch, readings: list[Reading], now: datetime
+    ) -> None:
+        """Add what is new to the ledger; what is not, or came too late, becomes a rejection."""
+        ledger = await ledgers.locked(conn, batch.ledger.attempt)
+        if ledger.closed_at is not None:
+            _reject(readings, batch.rows, "capability", _OVER, duplicate=False)
+            return
+        first: dict[bytes, tuple[bytes, Observation, int, int]] = {}
+        again: list[tuple[bytes, Observation, int, int]] = []
+        for row in batch.rows:
+            if row[0] in first:
+                again.append(row)
+            else:
+                first[row[0]] = row
+        events = [(key, row[1]) for key, row in first.items()]
+        known = await remember(conn, ledger.repository_id, events, now=now, maturity=batch.maturity)
+        again += [row for key, row in first.items() if key in known]
+        _reject(readings, again, "event_id", "was accepted before", duplicate=True)
+        new = [row[1] for key, row in first.items() if key not in known]
+        if new:
+            content = await asyncio.to_thread(pack, new)
+            await ledgers.append(conn, ledger, "observations", content, at=now)
+
+
+async def expectation(conn: AsyncConnection, repository_id: int) -> Expectation:
+    """Read what a repository's open shadows and ramps expect."""
+    found = {each.capability: each for each in await ledgers.open_ones(conn, repository_id)}
+    expected = {}
+    for capability, ledger in found.items():
+        roas = ledger.policy.metrics.roas
+        expected[capability] = Expected(
+            mode=ledger.mode,
+            unit=ledger.policy.unit,
+            percents=await percents_of(conn, ledger.attempt),
+            maturity=timedelta(0) if roas is None else roas.maturity,
+        )
+    return Expectation(found, expected)
+
+
+def _read(
+    taken: Sequence[_Waiting], expectations: Mapping[int, Expectation], now: datetime
+) -> tuple[list[Reading], list[_Batch]]:
+    readings: list[Reading] = []
+    batches: dict[str, _Batch] = {}
+    for request, waiting in enumerate(taken):
+        here = expectations[waiting.repository_id]
+        read = read_lines(waiting.lines, here.expected, now=now, known=lambda _: False)
+        readings.append(read)
+        for seen, line in zip(read.accepted, read.places, strict=True):
+            ledger = here.ledgers[seen.capability]
+            batch = batches.get(ledger.attempt)
+            if batch is None:
+                maturity = here.expected[seen.capability].maturity
+                batch = batches[ledger.attempt] = _Batch(ledger, maturity)
+            batch.rows.append((key_of(seen), seen, request, line))
+    # Always in the same order, so that two writers never wait for each other's locks.
+    return readings, [batches[attempt] for attempt in sorted(batches)]
+
+
+def _reject(
+    readings: list[Reading],
+    rows: Sequence[tuple[bytes, Observation, int, int]],
+    field: str,
+    problem: str,
+    *,
+    duplicate: bool,
+) -> None:
+    """Move rows from what was accepted to what was rejected."""
+    by_request: dict[int, dict[int, str]] = {}
+    for _, seen, request, line in rows:
+        by_request.setdefault(request, {})[line] = seen.event_id
+    for request, lines in by_request.items():
+        read = readings[request]
+        kept = [
+            (seen, place)
+            for seen, place in zip(read.accepted, read.places, strict=True)
+            if place not in lines
+        ]
+        rejections = [
+            Rejection(line, event_id, field, problem, duplicate) for line, event_id in lines.items()
+        ]
+        readings[request] = replace(
+            read,
+            accepted=tuple(seen for seen, _ in kept),
+            places=tuple(place for _, place in kept),
+            rejected=tuple(sorted((*read.rejected, *rejections), key=lambda each: each.line)),
+        )

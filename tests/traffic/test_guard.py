@@ -1,0 +1,176 @@
+"""The guard: the baseline serves before anybody hears of the breach."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.records import audit
+from bot.records.traffic_tables import evidence_checkpoints
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.courses import Courses
+from bot.traffic.guard import Guard, Rhythm
+from bot.traffic.ledger import Ledger
+from bot.traffic.split import Serving
+from tests.canary.traffic import only, policy
+from tests.intake.providing import Client
+from tests.intake.waiting import until
+from tests.traffic.conftest import Clock
+from tests.traffic.test_ledger import begin, report
+from tests.traffic.test_observing import lines
+from tests.traffic.trials import CAPABILITY, REPOSITORY, after, observed, paired
+
+
+async def state(engine: AsyncEngine, attempt: str = "ramp-1") -> tuple[Ledger, Serving]:
+    async with engine.connect() as conn:
+        ledger = await ledgers.find(conn, attempt)
+        serving = await servings.find(conn, REPOSITORY, CAPABILITY)
+    assert ledger is not None
+    assert serving is not None
+    return ledger, serving
+
+
+@asynccontextmanager
+async def watching(guard: Guard) -> AsyncIterator[None]:
+    task = asyncio.create_task(guard.run())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def until_served(engine: AsyncEngine, percent: int) -> Serving:
+    async def reached() -> bool:
+        return (await state(engine))[1].split.percent == percent
+
+    await until(reached)
+    return (await state(engine))[1]
+
+
+async def test_a_breach_gives_everything_to_the_baseline_and_wakes_the_run(
+    client: Client, engine: AsyncEngine, guard: Guard, woken: list[str]
+) -> None:
+    await begin(engine)
+    async with watching(guard):
+        for number in range(4):
+            await client.report(lines(500, seed=number, errors=0.5))
+        serving = await until_served(engine, 0)
+
+        async def told() -> bool:
+            return "run-1" in woken
+
+        await until(told)
+    assert serving.paused is not None
+    assert serving.paused.startswith("The candidate fails more often than tolerated")
+    ledger, _ = await state(engine)
+    assert ledger.breach is not None
+    assert ledger.breach.metric == "error"
+    assert ledger.closed_seq == 1
+    async with engine.connect() as conn:
+        actions = [getattr(each, "action", None) for each in await audit.read(conn, REPOSITORY)]
+    assert actions == ["traffic.set", "traffic.paused"]
+
+
+async def test_a_good_candidate_is_left_alone_and_its_run_woken_when_it_may_go_on(
+    engine: AsyncEngine, guard: Guard, woken: list[str], clock: Clock
+) -> None:
+    await begin(engine, rules=policy(metrics=only("error", margin_ratio=5)))
+    await guard.watch("ramp-1")
+    assert woken == ["run-1"]
+    for number in range(5):
+        await report(engine, observed(1000, seed=number), after(number))
+        await guard.watch("ramp-1")
+    assert woken == ["run-1"]
+    clock.move(11 * 60)
+    await report(engine, observed(100, seed=99), clock())
+    await guard.watch("ramp-1")
+    await guard.watch("ramp-1")
+    assert woken == ["run-1", "run-1"]
+    assert (await state(engine))[1].split.percent == 50
+
+
+async def test_silence_in_a_ramp_trips_it_without_any_observation(
+    engine: AsyncEngine, guard: Guard, clock: Clock
+) -> None:
+    await begin(engine)
+    clock.move(601)
+    async with watching(guard):
+        serving = await until_served(engine, 0)
+    assert serving.paused == "No observation for 10 min 1 s; 10 min is the limit."
+
+
+async def test_a_shadow_is_never_tripped_but_its_run_is_woken(
+    engine: AsyncEngine, guard: Guard, woken: list[str]
+) -> None:
+    await begin(engine, "shadow-1", shadow=True)
+    await report(engine, paired(4000, errors=0.5), after(1), "shadow-1")
+    await guard.watch("shadow-1")
+    ledger, serving = await state(engine, "shadow-1")
+    assert woken == ["run-1"]
+    assert ledger.closed_at is None
+    assert serving.split.mode == "shadow"
+
+
+async def test_a_ramp_that_was_ended_meanwhile_is_not_tripped(
+    engine: AsyncEngine, guard: Guard, woken: list[str]
+) -> None:
+    await begin(engine)
+    await report(engine, observed(4000, errors=0.5), after(1))
+    async with engine.begin() as conn:
+        await ledgers.close(conn, "ramp-1", at=after(2))
+    await guard.watch("ramp-1")
+    assert (await state(engine))[1].split.percent == 50
+    assert woken == ["run-1"]
+
+
+async def test_a_breach_that_nobody_saw_is_found_after_a_restart(
+    engine: AsyncEngine, guard: Guard
+) -> None:
+    await begin(engine)
+    await report(engine, observed(4000, errors=0.5), after(1))
+    async with watching(guard):
+        await until_served(engine, 0)
+
+
+async def test_one_broken_ledger_does_not_keep_the_guard_from_the_others(
+    engine: AsyncEngine, guard: Guard, clock: Clock
+) -> None:
+    rules = (await begin(engine)).policy
+    async with engine.begin() as conn:
+        await ledgers.open_ledger(
+            conn, attempt="a-broken-one", run_id="run-2", repository_id=REPOSITORY,
+            capability="llm.other", policy=rules, at=after(0),
+        )  # fmt: skip
+        broken = await ledgers.locked(conn, "a-broken-one")
+        await ledgers.append(conn, broken, "observations", b"no zlib", at=after(0))
+    clock.move(601)
+    async with watching(guard):
+        await until_served(engine, 0)
+
+
+async def test_what_was_learnt_is_saved_every_so_often(
+    engine: AsyncEngine, courses: Courses, clock: Clock
+) -> None:
+    async def wake(run: str) -> None:
+        del run
+
+    guard = Guard(engine, courses, wake=wake, clock=clock, rhythm=Rhythm(checkpoint=0.05))
+    await begin(engine)
+    async with watching(guard):
+        for number in range(3):
+            await report(engine, observed(100, seed=number), after(number))
+            guard.heard("ramp-1")
+            await until(partial(_saved_is, engine, number + 1))
+    _, course = await Courses(engine).current("ramp-1")
+    assert course.seq == 3
+
+
+async def _saved_is(engine: AsyncEngine, seq: int) -> bool:
+    async with engine.connect() as conn:
+        return (await conn.execute(sa.select(evidence_checkpoints.c.seq))).scalar() == seq
