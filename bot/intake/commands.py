@@ -193,6 +193,11 @@ _ROLE_WORDS = {
 }
 
 
+def who_may(definition: Definition) -> str:
+    """Say who may use a command."""
+    return _ROLE_WORDS[definition.who] + (f"; {definition.note}" if definition.note else "")
+
+
 def help_text() -> str:
     """Return the answer to `/help`, in Markdown."""
     now = [_row(definition) for definition in DEFINITIONS if definition.available]
@@ -220,7 +225,6 @@ def not_yet_text(name: str) -> str:
 
 
 def _row(definition: Definition) -> str:
-    who = _ROLE_WORDS[definition.who] + (f"; {definition.note}" if definition.note else "")
     examples = "<br>".join(f"`{example}`" for example in definition.examples)
-    cells = (f"`{definition.usage}`", definition.does, who, examples)
+    cells = (f"`{definition.usage}`", definition.does, who_may(definition), examples)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -163,6 +164,18 @@ async def read(
         .where(audit_entries.c.repository_id == repository_id, audit_entries.c.seq > after)
         .order_by(audit_entries.c.seq)
         .limit(limit)
+    )
+    return [_entry(row) for row in await conn.execute(query)]
+
+
+async def numbered(
+    conn: AsyncConnection, repository_id: int, numbers: Sequence[int]
+) -> list[AuditEntry | Unreadable]:
+    """Read the entries with these numbers, newest first; checks nothing."""
+    query = (
+        sa.select(audit_entries)
+        .where(audit_entries.c.repository_id == repository_id, audit_entries.c.seq.in_(numbers))
+        .order_by(audit_entries.c.seq.desc())
     )
     return [_entry(row) for row in await conn.execute(query)]
 

@@ -103,8 +103,13 @@ async def begin(
 
 async def find(conn: AsyncConnection, key: str, *, now: datetime) -> Session | None:
     """Read the session of this key; None if there is none or it is over."""
+    return await find_hashed(conn, hash_of(key), now=now)
+
+
+async def find_hashed(conn: AsyncConnection, token_hash: str, *, now: datetime) -> Session | None:
+    """Read a session by the hash of its key; None if there is none or it is over."""
     query = sa.select(sessions).where(
-        sessions.c.token_hash == hash_of(key), sessions.c.expires_at > now
+        sessions.c.token_hash == token_hash, sessions.c.expires_at > now
     )
     row = (await conn.execute(query)).first()
     return None if row is None else Session.model_validate(dict(row._mapping))

@@ -1,0 +1,214 @@
+"""What people do here: each button is the slash command beside it, and travels the same way.
+
+A form holds one command line. It is read by the parser that reads comments, becomes a Trigger with
+the person as its actor, and is admitted as that comment would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+from yarl import URL
+
+from bot.cockpit.previews import Preview
+from bot.cockpit.rights import Seen
+from bot.cockpit.routes import ROOT, Route, Rule
+from bot.cockpit.visit import Refused, Visit, inside, see_other
+from bot.cockpit.window import Window
+from bot.intake.arguments import Here
+from bot.intake.asking import triggers
+from bot.intake.commands import COMMANDS
+from bot.intake.inbox import Inbox
+from bot.intake.meanings import CommentPosted
+from bot.records.answers import Answer, Outcome
+from bot.records.incidents import Incident
+from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger
+
+PLAYS = ("revert", "bisect", "shadow", "ramp", "rollback", "pause", "unpause")
+"""Commands that a form offers to start something with, where this version knows them."""
+LONGEST_LINE = 1_000
+LONGEST_REASON = 2_000
+_PATIENCE = 60.0
+"""Seconds that a dry run may take."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A request made here and what became of it so far; `answer` is None while it waits."""
+
+    answer: Answer | None
+
+    @property
+    def state(self) -> str:
+        """One word for it."""
+        return str(self.answer.outcome) if self.answer else "waiting"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.answer is not None and self.answer.outcome is not Outcome.SEEN
+
+
+async def answer_to_show(visit: Visit, window: Window) -> Shown | None:
+    """The answer to the request that led to this page, if one did and it was this visitor's."""
+    run = visit.query.get("request", "")
+    if not run:
+        return None
+    answer = await window.answer(run)
+    if answer is not None and answer.actor != visit.who.login:
+        return None
+    return Shown(answer)
+
+
+class Actions:
+    """`/ui/start`, `/ui/plan` and `/ui/act`."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        accept: Callable[[Trigger], Awaitable[str]],
+        preview: Callable[[Repository, Request], Awaitable[Preview]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            inbox: stores a Trigger before it is answered.
+            accept: starts the Run of a stored Trigger; its id.
+            preview: says what a request would do.
+        """
+        self._inbox = inbox
+        self._accept = accept
+        self._preview = preview
+
+    def routes(self) -> tuple[Route, ...]:
+        """Their addresses."""
+        return (
+            Route("GET", "/start", self.start, Rule.SIGNED_IN),
+            Route("POST", "/plan", self.plan, Rule.SIGNED_IN),
+            Route("POST", "/act", self.act, Rule.SIGNED_IN),
+        )
+
+    async def start(self, visit: Visit) -> web.StreamResponse:
+        """Offer the playbooks."""
+        _, chosen = visit.narrowed()
+        play = visit.query.get("play", "revert")
+        offered = [name for name in PLAYS if name in COMMANDS and COMMANDS[name].available]
+        if play not in offered:
+            raise Refused(400, f"The playbook must be one of: {', '.join(offered)}.")
+        async with visit.window() as window:
+            shown = await answer_to_show(visit, window)
+        return visit.page(
+            "start.html",
+            chosen=chosen,
+            play=play,
+            offered=offered,
+            definition=COMMANDS[play],
+            line=visit.query.get("line", f"/{play} ")[:LONGEST_LINE],
+            problems=(),
+            request_answer=shown,
+        )
+
+    async def plan(self, visit: Visit) -> web.StreamResponse:
+        """Show what a command would do, and offer to do it. Changes nothing."""
+        seen = visit.repository(visit.form.get("repo", ""))
+        line = command_line(visit.form)
+        trigger = self._trigger(visit, seen, line, None)
+        if isinstance(trigger.request, CorrectionRequest):
+            return self._corrected(visit, seen, line, trigger.request)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                preview = await self._preview(seen.repository, trigger.request)
+        except TimeoutError:
+            preview = Preview(
+                "The plan takes long to work out.",
+                ("You can start it all the same, or look again in a minute.",),
+                goes_on=True,
+            )
+        return visit.page("plan.html", seen=seen, line=line, preview=preview)
+
+    async def act(self, visit: Visit) -> web.StreamResponse:
+        """Take a command, as if it stood in a comment."""
+        seen, incident = await self._place(visit)
+        line = command_line(visit.form)
+        trigger = self._trigger(visit, seen, line, incident)
+        if isinstance(trigger.request, CorrectionRequest):
+            return self._corrected(visit, seen, line, trigger.request)
+        stored = (await self._inbox.put(trigger)).trigger
+        run = await self._accept(stored)
+        back = URL(inside(visit.form.get("back", f"{ROOT}/")))
+        return see_other(str(back.update_query(request=run)))
+
+    async def _place(self, visit: Visit) -> tuple[Seen, Incident | None]:
+        """The repository, and the incident the form stood on, if it did."""
+        identity = visit.form.get("incident", "")
+        if not identity:
+            return visit.repository(visit.form.get("repo", "")), None
+        async with visit.window() as window:
+            incident = await window.incident(identity)
+        if incident is None:
+            raise Refused(404, "There is no such incident among those you can see.")
+        return visit.sight.seen[incident.repository_id], incident
+
+    def _trigger(
+        self, visit: Visit, seen: Seen, line: str, incident: Incident | None
+    ) -> Trigger:
+        repository, login = seen.repository, visit.who.login
+        web_address = f"{visit.web_url}/{repository.full_name}"
+        asked = CommentPosted(
+            repository=repository,
+            here=Here(repository.full_name, web_address),
+            login=login,
+            kind=SourceKind.COCKPIT,
+            object_id=_identity(login, visit.form.get("once", "")),
+            subject=incident.issue if incident else None,
+            is_pull_request=False,
+            body=line,
+            url=None,
+            run=visit.form.get("run") or None,
+        )
+        found = triggers(asked, visit.now)
+        if len(found) != 1:
+            raise Refused(400, "That is no command: it begins with a slash, as in /status.")
+        return found[0]
+
+    def _corrected(
+        self, visit: Visit, seen: Seen, line: str, correction: CorrectionRequest
+    ) -> web.StreamResponse:
+        name = line.partition(" ")[0].removeprefix("/").lower()
+        offered = [each for each in PLAYS if each in COMMANDS and COMMANDS[each].available]
+        play = name if name in offered else "revert"
+        return visit.page(
+            "start.html",
+            status=400,
+            chosen=seen,
+            play=play,
+            offered=offered,
+            definition=COMMANDS[play],
+            line=line,
+            problems=[each.text for each in correction.problems],
+        )
+
+
+def command_line(form: Mapping[str, str]) -> str:
+    """Put a form's command and reason on one line, which is all that is read.
+
+    Raises:
+        Refused: one of them is too long.
+    """
+    line = " ".join(form.get("line", "").split())
+    reason = " ".join(form.get("because", "").split())
+    if len(line) > LONGEST_LINE:
+        raise Refused(400, f"The command is too long: at most {LONGEST_LINE} characters.")
+    if len(reason) > LONGEST_REASON:
+        raise Refused(400, f"The reason is too long: at most {LONGEST_REASON} characters.")
+    return f"{line} because {reason}" if reason else line
+
+
+def _identity(login: str, once: str) -> int:
+    """The same form sent twice is one request; the number stands where a comment's id would."""
+    digest = hashlib.sha256(f"{login}\n{once}".encode()).digest()
+    return int.from_bytes(digest[:7])

@@ -1,0 +1,78 @@
+"""The list of incidents, and one incident: its story, and what can be done about it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from bot.cockpit.actions import answer_to_show
+from bot.cockpit.filters import KINDS, OPEN_WORD, identity, incident_filter
+from bot.cockpit.routes import Route, Rule
+from bot.cockpit.visit import Refused, Visit
+from bot.cockpit.words import action_said, can_retry, what_next
+from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.records.lifecycle import IncidentStatus
+from bot.triggers import Severity
+
+PER_PAGE = 50
+MOST_TOLD = 500
+
+
+class IncidentPages:
+    """`/ui/incidents` and `/ui/incidents/{incident}`."""
+
+    def routes(self) -> tuple[Route, ...]:
+        """Their addresses."""
+        return (
+            Route("GET", "/incidents", self.index, Rule.SIGNED_IN),
+            Route("GET", "/incidents/{incident}", self.page, Rule.SIGNED_IN),
+        )
+
+    async def index(self, visit: Visit) -> web.StreamResponse:
+        """Every incident, the newest first."""
+        sight, chosen = visit.narrowed()
+        wanted = incident_filter(visit.query)
+        before = identity(visit.query, "before")
+        async with visit.window(sight) as window:
+            found = await window.newest(wanted, before=before, limit=PER_PAGE + 1)
+        return visit.page(
+            "incidents.html",
+            chosen=chosen,
+            incidents=found[:PER_PAGE],
+            more=found[PER_PAGE - 1].id if len(found) > PER_PAGE else None,
+            statuses=[OPEN_WORD, *IncidentStatus],
+            severities=list(reversed(Severity)),
+            kinds=KINDS,
+        )
+
+    async def page(self, visit: Visit) -> web.StreamResponse:
+        """One incident."""
+        async with visit.window() as window:
+            incident = await window.incident(visit.request.match_info["incident"])
+            if incident is None:
+                raise Refused(
+                    404,
+                    "There is no such incident among those you can see.",
+                    "It may be in a repository you have no access to.",
+                )
+            runs = (await window.runs_of([incident.id]))[incident.id]
+            steps = {run.id: await window.steps_of(run) for run in runs}
+            timeline = await window.timeline(incident)
+            before = incident.recurrence_of or incident.duplicate_of
+            earlier = await window.incident(before) if before else None
+            shown = await answer_to_show(visit, window)
+        return visit.page(
+            "incident.html",
+            incident=incident,
+            seen=visit.sight.seen[incident.repository_id],
+            runs=runs,
+            steps=steps,
+            timeline=timeline[-MOST_TOLD:],
+            left_out=max(0, len(timeline) - MOST_TOLD),
+            earlier=earlier,
+            next=what_next(incident, runs),
+            can_retry=can_retry(incident, runs),
+            said=action_said,
+            records_branch=RECORDS_BRANCH,
+            severities=list(reversed(Severity)),
+            request_answer=shown,
+        )

@@ -1,0 +1,188 @@
+"""News for open pages, by server-sent events: "something you can see has changed, look again".
+
+Events carry no content but a sentence for screen readers. A page that hears one asks for itself
+anew, by the address and the rights it was made with, so that there is one way only by which
+anything is shown. Every event's id is a digest of what its receiver can see; whoever comes back
+with another id has missed something, and is told at once.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import structlog
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.cockpit.rendering import HEADERS
+from bot.cockpit.rights import Sight
+from bot.cockpit.routes import Route, Rule
+from bot.cockpit.text import plain
+from bot.cockpit.visit import Visit
+from bot.records import board, incidents
+
+log = structlog.get_logger(__name__)
+
+BEAT_SECONDS = 15.0
+"""How often a silent stream says that it lives; pages call themselves stale after three."""
+RIGHTS_SECONDS = 60.0
+"""How often a stream asks whether its reader may still see what it tells."""
+MOST_STREAMS = 500
+_MOST_SAID = 3
+
+Watcher = Callable[[str, datetime], Awaitable[Sight | None]]
+
+
+class Live:
+    """Looks for news once for everybody, and tells each what they may hear."""
+
+    def __init__(self, records: AsyncEngine, watcher: Watcher, look_every: float) -> None:
+        """Prepare.
+
+        Args:
+            records: where the news are.
+            watcher: what the holder of a session may see now; None once it is over.
+            look_every: seconds between two looks, while there is somebody to tell.
+        """
+        self._records = records
+        self._watcher = watcher
+        self._every = look_every
+        self._marks: dict[int, str] = {}
+        self._changed = asyncio.Condition()
+        self._looking: asyncio.Task[None] | None = None
+        self._looked = asyncio.Event()
+        self._streams: set[asyncio.Task[object]] = set()
+
+    def routes(self) -> tuple[Route, ...]:
+        """The stream."""
+        return (Route("GET", "/events", self.stream, Rule.SIGNED_IN),)
+
+    async def close(self) -> None:
+        """End every stream; the pages come back when there is a server again."""
+        tasks = [*self._streams, *([self._looking] if self._looking else [])]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+    async def stream(self, visit: Visit) -> web.StreamResponse:
+        """Tell one page what changes, until it goes away or its reader is logged out."""
+        if len(self._streams) >= MOST_STREAMS:
+            return web.Response(status=503, headers=HEADERS | {"Retry-After": "30"})
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - handlers run in tasks
+        self._streams.add(task)
+        try:
+            return await self._tell(visit)
+        finally:
+            self._streams.discard(task)
+
+    async def _tell(self, visit: Visit) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers=HEADERS | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
+        await response.prepare(visit.request)
+        await self._be_looking()
+        key, sight = visit.who.token_hash, visit.sight
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        marks = self._visible(sight)
+        known = visit.request.headers.get("Last-Event-ID", "")
+        await response.write(b"retry: 3000\n\n")
+        if known and known != _digest(marks):
+            await _send(response, "changed", _digest(marks), {"say": []})
+        else:
+            await _send(response, "beat", _digest(marks), {})
+        while True:
+            await self._news(BEAT_SECONDS)
+            if loop.time() - asked_at > RIGHTS_SECONDS:
+                asked_at = loop.time()
+                seen = await self._watcher(key, datetime.now(UTC))
+                if seen is None:
+                    await _send(response, "over", "", {})
+                    return response
+                sight = seen
+            fresh = self._visible(sight)
+            if fresh == marks:
+                await _send(response, "beat", _digest(marks), {})
+                continue
+            said = await self._sentences(marks, fresh)
+            marks = fresh
+            await _send(response, "changed", _digest(marks), {"say": said})
+
+    def _visible(self, sight: Sight) -> dict[int, str]:
+        return {each: self._marks[each] for each in sight.ids if each in self._marks}
+
+    async def _news(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait()
+
+    async def _sentences(self, before: Mapping[int, str], after: Mapping[int, str]) -> list[str]:
+        """What happened to which incidents, for those who cannot see the page change."""
+        said: list[str] = []
+        async with self._records.connect() as conn:
+            for repository, mark in after.items():
+                known = _number(before.get(repository, ""))
+                if known is None or mark == before.get(repository):
+                    continue
+                told = await board.incidents_told_of(conn, repository, after=known)
+                for identity in told[:_MOST_SAID]:
+                    incident = await incidents.find(conn, identity)
+                    if incident is not None:
+                        title = plain(incident.title, 80)
+                        said.append(f"{incident.repository}: {title}: {incident.status}")
+        return said[:_MOST_SAID]
+
+    # --- one look for everybody ---
+
+    async def _be_looking(self) -> None:
+        if self._looking is None or self._looking.done():
+            self._looked.clear()
+            self._looking = asyncio.create_task(self._look(), name="cockpit news")
+        await self._looked.wait()
+
+    async def _look(self) -> None:
+        """Look again and again while anybody listens."""
+        while True:
+            try:
+                async with self._records.connect() as conn:
+                    marks = await board.marks(conn)
+            except Exception:
+                # The database comes back, and then there is news.
+                log.exception("the cockpit cannot look for news")
+            else:
+                if marks != self._marks:
+                    self._marks = marks
+                    async with self._changed:
+                        self._changed.notify_all()
+            self._looked.set()
+            if not self._streams:
+                return
+            await asyncio.sleep(self._every)
+
+
+def _number(mark: str) -> int | None:
+    """The number of the last audit entry, from a mark."""
+    first = mark.partition(";")[0].removeprefix("audit ")
+    return int(first) if first.isdecimal() else None
+
+
+def _digest(marks: Mapping[int, str]) -> str:
+    text = json.dumps(sorted(marks.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+async def _send(response: web.StreamResponse, event: str, identity: str, data: object) -> None:
+    lines = [f"event: {event}", f"data: {json.dumps(data)}"]
+    if identity:
+        lines.append(f"id: {identity}")
+    await response.write(("\n".join(lines) + "\n\n").encode())

@@ -1,0 +1,144 @@
+"""Logging in and out: GitHub says who it is, and a session on our side remembers.
+
+State ties the answer to the browser that asked, PKCE ties the code to us. The person's token never
+leaves `WebFlow.identify`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.cockpit.keys import LOGIN_LIFE, SESSION_LIFE, Keys
+from bot.cockpit.routes import ROOT, Route, Rule
+from bot.cockpit.visit import Refused, Visit, inside, see_other
+from bot.faults import Passing
+from bot.github.errors import BadCredentials, GitHubError
+from bot.github.web_flow import Challenge, WebFlow
+from bot.records import sessions
+
+log = structlog.get_logger(__name__)
+
+_AGAIN = "Begin again at the login page."
+
+
+class Login:
+    """The pages by which people come in and leave."""
+
+    def __init__(
+        self, records: AsyncEngine, flow: WebFlow | None, keys: Callable[[], Keys], url: Callable[[], str]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            records: where sessions are.
+            flow: asks GitHub who somebody is; None where the App's client id is not configured.
+            keys: hands keys to browsers.
+            url: the cockpit's public address, known once it listens.
+        """
+        self._records = records
+        self._flow = flow
+        self._keys = keys
+        self._url = url
+
+    def routes(self) -> tuple[Route, ...]:
+        """Their addresses."""
+        return (
+            Route("GET", "/login", self.page, Rule.OPEN),
+            Route("GET", "/login/start", self.start, Rule.OPEN),
+            Route("GET", "/login/callback", self.callback, Rule.OPEN),
+            Route("POST", "/logout", self.logout, Rule.SIGNED_IN),
+        )
+
+    async def page(self, visit: Visit) -> web.StreamResponse:
+        """Offer to log in."""
+        back = inside(visit.query.get("back", f"{ROOT}/"))
+        if visit.session is not None:
+            return see_other(back)
+        return visit.page("login.html", back=back, is_configured=self._flow is not None)
+
+    async def start(self, visit: Visit) -> web.StreamResponse:
+        """Send the visitor to GitHub."""
+        flow = self._configured()
+        state, pair = secrets.token_urlsafe(32), Challenge.new()
+        async with self._records.begin() as conn:
+            await sessions.expect(
+                conn,
+                state,
+                verifier=pair.verifier,
+                back=inside(visit.query.get("back", f"{ROOT}/")),
+                now=visit.now,
+                until=visit.now + LOGIN_LIFE,
+            )
+        address = flow.address(state=state, challenge=pair.sent, redirect_uri=self._redirect_uri)
+        answer = see_other(address)
+        self._keys().give_login(answer, state)
+        return answer
+
+    async def callback(self, visit: Visit) -> web.StreamResponse:
+        """GitHub sent the visitor back: find out who it is, and let them in."""
+        flow, keys = self._configured(), self._keys()
+        state, given = visit.query.get("state", ""), keys.login(visit.request)
+        if not state or not secrets.compare_digest(state.encode(), given.encode()):
+            raise Refused(400, "This login was not begun in this browser.", _AGAIN)
+        async with self._records.begin() as conn:
+            pending = await sessions.take(conn, state, now=visit.now)
+        if pending is None:
+            raise Refused(400, "This login is over: it was used, or took too long.", _AGAIN)
+        if visit.query.get("error"):
+            raise Refused(403, "GitHub did not let you in: you said no, or it did.", _AGAIN)
+        try:
+            visitor = await flow.identify(
+                visit.query.get("code", ""),
+                verifier=pending.verifier,
+                redirect_uri=self._redirect_uri,
+            )
+        except BadCredentials as refused:
+            log.warning("a login was refused", why=str(refused))
+            raise Refused(403, "GitHub did not accept this login.", _AGAIN) from refused
+        except (Passing, GitHubError) as fault:
+            log.warning("nobody can log in", why=str(fault))
+            raise Refused(
+                503, "GitHub cannot be asked who you are.", "Try again in a minute."
+            ) from fault
+        key = secrets.token_urlsafe(32)
+        async with self._records.begin() as conn:
+            await sessions.begin(
+                conn,
+                key,
+                login=visitor.login,
+                csrf=secrets.token_urlsafe(32),
+                repositories=visitor.repositories,
+                now=visit.now,
+                until=visit.now + SESSION_LIFE,
+            )
+        log.info("logged in", login=visitor.login, repositories=len(visitor.repositories))
+        answer = see_other(pending.back)
+        keys.take_login(answer)
+        keys.give_session(answer, key)
+        return answer
+
+    async def logout(self, visit: Visit) -> web.StreamResponse:
+        """Forget this session."""
+        async with self._records.begin() as conn:
+            await sessions.end(conn, visit.who.token_hash)
+        answer = see_other(f"{ROOT}/login")
+        self._keys().take_session(answer)
+        return answer
+
+    @property
+    def _redirect_uri(self) -> str:
+        return f"{self._url()}{ROOT}/login/callback"
+
+    def _configured(self) -> WebFlow:
+        if self._flow is None:
+            raise Refused(
+                503,
+                "Nobody can log in: the App's client id and secret are not configured.",
+                "Set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, then start the bot again.",
+            )
+        return self._flow

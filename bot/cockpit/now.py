@@ -1,0 +1,205 @@
+"""The first page: how things stand, what needs somebody, and what is being done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from aiohttp import web
+
+from bot.cockpit.actions import answer_to_show
+from bot.cockpit.chains import Chains, Checked
+from bot.cockpit.filters import OPEN_WORD, incident_filter
+from bot.cockpit.rights import Seen
+from bot.cockpit.routes import Route, Rule
+from bot.cockpit.visit import Visit
+from bot.cockpit.window import Window
+from bot.cockpit.words import Next, what_next
+from bot.records.board import Times
+from bot.records.incidents import Incident
+from bot.records.lifecycle import RunState
+from bot.records.progress import BisectProgress
+from bot.records.runs import Run
+from bot.triggers import Severity
+
+MOST_TILES = 36
+MOST_RESOLVED = 8
+MEASURED = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One incident on the page."""
+
+    incident: Incident
+    runs: tuple[Run, ...]
+    next: Next
+
+    @property
+    def last_run(self) -> Run | None:
+        """The newest Run."""
+        return self.runs[-1] if self.runs else None
+
+
+@dataclass(frozen=True)
+class Active:
+    """A Run at work. `left` is what is left of the time such Runs usually take."""
+
+    run: Run
+    repository: str
+    incident: Incident | None
+    progress: BisectProgress | None
+    usual: timedelta | None
+    age: timedelta
+
+    @property
+    def left(self) -> timedelta | None:
+        """How much longer, if it takes as long as the others did; None: it took longer already."""
+        if self.usual is None or self.age >= self.usual:
+            return None
+        return self.usual - self.age
+
+
+@dataclass(frozen=True)
+class ChainHead:
+    """The end of one repository's audit chain, and what was found about the chain last."""
+
+    seen: Seen
+    entries: int
+    head: str
+    checked: Checked | None
+
+
+State = Literal["quiet", "working", "needs you", "critical"]
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything on the page."""
+
+    state: State
+    open: dict[Severity, int]
+    needs_you: tuple[Tile, ...]
+    tiles: tuple[Tile, ...]
+    active: tuple[Active, ...]
+    heads: tuple[ChainHead, ...]
+    resolved: tuple[Incident, ...]
+    times: Times
+
+    @property
+    def open_count(self) -> int:
+        """How many incidents are open, shown or not."""
+        return sum(self.open.values())
+
+
+class NowPage:
+    """`/ui/`."""
+
+    def __init__(self, chains: Chains) -> None:
+        """Show the state of these chains."""
+        self._chains = chains
+
+    def routes(self) -> tuple[Route, ...]:
+        """Its address."""
+        return (Route("GET", "/", self.page, Rule.SIGNED_IN),)
+
+    async def page(self, visit: Visit) -> web.StreamResponse:
+        """Show how things stand."""
+        sight, chosen = visit.narrowed()
+        wanted = incident_filter(visit.query, status=OPEN_WORD)
+        async with visit.window(sight) as window:
+            counts = await window.count_open(wanted)
+            found = await window.gravest(wanted, limit=MOST_TILES)
+            live = await window.live_runs()
+            tiles = await _tiles(window, found)
+            waiting = await _waiting(window, live, tiles)
+            active = await _active(visit, window, live, tiles)
+            heads = await window.heads()
+            shown = await answer_to_show(visit, window)
+            house = House(
+                state=_state(counts, waiting, active),
+                open=counts,
+                needs_you=waiting,
+                tiles=tiles,
+                active=active,
+                heads=tuple(
+                    ChainHead(
+                        seen=sight.seen[key],
+                        entries=entries,
+                        head=head,
+                        checked=self._chains.last(sight.seen[key].repository),
+                    )
+                    for key, (entries, head) in sorted(heads.items())
+                ),
+                resolved=tuple(await window.lately_resolved(limit=MOST_RESOLVED)),
+                times=await window.times(since=visit.now - MEASURED),
+            )
+        return visit.page("now.html", house=house, chosen=chosen, request_answer=shown)
+
+
+def _state(
+    counts: dict[Severity, int], waiting: Sequence[Tile], active: Sequence[Active]
+) -> State:
+    if counts.get(Severity.CRITICAL):
+        return "critical"
+    if waiting:
+        return "needs you"
+    return "working" if active or counts else "quiet"
+
+
+async def _tiles(window: Window, found: Sequence[Incident]) -> tuple[Tile, ...]:
+    runs = await window.runs_of([each.id for each in found])
+    return tuple(
+        Tile(each, tuple(runs[each.id]), what_next(each, runs[each.id])) for each in found
+    )
+
+
+async def _waiting(
+    window: Window, live: Sequence[Run], tiles: Sequence[Tile]
+) -> tuple[Tile, ...]:
+    """What needs a person: on the page already, or hidden behind its filters and limits."""
+    shown = {tile.incident.id for tile in tiles}
+    hidden = [
+        run.incident_id
+        for run in live
+        if run.state is RunState.AWAITING_APPROVAL
+        and run.incident_id is not None
+        and run.incident_id not in shown
+    ]
+    others = [each for key in hidden[:MOST_TILES] if (each := await window.incident(key))]
+    return tuple(
+        tile for tile in (*tiles, *await _tiles(window, others)) if tile.next.is_yours
+    )
+
+
+async def _active(
+    visit: Visit, window: Window, live: Sequence[Run], tiles: Sequence[Tile]
+) -> tuple[Active, ...]:
+    known = {tile.incident.id: tile.incident for tile in tiles}
+    usual: dict[str, timedelta | None] = {}
+    found = []
+    for run in live[:MOST_TILES]:
+        if run.playbook not in usual:
+            usual[run.playbook] = await window.usual_duration(run.playbook)
+        incident = known.get(run.incident_id or "")
+        if incident is None and run.incident_id is not None:
+            incident = await window.incident(run.incident_id)
+        progress = await window.progress_of(run) if run.playbook == "bisect" else None
+        seen = visit.sight.seen[run.repository_id]
+        found.append(
+            Active(
+                run=run,
+                repository=seen.repository.full_name,
+                incident=incident,
+                progress=progress,
+                usual=usual[run.playbook],
+                age=_age(run, visit.now),
+            )
+        )
+    return tuple(found)
+
+
+def _age(run: Run, now: datetime) -> timedelta:
+    return max(now - run.created_at, timedelta(0))

@@ -1,0 +1,45 @@
+"""The route table: every address of the cockpit, what it does, and who may ask for it.
+
+There is no way to serve an address without a rule; a test walks this table as somebody who may
+see nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from bot.cockpit.visit import Visit
+
+ROOT = "/ui"
+
+Handler = Callable[["Visit"], Awaitable[web.StreamResponse]]
+
+
+class Rule(StrEnum):
+    """Who may ask for an address."""
+
+    OPEN = "open"
+    """Anybody: it says nothing about any repository."""
+    SIGNED_IN = "signed in"
+    """Whoever is logged in, and gets what their repositories have; a change needs their token."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One address below `/ui`. `path` may name `{parameters}`; see `aiohttp`'s routes."""
+
+    method: str
+    path: str
+    handler: Handler
+    rule: Rule
+
+    @property
+    def address(self) -> str:
+        """The whole path."""
+        return ROOT + self.path

@@ -1,0 +1,258 @@
+"""The cockpit put together: every route, and what happens around each."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import parse_qsl
+
+import structlog
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncEngine
+from yarl import URL
+
+from bot.cockpit.actions import Actions, Preview
+from bot.cockpit.audit import AuditPages
+from bot.cockpit.bisects import BisectPages
+from bot.cockpit.chains import Chains
+from bot.cockpit.help import HelpPage
+from bot.cockpit.incidents import IncidentPages
+from bot.cockpit.keys import Keys
+from bot.cockpit.live import Live
+from bot.cockpit.login import Login
+from bot.cockpit.now import NowPage
+from bot.cockpit.rendering import Templates
+from bot.cockpit.rights import NOTHING, Rights, RoleOf, Served, Sight, Unknown
+from bot.cockpit.routes import ROOT, Route, Rule
+from bot.cockpit.visit import THEME_COOKIE, THEMES, Refused, Visit, inside, see_other
+from bot.github.web_flow import WebFlow
+from bot.intake.inbox import Inbox
+from bot.records import sessions
+from bot.records.anchors import Anchor
+from bot.records.sessions import Session
+from bot.triggers import Repository, Request, Trigger
+
+log = structlog.get_logger(__name__)
+
+_LARGEST_FORM = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the cockpit is made of.
+
+    Attributes:
+        records: the database, for sessions.
+        read_only: the same, for everything that is shown.
+        served: the repositories the App is installed on.
+        role_of: what somebody may do in one of them.
+        flow: logs people in; None where no client id is configured.
+        inbox: takes what people ask for.
+        accept: starts the Run of a stored Trigger; its id.
+        preview: what a request would do, without doing it.
+        anchors: the signed heads of a repository's audit chain that lie outside the database.
+        signing_key: signs what is exported.
+        web_url: where GitHub's pages are.
+        url: the cockpit's public address, known once it listens.
+        clock: tells the time (UTC).
+        look_every: seconds between two looks for something new while somebody watches.
+    """
+
+    records: AsyncEngine
+    read_only: AsyncEngine
+    served: Served
+    role_of: RoleOf
+    flow: WebFlow | None
+    inbox: Inbox
+    accept: Callable[[Trigger], Awaitable[str]]
+    preview: Callable[[Repository, Request], Awaitable[Preview]]
+    anchors: Callable[[Repository], Awaitable[Sequence[Anchor]]]
+    signing_key: Ed25519PrivateKey = field(repr=False)
+    web_url: str
+    url: Callable[[], str]
+    clock: Callable[[], datetime]
+    look_every: float = 1.0
+
+
+class Cockpit:
+    """Serves everything below `/ui`."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Put it together; nothing is read before the first visit."""
+        self._parts = parts
+        self._templates = Templates()
+        self._rights = Rights(parts.records, parts.served, parts.role_of, parts.clock)
+        self._chains = Chains(parts.read_only, parts.anchors, parts.signing_key, parts.clock)
+        self._live = Live(parts.read_only, self._watcher, parts.look_every)
+        login = Login(parts.records, parts.flow, lambda: self._keys, parts.url)
+        actions = Actions(parts.inbox, parts.accept, parts.preview)
+        self.table: tuple[Route, ...] = (
+            *NowPage(self._chains).routes(),
+            *IncidentPages().routes(),
+            *BisectPages().routes(),
+            *AuditPages(self._chains, parts.signing_key).routes(),
+            *HelpPage().routes(),
+            *actions.routes(),
+            *self._live.routes(),
+            *login.routes(),
+            Route("POST", "/theme", self._set_theme, Rule.OPEN),
+            Route("GET", "/static/{name}", self._static, Rule.OPEN),
+            Route("GET", "", self._root, Rule.OPEN),
+        )
+
+    def routes(self) -> list[web.RouteDef]:
+        """Every route, and a page for addresses that lead nowhere."""
+        nowhere = Route("*", "/{nothing:.*}", _nowhere, Rule.OPEN)
+        return [
+            web.route(each.method, each.address, self._serve(each))
+            for each in (*self.table, nowhere)
+        ]
+
+    async def close(self) -> None:
+        """End the streams and what is checked in the background."""
+        await self._live.close()
+        await self._chains.close()
+
+    @property
+    def _keys(self) -> Keys:
+        return Keys(secure=self._parts.url().startswith("https://"))
+
+    def _serve(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            visit = Visit(
+                request=request,
+                now=self._parts.clock(),
+                web_url=self._parts.web_url,
+                templates=self._templates,
+                records=self._parts.read_only,
+            )
+            try:
+                return await self._answer(route, visit)
+            except Refused as refused:
+                return visit.page(
+                    "refused.html", status=refused.status, what=refused.what, remedy=refused.remedy
+                )
+            except web.HTTPException:
+                raise
+            except Exception:
+                log.exception("a page of the cockpit failed", path=route.path)
+                return visit.page(
+                    "refused.html",
+                    status=500,
+                    what="This page could not be made: the fault is ours.",
+                    remedy="Reload it. If it stays so, the bot's log says more; commands on GitHub "
+                    "work all the same.",
+                )
+
+        return serve
+
+    async def _answer(self, route: Route, visit: Visit) -> web.StreamResponse:
+        session = await self._session(visit)
+        is_change = visit.request.method == "POST"
+        if is_change:
+            self._refuse_other_sites(visit.request)
+            visit.form = await _form(visit.request)
+        if route.rule is Rule.SIGNED_IN:
+            if session is None:
+                return self._to_login(visit)
+            if is_change and not _same(visit.form.get("csrf", ""), session.csrf):
+                raise Refused(
+                    403,
+                    "This form is out of date or was not made by this page: nothing was done.",
+                    "Go back, reload the page, and try again.",
+                )
+        visit.session = session
+        if session is not None:
+            visit.sight = await self._sight(session, needed=route.rule is Rule.SIGNED_IN)
+        return await route.handler(visit)
+
+    async def _session(self, visit: Visit) -> Session | None:
+        key = self._keys.session(visit.request)
+        if not key:
+            return None
+        async with self._parts.read_only.connect() as conn:
+            return await sessions.find(conn, key, now=visit.now)
+
+    async def _sight(self, session: Session, *, needed: bool) -> Sight:
+        if not needed:
+            return NOTHING
+        try:
+            return await self._rights.of(session)
+        except Unknown as unknown:
+            raise Refused(
+                503,
+                "GitHub cannot be asked what you may see, so nothing is shown.",
+                "Reload in a minute. The bot goes on with what it has begun.",
+            ) from unknown
+
+    async def _watcher(self, key: str, now: datetime) -> Sight | None:
+        """What the holder of this session may see now; None once it is over."""
+        async with self._parts.read_only.connect() as conn:
+            session = await sessions.find_hashed(conn, key, now=now)
+        if session is None:
+            return None
+        try:
+            return await self._rights.of(session)
+        except Unknown:
+            return None
+
+    def _refuse_other_sites(self, request: web.Request) -> None:
+        ours = URL(self._parts.url()).origin()
+        origin = request.headers.get("Origin")
+        came_from = request.headers.get("Sec-Fetch-Site", "same-origin")
+        is_ours = origin is None or origin == str(ours)
+        if not is_ours or came_from not in ("same-origin", "none"):
+            raise Refused(403, "This was sent from another site: nothing was done.")
+
+    def _to_login(self, visit: Visit) -> web.StreamResponse:
+        if visit.request.method != "GET" or visit.request.path == f"{ROOT}/events":
+            raise Refused(401, "You are not logged in.", "Log in, then try again.")
+        back = URL(f"{ROOT}/login").with_query(back=visit.request.path_qs)
+        return see_other(str(back))
+
+    async def _root(self, visit: Visit) -> web.StreamResponse:
+        del visit
+        return see_other(f"{ROOT}/")
+
+    async def _static(self, visit: Visit) -> web.StreamResponse:
+        found = self._templates.static.response(visit.request.match_info["name"])
+        if found is None:
+            raise Refused(404, "There is no such file.")
+        return found
+
+    async def _set_theme(self, visit: Visit) -> web.StreamResponse:
+        answer = see_other(inside(visit.form.get("back", f"{ROOT}/")))
+        theme = visit.form.get("theme", "")
+        if theme in THEMES:
+            answer.set_cookie(THEME_COOKIE, theme, path=ROOT, samesite="Lax", max_age=31_536_000)
+        else:
+            answer.del_cookie(THEME_COOKIE, path=ROOT)
+        return answer
+
+
+async def _nowhere(visit: Visit) -> web.StreamResponse:
+    del visit
+    raise Refused(404, "There is no such page.", "The links above lead to those there are.")
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    if (request.content_length or 0) > _LARGEST_FORM:
+        raise Refused(413, "That is too much for one form.")
+    sent = await request.content.read(_LARGEST_FORM + 1)
+    if len(sent) > _LARGEST_FORM:
+        raise Refused(413, "That is too much for one form.")
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise Refused(415, "Only plain forms are understood.")
+    try:
+        return dict(parse_qsl(sent.decode(), keep_blank_values=True, max_num_fields=50))
+    except ValueError as error:
+        raise Refused(400, "That form cannot be read.") from error
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
+
+

@@ -1,0 +1,186 @@
+"""One request to the cockpit: who asks, what they may see, and how they are answered."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncEngine
+from yarl import URL
+
+from bot.cockpit import text
+from bot.cockpit.rendering import HEADERS, Templates
+from bot.cockpit.rights import NOTHING, Seen, Sight
+from bot.cockpit.routes import ROOT
+from bot.cockpit.window import Window
+from bot.records.sessions import Session
+from bot.triggers import Role
+
+THEMES = ("light", "dark")
+THEME_COOKIE = "playbooks_theme"
+
+
+class Refused(Exception):
+    """The page says no: what is wrong, and what can be done instead. Both are plain text."""
+
+    def __init__(self, status: int, what: str, remedy: str = "") -> None:
+        """Keep what the page will say."""
+        super().__init__(what)
+        self.status, self.what, self.remedy = status, what, remedy
+
+
+@dataclass
+class Visit:
+    """One request.
+
+    Attributes:
+        request: as it came.
+        now: when it came.
+        web_url: where GitHub's pages are.
+        templates: of the pages.
+        session: who asks; None: nobody who is logged in.
+        sight: what they may see.
+        form: what was sent.
+    """
+
+    request: web.Request
+    now: datetime
+    web_url: str
+    templates: Templates
+    records: AsyncEngine = field(repr=False)
+    session: Session | None = None
+    sight: Sight = NOTHING
+    form: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """What the address asks for."""
+        return self.request.query
+
+    @property
+    def who(self) -> Session:
+        """Who asks, on addresses for those who are logged in."""
+        if self.session is None:
+            raise Refused(403, "You are not logged in.", "Log in, then try again.")
+        return self.session
+
+    @asynccontextmanager
+    async def window(self, sight: Sight | None = None) -> AsyncIterator[Window]:
+        """Look into the records: at everything this visitor may see, or at less."""
+        chosen = self.sight if sight is None else sight
+        ids = [each for each in chosen.ids if each in self.sight.seen]
+        async with self.records.connect() as conn:
+            yield Window(conn, ids)
+
+    def narrowed(self) -> tuple[Sight, Seen | None]:
+        """What the address narrows the page to with `repo=owner/name`, if it does.
+
+        Raises:
+            Refused: there is no such repository for this visitor.
+        """
+        name = self.query.get("repo", "")
+        if not name:
+            return self.sight, None
+        seen = self.repository(name)
+        return self.sight.only(seen), seen
+
+    def repository(self, full_name: str) -> Seen:
+        """One repository by name.
+
+        Raises:
+            Refused: there is none, or this visitor may not see it: they learn no difference.
+        """
+        seen = self.sight.named(full_name)
+        if seen is None:
+            raise Refused(
+                404,
+                "There is no such repository among those you can see.",
+                "Check the name; the App must be installed there, and you need read access.",
+            )
+        return seen
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> web.Response:
+        """Answer with a page."""
+        theme = self.request.cookies.get(THEME_COOKIE, "")
+        common: dict[str, Any] = {
+            "visit": self,
+            "session": self.session,
+            "sight": self.sight,
+            "now": self.now,
+            "theme": theme if theme in THEMES else "",
+            "here": self.here(),
+            "path": self.request.path,
+            "query": self.query,
+            "ago": partial(text.moment, now=self.now),
+            "link": Links(self.web_url),
+            "once": partial(secrets.token_urlsafe, 12),
+            "address": self.address,
+            "Role": Role,
+            "request_answer": None,
+        }
+        body = self.templates.render(template, common | values)
+        return web.Response(
+            text=body, content_type="text/html", charset="utf-8", status=status, headers=HEADERS
+        )
+
+    def here(self) -> str:
+        """This page's address, without what was only said once."""
+        query = [(name, value) for name, value in self.query.items() if name != "request"]
+        return str(URL(self.request.path).with_query(query)) if query else self.request.path
+
+    def address(self, **changes: str | None) -> str:
+        """This page's address with other filters; None leaves one out."""
+        merged: dict[str, str | None] = {**self.query, "request": None, **changes}
+        query = {name: value for name, value in merged.items() if value}
+        return str(URL(self.request.path).with_query(query)) if query else self.request.path
+
+
+class Links:
+    """Addresses of GitHub's pages, every part of them quoted."""
+
+    def __init__(self, web_url: str) -> None:
+        """`web_url` is where GitHub's pages are."""
+        self._web = web_url
+
+    def repository(self, full_name: str) -> str:
+        """A repository."""
+        return f"{self._web}/{quote(full_name)}"
+
+    def issue(self, full_name: str, number: int) -> str:
+        """An issue."""
+        return f"{self.repository(full_name)}/issues/{number}"
+
+    def pull(self, full_name: str, number: int) -> str:
+        """A pull request."""
+        return f"{self.repository(full_name)}/pull/{number}"
+
+    def commit(self, full_name: str, sha: str) -> str:
+        """A commit."""
+        return f"{self.repository(full_name)}/commit/{quote(sha, safe='')}"
+
+    def file(self, full_name: str, ref: str, path: str) -> str:
+        """A file on a branch."""
+        return f"{self.repository(full_name)}/blob/{quote(ref)}/{quote(path)}"
+
+
+def inside(address: str) -> str:
+    """An address of the cockpit: never a way to elsewhere."""
+    try:
+        url = URL(address)
+    except ValueError:
+        return f"{ROOT}/"
+    is_ours = not url.absolute and (url.path == ROOT or url.path.startswith(f"{ROOT}/"))
+    has_trick = "\\" in address or "//" in url.raw_path or any(ord(each) < 32 for each in address)
+    return str(url) if is_ours and not has_trick else f"{ROOT}/"
+
+
+def see_other(address: str) -> web.Response:
+    """Send the browser on with a GET."""
+    return web.Response(status=303, headers=HEADERS | {"Location": address})

@@ -1,0 +1,120 @@
+"""The records as one visitor may see them: every read is limited to their repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.records import answers, audit, board, incidents, progress, runs, steps
+from bot.records.answers import Answer
+from bot.records.audit import AuditEntry, Unreadable
+from bot.records.board import Filter, Times
+from bot.records.incidents import Incident
+from bot.records.progress import BisectProgress
+from bot.records.runs import Run
+from bot.records.steps import Step
+from bot.triggers import Severity
+
+T = TypeVar("T", Incident, Run, Answer)
+
+
+class Window:
+    """What may be seen. Something else is not found, as if it did not exist."""
+
+    def __init__(self, conn: AsyncConnection, repositories: Sequence[int]) -> None:
+        """Look through `conn` at these repositories only."""
+        self._conn = conn
+        self._ids = tuple(repositories)
+
+    # Incidents
+
+    async def gravest(self, wanted: Filter, *, limit: int) -> list[Incident]:
+        """Incidents, the gravest first."""
+        return await board.gravest(self._conn, self._ids, wanted, limit=limit)
+
+    async def newest(
+        self, wanted: Filter, *, before: str | None = None, limit: int
+    ) -> list[Incident]:
+        """Incidents, the newest first."""
+        return await board.newest(self._conn, self._ids, wanted, before=before, limit=limit)
+
+    async def count_open(self, wanted: Filter) -> dict[Severity, int]:
+        """How many incidents are open, by severity."""
+        return dict(await board.count_open(self._conn, self._ids, wanted))
+
+    async def lately_resolved(self, *, limit: int) -> list[Incident]:
+        """What was resolved last."""
+        return await board.lately_resolved(self._conn, self._ids, limit=limit)
+
+    async def times(self, *, since: datetime) -> Times:
+        """How long incidents took since then."""
+        return await board.times(self._conn, self._ids, since=since)
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        """One incident."""
+        return self._mine(await incidents.find(self._conn, incident_id))
+
+    # Runs
+
+    async def live_runs(self) -> list[Run]:
+        """What is at work."""
+        return await board.live_runs(self._conn, self._ids)
+
+    async def runs_of(self, incident_ids: Sequence[str]) -> dict[str, list[Run]]:
+        """The Runs of incidents, oldest first."""
+        return await board.runs_of(self._conn, self._ids, incident_ids)
+
+    async def run(self, run_id: str) -> Run | None:
+        """One Run."""
+        return self._mine(await runs.find(self._conn, run_id))
+
+    async def steps_of(self, run: Run) -> list[Step]:
+        """What a Run has done to the world."""
+        return await steps.of_run(self._conn, run.id) if self._mine(run) else []
+
+    async def usual_duration(self, playbook: str) -> timedelta | None:
+        """How long a playbook takes here."""
+        return await board.usual_duration(self._conn, self._ids, playbook)
+
+    async def progress_of(self, run: Run) -> BisectProgress | None:
+        """How far a bisect is."""
+        return await progress.of_run(self._conn, run.id) if self._mine(run) else None
+
+    async def answer(self, run_id: str) -> Answer | None:
+        """What became of a request."""
+        return self._mine(await answers.find(self._conn, run_id))
+
+    # Audit
+
+    async def timeline(self, incident: Incident) -> list[AuditEntry]:
+        """What the audit chain says of an incident, in order."""
+        return await audit.of_incident(self._conn, incident.id) if self._mine(incident) else []
+
+    async def heads(self) -> dict[int, tuple[int, str]]:
+        """The ends of the audit chains."""
+        return await board.heads(self._conn, self._ids)
+
+    async def search_audit(
+        self, repository_id: int, *, words: str, actor: str, before: int | None, limit: int
+    ) -> list[AuditEntry | Unreadable]:
+        """Audit entries of one repository, newest first."""
+        if repository_id not in self._ids:
+            return []
+        numbers = await board.search_audit(
+            self._conn, repository_id, words=words, actor=actor, before=before, limit=limit
+        )
+        return await audit.numbered(self._conn, repository_id, numbers)
+
+    async def chain(
+        self, repository_id: int, *, after: int = 0, limit: int | None = None
+    ) -> list[AuditEntry | Unreadable]:
+        """The audit chain of one repository, in order."""
+        if repository_id not in self._ids:
+            return []
+        return await audit.read(self._conn, repository_id, after=after, limit=limit)
+
+    def _mine(self, found: T | None) -> T | None:
+        return found if found is not None and found.repository_id in self._ids else None

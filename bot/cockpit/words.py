@@ -1,0 +1,135 @@
+"""What the pages say about incidents and Runs: pure, from records to plain English."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.records.audit import AuditEntry
+from bot.records.incidents import Incident
+from bot.records.lifecycle import RunState
+from bot.records.runs import Run
+from bot.records.verification import Altered, CannotCheck, Intact, Truncated, Verdict
+from bot.triggers import Severity
+
+SEVERITY_SIGNS = {
+    Severity.CRITICAL: "‼",
+    Severity.HIGH: "▲",
+    Severity.MEDIUM: "◆",
+    Severity.LOW: "●",
+}
+"""Severities are told apart by word and sign, never by colour alone."""
+
+STAGES = ("queued", "checking", "acting", "verifying", "done")
+_STAGE_OF = {
+    RunState.QUEUED: 0,
+    RunState.PREFLIGHT: 1,
+    RunState.AWAITING_APPROVAL: 2,
+    RunState.RUNNING: 2,
+    RunState.VERIFYING: 3,
+    RunState.COMPENSATING: 3,
+}
+
+_SAID = {
+    "approval.asked": "asked for an approval",
+    "approval.given": "the approval was given",
+    "approval.void": "the approval is not needed any more",
+    "fix.merged": "fix merged",
+    "fix.opened": "fix pull request opened",
+    "fix.recomputed": "fix computed again on the newest base",
+    "hotfix.merged": "hotfix merged",
+    "hotfix.opened": "hotfix pull request opened",
+    "hotfix.recomputed": "hotfix computed again on the newest base",
+    "incident.joined": "a second request joined",
+    "incident.opened": "incident opened",
+    "incident.resolved": "incident resolved",
+    "incident.severity": "severity changed",
+    "issue.opened": "incident issue opened",
+    "run.failed": "the run broke off",
+    "run.finished": "the run ended",
+}
+
+
+@dataclass(frozen=True)
+class Next:
+    """The one next thing to do about an incident; `is_yours` says that a person has to act."""
+
+    text: str
+    is_yours: bool = False
+
+
+def what_next(incident: Incident, runs: Sequence[Run]) -> Next:
+    """Say the one next thing, from the newest Run."""
+    last = runs[-1] if runs else None
+    if not incident.is_open:
+        return Next("Nothing to do.")
+    if last is None:
+        return Next("Nobody works on it: start a playbook.", is_yours=True)
+    match last.state:
+        case RunState.AWAITING_APPROVAL:
+            why = last.reason or "it waits for a person"
+            return Next(f"Approve or reject the {last.playbook}: {why}", is_yours=True)
+        case RunState.FAILED | RunState.TIMED_OUT | RunState.ROLLBACK_FAILED:
+            why = last.reason or last.state
+            return Next(f"The {last.playbook} broke off ({why}). Mend it, then retry.", True)
+        case RunState.CANCELLED | RunState.ROLLED_BACK:
+            return Next(f"The {last.playbook} was stopped: decide what to do.", is_yours=True)
+        case RunState.SUCCEEDED:
+            return Next(f"The {last.playbook} is done; the outcome is being confirmed.")
+        case _:
+            return Next(f"Nothing yet: the {last.playbook} is {doing(last)}.")
+
+
+def doing(run: Run) -> str:
+    """What a live Run is at."""
+    if run.playbook == "bisect" and run.state in (RunState.RUNNING, RunState.PREFLIGHT):
+        return "searching"
+    return {
+        RunState.QUEUED: "waiting for its turn",
+        RunState.PREFLIGHT: "working out what to do",
+        RunState.RUNNING: "preparing its change",
+        RunState.VERIFYING: "waiting for checks",
+        RunState.COMPENSATING: "being taken back",
+        RunState.AWAITING_APPROVAL: "waiting for a person",
+    }.get(run.state, str(run.state))
+
+
+def stage_of(run: Run) -> int:
+    """How many of the stages of `STAGES` lie behind a Run."""
+    return _STAGE_OF.get(run.state, len(STAGES) - 1)
+
+
+def can_retry(incident: Incident, runs: Sequence[Run]) -> bool:
+    """Whether `/retry` would do something."""
+    return incident.is_open and bool(runs) and not runs[-1].state == RunState.SUCCEEDED
+
+
+def action_said(entry: AuditEntry) -> str:
+    """An audit entry's action in words."""
+    known = _SAID.get(entry.action)
+    return known or entry.action.replace(".", " ").replace("_", " ")
+
+
+@dataclass(frozen=True)
+class ChainSaid:
+    """A verdict on an audit chain, for people. `is_bad`: somebody has to look, now."""
+
+    text: str
+    is_bad: bool = False
+
+
+def chain_said(verdict: Verdict) -> ChainSaid:
+    """Say what was found about a chain."""
+    match verdict:
+        case Intact():
+            return ChainSaid(
+                f"intact: {verdict.entries:,} entries, anchored in git up to {verdict.anchored:,}"
+            )
+        case CannotCheck():
+            return ChainSaid(
+                "unbroken, but not anchored in git yet: a cut tail could not be seen"
+            )
+        case Altered() | Truncated():
+            return ChainSaid(f"{verdict}", is_bad=True)
+
+

@@ -1,0 +1,249 @@
+"""What is looked at together: lists of incidents and Runs over several repositories, and figures.
+
+Every function takes the ids of the repositories that may be looked at, and reads nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.records.incidents import Incident
+from bot.records.lifecycle import OPEN, IncidentStatus, RunState
+from bot.records.runs import Run
+from bot.records.tables import answers, audit_entries, audit_heads, incidents, progress, runs
+from bot.triggers import Severity, Value
+
+Ids = Collection[int]
+
+_GRAVEST_FIRST = sa.case(
+    {each: place for place, each in enumerate(reversed(Severity))},
+    value=incidents.c.severity,
+    else_=len(Severity),
+)
+_MOST_TIMED = 1_000
+
+
+class Filter(Value):
+    """Which incidents are wanted; None and empty mean all. `words` are looked for in titles."""
+
+    statuses: tuple[IncidentStatus, ...] = ()
+    severity: Severity | None = None
+    kind: str | None = None
+    words: str = ""
+
+
+class Times(Value):
+    """How long incidents took, over `count` of them; None where there was none to measure."""
+
+    count: int
+    to_mitigate: timedelta | None
+    to_resolve: timedelta | None
+
+
+async def gravest(
+    conn: AsyncConnection, repositories: Ids, wanted: Filter, *, limit: int
+) -> list[Incident]:
+    """Read incidents, the gravest first, of equal ones the newest."""
+    query = _filtered(repositories, wanted)
+    newest = query.order_by(_GRAVEST_FIRST, incidents.c.id.desc()).limit(limit)
+    return [_incident(row) for row in await conn.execute(newest)]
+
+
+async def newest(
+    conn: AsyncConnection,
+    repositories: Ids,
+    wanted: Filter,
+    *,
+    before: str | None = None,
+    limit: int,
+) -> list[Incident]:
+    """Read incidents, the newest first, from the one that follows `before`."""
+    query = _filtered(repositories, wanted)
+    if before is not None:
+        query = query.where(incidents.c.id < before)
+    rows = await conn.execute(query.order_by(incidents.c.id.desc()).limit(limit))
+    return [_incident(row) for row in rows]
+
+
+async def count_open(
+    conn: AsyncConnection, repositories: Ids, wanted: Filter
+) -> Mapping[Severity, int]:
+    """Count the open incidents by severity."""
+    narrowed = wanted.model_copy(update={"statuses": tuple(sorted(OPEN)), "severity": None})
+    query = (
+        _filtered(repositories, narrowed)
+        .with_only_columns(incidents.c.severity, sa.func.count())
+        .group_by(incidents.c.severity)
+    )
+    return {Severity(row[0]): int(row[1]) for row in await conn.execute(query)}
+
+
+async def lately_resolved(
+    conn: AsyncConnection, repositories: Ids, *, limit: int
+) -> list[Incident]:
+    """Read the incidents that were resolved last."""
+    query = (
+        sa.select(incidents)
+        .where(incidents.c.repository_id.in_(repositories), incidents.c.resolved_at.is_not(None))
+        .order_by(incidents.c.resolved_at.desc(), incidents.c.id.desc())
+        .limit(limit)
+    )
+    return [_incident(row) for row in await conn.execute(query)]
+
+
+async def times(conn: AsyncConnection, repositories: Ids, *, since: datetime) -> Times:
+    """Measure the incidents resolved since then (the last thousand): medians."""
+    query = (
+        sa.select(incidents.c.detected_at, incidents.c.mitigated_at, incidents.c.resolved_at)
+        .where(incidents.c.repository_id.in_(repositories), incidents.c.resolved_at >= since)
+        .order_by(incidents.c.resolved_at.desc())
+        .limit(_MOST_TIMED)
+    )
+    rows = (await conn.execute(query)).all()
+    mitigated = [row.mitigated_at - row.detected_at for row in rows if row.mitigated_at]
+    return Times(
+        count=len(rows),
+        to_mitigate=median(mitigated) if mitigated else None,
+        to_resolve=median(row.resolved_at - row.detected_at for row in rows) if rows else None,
+    )
+
+
+async def live_runs(conn: AsyncConnection, repositories: Ids) -> list[Run]:
+    """Read the Runs that may still do something, oldest first."""
+    query = sa.select(runs).where(
+        runs.c.finished_at.is_(None), runs.c.repository_id.in_(repositories)
+    )
+    return [_run(row) for row in await conn.execute(query.order_by(runs.c.created_at, runs.c.id))]
+
+
+async def runs_of(
+    conn: AsyncConnection, repositories: Ids, incident_ids: Sequence[str]
+) -> dict[str, list[Run]]:
+    """Read the Runs of several incidents, oldest first, by incident."""
+    query = sa.select(runs).where(
+        runs.c.incident_id.in_(incident_ids), runs.c.repository_id.in_(repositories)
+    )
+    found: dict[str, list[Run]] = {each: [] for each in incident_ids}
+    for row in await conn.execute(query.order_by(runs.c.created_at, runs.c.id)):
+        found[row.incident_id].append(_run(row))
+    return found
+
+
+async def usual_duration(
+    conn: AsyncConnection, repositories: Ids, playbook: str
+) -> timedelta | None:
+    """How long a playbook takes here: the median of its last 20 successes; None: never so far."""
+    query = (
+        sa.select(runs.c.created_at, runs.c.finished_at)
+        .where(
+            runs.c.repository_id.in_(repositories),
+            runs.c.playbook == playbook,
+            runs.c.state == RunState.SUCCEEDED,
+        )
+        .order_by(runs.c.id.desc())
+        .limit(20)
+    )
+    took = [row.finished_at - row.created_at for row in await conn.execute(query)]
+    return median(took) if took else None
+
+
+async def heads(conn: AsyncConnection, repositories: Ids) -> dict[int, tuple[int, str]]:
+    """Read the ends of the audit chains: number and hash of the last entry, by repository."""
+    query = sa.select(audit_heads).where(
+        audit_heads.c.repository_id.in_(repositories), audit_heads.c.seq > 0
+    )
+    return {row.repository_id: (row.seq, row.head_hash) for row in await conn.execute(query)}
+
+
+async def marks(conn: AsyncConnection) -> dict[int, str]:
+    """Read, for each repository, a mark that changes whenever something to look at changes."""
+    live = (
+        sa.select(
+            runs.c.repository_id,
+            sa.func.count(),
+            sa.func.sum(runs.c.version),
+            sa.func.sum(sa.func.coalesce(progress.c.version, 0)),
+        )
+        .select_from(runs.outerjoin(progress, progress.c.run_id == runs.c.id))
+        .where(runs.c.finished_at.is_(None))
+        .group_by(runs.c.repository_id)
+    )
+    parts: dict[int, list[str]] = {}
+    for row in await conn.execute(sa.select(audit_heads.c.repository_id, audit_heads.c.seq)):
+        parts.setdefault(row[0], []).append(f"audit {row[1]}")
+    for row in await conn.execute(live):
+        parts.setdefault(row[0], []).append(f"runs {row[1]} {row[2]} {row[3]}")
+    lately = (
+        sa.select(answers.c.repository_id, answers.c.run_id, answers.c.outcome)
+        .order_by(answers.c.at.desc())
+        .limit(20)
+    )
+    for row in await conn.execute(lately):
+        parts.setdefault(row[0], []).append(f"answer {row[1]} {row[2]}")
+    return {repository: "; ".join(found) for repository, found in parts.items()}
+
+
+async def incidents_told_of(
+    conn: AsyncConnection, repository_id: int, *, after: int, limit: int = 50
+) -> list[str]:
+    """Which incidents did the audit entries after this number tell of? Each once, in order."""
+    query = (
+        sa.select(audit_entries.c.incident)
+        .where(
+            audit_entries.c.repository_id == repository_id,
+            audit_entries.c.seq > after,
+            audit_entries.c.incident.is_not(None),
+        )
+        .order_by(audit_entries.c.seq)
+        .limit(limit)
+    )
+    return list(dict.fromkeys((await conn.execute(query)).scalars()))
+
+
+async def search_audit(
+    conn: AsyncConnection,
+    repository_id: int,
+    *,
+    words: str = "",
+    actor: str = "",
+    before: int | None = None,
+    limit: int,
+) -> list[int]:
+    """Find audit entries, newest first; their numbers."""
+    table = audit_entries.c
+    query = sa.select(table.seq).where(table.repository_id == repository_id)
+    if before is not None:
+        query = query.where(table.seq < before)
+    if actor:
+        query = query.where(sa.func.lower(table.actor) == actor.lower())
+    if words:
+        anywhere = [table.action, table.refs, table.data, table.incident, table.run, table.actor]
+        query = query.where(sa.or_(*(each.icontains(words, autoescape=True) for each in anywhere)))
+    return list((await conn.execute(query.order_by(table.seq.desc()).limit(limit))).scalars())
+
+
+def _filtered(repositories: Ids, wanted: Filter) -> sa.Select[Any]:
+    query = sa.select(incidents).where(incidents.c.repository_id.in_(repositories))
+    if wanted.statuses:
+        query = query.where(incidents.c.status.in_(wanted.statuses))
+    if wanted.severity is not None:
+        query = query.where(incidents.c.severity == wanted.severity)
+    if wanted.kind is not None:
+        query = query.where(incidents.c.kind == wanted.kind)
+    if wanted.words:
+        query = query.where(incidents.c.title.icontains(wanted.words, autoescape=True))
+    return query
+
+
+def _incident(row: sa.Row[Any]) -> Incident:
+    return Incident.model_validate(dict(row._mapping))
+
+
+def _run(row: sa.Row[Any]) -> Run:
+    return Run.model_validate(dict(row._mapping))
