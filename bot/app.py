@@ -16,6 +16,11 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 from ulid import ULID
 
+from bot.cockpit.anchored import AnchorsInGit
+from bot.cockpit.previews import Planner
+from bot.cockpit.rights import roles_from
+from bot.cockpit.site import Cockpit
+from bot.cockpit.site import Parts as CockpitParts
 from bot.config import Config
 from bot.engine import Engine, Observer
 from bot.faults import Passing
@@ -147,6 +152,7 @@ class Bot:
             clock=clock,
             served=self.served.served,
         )
+        self.cockpit = self._cockpit()
         self._look_for_missed = look_for_missed
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,6 +167,7 @@ class Bot:
         application = web.Application(client_max_size=LARGEST_BODY)
         application.add_routes(self._webhooks(us).routes())
         application.add_routes(self._api().routes())
+        application.add_routes(self.cockpit.routes())
         await self.engine.launch()
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
@@ -183,6 +190,7 @@ class Bot:
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
+        await self.cockpit.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await self.engine.close()
@@ -233,6 +241,28 @@ class Bot:
             ),
         )
 
+    def _cockpit(self) -> Cockpit:
+        settings, flow = self.settings, None
+        if settings.github_client_id and settings.github_client_secret:
+            flow = self.github.web_flow(settings.github_client_id, settings.github_client_secret)
+        return Cockpit(
+            CockpitParts(
+                records=self.records,
+                read_only=self.read_only,
+                served=self.served.served,
+                role_of=roles_from(self.github),
+                flow=flow,
+                inbox=self.inbox,
+                accept=self._begin,
+                preview=Planner(self.github, self.mirror).preview,
+                anchors=AnchorsInGit(self.github).read,
+                signing_key=self.signing_key,
+                web_url=self.github.addresses.web,
+                url=lambda: settings.url_at(self.port),
+                clock=self.clock,
+            )
+        )
+
     async def _ourselves(self) -> OurApp:
         pause = 1.0
         while True:
@@ -262,6 +292,10 @@ class Bot:
         return mirror
 
     # --- what the parts call ---
+
+    async def _begin(self, trigger: Trigger) -> str:
+        await self._start_run(trigger)
+        return derived_id(trigger.key, trigger.received_at)
 
     async def _start_run(self, trigger: Trigger) -> None:
         await self.engine.start(RUN, derived_id(trigger.key, trigger.received_at), trigger)

@@ -75,7 +75,11 @@ class Settings(BaseSettings):
     @property
     def public_url(self) -> str:
         """The address people reach this bot at, without a trailing slash."""
-        given = self.playbooks_url or f"http://{self.playbooks_host}:{self.playbooks_port}"
+        return self.url_at(self.playbooks_port)
+
+    def url_at(self, port: int) -> str:
+        """The same, where the port listened at was not known before (0)."""
+        given = self.playbooks_url or f"http://{self.playbooks_host}:{port}"
         return given.rstrip("/")
 
     @property

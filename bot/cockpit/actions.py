@@ -153,9 +153,7 @@ class Actions:
             raise Refused(404, "There is no such incident among those you can see.")
         return visit.sight.seen[incident.repository_id], incident
 
-    def _trigger(
-        self, visit: Visit, seen: Seen, line: str, incident: Incident | None
-    ) -> Trigger:
+    def _trigger(self, visit: Visit, seen: Seen, line: str, incident: Incident | None) -> Trigger:
         repository, login = seen.repository, visit.who.login
         web_address = f"{visit.web_url}/{repository.full_name}"
         asked = CommentPosted(

@@ -80,16 +80,19 @@ class Live:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - handlers run in tasks
         self._streams.add(task)
-        try:
-            return await self._tell(visit)
-        finally:
-            self._streams.discard(task)
-
-    async def _tell(self, visit: Visit) -> web.StreamResponse:
         response = web.StreamResponse(
             headers=HEADERS | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
         await response.prepare(visit.request)
+        try:
+            # Whoever closes the page tells nobody: the next word to them fails.
+            with suppress(ConnectionError):
+                await self._tell(visit, response)
+        finally:
+            self._streams.discard(task)
+        return response
+
+    async def _tell(self, visit: Visit, response: web.StreamResponse) -> None:
         await self._be_looking()
         key, sight = visit.who.token_hash, visit.sight
         loop = asyncio.get_running_loop()
@@ -107,8 +110,7 @@ class Live:
                 asked_at = loop.time()
                 seen = await self._watcher(key, datetime.now(UTC))
                 if seen is None:
-                    await _send(response, "over", "", {})
-                    return response
+                    return await _send(response, "over", "", {})
                 sight = seen
             fresh = self._visible(sight)
             if fresh == marks:

@@ -30,7 +30,11 @@ class Login:
     """The pages by which people come in and leave."""
 
     def __init__(
-        self, records: AsyncEngine, flow: WebFlow | None, keys: Callable[[], Keys], url: Callable[[], str]
+        self,
+        records: AsyncEngine,
+        flow: WebFlow | None,
+        keys: Callable[[], Keys],
+        url: Callable[[], str],
     ) -> None:
         """Prepare.
 

@@ -139,9 +139,7 @@ class NowPage:
         return visit.page("now.html", house=house, chosen=chosen, request_answer=shown)
 
 
-def _state(
-    counts: dict[Severity, int], waiting: Sequence[Tile], active: Sequence[Active]
-) -> State:
+def _state(counts: dict[Severity, int], waiting: Sequence[Tile], active: Sequence[Active]) -> State:
     if counts.get(Severity.CRITICAL):
         return "critical"
     if waiting:
@@ -151,14 +149,10 @@ def _state(
 
 async def _tiles(window: Window, found: Sequence[Incident]) -> tuple[Tile, ...]:
     runs = await window.runs_of([each.id for each in found])
-    return tuple(
-        Tile(each, tuple(runs[each.id]), what_next(each, runs[each.id])) for each in found
-    )
+    return tuple(Tile(each, tuple(runs[each.id]), what_next(each, runs[each.id])) for each in found)
 
 
-async def _waiting(
-    window: Window, live: Sequence[Run], tiles: Sequence[Tile]
-) -> tuple[Tile, ...]:
+async def _waiting(window: Window, live: Sequence[Run], tiles: Sequence[Tile]) -> tuple[Tile, ...]:
     """What needs a person: on the page already, or hidden behind its filters and limits."""
     shown = {tile.incident.id for tile in tiles}
     hidden = [
@@ -169,9 +163,7 @@ async def _waiting(
         and run.incident_id not in shown
     ]
     others = [each for key in hidden[:MOST_TILES] if (each := await window.incident(key))]
-    return tuple(
-        tile for tile in (*tiles, *await _tiles(window, others)) if tile.next.is_yours
-    )
+    return tuple(tile for tile in (*tiles, *await _tiles(window, others)) if tile.next.is_yours)
 
 
 async def _active(

@@ -13,7 +13,8 @@ from bot.git.reverting import Conflict
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.playbooks.bisect.plan import BisectPlan, make_bisect_plan
-from bot.playbooks.revert.plan import Declined, Plan, make_plan
+from bot.playbooks.declined import Declined
+from bot.playbooks.revert.plan import Plan, make_plan
 from bot.triggers import BisectRequest, Repository, Request, RevertRequest
 
 _NAMED = 20

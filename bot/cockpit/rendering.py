@@ -84,6 +84,7 @@ class Templates:
             "root": ROOT,
             "chain_said": words.chain_said,
             "doing": words.doing,
+            "ref_said": words.ref_said,
             "stage_names": words.STAGES,
             "stage_of": words.stage_of,
         }

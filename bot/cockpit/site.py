@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
-from bot.cockpit.actions import Actions, Preview
+from bot.cockpit.actions import Actions
 from bot.cockpit.audit import AuditPages
 from bot.cockpit.bisects import BisectPages
 from bot.cockpit.chains import Chains
@@ -24,6 +24,7 @@ from bot.cockpit.keys import Keys
 from bot.cockpit.live import Live
 from bot.cockpit.login import Login
 from bot.cockpit.now import NowPage
+from bot.cockpit.previews import Preview
 from bot.cockpit.rendering import Templates
 from bot.cockpit.rights import NOTHING, Rights, RoleOf, Served, Sight, Unknown
 from bot.cockpit.routes import ROOT, Route, Rule
@@ -254,5 +255,3 @@ async def _form(request: web.Request) -> dict[str, str]:
 
 def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
-
-

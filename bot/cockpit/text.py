@@ -14,6 +14,9 @@ import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
+NONE = "\N{EN DASH}"
+"""Where there is nothing to say."""
+_A_MOMENT = timedelta(seconds=5)
 LONGEST = 300
 """Characters shown of somebody's words where the page does not say otherwise."""
 _TAGS = {"a", "br", "code", "em", "li", "ol", "p", "pre", "strong", "table", "tbody", "td", "th",
@@ -70,7 +73,7 @@ def html_of(markdown: str, limit: int = 20_000) -> Markup:
 def duration(span: timedelta | None) -> str:
     """A length of time in at most two units: `2 h 5 min`."""
     if span is None:
-        return "–"
+        return NONE
     seconds = max(0, round(span.total_seconds()))
     units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
     for place, (size, name) in enumerate(units):
@@ -86,11 +89,19 @@ def duration(span: timedelta | None) -> str:
 def moment(when: datetime | None, now: datetime) -> Markup:
     """A time as people say it (`5 min ago`), exact for whoever wants it."""
     if when is None:
-        return Markup("–")
+        return escape(NONE)
     exact = when.strftime("%Y-%m-%d %H:%M:%S UTC")
     span = now - when
-    said = f"{duration(span)} ago" if span >= timedelta(0) else f"in {duration(-span)}"
+    if abs(span) < _A_MOMENT:
+        said = "just now"
+    else:
+        said = f"{_coarse(span)} ago" if span > timedelta(0) else f"in {_coarse(-span)}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(when.isoformat(), exact, said)
+
+
+def _coarse(span: timedelta) -> str:
+    """The larger of the two units is enough for how long ago something was."""
+    return " ".join(duration(span).split()[:2])
 
 
 def percent(share: float) -> str:

@@ -177,7 +177,12 @@ def inside(address: str) -> str:
     except ValueError:
         return f"{ROOT}/"
     is_ours = not url.absolute and (url.path == ROOT or url.path.startswith(f"{ROOT}/"))
-    has_trick = "\\" in address or "//" in url.raw_path or any(ord(each) < 32 for each in address)
+    has_trick = (
+        ".." in address
+        or "\\" in address
+        or "//" in url.raw_path
+        or any(ord(each) < 32 for each in address)
+    )
     return str(url) if is_ours and not has_trick else f"{ROOT}/"
 
 

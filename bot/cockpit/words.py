@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ SEVERITY_SIGNS = {
     Severity.LOW: "●",
 }
 """Severities are told apart by word and sign, never by colour alone."""
+
+_SHA = re.compile(r"[0-9a-f]{40}")
 
 STAGES = ("queued", "checking", "acting", "verifying", "done")
 _STAGE_OF = {
@@ -101,13 +104,19 @@ def stage_of(run: Run) -> int:
 
 def can_retry(incident: Incident, runs: Sequence[Run]) -> bool:
     """Whether `/retry` would do something."""
-    return incident.is_open and bool(runs) and not runs[-1].state == RunState.SUCCEEDED
+    return incident.is_open and bool(runs) and runs[-1].state is not RunState.SUCCEEDED
 
 
 def action_said(entry: AuditEntry) -> str:
     """An audit entry's action in words."""
     known = _SAID.get(entry.action)
     return known or entry.action.replace(".", " ").replace("_", " ")
+
+
+def ref_said(value: object) -> str:
+    """What an audit entry refers to, as people write it: commits in twelve digits."""
+    text = str(value)
+    return text[:12] if _SHA.fullmatch(text) else text
 
 
 @dataclass(frozen=True)
@@ -126,10 +135,6 @@ def chain_said(verdict: Verdict) -> ChainSaid:
                 f"intact: {verdict.entries:,} entries, anchored in git up to {verdict.anchored:,}"
             )
         case CannotCheck():
-            return ChainSaid(
-                "unbroken, but not anchored in git yet: a cut tail could not be seen"
-            )
+            return ChainSaid("unbroken, but not anchored in git yet: a cut tail could not be seen")
         case Altered() | Truncated():
             return ChainSaid(f"{verdict}", is_bad=True)
-
-

@@ -119,6 +119,7 @@ class Stage:
             events=list(EVENTS),
             secret=secret,
         )
+        app.callback_urls = ["http://127.0.0.1/ui/login/callback"]
         self.github.install(app, owner)
         self.repository = self.github.create_repository(owner, NAME, FILES)
         for login, role in (("alice", "maintain"), ("bob", "write"), ("mallory", "read")):
@@ -134,6 +135,8 @@ class Stage:
                     "github_app_id": app.id,
                     "github_private_key": app.private_key,
                     "github_webhook_secret": secret,
+                    "github_client_id": app.client_id,
+                    "github_client_secret": app.client_secret,
                     "playbooks_data": data,
                     "playbooks_port": 0,
                     "playbooks_replica": "demo",

@@ -166,26 +166,28 @@ async def marks(conn: AsyncConnection) -> dict[int, str]:
     live = (
         sa.select(
             runs.c.repository_id,
-            sa.func.count(),
-            sa.func.sum(runs.c.version),
-            sa.func.sum(sa.func.coalesce(progress.c.version, 0)),
+            sa.func.count().label("runs"),
+            sa.func.sum(runs.c.version).label("versions"),
+            sa.func.sum(sa.func.coalesce(progress.c.version, 0)).label("shown"),
         )
         .select_from(runs.outerjoin(progress, progress.c.run_id == runs.c.id))
         .where(runs.c.finished_at.is_(None))
         .group_by(runs.c.repository_id)
     )
     parts: dict[int, list[str]] = {}
-    for row in await conn.execute(sa.select(audit_heads.c.repository_id, audit_heads.c.seq)):
-        parts.setdefault(row[0], []).append(f"audit {row[1]}")
-    for row in await conn.execute(live):
-        parts.setdefault(row[0], []).append(f"runs {row[1]} {row[2]} {row[3]}")
+    for head in await conn.execute(sa.select(audit_heads.c.repository_id, audit_heads.c.seq)):
+        parts.setdefault(head.repository_id, []).append(f"audit {head.seq}")
+    for at_work in await conn.execute(live):
+        counted = (at_work.runs, at_work.versions, at_work.shown)
+        parts.setdefault(at_work.repository_id, []).append(f"runs {counted}")
     lately = (
         sa.select(answers.c.repository_id, answers.c.run_id, answers.c.outcome)
         .order_by(answers.c.at.desc())
         .limit(20)
     )
-    for row in await conn.execute(lately):
-        parts.setdefault(row[0], []).append(f"answer {row[1]} {row[2]}")
+    for answer in await conn.execute(lately):
+        said = f"answer {answer.run_id} {answer.outcome}"
+        parts.setdefault(answer.repository_id, []).append(said)
     return {repository: "; ".join(found) for repository, found in parts.items()}
 
 

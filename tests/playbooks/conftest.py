@@ -55,6 +55,7 @@ def playbooks_app(github: DemoGitHub, acme: User) -> App:
     app = github.create_app(
         "playbooks", owner=acme, permissions=PERMISSIONS, events=list(EVENTS), secret=SECRET
     )
+    app.callback_urls = ["http://127.0.0.1/ui/login/callback"]
     github.install(app, acme)
     return app
 
@@ -118,6 +119,8 @@ def settings_for(github: DemoGitHub, app: App, data: Path) -> Settings:
             "github_app_id": app.id,
             "github_private_key": app.private_key,
             "github_webhook_secret": SECRET,
+            "github_client_id": app.client_id,
+            "github_client_secret": app.client_secret,
             "playbooks_data": data,
             "playbooks_port": 0,
             "playbooks_replica": "under-test",

@@ -91,9 +91,7 @@
       const place = units.findIndex(([size]) => seconds >= size);
       const [size, name] = units[place];
       const count = Math.floor(seconds / size);
-      const [smaller, sub] = units[place + 1];
-      const rest = Math.floor((seconds - count * size) / smaller);
-      const text = `${count} ${name}${rest && count < 10 ? ` ${rest} ${sub}` : ""} ago`;
+      const text = `${count} ${name} ago`;
       if (each.textContent !== text) each.textContent = text;
     }
   }, 30000);

@@ -1,0 +1,32 @@
+"""Signed heads of audit chains as they stand in git, where the database cannot reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.faults import Passing
+from bot.github.client import GitHub
+from bot.github.errors import GitHubError
+from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.records.anchors import ANCHORS_PATH, Anchor, read_anchors
+from bot.triggers import Repository
+
+
+class AnchorsInGit:
+    """Reads them from the records branch. Where GitHub is not reached, there are none to go by."""
+
+    def __init__(self, github: GitHub) -> None:
+        """Ask `github`."""
+        self._github = github
+
+    async def read(self, repository: Repository) -> Sequence[Anchor]:
+        """Read the anchors of one repository's chain."""
+        client = self._github.repository(repository, playbook="cockpit")
+        try:
+            found = await client.contents.read(ANCHORS_PATH, RECORDS_BRANCH)
+        except (Passing, GitHubError):
+            return ()
+        if found is None:
+            return ()
+        anchors = read_anchors(found.content.decode("utf-8", "replace"))
+        return [each for each in anchors if each.repository_id == repository.id]

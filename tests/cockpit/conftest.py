@@ -1,0 +1,72 @@
+"""A bot with its cockpit on the demo GitHub, people who visit it, and a house full of records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+
+from bot.app import Bot
+from bot.triggers import Repository
+from tests.cockpit.house import House
+from tests.cockpit.visitor import Visitor
+from tests.playbooks.conftest import (
+    Shop,
+    acme,
+    bot,
+    ci_app,
+    clock,
+    people,
+    playbooks_app,
+    shop,
+)
+
+__all__ = ["acme", "bot", "ci_app", "clock", "people", "playbooks_app", "shop"]
+
+Arrives = Callable[[str], Awaitable[Visitor]]
+
+
+@pytest.fixture
+def cockpit_url(bot: Bot) -> str:
+    """Where the cockpit is."""
+    return f"http://127.0.0.1:{bot.port}"
+
+
+@pytest.fixture
+async def arrives(cockpit_url: str) -> AsyncIterator[Arrives]:
+    """Somebody opens a browser of their own and logs in; nobody (""): only opens it."""
+    async with AsyncExitStack() as stack:
+
+        async def arrive(login: str) -> Visitor:
+            jar = aiohttp.CookieJar(unsafe=True)
+            session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=jar))
+            visitor = Visitor(cockpit_url, session)
+            if login:
+                page = await visitor.log_in(login)
+                assert page.status == 200, page.text
+            return visitor
+
+        yield arrive
+
+
+async def known_to_bot(bot: Bot, shop: Shop) -> Repository:
+    """The shop's repository as the bot knows it."""
+
+    async def served() -> Repository | None:
+        bot.served._at = None  # the list is renewed once a minute; a test has no minute
+        found = await bot.served.served()
+        return next((each for each in found if each.id == shop.repository.id), None)
+
+    repository: Repository = await shop.eventually(served)
+    return repository
+
+
+@pytest.fixture
+async def house(bot: Bot, shop: Shop) -> AsyncIterator[House]:
+    """The records of the test's repository."""
+    house = House(bot.records, await known_to_bot(bot, shop), datetime.now(UTC))
+    yield house
+    await house.leave()

@@ -1,0 +1,291 @@
+"""A house in which much is going on: records as the bot writes them, without waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import count
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.records import answers, audit, incidents, progress, runs, steps
+from bot.records.bisect_report import FreshRuns, TrialMade, Verification
+from bot.records.incidents import Incident, Opening
+from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.progress import Bar, BisectProgress, Suspected
+from bot.records.runs import Run
+from bot.records.steps import Reversibility
+from bot.triggers import (
+    Actor,
+    ActorKind,
+    PullRequestTarget,
+    Repository,
+    RevertRequest,
+    Severity,
+    Source,
+    SourceKind,
+    Trigger,
+    derived_id,
+)
+
+_numbers = count(1)
+
+ORDER = {
+    RunState.QUEUED: (),
+    RunState.PREFLIGHT: (RunState.PREFLIGHT,),
+    RunState.RUNNING: (RunState.PREFLIGHT, RunState.RUNNING),
+    RunState.VERIFYING: (RunState.PREFLIGHT, RunState.RUNNING, RunState.VERIFYING),
+    RunState.AWAITING_APPROVAL: (RunState.PREFLIGHT, RunState.AWAITING_APPROVAL),
+    RunState.FAILED: (RunState.PREFLIGHT, RunState.RUNNING, RunState.FAILED),
+    RunState.SUCCEEDED: (
+        RunState.PREFLIGHT,
+        RunState.RUNNING,
+        RunState.VERIFYING,
+        RunState.SUCCEEDED,
+    ),
+}
+"""The way to each state."""
+
+
+class House:
+    """Fills the records of one repository."""
+
+    def __init__(self, records: AsyncEngine, repository: Repository, now: datetime) -> None:
+        self.records = records
+        self.repository = repository
+        self.now = now
+
+    async def incident(
+        self,
+        title: str,
+        *,
+        severity: Severity = Severity.HIGH,
+        ago: timedelta = timedelta(minutes=7),
+        kind: str = "revert",
+        state: RunState = RunState.VERIFYING,
+        reason: str | None = None,
+        settled_after: timedelta | None = None,
+        by: str = "alice",
+        data: dict[str, str] | None = None,
+    ) -> tuple[Incident, Run]:
+        """One incident with its Run, its story, and, where it was settled, its end."""
+        number = next(_numbers)
+        at = self.now - ago
+        trigger = Trigger(
+            source=Source(
+                kind=SourceKind.ISSUE_COMMENT, object_id=f"house-{number}", subject=number
+            ),
+            repository=self.repository,
+            actor=Actor(kind=ActorKind.PERSON, login=by),
+            received_at=at,
+            request=RevertRequest(targets=(PullRequestTarget(number=number),)),
+        )
+        identity = derived_id(trigger.key, at)
+        opening = Opening(
+            id=identity,
+            repository=self.repository,
+            kind=kind,
+            subject=f"pull_request:{number}",
+            title=title,
+            severity=severity,
+            source="issue_comment",
+            opened_by=by,
+            detected_at=at,
+            suspect=f"pull_request:{number}",
+        )
+        async with self.records.begin() as conn:
+            run = await runs.start(conn, identity, trigger, playbook=kind, at=at)
+            incident, _ = await incidents.open_or_join(conn, opening)
+            await runs.note(
+                conn,
+                run.id,
+                at=at,
+                incident_id=incident.id,
+                seed="8401",
+                artifact_path=f"apps/orchestrator/orchestrator/incidents/{kind}-{identity}.json",
+            )
+            ends = at + (settled_after or timedelta(minutes=2))
+            for step in ORDER[state]:
+                last = step is state
+                await runs.move(conn, run.id, step, at=ends, reason=reason if last else None)
+            await incidents.refer(
+                conn,
+                incident.id,
+                issue=number + 1000,
+                pull_request=number + 1001,
+                adr=f"docs/decisions/20260101-{identity}-revert.md",
+            )
+            await self._steps(conn, run.id, at, number)
+            await self._told(
+                conn, incident, run.id, "incident.opened", at, data or {"reason": "logins fail"}
+            )
+            await self._told(conn, incident, run.id, "issue.opened", at, {})
+            await self._told(conn, incident, run.id, "hotfix.opened", at + timedelta(seconds=4), {})
+            if settled_after is not None:
+                await self._settle(conn, incident, run.id, at, settled_after)
+            found = await incidents.find(conn, identity)
+            assert found is not None
+            made = await runs.find(conn, identity)
+            assert made is not None
+        return found, made
+
+    async def bisect(
+        self, title: str, *, status: str = "searching", subjects: Sequence[str] = ()
+    ) -> tuple[Incident, Run]:
+        """A bisect at work, with a posterior to look at."""
+        incident, run = await self.incident(
+            title, kind="bisect", state=RunState.RUNNING, severity=Severity.MEDIUM
+        )
+        named = list(subjects) or ["Round prices at the till", "Cache the catalogue", "Tidy up"]
+        shares = [0.71, 0.16, 0.05]
+        bars = [0.002] * 40
+        bars[22], bars[23], bars[30] = shares
+        trials = [
+            TrialMade(
+                name=f"t{n}",
+                sha=f"{n:040x}",
+                why="halves the range",
+                reason="smoke failed" if n % 3 else "",
+                outcome="fail" if n % 3 else "pass",
+                seconds=31.0 + n,
+                workflow_run=str(n),
+                url=None,
+            )
+            for n in range(1, 9)
+        ]
+        verification = Verification(
+            boundary="confirmed",
+            revert="confirmed",
+            runs=(
+                FreshRuns(sha="c" * 40, role="culprit", passed=0, failed=5),
+                FreshRuns(sha="d" * 40, role="parent", passed=5, failed=0),
+            ),
+        )
+        is_found = status == "culprit"
+        document = BisectProgress(
+            check="unit",
+            base="main",
+            good="a" * 40,
+            bad="b" * 40,
+            commits=244,
+            known_results=12,
+            status=status,
+            culprit="c" * 40 if is_found else None,
+            confidence=0.991 if is_found else 0.71,
+            reason="",
+            p_no_culprit=0.01,
+            p_before_range=0.02,
+            rounds=3,
+            bars=tuple(
+                Bar(first=6 * n + 1, count=6, sha=f"{n:040x}", probability=p)
+                for n, p in enumerate(bars)
+            ),
+            suspects=tuple(
+                Suspected(sha=c * 40, probability=p, subject=s)
+                for c, p, s in zip("cde", shares, named, strict=False)
+            ),
+            trials=tuple(trials),
+            trials_left=52,
+            verification=verification if is_found else None,
+            seed="18273645",
+            notes=("The history is long: merges are looked into later.",),
+        )
+        async with self.records.begin() as conn:
+            await progress.put(conn, run.id, self.repository.id, document, at=self.now)
+        return incident, run
+
+    async def busy(self) -> dict[str, str]:
+        """One of everything; ids by what they are for."""
+        minutes, days = timedelta(minutes=1), timedelta(days=1)
+        waiting, waiting_run = await self.incident(
+            'Revert #4 "Faster totals"',
+            severity=Severity.CRITICAL,
+            ago=4 * minutes,
+            state=RunState.AWAITING_APPROVAL,
+            reason="the migration db/0042_drop_users.sql cannot be undone",
+        )
+        await self.incident(
+            'Revert #7 "Cache the catalogue"', severity=Severity.HIGH, ago=9 * minutes
+        )
+        await self.incident(
+            'Revert #9 "New checkout"',
+            severity=Severity.HIGH,
+            ago=31 * minutes,
+            state=RunState.FAILED,
+            reason="merge the hotfix: two reviews are missing",
+        )
+        await self.incident('Revert #11 "Wording"', severity=Severity.LOW, ago=55 * minutes)
+        _, bisect = await self.bisect("unit fails on main")
+        for n in range(6):
+            await self.incident(
+                f'Revert #{n + 20} "Refactor the till, part {n}"',
+                severity=list(Severity)[n % 4],
+                ago=(n + 1) * days,
+                state=RunState.SUCCEEDED,
+                settled_after=(6 + 5 * n) * minutes,
+            )
+        async with self.records.begin() as conn:
+            await answers.put(
+                conn,
+                waiting_run.id,
+                repository_id=self.repository.id,
+                actor="alice",
+                outcome=answers.Outcome.REFUSED,
+                at=self.now,
+                text="@alice Nothing waits for an approval here.\n\n`/status` says what runs.",
+            )
+        return {"incident": waiting.id, "run": bisect.id, "request": waiting_run.id}
+
+    async def leave(self) -> None:
+        """End what was only said to be at work: no engine knows of it."""
+        async with self.records.begin() as conn:
+            for run in await runs.list_live(conn, self.repository.id):
+                if run.trigger_key.partition(":")[2].startswith("issue_comment:house-"):
+                    await runs.move(conn, run.id, RunState.CANCELLED, at=self.now)
+
+    async def _steps(self, conn: AsyncConnection, run: str, at: datetime, number: int) -> None:
+        for name, undo, made in (
+            ("push the hotfix branch", "delete the branch", f"refs/heads/hotfix/revert-{number}"),
+            ("open the hotfix pull request", "close it", f"#{number + 1001}"),
+        ):
+            await steps.begin(
+                conn, run, name, at=at, reversibility=Reversibility.REVERSIBLE, compensation=undo
+            )
+            await steps.finish(conn, run, name, at=at, external_ref=made)
+        await steps.begin(
+            conn,
+            run,
+            "merge the hotfix",
+            at=at,
+            reversibility=Reversibility.COMPENSATABLE,
+            compensation="revert the revert",
+        )
+
+    async def _settle(
+        self, conn: AsyncConnection, incident: Incident, run: str, at: datetime, after: timedelta
+    ) -> None:
+        await self._told(conn, incident, run, "hotfix.merged", at + after, {})
+        await incidents.move(conn, incident.id, IncidentStatus.MITIGATED, at=at + 0.7 * after)
+        await incidents.move(conn, incident.id, IncidentStatus.RESOLVED, at=at + after)
+        await self._told(conn, incident, run, "incident.resolved", at + after, {})
+
+    async def _told(
+        self,
+        conn: AsyncConnection,
+        incident: Incident,
+        run: str,
+        action: str,
+        at: datetime,
+        data: dict[str, str],
+    ) -> None:
+        await audit.append(
+            conn,
+            self.repository.id,
+            action,
+            actor=incident.opened_by,
+            at=at,
+            incident=incident.id,
+            run=run,
+            refs={"pull_request": 4, "commit": "4f4079fee" * 4},
+            data=dict(data),
+        )

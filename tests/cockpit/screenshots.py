@@ -1,0 +1,57 @@
+"""Every page in both themes and at both widths, into `var/screenshots`: `make screenshots`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bot.demo.stage import NAME, OWNER, Stage
+from tests.cockpit.chromium import CHROMIUM, MISSING, THEMES, WIDTHS, addresses, chromium, log_in
+from tests.cockpit.house import House
+
+TARGET = Path("var/screenshots")
+
+
+async def take() -> None:
+    """Fill a house, and look at it from everywhere."""
+    async with Stage(port=0, seed=1) as stage, chromium() as browser:
+        # It has no siblings: where the machine stalls, it need not give up.
+        stage.bot.heartbeat._give_up = lambda: None
+        [repository] = await stage.bot.served.served()
+        house = House(stage.bot.records, repository, datetime.now(UTC))
+        ids = await house.busy()
+        for theme in THEMES:
+            for width in WIDTHS:
+                context = await browser.new_context(
+                    viewport={"width": width, "height": 900},
+                    color_scheme="dark" if theme == "dark" else "light",
+                    reduced_motion="reduce",
+                )
+                page = await context.new_page()
+                await page.goto(f"{stage.bot_url}/ui/login")
+                await page.screenshot(path=TARGET / f"login-{theme}-{width}.png")
+                page = await log_in(context, stage.bot_url, "alice")
+                for name, path in addresses(ids, f"{OWNER}/{NAME}").items():
+                    await page.goto(f"{stage.bot_url}{path}")
+                    await page.screenshot(
+                        path=TARGET / f"{name}-{theme}-{width}.png", full_page=True
+                    )
+                await context.close()
+        await house.leave()
+
+
+def main() -> int:
+    """Take the pictures; 1 where there is no browser."""
+    if not CHROMIUM.exists():
+        print(MISSING, file=sys.stderr)  # noqa: T201 - its output
+        return 1
+    TARGET.mkdir(parents=True, exist_ok=True)
+    asyncio.run(take())
+    print(f"{len(list(TARGET.glob('*.png')))} pictures in {TARGET}")  # noqa: T201 - its output
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
