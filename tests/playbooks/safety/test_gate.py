@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.playbooks.conftest import API_TOKEN, Shop
+from tests.playbooks.conftest import API_TOKEN, Clock, Shop
 
 GATE = "self-work gate"
 
@@ -120,7 +120,7 @@ async def test_pausing_what_does_not_exist_says_what_does(shop: Shop) -> None:
     assert await (await shop.says(number, "/unpause")).reaction() == "confused"
 
 
-async def test_agents_can_ask_before_they_spend(shop: Shop) -> None:
+async def test_agents_can_ask_before_they_spend(shop: Shop, clock: Clock) -> None:
     number, _ = await opened(shop, "by-hand")
 
     async def asked() -> Any:
@@ -130,12 +130,15 @@ async def test_agents_can_ask_before_they_spend(shop: Shop) -> None:
                 f"http://127.0.0.1:{shop.bot.port}/self-work", params={"repository": shop.name}
             ) as response,
         ):
-            assert response.status == 200
-            return await response.json()
+            return await response.json() if response.status == 200 else None
 
-    shop.bot.served._at = None  # a repository made a moment ago is not listed yet
-    await shop.eventually(shop.bot.served.served)
-    assert await asked() == {"paused": False, "reason": None, "since": None, "until": None}
+    clock.forward(minutes=2)  # a repository made a moment ago is not listed yet
+    assert await shop.eventually(asked) == {
+        "paused": False,
+        "reason": None,
+        "since": None,
+        "until": None,
+    }
     await (await shop.says(number, "/pause because tokens run out")).reaction()
     told = await asked()
     assert (told["paused"], told["reason"]) == (True, "tokens run out")
