@@ -267,7 +267,7 @@ class Reception:
         if is_yes and not pending and (held := await self._holding.let_through(run, trigger)):
             return await self._reply(run, trigger, client, held)
         if len(pending) != 1:
-            text = replies.which_approval(trigger.actor, request.command, pending)
+            text = replies.which_approval(trigger.actor, request.command, pending, here.incidents)
             return await self._answer(run, trigger, client, text, Emotion.REFUSED)
         kind = SignalKind.APPROVE if is_yes else SignalKind.REJECT
         return await self._send(run, trigger, client, pending, kind)

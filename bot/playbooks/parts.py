@@ -13,9 +13,13 @@ from bot.github.client import RepositoryClient
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait: for a look without a delivery, and for a person, before giving up."""
+    """How long to wait: for a look without a delivery, and for a person, before giving up.
+
+    `look_later` is for a look at what only people elsewhere can change.
+    """
 
     look_again: timedelta = timedelta(minutes=2)
+    look_later: timedelta = timedelta(minutes=30)
     give_up: timedelta = timedelta(days=14)
 
 
