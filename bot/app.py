@@ -34,13 +34,11 @@ from bot.intake.api import Accepted, Api
 from bot.intake.callers import Callers
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.flags import FlagRoutes
-from bot.intake.holding import Holding
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import Hint, OurApp
 from bot.intake.missed import Missed
 from bot.intake.observations import ObservationRoutes
 from bot.intake.reception import Reception
-from bot.intake.safety_api import SafetyApi
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
@@ -54,14 +52,13 @@ from bot.records import anchors, runs
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
-from bot.safety.gatekeeper import Gatekeeper
-from bot.safety.resumer import Resumer
 from bot.settings import Settings
 from bot.specs.keeper import SpecKeeper
 from bot.traffic.courses import Courses
 from bot.traffic.guard import Guard
 from bot.traffic.newest import Newest
 from bot.traffic.observing import Observing
+from bot.trials.pool import TrialPool
 from bot.triggers import BisectRequest, Repository, RevertRequest, Trigger, derived_id
 
 log = structlog.get_logger(__name__)
@@ -136,7 +133,6 @@ class Bot:
             playbooks={RevertRequest: self._revert, BisectRequest: self._bisect},
             wake=self.engine.wake,
             circumstances=Circumstances(self.github, self.records, self.config, clock),
-            holding=Holding(self.github, self.records, self.config, settings.playbooks_founders),
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
         self.courses = Courses(self.records)
@@ -151,6 +147,11 @@ class Bot:
             rhythm=rhythm,
         )
         self.served = Served(self.github, clock)
+        self.pool = TrialPool(
+            workers=max(1, (os.cpu_count() or 2) // 2),
+            ended=self._trial_ended,
+            root=data / "trials",
+        )
         self.specs = SpecKeeper(
             self.github,
             web_url=self.github.addresses.web,
@@ -158,14 +159,6 @@ class Bot:
             served=self.served.served,
         )
         self.cockpit = self._cockpit()
-        self.gatekeeper = Gatekeeper(
-            github=self.github,
-            records=self.records,
-            config=self.config,
-            resumer=Resumer(self.records, clock),
-            served=self.served.served,
-            clock=clock,
-        )
         self._look_for_missed = look_for_missed
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -191,7 +184,6 @@ class Bot:
             asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
             asyncio.create_task(self.guard.run(), name="guard"),
-            asyncio.create_task(self.gatekeeper.run(), name="gatekeeper"),
             asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
             asyncio.create_task(self.specs.run(), name="spec reports"),
         ]
@@ -208,6 +200,7 @@ class Bot:
         if self._runner is not None:
             await self._runner.cleanup()
         await self.engine.close()
+        await self.pool.close()
         await self.heartbeat.leave()
         await self.github.close()
         await self.records.dispose()
@@ -238,13 +231,6 @@ class Bot:
     def _api(self) -> Api:
         tokens = [each.get_secret_value() for each in self.settings.playbooks_api_tokens]
         callers = Callers(read_tokens(tokens), self.served)
-        safety = SafetyApi(
-            callers=callers,
-            records=self.records,
-            config=self.config,
-            clock=self.clock,
-            new_id=lambda: str(ULID()).lower(),
-        )
         return Api(
             callers=callers,
             records=StoredRecords(self.read_only),
@@ -258,7 +244,6 @@ class Bot:
             version=version("incident-playbooks"),
             more=(
                 *FlagRoutes(callers, Newest(self.records).servings).endpoints,
-                *safety.endpoints(),
                 *ObservationRoutes(callers, self.observing.put).endpoints,
             ),
         )
@@ -335,11 +320,14 @@ class Bot:
             signing_key=self.signing_key,
             web_url=f"{self.github.addresses.web}/{repository.full_name}",
             patience=self.patience,
+            pool=self.pool,
         )
+
+    async def _trial_ended(self, run: str) -> None:
+        await self.engine.wake(run, Signal(kind=SignalKind.HINT))
 
     async def _wake_watching(self, hint: Hint) -> None:
         self.specs.heard(hint.repository, hint.pull_requests, hint.head_sha)
-        self._stir_gatekeeper(hint)
         async with self.read_only.connect() as conn:
             woken = {
                 run.id
@@ -353,17 +341,6 @@ class Bot:
 
     async def _hint(self, run: str) -> None:
         await self.engine.wake(run, Signal(kind=SignalKind.HINT))
-
-    def _stir_gatekeeper(self, hint: Hint) -> None:
-        ref = hint.ref or ""
-        if hint.head_sha and "gh-readonly-queue/" in ref:
-            self.gatekeeper.merge_group(hint.repository, hint.head_sha, ref)
-        elif ref.startswith("refs/heads/"):
-            self.gatekeeper.pushed(hint.repository)
-        elif hint.about_pull_request:
-            self.gatekeeper.pull_request(hint.repository, hint.pull_requests, hint.labels)
-        else:
-            self.gatekeeper.stirred(hint.repository)
 
     async def _accept(self, trigger: Trigger) -> Accepted:
         run = derived_id(trigger.key, trigger.received_at)

@@ -155,13 +155,6 @@ class BudgetLimit(_Section):
             raise ValueError(f"must be {finest} of {self.unit} at most")
         return int(units)
 
-    def said(self, units: int) -> str:
-        """Write an amount in the budget's unit."""
-        scale = SCALES["money" if len(self.unit) == 3 else "count"]
-        whole, rest = divmod(units, scale)
-        digits = f"{rest:06d}".rstrip("0") if scale > 1 else ""
-        return f"{whole}.{digits.ljust(2, '0')}" if scale > 1 else str(whole)
-
 
 class Caps(_Section):
     """What the bot itself may do by itself; what a person asks for is counted and never refused."""
@@ -208,14 +201,38 @@ class Revert(_Section):
     """None: the first of squash, rebase, merge that the repository allows."""
 
 
-class Bisect(_Section):
-    """How a culprit is looked for on GitHub.
+Command = Annotated[tuple[str, ...], Field(max_length=100)]
+"""A program and its arguments, each a word of its own; no shell reads it."""
 
-    `workflow` is a file of `.github/workflows` on the default branch that tries one commit: it is
-    dispatched with the inputs `sha` and `trial_id`, and its `run-name` holds the `trial_id`. None:
-    only results that exist already are used.
+
+class TrialCommands(_Section):
+    """What the sandbox runs on each commit: build first, then smoke, then evals.
+
+    A commit that does not build cannot be tried. Exit codes: 0 pass, 125 cannot be tried, others
+    fail. A command may write `{"fingerprint": …, "metrics": {…}}` to `$PLAYBOOKS_RESULT`.
     """
 
+    build: Command = ()
+    smoke: Command = ()
+    evals: Command = ()
+
+
+class Bisect(_Section):
+    """How a culprit is looked for.
+
+    `runner` says where commits are tried. For `actions`, `workflow` is a file of
+    `.github/workflows` on the default branch that tries one commit: it is dispatched with the
+    inputs `sha` and `trial_id`, and its `run-name` holds the `trial_id`. For `sandbox`, `commands`
+    are run on the bot's own server, confined. With neither, only results that exist already are
+    used.
+    """
+
+    runner: Literal["actions", "sandbox"] = "actions"
+    commands: TrialCommands = TrialCommands()
+    network: bool = False
+    """Whether trials in the sandbox may use the network."""
+    overlay: tuple[RepositoryPath, ...] = ()
+    """Besides the workflow: files and folders of today that commits which lack them get."""
     workflow: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml$")] | None = None
     build: tuple[str, ...] = ("build",)
     """Jobs or steps whose failure says that a commit cannot be tried."""
@@ -225,6 +242,21 @@ class Bisect(_Section):
     parallel: int = Field(default=4, ge=1, le=32)
     trial_minutes: int = Field(default=30, ge=1, le=6 * 60)
     """A trial that has not ended by then is cancelled and counts as an infrastructure failure."""
+    trials_per_day: int = Field(default=300, ge=1, le=10_000)
+    """Of all bisects of the repository together, in any 24 hours; so are the next two."""
+    minutes_per_day: int = Field(default=24 * 60, ge=1, le=100_000)
+    parallel_in_all: int = Field(default=8, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _sandbox_has_commands(self) -> Bisect:
+        if self.runner == "sandbox" and not (self.commands.smoke or self.commands.evals):
+            raise ValueError("runner: sandbox needs commands: {smoke: […]} or {evals: […]}")
+        return self
+
+    @property
+    def can_try(self) -> bool:
+        """Whether commits can be tried afresh."""
+        return self.runner == "sandbox" or self.workflow is not None
 
 
 def _json_file(value: str) -> str:

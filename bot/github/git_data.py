@@ -127,19 +127,30 @@ class GitData:
             Conflict: If it points elsewhere.
         """
 
-        async def look() -> Ref | None:
-            data = await self._channel.find(f"{GIT}/ref/{{ref*}}", ref=name)
-            return Ref.model_validate(data) if isinstance(data, dict) else None
+        async def look() -> str | None:
+            return await self.hidden_ref(name)
 
-        async def create() -> Ref:
+        async def create() -> str:
             body = {"ref": f"refs/{name}", "sha": sha}
-            return Ref.model_validate(await self._channel.post(REFS, body))
+            return Ref.model_validate(await self._channel.post(REFS, body)).sha
 
-        ref = await ensure(
+        found = await ensure(
             look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
         )
-        if ref.sha != sha:
-            raise Conflict(f"refs/{name} exists already, at {ref.sha[:12]}, not {sha[:12]}.")
+        if found != sha:
+            raise Conflict(f"refs/{name} exists already, at {found[:12]}, not {sha[:12]}.")
+
+    async def hidden_ref(self, name: str) -> str | None:
+        """Give the commit `refs/<name>` points to, or None."""
+        data = await self._channel.find(f"{GIT}/ref/{{ref*}}", ref=name)
+        return Ref.model_validate(data).sha if isinstance(data, dict) else None
+
+    async def hidden_refs(self, folder: str) -> tuple[str, ...]:
+        """Name the refs below `refs/<folder>/`, without `refs/`."""
+        found = await self._channel.get(f"{GIT}/matching-refs/{{ref*}}", ref=folder)
+        names = [Ref.model_validate(data).ref.removeprefix("refs/") for data in found]
+        # GitHub gives every ref that begins so, `<folder>-other` too.
+        return tuple(name for name in names if name.startswith(f"{folder}/"))
 
     async def delete_hidden_ref(self, name: str) -> None:
         """Delete `refs/<name>`; that it is gone already is fine."""

@@ -11,7 +11,6 @@ from bot.intake.commands import COMMANDS
 from bot.intake.meanings import BISECT_LABEL, ButtonPressed, CommentPosted, Labeled
 from bot.intake.parsing import Command, Mistake, parse
 from bot.triggers import (
-    SELF_WORK,
     Actor,
     ActorKind,
     ApproveRequest,
@@ -20,7 +19,6 @@ from bot.triggers import (
     CorrectionRequest,
     HelpRequest,
     LaterRequest,
-    PauseRequest,
     Problem,
     PullRequestTarget,
     RampRequest,
@@ -37,7 +35,6 @@ from bot.triggers import (
     SourceKind,
     StatusRequest,
     Trigger,
-    UnpauseRequest,
 )
 
 _BUTTONS: dict[str, Callable[[], Request]] = {
@@ -150,10 +147,6 @@ def _request(command: Command, comment: CommentPosted) -> Request:
             return RollbackRequest(capability=capability, reason=command.reason)
         case arguments.CommitArguments(sha=sha) if command.name in ("skip", "good", "bad"):
             return RulingRequest.model_validate({"command": command.name, "sha": sha})
-        case arguments.PauseArguments(scope=scope):
-            if command.name == "pause":
-                return PauseRequest(scope=scope or SELF_WORK, reason=command.reason)
-            return UnpauseRequest(scope=scope, reason=command.reason)
         case arguments.SeverityArguments(severity=severity):
             return SeverityRequest(severity=severity, reason=command.reason)
         case arguments.ApprovalArguments(approval=approval):

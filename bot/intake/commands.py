@@ -168,6 +168,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/pause because the evals are red",),
         read=arguments.read_pause,
+        available=False,
     ),
     Definition(
         name="unpause",
@@ -176,6 +177,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/unpause self-work",),
         read=arguments.read_unpause,
+        available=False,
     ),
 )
 

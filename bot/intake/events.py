@@ -191,16 +191,7 @@ def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Mean
     head = payloads.sha(delivery.payload, "pull_request", "head", "sha")
     if subject is None:
         return (Nothing("nothing to read"),)
-    seen = _labels(delivery)
-    return (Hint(repository, head, (subject,), about_pull_request=True, labels=seen),)
-
-
-def _labels(delivery: Delivery) -> frozenset[str]:
-    """The labels of a pull request, with one that is just being taken off."""
-    listed = payloads.mapping(delivery.payload, "pull_request").get("labels")
-    shown = [*listed] if isinstance(listed, list) else []
-    named = [payloads.text({"label": each}, "label", "name") for each in shown]
-    return frozenset(filter(None, (*named, payloads.text(delivery.payload, "label", "name"))))
+    return (Hint(repository, head_sha=head, pull_requests=(subject,)),)
 
 
 def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:

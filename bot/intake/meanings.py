@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bot.intake.arguments import Here
 from bot.triggers import Repository, SourceKind
@@ -66,18 +66,12 @@ class ButtonPressed:
 
 @dataclass(frozen=True)
 class Hint:
-    """Something changed that a waiting Run may want to look at. Only a wake-up: Runs re-read.
-
-    `about_pull_request` tells a change of the pull request itself from one of its checks; `labels`
-    are those it had at that moment: one may be gone when it is looked at.
-    """
+    """Something changed that a waiting Run may want to look at. Only a wake-up: Runs re-read."""
 
     repository: Repository
     head_sha: str | None = None
     pull_requests: tuple[int, ...] = ()
     ref: str | None = None
-    about_pull_request: bool = field(default=False, compare=False)
-    labels: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)

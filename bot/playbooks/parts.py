@@ -9,17 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
+from bot.trials.pool import TrialPool
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait: for a look without a delivery, and for a person, before giving up.
-
-    `look_later` is for a look at what only people elsewhere can change.
-    """
+    """How long to wait: for a look without a delivery, and for a person, before giving up."""
 
     look_again: timedelta = timedelta(minutes=2)
-    look_later: timedelta = timedelta(minutes=30)
     give_up: timedelta = timedelta(days=14)
 
 
@@ -33,3 +30,5 @@ class Parts:
     web_url: str
     """The repository's page on GitHub."""
     patience: Patience
+    pool: TrialPool
+    """Sandboxes on this server."""

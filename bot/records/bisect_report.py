@@ -77,6 +77,7 @@ class TrialMade(Facts):
     seconds: float | None
     workflow_run: str
     url: str | None
+    metrics: dict[str, float] = Field(default_factory=dict)
 
 
 Checked = Literal["confirmed", "refuted", "undecided", "not made"]

@@ -47,6 +47,7 @@ class TrialMetric(Facts):
     sha: Sha
     outcome: str | None
     seconds: float | None
+    metrics: dict[str, float] = Field(default_factory=dict)
 
 
 class Point(Facts):

@@ -191,6 +191,17 @@ notifications = sa.Table(
 )
 sa.Index("ix_notifications_due", notifications.c.state, notifications.c.due_at)
 
+trials = sa.Table(
+    "trials",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("repository_id", sa.BigInteger, nullable=False),
+    sa.Column("begun_at", Moment, nullable=False),
+    sa.Column("ended_at", Moment),
+)
+sa.Index("ix_trials_repository", trials.c.repository_id, trials.c.begun_at)
+
 readings = sa.Table(
     "readings",
     metadata,

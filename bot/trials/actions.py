@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from bot.culprit.evidence import Outcome
 from bot.github.workflows import Annotation, Job, WorkflowRun
 from bot.triggers import Value
@@ -26,6 +28,7 @@ class TrialJudgement(Value):
     reason: str
     seconds: float | None = None
     fingerprint: tuple[str, ...] | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
 
 
 def judge_workflow_run(

@@ -1,29 +1,27 @@
-"""The laboratory: commits are tried by the repository's own trial workflow.
+"""The laboratory: commits are tried on a bench, within the repository's caps.
 
-Every trial is dispatched at the default branch with the inputs `sha` and `trial_id`, found again
-by its id in the run's title, and read by its run id, never by a commit (Decisions 10). Deliveries
-only say "look"; a run that does not answer in time is cancelled and counts as infrastructure.
+Deliveries only say "look"; a trial that does not answer in time is stopped and counts as
+infrastructure. Every trial is counted in the records before it begins, so that all bisects of a
+repository together keep within what a day and a moment may take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.culprit.evidence import Outcome
-from bot.github.client import RepositoryClient
-from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
+from bot.playbooks.bisect.bench import Bench, Ended, Looked, Started, Waiting
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.run import Run
-from bot.records import runs
-from bot.trials.actions import TrialJudgement, fingerprint_of, judge_workflow_run
+from bot.records import runs, trials
+from bot.records.trials import TrialCaps, TrialUse
+from bot.trials.actions import TrialJudgement
 from bot.triggers import Value
-
-_CLOCKS_DIFFER = timedelta(minutes=10)
-"""GitHub's clock and ours."""
 
 
 class TrialRow(Value):
@@ -37,32 +35,27 @@ class TrialRow(Value):
     reason: str = ""
     seconds: float | None = None
     url: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
 
 
-class Ended(Value):
-    """How one trial ended."""
+class Begun(Value):
+    """Whether a trial has begun: else why it cannot (plain text), or that there is no room now."""
 
-    name: str
-    judgement: TrialJudgement
-    url: str | None = None
-
-
-class _Dispatched(Value):
-    """The run that was started, or why none could be. `refused` is plain text."""
-
-    run_id: int = 0
     refused: str | None = None
+    no_room: bool = False
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has."""
+        return self.refused is None and not self.no_room
 
 
-class _Looked(Value):
-    """What a look at the running trials shows; `head` is the commit their runs hang on."""
-
-    ended: tuple[Ended, ...]
-    head: str | None = None
+class _Reserved(Value):
+    used: TrialUse | None
 
 
 class _Running(Value):
-    run_id: int
+    waiting: Waiting
     deadline: datetime
 
 
@@ -71,66 +64,85 @@ class Laboratory:
 
     Attributes:
         table: every trial so far, in the order they were asked for.
+        notes: what people should know of how commits are tried, in Markdown.
     """
 
-    def __init__(
-        self, run: Run, github: RepositoryClient, plan: BisectPlan, *, since: datetime
-    ) -> None:
+    def __init__(self, run: Run, bench: Bench, plan: BisectPlan, repository_id: int) -> None:
         """Prepare.
 
         Args:
             run: the Run this is part of.
-            github: the repository.
+            bench: where commits are tried.
             plan: what is searched, and the configuration.
-            since: no trial of ours is older than this.
+            repository_id: whose caps count.
         """
         self.table: list[TrialRow] = []
+        self.notes: list[str] = []
         self._run = run
-        self._github = github
+        self._bench = bench
         self._plan = plan
-        self._since = since - _CLOCKS_DIFFER
+        self._repository_id = repository_id
         self._running: dict[str, _Running] = {}
         self._watched: str | None = None
+        self._beyond_day = 0
+        self._is_clear = True
+        self._names = 0
 
     @property
     def is_open(self) -> bool:
         """Whether commits can be tried at all."""
-        return self._plan.config.bisect.workflow is not None
+        return self._bench.is_open
 
     @property
     def running(self) -> tuple[str, ...]:
         """The names of the trials under way."""
         return tuple(self._running)
 
-    async def begin(self, name: str, sha: str, why: str) -> str | None:
-        """Start a trial, or say in plain words why none can be started.
+    def next_name(self, prefix: str = "") -> str:
+        """Give the next trial's name: unique in this Run, since its id is made of it."""
+        self._names += 1
+        return f"{prefix}{self._names}"
+
+    def allow_beyond_the_day(self, count: int) -> None:
+        """Let so many trials begin whatever the day has seen: a person wants it."""
+        self._beyond_day = count
+
+    async def begin(self, name: str, sha: str, why: str) -> Begun:
+        """Start a trial, or say why none can be started.
 
         Args:
             name: its name within this Run; one word.
             sha: the commit.
             why: what it is for, for people.
         """
-        settings = self._plan.config.bisect
-        dispatched = await self._run.step(
-            f"dispatch trial {name}", _Dispatched, partial(self._dispatch, name, sha)
+        used = await self._reserve(name)
+        if used is not None:
+            return self._at_a_cap(used)
+        self._is_clear = False
+        started = await self._run.step(
+            f"dispatch trial {name}", Started, partial(self._bench.start, name, sha)
         )
-        if dispatched.refused is not None:
-            return dispatched.refused
+        if started.refused is not None:
+            await self._settle([name])
+            return Begun(refused=started.refused)
+        if started.note is not None and started.note not in self.notes:
+            self.notes.append(started.note)
         now = await self._run.now()
-        deadline = now + timedelta(minutes=settings.trial_minutes)
-        self._running[name] = _Running(run_id=dispatched.run_id, deadline=deadline)
-        self.table.append(TrialRow(name=name, sha=sha, why=why, run_id=dispatched.run_id))
+        deadline = now + timedelta(minutes=self._plan.config.bisect.trial_minutes)
+        waiting = Waiting(sha=sha, run_id=started.run_id)
+        self._running[name] = _Running(waiting=waiting, deadline=deadline)
+        self.table.append(TrialRow(name=name, sha=sha, why=why, run_id=started.run_id))
         if self._watched is None:
             await self._watch(self._plan.base_head)
-        return None
+        return Begun()
 
     async def look(self) -> tuple[Ended, ...]:
         """See which trials have ended; each is told once."""
         if not self._running:
             return ()
-        waiting = {name: each.run_id for name, each in self._running.items()}
+        waiting = self._waiting(self._running)
         looked = await self._run.step(
-            "look at the trials", _Looked, lambda _: self._look_at(waiting)
+            "look at the trials", Looked, lambda _: self._bench.look(waiting)
         )
         if looked.head is not None and looked.head != self._watched:
             await self._watch(looked.head)
@@ -139,78 +151,103 @@ class Laboratory:
         told = {each.name for each in ended}
         late = [n for n, each in self._running.items() if n not in told and now >= each.deadline]
         if late:
-            await self._cancel(late)
+            await self._stop(late)
             reason = f"no answer within {self._plan.config.bisect.trial_minutes} minutes"
             judgement = TrialJudgement(outcome=Outcome.INFRA, reason=reason)
             ended += [Ended(name=name, judgement=judgement) for name in late]
+        if ended:
+            await self._settle([each.name for each in ended])
         for each in ended:
             self._note(each)
         return tuple(ended)
 
     async def stop(self) -> None:
-        """Cancel every trial that still runs; nothing they say counts any more."""
+        """Stop every trial that still runs; nothing they say counts any more."""
         names = list(self._running)
         if names:
-            await self._cancel(names)
+            await self._stop(names)
+            await self._settle(names)
         for name in names:
             del self._running[name]
             self._set(name, reason="cancelled: no longer needed", outcome=Outcome.INFRA)
 
-    async def _dispatch(self, name: str, sha: str, look_first: bool) -> _Dispatched:
-        workflow = self._plan.config.bisect.workflow
-        if workflow is None:
-            return _Dispatched(refused="No trial workflow is configured.")
-        trial_id = f"{self._run.id}-{name}"
-        try:
-            run_id = await self._github.workflows.ensure_dispatched(
-                workflow,
-                ref=self._plan.default_branch,
-                inputs={"sha": sha, "trial_id": trial_id},
-                title=trial_id,
-                since=self._since,
-                look_first=look_first,
-            )
-        except NotFound:
-            where = f".github/workflows/{workflow}"
-            return _Dispatched(refused=f"There is no {where} on {self._plan.default_branch}.")
-        except (Unprocessable, Forbidden, Conflict) as refusal:
-            return _Dispatched(refused=f"{workflow} could not be dispatched: {refusal}")
-        return _Dispatched(run_id=run_id)
+    async def clear(self) -> bool:
+        """Stop every trial, and remove what the bench made for them; whether there were any."""
+        await self.stop()
+        if self._is_clear:
+            return False
 
-    async def _look_at(self, waiting: Mapping[str, int]) -> _Looked:
-        settings = self._plan.config.bisect
-        listed = await self._github.workflows.dispatched(settings.workflow or "", self._since)
-        by_id = {each.id: each for each in listed}
-        ended = []
-        for name, run_id in waiting.items():
-            found = by_id.get(run_id)
-            # Lists may lag: a run that is not listed may still be there.
-            found = found or await self._github.workflows.run(run_id)
-            if found is None:
-                judgement = TrialJudgement(outcome=Outcome.INFRA, reason="the run was deleted")
-                ended.append(Ended(name=name, judgement=judgement))
-            elif found.status == "completed":
-                jobs = await self._github.workflows.jobs(run_id)
-                judgement = judge_workflow_run(
-                    found, jobs, check=self._plan.check, build=settings.build
-                )
-                if judgement.outcome is Outcome.FAIL:
-                    failed = [job.id for job in jobs if job.conclusion == "failure"][:3]
-                    notes = [n for j in failed for n in await self._github.workflows.annotations(j)]
-                    judgement = judgement.model_copy(update={"fingerprint": fingerprint_of(notes)})
-                ended.append(Ended(name=name, judgement=judgement, url=found.html_url or None))
-        newest = max((i for i in waiting.values() if i in by_id), default=None)
-        return _Looked(ended=tuple(ended), head=by_id[newest].head_sha if newest else None)
-
-    async def _cancel(self, names: list[str]) -> None:
-        ids = [self._running[name].run_id for name in names]
-
-        async def cancel(_: bool) -> bool:
-            for run_id in ids:
-                await self._github.workflows.cancel(run_id)
+        async def remove(_: bool) -> bool:
+            await self._bench.clear()
             return True
 
-        await self._run.step("cancel trials", bool, cancel)
+        await self._run.step("clear the bench", bool, remove)
+        self._is_clear = True
+        return True
+
+    # --- caps ---
+
+    @property
+    def _caps(self) -> TrialCaps:
+        settings = self._plan.config.bisect
+        return TrialCaps(
+            trials_per_day=settings.trials_per_day,
+            minutes_per_day=settings.minutes_per_day,
+            at_once=settings.parallel_in_all,
+        )
+
+    async def _reserve(self, name: str) -> TrialUse | None:
+        now, beyond_day = await self._run.now(), self._beyond_day > 0
+
+        async def change(conn: AsyncConnection) -> _Reserved:
+            used = await trials.reserve(
+                conn,
+                run_id=self._run.id,
+                name=name,
+                repository_id=self._repository_id,
+                at=now,
+                caps=self._caps,
+                beyond_day=beyond_day,
+            )
+            return _Reserved(used=used)
+
+        reserved = await self._run.write("reserve a trial", _Reserved, change)
+        if reserved.used is None and beyond_day:
+            self._beyond_day -= 1
+        return reserved.used
+
+    def _at_a_cap(self, used: TrialUse) -> Begun:
+        caps = self._caps
+        if used.at_once >= caps.at_once:
+            return Begun(no_room=True)
+        return Begun(
+            refused=f"The bisects of this repository have used {used.trials} of "
+            f"{caps.trials_per_day} trials and {used.minutes:.0f} of {caps.minutes_per_day} "
+            "minutes of the last 24 hours."
+        )
+
+    async def _settle(self, names: Iterable[str]) -> None:
+        now, settled = await self._run.now(), list(names)
+
+        async def change(conn: AsyncConnection) -> bool:
+            await trials.settle(conn, self._run.id, settled, now)
+            return True
+
+        await self._run.write("settle trials", bool, change)
+
+    # --- pieces ---
+
+    async def _stop(self, names: list[str]) -> None:
+        waiting = self._waiting(names)
+
+        async def stop(_: bool) -> bool:
+            await self._bench.stop(waiting)
+            return True
+
+        await self._run.step("cancel trials", bool, stop)
+
+    def _waiting(self, names: Iterable[str]) -> Mapping[str, Waiting]:
+        return {name: self._running[name].waiting for name in names}
 
     async def _watch(self, head: str) -> None:
         """From now on deliveries about runs on this commit wake the Run."""
@@ -231,6 +268,7 @@ class Laboratory:
             reason=ended.judgement.reason,
             seconds=ended.judgement.seconds,
             url=ended.url,
+            metrics=ended.judgement.metrics,
         )
 
     def _set(self, name: str, **facts: object) -> None:

@@ -136,7 +136,7 @@ def which_check(
     """
     reported = sorted({result.name for result in results})
     failing = sorted({r.name for r in results if r.is_completed and not r.is_passed})
-    can_try = config.bisect.workflow is not None
+    can_try = config.bisect.can_try
     if named is not None:
         if named in reported or (can_try and not reported):
             return named

@@ -12,10 +12,11 @@ from bot.git.reverting import Clean, Conflict, Empty
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.finding import guilty
 from bot.playbooks.bisect.fix import fix, reverting
+from bot.playbooks.bisect.hidden import remove_hidden_refs
 from bot.playbooks.bisect.outcome import ended
 from bot.playbooks.bisect.plan import BisectPlanned, make_bisect_plan
 from bot.playbooks.bisect.search import Hunt, NoGoodEnd, Stopped
-from bot.playbooks.bisect.verify import Cancelled, Verifier, hidden_ref, publish_preview
+from bot.playbooks.bisect.verify import Cancelled, Verifier, publish_preview
 from bot.playbooks.bisect.work import BisectWork
 from bot.playbooks.case import Offender
 from bot.playbooks.casebook import open_incident
@@ -123,6 +124,7 @@ class _Bisect:
         try:
             hunt = await self._identify_range()
             culprit, verification = await self._find(hunt)
+            await self.clean_up()
             if culprit is None:
                 return await self._nobody(hunt)
             outcome = await self._compute(culprit)
@@ -131,6 +133,7 @@ class _Bisect:
                 return await ended(work, standing, "not on the branch any more")
             return await self._propose(hunt, verification, outcome)
         except NoGoodEnd:
+            await self.clean_up()
             return await ended(work, words.nothing_older(work.case), "no good end")
         except Cancelled as stop:
             await self.clean_up()
@@ -185,6 +188,7 @@ class _Bisect:
     async def _pause(self, hunt: Hunt, standing: Standing, why: str) -> None:
         """Report, and wait for a person to have it go on."""
         work = self.work
+        await self.clean_up()
         work.happened(await self.run.now(), f"paused: {why}")
         files = work.record_files(Result(stopped=why))
         message = f"Report on incident {work.case.incident}"
@@ -250,9 +254,7 @@ class _Bisect:
             tell=tell,
         )
         bounds = hunt.search.flake_bounds()
-        found = await verifier.verify(culprit, suspect.parents, preview, bounds)
-        await self.clean_up()
-        return found
+        return await verifier.verify(culprit, suspect.parents, preview, bounds)
 
     async def _preview(self, culprit: str) -> str | None:
         """The bad end with the culprit reverted, as a commit that can be tried; None: conflict."""
@@ -275,15 +277,15 @@ class _Bisect:
         return (await self.run.step("make a commit without the suspect", _Preview, make)).sha
 
     async def clean_up(self) -> None:
-        """Cancel what still runs, and remove the hidden ref."""
-        await self.work.lab.stop()
-        if self._preview_made:
-
-            async def remove(_: bool) -> bool:
-                await self.github.git.delete_hidden_ref(hidden_ref(self.work.case.incident))
-                return True
-
-            await self.run.step("remove the hidden ref", bool, remove)
+        """Stop what still runs, and remove all that was made for trials."""
+        tried = await self.work.lab.clear()
+        if tried or self._preview_made:
+            await remove_hidden_refs(
+                self.run,
+                self.github.git,
+                incident=self.work.case.incident,
+                repository_id=self.work.trigger.repository.id,
+            )
             self._preview_made = False
 
     # 3. On culprit found: open fix PR referencing incident; include spec report.

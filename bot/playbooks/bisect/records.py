@@ -39,7 +39,7 @@ SUSPECTS_SHOWN = 20
 
 def decision(case: BisectCase, *, at: datetime, seed: str, audit: Anchor) -> str:
     """Write the ADR of a bisect: proposed, its outcome pending."""
-    signal = case.check or "the trial workflow"
+    signal = case.check or "the trial"
     return render(
         AdrFacts(
             incident_id=case.incident,
@@ -239,7 +239,9 @@ def spec_report(
         head=Point(branch=case.branch, sha=head),
         spec=tuple(spec),
         metrics=tuple(
-            TrialMetric(trial=r.name, sha=r.sha, outcome=r.outcome, seconds=r.seconds)
+            TrialMetric(
+                trial=r.name, sha=r.sha, outcome=r.outcome, seconds=r.seconds, metrics=r.metrics
+            )
             for r in trials
         ),
         summary=summary_of(spec),
@@ -293,5 +295,6 @@ def _made(row: TrialRow) -> TrialMade:
             "seconds": row.seconds,
             "workflow_run": str(row.run_id),
             "url": row.url,
+            "metrics": row.metrics,
         }
     )

@@ -113,7 +113,7 @@ class Hunt:
         self._budget = plan.config.bisect.trials if lab.is_open else 0
         self._line: _Line | None = None
         self._rejected: list[str] = []
-        self._asked = 0
+        self._no_room = False
 
     @property
     def graph(self) -> CommitGraph:
@@ -124,6 +124,11 @@ class Hunt:
     def finding(self) -> Finding:
         """What is concluded by now."""
         return finding_of(self.search.verdict())
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether other bisects of the repository run as many trials as may run at once."""
+        return self._no_room
 
     @property
     def trials_left(self) -> int:
@@ -274,7 +279,7 @@ class Hunt:
             refused = await self._ask(pending)
             if refused is not None:
                 return Stopped(why=markdown.text(refused))
-            if self.search.verdict().final or not pending:
+            if self.search.verdict().final or not (pending or self._no_room):
                 return None
             await tell()
             stopped = self._hear(await self._run.wait(self._look_again.total_seconds()))
@@ -290,16 +295,17 @@ class Hunt:
         free = self._plan.config.bisect.parallel - len(pending)
         if free <= 0:
             return None
+        self._no_room = False
         # Choosing takes up to a second on long ranges: not on the event loop.
         trials = await asyncio.to_thread(self.search.next_trials, free)
         for place, trial in enumerate(trials):
-            self._asked += 1
-            name = str(self._asked)
-            refused = await self.lab.begin(name, trial.commit, trial.purpose.value)
-            if refused is not None:
+            name = self.lab.next_name()
+            begun = await self.lab.begin(name, trial.commit, trial.purpose.value)
+            if not begun.is_under_way:
                 for unsent in trials[place:]:
                     self.search.abandon(unsent)
-                return refused
+                self._no_room = begun.no_room
+                return begun.refused
             pending[name] = trial
         return None
 
@@ -341,6 +347,7 @@ class Hunt:
         self._deadline = now + timedelta(minutes=settings.minutes)
         if self.lab.is_open:
             self._budget = self.search.trials + settings.trials
+            self.lab.allow_beyond_the_day(settings.trials)
         self.search = with_budget(self.search, self._budget)
 
 

@@ -47,15 +47,20 @@ class BisectCase(Case):
     @property
     def signal(self) -> str:
         """What tells good from bad, as Markdown."""
-        return markdown.code(self.check) if self.check else "the trial workflow"
+        return markdown.code(self.check) if self.check else "the trial"
 
+
+NO_ROOM = (
+    "Other bisects of this repository run as many trials as may run at once; this one goes on as "
+    "soon as there is room."
+)
 
 # --- titles -----------------------------------------------------------------------------------
 
 
 def incident_title(check: str | None, base: str) -> str:
     """What the incident is called (plain text)."""
-    return f"{quoted(check or 'The trial workflow')} fails on {quoted(base)}"
+    return f"{quoted(check or 'The trial')} fails on {quoted(base)}"
 
 
 def issue_title(case: BisectCase) -> str:
@@ -71,7 +76,7 @@ def fix_title(case: BisectCase) -> str:
 def commit_message(case: BisectCase, commits: Sequence[str]) -> str:
     """The fix commit's message, in the form of `git revert`."""
     lines = "\n".join(f"This reverts commit {sha}." for sha in commits)
-    found = f"Found by bisect: {quoted(case.check or 'the trial workflow')} fails since then."
+    found = f"Found by bisect: {quoted(case.check or 'the trial')} fails since then."
     return f"{fix_title(case)}\n\n{lines}\n\n{found}"
 
 

@@ -17,6 +17,7 @@ from bot.git.reverting import Clean
 from bot.git.trees import read_blob
 from bot.github.git_data import GitData
 from bot.github.trees import TreeChange
+from bot.playbooks.bisect.hidden import hidden_ref
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.run import Run, SignalKind
 from bot.records.bisect_report import FreshRuns, Verification
@@ -35,11 +36,6 @@ class Cancelled(Exception):
         """Keep who did."""
         super().__init__("cancelled")
         self.by = by
-
-
-def hidden_ref(incident: str) -> str:
-    """Name the ref, below `refs/`, that holds the commit with the revert while it is tried."""
-    return f"playbooks/bisect/{incident}"
 
 
 async def publish_preview(
@@ -98,7 +94,6 @@ class Verifier:
         self._parallel = parallel
         self._look_again = look_again
         self._tell = tell
-        self._count = 0
         self._passed: dict[str, int] = {}
         self._failed: dict[str, int] = {}
         self._empty: dict[str, int] = {}
@@ -154,12 +149,14 @@ class Verifier:
         left, under_way = list(order), dict[str, str]()
         while left or under_way:
             while left and len(under_way) < self._parallel:
-                self._count += 1
-                name, sha = f"v{self._count}", left.pop(0)
-                refused = await self._lab.begin(name, sha, "verify")
-                if refused is not None:
+                name, sha = self._lab.next_name("v"), left.pop(0)
+                begun = await self._lab.begin(name, sha, "verify")
+                if begun.refused is not None:
                     await self._lab.stop()
-                    return refused
+                    return begun.refused
+                if begun.no_room:
+                    left.insert(0, sha)
+                    break
                 under_way[name] = sha
             await self._tell()
             signal = await self._run.wait(self._look_again.total_seconds())

@@ -14,6 +14,7 @@ from bot.github.checks import Button
 from bot.playbooks import wording
 from bot.playbooks.bisect import records as documents
 from bot.playbooks.bisect import text as words
+from bot.playbooks.bisect.benches import bench_for
 from bot.playbooks.bisect.finding import chart
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.bisect.plan import BisectPlan
@@ -57,7 +58,8 @@ class BisectWork(Work[BisectPlan, BisectCase]):
         self, run: Run, trigger: Trigger, plan: BisectPlan, parts: Parts, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
-        self.lab = Laboratory(run, parts.github, plan, since=trigger.received_at)
+        bench = bench_for(plan, parts, trigger, run=run.id, incident=opened.incident.id)
+        self.lab = Laboratory(run, bench, plan, trigger.repository.id)
         self.hunt: Hunt | None = None
         self.verification: Verification | None = None
         self.spec: SpecReport | None = None
@@ -68,7 +70,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
             plan,
             kind="bisect",
             proposal="fix",
-            title=f"Find what broke {plan.check or 'the trial workflow'}",
+            title=f"Find what broke {plan.check or 'the trial'}",
             web_url=parts.web_url,
             published=True,
             check=plan.check,
@@ -115,9 +117,13 @@ class BisectWork(Work[BisectPlan, BisectCase]):
                 commits=len(self.hunt.graph),
                 known=len(self.hunt.known),
                 trials_left=self.hunt.trials_left,
-                notes=tuple(self.hunt.notes),
+                notes=self._notes(self.hunt),
                 severity=self.casebook.severity,
             )
+
+    def _notes(self, hunt: Hunt) -> tuple[str, ...]:
+        room = (words.NO_ROOM,) if hunt.waits_for_room else ()
+        return (*hunt.notes, *self.lab.notes, *room)
 
     async def name_suspects(self, finding: Finding) -> None:
         """Read the first lines of the likeliest suspects' messages."""

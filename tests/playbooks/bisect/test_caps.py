@@ -1,0 +1,51 @@
+"""What all bisects of a repository may use together, in a day and at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.playbooks.bisect.bisecting import CONFIG, dispatched, fixes, history
+from tests.playbooks.conftest import Shop
+
+
+async def test_at_the_days_cap_it_reports_and_a_person_may_have_it_go_on(shop: Shop) -> None:
+    config = CONFIG + "  trials_per_day: 3\n"
+    more: dict[int, dict[str, str | None]] = {1: {".github/playbooks.yml": config}}
+    past = await history(shop, 16, 7, more=more)
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+    said = await shop.standing(issue, "3 of 3 trials")
+    assert said.startswith("**Comment `/retry` to search on")
+    assert len(dispatched(shop)) == 3
+    assert await (await shop.says(issue, "/retry")).reaction() == "+1"
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    # Another search of the same day finds it used up.
+    await past.says_ci_on_the_end("failure", "other")
+    issue, _ = await past.bisected(f"/bisect {past.commits[0]}..{past.commits[-1]} check other")
+    await shop.standing(issue, "of 3 trials")
+
+
+async def test_so_many_trials_at_once_whatever_each_search_may(shop: Shop) -> None:
+    config = CONFIG + "  parallel_in_all: 2\n"
+    more: dict[int, dict[str, str | None]] = {1: {".github/playbooks.yml": config}}
+    past = await history(shop, 8, 5, trial="sleep 0.5; test ! -e bug", more=more)
+    await past.says_ci_on_the_end("failure")
+    await past.says_ci_on_the_end("failure", "other")
+    most = 0
+
+    def hear(event: Any) -> None:
+        nonlocal most
+        if event.repository is shop.repository:
+            most = max(most, sum(run.status != "completed" for run in dispatched(shop)))
+
+    shop.github.world.listen(hear)
+    await past.bisected()
+    await past.bisected(f"/bisect {past.commits[0]}..{past.commits[-1]} check other")
+
+    async def both() -> bool:
+        ids = {run.cause.inputs["trial_id"].rpartition("-")[0] for run in dispatched(shop)}
+        return len(ids) == 2 and len(dispatched(shop)) > 6
+
+    await shop.eventually(both)
+    assert most == 2
