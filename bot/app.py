@@ -43,6 +43,7 @@ from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.playbooks.bisect.playbook import bisect
+from bot.playbooks.judge.playbook import JudgeParts, judge
 from bot.playbooks.parts import Parts, Patience
 from bot.playbooks.places import first_place
 from bot.playbooks.repository_config import read_config
@@ -52,6 +53,8 @@ from bot.records import anchors, runs
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
+from bot.safety.holding import hold_self_work
+from bot.safety.severity import severity_of_check
 from bot.settings import Settings
 from bot.specs.keeper import SpecKeeper
 from bot.traffic.courses import Courses
@@ -59,7 +62,7 @@ from bot.traffic.guard import Guard
 from bot.traffic.newest import Newest
 from bot.traffic.observing import Observing
 from bot.trials.pool import TrialPool
-from bot.triggers import BisectRequest, Repository, RevertRequest, Trigger, derived_id
+from bot.triggers import BisectRequest, JudgeRequest, Repository, RevertRequest, Trigger, derived_id
 
 log = structlog.get_logger(__name__)
 
@@ -131,6 +134,7 @@ class Bot:
             github=self.github,
             records=self.read_only,
             playbooks={RevertRequest: self._revert, BisectRequest: self._bisect},
+            judge=self._judge,
             wake=self.engine.wake,
             circumstances=Circumstances(self.github, self.records, self.config, clock),
         )
@@ -312,6 +316,15 @@ class Bot:
 
     async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest) -> Ending:
         return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
+
+    async def _judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
+        parts = JudgeParts(
+            parts=self._parts(trigger.repository, "judge"),
+            put=self.inbox.put,
+            severity=severity_of_check,
+            hold=hold_self_work,
+        )
+        await judge(run, trigger, request, parts)
 
     def _parts(self, repository: Repository, playbook: str) -> Parts:
         return Parts(
