@@ -42,6 +42,8 @@ from bot.intake.reception import Reception
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
+from bot.pictures import routes as pictures
+from bot.pictures.address import PictureAddresses
 from bot.playbooks.bisect.playbook import bisect
 from bot.playbooks.judge.playbook import JudgeParts, judge
 from bot.playbooks.parts import Parts, Patience
@@ -156,6 +158,9 @@ class Bot:
             ended=self._trial_ended,
             root=data / "trials",
         )
+        # Only an address that was given is one that GitHub can fetch from.
+        given_url = self.settings.public_url if settings.playbooks_url else None
+        self.pictures = PictureAddresses(self.signing_key, given_url)
         self.specs = SpecKeeper(
             self.github,
             web_url=self.github.addresses.web,
@@ -176,6 +181,7 @@ class Bot:
         us = await self._ourselves()
         application = web.Application(client_max_size=LARGEST_BODY)
         application.add_routes(self._webhooks(us).routes())
+        application.add_routes(pictures.routes(self.pictures))
         application.add_routes(self._api().routes())
         application.add_routes(self.cockpit.routes())
         await self.engine.launch()
@@ -334,6 +340,7 @@ class Bot:
             web_url=f"{self.github.addresses.web}/{repository.full_name}",
             patience=self.patience,
             pool=self.pool,
+            pictures=self.pictures,
         )
 
     async def _trial_ended(self, run: str) -> None:
