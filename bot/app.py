@@ -30,7 +30,7 @@ from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.github.served import Served
 from bot.heartbeat import Heartbeat, Rhythm
-from bot.intake.api import Accepted, Api
+from bot.intake.api import Accepted, Api, Declined
 from bot.intake.callers import Callers
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.flags import FlagRoutes
@@ -42,21 +42,23 @@ from bot.intake.reception import Reception
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
-from bot.pictures import routes as pictures
-from bot.pictures.address import PictureAddresses
+from bot.playbooks import preflight
 from bot.playbooks.bisect.playbook import bisect
-from bot.playbooks.judge.playbook import JudgeParts, judge
+from bot.playbooks.capability import CandidateParts, UnknownName
+from bot.playbooks.declined import Stop
 from bot.playbooks.parts import Parts, Patience
 from bot.playbooks.places import first_place
+from bot.playbooks.ramp.playbook import ramp
 from bot.playbooks.repository_config import read_config
 from bot.playbooks.revert.playbook import revert
+from bot.playbooks.rollback.playbook import rollback
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
+from bot.playbooks.shadow.playbook import shadow
 from bot.records import anchors, runs
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
-from bot.safety.holding import hold_self_work
-from bot.safety.severity import severity_of_check
+from bot.safety.founders import founders_of, is_founder
 from bot.settings import Settings
 from bot.specs.keeper import SpecKeeper
 from bot.traffic.courses import Courses
@@ -64,7 +66,16 @@ from bot.traffic.guard import Guard
 from bot.traffic.newest import Newest
 from bot.traffic.observing import Observing
 from bot.trials.pool import TrialPool
-from bot.triggers import BisectRequest, JudgeRequest, Repository, RevertRequest, Trigger, derived_id
+from bot.triggers import (
+    BisectRequest,
+    RampRequest,
+    Repository,
+    RevertRequest,
+    RollbackRequest,
+    ShadowRequest,
+    Trigger,
+    derived_id,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -135,8 +146,13 @@ class Bot:
         self.reception = Reception(
             github=self.github,
             records=self.read_only,
-            playbooks={RevertRequest: self._revert, BisectRequest: self._bisect},
-            judge=self._judge,
+            playbooks={
+                RevertRequest: self._revert,
+                BisectRequest: self._bisect,
+                ShadowRequest: self._shadow,
+                RampRequest: self._ramp,
+                RollbackRequest: self._rollback,
+            },
             wake=self.engine.wake,
             circumstances=Circumstances(self.github, self.records, self.config, clock),
         )
@@ -158,9 +174,6 @@ class Bot:
             ended=self._trial_ended,
             root=data / "trials",
         )
-        # Only an address that was given is one that GitHub can fetch from.
-        given_url = self.settings.public_url if settings.playbooks_url else None
-        self.pictures = PictureAddresses(self.signing_key, given_url)
         self.specs = SpecKeeper(
             self.github,
             web_url=self.github.addresses.web,
@@ -181,7 +194,6 @@ class Bot:
         us = await self._ourselves()
         application = web.Application(client_max_size=LARGEST_BODY)
         application.add_routes(self._webhooks(us).routes())
-        application.add_routes(pictures.routes(self.pictures))
         application.add_routes(self._api().routes())
         application.add_routes(self.cockpit.routes())
         await self.engine.launch()
@@ -317,20 +329,42 @@ class Bot:
     async def _start_run(self, trigger: Trigger) -> None:
         await self.engine.start(RUN, derived_id(trigger.key, trigger.received_at), trigger)
 
+    async def _ask(self, trigger: Trigger) -> None:
+        # A step cannot start a Run; what is in the inbox is started, whatever happens to us.
+        await self.inbox.put(trigger)
+
     async def _revert(self, run: Run, trigger: Trigger, request: RevertRequest) -> Ending:
         return await revert(run, trigger, request, self._parts(trigger.repository, "revert"))
 
     async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest) -> Ending:
         return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
 
-    async def _judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
-        parts = JudgeParts(
-            parts=self._parts(trigger.repository, "judge"),
-            put=self.inbox.put,
-            severity=severity_of_check,
-            hold=hold_self_work,
+    async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest) -> Ending:
+        return await shadow(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    async def _ramp(self, run: Run, trigger: Trigger, request: RampRequest) -> Ending:
+        return await ramp(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    async def _rollback(self, run: Run, trigger: Trigger, request: RollbackRequest) -> Ending:
+        return await rollback(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    def _candidate_parts(self, repository: Repository) -> CandidateParts:
+        parts = self._parts(repository, "rollout")
+
+        async def founder(login: str) -> bool:
+            config = (await self.config.of(repository)).config
+            named = await founders_of(parts.github, config, self.settings.playbooks_founders)
+            return is_founder(login, named)
+
+        return CandidateParts(
+            **vars(parts),
+            records=self.read_only,
+            courses=self.courses,
+            ask=self._ask,
+            wake=self.engine.wake,
+            is_founder=founder,
+            clock=self.clock,
         )
-        await judge(run, trigger, request, parts)
 
     def _parts(self, repository: Repository, playbook: str) -> Parts:
         return Parts(
@@ -340,7 +374,6 @@ class Bot:
             web_url=f"{self.github.addresses.web}/{repository.full_name}",
             patience=self.patience,
             pool=self.pool,
-            pictures=self.pictures,
         )
 
     async def _trial_ended(self, run: str) -> None:
@@ -364,10 +397,22 @@ class Bot:
 
     async def _accept(self, trigger: Trigger) -> Accepted:
         run = derived_id(trigger.key, trigger.received_at)
+        if isinstance(trigger.request, preflight.ASKED):
+            await self._make_sure(trigger)
         await self._start_run(trigger)
         config = await self._known_config(trigger.repository)
         place = first_place(trigger.request, run, config.artifacts.root)
         return Accepted(run=run, incident=run, artifact_path=place.path, ref=place.ref)
+
+    async def _make_sure(self, trigger: Trigger) -> None:
+        config = (await self.config.of(trigger.repository)).config
+        async with self.read_only.connect() as conn:
+            try:
+                await preflight.make_sure(conn, trigger, config)
+            except UnknownName as unknown:
+                raise Declined(f"{unknown.reason} {unknown.remedy}", unknown.field) from unknown
+            except Stop as stop:
+                raise Declined(f"{stop.reason} {stop.remedy}") from stop
 
     async def _known_config(self, repository: Repository) -> Config:
         """The configuration as the mirror has it; the defaults before the first fetch."""

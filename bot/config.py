@@ -229,6 +229,8 @@ class Bisect(_Section):
 
     runner: Literal["actions", "sandbox"] = "actions"
     commands: TrialCommands = TrialCommands()
+    network: bool = False
+    """Whether trials in the sandbox may use the network."""
     overlay: tuple[RepositoryPath, ...] = ()
     """Besides the workflow: files and folders of today that commits which lack them get."""
     workflow: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml$")] | None = None

@@ -87,6 +87,7 @@ class SourceKind(StrEnum):
     API = "api"
     CLI = "cli"
     COCKPIT = "cockpit"
+    RUN = "run"
 
 
 OURSELVES = Actor(kind=ActorKind.MACHINE, login="incident-playbooks")
@@ -96,7 +97,8 @@ OURSELVES = Actor(kind=ActorKind.MACHINE, login="incident-playbooks")
 class Source(Value):
     """Where a Trigger came from, precisely enough to answer there and to find it again.
 
-    `object_id` is the database id of the comment, review, label event, check-run or request;
+    `object_id` is the database id of the comment, review, label event, check-run or request, or
+    the id of the Run of ours that asks;
     `subject` is the issue or pull request number it stands on, if any; `run` is the Run whose
     check-run's button was pressed.
     """
@@ -317,13 +319,9 @@ class Problem(Value):
 
 
 class JudgeRequest(Value):
-    """A check failed on a commit of the default branch: judge whether a change is to blame.
-
-    `base` is the default branch's name.
-    """
+    """A check failed on a commit of the default branch: judge whether a change is to blame."""
 
     command: Literal["judge"] = "judge"
-    base: str = Field(min_length=1, max_length=255)
     check: str = Field(min_length=1, max_length=255)
     sha: str = Field(pattern=r"^[0-9a-f]{40}$")
 

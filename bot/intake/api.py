@@ -23,9 +23,13 @@ from bot.intake.api_models import (
     IncidentAnswer,
     IncidentsAnswer,
     IncidentsQuery,
+    RampBody,
     RevertBody,
+    RollbackBody,
     RunAnswer,
+    ShadowBody,
 )
+from bot.intake.arguments import STAGES
 from bot.intake.bodies import TooLarge, read_body
 from bot.intake.callers import Callers
 from bot.intake.inbox import Inbox
@@ -39,10 +43,13 @@ from bot.triggers import (
     Actor,
     ActorKind,
     BisectRequest,
+    RampRequest,
     Repository,
     Request,
     RevertRequest,
     Role,
+    RollbackRequest,
+    ShadowRequest,
     Source,
     SourceKind,
     Trigger,
@@ -51,6 +58,7 @@ from bot.triggers import (
 
 LARGEST_BODY = 64 * 1024
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_STAGES = {str(stage): stage for stage in STAGES}
 _ID = re.compile(r"[0-9a-z]{26}")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -66,7 +74,15 @@ class Accepted(Value):
 
 
 class Declined(Exception):
-    """The request was understood and will not be carried out; the message says why."""
+    """The request was understood and will not be carried out; the message says why.
+
+    `field` is set where a name in the request is not known.
+    """
+
+    def __init__(self, why: str, field: str | None = None) -> None:
+        """Say why, and which field is at fault."""
+        super().__init__(why)
+        self.field = field
 
 
 class Records(Protocol):
@@ -142,6 +158,12 @@ class Api:
                      self.revert, write, body=RevertBody, answer=AcceptedAnswer, status=202),
             Endpoint("POST", "/incidents/bisect", "Find the commit that broke a check.",
                      self.bisect, write, body=BisectBody, answer=AcceptedAnswer, status=202),
+            Endpoint("POST", "/incidents/rollback", "Give all traffic back to the baseline.",
+                     self.rollback, write, body=RollbackBody, answer=AcceptedAnswer, status=202),
+            Endpoint("POST", "/providers/shadow/start", "Run a candidate beside the baseline.",
+                     self.shadow, write, body=ShadowBody, answer=AcceptedAnswer, status=202),
+            Endpoint("POST", "/providers/ramp/{stage}", "Give the candidate the next stage.",
+                     self.ramp, write, body=RampBody, answer=AcceptedAnswer, status=202),
             Endpoint("GET", "/incidents", "The latest incidents, newest first.",
                      self.incidents, read, query=IncidentsQuery, answer=IncidentsAnswer),
             Endpoint("GET", "/incidents/{id}", "One incident.",
@@ -178,6 +200,40 @@ class Api:
         asked = BisectRequest(
             good=body.good, bad=body.bad, check=body.check, reason=body.reason or ""
         )
+        return await self._take(request, token, repository, asked)
+
+    async def rollback(self, request: web.Request) -> web.Response:
+        """`POST /incidents/rollback`."""
+        token = self._callers.caller(request, Role.WRITE)
+        body = await _body(request, RollbackBody)
+        repository = await self._callers.repository(token, body.repository)
+        asked = RollbackRequest(
+            capability=body.capability, reason=body.reason, severity=body.severity
+        )
+        return await self._take(request, token, repository, asked)
+
+    async def shadow(self, request: web.Request) -> web.Response:
+        """`POST /providers/shadow/start`."""
+        token = self._callers.caller(request, Role.WRITE)
+        body = await _body(request, ShadowBody)
+        repository = await self._callers.repository(token, body.repository)
+        asked = ShadowRequest(capability=body.capability, candidate=body.candidate)
+        return await self._take(request, token, repository, asked)
+
+    async def ramp(self, request: web.Request) -> web.Response:
+        """`POST /providers/ramp/{stage}`; a percent sign may follow the stage."""
+        token = self._callers.caller(request, Role.WRITE)
+        stage = _STAGES.get(request.match_info["stage"].removesuffix("%"))
+        if stage is None:
+            detail = f"one of {', '.join(_STAGES)}"
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                f"The stage must be {detail}.",
+                [FieldProblem(field="stage", detail=detail)],
+            )
+        body = await _body(request, RampBody)
+        repository = await self._callers.repository(token, body.repository)
+        asked = RampRequest(capability=body.capability, stage=stage)
         return await self._take(request, token, repository, asked)
 
     async def incidents(self, request: web.Request) -> web.Response:
@@ -274,7 +330,7 @@ class Api:
         try:
             accepted = await self._accept(stored)
         except Declined as declined:
-            raise Problem(HTTPStatus.CONFLICT, str(declined)) from declined
+            raise _declined(declined) from declined
         links = {
             "incident": f"{self._public_url}/incidents/{accepted.incident}",
             "run": f"{self._public_url}/runs/{accepted.run}",
@@ -301,6 +357,13 @@ class Api:
                 [FieldProblem(field="Idempotency-Key", detail=detail)],
             )
         return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
+
+
+def _declined(declined: Declined) -> Problem:
+    if declined.field is None:
+        return Problem(HTTPStatus.CONFLICT, str(declined))
+    unknown = [FieldProblem(field=declined.field, detail=str(declined))]
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(declined), unknown)
 
 
 def _route(endpoint: Endpoint) -> web.RouteDef:

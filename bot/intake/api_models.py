@@ -10,7 +10,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, mo
 from bot.records.audit import AuditEntry, Unreadable
 from bot.records.incidents import Incident
 from bot.records.runs import Run
-from bot.triggers import CommitTarget, PullRequestTarget, Revision, Severity, Target
+from bot.triggers import (
+    CapabilityName,
+    CommitTarget,
+    ProviderName,
+    PullRequestTarget,
+    Revision,
+    Severity,
+    Target,
+)
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -74,6 +82,30 @@ class BisectBody(_Body):
         Field(default=None, description="The check that tells good from bad.")
     )
     reason: Reason | None = None
+
+
+class ShadowBody(_Body):
+    """Which candidate to run beside the provider that serves a capability now."""
+
+    repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
+    capability: CapabilityName = Field(description="One of the configured capabilities.")
+    candidate: ProviderName = Field(description="One of its candidates.")
+
+
+class RampBody(_Body):
+    """Which capability's candidate gets more traffic; the stage is part of the path."""
+
+    repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
+    capability: CapabilityName = Field(description="One of the configured capabilities.")
+
+
+class RollbackBody(_Body):
+    """Which capability goes back to its baseline, and why."""
+
+    repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
+    capability: CapabilityName = Field(description="One of the configured capabilities.")
+    reason: Reason
+    severity: Severity | None = None
 
 
 class ArtifactPlace(BaseModel):

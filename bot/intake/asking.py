@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import assert_never
 
 from bot.intake import arguments
 from bot.intake.commands import COMMANDS
-from bot.intake.meanings import (
-    BISECT_LABEL,
-    ButtonPressed,
-    CheckFailed,
-    CommentPosted,
-    Labeled,
-)
+from bot.intake.meanings import BISECT_LABEL, ButtonPressed, CommentPosted, Labeled
 from bot.intake.parsing import Command, Mistake, parse
 from bot.triggers import (
-    OURSELVES,
     Actor,
     ActorKind,
     ApproveRequest,
@@ -26,7 +18,6 @@ from bot.triggers import (
     CancelRequest,
     CorrectionRequest,
     HelpRequest,
-    JudgeRequest,
     LaterRequest,
     Problem,
     PullRequestTarget,
@@ -56,9 +47,9 @@ _BUTTONS: dict[str, Callable[[], Request]] = {
 
 
 def triggers(
-    asked: CommentPosted | Labeled | ButtonPressed | CheckFailed, received_at: datetime
+    asked: CommentPosted | Labeled | ButtonPressed, received_at: datetime
 ) -> list[Trigger]:
-    """Return the Triggers in what happened; their keys are the same on every redelivery."""
+    """Return the Triggers in what a person did; their keys are the same on every redelivery."""
     match asked:
         case CommentPosted():
             return _from_comment(asked, received_at)
@@ -83,27 +74,8 @@ def triggers(
             )
             request = _BUTTONS[asked.button]()
             return [_trigger(source, asked.repository, asked.login, received_at, request)]
-        case CheckFailed():
-            return [_of_check(asked, received_at)]
         case _:
             assert_never(asked)
-
-
-def _of_check(failed: CheckFailed, received_at: datetime) -> Trigger:
-    # One judgement a commit and check, however often it fails there: the runs that a judgement
-    # asks for itself must not begin another.
-    named = hashlib.sha256(failed.check.encode()).hexdigest()[:12]
-    return Trigger(
-        source=Source(
-            kind=SourceKind.CHECK_RUN,
-            object_id=f"failed:{failed.sha}:{named}",
-            url=failed.url,
-        ),
-        repository=failed.repository,
-        actor=OURSELVES,
-        received_at=received_at,
-        request=JudgeRequest(base=failed.base, check=failed.check, sha=failed.sha),
-    )
 
 
 def _of_label(asked: Labeled) -> Request:

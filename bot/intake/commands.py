@@ -141,7 +141,6 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/shadow llm.summarize acme/model-2",),
         read=arguments.read_shadow,
-        available=False,
     ),
     Definition(
         name="ramp",
@@ -150,7 +149,6 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/ramp llm.summarize", "/ramp llm.summarize 25"),
         read=arguments.read_ramp,
-        available=False,
     ),
     Definition(
         name="rollback",
@@ -159,7 +157,6 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/rollback llm.summarize because answers are empty",),
         read=arguments.read_capability,
-        available=False,
     ),
     Definition(
         name="pause",

@@ -65,17 +65,6 @@ class ButtonPressed:
 
 
 @dataclass(frozen=True)
-class CheckFailed:
-    """A check that is not ours failed on a commit of the default branch."""
-
-    repository: Repository
-    base: str
-    check: str
-    sha: str
-    url: str | None
-
-
-@dataclass(frozen=True)
 class Hint:
     """Something changed that a waiting Run may want to look at. Only a wake-up: Runs re-read."""
 
@@ -92,7 +81,7 @@ class Nothing:
     reason: str
 
 
-Request = CommentPosted | Labeled | ButtonPressed | CheckFailed
+Request = CommentPosted | Labeled | ButtonPressed
 Meaning = Request | Hint | Nothing
 
 

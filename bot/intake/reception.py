@@ -30,7 +30,6 @@ from bot.triggers import (
     CancelRequest,
     CorrectionRequest,
     HelpRequest,
-    JudgeRequest,
     LaterRequest,
     RejectRequest,
     RetryRequest,
@@ -48,8 +47,6 @@ Playbook = Callable[[Run, Trigger, Any], Awaitable[Ending]]
 """Carries out the request it is registered for."""
 Playbooks = Mapping[type[Value], Playbook]
 """By the type of request."""
-Judge = Callable[[Run, Trigger, JudgeRequest], Awaitable[None]]
-"""Judges a check that failed; it asks for playbooks, and is none."""
 Wake = Callable[[str, Signal, str], Awaitable[None]]
 
 _REACTS = {
@@ -75,7 +72,6 @@ class Reception:
         github: GitHub,
         records: AsyncEngine,
         playbooks: Playbooks,
-        judge: Judge,
         wake: Wake,
         circumstances: Circumstances,
     ) -> None:
@@ -85,14 +81,12 @@ class Reception:
             github: to acknowledge and answer.
             records: to find what runs where.
             playbooks: what carries out which request.
-            judge: judges a failing check of the default branch.
             wake: sends a Signal to a Run, at most once per key.
             circumstances: reads what an admission rests on.
         """
         self._github = github
         self._records = records
         self._playbooks = playbooks
-        self._judge = judge
         self._wake = wake
         self._circumstances = circumstances
 
@@ -110,9 +104,6 @@ class Reception:
         await self._failed(run, trigger, client, failed)
 
     async def _receive(self, run: Run, trigger: Trigger, client: RepositoryClient) -> None:
-        if isinstance(trigger.request, JudgeRequest):
-            # It only looks: what follows from it is a Trigger of its own, and admitted then.
-            return await self._judge(run, trigger, trigger.request)
         await self._react(run, trigger, client, Emotion.SEEN)
         facts = await self._facts(run, trigger)
         decision = admit(facts)

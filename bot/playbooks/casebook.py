@@ -204,6 +204,14 @@ class Casebook:
 
         await self._write(f"the incident is {status}", action, change, refs)
 
+    async def note(self, name: str, action: str, refs: Refs) -> None:
+        """Write something down that changes neither the incident nor the Run."""
+
+        async def change(conn: AsyncConnection, _: datetime) -> None:
+            del conn
+
+        await self._write(name, action, change, refs)
+
     async def finish(self, state: RunState, artifact_sha256: str) -> None:
         """End the Run."""
         run = self._run.id
@@ -246,6 +254,8 @@ class Casebook:
 async def _reach(conn: AsyncConnection, run: str, state: RunState, at: datetime) -> None:
     """Move a Run; what waited for an approval goes back to work first."""
     known = await runs.find(conn, run)
+    if state is RunState.ROLLED_BACK:
+        await runs.move(conn, run, RunState.COMPENSATING, at=at)
     waited = known is not None and known.state is RunState.AWAITING_APPROVAL
     if waited and state in (RunState.VERIFYING, RunState.SUCCEEDED):
         await runs.move(conn, run, RunState.RUNNING, at=at)

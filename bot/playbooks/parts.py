@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
-from bot.pictures.address import PictureAddresses
 from bot.trials.pool import TrialPool
 
 
@@ -33,5 +32,3 @@ class Parts:
     patience: Patience
     pool: TrialPool
     """Sandboxes on this server."""
-    pictures: PictureAddresses
-    """Where people find pictures."""

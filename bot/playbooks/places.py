@@ -11,6 +11,9 @@ from bot.triggers import Request
 _FIRST: dict[str, tuple[ArtifactKind, str]] = {
     "revert": ("revert", "hotfix/revert-{id}"),
     "bisect": ("bisect", RECORDS_BRANCH),
+    "shadow": ("shadow", RECORDS_BRANCH),
+    "ramp": ("ramp", RECORDS_BRANCH),
+    "rollback": ("rollback", "fix/rollback-{id}"),
 }
 """By command: the kind of report, and the branch that has it first."""
 

@@ -79,15 +79,25 @@ class Voice:
         self._status_id: int | None = None
         self._check_run: tuple[str, int | None] = ("", None)
 
-    async def open_issue(self, case: Case, title: str, body: str) -> int:
-        """Open the incident issue and give its number."""
+    async def open_issue(
+        self, case: Case, title: str, body: str, *, labels: tuple[str, ...] | None = None
+    ) -> int:
+        """Open the incident issue and give its number.
+
+        Args:
+            case: the facts.
+            title: plain text.
+            body: Markdown.
+            labels: None: those of an incident.
+        """
+        labels = labels or ("incident", f"severity:{case.severity}")
         issue = await self._run.step(
             "open the incident issue",
             Issue,
             lambda again: self._telling.open_issue(
                 title,
                 body,
-                labels=("incident", f"severity:{case.severity}"),
+                labels=labels,
                 assignees=wording.assignees(case),
                 look_first=again or self._attempt > 1,
             ),

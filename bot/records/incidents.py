@@ -146,6 +146,18 @@ async def list_recent(
     return [_incident(row) for row in await conn.execute(newest)]
 
 
+async def latest_about(
+    conn: AsyncConnection, repository_id: int, kind: str, subject: str
+) -> Incident | None:
+    """Read the latest Incident about something, whatever its status; None if there is none."""
+    return await _latest(
+        conn,
+        incidents.c.repository_id == repository_id,
+        incidents.c.kind == kind,
+        incidents.c.subject == subject,
+    )
+
+
 async def move(
     conn: AsyncConnection,
     incident_id: str,

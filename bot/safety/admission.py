@@ -129,7 +129,9 @@ def initiative_of(trigger: Trigger) -> Initiative:
         case ActorKind.BOT:
             return Initiative.BOT
         case ActorKind.MACHINE:
-            asked = trigger.source.kind in (SourceKind.API, SourceKind.CLI)
+            # What a Run of ours asks for follows from what was admitted before.
+            by = (SourceKind.API, SourceKind.CLI, SourceKind.RUN)
+            asked = trigger.source.kind in by
             return Initiative.PROGRAM if asked else Initiative.AUTOMATIC
 
 

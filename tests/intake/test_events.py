@@ -17,7 +17,6 @@ from bot.triggers import (
     CommitTarget,
     CorrectionRequest,
     HelpRequest,
-    LaterRequest,
     PullRequestTarget,
     Repository,
     Request,
@@ -26,6 +25,7 @@ from bot.triggers import (
     RulingRequest,
     Severity,
     SeverityRequest,
+    ShadowRequest,
     SourceKind,
     Trigger,
 )
@@ -74,7 +74,7 @@ def test_several_commands_are_several_triggers_with_keys_of_their_own() -> None:
     found = triggers("issue_comment", comment("/severity high\n/shadow a b\n/cancel"))
     assert [each.request for each in found] == [
         SeverityRequest(severity=Severity.HIGH),
-        LaterRequest(name="shadow"),
+        ShadowRequest(capability="a", candidate="b"),
         CancelRequest(),
     ]
     assert [each.source.index for each in found] == [0, 1, 2]

@@ -39,6 +39,7 @@ class SandboxBench:
             plan=commands_for(settings, plan.check, evals=plan.config.checks.evals),
             source=TreeExport(mirror.git),
             seconds=60.0 * settings.trial_minutes,
+            network=settings.network,
         )
 
     @property
@@ -49,7 +50,7 @@ class SandboxBench:
     async def start(self, name: str, sha: str, look_first: bool) -> Started:
         """Have the commit tried; said where nothing can be confined on this machine."""
         del look_first  # What is known already is not begun a second time.
-        why_not = await self._pool.why_not()
+        why_not = await self._pool.why_not(network=self._order.network)
         if why_not is not None:
             return Started(
                 refused=f"The sandbox does not work on this server: {why_not} Or set "

@@ -23,11 +23,13 @@ def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> 
         if unseen
         else ()
     )
-    verb = "is" if len(case.offenders) == 1 else "are"
+    done = f"{proposal_linked(case)} is merged into {markdown.code(case.base)} as"
+    if case.offenders:
+        verb = "is" if len(case.offenders) == 1 else "are"
+        done = f"{offenders_linked(case)} {verb} reverted on {markdown.code(case.base)} by"
     return Standing(
         state="done",
-        headline=f"Nothing to do: {offenders_linked(case)} {verb} reverted on "
-        f"{markdown.code(case.base)} by {commit_linked(case, sha)}.",
+        headline=f"Nothing to do: {done} {commit_linked(case, sha)}.",
         details=details,
         checks=tally.rows,
     )

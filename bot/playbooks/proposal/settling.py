@@ -73,6 +73,7 @@ async def conclude(
     state: RunState,
     *,
     head: str | None = None,
+    home: bool = False,
 ) -> Ending:
     """End the Run: the records are final, people are told, the issue is closed.
 
@@ -82,18 +83,20 @@ async def conclude(
         standing: the last thing said.
         state: how the Run ends.
         head: the proposal's commit, where there is one.
+        home: whether the records go to the default branch in any case.
     """
     run = work.run
     files = work.settle(result, await run.now())
     message = f"Record the outcome of incident {work.case.incident}"
     await work.record("record the outcome", files, message)
     work.know(published=True)
-    if result.merge is not None:
+    if home or result.merge is not None:
 
         async def bring_home(look_first: bool) -> BroughtHome:
             return await _bring_home(work, files, message, look_first)
 
         await run.step("bring the records to the default branch", BroughtHome, bring_home)
+    if result.merge is not None:
 
         async def delete_branch(_: bool) -> bool:
             await work.github.git.delete_branch(work.case.branch)

@@ -108,6 +108,17 @@ def is_agreed(policy: Policy, stage: int, approvals: Collection[Approval]) -> bo
     return len({each.by for each in given}) >= wanted
 
 
+def missing_agreement(policy: Policy, stage: int, approvals: Collection[Approval]) -> Ask:
+    """Ask for the approvals that a stage still needs."""
+    wanted = needed(policy, stage)
+    if wanted == "founder":
+        said = f"The stage of {stage}% needs a Founder's approval."
+    else:
+        given = len({each.by for each in approvals if each.stage == stage})
+        said = f"The stage of {stage}% needs {wanted} approvals; {given} given so far."
+    return Ask("approval", stage, (said,))
+
+
 def _onward(policy: Policy, phase: int, approvals: Collection[Approval]) -> Move:
     phases = policy.phases
     if phase == len(phases) - 1:
@@ -115,18 +126,10 @@ def _onward(policy: Policy, phase: int, approvals: Collection[Approval]) -> Move
     following = phases[phase + 1]
     # Growing within a stage (from held back to whole) needs no further approval.
     if following.stage != phases[phase].stage and not is_agreed(policy, following.stage, approvals):
-        return Ask("approval", following.stage, (_whose(policy, following.stage, approvals),))
+        return missing_agreement(policy, following.stage, approvals)
     return Enter(following)
 
 
 def _stage_after(policy: Policy, phase: int) -> int:
     phases = policy.phases
     return phases[min(phase + 1, len(phases) - 1)].stage
-
-
-def _whose(policy: Policy, stage: int, approvals: Collection[Approval]) -> str:
-    wanted = needed(policy, stage)
-    if wanted == "founder":
-        return f"The stage of {stage}% needs a Founder's approval."
-    given = len({each.by for each in approvals if each.stage == stage})
-    return f"The stage of {stage}% needs {wanted} approvals; {given} given so far."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot import markdown
 from bot.canary.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfOrder:
-    """This stage cannot be asked for now. Both texts are plain."""
+    """This stage cannot be asked for now. Both texts are Markdown."""
 
     reason: str
     remedy: str
@@ -31,21 +32,22 @@ def check_stage(
     if coming is None:
         return OutOfOrder(
             f"The last stage, {serving}%, is served already.",
-            "It is promoted by itself once it has soaked; /rollback takes it back.",
+            "It is promoted by itself once it has soaked; `/rollback` takes it back.",
         )
     if asked is None or asked == coming:
         return None
+    command = markdown.code(f"/ramp {capability} {coming}")
     if asked not in stages:
         allowed = ", ".join(str(stage) for stage in stages)
         return OutOfOrder(
-            f"{asked}% is not a stage of {capability}. Its stages: {allowed}.",
-            f"The next one is {coming}%: /ramp {capability} {coming}.",
+            f"{asked}% is not a stage of {markdown.code(capability)}. Its stages: {allowed}.",
+            f"The next one is {coming}%: {command}.",
         )
     now = "Nothing is ramped yet" if serving is None else f"{serving}% is served now"
     what = "cannot come again" if serving is not None and asked <= serving else "would skip a stage"
     return OutOfOrder(
         f"{now}, so {asked}% {what}.",
-        f"The next stage is {coming}%: /ramp {capability} {coming}.",
+        f"The next stage is {coming}%: {command}.",
     )
 
 

@@ -1,1 +1,0 @@
-"""Pictures for issues and check-runs, where GitHub fetches them without a login."""

@@ -1,0 +1,75 @@
+"""The facts that every text about a candidate needs, and the sentences they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot import markdown
+from bot.playbooks import wording
+from bot.playbooks.case import Case
+from bot.playbooks.standing import Standing
+
+
+class CandidateCase(Case):
+    """One shadow, ramp or rollback.
+
+    Attributes:
+        capability: what is provided.
+        baseline: who serves it, unless the candidate does.
+        candidate: who might take over; None where nobody was on trial.
+        policy: the digest of the policy it is judged by.
+    """
+
+    capability: str
+    baseline: str
+    candidate: str | None
+    policy: str
+
+
+def subject_of(capability: str) -> str:
+    """What incidents about a capability are called: one of a kind is open at a time."""
+    return f"capability:{capability}"
+
+
+def on_trial(case: CandidateCase) -> str:
+    """`candidate` for `capability`, as inline code."""
+    return f"{markdown.code(case.candidate or 'nobody')} for {markdown.code(case.capability)}"
+
+
+def reason_given(case: Case) -> str:
+    """What the asker said, as a sentence; empty where they said nothing."""
+    return f"Reason given: {markdown.text(case.reason)}" if case.reason else ""
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """A list of plain sentences; empty without any."""
+    return "\n".join(f"- {markdown.text(sentence)}" for sentence in sentences)
+
+
+def status(case: CandidateCase, standing: Standing) -> str:
+    """The sticky comment; its first line is the one next thing to do."""
+    return wording.status(case, standing)
+
+
+def issue_body(
+    case: CandidateCase, standing: Standing, about: str, *sections: str, commands: Sequence[str]
+) -> str:
+    """The issue: where it stands, what it is about, what was observed, and what may be said.
+
+    Args:
+        case: the facts.
+        standing: where it stands.
+        about: one or two sentences, Markdown.
+        sections: what was observed, Markdown; empty ones are left out.
+        commands: what may be commented here.
+    """
+    return wording.paragraphs(
+        f"**{standing.headline}**",
+        about,
+        reason_given(case),
+        wording.facts(case),
+        wording.body(standing),
+        *sections,
+        wording.passed_over(case, standing),
+        "Commands here: " + ", ".join(markdown.code(command) for command in commands) + ".",
+    )

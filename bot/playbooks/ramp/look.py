@@ -1,0 +1,113 @@
+"""One look at a ramp: what the evidence says, and whether the ramp may still go on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.canary.reports import RampReport
+from bot.canary.verdict import Promote, Verdict
+from bot.playbooks.candidate_reports import read_course, report_of_ramp
+from bot.playbooks.ramp.plan import RampPlan
+from bot.records.refusals import UnknownRecord
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.course import RampCourse, StageEnd
+from bot.traffic.courses import Courses, Look
+from bot.traffic.ledger import Ledger
+from bot.traffic.split import Serving
+from bot.traffic.verdicts import BreachFound, Judged
+from bot.triggers import Value
+
+End = Literal["rolled back", "promoted", "left"]
+_STAGE_ENDS: dict[End, StageEnd] = {
+    "rolled back": "breach",
+    "promoted": "promote",
+    "left": "cancelled",
+}
+
+
+class RampLook(Value):
+    """What a ramp looks like.
+
+    Attributes:
+        judged: what the evidence says.
+        phase: index of the phase served now.
+        over: how it ended, if it did: rolled back, promoted, or left by a person.
+        breach: why it was rolled back.
+    """
+
+    judged: Judged
+    phase: int
+    over: End | None = None
+    breach: BreachFound | None = None
+
+
+async def look_at_ramp(
+    courses: Courses, records: AsyncEngine, attempt: str, plan: RampPlan, now: datetime
+) -> RampLook:
+    """Judge a ramp now, and see whether it still has the capability.
+
+    Raises:
+        UnknownRecord: it never began.
+    """
+    look: Look = await courses.look(attempt, now)
+    async with records.connect() as conn:
+        ledger = await _ramp(conn, attempt)
+        serving = await servings.find(conn, ledger.repository_id, ledger.capability)
+    return RampLook(
+        judged=look.judged,
+        phase=ledger.phase,
+        over=_end(ledger, serving, plan.candidate),
+        breach=ledger.breach,
+    )
+
+
+async def describe_ramp(
+    records: AsyncEngine, attempt: str, plan: RampPlan, now: datetime
+) -> RampReport:
+    """Write down what is known of a ramp; once it is over, always the same.
+
+    Raises:
+        UnknownRecord: it never began.
+    """
+    async with records.connect() as conn:
+        ledger = await _ramp(conn, attempt)
+        serving = await servings.find(conn, ledger.repository_id, ledger.capability)
+        course = await read_course(conn, ledger)
+    if not isinstance(course, RampCourse):
+        raise UnknownRecord(f"{attempt} is not a ramp")
+    over = _end(ledger, serving, plan.candidate)
+    verdict: Verdict = course.judge(ledger.closed_at or now)
+    if ledger.breach is not None:
+        verdict = ledger.breach.verdict
+    elif over == "promoted":
+        verdict = Promote(None)
+    return report_of_ramp(
+        ledger,
+        course,
+        verdict,
+        candidate=plan.candidate,
+        salt=plan.salt,
+        shadow=plan.shadow,
+        now=now,
+        ended=_STAGE_ENDS[over] if over else None,
+    )
+
+
+async def _ramp(conn: AsyncConnection, attempt: str) -> Ledger:
+    ledger = await ledgers.find(conn, attempt)
+    if ledger is None:
+        raise UnknownRecord(f"the ramp {attempt} never began")
+    return ledger
+
+
+def _end(ledger: Ledger, serving: Serving | None, candidate: str) -> End | None:
+    if ledger.closed_at is None:
+        return None
+    if ledger.breach is not None:
+        return "rolled back"
+    promoted = serving is not None and serving.split.baseline == candidate
+    return "promoted" if promoted else "left"

@@ -1,0 +1,203 @@
+"""What a request for a ramp means: a new ramp, the next stage of the one under way, or no."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot import markdown
+from bot.canary.frozen import FrozenBaseline
+from bot.canary.policy import Policy
+from bot.config import Config
+from bot.playbooks.candidacy import subject_of
+from bot.playbooks.candidate_reports import live_ledger, read_course
+from bot.playbooks.capability import (
+    CandidateParts,
+    Settled,
+    known_candidate,
+    not_paused,
+    policy_in_force,
+    read_configured,
+)
+from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.ramp.stages import check_stage, next_stage
+from bot.records import incidents, pauses
+from bot.records.artifacts import artifact_path
+from bot.records.incidents import Incident
+from bot.records.lifecycle import IncidentStatus
+from bot.records.pauses import Pause
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.course import ShadowCourse
+from bot.traffic.ledger import Ledger
+from bot.traffic.split import Serving
+from bot.triggers import RampRequest, Value
+
+
+class RampPlan(Settled):
+    """A new ramp.
+
+    Attributes:
+        candidate: the provider that might take over.
+        shadow: the id of the shadow that proposed it.
+        shadow_report: the path of its report.
+        frozen: what the shadow taught of the baseline.
+        salt: of the split.
+    """
+
+    kind: Literal["plan"] = "plan"
+    candidate: str
+    shadow: str
+    shadow_report: str
+    frozen: FrozenBaseline
+    salt: str
+
+
+class Onward(Value):
+    """A ramp is under way, and its next stage was asked for.
+
+    Attributes:
+        run: its Run.
+        incident: its id.
+        issue: its issue, once it is open.
+        stage: the stage; None: none was named.
+    """
+
+    kind: Literal["onward"] = "onward"
+    run: str
+    incident: str
+    issue: int | None
+    stage: int | None
+
+
+class RampPlanned(RootModel[Annotated[RampPlan | Onward | Declined, Field(discriminator="kind")]]):
+    """What planning gave, as one storable type."""
+
+
+class RampKnown(Value):
+    """What the records know of the capability."""
+
+    serving: Serving | None
+    pause: Pause | None
+    live: Ledger | None
+    issue: int | None
+    shadow: str | None
+    candidate: str | None
+    frozen: FrozenBaseline | None
+    ramps: int
+
+
+async def make_ramp_plan(
+    request: RampRequest, repository_id: int, parts: CandidateParts
+) -> RampPlanned:
+    """Work out what a request for a ramp means now.
+
+    Raises:
+        GitHubError, GitError: GitHub or the mirror could not be read.
+    """
+    found = await read_configured(parts)
+    async with parts.records.connect() as conn:
+        known = await know_ramp(conn, repository_id, request.capability)
+    try:
+        if known.live is not None:
+            return RampPlanned(onward(request, known.live, known.issue))
+        policy = may_begin(request, known, found.config)
+    except Stop as stop:
+        return RampPlanned(stop.declined)
+    if known.shadow is None or known.candidate is None or known.frozen is None:
+        raise LookupError("a ramp may begin only after a shadow")
+    report = artifact_path(found.config.artifacts.root, "shadow", known.shadow)
+    return RampPlanned(
+        RampPlan(
+            **dict(found),
+            capability=request.capability,
+            policy=policy,
+            candidate=known.candidate,
+            shadow=known.shadow,
+            shadow_report=report,
+            frozen=known.frozen,
+            salt=str(known.ramps + 1),
+        )
+    )
+
+
+def onward(request: RampRequest, live: Ledger, issue: int | None) -> Onward:
+    """Take a request about the ramp under way: only its next stage can be asked for.
+
+    Raises:
+        Stop: a stage is skipped or repeated, or it is a shadow that is under way.
+    """
+    where = f"#{issue}" if issue else markdown.code(live.attempt[-8:])
+    if live.mode == "shadow":
+        raise Stop(
+            f"{markdown.code(request.capability)} is still being shadowed: {where}.",
+            "The ramp is proposed there once the evidence is in; `/cancel` there ends the shadow.",
+        )
+    serving = live.policy.phases[live.phase].stage
+    _in_order(live.policy, request, serving)
+    stage = request.stage and next_stage(live.policy, serving)
+    return Onward(run=live.run_id, incident=live.attempt, issue=issue, stage=stage)
+
+
+def may_begin(request: RampRequest, known: RampKnown, config: Config) -> Policy:
+    """Make sure that a new ramp may begin, and give the policy it is judged by.
+
+    Raises:
+        Stop: it may not.
+    """
+    capability = request.capability
+    policy = policy_in_force(config, capability, known.serving)
+    not_paused(capability, known.pause)
+    _in_order(policy, request, None)
+    if known.shadow is None or known.candidate is None or known.frozen is None:
+        raise Stop(
+            f"No candidate for {markdown.code(capability)} has been shadowed with a good result "
+            "since the last ramp.",
+            f"Shadow one first: `/shadow {capability} CANDIDATE`, where CANDIDATE is one of "
+            f"{', '.join(map(markdown.code, policy.candidates))}.",
+        )
+    known_candidate(policy, capability, known.candidate)
+    return policy
+
+
+def _in_order(policy: Policy, request: RampRequest, serving: int | None) -> None:
+    found = check_stage(policy, request.capability, request.stage, serving)
+    if found is not None:
+        raise Stop(found.reason, found.remedy)
+
+
+async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) -> RampKnown:
+    """Read what the records know of a capability that is to be ramped."""
+    live = await live_ledger(conn, repository_id, capability)
+    incident = None if live is None else await incidents.find(conn, live.attempt)
+    history = await servings.history(conn, repository_id, capability)
+    ramps = {each.split.attempt for each in history if each.split.mode == "ramp"}
+    shadow = await proposing_shadow(conn, repository_id, capability)
+    candidate, frozen = None, None
+    if shadow is not None and (kept := await ledgers.find(conn, shadow.id)) is not None:
+        course = await read_course(conn, kept)
+        served = await servings.of_attempt(conn, shadow.id)
+        if isinstance(course, ShadowCourse) and served:
+            candidate = served[0].split.candidate
+            frozen = course.evidence.arms.baseline.freeze()
+    return RampKnown(
+        serving=history[-1] if history else None,
+        pause=await pauses.in_force(conn, repository_id, capability),
+        live=live,
+        issue=None if incident is None else incident.issue,
+        shadow=None if shadow is None else shadow.id,
+        candidate=candidate,
+        frozen=frozen,
+        ramps=len(ramps),
+    )
+
+
+async def proposing_shadow(
+    conn: AsyncConnection, repository_id: int, capability: str
+) -> Incident | None:
+    """Read the latest shadow, if it ended in a proposal that has not been used up since."""
+    found = await incidents.latest_about(conn, repository_id, "shadow", subject_of(capability))
+    stands = found is not None and found.status is IncidentStatus.RESOLVED
+    return found if stands else None

@@ -1,0 +1,85 @@
+"""Ramp (progressive traffic): section 4 of the specification.
+
+1. Ramp stages: 5% → 25% → 50% → 100%.
+2. Monitor SLOs/ROAS; pause and rollback automatically on breach.
+3. Promote to active at 100%; end shadow.
+"""
+
+from __future__ import annotations
+
+from bot.playbooks.candidacy import subject_of
+from bot.playbooks.capability import CandidateParts
+from bot.playbooks.casebook import open_incident
+from bot.playbooks.declined import Declined
+from bot.playbooks.papers import Result
+from bot.playbooks.proposal.settling import broke_off
+from bot.playbooks.ramp import text as words
+from bot.playbooks.ramp.plan import Onward, RampPlanned, make_ramp_plan
+from bot.playbooks.ramp.watch import Watch
+from bot.playbooks.ramp.work import RampWork
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
+from bot.triggers import RampRequest, Severity, Trigger
+
+__all__ = ["ramp"]
+
+
+async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: CandidateParts) -> Ending:
+    """Give the candidate more and more of the traffic, and take it back at any anomaly."""
+    planned = await run.step(
+        "work out what to ramp",
+        RampPlanned,
+        lambda _: make_ramp_plan(request, trigger.repository.id, parts),
+    )
+    plan = planned.root
+    if isinstance(plan, Declined):
+        return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
+    if isinstance(plan, Onward):
+        return await _go_on(run, trigger, plan, parts)
+    opened = await open_incident(
+        run,
+        trigger,
+        kind="ramp",
+        subject=subject_of(plan.capability),
+        title=words.title(plan.capability, plan.candidate),
+        severity=Severity.LOW,
+        reason="",
+        refs={"capability": plan.capability, "shadow": plan.shadow, "base": plan.base_head},
+        signing_key=parts.signing_key,
+    )
+    if opened.joined:
+        return words.joined(opened.incident.issue, opened.incident.id)
+    work = RampWork(run, trigger, plan, parts, opened)
+    watch = Watch(work, parts)
+    try:
+        await _announce(work)
+        return await watch.to_its_end()
+    except StepFailed as failed:
+        await watch.leave_safely()
+        await broke_off(work, failed)
+        raise
+
+
+async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: CandidateParts) -> Ending:
+    """Tell the ramp under way that its next stage is wanted."""
+    if plan.stage is None:
+        return words.joined(plan.issue, plan.incident)
+    signal = Signal(kind=SignalKind.APPROVE, actor=trigger.actor, reason=f"stage {plan.stage}")
+    await parts.wake(plan.run, signal, f"{run.id}:{plan.run}")
+    return words.going_on(plan.issue, plan.incident, plan.stage)
+
+
+async def _announce(work: RampWork) -> None:
+    """Open the ramp's issue and write its ADR, before anybody is served by the candidate."""
+    run, case = work.run, work.case
+    now = await run.now()
+    work.happened(now, "ramp asked for")
+    standing = words.starting(case)
+    if case.issue is None:
+        title = words.title(case.capability, case.candidate or "")
+        body = words.issue(case, standing, None)
+        work.know(issue=await work.voice.open_issue(case, title, body, labels=("ramp",)))
+        await work.casebook.issue(work.case.issue or 0)
+    work.decide(now)
+    files = work.record_files(Result())
+    await work.record("record the ramp", files, f"Open ramp {work.case.incident}")
+    await work.voice.first_status(work.saying(standing, None))

@@ -1,0 +1,62 @@
+"""The decision record of a ramp, as a pure function of the facts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.canary.policy import Policy
+from bot.playbooks.papers import pointers
+from bot.playbooks.ramp.text import RampCase, title
+from bot.records.adr import AdrFacts, Option, Pointer, render
+from bot.records.anchors import Anchor
+
+
+def decision(case: RampCase, policy: Policy, *, at: datetime, audit: Anchor) -> str:
+    """Write the ADR of a ramp: proposed, its outcome pending."""
+    candidate = case.candidate or ""
+    stages = ", ".join(f"{phase.percent}%" for phase in policy.phases)
+    return render(
+        AdrFacts(
+            incident_id=case.incident,
+            title=title(case.capability, candidate),
+            date=at.date(),
+            decision_makers=(case.requested_by.login,),
+            problem=(
+                f"{case.baseline} provides {case.capability}; {candidate} might do it as well or "
+                "better.",
+                "In its shadow it stayed within the policy's bounds, unseen by users.",
+            ),
+            drivers=(
+                "Users must not meet a worse answer for longer than it takes to notice.",
+                "The evidence may be looked at any time without inflating false alarms.",
+                "Every step can be taken back while the baseline is callable.",
+            ),
+            options=(
+                Option(
+                    name="Ramp step by step",
+                    good=(
+                        f"Few see it first: {stages}.",
+                        "Any anomaly gives all traffic back at once, without asking anybody.",
+                    ),
+                    bad=("It takes as long as the evidence needs.",),
+                ),
+                Option(
+                    name="Switch at once",
+                    good=("It is quick.",),
+                    bad=("Everybody meets what the shadow did not show.",),
+                ),
+            ),
+            chosen="Ramp step by step",
+            because="what it costs is time, and what it saves is everybody's bad answers.",
+            consequences=Option(
+                name="Ramp step by step",
+                good=(f"{candidate} becomes the active provider once it passed every stage.",),
+                bad=("Two providers are paid for until then.",),
+            ),
+            confirmation="Every metric is shown to be within its margin in every stage; none "
+            "crosses its limit.",
+            more=(*pointers(case), Pointer(label="Shadow", value=case.shadow_report)),
+            seed=policy.seed,
+            audit=audit,
+        )
+    )

@@ -1,0 +1,228 @@
+"""What a ramp says, as pure functions of the facts (Markdown out)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot import markdown
+from bot.canary.policy import Phase
+from bot.canary.reports import RampReport, StageReport
+from bot.canary.verdict import Breach
+from bot.playbooks.candidacy import CandidateCase, bullets, issue_body, on_trial
+from bot.playbooks.evidence import curves, metric_table
+from bot.playbooks.ramp.decision import Ask
+from bot.playbooks.run import Ending
+from bot.playbooks.standing import Standing
+from bot.triggers import Actor
+
+
+class RampCase(CandidateCase):
+    """One ramp.
+
+    Attributes:
+        shadow: the id of the shadow it follows; None where there was none to name.
+        shadow_report: the path of its report.
+    """
+
+    shadow: str
+    shadow_report: str
+
+
+def title(capability: str, candidate: str) -> str:
+    """What the ramp's incident is called (plain text)."""
+    return f"Ramp {candidate} for {capability}"
+
+
+# --- where it stands ---------------------------------------------------------------------------
+
+
+def starting(case: RampCase) -> Standing:
+    """Before the first observation."""
+    return Standing(
+        state="working",
+        headline=f"Nothing to do: {on_trial(case)} is about to get its first traffic.",
+    )
+
+
+def asking_to_begin(ask: Ask) -> Standing:
+    """Somebody has to agree before the candidate gets anything."""
+    return Standing(
+        state="needs you",
+        headline=f"Approve the first stage, {ask.stage}%, with `/approve`, or end the ramp with "
+        "`/reject`.",
+        details=(bullets(ask.reasons),),
+        approvable=True,
+    )
+
+
+def serving(case: RampCase, phase: Phase, missing: Sequence[str]) -> Standing:
+    """It serves its share, and evidence is gathered."""
+    details = [f"Missing for the next step:\n\n{bullets(missing)}"] if missing else []
+    return Standing(
+        state="working", headline=f"Nothing to do: {_share(case, phase)}.", details=tuple(details)
+    )
+
+
+def asking(case: RampCase, phase: Phase, ask: Ask) -> Standing:
+    """A person has to say whether it goes on."""
+    if ask.why == "approval":
+        headline = (
+            f"Approve the stage of {ask.stage}% with `/approve`, or end the ramp with `/reject`."
+        )
+    else:
+        headline = (
+            "The evidence is inconclusive: `/approve` goes on all the same, `/cancel` gives all "
+            "traffic back."
+        )
+    return Standing(
+        state="needs you",
+        headline=headline,
+        details=(
+            f"{_share(case, phase)}. It is watched as before: any anomaly rolls it back.",
+            bullets(ask.reasons),
+        ),
+        approvable=True,
+    )
+
+
+def promoted(case: RampCase) -> Standing:
+    """The candidate is the active provider now."""
+    return Standing(
+        state="done",
+        headline=f"{markdown.code(case.candidate or '')} is the active provider of "
+        f"{markdown.code(case.capability)} now.",
+        details=(
+            f"It passed every stage; its shadow {markdown.code(case.shadow[-8:])} is ended. While "
+            f"{markdown.code(case.baseline)} can still be called, "
+            f"`/rollback {case.capability}` takes everything back to it.",
+        ),
+    )
+
+
+def rolled_back(case: RampCase, breach: Breach) -> Standing:
+    """All traffic went back to the baseline."""
+    also = (
+        f"Also beyond its limit: {', '.join(markdown.code(name) for name in breach.also)}."
+        if breach.also
+        else ""
+    )
+    return Standing(
+        state="stopped",
+        headline=f"{markdown.code(case.capability)} is back on {markdown.code(case.baseline)}: "
+        "the ramp was rolled back.",
+        details=tuple(
+            part
+            for part in (
+                markdown.text(breach.evidence),
+                also,
+                "An incident has the details, and the way to try again.",
+            )
+            if part
+        ),
+    )
+
+
+def cancelled(case: RampCase, by: Actor | None) -> Standing:
+    """A person ended it; nothing was wrong."""
+    who = f" by {markdown.code(by.login)}" if by else ""
+    return Standing(
+        state="stopped",
+        headline=f"{markdown.code(case.capability)} is back on {markdown.code(case.baseline)}: "
+        f"the ramp was cancelled{who}.",
+        details=(f"Nothing was wrong. To try again: `/ramp {case.capability}`.",),
+    )
+
+
+def given_up(case: RampCase) -> Standing:
+    """Nobody answered for too long."""
+    return Standing(
+        state="stopped",
+        headline=f"{markdown.code(case.capability)} is back on {markdown.code(case.baseline)}: "
+        "nobody said how to go on.",
+        details=(f"To try again: `/ramp {case.capability}`.",),
+    )
+
+
+def _share(case: RampCase, phase: Phase) -> str:
+    if phase.percent == 100:
+        return f"{on_trial(case)} serves all traffic, the last look before it is promoted"
+    if phase.stage == 100:
+        held = 100 - phase.percent
+        return f"{on_trial(case)} serves 100% ({held}% held back to compare)"
+    return f"{on_trial(case)} serves {phase.percent}%"
+
+
+# --- documents ---------------------------------------------------------------------------------
+
+
+def issue(case: RampCase, standing: Standing, report: RampReport | None) -> str:
+    """The ramp's issue: its stages, and each metric's evidence against its limit."""
+    about = (
+        f"{on_trial(case)} gets more and more of the traffic of {markdown.code(case.baseline)}, as "
+        "long as nothing is odd."
+    )
+    observed: tuple[str, ...] = ()
+    if report is not None:
+        observed = (
+            stage_table(report.stages),
+            metric_table(report.metrics),
+            curves(report.curve, report.metrics),
+            _unseen(report.not_observed),
+        )
+    return issue_body(
+        case,
+        standing,
+        about,
+        *observed,
+        commands=(
+            "/status",
+            "/approve",
+            "/reject",
+            "/cancel",
+            f"/ramp {case.capability} STAGE",
+            f"/rollback {case.capability} because …",
+        ),
+    )
+
+
+def stage_table(stages: Sequence[StageReport]) -> str:
+    """The splits served so far; empty before the first."""
+    if not stages:
+        return ""
+    lines = ["| stage | candidate | requests (baseline, candidate) | ended |", "|---|---|---|---|"]
+    lines += [
+        f"| {each.stage}% | {each.percent}% | {each.n[0]:,}, {each.n[1]:,} | "
+        f"{each.ended or 'now'} |"
+        for each in stages
+    ]
+    return "\n".join(lines)
+
+
+def _unseen(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(markdown.code(name) for name in names)
+    return f"Not observed, so not judged: {shown}."
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+def joined(issue: int | None, incident: str) -> Ending:
+    """The same capability is ramped already."""
+    where = f"#{issue}" if issue else markdown.code(incident[-8:])
+    return Ending(
+        outcome="joined",
+        reason=f"A ramp of this capability is under way: {where}.",
+        remedy="One at a time: wait for it, or end it with `/cancel` there.",
+    )
+
+
+def going_on(issue: int | None, incident: str, stage: int) -> Ending:
+    """Its next stage was asked for."""
+    where = f"#{issue}" if issue else markdown.code(incident[-8:])
+    return Ending(
+        outcome="joined",
+        reason=f"The ramp in {where} goes on to {stage}% as soon as its evidence allows.",
+        remedy="",
+    )

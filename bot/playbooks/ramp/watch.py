@@ -1,0 +1,298 @@
+"""Watching a ramp: look, decide, act, wait; until it is promoted, rolled back or left."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bot.canary.policy import Phase
+from bot.canary.reports import RampReport
+from bot.playbooks import flag_file
+from bot.playbooks.capability import CandidateParts
+from bot.playbooks.outcome import BroughtHome
+from bot.playbooks.papers import Result
+from bot.playbooks.proposal.settling import conclude
+from bot.playbooks.ramp import text as words
+from bot.playbooks.ramp.decision import (
+    Approval,
+    Ask,
+    Enter,
+    Finish,
+    Move,
+    RollBack,
+    Wait,
+    is_agreed,
+    missing_agreement,
+    next_move,
+)
+from bot.playbooks.ramp.lever import Lever
+from bot.playbooks.ramp.look import RampLook, describe_ramp, look_at_ramp
+from bot.playbooks.ramp.work import RampWork
+from bot.playbooks.rolling_back import ask_for_rollback, is_reported
+from bot.playbooks.run import Ending, Signal, SignalKind, StepFailed
+from bot.playbooks.signals import first, heard
+from bot.playbooks.standing import Standing
+from bot.records.artifacts import Outcome
+from bot.records.lifecycle import IncidentStatus, RunState
+from bot.traffic.verdicts import BreachFound
+from bot.triggers import OURSELVES, Actor
+
+TELL_EVERY = timedelta(minutes=10)
+"""As long as nothing changes but the numbers, the issue is brought up to date so often."""
+
+
+class Watch:
+    """Watches one ramp."""
+
+    def __init__(self, work: RampWork, parts: CandidateParts) -> None:
+        """Begin, or begin again after a crash."""
+        self.work = work
+        self.run = work.run
+        self.parts = parts
+        self.plan = work.plan
+        self.attempt = work.case.incident
+        self._repository = work.trigger.repository.id
+        self._lever = Lever(work.run, self._repository, self.attempt, work.plan)
+        self._a_while = parts.patience.look_again.total_seconds()
+        self._approvals: tuple[Approval, ...] = ()
+        self._insisted: frozenset[int] = frozenset()
+        self._asking: Ask | None = None
+        self._began = False
+        self._told: tuple[object, datetime] | None = None
+
+    async def to_its_end(self) -> Ending:
+        """Look again and again, and do what follows."""
+        if ended := await self._agree_to_begin():
+            return ended
+        await self._begin()
+        asked_since: datetime | None = None
+        while True:
+            look = await self.run.step("look at the evidence", RampLook, self._look)
+            now = await self.run.now()
+            if look.over is not None:
+                return await self._over(look)
+            move = next_move(
+                self.plan.policy,
+                look.phase,
+                look.judged.verdict,
+                approvals=self._approvals,
+                insisted=self._insisted,
+            )
+            if isinstance(move, RollBack):
+                # Pause and roll back at once; the rollback writes down the incident.
+                await self._lever.trip(BreachFound.of(move.breach), now)
+                continue
+            if isinstance(move, Enter | Finish):
+                await self._settle_asking(None)
+                await self._move_on(move, look.phase)
+                continue
+            await self._settle_asking(move if isinstance(move, Ask) else None)
+            await self._tell(move, look, now)
+            asked_since = (asked_since or now) if isinstance(move, Ask) else None
+            if ended := await self._listen(look.phase):
+                return ended
+            if asked_since and now - asked_since > self.parts.patience.give_up:
+                return await self._leave(words.given_up(self.work.case), "given up")
+
+    async def leave_safely(self) -> None:
+        """Give everything back to the baseline: nobody would watch the candidate any more."""
+        try:
+            if self._began:
+                await self._lever.leave("the ramp broke off", await self.run.now())
+            # A retry is another ramp, with an incident and evidence of its own.
+            await self.work.casebook.move("ramp.broke off", IncidentStatus.DECLINED)
+        except StepFailed:
+            # What broke the ramp may break this too; the guard still watches the evidence.
+            return
+
+    # --- stages ---
+
+    async def _agree_to_begin(self) -> Ending | None:
+        """Wait for whoever has to agree to the first stage."""
+        policy, began = self.plan.policy, await self.run.now()
+        stage = policy.phases[0].stage
+        while not is_agreed(policy, stage, self._approvals):
+            ask = missing_agreement(policy, stage, self._approvals)
+            await self._settle_asking(ask)
+            standing = words.asking_to_begin(ask)
+            await self.work.tell(standing)
+            await self.work.voice.ask(self.work.case, standing, f"approval of {stage}")
+            if ended := await self._listen(-1):
+                return ended
+            if await self.run.now() - began > self.parts.patience.give_up:
+                return await self._leave(words.given_up(self.work.case), "given up")
+        await self._settle_asking(None)
+        return None
+
+    async def _begin(self) -> None:
+        now, first_phase = await self.run.now(), self.plan.policy.phases[0]
+        self._began = True
+        await self._lever.begin(first_phase, now)
+        await self._entered(first_phase, now)
+
+    async def _move_on(self, move: Enter | Finish, phase: int) -> None:
+        """Grow or promote; where somebody took the traffic away meanwhile, the next look tells."""
+        now = await self.run.now()
+        try:
+            if isinstance(move, Finish):
+                await self._lever.promote(now)
+                return
+            await self._lever.enter(phase + 1, move.phase, now)
+        except StepFailed:
+            look = await self.run.step("look at the evidence", RampLook, self._look)
+            if look.over is None:
+                raise
+            return
+        await self._entered(move.phase, now)
+
+    async def _entered(self, phase: Phase, now: datetime) -> None:
+        self.work.happened(now, f"{phase.percent}% of traffic given to the candidate")
+        flags = self.plan.config.flags
+        if flags.path is not None and flags.commits == "stage":
+            await self._commit_flags(flags.path, f"{phase.percent}%")
+
+    async def _commit_flags(self, path: str, what: str) -> None:
+        message = f"Flags: {what} of {self.plan.capability} for {self.plan.candidate}"
+
+        async def commit(look_first: bool) -> BroughtHome:
+            return await flag_file.commit(
+                self.work.github,
+                self.parts.records,
+                self._repository,
+                path,
+                message,
+                look_first=look_first,
+            )
+
+        await self.run.step("commit the flag document", BroughtHome, commit)
+
+    # --- people ---
+
+    async def _look(self, _: bool) -> RampLook:
+        now = self.parts.clock()
+        return await look_at_ramp(
+            self.parts.courses, self.parts.records, self.attempt, self.plan, now
+        )
+
+    async def _tell(self, move: Move, look: RampLook, now: datetime) -> None:
+        """Say where it stands, when that changed or was said some time ago."""
+        key = (type(move), look.phase, getattr(move, "stage", None))
+        if self._told is not None:
+            before, at = self._told
+            if before == key and now - at < TELL_EVERY:
+                return
+        self._told = key, now
+        self.work.report = await self._describe()
+        case, phase = self.work.case, self.plan.policy.phases[look.phase]
+        if isinstance(move, Ask):
+            standing = words.asking(case, phase, move)
+            await self.work.tell(standing)
+            await self.work.voice.ask(case, standing, f"{move.why} of {move.stage}")
+        elif isinstance(move, Wait):
+            await self.work.tell(words.serving(case, phase, move.missing))
+
+    async def _describe(self) -> RampReport:
+        async def describe(_: bool) -> RampReport:
+            now = self.parts.clock()
+            return await describe_ramp(self.parts.records, self.attempt, self.plan, now)
+
+        return await self.run.step("write down the evidence", RampReport, describe)
+
+    async def _settle_asking(self, ask: Ask | None) -> None:
+        """Keep the records in step with what has to be approved now, if anything."""
+        if ask is not None and self._asking is not None and _same(ask, self._asking):
+            return
+        if self._asking is not None:
+            await self.work.casebook.need_no_approval(self._asking.why, _of(self._asking))
+        if ask is not None:
+            await self.work.casebook.wait_for_approval(ask.why, _of(ask))
+        self._asking = ask
+
+    async def _listen(self, phase: int) -> Ending | None:
+        """Wait for a Signal; the end, where a person wants one."""
+        signals = await heard(self.run, self._a_while)
+        cancel = first(signals, SignalKind.CANCEL)
+        reject = first(signals, SignalKind.REJECT) if self._asking else None
+        if ender := cancel or reject:
+            return await self._leave(words.cancelled(self.work.case, ender.actor), "cancelled")
+        for signal in signals:
+            if signal.kind is SignalKind.APPROVE:
+                await self._approve(signal, phase)
+        return None
+
+    async def _approve(self, signal: Signal, phase: int) -> None:
+        """Take a person's word for the stage that comes next."""
+        phases = self.plan.policy.phases
+        if phase + 1 >= len(phases):
+            return
+        by = signal.actor or Actor(kind=OURSELVES.kind, login="somebody")
+
+        async def founder(_: bool) -> bool:
+            return await self.parts.is_founder(by.login)
+
+        is_founder = await self.run.step("see whether a Founder said so", bool, founder)
+        stage = phases[phase + 1].stage
+        self._approvals += (Approval(stage=stage, by=by.login, founder=is_founder),)
+        self._insisted |= {phase}
+        if self._asking is not None:
+            await self.work.casebook.approved(self._asking.why, _of(self._asking), by.login)
+            self._asking = None
+        self.work.happened(await self.run.now(), f"stage of {stage}% approved by {by.login}")
+
+    # --- the end ---
+
+    async def _leave(self, standing: Standing, how: str) -> Ending:
+        """End it although nothing is wrong."""
+        if self._began:
+            await self._lever.leave(f"ramp {how}", await self.run.now())
+            look = await self.run.step("look at the evidence", RampLook, self._look)
+            if look.over not in (None, "left"):
+                # Something else was quicker.
+                return await self._over(look)
+        return await self._ended(standing, how, RunState.CANCELLED)
+
+    async def _over(self, look: RampLook) -> Ending:
+        """It ended: say how, and see to the rollback where there was an anomaly."""
+        case = self.work.case
+        if look.over == "promoted":
+            return await self._ended(words.promoted(case), "promoted", RunState.SUCCEEDED)
+        if look.over == "left":
+            return await self._ended(words.cancelled(case, None), "taken back", RunState.CANCELLED)
+        breach = look.breach or BreachFound(metric="unknown", evidence="It was taken back.")
+        if not is_reported(breach):
+            capability = self.plan.capability
+            await ask_for_rollback(self.run, self.work.trigger, capability, breach, self.parts)
+        return await self._ended(
+            words.rolled_back(case, breach.verdict), "rolled back", RunState.ROLLED_BACK
+        )
+
+    async def _ended(self, standing: Standing, how: str, state: RunState) -> Ending:
+        work, now = self.work, await self.run.now()
+        work.happened(now, f"ramp {how}")
+        await self._settle_asking(None)
+        if self._began:
+            work.report = await self._describe()
+            if path := self.plan.config.flags.path:
+                await self._commit_flags(path, "baseline" if how != "promoted" else "all")
+        promoted = how == "promoted"
+        if promoted:
+            await work.casebook.move("ramp.promoted", IncidentStatus.MITIGATED)
+            await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
+        else:
+            await work.casebook.move(f"ramp.{how}", IncidentStatus.DECLINED)
+        result = Result(
+            status=IncidentStatus.RESOLVED if promoted else IncidentStatus.DECLINED,
+            outcome=Outcome.CONFIRMED if promoted else Outcome.FAILED,
+            stopped=None if promoted else how,
+            accepted=promoted,
+            said=f"the candidate was {how}.",
+        )
+        self.parts.courses.forget(self.attempt)
+        return await conclude(work, result, standing, state, home=self._began)
+
+
+def _same(one: Ask, other: Ask) -> bool:
+    return (one.why, one.stage) == (other.why, other.stage)
+
+
+def _of(ask: Ask) -> str:
+    return f"stage {ask.stage}%"

@@ -1,0 +1,80 @@
+"""One ramp under way: its words in their places, and its papers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.canary.reports import RampReport
+from bot.playbooks.candidacy import status
+from bot.playbooks.capability import CandidateParts
+from bot.playbooks.case import case_of
+from bot.playbooks.casebook import Opened
+from bot.playbooks.outcome import RecordFile
+from bot.playbooks.papers import Result
+from bot.playbooks.ramp import records as documents
+from bot.playbooks.ramp import text as words
+from bot.playbooks.ramp.plan import RampPlan
+from bot.playbooks.ramp.text import RampCase
+from bot.playbooks.run import Run
+from bot.playbooks.standing import Standing
+from bot.playbooks.voice import Saying
+from bot.playbooks.work import Work
+from bot.records.artifacts import canonical_bytes
+from bot.triggers import Trigger
+
+
+class RampWork(Work[RampPlan, RampCase]):
+    """One ramp under way.
+
+    Attributes:
+        report: what is known of it; None before the first look.
+    """
+
+    def __init__(
+        self, run: Run, trigger: Trigger, plan: RampPlan, parts: CandidateParts, opened: Opened
+    ) -> None:
+        """Begin, or begin again after a crash."""
+        case = case_of(
+            RampCase,
+            trigger,
+            opened,
+            plan,
+            kind="ramp",
+            proposal="fix",
+            title=words.title(plan.capability, plan.candidate),
+            web_url=parts.web_url,
+            capability=plan.capability,
+            baseline=plan.policy.baseline,
+            candidate=plan.candidate,
+            policy=plan.policy.digest,
+            shadow=plan.shadow,
+            shadow_report=plan.shadow_report,
+        )
+        super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
+        self.report: RampReport | None = None
+
+    def decide(self, at: datetime) -> None:
+        """Write the decision record: proposed, its outcome pending."""
+        self.adr = documents.decision(
+            self.case, self.plan.policy, at=at, audit=self.casebook.anchor
+        )
+
+    def section(self, standing: Standing) -> str:
+        """A ramp has no proposal: nothing stands in a description."""
+        del standing
+        return ""
+
+    def saying(self, standing: Standing, head: str | None) -> Saying:
+        """What the status and the issue say of a standing."""
+        del head
+        issue = words.issue(self.case, standing, self.report)
+        return Saying(standing, status(self.case, standing), issue)
+
+    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
+        """The ADR, and the report once there is one."""
+        del result
+        adr = RecordFile(path=self.case.adr, content=self.adr)
+        if self.report is None:
+            return (adr,)
+        written = canonical_bytes(self.report).decode()
+        return adr, RecordFile(path=self.case.artifact, content=written)

@@ -1,0 +1,189 @@
+"""Rollback (anomaly response): section 5 of the specification.
+
+1. Pause capability and revert traffic to baseline.
+2. File incident; capture diffs; notify Founder if high/critical.
+3. Open fix PR; include plan to re-shadow if needed.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.playbooks.candidacy import subject_of
+from bot.playbooks.capability import CandidateParts, policy_in_force, read_configured
+from bot.playbooks.casebook import open_incident
+from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.papers import Result
+from bot.playbooks.proposal.counting import see_which_checks_count
+from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
+from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
+from bot.playbooks.rollback import text as words
+from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
+from bot.playbooks.rollback.retreat import Retreat, retreat
+from bot.playbooks.rollback.work import RollbackWork
+from bot.playbooks.rolling_back import plan_refs
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
+from bot.records import incidents, outbox
+from bot.records.lifecycle import IncidentStatus
+from bot.triggers import ActorKind, RollbackRequest, Severity, Trigger
+
+__all__ = ["rollback"]
+
+_WAKES_THE_FOUNDER = (Severity.HIGH, Severity.CRITICAL)
+
+
+async def rollback(
+    run: Run, trigger: Trigger, request: RollbackRequest, parts: CandidateParts
+) -> Ending:
+    """Take all traffic back to the baseline, and write down why."""
+    taken = await _take_back(run, trigger, request)
+    if taken.attempt is None:
+        return await _nothing(run, request, parts)
+    # Whoever watched it looks again, and sees that it is over.
+    hint = Signal(kind=SignalKind.HINT)
+    await parts.wake(taken.watcher, hint, f"{run.id}:{taken.watcher}")
+    plan = await run.step(
+        "see what was observed",
+        RollbackPlan,
+        lambda _: make_rollback_plan(trigger, request, taken, parts),
+    )
+    opened = await open_incident(
+        run,
+        trigger,
+        kind="rollback",
+        subject=subject_of(request.capability),
+        title=words.title(request.capability, taken.candidate),
+        severity=plan.severity,
+        reason=request.reason,
+        refs={
+            "capability": request.capability,
+            "attempt": taken.attempt,
+            "generation": taken.generation,
+            "base": plan.base_head,
+        },
+        signing_key=parts.signing_key,
+    )
+    if opened.joined:
+        return words.joined(opened.incident.issue, opened.incident.id)
+    work = RollbackWork(run, trigger, plan, parts, opened)
+    try:
+        await _file_incident(work)
+        return await _propose_fix(work, parts)
+    except StepFailed as failed:
+        await broke_off(work, failed)
+        raise
+
+
+# 1. Pause capability and revert traffic to baseline.
+
+
+async def _take_back(run: Run, trigger: Trigger, request: RollbackRequest) -> Retreat:
+    now = await run.now()
+
+    async def change(conn: AsyncConnection) -> Retreat:
+        return await retreat(conn, trigger, request, run=run.id, now=now)
+
+    return await run.write("give all traffic to the baseline", Retreat, change)
+
+
+async def _nothing(run: Run, request: RollbackRequest, parts: CandidateParts) -> Ending:
+    """Say why there is nothing to take back."""
+
+    async def why(_: bool) -> Declined:
+        found = await read_configured(parts)
+        try:
+            policy_in_force(found.config, request.capability, None)
+        except Stop as unknown:
+            return unknown.declined
+        return words.nothing_to_take_back(request.capability).declined
+
+    said = await run.step("see why there is nothing to take back", Declined, why)
+    return Ending(outcome="declined", reason=said.reason, remedy=said.remedy)
+
+
+# 2. File incident; capture diffs; notify Founder if high/critical.
+
+
+async def _file_incident(work: RollbackWork) -> None:
+    run, case, plan = work.run, work.case, work.plan
+    await take_earlier_attempts_back(work)
+    await see_which_checks_count(work, plan.base_head)
+    now = await run.now()
+    work.happened(plan.retreat.at, "all traffic given to the baseline")
+    work.happened(now, "incident opened")
+    standing = words.starting(case)
+    if case.issue is None:
+        body = words.issue(case, standing, work.facts)
+        work.know(issue=await work.voice.open_issue(case, words.issue_title(case), body))
+        await work.casebook.issue(work.case.issue or 0)
+    work.decide(now)
+    refs = plan_refs(plan.retreat.candidate, plan.reshadow)
+    await work.casebook.note("write down the plan to shadow again", "rollback.planned", refs)
+    await _use_up_the_shadow(work)
+    if plan.severity in _WAKES_THE_FOUNDER:
+        await _notify_founder(work)
+    files = work.record_files(Result())
+    await work.record("record the incident", files, f"Open incident {case.incident}")
+    await work.voice.first_status(work.saying(standing, None))
+
+
+async def _use_up_the_shadow(work: RollbackWork) -> None:
+    """What the shadow before proposed does not hold any more, where it has to be made anew."""
+    if not work.plan.reshadow.needed:
+        return
+    now, subject = await work.run.now(), subject_of(work.case.capability)
+    repository_id = work.trigger.repository.id
+
+    async def change(conn: AsyncConnection) -> bool:
+        shadow = await incidents.latest_about(conn, repository_id, "shadow", subject)
+        if shadow is not None and shadow.status is IncidentStatus.RESOLVED:
+            await incidents.move(conn, shadow.id, IncidentStatus.CLOSED, at=now)
+        return True
+
+    await work.run.write("close the shadow before", bool, change)
+
+
+async def _notify_founder(work: RollbackWork) -> None:
+    now, case = await work.run.now(), work.case
+    title, body = words.founder_title(case), words.founder_body(case, work.facts)
+
+    async def post(conn: AsyncConnection) -> bool:
+        await outbox.post(
+            conn,
+            f"rollback:{case.incident}",
+            repository_id=work.trigger.repository.id,
+            audience="founder",
+            title=title,
+            body=body,
+            at=now,
+            incident_id=case.incident,
+        )
+        return True
+
+    await work.run.write("notify the Founder", bool, post)
+
+
+# 3. Open fix PR; include plan to re-shadow if needed.
+
+
+async def _propose_fix(work: RollbackWork, parts: CandidateParts) -> Ending:
+    plan, case = work.plan, work.case
+    outcome = plan.outcome.root
+    if outcome.status == "empty":
+        raise StepFailed("compute the fix", "the flag document could not be computed")
+    fix = Proposal(
+        work,
+        plan.change(parts),
+        outcome,
+        Terms(
+            title=words.title(case.capability, case.candidate),
+            message=words.commit_message(case, work.facts),
+            files=work.record_files(Result()),
+            before=plan.base_head,
+            starting=words.starting(case),
+            person_wanted=work.trigger.actor.kind is not ActorKind.PERSON,
+        ),
+    )
+    published = await fix.open()
+    followed = await fix.follow(published)
+    return await followed_to_its_end(work, followed)

@@ -1,0 +1,93 @@
+"""One rollback under way: its words in their places, and its papers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.playbooks.candidacy import CandidateCase, status
+from bot.playbooks.capability import CandidateParts
+from bot.playbooks.case import case_of
+from bot.playbooks.casebook import Opened
+from bot.playbooks.outcome import RecordFile
+from bot.playbooks.papers import Result
+from bot.playbooks.rollback import records as documents
+from bot.playbooks.rollback import text as words
+from bot.playbooks.rollback.plan import RollbackPlan
+from bot.playbooks.rollback.text import RollbackFacts
+from bot.playbooks.run import Run
+from bot.playbooks.standing import Standing
+from bot.playbooks.voice import Saying
+from bot.playbooks.work import Work
+from bot.triggers import Trigger
+
+
+class RollbackWork(Work[RollbackPlan, CandidateCase]):
+    """One rollback under way."""
+
+    merging_vouches = True
+
+    def __init__(
+        self,
+        run: Run,
+        trigger: Trigger,
+        plan: RollbackPlan,
+        parts: CandidateParts,
+        opened: Opened,
+    ) -> None:
+        """Begin, or begin again after a crash."""
+        retreat = plan.retreat
+        case = case_of(
+            CandidateCase,
+            trigger,
+            opened,
+            plan,
+            kind="rollback",
+            proposal="fix",
+            title=words.title(plan.capability, retreat.candidate),
+            web_url=parts.web_url,
+            capability=plan.capability,
+            baseline=retreat.baseline,
+            candidate=retreat.candidate,
+            policy=plan.policy,
+            before=plan.base_head,
+        )
+        super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
+        self.facts = RollbackFacts(
+            anomaly=plan.anomaly,
+            before=retreat.before,
+            reshadow=plan.reshadow,
+            diffs=plan.diffs,
+            watched=plan.watched,
+        )
+
+    def decide(self, at: datetime) -> None:
+        """Write the decision record: proposed, its outcome pending."""
+        self.adr = documents.decision(self.case, self.plan, at=at, audit=self.casebook.anchor)
+
+    def section(self, standing: Standing) -> str:
+        """The managed section of the fix pull request's description."""
+        return words.section(self.case, standing, self.facts, self.counting)
+
+    def saying(self, standing: Standing, head: str | None) -> Saying:
+        """What every place says of a standing."""
+        del head
+        case = self.case
+        issue = words.issue(case, standing, self.facts)
+        section = None if case.pull_request is None else self.section(standing)
+        return Saying(standing, status(case, standing), issue, section)
+
+    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
+        """The ADR and the report."""
+        report = documents.report(
+            self.case,
+            self.plan,
+            self.trigger,
+            result,
+            run=self.run.id,
+            timeline=self.timeline,
+            audit=self.casebook.anchor,
+        )
+        return (
+            RecordFile(path=self.case.adr, content=self.adr),
+            RecordFile(path=self.case.artifact, content=report.decode()),
+        )

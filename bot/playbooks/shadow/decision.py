@@ -1,0 +1,61 @@
+"""What a shadow does next: wait, ask, propose a ramp or stop. Pure: what is seen in, a move out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.canary.policy import Policy
+from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do yet. `missing`: a sentence each."""
+
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Something keeps the shadow from a verdict; it goes on by itself once that is mended."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Within bounds: a ramp may be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Mirror nothing more. `reasons`: a sentence each."""
+
+    how: Literal["out of bounds", "too dear"]
+    reasons: tuple[str, ...]
+
+
+Move = Wait | Ask | Propose | Stop
+
+
+def next_move(policy: Policy, verdict: Verdict, extra_cost: float) -> Move:
+    """Decide what follows from a verdict.
+
+    Args:
+        policy: the one the shadow started with.
+        verdict: of the evidence so far.
+        extra_cost: of the candidate's mirrored answers so far, USD.
+    """
+    match verdict:
+        case Breach():
+            return Stop("out of bounds", (verdict.evidence,))
+        case Promote():
+            return Propose()
+        case Hold(reasons) if extra_cost > policy.shadow.max_extra_cost_usd:
+            # The cap is a cap: what is not mirrored costs nothing.
+            return Stop("too dear", reasons)
+        case Hold(reasons):
+            return Ask(reasons)
+        case Continue(waiting):
+            return Wait(waiting)

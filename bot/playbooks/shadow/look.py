@@ -1,0 +1,70 @@
+"""One look at a shadow: what the evidence says, and whether the shadow may still go on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.canary.reports import ShadowDiffReport
+from bot.canary.verdict import Verdict
+from bot.playbooks.candidate_reports import read_course, report_of_shadow
+from bot.playbooks.shadow.plan import ShadowPlan
+from bot.records.refusals import UnknownRecord
+from bot.traffic import ledger as ledgers
+from bot.traffic.course import ShadowCourse
+from bot.traffic.courses import Courses
+from bot.traffic.verdicts import BreachFound, Judged
+from bot.triggers import Value
+
+
+class ShadowLook(Value):
+    """What a shadow looks like.
+
+    Attributes:
+        judged: what the evidence says.
+        extra_cost: of the candidate's mirrored answers, USD.
+        over: whether it was ended.
+        breach: why, if by an anomaly.
+    """
+
+    judged: Judged
+    extra_cost: float
+    over: bool
+    breach: BreachFound | None
+
+
+async def look_at_shadow(courses: Courses, attempt: str, now: datetime) -> ShadowLook:
+    """Judge a shadow now.
+
+    Raises:
+        UnknownRecord: it never began.
+    """
+    ledger, course = await courses.current(attempt)
+    if not isinstance(course, ShadowCourse):
+        raise UnknownRecord(f"{attempt} is not a shadow")
+    return ShadowLook(
+        judged=Judged.of(course.judge(ledger.closed_at or now)),
+        extra_cost=course.evidence.extra_cost,
+        over=ledger.closed_at is not None,
+        breach=ledger.breach,
+    )
+
+
+async def describe_shadow(
+    records: AsyncEngine, attempt: str, plan: ShadowPlan, now: datetime
+) -> ShadowDiffReport:
+    """Write down what is known of a shadow; once it is over, always the same.
+
+    Raises:
+        UnknownRecord: it never began.
+    """
+    async with records.connect() as conn:
+        ledger = await ledgers.find(conn, attempt)
+        course = None if ledger is None else await read_course(conn, ledger)
+    if ledger is None or not isinstance(course, ShadowCourse):
+        raise UnknownRecord(f"the shadow {attempt} never began")
+    verdict: Verdict = course.judge(ledger.closed_at or now)
+    if ledger.breach is not None:
+        verdict = ledger.breach.verdict
+    return report_of_shadow(ledger, course, verdict, candidate=plan.candidate, now=now)

@@ -1,0 +1,120 @@
+"""What a request for a shadow means on the repository as it is now."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot import markdown
+from bot.canary.policy import Policy
+from bot.config import Config
+from bot.playbooks.candidacy import subject_of
+from bot.playbooks.candidate_reports import live_ledger
+from bot.playbooks.capability import (
+    CandidateParts,
+    Settled,
+    known_candidate,
+    not_paused,
+    policy_in_force,
+    read_configured,
+)
+from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.rolling_back import planned_pairs
+from bot.records import audit, incidents, pauses
+from bot.records.pauses import Pause
+from bot.traffic import servings
+from bot.traffic.ledger import Ledger
+from bot.traffic.split import Serving
+from bot.triggers import ShadowRequest, Value
+
+
+class ShadowPlan(Settled):
+    """A new shadow. `candidate`: the provider that is to be mirrored to."""
+
+    kind: Literal["plan"] = "plan"
+    candidate: str
+
+
+class ShadowPlanned(RootModel[Annotated[ShadowPlan | Declined, Field(discriminator="kind")]]):
+    """What planning gave, as one storable type."""
+
+
+class ShadowKnown(Value):
+    """What the records know of the capability."""
+
+    serving: Serving | None
+    pause: Pause | None
+    live: Ledger | None
+    issue: int | None
+    min_pairs: int
+
+
+async def make_shadow_plan(
+    request: ShadowRequest, repository_id: int, parts: CandidateParts
+) -> ShadowPlanned:
+    """Work out what a request for a shadow means now.
+
+    Raises:
+        GitHubError, GitError: GitHub or the mirror could not be read.
+    """
+    found = await read_configured(parts)
+    async with parts.records.connect() as conn:
+        known = await know_shadow(conn, repository_id, request)
+    try:
+        policy = may_begin(request, known, found.config)
+    except Stop as stop:
+        return ShadowPlanned(stop.declined)
+    return ShadowPlanned(
+        ShadowPlan(
+            **dict(found),
+            capability=request.capability,
+            policy=_long_enough(policy, known.min_pairs),
+            candidate=request.candidate,
+        )
+    )
+
+
+def may_begin(request: ShadowRequest, known: ShadowKnown, config: Config) -> Policy:
+    """Make sure that a shadow may begin, and give the policy it is judged by.
+
+    Raises:
+        Stop: it may not.
+    """
+    policy = policy_in_force(config, request.capability, known.serving)
+    known_candidate(policy, request.capability, request.candidate)
+    if known.live is not None:
+        where = f"#{known.issue}" if known.issue else markdown.code(known.live.attempt[-8:])
+        raise Stop(
+            f"A {known.live.mode} of {markdown.code(request.capability)} is under way: {where}.",
+            "One at a time: wait for it, or end it with `/cancel` there.",
+        )
+    not_paused(request.capability, known.pause)
+    return policy
+
+
+def _long_enough(policy: Policy, min_pairs: int) -> Policy:
+    """Ask for so many pairs as the plan after the last rollback says."""
+    if min_pairs <= policy.shadow.min_pairs:
+        return policy
+    shadow = policy.shadow.model_copy(update={"min_pairs": min_pairs})
+    return policy.model_copy(update={"shadow": shadow})
+
+
+async def know_shadow(
+    conn: AsyncConnection, repository_id: int, request: ShadowRequest
+) -> ShadowKnown:
+    """Read what the records know of a capability that is to be shadowed."""
+    live = await live_ledger(conn, repository_id, request.capability)
+    incident = None if live is None else await incidents.find(conn, live.attempt)
+    subject = subject_of(request.capability)
+    last = await incidents.latest_about(conn, repository_id, "rollback", subject)
+    entries = [] if last is None else await audit.of_incident(conn, last.id)
+    return ShadowKnown(
+        serving=await servings.find(conn, repository_id, request.capability),
+        pause=await pauses.in_force(conn, repository_id, request.capability),
+        live=live,
+        issue=None if incident is None else incident.issue,
+        min_pairs=planned_pairs([entry.refs for entry in entries], request.candidate),
+    )

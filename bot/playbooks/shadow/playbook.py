@@ -1,0 +1,256 @@
+"""Shadow (vendor candidate): section 3 of the specification.
+
+1. Start with capability and candidate.
+2. Dual-write metrics gathered; compare latency/error/cost.
+3. If the diff report is within policy bounds, propose a ramp.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.canary.reports import ShadowDiffReport
+from bot.playbooks.candidacy import subject_of
+from bot.playbooks.capability import CandidateParts, lift_latch
+from bot.playbooks.casebook import open_incident
+from bot.playbooks.declined import Declined
+from bot.playbooks.papers import Result
+from bot.playbooks.proposal.settling import broke_off, conclude
+from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
+from bot.playbooks.shadow import text as words
+from bot.playbooks.shadow.decision import Ask, Move, Propose, Stop, Wait, next_move
+from bot.playbooks.shadow.look import ShadowLook, describe_shadow, look_at_shadow
+from bot.playbooks.shadow.plan import ShadowPlanned, make_shadow_plan
+from bot.playbooks.shadow.work import ShadowWork
+from bot.playbooks.signals import first, heard
+from bot.playbooks.standing import Standing
+from bot.records import runs
+from bot.records.artifacts import Outcome
+from bot.records.lifecycle import IncidentStatus, RunState
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.split import Serving, Split
+from bot.triggers import OURSELVES, Severity, ShadowRequest, Trigger
+
+__all__ = ["shadow"]
+
+TELL_EVERY = timedelta(minutes=10)
+"""As long as nothing changes but the numbers, the issue is brought up to date so often."""
+
+
+async def shadow(
+    run: Run, trigger: Trigger, request: ShadowRequest, parts: CandidateParts
+) -> Ending:
+    """Run the candidate beside the baseline, compare them, and propose a ramp or not."""
+    planned = await run.step(
+        "work out what to shadow",
+        ShadowPlanned,
+        lambda _: make_shadow_plan(request, trigger.repository.id, parts),
+    )
+    plan = planned.root
+    if isinstance(plan, Declined):
+        return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
+    opened = await open_incident(
+        run,
+        trigger,
+        kind="shadow",
+        subject=subject_of(plan.capability),
+        title=words.title(plan.capability, plan.candidate),
+        severity=Severity.LOW,
+        reason="",
+        refs={"capability": plan.capability, "candidate": plan.candidate, "base": plan.base_head},
+        signing_key=parts.signing_key,
+    )
+    if opened.joined:
+        return words.joined(opened.incident.issue, opened.incident.id)
+    playbook = _Shadow(ShadowWork(run, trigger, plan, parts, opened), parts)
+    try:
+        await playbook.announce()
+        await playbook.begin()
+        return await playbook.compare()
+    except StepFailed as failed:
+        await playbook.leave_safely()
+        await broke_off(playbook.work, failed)
+        raise
+
+
+class _Shadow:
+    """The steps."""
+
+    def __init__(self, work: ShadowWork, parts: CandidateParts) -> None:
+        self.work = work
+        self.run = work.run
+        self.parts = parts
+        self.plan = work.plan
+        self.attempt = work.case.incident
+        self._repository = work.trigger.repository.id
+        self._began = False
+        self._told: tuple[object, datetime] | None = None
+
+    async def announce(self) -> None:
+        """Open the shadow's issue and write its ADR, before anything is mirrored."""
+        work, case = self.work, self.work.case
+        now = await self.run.now()
+        standing = words.mirroring(case, ())
+        if case.issue is None:
+            title, body = words.title(case.capability, case.candidate or ""), ""
+            body = words.issue(case, standing, None)
+            work.know(issue=await work.voice.open_issue(case, title, body, labels=("shadow",)))
+            await work.casebook.issue(work.case.issue or 0)
+        work.decide(now)
+        files = work.record_files(Result())
+        await work.record("record the shadow", files, f"Open shadow {case.incident}")
+        await work.voice.first_status(work.saying(standing, None))
+
+    async def begin(self) -> None:
+        """Take observations, and have requests mirrored."""
+        now, plan = await self.run.now(), self.plan
+        split = Split(
+            baseline=plan.policy.baseline,
+            candidate=plan.candidate,
+            mode="shadow",
+            attempt=self.attempt,
+            sample_rate=plan.policy.shadow.sample_rate,
+            seed=plan.policy.seed,
+        )
+
+        async def change(conn: AsyncConnection) -> Serving:
+            await runs.move(conn, self.run.id, RunState.VERIFYING, at=now)
+            why = f"a shadow of {plan.candidate} was asked for"
+            await lift_latch(conn, self._repository, plan.capability, at=now, why=why)
+            await ledgers.open_ledger(
+                conn,
+                attempt=self.attempt,
+                run_id=self.run.id,
+                repository_id=self._repository,
+                capability=plan.capability,
+                policy=plan.policy,
+                at=now,
+            )
+            return await self._set(conn, split, now, f"shadow of {plan.candidate}")
+
+        self._began = True
+        await self.run.write("begin to mirror", Serving, change)
+
+    async def compare(self) -> Ending:
+        """Look again and again, until there is a verdict or somebody ends it."""
+        held_since: datetime | None = None
+        patience = self.parts.patience
+        while True:
+            look = await self.run.step("look at the evidence", ShadowLook, self._look)
+            now = await self.run.now()
+            if look.over:
+                return await self._taken_away(look)
+            move = next_move(self.plan.policy, look.judged.verdict, look.extra_cost)
+            if isinstance(move, Propose | Stop):
+                return await self._conclude(move)
+            await self._tell(move, now)
+            held_since = (held_since or now) if isinstance(move, Ask) else None
+            signals = await heard(self.run, patience.look_again.total_seconds())
+            if cancel := first(signals, SignalKind.CANCEL):
+                standing = words.cancelled(self.work.case, cancel.actor)
+                return await self._ended(standing, "cancelled", RunState.CANCELLED)
+            if held_since and now - held_since > patience.give_up:
+                standing = words.given_up(self.work.case)
+                return await self._ended(standing, "given up", RunState.TIMED_OUT)
+
+    async def leave_safely(self) -> None:
+        """Mirror nothing more: nobody would compare it."""
+        try:
+            if self._began:
+                await self._stop_mirroring("the shadow broke off")
+            # A retry is another shadow, with an incident and evidence of its own.
+            await self.work.casebook.move("shadow.broke off", IncidentStatus.DECLINED)
+        except StepFailed:
+            return
+
+    # --- pieces ---
+
+    async def _look(self, _: bool) -> ShadowLook:
+        return await look_at_shadow(self.parts.courses, self.attempt, self.parts.clock())
+
+    async def _tell(self, move: Move, now: datetime) -> None:
+        """Say where it stands, when that changed or was said some time ago."""
+        key = type(move)
+        if self._told is not None:
+            before, at = self._told
+            if before == key and now - at < TELL_EVERY:
+                return
+        self._told = key, now
+        self.work.report = await self._describe()
+        case = self.work.case
+        if isinstance(move, Ask):
+            standing = words.held(case, move.reasons)
+            await self.work.tell(standing)
+            await self.work.voice.ask(case, standing, "held")
+        elif isinstance(move, Wait):
+            await self.work.tell(words.mirroring(case, move.missing))
+
+    async def _describe(self) -> ShadowDiffReport:
+        async def describe(_: bool) -> ShadowDiffReport:
+            now = self.parts.clock()
+            return await describe_shadow(self.parts.records, self.attempt, self.plan, now)
+
+        return await self.run.step("write down the evidence", ShadowDiffReport, describe)
+
+    async def _stop_mirroring(self, why: str) -> None:
+        now = await self.run.now()
+
+        async def change(conn: AsyncConnection) -> bool:
+            ledger = await ledgers.locked(conn, self.attempt)
+            if ledger.closed_at is None:
+                await ledgers.close(conn, self.attempt, at=now)
+                await self._set(conn, Split(baseline=self.plan.policy.baseline), now, why)
+            return True
+
+        await self.run.write("stop mirroring", bool, change)
+
+    async def _set(self, conn: AsyncConnection, split: Split, now: datetime, why: str) -> Serving:
+        return await servings.set_traffic(
+            conn,
+            self._repository,
+            self.plan.capability,
+            split,
+            at=now,
+            actor=OURSELVES.login,
+            why=why,
+            run=self.run.id,
+            incident=self.attempt,
+        )
+
+    async def _conclude(self, move: Propose | Stop) -> Ending:
+        case = self.work.case
+        if isinstance(move, Propose):
+            return await self._ended(words.within_bounds(case), "within bounds", RunState.SUCCEEDED)
+        say = words.out_of_bounds if move.how == "out of bounds" else words.too_dear
+        return await self._ended(say(case, move.reasons), move.how, RunState.CANCELLED)
+
+    async def _taken_away(self, look: ShadowLook) -> Ending:
+        """Somebody or something else ended it."""
+        case, breach = self.work.case, look.breach
+        if breach is not None and look.judged.breach is not None:
+            return await self._conclude(Stop("out of bounds", (breach.evidence,)))
+        why = breach.evidence if breach else "It was taken back."
+        return await self._ended(words.rolled_back(case, why), "rolled back", RunState.CANCELLED)
+
+    async def _ended(self, standing: Standing, how: str, state: RunState) -> Ending:
+        work = self.work
+        await self._stop_mirroring(f"shadow {how}")
+        work.report = await self._describe()
+        within = how == "within bounds"
+        if within:
+            await work.casebook.move("shadow.within bounds", IncidentStatus.MITIGATED)
+            await work.casebook.move("ramp.proposed", IncidentStatus.RESOLVED)
+        else:
+            await work.casebook.move(f"shadow.{how}", IncidentStatus.DECLINED)
+        result = Result(
+            status=IncidentStatus.RESOLVED if within else IncidentStatus.DECLINED,
+            outcome=Outcome.CONFIRMED if within else Outcome.FAILED,
+            stopped=None if within else how,
+            accepted=within,
+            said=f"the candidate is {how}." if within else f"the shadow ended: {how}.",
+        )
+        self.parts.courses.forget(self.attempt)
+        return await conclude(work, result, standing, state, home=True)

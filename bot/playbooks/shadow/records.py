@@ -1,0 +1,57 @@
+"""The decision record of a shadow, as a pure function of the facts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.canary.policy import Policy
+from bot.playbooks.candidacy import CandidateCase
+from bot.playbooks.papers import pointers
+from bot.playbooks.shadow.text import title
+from bot.records.adr import AdrFacts, Option, render
+from bot.records.anchors import Anchor
+
+
+def decision(case: CandidateCase, policy: Policy, *, at: datetime, audit: Anchor) -> str:
+    """Write the ADR of a shadow: proposed, its outcome pending."""
+    candidate, shadow = case.candidate or "", policy.shadow
+    return render(
+        AdrFacts(
+            incident_id=case.incident,
+            title=title(case.capability, candidate),
+            date=at.date(),
+            decision_makers=(case.requested_by.login,),
+            problem=(
+                f"{candidate} might provide {case.capability} as well as {case.baseline}, or "
+                "better. Nobody knows yet.",
+            ),
+            drivers=(
+                "No user may meet a candidate that is known to be worse.",
+                f"It may cost {shadow.max_extra_cost_usd:g} USD at most.",
+            ),
+            options=(
+                Option(
+                    name="Shadow the candidate",
+                    good=("Users see nothing of it.", "Both answer the very same requests."),
+                    bad=("The mirrored requests are paid for twice.",),
+                ),
+                Option(
+                    name="Trust the vendor's numbers",
+                    good=("It costs nothing.",),
+                    bad=("They were not measured on our requests.",),
+                ),
+            ),
+            chosen="Shadow the candidate",
+            because="it is the only way to know that costs no user anything.",
+            consequences=Option(
+                name="Shadow the candidate",
+                good=("A ramp is proposed on evidence, or not at all.",),
+                bad=(f"{shadow.sample_rate:.3g} of the requests are sent twice meanwhile.",),
+            ),
+            confirmation=f"At least {shadow.min_pairs} pairs, every metric shown to be within its "
+            "margin, none beyond its limit.",
+            more=pointers(case),
+            seed=policy.seed,
+            audit=audit,
+        )
+    )

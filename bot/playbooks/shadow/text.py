@@ -1,0 +1,149 @@
+"""What a shadow says, as pure functions of the facts (Markdown out)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot import markdown
+from bot.canary.reports import ShadowDiffReport
+from bot.playbooks.candidacy import CandidateCase, bullets, issue_body, on_trial
+from bot.playbooks.evidence import metric_table
+from bot.playbooks.run import Ending
+from bot.playbooks.standing import Standing
+from bot.triggers import Actor
+
+
+def title(capability: str, candidate: str) -> str:
+    """What the shadow's incident is called (plain text)."""
+    return f"Shadow {candidate} for {capability}"
+
+
+# --- where it stands ---------------------------------------------------------------------------
+
+
+def mirroring(case: CandidateCase, missing: Sequence[str]) -> Standing:
+    """Copies of requests go to the candidate."""
+    details = [f"Missing for a verdict:\n\n{bullets(missing)}"] if missing else []
+    return Standing(
+        state="working",
+        headline=f"Nothing to do: {on_trial(case)} answers copies of requests, unseen by users.",
+        details=tuple(details),
+    )
+
+
+def held(case: CandidateCase, reasons: Sequence[str]) -> Standing:
+    """Something is in the way; it goes on by itself."""
+    return Standing(
+        state="needs you",
+        headline=f"The shadow of {on_trial(case)} is held: mend what is in the way, or `/cancel` "
+        "it.",
+        details=(bullets(reasons), "It goes on by itself once that is mended."),
+    )
+
+
+def within_bounds(case: CandidateCase) -> Standing:
+    """The candidate is good enough to be ramped."""
+    return Standing(
+        state="done",
+        headline=f"Ramp it with `/ramp {case.capability}`: {on_trial(case)} stayed within the "
+        "policy's bounds.",
+        details=(
+            f"Nothing is mirrored any more; users are served by {markdown.code(case.baseline)} as "
+            "before.",
+        ),
+    )
+
+
+def out_of_bounds(case: CandidateCase, reasons: Sequence[str]) -> Standing:
+    """The candidate is worse than tolerated."""
+    return Standing(
+        state="stopped",
+        headline=f"{on_trial(case)} is not good enough: no ramp is proposed.",
+        details=(
+            bullets(reasons),
+            "No user has seen it. Once it is mended: "
+            f"`/shadow {case.capability} {case.candidate}`.",
+        ),
+    )
+
+
+def too_dear(case: CandidateCase, reasons: Sequence[str]) -> Standing:
+    """The cap on extra cost is reached."""
+    return Standing(
+        state="stopped",
+        headline=f"The shadow of {on_trial(case)} was stopped: it reached its cap on extra cost.",
+        details=(
+            bullets(reasons),
+            "Raise `shadow.max_extra_cost_usd` or lower `shadow.sample_rate` in "
+            f"`.github/playbooks.yml`, then `/shadow {case.capability} {case.candidate}`.",
+        ),
+    )
+
+
+def cancelled(case: CandidateCase, by: Actor | None) -> Standing:
+    """A person ended it."""
+    who = f" by {markdown.code(by.login)}" if by else ""
+    return Standing(
+        state="stopped",
+        headline=f"The shadow of {on_trial(case)} was cancelled{who}: nothing is mirrored any "
+        "more.",
+        details=(f"To try again: `/shadow {case.capability} {case.candidate}`.",),
+    )
+
+
+def given_up(case: CandidateCase) -> Standing:
+    """It was held for too long."""
+    return Standing(
+        state="stopped",
+        headline=f"The shadow of {on_trial(case)} ended without a verdict: nobody mended what was "
+        "in the way.",
+        details=(f"To try again: `/shadow {case.capability} {case.candidate}`.",),
+    )
+
+
+def rolled_back(case: CandidateCase, why: str) -> Standing:
+    """The capability was rolled back and paused."""
+    return Standing(
+        state="stopped",
+        headline=f"The shadow of {on_trial(case)} ended: {markdown.code(case.capability)} was "
+        "rolled back and is paused.",
+        details=(markdown.text(why),),
+    )
+
+
+# --- documents ---------------------------------------------------------------------------------
+
+
+def issue(case: CandidateCase, standing: Standing, report: ShadowDiffReport | None) -> str:
+    """The shadow's issue: what was compared, and what it says."""
+    about = (
+        f"{on_trial(case)} gets copies of some requests; what {markdown.code(case.baseline)} "
+        "answers is what users see. Both are compared."
+    )
+    observed = ("",) if report is None else (_pairs(report), metric_table(report.metrics))
+    return issue_body(
+        case,
+        standing,
+        about,
+        *observed,
+        commands=("/status", "/cancel", f"/rollback {case.capability} because …"),
+    )
+
+
+def _pairs(report: ShadowDiffReport) -> str:
+    coverage = "not known" if report.coverage is None else f"{report.coverage:.1%}"
+    return (
+        f"{report.pairs.n:,} pairs, {report.pairs.dropped:,} answers without their other half "
+        f"(coverage {coverage}), {report.extra_cost_usd:.2f} USD extra. Mirrored: "
+        f"{report.sampling.rate:.3g} of requests, seed {markdown.code(report.seed)}."
+    )
+
+
+def joined(number: int | None, incident: str) -> Ending:
+    """The same capability is shadowed already."""
+    where = f"#{number}" if number else markdown.code(incident[-8:])
+    return Ending(
+        outcome="joined",
+        reason=f"A shadow of this capability is under way: {where}.",
+        remedy="One at a time: wait for it, or end it with `/cancel` there.",
+    )

@@ -1,0 +1,77 @@
+"""One shadow under way: its words in their places, and its papers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.canary.reports import ShadowDiffReport
+from bot.playbooks.candidacy import CandidateCase, status
+from bot.playbooks.capability import CandidateParts
+from bot.playbooks.case import case_of
+from bot.playbooks.casebook import Opened
+from bot.playbooks.outcome import RecordFile
+from bot.playbooks.papers import Result
+from bot.playbooks.run import Run
+from bot.playbooks.shadow import records as documents
+from bot.playbooks.shadow import text as words
+from bot.playbooks.shadow.plan import ShadowPlan
+from bot.playbooks.standing import Standing
+from bot.playbooks.voice import Saying
+from bot.playbooks.work import Work
+from bot.records.artifacts import canonical_bytes
+from bot.triggers import Trigger
+
+
+class ShadowWork(Work[ShadowPlan, CandidateCase]):
+    """One shadow under way.
+
+    Attributes:
+        report: what is known of it; None before the first look.
+    """
+
+    def __init__(
+        self, run: Run, trigger: Trigger, plan: ShadowPlan, parts: CandidateParts, opened: Opened
+    ) -> None:
+        """Begin, or begin again after a crash."""
+        case = case_of(
+            CandidateCase,
+            trigger,
+            opened,
+            plan,
+            kind="shadow",
+            proposal="fix",
+            title=words.title(plan.capability, plan.candidate),
+            web_url=parts.web_url,
+            capability=plan.capability,
+            baseline=plan.policy.baseline,
+            candidate=plan.candidate,
+            policy=plan.policy.digest,
+        )
+        super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
+        self.report: ShadowDiffReport | None = None
+
+    def decide(self, at: datetime) -> None:
+        """Write the decision record: proposed, its outcome pending."""
+        self.adr = documents.decision(
+            self.case, self.plan.policy, at=at, audit=self.casebook.anchor
+        )
+
+    def section(self, standing: Standing) -> str:
+        """A shadow has no proposal: nothing stands in a description."""
+        del standing
+        return ""
+
+    def saying(self, standing: Standing, head: str | None) -> Saying:
+        """What the status and the issue say of a standing."""
+        del head
+        issue = words.issue(self.case, standing, self.report)
+        return Saying(standing, status(self.case, standing), issue)
+
+    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
+        """The ADR, and the report once there is one."""
+        del result
+        adr = RecordFile(path=self.case.adr, content=self.adr)
+        if self.report is None:
+            return (adr,)
+        written = canonical_bytes(self.report).decode()
+        return adr, RecordFile(path=self.case.artifact, content=written)
