@@ -127,7 +127,7 @@ def test_an_approval_of_one_stage_says_nothing_of_another() -> None:
         (5, 5, "5% is served now, so 5% cannot come again."),
         (5, 50, "50% is served now, so 5% cannot come again."),
         (100, 5, "5% is served now, so 100% would skip a stage."),
-        (30, 5, "30% is not a stage of llm. Its stages: 5, 25, 50, 100."),
+        (30, 5, "30% is not a stage of `llm`. Its stages: 5, 25, 50, 100."),
         (None, 100, "The last stage, 100%, is served already."),
     ],
 )
