@@ -34,18 +34,23 @@ from bot.intake.api import Accepted, Api, Declined
 from bot.intake.callers import Callers
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.flags import FlagRoutes
+from bot.intake.holding import Holding
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import Hint, OurApp
 from bot.intake.missed import Missed
 from bot.intake.observations import ObservationRoutes
 from bot.intake.reception import Reception
+from bot.intake.safety_api import SafetyApi
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
+from bot.pictures import routes as pictures
+from bot.pictures.address import PictureAddresses
 from bot.playbooks import preflight
 from bot.playbooks.bisect.playbook import bisect
 from bot.playbooks.capability import CandidateParts, UnknownName
 from bot.playbooks.declined import Stop
+from bot.playbooks.judge.playbook import JudgeParts, judge
 from bot.playbooks.parts import Parts, Patience
 from bot.playbooks.places import first_place
 from bot.playbooks.ramp.playbook import ramp
@@ -59,6 +64,10 @@ from bot.records.database import migrate, open_database, reading, url_from
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
+from bot.safety.gatekeeper import Gatekeeper
+from bot.safety.holding import hold_self_work
+from bot.safety.resumer import Resumer
+from bot.safety.severity import severity_of_check
 from bot.settings import Settings
 from bot.specs.keeper import SpecKeeper
 from bot.traffic.courses import Courses
@@ -68,6 +77,7 @@ from bot.traffic.observing import Observing
 from bot.trials.pool import TrialPool
 from bot.triggers import (
     BisectRequest,
+    JudgeRequest,
     RampRequest,
     Repository,
     RevertRequest,
@@ -153,8 +163,10 @@ class Bot:
                 RampRequest: self._ramp,
                 RollbackRequest: self._rollback,
             },
+            judge=self._judge,
             wake=self.engine.wake,
             circumstances=Circumstances(self.github, self.records, self.config, clock),
+            holding=Holding(self.github, self.records, self.config, settings.playbooks_founders),
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
         self.courses = Courses(self.records)
@@ -174,6 +186,9 @@ class Bot:
             ended=self._trial_ended,
             root=data / "trials",
         )
+        # Only an address that was given is one that GitHub can fetch from.
+        given_url = self.settings.public_url if settings.playbooks_url else None
+        self.pictures = PictureAddresses(self.signing_key, given_url)
         self.specs = SpecKeeper(
             self.github,
             web_url=self.github.addresses.web,
@@ -181,6 +196,14 @@ class Bot:
             served=self.served.served,
         )
         self.cockpit = self._cockpit()
+        self.gatekeeper = Gatekeeper(
+            github=self.github,
+            records=self.records,
+            config=self.config,
+            resumer=Resumer(self.records, clock),
+            served=self.served.served,
+            clock=clock,
+        )
         self._look_for_missed = look_for_missed
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -194,6 +217,7 @@ class Bot:
         us = await self._ourselves()
         application = web.Application(client_max_size=LARGEST_BODY)
         application.add_routes(self._webhooks(us).routes())
+        application.add_routes(pictures.routes(self.pictures))
         application.add_routes(self._api().routes())
         application.add_routes(self.cockpit.routes())
         await self.engine.launch()
@@ -206,6 +230,7 @@ class Bot:
             asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
             asyncio.create_task(self.guard.run(), name="guard"),
+            asyncio.create_task(self.gatekeeper.run(), name="gatekeeper"),
             asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
             asyncio.create_task(self.specs.run(), name="spec reports"),
         ]
@@ -253,6 +278,13 @@ class Bot:
     def _api(self) -> Api:
         tokens = [each.get_secret_value() for each in self.settings.playbooks_api_tokens]
         callers = Callers(read_tokens(tokens), self.served)
+        safety = SafetyApi(
+            callers=callers,
+            records=self.records,
+            config=self.config,
+            clock=self.clock,
+            new_id=lambda: str(ULID()).lower(),
+        )
         return Api(
             callers=callers,
             records=StoredRecords(self.read_only),
@@ -266,6 +298,7 @@ class Bot:
             version=version("incident-playbooks"),
             more=(
                 *FlagRoutes(callers, Newest(self.records).servings).endpoints,
+                *safety.endpoints(),
                 *ObservationRoutes(callers, self.observing.put).endpoints,
             ),
         )
@@ -339,6 +372,15 @@ class Bot:
     async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest) -> Ending:
         return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
 
+    async def _judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
+        parts = JudgeParts(
+            parts=self._parts(trigger.repository, "judge"),
+            put=self.inbox.put,
+            severity=severity_of_check,
+            hold=hold_self_work,
+        )
+        await judge(run, trigger, request, parts)
+
     async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest) -> Ending:
         return await shadow(run, trigger, request, self._candidate_parts(trigger.repository))
 
@@ -374,6 +416,7 @@ class Bot:
             web_url=f"{self.github.addresses.web}/{repository.full_name}",
             patience=self.patience,
             pool=self.pool,
+            pictures=self.pictures,
         )
 
     async def _trial_ended(self, run: str) -> None:
@@ -381,6 +424,7 @@ class Bot:
 
     async def _wake_watching(self, hint: Hint) -> None:
         self.specs.heard(hint.repository, hint.pull_requests, hint.head_sha)
+        self._stir_gatekeeper(hint)
         async with self.read_only.connect() as conn:
             woken = {
                 run.id
@@ -394,6 +438,17 @@ class Bot:
 
     async def _hint(self, run: str) -> None:
         await self.engine.wake(run, Signal(kind=SignalKind.HINT))
+
+    def _stir_gatekeeper(self, hint: Hint) -> None:
+        ref = hint.ref or ""
+        if hint.head_sha and "gh-readonly-queue/" in ref:
+            self.gatekeeper.merge_group(hint.repository, hint.head_sha, ref)
+        elif ref.startswith("refs/heads/"):
+            self.gatekeeper.pushed(hint.repository)
+        elif hint.about_pull_request:
+            self.gatekeeper.pull_request(hint.repository, hint.pull_requests, hint.labels)
+        else:
+            self.gatekeeper.stirred(hint.repository)
 
     async def _accept(self, trigger: Trigger) -> Accepted:
         run = derived_id(trigger.key, trigger.received_at)

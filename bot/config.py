@@ -155,6 +155,13 @@ class BudgetLimit(_Section):
             raise ValueError(f"must be {finest} of {self.unit} at most")
         return int(units)
 
+    def said(self, units: int) -> str:
+        """Write an amount in the budget's unit."""
+        scale = SCALES["money" if len(self.unit) == 3 else "count"]
+        whole, rest = divmod(units, scale)
+        digits = f"{rest:06d}".rstrip("0") if scale > 1 else ""
+        return f"{whole}.{digits.ljust(2, '0')}" if scale > 1 else str(whole)
+
 
 class Caps(_Section):
     """What the bot itself may do by itself; what a person asks for is counted and never refused."""
@@ -229,8 +236,6 @@ class Bisect(_Section):
 
     runner: Literal["actions", "sandbox"] = "actions"
     commands: TrialCommands = TrialCommands()
-    network: bool = False
-    """Whether trials in the sandbox may use the network."""
     overlay: tuple[RepositoryPath, ...] = ()
     """Besides the workflow: files and folders of today that commits which lack them get."""
     workflow: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml$")] | None = None

@@ -68,6 +68,12 @@ def link(label: str, url: str) -> str:
     return text(label) if safe is None else f"[{_words(label)}]({safe})"
 
 
+def image(description: str, url: str) -> str:
+    """Show a picture from an http(s) address, with words for who cannot see it."""
+    safe = _safe_url(url)
+    return text(description) if safe is None else f"![{_words(description)}]({safe})"
+
+
 def is_login(name: str) -> bool:
     """Tell whether this can be the login of a person on GitHub."""
     return _LOGIN.fullmatch(name) is not None

@@ -319,9 +319,13 @@ class Problem(Value):
 
 
 class JudgeRequest(Value):
-    """A check failed on a commit of the default branch: judge whether a change is to blame."""
+    """A check failed on a commit of the default branch: judge whether a change is to blame.
+
+    `base` is the default branch's name.
+    """
 
     command: Literal["judge"] = "judge"
+    base: str = Field(min_length=1, max_length=255)
     check: str = Field(min_length=1, max_length=255)
     sha: str = Field(pattern=r"^[0-9a-f]{40}$")
 

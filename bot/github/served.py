@@ -35,7 +35,8 @@ class Served:
 
     async def served(self) -> Sequence[Repository]:
         """Return the repositories; waits for GitHub only where none is known yet."""
-        if self._at is None or self._clock() - self._at > FRESH:
+        # Either way: a clock that was set back must not keep an old list in force.
+        if self._at is None or abs(self._clock() - self._at) > FRESH:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask())
             if not self._known:

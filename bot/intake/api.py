@@ -7,11 +7,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from pydantic import BaseModel, ValidationError
 
 from bot.intake import openapi
 from bot.intake.api_models import (
@@ -30,11 +29,11 @@ from bot.intake.api_models import (
     ShadowBody,
 )
 from bot.intake.arguments import STAGES
-from bot.intake.bodies import TooLarge, read_body
+from bot.intake.bodies import as_json, read_model, read_query
 from bot.intake.callers import Callers
 from bot.intake.inbox import Inbox
 from bot.intake.openapi import Endpoint
-from bot.intake.problems import FieldProblem, Handler, Problem, answering, invalid
+from bot.intake.problems import FieldProblem, Handler, Problem, answering
 from bot.intake.tokens import ApiToken
 from bot.records.audit import AuditEntry, Unreadable
 from bot.records.incidents import Incident
@@ -56,11 +55,9 @@ from bot.triggers import (
     Value,
 )
 
-LARGEST_BODY = 64 * 1024
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _STAGES = {str(stage): stage for stage in STAGES}
 _ID = re.compile(r"[0-9a-z]{26}")
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class Accepted(Value):
@@ -187,7 +184,7 @@ class Api:
     async def revert(self, request: web.Request) -> web.Response:
         """`POST /incidents/revert`."""
         token = self._callers.caller(request, Role.WRITE)
-        body = await _body(request, RevertBody)
+        body = await read_model(request, RevertBody)
         repository = await self._callers.repository(token, body.repository)
         asked = RevertRequest(targets=(body.target,), reason=body.reason, severity=body.severity)
         return await self._take(request, token, repository, asked)
@@ -195,7 +192,7 @@ class Api:
     async def bisect(self, request: web.Request) -> web.Response:
         """`POST /incidents/bisect`."""
         token = self._callers.caller(request, Role.WRITE)
-        body = await _body(request, BisectBody)
+        body = await read_model(request, BisectBody)
         repository = await self._callers.repository(token, body.repository)
         asked = BisectRequest(
             good=body.good, bad=body.bad, check=body.check, reason=body.reason or ""
@@ -205,7 +202,7 @@ class Api:
     async def rollback(self, request: web.Request) -> web.Response:
         """`POST /incidents/rollback`."""
         token = self._callers.caller(request, Role.WRITE)
-        body = await _body(request, RollbackBody)
+        body = await read_model(request, RollbackBody)
         repository = await self._callers.repository(token, body.repository)
         asked = RollbackRequest(
             capability=body.capability, reason=body.reason, severity=body.severity
@@ -215,7 +212,7 @@ class Api:
     async def shadow(self, request: web.Request) -> web.Response:
         """`POST /providers/shadow/start`."""
         token = self._callers.caller(request, Role.WRITE)
-        body = await _body(request, ShadowBody)
+        body = await read_model(request, ShadowBody)
         repository = await self._callers.repository(token, body.repository)
         asked = ShadowRequest(capability=body.capability, candidate=body.candidate)
         return await self._take(request, token, repository, asked)
@@ -231,7 +228,7 @@ class Api:
                 f"The stage must be {detail}.",
                 [FieldProblem(field="stage", detail=detail)],
             )
-        body = await _body(request, RampBody)
+        body = await read_model(request, RampBody)
         repository = await self._callers.repository(token, body.repository)
         asked = RampRequest(capability=body.capability, stage=stage)
         return await self._take(request, token, repository, asked)
@@ -239,10 +236,10 @@ class Api:
     async def incidents(self, request: web.Request) -> web.Response:
         """`GET /incidents`."""
         token = self._callers.caller(request, Role.READ)
-        query = _query(request, IncidentsQuery)
+        query = read_query(request, IncidentsQuery)
         repository = await self._callers.repository(token, query.repository)
         found = await self._records.incidents(repository.id, query.limit)
-        return _json(IncidentsAnswer(incidents=list(found)))
+        return as_json(IncidentsAnswer(incidents=list(found)))
 
     async def incident(self, request: web.Request) -> web.Response:
         """`GET /incidents/{id}`."""
@@ -251,7 +248,7 @@ class Api:
         found = await self._records.incident(id_) if _ID.fullmatch(id_) else None
         if found is None or not await self._callers.reaches(token, found.repository_id):
             raise Problem(HTTPStatus.NOT_FOUND, "No such incident in the repositories you reach.")
-        return _json(IncidentAnswer(incident=found))
+        return as_json(IncidentAnswer(incident=found))
 
     async def run(self, request: web.Request) -> web.Response:
         """`GET /runs/{id}`."""
@@ -260,16 +257,16 @@ class Api:
         found = await self._records.run(id_) if len(id_) <= 100 and id_.isprintable() else None
         if found is None or not await self._callers.reaches(token, found.repository_id):
             raise Problem(HTTPStatus.NOT_FOUND, "No such run in the repositories you reach.")
-        return _json(RunAnswer(run=found))
+        return as_json(RunAnswer(run=found))
 
     async def audit(self, request: web.Request) -> web.Response:
         """`GET /audit`."""
         token = self._callers.caller(request, Role.READ)
-        query = _query(request, AuditQuery)
+        query = read_query(request, AuditQuery)
         repository = await self._callers.repository(token, query.repository)
         found = await self._records.audit(repository.id, query.after, query.limit)
         more = found[-1].seq if len(found) == query.limit else None
-        return _json(AuditAnswer(entries=list(found), next=more))
+        return as_json(AuditAnswer(entries=list(found), next=more))
 
     async def healthz(self, request: web.Request) -> web.Response:
         """`GET /healthz`."""
@@ -343,7 +340,7 @@ class Api:
             links=links,
             artifact=ArtifactPlace(path=accepted.artifact_path, ref=accepted.ref),
         )
-        return _json(answer, HTTPStatus.ACCEPTED)
+        return as_json(answer, HTTPStatus.ACCEPTED)
 
     def _identity(self, request: web.Request, token: ApiToken) -> str:
         key = request.headers.get("Idempotency-Key")
@@ -383,27 +380,3 @@ def _wrong_method(endpoint: Endpoint) -> Handler:
         )
 
     return refuse
-
-
-async def _body(request: web.Request, model: type[Model]) -> Model:
-    if request.content_type != "application/json":
-        raise Problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json."
-        )
-    try:
-        return model.model_validate_json(await read_body(request, LARGEST_BODY))
-    except TooLarge as error:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Too large: {error}.") from error
-    except ValidationError as error:
-        raise invalid(error, model) from error
-
-
-def _query(request: web.Request, model: type[Model]) -> Model:
-    try:
-        return model.model_validate(dict(request.query))
-    except ValidationError as error:
-        raise invalid(error, model) from error
-
-
-def _json(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    return web.json_response(text=answer.model_dump_json(), status=status)

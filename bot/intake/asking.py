@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import assert_never
 
 from bot.intake import arguments
 from bot.intake.commands import COMMANDS
-from bot.intake.meanings import BISECT_LABEL, ButtonPressed, CommentPosted, Labeled
+from bot.intake.meanings import (
+    BISECT_LABEL,
+    ButtonPressed,
+    CheckFailed,
+    CommentPosted,
+    Labeled,
+)
 from bot.intake.parsing import Command, Mistake, parse
 from bot.triggers import (
+    OURSELVES,
+    SELF_WORK,
     Actor,
     ActorKind,
     ApproveRequest,
@@ -18,7 +27,9 @@ from bot.triggers import (
     CancelRequest,
     CorrectionRequest,
     HelpRequest,
+    JudgeRequest,
     LaterRequest,
+    PauseRequest,
     Problem,
     PullRequestTarget,
     RampRequest,
@@ -35,6 +46,7 @@ from bot.triggers import (
     SourceKind,
     StatusRequest,
     Trigger,
+    UnpauseRequest,
 )
 
 _BUTTONS: dict[str, Callable[[], Request]] = {
@@ -47,9 +59,9 @@ _BUTTONS: dict[str, Callable[[], Request]] = {
 
 
 def triggers(
-    asked: CommentPosted | Labeled | ButtonPressed, received_at: datetime
+    asked: CommentPosted | Labeled | ButtonPressed | CheckFailed, received_at: datetime
 ) -> list[Trigger]:
-    """Return the Triggers in what a person did; their keys are the same on every redelivery."""
+    """Return the Triggers in what happened; their keys are the same on every redelivery."""
     match asked:
         case CommentPosted():
             return _from_comment(asked, received_at)
@@ -74,8 +86,27 @@ def triggers(
             )
             request = _BUTTONS[asked.button]()
             return [_trigger(source, asked.repository, asked.login, received_at, request)]
+        case CheckFailed():
+            return [_of_check(asked, received_at)]
         case _:
             assert_never(asked)
+
+
+def _of_check(failed: CheckFailed, received_at: datetime) -> Trigger:
+    # One judgement a commit and check, however often it fails there: the runs that a judgement
+    # asks for itself must not begin another.
+    named = hashlib.sha256(failed.check.encode()).hexdigest()[:12]
+    return Trigger(
+        source=Source(
+            kind=SourceKind.CHECK_RUN,
+            object_id=f"failed:{failed.sha}:{named}",
+            url=failed.url,
+        ),
+        repository=failed.repository,
+        actor=OURSELVES,
+        received_at=received_at,
+        request=JudgeRequest(base=failed.base, check=failed.check, sha=failed.sha),
+    )
 
 
 def _of_label(asked: Labeled) -> Request:
@@ -147,6 +178,10 @@ def _request(command: Command, comment: CommentPosted) -> Request:
             return RollbackRequest(capability=capability, reason=command.reason)
         case arguments.CommitArguments(sha=sha) if command.name in ("skip", "good", "bad"):
             return RulingRequest.model_validate({"command": command.name, "sha": sha})
+        case arguments.PauseArguments(scope=scope):
+            if command.name == "pause":
+                return PauseRequest(scope=scope or SELF_WORK, reason=command.reason)
+            return UnpauseRequest(scope=scope, reason=command.reason)
         case arguments.SeverityArguments(severity=severity):
             return SeverityRequest(severity=severity, reason=command.reason)
         case arguments.ApprovalArguments(approval=approval):

@@ -165,7 +165,6 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/pause because the evals are red",),
         read=arguments.read_pause,
-        available=False,
     ),
     Definition(
         name="unpause",
@@ -174,7 +173,6 @@ DEFINITIONS: tuple[Definition, ...] = (
         who=Role.WRITE,
         examples=("/unpause self-work",),
         read=arguments.read_unpause,
-        available=False,
     ),
 )
 

@@ -6,7 +6,7 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from bot.intake import payloads
@@ -15,6 +15,7 @@ from bot.intake.meanings import (
     BISECT_LABEL,
     REVERT_LABEL,
     ButtonPressed,
+    CheckFailed,
     CommentPosted,
     Hint,
     Labeled,
@@ -25,6 +26,7 @@ from bot.intake.meanings import (
 from bot.intake.payloads import Payload
 from bot.triggers import Repository, SourceKind
 
+_LONGEST_CHECK = 255
 BUTTONS = ("retry", "cancel", "approve", "reject", "skip")
 _RUN = re.compile(r"[0-9a-z]{26}")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
@@ -191,7 +193,16 @@ def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Mean
     head = payloads.sha(delivery.payload, "pull_request", "head", "sha")
     if subject is None:
         return (Nothing("nothing to read"),)
-    return (Hint(repository, head_sha=head, pull_requests=(subject,)),)
+    seen = _labels(delivery)
+    return (Hint(repository, head, (subject,), about_pull_request=True, labels=seen),)
+
+
+def _labels(delivery: Delivery) -> frozenset[str]:
+    """The labels of a pull request, with one that is just being taken off."""
+    listed = payloads.mapping(delivery.payload, "pull_request").get("labels")
+    shown = [*listed] if isinstance(listed, list) else []
+    named = [payloads.text({"label": each}, "label", "name") for each in shown]
+    return frozenset(filter(None, (*named, payloads.text(delivery.payload, "label", "name"))))
 
 
 def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
@@ -206,6 +217,8 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
     login = delivery.person()
     check_run = payloads.number(check, "id")
     ours = payloads.number(check, "app", "id") == delivery.us.id
+    if delivery.action == "completed" and not ours:
+        return hint + _check_failed(delivery, repository, check)
     run = payloads.text(check, "external_id") or ""
     run_id = run if ours and _RUN.fullmatch(run) else None
     if (
@@ -228,6 +241,31 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
         url=payloads.web_address(check, "html_url"),
     )
     return (*hint, pressed)
+
+
+def _check_failed(
+    delivery: Delivery, repository: Repository, check: Payload
+) -> tuple[Meaning, ...]:
+    branches = {payloads.text(check, "check_suite", "head_branch")}
+    failed = payloads.text(check, "conclusion") == "failure"
+    name, sha = payloads.text(check, "name"), payloads.sha(check, "head_sha")
+    url = payloads.web_address(check, "html_url")
+    return _failed(delivery, repository, branches, name, sha, url) if failed else ()
+
+
+def _failed(
+    delivery: Delivery,
+    repository: Repository,
+    branches: Collection[str | None],
+    name: str | None,
+    sha: str | None,
+    url: str | None,
+) -> tuple[Meaning, ...]:
+    base = payloads.text(delivery.payload, "repository", "default_branch") or ""
+    known = _BRANCH.fullmatch(base) is not None and base in branches
+    if not known or not name or len(name) > _LONGEST_CHECK or sha is None:
+        return ()
+    return (CheckFailed(repository, base=base, check=name, sha=sha, url=url),)
 
 
 def _check_suite(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
@@ -255,7 +293,16 @@ def _head_hint(
 
 def _status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     head = payloads.sha(delivery.payload, "sha")
-    return (Hint(repository, head_sha=head),) if head else (Nothing("nothing to read"),)
+    if head is None:
+        return (Nothing("nothing to read"),)
+    hint = Hint(repository, head_sha=head)
+    branches = payloads.names_in(delivery.payload, "branches")
+    failed = payloads.text(delivery.payload, "state") == "failure"
+    name = payloads.text(delivery.payload, "context")
+    url = payloads.web_address(delivery.payload, "target_url")
+    if not failed:
+        return (hint,)
+    return (hint, *_failed(delivery, repository, branches, name, head, url))
 
 
 def _push(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.intake.arguments import Here
 from bot.triggers import Repository, SourceKind
@@ -65,13 +65,30 @@ class ButtonPressed:
 
 
 @dataclass(frozen=True)
+class CheckFailed:
+    """A check that is not ours failed on a commit of the default branch."""
+
+    repository: Repository
+    base: str
+    check: str
+    sha: str
+    url: str | None
+
+
+@dataclass(frozen=True)
 class Hint:
-    """Something changed that a waiting Run may want to look at. Only a wake-up: Runs re-read."""
+    """Something changed that a waiting Run may want to look at. Only a wake-up: Runs re-read.
+
+    `about_pull_request` tells a change of the pull request itself from one of its checks; `labels`
+    are those it had at that moment: one may be gone when it is looked at.
+    """
 
     repository: Repository
     head_sha: str | None = None
     pull_requests: tuple[int, ...] = ()
     ref: str | None = None
+    about_pull_request: bool = field(default=False, compare=False)
+    labels: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,7 +98,7 @@ class Nothing:
     reason: str
 
 
-Request = CommentPosted | Labeled | ButtonPressed
+Request = CommentPosted | Labeled | ButtonPressed | CheckFailed
 Meaning = Request | Hint | Nothing
 
 

@@ -70,6 +70,14 @@ def numbers_in(payload: Payload, *path: str) -> tuple[int, ...]:
     return tuple(each for each in numbers if each is not None)
 
 
+def names_in(payload: Payload, *path: str) -> tuple[str, ...]:
+    """Return the `name` of each object in the list at this path."""
+    found = _at(payload, path)
+    entries = found if isinstance(found, list) else []
+    names = (text(entry, "name") for entry in entries if isinstance(entry, dict))
+    return tuple(each for each in names if each is not None)
+
+
 def repository(payload: Payload) -> Repository | None:
     """Return the repository an event is about; without an installation we cannot act on it."""
     id_ = number(payload, "repository", "id")

@@ -17,6 +17,7 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.github.reactions import Emotion, Subject
 from bot.intake import replies
 from bot.intake.here import Here, find_here
+from bot.intake.holding import Holding, Reply
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.records import answers, audit, incidents, runs
 from bot.records.incidents import Incident
@@ -30,7 +31,9 @@ from bot.triggers import (
     CancelRequest,
     CorrectionRequest,
     HelpRequest,
+    JudgeRequest,
     LaterRequest,
+    PauseRequest,
     RejectRequest,
     RetryRequest,
     RulingRequest,
@@ -38,6 +41,7 @@ from bot.triggers import (
     SourceKind,
     StatusRequest,
     Trigger,
+    UnpauseRequest,
     Value,
 )
 
@@ -47,7 +51,11 @@ Playbook = Callable[[Run, Trigger, Any], Awaitable[Ending]]
 """Carries out the request it is registered for."""
 Playbooks = Mapping[type[Value], Playbook]
 """By the type of request."""
+Judge = Callable[[Run, Trigger, JudgeRequest], Awaitable[None]]
+"""Judges a check that failed; it asks for playbooks, and is none."""
 Wake = Callable[[str, Signal, str], Awaitable[None]]
+Order = Callable[[Run, Trigger, Any], Awaitable[Reply]]
+"""Carries out a small request at once, and says what came of it."""
 
 _REACTS = {
     SourceKind.ISSUE_COMMENT: Subject.ISSUE_COMMENT,
@@ -72,8 +80,10 @@ class Reception:
         github: GitHub,
         records: AsyncEngine,
         playbooks: Playbooks,
+        judge: Judge,
         wake: Wake,
         circumstances: Circumstances,
+        holding: Holding,
     ) -> None:
         """Prepare.
 
@@ -81,14 +91,22 @@ class Reception:
             github: to acknowledge and answer.
             records: to find what runs where.
             playbooks: what carries out which request.
+            judge: judges a failing check of the default branch.
             wake: sends a Signal to a Run, at most once per key.
             circumstances: reads what an admission rests on.
+            holding: pauses, unpauses, and lets single commits through.
         """
         self._github = github
         self._records = records
         self._playbooks = playbooks
+        self._judge = judge
         self._wake = wake
         self._circumstances = circumstances
+        self._holding = holding
+        self._orders: Mapping[type[Value], Order] = {
+            PauseRequest: holding.pause,
+            UnpauseRequest: holding.unpause,
+        }
 
     async def receive(self, run: Run, trigger: Trigger) -> None:
         """Carry out one Trigger."""
@@ -104,6 +122,9 @@ class Reception:
         await self._failed(run, trigger, client, failed)
 
     async def _receive(self, run: Run, trigger: Trigger, client: RepositoryClient) -> None:
+        if isinstance(trigger.request, JudgeRequest):
+            # It only looks: what follows from it is a Trigger of its own, and admitted then.
+            return await self._judge(run, trigger, trigger.request)
         await self._react(run, trigger, client, Emotion.SEEN)
         facts = await self._facts(run, trigger)
         decision = admit(facts)
@@ -116,6 +137,8 @@ class Reception:
         request = trigger.request
         if playbook := self._playbooks.get(type(request)):
             return await self._run_playbook(run, trigger, playbook, client)
+        if order := self._orders.get(type(request)):
+            return await self._reply(run, trigger, client, await order(run, trigger, request))
         match request:
             case RulingRequest():
                 await self._rule(run, trigger, request, client)
@@ -249,10 +272,12 @@ class Reception:
     ) -> None:
         here = await run.step("see what is going on", Here, self._find_here(trigger))
         pending = here.pending(request.approval)
-        if len(pending) != 1:
-            text = replies.which_approval(trigger.actor, request.command, pending)
-            return await self._answer(run, trigger, client, text, Emotion.REFUSED)
         is_yes = isinstance(request, ApproveRequest)
+        if is_yes and not pending and (held := await self._holding.let_through(run, trigger)):
+            return await self._reply(run, trigger, client, held)
+        if len(pending) != 1:
+            text = replies.which_approval(trigger.actor, request.command, pending, here.incidents)
+            return await self._answer(run, trigger, client, text, Emotion.REFUSED)
         kind = SignalKind.APPROVE if is_yes else SignalKind.REJECT
         return await self._send(run, trigger, client, pending, kind)
 
@@ -353,6 +378,12 @@ class Reception:
     ) -> None:
         text = replies.refusal(trigger.actor, reason, remedy)
         await self._answer(run, trigger, client, text, Emotion.REFUSED)
+
+    async def _reply(
+        self, run: Run, trigger: Trigger, client: RepositoryClient, reply: Reply
+    ) -> None:
+        emotion = Emotion.DONE if reply.done else Emotion.REFUSED
+        await self._answer(run, trigger, client, reply.text, emotion)
 
     async def _answer(
         self,

@@ -87,7 +87,9 @@ def _status_line(incident: Incident, runs: Sequence[Run], next_thing: str) -> st
     )
 
 
-def which_approval(actor: Actor, command: str, pending: Sequence[Run]) -> str:
+def which_approval(
+    actor: Actor, command: str, pending: Sequence[Run], here: Sequence[Incident]
+) -> str:
     """None or several wait for an approval: say so, and name them by short ids."""
     if not pending:
         return refusal(
@@ -95,12 +97,20 @@ def which_approval(actor: Actor, command: str, pending: Sequence[Run]) -> str:
             "Nothing is waiting for an approval here.",
             "`/status` says what runs here, and what comes next.",
         )
+    about = {incident.id: incident for incident in here}
     listed = "\n".join(
-        f"- {markdown.code(f'/{command} {run.id[-6:]}')}: {run.playbook}, "
-        f"{markdown.text(run.reason or 'waiting')}"
+        f"- {markdown.code(f'/{command} {run.id[-6:]}')}: {run.playbook}"
+        + _of_incident(about.get(run.incident_id or ""))
         for run in pending
     )
     return refusal(actor, "Several wait for an approval. Say which:", listed)
+
+
+def _of_incident(incident: Incident | None) -> str:
+    if incident is None:
+        return ""
+    pulls = ", ".join(f"#{number}" for number in incident.prs)
+    return (f" in {pulls}" if pulls else "") + f" ({markdown.text(incident.title)})"
 
 
 def nothing_here(actor: Actor, command: str) -> str:

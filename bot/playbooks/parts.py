@@ -9,14 +9,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
+from bot.pictures.address import PictureAddresses
 from bot.trials.pool import TrialPool
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait: for a look without a delivery, and for a person, before giving up."""
+    """How long to wait: for a look without a delivery, and for a person, before giving up.
+
+    `look_later` is for a look at what only people elsewhere can change.
+    """
 
     look_again: timedelta = timedelta(minutes=2)
+    look_later: timedelta = timedelta(minutes=30)
     give_up: timedelta = timedelta(days=14)
 
 
@@ -32,3 +37,5 @@ class Parts:
     patience: Patience
     pool: TrialPool
     """Sandboxes on this server."""
+    pictures: PictureAddresses
+    """Where people find pictures."""

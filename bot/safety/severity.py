@@ -99,6 +99,12 @@ def severity_of(signal: Signal | None) -> Severity | None:
             return _of_budget(share, still_spending=still_spending)
 
 
+def severity_of_check(purpose: Literal["smoke", "evals", "slo", "safety"]) -> Severity:
+    """Say how bad a failing check is, by what it is for: it does not tell by how much it failed."""
+    known: dict[str, Signal] = {"evals": EvalDrop(), "safety": SafetyViolation()}
+    return severity_of(known.get(purpose)) or UNKNOWN
+
+
 def worst(*severities: Severity) -> Severity:
     """Give the worst of several; of none, what is unknown."""
     order = list(Severity)

@@ -1,5 +1,7 @@
 """Trials in this server's own sandbox: at most so many at once, whoever asks for them.
 
+They never have a network: this server's would lead to its neighbours.
+
 A trial lives in this process only. Whoever waits for one asks by name; one that is not known, as
 after a restart, is simply asked for again, since trials change nothing outside their folder.
 """
@@ -35,13 +37,11 @@ class Order:
         plan: what is run on each commit.
         source: where trees come from.
         seconds: how long one command may take.
-        network: whether trials may use it.
     """
 
     plan: Plan
     source: TreeSource
     seconds: float
-    network: bool = False
 
 
 class TrialPool:
@@ -68,12 +68,12 @@ class TrialPool:
         self._sessions: dict[str, _Session] = {}
         self._works: str | None = None
 
-    async def why_not(self, *, network: bool = False) -> str | None:
+    async def why_not(self) -> str | None:
         """Say why trials cannot be confined on this machine; None where they can."""
         if self._works is None:
             async with workplace(self._root) as place:
                 try:
-                    await asyncio.to_thread(_probe, place, network)
+                    await asyncio.to_thread(_probe, place)
                 except SandboxError as error:
                     # Not remembered: somebody may mend it while we run.
                     return str(error)
@@ -134,7 +134,7 @@ class TrialPool:
     async def _open(self, session: str, order: Order) -> _Session:
         folder = AsyncExitStack()
         place = await folder.enter_async_context(workplace(self._root))
-        sandbox = Bubblewrap(server_view(os.environ), network=order.network)
+        sandbox = Bubblewrap(server_view(os.environ))
         limits = for_this_machine(place.folder, self._workers, order.seconds)
         runner = Runner(order.plan, order.source, sandbox, limits, place, self._workers)
         self._sessions[session] = opened = _Session(runner, folder)
@@ -162,11 +162,11 @@ class _Session:
     trials: dict[str, asyncio.Task[TrialResult]] = field(default_factory=dict)
 
 
-def _probe(place: Workplace, network: bool) -> None:
+def _probe(place: Workplace) -> None:
     probe = Place(place.folder / "tree", place.folder / "scratch")
     for folder in (probe.tree, probe.scratch):
         folder.mkdir(exist_ok=True)
-    require(Bubblewrap(server_view(os.environ), network=network), probe)
+    require(Bubblewrap(server_view(os.environ)), probe)
 
 
 def _nothing(outcome: Outcome, reason: str) -> TrialResult:

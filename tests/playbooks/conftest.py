@@ -101,7 +101,7 @@ async def bot(
     bot = Bot(
         settings_for(github, playbooks_app, tmp_path_factory.mktemp("bot")),
         clock=clock,
-        patience=Patience(look_again=timedelta(seconds=2)),
+        patience=Patience(look_again=timedelta(seconds=2), look_later=timedelta(seconds=2)),
     )
     # It has no siblings: where hours are made to pass, or the machine stalls, it need not give up.
     bot.heartbeat._give_up = lambda: None

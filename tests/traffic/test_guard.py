@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -25,6 +26,8 @@ from tests.traffic.conftest import Clock
 from tests.traffic.test_ledger import begin, report
 from tests.traffic.test_observing import lines
 from tests.traffic.trials import CAPABILITY, REPOSITORY, after, observed, paired
+
+pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 async def state(engine: AsyncEngine, attempt: str = "ramp-1") -> tuple[Ledger, Serving]:

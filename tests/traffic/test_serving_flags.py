@@ -19,6 +19,8 @@ DOCUMENT = "/r/acme/app/flags/flagd.json"
 ALL = "/r/acme/app/ofrep/v1/evaluate/flags"
 ONE = f"{ALL}/{CAPABILITY}"
 
+pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def client(client: Client) -> Client:

@@ -39,7 +39,6 @@ class SandboxBench:
             plan=commands_for(settings, plan.check, evals=plan.config.checks.evals),
             source=TreeExport(mirror.git),
             seconds=60.0 * settings.trial_minutes,
-            network=settings.network,
         )
 
     @property
@@ -50,7 +49,7 @@ class SandboxBench:
     async def start(self, name: str, sha: str, look_first: bool) -> Started:
         """Have the commit tried; said where nothing can be confined on this machine."""
         del look_first  # What is known already is not begun a second time.
-        why_not = await self._pool.why_not(network=self._order.network)
+        why_not = await self._pool.why_not()
         if why_not is not None:
             return Started(
                 refused=f"The sandbox does not work on this server: {why_not} Or set "

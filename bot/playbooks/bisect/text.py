@@ -269,10 +269,11 @@ def check_title(standing: Standing) -> str:
     }[standing.state]
 
 
-def as_picture(chart: str) -> str:
-    """Show a text chart as a code block with a caption."""
+def as_picture(chart: str, address: str | None) -> str:
+    """Show where the culprit may be: as a picture where there is one, and as text beside it."""
     caption = "Probability that the culprit is there, oldest commits first:"
-    return f"{caption}\n\n{markdown.fence(chart)}"
+    drawn = markdown.image("the same as the text below", address) if address else ""
+    return paragraphs(caption, drawn, markdown.fence(chart))
 
 
 def fix_section(

@@ -11,11 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.git.history import describe
 from bot.github.checks import Button
+from bot.pictures.address import MOST_STRETCHES
+from bot.pictures.suspicion import Stretch
 from bot.playbooks import wording
 from bot.playbooks.bisect import records as documents
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.benches import bench_for
-from bot.playbooks.bisect.finding import chart
+from bot.playbooks.bisect.finding import bars, chart
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
@@ -166,7 +168,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
         """What every place says of a standing; the check-run is on the bad end."""
         del head
         case = self.case
-        picture = words.as_picture(chart(self.hunt.search)) if self.hunt else ""
+        picture = self._picture(self.hunt) if self.hunt else ""
         return Saying(
             standing=standing,
             status=wording.status(case, standing),
@@ -182,6 +184,13 @@ class BisectWork(Work[BisectPlan, BisectCase]):
                 conclusion=None if standing.state == "working" else "neutral",
             ),
         )
+
+    def _picture(self, hunt: Hunt) -> str:
+        stretches = [
+            Stretch(first=each.first, count=each.count, sha=each.sha, probability=each.probability)
+            for each in bars(hunt.search, MOST_STRETCHES)
+        ]
+        return words.as_picture(chart(hunt.search), self.parts.pictures.of(stretches))
 
     def observe(self, *, base: str, head: str | None, tally: Tally | None) -> None:
         """Bring the spec report up to what the fix is now."""

@@ -53,8 +53,8 @@ class Evidence(Value):
         repeats: how often we asked for runs again.
         can_repeat: the commits among good and bad on which GitHub lets us run it once more; None:
             both.
+        decides: whether the check is among those that decide about the hotfix.
         can_try: whether a trial workflow is configured, by which a bisect tries commits.
-        reverts_left: how many automatic reverts the cap leaves for today.
     """
 
     streak: Streak | None
@@ -64,17 +64,21 @@ class Evidence(Value):
     young: timedelta = timedelta(hours=24)
     repeats: int = Field(default=0, ge=0)
     can_repeat: frozenset[str] | None = None
+    decides: bool = True
     can_try: bool = False
-    reverts_left: int = 1
 
     @property
     def certainty(self) -> Certainty:
-        """How sure it is, given that the check will pass on the hotfix: else it is not merged."""
+        """How sure it is; where the check decides about the hotfix, given that it passes there.
+
+        A hotfix on which it fails is never merged.
+        """
         found = self.streak
         if found is None:
             return Certainty(broken=0.0, begun=0.0)
         nearest, *further = found.before or (0,)
-        return weigh(found.fails, found.passes, (nearest + 1, *further), found.record)
+        nearest += self.decides
+        return weigh(found.fails, found.passes, (nearest, *further), found.record)
 
 
 class Nothing(Value):
@@ -185,8 +189,6 @@ def _about(suspect: Suspect, evidence: Evidence, streak: Streak, good: str) -> D
         return Bisect(
             good=good, bad=streak.bad, reason=f"{seen}; the change is too old to blame at once"
         )
-    if evidence.reverts_left < 1:
-        return Propose(reason=f"{seen}; today's automatic reverts are used up")
     most = Autonomy.MERGE if suspect.is_self_work else Autonomy.OPEN
     if evidence.certainty.begun < CERTAIN:
         most = Autonomy.OPEN

@@ -58,7 +58,32 @@ def red_after_merge(sha: str, case: Case, tally: Tally) -> Standing:
             f"Other changes landed together with the {case.proposal}; one of them may be the "
             "cause.",
             f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
+            f"I keep looking: once everything that counts is green on {markdown.code(case.base)} "
+            "again, this incident is resolved. `/cancel` stops that.",
         ),
+        checks=tally.rows,
+    )
+
+
+def recovered(sha: str, head: str, case: Case, tally: Tally) -> Standing:
+    """The branch was red after the merge, and somebody mended it."""
+    return Standing(
+        state="done",
+        headline=f"Nothing to do: {markdown.code(case.base)} is green again at "
+        f"{commit_linked(case, head)}; the {case.proposal} was merged as "
+        f"{commit_linked(case, sha)}.",
+        checks=tally.rows,
+    )
+
+
+def left_red(sha: str, case: Case, tally: Tally) -> Standing:
+    """The branch was red after the merge, and nobody mended it in all that time."""
+    failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
+    return Standing(
+        state="needs you",
+        headline=f"Look at {markdown.code(case.base)}: {names(failed)} did not turn green since "
+        f"the {case.proposal} was merged as {commit_linked(case, sha)}, and I stopped watching.",
+        details=("Close this incident's issue once the branch is well.",),
         checks=tally.rows,
     )
 

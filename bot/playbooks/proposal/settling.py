@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from bot.playbooks import outcome as outcomes
 from bot.playbooks.checks import State, Tally, tally
@@ -17,6 +17,7 @@ from bot.playbooks.proposal import endings, standings
 from bot.playbooks.proposal.confirming import confirmation
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.proposal.proposal import take_back
+from bot.playbooks.proposal.recovering import recovery
 from bot.playbooks.run import Ending, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
@@ -38,12 +39,16 @@ class _OnBase(Value):
 
 
 class _Seen(Value):
-    """Whether the base branch is good, and what says so."""
+    """Whether the base branch is good, and what says so.
 
-    cured: bool
+    It is what was `verified`, or `recovered` later at the commit `head`; else it was red and is
+    watched no longer.
+    """
+
+    how: Literal["verified", "recovered", "red", "cancelled", "given up"]
     unseen: tuple[str, ...] = ()
     tally: Tally
-    cancelled: bool = False
+    head: str = ""
 
 
 async def followed_to_its_end(work: AnyWork, followed: Followed) -> Ending:
@@ -85,6 +90,16 @@ async def conclude(
         head: the proposal's commit, where there is one.
         home: whether the records go to the default branch in any case.
     """
+    report = await _publish(work, result, home=home)
+    await work.tell(standing, head)
+    await work.voice.close_issue(work.case, standing)
+    await work.voice.final_word(work.case, standing)
+    await work.casebook.finish(state, hashlib.sha256(report.content.encode()).hexdigest())
+    return Ending(outcome="succeeded" if standing.state == "done" else "stopped")
+
+
+async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> RecordFile:
+    """Put the records where they belong as they are now; the report."""
     run = work.run
     files = work.settle(result, await run.now())
     message = f"Record the outcome of incident {work.case.incident}"
@@ -103,15 +118,11 @@ async def conclude(
             return True
 
         await run.step(f"delete the {work.case.proposal} branch", bool, delete_branch)
-    await work.tell(standing, head)
-    await work.voice.close_issue(work.case, standing)
-    await work.voice.final_word(work.case, standing)
-    await work.casebook.finish(state, hashlib.sha256(files[1].content.encode()).hexdigest())
-    return Ending(outcome="succeeded" if standing.state == "done" else "stopped")
+    return files[1]
 
 
 async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
-    name, base = work.case.proposal, work.case.base
+    name = work.case.proposal
     work.happened(followed.at, f"{name} merged", f"{work.parts.web_url}/commit/{sha}")
     await work.casebook.move(
         f"{name}.merged",
@@ -121,27 +132,56 @@ async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
         pull_request=work.case.pull_request,
     )
     seen = await _confirm(work, followed, sha)
-    if seen.cured:
+    if seen.how == "red":
+        seen = await _see_recover(work, followed, sha, seen)
+    cured = seen.how in ("verified", "recovered")
+    if cured:
         work.happened(await work.run.now(), "incident resolved")
         await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
-    result = Result(
-        status=IncidentStatus.RESOLVED if seen.cured else IncidentStatus.MITIGATED,
-        outcome=Outcome.CONFIRMED if seen.cured else Outcome.FAILED,
+    match seen.how:
+        case "verified":
+            standing = endings.merged(sha, work.case, seen.tally, seen.unseen)
+        case "recovered":
+            standing = endings.recovered(sha, seen.head, work.case, seen.tally)
+        case "cancelled":
+            standing = endings.not_watched(sha, work.case, seen.tally)
+        case _:
+            standing = endings.left_red(sha, work.case, seen.tally)
+    state = RunState.SUCCEEDED if cured else RunState.FAILED
+    result = _result(work, followed, sha, seen)
+    return await conclude(work, result, standing, state, head=_head(followed))
+
+
+async def _see_recover(work: AnyWork, followed: Followed, sha: str, seen: _Seen) -> _Seen:
+    """Record that the merge did not do, and go on watching: somebody may mend the branch."""
+
+    async def red() -> None:
+        work.happened(await work.run.now(), f"{work.case.base} is red after the merge")
+        await _publish(work, _result(work, followed, sha, seen))
+
+    found = await recovery(work, followed, sha, seen.tally, red=red)
+    how: Literal["recovered", "cancelled", "given up"]
+    how = "recovered" if found.how == "green" else found.how
+    return _Seen(how=how, tally=found.tally, head=found.head)
+
+
+def _result(work: AnyWork, followed: Followed, sha: str, seen: _Seen) -> Result:
+    """What the records say of a merged proposal."""
+    base, merged = work.case.base, f"merged as {sha[:12]}; "
+    said = {
+        "verified": f"{merged}{base} is what was verified.",
+        "recovered": f"{merged}{base} is green since {seen.head[:12]}.",
+    }.get(seen.how, f"{merged}{base} did not turn green.")
+    cured = seen.how in ("verified", "recovered")
+    return Result(
+        status=IncidentStatus.RESOLVED if cured else IncidentStatus.MITIGATED,
+        outcome=Outcome.CONFIRMED if cured else Outcome.FAILED,
         tally=followed.tally,
         refs=_refs(work, followed),
         merge=Merge(sha=sha, method=followed.method, at=followed.at),
         accepted=True,
-        said=f"merged as {sha[:12]}; "
-        + (f"{base} is what was verified." if seen.cured else f"{base} did not turn green."),
+        said=said,
     )
-    if seen.cured:
-        standing = endings.merged(sha, work.case, seen.tally, seen.unseen)
-    elif seen.cancelled:
-        standing = endings.not_watched(sha, work.case, seen.tally)
-    else:
-        standing = endings.red_after_merge(sha, work.case, seen.tally)
-    state = RunState.SUCCEEDED if seen.cured else RunState.FAILED
-    return await conclude(work, result, standing, state, head=_head(followed))
 
 
 async def _stopped(work: AnyWork, followed: Followed) -> Ending:
@@ -188,11 +228,12 @@ async def _confirm(work: AnyWork, followed: Followed, sha: str) -> _Seen:
         shown = followed.tally if found.same_tree and followed.tally else found.tally
         if said != "wait":
             unseen = found.tally.named(State.MISSING) if said == "unseen" else ()
-            return _Seen(cured=said != "not cured", unseen=unseen, tally=shown)
+            how: Literal["verified", "red"] = "red" if said == "not cured" else "verified"
+            return _Seen(how=how, unseen=unseen, tally=shown)
         await work.watching(endings.confirming(sha, work.case, found.tally))
         signals = await heard(run, work.parts.patience.look_again.total_seconds())
         if first(signals, SignalKind.CANCEL):
-            return _Seen(cured=False, tally=shown, cancelled=True)
+            return _Seen(how="cancelled", tally=shown)
 
 
 def _is_good(work: AnyWork, followed: Followed) -> bool:

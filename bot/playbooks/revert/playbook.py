@@ -25,7 +25,7 @@ from bot.playbooks.revert.work import RevertWork
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.wording import assignees, offenders_in_words
-from bot.triggers import ActorKind, RevertRequest, Severity, Trigger
+from bot.triggers import ActorKind, Autonomy, Request, RevertRequest, Severity, Trigger
 
 __all__ = ["revert"]
 
@@ -97,6 +97,12 @@ async def _cancelled_already(run: Run) -> Followed | None:
     return Followed(how="cancelled", at=await run.now(), by=cancel.actor)
 
 
+def _person_wanted(request: Request) -> bool:
+    """Whether nobody asked for this, and the evidence alone does not suffice to merge it."""
+    autonomy = request.autonomy if isinstance(request, RevertRequest) else None
+    return autonomy not in (None, Autonomy.MERGE)
+
+
 def _hotfix(work: RevertWork) -> Proposal:
     """The computed revert with its ADR and report."""
     plan, case = work.plan, work.case
@@ -111,6 +117,7 @@ def _hotfix(work: RevertWork) -> Proposal:
             before=plan.before,
             starting=standings.starting(case),
             evals_wanted=work.trigger.actor.kind is not ActorKind.PERSON,
+            person_wanted=_person_wanted(work.trigger.request),
         ),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import cast
 
@@ -105,6 +106,8 @@ async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_bran
         shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
         past = await history(shop, 30, 14, trial=None)
         await past.says_ci(14, twice=True)
+        # An address that GitHub, here on the same machine, can fetch pictures from.
+        lane.life.environment["PLAYBOOKS_URL"] = f"http://127.0.0.1:{lane.port}"
         await lane.start()
         headers = {"Authorization": f"Bearer {API_TOKEN}"}
         body = {"good": past.commits[0], "bad": "main", "check": "smoke"}
@@ -121,4 +124,10 @@ async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_bran
         assert fix["head"]["ref"] == f"fix/bisect-{identity}"
         assert artifact["ref"] == "playbooks/records"
         assert await alice.file(artifact["path"], artifact["ref"])
+        [incident] = await alice.issues(labels="incident")
+        [address] = re.findall(r"!\[[^]]*\]\((http[^)]+)\)", incident["body"])
+        # As GitHub's proxy does: without any login.
+        async with aiohttp.ClientSession() as anybody, anybody.get(address) as response:
+            assert response.content_type == "image/svg+xml"
+            assert past.commits[14][:9] in await response.text()
     await lane.close()

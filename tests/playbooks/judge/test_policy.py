@@ -149,7 +149,6 @@ def _suspect(**changed: object) -> Suspect:
         (_evidence(suspect=_suspect(is_reverted=True)), Nothing, "reverted already"),
         (_evidence(suspect=_suspect(is_hotfix=True)), Propose, "itself a hotfix"),
         (_evidence(suspect=_suspect(age=25 * HOUR)), Bisect, "too old"),
-        (_evidence(reverts_left=0), Propose, "used up"),
         (_evidence(autonomy=Autonomy.PROPOSE), Propose, "5 of 5"),
         (_evidence(streak=SEVERAL, suspect=None), Bisect, "2 changes"),
         (_evidence(streak=SEVERAL, suspect=None, autonomy=Autonomy.PROPOSE), Propose, "2 changes"),
@@ -175,6 +174,14 @@ def test_the_table_of_decisions(evidence: Evidence, decision: type, because: str
     [
         (_evidence(), "merge"),
         (_evidence(autonomy=Autonomy.OPEN), "open"),
+        (
+            _evidence(
+                streak=CERTAINLY.model_copy(update={"before": (1,)}),
+                decides=False,
+                can_repeat=frozenset(),
+            ),
+            "open",
+        ),
         (_evidence(suspect=_suspect(is_self_work=False)), "open"),
         (
             _evidence(

@@ -145,8 +145,19 @@ def test_the_final_word_after_a_merge(snapshot: SnapshotAssertion) -> None:
     assert wording.final_word(done, standing) == snapshot
 
 
-def test_the_final_word_where_the_base_is_red_after_the_merge(snapshot: SnapshotAssertion) -> None:
-    assert wording.final_word(CASE, endings.red_after_merge("7" * 40, CASE, TALLY)) == snapshot
+def test_what_is_asked_where_the_base_is_red_after_the_merge(snapshot: SnapshotAssertion) -> None:
+    standing = endings.red_after_merge("7" * 40, CASE, TALLY)
+    assert wording.needs_you(CASE, standing) == snapshot
+
+
+def test_the_final_word_where_the_base_was_red_and_recovered(snapshot: SnapshotAssertion) -> None:
+    standing = endings.recovered("7" * 40, "8" * 40, CASE, GREEN)
+    assert wording.final_word(CASE, standing) == snapshot
+
+
+def test_the_final_word_where_the_base_stayed_red(snapshot: SnapshotAssertion) -> None:
+    standing = endings.left_red("7" * 40, CASE, TALLY)
+    assert wording.final_word(CASE, standing) == snapshot
 
 
 def test_the_incident_issue_when_a_step_broke_off(snapshot: SnapshotAssertion) -> None:

@@ -1,0 +1,330 @@
+"""A check failed on the default branch: look, have it run again, and ask for what follows.
+
+Nothing is reverted here: what follows is a Trigger of its own, judged like anybody's. Looks that
+find a flake leave one audit entry and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol
+
+from pydantic import JsonValue
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.playbooks.judge import text as words
+from bot.playbooks.judge.evidence import Asked, Looked, Purpose, look, run_again
+from bot.playbooks.judge.policy import (
+    Bisect,
+    Decision,
+    Nothing,
+    Propose,
+    Revert,
+    RunAgain,
+    Wait,
+    decide,
+)
+from bot.playbooks.parts import Parts
+from bot.playbooks.run import Run, SignalKind
+from bot.playbooks.signals import first, heard
+from bot.records import audit, runs
+from bot.records.lifecycle import RunState
+from bot.triggers import (
+    OURSELVES,
+    BisectRequest,
+    CommitTarget,
+    JudgeRequest,
+    PullRequestTarget,
+    Request,
+    RevertRequest,
+    Severity,
+    Source,
+    SourceKind,
+    Target,
+    Trigger,
+    Value,
+)
+
+_CLOCKS_DIFFER_BY = timedelta(hours=1)
+RUN_TAKES = timedelta(hours=1)
+"""How long a run that was asked for may take before what is known has to do."""
+
+
+class Hold(Protocol):
+    """Pauses self-work; within the caller's transaction, and at most once per `key`."""
+
+    async def __call__(
+        self,
+        conn: AsyncConnection,
+        trigger: Trigger,
+        *,
+        key: str,
+        reason: str,
+        is_safety: bool,
+        at: datetime,
+    ) -> None:
+        """Pause, unless it is paused already.
+
+        Args:
+            conn: the transaction.
+            trigger: what is judged; its repository is the one.
+            key: what makes this wish this one.
+            reason: why, in plain text.
+            is_safety: whether only a person may lift it.
+            at: now.
+        """
+
+
+@dataclass(frozen=True)
+class JudgeParts:
+    """What a judgement acts through.
+
+    Attributes:
+        parts: the repository.
+        put: takes a Trigger; one with the same key at most once.
+        severity: how bad a failure of a check is, by what the check is for.
+        hold: pauses self-work.
+    """
+
+    parts: Parts
+    put: Callable[[Trigger], Awaitable[object]]
+    severity: Callable[[Purpose], Severity]
+    hold: Hold
+
+
+async def judge(run: Run, trigger: Trigger, request: JudgeRequest, parts: JudgeParts) -> None:
+    """Judge one failing check to its end."""
+    await _Judging(run, trigger, request, parts).to_its_end()
+
+
+class _Noted(Value):
+    seq: int
+
+
+class _Judging:
+    def __init__(
+        self, run: Run, trigger: Trigger, request: JudgeRequest, parts: JudgeParts
+    ) -> None:
+        self.run, self.trigger = run, trigger
+        self.check, self.base = request.check, request.base
+        self.parts, self.github = parts, parts.parts.github
+        self.repeats = 0
+        self.awaited: dict[str, int] = {}
+        self.refused: tuple[str, ...] = ()
+        self.deadline: datetime | None = None
+        self._recorded = False
+
+    async def to_its_end(self) -> None:
+        while True:
+            now = await self.run.now()
+            late = self.deadline is not None and now >= self.deadline
+            if late:
+                self.awaited = {}
+            looked = await self._look(now, exhausted=late)
+            if looked.purpose is None:
+                return None
+            decision = decide(looked.evidence)
+            match decision:
+                case RunAgain(shas=shas):
+                    await self._run_again(shas, looked, now)
+                case Wait():
+                    signals = await heard(self.run, self._a_while)
+                    if first(signals, SignalKind.CANCEL):
+                        decision = Nothing(reason="a person cancelled it")
+                        return await self._end(looked, decision, now)
+                case _:
+                    return await self._end(looked, decision, now)
+
+    @property
+    def _a_while(self) -> float:
+        return self.parts.parts.patience.look_again.total_seconds()
+
+    async def _look(self, now: datetime, *, exhausted: bool) -> Looked:
+        # What the step works with must be as it was when it was first run.
+        awaited, refused, repeats = dict(self.awaited), self.refused, self.repeats
+
+        async def read(_: bool) -> Looked:
+            return await look(
+                self.check,
+                self.base,
+                github=self.github,
+                mirror=self.parts.parts.mirror,
+                now=now,
+                repeats=repeats,
+                awaited=awaited,
+                exhausted=exhausted,
+                refused=refused,
+            )
+
+        return await self.run.step("look at the check", Looked, read)
+
+    async def _run_again(self, shas: tuple[str, ...], looked: Looked, now: datetime) -> None:
+        await self._watch(shas[0], now)
+        ended = {sha: looked.runs[sha] for sha in shas}
+
+        async def ask(look_first: bool) -> Asked:
+            return await run_again(self.check, ended, self.github, look_first)
+
+        asked = await self.run.step("have the check run again", Asked, ask)
+        self.repeats += 1
+        self.awaited = dict(asked.before)
+        self.refused = (*self.refused, *asked.refused)
+        self.deadline = now + RUN_TAKES
+
+    async def _watch(self, sha: str, now: datetime) -> None:
+        """From now on deliveries about this commit wake the Run."""
+        run, trigger, recorded = self.run.id, self.trigger, self._recorded
+
+        async def change(conn: AsyncConnection) -> bool:
+            if not recorded:
+                inputs = trigger.request.model_dump(mode="json")
+                await runs.start(conn, run, trigger, playbook="judge", at=now, inputs=inputs)
+                for state in (RunState.PREFLIGHT, RunState.RUNNING, RunState.VERIFYING):
+                    await runs.move(conn, run, state, at=now)
+            await runs.watch(conn, run, at=now, head_sha=sha, pull_request=None)
+            return True
+
+        await self.run.write("watch the commit", bool, change)
+        self._recorded = True
+
+    async def _end(self, looked: Looked, decision: Decision, now: datetime) -> None:
+        asked = self._asked(looked, decision, now)
+        if asked is not None:
+
+            async def put(_: bool) -> bool:
+                await self.parts.put(asked)
+                return True
+
+            await self.run.step(f"ask for the {asked.request.command}", bool, put)
+        elif isinstance(decision, Propose):
+            await self._propose(looked, decision)
+        await self._note(looked, decision, now)
+
+    def _asked(self, looked: Looked, decision: Decision, now: datetime) -> Trigger | None:
+        """The Trigger that follows; the same evidence never asks twice for the same."""
+        match decision:
+            case Revert(sha=sha, autonomy=autonomy, reason=seen):
+                suspect = looked.evidence.suspect
+                number = suspect.pull_request if suspect else None
+                target: Target = (
+                    PullRequestTarget(number=number) if number else CommitTarget(sha=sha)
+                )
+                request: Request = RevertRequest(
+                    targets=(target,),
+                    reason=words.reason(self.check, looked, seen),
+                    severity=self.parts.severity(looked.purpose or "smoke"),
+                    autonomy=autonomy,
+                    about=f"check:{self.check}",
+                )
+                return self._trigger(f"revert:{sha}", number, looked.url, now, request)
+            case Bisect(good=good, bad=bad, reason=seen):
+                request = BisectRequest(
+                    good=good,
+                    bad=bad,
+                    check=self.check,
+                    reason=words.reason(self.check, looked, seen),
+                )
+                named = hashlib.sha256(self.check.encode()).hexdigest()[:12]
+                return self._trigger(f"bisect:{named}:{bad}", None, looked.url, now, request)
+            case _:
+                return None
+
+    def _trigger(
+        self, identity: str, number: int | None, url: str | None, now: datetime, request: Request
+    ) -> Trigger:
+        source = Source(
+            kind=SourceKind.CHECK_RUN,
+            object_id=identity,
+            subject=number,
+            is_pull_request=number is not None,
+            url=url,
+        )
+        return Trigger(
+            source=source,
+            repository=self.trigger.repository,
+            actor=OURSELVES,
+            received_at=now,
+            request=request,
+        )
+
+    async def _propose(self, looked: Looked, decision: Propose) -> None:
+        suspect = looked.evidence.suspect
+        if suspect is None or suspect.pull_request is None:
+            return
+        number = suspect.pull_request
+        body = words.proposal(self.check, looked, decision, number)
+        key = f"judged:{suspect.sha}:{hashlib.sha256(self.check.encode()).hexdigest()[:12]}"
+        since = self.trigger.received_at - _CLOCKS_DIFFER_BY
+
+        async def comment(look_first: bool) -> bool:
+            await self.github.comments.ensure_comment(
+                number, key=key, body=body, since=since, look_first=look_first
+            )
+            return True
+
+        await self.run.step("tell the pull request", bool, comment)
+
+    async def _note(self, looked: Looked, decision: Decision, now: datetime) -> None:
+        """Pause what has to be paused, and write down what was seen and decided."""
+        self_work = _is_self_works_fault(looked, decision)
+        is_safety = looked.purpose == "safety" and not isinstance(decision, Nothing)
+        change = partial(
+            self._write, looked, decision, now, hold=self_work or is_safety, is_safety=is_safety
+        )
+        await self.run.write("write down the judgement", _Noted, change)
+
+    async def _write(
+        self,
+        looked: Looked,
+        decision: Decision,
+        now: datetime,
+        conn: AsyncConnection,
+        *,
+        hold: bool,
+        is_safety: bool,
+    ) -> _Noted:
+        if hold:
+            await self.parts.hold(
+                conn,
+                self.trigger,
+                key=self.trigger.key,
+                reason=words.hold_reason(self.check, looked),
+                is_safety=is_safety,
+                at=now,
+            )
+        if self._recorded:
+            await runs.move(conn, self.run.id, RunState.SUCCEEDED, at=now)
+        evidence = looked.evidence
+        refs: dict[str, JsonValue] = {"check": self.check}
+        data: dict[str, JsonValue] = {
+            "decision": decision.action,
+            "reason": getattr(decision, "reason", ""),
+            "purpose": looked.purpose,
+            "repeats": evidence.repeats,
+        }
+        if evidence.streak is not None:
+            sure = evidence.certainty
+            refs |= {"good": evidence.streak.good, "bad": evidence.streak.bad}
+            refs["suspects"] = list(evidence.streak.suspects[:20])
+            data |= {"fails": evidence.streak.fails, "passes": evidence.streak.passes}
+            data |= {"broken": round(sure.broken, 6), "begun": round(sure.begun, 6)}
+        entry = await audit.append(
+            conn,
+            self.trigger.repository.id,
+            "check.judged",
+            actor=OURSELVES.login,
+            at=now,
+            run=self.run.id,
+            refs=refs,
+            data=data,
+        )
+        return _Noted(seq=entry.seq)
+
+
+def _is_self_works_fault(looked: Looked, decision: Decision) -> bool:
+    suspect = looked.evidence.suspect
+    return isinstance(decision, Revert) and suspect is not None and suspect.is_self_work

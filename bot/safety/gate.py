@@ -1,0 +1,127 @@
+"""What `self-work gate` says on one head commit. Pure; the words people read are here too.
+
+The check is required of everyone (Decisions 2), so it passes at once whatever is not self-work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import Literal
+
+from bot import markdown
+from bot.config import SelfWork
+from bot.records.pauses import Pause, PauseKind
+from bot.triggers import Value
+
+NAME = "self-work gate"
+
+
+class Head(Value):
+    """A commit that the gate is asked about: a pull request's head, or a merge group's.
+
+    Attributes:
+        number: the pull request; None where it cannot be told.
+        sha: the commit.
+        ours: whether this App opened it: hotfixes, fixes and records.
+        self_work: why it counts as self-work; None where it does not.
+        exempted_by: who let this very commit through.
+    """
+
+    number: int | None
+    sha: str
+    ours: bool = False
+    self_work: str | None = None
+    exempted_by: str | None = None
+
+
+class Gate(Value):
+    """What is reported. `offers_approval`: a person with the right may let this one through."""
+
+    conclusion: Literal["success", "failure"]
+    title: str
+    summary: str
+    offers_approval: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The same for the same words: what was said already is not said again."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def gate(head: Head, pause: Pause | None) -> Gate:
+    """Decide whether one head may be merged.
+
+    Args:
+        head: the commit.
+        pause: the pause of self-work in force, if there is one.
+    """
+    if head.ours:
+        return _open("A hotfix is never held", "It mends what is broken.")
+    if head.self_work is None:
+        return _open("Not self-work", "Only pull requests of autonomous agents are ever held.")
+    if pause is None:
+        return _open("Self-work is running", f"Self-work: {head.self_work}.")
+    if head.exempted_by is not None:
+        by = markdown.code(head.exempted_by)
+        return _open("Let through by a person", f"{by} let this commit through; the next is held.")
+    if pause.state == "half open" and head.number is not None and pause.canary == head.number:
+        return _open(
+            "The canary: first to go on",
+            "Self-work was paused. This one pull request may be merged; when the default branch "
+            "stays green after it, everything goes on.",
+        )
+    return Gate(
+        conclusion="failure",
+        title=f"Self-work is paused by {pause.set_by}",
+        summary=held(pause) + f"\n\nSelf-work: {head.self_work}. Taking a label off lifts nothing.",
+        offers_approval=True,
+    )
+
+
+def held(pause: Pause) -> str:
+    """Say why, who, since when, and how to lift it (Markdown)."""
+    since = pause.since.strftime("%Y-%m-%d %H:%M UTC")
+    lines = [
+        f"**Paused:** {markdown.text(pause.reason)}",
+        f"By {markdown.code(pause.set_by)} since {since}.",
+        f"**To lift it:** {_how_to_lift(pause)}",
+        "To let only this commit through: `/approve` here, by a person with maintain access"
+        + (" who is a Founder." if pause.kind is PauseKind.SAFETY else "."),
+    ]
+    return "\n\n".join(lines)
+
+
+def _how_to_lift(pause: Pause) -> str:
+    by_hand = "`/unpause self-work because …`, by a person with write access."
+    if pause.state == "half open":
+        canary = f"#{pause.canary}" if pause.canary else "the next self-work pull request"
+        return f"it lifts itself when {canary} is merged and the branch stays green; or {by_hand}"
+    if pause.lifts_itself:
+        return (
+            "it lifts itself when the default branch has been green for a while and no high or "
+            f"critical incident is open; or {by_hand}"
+        )
+    return by_hand
+
+
+def why_self_work(
+    config: SelfWork, *, author: str, labels: Collection[str], seen: Collection[str] = ()
+) -> str | None:
+    """Say why a pull request is self-work; None if it is not.
+
+    Args:
+        config: the label and the authors.
+        author: who opened it.
+        labels: on it now.
+        seen: labels that were on it at some time since we look.
+    """
+    if author.lower() in {each.lower() for each in config.authors}:
+        return f"opened by {author}"
+    if config.label.lower() in {each.lower() for each in (*labels, *seen)}:
+        return f"label {config.label}"
+    return None
+
+
+def _open(title: str, summary: str) -> Gate:
+    return Gate(conclusion="success", title=title, summary=summary)

@@ -1,0 +1,331 @@
+"""Keeps `self-work gate` true on every open pull request's head and on every merge group.
+
+It compares what should be said with what was said, and makes the difference so: after every
+delivery about a pull request, after every change of a pause, and now and then. So nothing that was
+missed stays missed, and replicas need not know of each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.config import SelfWork
+from bot.faults import Passing
+from bot.github.checks import Button
+from bot.github.client import GitHub, RepositoryClient
+from bot.github.errors import GitHubError
+from bot.github.models import PullRequest
+from bot.records import gate_reports, pauses
+from bot.records.database import reading
+from bot.records.gate_reports import NOT_YET, Report
+from bot.safety.config_in_force import ConfigInForce
+from bot.safety.gate import NAME, Gate, Head, gate, why_self_work
+from bot.safety.resumer import Resumer
+from bot.triggers import SELF_WORK, Repository
+
+log = structlog.get_logger(__name__)
+
+LOOK_AT_RECORDS = 0.5
+"""Seconds between two looks for changed pauses in the records."""
+MERGE_GROUPS_LIVE = timedelta(hours=24)
+SOMEBODY_ELSES = timedelta(seconds=30)
+"""How long a head that another replica has claimed is left to it."""
+MOST_ROUNDS = 5
+
+_IN_QUEUE = re.compile(r"gh-readonly-queue/.+/pr-(\d{1,9})-[0-9a-f]{40}$")
+_APPROVE = Button("Let this one through", "Merge this commit in spite of the pause", "approve")
+
+
+class Gatekeeper:
+    """Reports the gate, and sees pauses through to their end."""
+
+    def __init__(
+        self,
+        *,
+        github: GitHub,
+        records: AsyncEngine,
+        config: ConfigInForce,
+        resumer: Resumer,
+        served: Callable[[], Awaitable[Sequence[Repository]]],
+        clock: Callable[[], datetime],
+        every: timedelta = timedelta(minutes=1),
+    ) -> None:
+        """Prepare; `run` does the work.
+
+        Args:
+            github: where it is reported.
+            records: pauses, and what was said.
+            config: says what is self-work.
+            resumer: moves pauses on.
+            served: gives the repositories to keep.
+            clock: tells the time (UTC).
+            every: time between two looks at everything.
+        """
+        self._github = github
+        self._records = records
+        self._config = config
+        self._resumer = resumer
+        self._served = served
+        self._clock = clock
+        self._every = every
+        self._waiting: dict[int, Repository] = {}
+        self._keeping: dict[int, asyncio.Task[None]] = {}
+        self._repositories: dict[int, Repository] = {}
+        self._labels: dict[tuple[int, int], frozenset[str]] = {}
+        self._groups: dict[tuple[int, str], str] = {}
+        self._news = asyncio.Event()
+        self._known: dict[int, object] = {}
+        self._lifting: set[int] = set()
+
+    def pull_request(
+        self, repository: Repository, numbers: Sequence[int], labels: frozenset[str]
+    ) -> None:
+        """Hear of a pull request, and of the labels it had at that moment."""
+        for number in numbers:
+            seen = self._labels.get((repository.id, number), frozenset())
+            self._labels[repository.id, number] = seen | labels
+        self._look_at(repository)
+
+    def merge_group(self, repository: Repository, sha: str, ref: str) -> None:
+        """Hear of a merge group that waits for its checks."""
+        self._groups[repository.id, sha] = ref
+        self._look_at(repository)
+
+    def pushed(self, repository: Repository) -> None:
+        """Hear that a branch moved: the configuration may be another, the branch green."""
+        self._config.forget(repository.id)
+        self._look_at(repository)
+
+    def stirred(self, repository: Repository) -> None:
+        """Hear that anything happened: of interest while a pause is on its way to its end."""
+        if repository.id in self._lifting:
+            self._look_at(repository)
+
+    def _look_at(self, repository: Repository) -> None:
+        self._repositories[repository.id] = repository
+        self._waiting[repository.id] = repository
+        self._news.set()
+
+    async def run(self) -> None:
+        """Keep the gate until cancelled. What cannot be said now is said at a later look."""
+        last: datetime | None = None
+        try:
+            while True:
+                try:
+                    now = self._clock()
+                    if last is None or now - last >= self._every:
+                        last = now
+                        for repository in await self._served():
+                            self._look_at(repository)
+                    await self._see_changed_pauses()
+                except (GitHubError, Passing) as error:
+                    log.warning("the gate could not be looked after", why=str(error))
+                except Exception:
+                    log.exception("the gate could not be looked after; trying again")
+                self._begin_keeping()
+                self._news.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), LOOK_AT_RECORDS)
+        finally:
+            for task in self._keeping.values():
+                task.cancel()
+
+    def _begin_keeping(self) -> None:
+        # One at a time for each repository, so that what is said last is what was seen last; and
+        # a repository whose requests are used up holds up no other.
+        for key in [key for key in self._waiting if key not in self._keeping]:
+            task = asyncio.create_task(self._keep(self._waiting.pop(key)), name="gate")
+            self._keeping[key] = task
+            task.add_done_callback(partial(self._kept, key))
+
+    def _kept(self, key: int, _: asyncio.Task[None]) -> None:
+        del self._keeping[key]
+        if key in self._waiting:
+            self._news.set()
+
+    async def _see_changed_pauses(self) -> None:
+        async with reading(self._records).connect() as conn:
+            held = [p for p in await pauses.all_in_force(conn) if p.scope == SELF_WORK]
+            through = await gate_reports.exemptions_made(conn)
+        now: dict[int, object] = {
+            pause.repository_id: (pause.id, pause.version, through.get(pause.repository_id))
+            for pause in held
+        }
+        self._lifting = {pause.repository_id for pause in held if pause.lifts_itself}
+        before, self._known = self._known, now
+        changed = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+        if changed:
+            for key in changed & self._repositories.keys():
+                self._look_at(self._repositories[key])
+
+    async def _keep(self, repository: Repository) -> None:
+        try:
+            await self.keep(repository)
+        except (GitHubError, Passing) as error:
+            # One broken repository must not hold up the others.
+            log.warning("no gate", repository=repository.full_name, why=str(error))
+        except Exception:
+            log.exception("no gate", repository=repository.full_name)
+
+    async def keep(self, repository: Repository) -> None:
+        """Make the gate of one repository true.
+
+        Raises:
+            GitHubError: GitHub could not be read or told.
+        """
+        client = self._github.repository(repository, playbook=NAME, recovery=True)
+        config = (await self._config.of(repository)).config
+        pulls = sorted([p async for p in client.pulls.list()], key=lambda pull: pull.number)
+        candidates = await self._mark(client, config.self_work, pulls)
+        await self._resumer.move_on(client, config, candidates)
+        for _ in range(MOST_ROUNDS):
+            # Said, then looked again: a pause that came meanwhile must not leave a green behind.
+            if not await self._say_all(client, pulls):
+                return
+        self._look_at(repository)
+
+    async def _mark(
+        self, client: RepositoryClient, config: SelfWork, pulls: Sequence[PullRequest]
+    ) -> tuple[int, ...]:
+        """Note which pull requests are self-work; those that could be a canary, oldest first."""
+        here = client.repository.id
+        us = (await client.app()).bot_login
+        now = self._clock()
+        async with reading(self._records).connect() as conn:
+            known = await gate_reports.marked(conn, here, [pull.number for pull in pulls])
+        fresh = {
+            pull.number: why
+            for pull in pulls
+            if pull.number not in known and not _is_ours(pull, us)
+            if (
+                why := why_self_work(
+                    config,
+                    author=pull.user.login,
+                    labels=pull.labels,
+                    seen=self._labels.get((here, pull.number), ()),
+                )
+            )
+        }
+        if fresh:
+            async with self._records.begin() as conn:
+                for number, why in fresh.items():
+                    await gate_reports.mark(conn, here, number, why, now)
+        for pull in pulls:
+            self._labels.pop((here, pull.number), None)
+        self_work = known.keys() | fresh.keys()
+        return tuple(p.number for p in pulls if p.number in self_work and not p.draft)
+
+    async def _say_all(self, client: RepositoryClient, pulls: Sequence[PullRequest]) -> bool:
+        """Report on every head that should say something else; whether there was one."""
+        here, us = client.repository.id, (await client.app()).bot_login
+        groups = await self._merge_groups(here)
+        async with reading(self._records).connect() as conn:
+            pause = await pauses.in_force(conn, here, SELF_WORK)
+            through = {} if pause is None else await gate_reports.exempted(conn, here, pause.id)
+            numbers = {pull.number for pull in pulls} | {n for n in groups.values() if n}
+            marked = await gate_reports.marked(conn, here, numbers)
+        heads = [
+            Head(
+                number=pull.number,
+                sha=pull.head.sha,
+                ours=_is_ours(pull, us),
+                self_work=marked.get(pull.number),
+                exempted_by=through.get(pull.head.sha),
+            )
+            for pull in pulls
+        ]
+        shas = {pull.number: pull.head.sha for pull in pulls}
+        ours = {pull.number for pull in pulls if _is_ours(pull, us)}
+        heads += [
+            Head(
+                number=number,
+                sha=sha,
+                ours=number in ours,
+                # A group nobody can place is held as if it were self-work.
+                self_work=marked.get(number) if number else "a merge group of unknown origin",
+                exempted_by=through.get(shas.get(number or 0, "")),
+            )
+            for sha, number in groups.items()
+        ]
+        said = [await self._say(client, head, gate(head, pause)) for head in heads]
+        return any(said)
+
+    async def _merge_groups(self, here: int) -> dict[str, int | None]:
+        heard = {sha: ref for (of, sha), ref in self._groups.items() if of == here}
+        now = self._clock()
+        if heard:
+            async with self._records.begin() as conn:
+                for sha, ref in heard.items():
+                    await gate_reports.claim(
+                        conn, here, sha, _queued(ref), ref, now - SOMEBODY_ELSES
+                    )
+            for sha in heard:
+                self._groups.pop((here, sha), None)
+        async with reading(self._records).connect() as conn:
+            known = await gate_reports.of_merge_groups(conn, here, now - MERGE_GROUPS_LIVE)
+        return {each.head_sha: each.number for each in known}
+
+    async def _say(self, client: RepositoryClient, head: Head, wanted: Gate) -> bool:
+        here, now = client.repository.id, self._clock()
+        async with self._records.begin() as conn:
+            first = await gate_reports.claim(conn, here, head.sha, head.number, None, now)
+            known = await gate_reports.find(conn, here, head.sha)
+            if known is None or known.said == wanted.digest:
+                return False
+            if not first and _somebody_elses(known, now):
+                return False
+            # Until it is said, nobody may take the old word for true.
+            await gate_reports.note(
+                conn, here, head.sha, said="", conclusion="", check_run=known.check_run
+            )
+        check_run = known.check_run
+        buttons = (_APPROVE,) if wanted.offers_approval else ()
+        if check_run == NOT_YET:
+            made = await client.checks.ensure_check_run(
+                head_sha=head.sha,
+                name=NAME,
+                external_id=f"gate {head.sha}",
+                status="completed",
+                conclusion=wanted.conclusion,
+                title=wanted.title,
+                summary=wanted.summary,
+                buttons=buttons,
+                look_first=not first,
+            )
+            check_run = made.id
+        if known.check_run != NOT_YET or not first:
+            await client.checks.update(
+                check_run,
+                status="completed",
+                conclusion=wanted.conclusion,
+                title=wanted.title,
+                summary=wanted.summary,
+                buttons=buttons,
+            )
+        async with self._records.begin() as conn:
+            await gate_reports.note(
+                conn, here, head.sha, said=wanted.digest, conclusion=wanted.conclusion,
+                check_run=check_run,
+            )  # fmt: skip
+        return True
+
+
+def _is_ours(pull: PullRequest, us: str) -> bool:
+    return pull.user.login == us and not pull.is_from_fork
+
+
+def _queued(ref: str) -> int | None:
+    found = _IN_QUEUE.search(ref)
+    return int(found[1]) if found else None
+
+
+def _somebody_elses(known: Report, now: datetime) -> bool:
+    return known.check_run == NOT_YET and now - known.first_at < SOMEBODY_ELSES

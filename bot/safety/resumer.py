@@ -1,0 +1,153 @@
+"""Moves a pause of self-work on: looks how things are, and writes the next step down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.config import Config
+from bot.github.client import RepositoryClient
+from bot.github.models import CheckResult
+from bot.playbooks.checks import OUR_CHECKS, Counting, tally
+from bot.playbooks.proposal.counting import required
+from bot.records import audit, budgets, incidents, pauses
+from bot.records.budgets import BudgetState
+from bot.records.database import reading
+from bot.records.pauses import Pause
+from bot.records.refusals import StaleVersion
+from bot.safety.caps import every_budget
+from bot.safety.resuming import Lift, Note, Outlook, next_step
+from bot.triggers import OURSELVES, SELF_WORK, Severity
+
+_SERIOUS = (Severity.HIGH, Severity.CRITICAL)
+_RECORDS_ONLY = "[skip ci]"
+_RECORDS_PASSED = 10
+"""How many commits that only bring records home are looked behind."""
+
+
+class Resumer:
+    """Sees pauses that lift themselves through to their end."""
+
+    def __init__(self, records: AsyncEngine, clock: Callable[[], datetime]) -> None:
+        """Work on these records."""
+        self._records = records
+        self._clock = clock
+
+    async def move_on(
+        self, client: RepositoryClient, config: Config, candidates: Sequence[int]
+    ) -> None:
+        """Take the next step of the pause of self-work, if it is time for one.
+
+        Args:
+            client: the repository.
+            config: as it counts.
+            candidates: open self-work pull requests, oldest first.
+
+        Raises:
+            GitHubError: GitHub could not be read.
+        """
+        here = client.repository.id
+        async with reading(self._records).connect() as conn:
+            pause = await pauses.in_force(conn, here, SELF_WORK)
+        if pause is None or not pause.lifts_itself:
+            return
+        outlook = await self._outlook(client, config, pause, candidates)
+        now = self._clock()
+        after = timedelta(minutes=config.self_work.resume_after_minutes)
+        step = next_step(pause, outlook, after, now)
+        if step is None:
+            return
+        try:
+            await self._take(pause, step, now)
+        except StaleVersion:
+            # Another replica, or a person, was first: the next look sees what is now.
+            return
+
+    async def _take(self, pause: Pause, step: Note | Lift, now: datetime) -> None:
+        async with self._records.begin() as conn:
+            if isinstance(step, Lift):
+                await pauses.unpause(
+                    conn, pause, by=OURSELVES.login, person=False, at=now, because=step.because
+                )
+                return
+            await pauses.note(
+                conn,
+                pause,
+                state=step.state,
+                green_since=step.green_since,
+                canary=step.canary,
+                canary_merged=step.canary_merged,
+            )
+            if step.said:
+                await audit.append(
+                    conn,
+                    pause.repository_id,
+                    f"self-work.{step.said.partition(':')[0]}",
+                    actor=OURSELVES.login,
+                    at=now,
+                    incident=pause.incident_id,
+                    refs={"pause": pause.id, "canary": step.canary},
+                    data={"why": step.said},
+                )
+
+    async def _outlook(
+        self, client: RepositoryClient, config: Config, pause: Pause, candidates: Sequence[int]
+    ) -> Outlook:
+        canary: Literal["open", "merged", "closed"] | None = None
+        merged = None
+        if pause.canary is not None:
+            pull = await client.pulls.find(pause.canary)
+            if pull is None or (pull.state == "closed" and not pull.is_merged):
+                canary = "closed"
+            else:
+                canary = "merged" if pull.is_merged else "open"
+                merged = pull.merge_commit_sha if pull.is_merged else None
+        return Outlook(
+            branch=await _branch(client, config),
+            trouble=await self._trouble(client.repository.id, config),
+            candidates=tuple(candidates),
+            canary=canary,
+            canary_merged=merged,
+        )
+
+    async def _trouble(self, here: int, config: Config) -> str | None:
+        now, known = self._clock(), every_budget(config)
+        async with reading(self._records).connect() as conn:
+            for incident in await incidents.list_open(conn, here):
+                if incident.severity in _SERIOUS:
+                    return f"a {incident.severity} incident is open: {incident.title}"
+            for name in config.budgets:
+                balance = await budgets.balance_of(conn, here, known[name], now)
+                if balance.state is BudgetState.EXHAUSTED:
+                    return f"the budget {name} is used up"
+        return None
+
+
+async def _branch(client: RepositoryClient, config: Config) -> Literal["green", "red", "waiting"]:
+    """What the checks that count say of the default branch's newest change."""
+    facts = await client.about()
+    commit = await client.git.commit(await client.git.head(facts.default_branch))
+    results: tuple[CheckResult, ...] = ()
+    us = (await client.app()).id
+    for _ in range(_RECORDS_PASSED):
+        if commit is None:
+            return "waiting"
+        found = await client.checks.results(commit.sha)
+        results = tuple(r for r in found if r.app_id != us and r.name not in OUR_CHECKS)
+        # Records are brought home by commits that no check runs on.
+        if results or _RECORDS_ONLY not in commit.message or not commit.parents:
+            break
+        commit = await client.git.commit(commit.parents[0])
+    checks = config.checks
+    names = (*checks.smoke, *checks.evals, *checks.slo, *checks.safety)
+    if not checks.smoke:
+        rules = await client.rules.for_branch(facts.default_branch, facts)
+        names = (*await required(client, rules), *names)
+    names = names or tuple(sorted({each.name for each in results}))
+    counting = Counting(smoke=tuple(dict.fromkeys(names)), smoke_from="configured", evals=())
+    verdict = tally(counting, results).verdict
+    # No check at all is never green.
+    return "waiting" if verdict == "nothing counts" else verdict

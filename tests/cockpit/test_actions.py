@@ -1,0 +1,178 @@
+"""What people do in the cockpit happens as if they had commented it, without JavaScript too."""
+
+from __future__ import annotations
+
+import re
+
+from tests.cockpit.conftest import Arrives, known_to_bot
+from tests.cockpit.visitor import Page, Visitor
+from tests.playbooks.conftest import Shop
+
+
+async def start(visitor: Visitor, shop: Shop, line: str, because: str = "") -> Page:
+    """Ask for a plan."""
+    page = await visitor.get(f"/ui/start?repo={shop.name}")
+    form = next(each for each in page.forms() if each["action"] == "/ui/plan")
+    fields = {k: v for k, v in form.items() if k != "action"}
+    return await visitor.post(
+        "/ui/plan", fields | {"repo": shop.name, "line": line, "because": because}
+    )
+
+
+async def answered(visitor: Visitor, shop: Shop, page: Page) -> str:
+    """Reload until the answer to a request is there; what it says."""
+
+    async def look() -> str | None:
+        now = await visitor.get(page.url.path_qs)
+        found = re.search(r'id="answer">(.*?)</div>', now.text, re.DOTALL)
+        said = re.sub(r"<[^>]+>", " ", found[1]) if found else ""
+        is_over = "Done." in said or "not done" in said
+        return " ".join(said.split()) if is_over else None
+
+    return str(await shop.eventually(look))
+
+
+async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    broken = await shop.broken()
+    alice = await arrives("alice")
+
+    plan = await start(alice, shop, f"/revert #{broken}", "totals are zero")
+
+    assert plan.title == "Plan"
+    assert f"Undo #{broken}, Faster totals (1 commit)" in plan.words
+    assert "It applies cleanly" in plan.words
+    assert "Nothing has been done yet" in plan.words
+    assert await shop.last_run() is None
+
+    page = await alice.press(plan, "/revert")
+
+    assert await answered(alice, shop, page) == "Done."
+    hotfix = await shop.merged_hotfix()
+    assert "totals are zero" in (await shop.report_of(hotfix))["reason"]
+    run = await shop.last_run()
+    assert run is not None
+    assert (run.actor, run.trigger["source"]["kind"]) == ("alice", "cockpit")
+    now = await alice.get("/ui/incidents")
+    assert "resolved" in now.words
+
+
+async def test_the_same_form_sent_twice_is_one_request(arrives: Arrives, shop: Shop) -> None:
+    await known_to_bot(shop.bot, shop)
+    broken = await shop.broken()
+    alice = await arrives("alice")
+    plan = await start(alice, shop, f"/revert #{broken}")
+    form = plan.form("/revert")
+    first = await alice.post("/ui/act", form)
+    second = await alice.post("/ui/act", form)
+    assert first.url == second.url
+    await shop.merged_hotfix()
+    assert len(await shop.hotfixes()) == 1
+
+
+async def test_a_plan_that_comes_to_nothing_says_why_and_offers_no_start(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    number = await shop.bob.open_pull_request("Not merged", {"a.txt": "a"}, branch="not-merged")
+    alice = await arrives("alice")
+    plan = await start(alice, shop, f"/revert #{number}")
+    assert "Nothing would be done." in plan.words
+    assert "not merged" in plan.words
+    assert "Start it" not in plan.words
+
+
+async def test_a_command_that_cannot_be_read_is_answered_by_what_is_allowed(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    alice = await arrives("alice")
+    for line, said in (
+        ("/bisect nonsense", "is not a range"),
+        ("/revert <script>alert(1)</script>", "Nothing was done"),
+        ("please", "That is no command"),
+        ("/revert " + "1" * 2000, "too long"),
+    ):
+        page = await start(alice, shop, line)
+        assert page.status == 400
+        assert said in page.words
+        assert "<script>alert" not in page.text
+    assert await shop.last_run() is None
+
+
+async def test_somebody_who_may_only_read_is_refused_as_in_a_comment(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    broken = await shop.broken()
+    mallory = await arrives("mallory")
+    plan = await start(mallory, shop, f"/revert #{broken}")
+    page = await mallory.press(plan, "/revert")
+    said = await answered(mallory, shop, page)
+    assert said.startswith("It was not done.")
+    assert "needs write access" in said
+    assert await shop.hotfixes() == []
+
+
+async def test_what_waits_for_a_person_is_approved_on_its_page(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    # A check that counts is red since long before the incident: a person has to decide.
+    config = "checks:\n  smoke: [smoke, links]\n"
+    shop.verdicts["links"] = "failure"
+    await shop.merged("Configure checks", {".github/playbooks.yml": config})
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    alice = await arrives("alice")
+
+    async def asked() -> Page | None:
+        now = await alice.get("/ui/")
+        return now if "Approve or reject the revert" in now.words else None
+
+    page: Page = await shop.eventually(asked)
+    assert "Needs you" in page.words
+    incident = re.search(r'href="(/ui/incidents/[0-9a-z]{26})"', page.text)
+    assert incident
+    page = await alice.get(incident[1])
+
+    page = await alice.press(page, "/approve")
+
+    assert await answered(alice, shop, page) == "Done."
+    await shop.merged_hotfix()
+    page = await alice.get(incident[1])
+    assert "the approval was given" in page.words
+
+
+async def test_a_run_is_cancelled_with_a_reason_and_its_severity_changed(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    broken = await shop.broken()
+    shop.verdicts = {}
+    await shop.says(broken, "/revert")
+    await shop.eventually(shop.hotfixes)
+    alice = await arrives("alice")
+    page = await alice.get("/ui/incidents")
+    incident = re.search(r'href="(/ui/incidents/[0-9a-z]{26})"', page.text)
+    assert incident
+    page = await alice.get(incident[1])
+    form = next(each for each in page.forms() if "because" in page.text and "csrf" in each)
+    severity = {k: form[k] for k in ("csrf", "back")} | {
+        "once": "s", "line": "/severity critical", "incident": incident[1].rpartition("/")[2],
+    }  # fmt: skip
+    page = await alice.post("/ui/act", severity)
+    assert await answered(alice, shop, page) == "Done."
+    page = await alice.get(incident[1])
+    assert "critical" in page.words.partition("opened by")[0]
+
+    page = await alice.press(page, "/cancel", because="we fix forward")
+
+    assert await answered(alice, shop, page) == "Done."
+
+    async def ended() -> bool:
+        return "declined" in (await alice.get(incident[1])).words
+
+    await shop.eventually(ended)

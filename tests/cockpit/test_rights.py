@@ -1,0 +1,179 @@
+"""Whoever may not see a repository sees none of it: on no page, no export, no stream.
+
+The tests walk the route table. A new address without a rule, or with a parameter nobody here
+knows, fails them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from html import unescape
+from urllib.parse import unquote
+
+import pytest
+
+from bot.app import Bot
+from bot.cockpit.routes import Route, Rule
+from bot.demo.server import DemoGitHub
+from bot.triggers import Role
+from tests.cockpit.conftest import Arrives
+from tests.cockpit.house import House
+from tests.cockpit.visitor import Page, Visitor
+from tests.playbooks.conftest import Clock, Shop
+
+HUSHED = "zanzibar-acquisition"
+SAYS_NOTHING = {"/login/callback", "/static/{name}"}
+"""Addresses that are about no repository, whatever their parameters are."""
+
+
+@pytest.fixture
+async def private(house: House, shop: Shop, github: DemoGitHub) -> dict[str, str]:
+    """A private repository that alice may see and mallory may not; what is in it, by parameter."""
+    shop.repository.private = True
+    github.set_collaborator(shop.repository, "mallory", Role.NONE)
+    incident, run = await house.incident(
+        f"Revert {HUSHED}", data={"reason": HUSHED}, reason=f"{HUSHED} waits"
+    )
+    _, bisect = await house.bisect(f"{HUSHED} is red", subjects=[HUSHED] * 3)
+    await house.busy()
+    return {"incident": incident.id, "run": bisect.id, "request": run.id}
+
+
+def _path(route: Route, known: dict[str, str]) -> str:
+    names = re.findall(r"\{(\w+)[^}]*\}", route.path)
+    if route.path in SAYS_NOTHING:
+        return route.address.replace("{name}", "cockpit.css")
+    unknown = [name for name in names if name not in known]
+    assert not unknown, f"{route.path}: say in this test what {unknown} of a repository is"
+    return re.sub(r"\{(\w+)[^}]*\}", lambda found: known[found[1]], route.address)
+
+
+def _asked_everything(path: str, shop: Shop, known: dict[str, str]) -> str:
+    """The address with every filter that could lead to the repository."""
+    return f"{path}?repo={shop.name}&q={HUSHED}&request={known['request']}&status=open"
+
+
+def _says(page: Page, shop: Shop, known: dict[str, str]) -> list[str]:
+    """What of the repository a page tells beyond the address its visitor typed."""
+    body = unquote(unescape(page.text))
+    for typed in (str(page.url.path_qs), page.url.path, f"={shop.name}", f'"{shop.name}"'):
+        body = body.replace(unquote(typed), "")
+    body = body.replace(f'value="{HUSHED}"', "").replace(f"q={HUSHED}", "")
+    leaks = [HUSHED, shop.name, shop.repository.name, known["incident"], known["run"]]
+    return [word for word in leaks if re.search(rf"{re.escape(word)}(?!\w)", body)]
+
+
+async def _call(visitor: Visitor, route: Route, path: str, form: dict[str, str]) -> Page:
+    if route.method == "GET" and route.path == "/events":
+        return await _first_events(visitor, path)
+    if route.method == "GET":
+        return await visitor.get(path, follow=False)
+    return await visitor.post(path, form, follow=False)
+
+
+async def _first_events(visitor: Visitor, path: str) -> Page:
+    found = visitor.session.get(
+        visitor.cockpit.with_path(path), headers={"Last-Event-ID": "older"}, allow_redirects=False
+    )
+    async with found as answer:
+        text = ""
+        if answer.status == 200:
+            async with asyncio.timeout(10):
+                while "event:" not in text:
+                    text += (await answer.content.readany()).decode()
+        return Page(answer.status, answer.url, text, dict(answer.headers))
+
+
+def _forms(known: dict[str, str], shop: Shop, csrf: str) -> dict[str, str]:
+    return {
+        "csrf": csrf, "once": "1", "back": "/ui/", "line": "/revert #1", "repo": shop.name,
+        "incident": known["incident"], "run": known["run"], "theme": "dark",
+    }  # fmt: skip
+
+
+async def test_every_address_has_a_rule(bot: Bot) -> None:
+    for route in bot.cockpit.table:
+        assert isinstance(route.rule, Rule), route
+    open_addresses = {each.path for each in bot.cockpit.table if each.rule is Rule.OPEN}
+    # Whoever opens another address to everybody has to say so here.
+    assert open_addresses == {
+        "", "/help", "/login", "/login/start", "/login/callback", "/theme", "/static/{name}",
+    }  # fmt: skip
+
+
+async def test_somebody_without_access_learns_nothing_from_any_address(
+    arrives: Arrives, bot: Bot, shop: Shop, private: dict[str, str]
+) -> None:
+    mallory = await arrives("mallory")
+    csrf = (await mallory.get("/ui/")).forms()[-1]["csrf"]
+    form = _forms(private, shop, csrf)
+    before = await shop.last_run()
+    for route in bot.cockpit.table:
+        if route.path == "/logout":
+            continue  # tried at the end of this walk it would only end it
+        for path in (
+            _path(route, private),
+            _asked_everything(_path(route, private), shop, private),
+        ):
+            page = await _call(mallory, route, path, form)
+            assert page.status in (200, 303, 400, 403, 404), (route, page.status)
+            assert _says(page, shop, private) == [], (route.method, path, page.status)
+    without_incident = {k: v for k, v in form.items() if k != "incident"}
+    assert (await mallory.post("/ui/act", without_incident)).status == 404
+    assert await shop.last_run() == before
+
+
+async def test_somebody_who_is_not_logged_in_learns_nothing_from_any_address(
+    arrives: Arrives, bot: Bot, shop: Shop, private: dict[str, str]
+) -> None:
+    nobody = await arrives("")
+    for route in bot.cockpit.table:
+        page = await _call(nobody, route, _path(route, private), _forms(private, shop, "x"))
+        allowed = (303, 401) if route.rule is Rule.SIGNED_IN else (200, 303, 400)
+        assert page.status in allowed, (route, page.status)
+        assert _says(page, shop, private) == [], (route.method, route.path)
+
+
+async def test_somebody_with_access_sees_all_of_it(
+    arrives: Arrives, shop: Shop, private: dict[str, str]
+) -> None:
+    """The walk above would find nothing where there was nothing to find."""
+    alice = await arrives("alice")
+    for path in (
+        "/ui/", "/ui/incidents", f"/ui/incidents/{private['incident']}",
+        f"/ui/bisects/{private['run']}", f"/ui/audit?repo={shop.name}",
+        f"/ui/audit/export?repo={shop.name}",
+    ):  # fmt: skip
+        page = await alice.get(path)
+        assert page.status == 200, path
+        assert HUSHED in page.text, path
+
+
+async def test_access_that_is_taken_away_ends_within_minutes(
+    arrives: Arrives, shop: Shop, github: DemoGitHub, private: dict[str, str], clock: Clock
+) -> None:
+    alice = await arrives("alice")
+    address = f"/ui/incidents/{private['incident']}"
+    assert (await alice.get(address)).status == 200
+    github.set_collaborator(shop.repository, "alice", Role.NONE)
+    clock.forward(minutes=6)
+    assert (await alice.get(address)).status == 404
+
+
+async def test_a_change_without_this_sessions_token_is_refused(
+    arrives: Arrives, shop: Shop, house: House
+) -> None:
+    incident, run = await house.incident("Logins fail")
+    alice, bob = await arrives("alice"), await arrives("bob")
+    page = await alice.get(f"/ui/incidents/{incident.id}")
+    form = page.form("/retry")
+    action = form.pop("action")
+    for wrong in ("", "guessed", (await bob.get("/ui/")).forms()[-1]["csrf"]):
+        refused = await alice.post(action, form | {"csrf": wrong})
+        assert refused.status == 403
+        assert "nothing was done" in refused.words
+    for headers in ({"Origin": "https://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
+        refused = await alice.post(action, form, follow=True, **headers)
+        assert refused.status == 403
+    del shop, run

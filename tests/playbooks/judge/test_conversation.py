@@ -1,0 +1,153 @@
+"""A check fails on main, and nobody says a word: what the bot does by itself, and what never."""
+
+from __future__ import annotations
+
+from tests.playbooks.conftest import Shop
+from tests.playbooks.judge.judging import (
+    CONFIG,
+    FLAKY,
+    WORKFLOW,
+    breaks,
+    evaluated,
+    judged,
+    self_work_pause,
+    with_evals,
+)
+
+
+async def test_an_eval_drop_after_self_work_is_reproduced_then_reverted_and_merged(
+    shop: Shop,
+) -> None:
+    await with_evals(shop)
+    culprit = await breaks(shop, "self-work")
+    hotfix = await shop.merged_hotfix()
+    assert f"#{culprit}" in hotfix["title"]
+    assert await shop.alice.file("broken") is None
+    said = await judged(shop)
+    assert said.data["decision"] == "revert"
+    assert int(str(said.data["fails"])) >= 3
+    pause = await self_work_pause(shop)
+    assert pause is not None
+    assert "eval" in pause.reason
+    report = await shop.eventually(lambda: shop.report_of(hotfix, "playbooks/records"))
+    assert report["requested_by"] == "incident-playbooks"
+    assert report["trigger"]["source"] == "check_run"
+    await shop.alone()
+
+
+async def test_a_persons_change_is_prepared_and_left_to_a_person(shop: Shop) -> None:
+    await with_evals(shop)
+    culprit = await breaks(shop)
+    hotfix = await shop.hotfix()
+    said = await shop.standing(culprit, "`/approve`")
+    assert "it is green" in said
+    assert (await shop.alice.pull_request(hotfix["number"]))["state"] == "open"
+    assert await self_work_pause(shop) is None
+    await shop.says(hotfix["number"], "/approve")
+    await shop.merged_hotfix()
+    await shop.alone()
+
+
+async def test_a_flake_leaves_an_audit_entry_and_nothing_else(shop: Shop) -> None:
+    await with_evals(shop, FLAKY)
+    innocent = await breaks(shop, "self-work", file="flaky")
+    said = await judged(shop)
+    assert said.data["decision"] == "nothing"
+    assert "flaked" in str(said.data["reason"])
+    await shop.alone()
+    assert await shop.hotfixes() == []
+    assert await shop.from_bot(innocent) == []
+    assert await self_work_pause(shop) is None
+
+
+async def test_opting_out_leaves_it_to_people(shop: Shop) -> None:
+    await with_evals(shop)
+    culprit = await breaks(shop, "self-work", "playbook:off")
+    await judged(shop)
+    [told] = await shop.from_bot(culprit)
+    assert "opted out" in told
+    assert f"`/revert #{culprit}`" in told
+    assert await shop.hotfixes() == []
+
+
+async def test_what_cannot_be_run_again_is_proposed_and_not_done(shop: Shop) -> None:
+    await shop.alice.push("main", {".github/playbooks.yml": CONFIG}, "Configure")
+    await shop.report("success", "slo", branch="main")
+    culprit = await breaks(shop, "self-work")
+    await shop.report("failure", "slo", branch="main")
+    said = await judged(shop)
+    assert said.data["decision"] == "propose"
+    [told] = await shop.from_bot(culprit)
+    assert "it could not be run again, so it may be a flake" in told
+    assert await shop.hotfixes() == []
+
+
+async def test_several_suspects_are_bisected(shop: Shop) -> None:
+    await shop.alice.push(
+        "main", {".github/playbooks.yml": CONFIG + "bisect: {workflow: trial.yml}\n"}, "Configure"
+    )
+    await shop.report("success", "slo", branch="main")
+    await shop.merged("One", {"one.txt": "1\n"})
+    await shop.merged("Two", {"two.txt": "2\n"})
+    await shop.report("failure", "slo", branch="main")
+    said = await judged(shop)
+    assert said.data["decision"] == "bisect"
+
+    async def bisecting() -> bool:
+        run = await shop.last_run()
+        return run is not None and run.playbook == "bisect"
+
+    await shop.eventually(bisecting)
+    assert await shop.hotfixes() == []
+
+
+async def test_a_safety_violation_pauses_self_work_until_a_person_lifts_it(shop: Shop) -> None:
+    shop.verdicts["evals"] = "success"
+    await with_evals(shop, job="safety")
+    await breaks(shop, "self-work")
+    await shop.merged_hotfix()
+    pause = await self_work_pause(shop)
+    assert pause is not None
+    assert pause.kind == "safety"
+    assert not pause.lifts_itself
+    [issue] = await shop.incidents()
+    assert "severity:high" in [label["name"] for label in issue["labels"]]
+    await shop.alone()
+
+
+async def test_a_smoke_check_that_breaks_on_main_is_reverted_too(shop: Shop) -> None:
+    shop.verdicts = {}
+    config = "checks: {smoke: [unit]}\n"
+    await with_evals(shop, config=config, job="unit")
+    await breaks(shop, "self-work")
+    hotfix = await shop.hotfix()
+    said = await shop.standing(await _culprit(shop), "evals are not configured")
+    assert "`/approve`" in said
+    await shop.says(hotfix["number"], "/approve")
+    await shop.merged_hotfix()
+    await shop.alone()
+
+
+async def test_checks_that_nobody_named_move_nothing(shop: Shop) -> None:
+    await with_evals(shop, config="checks: {smoke: [smoke]}\n")
+    await breaks(shop, "self-work")
+    assert await evaluated(shop) == "failure"
+    await shop.looked_again()
+    await shop.alone()
+    assert await shop.hotfixes() == []
+
+
+async def test_trials_on_main_never_become_triggers(shop: Shop) -> None:
+    await with_evals(shop)
+    trial = WORKFLOW.replace("COMMAND", "false").replace("on: [push]", "on: [workflow_dispatch]")
+    await shop.alice.push("main", {".github/workflows/trial.yml": trial}, "Try commits")
+    await evaluated(shop)
+    await shop.alice.post("actions/workflows/trial.yml/dispatches", ref="main")
+    said = await judged(shop)
+    assert said.data["reason"] == "the check passes again"
+    assert await shop.hotfixes() == []
+
+
+async def _culprit(shop: Shop) -> int:
+    pulls = await shop.alice.get("pulls", state="closed", per_page="100")
+    return next(int(p["number"]) for p in pulls if p["title"] == "Cheaper prompts")

@@ -1,0 +1,144 @@
+"""`self-work gate`: required of everyone, red only for self-work while it is paused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+from tests.playbooks.conftest import API_TOKEN, Clock, Shop
+
+GATE = "self-work gate"
+
+
+async def gate_on(shop: Shop, sha: str, conclusion: str) -> Any:
+    """Wait until the gate says this on a commit; the check-run."""
+
+    async def says() -> Any:
+        found = await shop.alice.get(f"commits/{sha}/check-runs", check_name=GATE)
+        runs = [run for run in found["check_runs"] if run["conclusion"] == conclusion]
+        return runs[0] if runs else None
+
+    return await shop.eventually(says)
+
+
+async def opened(shop: Shop, branch: str, *, self_work: bool = False) -> tuple[int, str]:
+    """Bob opens a pull request; its number and head."""
+    number = await shop.bob.open_pull_request(
+        f"Work on {branch}", {f"{branch}.txt": "x\n"}, branch=branch
+    )
+    if self_work:
+        await shop.bob.label(number, "self-work")
+    return number, await shop.bob.head(branch)
+
+
+async def test_a_pause_turns_self_work_red_and_nothing_else(shop: Shop) -> None:
+    _, agents = await opened(shop, "agent-1", self_work=True)
+    second, agents_too = await opened(shop, "agent-2", self_work=True)
+    _, persons = await opened(shop, "by-hand")
+    for sha in (agents, agents_too, persons):
+        await gate_on(shop, sha, "success")
+    answer = await shop.says(second, "/pause because the evals look odd")
+    assert await answer.reaction() == "+1"
+    for sha in (agents, agents_too):
+        run = await gate_on(shop, sha, "failure")
+        summary = run["output"]["summary"]
+        assert "the evals look odd" in summary
+        assert "`alice` since" in summary
+        assert "/unpause self-work" in summary
+    await gate_on(shop, persons, "success")
+    assert len((await shop.alice.get(f"commits/{agents}/check-runs"))["check_runs"]) == 1
+
+    _, late = await opened(shop, "agent-3", self_work=True)
+    await gate_on(shop, late, "failure")
+
+    await shop.says(second, "/unpause because a false alarm")
+    for sha in (agents, agents_too, late):
+        await gate_on(shop, sha, "success")
+
+
+async def test_taking_the_label_off_lifts_nothing(shop: Shop) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    await gate_on(shop, head, "success")
+    await shop.says(number, "/pause because we look")
+    await gate_on(shop, head, "failure")
+    await shop.bob.unlabel(number, "self-work")
+    head = await shop.bob.push("agent", {"more.txt": "y\n"}, "More")
+    await gate_on(shop, head, "failure")
+
+
+async def test_a_hotfix_passes_while_everything_is_held(shop: Shop) -> None:
+    broken = await shop.broken()
+    await shop.says(broken, "/pause because main is broken")
+    await shop.says(broken, "/revert")
+    hotfix = await shop.merged_hotfix()
+    await gate_on(shop, hotfix["head"]["sha"], "success")
+
+
+async def test_a_maintainer_lets_one_commit_through_and_no_other(shop: Shop) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    _, other = await opened(shop, "agent-2", self_work=True)
+    await gate_on(shop, head, "success")
+    await shop.says(number, "/pause because we look")
+    await gate_on(shop, head, "failure")
+    assert await (await shop.says(number, "/approve", shop.bob)).reaction() == "confused"
+    assert await (await shop.says(number, "/approve", shop.alice)).reaction() == "+1"
+    run = await gate_on(shop, head, "success")
+    assert "alice" in run["output"]["summary"]
+    await gate_on(shop, other, "failure")
+    head = await shop.bob.push("agent", {"more.txt": "y\n"}, "More")
+    await gate_on(shop, head, "failure")
+
+
+async def test_only_who_may_write_pauses_and_unpauses(shop: Shop) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    answer = await shop.says(number, "/pause because I say so", shop.mallory)
+    assert await answer.reaction() == "confused"
+    await shop.says(number, "/pause because we look")
+    await gate_on(shop, head, "failure")
+    assert await (await shop.says(number, "/unpause", shop.mallory)).reaction() == "confused"
+    await gate_on(shop, head, "failure")
+
+
+async def test_an_agent_does_not_lift_its_own_pause(shop: Shop) -> None:
+    config = "self_work: {authors: [bob]}\n"
+    await shop.merged("Configure", {".github/playbooks.yml": config})
+    await shop.says(1, "/approve", shop.olivia)
+    number, head = await opened(shop, "agent")
+    await shop.says(number, "/pause because we look")
+    await gate_on(shop, head, "failure")
+    assert await (await shop.says(number, "/unpause", shop.bob)).reaction() == "confused"
+
+
+async def test_pausing_what_does_not_exist_says_what_does(shop: Shop) -> None:
+    number, _ = await opened(shop, "by-hand")
+    answer = await shop.says(number, "/pause lmm.summarize because odd")
+    assert await answer.reaction() == "confused"
+    said = (await shop.from_bot(number))[-1]
+    assert "There is no capability `lmm.summarize` here." in said
+    assert "`self-work`" in said
+    assert await (await shop.says(number, "/unpause")).reaction() == "confused"
+
+
+async def test_agents_can_ask_before_they_spend(shop: Shop, clock: Clock) -> None:
+    number, _ = await opened(shop, "by-hand")
+
+    async def asked() -> Any:
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_TOKEN}"}) as session,
+            session.get(
+                f"http://127.0.0.1:{shop.bot.port}/self-work", params={"repository": shop.name}
+            ) as response,
+        ):
+            return await response.json() if response.status == 200 else None
+
+    clock.forward(minutes=2)  # a repository made a moment ago is not listed yet
+    assert await shop.eventually(asked) == {
+        "paused": False,
+        "reason": None,
+        "since": None,
+        "until": None,
+    }
+    await (await shop.says(number, "/pause because tokens run out")).reaction()
+    told = await asked()
+    assert (told["paused"], told["reason"]) == (True, "tokens run out")
