@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter
 
 from bot.canary.observations import Observation
 
 _LEVEL = 1
+_OBSERVATIONS = TypeAdapter(tuple[Observation, ...])
 
 
-def pack(observations: Iterable[Observation]) -> bytes:
-    """Write accepted observations, a line of JSON each, compressed."""
-    lines = b"\n".join(seen.model_dump_json(exclude_none=True).encode() for seen in observations)
-    return zlib.compress(lines, _LEVEL)
+def pack(observations: Sequence[Observation]) -> bytes:
+    """Write accepted observations as one JSON array, compressed."""
+    written = _OBSERVATIONS.dump_json(tuple(observations), exclude_none=True)
+    return zlib.compress(written, _LEVEL)
 
 
 def unpack(content: bytes) -> Sequence[Observation]:
     """Read what `pack` wrote."""
-    lines = zlib.decompress(content).split(b"\n")
-    return [Observation.model_validate_json(line) for line in lines]
+    return _OBSERVATIONS.validate_json(zlib.decompress(content))

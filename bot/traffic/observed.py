@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -53,7 +54,8 @@ async def remember(
             "event": key,
             "expires": int((now + _remembered(seen, maturity)).timestamp()),
         }
-        for key, seen in events
+        # Neighbours in the index share pages: far less is written to disk than in any other order.
+        for key, seen in sorted(events, key=itemgetter(0))
     ]
     try:
         async with conn.begin_nested():

@@ -66,7 +66,7 @@ async def report(
 ) -> Ledger:
     async with engine.begin() as conn:
         ledger = await ledgers.locked(conn, attempt)
-        return await ledgers.append(conn, ledger, "observations", pack(seen), at=at)
+        return await ledgers.append(conn, ledger, "observations", pack(tuple(seen)), at=at)
 
 
 async def test_a_ledger_is_opened_once_and_one_at_a_time(engine: AsyncEngine) -> None:
