@@ -18,7 +18,7 @@ from bot.logs import set_up_logs
 from bot.settings import InvalidSettings, Settings, load_settings
 
 PLAYS = ("revert", "bisect", "safety", "shadow", "ramp", "rollback", "all")
-PLAYABLE = ("revert", "bisect")
+PLAYABLE = ("revert", "bisect", "shadow", "ramp", "rollback", "all")
 """What can be played by now; the others come with their playbooks."""
 
 
@@ -74,13 +74,28 @@ def demo(play: str, leave: bool, port: int, seed: int) -> None:
 
 async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
     from bot.demo.bisect_story import play_bisect
+    from bot.demo.provider_stories import play_ramp, play_rollback, play_shadow
     from bot.demo.stage import Stage
     from bot.demo.story import leave_one_to_revert, play_revert
 
+    stories = {
+        "revert": play_revert,
+        "bisect": play_bisect,
+        "shadow": play_shadow,
+        "ramp": play_ramp,
+        "rollback": play_rollback,
+    }
+    if play == "all":
+        ended = []
+        for name, story in stories.items():
+            click.echo(f"\n--- {name} ---")
+            async with Stage(port=port, seed=seed) as stage:
+                ended.append(await story(stage, click.echo))
+        click.echo(json.dumps([told.model_dump(mode="json") for told in ended], sort_keys=True))
+        return 0 if all(told.ok for told in ended) else 1
     async with Stage(port=port, seed=seed) as stage:
         click.echo(f"A GitHub on this machine: {stage.home}\n")
-        tell = {"revert": play_revert, "bisect": play_bisect}[play]
-        told = await tell(stage, click.echo)
+        told = await stories[play](stage, click.echo)
         if leave:
             click.echo(json.dumps(told.model_dump(mode="json"), sort_keys=True))
             return 0 if told.ok else 1

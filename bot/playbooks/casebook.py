@@ -132,6 +132,17 @@ class Casebook:
 
         await self._write("record the incident issue", "issue.opened", change, {"issue": number})
 
+    async def papers(self, *, adr: str, artifact: str) -> None:
+        """Note where the decision record and the report will be found."""
+        incident, run = self._incident, self._run.id
+
+        async def change(conn: AsyncConnection, now: datetime) -> None:
+            await incidents.refer(conn, incident, adr=adr)
+            await runs.note(conn, run, at=now, artifact_path=artifact)
+
+        refs: Refs = {"adr": adr, "artifact": artifact}
+        await self._write("note where its papers are", "papers.placed", change, refs)
+
     async def hotfix(
         self,
         action: str,

@@ -98,13 +98,14 @@ def test_serving_without_settings_names_every_missing_one() -> None:
 
 
 def test_a_story_that_is_not_there_yet_is_said_so() -> None:
-    done = playbooks("demo", "--play", "ramp", "--exit")
+    done = playbooks("demo", "--play", "safety", "--exit")
     assert done.returncode == 2
     assert "not there yet" in done.stderr
 
 
-def test_the_demo_ends_with_the_json_line_of_the_contract() -> None:
-    done = playbooks("demo", "--play", "revert", "--exit")
+@pytest.mark.parametrize("play", ["revert", "rollback"])
+def test_the_demo_ends_with_the_json_line_of_the_contract(play: str) -> None:
+    done = playbooks("demo", "--play", play, "--exit")
     told = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 0
     assert told["ok"] is True

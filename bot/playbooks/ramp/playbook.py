@@ -79,6 +79,7 @@ async def _announce(work: RampWork) -> None:
         body = words.issue(case, standing, None)
         work.know(issue=await work.voice.open_issue(case, title, body, labels=("ramp",)))
         await work.casebook.issue(work.case.issue or 0)
+    await work.casebook.papers(adr=work.case.adr, artifact=work.case.artifact)
     work.decide(now)
     files = work.record_files(Result())
     await work.record("record the ramp", files, f"Open ramp {work.case.incident}")

@@ -116,6 +116,7 @@ async def _file_incident(work: RollbackWork) -> None:
         body = words.issue(case, standing, work.facts)
         work.know(issue=await work.voice.open_issue(case, words.issue_title(case), body))
         await work.casebook.issue(work.case.issue or 0)
+    await work.casebook.papers(adr=work.case.adr, artifact=work.case.artifact)
     work.decide(now)
     refs = plan_refs(plan.retreat.candidate, plan.reshadow)
     await work.casebook.note("write down the plan to shadow again", "rollback.planned", refs)

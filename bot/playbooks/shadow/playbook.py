@@ -99,6 +99,7 @@ class _Shadow:
             body = words.issue(case, standing, None)
             work.know(issue=await work.voice.open_issue(case, title, body, labels=("shadow",)))
             await work.casebook.issue(work.case.issue or 0)
+        await work.casebook.papers(adr=work.case.adr, artifact=work.case.artifact)
         work.decide(now)
         files = work.record_files(Result())
         await work.record("record the shadow", files, f"Open shadow {case.incident}")
