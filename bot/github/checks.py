@@ -10,7 +10,7 @@ from typing import Any, Literal
 from bot.github.channel import Channel, Query
 from bot.github.ensure import ensure
 from bot.github.issues import stamp
-from bot.github.models import CheckKind, CheckResult, CheckRun, CommitStatus
+from bot.github.models import Annotation, CheckKind, CheckResult, CheckRun, CommitStatus
 from bot.github.ours import Ourselves
 from bot.github.reading import result_of_run, result_of_status
 from bot.github.text import CHECK_TEXT_LIMIT, byte_size, cut, cut_title
@@ -68,6 +68,11 @@ class Checks:
         statuses = self._channel.items(STATUS_OF, key="statuses", ref=ref)
         results += [result_of_status(CommitStatus.model_validate(data)) async for data in statuses]
         return tuple(sorted(results, key=lambda result: (result.name, result.app_id or 0)))
+
+    async def annotations(self, run_id: int) -> tuple[Annotation, ...]:
+        """Give what a check-run says about single lines."""
+        found = self._channel.items(f"{RUN}/annotations", run_id=run_id)
+        return tuple([Annotation.model_validate(data) async for data in found])
 
     async def get(self, run_id: int) -> CheckRun:
         """Read one check-run."""

@@ -206,6 +206,16 @@ class CheckOutput(Read):
     title: str | None = None
     summary: str | None = None
     text: str | None = None
+    annotations_count: int = 0
+
+
+class Annotation(Read):
+    """What a check-run says about lines of one file; level is notice, warning or failure."""
+
+    path: str
+    annotation_level: str | None = None
+    title: str | None = None
+    message: str | None = None
 
 
 class CheckRun(Read):
@@ -264,7 +274,9 @@ class CheckResult(Read):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     external_id: str | None = None
+    title: str | None = None
     summary: str | None = None
+    annotations: int = 0
 
     @property
     def is_completed(self) -> bool:

@@ -55,7 +55,9 @@ def result_of_run(run: CheckRun) -> CheckResult:
         started_at=run.started_at,
         completed_at=run.completed_at,
         external_id=run.external_id or None,
+        title=run.output.title,
         summary=run.output.summary,
+        annotations=run.output.annotations_count,
     )
 
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from bot.faults import Passing
 from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
-from bot.github.models import BranchRules, MergeMethod, PullRequest, Review
-from bot.playbooks.checks import Counting, failing, tally
+from bot.github.models import (
+    BranchRules,
+    CheckKind,
+    CheckResult,
+    MergeMethod,
+    PullRequest,
+    Review,
+)
+from bot.playbooks.checks import Counting, State, Tally, failing, tally
+from bot.playbooks.failures import (
+    Failure,
+    Failures,
+    Place,
+    alike,
+    headline,
+    joined,
+    otherwise,
+)
 from bot.playbooks.proposal.counting import required
 from bot.playbooks.proposal.merging import View
+from bot.triggers import Value
 
 
 class BaseMoves(Passing):
@@ -46,7 +65,7 @@ async def look(
     except NotFound as error:
         raise BaseMoves(f"{pull.base.ref} is being renamed or removed") from error
     verdicts = tally(counting.with_required(await required(github, rules)), results)
-    red = verdicts.verdict == "red"
+    compared = await _compare(github, results, before=before, broken=broken, tally=verdicts)
     reviewed = rules.pull_request_required or not rules.complete
     reviews = await github.pulls.reviews(number) if reviewed else ()
     queued = rules.merge_queue and await github.merging.queue_entry(pull) is not None
@@ -59,8 +78,9 @@ async def look(
         base_ref=pull.base.ref,
         conflicts=pull.mergeable is False and pull.mergeable_state == "dirty",
         tally=verdicts,
-        red_before=failing(await github.checks.results(before)) if red else (),
-        red_on_base=failing(await github.checks.results(broken)) if red else (),
+        red_before=compared.before,
+        red_on_base=compared.on_base,
+        red_otherwise=compared.otherwise,
         approvals_missing=max(rules.required_reviews - len(_said(reviews, "APPROVED")), 0),
         reviewers=_asked(pull),
         reviews_required=rules.required_reviews > 0,
@@ -69,6 +89,63 @@ async def look(
         methods=tuple(method.value for method in best_first(rules)),
         up_to_date_required=rules.strict or behind,
         behind=behind,
+    )
+
+
+class _Compared(Value):
+    """Which checks that failed elsewhere fail in the same way here, and which otherwise."""
+
+    before: tuple[str, ...] = ()
+    on_base: tuple[str, ...] = ()
+    otherwise: tuple[str, ...] = ()
+
+
+async def _compare(
+    github: RepositoryClient,
+    results: Sequence[CheckResult],
+    *,
+    before: str,
+    broken: str,
+    tally: Tally,
+) -> _Compared:
+    names = tally.named(State.FAILED)
+    if tally.verdict != "red":
+        return _Compared()
+    here = await read_failures(github, results, names)
+    on_before = await read_failures(github, await github.checks.results(before), names)
+    on_base = await read_failures(github, await github.checks.results(broken), names)
+    return _Compared(
+        before=alike(on_before, here),
+        on_base=alike(on_base, here),
+        otherwise=otherwise(on_base, here),
+    )
+
+
+async def read_failures(
+    github: RepositoryClient, results: Sequence[CheckResult], names: Iterable[str]
+) -> Failures:
+    """Read how the named checks failed; one that did not fail is left out."""
+    wanted = set(failing(results)) & {*names}
+    found = {}
+    for name in sorted(wanted):
+        reports = [r for r in results if r.name == name and r.is_completed and not r.is_passed]
+        found[name] = joined([await _failure(github, each) for each in reports])
+    return found
+
+
+async def _failure(github: RepositoryClient, result: CheckResult) -> Failure:
+    # A commit status has a description only, which hardly ever says what failed.
+    if result.kind is not CheckKind.CHECK_RUN:
+        return Failure()
+    said = await github.checks.annotations(result.id) if result.annotations else ()
+    return Failure(
+        headlines=frozenset([headline(result.title)] if result.title else []),
+        places=frozenset(
+            Place(path=each.path, said=headline(each.title or each.message or ""))
+            for each in said
+            # Actions itself notes on `.github` that a step failed: true of every failure.
+            if each.annotation_level == "failure" and each.path != ".github"
+        ),
     )
 
 

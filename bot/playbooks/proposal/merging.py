@@ -33,9 +33,11 @@ class View(Value):
     conflicts: bool
     tally: Tally
     red_before: tuple[str, ...] = ()
-    """Checks that failed on the base branch already before the incident."""
+    """Checks that failed on the base branch already before the incident, in the same way."""
     red_on_base: tuple[str, ...] = ()
-    """Checks that failed on the broken base branch."""
+    """Checks that failed on the broken base branch in the same way."""
+    red_otherwise: tuple[str, ...] = ()
+    """Checks that failed there too, but in another way."""
     reviews_required: bool = False
     """As far as the App may read the rules; else GitHub's refusal tells."""
     approvals_missing: int = 0

@@ -42,6 +42,8 @@ def standing_for(
         case "not cured":
             return not_cured(move.names, case, tally)
         case "red":
+            if set(move.names) & set(view.red_otherwise):
+                return red_otherwise(move.names, case, tally)
             return red(move.names, case, tally)
         case "unrelated":
             return unrelated(move.names, case, tally)
@@ -146,6 +148,24 @@ def red(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         details=(
             f"On {markdown.code(case.base)} it was not red. Perhaps later changes need what is "
             f"undone here: then revert those with it, as in `/revert {_example(case)}`.",
+            "If it is a passing fault, run the check again: I go on by myself when it turns "
+            "green. " + _cancel(case),
+        ),
+        checks=tally.rows,
+    )
+
+
+def red_otherwise(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """A check fails on the proposal as on the base, but its report tells of something else."""
+    return Standing(
+        state="needs you",
+        headline=f"Look at {names(failed)}: on {proposal_linked(case)} "
+        f"{'it fails' if len(failed) == 1 else 'they fail'} in another way than on "
+        f"{markdown.code(case.base)}, so I did not merge it.",
+        details=(
+            "What the reports complain about differs. Perhaps the first failure is cured and hid "
+            "another, or later changes need what is undone here: then revert those with it, as "
+            f"in `/revert {_example(case)}`.",
             "If it is a passing fault, run the check again: I go on by myself when it turns "
             "green. " + _cancel(case),
         ),

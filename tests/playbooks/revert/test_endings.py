@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from bot.demo.model import Protection
 from bot.demo.world import Event
@@ -22,6 +23,63 @@ async def test_the_same_failure_on_the_hotfix_says_that_the_revert_did_not_cure_
     assert not hotfix["merged_at"]
     [asked] = await shop.asked(broken, times=1)
     assert asked.startswith("@alice Look for another cause")
+
+
+async def _failing_on_main(shop: Shop, **report: Any) -> int:
+    """Main fails the check `build`, whose report says how."""
+    shop.verdicts.clear()
+    await shop.merged("Name the check", {".github/playbooks.yml": "checks: {smoke: [build]}\n"})
+    broken = await shop.broken()
+    await shop.ci.create_check_run(await shop.alice.head("main"), "build", "failure", output=report)
+    return broken
+
+
+async def test_a_check_that_fails_in_another_way_than_before_is_not_the_same_failure(
+    shop: Shop,
+) -> None:
+    broken = await _failing_on_main(shop, title="test_total failed", summary="0 is not 6")
+    await shop.says(broken, "/revert")
+    head = (await shop.hotfix())["head"]["sha"]
+    report = {"title": "test_login failed", "summary": "no such user"}
+    await shop.ci.create_check_run(head, "build", "failure", output=report)
+    status = await shop.standing(broken, "in another way than on `main`")
+    assert status.startswith("**Look at `build`: on hotfix #")
+    assert "did not cure" not in status
+
+
+async def test_what_the_check_complains_about_counts_more_than_its_headline(shop: Shop) -> None:
+    complaint = {
+        "path": "shop.py",
+        "start_line": 2,
+        "end_line": 2,
+        "annotation_level": "failure",
+        "message": "total([1, 2, 3]) is 0, not 6",
+    }
+    by_actions = {**complaint, "path": ".github", "message": "Process completed with exit code 1."}
+    broken = await _failing_on_main(
+        shop, title="2 errors", summary="-", annotations=[complaint, by_actions]
+    )
+    await shop.says(broken, "/revert")
+    head = (await shop.hotfix())["head"]["sha"]
+    moved = [{**complaint, "start_line": 7, "end_line": 7}]
+    report = {"title": "Just one error", "summary": "-", "annotations": moved}
+    await shop.ci.create_check_run(head, "build", "failure", output=report)
+    await shop.standing(broken, "did not cure it")
+
+
+async def test_an_old_check_that_fails_in_a_new_way_cannot_be_approved(shop: Shop) -> None:
+    shop.verdicts.clear()
+    config = {".github/playbooks.yml": "checks: {smoke: [links]}\n"}
+    await shop.merged("Name the check", config)
+    old = {"title": "docs/a.md leads nowhere", "summary": "-"}
+    await shop.ci.create_check_run(await shop.alice.head("main"), "links", "failure", output=old)
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    head = (await shop.hotfix())["head"]["sha"]
+    new = {"title": "docs/b.md leads nowhere", "summary": "-"}
+    await shop.ci.create_check_run(head, "links", "failure", output=new)
+    status = await shop.standing(broken, "so I did not merge it")
+    assert "`/approve`" not in status
 
 
 async def test_a_failure_only_the_hotfix_has_is_not_merged_and_names_the_check(shop: Shop) -> None:

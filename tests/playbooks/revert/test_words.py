@@ -145,6 +145,11 @@ def test_the_final_word_after_a_merge(snapshot: SnapshotAssertion) -> None:
     assert wording.final_word(done, standing) == snapshot
 
 
+def test_what_is_asked_where_the_failure_is_another_one(snapshot: SnapshotAssertion) -> None:
+    standing = standings.red_otherwise(("smoke",), CASE, TALLY)
+    assert wording.needs_you(CASE, standing) == snapshot
+
+
 def test_what_is_asked_where_the_base_is_red_after_the_merge(snapshot: SnapshotAssertion) -> None:
     standing = endings.red_after_merge("7" * 40, CASE, TALLY)
     assert wording.needs_you(CASE, standing) == snapshot
