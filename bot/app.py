@@ -44,6 +44,7 @@ from bot.intake.safety_api import SafetyApi
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
+from bot.notify import Courier, read_addresses
 from bot.pictures import routes as pictures
 from bot.pictures.address import PictureAddresses
 from bot.playbooks import preflight
@@ -204,6 +205,12 @@ class Bot:
             served=self.served.served,
             clock=clock,
         )
+        self.courier = Courier(
+            self.records,
+            read_addresses([each.get_secret_value() for each in settings.notify_urls]),
+            clock=clock,
+            web_url=self.github.addresses.web,
+        )
         self._look_for_missed = look_for_missed
         self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -229,6 +236,7 @@ class Bot:
         self._tasks = [
             asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
+            asyncio.create_task(self.courier.run(), name="courier"),
             asyncio.create_task(self.guard.run(), name="guard"),
             asyncio.create_task(self.gatekeeper.run(), name="gatekeeper"),
             asyncio.create_task(self._missed(us).run(), name="missed deliveries"),

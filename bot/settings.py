@@ -7,6 +7,7 @@ never printed: they are `SecretStr` from the moment they are read.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+_NEXT_ADDRESS = re.compile(r"[\s,]+(?=(?:(?:founder|team)=)?[A-Za-z][A-Za-z0-9+.-]*://)")
 
 
 class InvalidSettings(Exception):
@@ -47,6 +50,7 @@ class Settings(BaseSettings):
     playbooks_founders: Annotated[tuple[str, ...], NoDecode] = ()
     playbooks_signing_key: SecretStr | None = None
     playbooks_replica: str | None = None
+    notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 
@@ -57,6 +61,14 @@ class Settings(BaseSettings):
     def _split_at_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("notify_urls", mode="before")
+    @classmethod
+    def _split_before_addresses(cls, value: Any) -> Any:
+        # An address may hold commas itself, so only what begins the next one parts them.
+        if isinstance(value, str):
+            return tuple(part for part in _NEXT_ADDRESS.split(value.strip()) if part)
         return value
 
     @field_validator("log_level", "log_format", mode="before")

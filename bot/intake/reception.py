@@ -20,6 +20,7 @@ from bot.intake.here import Here, find_here
 from bot.intake.holding import Holding, Reply
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.records import answers, audit, incidents, runs
+from bot.records.announcing import announce
 from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
 from bot.safety.admission import Facts, Refused, admit, initiative_of
@@ -333,7 +334,8 @@ class Reception:
 
         async def change(conn: AsyncConnection) -> bool:
             for incident in open_here:
-                await incidents.set_severity(conn, incident.id, request.severity)
+                changed = await incidents.set_severity(conn, incident.id, request.severity)
+                await announce(conn, changed, at=now)
             await audit.append(
                 conn,
                 trigger.repository.id,

@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.playbooks.run import Run
 from bot.records import audit, incidents, runs
 from bot.records.anchors import Anchor, sign
+from bot.records.announcing import announce
 from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.triggers import Severity, Trigger, Value, derived_id
+from bot.triggers import OURSELVES, Severity, SourceKind, Trigger, Value, derived_id
 
 Refs = dict[str, JsonValue]
 Change = Callable[[AsyncConnection, datetime], Awaitable[None]]
@@ -52,6 +53,7 @@ async def open_incident(
     reason: str,
     refs: Refs,
     signing_key: Ed25519PrivateKey,
+    about: str | None = None,
 ) -> Opened:
     """Open the incident with its audit entry, or join the one that is open about the same thing.
 
@@ -70,6 +72,7 @@ async def open_incident(
         opened_by=trigger.actor.login,
         detected_at=trigger.received_at,
         suspect=subject,
+        group_key=about,
     )
 
     async def change(conn: AsyncConnection) -> Opened:
@@ -83,6 +86,8 @@ async def open_incident(
         else:
             await runs.move(conn, run.id, RunState.RUNNING, at=now)
         attempt = len(earlier) + 1
+        if not existed:
+            await announce(conn, incident, at=now, spared=_told_already(trigger))
         entry = await audit.append(
             conn,
             trigger.repository.id,
@@ -102,6 +107,13 @@ async def open_incident(
         )
 
     return await run.write("open the incident", Opened, change)
+
+
+def _told_already(trigger: Trigger) -> str | None:
+    """Why nobody is told of the incident: what follows from an alert has been told with it."""
+    if trigger.actor == OURSELVES and trigger.source.kind is SourceKind.ALERT:
+        return "told with the alert's own incident"
+    return None
 
 
 class Casebook:

@@ -83,6 +83,11 @@ class Incident(Value):
     version: int
 
     @property
+    def topic(self) -> str:
+        """The check, capability or alert it is about: what makes two Incidents a repetition."""
+        return self.group_key or self.subject
+
+    @property
     def is_open(self) -> bool:
         """Whether a second Trigger about the same thing would join this Incident."""
         return self.status in OPEN
@@ -156,6 +161,27 @@ async def latest_about(
         incidents.c.kind == kind,
         incidents.c.subject == subject,
     )
+
+
+async def count_about(
+    conn: AsyncConnection, repository_id: int, topic: str, *, severity: Severity, since: datetime
+) -> int:
+    """Count the Incidents of a severity about one topic that were detected since then.
+
+    The topic of an Incident is its `group_key`, else its `subject`. Alerts and Triggers that
+    joined an open Incident made none.
+    """
+    query = (
+        sa.select(sa.func.count())
+        .select_from(incidents)
+        .where(
+            incidents.c.repository_id == repository_id,
+            sa.func.coalesce(incidents.c.group_key, incidents.c.subject) == topic,
+            incidents.c.severity == severity,
+            incidents.c.detected_at >= since,
+        )
+    )
+    return int((await conn.execute(query)).scalar_one())
 
 
 async def move(

@@ -44,6 +44,8 @@ class Notification(Value):
     due_at: Instant
     created_at: Instant
     settled_at: Instant | None
+    delivered: tuple[str, ...] = ()
+    """The addresses it has reached already, by their digests."""
 
 
 async def post(
@@ -60,34 +62,49 @@ async def post(
 ) -> None:
     """Put a message in the outbox; the same id again changes nothing.
 
-    A message that is not to be sent is recorded as well, with the reason.
+    A message that is not to be sent is recorded as well, with the reason. One that was held back
+    is sent after all where it is posted again without a reason.
     """
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     held = suppressed_because is not None
+    row = insert(notifications).values(
+        id=notification_id,
+        repository_id=repository_id,
+        incident_id=incident_id,
+        audience=audience,
+        title=title,
+        body=body,
+        state=NotificationState.SUPPRESSED if held else NotificationState.PENDING,
+        reason=suppressed_because,
+        attempts=0,
+        due_at=at,
+        created_at=at,
+        settled_at=at if held else None,
+        delivered=[],
+    )
+    changed = ("title", "body", "state", "reason", "due_at", "settled_at")
     await conn.execute(
-        insert(notifications)
-        .values(
-            id=notification_id,
-            repository_id=repository_id,
-            incident_id=incident_id,
-            audience=audience,
-            title=title,
-            body=body,
-            state=NotificationState.SUPPRESSED if held else NotificationState.PENDING,
-            reason=suppressed_because,
-            attempts=0,
-            due_at=at,
-            created_at=at,
-            settled_at=at if held else None,
+        row.on_conflict_do_update(
+            index_elements=[notifications.c.id],
+            set_={name: row.excluded[name] for name in changed},
+            where=sa.and_(
+                notifications.c.state == NotificationState.SUPPRESSED,
+                row.excluded.state == NotificationState.PENDING,
+            ),
         )
-        .on_conflict_do_nothing()
     )
 
 
-async def due(conn: AsyncConnection, *, at: datetime, limit: int = 20) -> list[Notification]:
-    """Read messages that are to be sent now, oldest first; on PostgreSQL no two senders get one."""
-    query = (
-        sa.select(notifications)
+async def claim(
+    conn: AsyncConnection, *, at: datetime, until: datetime, limit: int = 20
+) -> list[Notification]:
+    """Take messages that are to be sent now, oldest first, for oneself until a moment.
+
+    Whoever dies before saying what came of it leaves them due again at `until`; no two senders
+    get one meanwhile.
+    """
+    oldest = (
+        sa.select(notifications.c.id)
         .where(
             notifications.c.state.in_([NotificationState.PENDING, NotificationState.FAILED]),
             notifications.c.due_at <= at,
@@ -96,7 +113,41 @@ async def due(conn: AsyncConnection, *, at: datetime, limit: int = 20) -> list[N
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    taken = await conn.execute(
+        sa.update(notifications)
+        .where(notifications.c.id.in_(oldest))
+        .values(due_at=until, attempts=notifications.c.attempts + 1)
+        .returning(notifications)
+    )
+    return sorted(
+        (_notification(row) for row in taken), key=lambda each: (each.created_at, each.id)
+    )
+
+
+async def of_incident(conn: AsyncConnection, incident_id: str) -> list[Notification]:
+    """Read what was said, or deliberately not said, about an Incident."""
+    query = (
+        sa.select(notifications)
+        .where(notifications.c.incident_id == incident_id)
+        .order_by(notifications.c.created_at, notifications.c.id)
+    )
     return [_notification(row) for row in await conn.execute(query)]
+
+
+async def delivered(
+    conn: AsyncConnection, notification_id: str, addresses: tuple[str, ...]
+) -> None:
+    """Note which addresses a message has reached: it is not sent there again."""
+    await _settle(conn, notification_id, delivered=list(addresses))
+
+
+async def suppressed(
+    conn: AsyncConnection, notification_id: str, *, at: datetime, reason: str
+) -> None:
+    """Note that a message is not sent, and why."""
+    await _settle(
+        conn, notification_id, state=NotificationState.SUPPRESSED, reason=reason, settled_at=at
+    )
 
 
 async def sent(conn: AsyncConnection, notification_id: str, *, at: datetime) -> None:
@@ -127,7 +178,7 @@ async def _settle(conn: AsyncConnection, notification_id: str, **values: Any) ->
     changed = await conn.execute(
         sa.update(notifications)
         .where(notifications.c.id == notification_id)
-        .values(attempts=notifications.c.attempts + 1, **values)
+        .values(**values)
         .returning(notifications.c.id)
     )
     if changed.first() is None:

@@ -188,6 +188,7 @@ notifications = sa.Table(
     sa.Column("due_at", Moment, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("settled_at", Moment),
+    sa.Column("delivered", sa.JSON, nullable=False, server_default="[]"),
 )
 sa.Index("ix_notifications_due", notifications.c.state, notifications.c.due_at)
 

@@ -122,7 +122,7 @@ async def posted(conn: AsyncConnection, name: str, because: str | None = None) -
 
 
 async def due(conn: AsyncConnection, at: object = NOON) -> list[str]:
-    return [message.id for message in await outbox.due(conn, at=at)]  # type: ignore[arg-type]
+    return [message.id for message in await outbox.claim(conn, at=at, until=at)]  # type: ignore[arg-type]
 
 
 async def test_a_message_is_due_until_it_is_sent(conn: AsyncConnection) -> None:
@@ -144,7 +144,7 @@ async def test_a_failed_message_is_due_again_and_finally_dead(conn: AsyncConnect
     await posted(conn, "n1")
     await outbox.failed(conn, "n1", at=NOON, reason="refused", again_at=LATER)
     assert (await due(conn), await due(conn, LATER)) == ([], ["n1"])
-    [message] = await outbox.due(conn, at=LATER)
-    assert (message.state, message.attempts) == (NotificationState.FAILED, 1)
+    [message] = await outbox.claim(conn, at=LATER, until=LATER)
+    assert (message.state, message.attempts) == (NotificationState.FAILED, 2)
     await outbox.failed(conn, "n1", at=LATER, reason="refused", again_at=None)
     assert await due(conn, LATER) == []

@@ -57,6 +57,7 @@ async def revert(run: Run, trigger: Trigger, request: RevertRequest, parts: Part
             "base": plan.base_head,
         },
         signing_key=parts.signing_key,
+        about=request.about,
     )
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from alembic import context
 
-from bot.records import safety_tables, tables, traffic_tables
+from bot.records import alert_tables, safety_tables, tables, traffic_tables
 
-_ROOMS = (safety_tables, traffic_tables)  # read, so that their tables are known
+_ROOMS = (alert_tables, safety_tables, traffic_tables)  # read, so that their tables are known
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,192 @@
+"""Founder and team notifications: what lies in the outbox goes out, to each address once.
+
+Addresses are Apprise's (https://github.com/caronc/apprise), one of some 170 services each, and
+secrets: they hold tokens. They never reach a log, a record or an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import apprise
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.records import incidents, outbox
+from bot.records.announcing import FOUNDER, TEAM
+from bot.records.outbox import Notification
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(minutes=5)
+"""How long a message is one sender's."""
+PAUSES = tuple(timedelta(minutes=m) for m in (1, 2, 5, 15, 30, 60, 120, 240, 480))
+"""Time between the tries of a message that does not go out; after the last it is dead."""
+
+
+class InvalidAddress(Exception):
+    """An address cannot be used. The message names its place and never the address."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where messages go. `digest` tells it apart without giving it away."""
+
+    audience: str
+    url: str
+    digest: str
+    scheme: str
+
+    def __repr__(self) -> str:
+        """Show nothing that could be secret."""
+        return f"Address({self.audience}, {self.scheme}, {self.digest})"
+
+
+def read_addresses(entries: Sequence[str]) -> tuple[Address, ...]:
+    """Read NOTIFY_URLS: Apprise addresses, for the Founder unless `team=` stands before them.
+
+    Raises:
+        InvalidAddress: one is none; says which, and never repeats it.
+    """
+    return tuple(_read(place, entry) for place, entry in enumerate(entries, start=1))
+
+
+def _read(place: int, entry: str) -> Address:
+    audience, separator, url = entry.partition("=")
+    if not separator or audience not in (FOUNDER, TEAM):
+        audience, url = FOUNDER, entry
+    scheme = url.partition("://")[0]
+    with _quiet():
+        usable = apprise.Apprise.instantiate(url, suppress_exceptions=True) is not None
+    if not usable:
+        raise InvalidAddress(
+            f"NOTIFY_URLS, address {place} is none that Apprise knows: write SERVICE://…, "
+            "with founder= or team= before it"
+        )
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return Address(audience=audience, url=url, digest=digest, scheme=scheme)
+
+
+class Courier:
+    """Sends what is in the outbox. One per process; several share the work."""
+
+    def __init__(
+        self,
+        records: AsyncEngine,
+        addresses: Sequence[Address],
+        *,
+        clock: Callable[[], datetime],
+        web_url: str,
+        every: timedelta = timedelta(seconds=5),
+    ) -> None:
+        """Prepare; `run` does the work.
+
+        Args:
+            records: where the outbox is.
+            addresses: where messages go.
+            clock: tells the time (UTC).
+            web_url: GitHub's web address, for links.
+            every: time between two looks.
+        """
+        self._records = records
+        self._addresses = tuple(addresses)
+        self._clock = clock
+        self._web = web_url.rstrip("/")
+        self._every = every
+
+    async def run(self) -> None:
+        """Work until cancelled. A database that is away for a while only delays the work."""
+        while True:
+            try:
+                while await self.deliver_some():
+                    pass
+            except Exception:
+                log.exception("notifications could not be looked after; trying again")
+            await asyncio.sleep(self._every.total_seconds())
+
+    async def deliver_some(self) -> int:
+        """Send some of what is due; how many messages were taken up."""
+        now = self._clock()
+        async with self._records.begin() as conn:
+            claimed = await outbox.claim(conn, at=now, until=now + LEASE)
+        for message in claimed:
+            await self._deliver(message)
+        return len(claimed)
+
+    async def _deliver(self, message: Notification) -> None:
+        addresses = [each for each in self._addresses if each.audience == message.audience]
+        if not addresses:
+            reason = f"NOTIFY_URLS names no address for the {message.audience}"
+            async with self._records.begin() as conn:
+                await outbox.suppressed(conn, message.id, at=self._clock(), reason=reason)
+            return
+        body = await self._body(message)
+        reached, failed = list(message.delivered), []
+        for address in addresses:
+            if address.digest in reached:
+                continue
+            if await asyncio.to_thread(_send, address.url, message.title, body):
+                reached.append(address.digest)
+                async with self._records.begin() as conn:
+                    await outbox.delivered(conn, message.id, tuple(reached))
+            else:
+                failed.append(address.scheme)
+        await self._settle(message, failed)
+
+    async def _settle(self, message: Notification, failed: Sequence[str]) -> None:
+        now = self._clock()
+        async with self._records.begin() as conn:
+            if not failed:
+                await outbox.sent(conn, message.id, at=now)
+                return
+            tries = message.attempts
+            again = now + PAUSES[tries - 1] if tries <= len(PAUSES) else None
+            services = ", ".join(sorted(set(failed)))
+            await outbox.failed(
+                conn,
+                message.id,
+                at=now,
+                reason=f"not accepted by {services} (attempt {tries})",
+                again_at=again,
+            )
+        log.warning("a notification did not go out", services=services, again=str(again))
+
+    async def _body(self, message: Notification) -> str:
+        """The message with a link to the incident issue, where there is one by now."""
+        if message.incident_id is None:
+            return message.body
+        async with self._records.connect() as conn:
+            incident = await incidents.find(conn, message.incident_id)
+        if incident is None or incident.issue is None:
+            return message.body
+        return f"{message.body}\n\n{self._web}/{incident.repository}/issues/{incident.issue}"
+
+
+def _send(url: str, title: str, body: str) -> bool:
+    """Send one message; whether the service took it. Blocks."""
+    with _quiet():
+        service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        if service is None:
+            return False
+        try:
+            return bool(service.notify(body=body, title=title, body_format="text"))
+        except Exception:
+            # Whatever a service's code raises may hold its address.
+            return False
+
+
+class _quiet:  # noqa: N801  reads as what it does
+    """Nothing of Apprise and its HTTP library is logged: their messages hold parts of addresses."""
+
+    def __enter__(self) -> None:
+        for name in ("apprise", "urllib3"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+            logging.getLogger(f"{name}.connectionpool").setLevel(logging.CRITICAL + 1)
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it quiet: other threads may be sending."""
