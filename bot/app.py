@@ -326,6 +326,7 @@ class Bot:
                 accept=self._begin,
                 preview=Planner(self.github, self.mirror).preview,
                 anchors=AnchorsInGit(self.github).read,
+                config_of=self._config_in_force,
                 signing_key=self.signing_key,
                 web_url=self.github.addresses.web,
                 url=lambda: settings.url_at(self.port),
@@ -362,6 +363,9 @@ class Bot:
         return mirror
 
     # --- what the parts call ---
+
+    async def _config_in_force(self, repository: Repository) -> Config:
+        return (await self.config.of(repository)).config
 
     async def _begin(self, trigger: Trigger) -> str:
         await self._start_run(trigger)

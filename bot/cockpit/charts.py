@@ -10,6 +10,7 @@ from bot.records.progress import Bar
 WIDTH, HEIGHT = 640, 180
 _GAP = 1.0
 _LEAST_SEEN = 1.5
+_COLOURS = 6
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,16 @@ class Bars:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: its points as SVG takes them, its last value, and which of the strokes it has."""
+    """One line: its points as SVG takes them, its last value, and how it is drawn.
+
+    `stroke` is one of six colours; those that come round again are dashed.
+    """
 
     name: str
     points: str
     last: float
     stroke: int
+    is_dashed: bool
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,8 @@ def lines_of(
                 for time, value in points
             ),
             last=points[-1][1] if points else 0.0,
-            stroke=place % 6,
+            stroke=place % _COLOURS,
+            is_dashed=place >= _COLOURS,
         )
         for place, (name, points) in enumerate(series.items())
     )

@@ -83,10 +83,10 @@ class Live:
         response = web.StreamResponse(
             headers=HEADERS | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
-        await response.prepare(visit.request)
         try:
             # Whoever closes the page tells nobody: the next word to them fails.
             with suppress(ConnectionError):
+                await response.prepare(visit.request)
                 await self._tell(visit, response)
         finally:
             self._streams.discard(task)

@@ -12,20 +12,24 @@ from aiohttp import web
 from bot.cockpit.actions import answer_to_show
 from bot.cockpit.chains import Chains, Checked
 from bot.cockpit.filters import OPEN_WORD, incident_filter
+from bot.cockpit.lanes import Lane, Lanes
 from bot.cockpit.rights import Seen
 from bot.cockpit.routes import Route, Rule
+from bot.cockpit.spending import Spending, Spent
 from bot.cockpit.visit import Visit
 from bot.cockpit.window import Window
 from bot.cockpit.words import Next, what_next
 from bot.records.board import Times
 from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
+from bot.records.pauses import Pause
 from bot.records.progress import BisectProgress
 from bot.records.runs import Run
 from bot.triggers import Severity
 
 MOST_TILES = 36
 MOST_RESOLVED = 8
+MOST_LANES = 12
 MEASURED = timedelta(days=30)
 
 
@@ -87,6 +91,9 @@ class House:
     heads: tuple[ChainHead, ...]
     resolved: tuple[Incident, ...]
     times: Times
+    pauses: tuple[Pause, ...]
+    lanes: tuple[Lane, ...]
+    spent: tuple[Spent, ...]
 
     @property
     def open_count(self) -> int:
@@ -97,9 +104,11 @@ class House:
 class NowPage:
     """`/ui/`."""
 
-    def __init__(self, chains: Chains) -> None:
-        """Show the state of these chains."""
+    def __init__(self, chains: Chains, lanes: Lanes, spending: Spending) -> None:
+        """Show the state of these."""
         self._chains = chains
+        self._lanes = lanes
+        self._spending = spending
 
     def routes(self) -> tuple[Route, ...]:
         """Its address."""
@@ -135,8 +144,18 @@ class NowPage:
                 ),
                 resolved=tuple(await window.lately_resolved(limit=MOST_RESOLVED)),
                 times=await window.times(since=visit.now - MEASURED),
+                pauses=tuple(await window.pauses()),
+                lanes=tuple(
+                    [
+                        await self._lanes.look(each, await window.served_by(each), visit.now)
+                        for each in await window.ledgers(limit=MOST_LANES)
+                        if each.closed_at is None
+                    ]
+                ),
+                spent=await self._spending.read(window, list(sight.seen.values()), visit.now),
             )
-        return visit.page("now.html", house=house, chosen=chosen, request_answer=shown)
+        only = next(iter(sight.seen.values())) if len(sight.seen) == 1 else None
+        return visit.page("now.html", house=house, chosen=chosen, only=only, request_answer=shown)
 
 
 def _state(counts: dict[Severity, int], waiting: Sequence[Tile], active: Sequence[Active]) -> State:

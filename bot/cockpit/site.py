@@ -21,14 +21,18 @@ from bot.cockpit.chains import Chains
 from bot.cockpit.help import HelpPage
 from bot.cockpit.incidents import IncidentPages
 from bot.cockpit.keys import Keys
+from bot.cockpit.lanes import Lanes
 from bot.cockpit.live import Live
 from bot.cockpit.login import Login
 from bot.cockpit.now import NowPage
 from bot.cockpit.previews import Preview
+from bot.cockpit.ramps import RampPages
 from bot.cockpit.rendering import Templates
 from bot.cockpit.rights import NOTHING, Rights, RoleOf, Served, Sight, Unknown
 from bot.cockpit.routes import ROOT, Route, Rule
+from bot.cockpit.spending import Spending
 from bot.cockpit.visit import THEME_COOKIE, THEMES, Refused, Visit, inside, see_other
+from bot.config import Config
 from bot.github.web_flow import WebFlow
 from bot.intake.inbox import Inbox
 from bot.records import sessions
@@ -55,6 +59,7 @@ class Parts:
         accept: starts the Run of a stored Trigger; its id.
         preview: what a request would do, without doing it.
         anchors: the signed heads of a repository's audit chain that lie outside the database.
+        config_of: the configuration in force in a repository.
         signing_key: signs what is exported.
         web_url: where GitHub's pages are.
         url: the cockpit's public address, known once it listens.
@@ -71,6 +76,7 @@ class Parts:
     accept: Callable[[Trigger], Awaitable[str]]
     preview: Callable[[Repository, Request], Awaitable[Preview]]
     anchors: Callable[[Repository], Awaitable[Sequence[Anchor]]]
+    config_of: Callable[[Repository], Awaitable[Config]]
     signing_key: Ed25519PrivateKey = field(repr=False)
     web_url: str
     url: Callable[[], str]
@@ -88,12 +94,14 @@ class Cockpit:
         self._rights = Rights(parts.records, parts.served, parts.role_of, parts.clock)
         self._chains = Chains(parts.read_only, parts.anchors, parts.signing_key, parts.clock)
         self._live = Live(parts.read_only, self._watcher, parts.look_every)
+        lanes = Lanes(parts.read_only)
         login = Login(parts.records, parts.flow, lambda: self._keys, parts.url)
         actions = Actions(parts.inbox, parts.accept, parts.preview)
         self.table: tuple[Route, ...] = (
-            *NowPage(self._chains).routes(),
+            *NowPage(self._chains, lanes, Spending(parts.config_of)).routes(),
             *IncidentPages().routes(),
             *BisectPages().routes(),
+            *RampPages(lanes).routes(),
             *AuditPages(self._chains, parts.signing_key).routes(),
             *HelpPage().routes(),
             *actions.routes(),

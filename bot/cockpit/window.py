@@ -8,17 +8,33 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records import answers, audit, board, incidents, progress, runs, steps
+from bot.records import (
+    answers,
+    audit,
+    board,
+    budgets,
+    incidents,
+    pauses,
+    progress,
+    runs,
+    steps,
+)
 from bot.records.answers import Answer
 from bot.records.audit import AuditEntry, Unreadable
 from bot.records.board import Filter, Times
+from bot.records.budgets import Balance, Budget
 from bot.records.incidents import Incident
+from bot.records.pauses import Pause
 from bot.records.progress import BisectProgress
 from bot.records.runs import Run
 from bot.records.steps import Step
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.ledger import Ledger
+from bot.traffic.split import Serving
 from bot.triggers import Severity
 
-T = TypeVar("T", Incident, Run, Answer)
+T = TypeVar("T", Incident, Run, Answer, Ledger, Pause)
 
 
 class Window:
@@ -86,6 +102,35 @@ class Window:
     async def answer(self, run_id: str) -> Answer | None:
         """What became of a request."""
         return self._mine(await answers.find(self._conn, run_id))
+
+    # Traffic, pauses, budgets
+
+    async def ledgers(self, *, limit: int) -> list[Ledger]:
+        """Shadows and ramps: those under way, then the newest of those that are over."""
+        return await ledgers.newest(self._conn, self._ids, limit=limit)
+
+    async def ledger(self, attempt: str) -> Ledger | None:
+        """One shadow or ramp."""
+        return self._mine(await ledgers.find(self._conn, attempt))
+
+    async def served_by(self, ledger: Ledger) -> list[Serving]:
+        """Every split a shadow or ramp had, oldest first."""
+        return await servings.of_attempt(self._conn, ledger.attempt) if self._mine(ledger) else []
+
+    async def serving(self) -> list[Serving]:
+        """Who serves which capability."""
+        found = [await servings.of_repository(self._conn, each) for each in self._ids]
+        return [serving for each in found for serving in each]
+
+    async def pauses(self) -> list[Pause]:
+        """What is held."""
+        return [each for each in await pauses.all_in_force(self._conn) if self._mine(each)]
+
+    async def balance(self, repository_id: int, budget: Budget, now: datetime) -> Balance:
+        """How full a budget is."""
+        if repository_id not in self._ids:
+            raise LookupError("not among what may be seen")
+        return await budgets.balance_of(self._conn, repository_id, budget, now)
 
     # Audit
 

@@ -17,6 +17,7 @@ from bot.records.incidents import Incident
 from bot.records.lifecycle import OPEN, IncidentStatus, RunState
 from bot.records.runs import Run
 from bot.records.tables import answers, audit_entries, audit_heads, incidents, progress, runs
+from bot.records.traffic_tables import evidence
 from bot.triggers import Severity, Value
 
 Ids = Collection[int]
@@ -188,6 +189,11 @@ async def marks(conn: AsyncConnection) -> dict[int, str]:
     for answer in await conn.execute(lately):
         said = f"answer {answer.run_id} {answer.outcome}"
         parts.setdefault(answer.repository_id, []).append(said)
+    watched = sa.select(evidence.c.repository_id, evidence.c.attempt, evidence.c.seq).where(
+        evidence.c.closed_at.is_(None)
+    )
+    for lane in await conn.execute(watched):
+        parts.setdefault(lane.repository_id, []).append(f"evidence {lane.attempt} {lane.seq}")
     return {repository: "; ".join(found) for repository, found in parts.items()}
 
 

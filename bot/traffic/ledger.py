@@ -8,7 +8,7 @@ function works inside the caller's transaction and never commits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -147,6 +147,19 @@ async def open_ones(conn: AsyncConnection, repository_id: int | None = None) -> 
     query = sa.select(evidence).where(evidence.c.closed_at.is_(None)).order_by(evidence.c.attempt)
     if repository_id is not None:
         query = query.where(evidence.c.repository_id == repository_id)
+    return [_ledger(row) for row in await conn.execute(query)]
+
+
+async def newest(
+    conn: AsyncConnection, repositories: Collection[int], *, limit: int
+) -> list[Ledger]:
+    """Read the ledgers of these repositories: the open ones, then the newest of the others."""
+    query = (
+        sa.select(evidence)
+        .where(evidence.c.repository_id.in_(repositories))
+        .order_by(evidence.c.closed_at.is_not(None), evidence.c.opened_at.desc())
+        .limit(limit)
+    )
     return [_ledger(row) for row in await conn.execute(query)]
 
 

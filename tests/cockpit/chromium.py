@@ -43,6 +43,8 @@ def addresses(ids: dict[str, str], repository: str) -> dict[str, str]:
         "incidents": "/ui/incidents",
         "incident": f"/ui/incidents/{ids['incident']}?request={ids['request']}",
         "bisect": f"/ui/bisects/{ids['run']}",
+        "ramps": "/ui/ramps",
+        "ramp": f"/ui/ramps/{ids['attempt']}",
         "audit": f"/ui/audit?repo={repository}",
         "start": f"/ui/start?repo={repository}&play=bisect",
         "help": "/ui/help",

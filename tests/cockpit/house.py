@@ -8,14 +8,23 @@ from itertools import count
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records import answers, audit, incidents, progress, runs, steps
+from bot.canary.policy import Policy
+from bot.config import Caps
+from bot.records import answers, audit, budgets, incidents, pauses, progress, runs, steps
 from bot.records.bisect_report import FreshRuns, TrialMade, Verification
 from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.pauses import PauseKind, Pausing
 from bot.records.progress import Bar, BisectProgress, Suspected
 from bot.records.runs import Run
 from bot.records.steps import Reversibility
+from bot.safety.caps import REVERTS, caps
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.contents import pack
+from bot.traffic.split import Split
 from bot.triggers import (
+    SELF_WORK,
     Actor,
     ActorKind,
     PullRequestTarget,
@@ -27,6 +36,8 @@ from bot.triggers import (
     Trigger,
     derived_id,
 )
+from tests.canary.traffic import frozen
+from tests.traffic.trials import observed
 
 _numbers = count(1)
 
@@ -194,6 +205,87 @@ class House:
             await progress.put(conn, run.id, self.repository.id, document, at=self.now)
         return incident, run
 
+    async def ramp(self, capability: str = "llm.summarize", *, errors: float = 0.03) -> str:
+        """A ramp in its second stage, with observations; its id."""
+        attempt = f"ramp-{self.repository.id}-{next(_numbers)}"
+        _, run = await self.incident(f"Ramp {capability}", kind="ramp", severity=Severity.LOW)
+        split = Split(
+            baseline="acme/model-1",
+            candidate="acme/model-2",
+            percent=5,
+            mode="ramp",
+            attempt=attempt,
+            salt="7",
+        )
+        policy = Policy.model_validate({"baseline": "acme/model-1", "candidates": ["acme/model-2"]})
+        began = self.now - timedelta(minutes=40)
+        async with self.records.begin() as conn:
+            await ledgers.open_ledger(
+                conn,
+                attempt=attempt,
+                run_id=run.id,
+                repository_id=self.repository.id,
+                capability=capability,
+                policy=policy,
+                at=began,
+                frozen=frozen(),
+            )
+            for part in range(12):
+                at = began + timedelta(seconds=180 * part)
+                if part in (0, 4):
+                    if part:
+                        await ledgers.enter_phase(conn, attempt, 1, at=at)
+                    serving = await servings.set_traffic(
+                        conn,
+                        self.repository.id,
+                        capability,
+                        split.model_copy(update={"percent": 25 if part else 5}),
+                        at=at,
+                        actor="alice",
+                        why="the next stage" if part else "the shadow was good",
+                        run=run.id,
+                    )
+                ledger = await ledgers.locked(conn, attempt)
+                seen = [
+                    each.model_copy(update={"capability": capability})
+                    for each in observed(
+                        80,
+                        percent=25 if part >= 4 else 5,
+                        generation=serving.generation,
+                        errors=errors,
+                        seed=part,
+                        at=at,
+                        name=attempt,
+                    )
+                ]
+                await ledgers.append(conn, ledger, "observations", pack(seen), at=at)
+        return attempt
+
+    async def paused(self, reason: str = "the evals are red", scope: str = SELF_WORK) -> None:
+        """Self-work is held."""
+        async with self.records.begin() as conn:
+            await pauses.pause(
+                conn,
+                Pausing(
+                    key=f"house-{next(_numbers)}",
+                    repository_id=self.repository.id,
+                    scope=scope,
+                    kind=PauseKind.MANUAL,
+                    reason=reason,
+                    by="alice",
+                    at=self.now - timedelta(minutes=12),
+                ),
+            )
+
+    async def spent(self) -> None:
+        """Some of the caps were drawn on."""
+        budget = caps(Caps())[REVERTS]
+        async with self.records.begin() as conn:
+            for number in range(8):
+                await budgets.spend(
+                    conn, self.repository.id, budget, f"house-{number}", 1, self.now
+                )
+
     async def busy(self) -> dict[str, str]:
         """One of everything; ids by what they are for."""
         minutes, days = timedelta(minutes=1), timedelta(days=1)
@@ -234,7 +326,15 @@ class House:
                 at=self.now,
                 text="@alice Nothing waits for an approval here.\n\n`/status` says what runs.",
             )
-        return {"incident": waiting.id, "run": bisect.id, "request": waiting_run.id}
+        attempt = await self.ramp()
+        await self.paused()
+        await self.spent()
+        return {
+            "incident": waiting.id,
+            "run": bisect.id,
+            "request": waiting_run.id,
+            "attempt": attempt,
+        }
 
     async def leave(self) -> None:
         """End what was only said to be at work: no engine knows of it."""

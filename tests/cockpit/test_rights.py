@@ -36,8 +36,9 @@ async def private(house: House, shop: Shop, github: DemoGitHub) -> dict[str, str
         f"Revert {HUSHED}", data={"reason": HUSHED}, reason=f"{HUSHED} waits"
     )
     _, bisect = await house.bisect(f"{HUSHED} is red", subjects=[HUSHED] * 3)
-    await house.busy()
-    return {"incident": incident.id, "run": bisect.id, "request": run.id}
+    attempt = await house.ramp(f"{HUSHED}.rank")
+    await house.paused(f"{HUSHED} is in danger", f"{HUSHED}.rank")
+    return {"incident": incident.id, "run": bisect.id, "request": run.id, "attempt": attempt}
 
 
 def _path(route: Route, known: dict[str, str]) -> str:
@@ -142,7 +143,8 @@ async def test_somebody_with_access_sees_all_of_it(
     alice = await arrives("alice")
     for path in (
         "/ui/", "/ui/incidents", f"/ui/incidents/{private['incident']}",
-        f"/ui/bisects/{private['run']}", f"/ui/audit?repo={shop.name}",
+        f"/ui/bisects/{private['run']}", "/ui/ramps", f"/ui/ramps/{private['attempt']}",
+        f"/ui/audit?repo={shop.name}",
         f"/ui/audit/export?repo={shop.name}",
     ):  # fmt: skip
         page = await alice.get(path)

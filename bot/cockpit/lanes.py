@@ -1,0 +1,155 @@
+"""Shadows and ramps as people look at them.
+
+The split that is meant, the one that is observed, the evidence over time, and what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cachetools import LRUCache
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.canary.reporting import Subject, ramp_report, shadow_report
+from bot.canary.reports import RampReport, ShadowDiffReport, Window
+from bot.cockpit.charts import Lines, lines_of
+from bot.records.refusals import UnknownRecord
+from bot.traffic.course import RampCourse, ShadowCourse
+from bot.traffic.courses import Courses, EntriesMissing
+from bot.traffic.ledger import Ledger
+from bot.traffic.split import Serving
+from bot.traffic.verdicts import Judged
+
+_KEPT = 200
+_LEAST_DRAWN = -1.0
+"""Evidence against a breach may fall without end; what lies deeper is drawn here."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One shadow or ramp.
+
+    Attributes:
+        ledger: when it began and ended, and by which policy.
+        servings: every split it had, oldest first.
+        report: everything that was learnt; None where it cannot be added up.
+        judged: what is concluded.
+        chart: each metric's evidence for a breach, as a share of its limit; None in a shadow.
+        points: the same by time, for the table: hours since the beginning, by metric.
+    """
+
+    ledger: Ledger
+    servings: tuple[Serving, ...]
+    report: RampReport | ShadowDiffReport | None = None
+    judged: Judged | None = None
+    chart: Lines | None = None
+    points: tuple[tuple[datetime, dict[str, float]], ...] = ()
+
+    @property
+    def serving(self) -> Serving | None:
+        """The split it had last."""
+        return self.servings[-1] if self.servings else None
+
+    @property
+    def candidate(self) -> str:
+        """Who might take over."""
+        named = [each.split.candidate for each in self.servings if each.split.candidate]
+        return named[-1] if named else self.ledger.policy.candidates[0]
+
+    @property
+    def configured(self) -> float | None:
+        """The candidate's share as the split says it now; None in a shadow."""
+        if self.ledger.mode == "shadow" or self.serving is None:
+            return None
+        return self.serving.split.percent / 100
+
+    @property
+    def stage(self) -> tuple[int, int] | None:
+        """What was observed in the present stage: of the baseline, of the candidate."""
+        if not isinstance(self.report, RampReport) or not self.report.stages:
+            return None
+        return self.report.stages[-1].n
+
+    @property
+    def observed(self) -> float | None:
+        """The candidate's share of what was observed in the present stage."""
+        if self.stage is None or not sum(self.stage):
+            return None
+        return self.stage[1] / sum(self.stage)
+
+
+class Lanes:
+    """Adds ledgers up, for looking at only. Its courses are its own: nobody else reads on them."""
+
+    def __init__(self, records: AsyncEngine) -> None:
+        """Read from the records."""
+        self._courses = Courses(records)
+        self._known: LRUCache[tuple[str, int], Lane] = LRUCache(_KEPT)
+        self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def look(self, ledger: Ledger, served: Sequence[Serving], now: datetime) -> Lane:
+        """Look at one shadow or ramp; what was added up once is not added up again."""
+        bare = Lane(ledger, tuple(served))
+        key = (ledger.attempt, ledger.last)
+        async with self._one_at_a_time[ledger.attempt]:
+            known = self._known.get(key)
+            if known is None:
+                try:
+                    _, course = await self._courses.current(ledger.attempt)
+                except (UnknownRecord, EntriesMissing):
+                    return bare
+                known = await asyncio.to_thread(_added_up, bare, course, now)
+                self._known[key] = known
+            if ledger.closed_at is not None:
+                self._courses.forget(ledger.attempt)
+        # The split and the end may have changed without a new observation.
+        return Lane(ledger, tuple(served), known.report, known.judged, known.chart, known.points)
+
+
+def _added_up(bare: Lane, course: RampCourse | ShadowCourse, now: datetime) -> Lane:
+    ledger = bare.ledger
+    verdict = ledger.breach.verdict if ledger.breach else course.judge(ledger.closed_at or now)
+    subject = Subject(
+        id=ledger.attempt,
+        capability=ledger.capability,
+        candidate=bare.candidate,
+        window=Window(start=ledger.opened_at, end=ledger.closed_at or now),
+        input_sha256=ledger.digest,
+    )
+    judged = Judged.of(verdict)
+    if isinstance(course, ShadowCourse):
+        shadow = shadow_report(subject, course.evidence, verdict)
+        return Lane(ledger, bare.servings, shadow, judged)
+    ramp = ramp_report(
+        subject,
+        course.evidence,
+        verdict,
+        shadow=None,
+        salt=bare.serving.split.salt if bare.serving else "0",
+        stages=course.stages(ledger.closed_at, None),
+        curve=tuple(course.curve.points),
+    )
+    limits = _limits(ramp)
+    points = tuple(
+        (point.at, {name: log_e / limits[name] for name, log_e in point.log_e.items()})
+        for point in ramp.curve
+    )
+    series: dict[str, list[tuple[float, float]]] = {name: [] for name in limits}
+    for at, shares in points:
+        for name, share in shares.items():
+            series[name].append((at.timestamp(), max(share, _LEAST_DRAWN)))
+    drawn = {name: values for name, values in series.items() if values}
+    chart = lines_of(drawn, limit=1.0) if drawn else None
+    return Lane(ledger, bare.servings, ramp, judged, chart, points)
+
+
+def _limits(report: RampReport) -> dict[str, float]:
+    """What each metric's evidence must reach to be a breach, nats."""
+    found = {name: metric.worse.limit for name, metric in report.metrics.items()}
+    found["sample_ratio"] = report.sample_ratio.evidence.limit
+    found |= {name: limit.evidence.limit for name, limit in report.limits.items()}
+    return found

@@ -1,0 +1,84 @@
+"""How full the budgets and caps of a repository are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from bot.cockpit.rights import Seen
+from bot.cockpit.window import Window
+from bot.config import BudgetLimit, Config
+from bot.faults import Passing
+from bot.github.errors import GitHubError
+from bot.records.budgets import BudgetState, window_end
+from bot.safety.caps import WORDS, every_budget
+from bot.triggers import Repository
+
+log = structlog.get_logger(__name__)
+
+MOST_REPOSITORIES = 12
+_PATIENCE = 3.0
+"""Seconds to wait for a configuration that is not known yet."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """One budget or cap in its present window; `share` is of its limit, more than 1 if over it."""
+
+    seen: Seen
+    name: str
+    used: str
+    limit: str
+    share: float
+    state: BudgetState
+    ends_at: datetime
+
+
+class Spending:
+    """Reads balances; what is configured says which there are."""
+
+    def __init__(self, config_of: Callable[[Repository], Awaitable[Config]]) -> None:
+        """`config_of` gives the configuration in force."""
+        self._config_of = config_of
+
+    async def read(self, window: Window, seen: Sequence[Seen], now: datetime) -> tuple[Spent, ...]:
+        """Read the budgets of the first dozen repositories, and the caps that were drawn on."""
+        chosen = list(seen)[:MOST_REPOSITORIES]
+        configs = await asyncio.gather(*(self._config(each.repository) for each in chosen))
+        found = []
+        for each, config in zip(chosen, configs, strict=True):
+            if config is None:
+                continue
+            for name, budget in every_budget(config).items():
+                balance = await window.balance(each.repository.id, budget, now)
+                limit = config.budgets.get(name)
+                if limit is None and not balance.used:
+                    continue
+                found.append(
+                    Spent(
+                        seen=each,
+                        name=WORDS.get(name, name),
+                        used=_said(limit, balance.used),
+                        limit=_said(limit, budget.limit),
+                        share=balance.used / budget.limit if budget.limit else 1.0,
+                        state=balance.state,
+                        ends_at=window_end(budget.window, now),
+                    )
+                )
+        return tuple(sorted(found, key=lambda spent: -spent.share))
+
+    async def _config(self, repository: Repository) -> Config | None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._config_of(repository)
+        except (TimeoutError, Passing, GitHubError) as fault:
+            log.warning("no budgets to show", repository=repository.full_name, why=str(fault))
+            return None
+
+
+def _said(limit: BudgetLimit | None, units: int) -> str:
+    return f"{units:,}" if limit is None else f"{limit.said(units)} {limit.unit}"
