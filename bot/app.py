@@ -427,6 +427,7 @@ class Bot:
             signing_key=self.signing_key,
             web_url=f"{self.github.addresses.web}/{repository.full_name}",
             patience=self.patience,
+            put=self.inbox.put,
             pool=self.pool,
             pictures=self.pictures,
         )

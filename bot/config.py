@@ -17,6 +17,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -77,13 +78,18 @@ class Checks(_Section):
     timeout_minutes: int = Field(default=60, ge=1, le=24 * 60)
 
 
+def _off_is_a_word(value: object) -> object:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 class Triggers(_Section):
     """What the bot does by itself when a check fails on the default branch or an alert fires.
 
     `autonomy` is how far it goes for self-work; for other people's changes never beyond `open`.
     """
 
-    autonomy: Autonomy = Autonomy.MERGE
+    autonomy: Annotated[Autonomy, BeforeValidator(_off_is_a_word)] = Autonomy.MERGE
     young_hours: int = Field(default=24, ge=1, le=24 * 14)
     """An older commit is not reverted by itself: the cause is looked for instead."""
     suspect_minutes: int = Field(default=60, ge=1, le=24 * 60)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.config import LARGEST_CONFIG, Config, InvalidConfig, parse_config
+from bot.triggers import Autonomy
 
 
 def _fault(text: str) -> str:
@@ -128,3 +129,7 @@ def test_the_flags_file_is_a_json_file_of_the_repository() -> None:
     assert parse_config("flags: {path: null}").flags.path is None
     assert "ends with .json" in _fault("flags: {path: flags.yml}")
     assert "inside the repository" in _fault("flags: {path: ../flags.json}")
+
+
+def test_a_bare_off_is_the_word_it_looks_like() -> None:
+    assert parse_config("triggers: {autonomy: off}").triggers.autonomy is Autonomy.OFF

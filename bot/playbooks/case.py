@@ -58,6 +58,8 @@ class Case(Value):
     issue: int | None = None
     pull_request: int | None = None
     audit_head: str | None = None
+    looks_further: bool = False
+    """Whether a bisect looks for the real cause, since this did not cure it."""
     published: bool = False
     """Whether its records are on the records branch."""
 

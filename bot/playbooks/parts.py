@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.pictures.address import PictureAddresses
 from bot.trials.pool import TrialPool
+from bot.triggers import Trigger
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Parts:
     web_url: str
     """The repository's page on GitHub."""
     patience: Patience
+    put: Callable[[Trigger], Awaitable[object]]
+    """Asks for something more; a Trigger with the same key at most once."""
     pool: TrialPool
     """Sandboxes on this server."""
     pictures: PictureAddresses

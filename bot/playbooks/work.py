@@ -116,6 +116,9 @@ class Work(ABC, Generic[P, C]):
     def observe(self, *, base: str, head: str | None, tally: Tally | None) -> None:
         """Take notice of the proposal: the commits it stands on and is, and what checks say."""
 
+    async def not_cured(self, checks: Sequence[str], *, bad: str) -> None:
+        """Take notice that checks fail as before with the proposal, as on the base commit `bad`."""
+
     async def verified(self, standing: Standing, head: str) -> None:
         """Say on the proposal itself that it is verified, before it is merged."""
         await self.tell(standing, head)

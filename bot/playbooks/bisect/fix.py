@@ -1,6 +1,7 @@
 """The fix pull request: the culprit reverted on the branch, with ADR, report and spec report.
 
-Step 3 of the specification. It is followed like any proposal, but only a person has it merged.
+Step 3 of the specification. It is followed like any proposal; a person has it merged, unless it
+undoes self-work that nobody asked about (Decisions 4).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from bot.playbooks.proposal.proposal import Proposal, Terms
 from bot.records.artifacts import canonical_bytes
 from bot.records.bisect_report import Verification
 from bot.records.spec_report import SPEC_REPORT_PATH, SpecReport
+from bot.triggers import Autonomy
 
 
 def reverting(work: BisectWork, culprit: str) -> Reverting:
@@ -49,7 +51,10 @@ async def fix(work: BisectWork, verification: Verification, outcome: Clean | Con
             files=(*work.record_files(Result()), _spec_file(work.spec)),
             before=before,
             starting=words.proposing(),
-            person_wanted=True,
+            # By itself it is merged only where all of the evidence says the same.
+            person_wanted=work.autonomy is not Autonomy.MERGE
+            or (verification.boundary, verification.revert) != ("confirmed", "confirmed"),
+            evals_wanted=work.autonomy is Autonomy.MERGE,
             doubtful=verification.revert == "refuted",
             refs={"culprit": culprit},
         ),

@@ -26,10 +26,11 @@ from bot.playbooks.parts import Parts
 from bot.playbooks.proposal.computed import Computed, on_newest
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
+from bot.playbooks.self_work import how_far
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
 from bot.records.bisect_report import Verification
-from bot.triggers import BisectRequest, Severity, Trigger, Value
+from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
 
 __all__ = ["bisect"]
 
@@ -83,6 +84,7 @@ class _Suspect(Value):
 
     offender: Offender
     parents: tuple[str, ...]
+    autonomy: Autonomy
 
 
 class _Enough(Exception):
@@ -127,6 +129,9 @@ class _Bisect:
             await self.clean_up()
             if culprit is None:
                 return await self._nobody(hunt)
+            if work.autonomy in (Autonomy.OFF, Autonomy.PROPOSE):
+                standing = words.only_named(work.case, hunt.finding, culprit, verification)
+                return await ended(work, standing, "only proposed")
             outcome = await self._compute(culprit)
             if isinstance(outcome, Empty):
                 standing = words.not_to_revert(work.case, hunt.finding, culprit)
@@ -214,23 +219,22 @@ class _Bisect:
 
         async def read(_: bool) -> _Suspect:
             parents, _shallow = await parents_of(self.work.parts.mirror.git, culprit)
-            for pull in await self.github.pulls.of_commit(culprit):
-                if pull.is_merged and pull.base.ref == self.work.case.base:
-                    author = pull.user.login
-                    who = Offender(
-                        number=pull.number,
-                        title=pull.title,
-                        sha=culprit,
-                        commits=(culprit,),
-                        author=author,
-                    )
-                    return _Suspect(offender=who, parents=parents)
-            title = self.work.case.subjects.get(culprit, "")
-            who = Offender(number=None, title=title, sha=culprit, commits=(culprit,))
-            return _Suspect(offender=who, parents=parents)
+            pulls = await self.github.pulls.of_commit(culprit)
+            base = self.work.case.base
+            pull = next((p for p in pulls if p.is_merged and p.base.ref == base), None)
+            who = Offender(
+                number=pull.number if pull else None,
+                title=pull.title if pull else self.work.case.subjects.get(culprit, ""),
+                sha=culprit,
+                commits=(culprit,),
+                author=pull.user.login if pull else None,
+            )
+            autonomy = how_far(self.work.trigger, pull, self.work.plan.config)
+            return _Suspect(offender=who, parents=parents, autonomy=autonomy)
 
         suspect = await self.run.step("see who brought it", _Suspect, read)
         self.work.know(offenders=(suspect.offender,))
+        self.work.autonomy = suspect.autonomy
         return suspect
 
     async def _verify(self, hunt: Hunt, suspect: _Suspect, stopped: Stopped | None) -> Verification:

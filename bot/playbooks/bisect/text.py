@@ -165,6 +165,22 @@ def not_to_revert(case: BisectCase, finding: Finding, culprit: str) -> Standing:
     )
 
 
+def only_named(
+    case: BisectCase, finding: Finding, culprit: str, verification: Verification
+) -> Standing:
+    """Nobody asked, and the configuration lets the bot name a culprit but propose nothing."""
+    return Standing(
+        state="needs you",
+        headline=f"Comment `/revert {culprit[:12]}` if you agree: {linked(case, culprit)} broke "
+        f"{case.signal} ({finding.confidence:.1%} sure).",
+        details=(
+            verification_in_words(verification),
+            "Automatic action only proposes here, by `triggers: {autonomy: …}` or the label "
+            "`playbook:off`, so I opened no fix.",
+        ),
+    )
+
+
 def nobody(case: BisectCase, finding: Finding) -> Standing:
     """The bad end passes."""
     return Standing(

@@ -35,7 +35,7 @@ from bot.playbooks.work import Work
 from bot.records import progress
 from bot.records.bisect_report import Finding, Verification
 from bot.records.spec_report import SpecReport
-from bot.triggers import Trigger
+from bot.triggers import Autonomy, Trigger
 
 BISECT_CHECK = "bisect"
 _BUTTONS = (
@@ -54,6 +54,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
         hunt: the search; None before the range is known.
         verification: the fresh runs that checked the suspect, once made.
         spec: what the fix must achieve and what is observed, once there is one.
+        autonomy: how far the fix goes by itself.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
         self.hunt: Hunt | None = None
         self.verification: Verification | None = None
         self.spec: SpecReport | None = None
+        self.autonomy = Autonomy.OPEN
         case = case_of(
             BisectCase,
             trigger,

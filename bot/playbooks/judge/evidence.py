@@ -107,7 +107,7 @@ async def look(
         young=timedelta(hours=config.triggers.young_hours),
         repeats=repeats,
         decides=purpose in ("smoke", "evals"),
-        can_try=config.bisect.workflow is not None,
+        can_try=config.bisect.can_try,
     )
     if streak is None:
         return Looked(purpose=purpose, base=base, evidence=evidence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bot.config import Config, SelfWork
+from bot.config import Config
 from bot.git.already import already_reverted
 from bot.git.history import describe, parents_of
 from bot.git.mirror import Mirror
@@ -15,9 +15,8 @@ from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.playbooks.judge.policy import Suspect
 from bot.playbooks.revert.targets import HOTFIX_BRANCH
+from bot.playbooks.self_work import OPT_OUT, is_self_work
 
-OPT_OUT = "playbook:off"
-"""The label that keeps automatic action away from a pull request."""
 _MOST_ASKED = 10
 """Commits whose pull request is asked for: beyond that nobody is the only suspect anyway."""
 
@@ -87,13 +86,6 @@ async def read_suspect(
             "is_hotfix": ours and pull.user.login == (await github.app()).bot_login,
         }
     )
-
-
-def is_self_work(pull: PullRequest, marks: SelfWork) -> bool:
-    """Whether a pull request is an autonomous agent's, by label or author."""
-    authors = {author.lower() for author in marks.authors}
-    labels = {label.lower() for label in pull.labels}
-    return marks.label.lower() in labels or pull.user.login.lower() in authors
 
 
 async def is_record(sha: str, config: Config, mirror: Mirror) -> bool:

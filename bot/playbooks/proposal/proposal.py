@@ -129,6 +129,8 @@ class Proposal:
         asked = (move.why, view.head) if isinstance(move, Ask) else None
         await self._settle_approval(asked if asked and asked[0] in APPROVABLE else None)
         self._observe(view)
+        if isinstance(move, Ask) and move.why == "not cured":
+            await work.not_cured(move.names, bad=self._outcome.onto)
         standing = standings.standing_for(move, view, work.case, deadline, self._conflict)
         await work.tell(standing, view.head)
         if isinstance(move, Ask):

@@ -132,7 +132,9 @@ def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         details=(
             f"{names(failed)} passed before the incident, failed on {markdown.code(case.base)} "
             f"and fails on the {case.proposal} too: a change beside this one broke it.",
-            f"To find it: {markdown.code(f'/bisect {case.before[:12]}..{case.base}')}; or "
+            "I am looking for it by bisect, as an incident of its own. " + _cancel(case)
+            if case.looks_further
+            else f"To find it: {markdown.code(f'/bisect {case.before[:12]}..{case.base}')}; or "
             "`/revert` the change you suspect. " + _cancel(case),
         ),
         checks=tally.rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from bot.github.checks import Button
@@ -13,13 +14,14 @@ from bot.playbooks.papers import Result
 from bot.playbooks.parts import Parts
 from bot.playbooks.revert import records as documents
 from bot.playbooks.revert import text as words
+from bot.playbooks.revert.next_cause import bisect_for
 from bot.playbooks.revert.plan import Plan
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import OurCheck, Saying
 from bot.playbooks.work import Work
 from bot.records.adr import superseded_by
-from bot.triggers import Trigger
+from bot.triggers import Autonomy, Trigger
 
 HOTFIX_CHECK = "hotfix"
 _RETRY = Button("Retry", "Look again, wait once more (/retry)", "retry")
@@ -76,6 +78,25 @@ class RevertWork(Work[Plan, Case]):
             buttons=(*approve, _RETRY, _CANCEL),
         )
         return Saying(standing, status, issue, self.section(standing), check)
+
+    async def not_cured(self, checks: Sequence[str], *, bad: str) -> None:
+        """Have the real cause looked for, once, unless automatic action is off here."""
+        config = self.plan.config
+        if self.case.looks_further or config.triggers.autonomy is Autonomy.OFF:
+            return
+        if self.plan.commits == (bad,) and not config.bisect.can_try:
+            # Nothing else lies between, and nothing can be tried afresh: it would learn nothing.
+            return
+        now = await self.run.now()
+        asked = bisect_for(self.trigger, self.case, checks[0], bad=bad, now=now)
+
+        async def put(_: bool) -> bool:
+            await self.parts.put(asked)
+            return True
+
+        await self.run.step("ask for a bisect", bool, put)
+        self.know(looks_further=True)
+        self.happened(now, "bisect asked for: the hotfix does not cure it")
 
     async def verified(self, standing: Standing, head: str) -> None:
         """Say only on the check-run that it is verified: the merge is a moment away."""

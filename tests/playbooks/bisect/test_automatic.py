@@ -1,0 +1,143 @@
+"""Bisects nobody asked for: how they begin, and how far they go by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from bot.triggers import OURSELVES, BisectRequest, Source, SourceKind, Trigger
+from tests.playbooks.bisect.bisecting import GOOD_TRIAL, TRIAL, dispatched, fixes
+from tests.playbooks.conftest import Shop
+
+CONFIG = """checks:
+  smoke: [smoke]
+  evals: [evals]
+bisect:
+  workflow: playbooks-trial.yml
+"""
+
+
+async def broken_by_the_second(
+    shop: Shop, *, label: str | None = None, more: str = ""
+) -> tuple[int, int]:
+    """Two merged pull requests, of which only the second broke main; their numbers."""
+    shop.verdicts = {"smoke": "success", "evals": "success"}
+    workflow = TRIAL.replace("COMMAND", GOOD_TRIAL)
+    setup: dict[str, str | None] = {
+        ".github/workflows/playbooks-trial.yml": workflow,
+        ".github/playbooks.yml": CONFIG + more,
+    }
+    await shop.alice.push("main", setup, "Configure")
+    first = await shop.merged("Innocent", {"innocent.txt": "x\n"})
+    shop.verdicts["smoke"] = "failure"
+    branch = f"guilty-{shop.repository.name}"
+    second = await shop.bob.open_pull_request("Guilty", {"bug": "x\n"}, branch=branch)
+    if label is not None:
+        await shop.alice.label(second, label)
+    await shop.bob.merge(second, "squash")
+    await settled(shop)
+    return first, second
+
+
+async def settled(shop: Shop) -> None:
+    """Wait until CI has spoken on main's head."""
+    head = await shop.alice.head("main")
+
+    async def spoken() -> bool:
+        found = await shop.alice.get(f"commits/{head}/status")
+        return any(each["context"] == "evals" for each in found["statuses"])
+
+    await shop.eventually(spoken)
+
+
+async def asked_by_nobody(shop: Shop) -> None:
+    """Have the bot look for the culprit by itself."""
+    [repository] = [
+        each for each in await all_served(shop) if each.full_name == shop.repository.full_name
+    ]
+    main = await shop.alice.head("main")
+    trigger = Trigger(
+        source=Source(kind=SourceKind.CHECK_RUN, object_id=f"bisect:smoke:{main}"),
+        repository=repository,
+        actor=OURSELVES,
+        received_at=shop.bot.clock(),
+        request=BisectRequest(bad=main, check="smoke", reason="it failed twice"),
+    )
+    await shop.bot.inbox.put(trigger)
+
+
+async def all_served(shop: Shop) -> list[Any]:
+    github = shop.bot.github
+    return [
+        repository
+        async for installation in github.installations.list()
+        async for repository in github.installations.repositories(installation.id)
+    ]
+
+
+async def the_only_fix(shop: Shop) -> Any:
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    return fix
+
+
+async def merged(shop: Shop, number: int) -> bool:
+    return bool((await shop.alice.pull_request(number))["merged"])
+
+
+async def test_a_hotfix_that_did_not_cure_has_the_real_cause_looked_for(shop: Shop) -> None:
+    innocent, guilty = await broken_by_the_second(shop)
+    await shop.says(innocent, "/revert")
+    status = await shop.standing(innocent, "did not cure it")
+    assert "I am looking for it by bisect" in status
+    fix = await the_only_fix(shop)
+    assert fix["title"] == f'Revert #{guilty} "Guilty"'
+    assert len(await shop.incidents()) == 2
+
+
+async def test_off_it_only_suggests_a_bisect(shop: Shop) -> None:
+    innocent, _ = await broken_by_the_second(shop, more="triggers: {autonomy: off}\n")
+    await shop.says(innocent, "/revert")
+    status = await shop.standing(innocent, "did not cure it")
+    assert "To find it: `/bisect " in status
+    await shop.looked_again()
+    assert len(await shop.incidents()) == 1
+    assert dispatched(shop) == []
+
+
+async def test_self_work_that_broke_main_is_taken_back_without_a_person(shop: Shop) -> None:
+    _, guilty = await broken_by_the_second(shop, label="self-work")
+    shop.verdicts["smoke"] = "success"
+    await asked_by_nobody(shop)
+    fix = await the_only_fix(shop)
+    assert fix["title"] == f'Revert #{guilty} "Guilty"'
+    await shop.eventually(lambda: merged(shop, fix["number"]))
+    assert await shop.alice.file("bug") is None
+
+
+async def test_a_persons_change_is_taken_back_by_a_person_only(shop: Shop) -> None:
+    await broken_by_the_second(shop)
+    shop.verdicts["smoke"] = "success"
+    await asked_by_nobody(shop)
+    fix = await the_only_fix(shop)
+    [incident] = await shop.incidents()
+
+    async def asked() -> bool:
+        return any("Merge fix" in said for said in await shop.from_bot(incident["number"]))
+
+    await shop.eventually(asked)
+    await asyncio.sleep(0.5)
+    assert not await merged(shop, fix["number"])
+
+
+async def test_opted_out_changes_are_named_and_nothing_is_opened(shop: Shop) -> None:
+    _, guilty = await broken_by_the_second(shop, label="playbook:off")
+    await asked_by_nobody(shop)
+
+    async def named() -> Any:
+        found = await shop.incidents()
+        return found[0] if found and "if you agree" in found[0]["body"] else None
+
+    incident = await shop.eventually(named)
+    assert "Comment `/revert " in incident["body"].splitlines()[0]
+    assert await fixes(shop) == []
+    assert guilty
