@@ -75,6 +75,8 @@ from bot.traffic.courses import Courses
 from bot.traffic.guard import Guard
 from bot.traffic.newest import Newest
 from bot.traffic.observing import Observing
+from bot.traffic.prometheus import Prometheus
+from bot.traffic.scraper import Scraper
 from bot.trials.pool import TrialPool
 from bot.triggers import (
     BisectRequest,
@@ -171,7 +173,16 @@ class Bot:
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
         self.courses = Courses(self.records)
-        self.guard = Guard(self.records, self.courses, wake=self._hint, clock=clock)
+        self.prometheus = _prometheus(settings)
+        self.scraper = Scraper(
+            self.records,
+            None if self.prometheus is None else self.prometheus.query,
+            clock=clock,
+            heard=lambda attempt: self.guard.heard(attempt),
+        )
+        self.guard = Guard(
+            self.records, self.courses, wake=self._hint, clock=clock, fault=self.scraper.fault
+        )
         self.observing = Observing(self.records, clock=clock, heard=self.guard.heard)
         self.heartbeat = Heartbeat(
             self.records,
@@ -238,6 +249,7 @@ class Bot:
             asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
             asyncio.create_task(self.courier.run(), name="courier"),
             asyncio.create_task(self.guard.run(), name="guard"),
+            asyncio.create_task(self.scraper.run(), name="counters"),
             asyncio.create_task(self.gatekeeper.run(), name="gatekeeper"),
             asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
             asyncio.create_task(self.specs.run(), name="spec reports"),
@@ -258,6 +270,8 @@ class Bot:
         await self.pool.close()
         await self.heartbeat.leave()
         await self.github.close()
+        if self.prometheus is not None:
+            await self.prometheus.close()
         await self.records.dispose()
 
     # --- parts that need each other ---
@@ -502,6 +516,13 @@ class Bot:
         except Exception as error:  # whatever it is, it is the answer
             return {"database": type(error).__name__}
         return {"database": None}
+
+
+def _prometheus(settings: Settings) -> Prometheus | None:
+    if settings.prometheus_url is None:
+        return None
+    token = settings.prometheus_token
+    return Prometheus(settings.prometheus_url, None if token is None else token.get_secret_value())
 
 
 def _exit_at_once() -> None:

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from bot.canary.counters import CounterSource
 from bot.canary.policy import CapabilityName, Policy
 from bot.triggers import Autonomy, Role
 
@@ -288,7 +289,18 @@ class Flags(_Section):
 
 
 class Capability(Policy):
-    """One capability: who provides it, who might take over, and by which evidence."""
+    """One capability: who provides it, who might take over, and by which evidence.
+
+    `prometheus`: a ramp is judged by these counters, instead of what clients report.
+    """
+
+    prometheus: CounterSource | None = None
+
+    @model_validator(mode="after")
+    def _counted(self) -> Capability:
+        if self.prometheus is not None and self.unit == "key":
+            raise ValueError("counters do not know keys: with prometheus, unit must be request")
+        return self
 
     @property
     def policy(self) -> Policy:

@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     playbooks_signing_key: SecretStr | None = None
     playbooks_replica: str | None = None
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    prometheus_url: str | None = None
+    prometheus_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 
@@ -78,7 +80,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _addresses_are_http(self) -> Settings:
-        for name in ("github_api_url", "github_graphql_url", "github_url", "playbooks_url"):
+        for name in (
+            "github_api_url",
+            "github_graphql_url",
+            "github_url",
+            "playbooks_url",
+            "prometheus_url",
+        ):
             value = getattr(self, name)
             if value is not None and not value.startswith(("http://", "https://")):
                 raise ValueError(f"{name.upper()} must begin with http:// or https://")

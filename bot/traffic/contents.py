@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
+from bot.canary.counters import Counted
 from bot.canary.observations import Observation
 
 _LEVEL = 1
@@ -22,3 +23,13 @@ def pack(observations: Sequence[Observation]) -> bytes:
 def unpack(content: bytes) -> Sequence[Observation]:
     """Read what `pack` wrote."""
     return _OBSERVATIONS.validate_json(zlib.decompress(content))
+
+
+def pack_counts(counted: Counted) -> bytes:
+    """Write a reading of counters, compressed."""
+    return zlib.compress(counted.model_dump_json().encode(), _LEVEL)
+
+
+def unpack_counts(content: bytes) -> Counted:
+    """Read what `pack_counts` wrote."""
+    return Counted.model_validate_json(zlib.decompress(content))

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, Protocol
 
+from bot.canary.columns import Columns
+from bot.canary.counters import columns_of_counts
 from bot.canary.evidence import SAMPLE_RATIO, RampEvidence, RampState
 from bot.canary.facts import Facts
 from bot.canary.frozen import FrozenBaseline
@@ -23,7 +25,7 @@ from bot.canary.shadow_judge import judge_shadow
 from bot.canary.units import RampUnits, UnitsState
 from bot.canary.verdict import Breach, Verdict
 from bot.records.instants import Instant
-from bot.traffic.contents import unpack
+from bot.traffic.contents import unpack, unpack_counts
 from bot.traffic.curve import Curve, CurveState
 from bot.traffic.ledger import Entry, Ledger
 from bot.traffic.verdicts import BreachFound
@@ -97,12 +99,17 @@ class RampCourse:
             self.evidence.next_phase()
             self.entered = entry.at
             return
-        self.evidence.add(columns_of(unpack(entry.content), percents, self._units))
+        self.evidence.add(self._columns(entry, percents))
         self.seen = entry.at
         verdict = self.judge(entry.at)
         if isinstance(verdict, Breach):
             self.breach = verdict
         self.curve.add(self._point(entry.at), always=self.breach is not None)
+
+    def _columns(self, entry: Entry, percents: Mapping[int, int]) -> Columns:
+        if entry.kind == "counts":
+            return columns_of_counts(unpack_counts(entry.content).counts, percents)
+        return columns_of(unpack(entry.content), percents, self._units)
 
     def judge(self, now: datetime) -> Verdict:
         """See `Course`."""

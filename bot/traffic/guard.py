@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -56,6 +56,7 @@ class Guard:
         *,
         wake: Callable[[str], Awaitable[None]],
         clock: Callable[[], datetime],
+        fault: Callable[[str], str | None] = lambda _: None,
         rhythm: Rhythm | None = None,
     ) -> None:
         """Watch what is in the records database.
@@ -65,6 +66,7 @@ class Guard:
             courses: adds the ledgers up.
             wake: tells a Run to look again; may be lost.
             clock: tells the time (UTC).
+            fault: tells what is wrong with an attempt's source, if something is known to be.
             rhythm: how often it does what.
         """
         self._database = database
@@ -72,6 +74,7 @@ class Guard:
         self._courses = courses
         self._wake = wake
         self._clock = clock
+        self._fault = fault
         self._rhythm = rhythm or Rhythm()
         self._heard: set[str] = set()
         self._something = asyncio.Event()
@@ -113,6 +116,7 @@ class Guard:
         if ledger.closed_at is None:
             verdict = course.judge(self._clock())
             if isinstance(verdict, Breach) and ledger.mode == "ramp":
+                verdict = self._explained(attempt, verdict)
                 ledger = await self._trip(ledger, verdict, course.seq)
             judged = Judged.of(verdict)
         if ledger.closed_at is not None:
@@ -129,6 +133,13 @@ class Guard:
             if saved is not None:
                 async with self._database.begin() as conn:
                     await ledgers.save_checkpoint(conn, attempt, *saved)
+
+    def _explained(self, attempt: str, breach: Breach) -> Breach:
+        """Say why it is silent, where that is known."""
+        fault = self._fault(attempt) if breach.metric == "silence" else None
+        if fault is None:
+            return breach
+        return replace(breach, evidence=f"{breach.evidence} Counters: {fault}.")
 
     async def _trip(self, ledger: Ledger, breach: Breach, seq: int) -> Ledger:
         async with self._database.begin() as conn:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.canary.counters import CounterSource
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.policy import Policy
 from bot.records.instants import Instant
@@ -50,6 +51,7 @@ class Ledger(Value):
         mode: shadow or ramp.
         policy: the one it started with.
         frozen: what the shadow taught; None in a shadow.
+        source: the counters it is judged by; None: observations that clients report.
         phase: index of the ramp's phase; 0 in a shadow.
         entered_at: since when.
         seq: the last entry's number; 0: none yet.
@@ -68,6 +70,7 @@ class Ledger(Value):
     mode: Trial
     policy: Policy
     frozen: FrozenBaseline | None
+    source: CounterSource | None
     phase: int
     entered_at: Instant
     seq: int
@@ -103,6 +106,7 @@ async def open_ledger(
     policy: Policy,
     at: datetime,
     frozen: FrozenBaseline | None = None,
+    source: CounterSource | None = None,
 ) -> Ledger:
     """Begin to take observations: of a ramp where the baseline is `frozen`, else of a shadow.
 
@@ -122,6 +126,7 @@ async def open_ledger(
             mode="shadow" if frozen is None else "ramp",
             policy=policy.model_dump_json(),
             frozen=None if frozen is None else frozen.model_dump_json(),
+            source=None if source is None else source.model_dump_json(),
             phase=0,
             entered_at=at,
             seq=0,
@@ -264,9 +269,19 @@ async def entries(
         .limit(limit)
     )
     rows = (await conn.execute(query)).all()
-    return [
-        Entry(seq=row.seq, kind=row.kind, at=row.at, content=bytes(row.content)) for row in rows
-    ]
+    return [_entry(row) for row in rows]
+
+
+async def last_of_kind(conn: AsyncConnection, attempt: str, kind: Kind) -> Entry | None:
+    """Read the last entry of a kind."""
+    query = (
+        sa.select(evidence_entries)
+        .where(evidence_entries.c.attempt == attempt, evidence_entries.c.kind == kind)
+        .order_by(evidence_entries.c.seq.desc())
+        .limit(1)
+    )
+    row = (await conn.execute(query)).first()
+    return None if row is None else _entry(row)
 
 
 async def checkpoint(conn: AsyncConnection, attempt: str) -> tuple[int, bytes] | None:
@@ -291,15 +306,26 @@ async def save_checkpoint(conn: AsyncConnection, attempt: str, seq: int, content
 
 
 async def prune(conn: AsyncConnection, *, now: datetime, keep: timedelta) -> int:
-    """Forget entries older than `keep` that a checkpoint holds; how many."""
+    """Forget entries older than `keep` that a checkpoint holds; how many.
+
+    The last counts stay: the next ones are counted from there.
+    """
     covered = (
         sa.select(evidence_checkpoints.c.seq)
         .where(evidence_checkpoints.c.attempt == evidence_entries.c.attempt)
         .scalar_subquery()
     )
+    others = evidence_entries.alias()
+    last_counts = (
+        sa.select(sa.func.coalesce(sa.func.max(others.c.seq), 0))
+        .where(others.c.attempt == evidence_entries.c.attempt, others.c.kind == "counts")
+        .scalar_subquery()
+    )
     done = await conn.execute(
         sa.delete(evidence_entries).where(
-            evidence_entries.c.at < now - keep, evidence_entries.c.seq <= covered
+            evidence_entries.c.at < now - keep,
+            evidence_entries.c.seq <= covered,
+            evidence_entries.c.seq != last_counts,
         )
     )
     return done.rowcount
@@ -309,9 +335,15 @@ async def _change(conn: AsyncConnection, attempt: str, changes: dict[str, Any]) 
     await conn.execute(sa.update(evidence).where(evidence.c.attempt == attempt).values(**changes))
 
 
+def _entry(row: sa.Row[Any]) -> Entry:
+    return Entry(seq=row.seq, kind=row.kind, at=row.at, content=bytes(row.content))
+
+
 def _ledger(row: sa.Row[Any]) -> Ledger:
     columns = dict(row._mapping)
     columns["policy"] = Policy.model_validate_json(row.policy)
     if row.frozen is not None:
         columns["frozen"] = FrozenBaseline.model_validate_json(row.frozen)
+    if row.source is not None:
+        columns["source"] = CounterSource.model_validate_json(row.source)
     return Ledger.model_validate(columns)

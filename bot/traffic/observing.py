@@ -175,7 +175,12 @@ class Observing:
 
 async def expectation(conn: AsyncConnection, repository_id: int) -> Expectation:
     """Read what a repository's open shadows and ramps expect."""
-    found = {each.capability: each for each in await ledgers.open_ones(conn, repository_id)}
+    # Where counters are read, reported observations would count the same requests twice.
+    found = {
+        each.capability: each
+        for each in await ledgers.open_ones(conn, repository_id)
+        if each.source is None
+    }
     expected = {}
     for capability, ledger in found.items():
         roas = ledger.policy.metrics.roas

@@ -50,6 +50,7 @@ class Lever:
                 capability=plan.capability,
                 policy=plan.policy,
                 frozen=plan.frozen,
+                source=plan.source,
                 at=now,
             )
             return await self._serve(conn, phase, now)

@@ -8,6 +8,7 @@ from pydantic import Field, RootModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
+from bot.canary.counters import CounterSource
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.policy import Policy
 from bot.config import Config
@@ -44,6 +45,7 @@ class RampPlan(Settled):
         shadow: the id of the shadow that proposed it.
         shadow_report: the path of its report.
         frozen: what the shadow taught of the baseline.
+        source: the counters it is judged by; None: observations that clients report.
         salt: of the split.
     """
 
@@ -52,6 +54,7 @@ class RampPlan(Settled):
     shadow: str
     shadow_report: str
     frozen: FrozenBaseline
+    source: CounterSource | None = None
     salt: str
 
 
@@ -109,6 +112,7 @@ async def make_ramp_plan(
     if known.shadow is None or known.candidate is None or known.frozen is None:
         raise LookupError("a ramp may begin only after a shadow")
     report = artifact_path(found.config.artifacts.root, "shadow", known.shadow)
+    source = found.config.capabilities[request.capability].prometheus
     return RampPlanned(
         RampPlan(
             **dict(found),
@@ -117,7 +121,8 @@ async def make_ramp_plan(
             candidate=known.candidate,
             shadow=known.shadow,
             shadow_report=report,
-            frozen=known.frozen,
+            frozen=known.frozen if source is None else source.frozen(known.frozen),
+            source=source,
             salt=str(known.ramps + 1),
         )
     )

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("mode", sa.Text(), nullable=False),
         sa.Column("policy", sa.Text(), nullable=False),
         sa.Column("frozen", sa.Text()),
+        sa.Column("source", sa.Text()),
         sa.Column("phase", sa.Integer(), nullable=False),
         sa.Column("entered_at", Moment(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),

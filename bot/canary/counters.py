@@ -1,0 +1,277 @@
+"""Counters instead of single observations: what Prometheus counted of each arm.
+
+Two queries tell successes and failures. Every series carries the labels `arm` and `generation`
+(of the flag document that decided), so that each count is judged by the split that made it. Where
+successes are a histogram, its buckets tell how many answers exceeded a threshold: exactly, if the
+threshold and what is tolerated beyond it are edges of buckets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from math import inf, isclose, isfinite
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from bot.canary.columns import Columns, measurements
+from bot.canary.facts import Facts
+from bot.canary.frozen import FrozenBaseline, Positive
+from bot.canary.observations import Arm
+from bot.canary.policy import Duration, Policy, RatioMetric
+
+MOST_SERIES = 20_000
+KIND = "__kind"
+"""The label by which one query tells successes from failures."""
+
+Query = Annotated[str, Field(min_length=1, max_length=4000)]
+Quantile = Literal["latency_p50", "latency_p95", "latency_p99"]
+
+
+class CounterFault(Exception):
+    """What was counted cannot be used; the message says why, and what is allowed."""
+
+
+class CounterSource(Facts):
+    """Where a ramp's counts come from, instead of `POST /providers/observations`.
+
+    Attributes:
+        successes: PromQL: a counter of answers, or the buckets of their latency histogram, by
+            `arm` and `generation`.
+        failures: PromQL: a counter of failed requests, likewise.
+        every: so often they are read.
+        thresholds: seconds, by metric: the latency that is watched. It and `1 + tolerance` times
+            it must be edges of buckets. Metrics without one are not observed.
+    """
+
+    successes: Query
+    failures: Query
+    every: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=15)
+    thresholds: dict[Quantile, Positive] = Field(default_factory=dict)
+
+    @property
+    def query(self) -> str:
+        """Both queries in one, so that both are answered as of the same moment."""
+        return (
+            f'label_replace({self.successes}, "{KIND}", "success", "", "") or '
+            f'label_replace({self.failures}, "{KIND}", "failure", "", "")'
+        )
+
+    def frozen(self, shadow: FrozenBaseline) -> FrozenBaseline:
+        """The baseline as counters can tell it: failures, and the thresholds named here."""
+        return FrozenBaseline(
+            n=shadow.n, error_rate=shadow.error_rate, thresholds=dict(self.thresholds)
+        )
+
+    def edges(self, policy: Policy) -> dict[str, tuple[float, float]]:
+        """By metric: the edges of buckets it needs, seconds."""
+        chosen = dict(policy.metrics.chosen())
+        found: dict[str, tuple[float, float]] = {}
+        for name, threshold in self.thresholds.items():
+            metric = chosen.get(name)
+            if isinstance(metric, RatioMetric):
+                found[name] = (threshold, threshold * (1 + metric.tolerance))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One counter as it stands.
+
+    Attributes:
+        name: its labels, canonically.
+        group: those of its histogram: the same without `le`.
+        arm: who served.
+        generation: which split decided.
+        failed: whether it counts failures.
+        edge: upper edge of its bucket, seconds; None: not a bucket.
+        value: the count.
+    """
+
+    name: str
+    group: str
+    arm: Arm
+    generation: int
+    failed: bool
+    edge: float | None
+    value: float
+
+
+class Count(Facts):
+    """So many equal requests. `latency`: of a bucket, seconds; None: not known."""
+
+    arm: Arm
+    generation: int
+    failed: bool
+    latency: float | None
+    count: Annotated[int, Field(ge=1)]
+
+
+class Counted(Facts):
+    """What one reading brought.
+
+    Attributes:
+        read_at: when the counters were evaluated, seconds since the epoch.
+        values: every counter's value, by its labels: the next reading counts from there.
+        counts: what was new.
+    """
+
+    read_at: float
+    values: dict[str, float]
+    counts: tuple[Count, ...]
+
+
+def read_series(result: Sequence[Any]) -> list[Series]:
+    """Read the result of an instant query (an instant vector of Prometheus's HTTP API).
+
+    Raises:
+        CounterFault: a label is missing or wrong, or there are too many series.
+    """
+    if len(result) > MOST_SERIES:
+        raise CounterFault(f"there are {len(result)} series; at most {MOST_SERIES} are read")
+    return [_series(each) for each in result]
+
+
+def _series(found: Any) -> Series:
+    try:
+        labels = {str(name): str(value) for name, value in found["metric"].items()}
+        value = float(found["value"][1])
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise CounterFault("the answer is not an instant vector") from None
+    labels.pop("__name__", None)
+    arm = labels.get("arm")
+    if arm not in ("baseline", "candidate"):
+        raise CounterFault("every series needs the label arm: baseline or candidate")
+    generation = labels.get("generation", "")
+    if not (generation.isascii() and generation.isdigit() and len(generation) < 19):
+        raise CounterFault("every series needs the label generation: a whole number")
+    if not isfinite(value) or value < 0:
+        raise CounterFault("a counter must be a finite number, 0 or more")
+    without_edge = {name: value for name, value in labels.items() if name != "le"}
+    return Series(
+        name=_canonical(labels),
+        group=_canonical(without_edge),
+        arm="candidate" if arm == "candidate" else "baseline",
+        generation=int(generation),
+        failed=labels.get(KIND) == "failure",
+        edge=_edge(labels["le"]) if "le" in labels else None,
+        value=value,
+    )
+
+
+def _edge(text: str) -> float:
+    try:
+        edge = float(text)
+    except ValueError:
+        raise CounterFault("the label le must be a number") from None
+    if not edge > 0:
+        raise CounterFault("the label le must be above 0")
+    return edge
+
+
+def _canonical(labels: Mapping[str, str]) -> str:
+    return json.dumps(labels, sort_keys=True, separators=(",", ":"))
+
+
+def counted(
+    series: Iterable[Series],
+    before: Counted | None,
+    percents: Mapping[int, int],
+    edges: Mapping[str, tuple[float, float]],
+    *,
+    read_at: float,
+) -> Counted:
+    """Tell what was counted since the reading before.
+
+    A counter that fell began again from 0, as Prometheus itself takes it. One that is new began
+    at 0 too: its generation is of this ramp only.
+
+    Args:
+        series: the counters now.
+        before: the reading before; None: this is the first.
+        percents: the candidate's share by generation; other generations are left out.
+        edges: by metric, the edges of buckets that there must be.
+        read_at: when they were evaluated.
+
+    Raises:
+        CounterFault: the buckets lack an edge.
+    """
+    ours = [each for each in series if _served(each, percents)]
+    old = {} if before is None else before.values
+    groups: dict[str, list[Series]] = {}
+    for each in sorted(ours, key=lambda one: one.name):
+        groups.setdefault(each.group, []).append(each)
+    counts: list[Count] = []
+    for group in groups.values():
+        counts += _counts(group, old, edges)
+    # What is gone now keeps its value: a counter that comes back goes on from there.
+    values = dict(old) | {each.name: each.value for each in ours}
+    return Counted(read_at=read_at, values=values, counts=tuple(counts))
+
+
+def _served(series: Series, percents: Mapping[int, int]) -> bool:
+    """Tell whether the split gave this arm anything at all."""
+    percent = percents.get(series.generation)
+    return percent is not None and percent != (0 if series.arm == "candidate" else 100)
+
+
+def _counts(
+    group: list[Series], old: Mapping[str, float], edges: Mapping[str, tuple[float, float]]
+) -> list[Count]:
+    """What is new of one counter, or of one histogram by bucket."""
+    began_again = any(each.value < old.get(each.name, 0.0) for each in group)
+    buckets = sorted(group, key=lambda each: inf if each.edge is None else each.edge)
+    if not buckets[0].failed and buckets[0].edge is not None:
+        _check_edges([each.edge or 0.0 for each in buckets], edges)
+    elif edges and not buckets[0].failed:
+        raise CounterFault("thresholds are configured: successes must be buckets of a histogram")
+    found: list[Count] = []
+    total, below = 0, 0.0
+    for each in buckets:
+        new = each.value - (0.0 if began_again else old.get(each.name, 0.0))
+        count = round(new) - total
+        if count > 0:
+            total += count
+            found.append(
+                Count(
+                    arm=each.arm,
+                    generation=each.generation,
+                    failed=each.failed,
+                    latency=None if each.failed else _within(below, each.edge),
+                    count=count,
+                )
+            )
+        below = each.edge or 0.0
+    return found
+
+
+def _within(below: float, edge: float | None) -> float | None:
+    """A latency inside a bucket, so that comparing it with an edge cannot go wrong by rounding."""
+    if edge is None or (edge == inf and below == 0):
+        return None
+    return below * 2 if edge == inf else (below + edge) / 2
+
+
+def _check_edges(there: list[float], needed: Mapping[str, tuple[float, float]]) -> None:
+    for name, wanted in needed.items():
+        for edge in wanted:
+            if not any(isclose(edge, each, rel_tol=1e-9) for each in there):
+                raise CounterFault(f"{name}: {edge:g} s must be an edge of a bucket")
+
+
+def columns_of_counts(counts: Sequence[Count], percents: Mapping[int, int]) -> Columns:
+    """Put counts into columns; a row stands for so many equal requests."""
+    error = np.array([each.failed for each in counts], dtype=np.float64)
+    latency = np.array(
+        [np.nan if each.latency is None else each.latency for each in counts], dtype=np.float64
+    )
+    return Columns(
+        candidate=np.array([each.arm == "candidate" for each in counts], dtype=np.bool_),
+        pi=np.array([percents[each.generation] / 100 for each in counts], dtype=np.float64),
+        measured=measurements(len(counts), error=error, latency=latency),
+        counts=np.array([each.count for each in counts], dtype=np.int64),
+    )
