@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 
 import sqlalchemy as sa
@@ -31,7 +32,9 @@ from bot.github.errors import GitHubError
 from bot.github.served import Served
 from bot.heartbeat import Heartbeat, Rhythm
 from bot.intake.api import Accepted, Api, Declined
+from bot.intake.approving import Approving
 from bot.intake.callers import Callers
+from bot.intake.config_approving import ConfigApproving
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.flags import FlagRoutes
 from bot.intake.holding import Holding
@@ -170,6 +173,12 @@ class Bot:
             wake=self.engine.wake,
             circumstances=Circumstances(self.github, self.records, self.config, clock),
             holding=Holding(self.github, self.records, self.config, settings.playbooks_founders),
+            approving=Approving(
+                self.github, self.records, self.config, settings.playbooks_founders
+            ),
+            config_approving=ConfigApproving(
+                self.github, self.records, self.config, settings.playbooks_founders
+            ),
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
         self.courses = Courses(self.records)
@@ -444,6 +453,7 @@ class Bot:
             put=self.inbox.put,
             pool=self.pool,
             pictures=self.pictures,
+            settled=partial(self.config.settled, repository.id),
         )
 
     async def _trial_ended(self, run: str) -> None:

@@ -16,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.reactions import Emotion, Subject
 from bot.intake import replies
+from bot.intake.approving import Approving
+from bot.intake.config_approving import ConfigApproving
 from bot.intake.here import Here, find_here
 from bot.intake.holding import Holding, Reply
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
@@ -85,6 +87,8 @@ class Reception:
         wake: Wake,
         circumstances: Circumstances,
         holding: Holding,
+        approving: Approving,
+        config_approving: ConfigApproving,
     ) -> None:
         """Prepare.
 
@@ -96,6 +100,8 @@ class Reception:
             wake: sends a Signal to a Run, at most once per key.
             circumstances: reads what an admission rests on.
             holding: pauses, unpauses, and lets single commits through.
+            approving: decides what only a Founder may.
+            config_approving: approves sensitive sections of the configuration.
         """
         self._github = github
         self._records = records
@@ -104,6 +110,8 @@ class Reception:
         self._wake = wake
         self._circumstances = circumstances
         self._holding = holding
+        self._approving = approving
+        self._config_approving = config_approving
         self._orders: Mapping[type[Value], Order] = {
             PauseRequest: holding.pause,
             UnpauseRequest: holding.unpause,
@@ -276,11 +284,20 @@ class Reception:
         is_yes = isinstance(request, ApproveRequest)
         if is_yes and not pending and (held := await self._holding.let_through(run, trigger)):
             return await self._reply(run, trigger, client, held)
+        if (
+            is_yes
+            and not pending
+            and (config := await self._config_approving.approve(run, trigger))
+        ):
+            return await self._reply(run, trigger, client, config)
         if len(pending) != 1:
             text = replies.which_approval(trigger.actor, request.command, pending, here.incidents)
             return await self._answer(run, trigger, client, text, Emotion.REFUSED)
         kind = SignalKind.APPROVE if is_yes else SignalKind.REJECT
-        return await self._send(run, trigger, client, pending, kind)
+        about = await self._approving.decide(run, trigger, pending[0].id, yes=is_yes)
+        if isinstance(about, Reply):
+            return await self._reply(run, trigger, client, about)
+        return await self._send(run, trigger, client, pending, kind, about)
 
     async def _rule(
         self, run: Run, trigger: Trigger, request: RulingRequest, client: RepositoryClient

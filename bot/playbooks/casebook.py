@@ -7,14 +7,15 @@ signed, is what the reports and the records branch carry.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Run
-from bot.records import audit, incidents, runs
+from bot.records import approvals, audit, incidents, runs
 from bot.records.anchors import Anchor, sign
 from bot.records.announcing import announce
 from bot.records.incidents import Incident, Opening
@@ -23,6 +24,18 @@ from bot.triggers import OURSELVES, Severity, SourceKind, Trigger, Value, derive
 
 Refs = dict[str, JsonValue]
 Change = Callable[[AsyncConnection, datetime], Awaitable[None]]
+
+
+class ForTheFounder(Protocol):
+    """A plan that only a Founder may approve."""
+
+    @property
+    def digest(self) -> str:
+        """Names the plan by its content."""
+
+    @property
+    def expires_after(self) -> timedelta:
+        """How long the question stands."""
 
 
 class Opened(Value):
@@ -177,14 +190,37 @@ class Casebook:
 
         await self._write("record the hotfix", action, change, refs)
 
-    async def wait_for_approval(self, why: str, head: str) -> None:
-        """Note that a person has to approve: only now does `/approve` find this Run."""
-        run = self._run.id
+    async def wait_for_approval(
+        self, why: str, head: str, for_the_founder: ForTheFounder | None = None
+    ) -> None:
+        """Note that a person has to approve: only now does `/approve` find this Run.
+
+        Args:
+            why: the doubt.
+            head: the commit it is about.
+            for_the_founder: the plan, where only a Founder may approve it.
+        """
+        run, plan = self._run.id, for_the_founder
+        refs: Refs = {"commit": head}
+        if plan is not None:
+            refs["plan_digest"] = plan.digest
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
             await runs.move(conn, run, RunState.AWAITING_APPROVAL, at=now, reason=why)
+            if plan is not None:
+                await runs.note(conn, run, at=now, plan_digest=plan.digest)
+                await approvals.ask(
+                    conn,
+                    run,
+                    self._trigger.repository.id,
+                    commit=head,
+                    plan_digest=plan.digest,
+                    requested_by=self._trigger.actor.login,
+                    at=now,
+                    expires_at=now + plan.expires_after,
+                )
 
-        await self._write("ask for an approval", "approval.asked", change, {"commit": head}, why)
+        await self._write("ask for an approval", "approval.asked", change, refs, why)
 
     async def approved(self, why: str, head: str, by: str) -> None:
         """Note who approved what of which commit."""
@@ -193,8 +229,14 @@ class Casebook:
 
     async def need_no_approval(self, why: str, head: str) -> None:
         """Note that what had to be approved has changed meanwhile."""
+        run = self._run.id
+
+        async def change(conn: AsyncConnection, now: datetime) -> None:
+            await approvals.void(conn, run, now)
+            await _reach(conn, run, RunState.VERIFYING, now)
+
         refs: Refs = {"commit": head}
-        await self._write("take the question back", "approval.void", self._verifying, refs, why)
+        await self._write("take the question back", "approval.void", change, refs, why)
 
     async def _verifying(self, conn: AsyncConnection, now: datetime) -> None:
         await _reach(conn, self._run.id, RunState.VERIFYING, now)

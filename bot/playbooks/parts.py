@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bot.config import Config
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.pictures.address import PictureAddresses
@@ -39,6 +40,8 @@ class Parts:
     patience: Patience
     put: Callable[[Trigger], Awaitable[object]]
     """Asks for something more; a Trigger with the same key at most once."""
+    settled: Callable[[Config], Awaitable[Config]]
+    """The configuration with its sensitive sections as a Founder approved them."""
     pool: TrialPool
     """Sandboxes on this server."""
     pictures: PictureAddresses

@@ -104,6 +104,10 @@ class ConfigInForce:
         self._known[repository.id] = (now, found.model_copy(update={"fault": fault}))
         return self._known[repository.id][1]
 
+    async def settled(self, repository_id: int, config: Config) -> Config:
+        """Give a version of the configuration with its sensitive sections as approved."""
+        return (await self._approved(repository_id, config, self._clock())).config
+
     async def _approved(self, repository_id: int, config: Config, now: datetime) -> InForce:
         wanted = sensitive_sections(config)
         digest = digest_of(wanted)

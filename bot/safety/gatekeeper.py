@@ -23,9 +23,10 @@ from bot.github.checks import Button
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.models import PullRequest
-from bot.records import gate_reports, pauses
+from bot.records import gate_reports, pauses, sensitive_config
 from bot.records.database import reading
 from bot.records.gate_reports import NOT_YET, Report
+from bot.safety.config_check import changes_config, counting_sections, report_config
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.gate import NAME, Gate, Head, gate, why_self_work
 from bot.safety.resumer import Resumer
@@ -255,8 +256,19 @@ class Gatekeeper:
             )
             for sha, number in groups.items()
         ]
+        for pull in pulls:
+            await self._check_config(client, pull)
         said = [await self._say(client, head, gate(head, pause)) for head in heads]
         return any(said)
+
+    async def _check_config(self, client: RepositoryClient, pull: PullRequest) -> None:
+        """Judge the configuration of a head that nothing was said on yet."""
+        here = client.repository.id
+        async with reading(self._records).connect() as conn:
+            known = await gate_reports.find(conn, here, pull.head.sha)
+            counting = await sensitive_config.in_force(conn, here)
+        if (known is None or known.check_run == NOT_YET) and await changes_config(client, pull):
+            await report_config(client, pull, counting_sections(counting))
 
     async def _merge_groups(self, here: int) -> dict[str, int | None]:
         heard = {sha: ref for (of, sha), ref in self._groups.items() if of == here}

@@ -58,6 +58,8 @@ class Watched(Value):
     """Whether a person has to agree where no evals are configured."""
     person_wanted: bool = False
     """Whether a person decides about the merge, however green it is."""
+    irreversible: tuple[str, ...] = ()
+    """Paths of the change that cannot be undone: a Founder decides about the merge."""
 
 
 How = Literal["merged", "closed", "cancelled", "rejected", "cured elsewhere", "given up"]
@@ -208,6 +210,7 @@ class _Following:
             left_queue=self.seen_out_of_queue > 1,
             evals_wanted=self.watched.evals_wanted,
             person_wanted=self.watched.person_wanted,
+            irreversible=self.watched.irreversible,
         )
 
     def _note_queue(self, view: View) -> None:
@@ -276,9 +279,10 @@ class _Following:
         if cancel := first(signals, SignalKind.CANCEL):
             return self._ended("cancelled", now, view, by=cancel.actor)
         asked = move.why if isinstance(move, Ask) and move.why in APPROVABLE else None
-        if asked and (reject := first(signals, SignalKind.REJECT)):
+        about_this = [each for each in signals if each.commit in (None, view.head)]
+        if asked and (reject := first(about_this, SignalKind.REJECT)):
             return self._ended("rejected", now, view, by=reject.actor)
-        if asked and (approve := first(signals, SignalKind.APPROVE)):
+        if asked and (approve := first(about_this, SignalKind.APPROVE)):
             await self._approve(asked, view.head, approve)
         if first(signals, SignalKind.RETRY):
             self._forget_refusals()

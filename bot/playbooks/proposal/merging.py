@@ -61,6 +61,7 @@ Why = Literal[
     "nothing counts",
     "no evals",
     "person",
+    "founder",
     "timed out",
     "changed",
     "review",
@@ -68,7 +69,9 @@ Why = Literal[
     "left the queue",
     "merge refused",
 ]
-APPROVABLE: frozenset[Why] = frozenset({"unrelated", "nothing counts", "no evals", "person"})
+APPROVABLE: frozenset[Why] = frozenset(
+    {"unrelated", "nothing counts", "no evals", "person", "founder"}
+)
 """What a person may wave through: it does not speak against the hotfix itself."""
 
 
@@ -109,6 +112,8 @@ class Terms(Value):
     """Nobody asked for this in person: without evals a person has to agree (Decisions 5)."""
     person_wanted: bool = False
     """Nobody asked for this change as such: a person decides whether it is merged."""
+    irreversible: tuple[str, ...] = ()
+    """Paths of the change that cannot be undone: a Founder decides whether it is merged."""
 
 
 class Wait(Value):
@@ -214,6 +219,8 @@ def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | 
         yield Ask(why="no evals")
     if terms.person_wanted:
         yield Ask(why="person")
+    if terms.irreversible:
+        yield Ask(why="founder", names=terms.irreversible)
 
 
 def _when_red(view: View, terms: Terms, now: datetime) -> Wait | Rerun | Ask:

@@ -20,6 +20,7 @@ from bot.playbooks.proposal import hotfix as hotfixes
 from bot.playbooks.proposal import standings
 from bot.playbooks.proposal.computed import Change, on_newest
 from bot.playbooks.proposal.follow import Fitted, Followed, Watched, follow
+from bot.playbooks.proposal.founder import FoundersPlan, founder_decides, founders_plan
 from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.merging import APPROVABLE, Ask, View, Wait, Why
 from bot.playbooks.standing import Standing
@@ -39,6 +40,7 @@ class Terms:
         starting: what its description says until there is more to say.
         evals_wanted: whether a person has to agree where no evals are configured.
         person_wanted: whether a person decides about the merge, however green it is.
+        irreversible: paths of the change that cannot be undone: a Founder decides.
         doubtful: whether it is opened as a draft although the change applies.
         refs: what the audit entry names besides.
     """
@@ -50,6 +52,7 @@ class Terms:
     starting: Standing
     evals_wanted: bool = False
     person_wanted: bool = False
+    irreversible: tuple[str, ...] = ()
     doubtful: bool = False
     refs: Refs = field(default_factory=dict)
 
@@ -118,6 +121,7 @@ class Proposal:
             conflict=self._conflict is not None,
             evals_wanted=self._terms.evals_wanted,
             person_wanted=self._terms.person_wanted,
+            irreversible=self._terms.irreversible,
         )
         return await follow(self.run, self, self.github, watched, work.parts.patience)
 
@@ -131,7 +135,10 @@ class Proposal:
         self._observe(view)
         if isinstance(move, Ask) and move.why == "not cured":
             await work.not_cured(move.names, bad=self._outcome.onto)
-        standing = standings.standing_for(move, view, work.case, deadline, self._conflict)
+        if isinstance(move, Ask) and (plan := self._for_the_founder((move.why, view.head))):
+            standing = founder_decides(work.case, plan, view.tally)
+        else:
+            standing = standings.standing_for(move, view, work.case, deadline, self._conflict)
         await work.tell(standing, view.head)
         if isinstance(move, Ask):
             await work.voice.ask(work.case, standing, move.why)
@@ -151,6 +158,8 @@ class Proposal:
     def start_over(self) -> None:
         """Be ready to ask again what was asked before."""
         self.work.voice.start_over()
+        # A request that has expired is made anew.
+        self._approval = None
 
     def message(self) -> tuple[str, str]:
         """Title and body of the merge commit."""
@@ -239,6 +248,14 @@ class Proposal:
             },
         )
 
+    def _for_the_founder(self, wanted: tuple[Why, str]) -> FoundersPlan | None:
+        if wanted[0] != "founder":
+            return None
+        hours = self.work.plan.config.founder.approval_hours
+        return founders_plan(
+            self.work.case, wanted[1], self._terms.irreversible, timedelta(hours=hours)
+        )
+
     def _observe(self, view: View) -> None:
         self.work.observe(base=self._base, head=view.head, tally=view.tally)
 
@@ -249,7 +266,7 @@ class Proposal:
         if self._approval is not None:
             await self.work.casebook.need_no_approval(*self._approval)
         if wanted is not None:
-            await self.work.casebook.wait_for_approval(*wanted)
+            await self.work.casebook.wait_for_approval(*wanted, self._for_the_founder(wanted))
         self._approval = wanted
 
 

@@ -55,6 +55,8 @@ def standing_for(
             return no_evals(case, tally)
         case "person":
             return person_decides(case, tally)
+        case "founder":
+            raise ValueError("a Founder is shown the whole plan: see `founder`")
         case "timed out":
             return timed_out(move.names, case, tally)
         case "changed":

@@ -52,6 +52,8 @@ class Plan(Value):
     config: Config
     config_fault: str | None
     """Why the newest `.github/playbooks.yml` was passed over, if it was."""
+    irreversible: tuple[str, ...] = ()
+    """Paths it touches that nothing brings back: a Founder decides whether it is merged."""
     superseded: tuple[RecordFile, ...] = ()
     """The ADRs of the hotfixes that are themselves reverted, as they are now."""
 

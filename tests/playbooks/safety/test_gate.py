@@ -102,8 +102,8 @@ async def test_only_who_may_write_pauses_and_unpauses(shop: Shop) -> None:
 
 async def test_an_agent_does_not_lift_its_own_pause(shop: Shop) -> None:
     config = "self_work: {authors: [bob]}\n"
-    await shop.merged("Configure", {".github/playbooks.yml": config})
-    await shop.says(1, "/approve", shop.olivia)
+    configured = await shop.merged("Configure", {".github/playbooks.yml": config})
+    await (await shop.says(configured, "/approve", shop.olivia)).reaction()
     number, head = await opened(shop, "agent")
     await shop.says(number, "/pause because we look")
     await gate_on(shop, head, "failure")

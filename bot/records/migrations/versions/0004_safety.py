@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("repository_id", sa.BigInteger(), nullable=False),
         sa.Column("of", sa.Text(), nullable=False),
+        sa.Column("commit", sa.Text(), nullable=False),
         sa.Column("plan_digest", sa.Text(), nullable=False),
         sa.Column("requested_by", sa.Text(), nullable=False),
         sa.Column("asked_at", Moment, nullable=False),

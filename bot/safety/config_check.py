@@ -1,0 +1,123 @@
+"""`playbooks config`: says on a pull request whether its version of the file can be used.
+
+A version that cannot be used fails, with the line and what is allowed; one whose sensitive sections
+no Founder has approved yet is neutral and says what counts until then.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bot import markdown
+from bot.config import CONFIG_PATH, SENSITIVE, Config, InvalidConfig, parse_config
+from bot.github.checks import Button
+from bot.github.client import RepositoryClient
+from bot.github.models import PullRequest
+from bot.records.sensitive_config import Approved
+from bot.safety.config_in_force import Sections, digest_of, sensitive_sections
+from bot.triggers import Value
+
+NAME = "playbooks config"
+_APPROVE = Button("Approve", "As a Founder, approve these sections", "approve")
+
+
+class ConfigVerdict(Value):
+    """What is said about one version of the file."""
+
+    conclusion: Literal["success", "failure", "neutral"]
+    title: str
+    summary: str
+
+
+def judge_config(text: str | None, counting: Sections) -> ConfigVerdict:
+    """Judge one version of `.github/playbooks.yml`. Pure.
+
+    Args:
+        text: the file; None where it is removed.
+        counting: the sensitive sections that count now.
+    """
+    try:
+        config = Config() if text is None else parse_config(text)
+    except InvalidConfig as invalid:
+        return ConfigVerdict(
+            conclusion="failure",
+            title="It cannot be used",
+            summary=markdown.fence(str(invalid))
+            + "\n\nUntil it is mended, the last good version stays in force.",
+        )
+    wanted = sensitive_sections(config)
+    changed = [name for name in SENSITIVE if wanted.get(name) != counting.get(name)]
+    if not changed:
+        return ConfigVerdict(
+            conclusion="success", title="It can be used", summary="It counts once it is merged."
+        )
+    named = ", ".join(markdown.code(name) for name in changed)
+    return ConfigVerdict(
+        conclusion="neutral",
+        title="It can be used; a Founder has to approve a part",
+        summary=f"{named}: changes of these count only after a Founder approved them, until then "
+        "what is in force stays so. Everything else counts once it is merged.\n\n"
+        "A Founder comments `/approve` on this pull request, before or after it is merged. "
+        f"(Digest {markdown.code(digest_of(wanted)[:12])}.)",
+    )
+
+
+def counting_sections(approved: Approved | None) -> Sections:
+    """The sensitive sections that count: the approved ones, or the defaults."""
+    return approved.sections if approved else sensitive_sections(Config())
+
+
+async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
+    """Tell whether a pull request touches the file.
+
+    Raises:
+        GitHubError: its files could not be read.
+    """
+    async for file in client.pulls.files(pull.number):
+        if CONFIG_PATH in (file.filename, file.previous_filename):
+            return True
+    return False
+
+
+async def report_config(
+    client: RepositoryClient, pull: PullRequest, counting: Sections, *, approved: str | None = None
+) -> None:
+    """Put the check-run on the head of a pull request that touches the file.
+
+    Args:
+        client: the repository.
+        pull: the pull request.
+        counting: the sensitive sections that count now.
+        approved: the digest of those that were approved and wait for the merge, if any.
+
+    Raises:
+        GitHubError: GitHub could not be read or told.
+    """
+    file = await client.contents.read(CONFIG_PATH, pull.head.sha)
+    verdict = judge_config(file.text if file else None, counting)
+    if (
+        approved is not None
+        and verdict.conclusion == "neutral"
+        and approved[:12] in verdict.summary
+    ):
+        verdict = ConfigVerdict(
+            conclusion="success",
+            title="It can be used; a Founder approved it",
+            summary="It counts once it is merged.",
+        )
+    run = await client.checks.ensure_check_run(
+        head_sha=pull.head.sha,
+        name=NAME,
+        external_id=f"config {pull.head.sha}",
+        title=verdict.title,
+        summary=verdict.summary,
+        look_first=True,
+    )
+    await client.checks.update(
+        run.id,
+        status="completed",
+        conclusion=verdict.conclusion,
+        title=verdict.title,
+        summary=verdict.summary,
+        buttons=(_APPROVE,) if verdict.conclusion == "neutral" else (),
+    )
