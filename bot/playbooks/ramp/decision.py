@@ -33,6 +33,11 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Held(Wait):
+    """It could go on, but somebody paused the capability."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Only a person can say how to go on. `stage`: what they are asked to agree to."""
 

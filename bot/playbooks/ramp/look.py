@@ -11,6 +11,7 @@ from bot.canary.reports import RampReport
 from bot.canary.verdict import Promote, Verdict
 from bot.playbooks.candidate_reports import read_course, report_of_ramp
 from bot.playbooks.ramp.plan import RampPlan
+from bot.records import pauses
 from bot.records.refusals import UnknownRecord
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
@@ -35,12 +36,14 @@ class RampLook(Value):
     Attributes:
         judged: what the evidence says.
         phase: index of the phase served now.
+        paused: why the capability is held, if somebody paused it: it keeps its share meanwhile.
         over: how it ended, if it did: rolled back, promoted, or left by a person.
         breach: why it was rolled back.
     """
 
     judged: Judged
     phase: int
+    paused: str | None = None
     over: End | None = None
     breach: BreachFound | None = None
 
@@ -57,9 +60,11 @@ async def look_at_ramp(
     async with records.connect() as conn:
         ledger = await _ramp(conn, attempt)
         serving = await servings.find(conn, ledger.repository_id, ledger.capability)
+        pause = await pauses.in_force(conn, ledger.repository_id, ledger.capability)
     return RampLook(
         judged=look.judged,
         phase=ledger.phase,
+        paused=None if pause is None else pause.reason,
         over=_end(ledger, serving, plan.candidate),
         breach=ledger.breach,
     )

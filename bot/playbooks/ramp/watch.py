@@ -17,6 +17,7 @@ from bot.playbooks.ramp.decision import (
     Ask,
     Enter,
     Finish,
+    Held,
     Move,
     RollBack,
     Wait,
@@ -81,6 +82,8 @@ class Watch:
                 # Pause and roll back at once; the rollback writes down the incident.
                 await self._lever.trip(BreachFound.of(move.breach), now)
                 continue
+            if isinstance(move, Enter | Finish) and look.paused is not None:
+                move = Held((f"The capability is paused: {look.paused}",))
             if isinstance(move, Enter | Finish):
                 await self._settle_asking(None)
                 await self._move_on(move, look.phase)

@@ -1,0 +1,111 @@
+"""Any anomaly gives all traffic back at once, whatever the ramp is waiting for."""
+
+from __future__ import annotations
+
+import json
+
+from tests.playbooks.conftest import Clock
+from tests.playbooks.providing import CAPABILITY, Providers
+
+
+async def ramped(providers: Providers, percent: int = 5) -> int:
+    """A ramp under way that has reached its share; the issue where it was asked for."""
+    issue = await providers.shadowed()
+    await providers.shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+    await providers.serve_until(percent)
+    return issue
+
+
+async def rolled_back(providers: Providers, issue: int) -> str:
+    """Wait until users are served by the baseline only; what the ramp said of it."""
+    await providers.ramping(0)
+    assert await providers.provider() == "provider-a"
+
+    async def told() -> str | None:
+        said = await providers.shop.mentions(issue)
+        return next((each for each in said if "the ramp was rolled back" in each), None)
+
+    return str(await providers.shop.eventually(told))
+
+
+async def test_a_breach_while_an_approval_is_waited_for(providers: Providers) -> None:
+    await providers.configure(approvals={50: 1})
+    issue = await ramped(providers, 25)
+    await providers.served()
+    await providers.shop.standing(issue, "Approve the stage of 50%")
+    for _ in range(3):
+        await providers.served(candidate=0.9)
+    assert "fails more often" in await rolled_back(providers, issue)
+
+
+async def test_silence(providers: Providers, clock: Clock) -> None:
+    issue = await ramped(providers)
+    clock.forward(minutes=11)
+    assert "No observation for" in await rolled_back(providers, issue)
+
+
+async def test_a_split_that_is_not_the_configured_one(providers: Providers) -> None:
+    issue = await ramped(providers)
+    await providers.served(split=60)
+    assert "Traffic is not split as configured" in await rolled_back(providers, issue)
+    # The data was at fault, not the candidate: its shadow still counts.
+    unpaused = await providers.shop.says(issue, f"/unpause {CAPABILITY} because it reports again")
+    assert await unpaused.reaction() == "+1"
+    await providers.shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+    salt = (await providers.flag())["targeting"]["if"][1]["fractional"][0]["cat"][0]
+    assert salt == f"{CAPABILITY}:2:"
+
+
+async def test_one_arm_only(providers: Providers) -> None:
+    issue = await ramped(providers)
+    await providers.served(2000, split=0)
+    assert "Traffic is not split as configured" in await rolled_back(providers, issue)
+
+
+async def test_a_report_from_outside(providers: Providers) -> None:
+    issue = await ramped(providers, 25)
+    status, answer = await providers.post(
+        "/incidents/rollback",
+        {
+            "repository": providers.shop.name,
+            "capability": CAPABILITY,
+            "reason": "ErrorBudgetBurn fires",
+        },
+    )
+    assert status == 202, answer
+    assert answer["artifact"]["ref"] == f"fix/rollback-{answer['incident']}"
+    assert "ErrorBudgetBurn fires" in await rolled_back(providers, issue)
+
+
+async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Providers) -> None:
+    shop = providers.shop
+    issue = await ramped(providers, 25)
+
+    async def committed() -> str | None:
+        text = await shop.alice.file("flags/flagd.json")
+        flag = json.loads(text or "{}").get("flags", {}).get(CAPABILITY, {})
+        return text if "targeting" in flag else None
+
+    stale = await shop.eventually(committed)
+    await providers.served(candidate=0.9)
+    await providers.served(candidate=0.9)
+    await rolled_back(providers, issue)
+    before = await providers.document()
+    await shop.alice.push("main", {"flags/flagd.json": stale}, "An older state of the flags")
+    await shop.looked_again()
+    assert await providers.document() == before
+    assert await providers.provider() == "provider-a"
+
+
+async def test_a_paused_ramp_keeps_its_share_until_it_may_go_on(providers: Providers) -> None:
+    shop = providers.shop
+    issue = await ramped(providers)
+    await (await shop.says(issue, f"/pause {CAPABILITY} because we move house")).reaction()
+    for _ in range(4):
+        await providers.served(600)
+    await shop.standing(issue, "The capability is paused: we move house")
+    assert await providers.percent() == 5
+    await (await shop.says(issue, f"/unpause {CAPABILITY} because we arrived")).reaction()
+    await providers.serve_until(25)

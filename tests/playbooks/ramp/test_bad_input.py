@@ -1,0 +1,111 @@
+"""What cannot be asked for is answered with what can; nothing is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.playbooks.providing import CAPABILITY, Providers
+
+
+async def asked(providers: Providers, path: str, **body: Any) -> tuple[int, str]:
+    """The status and the sentence that a program gets."""
+    body = {"repository": providers.shop.name, "capability": CAPABILITY, **body}
+    status, answer = await providers.post(path, body)
+    return status, answer.get("detail", "")
+
+
+async def test_names_that_are_not_configured(providers: Providers) -> None:
+    status, said = await asked(
+        providers, "/providers/shadow/start", capability="llm.sumarize", candidate="provider-b"
+    )
+    assert status == 422
+    assert "`llm.summarize`" in said
+    status, said = await asked(providers, "/providers/shadow/start", candidate="provider-z")
+    assert status == 422
+    assert "Its candidates: `provider-b`, `provider-c`" in said
+    status, said = await asked(providers, "/providers/shadow/start", candidate="provider-a")
+    assert status == 409
+    assert "serves" in said
+    status, said = await asked(providers, "/providers/ramp/5", capability="nothing")
+    assert status == 422
+    status, said = await asked(providers, "/incidents/rollback", capability="no", reason="x")
+    assert status == 422
+    assert await providers.flag() == {}
+
+
+async def test_what_cannot_be_ramped_or_rolled_back(providers: Providers) -> None:
+    for stage in ("7", "5.0", "-5", "five", "0", "101"):
+        status, said = await asked(providers, f"/providers/ramp/{stage}")
+        assert (status, said) == (400, "The stage must be one of 5, 25, 50, 100.")
+    status, said = await asked(providers, "/providers/ramp/5")
+    assert status == 409
+    assert "`/shadow llm.summarize CANDIDATE`" in said
+    status, said = await asked(providers, "/incidents/rollback", reason="it looks odd")
+    assert status == 409
+    assert "nothing to roll back" in said
+
+
+async def test_stages_come_one_after_the_other(providers: Providers) -> None:
+    await providers.configure(approvals={25: 1, 50: 1})
+    issue = await providers.shadowed()
+    status, said = await asked(providers, "/providers/ramp/25")
+    assert (status, said.partition(".")[0]) == (
+        409,
+        "Nothing is ramped yet, so 25% would skip a stage",
+    )
+    status, _ = await asked(providers, "/providers/ramp/5%25")
+    assert status == 202
+    await providers.ramping(5)
+    for stage, why in (("5", "cannot come again"), ("50", "would skip a stage")):
+        status, said = await asked(providers, f"/providers/ramp/{stage}")
+        assert status == 409
+        assert why in said
+        assert "The next stage is 25%" in said
+    status, said = await asked(providers, "/providers/shadow/start", candidate="provider-c")
+    assert status == 409
+    assert "A ramp of `llm.summarize` is under way" in said
+    second = await providers.shop.says(issue, f"/ramp {CAPABILITY}")
+    assert await second.reaction() == "+1"
+    assert "A ramp of this capability is under way" in (await providers.shop.mentions(issue))[-1]
+    await providers.served(1200)
+    assert await providers.percent() == 5
+    status, _ = await asked(providers, "/providers/ramp/25")
+    assert status == 202
+    await providers.serve_until(25)
+
+
+async def test_two_requests_at_once_are_one_ramp(providers: Providers) -> None:
+    shop = providers.shop
+    issue = await providers.shadowed()
+    comments = [await shop.alice.comment(issue, f"/ramp {CAPABILITY}") for _ in range(3)]
+    await providers.ramping(5)
+
+    async def answered() -> bool:
+        given = [await shop.alice.reactions(comment["id"]) for comment in comments]
+        return sum("+1" in each for each in given) == 2
+
+    await shop.eventually(answered)
+    ramps = await shop.alice.issues(labels="ramp")
+    assert len(ramps) == 1
+
+
+async def test_a_person_may_end_a_ramp_and_begin_another(providers: Providers) -> None:
+    shop = providers.shop
+    issue = await providers.shadowed()
+    ramp = await shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+    await shop.says(issue, "/cancel")
+    assert await ramp.reaction() == "confused"
+    assert await providers.provider() == "provider-a"
+    assert "the ramp was cancelled by `alice`" in (await shop.mentions(issue))[-1]
+    assert (await providers.file("ramp_reports"))["stages"][0]["ended"] == "cancelled"
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+
+
+async def test_a_reader_moves_no_traffic(providers: Providers) -> None:
+    shop = providers.shop
+    issue = await providers.shadowed()
+    answer = await shop.says(issue, f"/ramp {CAPABILITY}", shop.mallory)
+    assert await answer.reaction() == "confused"
+    assert await providers.percent() == 0
