@@ -18,14 +18,15 @@ import numpy as np
 
 from bot.canary.columns import Columns, Measurements, PairColumns
 from bot.canary.eprocess import Bools, Floats, Ints
-from bot.canary.likelihood import BETS, GRID, event_ticks, repeated, score_ticks
+from bot.canary.likelihood import BETS, GRID, event_ticks, score_ticks
 
 
 class Gain(NamedTuple):
-    """Rows that say something, and their log likelihood ratios in ticks."""
+    """Rows that say something, their log likelihood ratios in ticks, and how often each counts."""
 
     rows: Ints
     increments: Ints
+    counts: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class EventComparison(Comparison):
         found = columns.at(rows)
         null = log(bound.ratio)
         increments = event_ticks(found.pi, found.candidate, null, null + sign * GRID)
-        return Gain(rows, repeated(increments, found.counts))
+        return Gain(rows, increments, found.counts)
 
     def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain:
         """Only pairs of which one went badly say anything; either may, evenly."""
@@ -129,7 +130,7 @@ class ScoreComparison(Comparison):
         found = columns.at(rows)
         scores = self.score(found.measured, np.where(found.candidate, bound.ease, 1.0))
         lean = found.candidate - found.pi
-        return Gain(rows, repeated(score_ticks(sign * scores * lean), found.counts))
+        return Gain(rows, score_ticks(sign * scores * lean), found.counts)
 
     def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain:
         rows = np.flatnonzero(self.seen(pairs.baseline) & self.seen(pairs.candidate))

@@ -72,7 +72,7 @@ class EProcess:
     Attributes:
         alpha: the chance of ever reaching the limit under the null hypothesis.
         limit: 1/alpha, as its logarithm (nats).
-        n: how many increments were added.
+        n: how many observations were added.
         crossing: when the limit was first reached. Never forgotten: what is seen afterwards
             does not undo it.
     """
@@ -106,19 +106,29 @@ class EProcess:
         """Start the next copy, if one is left. Earlier ones go on."""
         self._at = min(self._at + 1, len(self._sums) - 1)
 
-    def add(self, increments: Ints) -> int | None:
+    def add(self, increments: Ints, counts: Ints | None = None) -> int | None:
         """Add log likelihood ratios in ticks: a row per observation, a column per alternative.
+
+        Args:
+            increments: in the order in which the observations were made.
+            counts: a row stands for so many equal observations, as counters report them. In which
+                order those were made is not known, so nobody may look in between: all rows are
+                one step.
 
         Returns:
             The row at which the limit was reached for the first time, if it was.
         """
-        count = len(increments)
-        if count == 0:
+        if len(increments) == 0:
             return None
+        count = len(increments)
+        if counts is not None:
+            count = int(counts.sum())
+            increments = (increments * counts[:, None]).sum(axis=0, keepdims=True)
         path = np.cumsum(increments, axis=0)
         row = None if self.crossed else self._first_over(path)
         if row is not None:
-            self.crossing = Crossing(self.n + row + 1, log_mean_exp(self._after(path[row])))
+            seen = row + 1 if counts is None else count
+            self.crossing = Crossing(self.n + seen, log_mean_exp(self._after(path[row])))
         self._sums = self._after(path[-1])
         self.n += count
         return row

@@ -11,7 +11,7 @@ from bot.canary.comparison import Comparison
 from bot.canary.eprocess import Bools, EProcess, EProcessState
 from bot.canary.facts import Facts, Sha256
 from bot.canary.frozen import FrozenBaseline
-from bot.canary.likelihood import TWO_SIDED, event_ticks, repeated
+from bot.canary.likelihood import TWO_SIDED, event_ticks
 from bot.canary.limits import LimitState, absolute_limits
 from bot.canary.metrics import comparisons
 from bot.canary.policy import GATE_ALPHA, SAMPLE_RATIO_ALPHA, Phase, Policy
@@ -185,16 +185,17 @@ class RampEvidence:
         rows = np.flatnonzero(requests)
         split = columns.at(rows)
         increments = event_ticks(split.pi, split.candidate, 0.0, TWO_SIDED)
-        row = self.sample_ratio.add(repeated(increments, split.counts))
+        row = self.sample_ratio.add(increments, split.counts)
         if row is not None:
             crossed[SAMPLE_RATIO] = int(rows[row])
         for name, metric in self.metrics.items():
             gain = metric.comparison.worse(columns)
-            row = metric.worse.add(gain.increments)
+            row = metric.worse.add(gain.increments, gain.counts)
             if row is not None:
                 crossed[name] = int(gain.rows[row])
             if not self._only_breaches:
-                metric.within.add(metric.comparison.within(columns).increments)
+                within = metric.comparison.within(columns)
+                metric.within.add(within.increments, within.counts)
         return crossed
 
     def _requests(self, measured: Measurements) -> Bools:

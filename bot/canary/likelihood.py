@@ -64,8 +64,3 @@ def rate_ticks(failed: Bools, highest: float) -> Ints:
     table = ticks(np.stack([np.log1p(-rates) - log(1 - highest), np.log(rates / highest)]))
     picked: Ints = table[failed.astype(np.intp)]
     return picked
-
-
-def repeated(increments: Ints, counts: Ints | None) -> Ints:
-    """Let a row stand for so many equal observations, as counters report them."""
-    return increments if counts is None else increments * counts[:, None]

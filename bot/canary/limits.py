@@ -13,7 +13,7 @@ from bot.canary.columns import Columns, succeeded
 from bot.canary.eprocess import EProcess, EProcessState
 from bot.canary.facts import Facts
 from bot.canary.frozen import QUANTILES
-from bot.canary.likelihood import RATIOS, rate_ticks, repeated
+from bot.canary.likelihood import RATIOS, rate_ticks
 from bot.canary.policy import SLO_ALPHA, ErrorMetric, Policy, QuantileMetric
 
 
@@ -58,7 +58,7 @@ class Limit:
         found = columns.at(rows)
         self.seen += found.tally().candidate
         self.bad += found.tally(bad[rows]).candidate
-        row = self.process.add(repeated(rate_ticks(bad[rows], self.share), found.counts))
+        row = self.process.add(rate_ticks(bad[rows], self.share), found.counts)
         return None if row is None else int(rows[row])
 
     def save(self) -> LimitState:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.canary.columns import Columns
+from bot.canary.columns import Columns, measurements
 from bot.canary.evidence import RampEvidence, RampState
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.revenue import ENOUGH
@@ -57,6 +57,18 @@ def test_a_row_may_stand_for_many_observations() -> None:
         assert counted.metrics[name].worse.log_e == metric.worse.log_e
         assert counted.metrics[name].seen.counts == metric.seen.counts
     assert counted.arms.save() == repeated.arms.save()
+
+
+def test_counts_are_one_look_whatever_order_they_are_listed_in() -> None:
+    """First all of the baseline's, then all of the candidate's: nobody saw that in between."""
+    counts = np.array([400, 400])
+    evenly = np.full(2, 0.5)
+    measured = measurements(2, error=np.zeros(2))
+    for candidate in (np.array([False, True]), np.array([True, False])):
+        evidence = RampEvidence(policy(), FROZEN)
+        evidence.add(Columns(candidate, evenly, measured, counts))
+        assert not evidence.sample_ratio.crossed
+        assert evidence.sample_ratio.n == 800
 
 
 WORSE = {

@@ -1,0 +1,219 @@
+"""Counters read from something that answers like Prometheus, or does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.canary.counters import CounterSource
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.courses import Courses
+from bot.traffic.guard import Guard
+from bot.traffic.prometheus import Prometheus
+from bot.traffic.scraper import NOT_SET, Scraper
+from tests.canary.test_counters import series
+from tests.canary.traffic import frozen, only, policy
+from tests.traffic.conftest import Clock
+from tests.traffic.test_guard import state
+from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping
+
+SOURCE = CounterSource(successes="answers", failures="failures")
+
+
+class Server:
+    """Answers every query with what the test says."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.body: Any = _vector([])
+        self.queries: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.queries.append(str((await request.post())["query"]))
+        text = self.body if isinstance(self.body, str) else json.dumps(self.body)
+        return web.Response(text=text, status=self.status, content_type="application/json")
+
+
+def _vector(result: list[Any], at: float = 1000.0) -> dict[str, Any]:
+    for each in result:
+        each["value"][0] = at
+    return {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[Server, Prometheus]]:
+    found = Server()
+    application = web.Application()
+    application.router.add_post("/api/v1/query", found.answer)
+    async with TestServer(application) as listening:
+        prometheus = Prometheus(str(listening.make_url("/")), "a-token")
+        yield found, prometheus
+        await prometheus.close()
+
+
+@pytest.fixture
+def heard() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def scraper(
+    engine: AsyncEngine, server: tuple[Server, Prometheus], clock: Clock, heard: list[str]
+) -> Scraper:
+    return Scraper(engine, server[1].query, clock=clock, heard=heard.append)
+
+
+async def begin(engine: AsyncEngine) -> None:
+    async with engine.begin() as conn:
+        await ledgers.open_ledger(
+            conn, attempt="ramp-1", run_id="run-1", repository_id=REPOSITORY,
+            capability=CAPABILITY, policy=policy(metrics=only("error")),
+            frozen=SOURCE.frozen(frozen()), source=SOURCE, at=START,
+        )  # fmt: skip
+        await servings.set_traffic(
+            conn, REPOSITORY, CAPABILITY, ramping(50), at=START, actor="alice", why="begin"
+        )
+
+
+def arms(baseline: int, candidate: int, failed: int = 0) -> list[dict[str, Any]]:
+    found = [
+        series(baseline, generation="1"),
+        series(candidate, generation="1", arm="candidate"),
+    ]
+    if failed:
+        found.append(series(failed, generation="1", arm="candidate", failed=True))
+    return found
+
+
+async def test_counts_become_evidence_once_whoever_reads_them(
+    engine: AsyncEngine,
+    server: tuple[Server, Prometheus],
+    scraper: Scraper,
+    heard: list[str],
+    clock: Clock,
+) -> None:
+    await begin(engine)
+    server[0].body = _vector(arms(100, 90))
+    await scraper.read_due()
+    await scraper.read_due()
+    assert server[0].queries == [SOURCE.query]
+    other = Scraper(engine, server[1].query, clock=clock, heard=heard.append)
+    await other.read_due()
+    clock.move(15)
+    server[0].body = _vector(arms(160, 150), at=1015.0)
+    await scraper.read_due()
+    await other.read_due()
+    _, course = await Courses(engine).current("ramp-1")
+    assert course.evidence.assigned.counts == (160, 150)  # type: ignore[union-attr]
+    assert heard == ["ramp-1"] * 2
+
+
+async def test_a_breach_is_found_in_counts(
+    engine: AsyncEngine, server: tuple[Server, Prometheus], scraper: Scraper, guard: Guard
+) -> None:
+    await begin(engine)
+    server[0].body = _vector(arms(1000, 500, failed=400))
+    await scraper.read_due()
+    await guard.watch("ramp-1")
+    ledger, serving = await state(engine)
+    assert ledger.breach is not None
+    assert (ledger.breach.metric, serving.split.percent) == ("error", 0)
+
+
+def _refuses(server: Server) -> None:
+    server.status, server.body = 400, {"status": "error", "error": "parse error"}
+
+
+def _is_no_json(server: Server) -> None:
+    server.status, server.body = 502, "<html>"
+
+
+def _gives_scalars(server: Server) -> None:
+    server.body = {"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}}
+
+
+def _lacks_labels(server: Server) -> None:
+    server.body = _vector([{"metric": {"job": "x"}, "value": [0, "1"]}])
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        (_refuses, "Prometheus refuses the query: parse error"),
+        (_is_no_json, "Prometheus answers 502, not JSON"),
+        (_gives_scalars, "the queries must give instant vectors"),
+        (_lacks_labels, "every series needs the label arm: baseline or candidate"),
+    ],
+)
+async def test_what_is_wrong_is_said_when_silence_ends_the_ramp(
+    engine: AsyncEngine,
+    server: tuple[Server, Prometheus],
+    scraper: Scraper,
+    clock: Clock,
+    breaks: Callable[[Server], None],
+    said: str,
+) -> None:
+    async def wake(run: str) -> None:
+        del run
+
+    guard = Guard(engine, Courses(engine), wake=wake, clock=clock, fault=scraper.fault)
+    await begin(engine)
+    breaks(server[0])
+    await scraper.read_due()
+    assert scraper.fault("ramp-1") == said
+    await guard.watch("ramp-1")
+    assert (await state(engine))[1].split.percent == 50
+    clock.move(601)
+    await guard.watch("ramp-1")
+    ledger, _ = await state(engine)
+    assert ledger.breach is not None
+    assert ledger.breach.metric == "silence"
+    assert ledger.breach.evidence.endswith(f"Counters: {said}.")
+
+
+async def test_when_it_comes_back_nothing_was_missed(
+    engine: AsyncEngine, server: tuple[Server, Prometheus], scraper: Scraper, clock: Clock
+) -> None:
+    await begin(engine)
+    server[0].body = _vector(arms(100, 90))
+    await scraper.read_due()
+    server[0].status, server[0].body = 503, "down"
+    clock.move(300)
+    await scraper.read_due()
+    server[0].status, server[0].body = 200, _vector(arms(400, 390), at=1400.0)
+    clock.move(15)
+    await scraper.read_due()
+    assert scraper.fault("ramp-1") is None
+    _, course = await Courses(engine).current("ramp-1")
+    assert course.evidence.assigned.counts == (400, 390)  # type: ignore[union-attr]
+
+
+async def test_an_empty_answer_is_silence(
+    engine: AsyncEngine, scraper: Scraper, guard: Guard, clock: Clock
+) -> None:
+    await begin(engine)
+    clock.move(601)
+    await scraper.read_due()
+    await guard.watch("ramp-1")
+    assert (await state(engine))[1].paused == "No observation for 10 min 1 s; 10 min is the limit."
+
+
+async def test_without_an_address_and_without_a_server_it_is_said(
+    engine: AsyncEngine, clock: Clock, heard: list[str]
+) -> None:
+    await begin(engine)
+    unset = Scraper(engine, None, clock=clock, heard=heard.append)
+    await unset.read_due()
+    assert unset.fault("ramp-1") == NOT_SET
+    away = Prometheus("http://127.0.0.1:9")
+    unreachable = Scraper(engine, away.query, clock=clock, heard=heard.append)
+    await unreachable.read_due()
+    assert "cannot be reached" in str(unreachable.fault("ramp-1"))
+    await away.close()
