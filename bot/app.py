@@ -31,6 +31,8 @@ from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.github.served import Served
 from bot.heartbeat import Heartbeat, Rhythm
+from bot.intake.alert_intake import AlertIntake
+from bot.intake.alerts import AlertRoutes
 from bot.intake.api import Accepted, Api, Declined
 from bot.intake.approving import Approving
 from bot.intake.callers import Callers
@@ -63,6 +65,7 @@ from bot.playbooks.revert.playbook import revert
 from bot.playbooks.rollback.playbook import rollback
 from bot.playbooks.run import Ending, Run, Signal, SignalKind
 from bot.playbooks.shadow.playbook import shadow
+from bot.playbooks.triage.playbook import TriageParts, triage
 from bot.records import anchors, runs
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.safety.circumstances import Circumstances
@@ -89,6 +92,7 @@ from bot.triggers import (
     RevertRequest,
     RollbackRequest,
     ShadowRequest,
+    TriageRequest,
     Trigger,
     derived_id,
 )
@@ -168,6 +172,7 @@ class Bot:
                 ShadowRequest: self._shadow,
                 RampRequest: self._ramp,
                 RollbackRequest: self._rollback,
+                TriageRequest: self._triage,
             },
             judge=self._judge,
             wake=self.engine.wake,
@@ -225,6 +230,8 @@ class Bot:
             served=self.served.served,
             clock=clock,
         )
+        self.alerts = AlertIntake(self.records, self.inbox, wake=self._wake_at_once, clock=clock)
+        self._recording: dict[int, asyncio.Lock] = {}
         self.courier = Courier(
             self.records,
             read_addresses([each.get_secret_value() for each in settings.notify_urls]),
@@ -331,6 +338,7 @@ class Bot:
                 *FlagRoutes(callers, Newest(self.records).servings).endpoints,
                 *safety.endpoints(),
                 *ObservationRoutes(callers, self.observing.put).endpoints,
+                *AlertRoutes(callers, self.alerts.take, self.clock).endpoints,
             ),
         )
 
@@ -407,6 +415,15 @@ class Bot:
     async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest) -> Ending:
         return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
 
+    async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest) -> Ending:
+        parts = TriageParts(
+            parts=self._parts(trigger.repository, "triage"),
+            put=self.inbox.put,
+            hold=hold_self_work,
+            recording=self._recording.setdefault(trigger.repository.id, asyncio.Lock()),
+        )
+        return await triage(run, trigger, request, parts)
+
     async def _judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
         parts = JudgeParts(
             parts=self._parts(trigger.repository, "judge"),
@@ -455,6 +472,9 @@ class Bot:
             pictures=self.pictures,
             settled=partial(self.config.settled, repository.id),
         )
+
+    async def _wake_at_once(self, run: str) -> None:
+        await self.engine.wake(run, Signal(kind=SignalKind.HINT))
 
     async def _trial_ended(self, run: str) -> None:
         await self.engine.wake(run, Signal(kind=SignalKind.HINT))

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.records.tables import inbox
@@ -69,6 +69,15 @@ class Inbox:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
         return await waiting.receipt
+
+    async def put_within(self, conn: AsyncConnection, triggers: Sequence[Trigger]) -> None:
+        """Store Triggers in the caller's transaction; set `arrived` once it is committed.
+
+        Those whose key is there already change nothing.
+        """
+        if triggers:
+            waiting = [_row(trigger, None) for trigger in triggers]
+            await conn.execute(self._insert_where_new(waiting))
 
     async def take(
         self, most: int, *, replica: str, now: datetime, lease: timedelta
@@ -134,15 +143,7 @@ class Inbox:
                         _settle(alone, its_error)
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
-        rows = [
-            {
-                "key": each.trigger.key,
-                "delivery_id": each.delivery_id,
-                "payload": each.trigger.model_dump(mode="json"),
-                "received_at": each.trigger.received_at,
-            }
-            for each in batch
-        ]
+        rows = [_row(each.trigger, each.delivery_id) for each in batch]
         insert = self._insert_where_new(rows)
         async with self._database.begin() as connection:
             new = set((await connection.execute(insert)).scalars())
@@ -166,6 +167,15 @@ class Inbox:
             return on_postgresql.on_conflict_do_nothing().returning(inbox.c.key)
         on_sqlite = sqlite.insert(inbox).values(rows)
         return on_sqlite.on_conflict_do_nothing().returning(inbox.c.key)
+
+
+def _row(trigger: Trigger, delivery_id: str | None) -> dict[str, Any]:
+    return {
+        "key": trigger.key,
+        "delivery_id": delivery_id,
+        "payload": trigger.model_dump(mode="json"),
+        "received_at": trigger.received_at,
+    }
 
 
 def _settle(waiting: _Waiting, result: Receipt | Exception) -> None:

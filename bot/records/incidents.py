@@ -261,6 +261,17 @@ async def refer(
     return await _change(conn, now, changes) if changes else now
 
 
+async def count_alerts(conn: AsyncConnection, incident_id: str, count: int) -> Incident:
+    """Note how many alerts an Incident stands for.
+
+    Raises:
+        UnknownRecord: there is no such Incident.
+    """
+    now = await _locked(conn, incident_id)
+    count = max(count, 1)
+    return now if now.alert_count == count else await _change(conn, now, {"alert_count": count})
+
+
 async def set_severity(conn: AsyncConnection, incident_id: str, severity: Severity) -> Incident:
     """Change how bad an Incident is.
 

@@ -1,0 +1,157 @@
+"""Reports of alerts go to disk in groups, and a Run begins for every group that begins to fire.
+
+What was said, and the Trigger that follows from it, are one transaction: a process that dies
+leaves both or neither, and without an answer the sender says it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.intake.inbox import Inbox
+from bot.records import alerts
+from bot.records.alerts import Moved, Report
+from bot.triggers import (
+    Actor,
+    ActorKind,
+    Source,
+    SourceKind,
+    TriageRequest,
+    Trigger,
+    derived_id,
+)
+
+log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE = 500
+"""Reports that one transaction takes."""
+
+
+@dataclass
+class _Waiting:
+    reports: Sequence[Report]
+    sender: str
+    stored: asyncio.Future[None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class AlertIntake:
+    """Takes reports. Safe for several replicas on one database."""
+
+    def __init__(
+        self,
+        records: AsyncEngine,
+        inbox: Inbox,
+        *,
+        wake: Callable[[str], Awaitable[None]],
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            records: where alerts are kept.
+            inbox: takes the Triggers, in the same database.
+            wake: tells a Run that its group moved; quick, and its failure loses nothing.
+            clock: tells the time (UTC).
+        """
+        self._records = records
+        self._inbox = inbox
+        self._wake = wake
+        self._clock = clock
+        self._waiting: list[_Waiting] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def take(self, reports: Sequence[Report], sender: str) -> None:
+        """Store reports and return once they are committed.
+
+        Args:
+            reports: what was said.
+            sender: whose token said it.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: nothing was stored; the sender must say it again.
+        """
+        waiting = _Waiting(reports, sender)
+        self._waiting.append(waiting)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        await waiting.stored
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch = self._next()
+            try:
+                await self._commit(batch)
+            except Exception as error:
+                if len(batch) == 1:
+                    _settle(batch[0], error)
+                    continue
+                # One report the database refuses must not take the others with it.
+                for alone in batch:
+                    try:
+                        await self._commit([alone])
+                    except Exception as its_error:
+                        _settle(alone, its_error)
+
+    def _next(self) -> list[_Waiting]:
+        size, taken = 0, 0
+        for each in self._waiting:
+            if taken and size + len(each.reports) > MOST_AT_ONCE:
+                break
+            size, taken = size + len(each.reports), taken + 1
+        batch, self._waiting[:] = self._waiting[:taken], self._waiting[taken:]
+        return batch
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        now = self._clock()
+        woken: list[str] = []
+        async with self._records.begin() as conn:
+            senders = {report.group: each.sender for each in batch for report in each.reports}
+            reports = [report for each in batch for report in each.reports]
+            triggers = []
+            for moved in await alerts.take(conn, reports, at=now):
+                if not moved.begins:
+                    woken.append(moved.group.run)
+                    continue
+                trigger = _trigger(moved, senders[moved.group.id], now)
+                run = derived_id(trigger.key, trigger.received_at)
+                await alerts.follow(conn, moved.group.id, run)
+                triggers.append(trigger)
+            await self._inbox.put_within(conn, triggers)
+        if triggers:
+            self._inbox.arrived.set()
+        for each in batch:
+            _settle(each)
+        for run in woken:
+            try:
+                await self._wake(run)
+            except Exception:
+                log.exception("a hint was lost; the Run will look again by itself")
+
+
+def _trigger(moved: Moved, sender: str, now: datetime) -> Trigger:
+    group = moved.group
+    url = next((each.said.url for each in group.conditions if each.said.url), None)
+    return Trigger(
+        source=Source(kind=SourceKind.ALERT, object_id=f"{group.id}:{group.episode}", url=url),
+        repository=moved.repository,
+        actor=Actor(kind=ActorKind.MACHINE, login=sender),
+        received_at=now,
+        request=TriageRequest(group=group.id, episode=group.episode),
+    )
+
+
+def _settle(waiting: _Waiting, error: Exception | None = None) -> None:
+    if waiting.stored.done():  # its sender gave up; what is stored stays stored
+        return
+    if error is None:
+        waiting.stored.set_result(None)
+    else:
+        waiting.stored.set_exception(error)

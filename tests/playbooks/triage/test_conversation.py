@@ -1,0 +1,224 @@
+"""Alerts fire and clear: incidents, what follows from them, and their ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import aiohttp
+import pytest
+
+from bot.records import outbox
+from tests.playbooks.conftest import BAD, Shop
+from tests.playbooks.judge.judging import self_work_pause
+from tests.playbooks.triage.alerting import Sender, alert, event, payload
+
+CONFIG = "checks: {smoke: [smoke], evals: [evals]}\n"
+
+
+@pytest.fixture
+async def sender(shop: Shop) -> AsyncIterator[Sender]:
+    # The list of repositories is renewed once a minute; a test has no minute.
+    shop.bot.served._known, shop.bot.served._at = (), None
+    async with aiohttp.ClientSession() as session:
+        yield Sender(shop, session)
+
+
+async def _self_work(shop: Shop) -> int:
+    shop.verdicts["evals"] = "success"
+    await shop.alice.push("main", {".github/playbooks.yml": CONFIG}, "Configure")
+    number = await shop.bob.open_pull_request(
+        "Cheaper prompts", {"shop.py": BAD}, branch=f"agent-{shop.repository.name}"
+    )
+    await shop.alice.label(number, "self-work")
+    await shop.bob.merge(number)
+    return number
+
+
+async def test_a_group_of_alerts_is_one_incident_until_every_condition_has_cleared(
+    shop: Shop, sender: Sender
+) -> None:
+    await sender.alertmanager("g", alert("A"), alert("B"))
+    incident = await sender.incident("active")
+    issue = await shop.alice.issue(incident.issue or 0)
+    assert issue["title"] == "Incident: A is bad"
+    assert "severity:critical" in [label["name"] for label in issue["labels"]]
+    await sender.alertmanager("g", alert("A"), alert("B"))
+    await sender.alertmanager("g", alert("A", "resolved"), alert("B"))
+    assert (await sender.incident("active")).id == incident.id
+    await sender.alertmanager("g", alert("A", "resolved"), alert("B", "resolved"))
+    ended = await sender.incident("resolved")
+    await shop.alone()
+    assert [each.id for each in await sender.incidents()] == [incident.id]
+    assert ended.alert_count == 8
+    assert (await shop.alice.issue(incident.issue or 0))["state"] == "closed"
+    adr = await shop.alice.file(ended.adr or "", "playbooks/records")
+    assert adr is not None
+    assert 'outcome: "confirmed"' in adr
+    async with shop.bot.read_only.connect() as conn:
+        said = {each.audience: each for each in await outbox.of_incident(conn, incident.id)}
+    assert said["founder"].reason in (None, "NOTIFY_URLS names no address for the founder")
+
+
+async def test_a_recovery_heard_before_its_alert_is_one_incident_that_is_over(
+    shop: Shop, sender: Sender
+) -> None:
+    await sender.alertmanager("g", alert("A", "resolved"))
+    await sender.alertmanager("g", alert("A"))
+    incident = await sender.incident("resolved")
+    await shop.alone()
+    assert len(await sender.incidents()) == 1
+    async with shop.bot.read_only.connect() as conn:
+        said = await outbox.of_incident(conn, incident.id)
+    assert {each.reason for each in said} == {"it was over before it was heard of"}
+
+
+async def test_what_a_sender_left_out_is_not_taken_for_recovered(
+    shop: Shop, sender: Sender
+) -> None:
+    await sender.alertmanager("g", alert("A"))
+    await sender.incident("active")
+    await sender.alertmanager("g", alert("A", "resolved"), truncated=3)
+    incident = await sender.incident("active")
+    await shop.eventually(lambda: _says(shop, incident.issue, "left alerts out"))
+    await sender.alertmanager("g", alert("A", "resolved"))
+    await sender.incident("resolved")
+    await shop.alone()
+
+
+async def test_what_fires_again_soon_is_the_same_incident_and_later_another(
+    shop: Shop, sender: Sender
+) -> None:
+    hour = timedelta(hours=1)
+    await sender.alertmanager("g", alert("A"))
+    first = await sender.incident("active")
+    await sender.alertmanager("g", alert("A", "resolved"))
+    await sender.incident("resolved")
+    await shop.alone()
+    await sender.alertmanager("g", alert("A", at=hour))
+    again = await sender.incident("active")
+    assert again.id == first.id
+    assert (await shop.eventually(lambda: _is_open(shop, first.issue))) is True
+    await sender.alertmanager("g", alert("A", "resolved", at=hour))
+    await sender.incident("resolved")
+    await shop.alone()
+
+
+@pytest.mark.parametrize("kind", ["slo.breach", "eval.drop", "safety.violation", "budget.overrun"])
+async def test_each_trigger_that_names_self_work_ends_in_a_merged_revert(
+    shop: Shop, sender: Sender, kind: str
+) -> None:
+    culprit = await _self_work(shop)
+    await sender.cloudevent(kind, summary="the checkout is bad", pull_request=culprit)
+    hotfix = await shop.merged_hotfix()
+    assert f"#{culprit}" in hotfix["title"]
+    pause = await self_work_pause(shop)
+    assert pause is not None
+    assert (pause.kind == "safety") is (kind == "safety.violation")
+    await sender.cloudevent(kind, 2, summary="it is well again", status="resolved")
+    await sender.incident("resolved")
+    await shop.alone()
+
+
+async def test_a_persons_change_that_is_named_is_prepared_and_not_merged(
+    shop: Shop, sender: Sender
+) -> None:
+    await shop.alice.push("main", {".github/playbooks.yml": CONFIG}, "Configure")
+    shop.verdicts["evals"] = "success"
+    culprit = await shop.broken()
+    await sender.alertmanager("g", alert("A", pull_request=str(culprit)))
+    incident = await sender.incident("active")
+    await shop.hotfix()
+    await shop.standing(incident.issue or 0, "`/approve`")
+    assert await self_work_pause(shop) is None
+    await sender.alertmanager("g", alert("A", "resolved", pull_request=str(culprit)))
+    await sender.incident("resolved")
+
+
+async def test_nothing_named_and_one_merge_makes_a_suspect_whose_revert_waits(
+    shop: Shop, sender: Sender
+) -> None:
+    suspect = await shop.broken()
+    await sender.just_now("slo.breach", summary="errors", severity="high")
+    incident = await sender.incident("active")
+    hotfix = await shop.hotfix()
+    assert f"#{suspect}" in hotfix["title"]
+    await shop.standing(incident.issue or 0, "`/approve`")
+    assert not (await shop.alice.pull_request(hotfix["number"]))["merged"]
+    assert await self_work_pause(shop) is None
+
+
+async def test_nothing_named_and_several_merges_are_bisected(shop: Shop, sender: Sender) -> None:
+    await shop.merged("One", {"one.txt": "1\n"})
+    await shop.merged("Two", {"two.txt": "2\n"})
+    await shop.report("failure", "smoke", branch="main")
+    await sender.just_now("slo.breach", summary="errors", severity="high")
+    incident = await sender.incident("active")
+    await shop.eventually(lambda: _says(shop, incident.issue, "asked for a bisect"))
+
+    async def bisecting() -> bool:
+        return bool(await sender.incidents("bisect"))
+
+    await shop.eventually(bisecting)
+    assert await shop.hotfixes() == []
+
+
+async def test_a_budget_nobody_spent_pauses_and_asks(shop: Shop, sender: Sender) -> None:
+    await shop.broken()
+    await sender.just_now("budget.overrun", summary="tokens are used up", share=1.2)
+    incident = await sender.incident("active")
+    await shop.eventually(lambda: _says(shop, incident.issue, "nobody says what spent it"))
+    assert await self_work_pause(shop) is not None
+    assert await shop.hotfixes() == []
+
+
+async def test_opting_out_holds_for_alerts_too(shop: Shop, sender: Sender) -> None:
+    culprit = await _self_work(shop)
+    await shop.alice.label(culprit, "playbook:off")
+    await sender.cloudevent("eval.drop", summary="worse", pull_request=culprit)
+    incident = await sender.incident("active")
+    await shop.eventually(lambda: _says(shop, incident.issue, "opted out"))
+    assert await shop.hotfixes() == []
+
+
+async def test_a_person_closes_what_nobody_reports_as_over(shop: Shop, sender: Sender) -> None:
+    await sender.alertmanager("g", alert("A"))
+    incident = await sender.incident("active")
+    await shop.says(incident.issue or 0, "/cancel")
+    await sender.incident("declined")
+    await shop.alone()
+    assert (await shop.alice.issue(incident.issue or 0))["state"] == "closed"
+
+
+async def test_what_cannot_be_read_is_refused_with_its_field_and_changes_nothing(
+    sender: Sender,
+) -> None:
+    good = payload("g", alert("A"))
+    json_, ce = "application/json", "application/cloudevents+json"
+    wrong = [
+        (good | {"version": "3"}, "/alerts/alertmanager", json_, 400, "version"),
+        (good | {"alerts": []}, "/alerts/alertmanager", json_, 400, "alerts"),
+        ({**good, "alerts": [{**alert("A"), "startsAt": "noon"}]}, "/alerts/alertmanager", json_,
+         400, "startsAt"),
+        (payload("g", alert("A", repository="acme/none")), "/alerts/alertmanager", json_, 422,
+         "labels.repository"),
+        (event("slo.gone"), "/alerts/cloudevents", ce, 400, "type"),
+        (event("slo.breach", pull_request=1, commit="a" * 40), "/alerts/cloudevents", ce, 400,
+         "at most one"),
+        (event("slo.breach", burn_rates={"soon": 1}), "/alerts/cloudevents", ce, 400, "5m"),
+        (good, "/alerts/alertmanager", "text/plain", 415, "Content-Type"),
+    ]  # fmt: skip
+    for body, path, kind, status, named in wrong:
+        got, answer = await sender.post(path, body, kind)
+        assert (got, named in str(answer)) == (status, True), answer
+    got, _ = await sender.post("/alerts/alertmanager", good, json_, token="wrong")  # noqa: S106
+    assert got == 401
+    assert await sender.incidents() == []
+
+
+async def _says(shop: Shop, number: int | None, words: str) -> bool:
+    return words in (await shop.alice.issue(number or 0))["body"]
+
+
+async def _is_open(shop: Shop, number: int | None) -> bool:
+    return bool((await shop.alice.issue(number or 0))["state"] == "open")
