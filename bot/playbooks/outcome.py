@@ -15,6 +15,7 @@ from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, Unprocessable
 from bot.github.models import BranchRules
 from bot.github.trees import TreeChange
+from bot.playbooks.checked import SKIPS_CHECKS
 from bot.records.anchors import Anchor, with_anchor
 from bot.triggers import Value
 
@@ -22,7 +23,7 @@ RECORDS_BRANCH = "playbooks/records"
 OUTCOMES_BRANCH = "playbooks/outcomes"
 ANCHORS_PATH = "audit/anchors.jsonl"
 _ATTEMPTS = 8
-_SKIP_CI = "\n\n[skip ci]"
+_SKIP_CI = f"\n\n{SKIPS_CHECKS}"
 
 Edit = Callable[[str], str]
 """From a file's present text (empty where there is no file) to its new text."""

@@ -24,7 +24,7 @@ class Patience:
     """
 
     look_again: timedelta = timedelta(minutes=2)
-    look_later: timedelta = timedelta(minutes=30)
+    look_later: timedelta = timedelta(minutes=10)
     give_up: timedelta = timedelta(days=14)
 
 

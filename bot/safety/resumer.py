@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import Config
 from bot.github.client import RepositoryClient
-from bot.github.models import CheckResult
-from bot.playbooks.checks import OUR_CHECKS, Counting, tally
+from bot.playbooks.checked import checked
+from bot.playbooks.checks import Counting, tally
 from bot.playbooks.proposal.counting import required
 from bot.records import audit, budgets, incidents, pauses
 from bot.records.budgets import BudgetState
@@ -23,9 +23,6 @@ from bot.safety.resuming import Lift, Note, Outlook, next_step
 from bot.triggers import OURSELVES, SELF_WORK, Severity
 
 _SERIOUS = (Severity.HIGH, Severity.CRITICAL)
-_RECORDS_ONLY = "[skip ci]"
-_RECORDS_PASSED = 10
-"""How many commits that only bring records home are looked behind."""
 
 
 class Resumer:
@@ -129,18 +126,8 @@ class Resumer:
 async def _branch(client: RepositoryClient, config: Config) -> Literal["green", "red", "waiting"]:
     """What the checks that count say of the default branch's newest change."""
     facts = await client.about()
-    commit = await client.git.commit(await client.git.head(facts.default_branch))
-    results: tuple[CheckResult, ...] = ()
-    us = (await client.app()).id
-    for _ in range(_RECORDS_PASSED):
-        if commit is None:
-            return "waiting"
-        found = await client.checks.results(commit.sha)
-        results = tuple(r for r in found if r.app_id != us and r.name not in OUR_CHECKS)
-        # Records are brought home by commits that no check runs on.
-        if results or _RECORDS_ONLY not in commit.message or not commit.parents:
-            break
-        commit = await client.git.commit(commit.parents[0])
+    found = await checked(client, await client.git.head(facts.default_branch))
+    results = found.results
     checks = config.checks
     names = (*checks.smoke, *checks.evals, *checks.slo, *checks.safety)
     if not checks.smoke:

@@ -390,7 +390,9 @@ class OutsideCi:
         if self._stopped or event.repository is not self._shop.repository:
             return
         self._shop.news.set()
-        if event.name == "push" and not event.payload["deleted"]:
+        if event.name != "push" or event.payload["deleted"]:
+            return
+        if "[skip ci]" not in event.payload["head_commit"]["message"]:
             task = asyncio.create_task(self.report(event.payload["after"]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.github.client import RepositoryClient
 from bot.github.models import BranchRules
+from bot.playbooks.checked import checked
 from bot.playbooks.checks import OUR_CHECKS, Counting, which_count
 from bot.playbooks.work import Work
 
@@ -21,10 +22,8 @@ async def see_which_checks_count(work: Work[Any, Any], before: str) -> None:
     async def count(_: bool) -> Counting:
         github, plan = work.github, work.plan
         rules = await github.rules.for_branch(plan.base, plan.facts)
-        results = await github.checks.results(before)
-        ours = (await github.app()).id
-        others = [result for result in results if result.app_id != ours]
-        return which_count(plan.config.checks, await required(github, rules), others)
+        found = await checked(github, before)
+        return which_count(plan.config.checks, await required(github, rules), found.results)
 
     work.counting = await work.run.step("see which checks count", Counting, count)
 

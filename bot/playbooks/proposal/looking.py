@@ -15,6 +15,7 @@ from bot.github.models import (
     PullRequest,
     Review,
 )
+from bot.playbooks.checked import checked
 from bot.playbooks.checks import Counting, State, Tally, failing, tally
 from bot.playbooks.failures import (
     Failure,
@@ -112,8 +113,8 @@ async def _compare(
     if tally.verdict != "red":
         return _Compared()
     here = await read_failures(github, results, names)
-    on_before = await read_failures(github, await github.checks.results(before), names)
-    on_base = await read_failures(github, await github.checks.results(broken), names)
+    on_before = await read_failures(github, (await checked(github, before)).results, names)
+    on_base = await read_failures(github, (await checked(github, broken)).results, names)
     return _Compared(
         before=alike(on_before, here),
         on_base=alike(on_base, here),

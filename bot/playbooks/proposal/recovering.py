@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.errors import NotFound
+from bot.playbooks.checked import checked
 from bot.playbooks.checks import Tally, tally
 from bot.playbooks.proposal import endings
 from bot.playbooks.proposal.confirming import confirmation
@@ -28,7 +29,10 @@ class Recovery(Value):
 
 
 class _Head(Value):
-    """The base branch now; no `head` while it has another name than we know."""
+    """The base branch now; `head` is its newest commit but for records.
+
+    There is none while the branch has another name than we know.
+    """
 
     head: str | None
     tally: Tally
@@ -85,11 +89,10 @@ async def recovery(
 def _look(work: Work[Any, Any]) -> Callable[[bool], Awaitable[_Head]]:
     async def look(_: bool) -> _Head:
         try:
-            head = await work.github.git.head(work.case.base)
+            found = await checked(work.github, await work.github.git.head(work.case.base))
         except NotFound:
             return _Head(head=None, tally=Tally(verdict="waiting", rows=()))
-        results = await work.github.checks.results(head)
-        return _Head(head=head, tally=tally(work.counting, results))
+        return _Head(head=found.sha, tally=tally(work.counting, found.results))
 
     return look
 

@@ -66,6 +66,34 @@ async def test_the_incident_is_resolved_once_the_branch_is_green_again(shop: Sho
     assert 'outcome: "confirmed"' in adr
 
 
+async def test_the_incident_is_resolved_when_the_failed_check_is_run_again_and_passes(
+    shop: Shop,
+) -> None:
+    broken = await merged_onto_a_moved_base(shop)
+    await shop.standing(broken, "I am waiting for `smoke` on `main`")
+    merge = await shop.alice.head("main")
+    await shop.report("failure", branch="main")
+    await shop.asked(broken, times=1)
+    # By now the records are home, in a commit that no check runs on.
+    assert await shop.alice.head("main") != merge
+    await shop.alice.set_status(merge, "success", "smoke")
+    assert "`main` is green again at " in await shop.final_word(broken)
+
+
+async def test_the_records_of_one_incident_do_not_hide_which_checks_count_for_the_next(
+    shop: Shop,
+) -> None:
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    await shop.final_word(broken)
+    again = await shop.broken()
+    before = (await shop.alice.get(f"commits/{await shop.alice.head('main')}"))["parents"][0]["sha"]
+    assert "[skip ci]" in (await shop.alice.get(f"commits/{before}"))["commit"]["message"]
+    assert await (await shop.says(again, "/revert")).reaction() == "+1"
+    assert len(await shop.mentions(again)) == 1  # nobody had to say which check is good
+    assert await shop.alice.file("shop.py") == GOOD
+
+
 async def test_watching_a_red_branch_after_the_merge_can_be_cancelled(shop: Shop) -> None:
     broken = await merged_onto_a_moved_base(shop)
     await shop.standing(broken, "I am waiting for `smoke` on `main`")
