@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench chaos contracts clean need
+.PHONY: help setup demo test check format bench chaos screenshots contracts clean need
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench: $(STAMP) ## Print the benchmark tables
 
 chaos: $(STAMP) contracts ## The full kill matrix
 	@$(BIN)/python -m pytest -m chaos --chaos=full $(ARGS)
+
+screenshots: $(STAMP) ## Every page of the cockpit, both themes and widths, into var/screenshots
+	@$(BIN)/python -m tests.cockpit.screenshots
 
 clean: ## Remove what setup and runs made
 	@rm -rf $(VENV) var build .mypy_cache .ruff_cache .pytest_cache .hypothesis

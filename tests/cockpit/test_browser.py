@@ -1,0 +1,175 @@
+"""A real browser at the cockpit: what changes is seen without reloading, and with, without scripts.
+
+Each test is one sitting, because starting Chromium takes longer than what is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from bot.app import Bot
+from tests.cockpit.chromium import CHROMIUM, MISSING, log_in
+from tests.cockpit.conftest import known_to_bot
+from tests.playbooks.bisect.bisecting import history
+from tests.playbooks.conftest import Shop
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=MISSING)
+
+SOON = 30_000.0
+"""Milliseconds until a page that does not change fails."""
+BISECT_FLAKES = 'test ! -e bug && test "$(( GITHUB_RUN_ID % 10 ))" != 3'
+
+
+class Watch:
+    """One tab, and what in it went wrong."""
+
+    def __init__(self, context: BrowserContext, page: Page) -> None:
+        self.context, self.page = context, page
+        self.faults: list[str] = []
+        self.loads = 0
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("console", self._said)
+        page.on("load", self._loaded)
+
+    def _said(self, message: object) -> None:
+        if getattr(message, "type", "") == "error":
+            self.faults.append(getattr(message, "text", ""))
+
+    def _loaded(self, _: object) -> None:
+        self.loads += 1
+
+    async def sees(self, words: str) -> None:
+        """Wait until the words are on the page."""
+        await expect(self.page.locator("main")).to_contain_text(words, timeout=SOON)
+
+    async def sees_after_reloading(self, words: str) -> None:
+        """Reload until the words are there, as people without scripts do."""
+        async with asyncio.timeout(SOON / 1000):
+            while words not in (await self.page.locator("main").inner_text()):
+                await asyncio.sleep(0.3)
+                await self.page.reload()
+
+
+async def _arrive(
+    browser: Browser, bot: Bot, login: str, path: str, *, scripts: bool = True
+) -> Watch:
+    context = await browser.new_context(
+        viewport={"width": 390, "height": 844}, java_script_enabled=scripts
+    )
+    page = await log_in(context, f"http://127.0.0.1:{bot.port}", login, path)
+    return Watch(context, page)
+
+
+async def _waits_for_approval(shop: Shop) -> int:
+    config = "checks:\n  smoke: [smoke, links]\n"
+    shop.verdicts["links"] = "failure"
+    await shop.merged("Configure checks", {".github/playbooks.yml": config})
+    return await shop.broken()
+
+
+async def test_a_tile_appears_and_is_mitigated_without_reloading_while_a_revert_plays(
+    browser: Browser, bot: Bot, shop: Shop
+) -> None:
+    await known_to_bot(bot, shop)
+    broken = await _waits_for_approval(shop)
+    watch = await _arrive(browser, bot, "alice", "/ui/")
+    page = watch.page
+    await watch.sees("All quiet")
+    loads = watch.loads
+
+    await shop.says(broken, "/revert because totals are zero")
+
+    await watch.sees("Faster totals")
+    await watch.sees("Approve or reject the revert")
+    await page.get_by_role("link", name="Faster totals").first.click()
+    await watch.sees("awaiting approval")
+    address = page.url
+    await page.get_by_role("button", name="Approve the revert").click()
+    await page.wait_for_url(f"{address}?request=*")
+    arrived = watch.loads
+    await watch.sees("Done.")
+    await watch.sees("hotfix merged")
+    await expect(page.locator(".status.resolved")).to_have_count(1, timeout=SOON)
+    assert watch.loads == arrived > loads
+    assert watch.faults == []
+    await watch.context.close()
+
+
+async def test_self_work_is_paused_and_unpaused_from_a_phone(
+    browser: Browser, bot: Bot, shop: Shop
+) -> None:
+    await known_to_bot(bot, shop)
+    watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}")
+    page = watch.page
+    await watch.sees("Self-work: running")
+    await page.get_by_text("Pause self-work …").click()
+    await page.get_by_label("Why").fill("the evals are red")
+    await page.get_by_role("button", name="Pause self-work", exact=True).click()
+    await watch.sees("Self-work: paused")
+    await watch.sees("by alice: the evals are red")
+    await page.get_by_text("Unpause self-work …").click()
+    await page.get_by_label("Why").fill("they are green again")
+    await page.get_by_role("button", name="Unpause self-work", exact=True).click()
+    await watch.sees("Self-work: running")
+    assert watch.faults == []
+    await watch.context.close()
+
+
+async def test_a_bisect_is_followed_to_its_culprit_without_reloading(
+    browser: Browser, bot: Bot, shop: Shop
+) -> None:
+    await known_to_bot(bot, shop)
+    past = await history(shop, 24, 15, trial=BISECT_FLAKES)
+    await past.says_ci_on_the_end("failure")
+    watch = await _arrive(browser, bot, "alice", "/ui/")
+    await past.bisected()
+    await watch.sees("the search")
+    await watch.page.get_by_role("link", name="the search").click()
+    await watch.sees("Where the culprit may be")
+    loads = watch.loads
+    culprit = past.commits[15][:12]
+    await expect(watch.page.locator("p.next")).to_contain_text(f"Culprit: {culprit}", timeout=SOON)
+    await watch.sees("The suspect fails, its parents passconfirmed")
+    assert watch.loads == loads
+    assert watch.faults == []
+    await watch.context.close()
+
+
+async def test_without_scripts_the_same_is_seen_by_reloading(
+    browser: Browser, bot: Bot, shop: Shop
+) -> None:
+    await known_to_bot(bot, shop)
+    broken = await _waits_for_approval(shop)
+    watch = await _arrive(browser, bot, "alice", "/ui/", scripts=False)
+    page = watch.page
+    await shop.says(broken, "/revert")
+    await watch.sees_after_reloading("Approve or reject the revert")
+    await page.get_by_role("link", name="Faster totals").first.click()
+    await page.get_by_role("button", name="Approve the revert").click()
+    await watch.sees_after_reloading("hotfix merged")
+    await page.goto(f"http://127.0.0.1:{bot.port}/ui/?repo={shop.name}")
+    await page.get_by_text("Pause self-work …").click()
+    await page.get_by_label("Why").fill("no scripts here")
+    await page.get_by_role("button", name="Pause self-work", exact=True).click()
+    await watch.sees_after_reloading("Self-work: paused")
+    await page.get_by_text("Unpause self-work …").click()
+    await page.get_by_role("button", name="Unpause self-work", exact=True).click()
+    await watch.sees_after_reloading("Self-work: running")
+    await watch.context.close()
+
+
+async def test_a_search_is_seen_to_end_without_scripts(
+    browser: Browser, bot: Bot, shop: Shop
+) -> None:
+    await known_to_bot(bot, shop)
+    past = await history(shop, 12, 7, trial=None)
+    await past.says_ci(7, twice=True)
+    watch = await _arrive(browser, bot, "alice", "/ui/", scripts=False)
+    await past.bisected()
+    await watch.sees_after_reloading("the search")
+    await watch.page.get_by_role("link", name="the search").click()
+    await watch.sees_after_reloading(f"Culprit: {past.commits[7][:12]}")
+    await watch.context.close()
