@@ -7,9 +7,7 @@ is allowed, so that a misspelt safety setting is never silently ignored.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from difflib import get_close_matches
-from pathlib import PurePosixPath
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -18,7 +16,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -26,7 +23,9 @@ from pydantic import (
 
 from bot.canary.counters import CounterSource
 from bot.canary.policy import CapabilityName, Policy
-from bot.triggers import Autonomy, Role
+from bot.limits import BudgetLimit, Caps, Commands, Founder
+from bot.section import RepositoryPath, Section
+from bot.triggers import Autonomy
 
 CONFIG_PATH = ".github/playbooks.yml"
 LARGEST_CONFIG = 256 * 1024
@@ -37,33 +36,19 @@ class InvalidConfig(Exception):
     """The file cannot be used; the message names the line or field and what is allowed."""
 
 
-def _inside_repository(value: str) -> str:
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value:
-        raise ValueError("must be a path inside the repository, without '..'")
-    return str(path).strip("/")
-
-
-RepositoryPath = Annotated[str, AfterValidator(_inside_repository)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Artifacts(_Section):
+class Artifacts(Section):
     """Where reports are committed."""
 
     root: RepositoryPath = "apps/orchestrator/orchestrator"
 
 
-class Adr(_Section):
+class Adr(Section):
     """Where decision records are committed."""
 
     directory: RepositoryPath = "docs/decisions"
 
 
-class Checks(_Section):
+class Checks(Section):
     """Which check-runs and statuses count, by name.
 
     Where `smoke` is empty, the required checks of the branch count, else every check that passed
@@ -84,7 +69,7 @@ def _off_is_a_word(value: object) -> object:
     return "off" if value is False else value
 
 
-class Triggers(_Section):
+class Triggers(Section):
     """What the bot does by itself when a check fails on the default branch or an alert fires.
 
     `autonomy` is how far it goes for self-work; for other people's changes never beyond `open`.
@@ -97,7 +82,7 @@ class Triggers(_Section):
     """What was merged so long before an alert that names nothing is suspected."""
 
 
-class SelfWork(_Section):
+class SelfWork(Section):
     """Which pull requests are self-work: those with this label, or by one of these authors."""
 
     label: str = Field(default="self-work", min_length=1, max_length=50)
@@ -110,105 +95,7 @@ class SelfWork(_Section):
     incidents_hours: int = Field(default=24, ge=1, le=24 * 30)
 
 
-Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,38}$")]
-
-
-class Founder(_Section):
-    """Who approves what cannot be undone, and what that is.
-
-    Without `people`, those of the process settings; without those, the repository's admins.
-    """
-
-    people: tuple[Login, ...] = ()
-    paths: tuple[RepositoryPath, ...] = ()
-    """Where a revert may go only with a Founder's yes, say `db/migrations/**`."""
-    approval_hours: int = Field(default=72, ge=1, le=24 * 30)
-    """A request that nobody has answered by then expires."""
-
-
-SCALES = {"money": 1_000_000, "count": 1}
-"""How many of its smallest units one of a budget's units has: money is kept in millionths."""
-_MOST = Decimal(10**9)
-
-
-class BudgetLimit(_Section):
-    """How much self-work, and what it runs, may use in a window.
-
-    `unit` is a currency in three letters (`usd`), or the name of what is counted (`tokens`,
-    `seconds`, `requests`): then amounts are whole numbers.
-    """
-
-    unit: Annotated[str, Field(pattern=r"^[a-z]{3,16}$")]
-    limit: Decimal = Field(ge=0, le=_MOST, allow_inf_nan=False)
-    window: Literal["hour", "day", "week", "month"] = "day"
-
-    @model_validator(mode="after")
-    def _fits_the_unit(self) -> BudgetLimit:
-        self.units(self.limit)
-        return self
-
-    def units(self, amount: Decimal) -> int:
-        """Count an amount in the smallest units.
-
-        Raises:
-            ValueError: it is below zero, not finite, beyond a billion, or finer than the smallest.
-        """
-        if not amount.is_finite() or not 0 <= amount <= _MOST:
-            raise ValueError(f"must be from 0 to {_MOST:,} {self.unit}")
-        scale = SCALES["money" if len(self.unit) == 3 else "count"]
-        units = amount * scale
-        if units != units.to_integral_value():
-            finest = "six digits after the point" if scale > 1 else "a whole number"
-            raise ValueError(f"must be {finest} of {self.unit} at most")
-        return int(units)
-
-    def said(self, units: int) -> str:
-        """Write an amount in the budget's unit."""
-        scale = SCALES["money" if len(self.unit) == 3 else "count"]
-        whole, rest = divmod(units, scale)
-        digits = f"{rest:06d}".rstrip("0") if scale > 1 else ""
-        return f"{whole}.{digits.ljust(2, '0')}" if scale > 1 else str(whole)
-
-
-class Caps(_Section):
-    """What the bot itself may do by itself; what a person asks for is counted and never refused."""
-
-    reverts_a_day: int = Field(default=10, ge=0, le=1000)
-    hotfix_pull_requests_a_day: int = Field(default=10, ge=0, le=1000)
-    bisects_a_day: int = Field(default=20, ge=0, le=1000)
-    trials_a_day: int = Field(default=1000, ge=0, le=100_000)
-    ci_minutes_a_day: int = Field(default=2000, ge=0, le=1_000_000)
-    api_requests_an_hour: int = Field(default=3000, ge=0, le=15_000)
-
-
-def _write_at_least(role: Role) -> Role:
-    if not role.at_least(Role.WRITE):
-        raise ValueError("must be write, maintain or admin")
-    return role
-
-
-CommandRole = Annotated[Role, AfterValidator(_write_at_least)]
-
-
-class Commands(_Section):
-    """The weakest role that may use a command, where it is to be more than write."""
-
-    revert: CommandRole = Role.WRITE
-    bisect: CommandRole = Role.WRITE
-    shadow: CommandRole = Role.WRITE
-    ramp: CommandRole = Role.WRITE
-    rollback: CommandRole = Role.WRITE
-    pause: CommandRole = Role.WRITE
-    unpause: CommandRole = Role.WRITE
-    approve: CommandRole = Role.WRITE
-    reject: CommandRole = Role.WRITE
-
-    def needed(self, command: str) -> Role | None:
-        """The role a command needs; None where this says nothing about it."""
-        return getattr(self, command) if command in type(self).model_fields else None
-
-
-class Revert(_Section):
+class Revert(Section):
     """How a revert goes to the base branch."""
 
     merge_method: Literal["squash", "merge", "rebase"] | None = None
@@ -219,7 +106,7 @@ Command = Annotated[tuple[str, ...], Field(max_length=100)]
 """A program and its arguments, each a word of its own; no shell reads it."""
 
 
-class TrialCommands(_Section):
+class TrialCommands(Section):
     """What the sandbox runs on each commit: build first, then smoke, then evals.
 
     A commit that does not build cannot be tried. Exit codes: 0 pass, 125 cannot be tried, others
@@ -231,7 +118,7 @@ class TrialCommands(_Section):
     evals: Command = ()
 
 
-class Bisect(_Section):
+class Bisect(Section):
     """How a culprit is looked for.
 
     `runner` says where commits are tried. For `actions`, `workflow` is a file of
@@ -277,7 +164,7 @@ def _json_file(value: str) -> str:
     return value
 
 
-class Flags(_Section):
+class Flags(Section):
     """The flagd document in the repository, for whoever reads it from there.
 
     It follows what is served over HTTP and is never read back. `path: null`: not committed.
@@ -314,7 +201,7 @@ SENSITIVE = ("founder", "budgets", "caps", "self_work", "commands", "triggers")
 """Sections whose changes count only after a Founder approved them."""
 
 
-class Config(_Section):
+class Config(Section):
     """The whole file."""
 
     artifacts: Artifacts = Artifacts()
@@ -372,6 +259,16 @@ def parse_config(text: str) -> Config:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False)
         raise InvalidConfig("\n".join(_say(fault, text) for fault in faults)) from None
+
+
+def config_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the file, for editors: the same models that read it."""
+    schema = Config.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": CONFIG_PATH,
+    }
 
 
 class _NoAliases(yaml.SafeLoader):

@@ -11,9 +11,10 @@ import structlog
 
 from bot.cockpit.rights import Seen
 from bot.cockpit.window import Window
-from bot.config import BudgetLimit, Config
+from bot.config import Config
 from bot.faults import Passing
 from bot.github.errors import GitHubError
+from bot.limits import BudgetLimit
 from bot.records.budgets import BudgetState, window_end
 from bot.safety.caps import WORDS, every_budget
 from bot.triggers import Repository

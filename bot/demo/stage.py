@@ -76,6 +76,13 @@ _CONFIG = """checks:
   smoke: [smoke]
   evals: [evals]
 """
+_ROLES = {
+    "olivia": "admin",
+    "alice": "maintain",
+    "bob": "write",
+    "agent": "write",
+    "mallory": "read",
+}
 FILES: Mapping[str, str] = {
     "README.md": "# Shop\n\nA small shop, with a cart that adds up.\n",
     "shop/__init__.py": "",
@@ -110,7 +117,7 @@ class Stage:
         await self.github.start(port=self._port)
         self._exit.push_async_callback(self.github.stop)
         owner = self.github.create_user(OWNER, organization=True)
-        users = {name: self.github.create_user(name) for name in ("alice", "bob", "mallory")}
+        users = {login: self.github.create_user(login) for login in _ROLES}
         secret = secrets.token_urlsafe(32)
         app = self.github.create_app(
             "incident-playbooks",
@@ -122,7 +129,7 @@ class Stage:
         app.callback_urls = ["http://127.0.0.1/ui/login/callback"]
         self.github.install(app, owner)
         self.repository = self.github.create_repository(owner, NAME, FILES)
-        for login, role in (("alice", "maintain"), ("bob", "write"), ("mallory", "read")):
+        for login, role in _ROLES.items():
             self.github.set_collaborator(self.repository, login, role)
             person = Person(self.github.url, users[login].token, f"{OWNER}/{NAME}")
             self.people[login] = await self._exit.enter_async_context(person)

@@ -79,7 +79,9 @@ class ConfigApproving:
             self._config.forget(trigger.repository.id)
             client = self._github.repository(trigger.repository, playbook="config")
             pull = await client.pulls.get(number)
-            await report_config(client, pull, wanted.counting, approved=wanted.digest)
+            await report_config(
+                client, pull, wanted.counting, approved=wanted.digest, look_first=True
+            )
             return True
 
         await run.step("report the approved configuration", bool, report)

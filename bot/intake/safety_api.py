@@ -14,13 +14,14 @@ from aiohttp import web
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.config import BudgetLimit
+from bot.config import config_schema
 from bot.intake.api_models import WHICH_REPOSITORY, RepositoryName
 from bot.intake.bodies import as_json, read_model, read_query
 from bot.intake.callers import Callers
 from bot.intake.openapi import Endpoint
 from bot.intake.problems import FieldProblem, Problem
 from bot.intake.tokens import ApiToken
+from bot.limits import BudgetLimit
 from bot.records import pauses
 from bot.records.budgets import BudgetState, window_end
 from bot.records.database import reading
@@ -32,6 +33,7 @@ from bot.safety.spending import book
 from bot.triggers import SELF_WORK, Repository, Role
 
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_SCHEMA = config_schema()
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -103,7 +105,7 @@ class SelfWorkAnswer(BaseModel):
 
 
 class SafetyApi:
-    """`GET /self-work` and `POST /budgets/{name}/spend`."""
+    """`GET /self-work`, `POST /budgets/{name}/spend` and `GET /schema/playbooks.json`."""
 
     def __init__(
         self,
@@ -132,11 +134,18 @@ class SafetyApi:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The rows of the route table."""
         return (
+            Endpoint("GET", "/schema/playbooks.json", "The configuration's JSON Schema.",
+                     self.schema),
             Endpoint("GET", "/self-work", "Whether self-work is paused: look before you spend.",
                      self.self_work, Role.READ, query=SelfWorkQuery, answer=SelfWorkAnswer),
             Endpoint("POST", "/budgets/{name}/spend", "Report what was spent of a budget.",
                      self.spend, Role.WRITE, body=SpendBody, answer=SpendAnswer),
         )  # fmt: skip
+
+    async def schema(self, request: web.Request) -> web.Response:
+        """`GET /schema/playbooks.json`."""
+        del request
+        return web.json_response(_SCHEMA, content_type="application/schema+json")
 
     async def self_work(self, request: web.Request) -> web.Response:
         """`GET /self-work`."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from bot.config import BudgetLimit, Caps, Config
+from bot.config import Config
+from bot.limits import BudgetLimit, Caps
 from bot.records.budgets import Budget
 
 REVERTS = "cap-reverts"
 HOTFIXES = "cap-hotfix-prs"
 BISECTS = "cap-bisects"
-TRIALS = "cap-trials"
-CI_MINUTES = "cap-ci-minutes"
-API_REQUESTS = "cap-api-requests"
 
 WORDS = {
     REVERTS: "reverts a day",
     HOTFIXES: "hotfix PRs a day",
     BISECTS: "bisects a day",
-    TRIALS: "trials a day",
-    CI_MINUTES: "CI minutes a day",
-    API_REQUESTS: "GitHub requests an hour",
 }
 
 DRAWN: dict[str, tuple[str, ...]] = {
@@ -34,12 +29,8 @@ def caps(config: Caps) -> dict[str, Budget]:
         REVERTS: config.reverts_a_day,
         HOTFIXES: config.hotfix_pull_requests_a_day,
         BISECTS: config.bisects_a_day,
-        TRIALS: config.trials_a_day,
-        CI_MINUTES: config.ci_minutes_a_day,
     }
-    found = {name: Budget(name=name, limit=n, window="day") for name, n in limits.items()}
-    hourly = Budget(name=API_REQUESTS, limit=config.api_requests_an_hour, window="hour")
-    return found | {API_REQUESTS: hourly}
+    return {name: Budget(name=name, limit=n, window="day") for name, n in limits.items()}
 
 
 def budget(name: str, limit: BudgetLimit) -> Budget:

@@ -80,7 +80,12 @@ async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
 
 
 async def report_config(
-    client: RepositoryClient, pull: PullRequest, counting: Sections, *, approved: str | None = None
+    client: RepositoryClient,
+    pull: PullRequest,
+    counting: Sections,
+    *,
+    approved: str | None = None,
+    look_first: bool,
 ) -> None:
     """Put the check-run on the head of a pull request that touches the file.
 
@@ -89,6 +94,7 @@ async def report_config(
         pull: the pull request.
         counting: the sensitive sections that count now.
         approved: the digest of those that were approved and wait for the merge, if any.
+        look_first: whether it may have been put there before.
 
     Raises:
         GitHubError: GitHub could not be read or told.
@@ -111,7 +117,7 @@ async def report_config(
         external_id=f"config {pull.head.sha}",
         title=verdict.title,
         summary=verdict.summary,
-        look_first=True,
+        look_first=look_first,
     )
     await client.checks.update(
         run.id,

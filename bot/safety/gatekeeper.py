@@ -268,7 +268,9 @@ class Gatekeeper:
             known = await gate_reports.find(conn, here, pull.head.sha)
             counting = await sensitive_config.in_force(conn, here)
         if (known is None or known.check_run == NOT_YET) and await changes_config(client, pull):
-            await report_config(client, pull, counting_sections(counting))
+            await report_config(
+                client, pull, counting_sections(counting), look_first=known is not None
+            )
 
     async def _merge_groups(self, here: int) -> dict[str, int | None]:
         heard = {sha: ref for (of, sha), ref in self._groups.items() if of == here}

@@ -9,7 +9,7 @@ from itertools import count
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Policy
-from bot.config import Caps
+from bot.limits import Caps
 from bot.records import answers, audit, budgets, incidents, pauses, progress, runs, steps
 from bot.records.bisect_report import FreshRuns, TrialMade, Verification
 from bot.records.incidents import Incident, Opening

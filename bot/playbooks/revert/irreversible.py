@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from bot.config import CONFIG_PATH, Founder
+from bot.config import CONFIG_PATH
 from bot.git.mirror import Mirror
 from bot.git.process import Git
+from bot.limits import Founder
 
 
 async def paths_of(commits: Sequence[str], mirror: Mirror) -> tuple[str, ...]:

@@ -1,0 +1,108 @@
+"""Sections of the configuration that bound what may be done: Founder, budgets, caps, commands."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bot.section import RepositoryPath, Section
+from bot.triggers import Role
+
+Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,38}$")]
+
+
+class Founder(Section):
+    """Who approves what cannot be undone, and what that is.
+
+    Without `people`, those of the process settings; without those, the repository's admins.
+    """
+
+    people: tuple[Login, ...] = ()
+    paths: tuple[RepositoryPath, ...] = ()
+    """Where a revert may go only with a Founder's yes, say `db/migrations/**`."""
+    approval_hours: int = Field(default=72, ge=1, le=24 * 30)
+    """A request that nobody has answered by then expires."""
+
+
+SCALES = {"money": 1_000_000, "count": 1}
+"""How many of its smallest units one of a budget's units has: money is kept in millionths."""
+_MOST = Decimal(10**9)
+
+
+class BudgetLimit(Section):
+    """How much self-work, and what it runs, may use in a window.
+
+    `unit` is a currency in three letters (`usd`), or the name of what is counted (`tokens`,
+    `seconds`, `requests`): then amounts are whole numbers.
+    """
+
+    unit: Annotated[str, Field(pattern=r"^[a-z]{3,16}$")]
+    limit: Decimal = Field(ge=0, le=_MOST, allow_inf_nan=False)
+    window: Literal["hour", "day", "week", "month"] = "day"
+
+    @model_validator(mode="after")
+    def _fits_the_unit(self) -> BudgetLimit:
+        self.units(self.limit)
+        return self
+
+    def units(self, amount: Decimal) -> int:
+        """Count an amount in the smallest units.
+
+        Raises:
+            ValueError: it is below zero, not finite, beyond a billion, or finer than the smallest.
+        """
+        if not amount.is_finite() or not 0 <= amount <= _MOST:
+            raise ValueError(f"must be from 0 to {_MOST:,} {self.unit}")
+        scale = SCALES["money" if len(self.unit) == 3 else "count"]
+        units = amount * scale
+        if units != units.to_integral_value():
+            finest = "six digits after the point" if scale > 1 else "a whole number"
+            raise ValueError(f"must be {finest} of {self.unit} at most")
+        return int(units)
+
+    def said(self, units: int) -> str:
+        """Write an amount in the budget's unit."""
+        scale = SCALES["money" if len(self.unit) == 3 else "count"]
+        whole, rest = divmod(units, scale)
+        digits = f"{rest:06d}".rstrip("0") if scale > 1 else ""
+        return f"{whole}.{digits.ljust(2, '0')}" if scale > 1 else str(whole)
+
+
+class Caps(Section):
+    """What the bot itself may begin in a day; what a person asks for is counted, never refused.
+
+    Trials and CI minutes of all bisects together are bounded in `bisect`.
+    """
+
+    reverts_a_day: int = Field(default=10, ge=0, le=1000)
+    hotfix_pull_requests_a_day: int = Field(default=10, ge=0, le=1000)
+    bisects_a_day: int = Field(default=20, ge=0, le=1000)
+
+
+def _write_at_least(role: Role) -> Role:
+    if not role.at_least(Role.WRITE):
+        raise ValueError("must be write, maintain or admin")
+    return role
+
+
+CommandRole = Annotated[Role, AfterValidator(_write_at_least)]
+
+
+class Commands(Section):
+    """The weakest role that may use a command, where it is to be more than write."""
+
+    revert: CommandRole = Role.WRITE
+    bisect: CommandRole = Role.WRITE
+    shadow: CommandRole = Role.WRITE
+    ramp: CommandRole = Role.WRITE
+    rollback: CommandRole = Role.WRITE
+    pause: CommandRole = Role.WRITE
+    unpause: CommandRole = Role.WRITE
+    approve: CommandRole = Role.WRITE
+    reject: CommandRole = Role.WRITE
+
+    def needed(self, command: str) -> Role | None:
+        """The role a command needs; None where this says nothing about it."""
+        return getattr(self, command) if command in type(self).model_fields else None
