@@ -70,6 +70,7 @@ from bot.records import anchors, runs
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
+from bot.safety.flag_keeper import FlagKeeper
 from bot.safety.founders import founders_of, is_founder
 from bot.safety.gatekeeper import Gatekeeper
 from bot.safety.holding import hold_self_work
@@ -215,6 +216,13 @@ class Bot:
         # Only an address that was given is one that GitHub can fetch from.
         given_url = self.settings.public_url if settings.playbooks_url else None
         self.pictures = PictureAddresses(self.signing_key, given_url)
+        self.flag_keeper = FlagKeeper(
+            self.github,
+            self.records,
+            config=self._config_in_force,
+            served=self.served.served,
+            clock=clock,
+        )
         self.specs = SpecKeeper(
             self.github,
             web_url=self.github.addresses.web,
@@ -269,6 +277,7 @@ class Bot:
             asyncio.create_task(self.gatekeeper.run(), name="gatekeeper"),
             asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
             asyncio.create_task(self.specs.run(), name="spec reports"),
+            asyncio.create_task(self.flag_keeper.run(), name="flag documents"),
         ]
         log.info("listening", url=self.settings.public_url, port=self.port)
 
@@ -502,6 +511,7 @@ class Bot:
             self.gatekeeper.merge_group(hint.repository, hint.head_sha, ref)
         elif ref.startswith("refs/heads/"):
             self.gatekeeper.pushed(hint.repository)
+            self.flag_keeper.pushed(hint.repository)
         elif hint.about_pull_request:
             self.gatekeeper.pull_request(hint.repository, hint.pull_requests, hint.labels)
         else:

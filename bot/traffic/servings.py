@@ -217,6 +217,20 @@ async def lift_pause(
     return await _add(conn, lifted, action="traffic.unpaused", run=run, incident=incident)
 
 
+async def renew(conn: AsyncConnection, serving: Serving, *, above: int) -> Serving:
+    """Decide the same again under a newer generation, where `above` is not below the present one.
+
+    Nothing changes but the number, so there is no audit entry of its own.
+    """
+    await _lock(conn, serving.repository_id)
+    newest = await _generation(conn, serving.repository_id)
+    if newest > above:
+        return serving
+    renewed = serving.model_copy(update={"generation": above + 1})
+    await _insert(conn, renewed)
+    return renewed
+
+
 def at_baseline(split: Split) -> Split:
     """The same capability with nobody on trial."""
     return Split(baseline=split.baseline, salt=split.salt)
@@ -250,6 +264,22 @@ async def _generation(conn: AsyncConnection, repository_id: int) -> int:
 async def _add(
     conn: AsyncConnection, serving: Serving, *, action: str, run: str | None, incident: str | None
 ) -> Serving:
+    await _insert(conn, serving)
+    await audit.append(
+        conn,
+        serving.repository_id,
+        action,
+        actor=serving.actor,
+        at=serving.at,
+        incident=incident,
+        run=run,
+        refs={"capability": serving.capability, "generation": serving.generation},
+        data={"split": serving.split.model_dump(mode="json"), "why": serving.why},
+    )
+    return serving
+
+
+async def _insert(conn: AsyncConnection, serving: Serving) -> None:
     check_flags(flag_document([serving]))
     await conn.execute(
         sa.insert(servings).values(
@@ -269,18 +299,6 @@ async def _add(
         .where(flag_documents.c.repository_id == serving.repository_id)
         .values(generation=serving.generation)
     )
-    await audit.append(
-        conn,
-        serving.repository_id,
-        action,
-        actor=serving.actor,
-        at=serving.at,
-        incident=incident,
-        run=run,
-        refs={"capability": serving.capability, "generation": serving.generation},
-        data={"split": serving.split.model_dump(mode="json"), "why": serving.why},
-    )
-    return serving
 
 
 def _serving(row: sa.Row[Any]) -> Serving:
