@@ -106,6 +106,15 @@ async def read_configured(parts: Parts) -> Configured:
 def policy_in_force(config: Config, capability: str, serving: Serving | None) -> Policy:
     """The configured policy, with whoever serves now as its baseline.
 
+    Raises:
+        Stop: the capability is not configured.
+    """
+    return policy_for(config, capability, None if serving is None else serving.split.baseline)
+
+
+def policy_for(config: Config, capability: str, active: str | None) -> Policy:
+    """The configured policy, with the active provider (None: the configured one) as its baseline.
+
     After a promotion the configuration may still name the provider that served before: then that
     one is a candidate, and can be ramped back.
 
@@ -115,8 +124,7 @@ def policy_in_force(config: Config, capability: str, serving: Serving | None) ->
     known = config.capabilities.get(capability)
     if known is None:
         raise UnknownName("capability", _unknown(capability, config), _add_it(config))
-    active = known.baseline if serving is None else serving.split.baseline
-    if active == known.baseline:
+    if active is None or active == known.baseline:
         return known.policy
     others = tuple(each for each in (known.baseline, *known.candidates) if each != active)
     return known.policy.model_copy(update={"baseline": active, "candidates": others})

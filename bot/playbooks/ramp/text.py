@@ -22,10 +22,12 @@ class RampCase(CandidateCase):
     Attributes:
         shadow: the id of the shadow it follows; None where there was none to name.
         shadow_report: the path of its report.
+        policy_changed: whether the configuration has another policy by now.
     """
 
     shadow: str
     shadow_report: str
+    policy_changed: bool = False
 
 
 def title(capability: str, candidate: str) -> str:
@@ -174,6 +176,7 @@ def issue(case: RampCase, standing: Standing, report: RampReport | None) -> str:
         standing,
         about,
         *observed,
+        _policy(case),
         commands=(
             "/status",
             "/approve",
@@ -196,6 +199,16 @@ def stage_table(stages: Sequence[StageReport]) -> str:
         for each in stages
     ]
     return "\n".join(lines)
+
+
+def _policy(case: RampCase) -> str:
+    if not case.policy_changed:
+        return ""
+    return (
+        "The policy in `.github/playbooks.yml` has changed since this ramp began. It is judged by "
+        f"the one it began with ({markdown.code(case.policy[:12])}); the new one counts for the "
+        "next ramp."
+    )
 
 
 def _unseen(names: Sequence[str]) -> str:

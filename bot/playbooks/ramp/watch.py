@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from bot.canary.policy import Phase
 from bot.canary.reports import RampReport
 from bot.playbooks import flag_file
-from bot.playbooks.capability import CandidateParts
+from bot.playbooks.capability import CandidateParts, policy_for, read_configured
+from bot.playbooks.declined import Stop
 from bot.playbooks.outcome import BroughtHome
 from bot.playbooks.papers import Result
 from bot.playbooks.proposal.settling import conclude
@@ -185,6 +186,7 @@ class Watch:
                 return
         self._told = key, now
         self.work.report = await self._describe()
+        await self._see_the_policy()
         case, phase = self.work.case, self.plan.policy.phases[look.phase]
         if isinstance(move, Ask):
             standing = words.asking(case, phase, move)
@@ -192,6 +194,20 @@ class Watch:
             await self.work.voice.ask(case, standing, f"{move.why} of {move.stage}")
         elif isinstance(move, Wait):
             await self.work.tell(words.serving(case, phase, move.missing))
+
+    async def _see_the_policy(self) -> None:
+        """Notice that the configuration has another policy by now: it counts for the next ramp."""
+
+        async def see(_: bool) -> bool:
+            found = await read_configured(self.parts)
+            try:
+                now = policy_for(found.config, self.plan.capability, self.plan.policy.baseline)
+            except Stop:
+                return True
+            return now.digest != self.plan.policy.digest
+
+        changed = await self.run.step("see whether the policy changed", bool, see)
+        self.work.know(policy_changed=changed)
 
     async def _describe(self) -> RampReport:
         async def describe(_: bool) -> RampReport:

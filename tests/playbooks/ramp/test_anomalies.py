@@ -103,9 +103,12 @@ async def test_a_paused_ramp_keeps_its_share_until_it_may_go_on(providers: Provi
     shop = providers.shop
     issue = await ramped(providers)
     await (await shop.says(issue, f"/pause {CAPABILITY} because we move house")).reaction()
+    await providers.configure(max_silence="20m")
     for _ in range(4):
         await providers.served(600)
     await shop.standing(issue, "The capability is paused: we move house")
     assert await providers.percent() == 5
+    [ramp] = await shop.alice.issues(labels="ramp")
+    assert "the new one counts for the next ramp" in ramp["body"]
     await (await shop.says(issue, f"/unpause {CAPABILITY} because we arrived")).reaction()
     await providers.serve_until(25)
