@@ -23,13 +23,11 @@ from bot.playbooks.rollback.retreat import Retreat, retreat
 from bot.playbooks.rollback.work import RollbackWork
 from bot.playbooks.rolling_back import plan_refs
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
-from bot.records import incidents, outbox
+from bot.records import incidents
 from bot.records.lifecycle import IncidentStatus
-from bot.triggers import ActorKind, RollbackRequest, Severity, Trigger
+from bot.triggers import ActorKind, RollbackRequest, Trigger
 
 __all__ = ["rollback"]
-
-_WAKES_THE_FOUNDER = (Severity.HIGH, Severity.CRITICAL)
 
 
 async def rollback(
@@ -101,7 +99,7 @@ async def _nothing(run: Run, request: RollbackRequest, parts: CandidateParts) ->
     return Ending(outcome="declined", reason=said.reason, remedy=said.remedy)
 
 
-# 2. File incident; capture diffs; notify Founder if high/critical.
+# 2. File incident; capture diffs. Opening it notified the Founder if it is high or critical.
 
 
 async def _file_incident(work: RollbackWork) -> None:
@@ -121,8 +119,6 @@ async def _file_incident(work: RollbackWork) -> None:
     refs = plan_refs(plan.retreat.candidate, plan.reshadow)
     await work.casebook.note("write down the plan to shadow again", "rollback.planned", refs)
     await _use_up_the_shadow(work)
-    if plan.severity in _WAKES_THE_FOUNDER:
-        await _notify_founder(work)
     files = work.record_files(Result())
     await work.record("record the incident", files, f"Open incident {case.incident}")
     await work.voice.first_status(work.saying(standing, None))
@@ -142,26 +138,6 @@ async def _use_up_the_shadow(work: RollbackWork) -> None:
         return True
 
     await work.run.write("close the shadow before", bool, change)
-
-
-async def _notify_founder(work: RollbackWork) -> None:
-    now, case = await work.run.now(), work.case
-    title, body = words.founder_title(case), words.founder_body(case, work.facts)
-
-    async def post(conn: AsyncConnection) -> bool:
-        await outbox.post(
-            conn,
-            f"rollback:{case.incident}",
-            repository_id=work.trigger.repository.id,
-            audience="founder",
-            title=title,
-            body=body,
-            at=now,
-            incident_id=case.incident,
-        )
-        return True
-
-    await work.run.write("notify the Founder", bool, post)
 
 
 # 3. Open fix PR; include plan to re-shadow if needed.

@@ -134,17 +134,3 @@ def again(plan: Reshadow) -> str:
         lines.append(f"{plan.min_pairs:,} pairs show an effect as large as this one.")
     lines.append(f"Lift the pause with `/unpause`, then `{plan.command}`.")
     return " ".join(lines)
-
-
-def founder_title(case: CandidateCase) -> str:
-    """The Founder's notification, its first line (plain text)."""
-    return f"{case.repository}: {case.capability} was rolled back ({case.severity})"
-
-
-def founder_body(case: CandidateCase, facts: RollbackFacts) -> str:
-    """The Founder's notification (plain text)."""
-    where = f"\n{case.repository_url}/issues/{case.issue}" if case.issue else ""
-    return (
-        f"{facts.anomaly.said}\n{case.baseline} serves everything again; nothing is needed from "
-        f"you now.{where}"
-    )

@@ -56,14 +56,12 @@ async def test_a_breach_ends_in_an_incident_a_fix_and_a_plan(providers: Provider
     flags = json.loads(await shop.alice.file("flags/flagd.json", pull["head"]["ref"]) or "{}")
     assert flags["flags"][CAPABILITY] == await providers.flag()
     assert flags["flags"][CAPABILITY]["metadata"]["paused"] is True
+    identity = pull["head"]["ref"].removeprefix("fix/rollback-")
     async with shop.bot.read_only.connect() as conn:
-        [told] = [
-            each
-            for each in await outbox.due(conn, at=shop.bot.clock())
-            if each.repository_id == shop.repository.id
-        ]
-    assert told.audience == "founder"
-    assert "was rolled back (high)" in told.title
+        told = await outbox.of_incident(conn, identity)
+    [founder] = [each for each in told if each.audience == "founder"]
+    assert founder.title.startswith("HIGH in ")
+    assert founder.body == f"Roll {CAPABILITY} back from provider-b"
     await shop.alice.merge(pull["number"])
     await shop.alone()
     report = await report_of(providers, pull, "main")
