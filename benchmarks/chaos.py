@@ -29,10 +29,17 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bot.demo.delivery_faults import Duplicate, Lose, Reorder
-from bot.demo.model import Comment, Repository
-from bot.demo.request_faults import Fail, FailAfter, Fault, Incident, SecondaryLimit, Truncate
-from bot.demo.server import DemoGitHub
+from bot.demo.github.delivery_faults import Duplicate, Lose, Reorder
+from bot.demo.github.model import Comment, Repository
+from bot.demo.github.request_faults import (
+    Fail,
+    FailAfter,
+    Fault,
+    Incident,
+    SecondaryLimit,
+    Truncate,
+)
+from bot.demo.github.server import DemoGitHub
 from bot.records.anchors import ANCHORS_PATH
 from tests.chaos.lane import GOOD, Lane
 from tests.chaos.life import Conditions

@@ -70,11 +70,11 @@ def demo(play: str, leave: bool, port: int, seed: int) -> None:
 
 
 async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
-    from bot.demo.bisect_story import play_bisect
-    from bot.demo.provider_stories import play_ramp, play_rollback, play_shadow
-    from bot.demo.safety_story import play_safety
     from bot.demo.stage import Stage
-    from bot.demo.story import leave_one_to_revert, play_revert
+    from bot.demo.stories.bisect import play_bisect
+    from bot.demo.stories.providers import play_ramp, play_rollback, play_shadow
+    from bot.demo.stories.revert import leave_one_to_revert, play_revert
+    from bot.demo.stories.safety import play_safety
 
     stories = {
         "revert": play_revert,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.auth import issue_token
-from bot.demo.model import App, Installation, Repository, User
+from bot.demo.github.auth import issue_token
+from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.server import DemoGitHub
 from bot.demo.person import Person
-from bot.demo.server import DemoGitHub
 from bot.triggers import Role
 
 PERMISSIONS = {

@@ -16,9 +16,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from bot.app import Bot
-from bot.demo.model import Repository
+from bot.demo.github.model import Repository
+from bot.demo.github.server import DemoGitHub
 from bot.demo.person import Person
-from bot.demo.server import DemoGitHub
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.settings import Settings

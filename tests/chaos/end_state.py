@@ -14,7 +14,7 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from bot.demo.model import Comment, Issue, Repository
+from bot.demo.github.model import Comment, Issue, Repository
 from bot.records.verification import Intact, audit_verify
 
 _VARIES = (

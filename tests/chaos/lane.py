@@ -14,11 +14,11 @@ from typing import Any
 
 import psycopg
 
-from bot.demo import statuses
-from bot.demo.model import Comment, Repository, User
+from bot.demo.github import statuses
+from bot.demo.github.model import Comment, Repository, User
+from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world import Event
 from bot.demo.person import Person
-from bot.demo.server import DemoGitHub
-from bot.demo.world import Event
 from bot.github.manifest import EVENTS, PERMISSIONS
 from tests.chaos.life import Conditions, Life
 

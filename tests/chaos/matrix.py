@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from bot.demo.model import Repository
-from bot.demo.writes import Write
+from bot.demo.github.model import Repository
+from bot.demo.github.writes import Write
 from tests.chaos.end_state import (
     assert_audit_is_intact,
     assert_one_of_everything,

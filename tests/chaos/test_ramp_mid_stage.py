@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from bot.canary.verdict import Breach
-from bot.demo.server import DemoGitHub
+from bot.demo.github.server import DemoGitHub
 from bot.playbooks.candidate_reports import percents_of, report_of_ramp
 from bot.records import incidents
 from bot.records.artifacts import canonical_bytes

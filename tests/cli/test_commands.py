@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bot.demo.model import App, Installation
-from bot.demo.server import DemoGitHub
+from bot.demo.github.model import App, Installation
+from bot.demo.github.server import DemoGitHub
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.records import audit
 from bot.records.anchors import public_pem, sign, signing_key

@@ -15,7 +15,7 @@ import pytest
 
 from bot.app import Bot
 from bot.cockpit.routes import Route, Rule
-from bot.demo.server import DemoGitHub
+from bot.demo.github.server import DemoGitHub
 from bot.triggers import Role
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo import auth
-from bot.demo.model import App, Installation, Repository, User
-from bot.demo.server import DemoGitHub
+from bot.demo.github import auth
+from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.server import DemoGitHub
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from bot.demo.model import Repository
+from bot.demo.github.model import Repository
+from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world import Event
 from bot.demo.person import Rejected
-from bot.demo.server import DemoGitHub
-from bot.demo.world import Event
 
 
 def refused(status: int, words: str = "") -> pytest.RaisesExc[Rejected]:

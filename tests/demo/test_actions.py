@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.demo import auth
-from bot.demo.model import Installation, Repository
-from bot.demo.runner import ACTIONS_APP_ID
-from bot.demo.server import DemoGitHub
+from bot.demo.github import auth
+from bot.demo.github.model import Installation, Repository
+from bot.demo.github.runner import ACTIONS_APP_ID
+from bot.demo.github.server import DemoGitHub
 from tests.demo.calling import Caller, as_installation
 
 CI = """

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from bot.demo.auth import app_jwt, issue_token, new_key_pair
-from bot.demo.model import App, Installation, Repository, User
+from bot.demo.github.auth import app_jwt, issue_token, new_key_pair
+from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.server import DemoGitHub
 from bot.demo.person import Person
-from bot.demo.server import DemoGitHub
 from tests.conftest import People
 from tests.demo.calling import as_app
 from tests.demo.saying import refused

@@ -8,10 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from bot.demo import deliveries, statuses
-from bot.demo.delivery_faults import Delay, Duplicate, Lose, Reorder
-from bot.demo.model import App, Installation, Repository, User
-from bot.demo.server import DemoGitHub
+from bot.demo.github import (
+    deliveries,
+    statuses,
+)
+from bot.demo.github.delivery_faults import Delay, Duplicate, Lose, Reorder
+from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.server import DemoGitHub
 from tests.contracts.download import OPENAPI
 from tests.demo.calling import Caller, as_app, as_installation
 from tests.demo.receiving import Receiver

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo.model import App, Installation, Repository
-from bot.demo.request_faults import (
+from bot.demo.github.model import App, Installation, Repository
+from bot.demo.github.request_faults import (
     Drop,
     ExpireToken,
     Fail,
@@ -23,8 +23,8 @@ from bot.demo.request_faults import (
     Suspend,
     Truncate,
 )
-from bot.demo.server import DemoGitHub
-from bot.demo.writes import Write
+from bot.demo.github.server import DemoGitHub
+from bot.demo.github.writes import Write
 from tests.demo.calling import Caller, as_app, as_installation
 
 

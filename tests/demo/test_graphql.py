@@ -9,10 +9,10 @@ from typing import Any
 import graphql
 import pytest
 
-from bot.demo.graphql_schema import SCHEMA
-from bot.demo.model import App, Installation, Protection, Repository
+from bot.demo.github.graphql_schema import SCHEMA
+from bot.demo.github.model import App, Installation, Protection, Repository
+from bot.demo.github.server import DemoGitHub
 from bot.demo.person import Person
-from bot.demo.server import DemoGitHub
 from tests.conftest import People
 from tests.demo.saying import Heard, refused
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.model import Repository
+from bot.demo.github.model import Repository
+from bot.demo.github.server import DemoGitHub
 from bot.demo.person import Person
-from bot.demo.server import DemoGitHub
 from tests.demo.saying import Heard, refused
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo import checks
-from bot.demo.model import App, Issue, Protection, Repository, User
-from bot.demo.page_markdown import Renderer
+from bot.demo.github import checks
+from bot.demo.github.model import App, Issue, Protection, Repository, User
+from bot.demo.github.page_markdown import Renderer
+from bot.demo.github.server import DemoGitHub
 from bot.demo.person import Person
-from bot.demo.server import DemoGitHub
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"
 

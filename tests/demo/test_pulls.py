@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.demo.model import Repository
+from bot.demo.github.model import Repository
+from bot.demo.github.server import DemoGitHub
 from bot.demo.person import Person
-from bot.demo.server import DemoGitHub
 from bot.triggers import Role
 from tests.conftest import People
 from tests.demo.saying import Heard, refused

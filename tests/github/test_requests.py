@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from bot.demo.model import App, Installation, Repository
-from bot.demo.request_faults import (
+from bot.demo.github.model import App, Installation, Repository
+from bot.demo.github.request_faults import (
     Drop,
     Fail,
     PrimaryLimit,
@@ -16,7 +16,7 @@ from bot.demo.request_faults import (
     SecondaryLimit,
     Truncate,
 )
-from bot.demo.server import DemoGitHub
+from bot.demo.github.server import DemoGitHub
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, RateLimited, Unavailable
 from bot.triggers import Repository as Place

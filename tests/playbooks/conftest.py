@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
-from bot.demo.auth import issue_token
-from bot.demo.model import App, Installation, Repository, User
+from bot.demo.github.auth import issue_token
+from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.request_faults import Slow
+from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world import Event
 from bot.demo.person import Person
-from bot.demo.request_faults import Slow
-from bot.demo.server import DemoGitHub
-from bot.demo.world import Event
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.demo import checks, pushes, statuses
-from bot.demo.bare import Signature
-from bot.demo.model import App
+from bot.demo.github import (
+    checks,
+    pushes,
+    statuses,
+)
+from bot.demo.github.bare import Signature
+from bot.demo.github.model import App
 from tests.playbooks.conftest import Answer, Shop
 
 TRIAL = """name: trial

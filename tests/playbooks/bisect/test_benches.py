@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from bot.app import Bot
-from bot.demo.server import DemoGitHub
+from bot.demo.github.server import DemoGitHub
 from tests.chaos.lane import Lane
 from tests.playbooks.bisect.bisecting import (
     CONFIG,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.demo import checks
+from bot.demo.github import checks
 from tests.playbooks.bisect.bisecting import (
     UNHURRIED_TRIAL,
     committed,

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo import checks
+from bot.demo.github import checks
 from tests.playbooks.conftest import API_TOKEN, BAD, GOOD, SECRET, Clock, Shop
 
 

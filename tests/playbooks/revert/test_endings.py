@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from bot.demo.model import Protection
-from bot.demo.world import Event
+from bot.demo.github.model import Protection
+from bot.demo.github.world import Event
 from tests.playbooks.conftest import BAD, GOOD, Clock, Shop
 
 

@@ -1,0 +1,138 @@
+"""The GraphQL API, as far as merging needs it: queue, auto-merge, drafts.
+
+https://docs.github.com/graphql/guides/forming-calls-with-graphql
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import graphql as core
+from aiohttp import web
+
+from bot.demo.github import (
+    auth,
+    graphql_mutations,
+    rest,
+)
+from bot.demo.github.calls import Caller, Refused
+from bot.demo.github.graphql_objects import Reader
+from bot.demo.github.graphql_schema import SCHEMA
+
+if TYPE_CHECKING:
+    from bot.demo.github.server import DemoGitHub
+
+_RESOURCE = "graphql"
+
+Info = core.GraphQLResolveInfo[Any]
+
+
+def routes(github: DemoGitHub) -> list[web.RouteDef]:
+    """The one route, `POST /api/graphql`."""
+    return [web.post("/api/graphql", _serve(github))]
+
+
+def _serve(github: DemoGitHub) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    schema = core.build_schema(SCHEMA)
+    _resolve_types(schema)
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        try:
+            caller = auth.authenticate(github.world, request.headers.get("Authorization"))
+            if caller.kind not in ("person", "installation"):
+                raise Refused(401, "This endpoint requires you to be authenticated.")
+            github.limits.check(caller.rate_key, _RESOURCE)
+        except Refused as refused:
+            return rest.to_response(refused.answer())
+        github.limits.count(caller.rate_key, _RESOURCE)
+        response = _execute(github, schema, caller, await request.read())
+        response.headers.update(github.limits.headers(caller.rate_key, _RESOURCE))
+        return response
+
+    return serve
+
+
+def _execute(
+    github: DemoGitHub, schema: core.GraphQLSchema, caller: Caller, raw: bytes
+) -> web.Response:
+    try:
+        sent = json.loads(raw)
+        query, variables = sent["query"], sent.get("variables") or {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return web.json_response({"message": "Problems parsing JSON"}, status=400)
+    result = core.graphql_sync(
+        schema,
+        query,
+        root_value=_Root(github, caller),
+        variable_values=variables,
+        operation_name=sent.get("operationName"),
+    )
+    answer: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        answer["errors"] = [_error(error) for error in result.errors]
+    return web.json_response(answer)
+
+
+def _error(error: core.GraphQLError) -> dict[str, Any]:
+    """GitHub answers 200 with a `type` for each error."""
+    cause = error.original_error
+    kinds = {401: "FORBIDDEN", 403: "FORBIDDEN", 404: "NOT_FOUND"}
+    shape: dict[str, Any] = {"message": error.message}
+    if isinstance(cause, Refused):
+        shape = {"type": kinds.get(cause.status, "UNPROCESSABLE"), **shape}
+    if error.path:
+        shape["path"] = error.path
+    if error.locations:
+        shape["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
+    return shape
+
+
+def _resolve_types(schema: core.GraphQLSchema) -> None:
+    def kind(value: Any, *_: object) -> str:
+        return str(value["__typename"])
+
+    for name in ("Node", "Actor", "GitObject", "Minimizable"):
+        interface = schema.type_map[name]
+        if isinstance(interface, core.GraphQLInterfaceType):
+            interface.resolve_type = kind
+
+
+class _Root:
+    """Query and mutation fields, found here by name."""
+
+    def __init__(self, github: DemoGitHub, caller: Caller) -> None:
+        self._github = github
+        self._reader = Reader(github.world, caller, github.runner)
+        for name, mutation in graphql_mutations.MUTATIONS.items():
+            setattr(self, name, self._mutation(mutation))
+
+    def _mutation(self, mutation: graphql_mutations.Mutation) -> Callable[..., Any]:
+        def resolve(_: Info, **arguments: Any) -> Any:
+            given = arguments["input"]
+            answer = mutation(self._reader, given)
+            return {**answer, "clientMutationId": given.get("clientMutationId")}
+
+        return resolve
+
+    def node(self, _: Info, **arguments: Any) -> Any:
+        return self._reader.node(arguments["id"])
+
+    def viewer(self, _: Info) -> Any:
+        return self._reader.actor(self._reader.user)
+
+    def rateLimit(self, _: Info, **arguments: Any) -> Any:  # noqa: N802
+        del arguments
+        limits = self._github.limits
+        window = limits.window(self._reader.caller.rate_key, _RESOURCE)
+        resets = datetime.fromtimestamp(window.resets_at, UTC)
+        return {
+            "limit": limits.limit, "cost": 1, "used": window.used,
+            "remaining": max(limits.limit - window.used, 0),
+            "resetAt": resets.isoformat().replace("+00:00", "Z"),
+        }  # fmt: skip
+
+    def repository(self, _: Info, **arguments: Any) -> Any:
+        return self._reader.repository_named(arguments["owner"], arguments["name"])

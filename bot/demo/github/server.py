@@ -1,0 +1,239 @@
+"""The demo GitHub: everything composed into one HTTP server on loopback."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from bot.demo.github import actions as actions_module
+from bot.demo.github import (
+    admin,
+    auth,
+    checks,
+    collaborators,
+    comments,
+    commits,
+    contents,
+    git_data,
+    git_http,
+    graphql,
+    issues,
+    labels,
+    merging,
+    oauth,
+    pages,
+    pulls,
+    ratelimit,
+    reactions,
+    repositories,
+    rest,
+    reviews,
+    rulesets,
+    statuses,
+    users,
+)
+from bot.demo.github import deliveries as deliveries_module
+from bot.demo.github.actions import Runner
+from bot.demo.github.deliveries import Deliveries
+from bot.demo.github.faults import Faults
+from bot.demo.github.model import App, Installation, Protection, Repository, Ruleset, User
+from bot.demo.github.openapi import Contract
+from bot.demo.github.ratelimit import RateLimits
+from bot.demo.github.world import Clock, World
+from bot.triggers import Role
+
+_RESOURCES = (
+    auth, users, ratelimit, repositories, collaborators, labels, reactions, comments, issues,
+    checks, statuses, git_data, contents, rulesets, reviews, merging, pulls, commits,
+    actions_module, deliveries_module, oauth,
+)  # fmt: skip
+_LARGEST_BODY = 64 * 1024 * 1024
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class DemoGitHub:
+    """A GitHub on this machine. `async with DemoGitHub() as github: … github.url`.
+
+    The methods beside `start` and `stop` are what an administrator could do by hand; people and
+    Apps use HTTP.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        *,
+        clock: Clock = _wall_clock,
+        rng: random.Random | None = None,
+        contract: Path | None = None,
+    ) -> None:
+        """Prepare an empty world; `contract` is GitHub's OpenAPI description to check against."""
+        self._made_root = root is None
+        where = root or Path(tempfile.mkdtemp(prefix="demo-github-"))
+        rng = rng or random.Random()  # noqa: S311 - tokens of a demo guard nothing
+        self.world = World(where, "http://127.0.0.1:0", clock, rng)
+        self.create_user("web-flow", name="GitHub")
+        self.limits = RateLimits(lambda: clock().timestamp())
+        self.faults = Faults(self.world)
+        self.contract = Contract(contract)
+        self.deliveries = Deliveries(self.world, self.faults)
+        self.runner = Runner(self)
+        self.world.listen(self.contract.listen)
+        self.world.listen(self.deliveries.publish)
+        self.world.listen(self.runner.listen)
+        self.world.listen(lambda event: merging.listen(self.world, event))
+        self._serving: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:41234`."""
+        return self.world.url
+
+    # Life
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen; port 0 takes a free one."""
+        self._serving = web.AppRunner(self._compose(), shutdown_timeout=1)
+        await self._serving.setup()
+        site = web.TCPSite(self._serving, host, port)
+        await site.start()
+        bound = self._serving.addresses[0][1]
+        self.world.url = f"http://{host}:{bound}"
+        await self.deliveries.start()
+        await self.runner.start()
+
+    async def stop(self) -> None:
+        """Stop listening, delivering and running; remove the repositories it made."""
+        await self.runner.stop()
+        await self.deliveries.stop()
+        if self._serving is not None:
+            await self._serving.cleanup()
+            self._serving = None
+        if self._made_root:
+            shutil.rmtree(self.world.root, ignore_errors=True)
+
+    async def __aenter__(self) -> DemoGitHub:
+        """Start on a free port."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    def _compose(self) -> web.Application:
+        # Faults stand outside of the contract: an answer broken on purpose is not GitHub's.
+        middlewares = [_request_id, self.faults.middleware, self.contract.middleware]
+        app = web.Application(client_max_size=_LARGEST_BODY, middlewares=middlewares)
+        every = [route for resource in _RESOURCES for route in resource.routes.list]
+        app.router.add_routes(graphql.routes(self))
+        app.router.add_routes(oauth.pages(self))
+        rest.register(self, app, every)
+        app.router.add_routes(git_http.routes(self))
+        app.router.add_routes(pages.routes(self))
+        return app
+
+    # Administration
+
+    def create_user(
+        self, login: str, *, organization: bool = False, name: str | None = None
+    ) -> User:
+        """Make an account; `user.token` is the person's token."""
+        return admin.create_user(self.world, login, organization=organization, name=name)
+
+    def create_app(
+        self,
+        slug: str,
+        *,
+        owner: User,
+        permissions: Mapping[str, str],
+        events: list[str],
+        webhook_url: str | None = None,
+        secret: str | None = None,
+    ) -> App:
+        """Register an App; `app.private_key` is its PEM key."""
+        return admin.create_app(
+            self.world, slug, owner, dict(permissions), list(events), webhook_url, secret
+        )
+
+    def install(
+        self, app: App, account: User, repositories: list[Repository] | None = None
+    ) -> Installation:
+        """Install an App on an account: on all of its repositories, or on some."""
+        return admin.install(self.world, app, account, repositories)
+
+    def suspend(self, installation: Installation) -> None:
+        """Suspend an installation: its tokens are refused from now on."""
+        admin.suspend(self.world, installation)
+
+    def create_repository(
+        self,
+        owner: User,
+        name: str,
+        files: Mapping[str, bytes | str] | None = None,
+        *,
+        default_branch: str = "main",
+        private: bool = False,
+    ) -> Repository:
+        """Make a repository whose first commit has `files` (none: it stays empty)."""
+        return admin.create_repository(
+            self.world, owner, name, files, default_branch=default_branch, private=private
+        )
+
+    def commit(
+        self,
+        repository: Repository,
+        files: Mapping[str, bytes | str | None],
+        message: str,
+        *,
+        branch: str | None = None,
+        author: User | None = None,
+    ) -> str:
+        """Add a commit to a branch as if pushed (None removes a file); returns its SHA."""
+        return admin.commit(self.world, repository, files, message, branch, author)
+
+    def set_collaborator(self, repository: Repository, login: str, role: Role | str) -> None:
+        """Give a person a role on a repository (`none` takes it away)."""
+        repository.roles[login.lower()] = Role(role)
+
+    def protect(self, repository: Repository, branch: str, protection: Protection) -> None:
+        """Protect a branch in the classic way."""
+        repository.protections[branch] = protection
+
+    def add_ruleset(
+        self,
+        repository: Repository,
+        name: str,
+        rules: list[dict[str, Any]],
+        *,
+        include: list[str] | None = None,
+        bypass_actors: list[dict[str, Any]] | None = None,
+    ) -> Ruleset:
+        """Give a repository an active ruleset, by default for its default branch."""
+        return rulesets.add_ruleset(
+            self.world, repository, name, rules, include=include, bypass_actors=bypass_actors
+        )
+
+
+@web.middleware
+async def _request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
+    identity = str(uuid.uuid4()).upper()
+    try:
+        response = await handler(request)
+    except web.HTTPException as refusal:
+        refusal.headers["X-GitHub-Request-Id"] = identity
+        raise
+    if not response.prepared:
+        response.headers["X-GitHub-Request-Id"] = identity
+    return response

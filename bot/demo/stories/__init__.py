@@ -1,0 +1,1 @@
+"""What `demo --play` plays: each story goes from what breaks to what is safe again."""
