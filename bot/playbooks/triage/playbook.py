@@ -63,6 +63,8 @@ __all__ = ["TriageParts", "triage"]
 
 _CLOCKS_DIFFER_BY = timedelta(hours=1)
 _ORDER = list(Severity)
+_SETTLING = 4
+"""What has cleared is looked at once more after this part of the usual wait: alerts flap."""
 
 
 @dataclass(frozen=True)
@@ -299,22 +301,25 @@ class _Triage:
         """Follow the group until every condition has cleared."""
         began = await self.run.now()
         patience = self.parts.parts.patience
+        was_clear = False
         while True:
             now = await self.run.now()
-            looked = await self._look(now)
+            looked = await self._look(now, may_end=was_clear)
             self.know(group=looked.group, severity=looked.severity, resolved=looked.ended)
             await self._tell()
             if looked.ended:
                 return await self._resolved(now)
-            signals = await heard(self.run, patience.look_again.total_seconds())
+            was_clear = looked.group.is_clear
+            pause = patience.look_again / (_SETTLING if was_clear else 1)
+            signals = await heard(self.run, pause.total_seconds())
             if cancel := first(signals, SignalKind.CANCEL):
                 by = cancel.actor.login if cancel.actor else OURSELVES.login
                 return await self._cancelled(by)
             if now - began > patience.give_up:
                 return await self._given_up()
 
-    async def _look(self, now: datetime) -> _Looked:
-        """See where the group stands; where all has cleared, the incident ends with that look."""
+    async def _look(self, now: datetime, *, may_end: bool) -> _Looked:
+        """See where the group stands; with `may_end`, what has cleared ends the incident."""
         incident, group_id, run = self.incident, self.facts.group.id, self.run.id
 
         async def change(conn: AsyncConnection) -> _Looked:
@@ -324,7 +329,7 @@ class _Triage:
             if not group.is_clear and _ORDER.index(worse) > _ORDER.index(known.severity):
                 known = await incidents.set_severity(conn, incident, worse)
                 await announce(conn, known, at=now)
-            if not group.is_clear:
+            if not (group.is_clear and may_end):
                 return _Looked(group=group, severity=known.severity)
             await alerts.let_go(conn, group_id)
             for status in (IncidentStatus.MITIGATED, IncidentStatus.RESOLVED):
