@@ -33,6 +33,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -42,7 +43,8 @@ from bot.canary.policy import Policy
 from bot.records.database import migrate, open_database, url_from
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.courses import Courses
+from bot.traffic.course import begun
+from bot.traffic.courses import Courses, percents_of
 from bot.traffic.flag_file import FlagFile
 from bot.traffic.guard import Guard
 from bot.traffic.newest import Newest
@@ -192,12 +194,28 @@ async def flood(count: int, seed: int) -> bool:
         for seen, rate, now, most in marks:
             print(f"{seen:>12,} {rate:>11,.0f} {now:>8.0f} {most:>12.0f}")
         database = open_database(url_from(folder))
-        _, course = await Courses(database).current("ramp-1")
+        ledger, course = await Courses(database).current("ramp-1")
+        again = await _from_the_first_entry(database, ledger)
         await database.dispose()
+        same = course.save() == again
+        print(f"evidence as resumed and as added up anew: {'equal to the digit' if same else '?'}")
         counted = sum(course.evidence.assigned.counts)  # type: ignore[union-attr]
         size = _size(folder)
         print(f"confirmed {confirmed:,}; after kill -9 counted {counted:,}; disk {size >> 20} MiB")
-        return counted == confirmed
+        return counted == confirmed and same
+
+
+async def _from_the_first_entry(database: AsyncEngine, ledger: ledgers.Ledger) -> bytes:
+    """What is learnt without any checkpoint."""
+    course = begun(ledger)
+    async with database.connect() as conn:
+        percents = await percents_of(conn, ledger.attempt)
+        while course.seq < ledger.last:
+            for entry in await ledgers.entries(
+                conn, ledger.attempt, after=course.seq, until=ledger.last
+            ):
+                course.take(entry, percents)
+    return course.save()
 
 
 def _size(folder: Path) -> int:
