@@ -290,8 +290,10 @@ class Watch:
         await self._settle_asking(None)
         if self._began:
             work.report = await self._describe()
-            if path := self.plan.config.flags.path:
-                await self._commit_flags(path, "baseline" if how != "promoted" else "all")
+            path = self.plan.config.flags.path
+            # After an anomaly the rollback's fix sets the document, beside what explains it.
+            if path is not None and how != "rolled back":
+                await self._commit_flags(path, "all" if how == "promoted" else "baseline")
         promoted = how == "promoted"
         if promoted:
             await work.casebook.move("ramp.promoted", IncidentStatus.MITIGATED)

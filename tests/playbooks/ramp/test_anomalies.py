@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.playbooks.conftest import Clock
-from tests.playbooks.providing import CAPABILITY, Providers
+from tests.playbooks.providing import CAPABILITY, ROOT, Providers
+from tests.playbooks.triage.alerting import Sender, alert
 
 
 async def ramped(providers: Providers, percent: int = 5) -> int:
@@ -77,6 +79,27 @@ async def test_a_report_from_outside(providers: Providers) -> None:
     assert status == 202, answer
     assert answer["artifact"]["ref"] == f"fix/rollback-{answer['incident']}"
     assert "ErrorBudgetBurn fires" in await rolled_back(providers, issue)
+
+
+async def test_an_alert_that_names_the_capability(providers: Providers) -> None:
+    shop = providers.shop
+    issue = await ramped(providers)
+    burning = alert("ErrorBudgetBurn", capability=CAPABILITY)
+    await Sender(shop, providers.http).alertmanager("burn", burning)
+    assert "alert" in await rolled_back(providers, issue)
+
+    async def reported() -> Any:
+        pulls = await shop.alice.get("pulls", state="all")
+        found = [p for p in pulls if p["head"]["ref"].startswith("fix/rollback-")]
+        if not found:
+            return None
+        identity = found[0]["head"]["ref"].removeprefix("fix/rollback-")
+        path = f"{ROOT}/incidents/rollback-{identity}.json"
+        return json.loads(await shop.alice.file(path, found[0]["head"]["ref"]) or "null")
+
+    report = await shop.eventually(reported)
+    assert report["anomaly"]["kind"] == "alert"
+    assert report["severity"] == "critical"
 
 
 async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Providers) -> None:
