@@ -88,9 +88,10 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
     set_up_logs(settings.log_level, settings.log_format)
 
     async def be() -> None:
+        soon = timedelta(seconds=conditions.look_again)
         bot = Bot(
             settings,
-            patience=Patience(look_again=timedelta(seconds=conditions.look_again)),
+            patience=Patience(look_again=soon, look_later=soon),
             observers=(KillAtStep(room / "plan", room / "trace"),),
             rhythm=Rhythm(
                 beat_every=timedelta(seconds=conditions.beat_every),
