@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from importlib.metadata import version
 
 import sqlalchemy as sa
@@ -25,15 +24,12 @@ from bot.cockpit.site import Parts as CockpitParts
 from bot.config import Config
 from bot.engine import Engine, Observer
 from bot.faults import Passing
-from bot.git.errors import GitError
-from bot.git.mirror import Mirror
 from bot.github.client import GitHub
-from bot.github.errors import GitHubError
 from bot.github.served import Served
 from bot.heartbeat import Heartbeat, Rhythm
 from bot.intake.alert_intake import AlertIntake
 from bot.intake.alerts import AlertRoutes
-from bot.intake.api import Accepted, Api, Declined
+from bot.intake.api import Api
 from bot.intake.approving import Approving
 from bot.intake.callers import Callers
 from bot.intake.config_approving import ConfigApproving
@@ -41,7 +37,7 @@ from bot.intake.dispatcher import Dispatcher
 from bot.intake.flags import FlagRoutes
 from bot.intake.holding import Holding
 from bot.intake.inbox import Inbox
-from bot.intake.meanings import Hint, OurApp
+from bot.intake.meanings import OurApp
 from bot.intake.missed import Missed
 from bot.intake.observations import ObservationRoutes
 from bot.intake.reception import Reception
@@ -52,30 +48,15 @@ from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.notify import Courier, read_addresses
 from bot.pictures import routes as pictures
 from bot.pictures.address import PictureAddresses
-from bot.playbooks import preflight
-from bot.playbooks.bisect.playbook import bisect
-from bot.playbooks.capability import CandidateParts, UnknownName
-from bot.playbooks.declined import Stop
-from bot.playbooks.judge.playbook import JudgeParts, judge
-from bot.playbooks.parts import Parts, Patience
-from bot.playbooks.places import first_place
-from bot.playbooks.ramp.playbook import ramp
-from bot.playbooks.repository_config import read_config
-from bot.playbooks.revert.playbook import revert
-from bot.playbooks.rollback.playbook import rollback
-from bot.playbooks.run import Ending, Run, Signal, SignalKind
-from bot.playbooks.shadow.playbook import shadow
-from bot.playbooks.triage.playbook import TriageParts, triage
-from bot.records import anchors, runs
+from bot.playbooks.parts import Patience
+from bot.playbooks.run import Signal, SignalKind
+from bot.records import anchors
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.flag_keeper import FlagKeeper
-from bot.safety.founders import founders_of, is_founder
 from bot.safety.gatekeeper import Gatekeeper
-from bot.safety.holding import hold_self_work
 from bot.safety.resumer import Resumer
-from bot.safety.severity import severity_of_check
 from bot.settings import Settings
 from bot.specs.keeper import SpecKeeper
 from bot.traffic.courses import Courses
@@ -86,17 +67,14 @@ from bot.traffic.prometheus import Prometheus
 from bot.traffic.scraper import Scraper
 from bot.trials.pool import TrialPool
 from bot.triggers import (
-    BisectRequest,
-    JudgeRequest,
-    RampRequest,
     Repository,
-    RevertRequest,
-    RollbackRequest,
-    ShadowRequest,
-    TriageRequest,
     Trigger,
     derived_id,
 )
+from bot.wiring.accepting import Accepting
+from bot.wiring.casting import Casting
+from bot.wiring.mirrors import Mirrors
+from bot.wiring.waking import Waking
 
 log = structlog.get_logger(__name__)
 
@@ -157,48 +135,6 @@ class Bot:
             system_database=data / "engine.db" if self.records.dialect.name == "sqlite" else None,
             longest_outage=longest_outage,
         )
-        self.inbox = Inbox(self.records)
-        self.dispatcher = Dispatcher(
-            self.inbox, self._start_run, replica=settings.replica, clock=clock
-        )
-        self.config = ConfigInForce(
-            self.github, self.records, last_good=self._known_config, clock=clock
-        )
-        self.reception = Reception(
-            github=self.github,
-            records=self.read_only,
-            playbooks={
-                RevertRequest: self._revert,
-                BisectRequest: self._bisect,
-                ShadowRequest: self._shadow,
-                RampRequest: self._ramp,
-                RollbackRequest: self._rollback,
-                TriageRequest: self._triage,
-            },
-            judge=self._judge,
-            wake=self.engine.wake,
-            circumstances=Circumstances(self.github, self.records, self.config, clock),
-            holding=Holding(self.github, self.records, self.config, settings.playbooks_founders),
-            approving=Approving(
-                self.github, self.records, self.config, settings.playbooks_founders
-            ),
-            config_approving=ConfigApproving(
-                self.github, self.records, self.config, settings.playbooks_founders
-            ),
-        )
-        self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
-        self.courses = Courses(self.records)
-        self.prometheus = _prometheus(settings)
-        self.scraper = Scraper(
-            self.records,
-            None if self.prometheus is None else self.prometheus.query,
-            clock=clock,
-            heard=lambda attempt: self.guard.heard(attempt),
-        )
-        self.guard = Guard(
-            self.records, self.courses, wake=self._hint, clock=clock, fault=self.scraper.fault
-        )
-        self.observing = Observing(self.records, clock=clock, heard=self.guard.heard)
         self.heartbeat = Heartbeat(
             self.records,
             settings.replica,
@@ -208,46 +144,49 @@ class Bot:
             rhythm=rhythm,
         )
         self.served = Served(self.github, clock)
-        self.pool = TrialPool(
-            workers=max(1, (os.cpu_count() or 2) // 2),
-            ended=self._trial_ended,
-            root=data / "trials",
+        self.mirrors = Mirrors(data / "mirrors", self.github)
+        self.config = ConfigInForce(
+            self.github, self.records, last_good=self.mirrors.known_config, clock=clock
         )
         # Only an address that was given is one that GitHub can fetch from.
-        given_url = self.settings.public_url if settings.playbooks_url else None
+        given_url = settings.public_url if settings.playbooks_url else None
         self.pictures = PictureAddresses(self.signing_key, given_url)
-        self.flag_keeper = FlagKeeper(
-            self.github,
-            self.records,
-            config=self._config_in_force,
-            served=self.served.served,
-            clock=clock,
+        self.pool = TrialPool(
+            workers=max(1, (os.cpu_count() or 2) // 2), ended=self._hint, root=data / "trials"
         )
-        self.specs = SpecKeeper(
-            self.github,
-            web_url=self.github.addresses.web,
-            clock=clock,
-            served=self.served.served,
-        )
-        self.cockpit = self._cockpit()
-        self.gatekeeper = Gatekeeper(
+        self._watch_traffic()
+        self._keep_repositories()
+        self.inbox = Inbox(self.records)
+        self.casting = Casting(
             github=self.github,
-            records=self.records,
+            mirrors=self.mirrors,
+            records=self.read_only,
+            inbox=self.inbox,
             config=self.config,
-            resumer=Resumer(self.records, clock),
-            served=self.served.served,
+            courses=self.courses,
+            pool=self.pool,
+            pictures=self.pictures,
+            signing_key=self.signing_key,
+            patience=self.patience,
+            founders=settings.playbooks_founders,
+            wake=self.engine.wake,
             clock=clock,
         )
-        self.alerts = AlertIntake(self.records, self.inbox, wake=self._wake_at_once, clock=clock)
-        self._recording: dict[int, asyncio.Lock] = {}
+        self.reception = self._reception()
+        self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
+        self.dispatcher = Dispatcher(
+            self.inbox, self._start_run, replica=settings.replica, clock=clock
+        )
+        self.accepting = Accepting(self._start_run, self.read_only, self.config, self.mirrors)
+        self.alerts = AlertIntake(self.records, self.inbox, wake=self._hint, clock=clock)
         self.courier = Courier(
             self.records,
             read_addresses([each.get_secret_value() for each in settings.notify_urls]),
             clock=clock,
             web_url=self.github.addresses.web,
         )
+        self.cockpit = self._cockpit()
         self._look_for_missed = look_for_missed
-        self._mirrors: dict[int, Mirror] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self.port = settings.playbooks_port
@@ -268,17 +207,18 @@ class Bot:
         site = web.TCPSite(self._runner, self.settings.playbooks_host, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        self._tasks = [
-            asyncio.create_task(self.dispatcher.run(), name="dispatcher"),
-            asyncio.create_task(self.heartbeat.run(), name="heartbeat"),
-            asyncio.create_task(self.courier.run(), name="courier"),
-            asyncio.create_task(self.guard.run(), name="guard"),
-            asyncio.create_task(self.scraper.run(), name="counters"),
-            asyncio.create_task(self.gatekeeper.run(), name="gatekeeper"),
-            asyncio.create_task(self._missed(us).run(), name="missed deliveries"),
-            asyncio.create_task(self.specs.run(), name="spec reports"),
-            asyncio.create_task(self.flag_keeper.run(), name="flag documents"),
-        ]
+        lasting = {
+            "dispatcher": self.dispatcher.run(),
+            "heartbeat": self.heartbeat.run(),
+            "courier": self.courier.run(),
+            "guard": self.guard.run(),
+            "counters": self.scraper.run(),
+            "gatekeeper": self.gatekeeper.run(),
+            "missed deliveries": self._missed(us).run(),
+            "spec reports": self.specs.run(),
+            "flag documents": self.flag_keeper.run(),
+        }
+        self._tasks = [asyncio.create_task(work, name=name) for name, work in lasting.items()]
         log.info("listening", url=self.settings.public_url, port=self.port)
 
     async def stop(self) -> None:
@@ -301,12 +241,74 @@ class Bot:
 
     # --- parts that need each other ---
 
+    def _watch_traffic(self) -> None:
+        self.courses = Courses(self.records)
+        self.prometheus = _prometheus(self.settings)
+        self.scraper = Scraper(
+            self.records,
+            None if self.prometheus is None else self.prometheus.query,
+            clock=self.clock,
+            heard=lambda attempt: self.guard.heard(attempt),
+        )
+        self.guard = Guard(
+            self.records,
+            self.courses,
+            wake=self._hint,
+            clock=self.clock,
+            fault=self.scraper.fault,
+        )
+        self.observing = Observing(self.records, clock=self.clock, heard=self.guard.heard)
+
+    def _keep_repositories(self) -> None:
+        self.specs = SpecKeeper(
+            self.github,
+            web_url=self.github.addresses.web,
+            clock=self.clock,
+            served=self.served.served,
+        )
+        self.flag_keeper = FlagKeeper(
+            self.github,
+            self.records,
+            config=self._config_in_force,
+            served=self.served.served,
+            clock=self.clock,
+        )
+        self.gatekeeper = Gatekeeper(
+            github=self.github,
+            records=self.records,
+            config=self.config,
+            resumer=Resumer(self.records, self.clock),
+            served=self.served.served,
+            clock=self.clock,
+        )
+        self.waking = Waking(
+            self.read_only,
+            specs=self.specs,
+            gatekeeper=self.gatekeeper,
+            flag_keeper=self.flag_keeper,
+            hint=self._hint,
+        )
+
+    def _reception(self) -> Reception:
+        safety = (self.github, self.records, self.config, self.settings.playbooks_founders)
+        return Reception(
+            github=self.github,
+            records=self.read_only,
+            playbooks=self.casting.playbooks(),
+            judge=self.casting.judge,
+            wake=self.engine.wake,
+            circumstances=Circumstances(self.github, self.records, self.config, self.clock),
+            holding=Holding(*safety),
+            approving=Approving(*safety),
+            config_approving=ConfigApproving(*safety),
+        )
+
     def _webhooks(self, us: OurApp) -> Webhooks:
         return Webhooks(
             secrets=[each.get_secret_value() for each in self.settings.github_webhook_secret],
             us=us,
             inbox=self.inbox,
-            wake=self._wake_watching,
+            wake=self.waking.pass_on,
             clock=self.clock,
             registry=self.registry,
         )
@@ -336,7 +338,7 @@ class Bot:
             callers=callers,
             records=StoredRecords(self.read_only),
             inbox=self.inbox,
-            accept=self._accept,
+            accept=self.accepting.accept,
             ready=self._ready,
             clock=self.clock,
             new_id=lambda: str(ULID()).lower(),
@@ -363,8 +365,8 @@ class Bot:
                 role_of=roles_from(self.github),
                 flow=flow,
                 inbox=self.inbox,
-                accept=self._begin,
-                preview=Planner(self.github, self.mirror).preview,
+                accept=self.accepting.begin,
+                preview=Planner(self.github, self.mirrors.of).preview,
                 anchors=AnchorsInGit(self.github).read,
                 config_of=self._config_in_force,
                 signing_key=self.signing_key,
@@ -386,168 +388,16 @@ class Bot:
             else:
                 return OurApp(id=app.id, slug=app.slug)
 
-    def mirror(self, repository: Repository) -> Mirror:
-        """The mirror of one repository; the same object each time, since it holds a lock."""
-        client = self.github.repository(repository, playbook="mirror", recovery=True)
-        mirror = self._mirrors.get(repository.id)
-        if mirror is None:
-            mirror = Mirror(
-                self.settings.playbooks_data / "mirrors",
-                repository.id,
-                client.clone_url,
-                client.clone_token,
-                client.discard_clone_token,
-            )
-            self._mirrors[repository.id] = mirror
-        mirror.url = client.clone_url
-        return mirror
-
     # --- what the parts call ---
 
     async def _config_in_force(self, repository: Repository) -> Config:
         return (await self.config.of(repository)).config
 
-    async def _begin(self, trigger: Trigger) -> str:
-        await self._start_run(trigger)
-        return derived_id(trigger.key, trigger.received_at)
-
     async def _start_run(self, trigger: Trigger) -> None:
         await self.engine.start(RUN, derived_id(trigger.key, trigger.received_at), trigger)
 
-    async def _ask(self, trigger: Trigger) -> None:
-        # A step cannot start a Run; what is in the inbox is started, whatever happens to us.
-        await self.inbox.put(trigger)
-
-    async def _revert(self, run: Run, trigger: Trigger, request: RevertRequest) -> Ending:
-        return await revert(run, trigger, request, self._parts(trigger.repository, "revert"))
-
-    async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest) -> Ending:
-        return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
-
-    async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest) -> Ending:
-        parts = TriageParts(
-            parts=self._parts(trigger.repository, "triage"),
-            put=self.inbox.put,
-            hold=hold_self_work,
-            recording=self._recording.setdefault(trigger.repository.id, asyncio.Lock()),
-        )
-        return await triage(run, trigger, request, parts)
-
-    async def _judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
-        parts = JudgeParts(
-            parts=self._parts(trigger.repository, "judge"),
-            put=self.inbox.put,
-            severity=severity_of_check,
-            hold=hold_self_work,
-        )
-        await judge(run, trigger, request, parts)
-
-    async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest) -> Ending:
-        return await shadow(run, trigger, request, self._candidate_parts(trigger.repository))
-
-    async def _ramp(self, run: Run, trigger: Trigger, request: RampRequest) -> Ending:
-        return await ramp(run, trigger, request, self._candidate_parts(trigger.repository))
-
-    async def _rollback(self, run: Run, trigger: Trigger, request: RollbackRequest) -> Ending:
-        return await rollback(run, trigger, request, self._candidate_parts(trigger.repository))
-
-    def _candidate_parts(self, repository: Repository) -> CandidateParts:
-        parts = self._parts(repository, "rollout")
-
-        async def founder(login: str) -> bool:
-            config = (await self.config.of(repository)).config
-            named = await founders_of(parts.github, config, self.settings.playbooks_founders)
-            return is_founder(login, named)
-
-        return CandidateParts(
-            **vars(parts),
-            records=self.read_only,
-            courses=self.courses,
-            ask=self._ask,
-            wake=self.engine.wake,
-            is_founder=founder,
-            clock=self.clock,
-        )
-
-    def _parts(self, repository: Repository, playbook: str) -> Parts:
-        return Parts(
-            github=self.github.repository(repository, playbook=playbook),
-            mirror=self.mirror(repository),
-            signing_key=self.signing_key,
-            web_url=f"{self.github.addresses.web}/{repository.full_name}",
-            patience=self.patience,
-            put=self.inbox.put,
-            pool=self.pool,
-            pictures=self.pictures,
-            settled=partial(self.config.settled, repository.id),
-        )
-
-    async def _wake_at_once(self, run: str) -> None:
-        await self.engine.wake(run, Signal(kind=SignalKind.HINT))
-
-    async def _trial_ended(self, run: str) -> None:
-        await self.engine.wake(run, Signal(kind=SignalKind.HINT))
-
-    async def _wake_watching(self, hint: Hint) -> None:
-        self.specs.heard(hint.repository, hint.pull_requests, hint.head_sha)
-        self._stir_gatekeeper(hint)
-        async with self.read_only.connect() as conn:
-            woken = {
-                run.id
-                for number in (hint.pull_requests or (None,))
-                for run in await runs.watching(
-                    conn, hint.repository.id, head_sha=hint.head_sha, pull_request=number
-                )
-            }
-        for run in sorted(woken):
-            await self._hint(run)
-
     async def _hint(self, run: str) -> None:
         await self.engine.wake(run, Signal(kind=SignalKind.HINT))
-
-    def _stir_gatekeeper(self, hint: Hint) -> None:
-        ref = hint.ref or ""
-        if hint.head_sha and "gh-readonly-queue/" in ref:
-            self.gatekeeper.merge_group(hint.repository, hint.head_sha, ref)
-        elif ref.startswith("refs/heads/"):
-            self.gatekeeper.pushed(hint.repository)
-            self.flag_keeper.pushed(hint.repository)
-        elif hint.about_pull_request:
-            self.gatekeeper.pull_request(hint.repository, hint.pull_requests, hint.labels)
-        else:
-            self.gatekeeper.stirred(hint.repository)
-
-    async def _accept(self, trigger: Trigger) -> Accepted:
-        run = derived_id(trigger.key, trigger.received_at)
-        if isinstance(trigger.request, preflight.ASKED):
-            await self._make_sure(trigger)
-        await self._start_run(trigger)
-        config = await self._known_config(trigger.repository)
-        place = first_place(trigger.request, run, config.artifacts.root)
-        return Accepted(run=run, incident=run, artifact_path=place.path, ref=place.ref)
-
-    async def _make_sure(self, trigger: Trigger) -> None:
-        config = (await self.config.of(trigger.repository)).config
-        async with self.read_only.connect() as conn:
-            try:
-                await preflight.make_sure(conn, trigger, config)
-            except UnknownName as unknown:
-                raise Declined(f"{unknown.reason} {unknown.remedy}", unknown.field) from unknown
-            except Stop as stop:
-                raise Declined(f"{stop.reason} {stop.remedy}") from stop
-
-    async def _known_config(self, repository: Repository) -> Config:
-        """The configuration as the mirror has it; the defaults before the first fetch."""
-        mirror = self.mirror(repository)
-        if not mirror.path.exists():
-            return Config()
-        try:
-            about = await self.github.repository(repository, playbook="api").about()
-            head = await mirror.branch_head(about.default_branch)
-            config, _ = await read_config(mirror.git, head)
-        except (GitError, GitHubError):
-            return Config()
-        return config
 
     async def _ready(self) -> Mapping[str, str | None]:
         try:

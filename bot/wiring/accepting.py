@@ -1,0 +1,62 @@
+"""Taking a Trigger that waits for an answer: from the HTTP API, or from the cockpit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.intake.api import Accepted, Declined
+from bot.playbooks import preflight
+from bot.playbooks.capability import UnknownName
+from bot.playbooks.declined import Stop
+from bot.playbooks.places import first_place
+from bot.safety.config_in_force import ConfigInForce
+from bot.triggers import Trigger, derived_id
+from bot.wiring.mirrors import Mirrors
+
+
+@dataclass(frozen=True)
+class Accepting:
+    """Starts Runs for callers who want to know which.
+
+    Attributes:
+        start: starts the Run of a Trigger; started twice it is the same one.
+        records: the database, for reading.
+        config: the configuration in force.
+        mirrors: the configuration as it was fetched last, for where reports will be.
+    """
+
+    start: Callable[[Trigger], Awaitable[None]]
+    records: AsyncEngine
+    config: ConfigInForce
+    mirrors: Mirrors
+
+    async def begin(self, trigger: Trigger) -> str:
+        """Start the Run of a Trigger and give its id."""
+        await self.start(trigger)
+        return derived_id(trigger.key, trigger.received_at)
+
+    async def accept(self, trigger: Trigger) -> Accepted:
+        """Start the Run of a Trigger and say where its report will be.
+
+        Raises:
+            Declined: it cannot be done as things stand, and that can be told at once.
+        """
+        if isinstance(trigger.request, preflight.ASKED):
+            await self._make_sure(trigger)
+        run = await self.begin(trigger)
+        config = await self.mirrors.known_config(trigger.repository)
+        place = first_place(trigger.request, run, config.artifacts.root)
+        return Accepted(run=run, incident=run, artifact_path=place.path, ref=place.ref)
+
+    async def _make_sure(self, trigger: Trigger) -> None:
+        config = (await self.config.of(trigger.repository)).config
+        async with self.records.connect() as conn:
+            try:
+                await preflight.make_sure(conn, trigger, config)
+            except UnknownName as unknown:
+                raise Declined(f"{unknown.reason} {unknown.remedy}", unknown.field) from unknown
+            except Stop as stop:
+                raise Declined(f"{stop.reason} {stop.remedy}") from stop

@@ -1,0 +1,147 @@
+"""Which playbook carries out which request, and the parts it acts through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.github.client import GitHub
+from bot.intake.inbox import Inbox
+from bot.intake.reception import Playbooks
+from bot.pictures.address import PictureAddresses
+from bot.playbooks.bisect.playbook import bisect
+from bot.playbooks.capability import CandidateParts
+from bot.playbooks.judge.playbook import JudgeParts, judge
+from bot.playbooks.parts import Parts, Patience
+from bot.playbooks.ramp.playbook import ramp
+from bot.playbooks.revert.playbook import revert
+from bot.playbooks.rollback.playbook import rollback
+from bot.playbooks.run import Ending, Run, Signal
+from bot.playbooks.shadow.playbook import shadow
+from bot.playbooks.triage.playbook import TriageParts, triage
+from bot.safety.config_in_force import ConfigInForce
+from bot.safety.founders import founders_of, is_founder
+from bot.safety.holding import hold_self_work
+from bot.safety.severity import severity_of_check
+from bot.traffic.courses import Courses
+from bot.trials.pool import TrialPool
+from bot.triggers import (
+    BisectRequest,
+    JudgeRequest,
+    RampRequest,
+    Repository,
+    RevertRequest,
+    RollbackRequest,
+    ShadowRequest,
+    TriageRequest,
+    Trigger,
+)
+from bot.wiring.mirrors import Mirrors
+
+
+@dataclass(frozen=True)
+class Casting:
+    """Hands each playbook its parts, bound to the repository it plays on."""
+
+    github: GitHub
+    mirrors: Mirrors
+    records: AsyncEngine
+    """For reading."""
+    inbox: Inbox
+    config: ConfigInForce
+    courses: Courses
+    pool: TrialPool
+    pictures: PictureAddresses
+    signing_key: Ed25519PrivateKey
+    patience: Patience
+    founders: Sequence[str]
+    wake: Callable[[str, Signal, str], Awaitable[None]]
+    clock: Callable[[], datetime]
+
+    _recording: dict[int, asyncio.Lock] = field(default_factory=dict)
+
+    def playbooks(self) -> Playbooks:
+        """Say what carries out which request."""
+        return {
+            RevertRequest: self._revert,
+            BisectRequest: self._bisect,
+            ShadowRequest: self._shadow,
+            RampRequest: self._ramp,
+            RollbackRequest: self._rollback,
+            TriageRequest: self._triage,
+        }
+
+    async def judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
+        """Judge a failing check of the default branch."""
+        parts = JudgeParts(
+            parts=self._parts(trigger.repository, "judge"),
+            put=self.inbox.put,
+            severity=severity_of_check,
+            hold=hold_self_work,
+        )
+        await judge(run, trigger, request, parts)
+
+    async def _revert(self, run: Run, trigger: Trigger, request: RevertRequest) -> Ending:
+        return await revert(run, trigger, request, self._parts(trigger.repository, "revert"))
+
+    async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest) -> Ending:
+        return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
+
+    async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest) -> Ending:
+        parts = TriageParts(
+            parts=self._parts(trigger.repository, "triage"),
+            put=self.inbox.put,
+            hold=hold_self_work,
+            recording=self._recording.setdefault(trigger.repository.id, asyncio.Lock()),
+        )
+        return await triage(run, trigger, request, parts)
+
+    async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest) -> Ending:
+        return await shadow(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    async def _ramp(self, run: Run, trigger: Trigger, request: RampRequest) -> Ending:
+        return await ramp(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    async def _rollback(self, run: Run, trigger: Trigger, request: RollbackRequest) -> Ending:
+        return await rollback(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    def _candidate_parts(self, repository: Repository) -> CandidateParts:
+        parts = self._parts(repository, "rollout")
+
+        async def founder(login: str) -> bool:
+            config = (await self.config.of(repository)).config
+            named = await founders_of(parts.github, config, self.founders)
+            return is_founder(login, named)
+
+        return CandidateParts(
+            **vars(parts),
+            records=self.records,
+            courses=self.courses,
+            ask=self._ask,
+            wake=self.wake,
+            is_founder=founder,
+            clock=self.clock,
+        )
+
+    async def _ask(self, trigger: Trigger) -> None:
+        # A step cannot start a Run; what is in the inbox is started, whatever happens to us.
+        await self.inbox.put(trigger)
+
+    def _parts(self, repository: Repository, playbook: str) -> Parts:
+        return Parts(
+            github=self.github.repository(repository, playbook=playbook),
+            mirror=self.mirrors.of(repository),
+            signing_key=self.signing_key,
+            web_url=f"{self.github.addresses.web}/{repository.full_name}",
+            patience=self.patience,
+            put=self.inbox.put,
+            pool=self.pool,
+            pictures=self.pictures,
+            settled=partial(self.config.settled, repository.id),
+        )
