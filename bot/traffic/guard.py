@@ -99,8 +99,10 @@ class Guard:
             for attempt in sorted(heard):
                 await self._safely(self.watch(attempt), f"watching {attempt}")
             if now() >= next_checkpoint:
+                began = now()
                 await self._safely(self.checkpoint(), "saving what was learnt")
-                next_checkpoint = now() + self._rhythm.checkpoint
+                # A million keys take long to write down: never more than a twentieth of the time.
+                next_checkpoint = now() + max(self._rhythm.checkpoint, 20 * (now() - began))
             if now() >= next_tidy:
                 await self._safely(self._tidy(), "deleting what is not needed")
                 next_tidy = now() + self._rhythm.tidy

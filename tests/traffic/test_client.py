@@ -79,7 +79,7 @@ async def test_a_split_seen_through_ofrep_is_the_one_that_was_decided(
     ofrep: OpenFeatureClient, engine: AsyncEngine
 ) -> None:
     """That this split is the right one for 20,000 keys is shown in test_flags."""
-    keys = [f"user-{number}" for number in range(150)]
+    keys = [f"user-{number}" for number in range(60)]
     before: set[str] = set()
     for percent in STAGES:
         await decide(engine, ramping(percent))

@@ -21,6 +21,9 @@ from tests.traffic.conftest import Clock
 from tests.traffic.test_ledger import begin
 from tests.traffic.trials import START, observed
 
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
+
 
 def line(**changes: Any) -> dict[str, Any]:
     found = {
@@ -75,6 +78,7 @@ async def test_the_same_lines_at_the_same_time_count_once(
     assert await counted(engine) == 200
 
 
+@on_sqlite
 async def test_every_wrong_line_is_named_and_the_others_count(
     client: Client, engine: AsyncEngine
 ) -> None:
@@ -115,6 +119,7 @@ async def test_every_wrong_line_is_named_and_the_others_count(
     assert await counted(engine) == 2
 
 
+@on_sqlite
 async def test_lines_of_which_none_counts_are_refused(client: Client, engine: AsyncEngine) -> None:
     await begin(engine)
     status, answer = await client.report([line(arm="other"), line(latency=-1)])
@@ -123,12 +128,14 @@ async def test_lines_of_which_none_counts_are_refused(client: Client, engine: As
     assert [each["field"] for each in answer["errors"]] == ["line 1: arm", "line 2: latency"]
 
 
+@on_sqlite
 async def test_without_a_shadow_or_ramp_nothing_is_taken(client: Client) -> None:
     status, answer = await client.report([line()])
     assert status == 422
     assert "has no shadow or ramp now; these have: none" in answer["detail"]
 
 
+@on_sqlite
 async def test_when_it_is_over_nothing_counts_any_more(client: Client, engine: AsyncEngine) -> None:
     await begin(engine)
     async with engine.begin() as conn:
@@ -136,6 +143,7 @@ async def test_when_it_is_over_nothing_counts_any_more(client: Client, engine: A
     assert (await client.report([line()]))[0] == 422
 
 
+@on_sqlite
 @pytest.mark.parametrize(("count", "status"), [(0, 400), (10_001, 413)])
 async def test_too_few_and_too_many_lines_are_refused(
     client: Client, count: int, status: int
@@ -145,12 +153,14 @@ async def test_too_few_and_too_many_lines_are_refused(
     assert "1 to 10,000 lines" in answer["detail"]
 
 
+@on_sqlite
 async def test_a_body_beyond_the_cap_is_not_read(client: Client) -> None:
     status, answer, _ = await client.ask("/providers/observations", raw=b" " * (17 << 20))
     assert status == 413
     assert "at most 16 MiB" in answer["detail"]
 
 
+@on_sqlite
 @pytest.mark.parametrize(("token", "status"), [("reader", 403), ("unknown", 401)])
 async def test_only_a_token_that_may_report_is_heard(
     client: Client, engine: AsyncEngine, token: str, status: int
@@ -160,6 +170,7 @@ async def test_only_a_token_that_may_report_is_heard(
     assert (await client.report([line()]))[0] == status
 
 
+@on_sqlite
 async def test_where_several_could_be_meant_the_repository_is_named(
     client: Client, engine: AsyncEngine, served: Served
 ) -> None:
@@ -172,6 +183,7 @@ async def test_where_several_could_be_meant_the_repository_is_named(
     assert (await client.report([line()], repo="acme/app"))[0] == 400
 
 
+@on_sqlite
 async def test_revenue_comes_when_its_window_is_over(
     client: Client, engine: AsyncEngine, clock: Clock
 ) -> None:
@@ -185,6 +197,7 @@ async def test_revenue_comes_when_its_window_is_over(
     assert (await client.report([late | {"event_id": "r-2"}]))[0] == 422
 
 
+@on_sqlite
 async def test_keys_are_needed_where_the_split_is_by_key(
     client: Client, engine: AsyncEngine
 ) -> None:
@@ -193,6 +206,7 @@ async def test_keys_are_needed_where_the_split_is_by_key(
     assert (await client.report([line(key="user-1")]))[0] == 202
 
 
+@on_sqlite
 async def test_pairs_are_needed_in_a_shadow(client: Client, engine: AsyncEngine) -> None:
     await begin(engine, "shadow-1", shadow=True)
     assert (await client.report([line()]))[1]["errors"][0]["field"] == "line 1: pair_id"

@@ -24,6 +24,8 @@ from tests.traffic.conftest import Clock
 from tests.traffic.test_guard import state
 from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping
 
+pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 SOURCE = CounterSource(successes="answers", failures="failures")
 
 
