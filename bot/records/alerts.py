@@ -130,7 +130,7 @@ async def take(conn: AsyncConnection, reports: Sequence[Report], *, at: datetime
     is heard of for the first time: who only hears of the end knows that it had begun.
 
     Returns:
-        The groups that moved. Whoever begins following one says so by `follow`.
+        The groups about which there is news. Whoever begins following one says so by `follow`.
     """
     fresh = await _without_repeats(conn, reports, at)
     by_group: dict[str, list[Report]] = {}
@@ -147,7 +147,7 @@ async def take(conn: AsyncConnection, reports: Sequence[Report], *, at: datetime
         if begins:
             after = after.model_copy(update={"episode": before.episode + 1, "followed": True})
         await _store(conn, after, changed)
-        if begins or (before.followed and (changed or after.unseen != before.unseen)):
+        if begins or (before.followed and _is_news(before, after)):
             moved.append(Moved(group=after, repository=told[-1].repository, begins=begins))
     return moved
 
@@ -172,6 +172,15 @@ async def let_go(conn: AsyncConnection, group: str) -> None:
     await conn.execute(
         sa.update(alert_groups).where(alert_groups.c.id == group).values(followed=False)
     )
+
+
+def _is_news(before: Group, after: Group) -> bool:
+    """Whether whoever follows the group should look at once; the rest is seen in time."""
+    return before.is_clear != after.is_clear or _severities(before) != _severities(after)
+
+
+def _severities(group: Group) -> set[Severity]:
+    return {each.said.severity for each in group.conditions if each.firing}
 
 
 def _merged(before: Group, told: Sequence[Report]) -> tuple[Group, dict[str, Condition]]:

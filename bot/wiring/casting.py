@@ -44,6 +44,9 @@ from bot.triggers import (
 )
 from bot.wiring.mirrors import Mirrors
 
+ANNOUNCED_AT_ONCE = 6
+"""Incidents about alerts that are announced at the same time."""
+
 
 @dataclass(frozen=True)
 class Casting:
@@ -65,6 +68,7 @@ class Casting:
     clock: Callable[[], datetime]
 
     _recording: dict[int, asyncio.Lock] = field(default_factory=dict)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANNOUNCED_AT_ONCE))
 
     def playbooks(self) -> Playbooks:
         """Say what carries out which request."""
@@ -99,6 +103,8 @@ class Casting:
             put=self.inbox.put,
             hold=hold_self_work,
             recording=self._recording.setdefault(trigger.repository.id, asyncio.Lock()),
+            turns=self._turns,
+            records=self.records,
         )
         return await triage(run, trigger, request, parts)
 

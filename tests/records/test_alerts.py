@@ -80,15 +80,14 @@ async def test_the_first_word_begins_an_episode_and_repeats_do_not(conn: AsyncCo
     assert not known.is_clear
 
 
-async def test_a_recovery_is_told_to_whoever_follows_and_clears_the_group(
+async def test_whoever_follows_is_told_when_the_last_condition_clears(
     conn: AsyncConnection,
 ) -> None:
     both = [_report(), _report(fingerprint="b")]
     await alerts.take(conn, both, at=NOON)
-    [moved] = await alerts.take(conn, [_report(firing=False)], at=NOON)
-    assert (moved.begins, moved.group.is_clear) == (False, False)
+    assert await alerts.take(conn, [_report(firing=False)], at=NOON) == []
     [moved] = await alerts.take(conn, [_report(firing=False, fingerprint="b")], at=NOON)
-    assert moved.group.is_clear
+    assert (moved.begins, moved.group.is_clear) == (False, True)
 
 
 async def test_only_what_fires_begins_another_episode(conn: AsyncConnection) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.github.models import Issue
 from bot.playbooks import outcome as outcomes
@@ -26,12 +26,11 @@ from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.telling import Telling
 from bot.playbooks.triage import text as words
+from bot.playbooks.triage.asking import trigger_for
 from bot.playbooks.triage.blame import (
     Following,
     LeaveIt,
-    LookForIt,
     RevertIt,
-    RollBack,
     what_follows,
 )
 from bot.playbooks.triage.opening import Triaged, began_at, open_for_group, severity_of
@@ -43,21 +42,7 @@ from bot.records.alerts import Group
 from bot.records.announcing import announce
 from bot.records.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.triggers import (
-    OURSELVES,
-    BisectRequest,
-    CommitTarget,
-    PullRequestTarget,
-    Request,
-    RevertRequest,
-    RollbackRequest,
-    Severity,
-    Source,
-    SourceKind,
-    TriageRequest,
-    Trigger,
-    Value,
-)
+from bot.triggers import OURSELVES, Severity, TriageRequest, Trigger, Value
 
 __all__ = ["TriageParts", "triage"]
 
@@ -77,12 +62,17 @@ class TriageParts:
         hold: pauses self-work.
         recording: held while records are committed: a hundred groups that fire at once would
             otherwise keep moving the branch under each other.
+        turns: lets a few incidents be announced at a time, for the same reason: everything else
+            the process does has to go on meanwhile.
+        records: to look at alerts without a write.
     """
 
     parts: Parts
     put: Callable[[Trigger], Awaitable[object]]
     hold: Hold
     recording: asyncio.Lock
+    turns: asyncio.Semaphore
+    records: AsyncEngine
 
 
 async def triage(run: Run, trigger: Trigger, request: TriageRequest, parts: TriageParts) -> Ending:
@@ -92,7 +82,8 @@ async def triage(run: Run, trigger: Trigger, request: TriageRequest, parts: Tria
         return Ending(outcome="declined", reason="There is no such group of alerts.")
     work = _Triage(run, trigger, parts, triaged)
     try:
-        await work.announce()
+        async with parts.turns:
+            await work.announce()
         return await work.to_its_end()
     except StepFailed as failed:
         await work.broke_off(failed)
@@ -218,7 +209,7 @@ class _Triage:
     # --- what follows ---
 
     async def _ask(self, following: Following, now: datetime) -> None:
-        asked = self._asked(following, now)
+        asked = trigger_for(following, self.facts, self.trigger, run=self.run.id, at=now)
         if asked is None:
             return
 
@@ -227,45 +218,6 @@ class _Triage:
             return True
 
         await self.run.step(f"ask for the {asked.request.command}", bool, put)
-
-    def _asked(self, following: Following, now: datetime) -> Trigger | None:
-        group = self.facts.group
-        what = f"{words.title(group)}"
-        match following:
-            case RevertIt(sha=sha, pull_request=number, autonomy=autonomy, reason=why):
-                named = PullRequestTarget(number=number) if number else CommitTarget(sha=sha)
-                request: Request = RevertRequest(
-                    targets=(named,),
-                    reason=f"alert {what}: {why}",
-                    severity=self.facts.severity,
-                    autonomy=autonomy,
-                    about=group.group_key[:500],
-                )
-                identity = f"revert:{sha}"
-            case RollBack(capability=capability, reason=why):
-                request = RollbackRequest(
-                    capability=capability,
-                    reason=f"alert {what}: {why}",
-                    severity=self.facts.severity,
-                )
-                identity = f"rollback:{capability}:{self.run.id}"
-            case LookForIt(reason=why):
-                request = BisectRequest(reason=f"alert {what}: {why}")
-                identity = f"bisect:{self.run.id}"
-            case _:
-                return None
-        return Trigger(
-            source=Source(
-                kind=SourceKind.ALERT,
-                object_id=identity,
-                subject=self.facts.issue,
-                url=self.trigger.source.url,
-            ),
-            repository=self.trigger.repository,
-            actor=OURSELVES,
-            received_at=now,
-            request=request,
-        )
 
     async def _write(self, found: _Following, now: datetime, conn: AsyncConnection) -> bool:
         group = self.facts.group
@@ -319,7 +271,27 @@ class _Triage:
                 return await self._given_up()
 
     async def _look(self, now: datetime, *, may_end: bool) -> _Looked:
-        """See where the group stands; with `may_end`, what has cleared ends the incident."""
+        """See where the group stands; with `may_end`, what has cleared ends the incident.
+
+        Most looks find nothing to write, and a hundred groups may be looked at each second.
+        """
+        group_id, records = self.facts.group.id, self.parts.records
+
+        async def read(_: bool) -> Group | None:
+            async with records.connect() as conn:
+                return await alerts.find(conn, group_id)
+
+        # `Group | None` is a type, and only used to read the result back.
+        found = await self.run.step("look at the alerts", Group | None, read)  # type: ignore[arg-type]
+        group: Group = found or self.facts.group
+        is_over = group.is_clear and may_end
+        is_worse = _ORDER.index(severity_of(group)) > _ORDER.index(self.facts.severity)
+        if not is_over and (group.is_clear or not is_worse):
+            return _Looked(group=group, severity=self.facts.severity)
+        return await self._write_down(now, may_end=may_end)
+
+    async def _write_down(self, now: datetime, *, may_end: bool) -> _Looked:
+        """Raise the severity, or end the incident, by what is known at just that moment."""
         incident, group_id, run = self.incident, self.facts.group.id, self.run.id
 
         async def change(conn: AsyncConnection) -> _Looked:

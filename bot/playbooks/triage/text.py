@@ -48,8 +48,7 @@ def issue_body(facts: Facts) -> str:
     parts = [
         f"**{_headline(facts)}**",
         _what_is_done(facts.following),
-        f"Severity: {facts.severity} · reports: {facts.group.received} · "
-        + markdown.link("ADR", f"{facts.records_url}/{facts.adr}"),
+        f"Severity: {facts.severity} · " + markdown.link("ADR", f"{facts.records_url}/{facts.adr}"),
         _table(facts.group),
     ]
     if facts.group.unseen:
