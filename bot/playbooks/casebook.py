@@ -179,7 +179,7 @@ class Casebook:
         head: str,
         refs: Refs,
     ) -> None:
-        """Note a published hotfix; from now on deliveries about it wake this Run."""
+        """Note a published proposal; from now on deliveries about it wake this Run."""
         incident, run = self._incident, self._run.id
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
@@ -188,7 +188,7 @@ class Casebook:
             await runs.watch(conn, run, at=now, head_sha=head, pull_request=pull_request)
             await _reach(conn, run, RunState.VERIFYING, now)
 
-        await self._write("record the hotfix", action, change, refs)
+        await self._write("record the proposal", action, change, refs)
 
     async def wait_for_approval(
         self, why: str, head: str, for_the_founder: ForTheFounder | None = None

@@ -371,7 +371,8 @@ def verification_in_words(verification: Verification) -> str:
         )
         if found
     ]
-    return f"{'; '.join(parts).capitalize()}."
+    note = f" {markdown.text(verification.note)}" if verification.note else ""
+    return f"{'; '.join(parts).capitalize()}.{note}"
 
 
 def trial_table(case: BisectCase, trials: Sequence[TrialRow]) -> str:

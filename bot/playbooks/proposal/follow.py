@@ -1,4 +1,4 @@
-"""Seeing a hotfix through: look, decide, act, wait; until it is merged, closed or given up.
+"""Seeing a proposal through: look, decide, act, wait; until it is merged, closed or given up.
 
 Deliveries only say "look again": everything is decided from what GitHub shows at that moment.
 """
@@ -80,7 +80,7 @@ class Followed(Value):
 
 
 class Fitted(Value):
-    """A hotfix for the moved base; None where there is nothing left to do."""
+    """A proposal for the moved base; None where there is nothing left to do."""
 
     hotfix: Hotfix | None
     conflict: bool = False
@@ -95,13 +95,13 @@ class MergeAnswer(Value):
 
 
 class Owner(Protocol):
-    """The playbook whose hotfix is followed: it knows the words, and how to compute it again."""
+    """The playbook whose proposal is followed: it knows the words, and how to compute it again."""
 
     async def tell(self, move: Wait | Ask, view: View, deadline: datetime) -> None:
         """Tell people where it stands; called for every look that ends in waiting."""
 
     async def green(self, view: View) -> None:
-        """Say on the hotfix itself that it is verified; called before it is merged."""
+        """Say on the proposal itself that it is verified; called before it is merged."""
 
     async def approved(self, why: Why, head: str, by: Actor) -> None:
         """Write down who waved what through."""
@@ -110,7 +110,7 @@ class Owner(Protocol):
         """Be ready to ask again what was asked before: somebody said `/retry`."""
 
     async def refit(self, hotfix: Hotfix, view: View) -> Fitted:
-        """Make the hotfix fit the moved base."""
+        """Make the proposal fit the moved base."""
 
     def message(self) -> tuple[str, str]:
         """Title and body of the merge commit."""
@@ -119,13 +119,13 @@ class Owner(Protocol):
 async def follow(
     run: Run, owner: Owner, github: RepositoryClient, watched: Watched, patience: Patience
 ) -> Followed:
-    """Follow one hotfix pull request to its end.
+    """Follow one proposal's pull request to its end.
 
     Args:
         run: the Run this is part of.
         owner: the playbook.
         github: the repository.
-        watched: the hotfix.
+        watched: the proposal.
         patience: how long to wait.
     """
     return await _Following(run, owner, github, watched, patience).to_its_end()
@@ -162,7 +162,7 @@ class _Following:
         began = await run.now()
         self.deadline = began + self.watched.checks_may_take
         while True:
-            view = await run.step("look at the hotfix", View, self._look)
+            view = await run.step("look at the pull request", View, self._look)
             now = await run.now()
             self._note_queue(view)
             move = next_move(view, self._terms(), now)
@@ -241,7 +241,9 @@ class _Following:
 
     async def _enqueue(self, head: str) -> None:
         enqueue = partial(_enqueue, self.github, self.watched.pull_request, head)
-        answer = await self.run.step("put the hotfix into the merge queue", MergeAnswer, enqueue)
+        answer = await self.run.step(
+            "put the pull request into the merge queue", MergeAnswer, enqueue
+        )
         self.method, self.refused = "queue", answer.refused
         self.enqueued = None if answer.refused else head
 
@@ -249,7 +251,7 @@ class _Following:
         method = _method(view.methods, self.watched.preferred)
         number, message = self.watched.pull_request, self.owner.message()
         merge = partial(_merge, self.github, number, head, method, message)
-        answer = await self.run.step("merge the hotfix", MergeAnswer, merge)
+        answer = await self.run.step("merge the pull request", MergeAnswer, merge)
         if answer.sha:
             self.method = _METHODS[method.value]
         self.refused = answer.refused

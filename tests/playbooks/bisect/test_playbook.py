@@ -95,6 +95,9 @@ async def test_trials_find_the_culprit_though_the_check_flakes(shop: Shop) -> No
     assert await answer.reaction() == "+1"
     [incident] = await shop.incidents()
     assert incident["state"] == "closed"
+    body = (await shop.alice.pull_request(fix["number"]))["body"]
+    said = [incident["body"], body, *await shop.from_bot(issue)]
+    assert not any("hotfix" in each.lower() for each in said)
 
 
 async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_branch(
