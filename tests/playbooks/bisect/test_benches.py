@@ -139,12 +139,12 @@ needs_bubblewrap = pytest.mark.skipif(
 async def test_the_servers_sandbox_finds_it_and_records_what_was_measured(shop: Shop) -> None:
     measure = 'echo "{\\"metrics\\": {\\"files\\": $(ls | wc -l)}}" > $PLAYBOOKS_RESULT'
     more = in_the_sandbox(shell(f"{measure}; test ! -e bug"))
-    more |= {4: {"broken-build": "x"}, 6: {"broken-build": None}}
-    past = await history(shop, 12, 8, trial=None, more=more)
+    more |= {2: {"broken-build": "x"}, 3: {"broken-build": None}}
+    past = await history(shop, 6, 4, trial=None, more=more)
     await past.says_ci_on_the_end("failure")
     await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[8][:9]} "Change 8"'
+    assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
     assert dispatched(shop) == []
     assert hidden_refs(shop) == []
     report = json.loads(await committed(shop, fix, "bisect"))
@@ -162,13 +162,15 @@ async def test_nothing_of_the_bot_can_be_seen_in_its_sandbox(
     assert key.is_file()
     # Whoever sees anything of it fails: then every commit would be bad, and the good end too.
     spies = f"env | grep -q hunter2 && exit 1; cat {key} && exit 1; ls {key.parent} && exit 1"
-    past = await history(
-        shop, 6, 4, trial=None, more=in_the_sandbox(shell(f"{spies}; test ! -e bug"))
-    )
-    await past.says_ci_on_the_end("failure")
+    more = in_the_sandbox(shell(f"{spies}; test ! -e bug"))
+    past = await history(shop, 12, 4, trial=None, more=more)
+    # CI knows the culprit already: in the sandbox it is only confirmed.
+    await past.says_ci(4, twice=True)
     await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
     assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
+    report = json.loads(await committed(shop, fix, "bisect"))
+    assert report["verification"]["boundary"] == "confirmed"
     assert not list((shop.bot.settings.playbooks_data / "trials").iterdir())
 
 
@@ -198,9 +200,9 @@ async def test_killed_while_commits_are_tried_in_the_sandbox_it_goes_on(
     async with lane.person(repository) as alice:
         shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
         past = await history(
-            shop, 6, 4, trial=None, more=in_the_sandbox(shell("sleep 0.5; test ! -e bug"))
+            shop, 12, 4, trial=None, more=in_the_sandbox(shell("sleep 0.5; test ! -e bug"))
         )
-        await past.says_ci_on_the_end("failure")
+        await past.says_ci(4, twice=True)
         await lane.start()
         issue = await alice.open_issue("main is red")
         await alice.comment(issue, f"/bisect {past.commits[0]}..main check smoke")
