@@ -19,6 +19,7 @@ from bot.markdown import (
     mention,
     text,
     with_section,
+    without_section,
 )
 
 GFM = MarkdownIt("gfm-like", {"linkify": False})
@@ -155,6 +156,18 @@ def test_writing_a_section_again_changes_nothing(body: str, first: str, second: 
     once = with_section(body, "s", text(first))
     assert with_section(once, "s", text(first)) == once
     assert with_section(with_section(once, "s", text(second)), "s", text(first)) == once
+
+
+@given(ANYTHING, ANYTHING)
+def test_a_section_that_goes_leaves_what_the_author_wrote(body: str, said: str) -> None:
+    once = with_section(body, "s", text(said))
+    assert without_section(once, "s").strip() == body.strip()
+    assert without_section(body, "s") == body
+
+
+def test_a_section_in_the_middle_leaves_both_sides() -> None:
+    once = with_section("before", "s", "x") + "after"
+    assert without_section(once, "s") == "before\n\nafter"
 
 
 def test_a_person_is_mentioned_and_nothing_else_is() -> None:

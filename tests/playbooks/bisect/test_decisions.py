@@ -1,0 +1,81 @@
+"""What a bisect decides without looking at anything: how far it goes, and what is run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.config import Bisect, Config, parse_config
+from bot.github.models import PullRequest
+from bot.playbooks.bisect.in_sandbox import commands_for
+from bot.playbooks.self_work import how_far
+from bot.triggers import OURSELVES, Actor, ActorKind, Autonomy, Source, SourceKind, Trigger
+from tests.records.examples import trigger
+
+PERSON = trigger()
+PROGRAM = PERSON.model_copy(
+    update={
+        "actor": Actor(kind=ActorKind.MACHINE, login="robot"),
+        "source": Source(kind=SourceKind.API, object_id="1"),
+    }
+)
+NOBODY = PERSON.model_copy(
+    update={"actor": OURSELVES, "source": Source(kind=SourceKind.CHECK_RUN, object_id="1")}
+)
+POINT: dict[str, Any] = {"ref": "main", "sha": "a" * 40, "repo": {"id": 1}}
+
+
+def pull(*labels: str) -> PullRequest:
+    return PullRequest.model_validate(
+        {
+            "number": 1, "id": 1, "node_id": "x", "title": "t", "state": "closed",
+            "head": POINT, "base": POINT, "user": {"login": "bob", "id": 1, "type": "User"},
+            "html_url": "https://github.example/1", "labels": [{"name": name} for name in labels],
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "culprit", "config", "far"),
+    [
+        (PERSON, pull("self-work"), "", Autonomy.OPEN),
+        (PROGRAM, pull("self-work"), "", Autonomy.OPEN),
+        (NOBODY, pull("self-work"), "", Autonomy.MERGE),
+        (NOBODY, pull(), "", Autonomy.OPEN),
+        (NOBODY, None, "", Autonomy.OPEN),
+        (NOBODY, pull(), "self_work: {authors: [bob]}", Autonomy.MERGE),
+        (NOBODY, pull("self-work"), "triggers: {autonomy: open}", Autonomy.OPEN),
+        (NOBODY, pull("self-work"), "triggers: {autonomy: propose}", Autonomy.PROPOSE),
+        (NOBODY, pull("self-work", "Playbook:Off"), "", Autonomy.PROPOSE),
+        (NOBODY, pull("self-work"), "triggers: {autonomy: off}", Autonomy.OFF),
+    ],
+)
+def test_how_far_a_fix_goes_by_itself(
+    asked: Trigger, culprit: PullRequest | None, config: str, far: Autonomy
+) -> None:
+    assert how_far(asked, culprit, parse_config(config)) is far
+
+
+@pytest.mark.parametrize(
+    ("check", "run"),
+    [
+        (None, (("smoke",), ("evals",))),
+        ("unit", (("smoke",),)),
+        ("quality", (("evals",),)),
+    ],
+)
+def test_what_is_run_follows_from_the_check(
+    check: str | None, run: tuple[tuple[str, ...], ...]
+) -> None:
+    settings = Bisect.model_validate(
+        {"runner": "sandbox", "commands": {"build": ["b"], "smoke": ["smoke"], "evals": ["evals"]}}
+    )
+    plan = commands_for(settings, check, evals=("quality",))
+    assert (plan.build, plan.commands) == (("b",), run)
+
+
+def test_evals_alone_are_enough_to_try_a_commit() -> None:
+    settings = parse_config("bisect: {runner: sandbox, commands: {evals: [e]}}").bisect
+    assert commands_for(settings, "unit", evals=()).commands == (("e",),)
+    assert not Config().bisect.can_try
