@@ -45,8 +45,8 @@ def may_write_workflows(shop: Shop) -> None:
 
 async def test_commits_older_than_the_workflow_are_tried_with_todays(shop: Shop) -> None:
     may_write_workflows(shop)
-    more = added_at_the_end(16, NEEDS_TODAY)
-    past = await history(shop, 16, 7, trial=None, more=more)
+    more = added_at_the_end(10, NEEDS_TODAY)
+    past = await history(shop, 10, 7, trial=None, more=more)
     await past.says_ci_on_the_end("failure")
     await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
@@ -77,12 +77,12 @@ async def test_todays_files_go_away_when_it_is_cancelled(shop: Shop) -> None:
 
 
 async def test_without_the_permission_old_commits_are_tried_as_they_are(shop: Shop) -> None:
-    past = await history(shop, 16, 7, trial=None, more=added_at_the_end(16, GOOD_TRIAL))
+    past = await history(shop, 8, 5, trial=None, more=added_at_the_end(8, GOOD_TRIAL))
     await past.says_ci_on_the_end("failure")
     issue, _ = await past.bisected()
     await shop.standing(issue, "needs the permission `workflows: write`")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
     assert set(past.commits) >= set(tried(shop)[:4])
 
 
@@ -95,7 +95,7 @@ async def test_killed_with_todays_files_laid_over_it_leaves_none(
     async with lane.person(repository) as alice:
         shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
         past = await history(
-            shop, 16, 7, trial=None, more=added_at_the_end(16, f"sleep 1; {NEEDS_TODAY}")
+            shop, 8, 5, trial=None, more=added_at_the_end(8, f"sleep 0.7; {NEEDS_TODAY}")
         )
         await past.says_ci_on_the_end("failure")
         # What a search that never came to its end may have left.
@@ -112,7 +112,7 @@ async def test_killed_with_todays_files_laid_over_it_leaves_none(
         await lane.life.kill()
         await lane.start()
         [fix] = await shop.eventually(lambda: fixes(shop))
-        assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+        assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
         assert hidden_refs(shop) == []
     await lane.close()
 
