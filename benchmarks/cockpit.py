@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Visitor
 
-_AT_ONCE = 500
+_AT_ONCE = 100
 
 
 async def fill(house: House, opened: int, closed: int) -> None:
@@ -104,7 +104,7 @@ async def main() -> None:
     arguments.add_argument("--open", type=int, default=200)
     arguments.add_argument("--closed", type=int, default=10_000)
     given = arguments.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     async with Stage(port=0, seed=1) as stage:
         stage.bot.heartbeat._give_up = lambda: None  # filling takes long; it has no siblings
         [repository] = await stage.bot.served.served()

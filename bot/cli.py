@@ -102,6 +102,7 @@ async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
         click.echo(
             f"\nMain is broken again, by #{number}. Now you: open {stage.home}/pull/{number}\n"
             f"and comment `/revert` on it (as alice). `/help` lists what else there is.\n"
+            f"The cockpit: {stage.bot_url}/ui/ (log in as whom you like)\n"
             f"The bot's API: {stage.bot_url}/api-docs   Stop with Ctrl-C."
         )
         await asyncio.Event().wait()

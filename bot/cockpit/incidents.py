@@ -56,6 +56,7 @@ class IncidentPages:
                 )
             runs = (await window.runs_of([incident.id]))[incident.id]
             steps = {run.id: await window.steps_of(run) for run in runs}
+            asked = {run.id: await window.approval_of(run) for run in runs}
             timeline = await window.timeline(incident)
             before = incident.recurrence_of or incident.duplicate_of
             earlier = await window.incident(before) if before else None
@@ -66,6 +67,7 @@ class IncidentPages:
             seen=visit.sight.seen[incident.repository_id],
             runs=runs,
             steps=steps,
+            asked=asked,
             timeline=timeline[-MOST_TOLD:],
             left_out=max(0, len(timeline) - MOST_TOLD),
             earlier=earlier,

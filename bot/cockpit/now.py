@@ -29,6 +29,7 @@ from bot.triggers import Severity
 
 MOST_TILES = 36
 MOST_RESOLVED = 8
+MOST_ACTIVE = 12
 MOST_LANES = 12
 MEASURED = timedelta(days=30)
 
@@ -88,6 +89,7 @@ class House:
     needs_you: tuple[Tile, ...]
     tiles: tuple[Tile, ...]
     active: tuple[Active, ...]
+    active_count: int
     heads: tuple[ChainHead, ...]
     resolved: tuple[Incident, ...]
     times: Times
@@ -133,6 +135,7 @@ class NowPage:
                 needs_you=waiting,
                 tiles=tiles,
                 active=active,
+                active_count=len(live),
                 heads=tuple(
                     ChainHead(
                         seen=sight.seen[key],
@@ -181,7 +184,7 @@ async def _waiting(window: Window, live: Sequence[Run], tiles: Sequence[Tile]) -
         and run.incident_id is not None
         and run.incident_id not in shown
     ]
-    others = [each for key in hidden[:MOST_TILES] if (each := await window.incident(key))]
+    others = list((await window.these(hidden[:MOST_TILES])).values())
     return tuple(tile for tile in (*tiles, *await _tiles(window, others)) if tile.next.is_yours)
 
 
@@ -189,21 +192,21 @@ async def _active(
     visit: Visit, window: Window, live: Sequence[Run], tiles: Sequence[Tile]
 ) -> tuple[Active, ...]:
     known = {tile.incident.id: tile.incident for tile in tiles}
+    shown = live[:MOST_ACTIVE]
+    missing = {run.incident_id for run in shown if run.incident_id} - known.keys()
+    known |= await window.these(missing)
     usual: dict[str, timedelta | None] = {}
     found = []
-    for run in live[:MOST_TILES]:
+    for run in shown:
         if run.playbook not in usual:
             usual[run.playbook] = await window.usual_duration(run.playbook)
-        incident = known.get(run.incident_id or "")
-        if incident is None and run.incident_id is not None:
-            incident = await window.incident(run.incident_id)
         progress = await window.progress_of(run) if run.playbook == "bisect" else None
         seen = visit.sight.seen[run.repository_id]
         found.append(
             Active(
                 run=run,
                 repository=seen.repository.full_name,
-                incident=incident,
+                incident=known.get(run.incident_id or ""),
                 progress=progress,
                 usual=usual[run.playbook],
                 age=_age(run, visit.now),

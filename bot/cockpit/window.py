@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records import (
     answers,
+    approvals,
     audit,
     board,
     budgets,
@@ -20,6 +21,7 @@ from bot.records import (
     steps,
 )
 from bot.records.answers import Answer
+from bot.records.approvals import Approval
 from bot.records.audit import AuditEntry, Unreadable
 from bot.records.board import Filter, Times
 from bot.records.budgets import Balance, Budget
@@ -73,6 +75,10 @@ class Window:
         """One incident."""
         return self._mine(await incidents.find(self._conn, incident_id))
 
+    async def these(self, incident_ids: Collection[str]) -> dict[str, Incident]:
+        """Incidents by their ids."""
+        return await board.these(self._conn, self._ids, incident_ids)
+
     # Runs
 
     async def live_runs(self) -> list[Run]:
@@ -90,6 +96,10 @@ class Window:
     async def steps_of(self, run: Run) -> list[Step]:
         """What a Run has done to the world."""
         return await steps.of_run(self._conn, run.id) if self._mine(run) else []
+
+    async def approval_of(self, run: Run) -> Approval | None:
+        """The approval a Run asked for last, if it needs more than any writer's."""
+        return await approvals.latest(self._conn, run.id) if self._mine(run) else None
 
     async def usual_duration(self, playbook: str) -> timedelta | None:
         """How long a playbook takes here."""

@@ -27,7 +27,7 @@ _GRAVEST_FIRST = sa.case(
     value=incidents.c.severity,
     else_=len(Severity),
 )
-_MOST_TIMED = 1_000
+_MOST_TIMED = 200
 
 
 class Filter(Value):
@@ -46,6 +46,11 @@ class Times(Value):
     to_mitigate: timedelta | None
     to_resolve: timedelta | None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether there were more than are measured."""
+        return self.count >= _MOST_TIMED
+
 
 async def gravest(
     conn: AsyncConnection, repositories: Ids, wanted: Filter, *, limit: int
@@ -54,6 +59,18 @@ async def gravest(
     query = _filtered(repositories, wanted)
     newest = query.order_by(_GRAVEST_FIRST, incidents.c.id.desc()).limit(limit)
     return [_incident(row) for row in await conn.execute(newest)]
+
+
+async def these(
+    conn: AsyncConnection, repositories: Ids, incident_ids: Collection[str]
+) -> dict[str, Incident]:
+    """Read incidents by their ids; those that are not there, or elsewhere, are left out."""
+    if not incident_ids:
+        return {}
+    query = sa.select(incidents).where(
+        incidents.c.id.in_(incident_ids), incidents.c.repository_id.in_(repositories)
+    )
+    return {row.id: _incident(row) for row in await conn.execute(query)}
 
 
 async def newest(
@@ -99,7 +116,7 @@ async def lately_resolved(
 
 
 async def times(conn: AsyncConnection, repositories: Ids, *, since: datetime) -> Times:
-    """Measure the incidents resolved since then (the last thousand): medians."""
+    """Measure the incidents resolved since then (the last two hundred): medians."""
     query = (
         sa.select(incidents.c.detected_at, incidents.c.mitigated_at, incidents.c.resolved_at)
         .where(incidents.c.repository_id.in_(repositories), incidents.c.resolved_at >= since)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import count
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Policy
 from bot.limits import Caps
-from bot.records import answers, audit, budgets, incidents, pauses, progress, runs, steps
+from bot.records import answers, approvals, audit, budgets, incidents, pauses, progress, runs, steps
 from bot.records.bisect_report import FreshRuns, TrialMade, Verification
 from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import IncidentStatus, RunState
@@ -40,6 +41,11 @@ from tests.canary.traffic import frozen
 from tests.traffic.trials import observed
 
 _numbers = count(1)
+
+
+def _sha(word: str) -> str:
+    return hashlib.sha256(word.encode()).hexdigest()[:40]
+
 
 ORDER = {
     RunState.QUEUED: (),
@@ -154,7 +160,7 @@ class House:
         trials = [
             TrialMade(
                 name=f"t{n}",
-                sha=f"{n:040x}",
+                sha=_sha(f"{n}"),
                 why="halves the range",
                 reason="smoke failed" if n % 3 else "",
                 outcome="fail" if n % 3 else "pass",
@@ -168,31 +174,31 @@ class House:
             boundary="confirmed",
             revert="confirmed",
             runs=(
-                FreshRuns(sha="c" * 40, role="culprit", passed=0, failed=5),
-                FreshRuns(sha="d" * 40, role="parent", passed=5, failed=0),
+                FreshRuns(sha=_sha("c"), role="culprit", passed=0, failed=5),
+                FreshRuns(sha=_sha("d"), role="parent", passed=5, failed=0),
             ),
         )
         is_found = status == "culprit"
         document = BisectProgress(
             check="unit",
             base="main",
-            good="a" * 40,
-            bad="b" * 40,
+            good=_sha("a"),
+            bad=_sha("b"),
             commits=244,
             known_results=12,
             status=status,
-            culprit="c" * 40 if is_found else None,
+            culprit=_sha("c") if is_found else None,
             confidence=0.991 if is_found else 0.71,
             reason="",
             p_no_culprit=0.01,
             p_before_range=0.02,
             rounds=3,
             bars=tuple(
-                Bar(first=6 * n + 1, count=6, sha=f"{n:040x}", probability=p)
+                Bar(first=6 * n + 1, count=6, sha=_sha(f"{n}"), probability=p)
                 for n, p in enumerate(bars)
             ),
             suspects=tuple(
-                Suspected(sha=c * 40, probability=p, subject=s)
+                Suspected(sha=_sha(c), probability=p, subject=s)
                 for c, p, s in zip("cde", shares, named, strict=False)
             ),
             trials=tuple(trials),
@@ -325,6 +331,17 @@ class House:
                 outcome=answers.Outcome.REFUSED,
                 at=self.now,
                 text="@alice Nothing waits for an approval here.\n\n`/status` says what runs.",
+            )
+        async with self.records.begin() as conn:
+            await approvals.ask(
+                conn,
+                waiting_run.id,
+                self.repository.id,
+                commit=_sha("hotfix"),
+                plan_digest=_sha("plan"),
+                requested_by="alice",
+                at=self.now,
+                expires_at=self.now + timedelta(hours=20),
             )
         attempt = await self.ramp()
         await self.paused()

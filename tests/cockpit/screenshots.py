@@ -1,4 +1,7 @@
-"""Every page in both themes and at both widths, into `var/screenshots`: `make screenshots`."""
+"""Every page in both themes and at both widths, into `var/screenshots`: `make screenshots`.
+
+The two of `docs/` are `readme-now.png` and `readme-bisect.png` of there.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+
+from playwright.async_api import Browser
 
 from bot.demo.stage import NAME, OWNER, Stage
 from tests.cockpit.chromium import CHROMIUM, MISSING, THEMES, WIDTHS, addresses, chromium, log_in
@@ -39,8 +44,28 @@ async def take() -> None:
                     await page.screenshot(
                         path=TARGET / f"{name}-{theme}-{width}.png", full_page=True
                     )
+                await page.goto(f"{stage.bot_url}/ui/start")
+                await page.get_by_label("Command").fill("/revert #1")
+                await page.get_by_role("button", name="Show the plan first").click()
+                await page.screenshot(path=TARGET / f"plan-{theme}-{width}.png", full_page=True)
                 await context.close()
+        await _for_the_readme(browser, stage, ids)
         await house.leave()
+
+
+async def _for_the_readme(browser: Browser, stage: Stage, ids: dict[str, str]) -> None:
+    """One phone at night and one screen by day, no longer than what is seen at once."""
+    for name, path, theme, size in (
+        ("readme-now", "/ui/", "dark", (390, 1000)),
+        ("readme-bisect", f"/ui/bisects/{ids['run']}", "light", (1000, 1000)),
+    ):
+        context = await browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if theme == "dark" else "light",
+        )
+        page = await log_in(context, stage.bot_url, "alice", path)
+        await page.screenshot(path=TARGET / f"{name}.png")
+        await context.close()
 
 
 async def _nobody(run: str) -> None:

@@ -55,7 +55,7 @@ async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
     run = await shop.last_run()
     assert run is not None
     assert (run.actor, run.trigger["source"]["kind"]) == ("alice", "cockpit")
-    now = await alice.get("/ui/incidents")
+    now = await alice.get(f"/ui/incidents?repo={shop.name}")
     assert "resolved" in now.words
 
 
@@ -129,7 +129,7 @@ async def test_what_waits_for_a_person_is_approved_on_its_page(
     alice = await arrives("alice")
 
     async def asked() -> Page | None:
-        now = await alice.get("/ui/")
+        now = await alice.get(f"/ui/?repo={shop.name}")
         return now if "Approve or reject the revert" in now.words else None
 
     page: Page = await shop.eventually(asked)
@@ -155,7 +155,7 @@ async def test_a_run_is_cancelled_with_a_reason_and_its_severity_changed(
     await shop.says(broken, "/revert")
     await shop.eventually(shop.hotfixes)
     alice = await arrives("alice")
-    page = await alice.get("/ui/incidents")
+    page = await alice.get(f"/ui/incidents?repo={shop.name}")
     incident = re.search(r'href="(/ui/incidents/[0-9a-z]{26})"', page.text)
     assert incident
     page = await alice.get(incident[1])

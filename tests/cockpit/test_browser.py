@@ -75,7 +75,7 @@ async def test_a_tile_appears_and_is_mitigated_without_reloading_while_a_revert_
 ) -> None:
     await known_to_bot(bot, shop)
     broken = await _waits_for_approval(shop)
-    watch = await _arrive(browser, bot, "alice", "/ui/")
+    watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}")
     page = watch.page
     await watch.sees("All quiet")
     loads = watch.loads
@@ -124,7 +124,7 @@ async def test_a_bisect_is_followed_to_its_culprit_without_reloading(
     await known_to_bot(bot, shop)
     past = await history(shop, 24, 15, trial=BISECT_FLAKES)
     await past.says_ci_on_the_end("failure")
-    watch = await _arrive(browser, bot, "alice", "/ui/")
+    watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}")
     await past.bisected()
     await watch.sees("the search")
     await watch.page.get_by_role("link", name="the search").click()
@@ -143,7 +143,7 @@ async def test_without_scripts_the_same_is_seen_by_reloading(
 ) -> None:
     await known_to_bot(bot, shop)
     broken = await _waits_for_approval(shop)
-    watch = await _arrive(browser, bot, "alice", "/ui/", scripts=False)
+    watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}", scripts=False)
     page = watch.page
     await shop.says(broken, "/revert")
     await watch.sees_after_reloading("Approve or reject the revert")
@@ -167,7 +167,7 @@ async def test_a_search_is_seen_to_end_without_scripts(
     await known_to_bot(bot, shop)
     past = await history(shop, 12, 7, trial=None)
     await past.says_ci(7, twice=True)
-    watch = await _arrive(browser, bot, "alice", "/ui/", scripts=False)
+    watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}", scripts=False)
     await past.bisected()
     await watch.sees_after_reloading("the search")
     await watch.page.get_by_role("link", name="the search").click()

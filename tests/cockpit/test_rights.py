@@ -142,7 +142,8 @@ async def test_somebody_with_access_sees_all_of_it(
     """The walk above would find nothing where there was nothing to find."""
     alice = await arrives("alice")
     for path in (
-        "/ui/", "/ui/incidents", f"/ui/incidents/{private['incident']}",
+        f"/ui/?repo={shop.name}", f"/ui/incidents?repo={shop.name}",
+        f"/ui/incidents/{private['incident']}",
         f"/ui/bisects/{private['run']}", "/ui/ramps", f"/ui/ramps/{private['attempt']}",
         f"/ui/audit?repo={shop.name}",
         f"/ui/audit/export?repo={shop.name}",

@@ -1,0 +1,172 @@
+"""What the pages say, and what they leave behind for others to check."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+
+from bot.app import Bot
+from bot.cockpit.filters import KINDS
+from bot.cockpit.text import moment
+from bot.intake.commands import DEFINITIONS
+from bot.records.anchors import Anchor, public_key
+from bot.records.audit import GENESIS, AuditEntry
+from bot.records.lifecycle import RunState
+from bot.records.tables import audit_entries
+from bot.triggers import Severity
+from tests.cockpit.conftest import Arrives
+from tests.cockpit.house import House
+from tests.cockpit.visitor import Visitor
+from tests.playbooks.conftest import Shop
+
+
+async def test_an_exported_chain_is_proved_without_asking_the_bot(
+    arrives: Arrives, shop: Shop, house: House
+) -> None:
+    await house.incident("Logins fail", data={"reason": "ünïcödé \u2028 and more"})
+    await house.incident("Carts are empty")
+    alice = await arrives("alice")
+    page = await alice.get(f"/ui/audit/export?repo={shop.name}")
+    assert page.headers["Content-Disposition"].startswith("attachment")
+    *lines, last = page.text.removesuffix("\n").split("\n")
+    entries = [AuditEntry.model_validate_json(line) for line in lines]
+    proof = json.loads(last)["proof"]
+
+    previous = GENESIS
+    for number, entry in enumerate(entries, start=1):
+        assert (entry.seq, entry.prev_hash) == (number, previous)
+        assert entry.computed_hash() == entry.entry_hash
+        previous = entry.entry_hash
+    anchor = Anchor.model_validate(proof["head"])
+    assert (anchor.seq, anchor.head_hash) == (len(entries), previous)
+    assert anchor.is_signed_by(public_key(proof["public_key"].encode()))
+
+
+async def test_an_altered_chain_is_called_that_on_the_first_page(
+    arrives: Arrives, bot: Bot, shop: Shop, house: House
+) -> None:
+    await house.incident("Logins fail")
+    alice = await arrives("alice")
+    page = await alice.get(f"/ui/audit/export?repo={shop.name}")
+    assert "not anchored" in page.text or "there is no anchor" in page.text
+    async with bot.records.begin() as conn:
+        await conn.exec_driver_sql("DROP TRIGGER audit_entries_no_update")
+        mine = audit_entries.c.repository_id == shop.repository.id
+        second = sa.update(audit_entries).where(mine, audit_entries.c.seq == 2)
+        await conn.execute(second.values(actor="mallory"))
+    await alice.get(f"/ui/audit/export?repo={shop.name}")
+    page = await alice.get(f"/ui/?repo={shop.name}")
+    assert "altered: entry 2: its content does not match its hash" in page.words
+    async with bot.records.begin() as conn:
+        await conn.exec_driver_sql(
+            "CREATE TRIGGER audit_entries_no_update BEFORE UPDATE ON audit_entries "
+            "BEGIN SELECT RAISE(ABORT, 'audit entries can only be added'); END"
+        )
+
+
+async def test_help_lists_every_command_there_is(arrives: Arrives, house: House) -> None:
+    del house
+    page = await (await arrives("")).get("/ui/help")
+    for each in DEFINITIONS:
+        assert f"/{each.name}" in page.words
+        if each.available:
+            assert each.usage in page.words
+            assert all(example in page.words for example in each.examples)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("severity=awful", "severity must be one of: low, medium, high, critical"),
+        ("status=maybe", "status must be one of: open, triage"),
+        ("kind=x", f"kind must be one of: {', '.join(KINDS)}"),
+        ("before=1", "before is not an id"),
+        ("repo=acme/elsewhere", "no such repository"),
+        (f"q={'x' * 300}", "at most 200 characters"),
+    ],
+)
+async def test_a_filter_that_is_not_allowed_is_named_with_what_is(
+    arrives: Arrives, house: House, query: str, said: str
+) -> None:
+    del house
+    page = await (await arrives("alice")).get(f"/ui/incidents?{query}")
+    assert page.status in (400, 404)
+    assert said in page.words
+
+
+async def test_filters_narrow_what_is_listed(arrives: Arrives, shop: Shop, house: House) -> None:
+    await house.incident("Logins fail", severity=Severity.HIGH)
+    await house.incident("Paint is odd", severity=Severity.LOW)
+    alice = await arrives("alice")
+    page = await alice.get(f"/ui/incidents?repo={shop.name}&severity=high&status=open")
+    assert "Logins fail" in page.words
+    assert "Paint" not in page.words
+    page = await alice.get(f"/ui/incidents?repo={shop.name}&q=PAINT")
+    assert "Paint is odd" in page.words
+    assert "Logins" not in page.words
+
+
+async def test_what_is_quiet_says_what_to_do_when_it_is_not(
+    arrives: Arrives, shop: Shop, house: House
+) -> None:
+    del house
+    page = await (await arrives("alice")).get(f"/ui/?repo={shop.name}")
+    assert page.title == "✓ All quiet"
+    assert "comment /revert on the pull request that broke it" in page.words
+
+
+async def test_the_first_page_says_how_things_stand(
+    arrives: Arrives, shop: Shop, house: House
+) -> None:
+    await house.incident(
+        "Logins fail",
+        severity=Severity.CRITICAL,
+        state=RunState.FAILED,
+        reason="merge: two reviews are missing",
+    )
+    await house.paused("the evals are red")
+    await house.spent()
+    page = await (await arrives("alice")).get(f"/ui/?repo={shop.name}")
+    assert page.title == "‼ 1 critical incident open"
+    assert "broke off (merge: two reviews are missing). Mend it, then retry." in page.words
+    assert "Self-work: paused" in page.words
+    assert "the evals are red" in page.words
+    assert "reverts a day" in page.words
+
+
+async def test_a_stream_that_comes_back_is_told_at_once_whether_it_missed_something(
+    arrives: Arrives, house: House
+) -> None:
+    await house.incident("Logins fail")
+    alice = await arrives("alice")
+    first = await _event(alice, "")
+    assert first["event"] == "beat"
+    again = await _event(alice, first["id"])
+    assert (again["event"], again["id"]) == ("beat", first["id"])
+    await house.incident("Carts are empty")
+    async with asyncio.timeout(20):
+        while (news := await _event(alice, first["id"]))["event"] != "changed":
+            pass  # each stream begins with what there is, so this is a look, not a wait
+    assert news["id"] != first["id"]
+
+
+async def _event(visitor: Visitor, known: str) -> dict[str, str]:
+    headers = {"Last-Event-ID": known} if known else {}
+    url = visitor.cockpit.with_path("/ui/events")
+    async with visitor.session.get(url, headers=headers) as answer:
+        text = ""
+        while "\n\n" not in text.partition("event:")[2]:
+            text += (await answer.content.readany()).decode()
+    found = text[text.index("event:") :].partition("\n\n")[0].splitlines()
+    return dict(line.split(": ", 1) for line in found)
+
+
+def test_times_are_told_in_the_larger_unit() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert ">just now<" in moment(now, now)
+    assert ">3 min ago<" in moment(now.replace(minute=0), now.replace(minute=3, second=40))
+    assert ">in 2 h<" in moment(now.replace(hour=5), now)
