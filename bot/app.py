@@ -394,6 +394,7 @@ class Bot:
         return (await self.config.of(repository)).config
 
     async def _start_run(self, trigger: Trigger) -> None:
+        self.served.heard(trigger.repository)
         await self.engine.start(RUN, derived_id(trigger.key, trigger.received_at), trigger)
 
     async def _hint(self, run: str) -> None:

@@ -43,6 +43,11 @@ class Served:
                 await asyncio.shield(self._asking)
         return self._known
 
+    def heard(self, repository: Repository) -> None:
+        """Take notice of a repository that something just came from: it may be new."""
+        if self._known and all(each.id != repository.id for each in self._known):
+            self._known = (*self._known, repository)
+
     async def _ask(self) -> None:
         try:
             self._known = tuple(

@@ -214,7 +214,7 @@ class Watch:
             now = self.parts.clock()
             return await describe_ramp(self.parts.records, self.attempt, self.plan, now)
 
-        return await self.run.step("write down the evidence", RampReport, describe)
+        return await self.run.step("look at the evidence in full", RampReport, describe)
 
     async def _settle_asking(self, ask: Ask | None) -> None:
         """Keep the records in step with what has to be approved now, if anything."""

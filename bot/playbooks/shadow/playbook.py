@@ -194,7 +194,7 @@ class _Shadow:
             now = self.parts.clock()
             return await describe_shadow(self.parts.records, self.attempt, self.plan, now)
 
-        return await self.run.step("write down the evidence", ShadowDiffReport, describe)
+        return await self.run.step("look at the evidence in full", ShadowDiffReport, describe)
 
     async def _stop_mirroring(self, why: str) -> None:
         now = await self.run.now()
