@@ -19,7 +19,7 @@ from bot.canary.reports import RampReport, ShadowDiffReport, Window
 from bot.cockpit.charts import Lines, lines_of
 from bot.records.refusals import UnknownRecord
 from bot.traffic.course import RampCourse, ShadowCourse
-from bot.traffic.courses import Courses, EntriesMissing
+from bot.traffic.courses import Courses, UnreadableEvidence
 from bot.traffic.ledger import Ledger
 from bot.traffic.split import Serving
 from bot.traffic.verdicts import Judged
@@ -100,7 +100,7 @@ class Lanes:
             if known is None:
                 try:
                     _, course = await self._courses.current(ledger.attempt)
-                except (UnknownRecord, EntriesMissing):
+                except (UnknownRecord, UnreadableEvidence):
                     return bare
                 known = await asyncio.to_thread(_added_up, bare, course, now)
                 self._known[key] = known

@@ -77,6 +77,7 @@ evidence_entries = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("at", Moment, nullable=False),
     sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
 )
 
 evidence_checkpoints = sa.Table(

@@ -7,10 +7,12 @@ last checkpoint. Any process may hold one: all come to the same.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.records.database import reading
@@ -23,9 +25,11 @@ from bot.traffic.ledger import Ledger
 from bot.traffic.verdicts import Judged
 from bot.triggers import Value
 
+log = structlog.get_logger(__name__)
 
-class EntriesMissing(Exception):
-    """Entries of a ledger are gone that no checkpoint holds: the records were tampered with."""
+
+class UnreadableEvidence(Exception):
+    """Entries of a ledger are gone or damaged: nobody can judge by it any more."""
 
 
 class Look(Value):
@@ -67,7 +71,7 @@ class Courses:
 
         Raises:
             UnknownRecord: there is no such ledger.
-            EntriesMissing: it cannot be added up.
+            UnreadableEvidence: it cannot be added up.
         """
         async with self._one_at_a_time[attempt]:
             async with self._database.connect() as conn:
@@ -82,7 +86,7 @@ class Courses:
                         course = await _resumed(conn, ledger)
                         self._known[attempt] = course
                         if not await self._read_on(conn, ledger, course, percents):
-                            raise EntriesMissing(f"entries of {attempt} are missing")
+                            raise UnreadableEvidence(f"entries of {attempt} are missing")
             return ledger, course
 
     async def look(self, attempt: str, now: datetime) -> Look:
@@ -130,7 +134,14 @@ class Courses:
             if not found or [entry.seq for entry in found] != list(expected):
                 return False
             for entry in found:
-                await asyncio.to_thread(course.take, entry, percents)
+                try:
+                    await asyncio.to_thread(course.take, entry, percents)
+                except (ValueError, LookupError, zlib.error) as error:
+                    # What was half taken in must not be added to.
+                    self._known.pop(ledger.attempt, None)
+                    raise UnreadableEvidence(
+                        f"entry {entry.seq} of {ledger.attempt} is damaged"
+                    ) from error
         return True
 
 
@@ -146,5 +157,9 @@ async def _resumed(conn: AsyncConnection, ledger: Ledger) -> RampCourse | Shadow
     course = begun(ledger)
     saved = await ledgers.checkpoint(conn, ledger.attempt)
     if saved is not None:
-        course.restore(saved[1])
+        try:
+            course.restore(saved[1])
+        except (ValueError, LookupError, zlib.error):
+            log.warning("a checkpoint is damaged; adding up anew", attempt=ledger.attempt)
+            return begun(ledger)
     return course

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.canary.verdict import Breach
 from bot.records.database import reading
 from bot.traffic import ledger as ledgers
-from bot.traffic.courses import Courses
+from bot.traffic.courses import Courses, UnreadableEvidence
 from bot.traffic.ledger import Ledger
 from bot.traffic.observed import forget_expired
 from bot.traffic.tripping import trip
@@ -114,7 +114,11 @@ class Guard:
 
     async def watch(self, attempt: str) -> None:
         """Look at one shadow or ramp: trip it on a breach, wake its Run if the verdict changed."""
-        ledger, course = await self._courses.current(attempt)
+        try:
+            ledger, course = await self._courses.current(attempt)
+        except UnreadableEvidence as fault:
+            await self._cannot_judge(attempt, str(fault))
+            return
         if ledger.closed_at is None:
             verdict = course.judge(self._clock())
             if isinstance(verdict, Breach) and ledger.mode == "ramp":
@@ -143,7 +147,17 @@ class Guard:
             return breach
         return replace(breach, evidence=f"{breach.evidence} Counters: {fault}.")
 
-    async def _trip(self, ledger: Ledger, breach: Breach, seq: int) -> Ledger:
+    async def _cannot_judge(self, attempt: str, why: str) -> None:
+        """Nobody watches the candidate any more, so it gets nothing."""
+        log.error("the evidence cannot be read", attempt=attempt, why=why)
+        async with self._reading.connect() as conn:
+            ledger = await ledgers.find(conn, attempt)
+        if ledger is not None and ledger.closed_at is None and ledger.mode == "ramp":
+            breach = Breach("evidence", f"What was observed cannot be read any more: {why}.")
+            await self._trip(ledger, breach, None)
+            await self._wake(ledger.run_id)
+
+    async def _trip(self, ledger: Ledger, breach: Breach, seq: int | None) -> Ledger:
         async with self._database.begin() as conn:
             tripped = await trip(
                 conn,

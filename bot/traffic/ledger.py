@@ -55,7 +55,7 @@ class Ledger(Value):
         phase: index of the ramp's phase; 0 in a shadow.
         entered_at: since when.
         seq: the last entry's number; 0: none yet.
-        digest: of all entries, each hashed with the digest before it (hex SHA-256).
+        digest: of all entries that count, each hashed with the digest before it (hex SHA-256).
         opened_at: when it began.
         seen_at: when the last observation was accepted.
         closed_at: when it ended.
@@ -199,7 +199,7 @@ async def append(
         changes["seen_at"] = at
     await conn.execute(
         sa.insert(evidence_entries).values(
-            attempt=ledger.attempt, seq=seq, kind=kind, at=at, content=content
+            attempt=ledger.attempt, seq=seq, kind=kind, at=at, content=content, digest=digest
         )
     )
     await _change(conn, ledger.attempt, changes)
@@ -245,9 +245,11 @@ async def close(
     ledger = await locked(conn, attempt)
     if ledger.closed_at is not None:
         return ledger
+    last = ledger.seq if seq is None else seq
     changes: dict[str, Any] = {
         "closed_at": at,
-        "closed_seq": ledger.seq if seq is None else seq,
+        "closed_seq": last,
+        "digest": ledger.digest if last == ledger.seq else await _digest_at(conn, attempt, last),
         "breach": None if breach is None else breach.model_dump(mode="json"),
     }
     await _change(conn, attempt, changes)
@@ -333,6 +335,15 @@ async def prune(conn: AsyncConnection, *, now: datetime, keep: timedelta) -> int
 
 async def _change(conn: AsyncConnection, attempt: str, changes: dict[str, Any]) -> None:
     await conn.execute(sa.update(evidence).where(evidence.c.attempt == attempt).values(**changes))
+
+
+async def _digest_at(conn: AsyncConnection, attempt: str, seq: int) -> str:
+    if seq == 0:
+        return GENESIS
+    query = sa.select(evidence_entries.c.digest).where(
+        evidence_entries.c.attempt == attempt, evidence_entries.c.seq == seq
+    )
+    return str((await conn.execute(query)).scalar_one())
 
 
 def _entry(row: sa.Row[Any]) -> Entry:

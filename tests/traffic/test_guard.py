@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records import audit
-from bot.records.traffic_tables import evidence_checkpoints
+from bot.records.traffic_tables import evidence_checkpoints, evidence_entries
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.courses import Courses
@@ -155,6 +155,20 @@ async def test_one_broken_ledger_does_not_keep_the_guard_from_the_others(
     clock.move(601)
     async with watching(guard):
         await until_served(engine, 0)
+
+
+async def test_evidence_that_cannot_be_read_any_more_ends_the_ramp(
+    engine: AsyncEngine, guard: Guard, woken: list[str]
+) -> None:
+    await begin(engine)
+    await report(engine, observed(100), after(1))
+    async with engine.begin() as conn:
+        await conn.execute(sa.update(evidence_entries).values(content=b"damaged"))
+    await guard.watch("ramp-1")
+    ledger, serving = await state(engine)
+    assert ledger.breach is not None
+    assert (ledger.breach.metric, serving.split.percent) == ("evidence", 0)
+    assert woken == ["run-1"]
 
 
 async def test_what_was_learnt_is_saved_every_so_often(

@@ -18,7 +18,7 @@ from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.contents import pack
 from bot.traffic.course import RampCourse
-from bot.traffic.courses import Courses, EntriesMissing
+from bot.traffic.courses import Courses, UnreadableEvidence
 from bot.traffic.ledger import AlreadyUnderWay, Ledger, LedgerClosed
 from bot.traffic.verdicts import BreachFound, Judged
 from tests.canary.traffic import frozen, policy
@@ -202,8 +202,28 @@ async def test_missing_entries_are_not_passed_over(engine: AsyncEngine) -> None:
         await report(engine, observed(100, seed=number), after(number))
     async with engine.begin() as conn:
         await conn.execute(sa.delete(evidence_entries).where(evidence_entries.c.seq == 2))
-    with pytest.raises(EntriesMissing):
+    with pytest.raises(UnreadableEvidence):
         await Courses(engine).current("ramp-1")
+
+
+async def test_a_damaged_checkpoint_is_added_up_anew(engine: AsyncEngine) -> None:
+    await begin(engine)
+    for number in range(3):
+        await report(engine, observed(100, seed=number), after(number))
+    _, before = await Courses(engine).current("ramp-1")
+    async with engine.begin() as conn:
+        await ledgers.save_checkpoint(conn, "ramp-1", 2, b"no checkpoint")
+    _, again = await Courses(engine).current("ramp-1")
+    assert again.save() == before.save()
+
+
+async def test_what_came_after_the_end_is_not_in_the_digest(engine: AsyncEngine) -> None:
+    await begin(engine)
+    first = await report(engine, observed(10), after(1))
+    await report(engine, observed(10, seed=1), after(2))
+    async with engine.begin() as conn:
+        closed = await ledgers.close(conn, "ramp-1", at=after(3), seq=1)
+    assert closed.digest == first.digest
 
 
 async def test_an_unknown_attempt_is_said_to_be_unknown(engine: AsyncEngine) -> None:
