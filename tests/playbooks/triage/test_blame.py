@@ -1,0 +1,135 @@
+"""Whom alerts blame, and what is done about it: the table, and the words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from bot.playbooks.judge.evidence import Looked
+from bot.playbooks.judge.policy import Evidence as CheckEvidence
+from bot.playbooks.judge.policy import Propose, Suspect
+from bot.playbooks.judge.text import proposal
+from bot.playbooks.triage import text as words
+from bot.playbooks.triage.blame import (
+    Evidence,
+    Following,
+    LeaveIt,
+    LookForIt,
+    RevertIt,
+    RollBack,
+    what_follows,
+)
+from bot.playbooks.triage.text import Facts
+from bot.records.alerts import Condition, Group, Said
+from bot.triggers import Autonomy, Severity
+from tests.playbooks.triage.alerting import BEGAN
+
+SELF_WORK = Suspect(sha="a" * 40, age=timedelta(0), pull_request=7, is_self_work=True)
+PERSON = SELF_WORK.model_copy(update={"is_self_work": False})
+OTHER = SELF_WORK.model_copy(update={"sha": "b" * 40, "pull_request": 8})
+
+
+def _condition(name: str = "a", *, firing: bool = True, **said: object) -> Condition:
+    facts = {"title": "errors <b>", "severity": Severity.HIGH, **said}
+    return Condition(fingerprint=name, at=BEGAN, firing=firing, said=Said.model_validate(facts))
+
+
+def _evidence(*, said: dict[str, object] | None = None, **changed: object) -> Evidence:
+    return Evidence(conditions=(_condition(**(said or {})),)).model_copy(update=changed)
+
+
+NAMED: dict[str, object] = {"pull_request": 7}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected", "detail"),
+    [
+        (_evidence(said=NAMED, named=SELF_WORK), RevertIt, "merge"),
+        (_evidence(said=NAMED, named=PERSON), RevertIt, "open"),
+        (_evidence(said=NAMED, named=SELF_WORK, autonomy=Autonomy.OPEN), RevertIt, "open"),
+        (_evidence(said=NAMED, named=SELF_WORK, autonomy=Autonomy.PROPOSE), LeaveIt, "#7"),
+        (_evidence(said=NAMED, named=SELF_WORK, autonomy=Autonomy.OFF), LeaveIt, "switched off"),
+        (_evidence(said=NAMED), LeaveIt, "#7 is no merged change"),
+        (
+            _evidence(said=NAMED, named=SELF_WORK.model_copy(update={"is_opted_out": True})),
+            LeaveIt,
+            "opted out",
+        ),
+        (
+            _evidence(said=NAMED, named=SELF_WORK.model_copy(update={"is_reverted": True})),
+            LeaveIt,
+            "reverted already",
+        ),
+        (
+            _evidence(said=NAMED, named=SELF_WORK.model_copy(update={"is_hotfix": True})),
+            LeaveIt,
+            "itself a hotfix",
+        ),
+        (_evidence(said=NAMED | {"severity": "low"}, named=SELF_WORK), LeaveIt, "low"),
+        (_evidence(said={"capability": "llm"}), RollBack, "llm"),
+        (_evidence(said={"capability": "llm"}, is_known=False), LeaveIt, "not configured"),
+        (_evidence(suspects=(SELF_WORK,)), RevertIt, "open"),
+        (_evidence(suspects=(SELF_WORK, OTHER)), LookForIt, "2 changes"),
+        (_evidence(), LeaveIt, "nothing was merged"),
+        (_evidence(said={"severity": "medium"}, suspects=(PERSON,)), LeaveIt, "not bad enough"),
+        (
+            _evidence(said={"severity": "medium", "signal": "slo.breach"}, suspects=(PERSON,)),
+            RevertIt,
+            "open",
+        ),
+        (_evidence(said={"signal": "budget.overrun"}, suspects=(PERSON,)), LeaveIt, "spent"),
+    ],
+)
+def test_the_table_of_what_follows(evidence: Evidence, expected: type, detail: str) -> None:
+    following = what_follows(evidence)
+    assert isinstance(following, expected), following
+    assert detail in str(following)
+
+
+def _facts(following: Following | None, **changed: object) -> Facts:
+    group = Group(
+        id="0" * 32,
+        repository_id=1,
+        source="alertmanager",
+        group_key='{}:{alertname="Errors"}',
+        title="errors <b> | @everyone",
+        episode=1,
+        followed=True,
+        unseen=False,
+        received=3,
+        run="",
+        conditions=(_condition(), _condition("b", firing=False, url="https://x.test/a")),
+    )
+    facts = Facts(
+        incident="01j",
+        severity=Severity.HIGH,
+        group=group,
+        adr="docs/decisions/x.md",
+        records_url="https://github.test/acme/shop/blob/playbooks/records",
+        following=following,
+    )
+    return facts.model_copy(update=changed)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        _facts(what_follows(_evidence(said=NAMED, named=SELF_WORK))),
+        _facts(what_follows(_evidence(said={"capability": "llm"}))),
+        _facts(what_follows(_evidence(suspects=(SELF_WORK, OTHER)))),
+        _facts(what_follows(_evidence())),
+        _facts(what_follows(_evidence()), resolved=True),
+        _facts(what_follows(_evidence()), stopped="alice"),
+    ],
+    ids=["revert", "rollback", "bisect", "people", "resolved", "cancelled"],
+)
+def test_the_words_of_an_incident_about_alerts(facts: Facts, snapshot: SnapshotAssertion) -> None:
+    assert words.issue_title(facts.group) + "\n\n" + words.issue_body(facts) == snapshot
+
+
+def test_the_words_of_a_proposal(snapshot: SnapshotAssertion) -> None:
+    looked = Looked(purpose="slo", base="main", evidence=CheckEvidence(streak=None))
+    decision = Propose(reason="it failed once, and it passed on aaaaaaaaa before")
+    assert proposal("p95 | `x`", looked, decision, 7) == snapshot
