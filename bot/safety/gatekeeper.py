@@ -134,9 +134,11 @@ class Gatekeeper:
                 self._begin_keeping()
                 self._news.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), LOOK_AT_RECORDS)
+                    # `wait_for` would swallow a cancellation that comes together with news.
+                    async with asyncio.timeout(LOOK_AT_RECORDS):
+                        await self._news.wait()
         finally:
-            for task in self._keeping.values():
+            for task in list(self._keeping.values()):
                 task.cancel()
 
     def _begin_keeping(self) -> None:

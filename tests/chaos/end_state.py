@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from difflib import unified_diff
@@ -16,6 +17,7 @@ from typing import Any
 
 from bot.demo.github.model import Comment, Issue, Repository
 from bot.records.verification import Intact, audit_verify
+from bot.safety.gate import NAME as GATE
 
 _VARIES = (
     (re.compile(r"\b[0-9a-hjkmnp-tv-z]{26}\b"), "<id>"),
@@ -72,9 +74,19 @@ def end_state(repository: Repository, data: Path) -> dict[str, Any]:
             (run.name, same(run.external_id), run.status, run.conclusion or "",
              same(run.output.get("title")), same(run.output.get("summary")))
             for run in repository.check_runs.values()
+            # Said of whatever is open while the bot looks, beside every Run: which commits those
+            # are depends on when it was killed.
+            if run.name != GATE
         ),
+        "gates": _most_gates_of_a_commit(repository),
         "records": _records(data, repository.id, same),
     }  # fmt: skip
+
+
+def _most_gates_of_a_commit(repository: Repository) -> int:
+    """One, wherever the process died: what may have been said is looked for first."""
+    of = Counter(run.head_sha for run in repository.check_runs.values() if run.name == GATE)
+    return max(of.values(), default=1)
 
 
 def _issue(issue: Issue, same: Any) -> dict[str, Any]:
