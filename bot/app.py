@@ -56,6 +56,7 @@ from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.flag_keeper import FlagKeeper
 from bot.safety.gatekeeper import Gatekeeper
+from bot.safety.overrun import Overruns
 from bot.safety.resumer import Resumer
 from bot.settings import Settings
 from bot.specs.keeper import SpecKeeper
@@ -154,9 +155,10 @@ class Bot:
         self.pool = TrialPool(
             workers=max(1, (os.cpu_count() or 2) // 2), ended=self._hint, root=data / "trials"
         )
+        self.inbox = Inbox(self.records)
+        self.alerts = AlertIntake(self.records, self.inbox, wake=self._hint, clock=clock)
         self._watch_traffic()
         self._keep_repositories()
-        self.inbox = Inbox(self.records)
         self.casting = Casting(
             github=self.github,
             mirrors=self.mirrors,
@@ -178,7 +180,6 @@ class Bot:
             self.inbox, self._start_run, replica=settings.replica, clock=clock
         )
         self.accepting = Accepting(self._start_run, self.read_only, self.config, self.mirrors)
-        self.alerts = AlertIntake(self.records, self.inbox, wake=self._hint, clock=clock)
         self.courier = Courier(
             self.records,
             read_addresses([each.get_secret_value() for each in settings.notify_urls]),
@@ -273,11 +274,13 @@ class Bot:
             served=self.served.served,
             clock=self.clock,
         )
+        self.overruns = Overruns(self.records, self.alerts.take, self.clock)
         self.gatekeeper = Gatekeeper(
             github=self.github,
             records=self.records,
             config=self.config,
             resumer=Resumer(self.records, self.clock),
+            look_at_budgets=self.overruns.look,
             served=self.served.served,
             clock=self.clock,
         )
@@ -333,6 +336,7 @@ class Bot:
             config=self.config,
             clock=self.clock,
             new_id=lambda: str(ULID()).lower(),
+            look=self.overruns.look,
         )
         return Api(
             callers=callers,

@@ -29,6 +29,7 @@ from bot.records.instants import Instant
 from bot.records.refusals import IllegalMove
 from bot.safety.caps import budget
 from bot.safety.config_in_force import ConfigInForce
+from bot.safety.overrun import Look
 from bot.safety.spending import book
 from bot.triggers import SELF_WORK, Repository, Role
 
@@ -115,6 +116,7 @@ class SafetyApi:
         config: ConfigInForce,
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
+        look: Look,
     ) -> None:
         """Prepare the handlers.
 
@@ -124,12 +126,14 @@ class SafetyApi:
             config: has the limits.
             clock: tells the time (UTC).
             new_id: makes the identity of a report that brought no Idempotency-Key.
+            look: looks whether a budget has something to say after it was drawn on.
         """
         self._callers = callers
         self._records = records
         self._config = config
         self._clock = clock
         self._new_id = new_id
+        self._look = look
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The rows of the route table."""
@@ -190,6 +194,7 @@ class SafetyApi:
                 )
         except IllegalMove as error:
             raise _wrong("Idempotency-Key", "a new key for a new report") from error
+        await self._look(repository, (await self._config.of(repository)).config)
         balance = change.balance
         return as_json(
             SpendAnswer(

@@ -233,6 +233,24 @@ async def spend(
     return _changed(budget, row, amount)
 
 
+async def attributed(
+    conn: AsyncConnection, repository_id: int, budget: Budget, at: datetime
+) -> dict[str, int]:
+    """Sum what was spent in the window of `at`, by the change it was attributed to."""
+    began, total = window_start(budget.window, at), sa.func.sum(budget_entries.c.spent)
+    query = (
+        sa.select(budget_entries.c.attributed_to, total)
+        .where(
+            budget_entries.c.repository_id == repository_id,
+            budget_entries.c.name == budget.name,
+            budget_entries.c.began_at == began,
+            budget_entries.c.attributed_to.is_not(None),
+        )
+        .group_by(budget_entries.c.attributed_to)
+    )
+    return {str(row[0]): int(row[1] or 0) for row in await conn.execute(query)}
+
+
 async def balance_of(
     conn: AsyncConnection, repository_id: int, budget: Budget, at: datetime
 ) -> Balance:

@@ -29,6 +29,7 @@ from bot.records.gate_reports import NOT_YET, Report
 from bot.safety.config_check import changes_config, counting_sections, report_config
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.gate import NAME, Gate, Head, gate, why_self_work
+from bot.safety.overrun import Look
 from bot.safety.resumer import Resumer
 from bot.triggers import SELF_WORK, Repository
 
@@ -55,6 +56,7 @@ class Gatekeeper:
         records: AsyncEngine,
         config: ConfigInForce,
         resumer: Resumer,
+        look_at_budgets: Look,
         served: Callable[[], Awaitable[Sequence[Repository]]],
         clock: Callable[[], datetime],
         every: timedelta = timedelta(minutes=1),
@@ -66,6 +68,7 @@ class Gatekeeper:
             records: pauses, and what was said.
             config: says what is self-work.
             resumer: moves pauses on.
+            look_at_budgets: passes on what they say, also that a new window has begun.
             served: gives the repositories to keep.
             clock: tells the time (UTC).
             every: time between two looks at everything.
@@ -74,6 +77,7 @@ class Gatekeeper:
         self._records = records
         self._config = config
         self._resumer = resumer
+        self._look_at_budgets = look_at_budgets
         self._served = served
         self._clock = clock
         self._every = every
@@ -188,6 +192,7 @@ class Gatekeeper:
         config = (await self._config.of(repository)).config
         pulls = sorted([p async for p in client.pulls.list()], key=lambda pull: pull.number)
         candidates = await self._mark(client, config.self_work, pulls)
+        await self._look_at_budgets(repository, config)
         await self._resumer.move_on(client, config, candidates)
         for _ in range(MOST_ROUNDS):
             # Said, then looked again: a pause that came meanwhile must not leave a green behind.

@@ -1,0 +1,110 @@
+"""Budgets that agents report to: bad input, warnings, overruns, and what follows from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+from bot.records import pauses
+from tests.playbooks.conftest import API_TOKEN, Clock, Shop
+
+CONFIG = """checks: {smoke: [smoke], evals: [quality]}
+budgets:
+  llm: {unit: usd, limit: 50.00, window: day}
+  tokens: {unit: tokens, limit: 1000}
+"""
+
+
+async def with_budgets(shop: Shop) -> None:
+    shop.verdicts["quality"] = "success"
+    number = await shop.merged("Configure", {".github/playbooks.yml": CONFIG})
+    assert await (await shop.says(number, "/approve", shop.olivia)).reaction() == "+1"
+
+
+async def spend(
+    shop: Shop, clock: Clock, name: str, key: str | None = None, **body: Any
+) -> tuple[int, Any]:
+    """Report what was spent, as an agent does."""
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    if key:
+        headers["Idempotency-Key"] = key
+    url = f"http://127.0.0.1:{shop.bot.port}/budgets/{name}/spend"
+    async with aiohttp.ClientSession(headers=headers) as session:
+        while True:
+            async with session.post(url, json={"repository": shop.name, **body}) as answer:
+                told = await answer.json()
+                if answer.status != 404 or "budget" in told["detail"]:
+                    return answer.status, told
+            clock.forward(minutes=2)
+
+
+async def paused(shop: Shop) -> Any:
+    async with shop.bot.read_only.connect() as conn:
+        return await pauses.in_force(conn, shop.repository.id, "self-work")
+
+
+async def test_what_is_no_amount_is_named_and_changes_nothing(shop: Shop, clock: Clock) -> None:
+    await with_budgets(shop)
+    for body, field in (
+        ({"amount": -1}, "amount"),
+        ({"amount": "NaN"}, "amount"),
+        ({"amount": "1e400"}, "amount"),
+        ({"amount": 10**12}, "amount"),
+        ({"amount": "0.0000001"}, "amount"),
+        ({"amount": "a lot"}, "amount"),
+        ({"amount": 1, "unit": "eur"}, "unit"),
+        ({"amount": 1, "pull_request": 1, "commit": "a" * 40}, "body"),
+    ):
+        status, told = await spend(shop, clock, "llm", **body)
+        assert status in (400, 422), told
+        assert told["errors"][0]["field"] == field
+    status, told = await spend(shop, clock, "llm", amount=0)
+    assert (status, told["spent"]) == (200, "0.00")
+
+
+async def test_money_is_exact_and_a_repeated_report_counts_once(shop: Shop, clock: Clock) -> None:
+    await with_budgets(shop)
+    for n in range(3):
+        status, told = await spend(shop, clock, "llm", key=f"job-{n}", amount=0.1)
+        assert status == 200
+    status, told = await spend(shop, clock, "llm", key="job-2", amount=0.1)
+    assert (told["spent"], told["state"]) == ("0.30", "ok")
+    status, told = await spend(shop, clock, "llm", key="job-2", amount=0.2)
+    assert status == 422
+    status, told = await spend(shop, clock, "tokenz", amount=1)
+    assert (status, "Allowed: llm, tokens" in told["detail"]) == (404, True)
+
+
+async def test_a_budget_that_is_used_up_pauses_self_work_and_opens_an_incident(
+    shop: Shop, clock: Clock
+) -> None:
+    await with_budgets(shop)
+    await spend(shop, clock, "tokens", amount=800)
+    assert await paused(shop) is None
+    _, told = await spend(shop, clock, "tokens", amount=200)
+    assert told["state"] == "exhausted"
+    held = await paused(shop)
+    assert "the budget tokens is used up for this day" in held.reason
+    assert held.lifts_itself
+
+    async def incident() -> Any:
+        found = await shop.incidents()
+        return found[0] if found else None
+
+    issue = await shop.eventually(incident)
+    assert "budget tokens" in issue["title"]
+    assert await shop.hotfixes() == []
+
+
+async def test_an_overrun_of_a_merged_pull_request_is_a_reason_to_revert(
+    shop: Shop, clock: Clock
+) -> None:
+    await with_budgets(shop)
+    costly = await shop.bob.open_pull_request("Ask twice", {"ask.txt": "2\n"}, branch="ask-twice")
+    await shop.bob.label(costly, "self-work")
+    await shop.bob.merge(costly)
+    await spend(shop, clock, "llm", amount="45.00", pull_request=costly)
+    await spend(shop, clock, "llm", amount="6.00")
+    hotfix = await shop.merged_hotfix()
+    assert f"#{costly}" in hotfix["title"]
