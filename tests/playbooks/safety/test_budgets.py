@@ -106,5 +106,7 @@ async def test_an_overrun_of_a_merged_pull_request_is_a_reason_to_revert(
     await shop.bob.merge(costly)
     await spend(shop, clock, "llm", amount="45.00", pull_request=costly)
     await spend(shop, clock, "llm", amount="6.00")
+    await shop.eventually(shop.incidents)
+    await shop.hotfix()
     hotfix = await shop.merged_hotfix()
     assert f"#{costly}" in hotfix["title"]
