@@ -104,9 +104,13 @@ async def test_an_overrun_of_a_merged_pull_request_is_a_reason_to_revert(
     costly = await shop.bob.open_pull_request("Ask twice", {"ask.txt": "2\n"}, branch="ask-twice")
     await shop.bob.label(costly, "self-work")
     await shop.bob.merge(costly)
-    await spend(shop, clock, "llm", amount="45.00", pull_request=costly)
-    await spend(shop, clock, "llm", amount="6.00")
+    await spend(shop, clock, "llm", amount="51.00", pull_request=costly)
     await shop.eventually(shop.incidents)
+
+    async def asked_for_a_revert() -> bool:
+        return len(await shop.incidents()) == 2
+
+    await shop.eventually(asked_for_a_revert)
     await shop.hotfix()
     hotfix = await shop.merged_hotfix()
     assert f"#{costly}" in hotfix["title"]
