@@ -25,6 +25,9 @@ from bot.traffic.ledger import Ledger
 from bot.traffic.verdicts import Judged
 from bot.triggers import Value
 
+SMALL = 16 * 1024
+"""Bytes of an entry that is sooner taken in than handed to a thread."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -135,7 +138,10 @@ class Courses:
                 return False
             for entry in found:
                 try:
-                    await asyncio.to_thread(course.take, entry, percents)
+                    if len(entry.content) <= SMALL:
+                        course.take(entry, percents)
+                    else:
+                        await asyncio.to_thread(course.take, entry, percents)
                 except (ValueError, LookupError, zlib.error) as error:
                     # What was half taken in must not be added to.
                     self._known.pop(ledger.attempt, None)

@@ -25,6 +25,8 @@ MOST_LINES = 10_000
 """In one request."""
 MOST_AT_ONCE = 20_000
 """Lines in one transaction."""
+FEW_LINES = 500
+"""So many are sooner read than handed to a thread."""
 MOST_WAITING = 64 * 1024 * 1024
 """Bytes that wait to be written; beyond, senders are asked to come again."""
 
@@ -139,7 +141,10 @@ class Observing:
                 repository_id: await expectation(conn, repository_id)
                 for repository_id in {waiting.repository_id for waiting in taken}
             }
-        readings, batches = await asyncio.to_thread(_read, taken, expectations, now)
+        if sum(len(waiting.lines) for waiting in taken) <= FEW_LINES:
+            readings, batches = _read(taken, expectations, now)
+        else:
+            readings, batches = await asyncio.to_thread(_read, taken, expectations, now)
         if batches:
             async with self._database.begin() as conn:
                 for batch in batches:
@@ -169,7 +174,8 @@ class Observing:
         _reject(readings, again, "event_id", "was accepted before", duplicate=True)
         new = [row[1] for key, row in first.items() if key not in known]
         if new:
-            content = await asyncio.to_thread(pack, new)
+            few = len(new) <= FEW_LINES
+            content = pack(new) if few else await asyncio.to_thread(pack, new)
             await ledgers.append(conn, ledger, "observations", content, at=now)
 
 
