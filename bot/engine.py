@@ -30,6 +30,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.faults import Passing
 from bot.playbooks.run import Effect, Run, Signal, SignalKind, StepFailed
+from bot.playbooks.undo import declared
+from bot.records import runs, steps
 from bot.records.refusals import RecordError
 
 T = TypeVar("T")
@@ -265,12 +267,14 @@ class _DurableRun:
 
         async def recorded() -> dict[str, Any]:
             may_have_run = self._taking_turn()
+            await self._declare(name)
             await self._tell("began", name)
             try:
                 result = await self._through_outages(name, effect, may_have_run)
             except Exception as error:
                 log.exception("a step failed", step=name)
                 return {"failed": _said(error)}
+            await self._declare(name, done=True)
             await self._tell("ended", name)
             return {"value": adapter.dump_python(result, mode="json")}
 
@@ -324,6 +328,27 @@ class _DurableRun:
             return self._engine._clock().astimezone(UTC).isoformat()
 
         return datetime.fromisoformat(await DBOS.run_step_async({"name": "read the clock"}, read))
+
+    async def _declare(self, name: str, *, done: bool = False) -> None:
+        """Note how a step that touches the world is undone, before it does; then that it did."""
+        undo = declared(name)
+        if undo is None:
+            return
+        now = self._engine._clock()
+        async with self._engine._records.begin() as conn:
+            if await runs.find(conn, self.id) is None:
+                return
+            if done:
+                await steps.finish(conn, self.id, name, at=now)
+            else:
+                await steps.begin(
+                    conn,
+                    self.id,
+                    name,
+                    at=now,
+                    reversibility=undo.reversibility,
+                    compensation=undo.how,
+                )
 
     async def _through_outages(self, name: str, effect: Effect[T], may_have_run: bool) -> T:
         deadline = self._engine._clock() + self._engine._longest_outage

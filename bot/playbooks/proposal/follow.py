@@ -242,16 +242,20 @@ class _Following:
     async def _enqueue(self, head: str) -> None:
         enqueue = partial(_enqueue, self.github, self.watched.pull_request, head)
         answer = await self.run.step(
-            "put the pull request into the merge queue", MergeAnswer, enqueue
+            self._merging("put the pull request into the merge queue"), MergeAnswer, enqueue
         )
         self.method, self.refused = "queue", answer.refused
         self.enqueued = None if answer.refused else head
+
+    def _merging(self, step: str) -> str:
+        """The step's name: one that cannot be undone is declared as such."""
+        return f"{step}, for good" if self.watched.irreversible else step
 
     async def _merge(self, head: str, view: View) -> None:
         method = _method(view.methods, self.watched.preferred)
         number, message = self.watched.pull_request, self.owner.message()
         merge = partial(_merge, self.github, number, head, method, message)
-        answer = await self.run.step("merge the pull request", MergeAnswer, merge)
+        answer = await self.run.step(self._merging("merge the pull request"), MergeAnswer, merge)
         if answer.sha:
             self.method = _METHODS[method.value]
         self.refused = answer.refused

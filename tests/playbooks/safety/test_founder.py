@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.records import approvals
+from bot.records import approvals, steps
 from bot.records.approvals import Approval
 from tests.playbooks.conftest import Clock, Shop
 
@@ -49,6 +49,10 @@ async def test_a_revert_of_a_migration_waits_and_only_the_founder_decides(shop: 
     await shop.merged_hotfix()
     decided = await asked(shop)
     assert (decided.state, decided.decided_by) == ("approved", "olivia")
+    async with shop.bot.read_only.connect() as conn:
+        told = {each.name: each for each in await steps.of_run(conn, decided.run_id)}
+    assert told["merge the pull request, for good"].reversibility == "irreversible"
+    assert told["open the hotfix pull request"].compensation == "it is closed"
 
 
 async def test_a_push_that_changes_the_plan_voids_the_approval_asked_for(shop: Shop) -> None:
