@@ -192,6 +192,8 @@ class _Judging:
         self._recorded = True
 
     async def _end(self, looked: Looked, decision: Decision, now: datetime) -> None:
+        # First of all nothing further is merged; then what follows is asked for.
+        await self._note(looked, decision, now)
         asked = self._asked(looked, decision, now)
         if asked is not None:
 
@@ -202,7 +204,17 @@ class _Judging:
             await self.run.step(f"ask for the {asked.request.command}", bool, put)
         elif isinstance(decision, Propose):
             await self._propose(looked, decision)
-        await self._note(looked, decision, now)
+        await self._finish(now)
+
+    async def _finish(self, now: datetime) -> None:
+        if not self._recorded:
+            return
+
+        async def change(conn: AsyncConnection) -> bool:
+            await runs.move(conn, self.run.id, RunState.SUCCEEDED, at=now)
+            return True
+
+        await self.run.write("end the run", bool, change)
 
     def _asked(self, looked: Looked, decision: Decision, now: datetime) -> Trigger | None:
         """The Trigger that follows; the same evidence never asks twice for the same."""
@@ -296,8 +308,6 @@ class _Judging:
                 is_safety=is_safety,
                 at=now,
             )
-        if self._recorded:
-            await runs.move(conn, self.run.id, RunState.SUCCEEDED, at=now)
         evidence = looked.evidence
         refs: dict[str, JsonValue] = {"check": self.check}
         data: dict[str, JsonValue] = {

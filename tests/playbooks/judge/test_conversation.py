@@ -64,7 +64,7 @@ async def test_opting_out_leaves_it_to_people(shop: Shop) -> None:
     await with_evals(shop)
     culprit = await breaks(shop, "self-work", "playbook:off")
     await judged(shop)
-    [told] = await shop.from_bot(culprit)
+    [told] = await shop.eventually(lambda: shop.from_bot(culprit))
     assert "opted out" in told
     assert f"`/revert #{culprit}`" in told
     assert await shop.hotfixes() == []
@@ -77,7 +77,7 @@ async def test_what_cannot_be_run_again_is_proposed_and_not_done(shop: Shop) -> 
     await shop.report("failure", "slo", branch="main")
     said = await judged(shop)
     assert said.data["decision"] == "propose"
-    [told] = await shop.from_bot(culprit)
+    [told] = await shop.eventually(lambda: shop.from_bot(culprit))
     assert "it could not be run again, so it may be a flake" in told
     assert await shop.hotfixes() == []
 
