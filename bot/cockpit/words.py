@@ -115,6 +115,8 @@ def action_said(entry: AuditEntry) -> str:
 
 def ref_said(value: object) -> str:
     """What an audit entry refers to, as people write it: commits in twelve digits."""
+    if isinstance(value, list | tuple):
+        return ", ".join(ref_said(each) for each in value)
     text = str(value)
     return text[:12] if _SHA.fullmatch(text) else text
 

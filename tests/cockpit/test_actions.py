@@ -57,6 +57,11 @@ async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
     assert (run.actor, run.trigger["source"]["kind"]) == ("alice", "cockpit")
     now = await alice.get(f"/ui/incidents?repo={shop.name}")
     assert "resolved" in now.words
+    incident = re.search(r'href="(/ui/incidents/[0-9a-z]{26})"', now.text)
+    assert incident
+    page = await alice.get(incident[1])
+    assert re.search(r"publish the hotfix .{4,12} Reversible ?: its branch is deleted", page.words)
+    assert re.search(r"merge the pull request .{4,30}Compensatable", page.words)
 
 
 async def test_the_same_form_sent_twice_is_one_request(arrives: Arrives, shop: Shop) -> None:
