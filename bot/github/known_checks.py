@@ -19,6 +19,7 @@ HEADS_AT_ONCE = 50
 """A pull request's head is looked for behind each commit: dearer for GitHub."""
 
 _RESULTS = """
+  fragment results on Commit {
     checkSuites(first: 10) { nodes {
       app { databaseId slug }
       workflowRun { event }
@@ -27,21 +28,28 @@ _RESULTS = """
       }
     } }
     status { context(name: $check) { state targetUrl } }
+  }
 """
-_COMMIT = """
-  c%d: object(oid: "%s") { ... on Commit { oid RESULTS } }
-""".replace("RESULTS", _RESULTS)
-_MERGED = """
-  c%d: object(oid: "%s") { ... on Commit {
+_ON_COMMITS = """
+  fragment asked on Commit { oid ...results }
+"""
+_ON_MERGED_HEADS = """
+  fragment asked on Commit {
     oid
     tree { oid }
     associatedPullRequests(first: 3) { nodes {
       mergeCommit { oid }
-      commits(last: 1) { nodes { commit { oid tree { oid } RESULTS } } }
+      commits(last: 1) { nodes { commit { oid tree { oid } ...results } } }
     } }
-  } }
-""".replace("RESULTS", _RESULTS)
-_QUERY = "query($owner: String!, $name: String!, $check: String!) { repository(owner: $owner, name: $name) {%s} }"  # noqa: E501
+  }
+"""
+_COMMIT = """
+  c%d: object(oid: "%s") { ...asked }"""
+_QUERY = """
+  query($owner: String!, $name: String!, $check: String!) {
+    repository(owner: $owner, name: $name) {%s}
+  }
+"""
 
 
 class KnownCheck(Read):
@@ -77,7 +85,7 @@ class KnownChecks:
         """
         found: list[KnownCheck] = []
         for start in range(0, len(commits), AT_ONCE):
-            for commit in await self._ask(_COMMIT, commits[start : start + AT_ONCE], check):
+            for commit in await self._ask(_ON_COMMITS, commits[start : start + AT_ONCE], check):
                 found += _results(commit)
         return tuple(found)
 
@@ -89,7 +97,8 @@ class KnownChecks:
         """
         found: list[KnownCheck] = []
         for start in range(0, len(commits), HEADS_AT_ONCE):
-            for merged in await self._ask(_MERGED, commits[start : start + HEADS_AT_ONCE], check):
+            part = commits[start : start + HEADS_AT_ONCE]
+            for merged in await self._ask(_ON_MERGED_HEADS, part, check):
                 for head in _same_heads(merged):
                     found += [
                         each.model_copy(update={"sha": merged["oid"], "head": head["oid"]})
@@ -98,10 +107,10 @@ class KnownChecks:
         return tuple(found)
 
     async def _ask(self, about: str, commits: Sequence[str], check: str) -> list[dict[str, Any]]:
-        asked = "".join(about % (number, sha) for number, sha in enumerate(commits))
+        asked = "".join(_COMMIT % (number, sha) for number, sha in enumerate(commits))
         variables = {"owner": self._owner, "name": self._name, "check": check}
         data = await self._channel.graphql(
-            _QUERY % asked, variables, name="knownChecks", repeatable=True
+            about + _RESULTS + _QUERY % asked, variables, name="knownChecks", repeatable=True
         )
         return [commit for commit in (data.get("repository") or {}).values() if commit]
 

@@ -1,4 +1,4 @@
-"""Everything a revert leaves behind, as plain data without what differs from run to run.
+"""Everything a Run leaves behind, as plain data without what differs from run to run.
 
 Two runs that did the same have equal end states, whatever killed one of them in between.
 """
@@ -28,6 +28,10 @@ _VARIES = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "<day>"),
     (re.compile(r"\b\d\d:\d\d(:\d\d)?\b"), "<time>"),
+    # A seed, a workflow run, how long a trial took.
+    (re.compile(r"\b\d{14,20}\b"), "<seed>"),
+    (re.compile(r'(?<=actions/runs/)\d+|(?<="workflow_run": ")\d+'), "<run>"),
+    (re.compile(r'(?<="seconds": )[\d.]+|(?<=ed \| )[\d.]+(?= \|)'), "<seconds>"),
 )
 
 

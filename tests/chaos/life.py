@@ -29,8 +29,9 @@ _forks.set_forkserver_preload(["bot.app", "tests.chaos.life"])
 class KillAtStep:
     """An observer that kills its own process at the moment of a step that a file names.
 
-    The file holds `began 3 TOKEN`; moments are counted from the first sight of TOKEN. Every
-    moment is written to the trace first, so that the trace ends with the moment of death.
+    The file holds, with tabs between, `began`, `3`, a step's name and a token: the third time that
+    such a step begins, counted from the first sight of the token. Every moment is written to the
+    trace first, so that the trace ends with the moment of death.
     """
 
     def __init__(self, plan: Path, trace: Path) -> None:
@@ -47,12 +48,12 @@ class KillAtStep:
         with self._trace.open("a", encoding="utf-8") as trace:
             trace.write(f"{moment}\t{run}\t{step}\n")
         try:
-            kind, number, token = self._plan.read_text(encoding="utf-8").split()
+            kind, number, wanted, token = self._plan.read_text(encoding="utf-8").split("\t")
         except FileNotFoundError:
             return
         if token != self._token:
             self._token, self._seen = token, 0
-        if kind != moment:
+        if (kind, wanted) != (moment, step):
             return
         self._seen += 1
         if self._seen == int(number):
@@ -69,6 +70,7 @@ class Conditions:
     give_up_after: float = 15.0
     dead_after: float = 40.0
     look_for_missed: float = 60.0
+    hint_every: float = 0.1
 
 
 def live(environment: Mapping[str, str], folder: str, conditions: Conditions) -> None:
@@ -100,6 +102,7 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
             ),
             look_for_missed=timedelta(seconds=conditions.look_for_missed),
         )
+        bot.engine._hint_every = conditions.hint_every
         await bot.start()
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
@@ -219,10 +222,10 @@ class Life:
 
     # Kill points inside
 
-    def plan(self, moment: Moment, number: int, token: str) -> None:
-        """Have it kill itself at the `number`th such moment from now on."""
+    def plan(self, moment: Moment, number: int, step: str, token: str) -> None:
+        """Have it kill itself at the `number`th such moment of such a step from now on."""
         draft = self.folder / "plan.draft"
-        draft.write_text(f"{moment} {number} {token}", encoding="utf-8")
+        draft.write_text("\t".join((moment, str(number), step, token)), encoding="utf-8")
         draft.rename(self.folder / "plan")
 
     def unplan(self) -> None:

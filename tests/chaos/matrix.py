@@ -1,37 +1,35 @@
-"""The kill matrix of a revert: every instant at which the bot's process can die, and what follows.
+"""The kill matrix of a playbook: each instant at which the bot can die, and what follows.
 
-Instants are not thought up: they are enumerated from a revert that nobody disturbed. Before a
-step, after its effect but before its result is recorded, before each GitHub write is carried out,
-and after it was carried out but before its answer arrives.
+Instants are not thought up: they are enumerated from a Run that nobody disturbed. Before a step,
+after its effect but before its result is recorded, before each GitHub write is carried out, and
+after it was carried out but before its answer arrives.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import signal
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from aiohttp import web
 
-from bot.demo.github.model import Repository
 from bot.demo.github.writes import Write
-from tests.chaos.end_state import (
-    assert_audit_is_intact,
-    assert_one_of_everything,
-    difference,
-    end_state,
-)
+from tests.chaos.end_state import assert_audit_is_intact, difference, end_state
 from tests.chaos.lane import Lane
+from tests.chaos.plays import Play, Scene
 
 Kind = Literal["began", "ended", "before", "after"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One instant: the `number`th of its kind."""
+    """One instant: the `number`th time that such a step or write comes."""
 
     kind: Kind
     number: int
@@ -39,57 +37,62 @@ class Point:
 
     def __str__(self) -> str:
         """In words."""
+        which = self.what if self.number == 1 else f"{self.what} ({self.number})"
         return {
-            "began": f"as step {self.number} began: {self.what}",
-            "ended": f"as step {self.number} ended, not yet recorded: {self.what}",
-            "before": f"before write {self.number}: {self.what}",
-            "after": f"after write {self.number}, not yet answered: {self.what}",
+            "began": f"as a step began: {which}",
+            "ended": f"as a step ended, not yet recorded: {which}",
+            "before": f"before a write: {which}",
+            "after": f"after a write, not yet answered: {which}",
         }[self.kind]
 
 
 @dataclass
 class Tally:
-    """What came of the points."""
+    """What came of the points of one play."""
 
+    play: Play
     undisturbed: dict[str, Any]
     points: list[Point]
     survived: list[Point] = field(default_factory=list)
+    missed: list[Point] = field(default_factory=list)
+    """Looks that this time were not needed: it ended before."""
     failures: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """The counts."""
-        kinds = ("began", "ended", "before", "after")
-        each = ", ".join(f"{sum(p.kind == k for p in self.points)} {k}" for k in kinds)
+        each = ", ".join(f"{sum(p.kind == k for p in self.points)} {k}" for k in KINDS)
         tried = len(self.survived) + len(self.failures)
         return (
-            f"{len(self.points)} kill points enumerated ({each}), {tried} tried, "
+            f"{self.play.name}: {len(self.points)} kill points enumerated ({each}), {tried} tried, "
             f"{len(self.survived)} ended as if nothing had happened"
+            + (f", {len(self.missed)} looks not needed again" if self.missed else "")
         )
 
 
-async def enumerate_points(lane: Lane) -> Tally:
-    """Revert once undisturbed, and list every instant at which the bot could have died."""
+async def enumerate_points(lane: Lane, play: Play) -> Tally:
+    """Play it once undisturbed, and list every instant at which the bot could have died."""
     traced, written = len(lane.life.trace()), len(lane.github.faults.writes)
-    repository = await _revert(lane)
-    state = await _checked(lane, repository)
+    async with await play.prepare(lane) as scene:
+        await lane.github.deliveries.settle()
+        await play.to_its_end(lane, scene, await scene.ask())
+    state = await _checked(lane, play, scene)
     moments = lane.life.trace()[traced:]
     writes = [w for w in lane.github.faults.writes[written:] if w.app is lane.app]
     points = [
         *_numbered("began", (step for moment, _, step in moments if moment == "began")),
         *_numbered("ended", (step for moment, _, step in moments if moment == "ended")),
-        *_numbered("before", (_without_names(write) for write in writes)),
-        *_numbered("after", (_without_names(write) for write in writes)),
+        *_numbered("before", map(_without_names, writes)),
+        *_numbered("after", map(_without_names, writes)),
     ]
-    return Tally(undisturbed=state, points=points)
+    return Tally(play, undisturbed=state, points=points)
 
 
 def sample(points: Sequence[Point], seed: int, of_each_kind: int) -> list[Point]:
     """Some points of each kind; the same ones for the same seed."""
     rng = random.Random(seed)  # noqa: S311 - repeatable
-    kinds: tuple[Kind, ...] = ("began", "ended", "before", "after")
     return [
         point
-        for kind in kinds
+        for kind in KINDS
         for point in rng.sample([p for p in points if p.kind == kind], of_each_kind)
     ]
 
@@ -102,8 +105,13 @@ async def try_all(tally: Tally, points: Iterable[Point], lanes: Sequence[Lane]) 
         while waiting:
             point = waiting.pop()
             try:
-                found = await die_and_come_back(lane, point)
+                found = await die_and_come_back(lane, tally.play, point)
                 assert found == tally.undisturbed, difference(tally.undisturbed, found)
+            except NotReached:
+                if _is_a_look(point):
+                    tally.missed.append(point)
+                else:
+                    tally.failures.append(f"{point}\nthis point was not reached")
             except (AssertionError, TimeoutError) as failure:
                 tally.failures.append(f"{point}\n{_short(failure)}")
                 if not lane.life.alive:
@@ -114,29 +122,45 @@ async def try_all(tally: Tally, points: Iterable[Point], lanes: Sequence[Lane]) 
     await asyncio.gather(*(work(lane) for lane in lanes))
 
 
-async def die_and_come_back(lane: Lane, point: Point) -> dict[str, Any]:
-    """Start a revert, kill the bot at the point, start it again; the end state."""
-    repository = lane.repository()
-    async with lane.person(repository) as alice:
-        number = await lane.broken(alice)
+class NotReached(Exception):
+    """It ended before the instant came at which it was to die."""
+
+
+async def die_and_come_back(lane: Lane, play: Play, point: Point) -> dict[str, Any]:
+    """Play it, kill the bot at the point, start it again; the end state.
+
+    Raises:
+        NotReached: it lived to its end.
+    """
+    async with await play.prepare(lane) as scene:
         await lane.github.deliveries.settle()
         _arm(lane, point)
-        comment = await lane.ask(alice, number)
+        comment = await scene.ask()
+        ending = asyncio.ensure_future(play.to_its_end(lane, scene, comment))
+        death = asyncio.ensure_future(lane.life.died(within=120))
         try:
-            await lane.life.died()
-        except TimeoutError:
-            raise AssertionError("this point was not reached") from None
+            await asyncio.wait((ending, death), return_when=asyncio.FIRST_COMPLETED)
+            if not death.done():
+                await ending
+                raise NotReached
+            await death
+            await lane.start()
+            await ending
         finally:
             lane.life.unplan()
-        await lane.start()
-        assert await lane.done(repository, comment) == "+1"
-    return await _checked(lane, repository)
+            lane.github.faults.never_mind(lane.app)
+            for task in (ending, death):
+                task.cancel()
+    return await _checked(lane, play, scene)
 
 
 def _arm(lane: Lane, point: Point) -> None:
+    def like(write: Write) -> bool:
+        return _without_names(write) == point.what
+
     match point.kind:
         case "began" | "ended" as moment:
-            lane.life.plan(moment, point.number, f"{moment}-{point.number}")
+            lane.life.plan(moment, point.number, point.what, str(point))
         case "before":
 
             def instead_of(_: Write) -> None:
@@ -144,36 +168,40 @@ def _arm(lane: Lane, point: Point) -> None:
                 # Nobody hears this answer; it keeps the work from being done.
                 raise web.HTTPServiceUnavailable
 
-            lane.github.faults.before_write(point.number, instead_of, lane.app)
+            lane.github.faults.before_write(point.number, instead_of, lane.app, like)
         case "after":
             lane.github.faults.after_write(
-                point.number, lambda _: lane.life.send(signal.SIGKILL), lane.app
+                point.number, lambda _: lane.life.send(signal.SIGKILL), lane.app, like
             )
 
 
-async def _revert(lane: Lane) -> Repository:
-    repository = lane.repository()
-    async with lane.person(repository) as alice:
-        number = await lane.broken(alice)
-        await lane.github.deliveries.settle()
-        assert await lane.done(repository, await lane.ask(alice, number)) == "+1"
-    return repository
-
-
-async def _checked(lane: Lane, repository: Repository) -> dict[str, Any]:
-    state = end_state(repository, lane.data)
-    assert_one_of_everything(state)
-    await assert_audit_is_intact(repository, lane.data)
+async def _checked(lane: Lane, play: Play, scene: Scene) -> dict[str, Any]:
+    state = end_state(scene.repository, lane.data)
+    play.assert_one_of_everything(state, scene)
+    await assert_audit_is_intact(scene.repository, lane.data)
     return state
 
 
 def _numbered(kind: Kind, names: Iterable[str]) -> list[Point]:
-    return [Point(kind, number, name) for number, name in enumerate(names, start=1)]
+    """Count each name by itself, so that a point means the same however often one had to look."""
+    seen = Counter[str]()
+    points = []
+    for name in names:
+        seen[name] += 1
+        points.append(Point(kind, seen[name], name))
+    return points
+
+
+def _is_a_look(point: Point) -> bool:
+    """Whether how often it comes depends on how quickly others were, and changes nothing."""
+    return point.number > 1 and point.what.startswith(("look ", "show ", "see ", "tell ", "PATCH "))
 
 
 def _without_names(write: Write) -> str:
+    """Such as `PATCH check-runs/<n>`: what is the same in every repository."""
     _, _, path = write.path.removeprefix("/repos/").partition("/")
-    return f"{write.method} {path.partition('/')[2]}"
+    path = re.sub(r"[0-9a-z]{26}", "<id>", path.partition("/")[2])
+    return f"{write.method} {re.sub(r'[0-9]{3,}', '<n>', path)}"
 
 
 def _short(failure: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The bot is killed with SIGKILL at every instant of a revert, and it ends as if it had not been.
+"""The bot is killed with SIGKILL at every instant of a playbook, and it ends as if it had not been.
 
 `make chaos` tries every point; a plain test run a seeded sample.
 """
@@ -12,8 +12,8 @@ import pytest
 from bot.demo.github.server import DemoGitHub
 from tests.chaos.lane import Lane
 from tests.chaos.matrix import die_and_come_back, enumerate_points, sample, try_all
+from tests.chaos.plays import PLAYS, Play, Revert
 
-OF_EACH_KIND = 2
 LANES = 3
 
 
@@ -31,15 +31,18 @@ async def lanes(
 
 
 @pytest.mark.chaos
+@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.name)
 async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
-    lanes: list[Lane], chaos_is_full: bool, chaos_seed: int
+    lanes: list[Lane], play: Play, chaos_is_full: bool, chaos_seed: int
 ) -> None:
-    tally = await enumerate_points(lanes[0])
-    points = tally.points if chaos_is_full else sample(tally.points, chaos_seed, OF_EACH_KIND)
+    tally = await enumerate_points(lanes[0], play)
+    points = tally.points
+    if not chaos_is_full:
+        points = sample(points, chaos_seed, play.sampled_of_each_kind)
     await try_all(tally, points, lanes)
     print(tally)  # noqa: T201 - the count is part of what is shown
     assert not tally.failures, "\n\n".join([str(tally), *tally.failures])
-    assert len(tally.survived) == len(points)
+    assert len(tally.survived) + len(tally.missed) == len(points)
 
 
 async def test_the_program_itself_is_killed_after_the_merge_and_started_again(
@@ -48,9 +51,9 @@ async def test_the_program_itself_is_killed_after_the_merge_and_started_again(
     lane = Lane(github, tmp_path_factory.mktemp("program"), as_program=True)
     await lane.start()
     try:
-        first = await enumerate_points(lane)
+        first = await enumerate_points(lane, Revert())
         [merged] = [p for p in first.points if p.kind == "after" and p.what.endswith("/merge")]
-        assert await die_and_come_back(lane, merged) == first.undisturbed
+        assert await die_and_come_back(lane, first.play, merged) == first.undisturbed
         assert lane.life.lives == 2
     finally:
         await lane.close()

@@ -191,6 +191,8 @@ class BareRepository:
         """The commit that a branch, tag, full ref or (abbreviated) SHA names."""
         if not revision or revision.startswith("-") or ".." in revision or "@{" in revision:
             return None
+        if self._types.get(revision) == "commit":
+            return revision
         for candidate in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
             code, out = self.run_code(
                 "rev-parse", "--verify", "--quiet", "--end-of-options", f"{candidate}^{{commit}}",
@@ -313,6 +315,7 @@ class BareRepository:
         if unread:
             for sha, raw in zip(unread, self.read_many(unread), strict=True):
                 self._commits[sha] = parse_commit(sha, raw)
+                self._types[sha] = "commit"
         return [self._commits[sha] for sha in wanted]
 
     def rev_list(self, *args: str) -> list[str]:

@@ -28,6 +28,7 @@ from bot.demo.github.world import Event, World
 from bot.demo.github.writes import Write, is_write
 
 Callback = Callable[[Write], Awaitable[None] | None]
+Like = Callable[[Write], bool]
 _PREFIX = "/api/v3"
 
 
@@ -59,10 +60,13 @@ class _Hook:
     number: int
     callback: Callback
     app: App | None
+    like: Like | None = None
     seen: int = 0
 
     def counts(self, write: Write) -> bool:
         if self.app is not None and write.app is not self.app:
+            return False
+        if self.like is not None and not self.like(write):
             return False
         self.seen += 1
         return self.seen == self.number
@@ -119,13 +123,25 @@ class Faults:
         self.delivery_rules.append(rule)
         return rule
 
-    def before_write(self, number: int, callback: Callback, app: App | None = None) -> None:
-        """Call back before the `number`th write from now on (by `app`) is carried out."""
-        self._before.append(_Hook(number, callback, app))
+    def before_write(
+        self, number: int, callback: Callback, app: App | None = None, like: Like | None = None
+    ) -> None:
+        """Call back before the `number`th write from now on is carried out.
 
-    def after_write(self, number: int, callback: Callback, app: App | None = None) -> None:
+        Only writes by `app`, and those that are `like` it, are counted.
+        """
+        self._before.append(_Hook(number, callback, app, like))
+
+    def after_write(
+        self, number: int, callback: Callback, app: App | None = None, like: Like | None = None
+    ) -> None:
         """Call back after the `number`th write from now on was done, before it is answered."""
-        self._after.append(_Hook(number, callback, app))
+        self._after.append(_Hook(number, callback, app, like))
+
+    def never_mind(self, app: App) -> None:
+        """Call back for no write of this App any more."""
+        for hooks in (self._before, self._after):
+            hooks[:] = [hook for hook in hooks if hook.app is not app]
 
     def clear(self) -> None:
         """Let everything go well again, and forget the writes seen."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bot.culprit import log
 from bot.culprit.graph import CommitGraph
 from bot.culprit.search import Search
+from bot.culprit.settings import SearchSettings
 from bot.culprit.verdict import Verdict
 from bot.records.artifacts import canonical_bytes
 from bot.records.bisect_report import BisectReport, Finding, Suspect
@@ -68,10 +69,17 @@ def search_of(lines: Sequence[str]) -> Search:
 
 
 def with_budget(search: Search, budget: int) -> Search:
-    """Give a search that was capped a larger budget; all it has learnt stays."""
+    """Let a search that was stopped go on with a larger budget; all it has learnt stays.
+
+    As many failures of the infrastructure as at first are put up with again: a person who asks to
+    go on has mended what failed.
+    """
     header, *events = log_lines(search)
     entry = json.loads(header)
-    entry["settings"]["budget"] = budget
+    settings, usual = entry["settings"], SearchSettings()
+    settings["budget"] = budget
+    settings["infra_attempts"] += usual.infra_attempts
+    settings["infra_cap"] += usual.infra_cap
     return search_of([log.line(entry).rstrip("\n"), *events])
 
 

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.demo.github import (
-    checks,
-    pushes,
-    statuses,
-)
+from bot.demo.github import checks, pushes, statuses
 from bot.demo.github.bare import Signature
-from bot.demo.github.model import App
+from bot.demo.github.model import App, Repository
+from bot.demo.github.server import DemoGitHub
 from tests.playbooks.conftest import Answer, Shop
 
 TRIAL = """name: trial
@@ -98,10 +95,24 @@ async def history(
         setup[".github/playbooks.yml"] = CONFIG
     verdicts, shop.verdicts = shop.verdicts, {}
     first = await shop.alice.push("main", setup, "Begin")
-    git = shop.repository.git
+    commits = put_commits(shop.github, shop.repository, first, count, culprit, more)
+    shop.verdicts = verdicts
+    return History(shop, commits)
+
+
+def put_commits(
+    github: DemoGitHub,
+    repository: Repository,
+    first: str,
+    count: int,
+    culprit: int,
+    more: dict[int, dict[str, str | None]] | None = None,
+) -> list[str]:
+    """Put `count` commits on main after `first`, and push them at once; all, `first` included."""
+    git = repository.git
     commits = [first]
     tree = git.commit(first).tree
-    who = Signature("Bob", "bob@example.com", shop.github.world.now())
+    who = Signature("Bob", "bob@example.com", github.world.now())
     for number in range(1, count + 1):
         files: dict[str, str | None] = {f"file-{number}.txt": f"{number}\n"}
         if number == culprit:
@@ -113,10 +124,8 @@ async def history(
         }
         tree = git.write_tree(tree, changes)
         commits.append(git.write_commit(tree, [commits[-1]], f"Change {number}\n", who))
-    pusher = shop.repository.owner
-    pushes.push(shop.github.world, shop.repository, "refs/heads/main", commits[-1], pusher)
-    shop.verdicts = verdicts
-    return History(shop, commits)
+    pushes.push(github.world, repository, "refs/heads/main", commits[-1], repository.owner)
+    return commits
 
 
 async def fixes(shop: Shop) -> list[Any]:
