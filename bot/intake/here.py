@@ -48,7 +48,8 @@ async def find_here(records: AsyncEngine, repository: int, source: Source, _: bo
     subject = source.subject
     async with records.connect() as conn:
         live = await runs.list_live(conn, repository)
-        meant = {run.incident_id for run in live if _is_meant(run, source)}
+        broken_off = await runs.list_broken_off(conn, repository)
+        meant = {run.incident_id for run in (*live, *broken_off) if _is_meant(run, source)}
         recent = await incidents.list_recent(conn, repository, limit=_RECENT)
         found = [each for each in recent if _concerns(each, subject) or each.id in meant]
         # What is open comes first; of what is over only the latest is of interest.

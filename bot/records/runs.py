@@ -135,6 +135,19 @@ async def list_live(conn: AsyncConnection, repository_id: int | None = None) -> 
     return await _all(conn, *conditions)
 
 
+async def list_broken_off(
+    conn: AsyncConnection, repository_id: int, *, limit: int = 50
+) -> list[Run]:
+    """Read the latest Runs that a failed step ended, newest first: they can be asked for again."""
+    query = (
+        sa.select(runs)
+        .where(runs.c.repository_id == repository_id, runs.c.state == RunState.FAILED)
+        .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        .limit(limit)
+    )
+    return [_run(row) for row in await conn.execute(query)]
+
+
 async def watching(
     conn: AsyncConnection,
     repository_id: int,

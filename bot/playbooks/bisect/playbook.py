@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from bot.culprit.verification import runs_needed
 from bot.git.history import parents_of
 from bot.git.reverting import Clean, Conflict, Empty
 from bot.playbooks.bisect import text as words
@@ -15,6 +16,7 @@ from bot.playbooks.bisect.fix import fix, reverting
 from bot.playbooks.bisect.hidden import remove_hidden_refs
 from bot.playbooks.bisect.outcome import ended
 from bot.playbooks.bisect.plan import BisectPlanned, make_bisect_plan
+from bot.playbooks.bisect.remembered import earlier_trials
 from bot.playbooks.bisect.search import Hunt, NoGoodEnd, Stopped
 from bot.playbooks.bisect.verify import Cancelled, Verifier, publish_preview
 from bot.playbooks.bisect.work import BisectWork
@@ -24,6 +26,7 @@ from bot.playbooks.declined import Declined
 from bot.playbooks.papers import Result
 from bot.playbooks.parts import Parts
 from bot.playbooks.proposal.computed import Computed, on_newest
+from bot.playbooks.proposal.proposal import take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.self_work import how_far
@@ -108,6 +111,7 @@ class _Bisect:
     async def announce(self) -> None:
         """Open the incident issue, write its ADR, and say on the bad end that it has begun."""
         work = self.work
+        await take_earlier_attempts_back(work)
         now = await self.run.now()
         work.happened(now, "incident opened")
         standing = words.starting(work.case)
@@ -151,6 +155,9 @@ class _Bisect:
     async def _identify_range(self) -> Hunt:
         work = self.work
         hunt = work.begin_hunt(await self.run.now())
+        if work.attempt > 1:
+            hunt.remembered = await earlier_trials(self.run, work.case.incident)
+            hunt.notes += words.remembered(hunt.remembered)
         await hunt.identify_range()
         work.happened(await self.run.now(), f"range read: {len(hunt.graph)} commits")
         return hunt
@@ -179,6 +186,12 @@ class _Bisect:
                 await self._pause(hunt, words.paused(work.case, finding, why), why)
                 continue
             suspect = await self._suspect(culprit)
+            needed = 0 if stopped else self._fresh_runs(hunt, suspect)
+            if needed > hunt.trials_left:
+                why = words.too_few_trials(needed, hunt.trials_left)
+                standing = words.paused(work.case, finding, why)
+                await self._pause(hunt, standing, why, besides=needed)
+                continue
             verification = await self._verify(hunt, suspect, stopped)
             work.verification = verification
             work.happened(await self.run.now(), f"suspect {culprit[:12]}: {verification.boundary}")
@@ -190,8 +203,8 @@ class _Bisect:
                 standing = words.paused(work.case, finding, finding.reason)
             await self._pause(hunt, standing, "unconfirmed")
 
-    async def _pause(self, hunt: Hunt, standing: Standing, why: str) -> None:
-        """Report, and wait for a person to have it go on."""
+    async def _pause(self, hunt: Hunt, standing: Standing, why: str, *, besides: int = 0) -> None:
+        """Report, and wait for a person to have it go on; `besides` trials to check a suspect."""
         work = self.work
         await self.clean_up()
         work.happened(await self.run.now(), f"paused: {why}")
@@ -209,7 +222,7 @@ class _Bisect:
             ruled = [signal for signal in signals if hunt.rule(signal)]
             if first(signals, SignalKind.RETRY) or ruled:
                 work.voice.start_over()
-                hunt.refill(now)
+                hunt.refill(now, besides)
                 return
             if now - began > work.parts.patience.give_up:
                 raise _Enough(words.given_up(), "given up")
@@ -237,6 +250,14 @@ class _Bisect:
         self.work.autonomy = suspect.autonomy
         return suspect
 
+    def _fresh_runs(self, hunt: Hunt, suspect: _Suspect) -> int:
+        """How many trials checking the suspect takes at first; none where none can be made."""
+        if not self.work.lab.is_open:
+            return 0
+        each = runs_needed(max(hunt.search.flake_bounds()))
+        # The suspect, its parents, and the bad end without it.
+        return each * (len(suspect.parents) + 2)
+
     async def _verify(self, hunt: Hunt, suspect: _Suspect, stopped: Stopped | None) -> Verification:
         """Fresh, interleaved runs of culprit, parents, and the bad end without the culprit."""
         work, culprit = self.work, suspect.offender.sha
@@ -258,7 +279,9 @@ class _Bisect:
             tell=tell,
         )
         bounds = hunt.search.flake_bounds()
-        return await verifier.verify(culprit, suspect.parents, preview, bounds)
+        return await verifier.verify(
+            culprit, suspect.parents, preview, bounds, most=hunt.trials_left
+        )
 
     async def _preview(self, culprit: str) -> str | None:
         """The bad end with the culprit reverted, as a commit that can be tried; None: conflict."""

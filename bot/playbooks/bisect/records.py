@@ -157,7 +157,7 @@ def report(
             known_results=len(hunt.known) if hunt else 0,
             finding=finding_of(search.verdict()) if search else None,
             stopped=result.stopped,
-            trials=tuple(_made(row) for row in trials),
+            trials=(*(hunt.remembered if hunt else ()), *(_made(row) for row in trials)),
             verification=verification,
             fix=result.refs,
             spec=spec,

@@ -27,8 +27,9 @@ from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.range import MOST_COMMITS, Range, read_range
+from bot.playbooks.bisect.remembered import as_evidence
 from bot.playbooks.run import Run, Signal, SignalKind
-from bot.records.bisect_report import Finding
+from bot.records.bisect_report import Finding, TrialMade
 from bot.trials.existing import counted, evidence, green
 from bot.triggers import Actor, Value
 
@@ -73,6 +74,7 @@ class Hunt:
         search: the one of the present range.
         earlier: the logs of searches whose good end turned out bad.
         known: results that existed before, of the present range.
+        remembered: what earlier attempts at the incident have tried; set before the range is read.
         notes: what people should know, in Markdown.
     """
 
@@ -101,6 +103,7 @@ class Hunt:
         self.lab = lab
         self.earlier: list[tuple[str, ...]] = []
         self.known: tuple[KnownCheck, ...] = ()
+        self.remembered: tuple[TrialMade, ...] = ()
         self.notes: list[str] = []
         self.range: Range
         self.search: Search
@@ -133,8 +136,12 @@ class Hunt:
     @property
     def trials_left(self) -> int:
         """How many more trials the budget allows."""
-        spent = sum(row.outcome is not Outcome.INFRA for row in self.lab.table)
-        return max(0, self._budget - spent)
+        return max(0, self._budget - self._spent)
+
+    @property
+    def _spent(self) -> int:
+        """Every trial counts, those that check a suspect too; those that said nothing do not."""
+        return sum(row.outcome is not Outcome.INFRA for row in self.lab.table)
 
     # 1. Identify range of commits …
 
@@ -186,13 +193,16 @@ class Hunt:
                 seed=_seed_of(self._run.id),
                 confidence=settings.confidence,
                 report=min(0.95, settings.confidence),
-                budget=self._budget,
+                budget=self.trials_left,
                 rates=RatePriors().after(self._history),
             ),
             weights=self.range.weights,
             trees=self.range.trees,
         )
-        for each in evidence(self.known, bad=self._plan.bad):
+        for each in (
+            *evidence(self.known, bad=self._plan.bad),
+            *as_evidence(self.remembered),
+        ):
             search.observe(each)
         return search
 
@@ -341,14 +351,19 @@ class Hunt:
         found = [sha for sha in known if sha.startswith(named)]
         return found if len(found) == 1 else []
 
-    def refill(self, now: datetime) -> None:
-        """Allow as many trials and minutes again as the configuration gives."""
+    def refill(self, now: datetime, besides: int = 0) -> None:
+        """Allow as many trials and minutes again as the configuration gives.
+
+        Args:
+            now: when the minutes begin.
+            besides: trials for checking the suspect, which the search itself may not use.
+        """
         settings = self._plan.config.bisect
         self._deadline = now + timedelta(minutes=settings.minutes)
-        if self.lab.is_open:
-            self._budget = self.search.trials + settings.trials
-            self.lab.allow_beyond_the_day(settings.trials)
-        self.search = with_budget(self.search, self._budget)
+        allowed = settings.trials if self.lab.is_open else 0
+        self._budget = self._spent + allowed + besides
+        self.lab.allow_beyond_the_day(allowed + besides)
+        self.search = with_budget(self.search, self.search.trials + allowed)
 
 
 def _worth_asking(graph: CommitGraph) -> list[str]:

@@ -20,7 +20,7 @@ from bot.playbooks.wording import (
     paragraphs,
     passed_over,
 )
-from bot.records.bisect_report import Finding, Verification
+from bot.records.bisect_report import Finding, TrialMade, Verification
 from bot.records.spec_report import SpecReport, spec_table
 from bot.triggers import Actor
 
@@ -351,6 +351,18 @@ def learnt(case: BisectCase, finding: Finding) -> tuple[str, ...]:
         )
         if part
     )
+
+
+def too_few_trials(needed: int, left: int) -> str:
+    """The suspect cannot be checked within the budget."""
+    return f"Checking the suspect takes {needed} trials, and {left} are left."
+
+
+def remembered(trials: Sequence[TrialMade]) -> list[str]:
+    """Trials of earlier attempts count."""
+    if not trials:
+        return []
+    return [f"{len(trials)} results of earlier attempts are used again."]
 
 
 def verification_in_words(verification: Verification) -> str:

@@ -99,7 +99,13 @@ class Verifier:
         self._empty: dict[str, int] = {}
 
     async def verify(
-        self, culprit: str, parents: Sequence[str], preview: str | None, bounds: tuple[float, float]
+        self,
+        culprit: str,
+        parents: Sequence[str],
+        preview: str | None,
+        bounds: tuple[float, float],
+        *,
+        most: int,
     ) -> Verification:
         """Run them until they say something, or have had their turns.
 
@@ -109,6 +115,7 @@ class Verifier:
             preview: the bad end with the culprit reverted, expected to pass; None where the
                 revert conflicts.
             bounds: upper bounds of the rates of false failures and of false passes.
+            most: runs that the budget allows; a turn that would not fit is not begun.
 
         Raises:
             Cancelled: a person stopped it.
@@ -119,7 +126,10 @@ class Verifier:
         revert = Plan(culprit, (preview,) if preview else (), fresh.runs, ())
         checked = (Check.UNDECIDED, Check.UNDECIDED)
         note = ""
-        for _ in range(TURNS):
+        for turn in range(1, TURNS + 1):
+            if turn * len(fresh.order) > most:
+                note = f"the budget allows {most} runs"
+                break
             refused = await self._make(fresh.order)
             note = refused or ""
             tallies = self._tallies((culprit, *others))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from typing import Any
 
 from bot.app import Bot
 from bot.demo.github import pushes
@@ -198,3 +199,59 @@ async def test_ten_thousand_commits_are_planned_in_few_requests(shop: Shop, bot:
     spent = sum(after.values()) - sum(before.values())
     assert spent < 60
     measured(f"{MANY} commits: {spent} requests until a person was asked")
+
+
+async def test_a_retry_after_a_failed_step_uses_the_trials_that_were_made(shop: Shop) -> None:
+    past = await history(shop, 12, 7)
+    await past.says_ci_on_the_end("failure")
+    installation = shop.installation()
+    installation.permissions["pull_requests"] = "read"
+    shop.forget_tokens()
+    issue, answer = await past.bisected()
+    assert await answer.reaction() == "confused"
+    installation.permissions = dict(installation.app.permissions)
+    shop.forget_tokens()
+    before = len(dispatched(shop))
+    await shop.says(issue, "/retry")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    again = dispatched(shop)[before:]
+    searched = {run.cause.inputs["sha"] for run in again if not _verifies(run)}
+    # Only the ends, since what was mended may have changed them, and the fresh runs.
+    assert searched <= {past.commits[0], past.commits[-1]}
+    assert any(_verifies(run) for run in again)
+    report = json.loads(
+        await shop.alice.file(
+            f"apps/orchestrator/orchestrator/incidents/bisect-{_identity(fix)}.json",
+            fix["head"]["ref"],
+        )
+        or ""
+    )
+    assert len([each for each in report["trials"] if each["name"].endswith("@1")]) == before
+    assert len(await shop.incidents()) == 1
+    assert hidden_refs(shop) == []
+    measured(f"{before} trials were made before the step failed, {len(again)} after the retry")
+
+
+def _verifies(run: Any) -> bool:
+    return "-v" in run.cause.inputs["trial_id"]
+
+
+def _identity(fix: Any) -> str:
+    return str(fix["head"]["ref"]).removeprefix("fix/bisect-")[:26]
+
+
+async def test_checking_the_suspect_counts_in_the_budget(shop: Shop) -> None:
+    past = await history(shop, 4, 2)
+    await configured(shop, past, "  trials: 9\n")
+    issue, _ = await past.bisected()
+    said = await shop.standing(issue, "Checking the suspect takes")
+    assert "Comment `/retry`" in said
+    spent = len(dispatched(shop))
+    assert spent <= 9
+    assert not any(_verifies(run) for run in dispatched(shop))
+    await shop.says(issue, "/retry")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    report = json.loads(await committed(shop, fix, "bisect"))
+    made = sum(each["passed"] + each["failed"] for each in report["verification"]["runs"])
+    assert made > 9 - spent
