@@ -121,6 +121,10 @@ class Lane:
         yield
         self.app.webhook_url = url
 
+    def serve_only(self, repository: Repository) -> None:
+        """The App is installed on this repository alone: others cost nothing any more."""
+        self.installation.repositories = {repository.id}
+
     # What people do
 
     def repository(self, paths: Sequence[str] = ("shop.py",)) -> Repository:

@@ -73,6 +73,7 @@ async def enumerate_points(lane: Lane, play: Play) -> Tally:
     """Play it once undisturbed, and list every instant at which the bot could have died."""
     traced, written = len(lane.life.trace()), len(lane.github.faults.writes)
     async with await play.prepare(lane) as scene:
+        lane.serve_only(scene.repository)
         await lane.github.deliveries.settle()
         await play.to_its_end(lane, scene, await scene.ask())
     state = await _checked(lane, play, scene)
@@ -133,6 +134,7 @@ async def die_and_come_back(lane: Lane, play: Play, point: Point) -> dict[str, A
         NotReached: it lived to its end.
     """
     async with await play.prepare(lane) as scene:
+        lane.serve_only(scene.repository)
         await lane.github.deliveries.settle()
         _arm(lane, point)
         comment = await scene.ask()

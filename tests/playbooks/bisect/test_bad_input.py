@@ -12,6 +12,7 @@ from typing import Any
 from bot.app import Bot
 from bot.demo.github import pushes
 from bot.demo.github.bare import Signature
+from bot.playbooks.bisect.finding import replay
 from tests.playbooks.bisect.bisecting import (
     CONFIG,
     GOOD_TRIAL,
@@ -94,7 +95,9 @@ async def test_at_a_cap_it_reports_and_a_retry_goes_on_with_what_was_learnt(shop
     assert all(later - earlier <= 6 for earlier, later in pairwise(asked))
     [fix] = await fixes(shop)
     assert fix["title"] == f'Revert {past.commits[17][:9]} "Change 17"'
-    report = json.loads(await committed(shop, fix, "bisect"))
+    text = await committed(shop, fix, "bisect")
+    assert replay(text.encode()) == text.encode()
+    report = json.loads(text)
     # One search from its first trial to its last: the retries added to it.
     assert [each["name"] for each in report["trials"][:6]] == ["1", "2", "3", "4", "5", "6"]
     assert len(report["trials"]) == len(dispatched(shop))
