@@ -14,10 +14,10 @@ from typing import Any
 
 import aiohttp
 import yaml
-from tests.chaos.plays import Scene
 
 from tests.chaos.end_state import marked
 from tests.chaos.lane import Lane, eventually
+from tests.chaos.plays import Scene
 from tests.playbooks.providing import CAPABILITY, POLICY, evenly, headers, share
 
 _BATCH = 1600
