@@ -142,3 +142,37 @@ async def test_agents_can_ask_before_they_spend(shop: Shop, clock: Clock) -> Non
     await (await shop.says(number, "/pause because tokens run out")).reaction()
     told = await asked()
     assert (told["paused"], told["reason"]) == (True, "tokens run out")
+
+
+async def test_a_merge_group_is_held_too(shop: Shop) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    await gate_on(shop, head, "success")
+    queue = {
+        "check_response_timeout_minutes": 60, "grouping_strategy": "ALLGREEN",
+        "max_entries_to_build": 5, "max_entries_to_merge": 5, "merge_method": "SQUASH",
+        "min_entries_to_merge": 1, "min_entries_to_merge_wait_minutes": 0,
+    }  # fmt: skip
+    required = {
+        "required_status_checks": [{"context": GATE}, {"context": "smoke"}],
+        "strict_required_status_checks_policy": False,
+    }
+    shop.github.add_ruleset(
+        shop.repository,
+        "queue",
+        [
+            {"type": "merge_queue", "parameters": queue},
+            {"type": "required_status_checks", "parameters": required},
+        ],
+    )
+    shop.verdicts["smoke"] = "pending"
+    pull = await shop.alice.pull_request(number)
+    await shop.alice.graphql(
+        "mutation($id: ID!) { enqueuePullRequest(input: {pullRequestId: $id}) "
+        "{ mergeQueueEntry { id } } }",
+        id=pull["node_id"],
+    )
+    [entry] = shop.repository.queue
+    assert entry.head_sha != head
+    await gate_on(shop, entry.head_sha, "success")
+    await shop.says(number, "/pause because we look")
+    await gate_on(shop, entry.head_sha, "failure")
