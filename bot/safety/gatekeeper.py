@@ -193,6 +193,7 @@ class Gatekeeper:
         pulls = sorted([p async for p in client.pulls.list()], key=lambda pull: pull.number)
         candidates = await self._mark(client, config.self_work, pulls)
         await self._look_at_budgets(repository, config)
+        await self._resumer.hold_for_many(repository.id, config)
         await self._resumer.move_on(client, config, candidates)
         for _ in range(MOST_ROUNDS):
             # Said, then looked again: a pause that came meanwhile must not leave a green behind.

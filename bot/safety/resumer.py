@@ -16,7 +16,7 @@ from bot.playbooks.proposal.counting import required
 from bot.records import audit, budgets, incidents, pauses
 from bot.records.budgets import BudgetState
 from bot.records.database import reading
-from bot.records.pauses import Pause
+from bot.records.pauses import Pause, PauseKind, Pausing
 from bot.records.refusals import StaleVersion
 from bot.safety.caps import every_budget
 from bot.safety.resuming import Lift, Note, Outlook, next_step
@@ -32,6 +32,7 @@ class Resumer:
         """Work on these records."""
         self._records = records
         self._clock = clock
+        self._held_for: dict[int, str] = {}
 
     async def move_on(
         self, client: RepositoryClient, config: Config, candidates: Sequence[int]
@@ -62,6 +63,35 @@ class Resumer:
         except StaleVersion:
             # Another replica, or a person, was first: the next look sees what is now.
             return
+
+    async def hold_for_many(self, here: int, config: Config) -> None:
+        """Pause self-work where too many incidents were opened within the configured hours.
+
+        Each newest incident does so once: a pause that was lifted since is not set again by it.
+        """
+        now, limits = self._clock(), config.self_work
+        since = now - timedelta(hours=limits.incidents_hours)
+        async with reading(self._records).connect() as conn:
+            if await pauses.in_force(conn, here, SELF_WORK) is not None:
+                return
+            recent = await incidents.list_recent(conn, here, limit=1000)
+        counted = [i for i in recent if i.detected_at >= since and i.severity is not Severity.LOW]
+        if len(counted) < limits.incidents or counted[0].id == self._held_for.get(here):
+            return
+        newest = counted[0]
+        wanted = Pausing(
+            key=f"incidents:{newest.id}",
+            repository_id=here,
+            scope=SELF_WORK,
+            kind=PauseKind.THRESHOLD,
+            reason=f"{len(counted)} incidents within {limits.incidents_hours} hours",
+            by=OURSELVES.login,
+            at=newest.detected_at,
+            incident_id=newest.id,
+        )
+        async with self._records.begin() as conn:
+            await pauses.pause(conn, wanted)
+        self._held_for[here] = newest.id
 
     async def _take(self, pause: Pause, step: Note | Lift, now: datetime) -> None:
         async with self._records.begin() as conn:

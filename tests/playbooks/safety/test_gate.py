@@ -6,6 +6,9 @@ from typing import Any
 
 import aiohttp
 
+from bot.records import incidents
+from bot.records.incidents import Opening
+from bot.triggers import Repository, Severity
 from tests.playbooks.conftest import API_TOKEN, Clock, Shop
 
 GATE = "self-work gate"
@@ -176,3 +179,22 @@ async def test_a_merge_group_is_held_too(shop: Shop) -> None:
     await gate_on(shop, entry.head_sha, "success")
     await shop.says(number, "/pause because we look")
     await gate_on(shop, entry.head_sha, "failure")
+
+
+async def test_too_many_incidents_within_a_day_pause_self_work(shop: Shop) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    await gate_on(shop, head, "success")
+    async with shop.bot.records.begin() as conn:
+        for n in range(3):
+            opening = Opening(
+                id=f"many-{shop.repository.id}-{n}",
+                repository=Repository(
+                    id=shop.repository.id, owner="acme", name="shop", installation_id=1
+                ),
+                kind="alert", subject=f"alert {n}", title="odd", severity=Severity.MEDIUM,
+                source="alert", opened_by="bot", detected_at=shop.bot.clock(),
+            )  # fmt: skip
+            await incidents.open_or_join(conn, opening)
+    await shop.bob.label(number, "look-again")
+    run = await gate_on(shop, head, "failure")
+    assert "3 incidents within 24 hours" in run["output"]["summary"]
