@@ -45,7 +45,6 @@ TOLD_IN_ORDER = (
     "incident.opened",
     "hotfix.opened",
     "hotfix.merged",
-    "incident.resolved",
     "self-work.half open",
     "self-work.canary merged",
     "self-work.unpaused",
