@@ -33,7 +33,7 @@ EVENTS = [
 ]  # fmt: skip
 CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.com.json"
 
-pytest_plugins = ["tests.plugins.chaos", "tests.plugins.openapi_tally"]
+pytest_plugins = ["tests.plugins.chaos", "tests.plugins.openapi_tally", "tests.shop"]
 
 OWNER = "octo-org"
 
@@ -134,9 +134,3 @@ def mona(people: People) -> Person:
 def eve(people: People) -> Person:
     """Someone without any role in the test's repository."""
     return people("eve", Role.NONE)
-
-
-@pytest.fixture
-def bot(people: People, installation: Installation) -> Person:
-    """The App itself, acting with an installation token."""
-    return people.installed(installation)

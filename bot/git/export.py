@@ -60,8 +60,11 @@ class TreeExport:
         Raises:
             GitFailed: git refuses the tree (a path named `.git`, say) or an object is missing.
         """
-        with tempfile.TemporaryDirectory(prefix="playbooks-export-") as scratch:
-            environment = _environment(Path(scratch))
+        # Beside the folder, so that whoever clears up after a killed trial finds it too.
+        with tempfile.TemporaryDirectory(prefix="export-", dir=folder.parent) as scratch:
+            empty = Path(scratch) / "empty"
+            empty.mkdir()
+            environment = _environment(Path(scratch) / "index", empty)
             await self._git.run("read-tree", commit, environment=environment)
             await self._git.run(
                 *("checkout-index", "-z", "--stdin", f"--prefix={folder}{os.sep}"),
@@ -76,12 +79,10 @@ class TreeExport:
         It has the branches and tags, but no remote, configuration, hook or credential. The
         repository's objects (`readable`) must be readable where it is used.
         """
-        with tempfile.TemporaryDirectory(prefix="playbooks-export-") as scratch:
-            environment = _environment(Path(scratch))
-            await self._git.run("read-tree", commit, environment=environment)
-            for name in ("objects/info", "refs"):
-                (folder / name).mkdir(parents=True)
-            shutil.copyfile(environment["GIT_INDEX_FILE"], folder / "index")
+        for name in ("objects/info", "refs"):
+            (folder / name).mkdir(parents=True)
+        environment = _environment(folder / "index", folder / "refs")
+        await self._git.run("read-tree", commit, environment=environment)
         common, objects, object_format = await self._layout()
         (folder / "HEAD").write_text(f"{commit}\n")
         (folder / "objects/info/alternates").write_text(f"{objects}\n")
@@ -118,11 +119,9 @@ class TreeExport:
         return self._refs
 
 
-def _environment(scratch: Path) -> dict[str, str]:
-    """Name a temporary index, and an empty work tree so that attributes come from that index."""
-    empty = scratch / "empty"
-    empty.mkdir()
-    return {"GIT_INDEX_FILE": str(scratch / "index"), "GIT_WORK_TREE": str(empty)}
+def _environment(index: Path, empty: Path) -> dict[str, str]:
+    """Name an index of its own, and an empty work tree so that attributes come from that index."""
+    return {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(empty)}
 
 
 def _with_alternates(objects: Path) -> tuple[Path, ...]:

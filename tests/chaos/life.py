@@ -53,7 +53,7 @@ class KillAtStep:
             return
         if token != self._token:
             self._token, self._seen = token, 0
-        if (kind, wanted) != (moment, step):
+        if kind != moment or wanted not in ("", step):
             return
         self._seen += 1
         if self._seen == int(number):
@@ -223,7 +223,7 @@ class Life:
     # Kill points inside
 
     def plan(self, moment: Moment, number: int, step: str, token: str) -> None:
-        """Have it kill itself at the `number`th such moment of such a step from now on."""
+        """Have it kill itself at the `number`th such moment of a step of this name ("": of any)."""
         draft = self.folder / "plan.draft"
         draft.write_text("\t".join((moment, str(number), step, token)), encoding="utf-8")
         draft.rename(self.folder / "plan")

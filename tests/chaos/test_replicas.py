@@ -97,7 +97,7 @@ async def test_the_sibling_finishes_the_run_of_a_killed_replica_and_does_no_step
         number = await lane.broken(alice)
         # Which of the two takes the command from the inbox is not settled: kill whoever does.
         for life in (lane.life, pair.sibling):
-            life.plan("began", 10, "in-the-middle")
+            life.plan("began", 10, "", "in-the-middle")
         comment = await lane.ask(alice, number)
 
         async def one_died() -> bool:

@@ -15,18 +15,7 @@ from bot.triggers import Repository
 from tests.cockpit.chromium import chromium
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Visitor
-from tests.playbooks.conftest import (
-    Shop,
-    acme,
-    bot,
-    ci_app,
-    clock,
-    people,
-    playbooks_app,
-    shop,
-)
-
-__all__ = ["acme", "bot", "ci_app", "clock", "people", "playbooks_app", "shop"]
+from tests.shop import Shop
 
 Arrives = Callable[[str], Awaitable[Visitor]]
 
@@ -81,6 +70,7 @@ async def _nobody(run: str) -> None:
 async def house(bot: Bot, shop: Shop) -> AsyncIterator[House]:
     """The records of the test's repository."""
     house = House(bot.records, await known_to_bot(bot, shop), datetime.now(UTC))
-    bot.guard._wake = _nobody
+    waking, bot.guard._wake = bot.guard._wake, _nobody
     yield house
     await house.leave()
+    bot.guard._wake = waking

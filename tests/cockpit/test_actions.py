@@ -6,7 +6,7 @@ import re
 
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.visitor import Page, Visitor
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 
 async def start(visitor: Visitor, shop: Shop, line: str, because: str = "") -> Page:

@@ -15,7 +15,7 @@ from bot.app import Bot
 from tests.cockpit.chromium import CHROMIUM, MISSING, THEMES, WIDTHS, addresses, log_in
 from tests.cockpit.house import House
 from tests.contracts.download import AXE
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason=MISSING),

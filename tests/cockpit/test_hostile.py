@@ -13,7 +13,7 @@ from bot.triggers import Severity
 from tests.cockpit.chromium import CHROMIUM, MISSING, WIDTHS, addresses, log_in
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 LONG = "A" * 60_000
 RIGHT_TO_LEFT = "\u202e\u2066txt.exe\u2069 \u05d0\u05d1\u05d2 \u0627\u0644\u0633\u0644\u0627\u0645"

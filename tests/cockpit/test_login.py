@@ -7,7 +7,7 @@ from bot.demo.github.server import DemoGitHub
 from bot.records.sessions import hash_of
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 
 async def test_whoever_is_not_logged_in_is_sent_to_the_login_and_comes_back_afterwards(

@@ -21,7 +21,7 @@ from bot.triggers import Severity
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Visitor
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 
 async def test_an_exported_chain_is_proved_without_asking_the_bot(

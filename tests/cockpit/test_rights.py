@@ -20,7 +20,7 @@ from bot.triggers import Role
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Page, Visitor
-from tests.playbooks.conftest import Clock, Shop
+from tests.shop import Clock, Shop
 
 HUSHED = "zanzibar-acquisition"
 SAYS_NOTHING = {"/login/callback", "/static/{name}"}

@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from itertools import count
 from typing import Any
 
@@ -17,7 +18,7 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.playbooks.conftest import API_TOKEN, LONGEST, Shop
+from tests.shop import API_TOKEN, LONGEST, Shop
 
 CAPABILITY = "llm.summarize"
 ROOT = "apps/orchestrator/orchestrator"
@@ -185,6 +186,9 @@ class Providers:
         """Wait until copies of requests are wanted."""
 
         async def begun() -> bool:
+            async with self.http.get(f"{self.url}/r/{self.shop.name}/flags/flagd.json") as response:
+                if response.status == HTTPStatus.NOT_FOUND:
+                    return False  # the bot has not heard of the repository yet
             return (await self.flag()).get("metadata", {}).get("mode") == "shadow"
 
         await self.shop.eventually(begun)

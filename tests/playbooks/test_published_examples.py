@@ -15,7 +15,7 @@ import pytest
 from bot.app import Bot
 from bot.demo.github.model import App
 from bot.demo.github.server import DemoGitHub
-from tests.playbooks.conftest import SECRET
+from tests.shop import SECRET
 
 EXAMPLES = Path(__file__).parents[2] / ".cache" / "contracts" / "webhooks.json"
 

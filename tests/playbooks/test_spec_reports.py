@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 from tests.specs.test_reading import REPORT, ROW
 
 FILE = "self/spec_report.json"

@@ -68,6 +68,7 @@ _CONFIG = """checks:
   smoke: [unit]
 bisect:
   workflow: playbooks-trial.yml
+  trials: 150
   parallel: 4
 """
 SET_UP: Mapping[str, str | None] = {

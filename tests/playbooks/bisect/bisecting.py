@@ -10,7 +10,7 @@ from bot.demo.github import checks, pushes, statuses
 from bot.demo.github.bare import Signature
 from bot.demo.github.model import App, Repository
 from bot.demo.github.server import DemoGitHub
-from tests.playbooks.conftest import Answer, Shop
+from tests.shop import Answer, Shop
 
 TRIAL = """name: trial
 run-name: trial ${{ inputs.trial_id }}

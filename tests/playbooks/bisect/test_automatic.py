@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.triggers import OURSELVES, BisectRequest, Source, SourceKind, Trigger
 from tests.playbooks.bisect.bisecting import GOOD_TRIAL, TRIAL, dispatched, fixes
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 CONFIG = """checks:
   smoke: [smoke]
@@ -27,7 +27,11 @@ async def broken_by_the_second(
         ".github/workflows/playbooks-trial.yml": workflow,
         ".github/playbooks.yml": CONFIG + more,
     }
-    await shop.alice.push("main", setup, "Configure")
+    if more:  # what binds automatic action counts once a Founder approved it
+        number = await shop.merged("Configure", setup)
+        assert await (await shop.says(number, "/approve", shop.olivia)).reaction() == "+1"
+    else:
+        await shop.alice.push("main", setup, "Configure")
     first = await shop.merged("Innocent", {"innocent.txt": "x\n"})
     shop.verdicts["smoke"] = "failure"
     branch = f"guilty-{shop.repository.name}"

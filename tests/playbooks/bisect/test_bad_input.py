@@ -26,7 +26,7 @@ from tests.playbooks.bisect.bisecting import (
     running,
     tried,
 )
-from tests.playbooks.conftest import Clock, Shop
+from tests.shop import Clock, Shop
 
 WORKFLOW = ".github/workflows/playbooks-trial.yml"
 MANY = 10_000

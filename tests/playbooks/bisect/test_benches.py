@@ -26,7 +26,7 @@ from tests.playbooks.bisect.bisecting import (
     running,
     tried,
 )
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 WORKFLOW = ".github/workflows/playbooks-trial.yml"
 NEEDS_TODAY = f"test -e {WORKFLOW} && test ! -e bug"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.playbooks.bisect.bisecting import CONFIG, dispatched, fixes, history
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 
 async def test_at_the_days_cap_it_reports_and_a_person_may_have_it_go_on(shop: Shop) -> None:

@@ -17,7 +17,7 @@ from tests.playbooks.bisect.bisecting import (
     running,
     tried,
 )
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 
 async def test_skipped_commits_are_never_tried(shop: Shop) -> None:

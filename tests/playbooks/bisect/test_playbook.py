@@ -24,7 +24,7 @@ from tests.playbooks.bisect.bisecting import (
     history,
     measured,
 )
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 
 async def test_results_that_exist_name_the_culprit_with_no_trial_in_under_20_requests(

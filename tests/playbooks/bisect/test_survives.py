@@ -22,7 +22,7 @@ from tests.playbooks.bisect.bisecting import (
     measured,
     running,
 )
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 
 async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice(

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.records import audit, pauses
 from bot.records.pauses import Pause
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 WORKFLOW = """name: evals
 on: [push]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.playbooks.conftest import Shop
 from tests.playbooks.judge.judging import (
     CONFIG,
     FLAKY,
@@ -13,6 +12,7 @@ from tests.playbooks.judge.judging import (
     self_work_pause,
     with_evals,
 )
+from tests.shop import Shop
 
 
 async def test_an_eval_drop_after_self_work_is_reproduced_then_reverted_and_merged(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.playbooks.conftest import Clock
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers
 from tests.playbooks.triage.alerting import Sender, alert
+from tests.shop import Clock
 
 
 async def ramped(providers: Providers, percent: int = 5) -> int:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bot.traffic.prometheus import Prometheus
-from tests.playbooks.conftest import Answer
 from tests.playbooks.providing import CAPABILITY, POLICY, Providers, evenly, share
 from tests.plugins.prometheus import PROGRAM, WHY_SKIPPED, Exporter, prometheus
+from tests.shop import Answer
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=WHY_SKIPPED)
 

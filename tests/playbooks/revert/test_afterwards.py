@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.playbooks.conftest import GOOD, Clock, Shop
+from tests.shop import GOOD, Clock, Shop
 
 
 async def merged_onto_a_moved_base(shop: Shop) -> int:

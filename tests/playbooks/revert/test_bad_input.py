@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.playbooks.conftest import BAD, GOOD, Shop
+from tests.shop import BAD, GOOD, Shop
 
 
 async def _refusal(shop: Shop, number: int, words: str) -> str:

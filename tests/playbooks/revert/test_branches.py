@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.demo.github.model import Protection
-from tests.playbooks.conftest import GOOD, Shop
+from tests.shop import GOOD, Shop
 
 
 def _protect(shop: Shop, **rules: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from bot.demo.github import checks
-from tests.playbooks.conftest import API_TOKEN, BAD, GOOD, SECRET, Clock, Shop
+from tests.shop import API_TOKEN, BAD, GOOD, SECRET, Clock, Shop
 
 
 async def test_the_label_does_the_same_as_the_command(shop: Shop) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.playbooks.conftest import BAD, GOOD, Shop
+from tests.shop import BAD, GOOD, Shop
 
 
 async def _conflicting(shop: Shop) -> int:

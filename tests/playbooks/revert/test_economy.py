@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.app import Bot
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 MOST = 15
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.demo.github.model import Protection
 from bot.demo.github.world import Event
-from tests.playbooks.conftest import BAD, GOOD, Clock, Shop
+from tests.shop import BAD, GOOD, Clock, Shop
 
 
 async def test_the_same_failure_on_the_hotfix_says_that_the_revert_did_not_cure_it(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.playbooks.conftest import BAD, GOOD, Shop
+from tests.shop import BAD, GOOD, Shop
 
 
 async def _commit(

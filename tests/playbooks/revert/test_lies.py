@@ -21,7 +21,7 @@ from bot.demo.github.request_faults import (
     Truncate,
 )
 from bot.github import verdict
-from tests.playbooks.conftest import GOOD, Shop
+from tests.shop import GOOD, Shop
 
 
 async def _ends_well(shop: Shop, broken: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.playbooks.conftest import GOOD, Shop
+from tests.shop import GOOD, Shop
 
 
 async def test_revert_on_the_merged_pull_request_makes_main_safe_again(shop: Shop) -> None:

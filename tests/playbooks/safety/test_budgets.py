@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 
 from bot.records import pauses
-from tests.playbooks.conftest import API_TOKEN, Clock, Shop
+from tests.shop import API_TOKEN, Clock, Shop
 
 CONFIG = """checks: {smoke: [smoke], evals: [quality]}
 budgets:

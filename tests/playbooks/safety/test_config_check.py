@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.playbooks.conftest import Shop
+from tests.shop import Shop
 
 PATH = ".github/playbooks.yml"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.records import approvals, steps
 from bot.records.approvals import Approval
-from tests.playbooks.conftest import Clock, Shop
+from tests.shop import Clock, Shop
 
 CONFIG = "founder: {people: [olivia], paths: [db/migrations/**]}\n"
 MIGRATION = "db/migrations/0007_drop.sql"

@@ -9,7 +9,7 @@ import aiohttp
 from bot.records import incidents
 from bot.records.incidents import Opening
 from bot.triggers import Repository, Severity
-from tests.playbooks.conftest import API_TOKEN, Clock, Shop
+from tests.shop import API_TOKEN, Clock, Shop
 
 GATE = "self-work gate"
 

@@ -10,7 +10,7 @@ import aiohttp
 
 from bot.records import incidents
 from bot.records.incidents import Incident
-from tests.playbooks.conftest import API_TOKEN, Shop
+from tests.shop import API_TOKEN, Shop
 
 BEGAN = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.playbooks.conftest import API_TOKEN, Shop
 from tests.playbooks.triage.alerting import Sender
+from tests.shop import API_TOKEN, Shop
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 CONFIG = """route:

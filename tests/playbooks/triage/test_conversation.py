@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from bot.records import outbox
-from tests.playbooks.conftest import BAD, Shop
 from tests.playbooks.judge.judging import self_work_pause
 from tests.playbooks.triage.alerting import Sender, alert, event, payload
+from tests.shop import BAD, Shop
 
 CONFIG = "checks: {smoke: [smoke], evals: [evals]}\n"
 

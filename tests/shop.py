@@ -61,7 +61,7 @@ def playbooks_app(github: DemoGitHub, acme: User) -> App:
 
 
 @pytest.fixture(scope="session")
-def people(github: DemoGitHub) -> dict[str, User]:
+def staff(github: DemoGitHub) -> dict[str, User]:
     """Olivia administers, Alice maintains, Bob writes, Mallory only reads."""
     return {name: github.create_user(name) for name in ("olivia", "alice", "bob", "mallory")}
 
@@ -176,11 +176,14 @@ class Shop:
         return Answer(self, number, comment["id"])
 
     async def alone(self) -> None:
-        """Wait until no Run of any repository is at work."""
+        """Wait until no Run of any repository is at work; what lasts for days is cancelled."""
 
         async def quiet() -> bool:
             async with self.bot.read_only.connect() as conn:
-                return not await runs.list_live(conn)
+                live = await runs.list_live(conn)
+            for run in live:
+                await self.bot.engine.wake(run.id, Signal(kind=SignalKind.CANCEL), "alone")
+            return not live
 
         await self.eventually(quiet)
 
@@ -332,7 +335,7 @@ async def shop(
     bot: Bot,
     clock: Clock,
     acme: User,
-    people: dict[str, User],
+    staff: dict[str, User],
     ci_app: Installation,
 ) -> AsyncIterator[Shop]:
     """A shop on a green main, with two people who may write and one who may not."""
@@ -346,7 +349,7 @@ async def shop(
     async with AsyncExitStack() as stack:
         persons = [
             await stack.enter_async_context(
-                Person(github.url, people[login].token, f"acme/{repository.name}")
+                Person(github.url, staff[login].token, f"acme/{repository.name}")
             )
             for login in roles
         ]

@@ -1,0 +1,15 @@
+"""Who acts on the demo GitHub under test besides people."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.demo.github.model import Installation
+from bot.demo.person import Person
+from tests.conftest import People
+
+
+@pytest.fixture
+def bot(people: People, installation: Installation) -> Person:
+    """The App itself, acting with an installation token."""
+    return people.installed(installation)
