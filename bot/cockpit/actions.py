@@ -15,8 +15,9 @@ from aiohttp import web
 from yarl import URL
 
 from bot.cockpit.previews import Preview
+from bot.cockpit.rendering import ROOT
 from bot.cockpit.rights import Seen
-from bot.cockpit.routes import ROOT, Route, Rule
+from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Refused, Visit, inside, see_other
 from bot.cockpit.window import Window
 from bot.intake.arguments import Here

@@ -14,7 +14,8 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cockpit.keys import LOGIN_LIFE, SESSION_LIFE, Keys
-from bot.cockpit.routes import ROOT, Route, Rule
+from bot.cockpit.rendering import ROOT
+from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Refused, Visit, inside, see_other
 from bot.faults import Passing
 from bot.github.errors import BadCredentials, GitHubError

@@ -11,7 +11,9 @@ import jinja2
 from aiohttp import web
 
 from bot.cockpit import text, words
-from bot.cockpit.routes import ROOT
+
+ROOT = "/ui"
+"""Every address of the cockpit is below this one."""
 
 _HERE = Path(__file__).parent
 POLICY = (

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from bot.cockpit.visit import Visit
+from bot.cockpit.rendering import ROOT
+from bot.cockpit.visit import Visit
 
-ROOT = "/ui"
-
-Handler = Callable[["Visit"], Awaitable[web.StreamResponse]]
+Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
 class Rule(StrEnum):

@@ -27,9 +27,9 @@ from bot.cockpit.login import Login
 from bot.cockpit.now import NowPage
 from bot.cockpit.previews import Preview
 from bot.cockpit.ramps import RampPages
-from bot.cockpit.rendering import Templates
+from bot.cockpit.rendering import ROOT, Templates
 from bot.cockpit.rights import NOTHING, Rights, RoleOf, Served, Sight, Unknown
-from bot.cockpit.routes import ROOT, Route, Rule
+from bot.cockpit.routes import Route, Rule
 from bot.cockpit.spending import Spending
 from bot.cockpit.visit import THEME_COOKIE, THEMES, Refused, Visit, inside, see_other
 from bot.config import Config

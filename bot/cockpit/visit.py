@@ -16,9 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
 from bot.cockpit import text
-from bot.cockpit.rendering import HEADERS, Templates
+from bot.cockpit.rendering import HEADERS, ROOT, Templates
 from bot.cockpit.rights import NOTHING, Seen, Sight
-from bot.cockpit.routes import ROOT
 from bot.cockpit.window import Window
 from bot.records.sessions import Session
 from bot.triggers import Role
