@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-# Conversations mostly wait for each other's answers: two of them keep one core busy.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench chaos screenshots contracts clean need
@@ -36,7 +34,7 @@ contracts: $(STAMP)
 	@$(BIN)/python tests/contracts/download.py || true
 
 test: $(STAMP) contracts ## Run every test that can run here
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, import contracts
 	@$(BIN)/ruff check .
