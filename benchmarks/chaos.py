@@ -75,7 +75,7 @@ class Broken:
     path: str
     number: int
     comment: int
-    answer: str = ""
+    waited_s: float = 0.0
 
 
 @dataclass
@@ -137,16 +137,15 @@ class Storm:
                 number = await self.lane.broken(alice, path)
                 broken = Broken(repository, path, number, await self.lane.ask(alice, number))
                 self.incidents.append(broken)
-                broken.answer = await self._answer(broken)
+                asked = time.monotonic()
+                while not self.answer(broken) and broken.waited_s < LONGEST_S:
+                    await asyncio.sleep(0.1)
+                    broken.waited_s = time.monotonic() - asked
 
-    async def _answer(self, broken: Broken) -> str:
-        give_up = time.monotonic() + LONGEST_S
-        while time.monotonic() < give_up:
-            given = self.lane.reactions(broken.repository, broken.comment)
-            if answers := given & {"+1", "confused"}:
-                return answers.pop()
-            await asyncio.sleep(0.1)
-        return "none"
+    def answer(self, broken: Broken) -> str:
+        """The bot's last reaction to the command, empty where there is none yet."""
+        given = self.lane.reactions(broken.repository, broken.comment)
+        return next(iter(given & {"+1", "confused"}), "")
 
     async def settle(self) -> None:
         """Wait for whatever still runs."""
@@ -155,7 +154,7 @@ class Storm:
             await asyncio.sleep(0.2)
 
 
-def wrong_with(broken: Broken, rows: dict[str, tuple[str, str, str]]) -> list[str]:
+def wrong_with(broken: Broken, answer: str, rows: dict[str, tuple[str, str, str]]) -> list[str]:
     """Everything about one incident that is not as it must be."""
     repository, git = broken.repository, broken.repository.git
     issues = repository.issues
@@ -174,7 +173,8 @@ def wrong_with(broken: Broken, rows: dict[str, tuple[str, str, str]]) -> list[st
     home = {e.path: e.sha for e in main if incident_id in e.path}
     entry = git.entry("refs/heads/main", broken.path)
     found = {
-        "answer": broken.answer,
+        "answer": answer,
+        "answered in time": broken.waited_s < LONGEST_S,
         "status comments": _count(bot, "status", incident_id),
         "final comments": _count(bot, "done", incident_id),
         "other comments": len(bot) - 2,
@@ -194,6 +194,7 @@ def wrong_with(broken: Broken, rows: dict[str, tuple[str, str, str]]) -> list[st
     }
     right = {
         "answer": "+1",
+        "answered in time": True,
         "status comments": 1,
         "final comments": 1,
         "other comments": 0,
@@ -298,7 +299,7 @@ def report(run: Storm, repositories: list[Repository], seconds: float, requests:
     wrong = {
         f"{b.repository.full_name}#{b.number}": found
         for b in run.incidents
-        if (found := wrong_with(b, rows[b.repository.id]))
+        if (found := wrong_with(b, run.answer(b), rows[b.repository.id]))
     }
     branches = {"refs/heads/main", "refs/heads/playbooks/records"}
     stray = [
@@ -321,6 +322,9 @@ def report(run: Storm, repositories: list[Repository], seconds: float, requests:
     print(f"stray branches           {len(stray)} {' '.join(stray)}")
     print(f"stray processes          {len(left)} {' '.join(left)}")
     print(f"seconds                  {seconds:.0f}")
+    waited = sorted((b.waited_s, f"{b.repository.full_name}#{b.number}") for b in run.incidents)
+    print(f"command to last answer   median {waited[len(waited) // 2][0]:.0f} s, slowest "
+          + ", ".join(f"{s:.0f} s {name}" for s, name in waited[:-6:-1]))  # fmt: skip
     for name, found in wrong.items():
         print(f"WRONG {name}: {'; '.join(found)}")
     if code:

@@ -165,8 +165,9 @@ async def test_callbacks_run_around_the_nth_write(
         await bot.get(".")
     assert seen == [("before", 1), ("after", 2)]
     assert [str(write) for write in github.faults.writes] == [
-        f"POST /repos/{repository.full_name}/check-runs"
-    ] * 3
+        f"POST /repos/{repository.full_name}/check-runs ({name})"
+        for name in ("one", "two", "three")
+    ]
 
 
 async def test_asking_for_a_token_is_no_write(

@@ -21,17 +21,22 @@ _MUTATION = re.compile(r"^\s*(?:#.*\n\s*)*mutation\b", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Write:
-    """A request that changes something; `number` counts from the last `Faults.clear`."""
+    """A request that changes something; `number` counts from the last `Faults.clear`.
+
+    Attributes:
+        what: the field that a GraphQL document mutates, or the name of the check for which a
+            check-run is made; None where the path says it all.
+    """
 
     number: int
     method: str
     path: str
     app: App | None
-    operation: str | None = None
+    what: str | None = None
 
     def __str__(self) -> str:
         """Such as `POST /repos/o/r/issues`."""
-        return f"{self.method} {self.path}" + (f" ({self.operation})" if self.operation else "")
+        return f"{self.method} {self.path}" + (f" ({self.what})" if self.what else "")
 
 
 async def is_write(world: World, request: web.Request, number: int) -> Write | None:
@@ -40,13 +45,15 @@ async def is_write(world: World, request: web.Request, number: int) -> Write | N
     of_machines = path.startswith("/api/") or path.endswith("/git-receive-pack")
     if request.method not in _CHANGING or not of_machines or _HARMLESS.search(path):
         return None
-    operation = None
+    what = None
     if path == "/api/graphql":
-        operation = _mutation(await request.read())
-        if operation is None:
+        what = _mutation(await request.read())
+        if what is None:
             return None
+    elif request.method == "POST" and path.endswith("/check-runs"):
+        what = _check(await request.read())
     return Write(
-        number, request.method, path.removeprefix("/api/v3"), _sender(world, request), operation
+        number, request.method, path.removeprefix("/api/v3"), _sender(world, request), what
     )
 
 
@@ -68,3 +75,11 @@ def _mutation(body: bytes) -> str | None:
     inner = query[query.index("{") + 1 :].strip()
     match = re.match(r"(?:\w+\s*:\s*)?(\w+)", inner)
     return match[1] if match else "mutation"
+
+
+def _check(body: bytes) -> str | None:
+    """The name of the check for which a check-run is asked."""
+    try:
+        return str(json.loads(body)["name"])
+    except (ValueError, KeyError, TypeError):
+        return None
