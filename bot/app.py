@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -324,6 +325,7 @@ class Bot:
             records=self.records,
             served=self.served.served,
             clock=self.clock,
+            rng=random.Random(),  # noqa: S311 - an order, not a secret
             every=self._look_for_missed,
         )
 

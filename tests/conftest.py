@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bot.demo.github.auth import issue_token
 from bot.demo.github.model import App, Installation, Repository, User
@@ -34,6 +35,12 @@ EVENTS = [
 CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.com.json"
 
 pytest_plugins = ["tests.plugins.chaos", "tests.plugins.openapi_tally", "tests.shop"]
+
+# A busy machine must not decide whether a property holds; what failed once can be drawn again.
+settings.register_profile(
+    "suite", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 OWNER = "octo-org"
 

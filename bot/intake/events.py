@@ -309,7 +309,8 @@ def _push(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     ref = payloads.text(delivery.payload, "ref") or ""
     if not ref.startswith("refs/heads/"):
         return (Nothing("not a branch"),)
-    return (Hint(repository, head_sha=payloads.sha(delivery.payload, "after"), ref=ref),)
+    after, before = (payloads.sha(delivery.payload, name) for name in ("after", "before"))
+    return (Hint(repository, head_sha=after, ref=ref, former_sha=before),)
 
 
 def _merge_group(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:

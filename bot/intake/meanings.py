@@ -80,13 +80,15 @@ class Hint:
     """Something changed that a waiting Run may want to look at. Only a wake-up: Runs re-read.
 
     `about_pull_request` tells a change of the pull request itself from one of its checks; `labels`
-    are those it had at that moment: one may be gone when it is looked at.
+    are those it had at that moment: one may be gone when it is looked at. `former_sha` is the head
+    that a push left behind: who watches a branch waits on its head, so that is whom it concerns.
     """
 
     repository: Repository
     head_sha: str | None = None
     pull_requests: tuple[int, ...] = ()
     ref: str | None = None
+    former_sha: str | None = None
     about_pull_request: bool = field(default=False, compare=False)
     labels: frozenset[str] = field(default=frozenset(), compare=False)
 

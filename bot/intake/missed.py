@@ -11,7 +11,8 @@ https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -38,6 +39,8 @@ MOST_ASKED = 5
 """How often one delivery is asked for: what we refuse every time is not ours to take."""
 OVERLAP = timedelta(minutes=3)
 """What was read already is read again: lists lag, clocks differ, stamps are whole seconds."""
+AT_ONCE = 4
+"""How many repositories are read side by side."""
 
 _PREFIX = "playbook:"
 
@@ -56,6 +59,7 @@ class Missed:
         records: AsyncEngine,
         served: Served,
         clock: Callable[[], datetime],
+        rng: random.Random,
         every: timedelta = timedelta(minutes=1),
     ) -> None:
         """Prepare; `run` does the work.
@@ -67,6 +71,7 @@ class Missed:
             records: remembers what was read.
             served: gives the repositories to look at.
             clock: tells the time (UTC).
+            rng: draws the order in which repositories are read.
             every: time between two looks; a label is acted on when it is older than this.
         """
         self._github = github
@@ -75,7 +80,10 @@ class Missed:
         self._records = records
         self._served = served
         self._clock = clock
+        self._rng = rng
         self._every = every
+        self._overlap = max(OVERLAP, 2 * every)
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self._asked: LRUCache[str, tuple[int, datetime]] = LRUCache(10_000)
         self._handled: LRUCache[int, tuple[tuple[object, object], ...]] = LRUCache(10_000)
 
@@ -91,18 +99,27 @@ class Missed:
             await asyncio.sleep(self._every.total_seconds())
 
     async def look(self) -> None:
-        """Look once: at failed deliveries, then at every repository."""
+        """Look once: at failed deliveries, and at every repository."""
         now = self._clock()
         async with self._records.connect() as conn:
             began = await readings.first_start(conn)
-        if began is not None:
-            await self._ask_again(max(began, now - KEPT_BY_GITHUB), now)
-        for repository in await self._served():
+        repositories = [*await self._served()]
+        self._rng.shuffle(repositories)
+        async with asyncio.TaskGroup() as looks:
+            if began is not None:
+                since = max(began, now - KEPT_BY_GITHUB)
+                looks.create_task(self._try(self._ask_again(since, now), "failed deliveries"))
+            for each in repositories:
+                read = self._read(each, now, first=began is None)
+                looks.create_task(self._try(read, each.full_name))
+
+    async def _try(self, looking: Coroutine[None, None, None], at: str) -> None:
+        """One broken repository must not hide the others."""
+        async with self._slots:
             try:
-                await self._read(repository, now, first=began is None)
+                await looking
             except (GitHubError, Passing) as error:
-                # One broken repository must not hide the others.
-                log.warning("could not be read", repository=repository.full_name, why=str(error))
+                log.warning("could not be read; it will be tried again", at=at, why=str(error))
 
     # --- failed deliveries ---
 
@@ -123,21 +140,21 @@ class Missed:
         begin = (now if first else now - 2 * self._every).replace(microsecond=0)
         async with self._records.begin() as conn:
             reading = await readings.begin(conn, repository.id, begin)
-        since = max(reading.began_at, reading.read_until - OVERLAP)
+        since = max(reading.began_at, reading.read_until - self._overlap)
         client = self._github.repository(repository, playbook="missed deliveries")
         issues = await client.changes.issues(since)
         seen = tuple((issue.get("number"), issue.get("updated_at")) for issue in issues)
         if not issues or self._handled.get(repository.id) == seen:
             return
-        settled = await self._labels(client, issues, reading.began_at, now)
-        for delivery in await self._comments(client, issues, reading.began_at, since):
+        async for delivery in self._comments(client, issues, reading.began_at, since):
             await self._take(delivery)
+        settled = await self._labels(client, issues, reading.began_at, now)
         newest = max(_moment(issue, "updated_at") for issue in issues)
+        async with self._records.begin() as conn:
+            await readings.advance(conn, repository.id, min(newest, now))
         # Something more may have happened in the same second, or not be in the lists yet.
         if settled and now - newest >= self._every:
             self._handled[repository.id] = seen
-            async with self._records.begin() as conn:
-                await readings.advance(conn, repository.id, min(newest, now))
 
     async def _comments(
         self,
@@ -145,15 +162,14 @@ class Missed:
         issues: Sequence[Shown],
         began: datetime,
         since: datetime,
-    ) -> list[Delivery]:
+    ) -> AsyncIterator[Delivery]:
         changed = {payloads.number(issue, "number"): issue for issue in issues}
-        found = []
         for comment in await client.changes.comments(since):
             number = (payloads.text(comment, "issue_url") or "").rpartition("/")[2]
             issue = changed.get(int(number) if number.isascii() and number.isdigit() else None)
             if issue is not None and _is_new(comment, began):
                 about = {"issue": issue, "comment": comment}
-                found.append(self._delivery("issue_comment", client.repository, about, comment))
+                yield self._delivery("issue_comment", client.repository, about, comment)
         for number_, pull in changed.items():
             if number_ is None or "pull_request" not in pull:
                 continue
@@ -161,14 +177,13 @@ class Missed:
                 if _is_new(comment, began):
                     about = {"pull_request": pull, "comment": comment}
                     event = "pull_request_review_comment"
-                    found.append(self._delivery(event, client.repository, about, comment))
-            found += await self._reviews(client, pull, number_, max(since, began))
-        return found
+                    yield self._delivery(event, client.repository, about, comment)
+            async for delivery in self._reviews(client, pull, number_, max(since, began)):
+                yield delivery
 
     async def _reviews(
         self, client: RepositoryClient, pull: Shown, number: int, since: datetime
-    ) -> list[Delivery]:
-        found = []
+    ) -> AsyncIterator[Delivery]:
         for review in await client.changes.reviews(number):
             if not review.get("submitted_at") or _moment(review, "submitted_at") < since:
                 continue
@@ -178,8 +193,7 @@ class Missed:
             if [*_triggers(told, self._clock())] and not await client.changes.review_was_edited(
                 str(review.get("node_id"))
             ):
-                found.append(told)
-        return found
+                yield told
 
     async def _labels(
         self, client: RepositoryClient, issues: Sequence[Shown], began: datetime, now: datetime

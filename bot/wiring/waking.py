@@ -40,8 +40,9 @@ class Waking:
             woken = {
                 run.id
                 for number in (hint.pull_requests or (None,))
+                for sha in {hint.head_sha, hint.former_sha}
                 for run in await runs.watching(
-                    conn, hint.repository.id, head_sha=hint.head_sha, pull_request=number
+                    conn, hint.repository.id, head_sha=sha, pull_request=number
                 )
             }
         for run in sorted(woken):

@@ -34,6 +34,7 @@ from tests.intake.delivering import comment, repository
 US = OurApp(id=99, slug="playbooks")
 APP = Repository(id=11, owner="acme", name="app", installation_id=22)
 SHA = "0123456789abcdef0123456789abcdef01234567"
+OTHER_SHA = "76543210fedcba9876543210fedcba9876543210"
 NOW = datetime(2025, 8, 17, 12, 0, tzinfo=UTC)
 
 
@@ -214,6 +215,11 @@ HINTS: list[tuple[str, dict[str, Any], Hint]] = [
     ("status", {"sha": SHA}, Hint(APP, SHA)),
     ("push", {"ref": "refs/heads/main", "after": SHA}, Hint(APP, SHA, ref="refs/heads/main")),
     ("push", {"ref": "refs/heads/x", "after": "0" * 40}, Hint(APP, ref="refs/heads/x")),
+    (
+        "push",
+        {"ref": "refs/heads/x", "before": OTHER_SHA, "after": SHA},
+        Hint(APP, SHA, ref="refs/heads/x", former_sha=OTHER_SHA),
+    ),
     (
         "merge_group",
         {"action": "checks_requested", "merge_group": {"head_sha": SHA, "head_ref": "refs/q"}},
