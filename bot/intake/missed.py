@@ -120,6 +120,8 @@ class Missed:
                 await looking
             except (GitHubError, Passing) as error:
                 log.warning("could not be read; it will be tried again", at=at, why=str(error))
+            except Exception:
+                log.exception("could not be read; it will be tried again", at=at)
 
     # --- failed deliveries ---
 
