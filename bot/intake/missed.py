@@ -23,7 +23,7 @@ from bot.faults import Passing
 from bot.github.changes import Shown
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
-from bot.intake import asking, payloads
+from bot.intake import asking, missed_checks, payloads
 from bot.intake.events import Delivery, meanings
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import BISECT_LABEL, REVERT_LABEL, CommentPosted, Labeled, OurApp
@@ -39,6 +39,8 @@ MOST_ASKED = 5
 """How often one delivery is asked for: what we refuse every time is not ours to take."""
 OVERLAP = timedelta(minutes=3)
 """What was read already is read again: lists lag, clocks differ, stamps are whole seconds."""
+CHECKS_EVERY = 3
+"""Each so many looks the checks of the default branch are read: nothing tells that one changed."""
 AT_ONCE = 4
 """How many repositories are read side by side."""
 
@@ -84,6 +86,7 @@ class Missed:
         self._every = every
         self._overlap = max(OVERLAP, 2 * every)
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._looks = 0
         self._asked: LRUCache[str, tuple[int, datetime]] = LRUCache(10_000)
         self._handled: LRUCache[int, tuple[tuple[object, object], ...]] = LRUCache(10_000)
 
@@ -105,6 +108,7 @@ class Missed:
             began = await readings.first_start(conn)
         repositories = [*await self._served()]
         self._rng.shuffle(repositories)
+        self._looks += 1
         async with asyncio.TaskGroup() as looks:
             if began is not None:
                 since = max(began, now - KEPT_BY_GITHUB)
@@ -112,6 +116,8 @@ class Missed:
             for each in repositories:
                 read = self._read(each, now, first=began is None)
                 looks.create_task(self._try(read, each.full_name))
+                if self._looks % CHECKS_EVERY == 0:
+                    looks.create_task(self._try(self._read_checks(each), each.full_name))
 
     async def _try(self, looking: Coroutine[None, None, None], at: str) -> None:
         """One broken repository must not hide the others."""
@@ -230,6 +236,16 @@ class Missed:
             for each in received
         )
 
+    async def _read_checks(self, repository: Repository) -> None:
+        async with self._records.connect() as conn:
+            reading = await readings.of(conn, repository.id)
+        if reading is None:
+            return
+        client = self._github.repository(repository, playbook="missed checks")
+        for failed in await missed_checks.failed_since(client, self._us, reading.began_at):
+            for trigger in asking.triggers(failed, self._clock()):
+                await self._put(trigger)
+
     # --- as a delivery would have told it ---
 
     async def _labeled(self, client: RepositoryClient, issue: Shown, labeling: Shown) -> Delivery:
@@ -268,9 +284,11 @@ class Missed:
 
     async def _take(self, delivery: Delivery) -> None:
         for trigger in _triggers(delivery, self._clock()):
-            receipt = await self._inbox.put(trigger)
-            if receipt.is_new:
-                log.warning("a delivery never came; its request is taken up now", key=trigger.key)
+            await self._put(trigger)
+
+    async def _put(self, trigger: Trigger) -> None:
+        if (await self._inbox.put(trigger)).is_new:
+            log.warning("a delivery never came; its request is taken up now", key=trigger.key)
 
 
 def _triggers(delivery: Delivery, now: datetime) -> Iterator[Trigger]:

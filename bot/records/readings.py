@@ -38,9 +38,16 @@ async def begin(conn: AsyncConnection, repository_id: int, at: datetime) -> Read
         .values(repository_id=repository_id, began_at=at, read_until=at)
         .on_conflict_do_nothing()
     )
+    begun = await of(conn, repository_id)
+    assert begun is not None  # noqa: S101 - it was just put there
+    return begun
+
+
+async def of(conn: AsyncConnection, repository_id: int) -> Reading | None:
+    """Read a repository's row; None where reading has not begun."""
     one = sa.select(readings).where(readings.c.repository_id == repository_id)
-    row = (await conn.execute(one)).one()
-    return Reading.model_validate(dict(row._mapping))
+    row = (await conn.execute(one)).one_or_none()
+    return None if row is None else Reading.model_validate(dict(row._mapping))
 
 
 async def advance(conn: AsyncConnection, repository_id: int, until: datetime) -> None:

@@ -14,7 +14,7 @@ import pytest
 from bot.demo.github.delivery_faults import DeliveryRule, Lose
 from bot.demo.github.model import Repository
 from bot.demo.github.server import DemoGitHub
-from bot.triggers import BisectRequest, Trigger
+from bot.triggers import BisectRequest, JudgeRequest, Trigger
 from tests.chaos.end_state import assert_one_of_everything, end_state
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.life import Conditions
@@ -179,6 +179,31 @@ async def test_the_bisect_label_that_was_never_delivered_is_acted_on_wherever_it
     assert isinstance(on_pull, BisectRequest)
     assert isinstance(on_issue, BisectRequest)
     assert (on_pull.bad, on_issue.bad) == ("main", None)
+
+
+async def test_a_check_that_failed_on_main_untold_is_judged_once(
+    github: DemoGitHub, lane: Lane
+) -> None:
+    repository = lane.repository()
+    await lane.start()
+    await served(lane, 1)
+    async with lane.person(repository) as alice:
+        head = await alice.head("main")
+        rule = losing(github, "status", recorded=False)
+        await alice.set_status(head, "failure", "evals")
+        assert rule.fired == 1
+
+        async def judging() -> bool:
+            return triggers(lane) > 0
+
+        await eventually(judging, lane.life)
+        [asked] = requests_in(lane)
+        assert isinstance(asked.request, JudgeRequest)
+        assert (asked.request.check, asked.request.sha) == ("evals", head)
+        # Told after all, it is the same request.
+        await alice.set_status(head, "failure", "evals")
+        await asyncio.sleep(3 * EVERY_S)
+        assert triggers(lane) == 1
 
 
 async def test_what_was_delivered_edited_or_older_than_the_app_does_not_run_again(
