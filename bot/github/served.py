@@ -45,7 +45,8 @@ class Served:
 
     def heard(self, repository: Repository) -> None:
         """Take notice of a repository that something just came from: it may be new."""
-        if self._known and all(each.id != repository.id for each in self._known):
+        # Before the first list there is nothing to add to: it will hold this one.
+        if self._at is not None and all(each.id != repository.id for each in self._known):
             self._known = (*self._known, repository)
 
     async def _ask(self) -> None:
