@@ -8,7 +8,6 @@ from bot.canary.facts import Facts
 from bot.canary.reports import CurvePoint
 
 MOST = 240
-_FIRST_SPACING = timedelta(seconds=1)
 
 
 class CurveState(Facts):
@@ -19,7 +18,7 @@ class CurveState(Facts):
 
 
 class Curve:
-    """Keeps a point every so often; when there are too many, every other one goes.
+    """Keeps every point; when there are too many, every other one goes, then and ever after.
 
     Which points stay depends on the points only, never on when somebody looked.
     """
@@ -27,7 +26,7 @@ class Curve:
     def __init__(self) -> None:
         """Start without points."""
         self.points: list[CurvePoint] = []
-        self._spacing = _FIRST_SPACING
+        self._spacing = timedelta(0)
 
     def add(self, point: CurvePoint, *, always: bool = False) -> None:
         """Add a point, unless it is too close to the one before; `always`: also then."""
@@ -36,7 +35,8 @@ class Curve:
         self.points.append(point)
         if len(self.points) > MOST:
             self.points = self.points[::2]
-            self._spacing *= 2
+            usual = (self.points[-1].at - self.points[0].at) / len(self.points)
+            self._spacing = max(2 * self._spacing, usual)
 
     def save(self) -> CurveState:
         """Write the curve down."""
