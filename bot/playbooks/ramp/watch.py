@@ -291,7 +291,7 @@ class Watch:
         if self._began:
             work.report = await self._describe()
             path = self.plan.config.flags.path
-            # After an anomaly the rollback's fix sets the document, beside what explains it.
+            # After an anomaly the rollback brings the document home, beside what explains it.
             if path is not None and how != "rolled back":
                 await self._commit_flags(path, "all" if how == "promoted" else "baseline")
         promoted = how == "promoted"

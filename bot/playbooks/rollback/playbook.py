@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.playbooks import flag_file
 from bot.playbooks.candidacy import subject_of
 from bot.playbooks.capability import CandidateParts, policy_in_force, read_configured
 from bot.playbooks.casebook import open_incident
 from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.outcome import BroughtHome
 from bot.playbooks.papers import Result
 from bot.playbooks.proposal.counting import see_which_checks_count
 from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
@@ -64,6 +66,7 @@ async def rollback(
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)
     work = RollbackWork(run, trigger, plan, parts, opened)
+    await _commit_flags(work, parts)
     try:
         await _file_incident(work)
         return await _propose_fix(work, parts)
@@ -97,6 +100,29 @@ async def _nothing(run: Run, request: RollbackRequest, parts: CandidateParts) ->
 
     said = await run.step("see why there is nothing to take back", Declined, why)
     return Ending(outcome="declined", reason=said.reason, remedy=said.remedy)
+
+
+async def _commit_flags(work: RollbackWork, parts: CandidateParts) -> None:
+    """Bring the document that is served to the repository: programs may read the file."""
+    path = work.plan.config.flags.path
+    if path is None:
+        return
+
+    async def commit(look_first: bool) -> BroughtHome:
+        return await flag_file.commit(
+            work.github,
+            parts.records,
+            work.trigger.repository.id,
+            path,
+            words.flags_message(work.case),
+            look_first=look_first,
+        )
+
+    try:
+        await work.run.step("commit the flag document", BroughtHome, commit)
+    except StepFailed:
+        # What matters is done. The fix sets the document too, and people have to hear of it.
+        work.happened(await work.run.now(), "the flag document could not be committed")
 
 
 # 2. File incident; capture diffs. Opening it notified the Founder if it is high or critical.

@@ -52,6 +52,11 @@ def commit_message(case: CandidateCase, facts: RollbackFacts) -> str:
     )
 
 
+def flags_message(case: CandidateCase) -> str:
+    """The message of the commit that brings the flag document up to date."""
+    return f"Flags: all of {case.capability} for {case.baseline}, and paused"
+
+
 def starting(case: CandidateCase) -> Standing:
     """Traffic is back; the fix is being made."""
     return Standing(
@@ -99,7 +104,7 @@ def section(
     return wording.paragraphs(
         f"**{standing.headline}**",
         what_happened(case, facts),
-        "This sets the committed flag document to what is served: the baseline only, paused.",
+        "With this the committed flag document says what is served: the baseline only, paused.",
         reason_given(case),
         wording.facts(case),
         wording.body(standing),

@@ -29,6 +29,8 @@ async def report_of(providers: Providers, pull: Any, ref: str) -> Any:
 
 async def broken_at_25(providers: Providers) -> int:
     """A candidate that goes bad at 25% and is rolled back; the issue where the ramp was asked."""
+    # Not further, however much is reported while it goes bad.
+    await providers.configure(approvals={50: 1})
     issue = await providers.shadowed()
     await providers.shop.says(issue, f"/ramp {CAPABILITY}")
     await providers.ramping(5)
