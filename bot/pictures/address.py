@@ -2,7 +2,8 @@
 
 GitHub fetches pictures through a proxy of its own that cannot log in, for private repositories
 too. So whoever has an address may see its picture, and the address says everything: places in
-the range, abbreviated commits, probabilities; no name, no title, no repository. It cannot be
+the range, abbreviated commits, probabilities; or how strong the evidence on each metric was when;
+no name, no title, no repository. It cannot be
 guessed, since it carries a code that only this bot can make; it is stored nowhere but in the
 issue or check-run it stands in; and a picture that has changed has another address, so that no
 proxy shows an old one.
@@ -19,12 +20,15 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bot.pictures.evidence import EvidenceChart, packed, unpacked
 from bot.pictures.suspicion import Stretch
 
-FOLDER = "/pictures/suspicion"
+FOLDER, EVIDENCE_FOLDER = "/pictures/suspicion", "/pictures/evidence"
 MOST_STRETCHES = 48
+LONGEST = 2_000
+"""Characters of a file name; proxies refuse much longer addresses."""
 
-_VERSION = 1
+_VERSION, _EVIDENCE_VERSION = b"\x01", b"\x81"
 _STRETCH = struct.Struct(">IH5sH")
 _SHA_DIGITS = 9
 _WHOLE = 65_535
@@ -46,21 +50,15 @@ class PictureAddresses:
         self._public_url = public_url
 
     def of(self, stretches: Sequence[Stretch]) -> str | None:
-        """Give the address of a picture; None where nobody could fetch it."""
-        if self._public_url is None or not 0 < len(stretches) <= MOST_STRETCHES:
+        """Give the address of a search's picture; None where nobody could fetch it."""
+        if not 0 < len(stretches) <= MOST_STRETCHES:
             return None
-        packed = bytes([_VERSION]) + b"".join(_packed(each) for each in stretches)
-        return f"{self._public_url}{FOLDER}/{_text(packed)}.{_text(self._code(packed))}.svg"
+        return self._sealed(FOLDER, _VERSION + b"".join(_packed(each) for each in stretches))
 
     def read(self, name: str) -> tuple[Stretch, ...] | None:
         """Give what the picture of this file name shows; None where it is none of ours."""
-        parts = name.split(".")
-        if len(parts) != 3 or parts[2] != "svg":
-            return None
-        packed, code = _bytes(parts[0]), _bytes(parts[1])
-        if packed is None or code is None or not hmac.compare_digest(code, self._code(packed)):
-            return None
-        if packed[:1] != bytes([_VERSION]):
+        content = self._opened(name, _VERSION)
+        if content is None:
             return None
         return tuple(
             Stretch(
@@ -69,8 +67,34 @@ class PictureAddresses:
                 sha=sha.hex()[:_SHA_DIGITS],
                 probability=probability / _WHOLE,
             )
-            for first, count, sha, probability in _STRETCH.iter_unpack(packed[1:])
+            for first, count, sha, probability in _STRETCH.iter_unpack(content)
         )
+
+    def of_evidence(self, chart: EvidenceChart | None) -> str | None:
+        """Give the address of a ramp's picture; None where nobody could fetch it."""
+        if chart is None:
+            return None
+        return self._sealed(EVIDENCE_FOLDER, _EVIDENCE_VERSION + packed(chart))
+
+    def read_evidence(self, name: str) -> EvidenceChart | None:
+        """Give what the ramp's picture of this file name shows; None where it is none of ours."""
+        content = self._opened(name, _EVIDENCE_VERSION)
+        return None if content is None else unpacked(content)
+
+    def _sealed(self, folder: str, content: bytes) -> str | None:
+        name = f"{_text(content)}.{_text(self._code(content))}.svg"
+        if self._public_url is None or len(name) > LONGEST:
+            return None
+        return f"{self._public_url}{folder}/{name}"
+
+    def _opened(self, name: str, version: bytes) -> bytes | None:
+        parts = name.split(".")
+        if len(parts) != 3 or parts[2] != "svg":
+            return None
+        content, code = _bytes(parts[0]), _bytes(parts[1])
+        if content is None or code is None or not hmac.compare_digest(code, self._code(content)):
+            return None
+        return content[1:] if content[:1] == version else None
 
     def _code(self, packed: bytes) -> bytes:
         return hmac.new(self._key, packed, hashlib.sha256).digest()[:_CODE_BYTES]

@@ -1,29 +1,22 @@
 """Evidence on a candidate as people read it: a table of metrics, and each one's curve (Markdown).
 
-Numbers in, words out. The curve is text, so that it can stand in an issue and be read aloud; a
-picture of it may stand beside it.
+Numbers in, words out. The curve is text, so that it can stand in an issue and be read aloud; where
+GitHub can fetch one, a picture stands beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 
 from bot import markdown
-from bot.canary.reports import CurvePoint, MetricReport
+from bot.canary.reports import Evidence, MetricReport, RampReport
 from bot.canary.verdict import factor
+from bot.pictures.evidence import MOST_POINTS, MOST_STAGES, EvidenceChart, Row, StageMark
+from bot.pictures.evidence import NAMES as DRAWN_NAMES
 
-NAMES = {
-    "error": "errors",
-    "latency": "latency, whole",
-    "latency_p50": "latency p50",
-    "latency_p95": "latency p95",
-    "latency_p99": "latency p99",
-    "cost": "cost",
-    "roas": "ROAS",
-    "sample_ratio": "split",
-    "silence": "silence",
-}
+NAMES = {**DRAWN_NAMES, "silence": "silence"}
 _WIDTH = 40
 _LEVELS = "▁▂▃▄▅▆▇█"
 
@@ -62,27 +55,67 @@ def value(name: str, number: float | None) -> str:
     return f"{number:.3g}"
 
 
-def curves(points: Sequence[CurvePoint], metrics: Mapping[str, MetricReport]) -> str:
-    """Draw each metric's evidence over time against its limit; empty before the first points.
+def curves(report: RampReport, picture: str | None) -> str:
+    """Show each metric's evidence over time against its limit; empty before the first points.
 
-    A full block is the limit: whatever reaches it is a breach.
+    Args:
+        report: what was observed.
+        picture: the address of the same as a picture; None where GitHub could not fetch it.
     """
-    rows = [
-        (name, [point.log_e[name] for point in points if name in point.log_e], metric.worse)
-        for name, metric in metrics.items()
+    drawn = [
+        (name, [point.log_e[name] for point in report.curve if name in point.log_e], evidence)
+        for name, evidence in watched(report).items()
     ]
-    drawn = [(name, seen, worse) for name, seen, worse in rows if seen]
+    drawn = [row for row in drawn if row[1]]
     if not drawn:
         return ""
     widest = max(len(NAMES.get(name, name)) for name, _, _ in drawn)
     lines = [
-        f"{NAMES.get(name, name):<{widest}}  {sparkline(seen, worse.limit):<{_WIDTH}}  "
-        f"{factor(worse.log_e)} (limit {factor(worse.limit)})"
-        + ("  BREACH" if worse.crossed else "")
-        for name, seen, worse in drawn
+        f"{NAMES.get(name, name):<{widest}}  {sparkline(seen, evidence.limit):<{_WIDTH}}  "
+        f"{factor(evidence.log_e)} (limit {factor(evidence.limit)})"
+        + ("  BREACH" if evidence.crossed else "")
+        for name, seen, evidence in drawn
     ]
     caption = "Evidence against the candidate, over time; a full block is the limit:"
-    return f"{caption}\n\n{markdown.fence(chr(10).join(lines))}"
+    shown = markdown.image("the same as the text below", picture) if picture else ""
+    parts = (caption, shown, markdown.fence(chr(10).join(lines)))
+    return "\n\n".join(part for part in parts if part)
+
+
+def watched(report: RampReport) -> dict[str, Evidence]:
+    """Everything that may end a ramp: metrics, the split, and absolute limits once they count."""
+    limits = {name: limit.evidence for name, limit in report.limits.items() if limit.seen}
+    metrics = {name: metric.worse for name, metric in report.metrics.items()}
+    return {**metrics, "sample_ratio": report.sample_ratio.evidence, **limits}
+
+
+def chart_of(report: RampReport) -> EvidenceChart | None:
+    """Turn a ramp's curve into what its picture shows; None before the first points."""
+    if not report.curve:
+        return None
+    start, end = report.window.start, max(report.window.end, report.curve[-1].at)
+    length = (end - start).total_seconds() or 1.0
+
+    def share(at: datetime) -> float:
+        return min(max((at - start).total_seconds() / length, 0.0), 1.0)
+
+    rows = []
+    for name, evidence in watched(report).items():
+        course: list[float | None] = [None] * MOST_POINTS
+        for point in report.curve:
+            if name in point.log_e:
+                place = min(int(share(point.at) * MOST_POINTS), MOST_POINTS - 1)
+                before = course[place]
+                now = point.log_e[name] / evidence.limit
+                course[place] = now if before is None else max(before, now)
+        if any(share is not None for share in course):
+            rows.append(
+                Row(name=name, limit=evidence.limit, now=evidence.log_e, course=tuple(course))
+            )
+    if not rows:
+        return None
+    stages = [StageMark(at=share(each.entered), percent=each.percent) for each in report.stages]
+    return EvidenceChart(seconds=int(length), stages=tuple(stages[-MOST_STAGES:]), rows=tuple(rows))
 
 
 def sparkline(seen: Sequence[float], limit: float, width: int = _WIDTH) -> str:

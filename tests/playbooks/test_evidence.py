@@ -11,9 +11,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from bot.canary.evidence import RampEvidence
 from bot.canary.reporting import Subject, ramp_report
-from bot.canary.reports import CurvePoint, RampReport, Window
+from bot.canary.reports import CurvePoint, RampReport, StageReport, Window
 from bot.canary.verdict import Continue
-from bot.playbooks.evidence import curves, metric_table, sparkline
+from bot.playbooks.evidence import chart_of, curves, metric_table, sparkline
 from tests.canary.traffic import frozen, policy, ramp_columns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,21 +34,58 @@ def watched(**worse: float) -> RampReport:
         Continue(()),
         shadow=None,
         salt="7",
-        stages=(),
+        stages=tuple(
+            StageReport(
+                stage=percent,
+                percent=percent,
+                entered=START + timedelta(minutes=minute),
+                left=None,
+                n=(0, 0),
+                ended=None,
+            )
+            for percent, minute in ((5, 0), (25, 6))
+        ),
         curve=tuple(points),
     )
 
 
 def test_a_breach_stands_out_in_table_and_curve(snapshot: SnapshotAssertion) -> None:
     report = watched(errors=0.2)
-    said = "\n\n".join([metric_table(report.metrics), curves(report.curve, report.metrics)])
+    said = "\n\n".join([metric_table(report.metrics), curves(report, None)])
     assert said == snapshot
     assert "BREACH" in said
 
 
 def test_before_anything_was_seen_there_is_nothing_to_draw() -> None:
     assert metric_table({}) == ""
-    assert curves((), watched().metrics) == ""
+    nothing_yet = watched().model_copy(update={"curve": ()})
+    assert curves(nothing_yet, None) == ""
+    assert chart_of(nothing_yet) is None
+
+
+def test_the_picture_shows_what_the_text_says() -> None:
+    report = watched(errors=0.2)
+    chart = chart_of(report)
+    assert chart is not None
+    shown = {row.name: row for row in chart.rows}
+    assert {name for name, row in shown.items() if row.crossed} == {
+        name for name, metric in report.metrics.items() if metric.worse.crossed
+    }
+    highest = max(point.log_e["error"] for point in report.curve)
+    course = [share for share in shown["error"].course if share is not None]
+    assert max(course) == highest / report.metrics["error"].worse.limit
+    assert len(course) == len(report.curve)
+    assert [mark.percent for mark in chart.stages] == [5, 25]
+    [first, second] = chart.stages
+    assert (first.at, second.at) == (0, 0.5)
+
+
+def test_a_picture_stands_before_the_text_that_says_the_same() -> None:
+    said = curves(watched(), "https://bot.example/pictures/evidence/x.svg")
+    before, _, after = said.partition("![the same as the text below]")
+    assert before.startswith("Evidence against the candidate")
+    assert "(https://bot.example/pictures/evidence/x.svg)" in after
+    assert "limit" in after
 
 
 @given(

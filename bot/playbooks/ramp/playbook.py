@@ -76,7 +76,7 @@ async def _announce(work: RampWork) -> None:
     standing = words.starting(case)
     if case.issue is None:
         title = words.title(case.capability, case.candidate or "")
-        body = words.issue(case, standing, None)
+        body = words.issue(case, standing, None, None)
         work.know(issue=await work.voice.open_issue(case, title, body, labels=("ramp",)))
         await work.casebook.issue(work.case.issue or 0)
     await work.casebook.papers(adr=work.case.adr, artifact=work.case.artifact)

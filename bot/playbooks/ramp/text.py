@@ -157,8 +157,13 @@ def _share(case: RampCase, phase: Phase) -> str:
 # --- documents ---------------------------------------------------------------------------------
 
 
-def issue(case: RampCase, standing: Standing, report: RampReport | None) -> str:
-    """The ramp's issue: its stages, and each metric's evidence against its limit."""
+def issue(
+    case: RampCase, standing: Standing, report: RampReport | None, picture: str | None
+) -> str:
+    """The ramp's issue: its stages, and each metric's evidence against its limit.
+
+    `picture`: the address of the evidence as a picture, where there is one.
+    """
     about = (
         f"{on_trial(case)} gets more and more of the traffic of {markdown.code(case.baseline)}, as "
         "long as nothing is odd."
@@ -168,7 +173,7 @@ def issue(case: RampCase, standing: Standing, report: RampReport | None) -> str:
         observed = (
             stage_table(report.stages),
             metric_table(report.metrics),
-            curves(report.curve, report.metrics),
+            curves(report, picture),
             _unseen(report.not_observed),
         )
     return issue_body(

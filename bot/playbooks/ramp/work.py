@@ -9,6 +9,7 @@ from bot.playbooks.candidacy import status
 from bot.playbooks.capability import CandidateParts
 from bot.playbooks.case import case_of
 from bot.playbooks.casebook import Opened
+from bot.playbooks.evidence import chart_of
 from bot.playbooks.outcome import RecordFile
 from bot.playbooks.papers import Result
 from bot.playbooks.ramp import records as documents
@@ -67,7 +68,9 @@ class RampWork(Work[RampPlan, RampCase]):
     def saying(self, standing: Standing, head: str | None) -> Saying:
         """What the status and the issue say of a standing."""
         del head
-        issue = words.issue(self.case, standing, self.report)
+        chart = None if self.report is None else chart_of(self.report)
+        picture = self.parts.pictures.of_evidence(chart)
+        issue = words.issue(self.case, standing, self.report, picture)
         return Saying(standing, status(self.case, standing), issue)
 
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
