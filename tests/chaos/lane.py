@@ -168,6 +168,18 @@ class Lane:
             for reaction in each.reactions
         }
 
+    async def told(self, repository: Repository, words: str) -> None:
+        """Wait until an issue's body or a comment holds these words."""
+
+        async def said() -> bool:
+            return any(
+                words in text
+                for issue in repository.issues.values()
+                for text in (issue.body or "", *(each.body for each in _comments(issue)))
+            )
+
+        await eventually(said, self.life)
+
     def unfinished(self) -> int:
         """How many durable executions have not ended yet."""
         states = "'PENDING', 'ENQUEUED', 'DELAYED'"

@@ -72,10 +72,10 @@ class Tally:
 
 async def enumerate_points(lane: Lane, play: Play) -> Tally:
     """Play it once undisturbed, and list every instant at which the bot could have died."""
-    traced, written = len(lane.life.trace()), len(lane.github.faults.writes)
     async with await play.prepare(lane) as scene:
         lane.serve_only(scene.repository)
         await lane.github.deliveries.settle()
+        traced, written = len(lane.life.trace()), len(lane.github.faults.writes)
         await play.to_its_end(lane, scene, await scene.ask())
     state = await _checked(lane, play, scene)
     moments = lane.life.trace()[traced:]

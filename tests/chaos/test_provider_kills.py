@@ -1,43 +1,47 @@
-"""The bot is killed with SIGKILL at instants of shadow, ramp and rollback; `make chaos` only."""
+"""The bot is killed with SIGKILL at every instant of shadow, ramp and rollback.
+
+`make chaos` tries every point; a plain test run a seeded sample.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
 from bot.demo.github.server import DemoGitHub
 from tests.chaos.lane import Lane
+from tests.chaos.matrix import enumerate_points, sample, try_all
+from tests.chaos.plays import Play
+from tests.chaos.provider_plays import PLAYS
 
-# The matrix that plays any playbook; without it there is nothing to play with.
-pytest.importorskip("tests.chaos.plays")
-
-LANES = 3
+LANES = 4
+"""A play mostly waits; more than this, and two cores are the limit."""
 
 
-@pytest.mark.chaos
-@pytest.mark.parametrize("name", ["Ramp", "Rollback"])
-async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
-    github: DemoGitHub,
-    tmp_path_factory: pytest.TempPathFactory,
-    name: str,
-    chaos_is_full: bool,
-    chaos_seed: int,
-) -> None:
-    if not chaos_is_full:
-        pytest.skip("each point takes a minute: make chaos tries them")
-    from tests.chaos import matrix, provider_plays
-
-    play: Any = getattr(provider_plays, name)()
+@pytest.fixture
+async def lanes(
+    github: DemoGitHub, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[list[Lane]]:
+    """Bots side by side, each in a process of its own with data of its own."""
     lanes = [Lane(github, tmp_path_factory.mktemp("lane")) for _ in range(LANES)]
     for lane in lanes:
         await lane.start()
-    try:
-        tally = await matrix.enumerate_points(lanes[0], play)
-        points = matrix.sample(tally.points, chaos_seed, play.sampled_of_each_kind)
-        await matrix.try_all(tally, points, lanes)
-    finally:
-        for lane in lanes:
-            await lane.close()
+    yield lanes
+    for lane in lanes:
+        await lane.close()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.name)
+async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
+    lanes: list[Lane], play: Play, chaos_is_full: bool, chaos_seed: int
+) -> None:
+    tally = await enumerate_points(lanes[0], play)
+    points = tally.points
+    if not chaos_is_full:
+        points = sample(points, chaos_seed, play.sampled_of_each_kind)
+    await try_all(tally, points, lanes)
     print(tally)  # noqa: T201 - the count is part of what is shown
     assert not tally.failures, "\n\n".join([str(tally), *tally.failures])
+    assert len(tally.survived) + len(tally.missed) == len(points)
