@@ -174,13 +174,20 @@ class Bot:
             founders=settings.playbooks_founders,
             wake=self.engine.wake,
             clock=clock,
+            no_counters=self.scraper.hindrance,
         )
         self.reception = self._reception()
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
         self.dispatcher = Dispatcher(
             self.inbox, self._start_run, replica=settings.replica, clock=clock
         )
-        self.accepting = Accepting(self._start_run, self.read_only, self.config, self.mirrors)
+        self.accepting = Accepting(
+            self._start_run,
+            self.read_only,
+            self.config,
+            self.mirrors,
+            self.scraper.hindrance,
+        )
         self.courier = Courier(
             self.records,
             read_addresses([each.get_secret_value() for each in settings.notify_urls]),
@@ -284,6 +291,7 @@ class Bot:
             look_at_budgets=self.overruns.look,
             served=self.served.served,
             clock=self.clock,
+            no_counters=self.scraper.hindrance,
         )
         self.waking = Waking(
             self.read_only,
@@ -304,7 +312,7 @@ class Bot:
             circumstances=Circumstances(self.github, self.records, self.config, self.clock),
             holding=Holding(*safety),
             approving=Approving(*safety),
-            config_approving=ConfigApproving(*safety),
+            config_approving=ConfigApproving(*safety, no_counters=self.scraper.hindrance),
         )
 
     def _webhooks(self, us: OurApp) -> Webhooks:

@@ -16,7 +16,7 @@ from math import inf, isclose, isfinite
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bot.canary.columns import Columns, measurements
 from bot.canary.facts import Facts
@@ -29,6 +29,7 @@ KIND = "__kind"
 """The label by which one query tells successes from failures."""
 
 Query = Annotated[str, Field(min_length=1, max_length=4000)]
+_SUMS = ("cost", "roas", "revenue", "spend")
 Quantile = Literal["latency_p50", "latency_p95", "latency_p99"]
 
 
@@ -52,6 +53,19 @@ class CounterSource(Facts):
     failures: Query
     every: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=15)
     thresholds: dict[Quantile, Positive] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_sums(cls, given: Any) -> Any:
+        for name in _SUMS:
+            if isinstance(given, dict) and name in given:
+                raise ValueError(
+                    f"{name} cannot be judged by Prometheus: a counter tells the sum, and the "
+                    "evidence needs what each request cost or earned. Allowed are successes, "
+                    "failures, every and thresholds; for cost and ROAS leave prometheus out and "
+                    "report observations"
+                )
+        return given
 
     @property
     def query(self) -> str:

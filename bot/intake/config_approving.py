@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import Field, JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -34,13 +34,28 @@ class ConfigApproving:
     """Approves versions of the sensitive sections."""
 
     def __init__(
-        self, github: GitHub, records: AsyncEngine, config: ConfigInForce, founders: Sequence[str]
+        self,
+        github: GitHub,
+        records: AsyncEngine,
+        config: ConfigInForce,
+        founders: Sequence[str],
+        *,
+        no_counters: Callable[[], str | None],
     ) -> None:
-        """Prepare; `founders` are those of the process settings."""
+        """Prepare.
+
+        Args:
+            github: where the pull requests are.
+            records: what was approved.
+            config: what is in force.
+            founders: those of the process settings.
+            no_counters: tells why Prometheus cannot be asked; None: it can.
+        """
         self._github = github
         self._records = records
         self._config = config
         self._founders = founders
+        self._no_counters = no_counters
 
     async def approve(self, run: Run, trigger: Trigger) -> Reply | None:
         """Approve what the pull request here changes; None where it changes nothing of the sort."""
@@ -80,7 +95,12 @@ class ConfigApproving:
             client = self._github.repository(trigger.repository, playbook="config")
             pull = await client.pulls.get(number)
             await report_config(
-                client, pull, wanted.counting, approved=wanted.digest, look_first=True
+                client,
+                pull,
+                wanted.counting,
+                approved=wanted.digest,
+                no_counters=self._no_counters(),
+                look_first=True,
             )
             return True
 

@@ -35,6 +35,7 @@ class CandidateParts(Parts):
         wake: sends a Signal to a Run, at most once per key; not from within a step.
         is_founder: tells whether a person is a Founder of this repository.
         clock: tells the time (UTC); read inside steps only.
+        no_counters: tells why Prometheus cannot be asked; None: it can.
     """
 
     records: AsyncEngine
@@ -43,6 +44,7 @@ class CandidateParts(Parts):
     wake: Callable[[str, Signal, str], Awaitable[None]]
     is_founder: Callable[[str], Awaitable[bool]]
     clock: Callable[[], datetime]
+    no_counters: Callable[[], str | None]
 
 
 class Configured(Value):

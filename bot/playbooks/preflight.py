@@ -22,8 +22,12 @@ ASKED = (ShadowRequest, RampRequest, RollbackRequest)
 """The requests that can be answered before they begin."""
 
 
-async def make_sure(conn: AsyncConnection, trigger: Trigger, config: Config) -> None:
+async def make_sure(
+    conn: AsyncConnection, trigger: Trigger, config: Config, *, no_counters: str | None
+) -> None:
     """Make sure that a Run for this Trigger could begin; one that has begun is not asked again.
+
+    `no_counters`: why Prometheus cannot be asked; None: it can.
 
     Raises:
         Stop: it would be declined.
@@ -39,7 +43,7 @@ async def make_sure(conn: AsyncConnection, trigger: Trigger, config: Config) -> 
             if known.live is not None:
                 onward(request, known.live, known.issue)
             else:
-                may_ramp(request, known, config)
+                may_ramp(request, known, config, no_counters=no_counters)
         case RollbackRequest(capability=capability):
             if await would_retreat(conn, repository_id, capability):
                 return

@@ -29,12 +29,15 @@ class ConfigVerdict(Value):
     summary: str
 
 
-def judge_config(text: str | None, counting: Sections) -> ConfigVerdict:
+def judge_config(
+    text: str | None, counting: Sections, no_counters: str | None = None
+) -> ConfigVerdict:
     """Judge one version of `.github/playbooks.yml`. Pure.
 
     Args:
         text: the file; None where it is removed.
         counting: the sensitive sections that count now.
+        no_counters: why Prometheus cannot be asked; None: it can.
     """
     try:
         config = Config() if text is None else parse_config(text)
@@ -44,6 +47,16 @@ def judge_config(text: str | None, counting: Sections) -> ConfigVerdict:
             title="It cannot be used",
             summary=markdown.fence(str(invalid))
             + "\n\nUntil it is mended, the last good version stays in force.",
+        )
+    counted = sorted(name for name, each in config.capabilities.items() if each.prometheus)
+    if counted and no_counters is not None:
+        return ConfigVerdict(
+            conclusion="failure",
+            title="It names Prometheus, which this bot cannot ask",
+            summary=f"{', '.join(map(markdown.code, counted))}: judged by Prometheus, but "
+            f"{no_counters}. Ramps of it are refused as long as that is so.\n\n"
+            "Whoever runs the bot sets it and restarts; or take `prometheus` out, and have clients "
+            "report to `/providers/observations`.",
         )
     wanted = sensitive_sections(config)
     changed = [name for name in SENSITIVE if wanted.get(name) != counting.get(name)]
@@ -85,6 +98,7 @@ async def report_config(
     counting: Sections,
     *,
     approved: str | None = None,
+    no_counters: str | None = None,
     look_first: bool,
 ) -> None:
     """Put the check-run on the head of a pull request that touches the file.
@@ -94,13 +108,14 @@ async def report_config(
         pull: the pull request.
         counting: the sensitive sections that count now.
         approved: the digest of those that were approved and wait for the merge, if any.
+        no_counters: why Prometheus cannot be asked; None: it can.
         look_first: whether it may have been put there before.
 
     Raises:
         GitHubError: GitHub could not be read or told.
     """
     file = await client.contents.read(CONFIG_PATH, pull.head.sha)
-    verdict = judge_config(file.text if file else None, counting)
+    verdict = judge_config(file.text if file else None, counting, no_counters)
     if (
         approved is not None
         and verdict.conclusion == "neutral"

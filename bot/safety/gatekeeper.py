@@ -59,6 +59,7 @@ class Gatekeeper:
         look_at_budgets: Look,
         served: Callable[[], Awaitable[Sequence[Repository]]],
         clock: Callable[[], datetime],
+        no_counters: Callable[[], str | None],
         every: timedelta = timedelta(minutes=1),
     ) -> None:
         """Prepare; `run` does the work.
@@ -71,6 +72,7 @@ class Gatekeeper:
             look_at_budgets: passes on what they say, also that a new window has begun.
             served: gives the repositories to keep.
             clock: tells the time (UTC).
+            no_counters: tells why Prometheus cannot be asked; None: it can.
             every: time between two looks at everything.
         """
         self._github = github
@@ -80,6 +82,7 @@ class Gatekeeper:
         self._look_at_budgets = look_at_budgets
         self._served = served
         self._clock = clock
+        self._no_counters = no_counters
         self._every = every
         self._waiting: dict[int, Repository] = {}
         self._keeping: dict[int, asyncio.Task[None]] = {}
@@ -277,7 +280,11 @@ class Gatekeeper:
             counting = await sensitive_config.in_force(conn, here)
         if (known is None or known.check_run == NOT_YET) and await changes_config(client, pull):
             await report_config(
-                client, pull, counting_sections(counting), look_first=known is not None
+                client,
+                pull,
+                counting_sections(counting),
+                no_counters=self._no_counters(),
+                look_first=known is not None,
             )
 
     async def _merge_groups(self, here: int) -> dict[str, int | None]:

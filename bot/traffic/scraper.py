@@ -23,6 +23,7 @@ from bot.traffic.ledger import Ledger
 from bot.traffic.prometheus import Vector
 
 NOT_SET = "PROMETHEUS_URL is not set"
+"""Why no counters can be read."""
 _LOOK_EVERY = 0.5
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,10 @@ class Scraper:
         self._heard = heard
         self._last: dict[str, datetime] = {}
         self._faults: dict[str, str] = {}
+
+    def hindrance(self) -> str | None:
+        """Why no counters can be read at all; None: they can be asked for."""
+        return NOT_SET if self._query is None else None
 
     def fault(self, attempt: str) -> str | None:
         """Why the last reading for this ramp failed; None: it did not."""

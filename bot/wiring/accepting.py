@@ -26,12 +26,14 @@ class Accepting:
         records: the database, for reading.
         config: the configuration in force.
         mirrors: the configuration as it was fetched last, for where reports will be.
+        no_counters: tells why Prometheus cannot be asked; None: it can.
     """
 
     start: Callable[[Trigger], Awaitable[None]]
     records: AsyncEngine
     config: ConfigInForce
     mirrors: Mirrors
+    no_counters: Callable[[], str | None]
 
     async def begin(self, trigger: Trigger) -> str:
         """Start the Run of a Trigger and give its id."""
@@ -55,7 +57,7 @@ class Accepting:
         config = (await self.config.of(trigger.repository)).config
         async with self.records.connect() as conn:
             try:
-                await preflight.make_sure(conn, trigger, config)
+                await preflight.make_sure(conn, trigger, config, no_counters=self.no_counters())
             except UnknownName as unknown:
                 raise Declined(f"{unknown.reason} {unknown.remedy}", unknown.field) from unknown
             except Stop as stop:

@@ -66,6 +66,7 @@ class Casting:
     founders: Sequence[str]
     wake: Callable[[str, Signal, str], Awaitable[None]]
     clock: Callable[[], datetime]
+    no_counters: Callable[[], str | None]
 
     _recording: dict[int, asyncio.Lock] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANNOUNCED_AT_ONCE))
@@ -133,6 +134,7 @@ class Casting:
             wake=self.wake,
             is_founder=founder,
             clock=self.clock,
+            no_counters=self.no_counters,
         )
 
     async def _ask(self, trigger: Trigger) -> None:

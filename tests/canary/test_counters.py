@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bot.canary.counters import (
     KIND,
@@ -51,6 +52,14 @@ def new(
 
 def told(found: Counted) -> list[tuple[str, bool, float | None, int]]:
     return [(each.arm, each.failed, each.latency, each.count) for each in found.counts]
+
+
+@pytest.mark.parametrize("name", ["cost", "roas", "revenue", "spend"])
+def test_sums_are_refused_with_what_is_possible(name: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        CounterSource.model_validate({"successes": "a", "failures": "b", name: "llm_cost_total"})
+    assert f"{name} cannot be judged by Prometheus" in str(refused.value)
+    assert "Allowed are successes, failures, every and thresholds" in str(refused.value)
 
 
 def test_what_is_new_since_the_last_reading_counts() -> None:

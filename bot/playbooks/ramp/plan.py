@@ -106,7 +106,7 @@ async def make_ramp_plan(
     try:
         if known.live is not None:
             return RampPlanned(onward(request, known.live, known.issue))
-        policy = may_begin(request, known, found.config)
+        policy = may_begin(request, known, found.config, no_counters=parts.no_counters())
     except Stop as stop:
         return RampPlanned(stop.declined)
     if known.shadow is None or known.candidate is None or known.frozen is None:
@@ -146,8 +146,12 @@ def onward(request: RampRequest, live: Ledger, issue: int | None) -> Onward:
     return Onward(run=live.run_id, incident=live.attempt, issue=issue, stage=stage)
 
 
-def may_begin(request: RampRequest, known: RampKnown, config: Config) -> Policy:
+def may_begin(
+    request: RampRequest, known: RampKnown, config: Config, *, no_counters: str | None
+) -> Policy:
     """Make sure that a new ramp may begin, and give the policy it is judged by.
+
+    `no_counters`: why Prometheus cannot be asked; None: it can.
 
     Raises:
         Stop: it may not.
@@ -164,6 +168,13 @@ def may_begin(request: RampRequest, known: RampKnown, config: Config) -> Policy:
             f"{', '.join(map(markdown.code, policy.candidates))}.",
         )
     known_candidate(policy, capability, known.candidate)
+    if no_counters is not None and config.capabilities[capability].prometheus is not None:
+        raise Stop(
+            f"{markdown.code(capability)} is judged by Prometheus, which this bot cannot ask: "
+            f"{no_counters}.",
+            "Whoever runs the bot sets it and restarts; or take `prometheus` out of the capability "
+            "in `.github/playbooks.yml`, and have clients report to `/providers/observations`.",
+        )
     return policy
 
 

@@ -109,3 +109,21 @@ async def test_a_reader_moves_no_traffic(providers: Providers) -> None:
     answer = await shop.says(issue, f"/ramp {CAPABILITY}", shop.mallory)
     assert await answer.reaction() == "confused"
     assert await providers.percent() == 0
+
+
+async def test_prometheus_is_named_and_nobody_said_where_it_is(providers: Providers) -> None:
+    shop = providers.shop
+    await providers.configure(prometheus={"successes": "answers_total", "failures": "errors_total"})
+    issue = await providers.shadowed()
+    answer = await shop.says(issue, f"/ramp {CAPABILITY}")
+    assert await answer.reaction() == "confused"
+    said = (await shop.mentions(issue))[-1]
+    assert "is judged by Prometheus, which this bot cannot ask: PROMETHEUS_URL is not set" in said
+    assert "take `prometheus` out" in said
+    assert await providers.percent() == 0
+    status, said = await asked(providers, "/providers/ramp/5")
+    assert status == 409
+    assert "PROMETHEUS_URL is not set" in said
+    await providers.configure(prometheus=None)
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)

@@ -80,3 +80,15 @@ async def test_a_persons_revert_is_never_refused_for_a_cap(shop: Shop) -> None:
     await shop.bob.label(broken, "playbook:off")
     await shop.says(broken, "/revert")
     await shop.merged_hotfix()
+
+
+async def test_prometheus_is_named_and_nobody_said_where_it_is(shop: Shop) -> None:
+    text = (
+        "capabilities: {llm.summarize: {baseline: provider-a, candidates: [provider-b], "
+        "prometheus: {successes: answers_total, failures: errors_total}}}\n"
+    )
+    _, head = await proposed(shop, "counted", text)
+    run = await config_check(shop, head, "failure")
+    assert run["output"]["title"] == "It names Prometheus, which this bot cannot ask"
+    assert "`llm.summarize`" in run["output"]["summary"]
+    assert "PROMETHEUS_URL is not set" in run["output"]["summary"]
