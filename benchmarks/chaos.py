@@ -40,7 +40,7 @@ from bot.demo.github.request_faults import (
     Truncate,
 )
 from bot.demo.github.server import DemoGitHub
-from bot.records.anchors import ANCHORS_PATH
+from bot.records.audit_chain.anchors import ANCHORS_PATH
 from tests.chaos.lane import GOOD, Lane
 from tests.chaos.life import Conditions
 

@@ -23,8 +23,9 @@ import sqlalchemy as sa
 import structlog
 
 from bot.demo.stage import NAME, OWNER, Stage
-from bot.records import audit, tables
+from bot.records.audit_chain import audit
 from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.tables import recovery
 from bot.triggers import Repository, Severity, derived_id
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -43,8 +44,8 @@ async def fill(house: House, opened: int, closed: int) -> None:
         numbers = range(start, min(start + _AT_ONCE, total))
         async with house.records.begin() as conn:
             rows = [_row(repository, n, now, is_open=n < opened) for n in numbers]
-            await conn.execute(sa.insert(tables.incidents), [row for row, _ in rows])
-            await conn.execute(sa.insert(tables.runs), [run for _, run in rows])
+            await conn.execute(sa.insert(recovery.incidents), [row for row, _ in rows])
+            await conn.execute(sa.insert(recovery.runs), [run for _, run in rows])
             for row, _ in rows:
                 for action in ("incident.opened", "hotfix.opened", "incident.resolved"):
                     await audit.append(

@@ -51,7 +51,7 @@ from bot.pictures import routes as pictures
 from bot.pictures.address import PictureAddresses
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
-from bot.records import anchors
+from bot.records.audit_chain import anchors
 from bot.records.database import migrate, open_database, reading, url_from
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce

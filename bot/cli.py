@@ -156,8 +156,8 @@ def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
     """Verify the chain: 0 intact, 1 could not check, 2 altered, 3 truncated."""
     import os
 
+    from bot.records.audit_chain.verification import audit_verify as verify
     from bot.records.database import url_from
-    from bot.records.verification import audit_verify as verify
 
     url = (
         database

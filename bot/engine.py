@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.faults import Passing
 from bot.playbooks.run import Effect, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.undo import declared
-from bot.records import runs, steps
+from bot.records.recovery import runs, steps
 from bot.records.refusals import RecordError
 
 T = TypeVar("T")

@@ -17,9 +17,10 @@ import apprise
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records import incidents, outbox
-from bot.records.announcing import FOUNDER, TEAM
-from bot.records.outbox import Notification
+from bot.records.notices import outbox
+from bot.records.notices.announcing import FOUNDER, TEAM
+from bot.records.notices.outbox import Notification
+from bot.records.recovery import incidents
 
 log = structlog.get_logger(__name__)
 

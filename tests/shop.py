@@ -30,8 +30,8 @@ from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
-from bot.records import incidents, runs
-from bot.records.runs import Run
+from bot.records.recovery import incidents, runs
+from bot.records.recovery.runs import Run
 from bot.settings import Settings
 
 SECRET = "between us"  # noqa: S105  of a GitHub that lives for one test run

@@ -16,11 +16,12 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.notify import PAUSES, Courier, InvalidAddress, read_addresses
-from bot.records import incidents, outbox
-from bot.records.announcing import announce
 from bot.records.database import migrate, open_database, url_from
-from bot.records.incidents import Incident, Opening
-from bot.records.outbox import Notification, NotificationState
+from bot.records.notices import outbox
+from bot.records.notices.announcing import announce
+from bot.records.notices.outbox import Notification, NotificationState
+from bot.records.recovery import incidents
+from bot.records.recovery.incidents import Incident, Opening
 from bot.settings import Settings
 from bot.triggers import Repository, Severity
 

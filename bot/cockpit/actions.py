@@ -25,8 +25,8 @@ from bot.intake.asking import triggers
 from bot.intake.commands import COMMANDS
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import CommentPosted
-from bot.records.answers import Answer, Outcome
-from bot.records.incidents import Incident
+from bot.records.intake.answers import Answer, Outcome
+from bot.records.recovery.incidents import Incident
 from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger
 
 PLAYS = ("revert", "bisect", "shadow", "ramp", "rollback", "pause", "unpause")

@@ -8,7 +8,7 @@ from bot.faults import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.playbooks.outcome import RECORDS_BRANCH
-from bot.records.anchors import ANCHORS_PATH, Anchor, read_anchors
+from bot.records.audit_chain.anchors import ANCHORS_PATH, Anchor, read_anchors
 from bot.triggers import Repository
 
 

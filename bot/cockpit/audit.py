@@ -14,8 +14,8 @@ from bot.cockpit.rights import Seen
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Refused, Visit
 from bot.cockpit.words import action_said, chain_said
-from bot.records.anchors import public_pem, sign
-from bot.records.audit import AuditEntry, Unreadable
+from bot.records.audit_chain.anchors import public_pem, sign
+from bot.records.audit_chain.audit import AuditEntry, Unreadable
 
 PER_PAGE = 100
 _AT_ONCE = 200

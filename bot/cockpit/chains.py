@@ -16,10 +16,10 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records import audit
-from bot.records.anchors import Anchor
-from bot.records.audit import AuditEntry, Unreadable
-from bot.records.verification import Verdict, verify
+from bot.records.audit_chain import audit
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.audit_chain.verification import Verdict, verify
 from bot.triggers import Repository
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from bot.cockpit.visit import Refused
-from bot.records.board import Filter
+from bot.records.cockpit.board import Filter
 from bot.records.lifecycle import OPEN, IncidentStatus
 from bot.triggers import Severity
 

@@ -26,7 +26,8 @@ from bot.cockpit.rights import Sight
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.text import plain
 from bot.cockpit.visit import Visit
-from bot.records import board, incidents
+from bot.records.cockpit import board
+from bot.records.recovery import incidents
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from bot.cockpit.visit import Refused, Visit, inside, see_other
 from bot.faults import Passing
 from bot.github.errors import BadCredentials, GitHubError
 from bot.github.web_flow import Challenge, WebFlow
-from bot.records import sessions
+from bot.records.cockpit import sessions
 
 log = structlog.get_logger(__name__)
 

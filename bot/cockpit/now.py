@@ -19,12 +19,12 @@ from bot.cockpit.spending import Spending, Spent
 from bot.cockpit.visit import Visit
 from bot.cockpit.window import Window
 from bot.cockpit.words import Next, what_next
-from bot.records.board import Times
-from bot.records.incidents import Incident
+from bot.records.cockpit.board import Times
 from bot.records.lifecycle import RunState
-from bot.records.pauses import Pause
-from bot.records.progress import BisectProgress
-from bot.records.runs import Run
+from bot.records.recovery.incidents import Incident
+from bot.records.recovery.progress import BisectProgress
+from bot.records.recovery.runs import Run
+from bot.records.safety.pauses import Pause
 from bot.triggers import Severity
 
 MOST_TILES = 36

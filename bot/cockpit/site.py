@@ -35,9 +35,9 @@ from bot.cockpit.visit import THEME_COOKIE, THEMES, Refused, Visit, inside, see_
 from bot.config import Config
 from bot.github.web_flow import WebFlow
 from bot.intake.inbox import Inbox
-from bot.records import sessions
-from bot.records.anchors import Anchor
-from bot.records.sessions import Session
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.cockpit import sessions
+from bot.records.cockpit.sessions import Session
 from bot.triggers import Repository, Request, Trigger
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from bot.config import Config
 from bot.faults import Passing
 from bot.github.errors import GitHubError
 from bot.limits import BudgetLimit
-from bot.records.budgets import BudgetState, window_end
+from bot.records.safety.budgets import BudgetState, window_end
 from bot.safety.caps import WORDS, every_budget
 from bot.triggers import Repository
 

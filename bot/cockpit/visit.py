@@ -19,7 +19,7 @@ from bot.cockpit import text
 from bot.cockpit.rendering import HEADERS, ROOT, Templates
 from bot.cockpit.rights import NOTHING, Seen, Sight
 from bot.cockpit.window import Window
-from bot.records.sessions import Session
+from bot.records.cockpit.sessions import Session
 from bot.triggers import Role
 
 THEMES = ("light", "dark")

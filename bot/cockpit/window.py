@@ -8,28 +8,21 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records import (
-    answers,
-    approvals,
-    audit,
-    board,
-    budgets,
-    incidents,
-    pauses,
-    progress,
-    runs,
-    steps,
-)
-from bot.records.answers import Answer
-from bot.records.approvals import Approval
-from bot.records.audit import AuditEntry, Unreadable
-from bot.records.board import Filter, Times
-from bot.records.budgets import Balance, Budget
-from bot.records.incidents import Incident
-from bot.records.pauses import Pause
-from bot.records.progress import BisectProgress
-from bot.records.runs import Run
-from bot.records.steps import Step
+from bot.records.audit_chain import audit
+from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.cockpit import board
+from bot.records.cockpit.board import Filter, Times
+from bot.records.intake import answers
+from bot.records.intake.answers import Answer
+from bot.records.recovery import incidents, progress, runs, steps
+from bot.records.recovery.incidents import Incident
+from bot.records.recovery.progress import BisectProgress
+from bot.records.recovery.runs import Run
+from bot.records.recovery.steps import Step
+from bot.records.safety import approvals, budgets, pauses
+from bot.records.safety.approvals import Approval
+from bot.records.safety.budgets import Balance, Budget
+from bot.records.safety.pauses import Pause
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.ledger import Ledger

@@ -6,11 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.records.audit import AuditEntry
-from bot.records.incidents import Incident
+from bot.records.audit_chain.audit import AuditEntry
+from bot.records.audit_chain.verification import (
+    Altered,
+    CannotCheck,
+    Intact,
+    Truncated,
+    Verdict,
+)
 from bot.records.lifecycle import RunState
-from bot.records.runs import Run
-from bot.records.verification import Altered, CannotCheck, Intact, Truncated, Verdict
+from bot.records.recovery.incidents import Incident
+from bot.records.recovery.runs import Run
 from bot.triggers import Severity
 
 SEVERITY_SIGNS = {

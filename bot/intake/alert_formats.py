@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bot.intake.payloads import web_address
-from bot.records.alerts import Report, Said, SignalName
+from bot.records.intake.alerts import Report, Said, SignalName
 from bot.safety.severity import (
     UNKNOWN,
     BudgetUse,

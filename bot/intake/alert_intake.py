@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.inbox import Inbox
-from bot.records import alerts
-from bot.records.alerts import Moved, Report
+from bot.records.intake import alerts
+from bot.records.intake.alerts import Moved, Report
 from bot.triggers import (
     Actor,
     ActorKind,

@@ -25,7 +25,7 @@ from bot.intake.callers import Callers
 from bot.intake.openapi import Endpoint
 from bot.intake.problems import FieldProblem, Problem, invalid
 from bot.intake.tokens import ApiToken
-from bot.records.alerts import Report
+from bot.records.intake.alerts import Report
 from bot.triggers import Repository, Role
 
 LARGEST_BODY = 8 * 1024 * 1024

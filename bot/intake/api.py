@@ -35,9 +35,9 @@ from bot.intake.inbox import Inbox
 from bot.intake.openapi import Endpoint
 from bot.intake.problems import FieldProblem, Handler, Problem, answering
 from bot.intake.tokens import ApiToken
-from bot.records.audit import AuditEntry, Unreadable
-from bot.records.incidents import Incident
-from bot.records.runs import Run
+from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.recovery.incidents import Incident
+from bot.records.recovery.runs import Run
 from bot.triggers import (
     Actor,
     ActorKind,

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
-from bot.records.audit import AuditEntry, Unreadable
-from bot.records.incidents import Incident
-from bot.records.runs import Run
+from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.recovery.incidents import Incident
+from bot.records.recovery.runs import Run
 from bot.triggers import (
     CapabilityName,
     CommitTarget,

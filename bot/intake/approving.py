@@ -11,10 +11,10 @@ from bot.github.client import GitHub
 from bot.intake import replies
 from bot.intake.holding import Reply
 from bot.playbooks.run import Run
-from bot.records import approvals
-from bot.records.approvals import Approval
 from bot.records.database import reading
 from bot.records.refusals import IllegalMove
+from bot.records.safety import approvals
+from bot.records.safety.approvals import Approval
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
 from bot.triggers import Trigger, Value

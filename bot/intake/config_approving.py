@@ -13,8 +13,8 @@ from bot.github.client import GitHub
 from bot.intake import replies
 from bot.intake.holding import Reply
 from bot.playbooks.run import Run
-from bot.records import sensitive_config
 from bot.records.database import reading
+from bot.records.safety import sensitive_config
 from bot.safety.config_check import changes_config, counting_sections, report_config
 from bot.safety.config_in_force import ConfigInForce, digest_of, sensitive_sections
 from bot.safety.founders import founders_of, is_founder

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records import incidents, runs
-from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
-from bot.records.runs import Run
+from bot.records.recovery import incidents, runs
+from bot.records.recovery.incidents import Incident
+from bot.records.recovery.runs import Run
 from bot.triggers import Source, Trigger, Value
 
 _RECENT = 200

@@ -11,11 +11,11 @@ from bot.config import Config
 from bot.github.client import GitHub
 from bot.intake import replies
 from bot.playbooks.run import Run
-from bot.records import gate_reports, pauses
 from bot.records.database import reading
-from bot.records.gate_reports import Report
-from bot.records.pauses import Pause, PauseKind, Pausing
 from bot.records.refusals import StaleVersion
+from bot.records.safety import gate_reports, pauses
+from bot.records.safety.gate_reports import Report
+from bot.records.safety.pauses import Pause, PauseKind, Pausing
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
 from bot.triggers import (

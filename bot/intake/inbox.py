@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 
-from bot.records.tables import inbox
+from bot.records.tables.intake import inbox
 from bot.triggers import Trigger
 
 MOST_AT_ONCE = 200

@@ -27,7 +27,7 @@ from bot.intake import asking, missed_checks, payloads
 from bot.intake.events import Delivery, meanings
 from bot.intake.inbox import Inbox
 from bot.intake.meanings import BISECT_LABEL, REVERT_LABEL, CommentPosted, Labeled, OurApp
-from bot.records import readings
+from bot.records.intake import readings
 from bot.triggers import Repository, SourceKind, Trigger
 
 log = structlog.get_logger(__name__)

@@ -21,10 +21,12 @@ from bot.intake.config_approving import ConfigApproving
 from bot.intake.here import Here, find_here
 from bot.intake.holding import Holding, Reply
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
-from bot.records import answers, audit, incidents, runs
-from bot.records.announcing import announce
-from bot.records.incidents import Incident
+from bot.records.audit_chain import audit
+from bot.records.intake import answers
 from bot.records.lifecycle import RunState
+from bot.records.notices.announcing import announce
+from bot.records.recovery import incidents, runs
+from bot.records.recovery.incidents import Incident
 from bot.safety.admission import Facts, Refused, admit, initiative_of
 from bot.safety.circumstances import Circumstances
 from bot.safety.spending import draw

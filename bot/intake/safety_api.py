@@ -22,11 +22,11 @@ from bot.intake.openapi import Endpoint
 from bot.intake.problems import FieldProblem, Problem
 from bot.intake.tokens import ApiToken
 from bot.limits import BudgetLimit
-from bot.records import pauses
-from bot.records.budgets import BudgetState, window_end
 from bot.records.database import reading
 from bot.records.instants import Instant
 from bot.records.refusals import IllegalMove
+from bot.records.safety import pauses
+from bot.records.safety.budgets import BudgetState, window_end
 from bot.safety.caps import budget
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.overrun import Look

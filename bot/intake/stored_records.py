@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records import audit, incidents, runs
-from bot.records.audit import AuditEntry, Unreadable
+from bot.records.audit_chain import audit
+from bot.records.audit_chain.audit import AuditEntry, Unreadable
 from bot.records.database import reading
-from bot.records.incidents import Incident
-from bot.records.runs import Run
+from bot.records.recovery import incidents, runs
+from bot.records.recovery.incidents import Incident
+from bot.records.recovery.runs import Run
 
 
 class StoredRecords:

@@ -16,8 +16,8 @@ from bot.playbooks.declined import Stop
 from bot.playbooks.parts import Parts
 from bot.playbooks.repository_config import read_config
 from bot.playbooks.run import Signal
-from bot.records import pauses
-from bot.records.pauses import Pause
+from bot.records.safety import pauses
+from bot.records.safety.pauses import Pause
 from bot.traffic import servings
 from bot.traffic.courses import Courses
 from bot.traffic.split import Serving

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol, TypeVar
 from bot.config import Config
 from bot.playbooks.casebook import Opened
 from bot.playbooks.outcome import RECORDS_BRANCH
-from bot.records.adr import adr_path
-from bot.records.artifacts import ArtifactKind, artifact_path
+from bot.records.documents.adr import adr_path
+from bot.records.documents.artifacts import ArtifactKind, artifact_path
 from bot.triggers import Actor, Severity, Trigger, Value
 
 C = TypeVar("C", bound="Case")

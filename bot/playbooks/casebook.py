@@ -15,11 +15,13 @@ from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Run
-from bot.records import approvals, audit, incidents, runs
-from bot.records.anchors import Anchor, sign
-from bot.records.announcing import announce
-from bot.records.incidents import Incident, Opening
+from bot.records.audit_chain import audit
+from bot.records.audit_chain.anchors import Anchor, sign
 from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.notices.announcing import announce
+from bot.records.recovery import incidents, runs
+from bot.records.recovery.incidents import Incident, Opening
+from bot.records.safety import approvals
 from bot.triggers import OURSELVES, Severity, SourceKind, Trigger, Value, derived_id
 
 Refs = dict[str, JsonValue]

@@ -16,7 +16,7 @@ from bot.github.errors import Conflict, Forbidden, Unprocessable
 from bot.github.models import BranchRules
 from bot.github.trees import TreeChange
 from bot.playbooks.checked import SKIPS_CHECKS
-from bot.records.anchors import Anchor, with_anchor
+from bot.records.audit_chain.anchors import Anchor, with_anchor
 from bot.triggers import Value
 
 RECORDS_BRANCH = "playbooks/records"

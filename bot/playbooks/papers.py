@@ -6,8 +6,8 @@ from datetime import datetime
 
 from bot.playbooks.case import Case
 from bot.playbooks.checks import Tally
-from bot.records.adr import Pointer, with_outcome, with_status
-from bot.records.artifacts import HotfixRefs, Merge, NumberedLink, Origin, Outcome
+from bot.records.documents.adr import Pointer, with_outcome, with_status
+from bot.records.documents.artifacts import HotfixRefs, Merge, NumberedLink, Origin, Outcome
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Trigger, Value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.playbooks.outcome import RECORDS_BRANCH
-from bot.records.artifacts import ArtifactKind, artifact_path
+from bot.records.documents.artifacts import ArtifactKind, artifact_path
 from bot.triggers import Request
 
 _FIRST: dict[str, tuple[ArtifactKind, str]] = {

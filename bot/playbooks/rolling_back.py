@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from bot.playbooks.capability import CandidateParts
 from bot.playbooks.run import Run
-from bot.records.rollback_report import Reshadow
+from bot.records.documents.rollback_report import Reshadow
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import OURSELVES, RollbackRequest, Source, SourceKind, Trigger
 

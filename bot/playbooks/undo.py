@@ -6,7 +6,7 @@ own records, have nothing to undo and are not in it.
 
 from __future__ import annotations
 
-from bot.records.steps import Reversibility
+from bot.records.recovery.steps import Reversibility
 from bot.triggers import Value
 
 

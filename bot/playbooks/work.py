@@ -23,7 +23,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling
 from bot.playbooks.voice import Saying, Voice
-from bot.records.artifacts import TimelineEvent
+from bot.records.documents.artifacts import TimelineEvent
 from bot.triggers import Trigger
 
 CLOCKS_DIFFER_BY = timedelta(hours=1)

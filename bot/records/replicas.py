@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.tables import replicas
+from bot.records.tables.replicas import replicas
 
 BEAT_EVERY = timedelta(seconds=5)
 GIVE_UP_AFTER = timedelta(seconds=15)

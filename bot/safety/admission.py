@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from bot.records.budgets import Budget, BudgetState
-from bot.records.steps import Reversibility
+from bot.records.recovery.steps import Reversibility
+from bot.records.safety.budgets import Budget, BudgetState
 from bot.triggers import ActorKind, Autonomy, Role, SourceKind, Trigger, Value
 
 NEEDS: dict[str, Role] = {

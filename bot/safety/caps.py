@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.config import Config
 from bot.limits import BudgetLimit, Caps
-from bot.records.budgets import Budget
+from bot.records.safety.budgets import Budget
 
 REVERTS = "cap-reverts"
 HOTFIXES = "cap-hotfix-prs"

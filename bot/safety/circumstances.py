@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
 from bot.github.client import GitHub, RepositoryClient
-from bot.records import budgets, pauses
-from bot.records.budgets import Budget, BudgetState
 from bot.records.database import reading
+from bot.records.safety import budgets, pauses
+from bot.records.safety.budgets import Budget, BudgetState
 from bot.safety.admission import ADVANCING, PLAYBOOKS, Facts, Held, Initiative, initiative_of
 from bot.safety.caps import DRAWN, caps, every_budget, said
 from bot.safety.config_in_force import ConfigInForce

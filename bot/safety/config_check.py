@@ -13,7 +13,7 @@ from bot.config import CONFIG_PATH, SENSITIVE, Config, InvalidConfig, parse_conf
 from bot.github.checks import Button
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
-from bot.records.sensitive_config import Approved
+from bot.records.safety.sensitive_config import Approved
 from bot.safety.config_in_force import Sections, digest_of, sensitive_sections
 from bot.triggers import Value
 

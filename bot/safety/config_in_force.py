@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import CONFIG_PATH, SENSITIVE, Config, InvalidConfig, parse_config
 from bot.github.client import GitHub
-from bot.records import sensitive_config
 from bot.records.database import reading
+from bot.records.safety import sensitive_config
 from bot.triggers import Repository, Value
 
 KNOWN_FOR = timedelta(seconds=30)

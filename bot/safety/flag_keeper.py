@@ -19,7 +19,7 @@ from bot.faults import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.playbooks import flag_file
-from bot.records import audit
+from bot.records.audit_chain import audit
 from bot.records.database import reading
 from bot.traffic import servings
 from bot.traffic.flags import flag_document, generation_of

@@ -11,7 +11,7 @@ from typing import Literal
 
 from bot import markdown
 from bot.config import SelfWork
-from bot.records.pauses import Pause, PauseKind
+from bot.records.safety.pauses import Pause, PauseKind
 from bot.triggers import Value
 
 NAME = "self-work gate"

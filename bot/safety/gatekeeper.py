@@ -23,9 +23,9 @@ from bot.github.checks import Button
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.models import PullRequest
-from bot.records import gate_reports, pauses, sensitive_config
 from bot.records.database import reading
-from bot.records.gate_reports import NOT_YET, Report
+from bot.records.safety import gate_reports, pauses, sensitive_config
+from bot.records.safety.gate_reports import NOT_YET, Report
 from bot.safety.config_check import changes_config, counting_sections, report_config
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.gate import NAME, Gate, Head, gate, why_self_work

@@ -13,11 +13,13 @@ from bot.github.client import RepositoryClient
 from bot.playbooks.checked import checked
 from bot.playbooks.checks import Counting, tally
 from bot.playbooks.proposal.counting import required
-from bot.records import audit, budgets, incidents, pauses
-from bot.records.budgets import BudgetState
+from bot.records.audit_chain import audit
 from bot.records.database import reading
-from bot.records.pauses import Pause, PauseKind, Pausing
+from bot.records.recovery import incidents
 from bot.records.refusals import StaleVersion
+from bot.records.safety import budgets, pauses
+from bot.records.safety.budgets import BudgetState
+from bot.records.safety.pauses import Pause, PauseKind, Pausing
 from bot.safety.caps import every_budget
 from bot.safety.resuming import Lift, Note, Outlook, next_step
 from bot.triggers import OURSELVES, SELF_WORK, Severity

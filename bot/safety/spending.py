@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records import audit, budgets, pauses
-from bot.records.budgets import Budget, BudgetState, Change
-from bot.records.pauses import PauseKind, Pausing
+from bot.records.audit_chain import audit
+from bot.records.safety import budgets, pauses
+from bot.records.safety.budgets import Budget, BudgetState, Change
+from bot.records.safety.pauses import PauseKind, Pausing
 from bot.safety.admission import Facts, Initiative
 from bot.safety.caps import said
 from bot.triggers import SELF_WORK, Repository, Trigger

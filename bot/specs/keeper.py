@@ -19,7 +19,7 @@ from bot.faults import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.models import PullRequest
-from bot.records.spec_report import SPEC_REPORT_PATH, SPEC_TABLE_HEAD
+from bot.records.documents.spec_report import SPEC_REPORT_PATH, SPEC_TABLE_HEAD
 from bot.specs import words
 from bot.specs.reading import LARGEST_BYTES, Fault, read_spec, with_results
 from bot.triggers import Repository

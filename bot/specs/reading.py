@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from bot.github.models import CheckResult
-from bot.records.spec_report import Met, Requirement, SpecReport, summary_of
+from bot.records.documents.spec_report import Met, Requirement, SpecReport, summary_of
 from bot.triggers import Value
 
 LARGEST_BYTES = 256 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
-from bot.records.spec_report import SPEC_REPORT_PATH, SpecReport, spec_table
+from bot.records.documents.spec_report import SPEC_REPORT_PATH, SpecReport, spec_table
 from bot.specs.reading import Fault
 
 SECTION = "spec"

@@ -21,7 +21,7 @@ from bot.canary.frozen import FrozenBaseline
 from bot.canary.policy import Policy
 from bot.records.instants import Instant
 from bot.records.refusals import RecordError, UnknownRecord
-from bot.records.traffic_tables import evidence, evidence_checkpoints, evidence_entries
+from bot.records.tables.traffic import evidence, evidence_checkpoints, evidence_entries
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import Value
 

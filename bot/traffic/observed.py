@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.observations import AHEAD, LATE, REVENUE_LATE, Observation
-from bot.records.traffic_tables import observed_events
+from bot.records.tables.traffic import observed_events
 
 _AT_ONCE = 500
 """Far below SQLite's limit of variables in one statement."""

@@ -14,9 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.policy import Provider
-from bot.records import audit
+from bot.records.audit_chain import audit
 from bot.records.refusals import RecordError
-from bot.records.traffic_tables import flag_documents, servings
+from bot.records.tables.traffic import flag_documents, servings
 from bot.traffic.flags import check_flags, flag_document
 from bot.traffic.split import Serving, Split
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.meanings import Hint
-from bot.records import runs
+from bot.records.recovery import runs
 from bot.safety.flag_keeper import FlagKeeper
 from bot.safety.gatekeeper import Gatekeeper
 from bot.specs.keeper import SpecKeeper

@@ -15,7 +15,7 @@ from bot.canary.shadow import ShadowEvidence
 from bot.canary.sketch import GROWTH, Sketch
 from bot.canary.summary import ArmSummary
 from bot.canary.verdict import Breach, Promote
-from bot.records.artifacts import canonical_bytes
+from bot.records.documents.artifacts import canonical_bytes
 from tests.canary.traffic import frozen, policy, ramp_columns, shadow_pairs
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

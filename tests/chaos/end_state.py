@@ -16,7 +16,7 @@ from pprint import pformat
 from typing import Any
 
 from bot.demo.github.model import Comment, Issue, Repository
-from bot.records.verification import Intact, audit_verify
+from bot.records.audit_chain.verification import Intact, audit_verify
 from bot.safety.gate import NAME as GATE
 
 _VARIES = (

@@ -17,9 +17,9 @@ import pytest
 from bot.canary.verdict import Breach
 from bot.demo.github.server import DemoGitHub
 from bot.playbooks.candidate_reports import percents_of, report_of_ramp
-from bot.records import incidents
-from bot.records.artifacts import canonical_bytes
 from bot.records.database import open_database, url_from
+from bot.records.documents.artifacts import canonical_bytes
+from bot.records.recovery import incidents
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.course import RampCourse

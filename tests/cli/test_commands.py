@@ -18,8 +18,8 @@ import yaml
 from bot.demo.github.model import App, Installation
 from bot.demo.github.server import DemoGitHub
 from bot.github.manifest import EVENTS, PERMISSIONS
-from bot.records import audit
-from bot.records.anchors import public_pem, sign, signing_key
+from bot.records.audit_chain import audit
+from bot.records.audit_chain.anchors import public_pem, sign, signing_key
 from bot.records.database import migrate, open_database
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -11,14 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Policy
 from bot.limits import Caps
-from bot.records import answers, approvals, audit, budgets, incidents, pauses, progress, runs, steps
-from bot.records.bisect_report import FreshRuns, TrialMade, Verification
-from bot.records.incidents import Incident, Opening
+from bot.records.audit_chain import audit
+from bot.records.documents.bisect_report import FreshRuns, TrialMade, Verification
+from bot.records.intake import answers
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.pauses import PauseKind, Pausing
-from bot.records.progress import Bar, BisectProgress, Suspected
-from bot.records.runs import Run
-from bot.records.steps import Reversibility
+from bot.records.recovery import incidents, progress, runs, steps
+from bot.records.recovery.incidents import Incident, Opening
+from bot.records.recovery.progress import Bar, BisectProgress, Suspected
+from bot.records.recovery.runs import Run
+from bot.records.recovery.steps import Reversibility
+from bot.records.safety import approvals, budgets, pauses
+from bot.records.safety.pauses import PauseKind, Pausing
 from bot.safety.caps import REVERTS, caps
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings

@@ -7,8 +7,9 @@ from playwright.async_api import Browser, Page
 
 from bot.app import Bot
 from bot.cockpit.text import plain
-from bot.records import audit, incidents, runs
+from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
+from bot.records.recovery import incidents, runs
 from bot.triggers import Severity
 from tests.cockpit.chromium import CHROMIUM, MISSING, WIDTHS, addresses, log_in
 from tests.cockpit.conftest import Arrives

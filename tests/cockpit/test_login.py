@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.app import Bot
 from bot.demo.github.server import DemoGitHub
-from bot.records.sessions import hash_of
+from bot.records.cockpit.sessions import hash_of
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
 from tests.shop import Shop

@@ -13,10 +13,10 @@ from bot.app import Bot
 from bot.cockpit.filters import KINDS
 from bot.cockpit.text import moment
 from bot.intake.commands import DEFINITIONS
-from bot.records.anchors import Anchor, public_key
-from bot.records.audit import GENESIS, AuditEntry
+from bot.records.audit_chain.anchors import Anchor, public_key
+from bot.records.audit_chain.audit import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState
-from bot.records.tables import audit_entries
+from bot.records.tables.audit_chain import audit_entries
 from bot.triggers import Severity
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House

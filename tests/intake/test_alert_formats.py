@@ -17,7 +17,7 @@ from bot.intake.alert_formats import (
     event_report,
     window_of,
 )
-from bot.records.alerts import Report
+from bot.records.intake.alerts import Report
 from bot.triggers import Repository
 from tests.playbooks.triage.alerting import alert, event, payload
 

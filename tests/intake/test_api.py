@@ -22,7 +22,8 @@ from bot.intake.callers import Callers
 from bot.intake.inbox import Inbox
 from bot.intake.stored_records import StoredRecords
 from bot.intake.tokens import read_tokens
-from bot.records import audit, incidents, runs
+from bot.records.audit_chain import audit
+from bot.records.recovery import incidents, runs
 from bot.triggers import (
     ActorKind,
     CommitTarget,

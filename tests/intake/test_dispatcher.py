@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.inbox import Inbox
 from bot.records.database import open_database
-from bot.records.tables import inbox as table
+from bot.records.tables.intake import inbox as table
 from bot.triggers import Trigger
 from tests.intake.conftest import Clock
 from tests.intake.waiting import all_done, rows, running, trigger, until

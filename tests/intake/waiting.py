@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.dispatcher import Dispatcher
-from bot.records.tables import inbox as table
+from bot.records.tables.intake import inbox as table
 from bot.triggers import (
     Actor,
     ActorKind,

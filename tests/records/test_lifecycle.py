@@ -18,7 +18,7 @@ from bot.records.lifecycle import (
     why_incident_cannot_move,
     why_run_cannot_move,
 )
-from bot.records.tables import OPEN_STATUSES
+from bot.records.tables.recovery import OPEN_STATUSES
 from tests.records.examples import NOON
 
 

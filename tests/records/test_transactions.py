@@ -8,12 +8,13 @@ import pytest
 from dbos import AsyncSQLAlchemyDatasource
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records import audit, incidents, runs
-from bot.records.anchors import sign
-from bot.records.incidents import Incident
-from bot.records.verification import Intact, verify
+from bot.records.audit_chain import audit
+from bot.records.audit_chain.anchors import sign
+from bot.records.audit_chain.verification import Intact, verify
+from bot.records.recovery import incidents, runs
+from bot.records.recovery.incidents import Incident
+from tests.records.audit_chain.test_verification import KEY, PUBLIC
 from tests.records.examples import NOON, REPOSITORY, opening, trigger
-from tests.records.test_verification import KEY, PUBLIC
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.github.models import CheckKind, CheckResult
-from bot.records.spec_report import Met, SpecReport
+from bot.records.documents.spec_report import Met, SpecReport
 from bot.specs.reading import LARGEST_BYTES, read_spec, with_results
 from bot.specs.words import LONGEST_TABLE, invalid, table
 

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records import audit
-from bot.records.traffic_tables import evidence_checkpoints, evidence_entries
+from bot.records.audit_chain import audit
+from bot.records.tables.traffic import evidence_checkpoints, evidence_entries
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.courses import Courses

@@ -13,7 +13,7 @@ from bot.canary.observations import Observation
 from bot.canary.policy import Policy
 from bot.canary.verdict import Breach
 from bot.records.refusals import UnknownRecord
-from bot.records.traffic_tables import evidence_entries
+from bot.records.tables.traffic import evidence_entries
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.contents import pack

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records.traffic_tables import observed_events
+from bot.records.tables.traffic import observed_events
 from bot.traffic import ledger as ledgers
 from bot.traffic.courses import Courses
 from bot.traffic.observed import forget_expired

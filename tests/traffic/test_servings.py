@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records import audit
+from bot.records.audit_chain import audit
 from bot.traffic import servings
 from bot.traffic.servings import AttemptOver, CandidatePaused
 from bot.traffic.split import Serving, Split

@@ -14,9 +14,9 @@ from bot.playbooks.papers import Result
 from bot.playbooks.proposal.computed import Reverting
 from bot.playbooks.proposal.counting import see_which_checks_count
 from bot.playbooks.proposal.proposal import Proposal, Terms
-from bot.records.artifacts import canonical_bytes
-from bot.records.bisect_report import Verification
-from bot.records.spec_report import SPEC_REPORT_PATH, SpecReport
+from bot.records.documents.artifacts import canonical_bytes
+from bot.records.documents.bisect_report import Verification
+from bot.records.documents.spec_report import SPEC_REPORT_PATH, SpecReport
 from bot.triggers import Autonomy
 
 

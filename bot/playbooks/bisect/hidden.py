@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.git_data import GitData
 from bot.playbooks.run import Run
-from bot.records import runs
+from bot.records.recovery import runs
 
 _ALL = "playbooks/bisect"
 

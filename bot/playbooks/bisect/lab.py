@@ -18,8 +18,8 @@ from bot.culprit.evidence import Outcome
 from bot.playbooks.bisect.bench import Bench, Ended, Looked, Started, Waiting
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.run import Run
-from bot.records import runs, trials
-from bot.records.trials import TrialCaps, TrialUse
+from bot.records.recovery import runs, trials
+from bot.records.recovery.trials import TrialCaps, TrialUse
 from bot.trials.actions import TrialJudgement
 from bot.triggers import Value
 

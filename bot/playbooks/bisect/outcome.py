@@ -7,7 +7,7 @@ from bot.playbooks.papers import Result
 from bot.playbooks.proposal.settling import conclude
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing
-from bot.records.artifacts import Outcome
+from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 
 _UNWANTED = {"cancelled": RunState.CANCELLED, "given up": RunState.TIMED_OUT}

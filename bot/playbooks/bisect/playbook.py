@@ -32,7 +32,7 @@ from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.self_work import how_far
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
-from bot.records.bisect_report import Verification
+from bot.records.documents.bisect_report import Verification
 from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
 
 __all__ = ["bisect"]

@@ -12,17 +12,16 @@ from bot.playbooks.bisect.search import Hunt
 from bot.playbooks.bisect.text import BisectCase, incident_title
 from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.playbooks.papers import Result, numbered, origin, pointers
-from bot.records.adr import AdrFacts, Option, render
-from bot.records.anchors import Anchor
-from bot.records.artifacts import TimelineEvent, canonical_bytes
-from bot.records.bisect_report import (
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.documents.adr import AdrFacts, Option, render
+from bot.records.documents.artifacts import TimelineEvent, canonical_bytes
+from bot.records.documents.bisect_report import (
     BisectReport,
     Searched,
     TrialMade,
     Verification,
 )
-from bot.records.progress import BisectProgress, Suspected
-from bot.records.spec_report import (
+from bot.records.documents.spec_report import (
     Met,
     Point,
     Requirement,
@@ -30,6 +29,7 @@ from bot.records.spec_report import (
     TrialMetric,
     summary_of,
 )
+from bot.records.recovery.progress import BisectProgress, Suspected
 from bot.triggers import Trigger
 
 BARS_SHOWN = 60

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.culprit.evidence import Observation, Outcome, Report
 from bot.playbooks.run import Run
-from bot.records import progress, runs
-from bot.records.bisect_report import TrialMade
+from bot.records.documents.bisect_report import TrialMade
+from bot.records.recovery import progress, runs
 
 _SAID = frozenset({"pass", "fail", "untestable"})
 

@@ -29,7 +29,7 @@ from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.range import MOST_COMMITS, Range, read_range
 from bot.playbooks.bisect.remembered import as_evidence
 from bot.playbooks.run import Run, Signal, SignalKind
-from bot.records.bisect_report import Finding, TrialMade
+from bot.records.documents.bisect_report import Finding, TrialMade
 from bot.trials.existing import counted, evidence, green
 from bot.triggers import Actor, Value
 

@@ -20,8 +20,8 @@ from bot.playbooks.wording import (
     paragraphs,
     passed_over,
 )
-from bot.records.bisect_report import Finding, TrialMade, Verification
-from bot.records.spec_report import SpecReport, spec_table
+from bot.records.documents.bisect_report import Finding, TrialMade, Verification
+from bot.records.documents.spec_report import SpecReport, spec_table
 from bot.triggers import Actor
 
 _SHORT = 9

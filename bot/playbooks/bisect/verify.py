@@ -20,7 +20,7 @@ from bot.github.trees import TreeChange
 from bot.playbooks.bisect.hidden import hidden_ref
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.run import Run, SignalKind
-from bot.records.bisect_report import FreshRuns, Verification
+from bot.records.documents.bisect_report import FreshRuns, Verification
 from bot.triggers import Actor
 
 TURNS = 2

@@ -32,9 +32,9 @@ from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import OurCheck, Saying
 from bot.playbooks.work import Work
-from bot.records import progress
-from bot.records.bisect_report import Finding, Verification
-from bot.records.spec_report import SpecReport
+from bot.records.documents.bisect_report import Finding, Verification
+from bot.records.documents.spec_report import SpecReport
+from bot.records.recovery import progress
 from bot.triggers import Autonomy, Trigger
 
 BISECT_CHECK = "bisect"

@@ -31,8 +31,9 @@ from bot.playbooks.judge.policy import (
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run, SignalKind
 from bot.playbooks.signals import first, heard
-from bot.records import audit, runs
+from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
+from bot.records.recovery import runs
 from bot.triggers import (
     OURSELVES,
     BisectRequest,

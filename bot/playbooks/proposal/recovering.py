@@ -16,7 +16,7 @@ from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.run import SignalKind
 from bot.playbooks.signals import first, heard
 from bot.playbooks.work import Work
-from bot.records import runs
+from bot.records.recovery import runs
 from bot.triggers import Value
 
 

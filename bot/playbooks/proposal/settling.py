@@ -22,7 +22,7 @@ from bot.playbooks.run import Ending, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
 from bot.playbooks.work import Work
-from bot.records.artifacts import HotfixRefs, Merge, Outcome
+from bot.records.documents.artifacts import HotfixRefs, Merge, Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.triggers import Value
 

@@ -10,8 +10,8 @@ from bot.canary.policy import Phase
 from bot.playbooks.capability import lift_latch
 from bot.playbooks.ramp.plan import RampPlan
 from bot.playbooks.run import Run
-from bot.records import incidents, runs
 from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.recovery import incidents, runs
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.split import Serving, Split

@@ -11,8 +11,8 @@ from bot.canary.reports import RampReport
 from bot.canary.verdict import Promote, Verdict
 from bot.playbooks.candidate_reports import read_course, report_of_ramp
 from bot.playbooks.ramp.plan import RampPlan
-from bot.records import pauses
 from bot.records.refusals import UnknownRecord
+from bot.records.safety import pauses
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.course import RampCourse, StageEnd

@@ -24,11 +24,12 @@ from bot.playbooks.capability import (
 )
 from bot.playbooks.declined import Declined, Stop
 from bot.playbooks.ramp.stages import check_stage, next_stage
-from bot.records import incidents, pauses
-from bot.records.artifacts import artifact_path
-from bot.records.incidents import Incident
+from bot.records.documents.artifacts import artifact_path
 from bot.records.lifecycle import IncidentStatus
-from bot.records.pauses import Pause
+from bot.records.recovery import incidents
+from bot.records.recovery.incidents import Incident
+from bot.records.safety import pauses
+from bot.records.safety.pauses import Pause
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.course import ShadowCourse

@@ -7,8 +7,8 @@ from datetime import datetime
 from bot.canary.policy import Policy
 from bot.playbooks.papers import pointers
 from bot.playbooks.ramp.text import RampCase, title
-from bot.records.adr import AdrFacts, Option, Pointer, render
-from bot.records.anchors import Anchor
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 
 
 def decision(case: RampCase, policy: Policy, *, at: datetime, audit: Anchor) -> str:

@@ -33,7 +33,7 @@ from bot.playbooks.rolling_back import ask_for_rollback, is_reported
 from bot.playbooks.run import Ending, Signal, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
-from bot.records.artifacts import Outcome
+from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import OURSELVES, Actor

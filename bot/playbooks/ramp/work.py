@@ -20,7 +20,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import Saying
 from bot.playbooks.work import Work
-from bot.records.artifacts import canonical_bytes
+from bot.records.documents.artifacts import canonical_bytes
 from bot.triggers import Trigger
 
 

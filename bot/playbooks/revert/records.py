@@ -10,9 +10,9 @@ from bot.playbooks.checks import Counting, Row, State, Tally
 from bot.playbooks.papers import Result, numbered, origin, pointers
 from bot.playbooks.revert.plan import Plan
 from bot.playbooks.wording import offenders_in_words, which_checks
-from bot.records.adr import AdrFacts, Option, render
-from bot.records.anchors import Anchor
-from bot.records.artifacts import (
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.documents.adr import AdrFacts, Option, render
+from bot.records.documents.artifacts import (
     NOT_CONFIGURED,
     CheckResult,
     HotfixRefs,

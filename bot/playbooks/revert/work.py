@@ -20,7 +20,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import OurCheck, Saying
 from bot.playbooks.work import Work
-from bot.records.adr import superseded_by
+from bot.records.documents.adr import superseded_by
 from bot.triggers import Autonomy, Trigger
 
 HOTFIX_CHECK = "hotfix"

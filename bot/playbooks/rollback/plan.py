@@ -16,11 +16,11 @@ from bot.playbooks.rollback.reshadow import plan_reshadow
 from bot.playbooks.rollback.retreat import Retreat
 from bot.playbooks.rollback.severity import severity_of
 from bot.playbooks.rolling_back import is_reported
-from bot.records import incidents
-from bot.records.artifacts import artifact_path
-from bot.records.incidents import Incident
+from bot.records.documents.artifacts import artifact_path
+from bot.records.documents.rollback_report import Anomaly, Reshadow
+from bot.records.recovery import incidents
+from bot.records.recovery.incidents import Incident
 from bot.records.refusals import UnknownRecord
-from bot.records.rollback_report import Anomaly, Reshadow
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.course import RampCourse

@@ -25,8 +25,8 @@ from bot.playbooks.rollback.retreat import Retreat, retreat
 from bot.playbooks.rollback.work import RollbackWork
 from bot.playbooks.rolling_back import plan_refs
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
-from bot.records import incidents
 from bot.records.lifecycle import IncidentStatus
+from bot.records.recovery import incidents
 from bot.triggers import ActorKind, RollbackRequest, Trigger
 
 __all__ = ["rollback"]

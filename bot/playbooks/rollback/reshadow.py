@@ -8,7 +8,7 @@ from bot.canary.judge import CLAIMS
 from bot.canary.planning import pairs_needed
 from bot.canary.policy import Policy
 from bot.canary.summary import ArmSummary
-from bot.records.rollback_report import Anomaly, Reshadow
+from bot.records.documents.rollback_report import Anomaly, Reshadow
 
 BROKEN_DATA = frozenset({SAMPLE_RATIO, "silence"})
 """What speaks against the data, and says nothing of the candidate."""

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.candidacy import subject_of
 from bot.playbooks.rolling_back import REPORTED
-from bot.records import incidents, pauses, runs
 from bot.records.instants import Instant
-from bot.records.pauses import PauseKind, Pausing
+from bot.records.recovery import incidents, runs
+from bot.records.safety import pauses
+from bot.records.safety.pauses import PauseKind, Pausing
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.ledger import Ledger

@@ -11,7 +11,7 @@ from bot.playbooks.declined import Stop
 from bot.playbooks.evidence import NAMES, metric_table
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing
-from bot.records.rollback_report import Anomaly, Reshadow
+from bot.records.documents.rollback_report import Anomaly, Reshadow
 from bot.triggers import Value
 
 

@@ -22,8 +22,10 @@ from bot.playbooks.capability import (
 )
 from bot.playbooks.declined import Declined, Stop
 from bot.playbooks.rolling_back import planned_pairs
-from bot.records import audit, incidents, pauses
-from bot.records.pauses import Pause
+from bot.records.audit_chain import audit
+from bot.records.recovery import incidents
+from bot.records.safety import pauses
+from bot.records.safety.pauses import Pause
 from bot.traffic import servings
 from bot.traffic.ledger import Ledger
 from bot.traffic.split import Serving

@@ -26,9 +26,9 @@ from bot.playbooks.shadow.plan import ShadowPlanned, make_shadow_plan
 from bot.playbooks.shadow.work import ShadowWork
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
-from bot.records import runs
-from bot.records.artifacts import Outcome
+from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.recovery import runs
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.split import Serving, Split

@@ -8,8 +8,8 @@ from bot.canary.policy import Policy
 from bot.playbooks.candidacy import CandidateCase
 from bot.playbooks.papers import pointers
 from bot.playbooks.shadow.text import title
-from bot.records.adr import AdrFacts, Option, render
-from bot.records.anchors import Anchor
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.documents.adr import AdrFacts, Option, render
 
 
 def decision(case: CandidateCase, policy: Policy, *, at: datetime, audit: Anchor) -> str:

@@ -18,7 +18,7 @@ from bot.playbooks.shadow.plan import ShadowPlan
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import Saying
 from bot.playbooks.work import Work
-from bot.records.artifacts import canonical_bytes
+from bot.records.documents.artifacts import canonical_bytes
 from bot.triggers import Trigger
 
 

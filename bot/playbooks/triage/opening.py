@@ -10,12 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.playbooks.casebook import Opened
 from bot.playbooks.run import Run
 from bot.playbooks.triage import text as words
-from bot.records import alerts, audit, incidents, runs
-from bot.records.alerts import Group
-from bot.records.anchors import sign
-from bot.records.announcing import announce
-from bot.records.incidents import Incident, Opening
+from bot.records.audit_chain import audit
+from bot.records.audit_chain.anchors import sign
+from bot.records.intake import alerts
+from bot.records.intake.alerts import Group
 from bot.records.lifecycle import REOPEN_WINDOW, IncidentStatus, RunState
+from bot.records.notices.announcing import announce
+from bot.records.recovery import incidents, runs
+from bot.records.recovery.incidents import Incident, Opening
 from bot.triggers import Severity, Trigger, Value, derived_id
 
 KIND = "alert"

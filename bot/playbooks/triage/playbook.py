@@ -36,12 +36,14 @@ from bot.playbooks.triage.blame import (
 from bot.playbooks.triage.opening import Triaged, began_at, open_for_group, severity_of
 from bot.playbooks.triage.suspecting import gather
 from bot.playbooks.triage.text import Facts
-from bot.records import alerts, audit, incidents
-from bot.records.adr import adr_path, with_outcome, with_status
-from bot.records.alerts import Group
-from bot.records.announcing import announce
-from bot.records.artifacts import Outcome
+from bot.records.audit_chain import audit
+from bot.records.documents.adr import adr_path, with_outcome, with_status
+from bot.records.documents.artifacts import Outcome
+from bot.records.intake import alerts
+from bot.records.intake.alerts import Group
 from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.notices.announcing import announce
+from bot.records.recovery import incidents
 from bot.triggers import OURSELVES, Severity, TriageRequest, Trigger, Value
 
 __all__ = ["TriageParts", "triage"]

@@ -14,7 +14,7 @@ from bot.playbooks.judge.policy import Suspect
 from bot.playbooks.judge.suspects import is_record, only_one, read_suspect
 from bot.playbooks.repository_config import read_config
 from bot.playbooks.triage.blame import Evidence, naming
-from bot.records.alerts import Condition, Said
+from bot.records.intake.alerts import Condition, Said
 
 _WINDOW = 50
 

@@ -10,9 +10,9 @@ from datetime import datetime
 from bot import markdown
 from bot.playbooks.quoting import quoted
 from bot.playbooks.triage.blame import Following, LeaveIt, LookForIt, RevertIt, RollBack
-from bot.records.adr import AdrFacts, Option, Pointer, render
-from bot.records.alerts import Condition, Group
-from bot.records.anchors import Anchor
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.documents.adr import AdrFacts, Option, Pointer, render
+from bot.records.intake.alerts import Condition, Group
 from bot.triggers import Severity, Value
 
 _SHOWN = 20

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from bot.records import alert_tables, safety_tables, tables, traffic_tables
-
-_ROOMS = (alert_tables, safety_tables, traffic_tables)  # read, so that their tables are known
+from bot.records import tables
 
 context.configure(
     connection=context.config.attributes["connection"],

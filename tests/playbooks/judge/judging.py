@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.records import audit, pauses
-from bot.records.pauses import Pause
+from bot.records.audit_chain import audit
+from bot.records.safety import pauses
+from bot.records.safety.pauses import Pause
 from tests.shop import Shop
 
 WORKFLOW = """name: evals

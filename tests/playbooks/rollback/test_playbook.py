@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bot.records import outbox
+from bot.records.notices import outbox
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers
 
 

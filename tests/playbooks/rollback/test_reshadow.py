@@ -8,7 +8,7 @@ import pytest
 from bot.canary.evidence import RampEvidence
 from bot.playbooks.rollback.reshadow import plan_reshadow
 from bot.playbooks.rollback.severity import severity_of
-from bot.records.rollback_report import Anomaly, Reshadow
+from bot.records.documents.rollback_report import Anomaly, Reshadow
 from bot.triggers import Severity
 from tests.canary.traffic import frozen, policy, ramp_columns
 

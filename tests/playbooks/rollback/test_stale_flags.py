@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bot.records import audit
+from bot.records.audit_chain import audit
 from tests.playbooks.providing import CAPABILITY, Providers, share
 from tests.playbooks.rollback.test_playbook import broken_at_25, fix
 

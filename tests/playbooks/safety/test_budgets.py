@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.records import pauses
+from bot.records.safety import pauses
 from tests.shop import API_TOKEN, Clock, Shop
 
 CONFIG = """checks: {smoke: [smoke], evals: [quality]}

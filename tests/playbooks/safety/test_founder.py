@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.records import approvals, steps
-from bot.records.approvals import Approval
+from bot.records.recovery import steps
+from bot.records.safety import approvals
+from bot.records.safety.approvals import Approval
 from tests.shop import Clock, Shop
 
 CONFIG = "founder: {people: [olivia], paths: [db/migrations/**]}\n"

@@ -22,7 +22,7 @@ from bot.playbooks.triage.blame import (
     what_follows,
 )
 from bot.playbooks.triage.text import Facts
-from bot.records.alerts import Condition, Group, Said
+from bot.records.intake.alerts import Condition, Group, Said
 from bot.triggers import Autonomy, Severity
 from tests.playbooks.triage.alerting import BEGAN
 

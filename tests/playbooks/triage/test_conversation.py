@@ -8,7 +8,7 @@ from datetime import timedelta
 import aiohttp
 import pytest
 
-from bot.records import outbox
+from bot.records.notices import outbox
 from tests.playbooks.judge.judging import self_work_pause
 from tests.playbooks.triage.alerting import Sender, alert, event, payload
 from tests.shop import BAD, Shop

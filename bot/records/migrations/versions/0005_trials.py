@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from bot.records.columns import Moment
+from bot.records.tables.columns import Moment
 
 revision = "0005"
 down_revision = "0004"

@@ -1,0 +1,1 @@
+"""What only the cockpit reads: lists, figures, logins."""

@@ -1,0 +1,1 @@
+"""What is committed to the repository: ADRs, and artifacts with their schemas."""

@@ -1,0 +1,1 @@
+"""What came in from outside, and how far it was read."""

@@ -1,0 +1,1 @@
+"""Who hears of it: decided, and kept until it is sent."""

@@ -1,0 +1,286 @@
+"""Runs: one durable execution of a playbook each, and what it is waiting for.
+
+Every function works inside the caller's transaction and never commits.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import JsonValue
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.records.instants import Instant
+from bot.records.lifecycle import FINISHED, RunState, why_run_cannot_move
+from bot.records.refusals import IllegalMove, StaleVersion, UnknownRecord
+from bot.records.tables.recovery import runs
+from bot.triggers import Trigger, Value
+
+
+class Run(Value):
+    """One Run as the database has it. `version` grows by one with every change.
+
+    `watch_head_sha` and `watch_pull_request` are what the Run waits on: a delivery about them
+    wakes it. `seed` is text because 64-bit numbers do not survive JSON.
+    """
+
+    id: str
+    incident_id: str | None
+    repository_id: int
+    playbook: str
+    playbook_version: int
+    trigger_key: str
+    trigger: dict[str, JsonValue]
+    inputs: dict[str, JsonValue]
+    plan_digest: str | None
+    seed: str | None
+    actor: str
+    dry_run: bool
+    state: RunState
+    reason: str | None
+    watch_head_sha: str | None
+    watch_pull_request: int | None
+    deadline: Instant | None
+    artifact_path: str | None
+    artifact_sha256: str | None
+    created_at: Instant
+    updated_at: Instant
+    finished_at: Instant | None
+    version: int
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the Run may still do something."""
+        return self.state not in FINISHED
+
+
+async def start(
+    conn: AsyncConnection,
+    run_id: str,
+    trigger: Trigger,
+    *,
+    playbook: str,
+    at: datetime,
+    playbook_version: int = 1,
+    incident_id: str | None = None,
+    inputs: dict[str, JsonValue] | None = None,
+    seed: str | None = None,
+    dry_run: bool = False,
+    deadline: datetime | None = None,
+) -> Run:
+    """Record a queued Run for a Trigger; the same Trigger again finds the Run it has."""
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    await conn.execute(
+        insert(runs)
+        .values(
+            id=run_id,
+            incident_id=incident_id,
+            repository_id=trigger.repository.id,
+            playbook=playbook,
+            playbook_version=playbook_version,
+            trigger_key=trigger.key,
+            trigger=trigger.model_dump(mode="json"),
+            inputs=inputs or {},
+            seed=seed,
+            actor=trigger.actor.login,
+            dry_run=dry_run,
+            state=RunState.QUEUED,
+            deadline=deadline,
+            created_at=at,
+            updated_at=at,
+            version=1,
+        )
+        .on_conflict_do_nothing()
+    )
+    found = await find_by_trigger(conn, trigger.key)
+    if found is None:
+        raise StaleVersion(f"run {run_id} already belongs to another trigger")
+    return found
+
+
+async def find(conn: AsyncConnection, run_id: str) -> Run | None:
+    """Read one Run; None if there is none with this id."""
+    return await _first(conn, runs.c.id == run_id)
+
+
+async def find_by_trigger(conn: AsyncConnection, trigger_key: str) -> Run | None:
+    """Read the Run a Trigger started; None if it started none."""
+    return await _first(conn, runs.c.trigger_key == trigger_key)
+
+
+async def of_incident(conn: AsyncConnection, incident_id: str) -> list[Run]:
+    """Read every Run of an Incident, oldest first."""
+    return await _all(conn, runs.c.incident_id == incident_id)
+
+
+async def without_incident(
+    conn: AsyncConnection, repository_id: int, *, limit: int = 50
+) -> list[Run]:
+    """Read the latest Runs that have opened no Incident (yet), newest first."""
+    query = sa.select(runs).where(
+        runs.c.repository_id == repository_id, runs.c.incident_id.is_(None)
+    )
+    newest = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    return [_run(row) for row in await conn.execute(newest)]
+
+
+async def list_live(conn: AsyncConnection, repository_id: int | None = None) -> list[Run]:
+    """Read the Runs that may still do something, oldest first."""
+    conditions: list[sa.ColumnElement[bool]] = [runs.c.finished_at.is_(None)]
+    if repository_id is not None:
+        conditions.append(runs.c.repository_id == repository_id)
+    return await _all(conn, *conditions)
+
+
+async def list_broken_off(
+    conn: AsyncConnection, repository_id: int, *, limit: int = 50
+) -> list[Run]:
+    """Read the latest Runs that a failed step ended, newest first: they can be asked for again."""
+    query = (
+        sa.select(runs)
+        .where(runs.c.repository_id == repository_id, runs.c.state == RunState.FAILED)
+        .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        .limit(limit)
+    )
+    return [_run(row) for row in await conn.execute(query)]
+
+
+async def watching(
+    conn: AsyncConnection,
+    repository_id: int,
+    *,
+    head_sha: str | None = None,
+    pull_request: int | None = None,
+) -> list[Run]:
+    """Read the live Runs that wait on this head commit or on this pull request."""
+    wanted = []
+    if head_sha is not None:
+        wanted.append(runs.c.watch_head_sha == head_sha)
+    if pull_request is not None:
+        wanted.append(runs.c.watch_pull_request == pull_request)
+    if not wanted:
+        return []
+    return await _all(
+        conn,
+        runs.c.repository_id == repository_id,
+        runs.c.finished_at.is_(None),
+        sa.or_(*wanted),
+    )
+
+
+async def watch(
+    conn: AsyncConnection,
+    run_id: str,
+    *,
+    at: datetime,
+    head_sha: str | None,
+    pull_request: int | None,
+) -> Run:
+    """Say what a Run waits on from now; None means nothing of that sort.
+
+    Raises:
+        UnknownRecord: there is no such Run.
+    """
+    now = await _locked(conn, run_id)
+    return await _change(
+        conn, now, at, {"watch_head_sha": head_sha, "watch_pull_request": pull_request}
+    )
+
+
+async def move(
+    conn: AsyncConnection, run_id: str, to: RunState, *, at: datetime, reason: str | None = None
+) -> Run:
+    """Move a Run to another state. Moving it to where it already is changes nothing.
+
+    Args:
+        conn: the caller's transaction.
+        run_id: which Run.
+        to: its new state.
+        at: now.
+        reason: why, in words for people; kept until the next move.
+
+    Raises:
+        UnknownRecord: there is no such Run.
+        IllegalMove: the life cycle does not allow it.
+    """
+    now = await _locked(conn, run_id)
+    if now.state is to:
+        return now
+    if why := why_run_cannot_move(now.state, to):
+        raise IllegalMove(why)
+    finished_at = at if to in FINISHED else None
+    return await _change(conn, now, at, {"state": to, "reason": reason, "finished_at": finished_at})
+
+
+async def note(
+    conn: AsyncConnection,
+    run_id: str,
+    *,
+    at: datetime,
+    incident_id: str | None = None,
+    inputs: dict[str, JsonValue] | None = None,
+    plan_digest: str | None = None,
+    seed: str | None = None,
+    deadline: datetime | None = None,
+    artifact_path: str | None = None,
+    artifact_sha256: str | None = None,
+) -> Run:
+    """Note what became known about a Run; what is left out stays as it is.
+
+    Raises:
+        UnknownRecord: there is no such Run.
+    """
+    now = await _locked(conn, run_id)
+    wanted: dict[str, Any] = {
+        "incident_id": incident_id,
+        "inputs": inputs,
+        "plan_digest": plan_digest,
+        "seed": seed,
+        "deadline": deadline,
+        "artifact_path": artifact_path,
+        "artifact_sha256": artifact_sha256,
+    }
+    changes = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None and getattr(now, name) != value
+    }
+    return await _change(conn, now, at, changes) if changes else now
+
+
+async def _all(conn: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> list[Run]:
+    query = sa.select(runs).where(*conditions).order_by(runs.c.created_at, runs.c.id)
+    return [_run(row) for row in await conn.execute(query)]
+
+
+async def _first(conn: AsyncConnection, condition: sa.ColumnElement[bool]) -> Run | None:
+    row = (await conn.execute(sa.select(runs).where(condition))).first()
+    return None if row is None else _run(row)
+
+
+async def _locked(conn: AsyncConnection, run_id: str) -> Run:
+    query = sa.select(runs).where(runs.c.id == run_id).with_for_update()
+    row = (await conn.execute(query)).first()
+    if row is None:
+        raise UnknownRecord(f"there is no run {run_id}")
+    return _run(row)
+
+
+async def _change(conn: AsyncConnection, now: Run, at: datetime, changes: dict[str, Any]) -> Run:
+    changed = await conn.execute(
+        sa.update(runs)
+        .where(runs.c.id == now.id, runs.c.version == now.version)
+        .values(**changes, updated_at=at, version=now.version + 1)
+        .returning(runs)
+    )
+    row = changed.first()
+    if row is None:
+        raise StaleVersion(f"run {now.id} changed while it was being written: try again")
+    return _run(row)
+
+
+def _run(row: sa.Row[Any]) -> Run:
+    return Run.model_validate(dict(row._mapping))

@@ -1,0 +1,1 @@
+"""What bounds the bot and self-work: pauses, the gate, budgets, approvals."""

@@ -1,0 +1,120 @@
+"""What is known of alerts depends on what was said, never on its order or number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.records.intake import alerts
+from bot.records.intake.alerts import Condition, Report, Said, supersedes
+from bot.triggers import Severity
+from tests.records.examples import NOON, REPOSITORY
+
+SAID = Said(title="errors", severity=Severity.HIGH)
+
+
+def _report(
+    minute: int = 0,
+    *,
+    firing: bool = True,
+    group: str = "g",
+    fingerprint: str = "a",
+    unseen: bool | None = None,
+    event: str | None = None,
+) -> Report:
+    return Report(
+        repository=REPOSITORY,
+        source="alertmanager",
+        group_key=group,
+        fingerprint=fingerprint,
+        event=event,
+        at=NOON + timedelta(minutes=minute),
+        firing=firing,
+        unseen=unseen,
+        said=SAID,
+    )
+
+
+def _known(reports: Sequence[Report]) -> dict[str, tuple[datetime, bool]]:
+    """What is known of each condition after hearing these, by the pure rule alone."""
+    known: dict[str, Condition] = {}
+    for report in reports:
+        if supersedes(report, known.get(report.fingerprint)):
+            known[report.fingerprint] = Condition(
+                fingerprint=report.fingerprint, at=report.at, firing=report.firing, said=SAID
+            )
+    return {name: (each.at, each.firing) for name, each in known.items()}
+
+
+_REPORTS = st.lists(
+    st.builds(
+        _report,
+        st.integers(0, 5),
+        firing=st.booleans(),
+        fingerprint=st.sampled_from("ab"),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(reports=_REPORTS, data=st.data())
+def test_any_order_and_any_repeats_come_to_the_same(
+    reports: list[Report], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(reports + data.draw(st.lists(st.sampled_from(reports)))))
+    assert _known(shuffled) == _known(reports)
+
+
+async def test_the_first_word_begins_an_episode_and_repeats_do_not(conn: AsyncConnection) -> None:
+    [first] = await alerts.take(conn, [_report()], at=NOON)
+    assert (first.begins, first.group.episode) == (True, 1)
+    assert await alerts.take(conn, [_report(), _report()], at=NOON) == []
+    known = await alerts.find(conn, first.group.id)
+    assert known is not None
+    assert known.received == 3
+    assert not known.is_clear
+
+
+async def test_whoever_follows_is_told_when_the_last_condition_clears(
+    conn: AsyncConnection,
+) -> None:
+    both = [_report(), _report(fingerprint="b")]
+    await alerts.take(conn, both, at=NOON)
+    assert await alerts.take(conn, [_report(firing=False)], at=NOON) == []
+    [moved] = await alerts.take(conn, [_report(firing=False, fingerprint="b")], at=NOON)
+    assert (moved.begins, moved.group.is_clear) == (False, True)
+
+
+async def test_only_what_fires_begins_another_episode(conn: AsyncConnection) -> None:
+    [first] = await alerts.take(conn, [_report(firing=False)], at=NOON)
+    assert (first.begins, first.group.is_clear) == (True, True)
+    await alerts.let_go(conn, first.group.id)
+    assert await alerts.take(conn, [_report(), _report(firing=False)], at=NOON) == []
+    [again] = await alerts.take(conn, [_report(9)], at=NOON)
+    assert (again.begins, again.group.episode) == (True, 2)
+
+
+async def test_an_event_that_was_heard_before_is_dropped(conn: AsyncConnection) -> None:
+    [first] = await alerts.take(conn, [_report(event="e1"), _report(event="e1")], at=NOON)
+    assert await alerts.take(conn, [_report(7, event="e1")], at=NOON) == []
+    known = await alerts.find(conn, first.group.id)
+    assert known is not None
+    assert known.received == 1
+
+
+async def test_what_is_unseen_is_never_clear(conn: AsyncConnection) -> None:
+    await alerts.take(conn, [_report(unseen=False)], at=NOON)
+    [moved] = await alerts.take(conn, [_report(firing=False, unseen=True)], at=NOON)
+    assert not moved.group.is_clear
+    [moved] = await alerts.take(conn, [_report(firing=False, unseen=False)], at=NOON)
+    assert moved.group.is_clear
+
+
+async def test_groups_and_repositories_do_not_mix(conn: AsyncConnection) -> None:
+    moved = await alerts.take(conn, [_report(group="g"), _report(group="h")], at=NOON)
+    assert len({each.group.id for each in moved}) == 2
