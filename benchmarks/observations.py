@@ -51,7 +51,7 @@ from bot.traffic.newest import Newest
 from bot.traffic.observing import Observing
 from bot.traffic.split import Split
 from tests.canary.traffic import frozen
-from tests.intake.providing import APP, Served, application
+from tests.intake.api.providing import APP, Served, application
 
 CAPABILITY = "llm.summarize"
 LINES = 10_000

@@ -34,7 +34,7 @@ from bot.records.database import migrate, open_database, url_from
 from bot.traffic import servings
 from bot.traffic.flag_file import FlagFile
 from bot.traffic.split import Split
-from tests.intake.providing import APP
+from tests.intake.api.providing import APP
 
 STAGES = (5, 25, 50, 100)
 TOKEN = {"Authorization": "Bearer reader"}

@@ -28,24 +28,24 @@ from bot.faults import Passing
 from bot.github.client import GitHub
 from bot.github.served import Served
 from bot.heartbeat import Heartbeat, Rhythm
-from bot.intake.alert_intake import AlertIntake
-from bot.intake.alerts import AlertRoutes
-from bot.intake.api import Api
-from bot.intake.approving import Approving
-from bot.intake.callers import Callers
-from bot.intake.config_approving import ConfigApproving
+from bot.intake.alerts.groups import AlertIntake
+from bot.intake.alerts.routes import AlertRoutes
+from bot.intake.answering.approving import Approving
+from bot.intake.answering.config_approving import ConfigApproving
+from bot.intake.answering.holding import Holding
+from bot.intake.answering.reception import Reception
+from bot.intake.api.flags import FlagRoutes
+from bot.intake.api.observations import ObservationRoutes
+from bot.intake.api.recoveries import Api
+from bot.intake.api.safety import SafetyApi
+from bot.intake.api.stored_records import StoredRecords
 from bot.intake.dispatcher import Dispatcher
-from bot.intake.flags import FlagRoutes
-from bot.intake.holding import Holding
+from bot.intake.github.meanings import OurApp
+from bot.intake.github.missed import Missed
+from bot.intake.github.webhooks import LARGEST_BODY, Webhooks
+from bot.intake.http.callers import Callers
+from bot.intake.http.tokens import read_tokens
 from bot.intake.inbox import Inbox
-from bot.intake.meanings import OurApp
-from bot.intake.missed import Missed
-from bot.intake.observations import ObservationRoutes
-from bot.intake.reception import Reception
-from bot.intake.safety_api import SafetyApi
-from bot.intake.stored_records import StoredRecords
-from bot.intake.tokens import read_tokens
-from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.notify import Courier, read_addresses
 from bot.pictures import routes as pictures
 from bot.pictures.address import PictureAddresses

@@ -20,11 +20,11 @@ from bot.cockpit.rights import Seen
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Refused, Visit, inside, see_other
 from bot.cockpit.window import Window
-from bot.intake.arguments import Here
-from bot.intake.asking import triggers
-from bot.intake.commands import COMMANDS
+from bot.intake.comments.arguments import Here
+from bot.intake.comments.commands import COMMANDS
+from bot.intake.github.asking import triggers
+from bot.intake.github.meanings import CommentPosted
 from bot.intake.inbox import Inbox
-from bot.intake.meanings import CommentPosted
 from bot.records.intake.answers import Answer, Outcome
 from bot.records.recovery.incidents import Incident
 from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger

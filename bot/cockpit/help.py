@@ -6,7 +6,7 @@ from aiohttp import web
 
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Visit
-from bot.intake.commands import DEFINITIONS, who_may
+from bot.intake.comments.commands import DEFINITIONS, who_may
 
 
 class HelpPage:

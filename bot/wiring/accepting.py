@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.intake.api import Accepted, Declined
+from bot.intake.api.recoveries import Accepted, Declined
 from bot.playbooks import preflight
 from bot.playbooks.capability import UnknownName
 from bot.playbooks.declined import Stop

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.intake.meanings import Hint
+from bot.intake.github.meanings import Hint
 from bot.records.recovery import runs
 from bot.safety.flag_keeper import FlagKeeper
 from bot.safety.gatekeeper import Gatekeeper

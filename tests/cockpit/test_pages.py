@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from bot.app import Bot
 from bot.cockpit.filters import KINDS
 from bot.cockpit.text import moment
-from bot.intake.commands import DEFINITIONS
+from bot.intake.comments.commands import DEFINITIONS
 from bot.records.audit_chain.anchors import Anchor, public_key
 from bot.records.audit_chain.audit import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState

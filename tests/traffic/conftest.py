@@ -14,7 +14,7 @@ from bot.traffic.courses import Courses
 from bot.traffic.guard import Guard
 from bot.traffic.newest import Newest
 from bot.traffic.observing import Observing
-from tests.intake.providing import Client, Served, application
+from tests.intake.api.providing import Client, Served, application
 from tests.records.conftest import (
     conn,
     empty_url,

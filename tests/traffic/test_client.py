@@ -27,7 +27,7 @@ from bot.traffic.client import Client
 from bot.traffic.courses import Courses
 from bot.traffic.flag_file import FlagFile
 from bot.traffic.split import Split
-from tests.intake import providing
+from tests.intake.api import providing
 from tests.intake.waiting import until
 from tests.traffic.conftest import Clock
 from tests.traffic.test_ledger import begin

@@ -20,7 +20,7 @@ from bot.traffic.guard import Guard, Rhythm
 from bot.traffic.ledger import Ledger
 from bot.traffic.split import Serving
 from tests.canary.traffic import only, policy
-from tests.intake.providing import Client
+from tests.intake.api.providing import Client
 from tests.intake.waiting import until
 from tests.traffic.conftest import Clock
 from tests.traffic.test_ledger import begin, report

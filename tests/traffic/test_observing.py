@@ -16,7 +16,7 @@ from bot.traffic import ledger as ledgers
 from bot.traffic.courses import Courses
 from bot.traffic.observed import forget_expired
 from tests.canary.traffic import policy
-from tests.intake.providing import SHOP, Client, Served
+from tests.intake.api.providing import SHOP, Client, Served
 from tests.traffic.conftest import Clock
 from tests.traffic.test_ledger import begin
 from tests.traffic.trials import START, observed

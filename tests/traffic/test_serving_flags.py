@@ -12,7 +12,7 @@ from bot.traffic import servings
 from bot.traffic.buckets import is_candidate
 from bot.traffic.flags import check_flags
 from bot.traffic.split import Serving, Split
-from tests.intake.providing import SHOP, Client, Served
+from tests.intake.api.providing import SHOP, Client, Served
 from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping, shadowing
 
 DOCUMENT = "/r/acme/app/flags/flagd.json"

@@ -1,0 +1,1 @@
+"""Alerts in their senders' own formats, grouped, one Trigger for each group that fires."""

@@ -1,0 +1,1 @@
+"""What machines ask by HTTP, and what is answered."""

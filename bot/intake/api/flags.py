@@ -1,0 +1,121 @@
+"""Who serves what, for clients: the flagd document, and OFREP.
+
+Both need a token that may read the repository. OFREP errors have the protocol's own shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+
+from bot.intake.http.bodies import TooLarge, read_body
+from bot.intake.http.callers import Callers
+from bot.intake.http.openapi import Endpoint
+from bot.traffic.flags import flag_document, written
+from bot.traffic.ofrep import (
+    Answer,
+    BadContext,
+    evaluate,
+    evaluate_all,
+    failed,
+    targeting_key,
+)
+from bot.traffic.split import Serving
+from bot.triggers import Role
+
+LARGEST_CONTEXT = 64 * 1024
+_HERE = "/r/{owner}/{repo}"
+_ALWAYS_ASK = {"Cache-Control": "no-cache"}
+
+Servings = Callable[[int], Awaitable[Sequence[Serving]]]
+
+
+class FlagRoutes:
+    """Serves the flag document and OFREP, with a repository in the path and without."""
+
+    def __init__(self, callers: Callers, servings: Servings) -> None:
+        """Take who may ask, and what tells who serves what in a repository."""
+        self._callers = callers
+        self._servings = servings
+        self.endpoints = tuple(
+            endpoint
+            for prefix, where in ((_HERE, ""), ("", " Only while one repository is served."))
+            for endpoint in (
+                Endpoint(
+                    "GET",
+                    f"{prefix}/flags/flagd.json",
+                    f"The flagd document, with an ETag.{where}",
+                    self.flagd,
+                    Role.READ,
+                ),
+                Endpoint(
+                    "POST",
+                    f"{prefix}/ofrep/v1/evaluate/flags/{{key}}",
+                    f"OFREP: evaluate one flag.{where}",
+                    self.one,
+                    Role.READ,
+                ),
+                Endpoint(
+                    "POST",
+                    f"{prefix}/ofrep/v1/evaluate/flags",
+                    f"OFREP: evaluate all flags, with an ETag.{where}",
+                    self.all,
+                    Role.READ,
+                ),
+            )
+        )
+
+    async def flagd(self, request: web.Request) -> web.Response:
+        """`GET …/flags/flagd.json`."""
+        text = written(flag_document(await self._served(request)))
+        etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+        headers = _ALWAYS_ASK | {"ETag": etag}
+        if _known(request, etag):
+            return web.Response(status=304, headers=headers)
+        return web.Response(text=text, content_type="application/json", headers=headers)
+
+    async def one(self, request: web.Request) -> web.Response:
+        """`POST …/ofrep/v1/evaluate/flags/{key}`."""
+        servings, capability = await self._served(request), request.match_info["key"]
+        try:
+            key = targeting_key(await read_body(request, LARGEST_CONTEXT))
+        except (BadContext, TooLarge) as fault:
+            return _json(_refused(fault, capability))
+        return _json(evaluate(servings, capability, key))
+
+    async def all(self, request: web.Request) -> web.Response:
+        """`POST …/ofrep/v1/evaluate/flags`."""
+        servings = await self._served(request)
+        try:
+            key = targeting_key(await read_body(request, LARGEST_CONTEXT))
+        except (BadContext, TooLarge) as fault:
+            return _json(_refused(fault))
+        answer = evaluate_all(servings, key)
+        headers = {"ETag": answer.etag}
+        if _known(request, answer.etag):
+            return web.Response(status=304, headers=headers)
+        return _json(answer, headers)
+
+    async def _served(self, request: web.Request) -> Sequence[Serving]:
+        token = self._callers.caller(request, Role.READ)
+        repository = await self._callers.at_path(request, token)
+        return await self._servings(repository.id)
+
+
+def _refused(fault: BadContext | TooLarge, capability: str | None = None) -> Answer:
+    code = fault.code if isinstance(fault, BadContext) else "INVALID_CONTEXT"
+    return failed(HTTPStatus.BAD_REQUEST, code, str(fault), capability)
+
+
+def _known(request: web.Request, etag: str) -> bool:
+    """Tell whether the client has this already (`If-None-Match`, RFC 9110, section 13.1.2)."""
+    given = request.headers.get("If-None-Match", "")
+    tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
+    return etag in tags or "*" in tags
+
+
+def _json(answer: Answer, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response(answer.body, status=answer.status, headers=headers)

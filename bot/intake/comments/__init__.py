@@ -1,0 +1,1 @@
+"""From a comment's text to the commands in it."""

@@ -1,0 +1,1 @@
+"""GitHub's deliveries, and those that never came, become Triggers."""

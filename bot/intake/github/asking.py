@@ -1,0 +1,211 @@
+"""From what a delivery means to the Triggers it asks for. Pure; one Trigger per command."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import assert_never
+
+from bot.intake.comments import arguments
+from bot.intake.comments.commands import COMMANDS
+from bot.intake.comments.parsing import Command, Mistake, parse
+from bot.intake.github.meanings import (
+    BISECT_LABEL,
+    ButtonPressed,
+    CheckFailed,
+    CommentPosted,
+    Labeled,
+)
+from bot.triggers import (
+    OURSELVES,
+    SELF_WORK,
+    Actor,
+    ActorKind,
+    ApproveRequest,
+    BisectRequest,
+    CancelRequest,
+    CorrectionRequest,
+    HelpRequest,
+    JudgeRequest,
+    LaterRequest,
+    PauseRequest,
+    Problem,
+    PullRequestTarget,
+    RampRequest,
+    RejectRequest,
+    Repository,
+    Request,
+    RetryRequest,
+    RevertRequest,
+    RollbackRequest,
+    RulingRequest,
+    SeverityRequest,
+    ShadowRequest,
+    Source,
+    SourceKind,
+    StatusRequest,
+    Trigger,
+    UnpauseRequest,
+)
+
+_BUTTONS: dict[str, Callable[[], Request]] = {
+    "retry": RetryRequest,
+    "cancel": CancelRequest,
+    "approve": ApproveRequest,
+    "reject": RejectRequest,
+    "skip": lambda: RulingRequest(command="skip"),
+}
+
+
+def triggers(
+    asked: CommentPosted | Labeled | ButtonPressed | CheckFailed, received_at: datetime
+) -> list[Trigger]:
+    """Return the Triggers in what happened; their keys are the same on every redelivery."""
+    match asked:
+        case CommentPosted():
+            return _from_comment(asked, received_at)
+        case Labeled():
+            source = Source(
+                kind=SourceKind.LABEL,
+                object_id=asked.delivery,
+                subject=asked.subject,
+                is_pull_request=asked.is_pull_request,
+                url=asked.url,
+            )
+            request = _of_label(asked)
+            return [_trigger(source, asked.repository, asked.login, received_at, request)]
+        case ButtonPressed():
+            source = Source(
+                kind=SourceKind.CHECK_RUN,
+                object_id=f"{asked.check_run}:{asked.delivery}",
+                subject=asked.pull_request,
+                is_pull_request=asked.pull_request is not None,
+                url=asked.url,
+                run=asked.run,
+            )
+            request = _BUTTONS[asked.button]()
+            return [_trigger(source, asked.repository, asked.login, received_at, request)]
+        case CheckFailed():
+            return [_of_check(asked, received_at)]
+        case _:
+            assert_never(asked)
+
+
+def _of_check(failed: CheckFailed, received_at: datetime) -> Trigger:
+    # One judgement a commit and check, however often it fails there: the runs that a judgement
+    # asks for itself must not begin another.
+    named = hashlib.sha256(failed.check.encode()).hexdigest()[:12]
+    return Trigger(
+        source=Source(
+            kind=SourceKind.CHECK_RUN,
+            object_id=f"failed:{failed.sha}:{named}",
+            url=failed.url,
+        ),
+        repository=failed.repository,
+        actor=OURSELVES,
+        received_at=received_at,
+        request=JudgeRequest(base=failed.base, check=failed.check, sha=failed.sha),
+    )
+
+
+def _of_label(asked: Labeled) -> Request:
+    reason = f"label {asked.label}"
+    if asked.label == BISECT_LABEL:
+        return BisectRequest(bad=asked.base, reason=reason)
+    return RevertRequest(targets=(PullRequestTarget(number=asked.subject),), reason=reason)
+
+
+def _from_comment(comment: CommentPosted, received_at: datetime) -> list[Trigger]:
+    """Return one Trigger per command, and one that answers all mistakes together."""
+    found: list[tuple[int, Request]] = []
+    mistakes: list[Mistake] = []
+    for each in parse(comment.body, comment.here):
+        if isinstance(each, Command):
+            try:
+                found.append((each.index, _request(each, comment)))
+            except arguments.NotUnderstood as error:
+                mistakes.append(Mistake(str(error), index=each.index, line=each.line))
+        else:
+            mistakes.append(each)
+    if mistakes:
+        problems = tuple(
+            Problem(line=each.line, text=each.message, did_you_mean=each.did_you_mean)
+            for each in mistakes
+        )
+        found.append((mistakes[0].index, CorrectionRequest(problems=problems)))
+    return [
+        _trigger(
+            Source(
+                kind=comment.kind,
+                object_id=str(comment.object_id),
+                index=index,
+                subject=comment.subject,
+                is_pull_request=comment.is_pull_request,
+                url=comment.url,
+                run=comment.run,
+            ),
+            comment.repository,
+            comment.login,
+            received_at,
+            request,
+        )
+        for index, request in sorted(found, key=lambda each: each[0])
+    ]
+
+
+def _request(command: Command, comment: CommentPosted) -> Request:
+    if not COMMANDS[command.name].available:
+        return LaterRequest(name=command.name)
+    match command.arguments:
+        case arguments.RevertArguments(targets=targets):
+            if targets:
+                return RevertRequest(targets=targets, reason=command.reason)
+            if comment.subject is None or not comment.is_pull_request:
+                raise arguments.NotUnderstood(
+                    "This is no pull request, so `/revert` must name what to revert: "
+                    "`/revert #12` or `/revert SHA`."
+                )
+            here = (PullRequestTarget(number=comment.subject),)
+            return RevertRequest(targets=here, reason=command.reason)
+        case arguments.BisectArguments(good=good, bad=bad, check=check):
+            return BisectRequest(good=good, bad=bad, check=check, reason=command.reason)
+        case arguments.ShadowArguments(capability=capability, candidate=candidate):
+            return ShadowRequest(capability=capability, candidate=candidate)
+        case arguments.RampArguments(capability=capability, stage=stage):
+            return RampRequest(capability=capability, stage=stage)
+        case arguments.CapabilityArguments(capability=capability):
+            return RollbackRequest(capability=capability, reason=command.reason)
+        case arguments.CommitArguments(sha=sha) if command.name in ("skip", "good", "bad"):
+            return RulingRequest.model_validate({"command": command.name, "sha": sha})
+        case arguments.PauseArguments(scope=scope):
+            if command.name == "pause":
+                return PauseRequest(scope=scope or SELF_WORK, reason=command.reason)
+            return UnpauseRequest(scope=scope, reason=command.reason)
+        case arguments.SeverityArguments(severity=severity):
+            return SeverityRequest(severity=severity, reason=command.reason)
+        case arguments.ApprovalArguments(approval=approval):
+            if command.name == "approve":
+                return ApproveRequest(approval=approval, reason=command.reason)
+            return RejectRequest(approval=approval, reason=command.reason)
+    match command.name:
+        case "status":
+            return StatusRequest()
+        case "retry":
+            return RetryRequest()
+        case "cancel":
+            return CancelRequest(reason=command.reason)
+        case _:
+            return HelpRequest()
+
+
+def _trigger(
+    source: Source, repository: Repository, login: str, received_at: datetime, request: Request
+) -> Trigger:
+    return Trigger(
+        source=source,
+        repository=repository,
+        actor=Actor(kind=ActorKind.PERSON, login=login),
+        received_at=received_at,
+        request=request,
+    )

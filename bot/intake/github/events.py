@@ -1,0 +1,338 @@
+"""From (event name, payload) to meanings: one pure reader per event we subscribe to.
+
+https://docs.github.com/en/webhooks/webhook-events-and-payloads
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from bot.intake.comments.arguments import Here
+from bot.intake.github import payloads
+from bot.intake.github.meanings import (
+    BISECT_LABEL,
+    REVERT_LABEL,
+    ButtonPressed,
+    CheckFailed,
+    CommentPosted,
+    Hint,
+    Labeled,
+    Meaning,
+    Nothing,
+    OurApp,
+)
+from bot.intake.github.payloads import Payload
+from bot.triggers import Repository, SourceKind
+
+_LONGEST_CHECK = 255
+BUTTONS = ("retry", "cancel", "approve", "reject", "skip")
+_RUN = re.compile(r"[0-9a-z]{26}")
+_BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One webhook delivery. `id` is its `X-GitHub-Delivery`; a redelivery keeps it."""
+
+    id: str
+    event: str
+    payload: Payload
+    us: OurApp
+
+    @property
+    def action(self) -> str:
+        """What happened, in GitHub's word, or an empty text."""
+        return payloads.text(self.payload, "action") or ""
+
+    def person(self) -> str | None:
+        """Return the login of the sender, or None for bots, ourselves and nobody."""
+        sender = payloads.mapping(self.payload, "sender")
+        login = payloads.login(sender, "login")
+        kind = payloads.text(sender, "type")
+        if login is None or kind != "User" or login.endswith("[bot]"):
+            return None
+        return login
+
+
+def meanings(delivery: Delivery) -> tuple[Meaning, ...]:
+    """Return what a delivery means, at least one Nothing. Never raises, whatever the payload."""
+    reader = _READERS.get(delivery.event)
+    if reader is None:
+        return (Nothing("event not used"),)
+    repository = payloads.repository(delivery.payload)
+    if repository is None:
+        return (Nothing("no repository or installation"),)
+    return reader(delivery, repository)
+
+
+def _issue_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    if delivery.action != "created":
+        return (Nothing("only new comments count"),)
+    return _comment(
+        delivery,
+        repository,
+        kind=SourceKind.ISSUE_COMMENT,
+        comment=payloads.mapping(delivery.payload, "comment"),
+        subject=payloads.number(delivery.payload, "issue", "number"),
+        is_pull_request=bool(payloads.mapping(delivery.payload, "issue", "pull_request")),
+    )
+
+
+def _review_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    if delivery.action != "created":
+        return (Nothing("only new comments count"),)
+    return _comment(
+        delivery,
+        repository,
+        kind=SourceKind.REVIEW_COMMENT,
+        comment=payloads.mapping(delivery.payload, "comment"),
+        subject=payloads.number(delivery.payload, "pull_request", "number"),
+        is_pull_request=True,
+    )
+
+
+def _review(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    hint = _pull_request_hint(delivery, repository)
+    if delivery.action != "submitted":
+        return hint
+    said = _comment(
+        delivery,
+        repository,
+        kind=SourceKind.REVIEW,
+        comment=payloads.mapping(delivery.payload, "review"),
+        subject=payloads.number(delivery.payload, "pull_request", "number"),
+        is_pull_request=True,
+    )
+    return hint + tuple(each for each in said if not isinstance(each, Nothing))
+
+
+def _comment(
+    delivery: Delivery,
+    repository: Repository,
+    *,
+    kind: SourceKind,
+    comment: Payload,
+    subject: int | None,
+    is_pull_request: bool,
+) -> tuple[Meaning, ...]:
+    login = delivery.person()
+    author_kind = payloads.text(comment, "user", "type")
+    app = payloads.number(comment, "performed_via_github_app", "id")
+    if login is None or author_kind == "Bot" or app == delivery.us.id:
+        return (Nothing("not written by a person"),)
+    body = payloads.text(comment, "body")
+    object_id = payloads.number(comment, "id")
+    if not body or object_id is None or subject is None:
+        return (Nothing("nothing to read"),)
+    url = payloads.web_address(delivery.payload, "repository", "html_url")
+    return (
+        CommentPosted(
+            repository=repository,
+            here=Here(repository.full_name, url or ""),
+            login=login,
+            kind=kind,
+            object_id=object_id,
+            subject=subject,
+            is_pull_request=is_pull_request,
+            body=body,
+            url=payloads.web_address(comment, "html_url"),
+        ),
+    )
+
+
+def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    sender = payloads.text(delivery.payload, "sender", "login")
+    if delivery.action == "edited" and sender == delivery.us.login:
+        return (Nothing("our own words"),)
+    hint = _pull_request_hint(delivery, repository)
+    label = (payloads.text(delivery.payload, "label", "name") or "").lower()
+    subject = payloads.number(delivery.payload, "pull_request", "number")
+    if label not in (REVERT_LABEL, BISECT_LABEL) or subject is None:
+        return hint
+    login = delivery.person()
+    if delivery.action != "labeled" or login is None:
+        return hint
+    base = payloads.text(delivery.payload, "pull_request", "base", "ref") or ""
+    labeled = Labeled(
+        repository=repository,
+        login=login,
+        label=label,
+        delivery=delivery.id,
+        subject=subject,
+        is_pull_request=True,
+        base=base if _BRANCH.fullmatch(base) else None,
+        url=payloads.web_address(delivery.payload, "pull_request", "html_url"),
+    )
+    return (*hint, labeled)
+
+
+def _issues(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    label = (payloads.text(delivery.payload, "label", "name") or "").lower()
+    subject = payloads.number(delivery.payload, "issue", "number")
+    login = delivery.person()
+    if delivery.action != "labeled" or label != BISECT_LABEL or subject is None or login is None:
+        return (Nothing("no label of ours"),)
+    return (
+        Labeled(
+            repository=repository,
+            login=login,
+            label=label,
+            delivery=delivery.id,
+            subject=subject,
+            is_pull_request=False,
+            base=None,
+            url=payloads.web_address(delivery.payload, "issue", "html_url"),
+        ),
+    )
+
+
+def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    subject = payloads.number(delivery.payload, "pull_request", "number")
+    head = payloads.sha(delivery.payload, "pull_request", "head", "sha")
+    if subject is None:
+        return (Nothing("nothing to read"),)
+    seen = _labels(delivery)
+    return (Hint(repository, head, (subject,), about_pull_request=True, labels=seen),)
+
+
+def _labels(delivery: Delivery) -> frozenset[str]:
+    """The labels of a pull request, with one that is just being taken off."""
+    listed = payloads.mapping(delivery.payload, "pull_request").get("labels")
+    shown = [*listed] if isinstance(listed, list) else []
+    named = [payloads.text({"label": each}, "label", "name") for each in shown]
+    return frozenset(filter(None, (*named, payloads.text(delivery.payload, "label", "name"))))
+
+
+def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    if delivery.action not in {"completed", "rerequested", "requested_action"}:
+        return (Nothing("check still running"),)
+    check = payloads.mapping(delivery.payload, "check_run")
+    pull_requests = payloads.numbers_in(check, "pull_requests")
+    hint = _head_hint(repository, check, pull_requests)
+    button = "retry"
+    if delivery.action == "requested_action":
+        button = payloads.text(delivery.payload, "requested_action", "identifier") or ""
+    login = delivery.person()
+    check_run = payloads.number(check, "id")
+    ours = payloads.number(check, "app", "id") == delivery.us.id
+    if delivery.action == "completed" and not ours:
+        return hint + _check_failed(delivery, repository, check)
+    run = payloads.text(check, "external_id") or ""
+    run_id = run if ours and _RUN.fullmatch(run) else None
+    if (
+        delivery.action == "completed"
+        or not ours
+        or login is None
+        or check_run is None
+        or (not pull_requests and run_id is None)
+        or button not in BUTTONS
+    ):
+        return hint
+    pressed = ButtonPressed(
+        repository=repository,
+        login=login,
+        button=button,
+        check_run=check_run,
+        delivery=delivery.id,
+        pull_request=pull_requests[0] if pull_requests else None,
+        run=run_id,
+        url=payloads.web_address(check, "html_url"),
+    )
+    return (*hint, pressed)
+
+
+def _check_failed(
+    delivery: Delivery, repository: Repository, check: Payload
+) -> tuple[Meaning, ...]:
+    branches = {payloads.text(check, "check_suite", "head_branch")}
+    failed = payloads.text(check, "conclusion") == "failure"
+    name, sha = payloads.text(check, "name"), payloads.sha(check, "head_sha")
+    url = payloads.web_address(check, "html_url")
+    return _failed(delivery, repository, branches, name, sha, url) if failed else ()
+
+
+def _failed(
+    delivery: Delivery,
+    repository: Repository,
+    branches: Collection[str | None],
+    name: str | None,
+    sha: str | None,
+    url: str | None,
+) -> tuple[Meaning, ...]:
+    base = payloads.text(delivery.payload, "repository", "default_branch") or ""
+    known = _BRANCH.fullmatch(base) is not None and base in branches
+    if not known or not name or len(name) > _LONGEST_CHECK or sha is None:
+        return ()
+    return (CheckFailed(repository, base=base, check=name, sha=sha, url=url),)
+
+
+def _check_suite(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    if delivery.action not in {"completed", "rerequested"}:
+        return (Nothing("check still running"),)
+    suite = payloads.mapping(delivery.payload, "check_suite")
+    return _head_hint(repository, suite, payloads.numbers_in(suite, "pull_requests"))
+
+
+def _workflow_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    if delivery.action != "completed":
+        return (Nothing("check still running"),)
+    run = payloads.mapping(delivery.payload, "workflow_run")
+    return _head_hint(repository, run, payloads.numbers_in(run, "pull_requests"))
+
+
+def _head_hint(
+    repository: Repository, payload: Payload, pull_requests: tuple[int, ...]
+) -> tuple[Meaning, ...]:
+    head = payloads.sha(payload, "head_sha")
+    if head is None and not pull_requests:
+        return (Nothing("nothing to read"),)
+    return (Hint(repository, head_sha=head, pull_requests=pull_requests),)
+
+
+def _status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    head = payloads.sha(delivery.payload, "sha")
+    if head is None:
+        return (Nothing("nothing to read"),)
+    hint = Hint(repository, head_sha=head)
+    branches = payloads.names_in(delivery.payload, "branches")
+    failed = payloads.text(delivery.payload, "state") == "failure"
+    name = payloads.text(delivery.payload, "context")
+    url = payloads.web_address(delivery.payload, "target_url")
+    if not failed:
+        return (hint,)
+    return (hint, *_failed(delivery, repository, branches, name, head, url))
+
+
+def _push(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    ref = payloads.text(delivery.payload, "ref") or ""
+    if not ref.startswith("refs/heads/"):
+        return (Nothing("not a branch"),)
+    after, before = (payloads.sha(delivery.payload, name) for name in ("after", "before"))
+    return (Hint(repository, head_sha=after, ref=ref, former_sha=before),)
+
+
+def _merge_group(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    group = payloads.mapping(delivery.payload, "merge_group")
+    head = payloads.sha(group, "head_sha")
+    if head is None:
+        return (Nothing("nothing to read"),)
+    return (Hint(repository, head_sha=head, ref=payloads.text(group, "head_ref")),)
+
+
+_READERS: dict[str, Callable[[Delivery, Repository], tuple[Meaning, ...]]] = {
+    "check_run": _check_run,
+    "check_suite": _check_suite,
+    "issue_comment": _issue_comment,
+    "issues": _issues,
+    "merge_group": _merge_group,
+    "pull_request": _pull_request,
+    "pull_request_review": _review,
+    "pull_request_review_comment": _review_comment,
+    "push": _push,
+    "status": _status,
+    "workflow_run": _workflow_run,
+}
+
+EVENTS = frozenset(_READERS)

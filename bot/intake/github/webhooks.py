@@ -1,0 +1,181 @@
+"""`POST /webhooks/github`: check the signature, understand, store what asks for action, answer.
+
+Nothing is worked on here. GitHub waits ten seconds and never retries by itself, so a delivery is
+answered as soon as its Triggers are on disk.
+https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webhooks
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from urllib.parse import parse_qs
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter
+
+from bot.intake.github import asking
+from bot.intake.github.events import EVENTS, Delivery, meanings
+from bot.intake.github.meanings import Hint, Meaning, Nothing, OurApp
+from bot.intake.http.bodies import TooLarge, read_body
+from bot.intake.inbox import Inbox
+from bot.triggers import Trigger
+
+log = structlog.get_logger(__name__)
+
+LARGEST_BODY = 25 * 1024 * 1024
+"""GitHub's own cap on a payload, in bytes."""
+
+_TYPES = ("application/json", "application/x-www-form-urlencoded")
+_EVENT = re.compile(r"[a-z0-9_]{1,60}")
+_DELIVERY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+class Refused(Exception):
+    """A delivery that is answered with an error; the message goes to whoever sent it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Say why, and with which HTTP status."""
+        super().__init__(message)
+        self.status = status
+
+
+class Webhooks:
+    """Receives GitHub's deliveries."""
+
+    def __init__(
+        self,
+        *,
+        secrets: Sequence[str],
+        us: OurApp,
+        inbox: Inbox,
+        wake: Callable[[Hint], Awaitable[None]],
+        clock: Callable[[], datetime],
+        registry: CollectorRegistry,
+    ) -> None:
+        """Prepare the handler.
+
+        Args:
+            secrets: the webhook secret, and the former one while it is being rotated.
+            us: our App; what it does itself is never listened to.
+            inbox: stores Triggers.
+            wake: told of every Hint; quick, and its failure does not fail the delivery.
+            clock: tells the time (UTC).
+            registry: where deliveries are counted.
+
+        Raises:
+            ValueError: there is no secret, so anybody could forge deliveries.
+        """
+        self._secrets = [secret.encode() for secret in secrets if secret]
+        if not self._secrets:
+            raise ValueError("GITHUB_WEBHOOK_SECRET is not set: refusing to take unsigned events")
+        self._us = us
+        self._inbox = inbox
+        self._wake = wake
+        self._clock = clock
+        self._deliveries = Counter(
+            "playbooks_deliveries",
+            "Webhook deliveries received, by event and by what came of them",
+            ("event", "outcome"),
+            registry=registry,
+        )
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the one route; any other method on it is answered 405."""
+        return [web.post("/webhooks/github", self.receive)]
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer one delivery: 202 if something was asked for, 200 if not, 4xx if refused."""
+        event = request.headers.get("X-GitHub-Event", "")
+        counted = event if event in EVENTS else "other"
+        try:
+            delivery = await self._read(request)
+        except Refused as refused:
+            self._deliveries.labels(counted, f"refused {refused.status}").inc()
+            return web.json_response({"error": str(refused)}, status=refused.status)
+        if delivery.event == "ping":
+            self._deliveries.labels(counted, "ping").inc()
+            return web.json_response({"pong": True})
+        found = meanings(delivery)
+        triggers = self._triggers(found)
+        try:
+            # Put together, they are committed together: all of a comment or nothing of it.
+            await asyncio.gather(*(self._inbox.put(each, delivery.id) for each in triggers))
+        except Exception:
+            log.exception("a delivery could not be stored", delivery=delivery.id)
+            self._deliveries.labels(counted, "not stored").inc()
+            return web.json_response({"error": "not stored; deliver it again"}, status=503)
+        hints = [meaning for meaning in found if isinstance(meaning, Hint)]
+        for hint in hints:
+            await self._pass_on(hint)
+        if triggers or hints:
+            self._deliveries.labels(counted, "trigger" if triggers else "hint").inc()
+            answer = {"triggers": len(triggers), "hints": len(hints)}
+            return web.json_response(answer, status=202)
+        reasons = [meaning.reason for meaning in found if isinstance(meaning, Nothing)]
+        reason = reasons[0] if reasons else "no command in it"
+        self._deliveries.labels(counted, f"nothing: {reason}").inc()
+        return web.json_response({"nothing": reason})
+
+    def _triggers(self, found: Sequence[Meaning]) -> list[Trigger]:
+        now = self._clock()
+        asked = [meaning for meaning in found if not isinstance(meaning, Hint | Nothing)]
+        return [trigger for each in asked for trigger in asking.triggers(each, now)]
+
+    async def _pass_on(self, hint: Hint) -> None:
+        try:
+            await self._wake(hint)
+        except Exception:
+            log.exception("a hint was lost; the Run will look again by itself")
+
+    async def _read(self, request: web.Request) -> Delivery:
+        event = request.headers.get("X-GitHub-Event", "")
+        delivery_id = request.headers.get("X-GitHub-Delivery", "")
+        if not _EVENT.fullmatch(event):
+            raise Refused(400, "header X-GitHub-Event is missing or not an event's name")
+        if not _DELIVERY.fullmatch(delivery_id):
+            raise Refused(400, "header X-GitHub-Delivery is missing or not an id")
+        if "Content-Type" not in request.headers or request.content_type not in _TYPES:
+            raise Refused(400, f"header Content-Type must be {' or '.join(_TYPES)}")
+        try:
+            body = await read_body(request, LARGEST_BODY)
+        except TooLarge as error:
+            raise Refused(413, str(error)) from error
+        self._check_signature(body, request.headers.get("X-Hub-Signature-256", ""))
+        payload = _payload(body, request.content_type)
+        return Delivery(id=delivery_id, event=event, payload=payload, us=self._us)
+
+    def _check_signature(self, body: bytes, signature: str) -> None:
+        if not signature:
+            raise Refused(401, "header X-Hub-Signature-256 is missing; SHA-1 is not accepted")
+        given = signature.encode("utf-8", "replace")
+        matches = [
+            hmac.compare_digest(
+                b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode(), given
+            )
+            for secret in self._secrets
+        ]
+        if not any(matches):
+            raise Refused(401, "the signature does not match the webhook secret")
+
+
+def _payload(body: bytes, content_type: str) -> dict[str, object]:
+    try:
+        text = body.decode("utf-8")
+        if content_type == _TYPES[1]:
+            (text,) = parse_qs(text, strict_parsing=True, errors="strict", max_num_fields=4)[
+                "payload"
+            ]
+        payload = json.loads(text)
+    except (ValueError, KeyError, RecursionError) as error:
+        # ValueError covers broken UTF-8, JSON and forms, and numbers of absurd length.
+        raise Refused(400, "the body is not UTF-8 JSON, or a form with one `payload`") from error
+    if not isinstance(payload, dict):
+        raise Refused(400, "the payload is not a JSON object")
+    return payload

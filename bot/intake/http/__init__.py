@@ -1,0 +1,1 @@
+"""What the HTTP routes stand on: bodies, problems, callers and their tokens, descriptions."""

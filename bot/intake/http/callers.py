@@ -1,0 +1,114 @@
+"""Who calls the HTTP API, and which repositories they reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+from aiohttp import web
+
+from bot.intake.http.problems import FieldProblem, Problem
+from bot.intake.http.tokens import ApiToken, find_token
+from bot.triggers import Repository, Role
+
+
+class Repositories(Protocol):
+    """The repositories the App is installed on."""
+
+    async def served(self) -> Sequence[Repository]:
+        """Return all of them, as GitHub says now or said a short while ago."""
+
+
+class Callers:
+    """Tells callers by their tokens."""
+
+    def __init__(self, tokens: Sequence[ApiToken], repositories: Repositories) -> None:
+        """Take who may call, and what they may name."""
+        self._tokens = tuple(tokens)
+        self._repositories = repositories
+
+    def caller(self, request: web.Request, needed: Role) -> ApiToken:
+        """Return the token a request came with.
+
+        Raises:
+            Problem: 401 without a known token, 403 where it may not do this.
+        """
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        token = find_token(self._tokens, secret.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "Send a known API token: Authorization: Bearer TOKEN.",
+                headers={"WWW-Authenticate": 'Bearer realm="playbooks"'},
+            )
+        if not token.role.at_least(needed):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                f"The token {token.name} has the role {token.role}; this needs {needed}.",
+            )
+        return token
+
+    async def reaches(self, token: ApiToken, repository_id: int) -> bool:
+        """Tell whether a token reaches a repository."""
+        return any(each.id == repository_id for each in await self._reached(token))
+
+    async def repository(self, token: ApiToken, name: str | None) -> Repository:
+        """Return the repository of this name; without one, the only one the token reaches.
+
+        Raises:
+            Problem: there is none, or there are several; says which may be named.
+        """
+        reached = await self._reached(token)
+        if name is not None:
+            for each in reached:
+                if each.full_name.lower() == name.lower():
+                    return each
+        elif len(reached) == 1:
+            return reached[0]
+        if not reached:
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                f"The App is installed on no repository that the token {token.name} reaches "
+                f"({token.reaches}).",
+            )
+        names = [each.full_name for each in reached]
+        allowed = ", ".join(names[:20]) + (" and more" if len(names) > 20 else "")
+        detail = f"one of {allowed}" if len(names) > 1 else f"{allowed}, or left out"
+        what = "must be named" if name is None else "is not one this token reaches"
+        raise Problem(
+            HTTPStatus.BAD_REQUEST if name is None else HTTPStatus.NOT_FOUND,
+            f"The repository {what}: {detail}.",
+            [FieldProblem(field="repository", detail=detail)],
+        )
+
+    async def at_path(self, request: web.Request, token: ApiToken) -> Repository:
+        """Return the repository of `/r/{owner}/{repo}/…`, or the only one that is served.
+
+        Raises:
+            Problem: 404 where the token reaches no such repository, 409 where a path without
+                one could mean several.
+        """
+        owner, repo = request.match_info.get("owner"), request.match_info.get("repo")
+        if owner is not None and repo is not None:
+            for each in await self._reached(token):
+                if each.full_name.lower() == f"{owner}/{repo}".lower():
+                    return each
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"The token {token.name} reaches no repository of that name ({token.reaches}).",
+            )
+        served = await self._repositories.served()
+        if len(served) != 1:
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                f"{len(served)} repositories are served: write /r/OWNER/REPO{request.path}.",
+            )
+        if not token.may_see(served[0]):
+            raise Problem(
+                HTTPStatus.NOT_FOUND, f"The token {token.name} does not reach that repository."
+            )
+        return served[0]
+
+    async def _reached(self, token: ApiToken) -> list[Repository]:
+        return [each for each in await self._repositories.served() if token.may_see(each)]

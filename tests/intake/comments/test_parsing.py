@@ -1,0 +1,297 @@
+"""What people write, and what we read in it."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.intake.comments import arguments as args
+from bot.intake.comments.arguments import Here
+from bot.intake.comments.commands import COMMANDS, DEFINITIONS
+from bot.intake.comments.parsing import MOST_COMMANDS, Command, Mistake, parse
+from bot.triggers import CommitTarget, PullRequestTarget, Severity
+
+HERE = Here("acme/app", "https://github.com/acme/app")
+SHA = "3f2a9c1d" * 5
+
+
+def pr(number: int) -> PullRequestTarget:
+    return PullRequestTarget(number=number)
+
+
+def read(body: str) -> Command:
+    (found,) = parse(body, HERE)
+    assert isinstance(found, Command), found
+    return found
+
+
+def mistake(body: str) -> Mistake:
+    (found,) = parse(body, HERE)
+    assert isinstance(found, Mistake), found
+    return found
+
+
+READ: list[tuple[str, args.Arguments, str]] = [
+    ("/revert", args.RevertArguments(()), ""),
+    ("/REVERT", args.RevertArguments(()), ""),
+    ("/playbooks revert", args.RevertArguments(()), ""),
+    ("/Playbooks /Revert #12", args.RevertArguments((pr(12),)), ""),
+    ("/revert because it broke #12", args.RevertArguments(()), "it broke #12"),
+    ("/revert #12 Because: logins fail", args.RevertArguments((pr(12),)), "logins fail"),
+    ("/revert #12, #13 #12", args.RevertArguments((pr(12), pr(13))), ""),
+    ("/revert Acme/App#12", args.RevertArguments((pr(12),)), ""),
+    ("/revert https://github.com/acme/app/pull/12/files#r1", args.RevertArguments((pr(12),)), ""),
+    ("/revert <https://github.com/acme/app/pull/12>", args.RevertArguments((pr(12),)), ""),
+    ("/revert `3F2A9C1`", args.RevertArguments((CommitTarget(sha="3f2a9c1"),)), ""),
+    ("/revert 1234567", args.RevertArguments((CommitTarget(sha="1234567"),)), ""),
+    (
+        f"/revert https://github.com/acme/app/commit/{SHA}",
+        args.RevertArguments((CommitTarget(sha=SHA),)),
+        "",
+    ),
+    ("/bisect v1.4..main", args.BisectArguments("v1.4", "main", None), ""),
+    ("/bisect ..main", args.BisectArguments(None, "main", None), ""),
+    ("/bisect v1.4.. check unit", args.BisectArguments("v1.4", None, "unit"), ""),
+    (
+        "/bisect abc1234..def5678 check CI / unit tests (3.11) because flaky",
+        args.BisectArguments("abc1234", "def5678", "CI / unit tests (3.11)"),
+        "flaky",
+    ),
+    ('/bisect a..b check "unit tests"', args.BisectArguments("a", "b", "unit tests"), ""),
+    ("/skip 3F2A9C1", args.CommitArguments("3f2a9c1"), ""),
+    ("/good 3f2a9c1", args.CommitArguments("3f2a9c1"), ""),
+    ("/bad 3f2a9c1", args.CommitArguments("3f2a9c1"), ""),
+    (
+        "/shadow llm.summarize acme/model-2:beta",
+        args.ShadowArguments("llm.summarize", "acme/model-2:beta"),
+        "",
+    ),
+    ("/ramp llm.summarize", args.RampArguments("llm.summarize", None), ""),
+    ("/ramp llm.summarize 25%", args.RampArguments("llm.summarize", 25), ""),
+    ("/rollback llm because empty", args.CapabilityArguments("llm"), "empty"),
+    ("/pause because evals are red", args.PauseArguments("self-work"), "evals are red"),
+    ("/pause Self-Work because x", args.PauseArguments("self-work"), "x"),
+    ("/pause llm.summarize because x", args.PauseArguments("llm.summarize"), "x"),
+    ("/unpause", args.PauseArguments(None), ""),
+    ("/unpause llm because fixed", args.PauseArguments("llm"), "fixed"),
+    ("/approve", args.ApprovalArguments(None), ""),
+    ("/approve 7K2M", args.ApprovalArguments("7k2m"), ""),
+    ("/reject 7k2m because no", args.ApprovalArguments("7k2m"), "no"),
+    ("/retry", args.NoArguments(), ""),
+    ("/cancel", args.NoArguments(), ""),
+    ("/severity HIGH", args.SeverityArguments(Severity.HIGH), ""),
+    ("/status", args.NoArguments(), ""),
+    ("/help me please", args.NoArguments(), ""),
+    ("/playbooks", args.NoArguments(), ""),
+]
+
+
+@pytest.mark.parametrize(("body", "expected", "reason"), READ, ids=[body for body, _, _ in READ])
+def test_it_is_read(body: str, expected: args.Arguments, reason: str) -> None:
+    command = read(body)
+    assert (command.arguments, command.reason) == (expected, reason)
+
+
+def test_every_example_in_the_help_is_understood() -> None:
+    for definition in DEFINITIONS:
+        for example in definition.examples:
+            assert read(example).name == definition.name
+
+
+MISTAKES = [
+    "/revert 12",
+    "/revert PR12",
+    "/revert #0",
+    "/revert abc123",
+    "/revert #12 and #13",
+    "/revert other/app#12",
+    "/revert https://github.com/other/app/pull/12",
+    "/revert https://evil.example/acme/app/pull/12",
+    "/revert https://github.com/acme/app/issues/12",
+    "/revert " + " ".join(f"#{number}" for number in range(1, 23)),
+    "/revert `code` @mona <b>",
+    "/revert \u202e#12",
+    "/bisect",
+    "/bisect main",
+    "/bisect a...b",
+    "/bisect ..",
+    "/bisect --exec..b",
+    "/bisect a..b unit tests",
+    "/bisect a..b check",
+    "/skip",
+    "/skip main",
+    "/good a b",
+    "/shadow llm",
+    "/shadow llm $(reboot)",
+    "/ramp",
+    "/ramp llm 30",
+    "/rollback ../../etc",
+    "/pause",
+    "/pause self-work",
+    "/unpause a b",
+    "/approve a b",
+    "/approve #12",
+    "/retry now",
+    "/cancel it",
+    "/severity",
+    "/severity hgih",
+    "/revrt",
+    "/revret #12",
+    "/revert.",
+    "/sever\u0131ty high",
+    "/playbooks rewind",
+    "/playbooks rever",
+]
+
+
+def test_mistakes_say_what_is_allowed(snapshot: Any) -> None:
+    said = {body if len(body) < 80 else body[:79] + "…": mistake(body) for body in MISTAKES}
+    assert {
+        body: f"{each.message} [did you mean {each.did_you_mean}?]"
+        if each.did_you_mean
+        else each.message
+        for body, each in said.items()
+    } == snapshot
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "/", "//", "/ revert", "\\/revert", "/12", "/lgtm", "/hold", "/test all", "/retest",
+        "/assign @mona", "/merge", "/rebase", "/label bug", "/ship", "/etc/passwd", "/usr",
+        "/usr/bin/revert", "/revert/", "/help/", "/dev", "/home", "please /revert", "//revert",
+        "/rewind", "/revertall", "/\u0455kip abc1234 \u0455", "\uff0frevert", "/re\u200bve\u200brt",
+        "/re vert", "/statusquo",
+    ],
+)  # fmt: skip
+def test_it_is_not_ours_and_stays_unanswered(body: str) -> None:
+    assert [each for each in parse(body, HERE) if isinstance(each, Command)] == []
+    if "\u0455" not in body:
+        assert parse(body, HERE) == []
+
+
+def test_a_letter_that_only_looks_like_ours_never_runs() -> None:
+    # Kelvin sign, long s, dotless i: their lower or upper case would be k, s and i.
+    for body in ("/s\u212aip abc1234", "/\u017fkip abc1234", "/sk\u0131p abc1234"):
+        assert mistake(body).did_you_mean == "/skip"
+
+
+def test_several_commands_keep_their_order_and_places() -> None:
+    found = parse("/severity high\nhello\n> /revert\n/revret\n\n/revert #12\n", HERE)
+    assert [(type(each), each.index, each.line) for each in found] == [
+        (Command, 0, 1),
+        (Mistake, 1, 4),
+        (Command, 2, 6),
+    ]
+
+
+def test_an_eleventh_command_is_refused_with_the_reason(snapshot: Any) -> None:
+    found = parse("/retry\n" * 500, HERE)
+    assert len(found) == MOST_COMMANDS + 1
+    assert all(isinstance(each, Command) for each in found[:-1])
+    assert isinstance(found[-1], Mistake)
+    assert found[-1].message == snapshot
+
+
+def test_a_reason_becomes_one_clean_line_of_bounded_length() -> None:
+    dirty = read("/revert because\t it \x00broke\u202e  all\u2028of\u200f it")
+    assert dirty.reason == "it broke all of it"
+    assert len(read("/revert because " + "x" * 60_000).reason) == 2_000
+
+
+@given(
+    st.text(max_size=400) | st.text(alphabet="/revtplaybooks #12`~<!->\n\t>be\u202e", max_size=400)
+)
+def test_any_text_is_read_without_an_error(body: str) -> None:
+    for place, each in enumerate(parse(body, HERE)):
+        assert each.index == place
+        assert 1 <= each.line <= len(body) + 1
+        if isinstance(each, Mistake):
+            assert len(each.message) < 1_000
+
+
+@given(
+    st.sampled_from(sorted(COMMANDS)),
+    st.text(alphabet=st.characters(exclude_characters="\n\r"), max_size=80),
+)
+def test_whatever_is_quoted_never_runs(name: str, rest: str) -> None:
+    line = f"/{name} {rest}"
+    for body in (f"> {line}", f"    {line}", f"~~~\n{line}\n~~~", f"```\n{line}\n```"):
+        assert parse(body, HERE) == []
+
+
+@settings(max_examples=50)
+@given(st.text(min_size=1, max_size=30))
+def test_what_a_mistake_repeats_cannot_leave_its_code_span(word: str) -> None:
+    for each in parse(f"/severity {word}", HERE):
+        if isinstance(each, Mistake):
+            assert each.message.count("`") % 2 == 0
+            assert "\n" not in each.message
+
+
+SHAPES = {
+    "slashes": "/",
+    "short lines": "/a\n",
+    "commands": "/retry\n",
+    "near misses": "/revrt\n",
+    "one command, many words": "/revert " + "#1 ",
+    "words": "because ",
+    "backticks": "`",
+    "backticks in pairs": "a `` b ",
+    "backticks of growing runs": "",
+    "open comments": "a <!-- ",
+    "closed comments": "a <!-- --> ",
+    "comment ends": "-->",
+    "fences": "```\n",
+    "open fences in lists": "- ```\n",
+    "quotes": "> ",
+    "deep quotes": ">",
+    "raw blocks": "<pre>\n",
+    "blanks": " ",
+    "line ends": "\r",
+    "null bytes": "/\x00\n",
+    "marks": "\u202e/",
+    "lists": "- ",
+    "numbers": "1. ",
+}
+
+
+def _text(shape: str, size: int) -> str:
+    if shape == "backticks of growing runs":
+        runs, length = [], 0
+        while sum(map(len, runs)) < size:
+            length += 1
+            runs.append("`" * length + " ")
+        return "".join(runs)[:size]
+    unit = SHAPES[shape]
+    return (unit * (size // len(unit) + 1))[:size]
+
+
+def _work(body: str) -> int:
+    """Count the lines of Python that run, whatever the machine's speed and load."""
+    steps = 0
+
+    def count(_frame: FrameType, _event: str, _arg: object) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        parse(body, HERE)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_twice_the_text_is_at_most_twice_the_work(shape: str) -> None:
+    half, whole = _work(_text(shape, 8_192)), _work(_text(shape, 16_384))
+    assert whole <= 2.2 * half + 500, f"{half} steps became {whole}"
+    parse(_text(shape, 65_536), HERE)
