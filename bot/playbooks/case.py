@@ -62,6 +62,8 @@ class Case(Value):
     """Whether a bisect looks for the real cause, since this did not cure it."""
     published: bool = False
     """Whether its records are on the records branch."""
+    reported: bool = True
+    """Whether its report is among them: a shadow and a ramp write theirs when they end."""
 
 
 class Settled(Protocol):

@@ -26,7 +26,8 @@ def metric_table(metrics: Mapping[str, MetricReport]) -> str:
     if not metrics:
         return ""
     lines = [
-        "| metric | baseline | candidate | candidate/baseline (95%) | against it | verdict |",
+        "| metric | baseline | candidate | candidate/baseline (95%) | evidence against it "
+        "| verdict |",
         "|---|---|---|---|---|---|",
     ]
     for name, metric in metrics.items():

@@ -110,7 +110,8 @@ def facts(case: Case) -> str:
         where = case.records_branch if case.published else case.branch
         blob = f"{case.repository_url}/blob/{where}"
         rows.append(markdown.link("ADR", f"{blob}/{case.adr}"))
-        rows.append(markdown.link("report", f"{blob}/{case.artifact}"))
+        if case.reported:
+            rows.append(markdown.link("report", f"{blob}/{case.artifact}"))
     if case.audit_head:
         rows.append(f"audit head {markdown.code(case.audit_head)}")
     return " · ".join(rows)

@@ -39,11 +39,15 @@ class Held(Wait):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Only a person can say how to go on. `stage`: what they are asked to agree to."""
+    """Only a person can say how to go on.
+
+    `stage`: what they are asked to agree to; `founder`: only a Founder can.
+    """
 
     why: Why
     stage: int
     reasons: tuple[str, ...]
+    founder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ def missing_agreement(policy: Policy, stage: int, approvals: Collection[Approval
     else:
         given = len({each.by for each in approvals if each.stage == stage})
         said = f"The stage of {stage}% needs {wanted} approvals; {given} given so far."
-    return Ask("approval", stage, (said,))
+    return Ask("approval", stage, (said,), founder=wanted == "founder")
 
 
 def _onward(policy: Policy, phase: int, approvals: Collection[Approval]) -> Move:

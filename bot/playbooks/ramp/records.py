@@ -35,15 +35,25 @@ def decision(case: RampCase, policy: Policy, *, at: datetime, audit: Anchor) -> 
                 Option(
                     name="Ramp step by step",
                     good=(
-                        f"Few see it first: {stages}.",
-                        "Any anomaly gives all traffic back at once, without asking anybody.",
+                        f"few see it first: {stages}.",
+                        "any anomaly gives all traffic back at once, without asking anybody.",
                     ),
-                    bad=("It takes as long as the evidence needs.",),
+                    bad=("it takes as long as the evidence needs.",),
                 ),
                 Option(
                     name="Switch at once",
-                    good=("It is quick.",),
-                    bad=("Everybody meets what the shadow did not show.",),
+                    good=("it is quick.",),
+                    bad=("everybody meets what the shadow did not show.",),
+                ),
+                Option(
+                    name="Forward fix",
+                    good=("the baseline gets better, and nobody changes the provider.",),
+                    bad=("what the shadow showed to be good stays unused meanwhile.",),
+                ),
+                Option(
+                    name="Do nothing",
+                    good=("users meet nothing new.",),
+                    bad=("what the shadow showed to be good stays unused.",),
                 ),
             ),
             chosen="Ramp step by step",
@@ -51,7 +61,7 @@ def decision(case: RampCase, policy: Policy, *, at: datetime, audit: Anchor) -> 
             consequences=Option(
                 name="Ramp step by step",
                 good=(f"{candidate} becomes the active provider once it passed every stage.",),
-                bad=("Two providers are paid for until then.",),
+                bad=("two providers are paid for until then.",),
             ),
             confirmation="Every metric is shown to be within its margin in every stage; none "
             "crosses its limit.",

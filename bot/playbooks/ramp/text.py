@@ -9,7 +9,7 @@ from bot.canary.policy import Phase
 from bot.canary.reports import RampReport, StageReport
 from bot.canary.verdict import Breach
 from bot.playbooks.candidacy import CandidateCase, bullets, issue_body, on_trial
-from bot.playbooks.evidence import curves, metric_table
+from bot.playbooks.evidence import NAMES, curves, metric_table
 from bot.playbooks.ramp.decision import Ask
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing
@@ -50,8 +50,7 @@ def asking_to_begin(ask: Ask) -> Standing:
     """Somebody has to agree before the candidate gets anything."""
     return Standing(
         state="needs you",
-        headline=f"Approve the first stage, {ask.stage}%, with `/approve`, or end the ramp with "
-        "`/reject`.",
+        headline=_approve(ask, f"the first stage, {ask.stage}%,"),
         details=(bullets(ask.reasons),),
         approvable=True,
     )
@@ -68,9 +67,7 @@ def serving(case: RampCase, phase: Phase, missing: Sequence[str]) -> Standing:
 def asking(case: RampCase, phase: Phase, ask: Ask) -> Standing:
     """A person has to say whether it goes on."""
     if ask.why == "approval":
-        headline = (
-            f"Approve the stage of {ask.stage}% with `/approve`, or end the ramp with `/reject`."
-        )
+        headline = _approve(ask, f"the stage of {ask.stage}%")
     else:
         headline = (
             "The evidence is inconclusive: `/approve` goes on all the same, `/cancel` gives all "
@@ -85,6 +82,12 @@ def asking(case: RampCase, phase: Phase, ask: Ask) -> Standing:
         ),
         approvable=True,
     )
+
+
+def _approve(ask: Ask, what: str) -> str:
+    """Say who does it, where that is not just anybody."""
+    how = f"{what} with `/approve`, or end the ramp with `/reject`."
+    return f"A Founder decides: approve {how}" if ask.founder else f"Approve {how}"
 
 
 def promoted(case: RampCase) -> Standing:
@@ -104,7 +107,7 @@ def promoted(case: RampCase) -> Standing:
 def rolled_back(case: RampCase, breach: Breach) -> Standing:
     """All traffic went back to the baseline."""
     also = (
-        f"Also beyond its limit: {', '.join(markdown.code(name) for name in breach.also)}."
+        f"Also beyond its limit: {', '.join(NAMES.get(name, name) for name in breach.also)}."
         if breach.also
         else ""
     )
@@ -165,8 +168,8 @@ def issue(
     `picture`: the address of the evidence as a picture, where there is one.
     """
     about = (
-        f"{on_trial(case)} gets more and more of the traffic of {markdown.code(case.baseline)}, as "
-        "long as nothing is odd."
+        f"{on_trial(case)} is given the traffic of {markdown.code(case.baseline)} step by step; "
+        "any anomaly gives all of it back at once."
     )
     observed: tuple[str, ...] = ()
     if report is not None:
@@ -182,15 +185,24 @@ def issue(
         about,
         *observed,
         _policy(case),
-        commands=(
-            "/status",
-            "/approve",
-            "/reject",
-            "/cancel",
-            f"/ramp {case.capability} STAGE",
-            f"/rollback {case.capability} because …",
-        ),
+        commands=_commands(case, standing),
     )
+
+
+def _commands(case: RampCase, standing: Standing) -> tuple[str, ...]:
+    rollback = f"/rollback {case.capability} because …"
+    match standing.state:
+        case "done":
+            return "/status", rollback
+        case "stopped":
+            return ("/status",)
+        case "needs you":
+            return "/status", "/approve", "/reject", "/cancel", rollback
+        case _:
+            return "/status", "/cancel", f"/ramp {case.capability} STAGE", rollback
+
+
+_ENDS = {None: "now", "promote": "passed", "breach": "rolled back", "cancelled": "cancelled"}
 
 
 def stage_table(stages: Sequence[StageReport]) -> str:
@@ -199,8 +211,7 @@ def stage_table(stages: Sequence[StageReport]) -> str:
         return ""
     lines = ["| stage | candidate | requests (baseline, candidate) | ended |", "|---|---|---|---|"]
     lines += [
-        f"| {each.stage}% | {each.percent}% | {each.n[0]:,}, {each.n[1]:,} | "
-        f"{each.ended or 'now'} |"
+        f"| {each.stage}% | {each.percent}% | {each.n[0]:,}, {each.n[1]:,} | {_ENDS[each.ended]} |"
         for each in stages
     ]
     return "\n".join(lines)

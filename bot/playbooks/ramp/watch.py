@@ -290,6 +290,7 @@ class Watch:
         await self._settle_asking(None)
         if self._began:
             work.report = await self._describe()
+            work.know(reported=True)
             path = self.plan.config.flags.path
             # After an anomaly the rollback brings the document home, beside what explains it.
             if path is not None and how != "rolled back":

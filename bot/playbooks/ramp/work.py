@@ -48,6 +48,7 @@ class RampWork(Work[RampPlan, RampCase]):
             baseline=plan.policy.baseline,
             candidate=plan.candidate,
             policy=plan.policy.digest,
+            reported=False,
             shadow=plan.shadow,
             shadow_report=plan.shadow_report,
         )

@@ -7,16 +7,21 @@ from datetime import datetime
 from bot.playbooks.candidacy import CandidateCase
 from bot.playbooks.papers import Result, numbered, origin, pointers
 from bot.playbooks.rollback.plan import RollbackPlan
-from bot.playbooks.rollback.text import title
-from bot.records.audit_chain.anchors import Anchor
-from bot.records.documents.adr import AdrFacts, Option, Pointer, render
-from bot.records.documents.artifacts import HotfixRefs, TimelineEvent, canonical_bytes
-from bot.records.documents.rollback_report import RollbackReport, TrafficChange
+from bot.playbooks.rollback.text import RollbackFacts, title
+from bot.records.adr import AdrFacts, Option, Pointer, render
+from bot.records.anchors import Anchor
+from bot.records.artifacts import HotfixRefs, TimelineEvent, canonical_bytes
+from bot.records.rollback_report import Anomaly, RollbackReport, TrafficChange
 from bot.triggers import Trigger
 
 
-def decision(case: CandidateCase, plan: RollbackPlan, *, at: datetime, audit: Anchor) -> str:
-    """Write the ADR of a rollback: proposed, its outcome pending."""
+def decision(
+    case: CandidateCase, facts: RollbackFacts, watched: Pointer, *, at: datetime, audit: Anchor
+) -> str:
+    """Write the ADR of a rollback: proposed, its outcome pending.
+
+    `watched`: the report of the shadow or ramp that was taken back.
+    """
     candidate = case.candidate or "the candidate"
     return render(
         AdrFacts(
@@ -25,8 +30,10 @@ def decision(case: CandidateCase, plan: RollbackPlan, *, at: datetime, audit: An
             date=at.date(),
             decision_makers=(case.requested_by.login,),
             problem=(
-                f"{candidate} had {plan.retreat.before}% of the traffic of {case.capability}.",
-                plan.anomaly.said,
+                f"{candidate} had {facts.before}% of the traffic of {case.capability}."
+                if facts.before
+                else f"{candidate} got copies of requests of {case.capability}, unseen by users.",
+                _why(case, facts.anomaly),
             ),
             drivers=(
                 "Users come first: traffic goes back before anything is looked into.",
@@ -37,15 +44,25 @@ def decision(case: CandidateCase, plan: RollbackPlan, *, at: datetime, audit: An
                 Option(
                     name="Roll back and pause",
                     good=(
-                        "Takes effect within a second, without a deployment.",
-                        "Reversible: the candidate can be ramped again.",
+                        "it takes effect within a second, without a deployment.",
+                        "it is reversible: the candidate can be ramped again.",
                     ),
-                    bad=("What the candidate did better is missing meanwhile.",),
+                    bad=("what the candidate did better is missing meanwhile.",),
                 ),
                 Option(
                     name="Hold the stage and look",
-                    good=("More is learnt about the candidate.",),
-                    bad=("Users go on meeting it meanwhile.",),
+                    good=("more is learnt about the candidate.",),
+                    bad=("users go on meeting it meanwhile.",),
+                ),
+                Option(
+                    name="Forward fix",
+                    good=("what the candidate does better stays.",),
+                    bad=("users go on meeting it until somebody has mended it.",),
+                ),
+                Option(
+                    name="Do nothing",
+                    good=("no traffic moves.",),
+                    bad=("users go on meeting it.",),
                 ),
             ),
             chosen="Roll back and pause",
@@ -53,14 +70,21 @@ def decision(case: CandidateCase, plan: RollbackPlan, *, at: datetime, audit: An
             consequences=Option(
                 name="Roll back and pause",
                 good=(f"{case.baseline} serves everything again.",),
-                bad=(plan.reshadow.reason,),
+                bad=("no candidate gets any traffic until somebody lifts the pause.",),
             ),
             confirmation="The committed flag document and what is served agree: the baseline only, "
             "paused.",
-            more=(*pointers(case), Pointer(label=plan.mode.capitalize(), value=plan.report)),
+            more=(*pointers(case), watched),
             audit=audit,
         )
     )
+
+
+def _why(case: CandidateCase, anomaly: Anomaly) -> str:
+    if anomaly.kind == "breach":
+        return anomaly.said
+    who = case.requested_by.login
+    return f"{who} reported: {case.reason}" if case.reason else f"{who} had it taken back."
 
 
 def report(

@@ -65,7 +65,7 @@ async def retreat(
     ledger = await _to_take_back(conn, history)
     if ledger is None:
         return Retreat(at=now)
-    said = request.reason or f"asked for by {trigger.actor.login}"
+    said = request.reason or f"Asked for by {trigger.actor.login}."
     reported = BreachFound(metric=REPORTED, evidence=said)
     if ledger.closed_at is None:
         tripped = await trip(

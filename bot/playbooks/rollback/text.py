@@ -9,6 +9,7 @@ from bot.playbooks.candidacy import CandidateCase, issue_body, reason_given
 from bot.playbooks.checks import Counting
 from bot.playbooks.declined import Stop
 from bot.playbooks.evidence import NAMES, metric_table
+from bot.playbooks.quoting import quoted
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing
 from bot.records.documents.rollback_report import Anomaly, Reshadow
@@ -47,7 +48,7 @@ def commit_message(case: CandidateCase, facts: RollbackFacts) -> str:
     """The fix commit's message."""
     return (
         f"{title(case.capability, case.candidate)}\n\n"
-        f"{markdown.text(facts.anomaly.said, limit=500)}\n\n"
+        f"{quoted(facts.anomaly.said, limit=500)}\n\n"
         f"The flag document serves {case.baseline} only, and {case.capability} is paused."
     )
 
@@ -88,11 +89,11 @@ def joined(issue: int | None, incident: str) -> Ending:
 def issue(case: CandidateCase, standing: Standing, facts: RollbackFacts) -> str:
     """The incident issue: what was odd, what was compared, and how to try again."""
     return issue_body(
-        case,
+        _unrepeated(case, facts),
         standing,
         what_happened(case, facts),
         metric_table(facts.diffs),
-        again(facts.reshadow),
+        again(case, facts.reshadow),
         commands=("/status", "/retry", "/cancel", "/severity low|medium|high|critical"),
     )
 
@@ -105,37 +106,56 @@ def section(
         f"**{standing.headline}**",
         what_happened(case, facts),
         "With this the committed flag document says what is served: the baseline only, paused.",
-        reason_given(case),
+        reason_given(_unrepeated(case, facts)),
         wording.facts(case),
         wording.body(standing),
-        again(facts.reshadow),
+        again(case, facts.reshadow),
         wording.which_checks(counting),
     )
 
 
 def what_happened(case: CandidateCase, facts: RollbackFacts) -> str:
     """What was odd, and what was done at once."""
-    candidate = markdown.code(case.candidate or "")
-    had = f"{facts.before}% of the traffic" if facts.before else "copies of requests only"
-    metric = facts.anomaly.metric
-    about = f" ({NAMES.get(metric, metric)})" if metric else ""
-    also = (
-        f" Also beyond its limit: {', '.join(map(markdown.code, facts.anomaly.also))}."
-        if facts.anomaly.also
-        else ""
+    candidate, capability = markdown.code(case.candidate or ""), markdown.code(case.capability)
+    if facts.before:
+        had = f"{candidate} had {facts.before}% of the traffic of {capability}."
+        now = f"All of it went back to {markdown.code(case.baseline)} at once"
+    else:
+        had = f"{candidate} got copies of requests of {capability}, unseen by users."
+        now = "Nothing is mirrored any more"
+    also = ", ".join(NAMES.get(name, name) for name in facts.anomaly.also)
+    sentences = (
+        had,
+        _why(case, facts.anomaly),
+        f"Also beyond its limit: {also}." if also else "",
+        f"{now}, and the capability is paused.",
+        f"Watched in #{facts.watched}." if facts.watched else "",
     )
-    watched = f" Watched in #{facts.watched}." if facts.watched else ""
-    return (
-        f"{candidate} had {had} of {markdown.code(case.capability)}. "
-        f"{markdown.text(facts.anomaly.said)}{about}{also} All of it went back to "
-        f"{markdown.code(case.baseline)} at once, and the capability is paused.{watched}"
-    )
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def again(plan: Reshadow) -> str:
+def _why(case: CandidateCase, anomaly: Anomaly) -> str:
+    """What was measured, or who said so; what they said stands below."""
+    by = wording.name_of(case.requested_by)
+    return {
+        "breach": markdown.text(anomaly.said),
+        "alert": f"Reported by {by}.",
+        "person": f"Taken back by {by}.",
+    }[anomaly.kind]
+
+
+def _unrepeated(case: CandidateCase, facts: RollbackFacts) -> CandidateCase:
+    """What was measured is the reason too: it is said once."""
+    measured = facts.anomaly.kind == "breach"
+    return case.model_copy(update={"reason": ""}) if measured else case
+
+
+def again(case: CandidateCase, plan: Reshadow) -> str:
     """How to try again."""
     lines = [f"**To try again:** {markdown.text(plan.reason)}"]
     if plan.min_pairs is not None:
         lines.append(f"{plan.min_pairs:,} pairs show an effect as large as this one.")
-    lines.append(f"Lift the pause with `/unpause`, then `{plan.command}`.")
+    lines.append(
+        f"Lift the pause with `/unpause {case.capability} because …`, then `{plan.command}`."
+    )
     return " ".join(lines)

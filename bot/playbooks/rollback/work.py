@@ -18,6 +18,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import Saying
 from bot.playbooks.work import Work
+from bot.records.adr import Pointer
 from bot.triggers import Trigger
 
 
@@ -62,7 +63,13 @@ class RollbackWork(Work[RollbackPlan, CandidateCase]):
 
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
-        self.adr = documents.decision(self.case, self.plan, at=at, audit=self.casebook.anchor)
+        self.adr = documents.decision(
+            self.case,
+            self.facts,
+            Pointer(label=self.plan.mode.capitalize(), value=self.plan.report),
+            at=at,
+            audit=self.casebook.anchor,
+        )
 
     def section(self, standing: Standing) -> str:
         """The managed section of the fix pull request's description."""

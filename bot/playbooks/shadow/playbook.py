@@ -240,6 +240,7 @@ class _Shadow:
         work = self.work
         await self._stop_mirroring(f"shadow {how}")
         work.report = await self._describe()
+        work.know(reported=True)
         within = how == "within bounds"
         if within:
             await work.casebook.move("shadow.within bounds", IncidentStatus.MITIGATED)

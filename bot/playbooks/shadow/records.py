@@ -32,20 +32,30 @@ def decision(case: CandidateCase, policy: Policy, *, at: datetime, audit: Anchor
             options=(
                 Option(
                     name="Shadow the candidate",
-                    good=("Users see nothing of it.", "Both answer the very same requests."),
-                    bad=("The mirrored requests are paid for twice.",),
+                    good=("users see nothing of it.", "both answer the very same requests."),
+                    bad=("the mirrored requests are paid for twice.",),
                 ),
                 Option(
                     name="Trust the vendor's numbers",
-                    good=("It costs nothing.",),
-                    bad=("They were not measured on our requests.",),
+                    good=("it costs nothing.",),
+                    bad=("they were not measured on our requests.",),
+                ),
+                Option(
+                    name="Forward fix",
+                    good=("the baseline gets better, and nobody changes the provider.",),
+                    bad=("nothing is learnt about the candidate.",),
+                ),
+                Option(
+                    name="Do nothing",
+                    good=("no request is paid for twice.",),
+                    bad=("nobody knows whether the candidate is better.",),
                 ),
             ),
             chosen="Shadow the candidate",
             because="it is the only way to know that costs no user anything.",
             consequences=Option(
                 name="Shadow the candidate",
-                good=("A ramp is proposed on evidence, or not at all.",),
+                good=("a ramp is proposed on evidence, or not at all.",),
                 bad=(f"{shadow.sample_rate:.3g} of the requests are sent twice meanwhile.",),
             ),
             confirmation=f"At least {shadow.min_pairs} pairs, every metric shown to be within its "

@@ -117,8 +117,8 @@ def rolled_back(case: CandidateCase, why: str) -> Standing:
 def issue(case: CandidateCase, standing: Standing, report: ShadowDiffReport | None) -> str:
     """The shadow's issue: what was compared, and what it says."""
     about = (
-        f"{on_trial(case)} gets copies of some requests; what {markdown.code(case.baseline)} "
-        "answers is what users see. Both are compared."
+        f"{on_trial(case)} answers copies of some requests. Users see only what "
+        f"{markdown.code(case.baseline)} answers; both are compared."
     )
     observed = ("",) if report is None else (_pairs(report), metric_table(report.metrics))
     return issue_body(
@@ -126,8 +126,16 @@ def issue(case: CandidateCase, standing: Standing, report: ShadowDiffReport | No
         standing,
         about,
         *observed,
-        commands=("/status", "/cancel", f"/rollback {case.capability} because …"),
+        commands=_commands(case, standing),
     )
+
+
+def _commands(case: CandidateCase, standing: Standing) -> tuple[str, ...]:
+    if standing.state == "done":
+        return "/status", f"/ramp {case.capability}"
+    if standing.state == "stopped":
+        return "/status", f"/shadow {case.capability} {case.candidate}"
+    return "/status", "/cancel", f"/rollback {case.capability} because …"
 
 
 def _pairs(report: ShadowDiffReport) -> str:

@@ -46,6 +46,7 @@ class ShadowWork(Work[ShadowPlan, CandidateCase]):
             baseline=plan.policy.baseline,
             candidate=plan.candidate,
             policy=plan.policy.digest,
+            reported=False,
         )
         super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
         self.report: ShadowDiffReport | None = None

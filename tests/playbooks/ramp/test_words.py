@@ -1,0 +1,76 @@
+"""Every word a ramp says, side by side: read them aloud when a snapshot changes."""
+
+from __future__ import annotations
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from bot.playbooks import wording
+from bot.playbooks.candidacy import status
+from bot.playbooks.ramp import records, text
+from bot.playbooks.ramp.decision import Approval, Ask, missing_agreement
+from bot.playbooks.ramp.stages import check_stage
+from bot.playbooks.standing import Standing
+from bot.records.anchors import Anchor
+from tests.canary.traffic import policy
+from tests.playbooks.candidacy import BOB, BREACH, POLICY, START, ramp_case, seen_in_ramp
+
+CASE = ramp_case()
+ASKING = policy(approvals={25: 2, 100: "founder"})
+PHASES = POLICY.phases
+LATE = Ask("inconclusive", 50, ("No verdict after 6 h at 25%.", "600 of 5000 observations."))
+GIVEN = (Approval(stage=25, by="bob", founder=False),)
+STANDINGS: dict[str, Standing] = {
+    "starting": text.starting(CASE),
+    "asking to begin": text.asking_to_begin(missing_agreement(ASKING, 25, ())),
+    "serving": text.serving(CASE, PHASES[0], ("9 min 30 s of baking left.",)),
+    "held back": text.serving(CASE, PHASES[3], ()),
+    "the last look": text.serving(CASE, PHASES[4], ()),
+    "asking for approvals": text.asking(CASE, PHASES[0], missing_agreement(ASKING, 25, GIVEN)),
+    "asking the Founder": text.asking(CASE, PHASES[2], missing_agreement(ASKING, 100, ())),
+    "inconclusive": text.asking(CASE, PHASES[1], LATE),
+    "promoted": text.promoted(CASE),
+    "rolled back": text.rolled_back(CASE, BREACH),
+    "cancelled": text.cancelled(CASE, BOB),
+    "taken back elsewhere": text.cancelled(CASE, None),
+    "given up": text.given_up(CASE),
+}
+
+
+@pytest.mark.parametrize("name", STANDINGS)
+def test_what_stands_in_the_status_and_in_a_comment(name: str, snapshot: SnapshotAssertion) -> None:
+    standing = STANDINGS[name]
+    say = wording.needs_you if standing.state == "needs you" else wording.final_word
+    said = [status(CASE, standing)]
+    if standing.state != "working":
+        said.append(say(CASE, standing))
+    assert "\n\n=====\n\n".join(said) == snapshot
+
+
+def test_the_issue(snapshot: SnapshotAssertion) -> None:
+    changed = ramp_case(policy_changed=True)
+    picture = "https://bot.example/pictures/evidence/x.svg"
+    said = [
+        text.title(CASE.capability, CASE.candidate or ""),
+        text.issue(CASE, STANDINGS["starting"], None, None),
+        text.issue(changed, STANDINGS["serving"], seen_in_ramp(), None),
+        text.issue(CASE, STANDINGS["rolled back"], seen_in_ramp(errors=0.3), picture),
+    ]
+    assert "\n\n=====\n\n".join(said) == snapshot
+
+
+def test_the_decision_record(snapshot: SnapshotAssertion) -> None:
+    anchor = Anchor(repository="1", seq=9, head_hash="f" * 64, time=START, signature="s")
+    assert records.decision(CASE, POLICY, at=START, audit=anchor) == snapshot
+
+
+def test_what_is_asked_for_out_of_order(snapshot: SnapshotAssertion) -> None:
+    asked = ((25, None), (5, 25), (25, 25), (100, 25), (30, 5), (None, 100))
+    said = [check_stage(POLICY, "llm.summarize", wanted, serving) for wanted, serving in asked]
+    assert said == snapshot
+
+
+def test_asked_for_twice(snapshot: SnapshotAssertion) -> None:
+    said = [text.joined(7, CASE.incident), text.joined(None, CASE.incident)]
+    said.append(text.going_on(7, CASE.incident, 25))
+    assert said == snapshot

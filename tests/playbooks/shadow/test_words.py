@@ -1,0 +1,56 @@
+"""Every word a shadow says, side by side: read them aloud when a snapshot changes."""
+
+from __future__ import annotations
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from bot.playbooks import wording
+from bot.playbooks.candidacy import status
+from bot.playbooks.shadow import records, text
+from bot.playbooks.standing import Standing
+from bot.records.anchors import Anchor
+from tests.playbooks.candidacy import BOB, POLICY, START, seen_in_shadow, shadow_case
+
+CASE = shadow_case()
+MISSING = (
+    "1200 of 2000 pairs.",
+    "cost: not yet shown to be within its margin (2 to 1 of 10 to 1).",
+)
+STANDINGS: dict[str, Standing] = {
+    "mirroring": text.mirroring(CASE, ()),
+    "something is missing": text.mirroring(CASE, MISSING),
+    "held": text.held(CASE, ("No observation for 12 min: is the mirror still on?",)),
+    "within bounds": text.within_bounds(CASE),
+    "out of bounds": text.out_of_bounds(CASE, ("The candidate costs more than tolerated.",)),
+    "too dear": text.too_dear(CASE, ("The candidate's answers cost 51.20 USD; 50 is the cap.",)),
+    "cancelled": text.cancelled(CASE, BOB),
+    "given up": text.given_up(CASE),
+    "rolled back": text.rolled_back(CASE, "answers are *empty*"),
+}
+
+
+@pytest.mark.parametrize("name", STANDINGS)
+def test_what_stands_in_the_status_and_in_a_comment(name: str, snapshot: SnapshotAssertion) -> None:
+    standing = STANDINGS[name]
+    say = wording.needs_you if standing.state == "needs you" else wording.final_word
+    said = [status(CASE, standing)]
+    if standing.state != "working":
+        said.append(say(CASE, standing))
+    assert "\n\n=====\n\n".join(said) == snapshot
+
+
+def test_the_issue(snapshot: SnapshotAssertion) -> None:
+    before = text.issue(CASE, STANDINGS["mirroring"], None)
+    after = text.issue(CASE, STANDINGS["within bounds"], seen_in_shadow())
+    title = text.title(CASE.capability, CASE.candidate or "")
+    assert "\n\n=====\n\n".join([title, before, after]) == snapshot
+
+
+def test_the_decision_record(snapshot: SnapshotAssertion) -> None:
+    anchor = Anchor(repository="1", seq=9, head_hash="f" * 64, time=START, signature="s")
+    assert records.decision(CASE, POLICY, at=START, audit=anchor) == snapshot
+
+
+def test_asked_for_twice(snapshot: SnapshotAssertion) -> None:
+    assert [text.joined(7, CASE.incident), text.joined(None, CASE.incident)] == snapshot
