@@ -297,6 +297,7 @@ class _DurableRun:
                 self._taking_turn()
                 await self._tell("began", name)
             connection = await datasource.sql_session().connection()
+            await self._declare_at_once(connection, name)
             return {"value": adapter.dump_python(await change(connection), mode="json")}
 
         try:
@@ -349,6 +350,22 @@ class _DurableRun:
                     reversibility=undo.reversibility,
                     compensation=undo.how,
                 )
+
+    async def _declare_at_once(self, connection: AsyncConnection, name: str) -> None:
+        """Note how a change of who is served is undone; both are done, or neither."""
+        undo = declared(name)
+        if undo is None or await runs.find(connection, self.id) is None:
+            return
+        now = self._engine._clock()
+        await steps.begin(
+            connection,
+            self.id,
+            name,
+            at=now,
+            reversibility=undo.reversibility,
+            compensation=undo.how,
+        )
+        await steps.finish(connection, self.id, name, at=now)
 
     async def _through_outages(self, name: str, effect: Effect[T], may_have_run: bool) -> T:
         deadline = self._engine._clock() + self._engine._longest_outage

@@ -1,7 +1,7 @@
 """How every step that touches the world is undone, declared before any of them runs.
 
 One list, so that it can be read as a whole. Steps that only read, and steps that only change our
-own records, have nothing to undo and are not in it.
+own records, have nothing to undo and are not in it; who is served is no record, and is.
 """
 
 from __future__ import annotations
@@ -53,6 +53,21 @@ DECLARED: dict[str, Undo] = {
     "delete the fix branch": _reversible("it is restored from the merged pull request"),
     "record the outcome": _compensatable("a later commit on the records branch"),
     "bring the records to the default branch": _compensatable("a later commit"),
+    "commit the flag document": _compensatable("a later commit"),
+    "begin to mirror": _reversible("`/cancel` ends the shadow"),
+    "stop mirroring": _reversible("`/shadow` begins another"),
+    "give the candidate its first traffic": _compensatable(
+        "`/rollback` gives all of it back; what was answered stays answered"
+    ),
+    "give the candidate more traffic": _compensatable(
+        "`/rollback` gives all of it back; what was answered stays answered"
+    ),
+    "make the candidate active": _compensatable(
+        "`/rollback` takes everything back while the baseline can be called"
+    ),
+    "give all traffic back": _reversible("`/ramp` begins another ramp"),
+    "give all traffic back and pause": _reversible("`/unpause`, then the plan to try again"),
+    "give all traffic to the baseline": _reversible("`/unpause`, then the plan to try again"),
     "change the severity label": _reversible("the label from before is put on again"),
     "ask the requester": _SPEAKING,
     "have the final word": _SPEAKING,

@@ -8,10 +8,10 @@ from bot.playbooks.candidacy import CandidateCase
 from bot.playbooks.papers import Result, numbered, origin, pointers
 from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts, title
-from bot.records.adr import AdrFacts, Option, Pointer, render
-from bot.records.anchors import Anchor
-from bot.records.artifacts import HotfixRefs, TimelineEvent, canonical_bytes
-from bot.records.rollback_report import Anomaly, RollbackReport, TrafficChange
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.documents.adr import AdrFacts, Option, Pointer, render
+from bot.records.documents.artifacts import HotfixRefs, TimelineEvent, canonical_bytes
+from bot.records.documents.rollback_report import Anomaly, RollbackReport, TrafficChange
 from bot.triggers import Trigger
 
 

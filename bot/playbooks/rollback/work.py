@@ -18,7 +18,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import Saying
 from bot.playbooks.work import Work
-from bot.records.adr import Pointer
+from bot.records.documents.adr import Pointer
 from bot.triggers import Trigger
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot.records.recovery import incidents
+from bot.traffic import ledger as ledgers
 from tests.playbooks.providing import CAPABILITY, Providers
 
 
@@ -101,6 +103,17 @@ async def test_a_person_may_end_a_ramp_and_begin_another(providers: Providers) -
     assert (await providers.file("ramp_reports"))["stages"][0]["ended"] == "cancelled"
     await shop.says(issue, f"/ramp {CAPABILITY}")
     await providers.ramping(5)
+    # Another id, another salt, and none of the evidence of the one before.
+    flag = await providers.flag()
+    assert flag["targeting"]["if"][1]["fractional"][0]["cat"][0] == f"{CAPABILITY}:2:"
+    async with shop.bot.read_only.connect() as conn:
+        found = await incidents.latest_about(
+            conn, shop.repository.id, "ramp", f"capability:{CAPABILITY}"
+        )
+        ledger = None if found is None else await ledgers.find(conn, found.id)
+    assert ledger is not None
+    assert ledger.last == 0
+    assert ledger.attempt != (await providers.file("ramp_reports"))["id"]
 
 
 async def test_a_reader_moves_no_traffic(providers: Providers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.records.recovery import incidents, runs, steps
 from tests.playbooks.providing import CAPABILITY, Providers
 
 
@@ -20,6 +21,15 @@ async def test_a_good_candidate_passes_every_stage_and_becomes_active(
     assert report["verdict"] == "promote"
     assert [stage["percent"] for stage in report["stages"]] == [5, 25, 50, 95, 100]
     assert {stage["ended"] for stage in report["stages"]} == {"promote"}
+    async with shop.bot.read_only.connect() as conn:
+        shadow = await incidents.find(conn, report["shadow"])
+        [run] = await runs.of_incident(conn, report["id"])
+        undone = {step.name: step.compensation for step in await steps.of_run(conn, run.id)}
+    assert shadow is not None
+    assert shadow.status == "closed"
+    # Who is served is a step that touches the world: how it is taken back is noted with it.
+    assert "/rollback" in (undone["make the candidate active"] or "")
+    assert "give the candidate more traffic" in undone
 
 
 async def test_a_breach_gives_everything_back_and_files_an_incident(providers: Providers) -> None:

@@ -11,7 +11,7 @@ from bot.playbooks.ramp import records, text
 from bot.playbooks.ramp.decision import Approval, Ask, missing_agreement
 from bot.playbooks.ramp.stages import check_stage
 from bot.playbooks.standing import Standing
-from bot.records.anchors import Anchor
+from bot.records.audit_chain.anchors import Anchor
 from tests.canary.traffic import policy
 from tests.playbooks.candidacy import BOB, BREACH, POLICY, START, ramp_case, seen_in_ramp
 

@@ -8,9 +8,9 @@ from syrupy.assertion import SnapshotAssertion
 from bot.playbooks.checks import Counting
 from bot.playbooks.rollback import records, text
 from bot.playbooks.rollback.text import RollbackFacts
-from bot.records.adr import Pointer
-from bot.records.anchors import Anchor
-from bot.records.rollback_report import Anomaly, Reshadow
+from bot.records.audit_chain.anchors import Anchor
+from bot.records.documents.adr import Pointer
+from bot.records.documents.rollback_report import Anomaly, Reshadow
 from tests.playbooks.candidacy import ALERTS, BREACH, START, diffs, rollback_case
 
 COUNTING = Counting(smoke=("smoke",), smoke_from="configured", evals=())
