@@ -51,6 +51,8 @@ class Play(Protocol):
     name: str
     sampled_of_each_kind: int
     """How many points of each kind a plain test run tries."""
+    side_by_side: bool
+    """Whether two Runs write to the same branches at the same time."""
 
     async def prepare(self, lane: Lane) -> Scene:
         """Break a fresh repository."""
@@ -67,6 +69,7 @@ class Revert:
 
     name = "revert"
     sampled_of_each_kind = 2
+    side_by_side = False
 
     async def prepare(self, lane: Lane) -> Scene:
         """Main is broken by a merged pull request."""
@@ -93,6 +96,7 @@ class Bisect:
 
     name = "bisect"
     sampled_of_each_kind = 1
+    side_by_side = False
 
     async def prepare(self, lane: Lane) -> Scene:
         """CI knows every commit but the ends, which have to be tried: both, in whatever order.

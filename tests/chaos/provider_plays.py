@@ -48,6 +48,7 @@ class Shadow:
 
     name = "shadow"
     sampled_of_each_kind = 1
+    side_by_side = False
 
     async def prepare(self, lane: Lane) -> ProviderScene:
         """The capability is configured, and somebody wants to try another provider."""
@@ -77,6 +78,7 @@ class Ramp:
 
     name = "ramp"
     sampled_of_each_kind = 1
+    side_by_side = False
 
     async def prepare(self, lane: Lane) -> ProviderScene:
         """Its shadow is over, and a ramp is proposed."""
@@ -111,6 +113,7 @@ class Rollback:
 
     name = "rollback"
     sampled_of_each_kind = 1
+    side_by_side = True
 
     async def prepare(self, lane: Lane) -> ProviderScene:
         """It has its first traffic, and somebody does not like what they see."""
@@ -180,8 +183,7 @@ def forget_whose_turn_it_was(state: dict[str, Any]) -> None:
             (who, _unnumbered(said), *more) for who, said, *more in issue["comments"]
         ]
     state["commits"] = {
-        name: sorted(each for each in said if not each.startswith("Flags: what is served"))
-        for name, said in state["commits"].items()
+        name: sorted(map(_by_whomever, said)) for name, said in state["commits"].items()
     }
     for files in state["files"].values():
         for path, text in files.items():
@@ -191,6 +193,12 @@ def forget_whose_turn_it_was(state: dict[str, Any]) -> None:
     # too old: who of the two was first is not compared, nor how often one had to say so.
     audit = [row for row in records["audit"] if row[1] != "flags.replaced"]
     records["audit"] = sorted(tuple(map(_unnumbered, row[1:])) for row in audit)
+
+
+def _by_whomever(message: str) -> str:
+    """The document goes back once: by the rollback, or by whoever looks after pushes."""
+    words = ("Flags: what is served", "Flags: all of")
+    return "Flags: back" if message.startswith(words) else message
 
 
 def _unnumbered(text: str) -> str:

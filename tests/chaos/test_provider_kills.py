@@ -19,7 +19,7 @@ from tests.chaos.provider_plays import PLAYS
 
 LANES = 4
 """A play mostly waits; more than this, and two cores are the limit."""
-SAMPLED = 2
+SAMPLED = 1
 """Points of each play that a plain test run tries."""
 
 
