@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from ulid import ULID
 
 from bot.cockpit.anchored import AnchorsInGit
+from bot.cockpit.deciding import founders_from
 from bot.cockpit.previews import Planner
 from bot.cockpit.rights import roles_from
 from bot.cockpit.site import Cockpit
@@ -383,6 +384,7 @@ class Bot:
                 preview=Planner(self.github, self.mirrors.of).preview,
                 anchors=AnchorsInGit(self.github).read,
                 config_of=self._config_in_force,
+                founders_of=founders_from(self.github, self.config, settings.playbooks_founders),
                 signing_key=self.signing_key,
                 web_url=self.github.addresses.web,
                 url=lambda: settings.url_at(self.port),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from bot.cockpit.actions import answer_to_show
+from bot.cockpit.deciding import Deciding
 from bot.cockpit.filters import KINDS, OPEN_WORD, identity, incident_filter
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Refused, Visit
 from bot.cockpit.words import action_said, can_retry, what_next
 from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.records.audit import AuditEntry
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity
 
@@ -19,6 +23,10 @@ MOST_TOLD = 500
 
 class IncidentPages:
     """`/ui/incidents` and `/ui/incidents/{incident}`."""
+
+    def __init__(self, deciding: Deciding) -> None:
+        """`deciding` says what a visitor may decide."""
+        self._deciding = deciding
 
     def routes(self) -> tuple[Route, ...]:
         """Their addresses."""
@@ -56,25 +64,45 @@ class IncidentPages:
                 )
             runs = (await window.runs_of([incident.id]))[incident.id]
             steps = {run.id: await window.steps_of(run) for run in runs}
-            asked = {run.id: await window.approval_of(run) for run in runs}
+            approvals = {run.id: await window.approval_of(run) for run in runs}
+            waiting = await window.asked_a_founder()
             timeline = await window.timeline(incident)
             before = incident.recurrence_of or incident.duplicate_of
             earlier = await window.incident(before) if before else None
             shown = await answer_to_show(visit, window)
+        seen = visit.sight.seen[incident.repository_id]
+        asked = {
+            run: await self._deciding.question(
+                approval, seen.repository, visit.who.login, visit.now
+            )
+            for run, approval in approvals.items()
+            if approval is not None
+        }
         return visit.page(
             "incident.html",
             incident=incident,
-            seen=visit.sight.seen[incident.repository_id],
+            seen=seen,
             runs=runs,
             steps=steps,
             asked=asked,
+            irreversible=_irreversible(timeline),
             timeline=timeline[-MOST_TOLD:],
             left_out=max(0, len(timeline) - MOST_TOLD),
             earlier=earlier,
-            next=what_next(incident, runs),
+            next=what_next(incident, runs, waiting),
             can_retry=can_retry(incident, runs),
             said=action_said,
             records_branch=RECORDS_BRANCH,
             severities=list(reversed(Severity)),
             request_answer=shown,
         )
+
+
+def _irreversible(timeline: Sequence[AuditEntry]) -> dict[str, list[str]]:
+    """The paths that a Founder was asked about last, by Run."""
+    found: dict[str, list[str]] = {}
+    for entry in timeline:
+        paths = entry.refs.get("irreversible")
+        if entry.run and isinstance(paths, list):
+            found[entry.run] = [str(each) for each in paths]
+    return found

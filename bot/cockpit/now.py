@@ -171,7 +171,10 @@ def _state(counts: dict[Severity, int], waiting: Sequence[Tile], active: Sequenc
 
 async def _tiles(window: Window, found: Sequence[Incident]) -> tuple[Tile, ...]:
     runs = await window.runs_of([each.id for each in found])
-    return tuple(Tile(each, tuple(runs[each.id]), what_next(each, runs[each.id])) for each in found)
+    asked = await window.asked_a_founder()
+    return tuple(
+        Tile(each, tuple(runs[each.id]), what_next(each, runs[each.id], asked)) for each in found
+    )
 
 
 async def _waiting(window: Window, live: Sequence[Run], tiles: Sequence[Tile]) -> tuple[Tile, ...]:

@@ -89,6 +89,7 @@ class Templates:
             "ref_said": words.ref_said,
             "stage_names": words.STAGES,
             "stage_of": words.stage_of,
+            "waits_for": words.waits_for,
         }
         return environment
 

@@ -18,6 +18,7 @@ from bot.cockpit.actions import Actions
 from bot.cockpit.audit import AuditPages
 from bot.cockpit.bisects import BisectPages
 from bot.cockpit.chains import Chains
+from bot.cockpit.deciding import Deciding, FoundersOf
 from bot.cockpit.help import HelpPage
 from bot.cockpit.incidents import IncidentPages
 from bot.cockpit.keys import Keys
@@ -60,6 +61,7 @@ class Parts:
         preview: what a request would do, without doing it.
         anchors: the signed heads of a repository's audit chain that lie outside the database.
         config_of: the configuration in force in a repository.
+        founders_of: who decides there what cannot be undone.
         signing_key: signs what is exported.
         web_url: where GitHub's pages are.
         url: the cockpit's public address, known once it listens.
@@ -77,6 +79,7 @@ class Parts:
     preview: Callable[[Repository, Request], Awaitable[Preview]]
     anchors: Callable[[Repository], Awaitable[Sequence[Anchor]]]
     config_of: Callable[[Repository], Awaitable[Config]]
+    founders_of: FoundersOf
     signing_key: Ed25519PrivateKey = field(repr=False)
     web_url: str
     url: Callable[[], str]
@@ -99,7 +102,7 @@ class Cockpit:
         actions = Actions(parts.inbox, parts.accept, parts.preview)
         self.table: tuple[Route, ...] = (
             *NowPage(self._chains, lanes, Spending(parts.config_of)).routes(),
-            *IncidentPages().routes(),
+            *IncidentPages(Deciding(parts.founders_of)).routes(),
             *BisectPages().routes(),
             *RampPages(lanes).routes(),
             *AuditPages(self._chains, parts.signing_key).routes(),

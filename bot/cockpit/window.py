@@ -94,6 +94,10 @@ class Window:
         """The approval a Run asked for last, if it needs more than any writer's."""
         return await approvals.latest(self._conn, run.id) if self._mine(run) else None
 
+    async def asked_a_founder(self) -> set[str]:
+        """Which Runs wait for a Founder; their ids."""
+        return await approvals.pending(self._conn, self._ids)
+
     async def usual_duration(self, playbook: str) -> timedelta | None:
         """How long a playbook takes here."""
         return await board.usual_duration(self._conn, self._ids, playbook)

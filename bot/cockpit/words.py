@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bot.records.audit_chain.audit import AuditEntry
@@ -14,7 +14,7 @@ from bot.records.audit_chain.verification import (
     Truncated,
     Verdict,
 )
-from bot.records.lifecycle import RunState
+from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery.incidents import Incident
 from bot.records.recovery.runs import Run
 from bot.triggers import Severity
@@ -59,6 +59,18 @@ _SAID = {
 }
 
 
+_WAITS_FOR = {
+    "founder": "it changes what another revert does not bring back",
+    "unrelated": "checks fail that failed before it as well",
+    "nothing counts": "no check tells whether it is good",
+    "no evals": "no evals are configured, and nobody asked for it in person",
+    "person": "nobody asked for it in person",
+    "approval": "the next stage needs an approval",
+    "inconclusive": "the evidence is inconclusive",
+}
+"""Why a Run waits, by the word that playbooks record."""
+
+
 @dataclass(frozen=True)
 class Next:
     """The one next thing to do about an incident; `is_yours` says that a person has to act."""
@@ -67,8 +79,8 @@ class Next:
     is_yours: bool = False
 
 
-def what_next(incident: Incident, runs: Sequence[Run]) -> Next:
-    """Say the one next thing, from the newest Run."""
+def what_next(incident: Incident, runs: Sequence[Run], asked_a_founder: Collection[str]) -> Next:
+    """Say the one next thing, from the newest Run; `asked_a_founder`: Runs only they decide on."""
     last = runs[-1] if runs else None
     if not incident.is_open:
         return Next("Nothing to do.")
@@ -76,8 +88,9 @@ def what_next(incident: Incident, runs: Sequence[Run]) -> Next:
         return Next("Nobody works on it: start a playbook.", is_yours=True)
     match last.state:
         case RunState.AWAITING_APPROVAL:
-            why = last.reason or "it waits for a person"
-            return Next(f"Approve or reject the {last.playbook}: {why}", is_yours=True)
+            why = waits_for(last) or "it waits for a person"
+            who = "As a Founder, approve" if last.id in asked_a_founder else "Approve"
+            return Next(f"{who} or reject the {last.playbook}: {why}", is_yours=True)
         case RunState.FAILED | RunState.TIMED_OUT | RunState.ROLLBACK_FAILED:
             why = last.reason or last.state
             return Next(f"The {last.playbook} broke off ({why}). Mend it, then retry.", True)
@@ -85,8 +98,15 @@ def what_next(incident: Incident, runs: Sequence[Run]) -> Next:
             return Next(f"The {last.playbook} was stopped: decide what to do.", is_yours=True)
         case RunState.SUCCEEDED:
             return Next(f"The {last.playbook} is done; the outcome is being confirmed.")
+        case RunState.VERIFYING if incident.status is IncidentStatus.MITIGATED:
+            return Next("Nothing yet. The change is merged, and its checks are awaited.")
         case _:
             return Next(f"Nothing yet: the {last.playbook} is {doing(last)}.")
+
+
+def waits_for(run: Run) -> str:
+    """Why a Run stands where it does, in a sentence's words; empty where nothing is known."""
+    return _WAITS_FOR.get(run.reason or "", run.reason or "")
 
 
 def doing(run: Run) -> str:

@@ -25,6 +25,7 @@ from bot.records.safety import approvals
 from bot.triggers import OURSELVES, Severity, SourceKind, Trigger, Value, derived_id
 
 Refs = dict[str, JsonValue]
+_PATHS_NOTED = 20
 Change = Callable[[AsyncConnection, datetime], Awaitable[None]]
 
 
@@ -38,6 +39,10 @@ class ForTheFounder(Protocol):
     @property
     def expires_after(self) -> timedelta:
         """How long the question stands."""
+
+    @property
+    def irreversible(self) -> tuple[str, ...]:
+        """The paths that nothing brings back."""
 
 
 class Opened(Value):
@@ -206,6 +211,7 @@ class Casebook:
         refs: Refs = {"commit": head}
         if plan is not None:
             refs["plan_digest"] = plan.digest
+            refs["irreversible"] = list(plan.irreversible[:_PATHS_NOTED])
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
             await runs.move(conn, run, RunState.AWAITING_APPROVAL, at=now, reason=why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from bot.config import Config
 from bot.github.client import RepositoryClient
@@ -31,3 +32,20 @@ async def founders_of(
 def is_founder(login: str, founders: Sequence[str]) -> bool:
     """Tell whether a login is among them; GitHub's logins ignore case."""
     return login.lower() in {each.lower() for each in founders}
+
+
+class Objection(StrEnum):
+    """Why somebody's yes does not count."""
+
+    NO_FOUNDER = "no founder"
+    THEIR_OWN = "their own"
+    """They asked for it themselves, and there is another Founder."""
+
+
+def objection_to(login: str, founders: Sequence[str], *, asked_by: str) -> Objection | None:
+    """Say why this person's yes to what `asked_by` asks for does not count; None if it does."""
+    if not is_founder(login, founders):
+        return Objection.NO_FOUNDER
+    is_own = login.lower() == asked_by.lower()
+    others = [each for each in founders if each.lower() != login.lower()]
+    return Objection.THEIR_OWN if is_own and others else None

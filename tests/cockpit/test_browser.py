@@ -14,6 +14,7 @@ from bot.app import Bot
 from tests.cockpit.chromium import CHROMIUM, MISSING, log_in
 from tests.cockpit.conftest import known_to_bot
 from tests.playbooks.bisect.bisecting import history
+from tests.playbooks.safety.test_founder import MIGRATION, shop_with_a_founder
 from tests.shop import Shop
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=MISSING)
@@ -63,39 +64,75 @@ async def _arrive(
     return Watch(context, page)
 
 
-async def _waits_for_approval(shop: Shop) -> int:
-    config = "checks:\n  smoke: [smoke, links]\n"
-    shop.verdicts["links"] = "failure"
-    await shop.merged("Configure checks", {".github/playbooks.yml": config})
+async def _waits_for_checks(shop: Shop) -> int:
+    """A merged change that is to be reverted, and a CI that says nothing yet."""
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
     return await shop.broken()
 
 
-async def test_a_tile_appears_and_is_mitigated_without_reloading_while_a_revert_plays(
+async def _is_merged_onto_a_moved_base(shop: Shop) -> None:
+    """The hotfix is green and merged, and nothing has said yet that the branch is."""
+    hotfix = await shop.hotfix()
+    await shop.alice.push("main", {"other.py": "1\n"}, "Another change")
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    await shop.merged_hotfix()
+
+
+async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_revert_plays(
     browser: Browser, bot: Bot, shop: Shop
 ) -> None:
     await known_to_bot(bot, shop)
-    broken = await _waits_for_approval(shop)
+    broken = await _waits_for_checks(shop)
     watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}")
-    page = watch.page
+    tile = watch.page.locator(".tile", has_text="Faster totals")
     await watch.sees("All quiet")
     loads = watch.loads
 
     await shop.says(broken, "/revert because totals are zero")
 
-    await watch.sees("Faster totals")
-    await watch.sees("Approve or reject the revert")
-    await page.get_by_role("link", name="Faster totals").first.click()
-    await watch.sees("awaiting approval")
-    address = page.url
-    await page.get_by_role("button", name="Approve the revert").click()
-    await page.wait_for_url(f"{address}?request=*")
-    arrived = watch.loads
-    await watch.sees("Done.")
-    await watch.sees("hotfix merged")
-    await expect(page.locator(".status.resolved")).to_have_count(1, timeout=SOON)
-    assert watch.loads == arrived > loads
+    await expect(tile.locator(".status")).to_have_text("active", timeout=SOON)
+    await expect(tile).to_contain_text("the revert is waiting for checks", timeout=SOON)
+    await _is_merged_onto_a_moved_base(shop)
+    await expect(tile.locator(".status")).to_have_text("mitigated", timeout=SOON)
+    await expect(tile).to_contain_text("The change is merged", timeout=SOON)
+    await expect(watch.page.locator("#news")).to_contain_text("mitigated")
+    await shop.report("success", branch="main")
+    await expect(tile).to_have_count(0, timeout=SOON)
+    await expect(watch.page.locator("#lately li")).to_contain_text("Faster totals")
+    await watch.sees("All quiet")
+    assert watch.loads == loads
     assert watch.faults == []
     await watch.context.close()
+
+
+async def test_what_cannot_be_undone_is_approved_by_a_founder_and_only_seen_by_others(
+    browser: Browser, bot: Bot, shop: Shop
+) -> None:
+    await known_to_bot(bot, shop)
+    broken = await shop_with_a_founder(shop)
+    await shop.says(broken, "/revert because carts are gone")
+    await shop.standing(broken, "A Founder decides")
+    bob = await _arrive(browser, bot, "bob", f"/ui/?repo={shop.name}")
+    await bob.sees("As a Founder, approve or reject the revert")
+    await bob.page.get_by_role("link", name="Drop a table").first.click()
+    await bob.sees("It cannot be undone, so a Founder decides: olivia.")
+    await bob.sees("You are no Founder here")
+    button = bob.page.get_by_role("button", name="Approve the revert")
+    await expect(button).to_be_disabled()
+    await expect(bob.page.get_by_text("Reject the revert …")).to_have_count(0)
+
+    address = bob.page.url.removeprefix(f"http://127.0.0.1:{bot.port}")
+    olivia = await _arrive(browser, bot, "olivia", address)
+    await olivia.sees(MIGRATION)
+    await olivia.page.get_by_role("button", name="Approve the revert").click()
+
+    await olivia.sees("Done.")
+    await bob.sees("approved by olivia")
+    await bob.sees("hotfix merged")
+    assert bob.faults == olivia.faults == []
+    await bob.context.close()
+    await olivia.context.close()
 
 
 async def test_self_work_is_paused_and_unpaused_from_a_phone(
@@ -142,15 +179,15 @@ async def test_without_scripts_the_same_is_seen_by_reloading(
     browser: Browser, bot: Bot, shop: Shop
 ) -> None:
     await known_to_bot(bot, shop)
-    broken = await _waits_for_approval(shop)
+    broken = await _waits_for_checks(shop)
     watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}", scripts=False)
     page = watch.page
     await shop.says(broken, "/revert")
-    await watch.sees_after_reloading("Approve or reject the revert")
-    await page.get_by_role("link", name="Faster totals").first.click()
-    await page.get_by_role("button", name="Approve the revert").click()
-    await watch.sees_after_reloading("hotfix merged")
-    await page.goto(f"http://127.0.0.1:{bot.port}/ui/?repo={shop.name}")
+    await watch.sees_after_reloading("the revert is waiting for checks")
+    await _is_merged_onto_a_moved_base(shop)
+    await watch.sees_after_reloading("mitigated")
+    await shop.report("success", branch="main")
+    await watch.sees_after_reloading("All quiet")
     await page.get_by_text("Pause self-work …").click()
     await page.get_by_label("Why").fill("no scripts here")
     await page.get_by_role("button", name="Pause self-work", exact=True).click()

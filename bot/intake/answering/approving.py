@@ -16,7 +16,7 @@ from bot.records.refusals import IllegalMove
 from bot.records.safety import approvals
 from bot.records.safety.approvals import Approval
 from bot.safety.config_in_force import ConfigInForce
-from bot.safety.founders import founders_of, is_founder
+from bot.safety.founders import Objection, founders_of, objection_to
 from bot.triggers import Trigger, Value
 
 
@@ -66,10 +66,11 @@ class Approving:
         approval, founders, actor = asked.approval, asked.founders, trigger.actor
         if approval is None or approval.state == "void":
             return None
-        if not is_founder(actor.login, founders):
+        objection = objection_to(actor.login, founders, asked_by=approval.requested_by)
+        if objection is Objection.NO_FOUNDER:
             return _refused(trigger, *_only_founders(founders))
-        others = [each for each in founders if each.lower() != actor.login.lower()]
-        if yes and others and approval.requested_by.lower() == actor.login.lower():
+        if yes and objection is Objection.THEIR_OWN:
+            others = [each for each in founders if each.lower() != actor.login.lower()]
             return _refused(trigger, *_not_ones_own(others))
         now = await run.now()
 

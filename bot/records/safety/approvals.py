@@ -6,6 +6,7 @@ inside the caller's transaction and never commits.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
 
@@ -90,6 +91,14 @@ async def latest(conn: AsyncConnection, run_id: str) -> Approval | None:
     )
     row = (await conn.execute(query)).first()
     return None if row is None else _approval(row)
+
+
+async def pending(conn: AsyncConnection, repositories: Collection[int]) -> set[str]:
+    """Which Runs of these repositories wait for a Founder? Their ids."""
+    query = sa.select(approvals.c.run_id).where(
+        approvals.c.state == "pending", approvals.c.repository_id.in_(repositories)
+    )
+    return set((await conn.execute(query)).scalars())
 
 
 async def decide(
