@@ -19,7 +19,7 @@ from ulid import ULID
 
 from bot.cockpit.anchored import AnchorsInGit
 from bot.cockpit.deciding import founders_from
-from bot.cockpit.previews import Planner
+from bot.cockpit.previews.planner import Planner
 from bot.cockpit.rights import roles_from
 from bot.cockpit.site import Cockpit
 from bot.cockpit.site import Parts as CockpitParts
@@ -381,7 +381,7 @@ class Bot:
                 flow=flow,
                 inbox=self.inbox,
                 accept=self.accepting.begin,
-                preview=Planner(self.github, self.mirrors.of).preview,
+                preview=Planner(self.github, self.mirrors.of, self.read_only, self.config).preview,
                 anchors=AnchorsInGit(self.github).read,
                 config_of=self._config_in_force,
                 founders_of=founders_from(self.github, self.config, settings.playbooks_founders),

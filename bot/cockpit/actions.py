@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from yarl import URL
 
-from bot.cockpit.previews import Preview
+from bot.cockpit.previews.preview import Preview
 from bot.cockpit.rendering import ROOT
 from bot.cockpit.rights import Seen
 from bot.cockpit.routes import Route, Rule
@@ -97,7 +97,7 @@ class Actions:
         """Offer the playbooks."""
         _, chosen = visit.narrowed()
         play = visit.query.get("play", "revert")
-        offered = [name for name in PLAYS if name in COMMANDS and COMMANDS[name].available]
+        offered = _offered()
         if play not in offered:
             raise Refused(400, f"The playbook must be one of: {', '.join(offered)}.")
         async with visit.window() as window:
@@ -125,11 +125,11 @@ class Actions:
                 preview = await self._preview(seen.repository, trigger.request)
         except TimeoutError:
             preview = Preview(
-                "The plan takes long to work out.",
+                "The plan takes long to work out",
                 ("You can start it all the same, or look again in a minute.",),
                 goes_on=True,
             )
-        return visit.page("plan.html", seen=seen, line=line, preview=preview)
+        return visit.page("plan.html", seen=seen, line=line, preview=preview, play=_play_of(line))
 
     async def act(self, visit: Visit) -> web.StreamResponse:
         """Take a command, as if it stood in a comment."""
@@ -177,19 +177,27 @@ class Actions:
     def _corrected(
         self, visit: Visit, seen: Seen, line: str, correction: CorrectionRequest
     ) -> web.StreamResponse:
-        name = line.partition(" ")[0].removeprefix("/").lower()
-        offered = [each for each in PLAYS if each in COMMANDS and COMMANDS[each].available]
-        play = name if name in offered else "revert"
+        play = _play_of(line)
         return visit.page(
             "start.html",
             status=400,
             chosen=seen,
             play=play,
-            offered=offered,
+            offered=_offered(),
             definition=COMMANDS[play],
             line=line,
             problems=[each.text for each in correction.problems],
         )
+
+
+def _offered() -> list[str]:
+    return [name for name in PLAYS if name in COMMANDS and COMMANDS[name].available]
+
+
+def _play_of(line: str) -> str:
+    """The form that a command is written in."""
+    name = line.partition(" ")[0].removeprefix("/").lower()
+    return name if name in _offered() else PLAYS[0]
 
 
 def command_line(form: Mapping[str, str]) -> str:

@@ -104,7 +104,9 @@ def lines_of(
             points=" ".join(
                 f"{round((time - start) / length * WIDTH, 2)},{height_of(value)}"
                 for time, value in points
-            ),
+            )
+            # One point alone would not be seen.
+            + (f" {WIDTH},{height_of(points[0][1])}" if len(points) == 1 else ""),
             last=points[-1][1] if points else 0.0,
             stroke=place % _COLOURS,
             is_dashed=place >= _COLOURS,

@@ -15,7 +15,7 @@ from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.canary.reporting import Subject, ramp_report, shadow_report
-from bot.canary.reports import RampReport, ShadowDiffReport, Window
+from bot.canary.reports import CurvePoint, RampReport, ShadowDiffReport, Window
 from bot.cockpit.charts import Lines, lines_of
 from bot.records.refusals import UnknownRecord
 from bot.traffic.course import RampCourse, ShadowCourse
@@ -136,7 +136,7 @@ def _added_up(bare: Lane, course: RampCourse | ShadowCourse, now: datetime) -> L
     limits = _limits(ramp)
     points = tuple(
         (point.at, {name: log_e / limits[name] for name, log_e in point.log_e.items()})
-        for point in ramp.curve
+        for point in _up_to_now(ramp, ledger)
     )
     series: dict[str, list[tuple[float, float]]] = {name: [] for name in limits}
     for at, shares in points:
@@ -145,6 +145,17 @@ def _added_up(bare: Lane, course: RampCourse | ShadowCourse, now: datetime) -> L
     drawn = {name: values for name, values in series.items() if values}
     chart = lines_of(drawn, limit=1.0) if drawn else None
     return Lane(ledger, bare.servings, ramp, judged, chart, points)
+
+
+def _up_to_now(report: RampReport, ledger: Ledger) -> list[CurvePoint]:
+    """The curve and, where it lags behind, what is known now: it keeps a point every so often."""
+    points, at = list(report.curve), ledger.seen_at
+    if at is None or (points and at <= points[-1].at):
+        return points
+    log_e = {name: metric.worse.log_e for name, metric in report.metrics.items()}
+    log_e["sample_ratio"] = report.sample_ratio.evidence.log_e
+    log_e |= {name: limit.evidence.log_e for name, limit in report.limits.items()}
+    return [*points, CurvePoint(at=at, log_e=log_e)]
 
 
 def _limits(report: RampReport) -> dict[str, float]:

@@ -77,6 +77,7 @@ class Templates:
             "say": text.say,
             "plain": text.plain,
             "html": text.html_of,
+            "inline": text.inline_of,
             "duration": text.duration,
             "percent": text.percent,
             "number": text.number,

@@ -26,7 +26,7 @@ from bot.cockpit.lanes import Lanes
 from bot.cockpit.live import Live
 from bot.cockpit.login import Login
 from bot.cockpit.now import NowPage
-from bot.cockpit.previews import Preview
+from bot.cockpit.previews.preview import Preview
 from bot.cockpit.ramps import RampPages
 from bot.cockpit.rendering import ROOT, Templates
 from bot.cockpit.rights import NOTHING, Rights, RoleOf, Served, Sight, Unknown

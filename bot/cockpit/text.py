@@ -70,6 +70,13 @@ def html_of(markdown: str, limit: int = 20_000) -> Markup:
     return Markup(clean)  # noqa: S704 - cleaned just now, and made from escaped words
 
 
+def inline_of(markdown: str) -> Markup:
+    """Render one line of our own Markdown, to stand inside a sentence."""
+    rendered = _markdown().renderInline(" ".join(markdown.split()))
+    clean = nh3.clean(rendered, tags={"code", "em", "strong"}, attributes={})
+    return Markup(clean)  # noqa: S704 - cleaned just now, and made from escaped words
+
+
 def duration(span: timedelta | None) -> str:
     """A length of time in at most two units: `2 h 5 min`."""
     if span is None:

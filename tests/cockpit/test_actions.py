@@ -4,32 +4,11 @@ from __future__ import annotations
 
 import re
 
+from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives, known_to_bot
-from tests.cockpit.visitor import Page, Visitor
+from tests.cockpit.visitor import Page
+from tests.playbooks.safety.test_founder import MIGRATION, shop_with_a_founder
 from tests.shop import Shop
-
-
-async def start(visitor: Visitor, shop: Shop, line: str, because: str = "") -> Page:
-    """Ask for a plan."""
-    page = await visitor.get(f"/ui/start?repo={shop.name}")
-    form = next(each for each in page.forms() if each["action"] == "/ui/plan")
-    fields = {k: v for k, v in form.items() if k != "action"}
-    return await visitor.post(
-        "/ui/plan", fields | {"repo": shop.name, "line": line, "because": because}
-    )
-
-
-async def answered(visitor: Visitor, shop: Shop, page: Page) -> str:
-    """Reload until the answer to a request is there; what it says."""
-
-    async def look() -> str | None:
-        now = await visitor.get(page.url.path_qs)
-        found = re.search(r'id="answer">(.*?)</div>', now.text, re.DOTALL)
-        said = re.sub(r"<[^>]+>", " ", found[1]) if found else ""
-        is_over = "Done." in said or "not done" in said
-        return " ".join(said.split()) if is_over else None
-
-    return str(await shop.eventually(look))
 
 
 async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
@@ -44,6 +23,8 @@ async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
     assert plan.title == "Plan"
     assert f"Undo #{broken}, Faster totals (1 commit)" in plan.words
     assert "It applies cleanly" in plan.words
+    assert "Publish the hotfix Reversible: its branch is deleted" in plan.words
+    assert "All of it can be taken back or made good." in plan.words
     assert "Nothing has been done yet" in plan.words
     assert await shop.last_run() is None
 
@@ -84,9 +65,44 @@ async def test_a_plan_that_comes_to_nothing_says_why_and_offers_no_start(
     number = await shop.bob.open_pull_request("Not merged", {"a.txt": "a"}, branch="not-merged")
     alice = await arrives("alice")
     plan = await start(alice, shop, f"/revert #{number}")
-    assert "Nothing would be done." in plan.words
+    assert "Nothing would be done" in plan.words
     assert "not merged" in plan.words
     assert "Start it" not in plan.words
+
+
+async def test_a_plan_says_that_a_founder_is_asked_before_what_cannot_be_undone(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    broken = await shop_with_a_founder(shop)
+    plan = await start(await arrives("alice"), shop, f"/revert #{broken}")
+    assert f"It changes {MIGRATION} , which another revert does not bring back" in plan.words
+    assert "Merge the pull request, once a Founder has approved it Irreversible" in plan.words
+    assert "Not all of it can be undone, so a Founder is asked first." in plan.words
+
+
+async def test_pausing_shows_what_it_holds_and_how_it_ends(arrives: Arrives, shop: Shop) -> None:
+    await known_to_bot(shop.bot, shop)
+    alice = await arrives("alice")
+    unknown = await start(alice, shop, "/pause warehouse", "it smells")
+    assert "There is no capability warehouse here." in unknown.words
+    assert "Start it" not in unknown.words
+
+    plan = await start(alice, shop, "/pause self-work", "the evals are red")
+    assert "self-work gate fails on every open pull request of self-work" in plan.words
+    assert "Reversible: /unpause self-work" in plan.words
+    assert await answered(alice, shop, await alice.press(plan, "/pause")) == (
+        "Done. self-work is paused: the evals are red self-work gate now fails on every pull "
+        "request of self-work; others and hotfixes pass. To let it go on: /unpause self-work "
+        "because … ."
+    )
+    again = await start(alice, shop, "/pause self-work", "still red")
+    assert "self-work is paused already: the evals are red (by alice)" in again.words
+
+    plan = await start(alice, shop, "/unpause", "green again")
+    assert "It is held: the evals are red (by alice)" in plan.words
+    await answered(alice, shop, await alice.press(plan, "/unpause"))
+    assert "Nothing is paused here." in (await start(alice, shop, "/unpause")).words
 
 
 async def test_a_command_that_cannot_be_read_is_answered_by_what_is_allowed(

@@ -5,7 +5,7 @@ The answer is a Plan, or a Declined that tells the person why there is nothing t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
@@ -25,6 +25,7 @@ from bot.playbooks.case import Offender
 from bot.playbooks.declined import Declined, Stop
 from bot.playbooks.outcome import RECORDS_BRANCH, RecordFile
 from bot.playbooks.repository_config import read_config
+from bot.playbooks.revert.irreversible import irreversible, paths_of
 from bot.playbooks.revert.targets import (
     Located,
     brought_by,
@@ -67,16 +68,35 @@ class Planned(RootModel[Annotated[Plan | Declined, Field(discriminator="kind")]]
     """A Plan or a Declined, as one storable type."""
 
 
-async def make_plan(request: RevertRequest, *, github: RepositoryClient, mirror: Mirror) -> Planned:
+async def make_plan(
+    request: RevertRequest,
+    *,
+    github: RepositoryClient,
+    mirror: Mirror,
+    settled: Callable[[Config], Awaitable[Config]],
+) -> Planned:
     """Work out what a revert request means on the repository as it is now.
+
+    Args:
+        request: what is to be reverted.
+        github: the repository.
+        mirror: its history.
+        settled: gives a configuration with its sensitive sections as a Founder approved them.
 
     Raises:
         GitHubError, GitError: GitHub or the mirror could not be read.
     """
     try:
-        return Planned(await _plan(request, github, mirror))
+        plan = await _plan(request, github, mirror)
     except Stop as stop:
         return Planned(stop.declined)
+    config = await settled(plan.config)
+    touched = await paths_of(plan.commits, mirror)
+    return Planned(
+        plan.model_copy(
+            update={"config": config, "irreversible": irreversible(touched, config.founder)}
+        )
+    )
 
 
 async def _plan(request: RevertRequest, github: RepositoryClient, mirror: Mirror) -> Plan:

@@ -20,7 +20,6 @@ from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
 from bot.playbooks.revert import text as words
-from bot.playbooks.revert.irreversible import irreversible, paths_of
 from bot.playbooks.revert.plan import Planned, make_plan
 from bot.playbooks.revert.work import RevertWork
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
@@ -39,7 +38,9 @@ async def revert(run: Run, trigger: Trigger, request: RevertRequest, parts: Part
     planned = await run.step(
         "work out what to revert",
         Planned,
-        lambda _: _plan(request, parts),
+        lambda _: make_plan(
+            request, github=parts.github, mirror=parts.mirror, settled=parts.settled
+        ),
     )
     plan = planned.root
     if isinstance(plan, Declined):
@@ -74,19 +75,6 @@ async def revert(run: Run, trigger: Trigger, request: RevertRequest, parts: Part
     except StepFailed as failed:
         await broke_off(work, failed)
         raise
-
-
-async def _plan(request: RevertRequest, parts: Parts) -> Planned:
-    planned = await make_plan(request, github=parts.github, mirror=parts.mirror)
-    if isinstance(planned.root, Declined):
-        return planned
-    plan, config = planned.root, await parts.settled(planned.root.config)
-    touched = await paths_of(plan.commits, parts.mirror)
-    return Planned(
-        plan.model_copy(
-            update={"config": config, "irreversible": irreversible(touched, config.founder)}
-        )
-    )
 
 
 async def _announce(work: RevertWork) -> None:

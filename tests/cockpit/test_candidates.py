@@ -1,0 +1,73 @@
+"""A candidate's whole way, started from the cockpit plan by plan, and looked at on its pages."""
+
+from __future__ import annotations
+
+import re
+
+from tests.cockpit.asking import answered, start
+from tests.cockpit.conftest import Arrives
+from tests.playbooks.providing import CAPABILITY, Providers, providers
+
+__all__ = ["providers"]
+
+
+async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
+    providers: Providers, arrives: Arrives
+) -> None:
+    shop = providers.shop
+    alice = await arrives("alice")
+
+    early = await start(alice, shop, f"/ramp {CAPABILITY}")
+    assert "Nothing would be done No candidate for llm.summarize has been shadowed" in early.words
+    nobody = await start(alice, shop, f"/rollback {CAPABILITY}")
+    assert "there is nothing to roll back" in nobody.words
+    wrong = await start(alice, shop, f"/shadow {CAPABILITY} provider-z")
+    assert "provider-z is not a candidate" in wrong.words
+    assert "Start it" not in early.words + nobody.words + wrong.words
+
+    plan = await start(alice, shop, f"/shadow {CAPABILITY} provider-b")
+    assert "provider-a goes on serving everybody" in plan.words
+    assert "A verdict needs 100 pairs of answers." in plan.words
+    assert "Compensatable: /cancel ends it; what the copies cost stays spent" in plan.words
+    assert await providers.flag() == {}
+    shadowing = await alice.press(plan, "/shadow")
+    await providers.mirroring()
+    await providers.mirrored()
+    assert await answered(alice, shop, shadowing) == "Done."
+
+    plan = await start(alice, shop, f"/ramp {CAPABILITY}")
+    assert "provider-b serves 5% of llm.summarize , provider-a the rest." in plan.words
+    assert "Then 25%, 50%, 100%" in plan.words
+    assert f"/rollback {CAPABILITY} gives all of it back within a second" in plan.words
+    assert await providers.percent() == 0
+    ramping = await alice.press(plan, "/ramp")
+    await providers.ramping(5)
+    skipped = await start(alice, shop, f"/ramp {CAPABILITY} 50")
+    assert "would skip a stage" in skipped.words
+    onward = await start(alice, shop, f"/ramp {CAPABILITY} 25")
+    assert "This is your yes to 25%." in onward.words
+    await providers.serve_until(25)
+    await providers.served(16)  # too few for the next stage
+
+    page = await alice.get(f"/ui/ramps?repo={shop.name}")
+    address = re.search(r'href="(/ui/ramps/[^"]+)"', page.text)
+    assert address
+    page = await alice.get(address[1])
+    assert "25.0% configured" in page.words
+    assert re.search(r"25\.\d% observed", page.words)
+    [curve] = re.findall(r'<polyline points="([^"]+)" class="curve s0"', page.text)
+    heights = [point.partition(",")[2] for point in curve.split()]
+    assert len(set(heights)) >= 2  # the evidence moved
+    assert re.search(r"5% 5% 5\.\d% of [\d,]+ .{3,20} , promote 25% 25% 25\.\d% of", page.words)
+
+    plan = await start(alice, shop, f"/rollback {CAPABILITY}", "answers are empty")
+    assert "provider-a serves all of llm.summarize again, within a second" in plan.words
+    assert "provider-b has 25% now." in plan.words
+    assert "An incident of high severity is filed, and the Founder hears of it." in plan.words
+    assert await providers.percent() == 25
+    await alice.press(plan, "/rollback")
+    await providers.serve_until(0)
+    await answered(alice, shop, ramping)
+    page = await alice.get(address[1])
+    assert "A limit was crossed" in page.words
+    assert "answers are empty" in page.words
