@@ -6,6 +6,7 @@ import re
 
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives
+from tests.cockpit.visitor import Page
 from tests.playbooks.providing import CAPABILITY, Providers, providers
 
 __all__ = ["providers"]
@@ -52,9 +53,13 @@ async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     page = await alice.get(f"/ui/ramps?repo={shop.name}")
     address = re.search(r'href="(/ui/ramps/[^"]+)"', page.text)
     assert address
-    page = await alice.get(address[1])
+
+    async def observed() -> Page | None:
+        now = await alice.get(address[1])
+        return now if re.search(r"25\.\d% observed", now.words) else None
+
+    page = await shop.eventually(observed)
     assert "25.0% configured" in page.words
-    assert re.search(r"25\.\d% observed", page.words)
     [curve] = re.findall(r'<polyline points="([^"]+)" class="curve s0"', page.text)
     heights = [point.partition(",")[2] for point in curve.split()]
     assert len(set(heights)) >= 2  # the evidence moved

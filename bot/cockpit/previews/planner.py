@@ -43,12 +43,22 @@ class Planner:
         mirror: Callable[[Repository], Mirror],
         records: AsyncEngine,
         config: ConfigInForce,
+        no_counters: Callable[[], str | None],
     ) -> None:
-        """Read these, and change nothing."""
+        """Read these, and change nothing.
+
+        Args:
+            github: the repositories.
+            mirror: their histories.
+            records: what is served, held and tried.
+            config: as it counts.
+            no_counters: tells why Prometheus cannot be asked; None: it can.
+        """
         self._github = github
         self._mirror = mirror
         self._records = records
         self._config = config
+        self._no_counters = no_counters
 
     async def preview(self, repository: Repository, request: Request) -> Preview:
         """Say what a request would do."""
@@ -102,6 +112,7 @@ class Planner:
                 case ShadowRequest():
                     return await of_shadow(conn, repository.id, request, config)
                 case RampRequest():
-                    return await of_ramp(conn, repository.id, request, config)
+                    reason = self._no_counters()
+                    return await of_ramp(conn, repository.id, request, config, no_counters=reason)
                 case RollbackRequest():
                     return await of_rollback(conn, repository.id, request, config)

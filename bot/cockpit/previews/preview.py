@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bot.playbooks.declined import Declined
 from bot.playbooks.undo import Undo, declared
-from bot.records.steps import Reversibility
+from bot.records.recovery.steps import Reversibility
 
 _HARMLESS_FIRST = list(Reversibility)
 

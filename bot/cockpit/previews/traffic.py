@@ -15,7 +15,7 @@ from bot.playbooks.rollback.retreat import would_retreat
 from bot.playbooks.rollback.severity import severity_of
 from bot.playbooks.rollback.text import nothing_to_take_back
 from bot.playbooks.shadow import plan as shadows
-from bot.records.steps import Reversibility
+from bot.records.recovery.steps import Reversibility
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.triggers import RampRequest, RollbackRequest, Severity, ShadowRequest
@@ -58,9 +58,16 @@ async def of_shadow(
 
 
 async def of_ramp(
-    conn: AsyncConnection, repository_id: int, request: RampRequest, config: Config
+    conn: AsyncConnection,
+    repository_id: int,
+    request: RampRequest,
+    config: Config,
+    *,
+    no_counters: str | None,
 ) -> Preview:
     """Which share the candidate would get, and what comes after.
+
+    `no_counters`: why Prometheus cannot be asked; None: it can.
 
     Raises:
         Stop: it may not begin, or not with this stage.
@@ -70,7 +77,7 @@ async def of_ramp(
         found = ramps.onward(request, known.live, known.issue)
         serving = known.live.policy.phases[known.live.phase].stage
         return _onward(request.capability, found, serving, known.live.policy)
-    policy = ramps.may_begin(request, known, config)
+    policy = ramps.may_begin(request, known, config, no_counters=no_counters)
     capability = markdown.code(request.capability)
     candidate, baseline = markdown.code(known.candidate or ""), markdown.code(policy.baseline)
     first, *later = policy.stages
