@@ -45,6 +45,8 @@ capabilities:
     max_silence: 1m
 """
 """Short stages and wide margins: the story takes a minute, not hours."""
+_STAYS_AT_25 = _CONFIG.replace("percent: 25, min_bake: 3s", "percent: 25, min_bake: 2m")
+"""Long enough at 25% for what goes bad there to be found there."""
 
 
 class ProviderTranscript(Transcript):
@@ -116,15 +118,18 @@ async def play_ramp(stage: Stage, say: Say) -> Told:
 async def play_rollback(stage: Stage, say: Say) -> Told:
     """A candidate that fails more often at 25% is rolled back, and a fix is merged."""
     began = time.monotonic()
-    async with _on_stage(stage, say) as story:
+    async with _on_stage(stage, say, _STAYS_AT_25) as story:
         await story.shadow()
         await story.ramp()
         await until(lambda: story.serves_at_least(25), LONGEST_SECONDS)
-        story.say(f"{CANDIDATE} has 25% now, and begins to fail: 5 points more often.")
+        story.say(f"{CANDIDATE} has 25% now, and begins to fail: in 5 of 100 requests more.")
         story.clients.behaviour[CANDIDATE].failing += 0.05
         went_bad = time.monotonic()
         await until(lambda: story.serves(BASELINE), LONGEST_SECONDS)
-        story.say(f"all traffic was back {time.monotonic() - went_bad:.1f} s later.")
+        story.say(
+            f"All traffic was back at {BASELINE} {time.monotonic() - went_bad:.1f} s later, before "
+            "anybody was asked."
+        )
         fix = await until(lambda: story.fix(), LONGEST_SECONDS)
         await until(lambda: story.is_green(fix), LONGEST_SECONDS)
         await story.alice.merge(fix)
@@ -134,11 +139,13 @@ async def play_rollback(stage: Stage, say: Say) -> Told:
         report = await until(lambda: story.settled(path), LONGEST_SECONDS)
         flags = json.loads(await story.alice.file("flags/flagd.json") or "{}")
         flag = flags.get("flags", {}).get(CAPABILITY, {})
-        story.say(f"To try again: {report['reshadow']['command']}")
+        story.say(
+            f"To try again: /unpause {CAPABILITY} because …, then {report['reshadow']['command']}"
+        )
         ok = all(
             [
                 report["anomaly"]["kind"] == "breach",
-                report["traffic"]["before"] >= 25,
+                report["traffic"]["before"] == 25,
                 report["reshadow"]["needed"],
                 incident["severity"] in ("high", "critical"),
                 "targeting" not in flag and flag.get("metadata", {}).get("paused") is True,
@@ -250,9 +257,9 @@ class _Story:
 
 
 @asynccontextmanager
-async def _on_stage(stage: Stage, say: Say) -> AsyncIterator[_Story]:
+async def _on_stage(stage: Stage, say: Say, config: str = _CONFIG) -> AsyncIterator[_Story]:
     transcript = ProviderTranscript(stage, say)
-    await stage.people["alice"].push("main", {".github/playbooks.yml": _CONFIG}, "Capabilities")
+    await stage.people["alice"].push("main", {".github/playbooks.yml": config}, "Capabilities")
     with tempfile.TemporaryDirectory(prefix="playbooks-clients-") as folder:
         clients = Clients(
             stage.bot_url,
@@ -262,4 +269,9 @@ async def _on_stage(stage: Stage, say: Say) -> AsyncIterator[_Story]:
             seed=7,
         )
         async with clients:
+            transcript.line(
+                "",
+                f"Clients call {CAPABILITY} all the time; {BASELINE} answers. They ask the bot who "
+                "serves each request, and report how it went.",
+            )
             yield _Story(stage, transcript, clients)
