@@ -29,9 +29,8 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bot.demo.github.delivery_faults import Duplicate, Lose, Reorder
-from bot.demo.github.model import Comment, Repository
-from bot.demo.github.request_faults import (
+from bot.demo.github.deliveries.delivery_faults import Duplicate, Lose, Reorder
+from bot.demo.github.faults.request_faults import (
     Fail,
     FailAfter,
     Fault,
@@ -40,6 +39,7 @@ from bot.demo.github.request_faults import (
     Truncate,
 )
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Comment, Repository
 from bot.records.audit_chain.anchors import ANCHORS_PATH
 from tests.chaos.lane import GOOD, Lane
 from tests.chaos.life import Conditions

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from bot.demo.github.auth import issue_token
-from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.access.credentials import issue_token
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.demo.person import Person
 from bot.triggers import Role
 

@@ -21,11 +21,11 @@ import pytest
 from dbos import error as dbos_error
 
 from bot.app import Bot
-from bot.demo.github.auth import issue_token
-from bot.demo.github.model import App, Installation, Repository, User
-from bot.demo.github.request_faults import Slow
+from bot.demo.github.access.credentials import issue_token
+from bot.demo.github.faults.request_faults import Slow
 from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world import Event
+from bot.demo.github.world.model import App, Installation, Repository, User
+from bot.demo.github.world.world import Event
 from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience

@@ -16,8 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from bot.app import Bot
-from bot.demo.github.model import Repository
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Repository
 from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience

@@ -15,7 +15,7 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from bot.demo.github.model import Comment, Issue, Repository
+from bot.demo.github.world.model import Comment, Issue, Repository
 from bot.records.audit_chain.verification import Intact, audit_verify
 from bot.safety.gate import NAME as GATE
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import psycopg
 
-from bot.demo.github import statuses
-from bot.demo.github.model import Comment, Repository, User
+from bot.demo.github.changes import statuses
 from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world import Event
+from bot.demo.github.world.model import Comment, Repository, User
+from bot.demo.github.world.world import Event
 from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from tests.chaos.life import Conditions, Life

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from aiohttp import web
 
-from bot.demo.github.writes import Write
+from bot.demo.github.faults.writes import Write
 from bot.safety.gate import NAME as GATE
 from tests.chaos.end_state import assert_audit_is_intact, difference, end_state
 from tests.chaos.lane import Lane

@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bot.demo.github import checks, statuses
-from bot.demo.github.model import Repository
+from bot.demo.github.changes import checks, statuses
+from bot.demo.github.world.model import Repository
 from bot.demo.person import Person
 from tests.chaos.end_state import assert_one_of_everything, marked
 from tests.chaos.lane import Lane, eventually

@@ -11,9 +11,9 @@ from contextlib import closing
 import aiohttp
 import pytest
 
-from bot.demo.github.delivery_faults import DeliveryRule, Lose
-from bot.demo.github.model import Repository
+from bot.demo.github.deliveries.delivery_faults import DeliveryRule, Lose
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Repository
 from bot.triggers import BisectRequest, JudgeRequest, Trigger
 from tests.chaos.end_state import assert_one_of_everything, end_state
 from tests.chaos.lane import Lane, eventually

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bot.demo.github.model import App, Installation
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import public_pem, sign, signing_key

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo.github import auth
-from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.access import credentials
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Repository, User
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Caller:
 def as_installation(
     github: DemoGitHub, installation: Installation, repository: Repository | None = None
 ) -> Caller:
-    return Caller(github, auth.issue_token(github.world, installation).token, repository)
+    return Caller(github, credentials.issue_token(github.world, installation).token, repository)
 
 
 def as_app(github: DemoGitHub, app: App) -> Caller:
-    return Caller(github, auth.app_jwt(app.id, app.private_key))
+    return Caller(github, credentials.app_jwt(app.id, app.private_key))
 
 
 def as_person(github: DemoGitHub, user: User, repository: Repository | None = None) -> Caller:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.model import Installation
+from bot.demo.github.world.model import Installation
 from bot.demo.person import Person
 from tests.conftest import People
 

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from bot.demo.github.model import Repository
 from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world import Event
+from bot.demo.github.world.model import Repository
+from bot.demo.github.world.world import Event
 from bot.demo.person import Rejected
 
 

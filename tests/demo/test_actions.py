@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github import auth
-from bot.demo.github.model import Installation, Repository
-from bot.demo.github.runner import ACTIONS_APP_ID
+from bot.demo.github.access import credentials
+from bot.demo.github.actions.runner import ACTIONS_APP_ID
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Installation, Repository
 from tests.demo.calling import Caller, as_installation
 
 CI = """
@@ -229,7 +229,7 @@ async def test_a_file_the_runner_cannot_read_is_told_not_guessed(
 async def test_actions_need_their_permission(
     github: DemoGitHub, repository: Repository, installation: Installation
 ) -> None:
-    token = auth.issue_token(github.world, installation, {"contents": "read"})
+    token = credentials.issue_token(github.world, installation, {"contents": "read"})
     reply = await Caller(github, token.token, repository).get("./actions/runs")
     assert (reply.status, reply.body["message"]) == (
         403, "Resource not accessible by integration",

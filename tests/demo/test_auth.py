@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from bot.demo.github.auth import app_jwt, issue_token, new_key_pair
-from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.access.credentials import app_jwt, issue_token, new_key_pair
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.demo.person import Person
 from tests.conftest import People
 from tests.demo.calling import as_app

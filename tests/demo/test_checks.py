@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github import checks
-from bot.demo.github.calls import Refused
-from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.access.answers import Refused
+from bot.demo.github.changes import checks
 from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world import Event
+from bot.demo.github.world.model import App, Installation, Repository, User
+from bot.demo.github.world.world import Event
 from tests.demo.calling import Caller, as_installation, as_person
 
 TAKEN = {"label": "Cancel", "description": "Stop the search", "identifier": "cancel"}

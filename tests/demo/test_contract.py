@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github import repositories
-from bot.demo.github.description import Description, Exchange, json_schema
-from bot.demo.github.model import Installation, Repository
-from bot.demo.github.openapi import Contract, Tally
-from bot.demo.github.request_faults import SecondaryLimit, Truncate
+from bot.demo.github.contract.description import Description, Exchange, json_schema
+from bot.demo.github.contract.openapi import Contract, Tally
+from bot.demo.github.faults.request_faults import SecondaryLimit, Truncate
+from bot.demo.github.rest import repositories
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Installation, Repository
 from tests.contracts.download import OPENAPI
 from tests.demo.calling import as_installation
 

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSING = """
-from bot.demo.github.description import Violation
-from bot.demo.github.openapi import PROCESS
+from bot.demo.github.contract.description import Violation
+from bot.demo.github.contract.openapi import PROCESS
 
 
 def test_one():

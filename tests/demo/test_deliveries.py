@@ -8,13 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from bot.demo.github import (
-    deliveries,
-    statuses,
-)
-from bot.demo.github.delivery_faults import Delay, Duplicate, Lose, Reorder
-from bot.demo.github.model import App, Installation, Repository, User
+from bot.demo.github.changes import statuses
+from bot.demo.github.deliveries import deliveries
+from bot.demo.github.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Repository, User
 from tests.contracts.download import OPENAPI
 from tests.demo.calling import Caller, as_app, as_installation
 from tests.demo.receiving import Receiver

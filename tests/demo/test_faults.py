@@ -10,8 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo.github.model import App, Installation, Repository
-from bot.demo.github.request_faults import (
+from bot.demo.github.faults.request_faults import (
     Drop,
     ExpireToken,
     Fail,
@@ -23,8 +22,9 @@ from bot.demo.github.request_faults import (
     Suspend,
     Truncate,
 )
+from bot.demo.github.faults.writes import Write
 from bot.demo.github.server import DemoGitHub
-from bot.demo.github.writes import Write
+from bot.demo.github.world.model import App, Installation, Repository
 from tests.demo.calling import Caller, as_app, as_installation
 
 

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from bot.demo.github.model import App, Repository
+from bot.demo.github.world.model import App, Repository
 from bot.demo.person import Person
 from tests.conftest import PERMISSIONS
 from tests.demo.saying import refused

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.github.auth import issue_token
-from bot.demo.github.model import Installation, Protection, Repository, User
+from bot.demo.github.access.credentials import issue_token
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Installation, Protection, Repository, User
 from bot.demo.person import Person
 from tests.demo.saying import Heard
 

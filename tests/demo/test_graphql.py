@@ -9,9 +9,9 @@ from typing import Any
 import graphql
 import pytest
 
-from bot.demo.github.graphql_schema import SCHEMA
-from bot.demo.github.model import App, Installation, Protection, Repository
+from bot.demo.github.graphql.schema import SCHEMA
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Protection, Repository
 from bot.demo.person import Person
 from tests.conftest import People
 from tests.demo.saying import Heard, refused

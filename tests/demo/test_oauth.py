@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 from yarl import URL
 
-from bot.demo.github.model import App, Installation, Repository
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Repository
 from bot.github.client import GitHub
 from bot.github.errors import BadCredentials
 from bot.github.web_flow import Challenge

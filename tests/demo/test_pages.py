@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo.github import checks
-from bot.demo.github.model import App, Issue, Protection, Repository, User
-from bot.demo.github.page_markdown import Renderer
+from bot.demo.github.changes import checks
+from bot.demo.github.pages.markdown import Renderer
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Issue, Protection, Repository, User
 from bot.demo.person import Person
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.demo.github.model import Repository
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Repository
 from bot.demo.person import Person
 from bot.triggers import Role
 from tests.conftest import People

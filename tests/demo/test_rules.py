@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.model import App, Protection, Repository
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Protection, Repository
 from bot.demo.person import Person
 from tests.conftest import People
 from tests.demo.saying import refused

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from bot.demo.github.model import App, Installation, User
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, User
 from bot.github.client import GitHub
 from bot.triggers import Repository as Place
 from tests.github.conftest import ConnectAs, Person, Time

@@ -7,9 +7,9 @@ import asyncio
 import jwt
 import pytest
 
-from bot.demo.github.model import App, Installation
-from bot.demo.github.request_faults import ExpireToken, Suspend
+from bot.demo.github.faults.request_faults import ExpireToken, Suspend
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation
 from bot.github.app_auth import AppKey
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import BadCredentials, Forbidden, NotInstalled, Suspended

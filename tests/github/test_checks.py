@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.model import App, Installation, Repository, User
-from bot.demo.github.request_faults import Drop, FailAfter
+from bot.demo.github.faults.request_faults import Drop, FailAfter
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.github.checks import Button
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden

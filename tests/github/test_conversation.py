@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.demo.github.model import App, Repository, User
-from bot.demo.github.request_faults import Drop, Fail, FailAfter, Truncate
+from bot.demo.github.faults.request_faults import Drop, Fail, FailAfter, Truncate
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Repository, User
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound, Uncertain, Unprocessable
 from bot.github.models import Comment, Issue

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from bot.demo.github.model import Repository
-from bot.demo.github.request_faults import Drop, Fail, FailAfter, Truncate
+from bot.demo.github.faults.request_faults import Drop, Fail, FailAfter, Truncate
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Repository
 from bot.github import trees
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable

@@ -7,9 +7,9 @@ from pathlib import Path
 import graphql
 import pytest
 
-from bot.demo.github.model import Repository, Ruleset
-from bot.demo.github.request_faults import Drop, FailAfter, SecondaryLimit, Truncate
+from bot.demo.github.faults.request_faults import Drop, FailAfter, SecondaryLimit, Truncate
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Repository, Ruleset
 from bot.github import merging, pulls
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound, Unprocessable

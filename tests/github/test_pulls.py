@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.model import Protection, Repository, User
-from bot.demo.github.request_faults import Drop, Fail, FailAfter, Truncate
+from bot.demo.github.faults.request_faults import Drop, Fail, FailAfter, Truncate
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import Protection, Repository, User
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.merging import HeadMoved, Merged, NotYet
 from bot.github.models import MergeMethod, PullRequest, RequiredCheck

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from bot.demo.github.model import App, Installation, Repository
-from bot.demo.github.request_faults import (
+from bot.demo.github.faults.request_faults import (
     Drop,
     Fail,
     PrimaryLimit,
@@ -17,6 +16,7 @@ from bot.demo.github.request_faults import (
     Truncate,
 )
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Repository
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, RateLimited, Unavailable
 from bot.triggers import Repository as Place

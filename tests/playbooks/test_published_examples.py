@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from bot.app import Bot
-from bot.demo.github.model import App
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App
 from tests.shop import SECRET
 
 EXAMPLES = Path(__file__).parents[2] / ".cache" / "contracts" / "webhooks.json"

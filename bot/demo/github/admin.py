@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot.demo.github import (
-    auth,
-    pushes,
-    repositories,
-)
-from bot.demo.github.bare import BareRepository, Signature
-from bot.demo.github.model import App, Installation, Label, Repository, User
-from bot.demo.github.world import World
+from bot.demo.github.access import credentials
+from bot.demo.github.changes import pushes
+from bot.demo.github.git.bare import BareRepository, Signature
+from bot.demo.github.shapes import apps, repositories
+from bot.demo.github.world.model import App, Installation, Label, Repository, User
+from bot.demo.github.world.world import World
 
 _LABELS = {"bug": "d73a4a", "documentation": "0075ca", "enhancement": "a2eeef"}
 
@@ -38,7 +36,7 @@ def create_app(
     secret: str | None,
 ) -> App:
     """Register an App and its bot user."""
-    private, public = auth.new_key_pair()
+    private, public = credentials.new_key_pair()
     bot = User(world.new_id(), f"{slug}[bot]", "Bot")
     world.users[bot.login.lower()] = bot
     permissions = {"metadata": "read", **permissions}
@@ -63,7 +61,7 @@ def install(world: World, app: App, account: User, chosen: list[Repository] | No
     short = [{k: repositories.present_minimal(world, r)[k] for k in listed} for r in visible]
     world.emit(
         "installation", "created",
-        {"installation": auth.present_installation(world, installation), "repositories": short,
+        {"installation": apps.present_installation(world, installation), "repositories": short,
          "requester": None},
         sender=account, installation=installation, only_app=app,
     )  # fmt: skip
@@ -73,7 +71,7 @@ def install(world: World, app: App, account: User, chosen: list[Repository] | No
 def suspend(world: World, installation: Installation) -> None:
     """Suspend an installation and tell its App."""
     installation.suspended_at = world.now()
-    shape = auth.present_installation(world, installation)
+    shape = apps.present_installation(world, installation)
     world.emit(
         "installation", "suspend", {"installation": shape, "repositories": []},
         sender=installation.account, installation=installation, only_app=installation.app,

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bot.demo.github import (
-    auth,
-    push_rules,
-    pushes,
-    requirements,
-)
-from bot.demo.github.bare import clean_environment
-from bot.demo.github.calls import Caller, Refused
-from bot.demo.github.model import Repository
-from bot.demo.github.requirements import Who
+from bot.demo.github.access import credentials, sight
+from bot.demo.github.access.answers import Refused
+from bot.demo.github.access.callers import Caller
+from bot.demo.github.changes import pushes
+from bot.demo.github.git.bare import clean_environment
+from bot.demo.github.rules import push_rules, requirements
+from bot.demo.github.rules.requirements import Who
+from bot.demo.github.site import Site
+from bot.demo.github.world.model import Repository
 from bot.triggers import Role
-
-if TYPE_CHECKING:
-    from bot.demo.github.server import DemoGitHub
 
 _CHUNK = 64 * 1024
 _HEADS = "refs/heads/"
@@ -30,7 +25,7 @@ _HEADS = "refs/heads/"
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def routes(github: DemoGitHub) -> list[web.RouteDef]:
+def routes(github: Site) -> list[web.RouteDef]:
     """Fetching and pushing at `/{owner}/{repo}.git`."""
     base = "/{owner}/{repo:[^/]+?}{dot:(?:\\.git)?}"
     return [
@@ -40,11 +35,11 @@ def routes(github: DemoGitHub) -> list[web.RouteDef]:
     ]
 
 
-def _serve(github: DemoGitHub, what: str) -> Serve:
+def _serve(github: Site, what: str) -> Serve:
     async def serve(request: web.Request) -> web.StreamResponse:
         writes = "git-receive-pack" in (what, request.query.get("service"))
         try:
-            caller = auth.authenticate(github.world, request.headers.get("Authorization"))
+            caller = credentials.authenticate(github.world, request.headers.get("Authorization"))
         except Refused:
             return _unauthorized()
         repository = github.world.repository(
@@ -52,7 +47,7 @@ def _serve(github: DemoGitHub, what: str) -> Serve:
         )
         if caller.kind == "app" or (writes and caller.kind == "nobody"):
             return _unauthorized()
-        if repository is None or not auth.sees(caller, repository):
+        if repository is None or not sight.sees(caller, repository):
             if caller.kind == "nobody":
                 return _unauthorized()
             return web.Response(status=404, text="Repository not found.\n")
@@ -79,7 +74,7 @@ def _may(caller: Caller, repository: Repository, *, writes: bool) -> bool:
 
 
 async def _backend(
-    github: DemoGitHub,
+    github: Site,
     request: web.Request,
     repository: Repository,
     caller: Caller,
@@ -118,7 +113,7 @@ async def _backend(
 
 
 def _cgi(
-    github: DemoGitHub, request: web.Request, repository: Repository, what: str, body: bytes
+    github: Site, request: web.Request, repository: Repository, what: str, body: bytes
 ) -> dict[str, str]:
     return {
         **clean_environment(),
@@ -191,9 +186,7 @@ def _commands(body: bytes) -> list[tuple[str, str, str]]:
     return found
 
 
-def _rules(
-    github: DemoGitHub, repository: Repository, caller: Caller, body: bytes
-) -> dict[str, str]:
+def _rules(github: Site, repository: Repository, caller: Caller, body: bytes) -> dict[str, str]:
     """What the pre-receive hook must refuse in this push.
 
     New commits are not here yet, so what depends on them is left to the hook; but no check can
@@ -223,7 +216,7 @@ def _rules(
 
 
 def _after_push(
-    github: DemoGitHub, repository: Repository, caller: Caller, before: dict[str, str]
+    github: Site, repository: Repository, caller: Caller, before: dict[str, str]
 ) -> None:
     if caller.user is None:
         return

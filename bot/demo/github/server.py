@@ -14,48 +14,22 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.demo.github import actions as actions_module
-from bot.demo.github import (
-    admin,
-    auth,
-    checks,
-    collaborators,
-    comments,
-    commits,
-    contents,
-    git_data,
-    git_http,
-    graphql,
-    issues,
-    labels,
-    merging,
-    oauth,
-    pages,
-    pulls,
-    ratelimit,
-    reactions,
-    repositories,
-    rest,
-    reviews,
-    rulesets,
-    statuses,
-    users,
-)
-from bot.demo.github import deliveries as deliveries_module
-from bot.demo.github.actions import Runner
-from bot.demo.github.deliveries import Deliveries
-from bot.demo.github.faults import Faults
-from bot.demo.github.model import App, Installation, Protection, Repository, Ruleset, User
-from bot.demo.github.openapi import Contract
-from bot.demo.github.ratelimit import RateLimits
-from bot.demo.github.world import Clock, World
+from bot.demo.github import admin, git_http
+from bot.demo.github.actions.runner import Runner
+from bot.demo.github.changes import waiting
+from bot.demo.github.contract.openapi import Contract
+from bot.demo.github.deliveries.deliveries import Deliveries
+from bot.demo.github.faults.faults import Faults
+from bot.demo.github.graphql import endpoint
+from bot.demo.github.limits import RateLimits
+from bot.demo.github.pages import oauth, pages
+from bot.demo.github.rest import resources, rulesets, serving
+from bot.demo.github.shapes.envelope import envelope
+from bot.demo.github.site import Site
+from bot.demo.github.world.model import App, Installation, Protection, Repository, Ruleset, User
+from bot.demo.github.world.world import Clock, World
 from bot.triggers import Role
 
-_RESOURCES = (
-    auth, users, ratelimit, repositories, collaborators, labels, reactions, comments, issues,
-    checks, statuses, git_data, contents, rulesets, reviews, merging, pulls, commits,
-    actions_module, deliveries_module, oauth,
-)  # fmt: skip
 _LARGEST_BODY = 64 * 1024 * 1024
 
 
@@ -82,17 +56,17 @@ class DemoGitHub:
         self._made_root = root is None
         where = root or Path(tempfile.mkdtemp(prefix="demo-github-"))
         rng = rng or random.Random()  # noqa: S311 - tokens of a demo guard nothing
-        self.world = World(where, "http://127.0.0.1:0", clock, rng)
+        self.world = World(where, "http://127.0.0.1:0", clock, rng, envelope)
         self.create_user("web-flow", name="GitHub")
         self.limits = RateLimits(lambda: clock().timestamp())
         self.faults = Faults(self.world)
         self.contract = Contract(contract)
-        self.deliveries = Deliveries(self.world, self.faults)
-        self.runner = Runner(self)
+        self.deliveries = Deliveries(self.world, self.faults.delivery)
+        self.runner = Runner(self.world)
         self.world.listen(self.contract.listen)
         self.world.listen(self.deliveries.publish)
         self.world.listen(self.runner.listen)
-        self.world.listen(lambda event: merging.listen(self.world, event))
+        self.world.listen(lambda event: waiting.listen(self.world, event))
         self._serving: web.AppRunner | None = None
 
     @property
@@ -136,12 +110,12 @@ class DemoGitHub:
         # Faults stand outside of the contract: an answer broken on purpose is not GitHub's.
         middlewares = [_request_id, self.faults.middleware, self.contract.middleware]
         app = web.Application(client_max_size=_LARGEST_BODY, middlewares=middlewares)
-        every = [route for resource in _RESOURCES for route in resource.routes.list]
-        app.router.add_routes(graphql.routes(self))
-        app.router.add_routes(oauth.pages(self))
-        rest.register(self, app, every)
-        app.router.add_routes(git_http.routes(self))
-        app.router.add_routes(pages.routes(self))
+        site = Site(self.world, self.limits, self.deliveries, self.runner)
+        app.router.add_routes(endpoint.routes(site))
+        app.router.add_routes(oauth.pages(site))
+        serving.register(site, app, resources.every_route() + oauth.routes.list)
+        app.router.add_routes(git_http.routes(site))
+        app.router.add_routes(pages.routes(site))
         return app
 
     # Administration

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo.github.workflow_runs import WorkflowRun
+from bot.demo.github.actions.workflow_runs import WorkflowRun
 from bot.demo.person import Person
 from bot.demo.stage import Stage
 from bot.demo.stories import bisect_history

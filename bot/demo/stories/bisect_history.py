@@ -10,10 +10,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.demo.github import pushes
-from bot.demo.github.bare import BareRepository, Signature
-from bot.demo.github.model import Repository, User
-from bot.demo.github.world import World
+from bot.demo.github.changes import pushes
+from bot.demo.github.git.bare import BareRepository, Signature
+from bot.demo.github.world.model import Repository, User
+from bot.demo.github.world.world import World
 
 CHECK = "unit"
 COMMITS = 220

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo.github.world import Event
+from bot.demo.github.world.world import Event
 from bot.demo.person import Person
 from bot.demo.stage import FILES, Stage
 from bot.demo.stories.revert import Say, Told, Transcript, until

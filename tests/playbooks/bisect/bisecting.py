@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.demo.github import checks, pushes, statuses
-from bot.demo.github.bare import Signature
-from bot.demo.github.model import App, Repository
+from bot.demo.github.changes import checks, pushes, statuses
+from bot.demo.github.git.bare import Signature
 from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Repository
 from tests.shop import Answer, Shop
 
 TRIAL = """name: trial

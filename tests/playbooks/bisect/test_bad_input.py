@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from bot.app import Bot
-from bot.demo.github import pushes
-from bot.demo.github.bare import Signature
+from bot.demo.github.changes import pushes
+from bot.demo.github.git.bare import Signature
 from bot.playbooks.bisect.finding import replay
 from tests.playbooks.bisect.bisecting import (
     CONFIG,

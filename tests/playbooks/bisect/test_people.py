@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.demo.github import checks
+from bot.demo.github.changes import checks
 from tests.playbooks.bisect.bisecting import (
     UNHURRIED_TRIAL,
     committed,

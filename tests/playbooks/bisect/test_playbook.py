@@ -12,7 +12,7 @@ import aiohttp
 
 from bot.app import Bot
 from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world import Event
+from bot.demo.github.world.world import Event
 from bot.playbooks.bisect.finding import replay
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.playbooks.bisect.bisecting import (

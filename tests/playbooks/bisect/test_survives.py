@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import cast
 
 from bot.app import Bot
-from bot.demo.github.bare import Signature
-from bot.demo.github.runner import Runner
+from bot.demo.github.actions.runner import Runner
+from bot.demo.github.git.bare import Signature
 from bot.demo.github.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.playbooks.bisect.bisecting import (

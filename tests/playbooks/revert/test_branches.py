@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.demo.github.model import Protection
+from bot.demo.github.world.model import Protection
 from tests.shop import GOOD, Shop
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo.github import checks
+from bot.demo.github.changes import checks
 from tests.shop import API_TOKEN, BAD, GOOD, SECRET, Clock, Shop
 
 

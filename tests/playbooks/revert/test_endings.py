@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from bot.demo.github.model import Protection
-from bot.demo.github.world import Event
+from bot.demo.github.world.model import Protection
+from bot.demo.github.world.world import Event
 from tests.shop import BAD, GOOD, Clock, Shop
 
 

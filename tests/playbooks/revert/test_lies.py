@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.delivery_faults import Delay, Duplicate, Lose, Reorder
-from bot.demo.github.request_faults import (
+from bot.demo.github.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
+from bot.demo.github.faults.request_faults import (
     Drop,
     ExpireToken,
     Fail,

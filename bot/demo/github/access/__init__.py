@@ -1,0 +1,1 @@
+"""Who calls, what they may know of, and how GitHub answers."""

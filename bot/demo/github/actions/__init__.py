@@ -1,0 +1,1 @@
+"""GitHub Actions: what workflow files say, and the runner that does it."""

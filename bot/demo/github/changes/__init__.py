@@ -1,0 +1,1 @@
+"""What changes the world, and tells everyone: pushes, checks, merges, the queue."""

@@ -1,0 +1,1 @@
+"""GitHub's own description of its API, held against every request and answer."""

@@ -1,0 +1,1 @@
+"""Webhook deliveries, and what can go wrong with one."""

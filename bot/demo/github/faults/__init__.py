@@ -1,0 +1,1 @@
+"""Faults on request, and the writes they are counted by."""

@@ -1,0 +1,1 @@
+"""Bare repositories and git's objects, as the server sees them."""

@@ -1,0 +1,1 @@
+"""The GraphQL API, as far as merging needs it."""

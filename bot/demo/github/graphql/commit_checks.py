@@ -1,0 +1,89 @@
+"""The checks of a commit as the GraphQL API shows them: suites with their runs, and statuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.demo.github.actions.runner import Runner
+from bot.demo.github.changes import statuses
+from bot.demo.github.shapes.repositories import html_url
+from bot.demo.github.world.model import CheckRun, CheckSuite, Repository
+from bot.demo.github.world.world import World, node_id
+
+
+def of_commit(world: World, runner: Runner, repository: Repository, sha: str) -> dict[str, Any]:
+    """What a commit has beyond itself."""
+
+    def suites(_: object, first: int | None = None) -> Any:
+        found = [suite for suite in repository.check_suites.values() if suite.head_sha == sha]
+        return _connection([_suite(world, runner, repository, suite) for suite in found], first)
+
+    def status(_: object) -> Any:
+        latest = statuses.latest(repository, sha)
+        if not latest:
+            return None
+        known = {each.context: each for each in latest}
+
+        def context(_: object, name: str) -> Any:
+            one = known.get(name)
+            return one and {
+                "__typename": "StatusContext",
+                "id": node_id("StatusContext", one.id),
+                "context": one.context,
+                "state": one.state.upper(),
+                "targetUrl": one.target_url,
+                "description": one.description,
+            }
+
+        state = statuses.combined(latest).upper()
+        return {"id": node_id("Status", sha), "state": state, "context": context}
+
+    return {"checkSuites": suites, "status": status}
+
+
+def _suite(world: World, runner: Runner, repository: Repository, suite: CheckSuite) -> Any:
+    def runs(_: object, filterBy: Any = None, first: int | None = None) -> Any:  # noqa: N803
+        wanted = filterBy or {}
+        found = [
+            run
+            for run in repository.check_runs.values()
+            if run.suite is suite and wanted.get("checkName") in (None, run.name)
+        ]
+        if wanted.get("checkType", "LATEST") == "LATEST":
+            found = list({run.name: run for run in found}.values())
+        return _connection([_run(world, repository, run) for run in found], first)
+
+    def workflow_run(_: object) -> Any:
+        run = next((each for each in runner.runs.values() if each.suite is suite), None)
+        return run and {
+            "id": node_id("WorkflowRun", run.id),
+            "databaseId": run.id,
+            "event": run.cause.event,
+        }
+
+    app = suite.app
+    return {
+        "__typename": "CheckSuite",
+        "id": node_id("CheckSuite", suite.id),
+        "app": {
+            "id": node_id("App", app.id), "databaseId": app.id, "slug": app.slug, "name": app.name,
+        },
+        "checkRuns": runs,
+        "workflowRun": workflow_run,
+    }  # fmt: skip
+
+
+def _run(world: World, repository: Repository, run: CheckRun) -> Any:
+    return {
+        "__typename": "CheckRun",
+        "id": node_id("CheckRun", run.id),
+        "databaseId": run.id,
+        "name": run.name,
+        "status": run.status.upper(),
+        "conclusion": run.conclusion.upper() if run.conclusion else None,
+        "url": f"{html_url(world, repository)}/runs/{run.id}",
+    }
+
+
+def _connection(nodes: list[Any], first: int | None) -> Any:
+    return {"totalCount": len(nodes), "nodes": nodes[:first]}

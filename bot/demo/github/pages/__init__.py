@@ -1,0 +1,1 @@
+"""Plain pages for people, and logging in with an App."""

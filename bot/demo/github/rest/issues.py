@@ -1,0 +1,209 @@
+"""Issues and assignees. https://docs.github.com/rest/issues/issues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.demo.github.access.answers import Answer, Refused, invalid
+from bot.demo.github.changes import history
+from bot.demo.github.rest import labels
+from bot.demo.github.rest.calls import Call, Routes
+from bot.demo.github.shapes import issue_shape, users
+from bot.demo.github.world.model import Issue, User
+from bot.demo.github.world.world import timestamp
+from bot.triggers import Role
+
+routes = Routes()
+
+_READ = "issues=read; pull_requests=read"
+_WRITE = "issues=write; pull_requests=write"
+LONGEST_BODY = 65_536
+LONGEST_TITLE = 256
+
+
+def check_text(resource: str, body: dict[str, Any], *, title_needed: bool = False) -> None:
+    """Refuse a blank or overlong title and an overlong body, as GitHub does."""
+    title, text = body.get("title"), body.get("body")
+    if title_needed and title is None:
+        raise invalid(resource, "title", code="missing_field")
+    if title is not None and not str(title).strip():
+        raise invalid(resource, "title", "title can't be blank")
+    if title is not None and len(str(title)) > LONGEST_TITLE:
+        raise invalid(resource, "title", "title is too long (maximum is 256 characters)")
+    if text is not None and len(str(text)) > LONGEST_BODY:
+        raise invalid(resource, "body", "body is too long (maximum is 65536 characters)")
+
+
+def may_triage(call: Call) -> bool:
+    """Tell whether the caller may label and assign."""
+    return call.caller.kind == "installation" or call.role().at_least(Role.TRIAGE)
+
+
+def assignable(call: Call, login: str) -> User | None:
+    """The user, if issues here can be assigned to them."""
+    user = call.world.users.get(login.lower())
+    if user is None or user.type == "Organization":
+        return None
+    invited = user is call.repository.owner or user.login.lower() in call.repository.roles
+    return user if invited and call.repository.role_of(user).at_least(Role.READ) else None
+
+
+def _shape(call: Call, issue: Issue) -> dict[str, Any]:
+    return issue_shape.issue(call.world, call.repository, issue)
+
+
+@routes.get("/repos/{owner}/{repo}/issues", app=_READ)
+def list_issues(call: Call) -> Answer:
+    """Issues and pull requests, newest first; filters state, labels, creator, assignee, since."""
+    query, found = call.query, list(call.repository.issues.values())
+    state = query.get("state", "open")
+    wanted = {name.lower() for name in query.get("labels", "").split(",") if name}
+    creator, assignee, since = query.get("creator"), query.get("assignee"), query.get("since")
+    if state != "all":
+        found = [i for i in found if i.state == state]
+    found = [i for i in found if wanted <= {x.name.lower() for x in i.labels}]
+    if creator:
+        found = [i for i in found if i.user.login.lower() == creator.lower()]
+    if assignee:
+        found = [i for i in found if assignee.lower() in {u.login.lower() for u in i.assignees}]
+    if since:
+        found = [i for i in found if timestamp(i.updated_at) >= since]
+    if query.get("sort") == "updated":
+        found.sort(key=lambda i: i.updated_at)
+    if query.get("direction", "desc") == "desc":
+        found.reverse()
+    return call.page([_shape(call, issue) for issue in found])
+
+
+@routes.post("/repos/{owner}/{repo}/issues", app="issues=write", person=Role.READ)
+def create_issue(call: Call) -> Answer:
+    """A new issue; labels and assignees are dropped silently for callers who may not set them."""
+    body, world, repository = call.body, call.world, call.repository
+    check_text("Issue", body, title_needed=True)
+    now = world.now()
+    issue = Issue(
+        world.new_id(), repository.next_number(), call.user, str(body["title"]),
+        body.get("body"), now, now, call.caller.app,
+    )  # fmt: skip
+    repository.issues[issue.number] = issue
+    if may_triage(call):
+        for given in body.get("labels") or []:
+            name = given.get("name") if isinstance(given, dict) else given
+            issue.labels.append(labels.find_or_create(world, repository, str(name)))
+        named = (assignable(call, str(login)) for login in _logins(body))
+        issue.assignees = [user for user in named if user is not None]
+    history.tell(world, repository, issue, "opened", call.user)
+    for label in issue.labels:
+        history.note(world, issue, "labeled", call.user, label=label)
+        history.tell(
+            world, repository, issue, "labeled", call.user,
+            label=issue_shape.label(world, repository, label),
+        )  # fmt: skip
+    return Answer(201, _shape(call, issue))
+
+
+def _logins(body: dict[str, Any]) -> list[Any]:
+    return list(body.get("assignees") or ([body["assignee"]] if body.get("assignee") else []))
+
+
+@routes.get("/repos/{owner}/{repo}/issues/{number}", app=_READ)
+def get_issue(call: Call) -> Answer:
+    """One issue or pull request."""
+    return Answer(200, _shape(call, call.issue()))
+
+
+@routes.patch("/repos/{owner}/{repo}/issues/{number}", app=_WRITE, person=Role.READ)
+def update_issue(call: Call) -> Answer:
+    """Edit, close, reopen; the author may, and whoever may triage."""
+    issue, body = call.issue(), call.body
+    if not may_triage(call) and issue.user is not call.user:
+        raise Refused(403, "Must have admin rights to Repository.")
+    check_text("Issue", body)
+    edit_text(call, issue, body)
+    if body.get("labels") is not None:
+        labels.set_on(call, issue, [
+            str(x["name"] if isinstance(x, dict) else x) for x in body["labels"]
+        ])  # fmt: skip
+    if body.get("assignees") is not None:
+        _set_assignees(call, issue, [str(login) for login in body["assignees"]])
+    if body.get("state") == "closed":
+        reason = body.get("state_reason") or "completed"
+        history.close(
+            call.world, call.repository, issue, call.user, app=call.caller.app, reason=reason
+        )
+    elif body.get("state") == "open":
+        history.reopen(call.world, call.repository, issue, call.user, call.caller.app)
+    return Answer(200, _shape(call, issue))
+
+
+def edit_text(call: Call, issue: Issue, body: dict[str, Any]) -> None:
+    """Change title and body, telling what they were."""
+    changes = {}
+    if "title" in body and body["title"] != issue.title:
+        changes["title"] = {"from": issue.title}
+        issue.title = str(body["title"])
+    if "body" in body and body["body"] != issue.body:
+        changes["body"] = {"from": issue.body or ""}
+        issue.body = body["body"]
+    if changes:
+        issue.updated_at = call.world.now()
+        history.tell(call.world, call.repository, issue, "edited", call.user, changes=changes)
+
+
+def _set_assignees(call: Call, issue: Issue, logins: list[str]) -> None:
+    wanted = [user for login in logins if (user := assignable(call, login)) is not None]
+    world, repository, app = call.world, call.repository, call.caller.app
+    for user in [x for x in issue.assignees if x not in wanted]:
+        history.unassign(world, repository, issue, user, call.user, app)
+    for user in wanted:
+        history.assign(world, repository, issue, user, call.user, app)
+
+
+@routes.post("/repos/{owner}/{repo}/issues/{number}/assignees", app=_WRITE, person=Role.TRIAGE)
+def add_assignees(call: Call) -> Answer:
+    """Assign people; those without access are ignored, as GitHub does."""
+    issue = call.issue()
+    for login in call.body.get("assignees") or []:
+        user = assignable(call, str(login))
+        if user is not None:
+            history.assign(call.world, call.repository, issue, user, call.user, call.caller.app)
+    return Answer(201, _shape(call, issue))
+
+
+@routes.delete("/repos/{owner}/{repo}/issues/{number}/assignees", app=_WRITE, person=Role.TRIAGE)
+def remove_assignees(call: Call) -> Answer:
+    """Take assignments back."""
+    issue = call.issue()
+    gone = {str(login).lower() for login in call.body.get("assignees") or []}
+    for user in [x for x in issue.assignees if x.login.lower() in gone]:
+        history.unassign(call.world, call.repository, issue, user, call.user, call.caller.app)
+    return Answer(200, _shape(call, issue))
+
+
+@routes.get("/repos/{owner}/{repo}/assignees", app="issues=read; pull_requests=read")
+def list_assignees(call: Call) -> Answer:
+    """Who can be assigned."""
+    known = (assignable(call, login) for login in call.world.users)
+    return call.page([users.present(call.world, user) for user in known if user])
+
+
+@routes.get("/repos/{owner}/{repo}/issues/{number}/events", app=_READ)
+def list_events(call: Call) -> Answer:
+    """The history of one issue, oldest first."""
+    return call.page(
+        [issue_shape.event(call.world, call.repository, x) for x in call.issue().events]
+    )
+
+
+@routes.put("/repos/{owner}/{repo}/issues/{number}/lock", app=_WRITE, person=Role.WRITE)
+def lock(call: Call) -> Answer:
+    """Only those with write access may comment from now on."""
+    call.issue().locked = True
+    return Answer(204)
+
+
+@routes.delete("/repos/{owner}/{repo}/issues/{number}/lock", app=_WRITE, person=Role.WRITE)
+def unlock(call: Call) -> Answer:
+    """Everyone may comment again."""
+    call.issue().locked = False
+    return Answer(204)

@@ -1,0 +1,153 @@
+"""Pull requests. https://docs.github.com/rest/pulls/pulls."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bot.demo.github.access.answers import Answer, Refused, invalid
+from bot.demo.github.changes import history
+from bot.demo.github.rest import issues
+from bot.demo.github.rest.calls import Call, Routes
+from bot.demo.github.rest.reviews import pull
+from bot.demo.github.rules import requirements
+from bot.demo.github.shapes import commit_shape, pull_shape
+from bot.demo.github.world.model import Issue, PullRequest
+from bot.demo.github.world.world import timestamp
+from bot.triggers import Role
+
+routes = Routes()
+
+_READ, _WRITE = "pull_requests=read", "pull_requests=write"
+_PULLS = "/repos/{owner}/{repo}/pulls"
+_PULL = f"{_PULLS}/{{number}}"
+_MOST_FILES = 3000
+_MOST_COMMITS = 250
+
+
+@routes.get(_PULLS, app=_READ)
+def list_pulls(call: Call) -> Answer:
+    """Pull requests, newest first; filters state, head (`owner:branch`), base."""
+    query = call.query
+    state, head, base = query.get("state", "open"), query.get("head"), query.get("base")
+    found = [issue for issue in call.repository.issues.values() if issue.pull]
+    if state != "all":
+        found = [issue for issue in found if issue.state == state]
+    if head and ":" in head:
+        owner, _, branch = head.partition(":")
+        same = owner.lower() == call.repository.owner.login.lower()
+        found = [i for i in found if same and i.pull and i.pull.head_ref == branch]
+    if base:
+        found = [i for i in found if i.pull and i.pull.base_ref == base]
+    by_update = query.get("sort") == "updated"
+    found.sort(key=lambda i: (timestamp(i.updated_at) if by_update else "", i.number))
+    if query.get("direction", "asc" if by_update else "desc") == "desc":
+        found.reverse()
+    return call.page([pull_shape.simple(call.world, call.repository, i) for i in found])
+
+
+@routes.post(_PULLS, app=_WRITE, person=Role.READ)
+def create_pull(call: Call) -> Answer:
+    """A new pull request; 422 for a second one of the same branches, or without commits."""
+    body, world, repository = call.body, call.world, call.repository
+    issues.check_text("PullRequest", body, title_needed=True)
+    head, base = str(body.get("head") or ""), str(body.get("base") or "")
+    head = head.removeprefix(f"{repository.owner.login}:")
+    head_sha = repository.git.branch(head) if head else None
+    base_sha = repository.git.branch(base) if base else None
+    if head_sha is None:
+        raise invalid("PullRequest", "head")
+    if base_sha is None:
+        raise invalid("PullRequest", "base")
+    for other in world.open_pulls(repository):
+        if other.pull and (other.pull.head_ref, other.pull.base_ref) == (head, base):
+            _refuse(f"A pull request already exists for {repository.owner.login}:{head}.")
+    if repository.git.is_ancestor(head_sha, base_sha):
+        _refuse(f"No commits between {base} and {head}")
+    now = world.now()
+    issue = Issue(
+        world.new_id(), repository.next_number(), call.user, str(body["title"]),
+        body.get("body"), now, now, call.caller.app,
+    )  # fmt: skip
+    issue.pull = PullRequest(
+        world.new_id(), head, head_sha, base, base_sha, draft=bool(body.get("draft")),
+        maintainer_can_modify=bool(body.get("maintainer_can_modify", False)),
+    )  # fmt: skip
+    repository.issues[issue.number] = issue
+    repository.git.update_ref(f"refs/pull/{issue.number}/head", head_sha)
+    history.tell(world, repository, issue, "opened", call.user)
+    shape = pull_shape.whole(world, repository, issue)
+    return Answer(201, shape, {"Location": shape["url"]})
+
+
+def _refuse(message: str) -> None:
+    error = {"resource": "PullRequest", "code": "custom", "message": message}
+    raise Refused(422, "Validation Failed", errors=[error])
+
+
+@routes.get(_PULL, app=_READ)
+def get_pull(call: Call) -> Answer:
+    """One pull request; asking starts computing `mergeable`, a later answer has it."""
+    issue, record = pull(call)
+    answer = Answer(200, pull_shape.whole(call.world, call.repository, issue))
+    if issue.state == "open" and requirements.known_mergeable(call.repository, issue) is None:
+        asyncio.get_running_loop().call_soon(
+            requirements.compute_mergeable, call.repository, record
+        )
+    return answer
+
+
+@routes.patch(_PULL, app=_WRITE, person=Role.READ)
+def update_pull(call: Call) -> Answer:
+    """Edit, change the base, close, reopen; the author may, and whoever may write."""
+    issue, record = pull(call)
+    body = call.body
+    by_role = call.caller.kind == "installation" or call.role().at_least(Role.WRITE)
+    if not by_role and issue.user is not call.user:
+        raise Refused(403, "Must have admin rights to Repository.")
+    issues.check_text("PullRequest", body)
+    issues.edit_text(call, issue, body)
+    if body.get("base") and body["base"] != record.base_ref:
+        _change_base(call, issue, record, str(body["base"]))
+    if body.get("state") == "closed":
+        history.close(call.world, call.repository, issue, call.user, app=call.caller.app)
+    elif body.get("state") == "open" and issue.state == "closed":
+        _reopen(call, issue, record)
+    return Answer(200, pull_shape.whole(call.world, call.repository, issue))
+
+
+def _change_base(call: Call, issue: Issue, record: PullRequest, base: str) -> None:
+    sha = call.repository.git.branch(base)
+    if sha is None or issue.state != "open":
+        raise invalid("PullRequest", "base")
+    before = {"ref": {"from": record.base_ref}, "sha": {"from": record.base_sha}}
+    record.base_ref, record.base_sha = base, sha
+    history.tell(call.world, call.repository, issue, "edited", call.user,
+                 changes={"base": before})  # fmt: skip
+
+
+def _reopen(call: Call, issue: Issue, record: PullRequest) -> None:
+    head = call.repository.git.branch(record.head_ref)
+    if record.merged_at is not None or head is None:
+        why = "merged" if record.merged_at else f"the {record.head_ref} branch has been deleted"
+        _refuse(f"state cannot be changed. The pull request cannot be reopened: {why}.")
+    record.head_sha = head or record.head_sha
+    history.reopen(call.world, call.repository, issue, call.user, call.caller.app)
+
+
+@routes.get(f"{_PULL}/commits", app=_READ)
+def list_commits(call: Call) -> Answer:
+    """At most 250 commits, oldest first."""
+    _, record = pull(call)
+    shas = pull_shape.commit_shas(call.repository, record)[:_MOST_COMMITS]
+    return call.page(commit_shape.commits(call.world, call.repository, shas))
+
+
+@routes.get(f"{_PULL}/files", app=_READ)
+def list_files(call: Call) -> Answer:
+    """At most 3,000 changed files."""
+    _, record = pull(call)
+    base = pull_shape.merge_base(call.repository, record)
+    changes = call.repository.git.changes(base, record.head_sha)[:_MOST_FILES]
+    return call.page(
+        [commit_shape.file(call.world, call.repository, record.head_sha, x) for x in changes]
+    )

@@ -1,0 +1,1 @@
+"""What a branch requires, and who may move it."""

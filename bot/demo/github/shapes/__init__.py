@@ -1,0 +1,1 @@
+"""Records as the REST API and webhooks show them."""

@@ -1,0 +1,1 @@
+"""What the demo GitHub remembers, and where its events come from."""
