@@ -6,6 +6,7 @@ What is left is compared with what comes out when the same ledger is read in one
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,8 @@ class Place:
 @pytest.fixture
 async def lane(github: DemoGitHub, tmp_path: Path) -> Any:
     lane = Lane(github, tmp_path)
+    # An address that GitHub, here on the same machine, can fetch pictures from.
+    lane.life.environment["PLAYBOOKS_URL"] = f"http://127.0.0.1:{lane.port}"
     await lane.start()
     yield lane
     await lane.close()
@@ -95,6 +98,12 @@ async def test_killed_in_the_middle_of_a_stage_the_evidence_is_the_same_to_the_l
         [path] = [each["path"] for each in names]
         written = await alice.file(path)
         assert written == await in_one_go(lane, Path(path).stem)
+        [ramp] = await alice.issues(labels="ramp", state="all")
+        [address] = re.findall(r"!\[[^]]*\]\((http[^)]+)\)", ramp["body"])
+        # As GitHub's proxy does: without any login.
+        async with aiohttp.ClientSession() as anybody, anybody.get(address) as response:
+            assert response.content_type == "image/svg+xml"
+            assert "Beyond its limit: errors." in await response.text()
     assert lane.life.lives == 4
 
 
