@@ -297,7 +297,9 @@ class _DurableRun:
                 self._taking_turn()
                 await self._tell("began", name)
             connection = await datasource.sql_session().connection()
-            await self._declare_at_once(connection, name)
+            # One transaction: what the change did and how it is undone are there together.
+            await self._note(connection, name)
+            await self._note(connection, name, done=True)
             return {"value": adapter.dump_python(await change(connection), mode="json")}
 
         try:
@@ -332,40 +334,25 @@ class _DurableRun:
 
     async def _declare(self, name: str, *, done: bool = False) -> None:
         """Note how a step that touches the world is undone, before it does; then that it did."""
-        undo = declared(name)
-        if undo is None:
-            return
-        now = self._engine._clock()
-        async with self._engine._records.begin() as conn:
-            if await runs.find(conn, self.id) is None:
-                return
-            if done:
-                await steps.finish(conn, self.id, name, at=now)
-            else:
-                await steps.begin(
-                    conn,
-                    self.id,
-                    name,
-                    at=now,
-                    reversibility=undo.reversibility,
-                    compensation=undo.how,
-                )
+        if declared(name) is not None:
+            async with self._engine._records.begin() as conn:
+                await self._note(conn, name, done=done)
 
-    async def _declare_at_once(self, connection: AsyncConnection, name: str) -> None:
-        """Note how a change of who is served is undone; both are done, or neither."""
-        undo = declared(name)
-        if undo is None or await runs.find(connection, self.id) is None:
+    async def _note(self, conn: AsyncConnection, name: str, *, done: bool = False) -> None:
+        undo, now = declared(name), self._engine._clock()
+        if undo is None or await runs.find(conn, self.id) is None:
             return
-        now = self._engine._clock()
+        if done:
+            await steps.finish(conn, self.id, name, at=now)
+            return
         await steps.begin(
-            connection,
+            conn,
             self.id,
             name,
             at=now,
             reversibility=undo.reversibility,
             compensation=undo.how,
         )
-        await steps.finish(connection, self.id, name, at=now)
 
     async def _through_outages(self, name: str, effect: Effect[T], may_have_run: bool) -> T:
         deadline = self._engine._clock() + self._engine._longest_outage

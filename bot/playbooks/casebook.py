@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Run
+from bot.playbooks.undoing import Undone
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import Anchor, sign
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.notices.announcing import announce
+from bot.records.notices import outbox
+from bot.records.notices.announcing import FOUNDER, announce
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident, Opening
 from bot.records.safety import approvals
@@ -29,8 +31,12 @@ _PATHS_NOTED = 20
 Change = Callable[[AsyncConnection, datetime], Awaitable[None]]
 
 
-class ForTheFounder(Protocol):
-    """A plan that only a Founder may approve."""
+class PlanAsked(Protocol):
+    """A plan that somebody has to approve."""
+
+    @property
+    def of(self) -> Literal["founder", "person"]:
+        """Whose yes counts."""
 
     @property
     def digest(self) -> str:
@@ -197,17 +203,15 @@ class Casebook:
 
         await self._write("record the proposal", action, change, refs)
 
-    async def wait_for_approval(
-        self, why: str, head: str, for_the_founder: ForTheFounder | None = None
-    ) -> None:
+    async def wait_for_approval(self, why: str, head: str, plan: PlanAsked | None = None) -> None:
         """Note that a person has to approve: only now does `/approve` find this Run.
 
         Args:
             why: the doubt.
             head: the commit it is about.
-            for_the_founder: the plan, where only a Founder may approve it.
+            plan: the plan that the answer is bound to, where there is one.
         """
-        run, plan = self._run.id, for_the_founder
+        run = self._run.id
         refs: Refs = {"commit": head}
         if plan is not None:
             refs["plan_digest"] = plan.digest
@@ -221,6 +225,7 @@ class Casebook:
                     conn,
                     run,
                     self._trigger.repository.id,
+                    of=plan.of,
                     commit=head,
                     plan_digest=plan.digest,
                     requested_by=self._trigger.actor.login,
@@ -249,14 +254,49 @@ class Casebook:
     async def _verifying(self, conn: AsyncConnection, now: datetime) -> None:
         await _reach(conn, self._run.id, RunState.VERIFYING, now)
 
-    async def broke_off(self, step: str, why: str) -> None:
-        """Note that a step failed, and end the Run; the incident stays open for another attempt."""
+    async def undoing(self, step: str, why: str) -> None:
+        """Note that a step failed, and that what the Run did is being undone."""
         run = self._run.id
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
-            await runs.move(conn, run, RunState.FAILED, at=now, reason=f"{step}: {why}")
+            await runs.move(conn, run, RunState.COMPENSATING, at=now, reason=f"{step}: {why}")
 
-        await self._write("end the run", "run.failed", change, {"step": step}, why)
+        await self._write("begin to undo", "run.undoing", change, {"step": step}, why)
+
+    async def broke_off(self, step: str, why: str, undone: Undone | None = None) -> None:
+        """Note that a step failed and what was undone, and end the Run.
+
+        The incident stays open for another attempt.
+        """
+        run = self._run.id
+
+        async def change(conn: AsyncConnection, now: datetime) -> None:
+            known = await runs.find(conn, run)
+            state = RunState.FAILED
+            if known is not None and known.state is RunState.COMPENSATING:
+                whole = undone is None or undone.is_whole
+                state = RunState.ROLLED_BACK if whole else RunState.ROLLBACK_FAILED
+            await approvals.void(conn, run, now)
+            await runs.move(conn, run, state, at=now, reason=f"{step}: {why}")
+            if state is RunState.ROLLBACK_FAILED and undone is not None:
+                await self._escalate(conn, undone, now)
+
+        refs: Refs = {"step": step, **({} if undone is None else undone_refs(undone))}
+        await self._write("end the run", "run.failed", change, refs, why)
+
+    async def _escalate(self, conn: AsyncConnection, undone: Undone, now: datetime) -> None:
+        """Tell the Founder that something is left which nobody wanted."""
+        left = ", ".join(each.step for each in undone.left)
+        await outbox.post(
+            conn,
+            f"{self._run.id}:left",
+            repository_id=self._trigger.repository.id,
+            incident_id=self._incident,
+            audience=FOUNDER,
+            title=f"Not undone in {self._trigger.repository.full_name}",
+            body=f"A run failed, and could not undo: {left}. Its incident says how to do it.",
+            at=now,
+        )
 
     async def move(
         self,
@@ -324,10 +364,19 @@ class Casebook:
         self.anchor, self.severity = noted.anchor, noted.severity
 
 
+def undone_refs(undone: Undone) -> Refs:
+    """What was undone, for the audit."""
+    return {
+        "undone": [*undone.taken],
+        "left": [each.step for each in undone.left],
+        "merged": undone.merged,
+    }
+
+
 async def _reach(conn: AsyncConnection, run: str, state: RunState, at: datetime) -> None:
     """Move a Run; what waited for an approval goes back to work first."""
     known = await runs.find(conn, run)
-    if state is RunState.ROLLED_BACK:
+    if state in (RunState.ROLLED_BACK, RunState.ROLLBACK_FAILED):
         await runs.move(conn, run, RunState.COMPENSATING, at=at)
     waited = known is not None and known.state is RunState.AWAITING_APPROVAL
     if waited and state in (RunState.VERIFYING, RunState.SUCCEEDED):

@@ -29,6 +29,8 @@ class StepFailed(Exception):
         """Name the step, and say why in words for people."""
         super().__init__(why)
         self.step = step
+        self.aftermath: tuple[str, ...] = ()
+        """What was undone since, in words for people; empty where nothing was."""
 
 
 class SignalKind(StrEnum):

@@ -22,6 +22,7 @@ from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.telling import Telling
+from bot.playbooks.undoing import Undoer
 from bot.playbooks.voice import Saying, Voice
 from bot.records.documents.artifacts import TimelineEvent
 from bot.triggers import Trigger
@@ -57,6 +58,7 @@ class Work(ABC, Generic[P, C]):
         counting: the checks that decide about the proposal.
         adr: the text of its decision record.
         timeline: what happened, for the report.
+        undoers: how the steps that touch the world are taken back; added before they run.
     """
 
     merging_vouches: ClassVar[bool] = False
@@ -98,6 +100,7 @@ class Work(ABC, Generic[P, C]):
         self.counting = Counting(smoke=(), smoke_from="passed before", evals=())
         self.adr = ""
         self.timeline: tuple[TimelineEvent, ...] = ()
+        self.undoers: list[Undoer] = []
 
     # --- what each playbook says in its own way ---
 

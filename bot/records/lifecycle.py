@@ -68,6 +68,9 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     _R.ROLLBACK_FAILED: frozenset(),
 }
 
+UNDONE = frozenset({_R.ROLLED_BACK, _R.ROLLBACK_FAILED})
+"""Run states after undoing what was done, wholly or in part."""
+
 OPEN = frozenset({_I.TRIAGE, _I.ACTIVE, _I.MITIGATED})
 """Statuses in which a second Trigger about the same thing joins the Incident."""
 

@@ -146,7 +146,8 @@ def admit(facts: Facts) -> Decision:
             return decision
     if facts.initiative is not Initiative.AUTOMATIC or facts.command not in PLAYBOOKS:
         return Admitted()
-    if facts.autonomy is Autonomy.PROPOSE:
+    # A bisect only learns, and then names; a rollback rescues: neither waits for a yes.
+    if facts.autonomy is Autonomy.PROPOSE and facts.command == "revert":
         return NeedsApproval(
             of="person",
             reason="Automatic action only proposes here (`triggers.autonomy: propose`).",

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
 from bot.github.client import GitHub, RepositoryClient
+from bot.playbooks.undo import planned, worst
 from bot.records.database import reading
 from bot.records.safety import budgets, pauses
 from bot.records.safety.budgets import Budget, BudgetState
@@ -58,7 +59,12 @@ class Circumstances:
         role = Role.NONE
         if initiative is Initiative.PERSON:
             role = await client.permissions.role_of(trigger.actor.login)
-        facts = Facts(command=command, initiative=initiative, role=role)
+        facts = Facts(
+            command=command,
+            initiative=initiative,
+            role=role,
+            reversibility=worst(planned(command)),
+        )
         config = (await self._config.of(trigger.repository)).config
         facts = facts.model_copy(update={"needed": config.commands.needed(command)})
         if command not in PLAYBOOKS:

@@ -25,6 +25,7 @@ from bot.playbooks.rollback.playbook import rollback
 from bot.playbooks.run import Ending, Run, Signal
 from bot.playbooks.shadow.playbook import shadow
 from bot.playbooks.triage.playbook import TriageParts, triage
+from bot.playbooks.weighing import Weigh
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
 from bot.safety.holding import hold_self_work
@@ -92,13 +93,16 @@ class Casting:
         )
         await judge(run, trigger, request, parts)
 
-    async def _revert(self, run: Run, trigger: Trigger, request: RevertRequest) -> Ending:
-        return await revert(run, trigger, request, self._parts(trigger.repository, "revert"))
+    async def _revert(
+        self, run: Run, trigger: Trigger, request: RevertRequest, weigh: Weigh
+    ) -> Ending:
+        parts = self._parts(trigger.repository, "revert")
+        return await revert(run, trigger, request, parts, weigh)
 
-    async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest) -> Ending:
+    async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest, _: Weigh) -> Ending:
         return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
 
-    async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest) -> Ending:
+    async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest, _: Weigh) -> Ending:
         parts = TriageParts(
             parts=self._parts(trigger.repository, "triage"),
             put=self.inbox.put,
@@ -109,13 +113,15 @@ class Casting:
         )
         return await triage(run, trigger, request, parts)
 
-    async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest) -> Ending:
+    async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest, _: Weigh) -> Ending:
         return await shadow(run, trigger, request, self._candidate_parts(trigger.repository))
 
-    async def _ramp(self, run: Run, trigger: Trigger, request: RampRequest) -> Ending:
+    async def _ramp(self, run: Run, trigger: Trigger, request: RampRequest, _: Weigh) -> Ending:
         return await ramp(run, trigger, request, self._candidate_parts(trigger.repository))
 
-    async def _rollback(self, run: Run, trigger: Trigger, request: RollbackRequest) -> Ending:
+    async def _rollback(
+        self, run: Run, trigger: Trigger, request: RollbackRequest, _: Weigh
+    ) -> Ending:
         return await rollback(run, trigger, request, self._candidate_parts(trigger.repository))
 
     def _candidate_parts(self, repository: Repository) -> CandidateParts:

@@ -11,8 +11,9 @@ import pytest
 
 from bot.demo.github.server import DemoGitHub
 from tests.chaos.lane import Lane
-from tests.chaos.matrix import die_and_come_back, enumerate_points, sample, try_all
+from tests.chaos.matrix import Point, die_and_come_back, enumerate_points, sample, try_all
 from tests.chaos.plays import PLAYS, Play, Revert
+from tests.chaos.undoing import BrokenOff
 
 LANES = 3
 
@@ -43,6 +44,24 @@ async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
     print(tally)  # noqa: T201 - the count is part of what is shown
     assert not tally.failures, "\n\n".join([str(tally), *tally.failures])
     assert len(tally.survived) + len(tally.missed) == len(points)
+
+
+@pytest.mark.chaos
+async def test_killed_while_it_undoes_what_it_did_it_undoes_the_rest(
+    lanes: list[Lane], chaos_is_full: bool
+) -> None:
+    tally = await enumerate_points(lanes[0], BrokenOff())
+    points = [point for point in tally.points if _is_of_undoing(point)]
+    if not chaos_is_full:
+        points = [point for point in points if point.kind == "ended"]
+    await try_all(tally, points, lanes)
+    print(tally)  # noqa: T201 - the count is part of what is shown
+    assert not tally.failures, "\n\n".join([str(tally), *tally.failures])
+    assert len(points) >= 2
+
+
+def _is_of_undoing(point: Point) -> bool:
+    return "undo" in point.what or point.what.startswith(("PATCH pulls/", "DELETE git/refs/"))
 
 
 async def test_the_program_itself_is_killed_after_the_merge_and_started_again(

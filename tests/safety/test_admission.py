@@ -61,6 +61,7 @@ def expected(facts: Facts) -> tuple[Verdict, str]:
     person = facts.initiative is Initiative.PERSON
     may_write = facts.role in (Role.WRITE, Role.MAINTAIN, Role.ADMIN)
     forward = facts.command in ("shadow", "ramp")
+    proposes = facts.autonomy is Autonomy.PROPOSE
     rows: list[tuple[bool, Verdict, str]] = [
         # when                                                    verdict    the reason says
         (facts.initiative is Initiative.BOT,                      "refused", BOTS),
@@ -71,8 +72,8 @@ def expected(facts: Facts) -> tuple[Verdict, str]:
         (not person and facts.cap is not None,                    "refused", CAPPED),
         (not person and facts.budget is BudgetState.EXHAUSTED,    "refused", USED_UP),
         (facts.reversibility is Reversibility.IRREVERSIBLE,       "founder", UNDO),
-        (automatic and facts.autonomy is Autonomy.PROPOSE,        "person",  PROPOSES),
-        (automatic and facts.autonomy is Autonomy.OPEN,           "open",    ""),
+        (automatic and proposes and facts.command == "revert",    "person",  PROPOSES),
+        (automatic and facts.autonomy is not Autonomy.MERGE,      "open",    ""),
         (True,                                                    "merge",   ""),
     ]  # fmt: skip
     return next((verdict, reason) for fits, verdict, reason in rows if fits)

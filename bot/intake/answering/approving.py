@@ -1,4 +1,4 @@
-"""A Founder's yes or no: who may give it, to exactly which plan, and until when."""
+"""A yes or no to a plan: who may give it, to exactly which plan, and until when."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Decided(Value):
 
 
 class Approving:
-    """Decides requests that only a Founder may decide."""
+    """Decides requests that are bound to one plan; some only a Founder may decide."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class Approving:
     async def decide(
         self, run: Run, trigger: Trigger, waiting: str, *, yes: bool
     ) -> Reply | str | None:
-        """Decide what the Run `waiting` asks a Founder for.
+        """Decide what the Run `waiting` asks for.
 
         Returns:
-            The commit decided about; a Reply that says why not; None where no Founder is needed.
+            The commit decided about; a Reply that says why not; None where no plan is asked about.
         """
 
         async def look(_: bool) -> _Asked:
@@ -66,12 +66,10 @@ class Approving:
         approval, founders, actor = asked.approval, asked.founders, trigger.actor
         if approval is None or approval.state == "void":
             return None
-        objection = objection_to(actor.login, founders, asked_by=approval.requested_by)
-        if objection is Objection.NO_FOUNDER:
-            return _refused(trigger, *_only_founders(founders))
-        if yes and objection is Objection.THEIR_OWN:
-            others = [each for each in founders if each.lower() != actor.login.lower()]
-            return _refused(trigger, *_not_ones_own(others))
+        if approval.of == "person" and approval.state != "pending":
+            return None
+        if approval.of == "founder" and (refused := _may_not(trigger, approval, founders, yes=yes)):
+            return refused
         now = await run.now()
 
         async def change(conn: AsyncConnection) -> _Decided:
@@ -100,6 +98,20 @@ class Approving:
         client = self._github.repository(trigger.repository, playbook="approve", recovery=True)
         config = (await self._config.of(trigger.repository)).config
         return _Asked(approval=approval, founders=await founders_of(client, config, self._founders))
+
+
+def _may_not(
+    trigger: Trigger, approval: Approval, founders: Sequence[str], *, yes: bool
+) -> Reply | None:
+    """Only a Founder answers, and says yes to no wish of their own while there is another."""
+    login = trigger.actor.login
+    objection = objection_to(login, founders, asked_by=approval.requested_by)
+    if objection is Objection.NO_FOUNDER:
+        return _refused(trigger, *_only_founders(founders))
+    if yes and objection is Objection.THEIR_OWN:
+        others = [each for each in founders if each.lower() != login.lower()]
+        return _refused(trigger, *_not_ones_own(others))
+    return None
 
 
 def _refused(trigger: Trigger, reason: str, remedy: str) -> Reply:

@@ -31,7 +31,7 @@ class Here(Value):
     @property
     def last_failed(self) -> Run | None:
         """The last one that broke off."""
-        failed = [run for run in self.runs if run.state is RunState.FAILED]
+        failed = [run for run in self.runs if run.broke_off]
         return max(failed, key=lambda run: run.created_at, default=None)
 
     def pending(self, approval: str | None) -> tuple[Run, ...]:

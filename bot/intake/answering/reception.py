@@ -21,6 +21,7 @@ from bot.intake.answering.config_approving import ConfigApproving
 from bot.intake.answering.here import Here, find_here
 from bot.intake.answering.holding import Holding, Reply
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
+from bot.playbooks.weighing import Weigh
 from bot.records.audit_chain import audit
 from bot.records.intake import answers
 from bot.records.lifecycle import RunState
@@ -30,6 +31,7 @@ from bot.records.recovery.incidents import Incident
 from bot.safety.admission import Facts, Refused, admit, initiative_of
 from bot.safety.circumstances import Circumstances
 from bot.safety.spending import draw
+from bot.safety.weighing import weigh
 from bot.triggers import (
     ActorKind,
     ApproveRequest,
@@ -52,8 +54,8 @@ from bot.triggers import (
 
 log = structlog.get_logger(__name__)
 
-Playbook = Callable[[Run, Trigger, Any], Awaitable[Ending]]
-"""Carries out the request it is registered for."""
+Playbook = Callable[[Run, Trigger, Any, Weigh], Awaitable[Ending]]
+"""Carries out the request it is registered for, once its plan is weighed too."""
 Playbooks = Mapping[type[Value], Playbook]
 """By the type of request."""
 Judge = Callable[[Run, Trigger, JudgeRequest], Awaitable[None]]
@@ -147,7 +149,7 @@ class Reception:
                 return await self._refuse(run, trigger, client, refused.reason, refused.remedy)
         request = trigger.request
         if playbook := self._playbooks.get(type(request)):
-            return await self._run_playbook(run, trigger, playbook, client)
+            return await self._run_playbook(run, trigger, playbook, client, facts)
         if order := self._orders.get(type(request)):
             return await self._reply(run, trigger, client, await order(run, trigger, request))
         match request:
@@ -196,6 +198,7 @@ class Reception:
         trigger: Trigger,
         playbook: Playbook,
         client: RepositoryClient,
+        facts: Facts,
     ) -> None:
         now = await run.now()
         request = trigger.request
@@ -213,7 +216,7 @@ class Reception:
             return True
 
         await run.write("begin the run", bool, begin)
-        ending = await playbook(run, trigger, request)
+        ending = await playbook(run, trigger, request, partial(weigh, facts))
         match ending.outcome:
             case "succeeded":
                 await self._react(run, trigger, client, Emotion.DONE)
@@ -241,7 +244,7 @@ class Reception:
         self, run: Run, trigger: Trigger, client: RepositoryClient, failed: StepFailed
     ) -> None:
         await self._give_up(run, f"{failed.step}: {failed}")
-        text = replies.failure(trigger.actor, failed.step, str(failed))
+        text = replies.failure(trigger.actor, failed.step, str(failed), failed.aftermath)
         try:
             await self._answer(run, trigger, client, text, Emotion.REFUSED)
         except StepFailed as deaf:
@@ -264,7 +267,11 @@ class Reception:
                 "source": trigger.source.model_copy(update={"subject": asked.source.subject}),
             }
         )
-        return await self._run_playbook(run, again, playbook, client)
+        facts = await self._facts(run, again)
+        decision = admit(facts)
+        if isinstance(decision, Refused):
+            return await self._refuse(run, trigger, client, decision.reason, decision.remedy)
+        return await self._run_playbook(run, again, playbook, client, facts)
 
     async def _signal(
         self, run: Run, trigger: Trigger, client: RepositoryClient, kind: SignalKind

@@ -16,13 +16,16 @@ def refusal(actor: Actor, reason: str, remedy: str) -> str:
     return f"{_who(actor)} {reason}" + (f"\n\n{remedy}" if remedy else "")
 
 
-def failure(actor: Actor, step: str, why: str) -> str:
-    """A Run broke off: what did not work, and how to go on."""
-    return (
-        f"{_who(actor)} I could not go on: the step “{markdown.text(step)}” failed.\n\n"
-        f"{markdown.text(why, limit=1000)}\n\n"
-        "What is done so far stays as it is. Mend the cause, then comment `/retry`."
+def failure(actor: Actor, step: str, why: str, aftermath: Sequence[str] = ()) -> str:
+    """A Run broke off: what did not work, what was undone since, and how to go on."""
+    done = aftermath or ("What is done so far stays as it is.",)
+    parts = (
+        f"{_who(actor)} I could not go on: the step “{markdown.text(step)}” failed.",
+        markdown.text(why, limit=1000),
+        *done,
+        "Mend the cause, then comment `/retry`.",
     )
+    return "\n\n".join(parts)
 
 
 def correction(actor: Actor, problems: Sequence[Problem]) -> str:

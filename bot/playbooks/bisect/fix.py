@@ -6,9 +6,12 @@ undoes self-work that nobody asked about (Decisions 4).
 
 from __future__ import annotations
 
+from pydantic import RootModel
+
 from bot.git.reverting import Clean, Conflict
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.work import BisectWork
+from bot.playbooks.irreversible import irreversible, paths_of
 from bot.playbooks.outcome import RecordFile
 from bot.playbooks.papers import Result
 from bot.playbooks.proposal.computed import Reverting
@@ -40,6 +43,7 @@ async def fix(work: BisectWork, verification: Verification, outcome: Clean | Con
         # The broken check decides first of all, whatever else is configured or required.
         smoke = (plan.check, *work.counting.smoke)
         work.counting = work.counting.model_copy(update={"smoke": smoke})
+    touched = await _irreversible(work, culprit)
     work.spec = work.spec_report(base=outcome.onto, head=None, tally=None)
     return Proposal(
         work,
@@ -55,10 +59,25 @@ async def fix(work: BisectWork, verification: Verification, outcome: Clean | Con
             person_wanted=work.autonomy is not Autonomy.MERGE
             or (verification.boundary, verification.revert) != ("confirmed", "confirmed"),
             evals_wanted=work.autonomy is Autonomy.MERGE,
+            irreversible=touched,
             doubtful=verification.revert == "refuted",
             refs={"culprit": culprit},
         ),
     )
+
+
+class _Paths(RootModel[tuple[str, ...]]):
+    """Paths, as one storable type."""
+
+
+async def _irreversible(work: BisectWork, culprit: str) -> tuple[str, ...]:
+    """What the revert of the culprit touches that nothing brings back."""
+
+    async def read(_: bool) -> _Paths:
+        touched = await paths_of((culprit,), work.parts.mirror)
+        return _Paths(irreversible(touched, work.plan.config.founder))
+
+    return (await work.run.step("see what the fix touches", _Paths, read)).root
 
 
 def _spec_file(spec: SpecReport) -> RecordFile:

@@ -32,6 +32,7 @@ from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.self_work import how_far
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
+from bot.playbooks.undoing import TakenBack, Undoer
 from bot.records.documents.bisect_report import Verification
 from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
 
@@ -71,8 +72,6 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
         return await playbook.search_and_fix()
     except StepFailed as failed:
         await broke_off(work, failed)
-        # Whatever broke, no trial may go on and no ref stay behind.
-        await playbook.clean_up()
         raise
 
 
@@ -107,6 +106,14 @@ class _Bisect:
         self.run = work.run
         self.github = work.github
         self._preview_made = False
+        # Whatever breaks, no trial may go on and no ref stay behind.
+        work.undoers.append(
+            Undoer(
+                of=("dispatch trial", "make a commit without the suspect"),
+                act=self._stop_trying,
+                by_hand=lambda: "cancel the trial runs under Actions",
+            )
+        )
 
     async def announce(self) -> None:
         """Open the incident issue, write its ADR, and say on the bad end that it has begun."""
@@ -303,8 +310,11 @@ class _Bisect:
         self._preview_made = True
         return (await self.run.step("make a commit without the suspect", _Preview, make)).sha
 
-    async def clean_up(self) -> None:
-        """Stop what still runs, and remove all that was made for trials."""
+    async def _stop_trying(self) -> TakenBack:
+        return TakenBack(found=await self.clean_up())
+
+    async def clean_up(self) -> bool:
+        """Stop what still runs, and remove all that was made for trials; whether there was any."""
         tried = await self.work.lab.clear()
         if tried or self._preview_made:
             await remove_hidden_refs(
@@ -314,6 +324,8 @@ class _Bisect:
                 repository_id=self.work.trigger.repository.id,
             )
             self._preview_made = False
+            return True
+        return False
 
     # 3. On culprit found: open fix PR referencing incident; include spec report.
 

@@ -109,7 +109,7 @@ class Propose(Value):
 
 
 class Revert(Value):
-    """Revert this commit; with `open`, a person has the hotfix merged."""
+    """Revert this commit; with `open` a person has it merged, with `propose` has it begin."""
 
     action: Literal["revert"] = "revert"
     sha: str
@@ -179,13 +179,14 @@ def _about(suspect: Suspect, evidence: Evidence, streak: Streak, good: str) -> D
         return Propose(reason=f"{seen}; the change is itself a hotfix")
     if suspect.is_opted_out:
         return Propose(reason=f"{seen}; the pull request is opted out of automatic action")
-    if evidence.autonomy is Autonomy.PROPOSE:
-        return Propose(reason=seen)
+    proposes = evidence.autonomy is Autonomy.PROPOSE
     if evidence.certainty.begun < LIKELY or streak.fails < 2:
-        if evidence.can_try:
+        if evidence.can_try and not proposes:
             return Bisect(good=good, bad=streak.bad, reason=f"{seen}; it could not be run again")
         return Propose(reason=f"{seen}; it could not be run again, so it may be a flake")
     if suspect.age > evidence.young:
+        if proposes:
+            return Propose(reason=f"{seen}; the change is too old to blame at once")
         return Bisect(
             good=good, bad=streak.bad, reason=f"{seen}; the change is too old to blame at once"
         )

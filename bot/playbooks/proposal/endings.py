@@ -7,6 +7,7 @@ from bot.playbooks.case import Case
 from bot.playbooks.checks import State, Tally
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.standing import Standing
+from bot.playbooks.undoing import Undone
 from bot.playbooks.wording import (
     commit_linked,
     name_of,
@@ -14,6 +15,8 @@ from bot.playbooks.wording import (
     offenders_linked,
     proposal_linked,
 )
+
+_NOTHING = Undone()
 
 
 def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> Standing:
@@ -99,8 +102,19 @@ def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
     )
 
 
-def unmerged(followed: Followed, case: Case) -> Standing:
-    """Ended without a merge."""
+def unmerged(followed: Followed, case: Case, undone: Undone = _NOTHING) -> Standing:
+    """Ended without a merge; what could not be undone needs somebody's hands."""
+    standing = _unmerged(followed, case)
+    if undone.is_whole:
+        return standing
+    return Standing(
+        state="needs you",
+        headline=f"Undo the rest of {proposal_linked(case)} by hand: I could not.",
+        details=(standing.headline, *undone.told()),
+    )
+
+
+def _unmerged(followed: Followed, case: Case) -> Standing:
     asker = followed.by or case.requested_by
     base = markdown.code(case.base)
     match followed.how:
@@ -123,6 +137,12 @@ def unmerged(followed: Followed, case: Case) -> Standing:
                 f"{'was' if len(case.offenders) == 1 else 'were'} reverted on {base} by "
                 "someone else meanwhile.",
                 details=(f"I closed the {case.proposal}, since it would change nothing any more.",),
+            )
+        case "given up" if case.pull_request is None:
+            return Standing(
+                state="stopped",
+                headline=f"Nothing was done: nobody had this {case.kind} begin in time.",
+                details=(_anew(case),),
             )
         case "given up":
             return Standing(

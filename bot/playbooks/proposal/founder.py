@@ -1,9 +1,10 @@
-"""The plan a Founder is shown before something that cannot be undone, and the words around it."""
+"""The plan that people are shown before they say yes, and what a Founder reads of it."""
 
 from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from typing import Literal
 
 import rfc8785
 
@@ -11,27 +12,35 @@ from bot import markdown
 from bot.playbooks.case import Case
 from bot.playbooks.checks import Tally
 from bot.playbooks.standing import Standing
-from bot.playbooks.undo import MERGE_IRREVERSIBLE, Undo, declared
+from bot.playbooks.undo import PlannedStep, planned
 from bot.playbooks.wording import commit_linked, proposal_linked
 from bot.triggers import Value
 
 _PATHS_SHOWN = 20
 
 
-class PlannedStep(Value):
-    """One step, with how it is undone."""
+class AskedPlan(Value):
+    """What is going to be done, down to the commit. Another push is another plan.
 
-    name: str
-    undo: Undo
+    Attributes:
+        of: whose yes it needs.
+        incident: the incident's id.
+        base: the branch.
+        commit: the proposal's; before there is one, the newest commit that is undone.
+        reverts: every commit that is undone.
+        conflicts: paths that a person will have to resolve.
+        irreversible: paths it touches that nothing brings back.
+        steps: what is done, in this order.
+        expires_after: how long the question stands.
+    """
 
-
-class FoundersPlan(Value):
-    """What is going to be done, down to the commit. Another push is another plan."""
-
+    of: Literal["founder", "person"]
     incident: str
     base: str
     commit: str
-    irreversible: tuple[str, ...]
+    reverts: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    irreversible: tuple[str, ...] = ()
     steps: tuple[PlannedStep, ...]
     expires_after: timedelta
 
@@ -41,34 +50,36 @@ class FoundersPlan(Value):
         plan = self.model_dump(mode="json", exclude={"expires_after"})
         return hashlib.sha256(rfc8785.dumps(plan)).hexdigest()
 
+    def shown(self) -> str:
+        """Its steps, each with how it is undone; Markdown."""
+        steps = [
+            f"{n}. {step.name}: **{step.undo.reversibility}**"
+            + (f" ({step.undo.how})" if step.undo.how else "")
+            for n, step in enumerate(self.steps, start=1)
+        ]
+        return "The plan:\n\n" + "\n".join(steps)
+
 
 def founders_plan(
     case: Case, commit: str, irreversible: tuple[str, ...], expires_after: timedelta
-) -> FoundersPlan:
-    """Lay out what is done so far and what a yes would do."""
-    done = (f"publish the {case.proposal}", f"open the {case.proposal} pull request")
-    steps = [PlannedStep(name=name, undo=undo) for name in done if (undo := declared(name))]
-    merge = PlannedStep(name=f"merge the {case.proposal}", undo=MERGE_IRREVERSIBLE)
-    return FoundersPlan(
+) -> AskedPlan:
+    """Lay out what is done so far and what a Founder's yes would do."""
+    return AskedPlan(
+        of="founder",
         incident=case.incident,
         base=case.base,
         commit=commit,
         irreversible=irreversible,
-        steps=(*steps, merge),
+        steps=planned(case.kind, irreversible),
         expires_after=expires_after,
     )
 
 
-def founder_decides(case: Case, plan: FoundersPlan, tally: Tally) -> Standing:
+def founder_decides(case: Case, plan: AskedPlan, tally: Tally) -> Standing:
     """It is green, and what it does cannot be undone."""
     shown = [f"- {markdown.code(path)}" for path in plan.irreversible[:_PATHS_SHOWN]]
     if len(plan.irreversible) > _PATHS_SHOWN:
         shown.append(f"- … and {len(plan.irreversible) - _PATHS_SHOWN} more")
-    steps = [
-        f"{n}. {step.name}: **{step.undo.reversibility}**"
-        + (f" ({step.undo.how})" if step.undo.how else "")
-        for n, step in enumerate(plan.steps, start=1)
-    ]
     hours = plan.expires_after.total_seconds() / 3600
     return Standing(
         state="needs you",
@@ -76,7 +87,7 @@ def founder_decides(case: Case, plan: FoundersPlan, tally: Tally) -> Standing:
         "it. It cannot be undone.",
         details=(
             "It touches what another revert does not bring back:\n\n" + "\n".join(shown),
-            "The plan:\n\n" + "\n".join(steps),
+            plan.shown(),
             f"An approval holds for {commit_linked(case, plan.commit)} alone (plan "
             f"{markdown.code(plan.digest[:12])}); another push voids it. The question stands for "
             f"{hours:g} hours, then `/retry` asks anew.",

@@ -79,8 +79,15 @@ async def publish(
     return Hotfix(branch=branch, commit=commit.sha, tree=tree, base_head=outcome.onto)
 
 
-async def take_back(github: RepositoryClient, branch: str, pull_request: int | None) -> str | None:
-    """Close the pull request and delete its branch; its merge, where it was merged meanwhile.
+class Closed(Value):
+    """What came of closing: whether there was anything, and its merge where that came first."""
+
+    any: bool = False
+    merged: str | None = None
+
+
+async def close(github: RepositoryClient, branch: str, pull_request: int | None) -> Closed:
+    """Close the pull request of a branch.
 
     Args:
         github: the repository.
@@ -92,9 +99,22 @@ async def take_back(github: RepositoryClient, branch: str, pull_request: int | N
     for number in sorted(numbers):
         closed = await github.pulls.close(number)
         if closed.is_merged:
-            return closed.merge_commit_sha or closed.head.sha
+            return Closed(any=True, merged=closed.merge_commit_sha or closed.head.sha)
+    return Closed(any=bool(numbers))
+
+
+async def delete_branch(github: RepositoryClient, branch: str) -> bool:
+    """Delete a hotfix branch; whether it was there."""
+    if await github.git.branch(branch) is None:
+        return False
     await github.git.delete_branch(branch)
-    return None
+    return True
+
+
+async def take_back(github: RepositoryClient, branch: str) -> None:
+    """Close the pull request of an earlier attempt and delete its branch, unless it was merged."""
+    if (await close(github, branch, None)).merged is None:
+        await github.git.delete_branch(branch)
 
 
 async def tree_with_records(

@@ -20,10 +20,11 @@ from bot.playbooks.proposal import hotfix as hotfixes
 from bot.playbooks.proposal import standings
 from bot.playbooks.proposal.computed import Change, on_newest
 from bot.playbooks.proposal.follow import Fitted, Followed, Watched, follow
-from bot.playbooks.proposal.founder import FoundersPlan, founder_decides, founders_plan
+from bot.playbooks.proposal.founder import AskedPlan, founder_decides, founders_plan
 from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.merging import APPROVABLE, Ask, View, Wait, Why
 from bot.playbooks.standing import Standing
+from bot.playbooks.undoing import TakenBack, Undoer
 from bot.playbooks.work import Work
 from bot.triggers import Actor, Value
 
@@ -88,6 +89,7 @@ class Proposal:
         self._terms = terms
         self._conflict = outcome if isinstance(outcome, Conflict) else None
         self._approval: tuple[Why, str] | None = None
+        work.undoers.extend(undoers_of(work))
 
     async def open(self) -> Hotfix:
         """Publish the change with its records, and open its pull request."""
@@ -248,7 +250,7 @@ class Proposal:
             },
         )
 
-    def _for_the_founder(self, wanted: tuple[Why, str]) -> FoundersPlan | None:
+    def _for_the_founder(self, wanted: tuple[Why, str]) -> AskedPlan | None:
         if wanted[0] != "founder":
             return None
         hours = self.work.plan.config.founder.approval_hours
@@ -270,21 +272,38 @@ class Proposal:
         self._approval = wanted
 
 
-class _TakenBack(Value):
-    """What came of closing a proposal: its merge, where it was merged a moment before."""
+def undoers_of(work: Work[Any, Any]) -> tuple[Undoer, Undoer]:
+    """How a proposal is taken back: its pull request is closed, its branch deleted."""
+    name = work.case.proposal
 
-    merged: str | None
-
-
-async def take_back(work: Work[Any, Any]) -> str | None:
-    """Close the proposal and delete its branch; its merge, where that came first."""
-
-    async def undo(_: bool) -> _TakenBack:
+    async def close(_: bool) -> TakenBack:
         case = work.case
-        merged = await hotfixes.take_back(work.github, case.branch, case.pull_request)
-        return _TakenBack(merged=merged)
+        closed = await hotfixes.close(work.github, case.branch, case.pull_request)
+        return TakenBack(found=closed.any, merged=closed.merged)
 
-    return (await work.run.step(f"take the {work.case.proposal} back", _TakenBack, undo)).merged
+    async def delete(_: bool) -> TakenBack:
+        return TakenBack(found=await hotfixes.delete_branch(work.github, work.case.branch))
+
+    opening, publishing = f"open the {name} pull request", f"publish the {name}"
+
+    async def undo_opening() -> TakenBack:
+        return await work.run.step(f"undo: {opening}", TakenBack, close)
+
+    async def undo_publishing() -> TakenBack:
+        return await work.run.step(f"undo: {publishing}", TakenBack, delete)
+
+    return (
+        Undoer(
+            of=(publishing, f"fit the {name} to the moved base"),
+            act=undo_publishing,
+            by_hand=lambda: f"delete the branch {markdown.code(work.case.branch)}",
+        ),
+        Undoer(
+            of=(opening,),
+            act=undo_opening,
+            by_hand=lambda: f"close the pull request of {markdown.code(work.case.branch)}",
+        ),
+    )
 
 
 async def take_earlier_attempts_back(work: Work[Any, Any]) -> None:
@@ -295,7 +314,7 @@ async def take_earlier_attempts_back(work: Work[Any, Any]) -> None:
 
     async def undo(_: bool) -> bool:
         for branch in earlier:
-            await hotfixes.take_back(work.github, branch, None)
+            await hotfixes.take_back(work.github, branch)
         return True
 
     await work.run.step("take earlier attempts back", bool, undo)

@@ -10,17 +10,18 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from bot.playbooks import outcome as outcomes
+from bot.playbooks.casebook import undone_refs
 from bot.playbooks.checks import State, Tally, tally
 from bot.playbooks.outcome import BroughtHome, RecordFile
 from bot.playbooks.papers import Result
 from bot.playbooks.proposal import endings, standings
 from bot.playbooks.proposal.confirming import confirmation
 from bot.playbooks.proposal.follow import Followed
-from bot.playbooks.proposal.proposal import take_back
 from bot.playbooks.proposal.recovering import recovery
 from bot.playbooks.run import Ending, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
+from bot.playbooks.undoing import Undone, see_what_to_undo, undo
 from bot.playbooks.work import Work
 from bot.records.documents.artifacts import HotfixRefs, Merge, Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
@@ -53,19 +54,31 @@ class _Seen(Value):
 
 async def followed_to_its_end(work: AnyWork, followed: Followed) -> Ending:
     """Record what came of the proposal, bring the records home, and have the final word."""
-    if followed.how in _TAKEN_BACK and (sha := await take_back(work)):
-        # Merged a moment before it was closed: then that is what happened.
-        followed = followed.model_copy(update={"how": "merged", "sha": sha})
+    undone = Undone()
+    if followed.how in _TAKEN_BACK:
+        undone = await undo(await see_what_to_undo(work))
+        if undone.merged is not None:
+            # Merged a moment before it was closed: then that is what happened.
+            followed = followed.model_copy(update={"how": "merged", "sha": undone.merged})
     if followed.how == "merged" and followed.sha is not None:
         return await _merged(work, followed, followed.sha)
-    return await _stopped(work, followed)
+    return await _stopped(work, followed, undone)
 
 
 async def broke_off(work: AnyWork, failed: StepFailed) -> None:
-    """Say that a step failed, in every place that can still be reached; `/retry` goes on."""
+    """A step failed: undo what was done, newest first, and say so wherever that can be said.
+
+    `/retry` begins anew.
+    """
+    step, why = failed.step, str(failed)
     try:
-        await work.casebook.broke_off(failed.step, str(failed))
-        await work.tell(standings.broke_off(failed.step, str(failed)))
+        wanted = await see_what_to_undo(work)
+        if wanted:
+            await work.casebook.undoing(step, why)
+        undone = await undo(wanted)
+        failed.aftermath = undone.told()
+        await work.casebook.broke_off(step, why, undone)
+        await work.tell(standings.broke_off(step, why, undone))
     except StepFailed:
         # What broke the step may break the telling; whoever asked is answered separately.
         return
@@ -184,11 +197,12 @@ def _result(work: AnyWork, followed: Followed, sha: str, seen: _Seen) -> Result:
     )
 
 
-async def _stopped(work: AnyWork, followed: Followed) -> Ending:
+async def _stopped(work: AnyWork, followed: Followed, undone: Undone) -> Ending:
     """End without a merge."""
     name = work.case.proposal
     work.happened(followed.at, f"{name} {followed.how}")
-    await work.casebook.move(f"{name}.{followed.how}", IncidentStatus.DECLINED)
+    refs = undone_refs(undone) if followed.how in _TAKEN_BACK else None
+    await work.casebook.move(f"{name}.{followed.how}", IncidentStatus.DECLINED, refs=refs)
     result = Result(
         status=IncidentStatus.DECLINED,
         outcome=Outcome.FAILED,
@@ -199,7 +213,9 @@ async def _stopped(work: AnyWork, followed: Followed) -> Ending:
         said=f"not merged: {followed.how}.",
     )
     state = RunState.TIMED_OUT if followed.how == "given up" else RunState.CANCELLED
-    standing = endings.unmerged(followed, work.case)
+    if not undone.is_whole:
+        state = RunState.ROLLBACK_FAILED
+    standing = endings.unmerged(followed, work.case, undone)
     return await conclude(work, result, standing, state, head=_head(followed))
 
 

@@ -13,6 +13,7 @@ from bot.playbooks.case import Case
 from bot.playbooks.checks import Tally
 from bot.playbooks.proposal.merging import Ask, View, Wait
 from bot.playbooks.standing import Standing
+from bot.playbooks.undoing import Undone
 from bot.playbooks.wording import commit_linked, names, offenders_linked, proposal_linked
 
 _PATHS_SHOWN = 20
@@ -342,12 +343,12 @@ def merge_refused(why: str, case: Case, tally: Tally) -> Standing:
     )
 
 
-def broke_off(step: str, why: str) -> Standing:
+def broke_off(step: str, why: str, undone: Undone) -> Standing:
     """A step failed, and will not be tried again by itself."""
     return Standing(
         state="needs you",
         headline=f"Mend the cause, then comment `/retry`: “{markdown.text(step)}” did not work.",
-        details=(markdown.text(why, limit=1000), "What is done so far stays as it is."),
+        details=(markdown.text(why, limit=1000), *undone.told()),
     )
 
 

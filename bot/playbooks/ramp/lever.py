@@ -91,19 +91,20 @@ class Lever:
 
         await self._run.write("make the candidate active", Serving, change)
 
-    async def leave(self, why: str, now: datetime) -> None:
-        """Give everything back to the baseline although nothing is wrong; nothing if it is over."""
+    async def leave(self, why: str, now: datetime) -> bool:
+        """Give everything back to the baseline although nothing is wrong; False if it is over."""
         plan = self._plan
 
         async def change(conn: AsyncConnection) -> bool:
             ledger = await ledgers.locked(conn, self._attempt)
-            if ledger.closed_at is None:
-                await ledgers.close(conn, self._attempt, at=now)
-                split = Split(baseline=plan.policy.baseline, salt=plan.salt)
-                await self._set(conn, split, now, why)
+            if ledger.closed_at is not None:
+                return False
+            await ledgers.close(conn, self._attempt, at=now)
+            split = Split(baseline=plan.policy.baseline, salt=plan.salt)
+            await self._set(conn, split, now, why)
             return True
 
-        await self._run.write("give all traffic back", bool, change)
+        return await self._run.write("give all traffic back", bool, change)
 
     async def trip(self, breach: BreachFound, now: datetime) -> None:
         """An anomaly: give everything back, and pause the capability."""

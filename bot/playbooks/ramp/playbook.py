@@ -54,8 +54,8 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: Candidat
         await _announce(work)
         return await watch.to_its_end()
     except StepFailed as failed:
-        await watch.leave_safely()
         await broke_off(work, failed)
+        await watch.decline()
         raise
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
+from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.reports import RampReport
 from bot.playbooks import flag_file
@@ -33,6 +35,7 @@ from bot.playbooks.rolling_back import ask_for_rollback, is_reported
 from bot.playbooks.run import Ending, Signal, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
+from bot.playbooks.undoing import TakenBack, Undoer, see_what_to_undo, undo
 from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.traffic.verdicts import BreachFound
@@ -60,6 +63,13 @@ class Watch:
         self._asking: Ask | None = None
         self._began = False
         self._told: tuple[object, datetime] | None = None
+        self.work.undoers.append(
+            Undoer(
+                of=("give the candidate its first traffic", "give the candidate more traffic"),
+                act=self._give_back,
+                by_hand=lambda: markdown.code(f"/rollback {self.plan.capability}"),
+            )
+        )
 
     async def to_its_end(self) -> Ending:
         """Look again and again, and do what follows."""
@@ -97,16 +107,10 @@ class Watch:
             if asked_since and now - asked_since > self.parts.patience.give_up:
                 return await self._leave(words.given_up(self.work.case), "given up")
 
-    async def leave_safely(self) -> None:
-        """Give everything back to the baseline: nobody would watch the candidate any more."""
-        try:
-            if self._began:
-                await self._lever.leave("the ramp broke off", await self.run.now())
-            # A retry is another ramp, with an incident and evidence of its own.
+    async def decline(self) -> None:
+        """A retry is another ramp, with an incident and evidence of its own."""
+        with suppress(StepFailed):
             await self.work.casebook.move("ramp.broke off", IncidentStatus.DECLINED)
-        except StepFailed:
-            # What broke the ramp may break this too; the guard still watches the evidence.
-            return
 
     # --- stages ---
 
@@ -259,10 +263,17 @@ class Watch:
 
     # --- the end ---
 
+    async def _give_back(self) -> TakenBack:
+        """Give everything back to the baseline: nobody would watch the candidate any more."""
+        found = await self._lever.leave("the ramp was given up", await self.run.now())
+        return TakenBack(found=found)
+
     async def _leave(self, standing: Standing, how: str) -> Ending:
         """End it although nothing is wrong."""
         if self._began:
-            await self._lever.leave(f"ramp {how}", await self.run.now())
+            undone = await undo(await see_what_to_undo(self.work))
+            for left in undone.left:
+                raise StepFailed(left.step, left.why)
             look = await self.run.step("look at the evidence", RampLook, self._look)
             if look.over not in (None, "left"):
                 # Something else was quicker.

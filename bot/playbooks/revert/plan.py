@@ -23,9 +23,9 @@ from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts
 from bot.playbooks.case import Offender
 from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.irreversible import irreversible, paths_of
 from bot.playbooks.outcome import RECORDS_BRANCH, RecordFile
 from bot.playbooks.repository_config import read_config
-from bot.playbooks.revert.irreversible import irreversible, paths_of
 from bot.playbooks.revert.targets import (
     Located,
     brought_by,

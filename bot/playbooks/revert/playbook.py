@@ -8,14 +8,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from bot.git.reverting import Conflict
 from bot.playbooks.casebook import open_incident
 from bot.playbooks.declined import Declined
 from bot.playbooks.papers import Result
 from bot.playbooks.parts import Parts
 from bot.playbooks.proposal import standings
+from bot.playbooks.proposal.agreeing import Question, agreement, plan_to_begin
 from bot.playbooks.proposal.computed import Reverting
 from bot.playbooks.proposal.counting import see_which_checks_count
 from bot.playbooks.proposal.follow import Followed
+from bot.playbooks.proposal.founder import AskedPlan
 from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
@@ -24,6 +29,8 @@ from bot.playbooks.revert.plan import Planned, make_plan
 from bot.playbooks.revert.work import RevertWork
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
+from bot.playbooks.undo import planned as planned_steps
+from bot.playbooks.weighing import Ruling, Weigh
 from bot.playbooks.wording import assignees, offenders_in_words
 from bot.triggers import ActorKind, Autonomy, Request, RevertRequest, Severity, Trigger
 
@@ -33,18 +40,17 @@ UNKNOWN_SEVERITY = Severity.MEDIUM
 """A person says "revert" without saying how bad it is."""
 
 
-async def revert(run: Run, trigger: Trigger, request: RevertRequest, parts: Parts) -> Ending:
+async def revert(
+    run: Run, trigger: Trigger, request: RevertRequest, parts: Parts, weigh: Weigh
+) -> Ending:
     """Bring the repository back to before what the request names, and record all of it."""
-    planned = await run.step(
-        "work out what to revert",
-        Planned,
-        lambda _: make_plan(
-            request, github=parts.github, mirror=parts.mirror, settled=parts.settled
-        ),
-    )
+    planned = await _make_plan(run, request, parts)
     plan = planned.root
     if isinstance(plan, Declined):
         return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
+    ruling = weigh(planned_steps("revert", plan.irreversible))
+    if ruling.refused:
+        return Ending(outcome="declined", reason=ruling.reason, remedy=ruling.remedy)
     opened = await open_incident(
         run,
         trigger,
@@ -68,13 +74,25 @@ async def revert(run: Run, trigger: Trigger, request: RevertRequest, parts: Part
         await _announce(work)
         if cancelled := await _cancelled_already(run):
             return await followed_to_its_end(work, cancelled)
-        hotfix = _hotfix(work)
+        agreed = _asks_first(request, ruling)
+        if agreed and (unwanted := await agreement(work, _question(work, request, ruling))):
+            return await followed_to_its_end(work, unwanted)
+        hotfix = _hotfix(work, ruling, agreed=agreed)
         published = await _revert_into_hotfix_branch(work, hotfix)
         followed = await hotfix.follow(published)  # 3. … ensure green.  4. Merge hotfix.
         return await followed_to_its_end(work, followed)
     except StepFailed as failed:
         await broke_off(work, failed)
         raise
+
+
+async def _make_plan(run: Run, request: RevertRequest, parts: Parts) -> Planned:
+    async def make(_: bool) -> Planned:
+        return await make_plan(
+            request, github=parts.github, mirror=parts.mirror, settled=parts.settled
+        )
+
+    return await run.step("work out what to revert", Planned, make)
 
 
 async def _announce(work: RevertWork) -> None:
@@ -100,15 +118,45 @@ async def _cancelled_already(run: Run) -> Followed | None:
     return Followed(how="cancelled", at=await run.now(), by=cancel.actor)
 
 
-def _person_wanted(request: Request) -> bool:
+def _question(work: RevertWork, request: RevertRequest, ruling: Ruling) -> Question:
+    """What a person is asked before a revert that nobody asked for begins."""
+
+    def asked() -> AskedPlan:
+        plan = work.plan
+        conflict = plan.outcome if isinstance(plan.outcome, Conflict) else None
+        return plan_to_begin(
+            work.case,
+            of=ruling.of or "person",
+            reverts=plan.commits,
+            conflicts=tuple(each.path for each in conflict.paths) if conflict else (),
+            irreversible=plan.irreversible,
+            expires_after=timedelta(hours=plan.config.founder.approval_hours),
+        )
+
+    async def anew() -> AskedPlan | None:
+        planned = await _make_plan(work.run, request, work.parts)
+        if isinstance(planned.root, Declined):
+            return None
+        work.plan = planned.root
+        return asked()
+
+    return Question(plan=asked(), reason=ruling.reason, head=work.plan.commits[0], anew=anew)
+
+
+def _asks_first(request: RevertRequest, ruling: Ruling) -> bool:
+    """Whether a person is asked before anything is done, not only before the merge."""
+    return ruling.of == "person" or request.autonomy is Autonomy.PROPOSE
+
+
+def _person_wanted(request: Request, ruling: Ruling) -> bool:
     """Whether nobody asked for this, and the evidence alone does not suffice to merge it."""
     autonomy = request.autonomy if isinstance(request, RevertRequest) else None
-    return autonomy not in (None, Autonomy.MERGE)
+    return autonomy not in (None, Autonomy.MERGE) or not (ruling.may_merge or ruling.of)
 
 
-def _hotfix(work: RevertWork) -> Proposal:
-    """The computed revert with its ADR and report."""
-    plan, case = work.plan, work.case
+def _hotfix(work: RevertWork, ruling: Ruling, *, agreed: bool) -> Proposal:
+    """The computed revert with its ADR and report; `agreed`: a person had it begin."""
+    plan, case, trigger = work.plan, work.case, work.trigger
     return Proposal(
         work,
         Reverting(work.parts.mirror, plan.commits, plan.config.record_paths),
@@ -119,8 +167,8 @@ def _hotfix(work: RevertWork) -> Proposal:
             files=work.record_files(Result()),
             before=plan.before,
             starting=standings.starting(case),
-            evals_wanted=work.trigger.actor.kind is not ActorKind.PERSON,
-            person_wanted=_person_wanted(work.trigger.request),
+            evals_wanted=trigger.actor.kind is not ActorKind.PERSON and not agreed,
+            person_wanted=_person_wanted(trigger.request, ruling) and not agreed,
             irreversible=plan.irreversible,
         ),
     )

@@ -26,6 +26,8 @@ from bot.triggers import Autonomy, Trigger
 HOTFIX_CHECK = "hotfix"
 _RETRY = Button("Retry", "Look again, wait once more (/retry)", "retry")
 _CANCEL = Button("Cancel", "Close the hotfix (/cancel)", "cancel")
+_BEGIN = Button("Approve", "Revert it, and merge when green (/approve)", "approve")
+_LEAVE = Button("Reject", "Leave it as it is (/reject)", "reject")
 _APPROVE = Button("Approve", "Merge it all the same (/approve)", "approve")
 
 
@@ -67,8 +69,12 @@ class RevertWork(Work[Plan, Case]):
         """What every place says of a standing; the hotfix only once it is known."""
         case = self.case
         status, issue = wording.status(case, standing), words.issue_body(case, standing)
-        if case.pull_request is None or head is None:
+        if head is None:
             return Saying(standing, status, issue)
+        if case.pull_request is None:
+            return Saying(
+                standing, status, issue, check=_before_there_is_one(standing, head, status)
+            )
         approve = (_APPROVE,) if standing.approvable else ()
         check = OurCheck(
             name=HOTFIX_CHECK,
@@ -130,6 +136,20 @@ class RevertWork(Work[Plan, Case]):
                 for file in older
             ),
         )
+
+
+def _before_there_is_one(standing: Standing, head: str, status: str) -> OurCheck:
+    """What stands on the commit that is to be reverted while a person is asked about it."""
+    asking = standing.state == "needs you"
+    return OurCheck(
+        name=HOTFIX_CHECK,
+        head=head,
+        title="Shall this be reverted?" if asking else "Decided",
+        summary=status,
+        buttons=(_BEGIN, _LEAVE) if asking else (),
+        # A question is no verdict on the commit.
+        conclusion=None if asking else "neutral",
+    )
 
 
 def _asked_on(trigger: Trigger, plan: Plan) -> int | None:

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot import markdown
 from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidacy import subject_of
 from bot.playbooks.capability import CandidateParts, lift_latch
@@ -26,6 +28,7 @@ from bot.playbooks.shadow.plan import ShadowPlanned, make_shadow_plan
 from bot.playbooks.shadow.work import ShadowWork
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
+from bot.playbooks.undoing import TakenBack, Undoer, see_what_to_undo, undo
 from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery import runs
@@ -71,8 +74,8 @@ async def shadow(
         await playbook.begin()
         return await playbook.compare()
     except StepFailed as failed:
-        await playbook.leave_safely()
         await broke_off(playbook.work, failed)
+        await playbook.decline()
         raise
 
 
@@ -86,7 +89,13 @@ class _Shadow:
         self.plan = work.plan
         self.attempt = work.case.incident
         self._repository = work.trigger.repository.id
-        self._began = False
+        self.work.undoers.append(
+            Undoer(
+                of=("begin to mirror",),
+                act=self._give_up_mirroring,
+                by_hand=lambda: markdown.code(f"/rollback {self.plan.capability}"),
+            )
+        )
         self._told: tuple[object, datetime] | None = None
 
     async def announce(self) -> None:
@@ -132,7 +141,6 @@ class _Shadow:
             )
             return await self._set(conn, split, now, f"shadow of {plan.candidate}")
 
-        self._began = True
         await self.run.write("begin to mirror", Serving, change)
 
     async def compare(self) -> Ending:
@@ -151,23 +159,23 @@ class _Shadow:
             held_since = (held_since or now) if isinstance(move, Ask) else None
             signals = await heard(self.run, patience.look_again.total_seconds())
             if cancel := first(signals, SignalKind.CANCEL):
+                await undo(await see_what_to_undo(self.work))
                 standing = words.cancelled(self.work.case, cancel.actor)
                 return await self._ended(standing, "cancelled", RunState.CANCELLED)
             if held_since and now - held_since > patience.give_up:
                 standing = words.given_up(self.work.case)
                 return await self._ended(standing, "given up", RunState.TIMED_OUT)
 
-    async def leave_safely(self) -> None:
-        """Mirror nothing more: nobody would compare it."""
-        try:
-            if self._began:
-                await self._stop_mirroring("the shadow broke off")
-            # A retry is another shadow, with an incident and evidence of its own.
+    async def decline(self) -> None:
+        """A retry is another shadow, with an incident and evidence of its own."""
+        with suppress(StepFailed):
             await self.work.casebook.move("shadow.broke off", IncidentStatus.DECLINED)
-        except StepFailed:
-            return
 
     # --- pieces ---
+
+    async def _give_up_mirroring(self) -> TakenBack:
+        """Mirror nothing more: nobody would compare it."""
+        return TakenBack(found=await self._stop_mirroring("the shadow was given up"))
 
     async def _look(self, _: bool) -> ShadowLook:
         return await look_at_shadow(self.parts.courses, self.attempt, self.parts.clock())
@@ -196,17 +204,18 @@ class _Shadow:
 
         return await self.run.step("look at the evidence in full", ShadowDiffReport, describe)
 
-    async def _stop_mirroring(self, why: str) -> None:
+    async def _stop_mirroring(self, why: str) -> bool:
         now = await self.run.now()
 
         async def change(conn: AsyncConnection) -> bool:
             ledger = await ledgers.locked(conn, self.attempt)
-            if ledger.closed_at is None:
-                await ledgers.close(conn, self.attempt, at=now)
-                await self._set(conn, Split(baseline=self.plan.policy.baseline), now, why)
+            if ledger.closed_at is not None:
+                return False
+            await ledgers.close(conn, self.attempt, at=now)
+            await self._set(conn, Split(baseline=self.plan.policy.baseline), now, why)
             return True
 
-        await self.run.write("stop mirroring", bool, change)
+        return await self.run.write("stop mirroring", bool, change)
 
     async def _set(self, conn: AsyncConnection, split: Split, now: datetime, why: str) -> Serving:
         return await servings.set_traffic(

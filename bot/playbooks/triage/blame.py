@@ -146,9 +146,6 @@ def _suspicion(evidence: Evidence, severities: set[Severity]) -> Following:
 
 
 def _revert(suspect: Suspect, autonomy: Autonomy, reason: str) -> Following:
-    if autonomy is Autonomy.PROPOSE:
-        what = f"#{suspect.pull_request}" if suspect.pull_request else suspect.sha[:9]
-        return LeaveIt(reason=f"automatic action only proposes here; suspected is {what}")
     return RevertIt(
         sha=suspect.sha, pull_request=suspect.pull_request, autonomy=autonomy, reason=reason
     )

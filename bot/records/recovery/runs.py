@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.instants import Instant
-from bot.records.lifecycle import FINISHED, RunState, why_run_cannot_move
+from bot.records.lifecycle import FINISHED, UNDONE, RunState, why_run_cannot_move
 from bot.records.refusals import IllegalMove, StaleVersion, UnknownRecord
 from bot.records.tables.recovery import runs
 from bot.triggers import Trigger, Value
@@ -55,6 +55,11 @@ class Run(Value):
     def is_live(self) -> bool:
         """Whether the Run may still do something."""
         return self.state not in FINISHED
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether a failed step ended it; a rollback that was wished for has no reason noted."""
+        return self.state is RunState.FAILED or (self.state in UNDONE and self.reason is not None)
 
 
 async def start(
@@ -141,7 +146,13 @@ async def list_broken_off(
     """Read the latest Runs that a failed step ended, newest first: they can be asked for again."""
     query = (
         sa.select(runs)
-        .where(runs.c.repository_id == repository_id, runs.c.state == RunState.FAILED)
+        .where(
+            runs.c.repository_id == repository_id,
+            sa.or_(
+                runs.c.state == RunState.FAILED,
+                sa.and_(runs.c.state.in_(UNDONE), runs.c.reason.is_not(None)),
+            ),
+        )
         .order_by(runs.c.created_at.desc(), runs.c.id.desc())
         .limit(limit)
     )

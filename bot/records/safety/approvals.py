@@ -25,7 +25,7 @@ class Approval(Value):
     id: str
     run_id: str
     repository_id: int
-    of: Literal["founder"]
+    of: Literal["founder", "person"]
     commit: str
     plan_digest: str
     requested_by: str
@@ -45,13 +45,14 @@ async def ask(
     run_id: str,
     repository_id: int,
     *,
+    of: Literal["founder", "person"] = "founder",
     commit: str,
     plan_digest: str,
     requested_by: str,
     at: datetime,
     expires_at: datetime,
 ) -> Approval:
-    """Ask for a Founder's yes to one plan; what the Run asked before is void."""
+    """Ask for a yes to one plan; what the Run asked before is void."""
     await void(conn, run_id, at)
     row = await conn.execute(
         sa.insert(approvals)
@@ -59,7 +60,7 @@ async def ask(
             id=derived_id(f"approval:{run_id}:{plan_digest}", at),
             run_id=run_id,
             repository_id=repository_id,
-            of="founder",
+            of=of,
             commit=commit,
             plan_digest=plan_digest,
             requested_by=requested_by,
@@ -109,7 +110,7 @@ async def decide(
     by: str,
     at: datetime,
 ) -> Approval:
-    """Write down a Founder's answer. The same answer by the same person again changes nothing.
+    """Write down an answer. The same answer by the same person again changes nothing.
 
     Raises:
         UnknownRecord: there is no such request.

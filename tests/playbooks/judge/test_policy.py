@@ -149,7 +149,7 @@ def _suspect(**changed: object) -> Suspect:
         (_evidence(suspect=_suspect(is_reverted=True)), Nothing, "reverted already"),
         (_evidence(suspect=_suspect(is_hotfix=True)), Propose, "itself a hotfix"),
         (_evidence(suspect=_suspect(age=25 * HOUR)), Bisect, "too old"),
-        (_evidence(autonomy=Autonomy.PROPOSE), Propose, "5 of 5"),
+        (_evidence(autonomy=Autonomy.PROPOSE), Revert, "5 of 5"),
         (_evidence(streak=SEVERAL, suspect=None), Bisect, "2 changes"),
         (_evidence(streak=SEVERAL, suspect=None, autonomy=Autonomy.PROPOSE), Propose, "2 changes"),
         (

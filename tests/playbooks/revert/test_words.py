@@ -18,6 +18,7 @@ from bot.playbooks.proposal.founder import founder_decides, founders_plan
 from bot.playbooks.proposal.merging import Ask, View, Wait, Why
 from bot.playbooks.revert import text as words
 from bot.playbooks.standing import Standing
+from bot.playbooks.undoing import Left, Undone
 from bot.triggers import Actor, ActorKind, Severity
 
 AT = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
@@ -171,7 +172,14 @@ def test_the_final_word_where_the_base_stayed_red(snapshot: SnapshotAssertion) -
 
 
 def test_the_incident_issue_when_a_step_broke_off(snapshot: SnapshotAssertion) -> None:
-    standing = standings.broke_off("publish the hotfix", "It lacks workflows=write.")
+    standing = standings.broke_off(
+        "have the final word",
+        "It lacks issues=write.",
+        Undone(
+            taken=("open the hotfix pull request",),
+            left=(Left(step="publish the hotfix", why="It's locked.", by_hand="delete `x`"),),
+        ),
+    )
     assert words.issue_body(CASE, standing) == snapshot
 
 

@@ -35,7 +35,7 @@ async def test_a_revert_of_a_migration_waits_and_only_the_founder_decides(shop: 
     await shop.says(broken, "/revert because carts are gone")
     said = await shop.standing(broken, "A Founder decides")
     assert f"`{MIGRATION}`" in said
-    assert "merge the hotfix: **irreversible**" in said
+    assert "merge the pull request: **irreversible**" in said
     assert "publish the hotfix: **reversible** (its branch is deleted)" in said
     approval = await asked(shop)
     assert approval.plan_digest[:12] in said

@@ -49,7 +49,11 @@ NAMED: dict[str, object] = {"pull_request": 7}
         (_evidence(said=NAMED, named=SELF_WORK), RevertIt, "merge"),
         (_evidence(said=NAMED, named=PERSON), RevertIt, "open"),
         (_evidence(said=NAMED, named=SELF_WORK, autonomy=Autonomy.OPEN), RevertIt, "open"),
-        (_evidence(said=NAMED, named=SELF_WORK, autonomy=Autonomy.PROPOSE), LeaveIt, "#7"),
+        (
+            _evidence(said=NAMED, named=SELF_WORK, autonomy=Autonomy.PROPOSE),
+            RevertIt,
+            "an alert names it",
+        ),
         (_evidence(said=NAMED, named=SELF_WORK, autonomy=Autonomy.OFF), LeaveIt, "switched off"),
         (_evidence(said=NAMED), LeaveIt, "#7 is no merged change"),
         (

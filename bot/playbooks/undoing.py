@@ -1,0 +1,128 @@
+"""Taking back what a Run did, newest first: one way for a Run that fails and one that is cancelled.
+
+What was begun is read from the steps noted before they acted, so that a step whose answer never
+came is taken back too. Each undo is a step of the Run: killed in the middle, it goes on with the
+next one. An undo that fails does not keep the others from being done; what it leaves is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot import markdown
+from bot.playbooks.run import Run, StepFailed
+from bot.playbooks.undo import DECLARED, kind_of
+from bot.records.recovery import steps
+from bot.triggers import Value
+
+
+class TakenBack(Value):
+    """What came of one undo.
+
+    Attributes:
+        found: whether there was anything to take back.
+        merged: the merge, where it came first: then what lies before it stays.
+    """
+
+    found: bool = True
+    merged: str | None = None
+
+
+@dataclass(frozen=True)
+class Undoer:
+    """Takes the steps named in `of` back; made known to the Work before they run.
+
+    Attributes:
+        of: kinds of steps, each declared in `undo.DECLARED`.
+        act: does it, as steps of the Run.
+        by_hand: how a person does it where `act` fails; Markdown.
+    """
+
+    of: tuple[str, ...]
+    act: Callable[[], Awaitable[TakenBack]]
+    by_hand: Callable[[], str]
+
+
+class Left(Value):
+    """What could not be taken back."""
+
+    step: str
+    why: str
+    by_hand: str
+
+
+class Undone(Value):
+    """What was taken back, newest first, and what was not."""
+
+    taken: tuple[str, ...] = ()
+    left: tuple[Left, ...] = ()
+    merged: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left that should not be there."""
+        return not self.left
+
+    def told(self) -> tuple[str, ...]:
+        """Say it to people, as paragraphs of Markdown."""
+        said = []
+        if self.taken:
+            rows = [
+                f"{n}. {step}: {DECLARED[step].how}" for n, step in enumerate(self.taken, start=1)
+            ]
+            said.append("What it did is undone, newest first:\n\n" + "\n".join(rows))
+        if self.left:
+            rows = [
+                f"- {left.step}: {left.by_hand} ({markdown.text(left.why, limit=300)})"
+                for left in self.left
+            ]
+            said.append("**Could not be undone; please do it by hand:**\n\n" + "\n".join(rows))
+        if self.merged is not None:
+            said.append(f"It was merged as {markdown.code(self.merged[:12])}, and that stays.")
+        return tuple(said) or ("Nothing had been changed that needs undoing.",)
+
+
+class Undoable(Protocol):
+    """A Run's work that knows how its steps are taken back."""
+
+    run: Run
+    undoers: list[Undoer]
+
+
+async def see_what_to_undo(work: Undoable) -> list[Undoer]:
+    """Those whose steps were begun, the newest first; one whose steps were many: by its first."""
+    run = work.run
+
+    async def read(conn: AsyncConnection) -> list[str]:
+        return [each.name for each in await steps.of_run(conn, run.id)]
+
+    begun = [kind_of(name) for name in await run.write("see what was done", list[str], read)]
+    oldest = {
+        index: min(begun.index(kind) for kind in undoer.of if kind in begun)
+        for index, undoer in enumerate(work.undoers)
+        if not set(undoer.of).isdisjoint(begun)
+    }
+    newest_first = sorted(oldest, key=lambda index: oldest[index], reverse=True)
+    return [work.undoers[index] for index in newest_first]
+
+
+async def undo(undoers: Sequence[Undoer]) -> Undone:
+    """Take back, in this order. A merge that came first ends it: what led to it stays."""
+    taken: list[str] = []
+    left: list[Left] = []
+    for undoer in undoers:
+        try:
+            back = await undoer.act()
+        except StepFailed as failed:
+            said = Left(step=undoer.of[0], why=str(failed), by_hand=undoer.by_hand())
+            left.append(said)
+            continue
+        if back.merged is not None:
+            return Undone(taken=tuple(taken), left=tuple(left), merged=back.merged)
+        if back.found:
+            taken.append(undoer.of[0])
+    return Undone(taken=tuple(taken), left=tuple(left))
