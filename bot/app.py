@@ -54,6 +54,8 @@ from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
 from bot.records.audit_chain import anchors
 from bot.records.database import migrate, open_database, reading, url_from
+from bot.records.safety import pauses
+from bot.safety.agents import ForAgents, told
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.flag_keeper import FlagKeeper
@@ -70,6 +72,7 @@ from bot.traffic.prometheus import Prometheus
 from bot.traffic.scraper import Scraper
 from bot.trials.pool import TrialPool
 from bot.triggers import (
+    SELF_WORK,
     Repository,
     Trigger,
     derived_id,
@@ -348,6 +351,7 @@ class Bot:
             clock=self.clock,
             new_id=lambda: str(ULID()).lower(),
             look=self.overruns.look,
+            self_work=self._self_work,
         )
         return Api(
             callers=callers,
@@ -361,7 +365,7 @@ class Bot:
             public_url=self.settings.public_url,
             version=version("incident-playbooks"),
             more=(
-                *FlagRoutes(callers, Newest(self.records).servings).endpoints,
+                *FlagRoutes(callers, Newest(self.records).servings, self._self_work).endpoints,
                 *safety.endpoints(),
                 *ObservationRoutes(callers, self.observing.put).endpoints,
                 *AlertRoutes(callers, self.alerts.take, self.clock).endpoints,
@@ -414,6 +418,11 @@ class Bot:
 
     async def _config_in_force(self, repository: Repository) -> Config:
         return (await self.config.of(repository)).config
+
+    async def _self_work(self, repository: Repository) -> ForAgents:
+        async with self.read_only.connect() as conn:
+            pause = await pauses.in_force(conn, repository.id, SELF_WORK)
+        return told(pause, (await self.config.of(repository)).config.self_work)
 
     async def _start_run(self, trigger: Trigger) -> None:
         self.served.heard(trigger.repository)

@@ -76,9 +76,12 @@ def evaluate(servings: Sequence[Serving], capability: str, key: str | None) -> A
     return failed(HTTPStatus.NOT_FOUND, "FLAG_NOT_FOUND", details, capability)
 
 
-def evaluate_all(servings: Sequence[Serving], key: str | None) -> Answer:
-    """Answer for every flag."""
-    return Answer(HTTPStatus.OK, {"flags": [_evaluated(each, key) for each in servings]})
+def evaluate_all(
+    servings: Sequence[Serving], key: str | None, besides: Sequence[dict[str, Any]] = ()
+) -> Answer:
+    """Answer for every flag; `besides` are flags that are no capability's, evaluated already."""
+    evaluated = [_evaluated(each, key) for each in servings]
+    return Answer(HTTPStatus.OK, {"flags": [*evaluated, *besides]})
 
 
 def failed(status: HTTPStatus, code: str, details: str, capability: str | None = None) -> Answer:

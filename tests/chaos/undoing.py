@@ -18,9 +18,10 @@ class BrokenOff:
     async def prepare(self, lane: Lane) -> Scene:
         """Main is broken, and CI says nothing any more."""
         lane.installation.permissions["statuses"] = "read"
+        lane.github.world.installation_tokens.clear()
+        lane.ci.silent = False
         repository = lane.repository()
         alice = lane.person(repository)
-        lane.ci.silent = False
         number = await lane.broken(alice)
         lane.ci.silent = True
         return Scene(lane, repository, alice, number, "/revert because totals are zero")
@@ -48,7 +49,10 @@ class BrokenOff:
         [incident] = [each for each in state["issues"].values() if "incident" in each["labels"]]
         assert "What it did is undone, newest first" in incident["body"]
         assert "2. publish the hotfix: its branch is deleted" in incident["body"]
-        assert len(marked(state, "status:")) == len(marked(state, "answer:")) == 1
+        assert len(marked(state, "playbooks:status:")) == 1
+        assert len(marked(state, "playbooks:answer:")) == 1
+        kept = state["files"]["refs/heads/playbooks/records"]
+        assert sum("/incidents/revert-" in path for path in kept) == 1
         assert [each[1] for each in state["records"]["runs"]] == ["rolled back"]
         actions = [row[1] for row in state["records"]["audit"]]
         assert actions.count("run.undoing") == actions.count("run.failed") == 1

@@ -134,6 +134,7 @@ async def test_all_flags_come_at_once_with_a_tag(client: Client, engine: AsyncEn
     assert [(each["key"], each["value"]) for each in answer["flags"]] == [
         (CAPABILITY, "provider-b"),
         ("llm.translate", "provider-a"),
+        ("self-work", True),
     ]
     assert (await client.ask(ALL, body, If_None_Match=str(tag)))[0] == 304
     other = {"context": {"targetingKey": key_of("baseline", 25)}}

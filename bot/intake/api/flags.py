@@ -1,4 +1,4 @@
-"""Who serves what, for clients: the flagd document, and OFREP.
+"""Who serves what, for clients: the flagd document, and OFREP, which also knows self-work.
 
 Both need a token that may read the repository. OFREP errors have the protocol's own shape.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 
 from bot.intake.http.bodies import TooLarge, read_body
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
+from bot.safety.agents import ForAgents
 from bot.traffic.flags import flag_document, written
 from bot.traffic.ofrep import (
     Answer,
@@ -24,22 +26,24 @@ from bot.traffic.ofrep import (
     targeting_key,
 )
 from bot.traffic.split import Serving
-from bot.triggers import Role
+from bot.triggers import SELF_WORK, Repository, Role
 
 LARGEST_CONTEXT = 64 * 1024
 _HERE = "/r/{owner}/{repo}"
 _ALWAYS_ASK = {"Cache-Control": "no-cache"}
 
 Servings = Callable[[int], Awaitable[Sequence[Serving]]]
+SelfWorkOf = Callable[[Repository], Awaitable[ForAgents]]
 
 
 class FlagRoutes:
     """Serves the flag document and OFREP, with a repository in the path and without."""
 
-    def __init__(self, callers: Callers, servings: Servings) -> None:
-        """Take who may ask, and what tells who serves what in a repository."""
+    def __init__(self, callers: Callers, servings: Servings, self_work: SelfWorkOf) -> None:
+        """Take who may ask, and what tells who serves what and how self-work stands."""
         self._callers = callers
         self._servings = servings
+        self._self_work = self_work
         self.endpoints = tuple(
             endpoint
             for prefix, where in ((_HERE, ""), ("", " Only while one repository is served."))
@@ -70,7 +74,8 @@ class FlagRoutes:
 
     async def flagd(self, request: web.Request) -> web.Response:
         """`GET …/flags/flagd.json`."""
-        text = written(flag_document(await self._served(request)))
+        repository = await self._asked(request)
+        text = written(flag_document(await self._servings(repository.id)))
         etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
         headers = _ALWAYS_ASK | {"ETag": etag}
         if _known(request, etag):
@@ -79,30 +84,44 @@ class FlagRoutes:
 
     async def one(self, request: web.Request) -> web.Response:
         """`POST …/ofrep/v1/evaluate/flags/{key}`."""
-        servings, capability = await self._served(request), request.match_info["key"]
+        repository, capability = await self._asked(request), request.match_info["key"]
         try:
             key = targeting_key(await read_body(request, LARGEST_CONTEXT))
         except (BadContext, TooLarge) as fault:
             return _json(_refused(fault, capability))
-        return _json(evaluate(servings, capability, key))
+        if capability == SELF_WORK:
+            return _json(Answer(HTTPStatus.OK, self_work_flag(await self._self_work(repository))))
+        return _json(evaluate(await self._servings(repository.id), capability, key))
 
     async def all(self, request: web.Request) -> web.Response:
         """`POST …/ofrep/v1/evaluate/flags`."""
-        servings = await self._served(request)
+        repository = await self._asked(request)
         try:
             key = targeting_key(await read_body(request, LARGEST_CONTEXT))
         except (BadContext, TooLarge) as fault:
             return _json(_refused(fault))
-        answer = evaluate_all(servings, key)
+        ours = self_work_flag(await self._self_work(repository))
+        answer = evaluate_all(await self._servings(repository.id), key, besides=[ours])
         headers = {"ETag": answer.etag}
         if _known(request, answer.etag):
             return web.Response(status=304, headers=headers)
         return _json(answer, headers)
 
-    async def _served(self, request: web.Request) -> Sequence[Serving]:
+    async def _asked(self, request: web.Request) -> Repository:
         token = self._callers.caller(request, Role.READ)
-        repository = await self._callers.at_path(request, token)
-        return await self._servings(repository.id)
+        return await self._callers.at_path(request, token)
+
+
+def self_work_flag(now: ForAgents) -> dict[str, Any]:
+    """How self-work stands, as an OFREP flag: true while agents may go on."""
+    details = now.model_dump(mode="json", exclude={"paused"}, exclude_none=True)
+    return {
+        "key": SELF_WORK,
+        "value": not now.paused,
+        "variant": now.state,
+        "reason": "STATIC",
+        "metadata": details,
+    }
 
 
 def _refused(fault: BadContext | TooLarge, capability: str | None = None) -> Answer:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, m
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import config_schema
+from bot.intake.api.flags import SelfWorkOf
 from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.callers import Callers
@@ -22,16 +23,15 @@ from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, Problem
 from bot.intake.http.tokens import ApiToken
 from bot.limits import BudgetLimit
-from bot.records.database import reading
 from bot.records.instants import Instant
 from bot.records.refusals import IllegalMove
-from bot.records.safety import pauses
 from bot.records.safety.budgets import BudgetState, window_end
+from bot.safety.agents import ForAgents
 from bot.safety.caps import budget
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.overrun import Look
 from bot.safety.spending import book
-from bot.triggers import SELF_WORK, Repository, Role
+from bot.triggers import Repository, Role
 
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _SCHEMA = config_schema()
@@ -96,15 +96,6 @@ class SelfWorkQuery(BaseModel):
     repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
 
 
-class SelfWorkAnswer(BaseModel):
-    """Whether agents should stop. `until` is null where nobody knows when it lifts."""
-
-    paused: bool
-    reason: str | None
-    since: Instant | None
-    until: Instant | None
-
-
 class SafetyApi:
     """`GET /self-work`, `POST /budgets/{name}/spend` and `GET /schema/playbooks.json`."""
 
@@ -117,6 +108,7 @@ class SafetyApi:
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
         look: Look,
+        self_work: SelfWorkOf,
     ) -> None:
         """Prepare the handlers.
 
@@ -126,6 +118,7 @@ class SafetyApi:
             config: has the limits.
             clock: tells the time (UTC).
             new_id: makes the identity of a report that brought no Idempotency-Key.
+            self_work: tells how self-work stands.
             look: looks whether a budget has something to say after it was drawn on.
         """
         self._callers = callers
@@ -134,6 +127,7 @@ class SafetyApi:
         self._clock = clock
         self._new_id = new_id
         self._look = look
+        self._self_work = self_work
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The rows of the route table."""
@@ -141,7 +135,7 @@ class SafetyApi:
             Endpoint("GET", "/schema/playbooks.json", "The configuration's JSON Schema.",
                      self.schema),
             Endpoint("GET", "/self-work", "Whether self-work is paused: look before you spend.",
-                     self.self_work, Role.READ, query=SelfWorkQuery, answer=SelfWorkAnswer),
+                     self.self_work, Role.READ, query=SelfWorkQuery, answer=ForAgents),
             Endpoint("POST", "/budgets/{name}/spend", "Report what was spent of a budget.",
                      self.spend, Role.WRITE, body=SpendBody, answer=SpendAnswer),
         )  # fmt: skip
@@ -156,16 +150,7 @@ class SafetyApi:
         token = self._callers.caller(request, Role.READ)
         query = read_query(request, SelfWorkQuery)
         repository = await self._callers.repository(token, query.repository)
-        async with reading(self._records).connect() as conn:
-            pause = await pauses.in_force(conn, repository.id, SELF_WORK)
-        return as_json(
-            SelfWorkAnswer(
-                paused=pause is not None,
-                reason=pause.reason if pause else None,
-                since=pause.since if pause else None,
-                until=None,
-            )
-        )
+        return as_json(await self._self_work(repository))
 
     async def spend(self, request: web.Request) -> web.Response:
         """`POST /budgets/{name}/spend`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bot import markdown
@@ -24,6 +24,9 @@ from bot.triggers import Actor
 
 WHY = "to begin"
 """How the question is named in the records."""
+
+_ON_ITS_WAY = timedelta(minutes=1)
+"""An answer that was given in the last moment is still heard."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,12 @@ async def agreement(work: Work[Any, Any], question: Question) -> Followed | None
     """
     plan, run = question.plan, work.run
     while True:
+        until = await run.now() + plan.expires_after + _ON_ITS_WAY
         await work.casebook.wait_for_approval(WHY, plan.commit, plan)
         asking = may_it_begin(work.case, plan, question.reason)
         await work.tell(asking, question.head)
         await work.voice.ask(work.case, asking, WHY)
-        answer = await _answer(work, plan)
+        answer = await _answer(work, plan, until)
         now = await run.now()
         if answer is None or answer.kind is not SignalKind.APPROVE:
             await work.casebook.need_no_approval(WHY, plan.commit)
@@ -103,11 +107,10 @@ async def agreement(work: Work[Any, Any], question: Question) -> Followed | None
         plan = now_planned
 
 
-async def _answer(work: Work[Any, Any], plan: AskedPlan) -> Signal | None:
+async def _answer(work: Work[Any, Any], plan: AskedPlan, until: datetime) -> Signal | None:
     """The first word that decides; None where none came in time."""
     run = work.run
-    deadline = await run.now() + plan.expires_after
-    while (left := deadline - await run.now()) > timedelta():
+    while (left := until - await run.now()) > timedelta():
         pause = min(left, work.parts.patience.look_later)
         signals = await heard(run, pause.total_seconds())
         if cancel := first(signals, SignalKind.CANCEL):

@@ -276,13 +276,16 @@ def undoers_of(work: Work[Any, Any]) -> tuple[Undoer, Undoer]:
     """How a proposal is taken back: its pull request is closed, its branch deleted."""
     name = work.case.proposal
 
-    async def close(_: bool) -> TakenBack:
+    # What is gone when it is looked for again was taken back by the attempt before.
+
+    async def close(again: bool) -> TakenBack:
         case = work.case
         closed = await hotfixes.close(work.github, case.branch, case.pull_request)
-        return TakenBack(found=closed.any, merged=closed.merged)
+        return TakenBack(found=closed.any or again, merged=closed.merged)
 
-    async def delete(_: bool) -> TakenBack:
-        return TakenBack(found=await hotfixes.delete_branch(work.github, work.case.branch))
+    async def delete(again: bool) -> TakenBack:
+        found = await hotfixes.delete_branch(work.github, work.case.branch)
+        return TakenBack(found=found or again)
 
     opening, publishing = f"open the {name} pull request", f"publish the {name}"
 

@@ -6,6 +6,7 @@ And people hear of it: the issue is closed, the requester gets the final word, t
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -78,10 +79,21 @@ async def broke_off(work: AnyWork, failed: StepFailed) -> None:
         undone = await undo(wanted)
         failed.aftermath = undone.told()
         await work.casebook.broke_off(step, why, undone)
+        with suppress(StepFailed):
+            await _keep_papers(work, step, undone)
         await work.tell(standings.broke_off(step, why, undone))
     except StepFailed:
         # What broke the step may break the telling; whoever asked is answered separately.
         return
+
+
+async def _keep_papers(work: AnyWork, step: str, undone: Undone) -> None:
+    """What stood only on a branch that is gone now is kept on the records branch."""
+    if undone.taken and work.adr:
+        files = work.record_files(Result(stopped=f"broke off: {step}"))
+        message = f"Report on incident {work.case.incident}"
+        await work.record("keep the papers", files, message)
+        work.know(published=True)
 
 
 async def conclude(

@@ -17,6 +17,7 @@ from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import answering
 from bot.intake.http.tokens import read_tokens
+from bot.safety.agents import ForAgents
 from bot.traffic.newest import Newest
 from bot.traffic.observing import Observing
 from bot.triggers import Repository
@@ -49,10 +50,14 @@ class Served:
         return self.repositories
 
 
+async def _running(_: Repository) -> ForAgents:
+    return ForAgents(paused=False)
+
+
 def application(served: Served, newest: Newest, observing: Observing) -> web.Application:
     callers = Callers(TOKENS, served)
     endpoints: Iterable[Endpoint] = (
-        *FlagRoutes(callers, newest.servings).endpoints,
+        *FlagRoutes(callers, newest.servings, _running).endpoints,
         *ObservationRoutes(callers, observing.put).endpoints,
     )
     app = web.Application()

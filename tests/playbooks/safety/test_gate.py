@@ -126,25 +126,35 @@ async def test_pausing_what_does_not_exist_says_what_does(shop: Shop) -> None:
 async def test_agents_can_ask_before_they_spend(shop: Shop, clock: Clock) -> None:
     number, _ = await opened(shop, "by-hand")
 
+    here = f"http://127.0.0.1:{shop.bot.port}"
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+
     async def asked() -> Any:
         async with (
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_TOKEN}"}) as session,
-            session.get(
-                f"http://127.0.0.1:{shop.bot.port}/self-work", params={"repository": shop.name}
-            ) as response,
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(f"{here}/self-work", params={"repository": shop.name}) as response,
         ):
             return await response.json() if response.status == 200 else None
 
+    async def flag() -> Any:
+        path = f"/r/{shop.name}/ofrep/v1/evaluate/flags/self-work"
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(here + path, json={"context": {}}) as response,
+        ):
+            return await response.json()
+
     clock.forward(minutes=2)  # a repository made a moment ago is not listed yet
-    assert await shop.eventually(asked) == {
-        "paused": False,
-        "reason": None,
-        "since": None,
-        "until": None,
-    }
+    running = await shop.eventually(asked)
+    assert (running["paused"], running["state"], running["until"]) == (False, "running", None)
+    assert (await flag())["value"] is True
     await (await shop.says(number, "/pause because tokens run out")).reaction()
     told = await asked()
     assert (told["paused"], told["reason"]) == (True, "tokens run out")
+    assert told["ends"] == "A person lifts it (/unpause self-work because …): alice set it."
+    held = await flag()
+    assert (held["key"], held["value"], held["variant"]) == ("self-work", False, "paused")
+    assert held["metadata"]["reason"] == "tokens run out"
 
 
 async def test_a_merge_group_is_held_too(shop: Shop) -> None:
