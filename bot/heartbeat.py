@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records import replicas
+from bot.records.takeover import takeover_lock
 
 log = structlog.get_logger(__name__)
 
@@ -58,12 +59,14 @@ class Heartbeat:
         self._take_over = take_over
         self._give_up = give_up
         self._rhythm = rhythm or Rhythm()
+        self._lock = takeover_lock(records)
         self._renewed = time.monotonic()
 
     async def begin(self) -> None:
         """Beat once, before anything is done in this replica's name."""
         async with self._records.begin() as conn:
             await replicas.join(conn, self._replica, self._clock())
+        self._may_take_over()
         self._renewed = time.monotonic()
 
     async def run(self) -> None:
@@ -85,6 +88,14 @@ class Heartbeat:
                 await replicas.leave(conn, self._replica, self._clock(), self._rhythm.dead_after)
         except Exception:
             log.exception("siblings were not told that this replica stops; they will notice")
+        if self._lock is not None:
+            self._lock.release()
+
+    def _may_take_over(self) -> bool:
+        return self._lock is None or self._lock.take()
+
+    def _may_be_taken_over(self) -> bool:
+        return self._lock is None or not self._lock.held
 
     async def _renew(self) -> list[str]:
         """Beat; the siblings that are now ours to take over from."""
@@ -93,9 +104,11 @@ class Heartbeat:
                 async with self._records.begin() as conn:
                     now = self._clock()
                     ours = await replicas.beat(conn, self._replica, now)
-                    dead = await replicas.take_dead(
-                        conn, self._replica, now, self._rhythm.dead_after
-                    )
+                    dead = []
+                    if self._may_take_over():
+                        dead = await replicas.take_dead(
+                            conn, self._replica, now, self._rhythm.dead_after
+                        )
         except Exception:
             log.exception("the heartbeat could not be renewed")
             return []
@@ -117,9 +130,21 @@ class Heartbeat:
         log.warning("took over from a replica that fell silent", replica=sibling, runs=taken)
 
     def _watch(self, over: threading.Event) -> None:
-        """Give up in time even where the event loop is what is stuck."""
+        """Give up in time even where the event loop is what is stuck.
+
+        Where nobody can take over there is nothing to give up for: two processes will not do one
+        Run, and ending this one would only stop what it does.
+        """
         longest = self._rhythm.give_up_after.total_seconds()
+        told = 0.0
         while not over.wait(longest / 15):
-            if time.monotonic() - self._renewed >= longest:
+            if time.monotonic() - self._renewed < longest:
+                continue
+            if self._may_be_taken_over():
                 self._give_up()
                 return
+            if told != self._renewed:  # once for each silence
+                told = self._renewed
+                log.warning(
+                    "the heartbeat could not be renewed; nobody else is there, so it goes on"
+                )

@@ -1,0 +1,117 @@
+"""When a bot whose heartbeat falls silent ends itself, and when it need not."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+from bot.heartbeat import Heartbeat, Rhythm
+from bot.records.database import migrate, open_database, url_from
+
+QUICK = Rhythm(beat_every=timedelta(seconds=0.2), give_up_after=timedelta(seconds=0.5))
+LATER = timedelta(hours=1)
+GOES_ON = "the heartbeat could not be renewed; nobody else is there, so it goes on"
+
+
+class Process:
+    """Stands for one bot on the database."""
+
+    def __init__(self, records: AsyncEngine, name: str) -> None:
+        self.taken_over: list[str] = []
+        self.gave_up = asyncio.Event()
+        self.ahead = timedelta()
+        loop = asyncio.get_running_loop()
+        self.heartbeat = Heartbeat(
+            records,
+            name,
+            clock=lambda: datetime.now(UTC) + self.ahead,
+            take_over=self._take_over,
+            give_up=lambda: loop.call_soon_threadsafe(self.gave_up.set),
+            rhythm=QUICK,
+        )
+
+    async def beats(self, number: int) -> None:
+        """Wait until it has renewed its heartbeat so often."""
+        for _ in range(number):
+            last = self.heartbeat._renewed
+            await until(lambda last=last: self.heartbeat._renewed != last)
+
+    async def _take_over(self, sibling: str) -> int:
+        self.taken_over.append(sibling)
+        return 1
+
+
+@asynccontextmanager
+async def alive(process: Process) -> AsyncIterator[None]:
+    await process.heartbeat.begin()
+    beating = asyncio.create_task(process.heartbeat.run())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+
+@contextmanager
+def nobody_else_writes(database: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - some of it happens in a thread
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    await migrate(url_from(tmp_path))
+    engine = open_database(url_from(tmp_path))
+    yield engine
+    await engine.dispose()
+
+
+async def test_a_lone_bot_on_sqlite_goes_on_when_its_heartbeat_cannot_be_renewed(
+    records: AsyncEngine, tmp_path: Path
+) -> None:
+    lone = Process(records, "lone")
+    async with alive(lone):
+        with capture_logs() as logs, nobody_else_writes(tmp_path / "playbooks.db"):
+            await until(lambda: GOES_ON in [each["event"] for each in logs])
+    assert not lone.gave_up.is_set()
+
+
+async def test_a_second_bot_on_sqlite_gives_up_in_time_since_the_first_may_take_over(
+    records: AsyncEngine, tmp_path: Path
+) -> None:
+    first, second = Process(records, "first"), Process(records, "second")
+    async with alive(first), alive(second):
+        with nobody_else_writes(tmp_path / "playbooks.db"):
+            async with asyncio.timeout(30):
+                await second.gave_up.wait()
+        assert not first.gave_up.is_set()
+
+
+async def test_nobody_takes_over_from_a_bot_on_sqlite_that_hangs_but_lives(
+    records: AsyncEngine,
+) -> None:
+    hanging, other = Process(records, "hanging"), Process(records, "other")
+    await hanging.heartbeat.begin()  # and never beats again
+    other.ahead = LATER
+    async with alive(other):
+        await other.beats(3)
+        assert other.taken_over == []
+        lock = hanging.heartbeat._lock
+        assert lock is not None
+        lock.release()  # as the operating system does when a process dies
+        await until(lambda: other.taken_over == ["hanging"])
