@@ -18,9 +18,13 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Something keeps the shadow from a verdict; it goes on by itself once that is mended."""
+    """Something keeps the shadow from a verdict; it goes on by itself once that is mended.
+
+    `may_insist`: enough was compared for a person to want the ramp all the same.
+    """
 
     reasons: tuple[str, ...]
+    may_insist: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,14 @@ class Stop:
 Move = Wait | Ask | Propose | Stop
 
 
-def next_move(policy: Policy, verdict: Verdict, extra_cost: float) -> Move:
+def next_move(policy: Policy, verdict: Verdict, extra_cost: float, pairs: int) -> Move:
     """Decide what follows from a verdict.
 
     Args:
         policy: the one the shadow started with.
         verdict: of the evidence so far.
         extra_cost: of the candidate's mirrored answers so far, USD.
+        pairs: compared so far.
     """
     match verdict:
         case Breach():
@@ -56,6 +61,6 @@ def next_move(policy: Policy, verdict: Verdict, extra_cost: float) -> Move:
             # The cap is a cap: what is not mirrored costs nothing.
             return Stop("too dear", reasons)
         case Hold(reasons):
-            return Ask(reasons)
+            return Ask(reasons, may_insist=pairs >= policy.shadow.min_pairs)
         case Continue(waiting):
             return Wait(waiting)

@@ -24,12 +24,14 @@ class ShadowLook(Value):
     Attributes:
         judged: what the evidence says.
         extra_cost: of the candidate's mirrored answers, USD.
+        pairs: compared so far.
         over: whether it was ended.
         breach: why, if by an anomaly.
     """
 
     judged: Judged
     extra_cost: float
+    pairs: int = 0
     over: bool
     breach: BreachFound | None
 
@@ -46,6 +48,7 @@ async def look_at_shadow(courses: Courses, attempt: str, now: datetime) -> Shado
     return ShadowLook(
         judged=Judged.of(course.judge(ledger.closed_at or now)),
         extra_cost=course.evidence.extra_cost,
+        pairs=course.evidence.pairs,
         over=ledger.closed_at is not None,
         breach=ledger.breach,
     )

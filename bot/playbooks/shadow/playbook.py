@@ -20,7 +20,7 @@ from bot.playbooks.casebook import open_incident
 from bot.playbooks.declined import Declined
 from bot.playbooks.papers import Result
 from bot.playbooks.proposal.settling import broke_off, conclude
-from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.shadow import text as words
 from bot.playbooks.shadow.decision import Ask, Move, Propose, Stop, Wait, next_move
 from bot.playbooks.shadow.look import ShadowLook, describe_shadow, look_at_shadow
@@ -39,6 +39,7 @@ from bot.triggers import OURSELVES, Severity, ShadowRequest, Trigger
 
 __all__ = ["shadow"]
 
+_INSISTING = ("inconclusive", "the ramp")
 TELL_EVERY = timedelta(minutes=10)
 """As long as nothing changes but the numbers, the issue is brought up to date so often."""
 
@@ -96,6 +97,7 @@ class _Shadow:
                 by_hand=lambda: markdown.code(f"/rollback {self.plan.capability}"),
             )
         )
+        self._asking = False
         self._told: tuple[object, datetime] | None = None
 
     async def announce(self) -> None:
@@ -152,13 +154,18 @@ class _Shadow:
             now = await self.run.now()
             if look.over:
                 return await self._taken_away(look)
-            move = next_move(self.plan.policy, look.judged.verdict, look.extra_cost)
+            move = next_move(self.plan.policy, look.judged.verdict, look.extra_cost, look.pairs)
             if isinstance(move, Propose | Stop):
                 return await self._conclude(move)
+            await self._settle_asking(isinstance(move, Ask) and move.may_insist)
             await self._tell(move, now)
             held_since = (held_since or now) if isinstance(move, Ask) else None
             signals = await heard(self.run, patience.look_again.total_seconds())
-            if cancel := first(signals, SignalKind.CANCEL):
+            insisted = first(signals, SignalKind.APPROVE) if self._asking else None
+            if insisted and isinstance(move, Ask):
+                return await self._insisted_on(insisted, move)
+            reject = first(signals, SignalKind.REJECT) if self._asking else None
+            if cancel := first(signals, SignalKind.CANCEL) or reject:
                 await undo(await see_what_to_undo(self.work))
                 standing = words.cancelled(self.work.case, cancel.actor)
                 return await self._ended(standing, "cancelled", RunState.CANCELLED)
@@ -177,12 +184,28 @@ class _Shadow:
         """Mirror nothing more: nobody would compare it."""
         return TakenBack(found=await self._stop_mirroring("the shadow was given up"))
 
+    async def _settle_asking(self, asking: bool) -> None:
+        """Keep the records in step with whether somebody may insist now."""
+        if asking and not self._asking:
+            await self.work.casebook.wait_for_approval(*_INSISTING)
+        elif self._asking and not asking:
+            await self.work.casebook.need_no_approval(*_INSISTING)
+        self._asking = asking
+
+    async def _insisted_on(self, by: Signal, ask: Ask) -> Ending:
+        """A person wants the ramp although the evidence does not say so: it will be watched."""
+        login = OURSELVES.login if by.actor is None else by.actor.login
+        await self.work.casebook.approved(*_INSISTING, login)
+        self._asking = False
+        standing = words.insisted_on(self.work.case, login, ask.reasons)
+        return await self._ended(standing, "insisted on", RunState.SUCCEEDED)
+
     async def _look(self, _: bool) -> ShadowLook:
         return await look_at_shadow(self.parts.courses, self.attempt, self.parts.clock())
 
     async def _tell(self, move: Move, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
-        key = type(move)
+        key = move.may_insist if isinstance(move, Ask) else type(move)
         if self._told is not None:
             before, at = self._told
             if before == key and now - at < TELL_EVERY:
@@ -191,7 +214,7 @@ class _Shadow:
         self.work.report = await self._describe()
         case = self.work.case
         if isinstance(move, Ask):
-            standing = words.held(case, move.reasons)
+            standing = words.held(case, move.reasons, may_insist=move.may_insist)
             await self.work.tell(standing)
             await self.work.voice.ask(case, standing, "held")
         elif isinstance(move, Wait):
@@ -247,12 +270,13 @@ class _Shadow:
 
     async def _ended(self, standing: Standing, how: str, state: RunState) -> Ending:
         work = self.work
+        await self._settle_asking(False)
         await self._stop_mirroring(f"shadow {how}")
         work.report = await self._describe()
         work.know(reported=True)
-        within = how == "within bounds"
+        within = how in ("within bounds", "insisted on")
         if within:
-            await work.casebook.move("shadow.within bounds", IncidentStatus.MITIGATED)
+            await work.casebook.move(f"shadow.{how}", IncidentStatus.MITIGATED)
             await work.casebook.move("ramp.proposed", IncidentStatus.RESOLVED)
         else:
             await work.casebook.move(f"shadow.{how}", IncidentStatus.DECLINED)

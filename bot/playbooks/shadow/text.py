@@ -31,13 +31,36 @@ def mirroring(case: CandidateCase, missing: Sequence[str]) -> Standing:
     )
 
 
-def held(case: CandidateCase, reasons: Sequence[str]) -> Standing:
-    """Something is in the way; it goes on by itself."""
+def held(case: CandidateCase, reasons: Sequence[str], *, may_insist: bool) -> Standing:
+    """Something is in the way; it goes on by itself, or a person says so."""
+    insist = (
+        "Or `/approve` it as it is: the ramp is proposed all the same, and watched as every ramp "
+        "is."
+    )
     return Standing(
         state="needs you",
         headline=f"The shadow of {on_trial(case)} is held: mend what is in the way, or `/cancel` "
         "it.",
-        details=(bullets(reasons), "It goes on by itself once that is mended."),
+        details=(
+            bullets(reasons),
+            "It goes on by itself once that is mended.",
+            *((insist,) if may_insist else ()),
+        ),
+        approvable=may_insist,
+    )
+
+
+def insisted_on(case: CandidateCase, by: str, reasons: Sequence[str]) -> Standing:
+    """A person wants the ramp although it was not shown that the candidate is good enough."""
+    return Standing(
+        state="done",
+        headline=f"Ramp it with `/ramp {case.capability}`: {markdown.code(by)} approved "
+        f"{on_trial(case)} as it is.",
+        details=(
+            f"What was not shown:\n\n{bullets(reasons)}",
+            f"Nothing is mirrored any more; users are served by {markdown.code(case.baseline)} as "
+            "before.",
+        ),
     )
 
 
@@ -133,6 +156,9 @@ def issue(case: CandidateCase, standing: Standing, report: ShadowDiffReport | No
 def _commands(case: CandidateCase, standing: Standing) -> tuple[str, ...]:
     if standing.state == "done":
         return "/status", f"/ramp {case.capability}"
+    if standing.state == "needs you":
+        insist = ("/approve",) if standing.approvable else ()
+        return "/status", *insist, "/cancel", f"/rollback {case.capability} because …"
     if standing.state == "stopped":
         return "/status", f"/shadow {case.capability} {case.candidate}"
     return "/status", "/cancel", f"/rollback {case.capability} because …"

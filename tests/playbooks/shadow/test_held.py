@@ -80,3 +80,25 @@ async def test_a_shadow_is_rolled_back_and_its_capability_paused(providers: Prov
     again = await shop.says(issue, f"/shadow {CAPABILITY} provider-b")
     assert await again.reaction() == "confused"
     assert "is paused" in (await shop.mentions(issue))[-1]
+
+
+async def test_where_nothing_ever_fails_a_person_may_want_the_ramp_all_the_same(
+    providers: Providers, clock: Clock
+) -> None:
+    shop = providers.shop
+    issue, answer = await begun(providers)
+    # Nothing differs, so no evidence says which of the two fails less.
+    await providers.mirrored(200, baseline=0, candidate=0)
+    clock.forward(minutes=11)
+    said = await shop.standing(issue, "Or `/approve` it as it is")
+    assert "error: not yet shown to be within its margin" in said
+    approved = await shop.says(issue, "/approve")
+    assert await approved.reaction() == "+1"
+    assert await answer.reaction() == "+1"
+    assert (
+        "`alice` approved `provider-b` for `llm.summarize` as it is"
+        in (await shop.mentions(issue))[-1]
+    )
+    assert (await providers.file("provider_shadow_diffs"))["verdict"] == "hold"
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)

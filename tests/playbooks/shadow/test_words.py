@@ -20,7 +20,11 @@ MISSING = (
 STANDINGS: dict[str, Standing] = {
     "mirroring": text.mirroring(CASE, ()),
     "something is missing": text.mirroring(CASE, MISSING),
-    "held": text.held(CASE, ("No observation for 12 min: is the mirror still on?",)),
+    "held": text.held(
+        CASE, ("No observation for 12 min: is the mirror still on?",), may_insist=False
+    ),
+    "held with enough pairs": text.held(CASE, MISSING[1:], may_insist=True),
+    "insisted on": text.insisted_on(CASE, "bob", MISSING[1:]),
     "within bounds": text.within_bounds(CASE),
     "out of bounds": text.out_of_bounds(CASE, ("The candidate costs more than tolerated.",)),
     "too dear": text.too_dear(CASE, ("The candidate's answers cost 51.20 USD; 50 is the cap.",)),
