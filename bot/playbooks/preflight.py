@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.config import Config
-from bot.playbooks.capability import policy_in_force
+from bot.playbooks.candidate.capability import policy_in_force
 from bot.playbooks.ramp.plan import know_ramp, onward
 from bot.playbooks.ramp.plan import may_begin as may_ramp
 from bot.playbooks.rollback.retreat import would_retreat

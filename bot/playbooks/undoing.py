@@ -14,8 +14,8 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
+from bot.playbooks.reversibility import DECLARED, kind_of
 from bot.playbooks.run import Run, StepFailed
-from bot.playbooks.undo import DECLARED, kind_of
 from bot.records.recovery import steps
 from bot.triggers import Value
 
@@ -37,7 +37,7 @@ class Undoer:
     """Takes the steps named in `of` back; made known to the Work before they run.
 
     Attributes:
-        of: kinds of steps, each declared in `undo.DECLARED`.
+        of: kinds of steps, each declared in `reversibility.DECLARED`.
         act: does it, as steps of the Run.
         by_hand: how a person does it where `act` fails; Markdown.
     """

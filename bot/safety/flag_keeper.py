@@ -18,7 +18,7 @@ from bot.config import Config
 from bot.faults import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
-from bot.playbooks import flag_file
+from bot.playbooks.candidate import flag_file
 from bot.records.audit_chain import audit
 from bot.records.database import reading
 from bot.traffic import servings

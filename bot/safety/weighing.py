@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.playbooks.undo import PlannedStep, worst
+from bot.playbooks.reversibility import PlannedStep, worst
 from bot.playbooks.weighing import Ruling
 from bot.safety.admission import Admitted, Facts, NeedsApproval, Refused, admit
 

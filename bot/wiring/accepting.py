@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.api.recoveries import Accepted, Declined
 from bot.playbooks import preflight
-from bot.playbooks.capability import UnknownName
+from bot.playbooks.candidate.capability import UnknownName
 from bot.playbooks.declined import Stop
 from bot.playbooks.places import first_place
 from bot.safety.config_in_force import ConfigInForce

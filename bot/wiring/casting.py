@@ -16,7 +16,7 @@ from bot.intake.answering.reception import Playbooks
 from bot.intake.inbox import Inbox
 from bot.pictures.address import PictureAddresses
 from bot.playbooks.bisect.playbook import bisect
-from bot.playbooks.capability import CandidateParts
+from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.judge.playbook import JudgeParts, judge
 from bot.playbooks.parts import Parts, Patience
 from bot.playbooks.ramp.playbook import ramp

@@ -17,7 +17,7 @@ import pytest
 
 from bot.canary.verdict import Breach
 from bot.demo.github.server import DemoGitHub
-from bot.playbooks.candidate_reports import percents_of, report_of_ramp
+from bot.playbooks.candidate.reports import percents_of, report_of_ramp
 from bot.records.database import open_database, url_from
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.recovery import incidents

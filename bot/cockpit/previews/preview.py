@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.playbooks.declined import Declined
-from bot.playbooks.undo import Undo, declared
+from bot.playbooks.reversibility import Undo, declared
 from bot.records.recovery.steps import Reversibility
 
 _HARMLESS_FIRST = list(Reversibility)

@@ -9,7 +9,7 @@ from bot.canary.policy import Policy
 from bot.cockpit.previews.preview import Preview, as_declared, step
 from bot.cockpit.text import duration
 from bot.config import Config
-from bot.playbooks.capability import policy_in_force
+from bot.playbooks.candidate.capability import policy_in_force
 from bot.playbooks.ramp import plan as ramps
 from bot.playbooks.rollback.retreat import would_retreat
 from bot.playbooks.rollback.severity import severity_of

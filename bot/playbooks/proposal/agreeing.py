@@ -15,10 +15,10 @@ from bot import markdown
 from bot.playbooks.case import Case
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.proposal.founder import AskedPlan
+from bot.playbooks.reversibility import planned
 from bot.playbooks.run import Signal, SignalKind
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing
-from bot.playbooks.undo import planned
 from bot.playbooks.work import Work
 from bot.triggers import Actor
 

@@ -11,8 +11,8 @@ import rfc8785
 from bot import markdown
 from bot.playbooks.case import Case
 from bot.playbooks.checks import Tally
+from bot.playbooks.reversibility import PlannedStep, planned
 from bot.playbooks.standing import Standing
-from bot.playbooks.undo import PlannedStep, planned
 from bot.playbooks.wording import commit_linked, proposal_linked
 from bot.triggers import Value
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.policy import Phase
-from bot.playbooks.capability import lift_latch
+from bot.playbooks.candidate.capability import lift_latch
 from bot.playbooks.ramp.plan import RampPlan
 from bot.playbooks.run import Run
 from bot.records.lifecycle import IncidentStatus, RunState

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.reports import RampReport
 from bot.canary.verdict import Promote, Verdict
-from bot.playbooks.candidate_reports import read_course, report_of_ramp
+from bot.playbooks.candidate.reports import read_course, report_of_ramp
 from bot.playbooks.ramp.plan import RampPlan
 from bot.records.refusals import UnknownRecord
 from bot.records.safety import pauses

@@ -12,9 +12,7 @@ from bot.canary.counters import CounterSource
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.policy import Policy
 from bot.config import Config
-from bot.playbooks.candidacy import subject_of
-from bot.playbooks.candidate_reports import live_ledger, read_course
-from bot.playbooks.capability import (
+from bot.playbooks.candidate.capability import (
     CandidateParts,
     Settled,
     known_candidate,
@@ -22,6 +20,8 @@ from bot.playbooks.capability import (
     policy_in_force,
     read_configured,
 )
+from bot.playbooks.candidate.case import subject_of
+from bot.playbooks.candidate.reports import live_ledger, read_course
 from bot.playbooks.declined import Declined, Stop
 from bot.playbooks.ramp.stages import check_stage, next_stage
 from bot.records.documents.artifacts import artifact_path

@@ -7,11 +7,10 @@
 
 from __future__ import annotations
 
-from bot.playbooks.candidacy import subject_of
-from bot.playbooks.capability import CandidateParts
+from bot.playbooks.candidate.capability import CandidateParts
+from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.casebook import open_incident
 from bot.playbooks.declined import Declined
-from bot.playbooks.papers import Result
 from bot.playbooks.proposal.settling import broke_off
 from bot.playbooks.ramp import text as words
 from bot.playbooks.ramp.plan import Onward, RampPlanned, make_ramp_plan
@@ -51,7 +50,7 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: Candidat
     work = RampWork(run, trigger, plan, parts, opened)
     watch = Watch(work, parts)
     try:
-        await _announce(work)
+        await work.announce(words.starting(work.case))
         return await watch.to_its_end()
     except StepFailed as failed:
         await broke_off(work, failed)
@@ -66,21 +65,3 @@ async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: CandidateParts
     signal = Signal(kind=SignalKind.APPROVE, actor=trigger.actor, reason=f"stage {plan.stage}")
     await parts.wake(plan.run, signal, f"{run.id}:{plan.run}")
     return words.going_on(plan.issue, plan.incident, plan.stage)
-
-
-async def _announce(work: RampWork) -> None:
-    """Open the ramp's issue and write its ADR, before anybody is served by the candidate."""
-    run, case = work.run, work.case
-    now = await run.now()
-    work.happened(now, "ramp asked for")
-    standing = words.starting(case)
-    if case.issue is None:
-        title = words.title(case.capability, case.candidate or "")
-        body = words.issue(case, standing, None, None)
-        work.know(issue=await work.voice.open_issue(case, title, body, labels=("ramp",)))
-        await work.casebook.issue(work.case.issue or 0)
-    await work.casebook.papers(adr=work.case.adr, artifact=work.case.artifact)
-    work.decide(now)
-    files = work.record_files(Result())
-    await work.record("record the ramp", files, f"Open ramp {work.case.incident}")
-    await work.voice.first_status(work.saying(standing, None))

@@ -8,8 +8,8 @@ from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.reports import RampReport, StageReport
 from bot.canary.verdict import Breach
-from bot.playbooks.candidacy import CandidateCase, bullets, issue_body, on_trial
-from bot.playbooks.evidence import NAMES, curves, metric_table
+from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial
+from bot.playbooks.candidate.evidence import NAMES, curves, metric_table
 from bot.playbooks.ramp.decision import Ask
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.reports import RampReport
-from bot.playbooks import flag_file
-from bot.playbooks.capability import CandidateParts, policy_for, read_configured
+from bot.playbooks.candidate import flag_file
+from bot.playbooks.candidate.capability import CandidateParts, policy_for, read_configured
+from bot.playbooks.candidate.rolling_back import ask_for_rollback, is_reported
 from bot.playbooks.declined import Stop
 from bot.playbooks.outcome import BroughtHome
 from bot.playbooks.papers import Result
@@ -31,7 +32,6 @@ from bot.playbooks.ramp.decision import (
 from bot.playbooks.ramp.lever import Lever
 from bot.playbooks.ramp.look import RampLook, describe_ramp, look_at_ramp
 from bot.playbooks.ramp.work import RampWork
-from bot.playbooks.rolling_back import ask_for_rollback, is_reported
 from bot.playbooks.run import Ending, Signal, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.standing import Standing

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.canary.reports import RampReport
-from bot.playbooks.candidacy import status
-from bot.playbooks.capability import CandidateParts
+from bot.playbooks.candidate.capability import CandidateParts
+from bot.playbooks.candidate.case import status
+from bot.playbooks.candidate.evidence import chart_of
+from bot.playbooks.candidate.work import CandidateWork
 from bot.playbooks.case import case_of
 from bot.playbooks.casebook import Opened
-from bot.playbooks.evidence import chart_of
-from bot.playbooks.outcome import RecordFile
-from bot.playbooks.papers import Result
 from bot.playbooks.ramp import records as documents
 from bot.playbooks.ramp import text as words
 from bot.playbooks.ramp.plan import RampPlan
@@ -19,17 +18,11 @@ from bot.playbooks.ramp.text import RampCase
 from bot.playbooks.run import Run
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import Saying
-from bot.playbooks.work import Work
-from bot.records.documents.artifacts import canonical_bytes
 from bot.triggers import Trigger
 
 
-class RampWork(Work[RampPlan, RampCase]):
-    """One ramp under way.
-
-    Attributes:
-        report: what is known of it; None before the first look.
-    """
+class RampWork(CandidateWork[RampPlan, RampCase, RampReport]):
+    """One ramp under way."""
 
     def __init__(
         self, run: Run, trigger: Trigger, plan: RampPlan, parts: CandidateParts, opened: Opened
@@ -53,7 +46,6 @@ class RampWork(Work[RampPlan, RampCase]):
             shadow_report=plan.shadow_report,
         )
         super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
-        self.report: RampReport | None = None
 
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
@@ -61,10 +53,9 @@ class RampWork(Work[RampPlan, RampCase]):
             self.case, self.plan.policy, at=at, audit=self.casebook.anchor
         )
 
-    def section(self, standing: Standing) -> str:
-        """A ramp has no proposal: nothing stands in a description."""
-        del standing
-        return ""
+    def title(self) -> str:
+        """What its incident is called."""
+        return words.title(self.plan.capability, self.plan.candidate)
 
     def saying(self, standing: Standing, head: str | None) -> Saying:
         """What the status and the issue say of a standing."""
@@ -73,12 +64,3 @@ class RampWork(Work[RampPlan, RampCase]):
         picture = self.parts.pictures.of_evidence(chart)
         issue = words.issue(self.case, standing, self.report, picture)
         return Saying(standing, status(self.case, standing), issue)
-
-    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
-        """The ADR, and the report once there is one."""
-        del result
-        adr = RecordFile(path=self.case.adr, content=self.adr)
-        if self.report is None:
-            return (adr,)
-        written = canonical_bytes(self.report).decode()
-        return adr, RecordFile(path=self.case.artifact, content=written)

@@ -24,12 +24,12 @@ from bot.playbooks.proposal.founder import AskedPlan
 from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
+from bot.playbooks.reversibility import planned as planned_steps
 from bot.playbooks.revert import text as words
 from bot.playbooks.revert.plan import Planned, make_plan
 from bot.playbooks.revert.work import RevertWork
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
-from bot.playbooks.undo import planned as planned_steps
 from bot.playbooks.weighing import Ruling, Weigh
 from bot.playbooks.wording import assignees, offenders_in_words
 from bot.triggers import ActorKind, Autonomy, Request, RevertRequest, Severity, Trigger

@@ -8,14 +8,14 @@ from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.reports import MetricReport
-from bot.playbooks.candidate_reports import read_course, report_of_ramp, report_of_shadow
-from bot.playbooks.capability import CandidateParts, Configured, read_configured
+from bot.playbooks.candidate.capability import CandidateParts, Configured, read_configured
+from bot.playbooks.candidate.reports import read_course, report_of_ramp, report_of_shadow
+from bot.playbooks.candidate.rolling_back import is_reported
 from bot.playbooks.proposal.computed import Computed
 from bot.playbooks.rollback.change import SettingFlags
 from bot.playbooks.rollback.reshadow import plan_reshadow
 from bot.playbooks.rollback.retreat import Retreat
 from bot.playbooks.rollback.severity import severity_of
-from bot.playbooks.rolling_back import is_reported
 from bot.records.documents.artifacts import artifact_path
 from bot.records.documents.rollback_report import Anomaly, Reshadow
 from bot.records.recovery import incidents

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.playbooks import flag_file
-from bot.playbooks.candidacy import subject_of
-from bot.playbooks.capability import CandidateParts, policy_in_force, read_configured
+from bot.playbooks.candidate import flag_file
+from bot.playbooks.candidate.capability import CandidateParts, policy_in_force, read_configured
+from bot.playbooks.candidate.case import subject_of
+from bot.playbooks.candidate.rolling_back import plan_refs
 from bot.playbooks.casebook import open_incident
 from bot.playbooks.declined import Declined, Stop
 from bot.playbooks.outcome import BroughtHome
@@ -23,7 +24,6 @@ from bot.playbooks.rollback import text as words
 from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
 from bot.playbooks.rollback.retreat import Retreat, retreat
 from bot.playbooks.rollback.work import RollbackWork
-from bot.playbooks.rolling_back import plan_refs
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.records.lifecycle import IncidentStatus
 from bot.records.recovery import incidents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.playbooks.candidacy import CandidateCase
+from bot.playbooks.candidate.case import CandidateCase
 from bot.playbooks.papers import Result, numbered, origin, pointers
 from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts, title

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.playbooks.candidacy import subject_of
-from bot.playbooks.rolling_back import REPORTED
+from bot.playbooks.candidate.case import subject_of
+from bot.playbooks.candidate.rolling_back import REPORTED
 from bot.records.instants import Instant
 from bot.records.recovery import incidents, runs
 from bot.records.safety import pauses

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bot import markdown
 from bot.canary.reports import MetricReport
 from bot.playbooks import wording
-from bot.playbooks.candidacy import CandidateCase, issue_body, reason_given
+from bot.playbooks.candidate.case import CandidateCase, issue_body, reason_given
+from bot.playbooks.candidate.evidence import NAMES, metric_table
 from bot.playbooks.checks import Counting
 from bot.playbooks.declined import Stop
-from bot.playbooks.evidence import NAMES, metric_table
 from bot.playbooks.quoting import quoted
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.playbooks.candidacy import CandidateCase, status
-from bot.playbooks.capability import CandidateParts
+from bot.playbooks.candidate.capability import CandidateParts
+from bot.playbooks.candidate.case import CandidateCase, status
 from bot.playbooks.case import case_of
 from bot.playbooks.casebook import Opened
 from bot.playbooks.outcome import RecordFile

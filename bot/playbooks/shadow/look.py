@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.canary.reports import ShadowDiffReport
 from bot.canary.verdict import Verdict
-from bot.playbooks.candidate_reports import read_course, report_of_shadow
+from bot.playbooks.candidate.reports import read_course, report_of_shadow
 from bot.playbooks.shadow.plan import ShadowPlan
 from bot.records.refusals import UnknownRecord
 from bot.traffic import ledger as ledgers

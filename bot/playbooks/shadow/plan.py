@@ -10,9 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot import markdown
 from bot.canary.policy import Policy
 from bot.config import Config
-from bot.playbooks.candidacy import subject_of
-from bot.playbooks.candidate_reports import live_ledger
-from bot.playbooks.capability import (
+from bot.playbooks.candidate.capability import (
     CandidateParts,
     Settled,
     known_candidate,
@@ -20,8 +18,10 @@ from bot.playbooks.capability import (
     policy_in_force,
     read_configured,
 )
+from bot.playbooks.candidate.case import subject_of
+from bot.playbooks.candidate.reports import live_ledger
+from bot.playbooks.candidate.rolling_back import planned_pairs
 from bot.playbooks.declined import Declined, Stop
-from bot.playbooks.rolling_back import planned_pairs
 from bot.records.audit_chain import audit
 from bot.records.recovery import incidents
 from bot.records.safety import pauses

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
-from bot.playbooks.candidacy import subject_of
-from bot.playbooks.capability import CandidateParts, lift_latch
+from bot.playbooks.candidate.capability import CandidateParts, lift_latch
+from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.casebook import open_incident
 from bot.playbooks.declined import Declined
 from bot.playbooks.papers import Result
@@ -71,7 +71,7 @@ async def shadow(
         return words.joined(opened.incident.issue, opened.incident.id)
     playbook = _Shadow(ShadowWork(run, trigger, plan, parts, opened), parts)
     try:
-        await playbook.announce()
+        await playbook.work.announce(words.mirroring(playbook.work.case, ()))
         await playbook.begin()
         return await playbook.compare()
     except StepFailed as failed:
@@ -99,22 +99,6 @@ class _Shadow:
         )
         self._asking = False
         self._told: tuple[object, datetime] | None = None
-
-    async def announce(self) -> None:
-        """Open the shadow's issue and write its ADR, before anything is mirrored."""
-        work, case = self.work, self.work.case
-        now = await self.run.now()
-        standing = words.mirroring(case, ())
-        if case.issue is None:
-            title, body = words.title(case.capability, case.candidate or ""), ""
-            body = words.issue(case, standing, None)
-            work.know(issue=await work.voice.open_issue(case, title, body, labels=("shadow",)))
-            await work.casebook.issue(work.case.issue or 0)
-        await work.casebook.papers(adr=work.case.adr, artifact=work.case.artifact)
-        work.decide(now)
-        files = work.record_files(Result())
-        await work.record("record the shadow", files, f"Open shadow {case.incident}")
-        await work.voice.first_status(work.saying(standing, None))
 
     async def begin(self) -> None:
         """Take observations, and have requests mirrored."""

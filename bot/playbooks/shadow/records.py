@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.canary.policy import Policy
-from bot.playbooks.candidacy import CandidateCase
+from bot.playbooks.candidate.case import CandidateCase
 from bot.playbooks.papers import pointers
 from bot.playbooks.shadow.text import title
 from bot.records.audit_chain.anchors import Anchor

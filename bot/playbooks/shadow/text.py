@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
-from bot.playbooks.candidacy import CandidateCase, bullets, issue_body, on_trial
-from bot.playbooks.evidence import metric_table
+from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial
+from bot.playbooks.candidate.evidence import metric_table
 from bot.playbooks.run import Ending
 from bot.playbooks.standing import Standing
 from bot.triggers import Actor

@@ -5,29 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.canary.reports import ShadowDiffReport
-from bot.playbooks.candidacy import CandidateCase, status
-from bot.playbooks.capability import CandidateParts
+from bot.playbooks.candidate.capability import CandidateParts
+from bot.playbooks.candidate.case import CandidateCase, status
+from bot.playbooks.candidate.work import CandidateWork
 from bot.playbooks.case import case_of
 from bot.playbooks.casebook import Opened
-from bot.playbooks.outcome import RecordFile
-from bot.playbooks.papers import Result
 from bot.playbooks.run import Run
 from bot.playbooks.shadow import records as documents
 from bot.playbooks.shadow import text as words
 from bot.playbooks.shadow.plan import ShadowPlan
 from bot.playbooks.standing import Standing
 from bot.playbooks.voice import Saying
-from bot.playbooks.work import Work
-from bot.records.documents.artifacts import canonical_bytes
 from bot.triggers import Trigger
 
 
-class ShadowWork(Work[ShadowPlan, CandidateCase]):
-    """One shadow under way.
-
-    Attributes:
-        report: what is known of it; None before the first look.
-    """
+class ShadowWork(CandidateWork[ShadowPlan, CandidateCase, ShadowDiffReport]):
+    """One shadow under way."""
 
     def __init__(
         self, run: Run, trigger: Trigger, plan: ShadowPlan, parts: CandidateParts, opened: Opened
@@ -49,7 +42,6 @@ class ShadowWork(Work[ShadowPlan, CandidateCase]):
             reported=False,
         )
         super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
-        self.report: ShadowDiffReport | None = None
 
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
@@ -57,22 +49,12 @@ class ShadowWork(Work[ShadowPlan, CandidateCase]):
             self.case, self.plan.policy, at=at, audit=self.casebook.anchor
         )
 
-    def section(self, standing: Standing) -> str:
-        """A shadow has no proposal: nothing stands in a description."""
-        del standing
-        return ""
+    def title(self) -> str:
+        """What its incident is called."""
+        return words.title(self.plan.capability, self.plan.candidate)
 
     def saying(self, standing: Standing, head: str | None) -> Saying:
         """What the status and the issue say of a standing."""
         del head
         issue = words.issue(self.case, standing, self.report)
         return Saying(standing, status(self.case, standing), issue)
-
-    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
-        """The ADR, and the report once there is one."""
-        del result
-        adr = RecordFile(path=self.case.adr, content=self.adr)
-        if self.report is None:
-            return (adr,)
-        written = canonical_bytes(self.report).decode()
-        return adr, RecordFile(path=self.case.artifact, content=written)

@@ -11,7 +11,7 @@ from bot.playbooks.rollback.text import RollbackFacts
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import Pointer
 from bot.records.documents.rollback_report import Anomaly, Reshadow
-from tests.playbooks.candidacy import ALERTS, BREACH, START, diffs, rollback_case
+from tests.playbooks.candidate.facts import ALERTS, BREACH, START, diffs, rollback_case
 
 COUNTING = Counting(smoke=("smoke",), smoke_from="configured", evals=())
 AGAIN = Reshadow(

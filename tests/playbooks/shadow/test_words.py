@@ -6,11 +6,11 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from bot.playbooks import wording
-from bot.playbooks.candidacy import status
+from bot.playbooks.candidate.case import status
 from bot.playbooks.shadow import records, text
 from bot.playbooks.standing import Standing
 from bot.records.audit_chain.anchors import Anchor
-from tests.playbooks.candidacy import BOB, POLICY, START, seen_in_shadow, shadow_case
+from tests.playbooks.candidate.facts import BOB, POLICY, START, seen_in_shadow, shadow_case
 
 CASE = shadow_case()
 MISSING = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import JsonValue
 
-from bot.playbooks.capability import CandidateParts
+from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.run import Run
 from bot.records.documents.rollback_report import Reshadow
 from bot.traffic.verdicts import BreachFound

@@ -19,7 +19,7 @@ from bot.canary.reports import (
 )
 from bot.canary.shadow import ShadowEvidence
 from bot.canary.verdict import Breach, Continue, Promote
-from bot.playbooks.candidacy import CandidateCase
+from bot.playbooks.candidate.case import CandidateCase
 from bot.playbooks.ramp.text import RampCase
 from bot.triggers import Actor, ActorKind, Severity
 from tests.canary.traffic import frozen, only, policy, ramp_columns, shadow_pairs

@@ -13,7 +13,7 @@ from bot.canary.evidence import RampEvidence
 from bot.canary.reporting import Subject, ramp_report
 from bot.canary.reports import CurvePoint, RampReport, StageReport, Window
 from bot.canary.verdict import Continue
-from bot.playbooks.evidence import chart_of, curves, metric_table, sparkline
+from bot.playbooks.candidate.evidence import chart_of, curves, metric_table, sparkline
 from tests.canary.traffic import frozen, policy, ramp_columns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
