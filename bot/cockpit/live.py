@@ -158,7 +158,7 @@ class Live:
         while True:
             try:
                 async with self._records.connect() as conn:
-                    marks = await board.marks(conn)
+                    marks = await board.marks(conn, datetime.now(UTC))
             except Exception:
                 # The database comes back, and then there is news.
                 log.exception("the cockpit cannot look for news")

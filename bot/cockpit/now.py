@@ -13,7 +13,7 @@ from bot.cockpit.actions import answer_to_show
 from bot.cockpit.chains import Chains, Checked
 from bot.cockpit.filters import OPEN_WORD, incident_filter
 from bot.cockpit.lanes import Lane, Lanes
-from bot.cockpit.rights import Seen
+from bot.cockpit.rights import Seen, Sight
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.spending import Spending, Spent
 from bot.cockpit.visit import Visit
@@ -31,6 +31,8 @@ MOST_TILES = 36
 MOST_RESOLVED = 8
 MOST_ACTIVE = 12
 MOST_LANES = 12
+MOST_SPENDERS = 12
+MOST_BUDGETS = 8
 MEASURED = timedelta(days=30)
 
 
@@ -129,6 +131,8 @@ class NowPage:
             active = await _active(visit, window, live, tiles)
             heads = await window.heads()
             shown = await answer_to_show(visit, window)
+            spenders = await _spenders(window, sight, visit.now)
+            spent = await self._spending.read(window, spenders, visit.now)
             house = House(
                 state=_state(counts, waiting, active),
                 open=counts,
@@ -155,10 +159,17 @@ class NowPage:
                         if each.closed_at is None
                     ]
                 ),
-                spent=await self._spending.read(window, list(sight.seen.values()), visit.now),
+                spent=spent[:MOST_BUDGETS],
             )
         only = next(iter(sight.seen.values())) if len(sight.seen) == 1 else None
         return visit.page("now.html", house=house, chosen=chosen, only=only, request_answer=shown)
+
+
+async def _spenders(window: Window, sight: Sight, now: datetime) -> list[Seen]:
+    """The repositories whose budgets are shown: those first that spent something lately."""
+    spent = await window.spent_lately(now)
+    first = sorted(sight.seen.values(), key=lambda each: each.repository.id not in spent)
+    return first[:MOST_SPENDERS]
 
 
 def _state(counts: dict[Severity, int], waiting: Sequence[Tile], active: Sequence[Active]) -> State:

@@ -17,6 +17,7 @@ from yarl import URL
 from bot.cockpit.actions import Actions
 from bot.cockpit.audit import AuditPages
 from bot.cockpit.bisects import BisectPages
+from bot.cockpit.budgets import BudgetPages
 from bot.cockpit.chains import Chains
 from bot.cockpit.deciding import Deciding, FoundersOf
 from bot.cockpit.help import HelpPage
@@ -97,14 +98,15 @@ class Cockpit:
         self._rights = Rights(parts.records, parts.served, parts.role_of, parts.clock)
         self._chains = Chains(parts.read_only, parts.anchors, parts.signing_key, parts.clock)
         self._live = Live(parts.read_only, self._watcher, parts.look_every)
-        lanes = Lanes(parts.read_only)
+        lanes, spending = Lanes(parts.read_only), Spending(parts.config_of)
         login = Login(parts.records, parts.flow, lambda: self._keys, parts.url)
         actions = Actions(parts.inbox, parts.accept, parts.preview)
         self.table: tuple[Route, ...] = (
-            *NowPage(self._chains, lanes, Spending(parts.config_of)).routes(),
+            *NowPage(self._chains, lanes, spending).routes(),
             *IncidentPages(Deciding(parts.founders_of)).routes(),
             *BisectPages().routes(),
             *RampPages(lanes).routes(),
+            *BudgetPages(spending).routes(),
             *AuditPages(self._chains, parts.signing_key).routes(),
             *HelpPage().routes(),
             *actions.routes(),

@@ -21,7 +21,6 @@ from bot.triggers import Repository
 
 log = structlog.get_logger(__name__)
 
-MOST_REPOSITORIES = 12
 _PATIENCE = 3.0
 """Seconds to wait for a configuration that is not known yet."""
 
@@ -36,6 +35,8 @@ class Spent:
     limit: str
     share: float
     state: BudgetState
+    window: str
+    is_cap: bool
     ends_at: datetime
 
 
@@ -46,18 +47,26 @@ class Spending:
         """`config_of` gives the configuration in force."""
         self._config_of = config_of
 
-    async def read(self, window: Window, seen: Sequence[Seen], now: datetime) -> tuple[Spent, ...]:
-        """Read the budgets of the first dozen repositories, and the caps that were drawn on."""
-        chosen = list(seen)[:MOST_REPOSITORIES]
-        configs = await asyncio.gather(*(self._config(each.repository) for each in chosen))
+    async def read(
+        self, window: Window, seen: Sequence[Seen], now: datetime, *, unused: bool = False
+    ) -> tuple[Spent, ...]:
+        """Read the configured budgets of these repositories, and their caps, the fullest first.
+
+        Args:
+            window: the records.
+            seen: the repositories; each costs a question to GitHub, now and then.
+            now: the time.
+            unused: whether to read the caps as well that nothing was drawn on.
+        """
+        configs = await asyncio.gather(*(self._config(each.repository) for each in seen))
         found = []
-        for each, config in zip(chosen, configs, strict=True):
+        for each, config in zip(seen, configs, strict=True):
             if config is None:
                 continue
             for name, budget in every_budget(config).items():
                 balance = await window.balance(each.repository.id, budget, now)
                 limit = config.budgets.get(name)
-                if limit is None and not balance.used:
+                if limit is None and not balance.used and not unused:
                     continue
                 found.append(
                     Spent(
@@ -67,6 +76,8 @@ class Spending:
                         limit=_said(limit, budget.limit),
                         share=balance.used / budget.limit if budget.limit else 1.0,
                         state=balance.state,
+                        window=budget.window,
+                        is_cap=limit is None,
                         ends_at=window_end(budget.window, now),
                     )
                 )

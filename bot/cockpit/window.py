@@ -139,6 +139,10 @@ class Window:
             raise LookupError("not among what may be seen")
         return await budgets.balance_of(self._conn, repository_id, budget, now)
 
+    async def spent_lately(self, now: datetime) -> set[int]:
+        """Which repositories drew on a budget or a cap in a window that may still be open."""
+        return (await board.spent_lately(self._conn, now)).keys() & set(self._ids)
+
     # Audit
 
     async def timeline(self, incident: Incident) -> list[AuditEntry]:

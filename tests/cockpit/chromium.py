@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from bot.cockpit.rendering import ROOT
+from bot.cockpit.routes import Route
 
 CHROMIUM = Path("/usr/bin/chromium")
 MISSING = f"there is no {CHROMIUM}: apt-get install chromium"
@@ -37,17 +41,30 @@ async def log_in(context: BrowserContext, cockpit: str, login: str, path: str = 
     return page
 
 
-def addresses(ids: dict[str, str], repository: str) -> dict[str, str]:
-    """Every page there is to look at, by name."""
-    return {
-        "now": "/ui/",
-        "incidents": "/ui/incidents",
-        "incident": f"/ui/incidents/{ids['incident']}?request={ids['request']}",
-        "bisect": f"/ui/bisects/{ids['run']}",
-        "ramps": "/ui/ramps",
-        "ramp": f"/ui/ramps/{ids['attempt']}",
-        "audit": f"/ui/audit?repo={repository}",
-        "start": f"/ui/start?repo={repository}&play=bisect",
-        "help": "/ui/help",
-        "not-found": "/ui/nowhere",
+NO_PAGES = {
+    "",
+    "/audit/export",
+    "/events",
+    "/login",
+    "/login/start",
+    "/login/callback",
+    "/static/{name}",
+}
+"""Addresses that are no page for whoever is logged in."""
+
+
+def addresses(table: Iterable[Route], ids: dict[str, str], repository: str) -> dict[str, str]:
+    """Every page there is to look at, by its path in the route table: a new one comes by itself."""
+    asked = {
+        "/incidents/{incident}": f"?request={ids['request']}",
+        "/audit": f"?repo={repository}",
+        "/start": f"?repo={repository}&play=bisect",
     }
+    found = {"nowhere": f"{ROOT}/nowhere"}
+    for route in table:
+        if route.method != "GET" or route.path in NO_PAGES:
+            continue
+        unknown = set(re.findall(r"\{(\w+)\}", route.path)) - ids.keys()
+        assert not unknown, f"{route.path}: say what {unknown} is, or that it is no page"
+        found[route.path] = route.address.format(**ids) + asked.get(route.path, "")
+    return found

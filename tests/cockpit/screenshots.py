@@ -6,6 +6,7 @@ The two of `docs/` are `readme-now.png` and `readme-bisect.png` of there.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,10 +40,13 @@ async def take() -> None:
                 await page.goto(f"{stage.bot_url}/ui/login")
                 await page.screenshot(path=TARGET / f"login-{theme}-{width}.png")
                 page = await log_in(context, stage.bot_url, "alice")
-                for name, path in addresses(ids, f"{OWNER}/{NAME}").items():
+                for name, path in addresses(
+                    stage.bot.cockpit.table, ids, f"{OWNER}/{NAME}"
+                ).items():
                     await page.goto(f"{stage.bot_url}{path}")
+                    shown = re.sub(r"\W+", "-", name).strip("-") or "now"
                     await page.screenshot(
-                        path=TARGET / f"{name}-{theme}-{width}.png", full_page=True
+                        path=TARGET / f"{shown}-{theme}-{width}.png", full_page=True
                     )
                 await page.goto(f"{stage.bot_url}/ui/start")
                 await page.get_by_label("Command").fill("/revert #1")

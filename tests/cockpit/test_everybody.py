@@ -48,7 +48,7 @@ async def test_no_page_keeps_anybody_out(
     await page.goto(f"{cockpit}/ui/login")
     wrong = {"login": await _violations(page, axe)}
     page = await log_in(context, cockpit, "alice")
-    for name, path in addresses(ids, shop.name).items():
+    for name, path in addresses(bot.cockpit.table, ids, shop.name).items():
         await page.goto(f"{cockpit}{path}")
         # What is folded is judged too.
         await page.evaluate(

@@ -68,12 +68,12 @@ async def hostile(house: House, bot: Bot) -> dict[str, str]:
 
 
 async def test_no_words_become_markup_anywhere(
-    arrives: Arrives, shop: Shop, hostile: dict[str, str]
+    arrives: Arrives, bot: Bot, shop: Shop, hostile: dict[str, str]
 ) -> None:
     alice = await arrives("alice")
     evil = [f"/ui/incidents/{i}" for k, i in hostile.items() if k.startswith("evil")]
     paths = [
-        *addresses(hostile, shop.name).values(),
+        *addresses(bot.cockpit.table, hostile, shop.name).values(),
         *evil,
         "/ui/incidents?q=%3Cscript%3E",
         f"/ui/audit?q=%22%3E%3Cscript%3Ewindow.hacked%3D1&repo={shop.name}",
@@ -111,7 +111,7 @@ async def test_nothing_runs_and_nothing_breaks_the_layout(
     elsewhere: list[str] = []
     page.on("request", lambda asked: elsewhere.append(asked.url))
     evil = {k: f"/ui/incidents/{i}" for k, i in hostile.items() if k.startswith("evil")}
-    for name, path in {**addresses(hostile, shop.name), **evil}.items():
+    for name, path in {**addresses(bot.cockpit.table, hostile, shop.name), **evil}.items():
         await page.set_viewport_size({"width": WIDTHS[1], "height": 844})
         await page.goto(f"{cockpit}{path}")
         await page.evaluate(

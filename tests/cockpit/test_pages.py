@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import UTC, datetime
+from html import unescape
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
+from bot.cockpit.budgets import PER_PAGE
 from bot.cockpit.filters import KINDS
 from bot.cockpit.text import moment
+from bot.demo.github.server import DemoGitHub
 from bot.intake.comments.commands import DEFINITIONS
 from bot.records.audit_chain.anchors import Anchor, public_key
 from bot.records.audit_chain.audit import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState
 from bot.records.tables.audit_chain import audit_entries
-from bot.triggers import Severity
+from bot.triggers import Role, Severity
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Visitor
@@ -154,12 +159,58 @@ async def test_a_stream_that_comes_back_is_told_at_once_whether_it_missed_someth
     assert news["id"] != first["id"]
 
 
+async def test_open_pages_hear_of_what_is_spent(arrives: Arrives, house: House) -> None:
+    alice = await arrives("alice")
+    first = await _event(alice, "")
+    await house.spent()
+    async with asyncio.timeout(20):
+        while (await _event(alice, first["id"]))["event"] != "changed":
+            pass  # as above
+
+
+async def test_budgets_are_paged_through_a_dozen_repositories_at_a_time(
+    arrives: Arrives, bot: Bot, shop: Shop, house: House, github: DemoGitHub
+) -> None:
+    await house.spent()
+    for number in range(13):
+        made = github.create_repository(
+            shop.repository.owner, f"{shop.repository.name}-{number:02}", {"README.md": "#"}
+        )
+        github.set_collaborator(made, "alice", Role.READ)
+
+    async def known() -> bool:
+        bot.served._at = None
+        return f"{shop.name}-12" in {each.full_name for each in await bot.served.served()}
+
+    await shop.eventually(known)
+    alice = await arrives("alice")
+    address = f"/ui/budgets?after={quote(shop.name[:-1])}"
+    found: list[str] = []
+    for _ in range(3):
+        page = await alice.get(address)
+        names = re.findall(r'<h2 id="r\d+"><bdi>([^<]+)</bdi>', page.text)
+        assert len(names) <= PER_PAGE
+        assert len(names) == PER_PAGE or 'rel="next"' not in page.text
+        found += names
+        more = re.search(r'rel="next" href="([^"]+)"', page.text)
+        if more is None:
+            break
+        address = unescape(more[1])
+    assert found == sorted(set(found))
+    assert [shop.name, f"{shop.name}-00"] == found[: found.index(f"{shop.name}-01")][-2:]
+    only = await alice.get(f"/ui/budgets?repo={shop.name}")
+    assert "reverts a day ▲ nearly used up 80.0% 8 of 10" in only.words
+    assert "hotfix PRs a day 0.0% 0 of 10" in only.words
+    assert "No budget is set." in only.words
+
+
 async def _event(visitor: Visitor, known: str) -> dict[str, str]:
     headers = {"Last-Event-ID": known} if known else {}
     url = visitor.cockpit.with_path("/ui/events")
     async with visitor.session.get(url, headers=headers) as answer:
         text = ""
         while "\n\n" not in text.partition("event:")[2]:
+            assert not answer.content.at_eof(), (answer.status, text)
             text += (await answer.content.readany()).decode()
     found = text[text.index("event:") :].partition("\n\n")[0].splitlines()
     return dict(line.split(": ", 1) for line in found)

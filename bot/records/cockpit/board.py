@@ -19,6 +19,7 @@ from bot.records.recovery.runs import Run
 from bot.records.tables.audit_chain import audit_entries, audit_heads
 from bot.records.tables.intake import answers
 from bot.records.tables.recovery import incidents, progress, runs
+from bot.records.tables.safety import budget_windows
 from bot.records.tables.traffic import evidence
 from bot.triggers import Severity, Value
 
@@ -30,6 +31,7 @@ _GRAVEST_FIRST = sa.case(
     else_=len(Severity),
 )
 _MOST_TIMED = 200
+_LONGEST_WINDOW = timedelta(days=32)
 
 
 class Filter(Value):
@@ -181,7 +183,21 @@ async def heads(conn: AsyncConnection, repositories: Ids) -> dict[int, tuple[int
     return {row.repository_id: (row.seq, row.head_hash) for row in await conn.execute(query)}
 
 
-async def marks(conn: AsyncConnection) -> dict[int, str]:
+async def spent_lately(conn: AsyncConnection, now: datetime) -> dict[int, int]:
+    """How much was drawn on budgets and caps in windows that may still be open, by repository.
+
+    Units of different budgets are added: the sum says that something changed, not how much.
+    """
+    amount = sa.func.sum(budget_windows.c.reserved + 2 * budget_windows.c.spent)
+    query = (
+        sa.select(budget_windows.c.repository_id, amount)
+        .where(budget_windows.c.began_at > now - _LONGEST_WINDOW)
+        .group_by(budget_windows.c.repository_id)
+    )
+    return {row[0]: int(row[1]) for row in await conn.execute(query) if row[1]}
+
+
+async def marks(conn: AsyncConnection, now: datetime) -> dict[int, str]:
     """Read, for each repository, a mark that changes whenever something to look at changes."""
     live = (
         sa.select(
@@ -213,6 +229,8 @@ async def marks(conn: AsyncConnection) -> dict[int, str]:
     )
     for lane in await conn.execute(watched):
         parts.setdefault(lane.repository_id, []).append(f"evidence {lane.attempt} {lane.seq}")
+    for repository, amount in (await spent_lately(conn, now)).items():
+        parts.setdefault(repository, []).append(f"spent {amount}")
     return {repository: "; ".join(found) for repository, found in parts.items()}
 
 
