@@ -20,14 +20,15 @@ from bot.cockpit.visit import Visit
 from bot.cockpit.window import Window
 from bot.cockpit.words import Next, what_next
 from bot.records.cockpit.board import Times
-from bot.records.lifecycle import RunState
 from bot.records.recovery.incidents import Incident
 from bot.records.recovery.progress import BisectProgress
 from bot.records.recovery.runs import Run
 from bot.records.safety.pauses import Pause
 from bot.triggers import Severity
 
-MOST_TILES = 36
+MOST_TILES = 15
+MOST_WAITING = 12
+"""What more there is stands on the list of incidents."""
 MOST_RESOLVED = 8
 MOST_ACTIVE = 12
 MOST_LANES = 12
@@ -89,6 +90,7 @@ class House:
     state: State
     open: dict[Severity, int]
     needs_you: tuple[Tile, ...]
+    needs_you_count: int
     tiles: tuple[Tile, ...]
     active: tuple[Active, ...]
     active_count: int
@@ -125,9 +127,10 @@ class NowPage:
         async with visit.window(sight) as window:
             counts = await window.count_open(wanted)
             found = await window.gravest(wanted, limit=MOST_TILES)
-            live = await window.live_runs()
+            live = await window.live_runs(limit=MOST_ACTIVE)
             tiles = await _tiles(window, found)
-            waiting = await _waiting(window, live, tiles)
+            asked = await window.waiting()
+            waiting = await _waiting(window, asked, tiles)
             active = await _active(visit, window, live, tiles)
             heads = await window.heads()
             shown = await answer_to_show(visit, window)
@@ -136,10 +139,11 @@ class NowPage:
             house = House(
                 state=_state(counts, waiting, active),
                 open=counts,
-                needs_you=waiting,
+                needs_you=waiting[:MOST_WAITING],
+                needs_you_count=max(len(waiting), len(asked)),
                 tiles=tiles,
                 active=active,
-                active_count=len(live),
+                active_count=await window.count_live(),
                 heads=tuple(
                     ChainHead(
                         seen=sight.seen[key],
@@ -188,17 +192,11 @@ async def _tiles(window: Window, found: Sequence[Incident]) -> tuple[Tile, ...]:
     )
 
 
-async def _waiting(window: Window, live: Sequence[Run], tiles: Sequence[Tile]) -> tuple[Tile, ...]:
+async def _waiting(window: Window, asked: Sequence[str], tiles: Sequence[Tile]) -> tuple[Tile, ...]:
     """What needs a person: on the page already, or hidden behind its filters and limits."""
     shown = {tile.incident.id for tile in tiles}
-    hidden = [
-        run.incident_id
-        for run in live
-        if run.state is RunState.AWAITING_APPROVAL
-        and run.incident_id is not None
-        and run.incident_id not in shown
-    ]
-    others = list((await window.these(hidden[:MOST_TILES])).values())
+    hidden = [each for each in asked if each not in shown]
+    others = list((await window.these(hidden[:MOST_WAITING])).values())
     return tuple(tile for tile in (*tiles, *await _tiles(window, others)) if tile.next.is_yours)
 
 
@@ -206,12 +204,11 @@ async def _active(
     visit: Visit, window: Window, live: Sequence[Run], tiles: Sequence[Tile]
 ) -> tuple[Active, ...]:
     known = {tile.incident.id: tile.incident for tile in tiles}
-    shown = live[:MOST_ACTIVE]
-    missing = {run.incident_id for run in shown if run.incident_id} - known.keys()
+    missing = {run.incident_id for run in live if run.incident_id} - known.keys()
     known |= await window.these(missing)
     usual: dict[str, timedelta | None] = {}
     found = []
-    for run in shown:
+    for run in live:
         if run.playbook not in usual:
             usual[run.playbook] = await window.usual_duration(run.playbook)
         progress = await window.progress_of(run) if run.playbook == "bisect" else None

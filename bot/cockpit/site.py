@@ -45,6 +45,11 @@ from bot.triggers import Repository, Request, Trigger
 log = structlog.get_logger(__name__)
 
 _LARGEST_FORM = 64 * 1024
+_OUR_FAULT = Refused(
+    500,
+    "This page could not be made: the fault is ours.",
+    "Reload it. If it stays so, the bot's log says more; commands on GitHub work all the same.",
+)
 
 
 @dataclass(frozen=True)
@@ -146,25 +151,17 @@ class Cockpit:
             try:
                 return await self._answer(route, visit)
             except Refused as refused:
-                return visit.page(
-                    "refused.html", status=refused.status, what=refused.what, remedy=refused.remedy
-                )
+                return _refusal(visit, refused)
             except web.HTTPException:
                 raise
             except Exception:
                 log.exception("a page of the cockpit failed", path=route.path)
-                return visit.page(
-                    "refused.html",
-                    status=500,
-                    what="This page could not be made: the fault is ours.",
-                    remedy="Reload it. If it stays so, the bot's log says more; commands on GitHub "
-                    "work all the same.",
-                )
+                return _refusal(visit, _OUR_FAULT)
 
         return serve
 
     async def _answer(self, route: Route, visit: Visit) -> web.StreamResponse:
-        session = await self._session(visit)
+        session = visit.session = await self._session(visit)
         is_change = visit.request.method == "POST"
         if is_change:
             self._refuse_other_sites(visit.request)
@@ -176,9 +173,8 @@ class Cockpit:
                 raise Refused(
                     403,
                     "This form is out of date or was not made by this page: nothing was done.",
-                    "Go back, reload the page, and try again.",
+                    "Open the page again and send it from there.",
                 )
-        visit.session = session
         if session is not None:
             visit.sight = await self._sight(session, needed=route.rule is Rule.SIGNED_IN)
         return await route.handler(visit)
@@ -245,6 +241,18 @@ class Cockpit:
         else:
             answer.del_cookie(THEME_COOKIE, path=ROOT)
         return answer
+
+
+def _refusal(visit: Visit, refused: Refused) -> web.Response:
+    """Say no on a page, with the way back to the form that was sent."""
+    sent_from = visit.form.get("back", "")
+    return visit.page(
+        "refused.html",
+        status=refused.status,
+        what=refused.what,
+        remedy=refused.remedy,
+        again=inside(sent_from) if sent_from else "",
+    )
 
 
 async def _nowhere(visit: Visit) -> web.StreamResponse:

@@ -106,6 +106,14 @@ def moment(when: datetime | None, now: datetime) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(when.isoformat(), exact, said)
 
 
+def exactly(when: datetime | None, now: datetime) -> Markup:
+    """A time as people say it, and beside it the clock's, with its zone."""
+    if when is None:
+        return escape(NONE)
+    clock = f"{when:%H:%M}" if when.date() == now.date() else f"{when:%Y-%m-%d %H:%M}"
+    return Markup('{} <span class="clock">({} UTC)</span>').format(moment(when, now), clock)
+
+
 def _coarse(span: timedelta) -> str:
     """The larger of the two units is enough for how long ago something was."""
     return " ".join(duration(span).split()[:2])

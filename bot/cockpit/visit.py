@@ -118,6 +118,7 @@ class Visit:
             "path": self.request.path,
             "query": self.query,
             "ago": partial(text.moment, now=self.now),
+            "exactly": partial(text.exactly, now=self.now),
             "link": Links(self.web_url),
             "once": partial(secrets.token_urlsafe, 12),
             "address": self.address,

@@ -74,9 +74,17 @@ class Window:
 
     # Runs
 
-    async def live_runs(self) -> list[Run]:
-        """What is at work."""
-        return await board.live_runs(self._conn, self._ids)
+    async def live_runs(self, *, limit: int) -> list[Run]:
+        """What is at work, oldest first."""
+        return await board.live_runs(self._conn, self._ids, limit=limit)
+
+    async def count_live(self) -> int:
+        """How much is at work."""
+        return await board.count_live(self._conn, self._ids)
+
+    async def waiting(self) -> list[str]:
+        """Which incidents wait for a person's yes; their ids."""
+        return await board.waiting(self._conn, self._ids)
 
     async def runs_of(self, incident_ids: Sequence[str]) -> dict[str, list[Run]]:
         """The Runs of incidents, oldest first."""

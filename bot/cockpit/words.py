@@ -163,6 +163,8 @@ def chain_said(verdict: Verdict) -> ChainSaid:
                 f"intact: {verdict.entries:,} entries, anchored in git up to {verdict.anchored:,}"
             )
         case CannotCheck():
-            return ChainSaid("unbroken, but not anchored in git yet: a cut tail could not be seen")
+            return ChainSaid(
+                "unbroken; no signed copy lies in git yet, so a cut-off end would not show"
+            )
         case Altered() | Truncated():
             return ChainSaid(f"{verdict}", is_bad=True)

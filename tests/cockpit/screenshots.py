@@ -49,7 +49,7 @@ async def take() -> None:
                         path=TARGET / f"{shown}-{theme}-{width}.png", full_page=True
                     )
                 await page.goto(f"{stage.bot_url}/ui/start")
-                await page.get_by_label("Command").fill("/revert #1")
+                await page.get_by_label("Command").fill("/unpause self-work")
                 await page.get_by_role("button", name="Show the plan first").click()
                 await page.screenshot(path=TARGET / f"plan-{theme}-{width}.png", full_page=True)
                 await context.close()
@@ -82,6 +82,8 @@ def main() -> int:
         print(MISSING, file=sys.stderr)  # noqa: T201 - its output
         return 1
     TARGET.mkdir(parents=True, exist_ok=True)
+    for old in TARGET.glob("*.png"):
+        old.unlink()
     asyncio.run(take())
     print(f"{len(list(TARGET.glob('*.png')))} pictures in {TARGET}")  # noqa: T201 - its output
     return 0

@@ -75,7 +75,7 @@
   });
   setInterval(() => {
     if (Date.now() - heard > SILENT_AFTER || source.readyState === EventSource.CLOSED) {
-      const since = new Date(heard).toLocaleTimeString();
+      const since = new Date(heard).toLocaleTimeString([], { timeZoneName: "short" });
       say(`No news since ${since}: the connection is lost. What you see may be old.`, true);
     } else if (again && !renewing) {
       again = false;

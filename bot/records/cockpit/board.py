@@ -136,12 +136,28 @@ async def times(conn: AsyncConnection, repositories: Ids, *, since: datetime) ->
     )
 
 
-async def live_runs(conn: AsyncConnection, repositories: Ids) -> list[Run]:
+async def live_runs(conn: AsyncConnection, repositories: Ids, *, limit: int) -> list[Run]:
     """Read the Runs that may still do something, oldest first."""
-    query = sa.select(runs).where(
-        runs.c.finished_at.is_(None), runs.c.repository_id.in_(repositories)
+    query = sa.select(runs).where(*_live(repositories))
+    oldest = query.order_by(runs.c.created_at, runs.c.id).limit(limit)
+    return [_run(row) for row in await conn.execute(oldest)]
+
+
+async def count_live(conn: AsyncConnection, repositories: Ids) -> int:
+    """Count the Runs that may still do something."""
+    query = sa.select(sa.func.count()).select_from(runs).where(*_live(repositories))
+    return int((await conn.execute(query)).scalar_one())
+
+
+async def waiting(conn: AsyncConnection, repositories: Ids) -> list[str]:
+    """Which incidents wait for a person's yes? Their ids, those first that wait longest."""
+    query = sa.select(runs.c.incident_id).where(
+        *_live(repositories),
+        runs.c.state == RunState.AWAITING_APPROVAL,
+        runs.c.incident_id.is_not(None),
     )
-    return [_run(row) for row in await conn.execute(query.order_by(runs.c.created_at, runs.c.id))]
+    found = await conn.execute(query.order_by(runs.c.created_at, runs.c.id))
+    return list(dict.fromkeys(found.scalars()))
 
 
 async def runs_of(
@@ -284,6 +300,10 @@ def _filtered(repositories: Ids, wanted: Filter) -> sa.Select[Any]:
     if wanted.words:
         query = query.where(incidents.c.title.icontains(wanted.words, autoescape=True))
     return query
+
+
+def _live(repositories: Ids) -> tuple[sa.ColumnElement[bool], ...]:
+    return runs.c.finished_at.is_(None), runs.c.repository_id.in_(repositories)
 
 
 def _incident(row: sa.Row[Any]) -> Incident:
