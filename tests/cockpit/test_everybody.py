@@ -25,8 +25,7 @@ pytestmark = [
 EVERY_RULE = {"resultTypes": ["violations"]}
 
 
-async def _violations(page: Page, axe: str) -> list[str]:
-    await page.evaluate(axe)
+async def _violations(page: Page) -> list[str]:
     found: dict[str, Any] = await page.evaluate(
         "(options) => axe.run(document, options)", EVERY_RULE
     )
@@ -46,21 +45,42 @@ async def test_no_page_keeps_anybody_out(
     cockpit = f"http://127.0.0.1:{bot.port}"
     page = await context.new_page()
     await page.goto(f"{cockpit}/ui/login")
-    wrong = {"login": await _violations(page, axe)}
+    await page.evaluate(axe)
+    wrong = {"login": await _violations(page)}
     page = await log_in(context, cockpit, "alice")
     for name, path in addresses(bot.cockpit.table, ids, shop.name).items():
         await page.goto(f"{cockpit}{path}")
-        # What is folded is judged too.
-        await page.evaluate(
-            "document.querySelectorAll('details').forEach((d) => { d.open = true })"
-        )
-        for theme, width in product(THEMES, WIDTHS):
-            await page.emulate_media(color_scheme=theme)
-            await page.set_viewport_size({"width": width, "height": 900})
-            wrong[f"{name}, {theme}, {width}"] = await _violations(page, axe)
-            assert await _overflow(page) == 0, f"{name} is wider than {width}"
+        wrong |= await _judged(page, name, axe)
+    await page.goto(f"{cockpit}/ui/start?repo={shop.name}&play=unpause")
+    await page.get_by_role("button", name="Show the plan first").click()
+    wrong |= await _judged(page, "plan", axe)
     assert [f"{name}: {each}" for name, found in wrong.items() for each in found] == []
     await context.close()
+
+
+async def _judged(page: Page, name: str, axe: str) -> dict[str, list[str]]:
+    """What is wrong with a page, in each theme and at each width; what is folded is judged too."""
+    await page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+    await page.evaluate(axe)
+    wrong = {}
+    for theme, width in product(THEMES, WIDTHS):
+        await page.emulate_media(color_scheme=theme)
+        await page.set_viewport_size({"width": width, "height": 900})
+        wrong[f"{name}, {theme}, {width}"] = await _violations(page)
+        assert await _overflow(page) == 0, f"{name} is wider than {width}"
+    wrong[f"{name}, by thumb"] = await _too_small(page)
+    return wrong
+
+
+async def _too_small(page: Page) -> list[str]:
+    """What is to be pressed on a phone, but lower than 44 pixels; links inside sentences may be."""
+    found: list[str] = await page.evaluate(
+        """() => [...document.querySelectorAll(
+            "button, .button, summary, input:not([type=hidden]), select, nav a, .links a")]
+          .filter((e) => e.offsetParent && e.getBoundingClientRect().height < 43.9)
+          .map((e) => `${e.tagName} ${e.textContent.trim().slice(0, 30)}`)"""
+    )
+    return found
 
 
 async def _overflow(page: Page) -> int:
