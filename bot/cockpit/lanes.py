@@ -88,13 +88,14 @@ class Lanes:
     def __init__(self, records: AsyncEngine) -> None:
         """Read from the records."""
         self._courses = Courses(records)
-        self._known: LRUCache[tuple[str, int], Lane] = LRUCache(_KEPT)
+        self._known: LRUCache[tuple[str, int, bool], Lane] = LRUCache(_KEPT)
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def look(self, ledger: Ledger, served: Sequence[Serving], now: datetime) -> Lane:
         """Look at one shadow or ramp; what was added up once is not added up again."""
         bare = Lane(ledger, tuple(served))
-        key = (ledger.attempt, ledger.last)
+        # It may end without a new observation: by a person, or by silence.
+        key = (ledger.attempt, ledger.last, ledger.closed_at is not None)
         async with self._one_at_a_time[ledger.attempt]:
             known = self._known.get(key)
             if known is None:
