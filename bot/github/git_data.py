@@ -27,6 +27,8 @@ WORKFLOWS = ".github/workflows/"
 STEP_TRAILER = "Playbooks-Step"
 COMMITS_LOOKED_THROUGH = 100
 
+_QUEUES = "heads/gh-readonly-queue"
+
 
 class GitData:
     """Branches, commits and trees of the repository."""
@@ -151,6 +153,16 @@ class GitData:
         names = [Ref.model_validate(data).ref.removeprefix("refs/") for data in found]
         # GitHub gives every ref that begins so, `<folder>-other` too.
         return tuple(name for name in names if name.startswith(f"{folder}/"))
+
+    async def merge_groups(self) -> dict[str, str]:
+        """Name what the merge queues test just now: by its ref (`refs/heads/…`), its commit.
+
+        GitHub keeps each group on a branch of its own:
+        https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue
+        """
+        found = await self._channel.get(f"{GIT}/matching-refs/{{ref*}}", ref=_QUEUES)
+        refs = [Ref.model_validate(data) for data in found]
+        return {each.ref: each.sha for each in refs if each.ref.startswith(f"refs/{_QUEUES}/")}
 
     async def delete_hidden_ref(self, name: str) -> None:
         """Delete `refs/<name>`; that it is gone already is fine."""

@@ -66,8 +66,9 @@ def _ends(pause: Pause, minutes: int) -> str:
     green = f"the default branch has been green for {minutes} minutes"
     if pause.state == "paused":
         return (
-            f"Once {green}, with no high or critical incident open and no budget used up, one "
-            f"canary pull request may be merged; or a person lifts it ({by_hand})."
+            f"Once {green}, with no high or critical incident open, no revert under way and no "
+            f"budget used up, one canary pull request may be merged; or a person lifts it "
+            f"({by_hand})."
         )
     if pause.canary_merged is not None:
         return f"It is lifted once {green} with the canary #{pause.canary} in it."

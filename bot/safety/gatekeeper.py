@@ -89,6 +89,7 @@ class Gatekeeper:
         self._repositories: dict[int, Repository] = {}
         self._labels: dict[tuple[int, int], frozenset[str]] = {}
         self._groups: dict[tuple[int, str], str] = {}
+        self._queues_seen: dict[int, datetime] = {}
         self._news = asyncio.Event()
         self._known: dict[int, object] = {}
         self._lifting: set[int] = set()
@@ -195,6 +196,7 @@ class Gatekeeper:
         config = (await self._config.of(repository)).config
         pulls = sorted([p async for p in client.pulls.list()], key=lambda pull: pull.number)
         candidates = await self._mark(client, config.self_work, pulls)
+        await self._look_for_merge_groups(client)
         await self._look_at_budgets(repository, config)
         await self._resumer.hold_for_many(repository.id, config)
         await self._resumer.move_on(client, config, candidates)
@@ -203,6 +205,16 @@ class Gatekeeper:
             if not await self._say_all(client, pulls):
                 return
         self._look_at(repository)
+
+    async def _look_for_merge_groups(self, client: RepositoryClient) -> None:
+        """Now and then see for ourselves what the queues test: a delivery may have been missed."""
+        here, now = client.repository.id, self._clock()
+        seen = self._queues_seen.get(here)
+        if seen is not None and now - seen < self._every:
+            return
+        for ref, sha in (await client.git.merge_groups()).items():
+            self._groups.setdefault((here, sha), ref)
+        self._queues_seen[here] = now
 
     async def _mark(
         self, client: RepositoryClient, config: SelfWork, pulls: Sequence[PullRequest]

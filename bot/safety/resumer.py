@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
 from bot.github.client import RepositoryClient
@@ -15,7 +15,9 @@ from bot.playbooks.checks import Counting, tally
 from bot.playbooks.proposal.counting import required
 from bot.records.audit_chain import audit
 from bot.records.database import reading
-from bot.records.recovery import incidents
+from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.recovery import incidents, runs
+from bot.records.recovery.incidents import Incident
 from bot.records.refusals import StaleVersion
 from bot.records.safety import budgets, pauses
 from bot.records.safety.budgets import BudgetState
@@ -24,6 +26,7 @@ from bot.safety.caps import every_budget
 from bot.safety.resuming import Lift, Note, Outlook, next_step
 from bot.triggers import OURSELVES, SELF_WORK, Severity
 
+_WORKING = (RunState.PREFLIGHT, RunState.RUNNING, RunState.VERIFYING, RunState.COMPENSATING)
 _SERIOUS = (Severity.HIGH, Severity.CRITICAL)
 
 
@@ -148,11 +151,20 @@ class Resumer:
             for incident in await incidents.list_open(conn, here):
                 if incident.severity in _SERIOUS:
                     return f"a {incident.severity} incident is open: {incident.title}"
+                if await _is_being_reverted(conn, incident):
+                    return f"a revert is under way: {incident.title}"
             for name in config.budgets:
                 balance = await budgets.balance_of(conn, here, known[name], now)
                 if balance.state is BudgetState.EXHAUSTED:
                     return f"the budget {name} is used up"
         return None
+
+
+async def _is_being_reverted(conn: AsyncConnection, incident: Incident) -> bool:
+    """Whether a hotfix is on its way that is not merged yet, and no person is waited for."""
+    if incident.kind != "revert" or incident.status is not IncidentStatus.ACTIVE:
+        return False
+    return any(run.state in _WORKING for run in await runs.of_incident(conn, incident.id))
 
 
 async def _branch(client: RepositoryClient, config: Config) -> Literal["green", "red", "waiting"]:

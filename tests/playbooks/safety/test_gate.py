@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from bot.demo.github.deliveries.delivery_faults import Lose
 from bot.records.recovery import incidents
 from bot.records.recovery.incidents import Opening
 from bot.triggers import Repository, Severity
@@ -157,9 +158,8 @@ async def test_agents_can_ask_before_they_spend(shop: Shop, clock: Clock) -> Non
     assert held["metadata"]["reason"] == "tokens run out"
 
 
-async def test_a_merge_group_is_held_too(shop: Shop) -> None:
-    number, head = await opened(shop, "agent", self_work=True)
-    await gate_on(shop, head, "success")
+async def queued(shop: Shop, number: int) -> str:
+    """The pull request goes into a merge queue that wants the gate; its group's commit."""
     queue = {
         "check_response_timeout_minutes": 60, "grouping_strategy": "ALLGREEN",
         "max_entries_to_build": 5, "max_entries_to_merge": 5, "merge_method": "SQUASH",
@@ -185,10 +185,30 @@ async def test_a_merge_group_is_held_too(shop: Shop) -> None:
         id=pull["node_id"],
     )
     [entry] = shop.repository.queue
-    assert entry.head_sha != head
-    await gate_on(shop, entry.head_sha, "success")
+    return str(entry.head_sha)
+
+
+async def test_a_merge_group_is_held_too(shop: Shop) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    await gate_on(shop, head, "success")
+    group = await queued(shop, number)
+    assert group != head
+    await gate_on(shop, group, "success")
     await shop.says(number, "/pause because we look")
-    await gate_on(shop, entry.head_sha, "failure")
+    await gate_on(shop, group, "failure")
+
+
+async def test_a_merge_group_that_no_delivery_told_of_is_seen_all_the_same(
+    shop: Shop, clock: Clock
+) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    await gate_on(shop, head, "success")
+    for event in ("merge_group", "push"):
+        shop.github.faults.on_delivery(Lose(recorded=False), event=f"^{event}$")
+    group = await queued(shop, number)
+    await shop.looked_again()
+    clock.forward(minutes=2)
+    await gate_on(shop, group, "success")
 
 
 async def test_too_many_incidents_within_a_day_pause_self_work(shop: Shop) -> None:
