@@ -60,6 +60,7 @@ from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.flag_keeper import FlagKeeper
 from bot.safety.gatekeeper import Gatekeeper
+from bot.safety.metering import RequestMeter
 from bot.safety.overrun import Overruns
 from bot.safety.resumer import Resumer
 from bot.settings import Settings
@@ -127,6 +128,8 @@ class Bot:
             url=settings.github_url,
         )
         self.registry.register(self.github.requests)
+        self.meter = RequestMeter(self.records, clock, lambda: str(ULID()).lower())
+        self.github.meter(self.meter)
         given = settings.playbooks_signing_key
         self.signing_key = (
             anchors.private_key(given.get_secret_value().encode())
@@ -247,6 +250,7 @@ class Bot:
         await self.engine.close()
         await self.pool.close()
         await self.heartbeat.leave()
+        await self.meter.close()
         await self.github.close()
         if self.prometheus is not None:
             await self.prometheus.close()
@@ -292,7 +296,7 @@ class Bot:
             records=self.records,
             config=self.config,
             resumer=Resumer(self.records, self.clock),
-            look_at_budgets=self.overruns.look,
+            look_at_budgets=self._look_at_budgets,
             served=self.served.served,
             clock=self.clock,
             no_counters=self.scraper.hindrance,
@@ -418,6 +422,10 @@ class Bot:
 
     async def _config_in_force(self, repository: Repository) -> Config:
         return (await self.config.of(repository)).config
+
+    async def _look_at_budgets(self, repository: Repository, config: Config) -> None:
+        self.meter.limit(repository.id, config.caps)
+        await self.overruns.look(repository, config)
 
     async def _self_work(self, repository: Repository) -> ForAgents:
         async with self.read_only.connect() as conn:

@@ -141,10 +141,8 @@ class Bisect(Section):
     parallel: int = Field(default=4, ge=1, le=32)
     trial_minutes: int = Field(default=30, ge=1, le=6 * 60)
     """A trial that has not ended by then is cancelled and counts as an infrastructure failure."""
-    trials_per_day: int = Field(default=300, ge=1, le=10_000)
-    """Of all bisects of the repository together, in any 24 hours; so are the next two."""
-    minutes_per_day: int = Field(default=24 * 60, ge=1, le=100_000)
     parallel_in_all: int = Field(default=8, ge=1, le=256)
+    """Trials at once, of all bisects of the repository together; their number: see `caps`."""
 
     @model_validator(mode="after")
     def _sandbox_has_commands(self) -> Bisect:

@@ -71,14 +71,19 @@ class BudgetLimit(Section):
 
 
 class Caps(Section):
-    """What the bot itself may begin in a day; what a person asks for is counted, never refused.
+    """What the bot itself may begin or use; what a person asks for is counted, never refused.
 
-    Trials and CI minutes of all bisects together are bounded in `bisect`.
+    At a cap of trials or minutes a bisect says what it has learnt, and a person may have it go on.
     """
 
     reverts_a_day: int = Field(default=10, ge=0, le=1000)
     hotfix_pull_requests_a_day: int = Field(default=10, ge=0, le=1000)
     bisects_a_day: int = Field(default=20, ge=0, le=1000)
+    trials_a_day: int = Field(default=300, ge=1, le=10_000)
+    """Of all bisects of the repository together, in any 24 hours; so are the minutes they take."""
+    ci_minutes_a_day: int = Field(default=24 * 60, ge=1, le=100_000)
+    github_requests_an_hour: int = Field(default=5000, ge=100, le=1_000_000)
+    """What the bot asks GitHub about this repository; recovery is counted, never refused."""
 
 
 def _write_at_least(role: Role) -> Role:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -47,7 +47,23 @@ Sleep = Callable[[float], Awaitable[None]]
 Params = Mapping[str, str | int]
 Query = Mapping[str, str | int | None]
 
+_TELLING = frozenset({"triage", "help", "status"})
+"""What tells people what happened is never held by our own cap."""
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
+
+
+class Meter(Protocol):
+    """Counts requests about one repository against a cap of ours."""
+
+    async def take(self, repository_id: int, *, recovery: bool) -> None:
+        """Count one that is about to be sent.
+
+        Raises:
+            RateLimited: the cap is reached, and it is no recovery.
+        """
+
+    def give_back(self, repository_id: int) -> None:
+        """Take one back: GitHub did not charge it."""
 
 
 @dataclass
@@ -66,6 +82,7 @@ class Surroundings:
     counter: RequestCounter
     slots: asyncio.Semaphore
     patience: float
+    meter: Meter | None = None
 
 
 @dataclass(frozen=True)
@@ -111,13 +128,18 @@ class Channel:
         playbook: str,
         recovery: bool = False,
         defaults: Params | None = None,
+        metered: int | None = None,
     ) -> None:
-        """Bind the lane to a playbook's label; `recovery` may use the reserved requests."""
+        """Bind the lane to a playbook's label; `recovery` may use the reserved requests.
+
+        `metered` is the repository against whose cap the requests count.
+        """
         self._lane = lane
         self._around = around
         self._playbook = playbook
         self._recovery = recovery
         self._defaults = dict(defaults or {})
+        self._metered = metered
 
     @property
     def around(self) -> Surroundings:
@@ -250,6 +272,8 @@ class Channel:
                     return self._keep(request, url, accept, answer, data)
                 case Unchanged() if kept is not None:
                     around.counter.unchanged(self._playbook, request.name)
+                    if around.meter is not None and self._metered is not None:
+                        around.meter.give_back(self._metered)
                     return Page(kept.data, kept.next_url)
                 case Unchanged():
                     raise Unavailable(
@@ -311,6 +335,9 @@ class Channel:
             budget.refuse_longer_than(around.patience, around.clock(), request.name)
             await around.sleep(pause)
         budget.admit(request.name, around.clock(), recovery=self._recovery)
+        if around.meter is not None and self._metered is not None:
+            kept = self._recovery or self._playbook in _TELLING
+            await around.meter.take(self._metered, recovery=kept)
 
     def _keep(self, request: Request, url: str, accept: str, answer: Answer, data: Any) -> Page:
         links = {"link": answer.headers["link"]} if "link" in answer.headers else {}

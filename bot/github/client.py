@@ -26,7 +26,7 @@ from bot.github.app_auth import (
     Narrowing,
 )
 from bot.github.changes import Changes
-from bot.github.channel import Channel, Lane, Params, Sleep, Surroundings
+from bot.github.channel import Channel, Lane, Meter, Params, Sleep, Surroundings
 from bot.github.checks import Checks
 from bot.github.comments import Comments
 from bot.github.contents import Contents
@@ -134,6 +134,10 @@ class GitHub:
         """Close the session."""
         await self.close()
 
+    def meter(self, meter: Meter) -> None:
+        """From now on count every request about a repository against its cap."""
+        self._around.meter = meter
+
     async def close(self) -> None:
         """Close the HTTP session."""
         if self._session is not None:
@@ -155,7 +159,11 @@ class GitHub:
             recovery = playbook in RECOVERY_PLAYBOOKS
         defaults = {"owner": repository.owner, "repo": repository.name}
         channel = self._as_installation(
-            repository.installation_id, playbook=playbook, recovery=recovery, defaults=defaults
+            repository.installation_id,
+            playbook=playbook,
+            recovery=recovery,
+            defaults=defaults,
+            metered=repository.id,
         )
         return RepositoryClient(repository, channel, self)
 
@@ -206,12 +214,20 @@ class GitHub:
         playbook: str = "installations",
         recovery: bool = False,
         defaults: Params | None = None,
+        metered: int | None = None,
     ) -> Channel:
         lane = self._lanes.get(installation_id)
         if lane is None:
             lane = Lane(InstallationCredentials(self._tokens, installation_id))
             self._lanes[installation_id] = lane
-        return Channel(lane, self._around, playbook=playbook, recovery=recovery, defaults=defaults)
+        return Channel(
+            lane,
+            self._around,
+            playbook=playbook,
+            recovery=recovery,
+            defaults=defaults,
+            metered=metered,
+        )
 
 
 class RepositoryClient:

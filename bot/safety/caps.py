@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from bot.config import Config
 from bot.limits import BudgetLimit, Caps
 from bot.records.safety.budgets import Budget
@@ -9,11 +11,13 @@ from bot.records.safety.budgets import Budget
 REVERTS = "cap-reverts"
 HOTFIXES = "cap-hotfix-prs"
 BISECTS = "cap-bisects"
+REQUESTS = "cap-requests"
 
 WORDS = {
     REVERTS: "reverts a day",
     HOTFIXES: "hotfix PRs a day",
     BISECTS: "bisects a day",
+    REQUESTS: "GitHub requests an hour",
 }
 
 DRAWN: dict[str, tuple[str, ...]] = {
@@ -30,7 +34,21 @@ def caps(config: Caps) -> dict[str, Budget]:
         HOTFIXES: config.hotfix_pull_requests_a_day,
         BISECTS: config.bisects_a_day,
     }
-    return {name: Budget(name=name, limit=n, window="day") for name, n in limits.items()}
+    daily = {name: Budget(name=name, limit=n, window="day") for name, n in limits.items()}
+    return daily | {REQUESTS: requests(config)}
+
+
+def requests(config: Caps) -> Budget:
+    """What may be asked of GitHub."""
+    return Budget(name=REQUESTS, limit=config.github_requests_an_hour, window="hour")
+
+
+def watched(config: Config) -> dict[str, BudgetLimit]:
+    """What warns when it is nearly used up, and pauses self-work when it is."""
+    limit = BudgetLimit(
+        unit="requests", limit=Decimal(config.caps.github_requests_an_hour), window="hour"
+    )
+    return {**config.budgets, REQUESTS: limit}
 
 
 def budget(name: str, limit: BudgetLimit) -> Budget:

@@ -20,6 +20,7 @@ from bot.records.intake.alerts import Report, Said
 from bot.records.safety import budgets
 from bot.records.safety.budgets import Balance, BudgetState, window_start
 from bot.safety.caps import budget as budget_of
+from bot.safety.caps import watched
 from bot.safety.severity import BudgetUse, severity_of
 from bot.triggers import OURSELVES, Repository, Severity
 
@@ -47,7 +48,7 @@ class Overruns:
         """Say what every configured budget is worth saying now; nothing twice."""
         now, reports = self._clock(), []
         async with reading(self._records).connect() as conn:
-            for name, limit in config.budgets.items():
+            for name, limit in watched(config).items():
                 budget = budget_of(name, limit)
                 balance = await budgets.balance_of(conn, repository.id, budget, now)
                 if balance.state is not BudgetState.OK:

@@ -189,11 +189,11 @@ class Laboratory:
 
     @property
     def _caps(self) -> TrialCaps:
-        settings = self._plan.config.bisect
+        caps = self._plan.config.caps
         return TrialCaps(
-            trials_per_day=settings.trials_per_day,
-            minutes_per_day=settings.minutes_per_day,
-            at_once=settings.parallel_in_all,
+            trials_per_day=caps.trials_a_day,
+            minutes_per_day=caps.ci_minutes_a_day,
+            at_once=self._plan.config.bisect.parallel_in_all,
         )
 
     async def _reserve(self, name: str) -> TrialUse | None:

@@ -47,7 +47,7 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
     planned = await run.step(
         "work out what to search",
         BisectPlanned,
-        lambda _: make_bisect_plan(request, github=parts.github, mirror=parts.mirror),
+        lambda _: _plan(request, parts),
     )
     plan = planned.root
     if isinstance(plan, Declined):
@@ -73,6 +73,15 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
     except StepFailed as failed:
         await broke_off(work, failed)
         raise
+
+
+async def _plan(request: BisectRequest, parts: Parts) -> BisectPlanned:
+    planned = await make_bisect_plan(request, github=parts.github, mirror=parts.mirror)
+    if isinstance(planned.root, Declined):
+        return planned
+    # What bounds it counts only as a Founder approved it.
+    config = await parts.settled(planned.root.config)
+    return BisectPlanned(planned.root.model_copy(update={"config": config}))
 
 
 class _Preview(Value):

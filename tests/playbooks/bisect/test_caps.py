@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot.config import parse_config
+from bot.records.safety import sensitive_config
+from bot.safety.config_in_force import digest_of, sensitive_sections
 from tests.playbooks.bisect.bisecting import CONFIG, dispatched, fixes, history
 from tests.shop import Shop
 
 
+async def approved(shop: Shop, text: str) -> None:
+    """A Founder has approved what bounds automatic action in this configuration."""
+    sections = sensitive_sections(parse_config(text))
+    digest, now = digest_of(sections), shop.bot.clock()
+    async with shop.bot.records.begin() as conn:
+        here = shop.repository.id
+        await sensitive_config.approve(
+            conn, here, digest, sections, by="olivia", at=now, run="by hand"
+        )
+
+
 async def test_at_the_days_cap_it_reports_and_a_person_may_have_it_go_on(shop: Shop) -> None:
-    config = CONFIG + "  trials_per_day: 3\n"
+    config = CONFIG + "caps: {trials_a_day: 3}\n"
+    await approved(shop, config)
     more: dict[int, dict[str, str | None]] = {1: {".github/playbooks.yml": config}}
     past = await history(shop, 12, 7, more=more)
     # CI knows nearly enough already: few trials are left to make.

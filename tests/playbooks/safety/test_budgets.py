@@ -114,3 +114,32 @@ async def test_an_overrun_of_a_merged_pull_request_is_a_reason_to_revert(
     await shop.hotfix()
     hotfix = await shop.merged_hotfix()
     assert f"#{costly}" in hotfix["title"]
+
+
+async def test_github_requests_are_a_budget_that_warns_then_pauses_self_work(shop: Shop) -> None:
+    few = "caps: {github_requests_an_hour: 1000}\n"
+    number = await shop.merged("Fewer requests", {".github/playbooks.yml": few})
+    assert await (await shop.says(number, "/approve", shop.olivia)).reaction() == "+1"
+    here, meter = shop.repository.id, shop.bot.meter
+
+    async def settled() -> bool:
+        return here in meter._limits and meter._limits[here].limit == 1000
+
+    await shop.bob.open_pull_request("Begin", {"begin.txt": "x\n"}, branch="begin")
+    await shop.eventually(settled)
+    for _ in range(820):
+        await meter.take(here, recovery=True)
+
+    async def said(words: str) -> Any:
+        return [issue for issue in await shop.incidents() if words in issue["title"]]
+
+    await shop.bob.open_pull_request("Look", {"look.txt": "x\n"}, branch="look")
+    [warned] = await shop.eventually(lambda: said("cap-requests is nearly used up"))
+    assert "severity:low" in [label["name"] for label in warned["labels"]]
+    assert await paused(shop) is None
+    for _ in range(200):
+        await meter.take(here, recovery=True)
+    await shop.bob.open_pull_request("Look again", {"more.txt": "x\n"}, branch="more")
+    [used_up] = await shop.eventually(lambda: said("cap-requests is used up"))
+    assert "severity:medium" in [label["name"] for label in used_up["labels"]]
+    assert await shop.eventually(lambda: paused(shop))
