@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from bot.records.recovery import steps
@@ -131,3 +132,26 @@ async def test_who_asked_does_not_approve_while_there_is_another_founder(shop: S
     assert await own.reaction() == "confused"
     await shop.says(broken, "/approve", shop.olivia)
     await shop.merged_hotfix()
+
+
+async def test_of_a_yes_and_a_no_at_once_the_first_decides_and_the_other_is_told(
+    shop: Shop,
+) -> None:
+    shop.github.set_collaborator(shop.repository, "bob", "admin")
+    broken = await shop.merged("Loosen it", {".github/playbooks.yml": "adr: {directory: adr}\n"})
+    await shop.says(broken, "/revert", shop.alice)
+    await shop.standing(broken, "A Founder decides")
+    yes, no = await asyncio.gather(
+        shop.says(broken, "/approve", shop.olivia), shop.says(broken, "/reject", shop.bob)
+    )
+    assert sorted([await yes.reaction(), await no.reaction()]) == ["+1", "confused"]
+    decided = await asked(shop)
+    assert decided.state in ("approved", "rejected")
+    run = await shop.eventually(lambda: ended(shop))
+    merged = bool((await shop.hotfix())["merged_at"])
+    assert merged == (decided.state == "approved"), run
+
+
+async def ended(shop: Shop) -> Any:
+    run = await shop.last_run()
+    return run if run is not None and not run.is_live else None
