@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.github.client import GitHub
-from bot.intake.answering.reception import Playbooks
+from bot.intake.answering.playing import Playbooks
 from bot.intake.inbox import Inbox
 from bot.pictures.address import PictureAddresses
 from bot.playbooks.bisect.playbook import bisect

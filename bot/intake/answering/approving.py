@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot import markdown
 from bot.github.client import GitHub
 from bot.intake.answering import replies
-from bot.intake.answering.holding import Reply
+from bot.intake.answering.answer import Reply
 from bot.playbooks.run import Run
 from bot.records.database import reading
 from bot.records.refusals import IllegalMove

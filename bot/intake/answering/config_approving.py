@@ -11,7 +11,7 @@ from bot import markdown
 from bot.config import CONFIG_PATH, Config, InvalidConfig, parse_config
 from bot.github.client import GitHub
 from bot.intake.answering import replies
-from bot.intake.answering.holding import Reply
+from bot.intake.answering.answer import Reply
 from bot.playbooks.run import Run
 from bot.records.database import reading
 from bot.records.safety import sensitive_config

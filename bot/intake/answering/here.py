@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.playbooks.run import Run as EngineRun
 from bot.records.lifecycle import RunState
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
@@ -41,6 +44,12 @@ class Here(Value):
             return tuple(waiting)
         everywhere = {run.id: run for run in (*waiting, *self.elsewhere)}
         return tuple(run for key, run in everywhere.items() if key.endswith(approval.lower()))
+
+
+async def look_here(run: EngineRun, records: AsyncEngine, trigger: Trigger) -> Here:
+    """Read what is going on where a Trigger came from; read once, whatever happens after."""
+    find = partial(find_here, records, trigger.repository.id, trigger.source)
+    return await run.step("see what is going on", Here, find)
 
 
 async def find_here(records: AsyncEngine, repository: int, source: Source, _: bool) -> Here:

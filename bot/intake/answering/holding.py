@@ -10,6 +10,7 @@ from bot import markdown
 from bot.config import Config
 from bot.github.client import GitHub
 from bot.intake.answering import replies
+from bot.intake.answering.answer import Reply
 from bot.playbooks.run import Run
 from bot.records.database import reading
 from bot.records.refusals import StaleVersion
@@ -31,13 +32,6 @@ from bot.triggers import (
 )
 
 MAY_EXEMPT = Role.MAINTAIN
-
-
-class Reply(Value):
-    """What came of a small request, in Markdown."""
-
-    text: str
-    done: bool = True
 
 
 class _Asked(Value):

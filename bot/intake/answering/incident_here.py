@@ -1,0 +1,78 @@
+"""What is asked of the incident here itself: where it stands, and how severe it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.github.client import RepositoryClient
+from bot.github.reactions import Emotion
+from bot.intake.answering import replies
+from bot.intake.answering.answer import Answer
+from bot.intake.answering.here import Here
+from bot.records.audit_chain import audit
+from bot.records.notices.announcing import announce
+from bot.records.recovery import incidents
+from bot.records.recovery.incidents import Incident
+from bot.triggers import SeverityRequest
+
+
+async def tell_status(answer: Answer, here: Here) -> None:
+    """Say where everything here stands, and what is next."""
+
+    async def read(_: bool) -> dict[str, str]:
+        issues = [each.issue for each in here.incidents if each.issue is not None]
+        found = [await answer.client.issues.find(number) for number in issues]
+        return {str(each.number): replies.next_thing(each.body) for each in found if each}
+
+    next_things = await answer.run.step("read what is next", dict[str, str], read)
+    told = [
+        (incident, [r for r in here.runs if r.incident_id == incident.id])
+        for incident in here.incidents
+    ]
+    await answer.say(replies.status(told, next_things))
+
+
+async def set_severity(answer: Answer, here: Here, request: SeverityRequest) -> None:
+    """Give the open incidents here another severity, in the records and as a label."""
+    run, trigger = answer.run, answer.trigger
+    open_here = [incident for incident in here.incidents if incident.is_open]
+    if not open_here:
+        return await answer.nothing_here()
+    now = await run.now()
+
+    async def change(conn: AsyncConnection) -> bool:
+        for incident in open_here:
+            changed = await incidents.set_severity(conn, incident.id, request.severity)
+            await announce(conn, changed, at=now)
+        await audit.append(
+            conn,
+            trigger.repository.id,
+            "incident.severity",
+            actor=trigger.actor.login,
+            at=now,
+            incident=open_here[0].id,
+            run=run.id,
+            data={"severity": request.severity},
+        )
+        return True
+
+    await run.write("set the severity", bool, change)
+    await run.step(
+        "change the severity label",
+        bool,
+        lambda _: _relabel(answer.client, open_here, f"severity:{request.severity}"),
+    )
+    return await answer.react(Emotion.DONE)
+
+
+async def _relabel(client: RepositoryClient, found: Sequence[Incident], label: str) -> bool:
+    for incident in found:
+        if incident.issue is not None:
+            present = (await client.issues.get(incident.issue)).labels
+            for old in present:
+                if old.startswith("severity:") and old != label:
+                    await client.labels.remove(incident.issue, old)
+            await client.labels.add(incident.issue, [label])
+    return True

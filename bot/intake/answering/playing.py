@@ -1,0 +1,89 @@
+"""A playbook is carried out: its Run begins, and whoever asked hears how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.github.reactions import Emotion
+from bot.intake.answering import replies
+from bot.intake.answering.answer import Answer
+from bot.playbooks.run import Ending, Run, StepFailed
+from bot.playbooks.weighing import Weigh
+from bot.records.lifecycle import RunState
+from bot.records.recovery import runs
+from bot.safety.admission import Facts
+from bot.safety.weighing import weigh
+from bot.triggers import Trigger, Value
+
+log = structlog.get_logger(__name__)
+
+Playbook = Callable[[Run, Trigger, Any, Weigh], Awaitable[Ending]]
+"""Carries out the request it is registered for, once its plan is weighed too."""
+Playbooks = Mapping[type[Value], Playbook]
+"""By the type of request."""
+
+
+async def play(answer: Answer, playbook: Playbook, facts: Facts) -> None:
+    """Carry out the request of a Trigger that was admitted, and answer it.
+
+    Args:
+        answer: to whoever asked.
+        playbook: what the request asks for.
+        facts: what its admission rested on.
+    """
+    run, trigger, request = answer.run, answer.trigger, answer.trigger.request
+    now = await run.now()
+
+    async def begin(conn: AsyncConnection) -> bool:
+        await runs.start(
+            conn,
+            run.id,
+            trigger,
+            playbook=request.command,
+            at=now,
+            inputs=request.model_dump(mode="json"),
+        )
+        await runs.move(conn, run.id, RunState.PREFLIGHT, at=now)
+        return True
+
+    await run.write("begin the run", bool, begin)
+    ending = await playbook(run, trigger, request, partial(weigh, facts))
+    match ending.outcome:
+        case "succeeded":
+            await answer.react(Emotion.DONE)
+        case "joined":
+            await answer.say(replies.refusal(trigger.actor, ending.reason, ending.remedy))
+        case "declined":
+            await _give_up(run, ending.reason)
+            await answer.refuse(ending.reason, ending.remedy)
+        case "stopped" | "failed":
+            await answer.react(Emotion.REFUSED)
+
+
+async def fail(answer: Answer, failed: StepFailed) -> None:
+    """End a Run that broke off, and tell whoever asked."""
+    run = answer.run
+    await _give_up(run, f"{failed.step}: {failed}")
+    text = replies.failure(answer.trigger.actor, failed.step, str(failed), failed.aftermath)
+    try:
+        await answer.say(text, Emotion.REFUSED)
+    except StepFailed as deaf:
+        # What broke the Run (a permission, a suspension) may keep us from saying so.
+        log.error("nobody could be told", run=run.id, step=failed.step, why=str(deaf))
+
+
+async def _give_up(run: Run, reason: str) -> None:
+    now = await run.now()
+
+    async def change(conn: AsyncConnection) -> bool:
+        known = await runs.find(conn, run.id)
+        if known is not None and known.is_live:
+            await runs.move(conn, run.id, RunState.FAILED, at=now, reason=reason)
+        return True
+
+    await run.write("end the run", bool, change)
