@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from bot.github.redaction import redact_event
+from bot.github.transport.redaction import redact_event
 
 
 def set_up_logs(level: str, log_format: str) -> None:

@@ -17,37 +17,36 @@ import aiohttp
 from cachetools import LRUCache
 from pydantic import SecretStr
 
-from bot.github.addresses import PUBLIC_API, Addresses
-from bot.github.app_auth import (
+from bot.github.calls.changes import Changes
+from bot.github.calls.checks import Checks
+from bot.github.calls.comments import Comments
+from bot.github.calls.contents import Contents
+from bot.github.calls.deliveries import Deliveries
+from bot.github.calls.git_data import GitData
+from bot.github.calls.installations import Installations
+from bot.github.calls.issues import Issues
+from bot.github.calls.known_checks import KnownChecks
+from bot.github.calls.labels import Labels
+from bot.github.calls.merging import Merging
+from bot.github.calls.ours import Ourselves
+from bot.github.calls.permissions import Permissions
+from bot.github.calls.pulls import Pulls
+from bot.github.calls.reactions import Reactions
+from bot.github.calls.rules import Rules
+from bot.github.calls.workflows import Workflows
+from bot.github.errors import Conflict
+from bot.github.models import App, BranchRules, RepositoryFacts
+from bot.github.transport.addresses import PUBLIC_API, Addresses
+from bot.github.transport.app_auth import (
     AppKey,
     Clock,
     InstallationCredentials,
     InstallationTokens,
     Narrowing,
 )
-from bot.github.changes import Changes
-from bot.github.channel import Channel, Lane, Meter, Params, Sleep, Surroundings
-from bot.github.checks import Checks
-from bot.github.comments import Comments
-from bot.github.contents import Contents
-from bot.github.counting import RequestCounter
-from bot.github.deliveries import Deliveries
-from bot.github.errors import Conflict
-from bot.github.git_data import GitData
-from bot.github.installations import Installations
-from bot.github.issues import Issues
-from bot.github.known_checks import KnownChecks
-from bot.github.labels import Labels
-from bot.github.merging import Merging
-from bot.github.models import App, BranchRules, RepositoryFacts
-from bot.github.ours import Ourselves
-from bot.github.permissions import Permissions
-from bot.github.pulls import Pulls
-from bot.github.reactions import Reactions
-from bot.github.rules import Rules
+from bot.github.transport.channel import Channel, Lane, Meter, Params, Sleep, Surroundings
+from bot.github.transport.counting import RequestCounter
 from bot.github.web_flow import WebFlow
-from bot.github.wire import CONNECTIONS, new_session
-from bot.github.workflows import Workflows
 from bot.triggers import Repository
 
 RECOVERY_PLAYBOOKS = frozenset({"revert", "rollback"})

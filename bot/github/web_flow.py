@@ -14,10 +14,10 @@ from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
-from bot.github.channel import USER_AGENT, Channel, Lane, Surroundings
 from bot.github.errors import BadCredentials, GitHubError, Unavailable
-from bot.github.verdict import Answer
-from bot.github.wire import exchange
+from bot.github.transport.channel import USER_AGENT, Channel, Lane, Surroundings
+from bot.github.transport.verdict import Answer
+from bot.github.transport.wire import exchange
 
 _ROUTE = "/login/oauth/access_token"
 

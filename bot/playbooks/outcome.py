@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bot import markdown
+from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, Unprocessable
 from bot.github.models import BranchRules
-from bot.github.trees import TreeChange
 from bot.playbooks.checked import SKIPS_CHECKS
 from bot.records.audit_chain.anchors import Anchor, with_anchor
 from bot.triggers import Value

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot import markdown
-from bot.github.checks import Button, Conclusion
+from bot.github.calls.checks import Button, Conclusion
 from bot.github.client import RepositoryClient
 from bot.github.models import Issue
 from bot.github.text import marked

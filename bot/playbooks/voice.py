@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bot.github.checks import Button, Conclusion
+from bot.github.calls.checks import Button, Conclusion
 from bot.github.models import Issue
 from bot.playbooks import wording
 from bot.playbooks.case import Case

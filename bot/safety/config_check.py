@@ -10,7 +10,7 @@ from typing import Literal
 
 from bot import markdown
 from bot.config import CONFIG_PATH, SENSITIVE, Config, InvalidConfig, parse_config
-from bot.github.checks import Button
+from bot.github.calls.checks import Button
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.records.safety.sensitive_config import Approved

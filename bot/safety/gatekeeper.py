@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import SelfWork
 from bot.faults import Passing
-from bot.github.checks import Button
+from bot.github.calls.checks import Button
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.models import PullRequest

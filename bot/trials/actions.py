@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from bot.culprit.evidence import Outcome
-from bot.github.workflows import Annotation, Job, WorkflowRun
+from bot.github.calls.workflows import Annotation, Job, WorkflowRun
 from bot.triggers import Value
 
 _OURSELVES = re.compile(r"set up job|complete job|(run |post )*actions/", re.IGNORECASE)

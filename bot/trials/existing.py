@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.culprit.evidence import Observation, Outcome, Report
-from bot.github.known_checks import KnownCheck
+from bot.github.calls.known_checks import KnownCheck
 
 _OUTCOMES = {"success": Outcome.PASS, "failure": Outcome.FAIL}
 """Everything else (cancelled, timed out, skipped, error …) says nothing about the commit."""

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.culprit.evidence import Outcome
-from bot.github.known_checks import KnownCheck
-from bot.github.workflows import Annotation, Job, JobStep, WorkflowRun
+from bot.github.calls.known_checks import KnownCheck
+from bot.github.calls.workflows import Annotation, Job, JobStep, WorkflowRun
 from bot.trials.actions import fingerprint_of, judge_workflow_run
 from bot.trials.existing import counted, evidence, green
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.github.calls.reactions import Emotion, Subject
 from bot.github.client import RepositoryClient
-from bot.github.reactions import Emotion, Subject
 from bot.intake.answering import replies
 from bot.playbooks.run import Run
 from bot.records.intake import answers

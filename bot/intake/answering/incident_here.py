@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.github.calls.reactions import Emotion
 from bot.github.client import RepositoryClient
-from bot.github.reactions import Emotion
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Answer
 from bot.intake.answering.here import Here

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.github.calls.reactions import Emotion
 from bot.github.client import GitHub
-from bot.github.reactions import Emotion
 from bot.intake.answering import incident_here, replies
 from bot.intake.answering.admitting import Admitting
 from bot.intake.answering.answer import Answer, Reply

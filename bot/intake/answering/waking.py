@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.github.reactions import Emotion
+from bot.github.calls.reactions import Emotion
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Answer, Reply
 from bot.intake.answering.approving import Approving

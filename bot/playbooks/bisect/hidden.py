@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.github.git_data import GitData
+from bot.github.calls.git_data import GitData
 from bot.playbooks.run import Run
 from bot.records.recovery import runs
 

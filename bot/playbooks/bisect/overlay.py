@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.trees import tree_of
+from bot.github.calls.git_data import GitData
+from bot.github.calls.trees import TreeChange
 from bot.github.errors import Forbidden, NotFound, Unprocessable
-from bot.github.git_data import GitData
-from bot.github.trees import TreeChange
 from bot.triggers import Value
 
 _SHORT = 12

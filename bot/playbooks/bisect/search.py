@@ -21,8 +21,8 @@ from bot.culprit.settings import SearchSettings
 from bot.culprit.verdict import Status
 from bot.git.history import first_parents
 from bot.git.mirror import Mirror
+from bot.github.calls.known_checks import AT_ONCE, KnownCheck
 from bot.github.client import RepositoryClient
-from bot.github.known_checks import AT_ONCE, KnownCheck
 from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.bisect.plan import BisectPlan

@@ -15,8 +15,8 @@ from bot.culprit.verification import Check, Plan, Tally, judge, plan
 from bot.git.mirror import Mirror
 from bot.git.reverting import Clean
 from bot.git.trees import read_blob
-from bot.github.git_data import GitData
-from bot.github.trees import TreeChange
+from bot.github.calls.git_data import GitData
+from bot.github.calls.trees import TreeChange
 from bot.playbooks.bisect.hidden import hidden_ref
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.run import Run, SignalKind

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.git.history import describe
-from bot.github.checks import Button
+from bot.github.calls.checks import Button
 from bot.pictures.address import MOST_STRETCHES
 from bot.pictures.suspicion import Stretch
 from bot.playbooks import wording

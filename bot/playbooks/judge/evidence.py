@@ -12,9 +12,9 @@ from pydantic import Field
 from bot.config import Config
 from bot.git.history import first_parents
 from bot.git.mirror import Mirror
+from bot.github.calls.known_checks import KnownCheck
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
-from bot.github.known_checks import KnownCheck
 from bot.github.models import CheckKind
 from bot.playbooks.checks import OUR_CHECKS
 from bot.playbooks.judge.policy import Evidence

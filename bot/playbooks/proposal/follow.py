@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, Protocol
 
+from bot.github.calls.merging import HeadMoved, Merged, NotYet
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
-from bot.github.merging import HeadMoved, Merged, NotYet
 from bot.github.models import CheckKind, MergeMethod
 from bot.playbooks.checks import Counting, Tally
 from bot.playbooks.parts import Patience

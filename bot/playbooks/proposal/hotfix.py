@@ -14,9 +14,9 @@ from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.reverting import Clean, Conflict
 from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entries
+from bot.github.calls.git_data import GitData
+from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
-from bot.github.git_data import GitData
-from bot.github.trees import TreeChange
 from bot.playbooks.outcome import RecordFile
 from bot.triggers import Value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.github.checks import Button
+from bot.github.calls.checks import Button
 from bot.playbooks import wording
 from bot.playbooks.case import Case, case_of
 from bot.playbooks.casebook import Opened

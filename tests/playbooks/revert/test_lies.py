@@ -20,7 +20,7 @@ from bot.demo.github.faults.request_faults import (
     Suspend,
     Truncate,
 )
-from bot.github import verdict
+from bot.github.transport import verdict
 from tests.shop import GOOD, Shop
 
 

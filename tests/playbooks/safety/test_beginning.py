@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from bot.demo.github import checks
+from bot.demo.github.changes import checks
 from bot.records.lifecycle import RunState
 from bot.records.safety import approvals
 from bot.records.safety.approvals import Approval

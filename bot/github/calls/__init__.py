@@ -1,0 +1,1 @@
+"""What is asked of GitHub, a subject each; what is made is made exactly once."""

@@ -1,0 +1,214 @@
+"""Check-runs and commit statuses: reading all of a commit's results, reporting our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from bot.github.calls.ensure import ensure
+from bot.github.calls.issues import stamp
+from bot.github.calls.ours import Ourselves
+from bot.github.calls.reading import result_of_run, result_of_status
+from bot.github.models import Annotation, CheckKind, CheckResult, CheckRun, CommitStatus
+from bot.github.text import CHECK_TEXT_LIMIT, byte_size, cut, cut_title
+from bot.github.transport.channel import Channel, Query
+
+RUNS = "/repos/{owner}/{repo}/check-runs"
+RUN = "/repos/{owner}/{repo}/check-runs/{run_id}"
+RUNS_OF = "/repos/{owner}/{repo}/commits/{ref*}/check-runs"
+STATUS_OF = "/repos/{owner}/{repo}/commits/{ref*}/status"
+RERUN_JOB = "/repos/{owner}/{repo}/actions/jobs/{job_id}/rerun"
+
+MAX_ACTIONS = 3
+
+CheckStatus = Literal["queued", "in_progress", "completed"]
+Conclusion = Literal[
+    "success", "failure", "neutral", "cancelled", "skipped", "timed_out", "action_required"
+]
+
+
+@dataclass(frozen=True)
+class Button:
+    """A button on a check-run; `identifier` comes back in `requested_action`.
+
+    GitHub's limits: label 20 characters, description 40, identifier 20, three buttons.
+    """
+
+    label: str
+    description: str
+    identifier: str
+
+    def body(self) -> dict[str, str]:
+        """Give the request body, cut to GitHub's limits."""
+        return {
+            "label": self.label[:20],
+            "description": self.description[:40],
+            "identifier": self.identifier[:20],
+        }
+
+
+class Checks:
+    """The checks on a commit. Only the App's own check-runs can be changed."""
+
+    def __init__(self, channel: Channel, ourselves: Ourselves) -> None:
+        """Work through `channel`; recognize our own check-runs by `ourselves`."""
+        self._channel = channel
+        self._ourselves = ourselves
+
+    async def results(self, ref: str) -> tuple[CheckResult, ...]:
+        """Give the latest result of every check on a commit or branch, by name.
+
+        Check-runs (the latest of each name and App) and commit statuses (the latest of each
+        context) together. A check with both appears twice, as it does on GitHub.
+        """
+        runs = self._channel.items(RUNS_OF, key="check_runs", query={"filter": "latest"}, ref=ref)
+        results = [result_of_run(CheckRun.model_validate(data)) async for data in runs]
+        statuses = self._channel.items(STATUS_OF, key="statuses", ref=ref)
+        results += [result_of_status(CommitStatus.model_validate(data)) async for data in statuses]
+        return tuple(sorted(results, key=lambda result: (result.name, result.app_id or 0)))
+
+    async def annotations(self, run_id: int) -> tuple[Annotation, ...]:
+        """Give what a check-run says about single lines."""
+        found = self._channel.items(f"{RUN}/annotations", run_id=run_id)
+        return tuple([Annotation.model_validate(data) async for data in found])
+
+    async def get(self, run_id: int) -> CheckRun:
+        """Read one check-run."""
+        return CheckRun.model_validate(await self._channel.get(RUN, run_id=run_id))
+
+    async def ensure_check_run(
+        self,
+        *,
+        head_sha: str,
+        name: str,
+        external_id: str,
+        status: CheckStatus = "in_progress",
+        conclusion: Conclusion | None = None,
+        title: str,
+        summary: str,
+        text: str | None = None,
+        details_url: str | None = None,
+        started_at: datetime | None = None,
+        completed_at: datetime | None = None,
+        buttons: Sequence[Button] = (),
+        look_first: bool,
+    ) -> CheckRun:
+        """Report our check-run on `head_sha`, unless one with this `external_id` is there.
+
+        One that is found is given back as it is: `update` it to change what it says.
+
+        Args:
+            head_sha: The commit.
+            name: Stable, without ids, since branches can require it by name.
+            external_id: What makes it this one: the run's id.
+            status: Whether it waits, runs or is over.
+            conclusion: Given if and only if `status` is completed.
+            title: Its headline.
+            summary: Markdown, cut to 65,535 bytes; so is `text`.
+            text: More Markdown.
+            details_url: Where "Details" leads.
+            started_at: When it began.
+            completed_at: When it ended; GitHub takes now if it is left out.
+            buttons: At most three.
+            look_first: Whether this step may already have run.
+        """
+
+        async def look() -> CheckRun | None:
+            app = await self._ourselves.app()
+            query: Query = {"check_name": name, "filter": "all", "app_id": app.id}
+            found = self._channel.items(RUNS_OF, key="check_runs", query=query, ref=head_sha)
+            ours = [
+                run
+                async for run in (CheckRun.model_validate(data) async for data in found)
+                if run.external_id == external_id and run.app is not None and run.app.id == app.id
+            ]
+            return min(ours, key=lambda run: run.id, default=None)
+
+        async def create() -> CheckRun:
+            body = {
+                "name": name,
+                "head_sha": head_sha,
+                "external_id": external_id,
+                **_report(
+                    status, conclusion, title, summary, text, details_url, completed_at, buttons
+                ),
+            }
+            if started_at is not None:
+                body["started_at"] = stamp(started_at)
+            return CheckRun.model_validate(await self._channel.post(RUNS, body))
+
+        return await ensure(
+            look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
+        )
+
+    async def update(
+        self,
+        run_id: int,
+        *,
+        status: CheckStatus,
+        conclusion: Conclusion | None = None,
+        title: str,
+        summary: str,
+        text: str | None = None,
+        details_url: str | None = None,
+        completed_at: datetime | None = None,
+        buttons: Sequence[Button] = (),
+    ) -> CheckRun:
+        """Set what one of our check-runs says. Doing it twice changes nothing more.
+
+        Raises:
+            Forbidden: If it belongs to another App.
+        """
+        body = _report(status, conclusion, title, summary, text, details_url, completed_at, buttons)
+        return CheckRun.model_validate(await self._channel.patch(RUN, body, run_id=run_id))
+
+    async def rerun(self, result: CheckResult) -> None:
+        """Ask for a check to run again: the Actions job, else the check-run's App.
+
+        A commit status cannot be run again by GitHub; its reporter must be asked.
+
+        Raises:
+            Unprocessable, Forbidden: If it cannot be run again, such as a job that still runs
+                or is over for 30 days.
+        """
+        if result.kind is not CheckKind.CHECK_RUN:
+            raise ValueError(f"GitHub cannot run the commit status {result.name!r} again.")
+        if result.app_slug == "github-actions":
+            # The id of an Actions check-run is the id of its job.
+            await self._channel.post(RERUN_JOB, {}, job_id=result.id)
+        else:
+            await self._channel.post(f"{RUN}/rerequest", None, run_id=result.id)
+
+
+def _report(
+    status: CheckStatus,
+    conclusion: Conclusion | None,
+    title: str,
+    summary: str,
+    text: str | None,
+    details_url: str | None,
+    completed_at: datetime | None,
+    buttons: Sequence[Button],
+) -> dict[str, Any]:
+    if (status == "completed") != (conclusion is not None):
+        raise ValueError("A check-run has a conclusion if and only if it is completed.")
+    if len(buttons) > MAX_ACTIONS:
+        raise ValueError(f"A check-run takes {MAX_ACTIONS} buttons, not {len(buttons)}.")
+    output = {
+        "title": cut_title(title),
+        "summary": cut(summary, CHECK_TEXT_LIMIT, byte_size),
+        "text": None if text is None else cut(text, CHECK_TEXT_LIMIT, byte_size),
+    }
+    body: dict[str, Any] = {
+        "status": status,
+        "output": {name: value for name, value in output.items() if value is not None},
+        "actions": [button.body() for button in buttons],
+    }
+    optional = {
+        "conclusion": conclusion,
+        "details_url": details_url,
+        "completed_at": stamp(completed_at),
+    }
+    return body | {name: value for name, value in optional.items() if value is not None}

@@ -1,0 +1,333 @@
+"""The git database: refs, commits, trees and blobs, without a work tree (Decisions, 17).
+
+Commits are made without author, committer and signature, so that GitHub signs them as the App's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bot.github.calls.ensure import ensure
+from bot.github.calls.reading import commit_from_git, commit_from_rest
+from bot.github.calls.trees import TreeChange, publish
+from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
+from bot.github.models import Commit, Comparison, Ref, TreeEntry
+from bot.github.transport.channel import Channel, Query
+
+GIT = "/repos/{owner}/{repo}/git"
+REFS = f"{GIT}/refs"
+GET_BRANCH = f"{GIT}/ref/heads/{{branch*}}"
+BRANCH = f"{GIT}/refs/heads/{{branch*}}"
+COMMITS = "/repos/{owner}/{repo}/commits"
+COMMIT = "/repos/{owner}/{repo}/commits/{ref*}"
+COMPARE = "/repos/{owner}/{repo}/compare/{basehead*}"
+
+WORKFLOWS = ".github/workflows/"
+STEP_TRAILER = "Playbooks-Step"
+COMMITS_LOOKED_THROUGH = 100
+
+_QUEUES = "heads/gh-readonly-queue"
+
+
+class GitData:
+    """Branches, commits and trees of the repository."""
+
+    def __init__(self, channel: Channel) -> None:
+        """Work through `channel`."""
+        self._channel = channel
+
+    async def branch(self, name: str) -> Ref | None:
+        """Read where a branch points, or None if it does not exist."""
+        data = await self._channel.find(GET_BRANCH, branch=name)
+        # An older API gave a list of all refs that begin like this one.
+        return Ref.model_validate(data) if isinstance(data, dict) else None
+
+    async def head(self, name: str) -> str:
+        """Give the commit a branch points to.
+
+        Raises:
+            NotFound: If there is no such branch.
+        """
+        ref = await self.branch(name)
+        if ref is None:
+            raise NotFound(f"There is no branch {name!r}.", route=f"GET {GET_BRANCH}", status=404)
+        return ref.sha
+
+    async def commit(self, ref: str) -> Commit | None:
+        """Read a commit by SHA (also abbreviated), branch or tag; None if there is none."""
+        try:
+            data = await self._channel.find(COMMIT, ref=ref)
+        except Unprocessable:
+            # "No commit found for SHA": GitHub says so with 422.
+            return None
+        return None if data is None else commit_from_rest(data)
+
+    async def compare(self, base: str, head: str) -> Comparison | None:
+        """Tell how `head` stands to `base` (each a SHA or branch); None if one is unknown."""
+        data = await self._channel.find(COMPARE, query={"per_page": 1}, basehead=f"{base}...{head}")
+        return None if data is None else Comparison.model_validate(data)
+
+    async def is_ancestor(self, sha: str, branch: str) -> bool:
+        """Tell whether `sha` is in the history of `branch` (Decisions, 10)."""
+        found = await self.compare(sha, branch)
+        return found is not None and found.status in {"identical", "ahead"}
+
+    async def tree(self, tree: str, *, recursive: bool = False) -> tuple[TreeEntry, ...]:
+        """List a tree's entries.
+
+        Raises:
+            Conflict: If GitHub cannot list it whole (over 100,000 entries or 7 MB).
+        """
+        query = {"recursive": 1} if recursive else None
+        data = await self._channel.get(f"{GIT}/trees/{{tree}}", query=query, tree=tree)
+        if data.get("truncated"):
+            raise Conflict(f"The tree {tree} is too large for GitHub to list.")
+        return tuple(TreeEntry.model_validate(entry) for entry in data["tree"])
+
+    async def ensure_branch(self, name: str, sha: str, *, look_first: bool) -> Ref:
+        """Create a branch at `sha`, unless it exists; it is never moved.
+
+        Raises:
+            Conflict: If it exists and points elsewhere.
+            Unprocessable: If GitHub refuses the name or does not know the commit.
+        """
+
+        async def look() -> Ref | None:
+            return await self.branch(name)
+
+        async def create() -> Ref:
+            body = {"ref": f"refs/heads/{name}", "sha": sha}
+            return Ref.model_validate(await self._channel.post(REFS, body))
+
+        ref = await ensure(
+            look=look,
+            create=create,
+            look_first=look_first,
+            sleep=self._channel.around.sleep,
+            looks=(0.0,),
+        )
+        if ref.sha != sha:
+            raise Conflict(f"The branch {name} exists already, at {ref.sha[:12]}, not {sha[:12]}.")
+        return ref
+
+    async def delete_branch(self, name: str) -> None:
+        """Delete a branch; that it is gone already is fine."""
+        try:
+            await self._channel.delete(BRANCH, branch=name)
+        except Unprocessable as refusal:
+            # "Reference does not exist" comes as 422, not as 404.
+            if "not exist" not in str(refusal).lower():
+                raise
+
+    async def ensure_hidden_ref(self, name: str, sha: str, *, look_first: bool) -> None:
+        """Point `refs/<name>`, which is neither branch nor tag, at a commit, unless it does.
+
+        Such a ref keeps a commit fetchable and starts no workflow.
+
+        Raises:
+            Conflict: If it points elsewhere.
+        """
+
+        async def look() -> str | None:
+            return await self.hidden_ref(name)
+
+        async def create() -> str:
+            body = {"ref": f"refs/{name}", "sha": sha}
+            return Ref.model_validate(await self._channel.post(REFS, body)).sha
+
+        found = await ensure(
+            look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
+        )
+        if found != sha:
+            raise Conflict(f"refs/{name} exists already, at {found[:12]}, not {sha[:12]}.")
+
+    async def hidden_ref(self, name: str) -> str | None:
+        """Give the commit `refs/<name>` points to, or None."""
+        data = await self._channel.find(f"{GIT}/ref/{{ref*}}", ref=name)
+        return Ref.model_validate(data).sha if isinstance(data, dict) else None
+
+    async def hidden_refs(self, folder: str) -> tuple[str, ...]:
+        """Name the refs below `refs/<folder>/`, without `refs/`."""
+        found = await self._channel.get(f"{GIT}/matching-refs/{{ref*}}", ref=folder)
+        names = [Ref.model_validate(data).ref.removeprefix("refs/") for data in found]
+        # GitHub gives every ref that begins so, `<folder>-other` too.
+        return tuple(name for name in names if name.startswith(f"{folder}/"))
+
+    async def merge_groups(self) -> dict[str, str]:
+        """Name what the merge queues test just now: by its ref (`refs/heads/…`), its commit.
+
+        GitHub keeps each group on a branch of its own:
+        https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue
+        """
+        found = await self._channel.get(f"{GIT}/matching-refs/{{ref*}}", ref=_QUEUES)
+        refs = [Ref.model_validate(data) for data in found]
+        return {each.ref: each.sha for each in refs if each.ref.startswith(f"refs/{_QUEUES}/")}
+
+    async def delete_hidden_ref(self, name: str) -> None:
+        """Delete `refs/<name>`; that it is gone already is fine."""
+        try:
+            await self._channel.delete(f"{REFS}/{{ref*}}", ref=name)
+        except Unprocessable as refusal:
+            if "not exist" not in str(refusal).lower():
+                raise
+
+    async def publish_tree(
+        self,
+        base_tree: str | None,
+        changes: Sequence[TreeChange],
+        *,
+        expected_tree: str | None = None,
+    ) -> str:
+        """Write `base_tree` with `changes` to GitHub and give the new tree's id.
+
+        Trees and blobs are named by their content, so writing them twice changes nothing.
+
+        Args:
+            base_tree: A tree or commit GitHub has; None starts from nothing.
+            changes: What differs from it.
+            expected_tree: The id computed locally.
+
+        Raises:
+            Conflict: If GitHub's tree is not `expected_tree`: something else was computed.
+            Forbidden: If workflow files change and the App lacks `workflows=write`.
+        """
+        try:
+            tree = await publish(self._channel, base_tree, changes)
+        except Forbidden as error:
+            workflows = [change.path for change in changes if change.path.startswith(WORKFLOWS)]
+            if not workflows or error.permission:
+                raise
+            raise Forbidden(
+                f"The App may not change workflow files ({', '.join(workflows[:3])}): it lacks "
+                "workflows=write. Grant it in the App's settings, or make this change by hand.",
+                permission="workflows=write",
+                route=error.route,
+                status=error.status,
+            ) from error
+        if expected_tree is not None and tree != expected_tree:
+            raise Conflict(
+                f"GitHub made tree {tree[:12]} where {expected_tree[:12]} was computed: nothing "
+                "was committed. This is a bug in the bot; please report it."
+            )
+        return tree
+
+    async def create_commit(self, *, tree: str, parents: Sequence[str], message: str) -> Commit:
+        """Make a commit that no branch points to yet. GitHub signs it as the App's."""
+        body = {"tree": tree, "parents": list(parents), "message": message}
+        # One made twice only leaves an unreachable object behind.
+        data = await self._channel.post(f"{GIT}/commits", body, repeatable=True)
+        return commit_from_git(data)
+
+    async def ensure_commit_on_branch(
+        self,
+        branch: str,
+        *,
+        key: str,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        new_branch: bool,
+        look_first: bool,
+    ) -> Commit:
+        """Put one commit with the trailer `Playbooks-Step: <key>` on a branch, exactly once.
+
+        Args:
+            branch: Its short name.
+            key: What makes the commit this one; one word.
+            tree: Its tree, known to GitHub: see `publish_tree`.
+            parents: The commits it goes upon, the branch's head first.
+            message: The commit message; the trailer is added.
+            new_branch: Create the branch at this commit; else fast-forward it from the first
+                parent.
+            look_first: Whether this step may already have run.
+
+        Raises:
+            Conflict: If the branch moved (or exists, with `new_branch`) and does not have the
+                commit: compute it anew. Nothing is ever forced.
+            Unprocessable: If the branch's rules refuse the commit.
+        """
+
+        async def look() -> Commit | None:
+            return await self.find_step(branch, key)
+
+        if look_first:
+            found = await look()
+            if found is not None:
+                return found
+        commit = await self.create_commit(
+            tree=tree, parents=parents, message=with_step(message, key)
+        )
+
+        async def point() -> Commit:
+            await self._point(branch, commit.sha, new_branch=new_branch)
+            return commit
+
+        try:
+            return await ensure(
+                look=look, create=point, look_first=False, sleep=self._channel.around.sleep
+            )
+        except (Unprocessable, Conflict) as refusal:
+            # Ours may have gone in, unanswered, and another commit upon it.
+            found = await look()
+            if found is not None:
+                return found
+            raise _moved(branch, refusal) from refusal
+
+    async def find_step(self, branch: str, key: str) -> Commit | None:
+        """Find the commit with the step's trailer among the last 100 of a branch."""
+        query: Query = {"sha": branch, "per_page": COMMITS_LOOKED_THROUGH}
+        data = await self._channel.find(COMMITS, query=query)
+        for entry in data or ():
+            commit = commit_from_rest(entry)
+            if key in steps_of(commit.message):
+                return commit
+        return None
+
+    async def fast_forward(self, name: str, sha: str) -> None:
+        """Move a branch forward to a commit that descends from its head; never force it.
+
+        Raises:
+            Conflict: If the branch has moved meanwhile.
+            Unprocessable, Forbidden: If the branch's rules refuse the commit.
+        """
+        try:
+            await self._point(name, sha, new_branch=False)
+        except Unprocessable as error:
+            raise _moved(name, error) from error
+
+    async def _point(self, branch: str, sha: str, *, new_branch: bool) -> None:
+        if new_branch:
+            await self._channel.post(REFS, {"ref": f"refs/heads/{branch}", "sha": sha})
+        else:
+            # A fast-forward to the same commit twice is one fast-forward.
+            await self._channel.patch(BRANCH, {"sha": sha, "force": False}, branch=branch)
+
+
+def with_step(message: str, key: str) -> str:
+    """Add the step's trailer to a commit message, joining trailers that are there.
+
+    Raises:
+        ValueError: If `key` is not one word.
+    """
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ValueError(f"Not usable as a step's key: {key!r}")
+    message = message.rstrip()
+    last = message.rpartition("\n\n")[2]
+    joined = "\n\n" in message and all(
+        re.fullmatch(r"[A-Za-z0-9-]+: .+", line) for line in last.splitlines()
+    )
+    return f"{message}{chr(10) if joined else chr(10) * 2}{STEP_TRAILER}: {key}\n"
+
+
+def steps_of(message: str) -> set[str]:
+    """Give the keys of the `Playbooks-Step` trailers in a commit message's last paragraph."""
+    last = message.rstrip().rpartition("\n\n")[2]
+    return set(re.findall(rf"^{STEP_TRAILER}: (\S+)$", last, re.MULTILINE))
+
+
+def _moved(branch: str, error: Exception) -> Exception:
+    said = str(error).lower()
+    if "fast forward" in said or "fast-forward" in said or "already exists" in said:
+        return Conflict(f"The branch {branch} moved meanwhile; the commit is computed anew.")
+    return error

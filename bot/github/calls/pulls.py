@@ -1,0 +1,191 @@
+"""Pull requests: reading them, opening one exactly once, changing its state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
+
+from bot.github.calls.ensure import ensure
+from bot.github.calls.reading import commit_from_rest
+from bot.github.errors import Unprocessable
+from bot.github.models import ChangedFile, Commit, PullRequest, Review
+from bot.github.text import cut, cut_title
+from bot.github.transport.channel import Channel
+
+PULLS = "/repos/{owner}/{repo}/pulls"
+PULL = "/repos/{owner}/{repo}/pulls/{number}"
+OF_COMMIT = "/repos/{owner}/{repo}/commits/{sha}/pulls"
+
+READY = """
+mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) {
+  pullRequest { id isDraft } } }
+"""
+DRAFT = """
+mutation($id: ID!) { convertPullRequestToDraft(input: {pullRequestId: $id}) {
+  pullRequest { id isDraft } } }
+"""
+
+
+class Pulls:
+    """The repository's pull requests."""
+
+    def __init__(self, channel: Channel, owner: str) -> None:
+        """Work through `channel`; `owner` owns the branches we open pull requests from."""
+        self._channel = channel
+        self._owner = owner
+
+    async def get(self, number: int) -> PullRequest:
+        """Read one pull request with all its fields.
+
+        Raises:
+            NotFound: If there is none with this number (an issue's number is none either).
+        """
+        return PullRequest.model_validate(await self._channel.get(PULL, number=number))
+
+    async def find(self, number: int) -> PullRequest | None:
+        """Read one pull request, or None if there is none."""
+        data = await self._channel.find(PULL, number=number)
+        return None if data is None else PullRequest.model_validate(data)
+
+    async def list(
+        self,
+        *,
+        state: Literal["open", "closed", "all"] = "open",
+        base: str | None = None,
+        head: str | None = None,
+    ) -> AsyncIterator[PullRequest]:
+        """List pull requests, newest first; `head` is a branch of this repository."""
+        query = {
+            "state": state,
+            "base": base,
+            "head": None if head is None else f"{self._owner}:{head}",
+        }
+        async for data in self._channel.items(PULLS, query=query):
+            yield PullRequest.model_validate(data)
+
+    async def of_commit(self, sha: str) -> tuple[PullRequest, ...]:
+        """Give the pull requests GitHub associates with a commit.
+
+        It may also name ones that only contain the commit: decide by patch-ids (Decisions, 19).
+        """
+        found = self._channel.items(OF_COMMIT, sha=sha)
+        return tuple([PullRequest.model_validate(data) async for data in found])
+
+    async def commits(self, number: int) -> tuple[Commit, ...]:
+        """Give its commits, oldest first; GitHub lists at most 250."""
+        found = self._channel.items(f"{PULL}/commits", number=number)
+        return tuple([commit_from_rest(data) async for data in found])
+
+    async def files(self, number: int) -> AsyncIterator[ChangedFile]:
+        """List the files it changes; GitHub lists at most 3,000."""
+        async for data in self._channel.items(f"{PULL}/files", number=number):
+            yield ChangedFile.model_validate(data)
+
+    async def reviews(self, number: int) -> tuple[Review, ...]:
+        """Give its reviews, oldest first."""
+        found = self._channel.items(f"{PULL}/reviews", number=number)
+        return tuple([Review.model_validate(data) async for data in found])
+
+    async def ensure_pull_request(
+        self,
+        *,
+        head: str,
+        base: str,
+        title: str,
+        body: str,
+        draft: bool = False,
+        look_first: bool,
+    ) -> PullRequest:
+        """Open the pull request from branch `head` to `base`, unless there is one.
+
+        A closed or merged one from this branch is found too: branch names carry the incident's
+        id, so it is ours and is not opened a second time.
+
+        Args:
+            head: A branch of this repository.
+            base: The branch to merge into.
+            title: Cut to 256 characters.
+            body: Cut to 65,536 characters.
+            draft: Where the repository has no drafts, it is opened as a normal one.
+            look_first: Whether this step may already have run.
+        """
+
+        async def look() -> PullRequest | None:
+            found = [pull async for pull in self.list(state="all", base=base, head=head)]
+            # An open one first, else the newest.
+            return max(
+                (pull for pull in found if pull.head.ref == head),
+                key=lambda pull: (pull.state == "open", pull.number),
+                default=None,
+            )
+
+        async def create(draft: bool = draft) -> PullRequest:
+            request = {
+                "head": head,
+                "base": base,
+                "title": cut_title(title),
+                "body": cut(body),
+                "draft": draft,
+                "maintainer_can_modify": False,
+            }
+            try:
+                return PullRequest.model_validate(await self._channel.post(PULLS, request))
+            except Unprocessable as refusal:
+                if draft and "draft" in str(refusal).lower():
+                    return await create(draft=False)
+                raise
+
+        return await ensure(
+            look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
+        )
+
+    async def update(
+        self,
+        number: int,
+        *,
+        title: str | None = None,
+        body: str | None = None,
+        state: Literal["open", "closed"] | None = None,
+        base: str | None = None,
+    ) -> PullRequest:
+        """Set what is given and leave the rest. Doing it twice changes nothing more."""
+        change: dict[str, Any] = {
+            "title": None if title is None else cut_title(title),
+            "body": None if body is None else cut(body),
+            "state": state,
+            "base": base,
+        }
+        data = await self._channel.patch(
+            PULL,
+            {name: value for name, value in change.items() if value is not None},
+            number=number,
+        )
+        return PullRequest.model_validate(data)
+
+    async def close(self, number: int) -> PullRequest:
+        """Close it without merging; closing a closed one changes nothing."""
+        return await self.update(number, state="closed")
+
+    async def request_reviewers(
+        self, number: int, people: Sequence[str] = (), teams: Sequence[str] = ()
+    ) -> PullRequest:
+        """Ask people (logins) and teams (slugs) for a review."""
+        body = {"reviewers": list(people), "team_reviewers": list(teams)}
+        data = await self._channel.post(
+            f"{PULL}/requested_reviewers", body, repeatable=True, number=number
+        )
+        return PullRequest.model_validate(data)
+
+    async def mark_ready(self, pull: PullRequest) -> None:
+        """Turn a draft into a normal pull request (GraphQL only)."""
+        if pull.draft:
+            await self._channel.graphql(
+                READY, {"id": pull.node_id}, name="markPullRequestReadyForReview", repeatable=True
+            )
+
+    async def mark_draft(self, pull: PullRequest) -> None:
+        """Turn a pull request into a draft (GraphQL only)."""
+        if not pull.draft:
+            await self._channel.graphql(
+                DRAFT, {"id": pull.node_id}, name="convertPullRequestToDraft", repeatable=True
+            )

@@ -1,0 +1,185 @@
+"""What a branch asks of a merge: rulesets and classic protection, read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.github.calls.ours import Ourselves
+from bot.github.errors import Forbidden
+from bot.github.models import BranchRules, MergeMethod, RepositoryFacts, RequiredCheck
+from bot.github.transport.channel import Channel
+
+RULES = "/repos/{owner}/{repo}/rules/branches/{branch}"
+BRANCH = "/repos/{owner}/{repo}/branches/{branch}"
+PROTECTION = "/repos/{owner}/{repo}/branches/{branch}/protection"
+
+
+class Rules:
+    """The rules of the repository's branches."""
+
+    def __init__(self, channel: Channel, ourselves: Ourselves) -> None:
+        """Work through `channel`; `ourselves` tells whether a push restriction lets us in."""
+        self._channel = channel
+        self._ourselves = ourselves
+
+    async def for_branch(self, branch: str, repository: RepositoryFacts) -> BranchRules:
+        """Read what `branch` asks of a merge; `repository` says which methods it allows.
+
+        Classic protection is read whole where the App has `administration=read`; else the
+        branch itself tells its required checks, and the result is marked incomplete.
+
+        Raises:
+            NotFound: If there is no such branch.
+        """
+        rules = [rule async for rule in self._channel.items(RULES, branch=branch)]
+        about = await self._channel.get(BRANCH, branch=branch)
+        protection: Any = None
+        complete = True
+        if about.get("protected"):
+            try:
+                protection = await self._channel.find(PROTECTION, branch=branch)
+            except Forbidden:
+                complete = False
+        slug = (await self._ourselves.app()).slug if protection else ""
+        return merged_rules(
+            branch, rules, about, protection, repository, app_slug=slug, complete=complete
+        )
+
+
+def merged_rules(
+    branch: str,
+    rules: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+    protection: Mapping[str, Any] | None,
+    repository: RepositoryFacts,
+    *,
+    app_slug: str,
+    complete: bool,
+) -> BranchRules:
+    """Merge GitHub's three answers about a branch, the strictest of each winning.
+
+    Args:
+        branch: Its name.
+        rules: The active rules of all rulesets (`/rules/branches/{branch}`).
+        about: The branch (`/branches/{branch}`), whose summary names classic required checks.
+        protection: Its classic protection, None where there is none or it may not be read.
+        repository: Which merge methods the repository allows.
+        app_slug: The App's slug: a push restriction that names it does not restrict us.
+        complete: Whether classic protection could be read if there is any.
+    """
+    found = _Gathered(repository)
+    for rule in rules:
+        found.take_rule(str(rule.get("type")), rule.get("parameters") or {})
+    found.take_protection(protection or {}, app_slug)
+    if protection is None:
+        summary = (about.get("protection") or {}).get("required_status_checks") or {}
+        found.take_classic_checks(summary)
+    return found.rules(branch, complete)
+
+
+class _Gathered:
+    """The strictest of all rules seen so far."""
+
+    def __init__(self, repository: RepositoryFacts) -> None:
+        allowed = {
+            MergeMethod.MERGE: repository.allow_merge_commit,
+            MergeMethod.SQUASH: repository.allow_squash_merge,
+            MergeMethod.REBASE: repository.allow_rebase_merge,
+        }
+        self.methods = [method for method, is_allowed in allowed.items() if is_allowed]
+        self.checks: dict[tuple[str, int | None], RequiredCheck] = {}
+        self.reviews = 0
+        self.deployments: set[str] = set()
+        self.others: set[str] = set()
+        self.flags: set[str] = set()
+
+    def flag(self, name: str, wanted: Any = True) -> None:
+        if wanted:
+            self.flags.add(name)
+
+    def check(self, name: str, integration_id: int | None) -> None:
+        # Classic protection writes -1 for "any App".
+        pinned = integration_id if integration_id and integration_id > 0 else None
+        self.checks[name, pinned] = RequiredCheck(name=name, integration_id=pinned)
+
+    def take_rule(self, kind: str, parameters: Mapping[str, Any]) -> None:
+        match kind:
+            case "required_status_checks":
+                self.flag("strict", parameters.get("strict_required_status_checks_policy"))
+                for check in parameters.get("required_status_checks", ()):
+                    self.check(check["context"], check.get("integration_id"))
+            case "pull_request":
+                self.flag("pull_request_required")
+                self.take_reviews(parameters, "required_approving_review_count")
+                self.flag("code_owner_review", parameters.get("require_code_owner_review"))
+                self.flag(
+                    "conversation_resolution",
+                    parameters.get("required_review_thread_resolution"),
+                )
+                methods = parameters.get("allowed_merge_methods")
+                if methods:
+                    self.methods = [method for method in self.methods if method.value in methods]
+            case "required_linear_history":
+                self.flag("linear_history")
+            case "required_signatures":
+                self.flag("signatures")
+            case "update":
+                self.flag("restricted_pushes")
+            case "merge_queue":
+                self.flag("merge_queue")
+            case "required_deployments":
+                self.deployments |= set(parameters.get("required_deployment_environments", ()))
+            case "creation" | "deletion" | "non_fast_forward":
+                # The bot does nothing to a base branch that these would refuse.
+                pass
+            case _:
+                self.others.add(kind)
+
+    def take_reviews(self, source: Mapping[str, Any], count: str) -> None:
+        self.reviews = max(self.reviews, int(source.get(count) or 0))
+        self.flag("last_push_approval", source.get("require_last_push_approval"))
+
+    def take_protection(self, protection: Mapping[str, Any], app_slug: str) -> None:
+        self.take_classic_checks(protection.get("required_status_checks") or {})
+        reviews = protection.get("required_pull_request_reviews")
+        if reviews is not None:
+            self.flag("pull_request_required")
+            self.take_reviews(reviews, "required_approving_review_count")
+            self.flag("code_owner_review", reviews.get("require_code_owner_reviews"))
+        for name, ours in (
+            ("required_linear_history", "linear_history"),
+            ("required_signatures", "signatures"),
+            ("required_conversation_resolution", "conversation_resolution"),
+            ("lock_branch", "locked"),
+        ):
+            self.flag(ours, (protection.get(name) or {}).get("enabled"))
+        restrictions = protection.get("restrictions")
+        if restrictions is not None:
+            let_in = {app.get("slug") for app in restrictions.get("apps") or ()}
+            self.flag("restricted_pushes", app_slug not in let_in)
+
+    def take_classic_checks(self, source: Mapping[str, Any]) -> None:
+        self.flag("strict", source.get("strict"))
+        pinned = source.get("checks") or []
+        for check in pinned:
+            self.check(check["context"], check.get("app_id"))
+        for name in set(source.get("contexts") or ()) - {check["context"] for check in pinned}:
+            self.check(name, None)
+
+    def rules(self, branch: str, complete: bool) -> BranchRules:
+        methods = (
+            [m for m in self.methods if m is not MergeMethod.MERGE]
+            if ("linear_history" in self.flags)
+            else self.methods
+        )
+        return BranchRules(
+            branch=branch,
+            required_checks=tuple(sorted(self.checks.values(), key=lambda check: check.name)),
+            required_reviews=self.reviews,
+            merge_methods=tuple(methods),
+            required_deployments=tuple(sorted(self.deployments)),
+            other_rules=tuple(sorted(self.others)),
+            complete=complete,
+            **dict.fromkeys(self.flags, True),
+        )

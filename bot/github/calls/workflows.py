@@ -1,0 +1,178 @@
+"""Workflow runs of GitHub Actions: dispatched exactly once, found again, read and cancelled.
+
+Source: REST API, "Actions: workflows, workflow runs, workflow jobs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from bot.github.calls.ensure import ensure
+from bot.github.errors import Conflict
+from bot.github.models import Read
+from bot.github.transport.channel import Channel, Query
+
+ACTIONS = "/repos/{owner}/{repo}/actions"
+DISPATCH = f"{ACTIONS}/workflows/{{workflow}}/dispatches"
+RUNS_OF = f"{ACTIONS}/workflows/{{workflow}}/runs"
+RUN = f"{ACTIONS}/runs/{{run_id}}"
+CANCEL = f"{ACTIONS}/runs/{{run_id}}/cancel"
+JOBS = f"{ACTIONS}/runs/{{run_id}}/jobs"
+ANNOTATIONS = "/repos/{owner}/{repo}/check-runs/{run_id}/annotations"
+
+LOOKS = (0.0, 1.0, 3.0, 5.0)
+"""Seconds before each look for a run just dispatched: it is listed with some delay."""
+
+
+class WorkflowRun(Read):
+    """One run of a workflow. `conclusion` is set once `status` is completed."""
+
+    id: int
+    display_title: str = ""
+    event: str = ""
+    status: str
+    conclusion: str | None = None
+    head_sha: str
+    html_url: str = ""
+    run_attempt: int = 1
+    created_at: datetime | None = None
+    run_started_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class JobStep(Read):
+    """One step of a job."""
+
+    name: str
+    status: str = "completed"
+    conclusion: str | None = None
+
+
+class Job(Read):
+    """One job of a run; its id is also that of its check-run."""
+
+    id: int
+    name: str
+    status: str
+    conclusion: str | None = None
+    html_url: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    steps: tuple[JobStep, ...] = ()
+
+
+class Annotation(Read):
+    """A message a job left on its check-run; `title` is set by problem matchers and commands."""
+
+    annotation_level: str | None = None
+    title: str | None = None
+    message: str | None = None
+
+
+class Workflows:
+    """The workflow runs of the repository."""
+
+    def __init__(self, channel: Channel) -> None:
+        """Work through `channel`."""
+        self._channel = channel
+
+    async def ensure_dispatched(
+        self,
+        workflow: str,
+        *,
+        ref: str,
+        inputs: Mapping[str, str],
+        title: str,
+        since: datetime,
+        look_first: bool,
+    ) -> int:
+        """Dispatch a workflow, unless it was dispatched already; the run's id.
+
+        Args:
+            workflow: Its file name.
+            ref: The branch or tag whose workflow file runs; never a SHA.
+            inputs: The inputs it declares.
+            title: What the run's title holds and no other's does (its `run-name` must say so).
+            since: Nothing of ours is older than this.
+            look_first: Whether this step may already have run.
+
+        Raises:
+            NotFound: There is no such workflow on the ref.
+            Unprocessable: It cannot be dispatched, or does not take these inputs.
+            Conflict: It was dispatched and is not to be found: its `run-name` lacks the title.
+        """
+
+        async def look() -> int | None:
+            return await self.find(workflow, title, since=since)
+
+        async def create() -> int:
+            body = {"ref": ref, "inputs": dict(inputs), "return_run_details": True}
+            details = await self._channel.post(DISPATCH, body, workflow=workflow)
+            if isinstance(details, dict) and details.get("workflow_run_id"):
+                return int(details["workflow_run_id"])
+            # Older servers answer 204, without the run.
+            for pause in LOOKS:
+                await self._channel.around.sleep(pause)
+                found = await look()
+                if found is not None:
+                    return found
+            raise Conflict(f"{workflow} was dispatched, but no run is titled {title!r}.")
+
+        return await ensure(
+            look=look,
+            create=create,
+            look_first=look_first,
+            sleep=self._channel.around.sleep,
+            looks=LOOKS,
+        )
+
+    async def find(self, workflow: str, title: str, *, since: datetime) -> int | None:
+        """Find the oldest dispatched run with these words in its title."""
+        found = [run.id for run in await self.dispatched(workflow, since) if title in _words(run)]
+        return min(found, default=None)
+
+    async def dispatched(
+        self, workflow: str, since: datetime, head_sha: str | None = None
+    ) -> tuple[WorkflowRun, ...]:
+        """Give the dispatched runs of a workflow since then, newest first.
+
+        `head_sha` narrows them to those that hang on this commit.
+        """
+        query: Query = {"event": "workflow_dispatch", "head_sha": head_sha}
+        runs = []
+        # Newest first, so what is older needs no further page.
+        async for data in self._channel.items(
+            RUNS_OF, key="workflow_runs", query=query, workflow=workflow
+        ):
+            run = WorkflowRun.model_validate(data)
+            if run.created_at is not None and run.created_at < since:
+                break
+            runs.append(run)
+        return tuple(runs)
+
+    async def run(self, run_id: int) -> WorkflowRun | None:
+        """Read one run; None once it was deleted."""
+        data = await self._channel.find(RUN, run_id=run_id)
+        return None if data is None else WorkflowRun.model_validate(data)
+
+    async def jobs(self, run_id: int) -> tuple[Job, ...]:
+        """Give the jobs of a run's latest attempt."""
+        found = self._channel.items(JOBS, key="jobs", run_id=run_id)
+        return tuple([Job.model_validate(data) async for data in found])
+
+    async def annotations(self, job_id: int) -> tuple[Annotation, ...]:
+        """Give what a job left on its check-run; nothing where there is none."""
+        data = await self._channel.find(ANNOTATIONS, run_id=job_id)
+        return tuple(Annotation.model_validate(each) for each in data or ())
+
+    async def cancel(self, run_id: int) -> None:
+        """Stop a run; that it is over or gone already is fine."""
+        try:
+            await self._channel.post(CANCEL, None, repeatable=True, run_id=run_id)
+        except Conflict:
+            return
+
+
+def _words(run: WorkflowRun) -> list[str]:
+    return run.display_title.split()

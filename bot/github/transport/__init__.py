@@ -1,0 +1,1 @@
+"""How a request gets to GitHub and back: identity, budget, retries, verdicts."""

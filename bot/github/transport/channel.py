@@ -1,0 +1,375 @@
+"""Requests signed by one identity: retried, counted, paced, and kept by ETag.
+
+`verdict.decide` says what to do about each answer; this module does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from cachetools import LRUCache
+from gidgethub import sansio
+
+from bot.github.errors import Forbidden, GitHubError, NotFound, Unavailable, Unprocessable
+from bot.github.transport.addresses import Addresses
+from bot.github.transport.app_auth import Clock, Credentials
+from bot.github.transport.budget import Budget
+from bot.github.transport.counting import RequestCounter
+from bot.github.transport.verdict import (
+    Answer,
+    Fail,
+    Moved,
+    Ok,
+    Refresh,
+    Request,
+    Retry,
+    Unchanged,
+    decide,
+)
+from bot.github.transport.wire import exchange
+
+USER_AGENT = "incident-playbooks"
+API_VERSION = "2022-11-28"
+JSON = sansio.accept_format()
+CACHE_BYTES = 16 * 2**20
+"""Room for answers kept by ETag, per identity."""
+
+MAX_REDIRECTS = 3
+
+Sleep = Callable[[float], Awaitable[None]]
+Params = Mapping[str, str | int]
+Query = Mapping[str, str | int | None]
+
+_TELLING = frozenset({"triage", "help", "status"})
+"""What tells people what happened is never held by our own cap."""
+_PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
+
+
+class Meter(Protocol):
+    """Counts requests about one repository against a cap of ours."""
+
+    async def take(self, repository_id: int, *, recovery: bool) -> None:
+        """Count one that is about to be sent.
+
+        Raises:
+            RateLimited: the cap is reached, and it is no recovery.
+        """
+
+    def give_back(self, repository_id: int) -> None:
+        """Take one back: GitHub did not charge it."""
+
+
+@dataclass
+class Surroundings:
+    """What every channel shares: the session, the addresses, the clock and the counter.
+
+    `patience` is how long, in seconds, a call waits for a limit to pass before it raises
+    `RateLimited`; `jitter` gives a random share (0 to 1) by which waits are stretched.
+    """
+
+    addresses: Addresses
+    session: Callable[[], aiohttp.ClientSession]
+    clock: Clock
+    sleep: Sleep
+    jitter: Callable[[], float]
+    counter: RequestCounter
+    slots: asyncio.Semaphore
+    patience: float
+    meter: Meter | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An answer kept by its ETag."""
+
+    etag: str
+    data: Any = field(repr=False)
+    next_url: str | None
+    size: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """A decoded answer, and where the next page is."""
+
+    data: Any
+    next_url: str | None
+
+
+@dataclass
+class Lane:
+    """What all channels of one identity share: credentials, budget and kept answers."""
+
+    credentials: Credentials
+    budget: Budget = field(default_factory=Budget)
+    kept: LRUCache[tuple[str, str], Kept] = field(
+        default_factory=lambda: LRUCache(CACHE_BYTES, getsizeof=lambda kept: kept.size)
+    )
+
+
+class Channel:
+    """Calls on behalf of one playbook, signed by one identity.
+
+    `defaults` fill route parameters that every call shares, such as owner and repository.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        around: Surroundings,
+        *,
+        playbook: str,
+        recovery: bool = False,
+        defaults: Params | None = None,
+        metered: int | None = None,
+    ) -> None:
+        """Bind the lane to a playbook's label; `recovery` may use the reserved requests.
+
+        `metered` is the repository against whose cap the requests count.
+        """
+        self._lane = lane
+        self._around = around
+        self._playbook = playbook
+        self._recovery = recovery
+        self._defaults = dict(defaults or {})
+        self._metered = metered
+
+    @property
+    def around(self) -> Surroundings:
+        """The clock, the sleep and the addresses."""
+        return self._around
+
+    async def get(self, route: str, *, query: Query | None = None, **params: str | int) -> Any:
+        """Read one object."""
+        return (await self._call("GET", route, params, query=query)).data
+
+    async def find(self, route: str, *, query: Query | None = None, **params: str | int) -> Any:
+        """Read one object, or None if there is none."""
+        try:
+            return await self.get(route, query=query, **params)
+        except NotFound:
+            return None
+
+    async def items(
+        self,
+        route: str,
+        *,
+        key: str | None = None,
+        query: Query | None = None,
+        **params: str | int,
+    ) -> AsyncIterator[Any]:
+        """Read a list, page after page, 100 at a time; `key` where the list is wrapped."""
+        page = await self._call("GET", route, params, query={"per_page": 100, **(query or {})})
+        while True:
+            for item in page.data[key] if key else page.data:
+                yield item
+            if page.next_url is None:
+                return
+            page = await self._call("GET", route, params, url=page.next_url)
+
+    async def post(
+        self,
+        route: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool = False,
+        **params: str | int,
+    ) -> Any:
+        """Create something; `repeatable` where doing it twice is the same as once."""
+        return (await self._call("POST", route, params, body=body, repeatable=repeatable)).data
+
+    async def patch(self, route: str, body: Mapping[str, Any], **params: str | int) -> Any:
+        """Set fields: repeatable, since the same state twice is the same state."""
+        return (await self._call("PATCH", route, params, body=body, repeatable=True)).data
+
+    async def put(
+        self,
+        route: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool = True,
+        **params: str | int,
+    ) -> Any:
+        """Set an object as a whole."""
+        return (await self._call("PUT", route, params, body=body, repeatable=repeatable)).data
+
+    async def delete(
+        self, route: str, body: Mapping[str, Any] | None = None, **params: str | int
+    ) -> None:
+        """Remove something; that it is gone already is fine."""
+        try:
+            await self._call("DELETE", route, params, body=body, repeatable=True)
+        except NotFound:
+            return
+
+    async def graphql(
+        self, query: str, variables: Mapping[str, Any], *, name: str, repeatable: bool
+    ) -> Any:
+        """Run a GraphQL query or mutation and give its `data`; `name` is for the metrics.
+
+        GitHub answers 200 with `errors`: NOT_FOUND and FORBIDDEN become the matching error,
+        everything else `Unprocessable`.
+        """
+        page = await self._call(
+            "POST",
+            f"/graphql#{name}",
+            {},
+            body={"query": query, "variables": dict(variables)},
+            url=self._around.addresses.graphql,
+            repeatable=repeatable,
+        )
+        errors = page.data.get("errors")
+        if errors:
+            raise _graphql_error(errors[0], f"POST /graphql#{name}")
+        return page.data["data"]
+
+    async def _call(
+        self,
+        method: str,
+        route: str,
+        params: Params,
+        *,
+        query: Query | None = None,
+        body: Mapping[str, Any] | None = None,
+        url: str | None = None,
+        accept: str = JSON,
+        repeatable: bool | None = None,
+    ) -> Page:
+        url = url or self._around.addresses.rest + _path(route, {**self._defaults, **params})
+        if not self._around.addresses.is_ours(url):
+            raise Forbidden(f"GitHub's next page is on another host: {url!r}", route=route)
+        if query:
+            url += "?" + urlencode(
+                {name: value for name, value in query.items() if value is not None}
+            )
+        request = Request(method, route, method == "GET" if repeatable is None else repeatable)
+        content = None if body is None else json.dumps(body).encode()
+        return await self._persist(request, url, accept, content)
+
+    async def _persist(
+        self, request: Request, url: str, accept: str, content: bytes | None
+    ) -> Page:
+        """Send until there is an answer to take or an error to raise."""
+        around, lane = self._around, self._lane
+        attempt, waited, refreshed, redirects = 0, 0.0, False, 0
+        while True:
+            attempt += 1
+            kept = lane.kept.get((accept, url)) if request.method == "GET" else None
+            authorization = await lane.credentials.header()
+            answer = await self._send(request, url, accept, content, authorization, kept)
+            now = around.clock()
+            decision = decide(request, answer, attempt, now)
+            match decision:
+                case Ok(data):
+                    assert isinstance(answer, Answer)  # noqa: S101 - Ok is only said of an Answer
+                    return self._keep(request, url, accept, answer, data)
+                case Unchanged() if kept is not None:
+                    around.counter.unchanged(self._playbook, request.name)
+                    if around.meter is not None and self._metered is not None:
+                        around.meter.give_back(self._metered)
+                    return Page(kept.data, kept.next_url)
+                case Unchanged():
+                    raise Unavailable(
+                        f"{request.name}: GitHub answered 304 unasked.", route=request.name
+                    )
+                case Retry(after, error):
+                    after *= 1 + 0.2 * around.jitter()
+                    if isinstance(answer, Answer) and answer.status in {403, 429}:
+                        lane.budget.pause(now + after)
+                    if waited + after > around.patience:
+                        raise error
+                    waited += after
+                    await around.sleep(after)
+                case Refresh(error):
+                    lane.credentials.discard(authorization)
+                    if refreshed:
+                        raise error
+                    refreshed = True
+                case Moved(location, _, error):
+                    redirects += 1
+                    if redirects > MAX_REDIRECTS or not around.addresses.is_ours(location):
+                        raise error
+                    url = location
+                case Fail(error):
+                    raise error
+
+    async def _send(
+        self,
+        request: Request,
+        url: str,
+        accept: str,
+        content: bytes | None,
+        authorization: str,
+        kept: Kept | None,
+    ) -> Any:
+        around, lane = self._around, self._lane
+        headers = sansio.create_headers(USER_AGENT, accept=accept)
+        headers["authorization"] = authorization
+        headers["x-github-api-version"] = API_VERSION
+        if content is not None:
+            headers["content-type"] = "application/json; charset=utf-8"
+        if kept is not None:
+            headers["if-none-match"] = kept.etag
+        await self._hold(request)
+        async with around.slots:
+            around.counter.sent(self._playbook, request.name)
+            answer = await exchange(around.session(), request.method, url, headers, content)
+        if isinstance(answer, Answer):
+            resource = "graphql" if request.route.startswith("/graphql") else "core"
+            if resource == "core":
+                lane.budget.learn(answer.headers)
+        return answer
+
+    async def _hold(self, request: Request) -> None:
+        """Wait while GitHub has asked this identity to; keep the reserve for recovery."""
+        around, budget = self._around, self._lane.budget
+        pause = budget.wait(around.clock())
+        if pause > 0:
+            budget.refuse_longer_than(around.patience, around.clock(), request.name)
+            await around.sleep(pause)
+        budget.admit(request.name, around.clock(), recovery=self._recovery)
+        if around.meter is not None and self._metered is not None:
+            kept = self._recovery or self._playbook in _TELLING
+            await around.meter.take(self._metered, recovery=kept)
+
+    def _keep(self, request: Request, url: str, accept: str, answer: Answer, data: Any) -> Page:
+        links = {"link": answer.headers["link"]} if "link" in answer.headers else {}
+        _, _, next_url = sansio.decipher_response(200, links, b"")
+        page = Page(data, next_url)
+        etag = answer.headers.get("etag")
+        size = len(answer.body) + 200
+        if request.method == "GET" and etag and size < CACHE_BYTES // 8:
+            self._lane.kept[accept, url] = Kept(etag, page.data, page.next_url, size)
+        return page
+
+
+def _path(route: str, params: Params) -> str:
+    """Fill `{name}` with one path segment, `{name*}` with a path.
+
+    Raises:
+        ValueError: If a value would change which resource is meant (empty, `.` or `..`).
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        value = str(params[found.group(1)])
+        if any(segment in {"", ".", ".."} for segment in value.split("/")):
+            raise ValueError(f"Not usable in an address: {found.group(1)}={value!r}")
+        return quote(value, safe="/" if found.group(2) else "")
+
+    return _PARAMETER.sub(fill, route)
+
+
+def _graphql_error(error: Mapping[str, Any], route: str) -> GitHubError:
+    said, kind = str(error.get("message")), error.get("type")
+    if kind == "NOT_FOUND":
+        return NotFound(f"{said}", route=route)
+    if kind in {"FORBIDDEN", "INSUFFICIENT_SCOPES"}:
+        return Forbidden(f"GitHub forbids it: {said}", route=route)
+    return Unprocessable(f"GitHub refuses it: {said}", route=route)

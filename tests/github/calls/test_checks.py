@@ -1,0 +1,139 @@
+"""Check-runs are reported exactly once; every result on a commit is read, whoever reported it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.demo.github.faults.request_faults import Drop, FailAfter
+from bot.demo.github.server import DemoGitHub
+from bot.demo.github.world.model import App, Installation, Repository, User
+from bot.github.calls.checks import Button
+from bot.github.client import RepositoryClient
+from bot.github.errors import Forbidden
+from bot.github.models import CheckKind, CheckRun
+from bot.github.text import CHECK_TEXT_LIMIT, byte_size
+from bot.triggers import Repository as Place
+from tests.github.conftest import ConnectAs, Person
+
+
+async def report(client: RepositoryClient, sha: str, *, again: bool = False) -> CheckRun:
+    return await client.checks.ensure_check_run(
+        head_sha=sha,
+        name="hotfix",
+        external_id="01j",
+        title="Waiting for checks",
+        summary="Two to go.",
+        look_first=again,
+    )
+
+
+@pytest.fixture
+def head(repository: Repository, github: DemoGitHub) -> str:
+    return github.commit(repository, {"a.txt": "a\n"}, "Add a")
+
+
+async def test_a_check_run_is_reported_once_and_then_updated(
+    client: RepositoryClient, repository: Repository, head: str
+) -> None:
+    run = await report(client, head)
+    assert (run.status, run.conclusion, run.external_id) == ("in_progress", None, "01j")
+    assert (await report(client, head, again=True)).id == run.id
+    for _ in range(2):
+        done = await client.checks.update(
+            run.id,
+            status="completed",
+            conclusion="success",
+            title="Green",
+            summary="s" * 70_000,
+            buttons=[Button("Approve this pull request", "d" * 50, "approve")],
+        )
+        assert done.conclusion == "success"
+    assert (await client.checks.get(run.id)).output.title == "Green"
+    stored = repository.check_runs[run.id]
+    assert byte_size(stored.output["summary"]) <= CHECK_TEXT_LIMIT
+    assert stored.actions[0]["label"] == "Approve this pull re"
+    assert len(repository.check_runs) == 1
+
+
+@pytest.mark.parametrize("fault", [FailAfter(502), Drop()], ids=repr)
+async def test_a_lost_answer_leaves_exactly_one_check_run(
+    client: RepositoryClient,
+    github: DemoGitHub,
+    repository: Repository,
+    head: str,
+    fault: FailAfter,
+) -> None:
+    github.faults.add(fault, method="POST", path=r"/check-runs$")
+    github.faults.lag.seconds = 3
+    await report(client, head)
+    assert len(repository.check_runs) == 1
+
+
+async def test_a_conclusion_and_completion_belong_together(
+    client: RepositoryClient, head: str
+) -> None:
+    run = await report(client, head)
+    with pytest.raises(ValueError, match="if and only if"):
+        await client.checks.update(run.id, status="completed", title="x", summary="y")
+
+
+async def test_results_are_read_from_check_runs_and_statuses_alike(
+    client: RepositoryClient,
+    head: str,
+    other_app: tuple[App, Installation],
+    connect_as: ConnectAs,
+    place: Place,
+    person: Person,
+    wendy: User,
+) -> None:
+    ci, installed = other_app
+    theirs = connect_as(ci).repository(
+        place.model_copy(update={"installation_id": installed.id}), playbook="ci"
+    )
+    await theirs.checks.ensure_check_run(
+        head_sha=head,
+        name="smoke",
+        external_id="7",
+        status="completed",
+        conclusion="failure",
+        title="red",
+        summary="boom",
+        look_first=False,
+    )
+    for state in ("pending", "error"):
+        await person(wendy, f"statuses/{head}", {"state": state, "context": "evals"})
+    await report(client, head)
+    results = {result.name: result for result in await client.checks.results(head)}
+    assert set(results) == {"smoke", "evals", "hotfix"}
+    smoke, evals = results["smoke"], results["evals"]
+    assert (smoke.kind, smoke.app_id, smoke.app_slug) == (CheckKind.CHECK_RUN, ci.id, ci.slug)
+    assert (smoke.conclusion, smoke.is_completed, smoke.is_passed) == ("failure", True, False)
+    assert (evals.kind, evals.conclusion, evals.is_completed) == (
+        CheckKind.STATUS,
+        "failure",
+        True,
+    )
+    assert not results["hotfix"].is_completed
+    assert {result.name for result in await client.checks.results("main")} == set(results)
+    with pytest.raises(Forbidden):
+        await client.checks.update(smoke.id, status="queued", title="x", summary="y")
+    with pytest.raises(ValueError, match="evals"):
+        await client.checks.rerun(evals)
+
+
+async def test_another_apps_check_run_with_our_external_id_is_not_ours(
+    client: RepositoryClient,
+    repository: Repository,
+    head: str,
+    other_app: tuple[App, Installation],
+    connect_as: ConnectAs,
+    place: Place,
+) -> None:
+    ci, installed = other_app
+    theirs = connect_as(ci).repository(
+        place.model_copy(update={"installation_id": installed.id}), playbook="ci"
+    )
+    copied = await report(theirs, head)
+    ours = await report(client, head, again=True)
+    assert ours.id != copied.id
+    assert len(repository.check_runs) == 2
