@@ -46,6 +46,7 @@ from bot.github.transport.app_auth import (
 )
 from bot.github.transport.channel import Channel, Lane, Meter, Params, Sleep, Surroundings
 from bot.github.transport.counting import RequestCounter
+from bot.github.transport.wire import CONNECTIONS, new_session
 from bot.github.web_flow import WebFlow
 from bot.triggers import Repository
 
