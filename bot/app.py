@@ -24,7 +24,7 @@ from bot.cockpit.rights import roles_from
 from bot.cockpit.site import Cockpit
 from bot.cockpit.site import Parts as CockpitParts
 from bot.config import Config
-from bot.engine import Engine, Observer
+from bot.engine import HINT_EVERY, Engine, Observer
 from bot.faults import Passing
 from bot.github.client import GitHub
 from bot.github.served import Served
@@ -107,6 +107,7 @@ class Bot:
         longest_outage: timedelta = timedelta(hours=6),
         rhythm: Rhythm | None = None,
         look_for_missed: timedelta = timedelta(minutes=1),
+        hint_every: float = HINT_EVERY,
     ) -> None:
         """Make the parts; nothing is opened before `start`."""
         self.settings = settings
@@ -143,6 +144,7 @@ class Bot:
             observers=tuple(observers),
             system_database=data / "engine.db" if self.records.dialect.name == "sqlite" else None,
             longest_outage=longest_outage,
+            hint_every=hint_every,
         )
         self.heartbeat = Heartbeat(
             self.records,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from dbos import error as dbos_error
 
 from bot.app import Bot
@@ -32,6 +33,7 @@ from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.runs import Run
+from bot.records.tables.intake import inbox
 from bot.settings import Settings
 
 SECRET = "between us"  # noqa: S105  of a GitHub that lives for one test run
@@ -106,6 +108,7 @@ async def bot(
         settings_for(github, playbooks_app, tmp_path_factory.mktemp("bot")),
         clock=clock,
         patience=Patience(look_again=LOOK_AGAIN, look_later=LOOK_AGAIN),
+        hint_every=0.1,
     )
     # It has no siblings: where hours are made to pass, or the machine stalls, it need not give up.
     bot.heartbeat._give_up = lambda: None
@@ -180,18 +183,26 @@ class Shop:
         return Answer(self, number, comment["id"])
 
     async def alone(self) -> None:
-        """Wait until no revert asks GitHub for anything; what lasts for days is cancelled."""
-        async with self.bot.read_only.connect() as conn:
-            live = await runs.list_live(conn)
-        for run in live:
-            # Some tests only write records of Runs, and play none.
-            with suppress(dbos_error.DBOSNonExistentWorkflowError):
-                await self.bot.engine.wake(run.id, Signal(kind=SignalKind.CANCEL), "alone")
-        asked, before = self.bot.github.requests.by_route("revert"), None
+        """Wait until no Run works or waits, in any repository; what lasts for days is cancelled.
+
+        What was asked for and is not begun counts too.
+        """
+        engine = self.bot.engine
         async with asyncio.timeout(LONGEST):
-            while asked != before:
-                await asyncio.sleep(1.5 * LOOK_AGAIN.total_seconds())
-                asked, before = self.bot.github.requests.by_route("revert"), asked
+            while engine._executing or await self._asked_for():
+                async with self.bot.read_only.connect() as conn:
+                    live = await runs.list_live(conn)
+                for run in live:
+                    # Some tests only write records of Runs, and play none.
+                    with suppress(dbos_error.DBOSNonExistentWorkflowError):
+                        await engine.wake(run.id, Signal(kind=SignalKind.CANCEL), "alone")
+                await asyncio.sleep(0.05)
+
+    async def _asked_for(self) -> int:
+        """How many entries of the inbox are not handed over yet."""
+        query = sa.select(sa.func.count()).where(inbox.c.done_at.is_(None))
+        async with self.bot.read_only.connect() as conn:
+            return int(await conn.scalar(query) or 0)
 
     async def looked_again(self) -> None:
         """Let the bot look at least once more."""
@@ -303,9 +314,11 @@ class Shop:
         """Have every installation token expire, so that new permissions count."""
         self.github.world.installation_tokens.clear()
 
-    def slow_down(self, path: str, *, method: str, seconds: float) -> Callable[[], Awaitable[bool]]:
-        """Have GitHub answer one request late; the result tells whether it has come."""
-        rule = self.github.faults.add(Slow(seconds), method=method, path=path)
+    def slow_down(
+        self, path: str, *, method: str, seconds: float, times: int | None = 1
+    ) -> Callable[[], Awaitable[bool]]:
+        """Have GitHub answer late, once or always; the result tells whether one was asked."""
+        rule = self.github.faults.add(Slow(seconds), method=method, path=path, times=times)
 
         async def came() -> bool:
             return rule.fired > 0

@@ -101,8 +101,8 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
                 dead_after=timedelta(seconds=conditions.dead_after),
             ),
             look_for_missed=timedelta(seconds=conditions.look_for_missed),
+            hint_every=conditions.hint_every,
         )
-        bot.engine._hint_every = conditions.hint_every
         await bot.start()
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

@@ -103,7 +103,9 @@ def test_a_founders_stage_takes_a_founders_word_only() -> None:
     policy = asking(_100="founder")
     bob = Approval(stage=100, by="bob", founder=False)
     move = next_move(policy, 2, Promote(95), approvals=[bob])
-    assert move == Ask("approval", 100, ("The stage of 100% needs a Founder's approval.",))
+    assert move == Ask(
+        "approval", 100, ("The stage of 100% needs a Founder's approval.",), founder=True
+    )
     olivia = Approval(stage=100, by="olivia", founder=True)
     assert next_move(policy, 2, Promote(95), approvals=[bob, olivia]) == Enter(PHASES[3])
     # From 95% held back to the whole is the same stage: nobody is asked twice.

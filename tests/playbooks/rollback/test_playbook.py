@@ -27,14 +27,20 @@ async def report_of(providers: Providers, pull: Any, ref: str) -> Any:
     return json.loads(await providers.shop.alice.file(path, ref) or "null")
 
 
-async def broken_at_25(providers: Providers) -> int:
-    """A candidate that goes bad at 25% and is rolled back; the issue where the ramp was asked."""
+async def at_25(providers: Providers) -> int:
+    """A ramp that has come to 25%; the issue where it was asked for."""
     # Not further, however much is reported while it goes bad.
     await providers.configure(approvals={50: 1})
     issue = await providers.shadowed()
     await providers.shop.says(issue, f"/ramp {CAPABILITY}")
     await providers.ramping(5)
     await providers.serve_until(25)
+    return issue
+
+
+async def broken_at_25(providers: Providers) -> int:
+    """A candidate that goes bad at 25% and is rolled back; the issue where the ramp was asked."""
+    issue = await at_25(providers)
     await providers.serve_until(0, candidate=0.9)
     return issue
 

@@ -6,22 +6,19 @@ import json
 
 from bot.records.audit_chain import audit
 from tests.playbooks.providing import CAPABILITY, Providers, share
-from tests.playbooks.rollback.test_playbook import broken_at_25, fix
+from tests.playbooks.rollback.test_playbook import at_25, fix
 
 FLAGS = "flags/flagd.json"
 
 
 async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Providers) -> None:
     shop = providers.shop
-    await broken_at_25(providers)
+    await at_25(providers)
+    stale = json.dumps(await providers.document())
+    assert share(json.loads(stale)["flags"][CAPABILITY]) == 25
+    await providers.serve_until(0, candidate=0.9)
     await shop.alice.merge((await fix(providers))["number"])
     await shop.alone()
-    stale = None
-    for commit in await shop.alice.get("commits", path=FLAGS):
-        text = await shop.alice.file(FLAGS, commit["sha"]) or "{}"
-        if share(json.loads(text)["flags"].get(CAPABILITY, {})) == 25:
-            stale = text
-    assert stale is not None
     await shop.alice.push("main", {FLAGS: stale}, "Revert the rollback of the flags")
     assert await providers.provider() == "provider-a"
 
