@@ -20,6 +20,16 @@ from tests.chaos.lane import Lane, eventually
 from tests.chaos.life import Conditions
 
 EVERY_S = 1.0
+CHECKS = [
+    f"GET /repos/{{owner}}/{{repo}}{path}"
+    for path in (
+        "",
+        "/git/ref/heads/{branch*}",
+        "/commits/{ref*}/check-runs",
+        "/commits/{ref*}/status",
+    )
+]
+"""What is asked to know what fails on a default branch."""
 
 
 @pytest.fixture
@@ -239,19 +249,35 @@ async def test_while_nothing_happens_a_look_is_one_unchanged_answer_for_each_rep
         comment = await alice.comment(await lane.broken(alice), "/status")
         assert await lane.done(repository, comment["id"]) == "+1"
     await asyncio.sleep(3 * EVERY_S)
+    await checks_read_again(lane)
     before = await requests(lane, "playbooks_github_requests_total")
     unchanged = await requests(lane, "playbooks_github_unchanged_total")
-    await asyncio.sleep(4 * EVERY_S)
+    await checks_read_again(lane)
     after = await requests(lane, "playbooks_github_requests_total")
     still = await requests(lane, "playbooks_github_unchanged_total")
     asked = {route: after[route] - before.get(route, 0) for route in after}
     free = {route: still[route] - unchanged.get(route, 0) for route in still}
     looks = asked.pop("GET /repos/{owner}/{repo}/issues")
-    assert 2 <= looks <= 5
+    assert 2 <= looks <= 6, looks
     # A second request looks which of the failed ones got through since.
     assert asked.pop("GET /app/hook/deliveries") <= 2 * (looks + 1)
     assert free["GET /repos/{owner}/{repo}/issues"] >= looks - 1
+    # The checks of the default branch are read in every third look, and are unchanged too.
+    for route in CHECKS:
+        assert 1 <= asked.get(route, 0) <= 1 + looks // 3
+        assert free.get(route, 0) == asked.pop(route)
     assert not any(asked.values())
+
+
+async def checks_read_again(lane: Lane) -> None:
+    """Wait until the bot has once more read what fails on the default branch."""
+    known = (await requests(lane, "playbooks_github_requests_total")).get(CHECKS[-1], 0)
+
+    async def again() -> bool:
+        return (await requests(lane, "playbooks_github_requests_total")).get(CHECKS[-1], 0) > known
+
+    await eventually(again, lane.life)
+    await asyncio.sleep(EVERY_S / 2)
 
 
 async def requests(lane: Lane, metric: str) -> dict[str, int]:
@@ -261,5 +287,6 @@ async def requests(lane: Lane, metric: str) -> dict[str, int]:
         session.get(f"http://127.0.0.1:{lane.port}/metrics") as answer,
     ):
         text = await answer.text()
-    pattern = rf'^{metric}\{{playbook="(?:missed deliveries|deliveries)",route="([^"]+)"\}} (\S+)$'
+    looking = "missed deliveries|missed checks|deliveries"
+    pattern = rf'^{metric}\{{playbook="(?:{looking})",route="([^"]+)"\}} (\S+)$'
     return {route: int(float(count)) for route, count in re.findall(pattern, text, re.MULTILINE)}

@@ -3,7 +3,11 @@
 GitHub does not retry by itself, and now and then sends nothing at all. So every minute (a) failed
 deliveries are asked for again, and (b) what changed in each repository is read and put into the
 words of the deliveries that should have told it. Both end in the inbox, whose keys make a repeat
-a no-op. While nothing happens, a look is one conditional request per repository.
+a no-op. While nothing happens, a look is one conditional request per repository, and every third
+four more, for the checks of the default branch.
+
+A look can be cut short at any moment: repositories are read in an order of chance, so that none is
+always the one that is not reached, and each thing found is taken up at once.
 
 https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries
 """
