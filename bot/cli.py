@@ -117,7 +117,7 @@ async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
 def revert(repo: Path, commit: str, onto: str, as_json: bool) -> None:
     """Compute a revert without a work tree; writes nothing but objects."""
     from bot.git.report import open_clone, revert_report
-    from bot.playbooks.repository_config import own_record_paths
+    from bot.playbooks.planning.repository_config import own_record_paths
 
     async def compute() -> str:
         git = await open_clone(repo)

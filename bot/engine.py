@@ -29,8 +29,8 @@ from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.faults import Passing
-from bot.playbooks.reversibility import declared
 from bot.playbooks.run import Effect, Run, Signal, SignalKind, StepFailed
+from bot.playbooks.undo.reversibility import declared
 from bot.records.recovery import runs, steps
 from bot.records.refusals import RecordError
 

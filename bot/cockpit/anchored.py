@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bot.faults import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.audit_chain.anchors import ANCHORS_PATH, Anchor, read_anchors
 from bot.triggers import Repository
 

@@ -12,7 +12,7 @@ from bot.cockpit.filters import KINDS, OPEN_WORD, identity, incident_filter
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Refused, Visit
 from bot.cockpit.words import action_said, can_retry, what_next
-from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.audit_chain.audit import AuditEntry
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity

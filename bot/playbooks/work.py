@@ -11,19 +11,18 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from bot.github.models import RepositoryFacts
-from bot.playbooks import outcome as outcomes
-from bot.playbooks import papers
-from bot.playbooks.case import C, Settled, branch_of
-from bot.playbooks.casebook import Casebook, Opened
-from bot.playbooks.checks import Counting, Tally
-from bot.playbooks.outcome import RecordFile
-from bot.playbooks.papers import Result
+from bot.playbooks.checks.green import Counting, Tally
+from bot.playbooks.incidents import papers, record_files
+from bot.playbooks.incidents.case import C, Settled, branch_of
+from bot.playbooks.incidents.casebook import Casebook, Opened
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run
-from bot.playbooks.standing import Standing
-from bot.playbooks.telling import Telling
-from bot.playbooks.undoing import Undoer
-from bot.playbooks.voice import Saying, Voice
+from bot.playbooks.undo.undoing import Undoer
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.telling import Telling
+from bot.playbooks.words.voice import Saying, Voice
 from bot.records.documents.artifacts import TimelineEvent
 from bot.triggers import Trigger
 
@@ -158,7 +157,7 @@ class Work(ABC, Generic[P, C]):
         """Put files and the audit anchor on the records branch, as the step `name`."""
         anchor = self.casebook.anchor
         await self.run.step(
-            name, str, lambda _: outcomes.record(self.github, files, anchor, message)
+            name, str, lambda _: record_files.record(self.github, files, anchor, message)
         )
 
     def settle(self, result: Result, on: datetime) -> tuple[RecordFile, ...]:

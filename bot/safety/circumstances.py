@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
 from bot.github.client import GitHub, RepositoryClient
-from bot.playbooks.reversibility import planned, worst
+from bot.playbooks.undo.reversibility import planned, worst
 from bot.records.database import reading
 from bot.records.safety import budgets, pauses
 from bot.records.safety.budgets import Budget, BudgetState

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
 from bot.github.client import RepositoryClient
-from bot.playbooks.checked import checked
-from bot.playbooks.checks import Counting, tally
+from bot.playbooks.checks.green import Counting, tally
+from bot.playbooks.checks.results import checked
 from bot.playbooks.proposal.counting import required
 from bot.records.audit_chain import audit
 from bot.records.database import reading

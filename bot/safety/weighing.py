@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.playbooks.reversibility import PlannedStep, worst
-from bot.playbooks.weighing import Ruling
+from bot.playbooks.planning.weighing import Ruling
+from bot.playbooks.undo.reversibility import PlannedStep, worst
 from bot.safety.admission import Admitted, Facts, NeedsApproval, Refused, admit
 
 

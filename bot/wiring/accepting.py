@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.intake.api.recoveries import Accepted, Declined
 from bot.playbooks import preflight
 from bot.playbooks.candidate.capability import UnknownName
-from bot.playbooks.declined import Stop
-from bot.playbooks.places import first_place
+from bot.playbooks.incidents.first_report import first_place
+from bot.playbooks.planning.declined import Stop
 from bot.safety.config_in_force import ConfigInForce
 from bot.triggers import Trigger, derived_id
 from bot.wiring.mirrors import Mirrors

@@ -19,13 +19,13 @@ from bot.playbooks.bisect.playbook import bisect
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.judge.playbook import JudgeParts, judge
 from bot.playbooks.parts import Parts, Patience
+from bot.playbooks.planning.weighing import Weigh
 from bot.playbooks.ramp.playbook import ramp
 from bot.playbooks.revert.playbook import revert
 from bot.playbooks.rollback.playbook import rollback
 from bot.playbooks.run import Ending, Run, Signal
 from bot.playbooks.shadow.playbook import shadow
 from bot.playbooks.triage.playbook import TriageParts, triage
-from bot.playbooks.weighing import Weigh
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
 from bot.safety.holding import hold_self_work

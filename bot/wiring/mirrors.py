@@ -9,7 +9,7 @@ from bot.git.errors import GitError
 from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.playbooks.repository_config import read_config
+from bot.playbooks.planning.repository_config import read_config
 from bot.triggers import Repository
 
 

@@ -7,7 +7,7 @@ import re
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.visitor import Page
-from tests.playbooks.safety.test_founder import MIGRATION, shop_with_a_founder
+from tests.safety.test_founder import MIGRATION, shop_with_a_founder
 from tests.shop import Shop
 
 

@@ -14,7 +14,7 @@ from bot.app import Bot
 from tests.cockpit.chromium import CHROMIUM, MISSING, log_in
 from tests.cockpit.conftest import known_to_bot
 from tests.playbooks.bisect.bisecting import history
-from tests.playbooks.safety.test_founder import MIGRATION, shop_with_a_founder
+from tests.safety.test_founder import MIGRATION, shop_with_a_founder
 from tests.shop import Shop
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=MISSING)

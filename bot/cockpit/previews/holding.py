@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot import markdown
 from bot.cockpit.previews.preview import Preview, step
 from bot.config import Config
-from bot.playbooks.declined import Stop
+from bot.playbooks.planning.declined import Stop
 from bot.records.recovery.steps import Reversibility
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause

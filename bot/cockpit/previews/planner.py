@@ -18,7 +18,7 @@ from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.playbooks.bisect.plan import make_bisect_plan
-from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.planning.declined import Declined, Stop
 from bot.playbooks.revert.plan import make_plan
 from bot.safety.config_in_force import ConfigInForce
 from bot.triggers import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.playbooks.declined import Declined
-from bot.playbooks.reversibility import Undo, declared
+from bot.playbooks.planning.declined import Declined
+from bot.playbooks.undo.reversibility import Undo, declared
 from bot.records.recovery.steps import Reversibility
 
 _HARMLESS_FIRST = list(Reversibility)

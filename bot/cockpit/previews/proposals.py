@@ -6,8 +6,8 @@ from bot import markdown
 from bot.cockpit.previews.preview import Preview, PreviewedStep, as_declared
 from bot.git.reverting import Conflict
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.reversibility import MERGE_IRREVERSIBLE
 from bot.playbooks.revert.plan import Plan
+from bot.playbooks.undo.reversibility import MERGE_IRREVERSIBLE
 
 _NAMED = 20
 _BEFORE_THE_MERGE = (

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.github.calls.reactions import Emotion
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Answer
+from bot.playbooks.planning.weighing import Weigh
 from bot.playbooks.run import Ending, Run, StepFailed
-from bot.playbooks.weighing import Weigh
 from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
 from bot.safety.admission import Facts

@@ -11,12 +11,12 @@ from pydantic import RootModel
 from bot.git.reverting import Clean, Conflict
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.work import BisectWork
-from bot.playbooks.irreversible import irreversible, paths_of
-from bot.playbooks.outcome import RecordFile
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.proposal.computed import Reverting
 from bot.playbooks.proposal.counting import see_which_checks_count
 from bot.playbooks.proposal.proposal import Proposal, Terms
+from bot.playbooks.undo.irreversible import irreversible, paths_of
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.bisect_report import Verification
 from bot.records.documents.spec_report import SPEC_REPORT_PATH, SpecReport

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bot.playbooks.bisect.work import BisectWork
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.papers import Result
 from bot.playbooks.proposal.settling import conclude
 from bot.playbooks.run import Ending
-from bot.playbooks.standing import Standing
+from bot.playbooks.words.standing import Standing
 from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 

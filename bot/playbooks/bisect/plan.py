@@ -21,8 +21,8 @@ from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.playbooks.bisect.range import MOST_COMMITS, count_between
-from bot.playbooks.declined import Declined, Stop
-from bot.playbooks.repository_config import read_config
+from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.repository_config import read_config
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")

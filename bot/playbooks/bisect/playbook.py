@@ -20,19 +20,19 @@ from bot.playbooks.bisect.remembered import earlier_trials
 from bot.playbooks.bisect.search import Hunt, NoGoodEnd, Stopped
 from bot.playbooks.bisect.verify import Cancelled, Verifier, publish_preview
 from bot.playbooks.bisect.work import BisectWork
-from bot.playbooks.case import Offender
-from bot.playbooks.casebook import open_incident
-from bot.playbooks.declined import Declined
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.case import Offender
+from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.papers import Result
 from bot.playbooks.parts import Parts
+from bot.playbooks.planning.autonomy import how_far
+from bot.playbooks.planning.declined import Declined
 from bot.playbooks.proposal.computed import Computed, on_newest
 from bot.playbooks.proposal.proposal import take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
-from bot.playbooks.self_work import how_far
 from bot.playbooks.signals import first, heard
-from bot.playbooks.standing import Standing
-from bot.playbooks.undoing import TakenBack, Undoer
+from bot.playbooks.undo.undoing import TakenBack, Undoer
+from bot.playbooks.words.standing import Standing
 from bot.records.documents.bisect_report import Verification
 from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
 

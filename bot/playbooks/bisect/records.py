@@ -10,8 +10,8 @@ from bot.playbooks.bisect.lab import TrialRow
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
 from bot.playbooks.bisect.text import BisectCase, incident_title
-from bot.playbooks.checks import Counting, Row, State, Tally
-from bot.playbooks.papers import Result, numbered, origin, pointers
+from bot.playbooks.checks.green import Counting, Row, State, Tally
+from bot.playbooks.incidents.papers import Result, numbered, origin, pointers
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, render
 from bot.records.documents.artifacts import TimelineEvent, canonical_bytes

@@ -9,11 +9,11 @@ from pydantic import Field
 from bot import markdown
 from bot.culprit.evidence import Outcome
 from bot.playbooks.bisect.lab import TrialRow
-from bot.playbooks.case import Case
-from bot.playbooks.quoting import quoted
+from bot.playbooks.incidents.case import Case
 from bot.playbooks.run import Ending
-from bot.playbooks.standing import Standing
-from bot.playbooks.wording import (
+from bot.playbooks.words.quoting import quoted
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.wording import (
     body,
     facts,
     offenders_in_words,

@@ -13,7 +13,6 @@ from bot.git.history import describe
 from bot.github.calls.checks import Button
 from bot.pictures.address import MOST_STRETCHES
 from bot.pictures.suspicion import Stretch
-from bot.playbooks import wording
 from bot.playbooks.bisect import records as documents
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.benches import bench_for
@@ -22,15 +21,16 @@ from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
 from bot.playbooks.bisect.text import BisectCase
-from bot.playbooks.case import case_of
-from bot.playbooks.casebook import Opened
-from bot.playbooks.checks import Tally
-from bot.playbooks.outcome import RecordFile
-from bot.playbooks.papers import Result
+from bot.playbooks.checks.green import Tally
+from bot.playbooks.incidents.case import case_of
+from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run
-from bot.playbooks.standing import Standing
-from bot.playbooks.voice import OurCheck, Saying
+from bot.playbooks.words import wording
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.voice import OurCheck, Saying
 from bot.playbooks.work import Work
 from bot.records.documents.bisect_report import Finding, Verification
 from bot.records.documents.spec_report import SpecReport

@@ -12,9 +12,9 @@ from bot import markdown
 from bot.canary.policy import Policy
 from bot.config import Config
 from bot.github.models import RepositoryFacts
-from bot.playbooks.declined import Stop
 from bot.playbooks.parts import Parts
-from bot.playbooks.repository_config import read_config
+from bot.playbooks.planning.declined import Stop
+from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.run import Signal
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
-from bot.playbooks import wording
-from bot.playbooks.case import Case
-from bot.playbooks.standing import Standing
+from bot.playbooks.incidents.case import Case
+from bot.playbooks.words import wording
+from bot.playbooks.words.standing import Standing
 
 
 class CandidateCase(Case):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.github.client import RepositoryClient
-from bot.playbooks import outcome as outcomes
-from bot.playbooks.outcome import BroughtHome, RecordFile
+from bot.playbooks.incidents import record_files
+from bot.playbooks.incidents.record_files import BroughtHome, RecordFile
 from bot.traffic import servings
 from bot.traffic.flags import flag_document, written
 
@@ -29,4 +29,6 @@ async def commit(
     """Commit the document to the default branch, or to the rolling pull request of outcomes."""
     rules = await github.branch_rules((await github.about()).default_branch)
     file = RecordFile(path=path, content=await document(records, repository_id))
-    return await outcomes.bring_home(github, [file], message, rules=rules, look_first=look_first)
+    return await record_files.bring_home(
+        github, [file], message, rules=rules, look_first=look_first
+    )

@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 
 from bot.canary.reports import RampReport, ShadowDiffReport
 from bot.playbooks.candidate.case import CandidateCase
-from bot.playbooks.outcome import RecordFile
-from bot.playbooks.papers import Result
-from bot.playbooks.standing import Standing
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import RecordFile
+from bot.playbooks.words.standing import Standing
 from bot.playbooks.work import Plan, Work
 from bot.records.documents.artifacts import canonical_bytes
 

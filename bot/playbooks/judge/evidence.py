@@ -16,11 +16,11 @@ from bot.github.calls.known_checks import KnownCheck
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind
-from bot.playbooks.checks import OUR_CHECKS
+from bot.playbooks.checks.green import OUR_CHECKS
 from bot.playbooks.judge.policy import Evidence
 from bot.playbooks.judge.streak import CommitRuns, find_streak
 from bot.playbooks.judge.suspects import is_record, only_one, read_suspect
-from bot.playbooks.repository_config import read_config
+from bot.playbooks.planning.repository_config import read_config
 from bot.triggers import Value
 
 Purpose = Literal["smoke", "evals", "slo", "safety"]

@@ -14,8 +14,8 @@ from bot.git.trees import raw_changes
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.playbooks.judge.policy import Suspect
+from bot.playbooks.planning.autonomy import OPT_OUT, is_self_work
 from bot.playbooks.revert.targets import HOTFIX_BRANCH
-from bot.playbooks.self_work import OPT_OUT, is_self_work
 
 _MOST_ASKED = 10
 """Commits whose pull request is asked for: beyond that nobody is the only suspect anyway."""

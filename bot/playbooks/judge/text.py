@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot import markdown
 from bot.playbooks.judge.evidence import Looked
 from bot.playbooks.judge.policy import Propose
-from bot.playbooks.quoting import quoted
+from bot.playbooks.words.quoting import quoted
 
 _SIGNALS = {
     "smoke": "smoke check",

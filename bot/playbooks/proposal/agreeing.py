@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bot import markdown
-from bot.playbooks.case import Case
+from bot.playbooks.incidents.case import Case
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.proposal.founder import AskedPlan
-from bot.playbooks.reversibility import planned
 from bot.playbooks.run import Signal, SignalKind
 from bot.playbooks.signals import first, heard
-from bot.playbooks.standing import Standing
+from bot.playbooks.undo.reversibility import planned
+from bot.playbooks.words.standing import Standing
 from bot.playbooks.work import Work
 from bot.triggers import Actor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bot.playbooks.checks import State, Tally
+from bot.playbooks.checks.green import State, Tally
 
 Confirmation = Literal["cured", "unseen", "not cured", "wait"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from bot.github.client import RepositoryClient
 from bot.github.models import BranchRules
-from bot.playbooks.checked import checked
-from bot.playbooks.checks import OUR_CHECKS, Counting, which_count
+from bot.playbooks.checks.green import OUR_CHECKS, Counting, which_count
+from bot.playbooks.checks.results import checked
 from bot.playbooks.work import Work
 
 

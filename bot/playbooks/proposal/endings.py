@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bot import markdown
-from bot.playbooks.case import Case
-from bot.playbooks.checks import State, Tally
+from bot.playbooks.checks.green import State, Tally
+from bot.playbooks.incidents.case import Case
 from bot.playbooks.proposal.follow import Followed
-from bot.playbooks.standing import Standing
-from bot.playbooks.undoing import Undone
-from bot.playbooks.wording import (
+from bot.playbooks.undo.undoing import Undone
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.wording import (
     commit_linked,
     name_of,
     names,

@@ -13,7 +13,7 @@ from bot.github.calls.merging import HeadMoved, Merged, NotYet
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, MergeMethod
-from bot.playbooks.checks import Counting, Tally
+from bot.playbooks.checks.green import Counting, Tally
 from bot.playbooks.parts import Patience
 from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.looking import look

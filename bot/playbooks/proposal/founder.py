@@ -9,11 +9,11 @@ from typing import Literal
 import rfc8785
 
 from bot import markdown
-from bot.playbooks.case import Case
-from bot.playbooks.checks import Tally
-from bot.playbooks.reversibility import PlannedStep, planned
-from bot.playbooks.standing import Standing
-from bot.playbooks.wording import commit_linked, proposal_linked
+from bot.playbooks.checks.green import Tally
+from bot.playbooks.incidents.case import Case
+from bot.playbooks.undo.reversibility import PlannedStep, planned
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.wording import commit_linked, proposal_linked
 from bot.triggers import Value
 
 _PATHS_SHOWN = 20

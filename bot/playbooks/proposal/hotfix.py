@@ -17,7 +17,7 @@ from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entr
 from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
-from bot.playbooks.outcome import RecordFile
+from bot.playbooks.incidents.record_files import RecordFile
 from bot.triggers import Value
 
 RECORD_MODE = "100644"

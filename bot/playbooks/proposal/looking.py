@@ -15,9 +15,9 @@ from bot.github.models import (
     PullRequest,
     Review,
 )
-from bot.playbooks.checked import checked
-from bot.playbooks.checks import Counting, State, Tally, failing, tally
-from bot.playbooks.failures import (
+from bot.playbooks.checks.green import Counting, State, Tally, failing, tally
+from bot.playbooks.checks.results import checked
+from bot.playbooks.checks.same_failure import (
     Failure,
     Failures,
     Place,

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.playbooks.checks import Counting, Row, State, Tally
+from bot.playbooks.checks.green import Counting, Row, State, Tally
 from bot.triggers import Value
 
 _REVIEW = re.compile(r"\b(?:approving|required) reviews?\b", re.IGNORECASE)

@@ -14,8 +14,8 @@ from typing import Any
 from bot import markdown
 from bot.git.reverting import Clean, Conflict, Empty
 from bot.github.models import MergeMethod, PullRequest
-from bot.playbooks.casebook import Refs
-from bot.playbooks.outcome import RecordFile
+from bot.playbooks.incidents.casebook import Refs
+from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.proposal import hotfix as hotfixes
 from bot.playbooks.proposal import standings
 from bot.playbooks.proposal.computed import Change, on_newest
@@ -23,8 +23,8 @@ from bot.playbooks.proposal.follow import Fitted, Followed, Watched, follow
 from bot.playbooks.proposal.founder import AskedPlan, founder_decides, founders_plan
 from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.merging import APPROVABLE, Ask, View, Wait, Why
-from bot.playbooks.standing import Standing
-from bot.playbooks.undoing import TakenBack, Undoer
+from bot.playbooks.undo.undoing import TakenBack, Undoer
+from bot.playbooks.words.standing import Standing
 from bot.playbooks.work import Work
 from bot.triggers import Actor, Value
 

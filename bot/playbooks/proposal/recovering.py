@@ -8,8 +8,8 @@ from typing import Any, Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.errors import NotFound
-from bot.playbooks.checked import checked
-from bot.playbooks.checks import Tally, tally
+from bot.playbooks.checks.green import Tally, tally
+from bot.playbooks.checks.results import checked
 from bot.playbooks.proposal import endings
 from bot.playbooks.proposal.confirming import confirmation
 from bot.playbooks.proposal.follow import Followed

@@ -10,19 +10,19 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal
 
-from bot.playbooks import outcome as outcomes
-from bot.playbooks.casebook import undone_refs
-from bot.playbooks.checks import State, Tally, tally
-from bot.playbooks.outcome import BroughtHome, RecordFile
-from bot.playbooks.papers import Result
+from bot.playbooks.checks.green import State, Tally, tally
+from bot.playbooks.incidents import record_files
+from bot.playbooks.incidents.casebook import undone_refs
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import BroughtHome, RecordFile
 from bot.playbooks.proposal import endings, standings
 from bot.playbooks.proposal.confirming import confirmation
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.proposal.recovering import recovery
 from bot.playbooks.run import Ending, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
-from bot.playbooks.standing import Standing
-from bot.playbooks.undoing import Undone, see_what_to_undo, undo
+from bot.playbooks.undo.undoing import Undone, see_what_to_undo, undo
+from bot.playbooks.words.standing import Standing
 from bot.playbooks.work import Work
 from bot.records.documents.artifacts import HotfixRefs, Merge, Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
@@ -275,7 +275,7 @@ async def _bring_home(
 ) -> BroughtHome:
     # Read now: it may have another name than when the incident was opened.
     rules = await work.github.branch_rules((await work.github.about()).default_branch)
-    return await outcomes.bring_home(
+    return await record_files.bring_home(
         work.github, files, message, rules=rules, look_first=look_first
     )
 

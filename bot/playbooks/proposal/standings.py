@@ -9,12 +9,12 @@ from datetime import datetime
 
 from bot import markdown
 from bot.git.reverting import Conflict, PathConflict
-from bot.playbooks.case import Case
-from bot.playbooks.checks import Tally
+from bot.playbooks.checks.green import Tally
+from bot.playbooks.incidents.case import Case
 from bot.playbooks.proposal.merging import Ask, View, Wait
-from bot.playbooks.standing import Standing
-from bot.playbooks.undoing import Undone
-from bot.playbooks.wording import commit_linked, names, offenders_linked, proposal_linked
+from bot.playbooks.undo.undoing import Undone
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.wording import commit_linked, names, offenders_linked, proposal_linked
 
 _PATHS_SHOWN = 20
 

@@ -22,7 +22,7 @@ from bot.playbooks.candidate.capability import (
 )
 from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.reports import live_ledger, read_course
-from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.planning.declined import Declined, Stop
 from bot.playbooks.ramp.stages import check_stage, next_stage
 from bot.records.documents.artifacts import artifact_path
 from bot.records.lifecycle import IncidentStatus

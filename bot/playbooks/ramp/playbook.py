@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import subject_of
-from bot.playbooks.casebook import open_incident
-from bot.playbooks.declined import Declined
+from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.planning.declined import Declined
 from bot.playbooks.proposal.settling import broke_off
 from bot.playbooks.ramp import text as words
 from bot.playbooks.ramp.plan import Onward, RampPlanned, make_ramp_plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.canary.policy import Policy
-from bot.playbooks.papers import pointers
+from bot.playbooks.incidents.papers import pointers
 from bot.playbooks.ramp.text import RampCase, title
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render

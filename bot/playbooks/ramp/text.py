@@ -12,7 +12,7 @@ from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_
 from bot.playbooks.candidate.evidence import NAMES, curves, metric_table
 from bot.playbooks.ramp.decision import Ask
 from bot.playbooks.run import Ending
-from bot.playbooks.standing import Standing
+from bot.playbooks.words.standing import Standing
 from bot.triggers import Actor
 
 

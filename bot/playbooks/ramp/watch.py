@@ -11,9 +11,9 @@ from bot.canary.reports import RampReport
 from bot.playbooks.candidate import flag_file
 from bot.playbooks.candidate.capability import CandidateParts, policy_for, read_configured
 from bot.playbooks.candidate.rolling_back import ask_for_rollback, is_reported
-from bot.playbooks.declined import Stop
-from bot.playbooks.outcome import BroughtHome
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import BroughtHome
+from bot.playbooks.planning.declined import Stop
 from bot.playbooks.proposal.settling import conclude
 from bot.playbooks.ramp import text as words
 from bot.playbooks.ramp.decision import (
@@ -34,8 +34,8 @@ from bot.playbooks.ramp.look import RampLook, describe_ramp, look_at_ramp
 from bot.playbooks.ramp.work import RampWork
 from bot.playbooks.run import Ending, Signal, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
-from bot.playbooks.standing import Standing
-from bot.playbooks.undoing import TakenBack, Undoer, see_what_to_undo, undo
+from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
+from bot.playbooks.words.standing import Standing
 from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.traffic.verdicts import BreachFound

@@ -9,15 +9,15 @@ from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import status
 from bot.playbooks.candidate.evidence import chart_of
 from bot.playbooks.candidate.work import CandidateWork
-from bot.playbooks.case import case_of
-from bot.playbooks.casebook import Opened
+from bot.playbooks.incidents.case import case_of
+from bot.playbooks.incidents.casebook import Opened
 from bot.playbooks.ramp import records as documents
 from bot.playbooks.ramp import text as words
 from bot.playbooks.ramp.plan import RampPlan
 from bot.playbooks.ramp.text import RampCase
 from bot.playbooks.run import Run
-from bot.playbooks.standing import Standing
-from bot.playbooks.voice import Saying
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.voice import Saying
 from bot.triggers import Trigger
 
 

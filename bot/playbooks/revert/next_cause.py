@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-from bot.playbooks.case import Case
+from bot.playbooks.incidents.case import Case
 from bot.triggers import OURSELVES, BisectRequest, Source, SourceKind, Trigger
 
 

@@ -21,11 +21,10 @@ from bot.git.reverting import Clean, Conflict, Empty, EmptyReason, compute_rever
 from bot.git.trees import read_blob
 from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts
-from bot.playbooks.case import Offender
-from bot.playbooks.declined import Declined, Stop
-from bot.playbooks.irreversible import irreversible, paths_of
-from bot.playbooks.outcome import RECORDS_BRANCH, RecordFile
-from bot.playbooks.repository_config import read_config
+from bot.playbooks.incidents.case import Offender
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH, RecordFile
+from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.revert.targets import (
     Located,
     brought_by,
@@ -33,6 +32,7 @@ from bot.playbooks.revert.targets import (
     named_commit,
     needed,
 )
+from bot.playbooks.undo.irreversible import irreversible, paths_of
 from bot.triggers import CommitTarget, PullRequestTarget, RevertRequest, Value
 
 _LARGEST_ADR = 1 << 20

@@ -11,10 +11,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bot.git.reverting import Conflict
-from bot.playbooks.casebook import open_incident
-from bot.playbooks.declined import Declined
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.papers import Result
 from bot.playbooks.parts import Parts
+from bot.playbooks.planning.declined import Declined
+from bot.playbooks.planning.weighing import Ruling, Weigh
 from bot.playbooks.proposal import standings
 from bot.playbooks.proposal.agreeing import Question, agreement, plan_to_begin
 from bot.playbooks.proposal.computed import Reverting
@@ -24,14 +25,13 @@ from bot.playbooks.proposal.founder import AskedPlan
 from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
-from bot.playbooks.reversibility import planned as planned_steps
 from bot.playbooks.revert import text as words
 from bot.playbooks.revert.plan import Planned, make_plan
 from bot.playbooks.revert.work import RevertWork
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
-from bot.playbooks.weighing import Ruling, Weigh
-from bot.playbooks.wording import assignees, offenders_in_words
+from bot.playbooks.undo.reversibility import planned as planned_steps
+from bot.playbooks.words.wording import assignees, offenders_in_words
 from bot.triggers import ActorKind, Autonomy, Request, RevertRequest, Severity, Trigger
 
 __all__ = ["revert"]

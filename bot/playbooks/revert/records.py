@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.git.reverting import Clean, Conflict
-from bot.playbooks.case import Case
-from bot.playbooks.checks import Counting, Row, State, Tally
-from bot.playbooks.papers import Result, numbered, origin, pointers
+from bot.playbooks.checks.green import Counting, Row, State, Tally
+from bot.playbooks.incidents.case import Case
+from bot.playbooks.incidents.papers import Result, numbered, origin, pointers
 from bot.playbooks.revert.plan import Plan
-from bot.playbooks.wording import offenders_in_words, which_checks
+from bot.playbooks.words.wording import offenders_in_words, which_checks
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, render
 from bot.records.documents.artifacts import (

@@ -12,8 +12,8 @@ from bot.git.mirror import Mirror
 from bot.git.pull_commits import Brought, Unclear, commits_of_pull_request
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest, RepositoryFacts
-from bot.playbooks.case import Offender
-from bot.playbooks.declined import Stop
+from bot.playbooks.incidents.case import Offender
+from bot.playbooks.planning.declined import Stop
 from bot.triggers import CommitTarget, PullRequestTarget, Value
 
 HOTFIX_BRANCH = re.compile(r"hotfix/revert-([0-9a-z]{26})(?:-[0-9]+)?")

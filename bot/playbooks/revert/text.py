@@ -6,12 +6,12 @@ Pure functions, Markdown out; `wording` says how what comes from outside is made
 from __future__ import annotations
 
 from bot import markdown
-from bot.playbooks.case import Case
-from bot.playbooks.checks import Counting
-from bot.playbooks.quoting import quoted
+from bot.playbooks.checks.green import Counting
+from bot.playbooks.incidents.case import Case
 from bot.playbooks.run import Ending
-from bot.playbooks.standing import Standing
-from bot.playbooks.wording import (
+from bot.playbooks.words.quoting import quoted
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.wording import (
     body,
     facts,
     name_of,

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot.github.calls.checks import Button
-from bot.playbooks import wording
-from bot.playbooks.case import Case, case_of
-from bot.playbooks.casebook import Opened
-from bot.playbooks.outcome import RecordFile
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.case import Case, case_of
+from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.parts import Parts
 from bot.playbooks.revert import records as documents
 from bot.playbooks.revert import text as words
 from bot.playbooks.revert.next_cause import bisect_for
 from bot.playbooks.revert.plan import Plan
 from bot.playbooks.run import Run
-from bot.playbooks.standing import Standing
-from bot.playbooks.voice import OurCheck, Saying
+from bot.playbooks.words import wording
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.voice import OurCheck, Saying
 from bot.playbooks.work import Work
 from bot.records.documents.adr import superseded_by
 from bot.triggers import Autonomy, Trigger

@@ -13,10 +13,10 @@ from bot.playbooks.candidate import flag_file
 from bot.playbooks.candidate.capability import CandidateParts, policy_in_force, read_configured
 from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.rolling_back import plan_refs
-from bot.playbooks.casebook import open_incident
-from bot.playbooks.declined import Declined, Stop
-from bot.playbooks.outcome import BroughtHome
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import BroughtHome
+from bot.playbooks.planning.declined import Declined, Stop
 from bot.playbooks.proposal.counting import see_which_checks_count
 from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.playbooks.candidate.case import CandidateCase
-from bot.playbooks.papers import Result, numbered, origin, pointers
+from bot.playbooks.incidents.papers import Result, numbered, origin, pointers
 from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts, title
 from bot.records.audit_chain.anchors import Anchor

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bot import markdown
 from bot.canary.reports import MetricReport
-from bot.playbooks import wording
 from bot.playbooks.candidate.case import CandidateCase, issue_body, reason_given
 from bot.playbooks.candidate.evidence import NAMES, metric_table
-from bot.playbooks.checks import Counting
-from bot.playbooks.declined import Stop
-from bot.playbooks.quoting import quoted
+from bot.playbooks.checks.green import Counting
+from bot.playbooks.planning.declined import Stop
 from bot.playbooks.run import Ending
-from bot.playbooks.standing import Standing
+from bot.playbooks.words import wording
+from bot.playbooks.words.quoting import quoted
+from bot.playbooks.words.standing import Standing
 from bot.records.documents.rollback_report import Anomaly, Reshadow
 from bot.triggers import Value
 

@@ -6,17 +6,17 @@ from datetime import datetime
 
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import CandidateCase, status
-from bot.playbooks.case import case_of
-from bot.playbooks.casebook import Opened
-from bot.playbooks.outcome import RecordFile
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.case import case_of
+from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.rollback import records as documents
 from bot.playbooks.rollback import text as words
 from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts
 from bot.playbooks.run import Run
-from bot.playbooks.standing import Standing
-from bot.playbooks.voice import Saying
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.voice import Saying
 from bot.playbooks.work import Work
 from bot.records.documents.adr import Pointer
 from bot.triggers import Trigger

@@ -21,7 +21,7 @@ from bot.playbooks.candidate.capability import (
 from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.reports import live_ledger
 from bot.playbooks.candidate.rolling_back import planned_pairs
-from bot.playbooks.declined import Declined, Stop
+from bot.playbooks.planning.declined import Declined, Stop
 from bot.records.audit_chain import audit
 from bot.records.recovery import incidents
 from bot.records.safety import pauses

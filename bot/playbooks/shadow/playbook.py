@@ -16,9 +16,9 @@ from bot import markdown
 from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidate.capability import CandidateParts, lift_latch
 from bot.playbooks.candidate.case import subject_of
-from bot.playbooks.casebook import open_incident
-from bot.playbooks.declined import Declined
-from bot.playbooks.papers import Result
+from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.papers import Result
+from bot.playbooks.planning.declined import Declined
 from bot.playbooks.proposal.settling import broke_off, conclude
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.shadow import text as words
@@ -27,8 +27,8 @@ from bot.playbooks.shadow.look import ShadowLook, describe_shadow, look_at_shado
 from bot.playbooks.shadow.plan import ShadowPlanned, make_shadow_plan
 from bot.playbooks.shadow.work import ShadowWork
 from bot.playbooks.signals import first, heard
-from bot.playbooks.standing import Standing
-from bot.playbooks.undoing import TakenBack, Undoer, see_what_to_undo, undo
+from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
+from bot.playbooks.words.standing import Standing
 from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery import runs

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from bot.canary.policy import Policy
 from bot.playbooks.candidate.case import CandidateCase
-from bot.playbooks.papers import pointers
+from bot.playbooks.incidents.papers import pointers
 from bot.playbooks.shadow.text import title
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, render

@@ -9,7 +9,7 @@ from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial
 from bot.playbooks.candidate.evidence import metric_table
 from bot.playbooks.run import Ending
-from bot.playbooks.standing import Standing
+from bot.playbooks.words.standing import Standing
 from bot.triggers import Actor
 
 

@@ -8,14 +8,14 @@ from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import CandidateCase, status
 from bot.playbooks.candidate.work import CandidateWork
-from bot.playbooks.case import case_of
-from bot.playbooks.casebook import Opened
+from bot.playbooks.incidents.case import case_of
+from bot.playbooks.incidents.casebook import Opened
 from bot.playbooks.run import Run
 from bot.playbooks.shadow import records as documents
 from bot.playbooks.shadow import text as words
 from bot.playbooks.shadow.plan import ShadowPlan
-from bot.playbooks.standing import Standing
-from bot.playbooks.voice import Saying
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.voice import Saying
 from bot.triggers import Trigger
 
 

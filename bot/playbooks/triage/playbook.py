@@ -17,14 +17,13 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.github.models import Issue
-from bot.playbooks import outcome as outcomes
-from bot.playbooks.casebook import Casebook
+from bot.playbooks.incidents import record_files
+from bot.playbooks.incidents.casebook import Casebook
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH, RecordFile
 from bot.playbooks.judge.playbook import Hold
-from bot.playbooks.outcome import RECORDS_BRANCH, RecordFile
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
-from bot.playbooks.telling import Telling
 from bot.playbooks.triage import text as words
 from bot.playbooks.triage.asking import trigger_for
 from bot.playbooks.triage.blame import (
@@ -36,6 +35,7 @@ from bot.playbooks.triage.blame import (
 from bot.playbooks.triage.opening import Triaged, began_at, open_for_group, severity_of
 from bot.playbooks.triage.suspecting import gather
 from bot.playbooks.triage.text import Facts
+from bot.playbooks.words.telling import Telling
 from bot.records.audit_chain import audit
 from bot.records.documents.adr import adr_path, with_outcome, with_status
 from bot.records.documents.artifacts import Outcome
@@ -204,7 +204,7 @@ class _Triage:
 
         async def record(_: bool) -> str:
             async with self.parts.recording:
-                return await outcomes.record(self.github, files, anchor, message)
+                return await record_files.record(self.github, files, anchor, message)
 
         await self.run.step(name, str, record)
 

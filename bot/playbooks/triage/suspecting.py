@@ -12,7 +12,7 @@ from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.playbooks.judge.policy import Suspect
 from bot.playbooks.judge.suspects import is_record, only_one, read_suspect
-from bot.playbooks.repository_config import read_config
+from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.triage.blame import Evidence, naming
 from bot.records.intake.alerts import Condition, Said
 

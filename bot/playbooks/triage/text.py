@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot import markdown
-from bot.playbooks.quoting import quoted
 from bot.playbooks.triage.blame import Following, LeaveIt, LookForIt, RevertIt, RollBack
+from bot.playbooks.words.quoting import quoted
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 from bot.records.intake.alerts import Condition, Group

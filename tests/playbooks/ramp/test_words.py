@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from bot.playbooks import wording
 from bot.playbooks.candidate.case import status
 from bot.playbooks.ramp import records, text
 from bot.playbooks.ramp.decision import Approval, Ask, missing_agreement
 from bot.playbooks.ramp.stages import check_stage
-from bot.playbooks.standing import Standing
+from bot.playbooks.words import wording
+from bot.playbooks.words.standing import Standing
 from bot.records.audit_chain.anchors import Anchor
 from tests.canary.traffic import policy
 from tests.playbooks.candidate.facts import BOB, BREACH, POLICY, START, ramp_case, seen_in_ramp

@@ -9,16 +9,16 @@ from syrupy.assertion import SnapshotAssertion
 
 from bot.git.history import CommitInfo
 from bot.git.reverting import Conflict, PathConflict
-from bot.playbooks import wording
-from bot.playbooks.case import Case, Offender
-from bot.playbooks.checks import Counting, Row, State, Tally
+from bot.playbooks.checks.green import Counting, Row, State, Tally
+from bot.playbooks.incidents.case import Case, Offender
 from bot.playbooks.proposal import endings, standings
 from bot.playbooks.proposal.follow import Followed, How
 from bot.playbooks.proposal.founder import founder_decides, founders_plan
 from bot.playbooks.proposal.merging import Ask, View, Wait, Why
 from bot.playbooks.revert import text as words
-from bot.playbooks.standing import Standing
-from bot.playbooks.undoing import Left, Undone
+from bot.playbooks.undo.undoing import Left, Undone
+from bot.playbooks.words import wording
+from bot.playbooks.words.standing import Standing
 from bot.triggers import Actor, ActorKind, Severity
 
 AT = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)

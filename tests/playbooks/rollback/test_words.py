@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from bot.playbooks.checks import Counting
+from bot.playbooks.checks.green import Counting
 from bot.playbooks.rollback import records, text
 from bot.playbooks.rollback.text import RollbackFacts
 from bot.records.audit_chain.anchors import Anchor

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from bot.playbooks import wording
 from bot.playbooks.candidate.case import status
 from bot.playbooks.shadow import records, text
-from bot.playbooks.standing import Standing
+from bot.playbooks.words import wording
+from bot.playbooks.words.standing import Standing
 from bot.records.audit_chain.anchors import Anchor
 from tests.playbooks.candidate.facts import BOB, POLICY, START, seen_in_shadow, shadow_case
 

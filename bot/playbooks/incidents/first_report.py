@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.documents.artifacts import ArtifactKind, artifact_path
 from bot.triggers import Request
 

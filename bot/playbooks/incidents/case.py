@@ -6,8 +6,8 @@ from datetime import date
 from typing import Any, Literal, Protocol, TypeVar
 
 from bot.config import Config
-from bot.playbooks.casebook import Opened
-from bot.playbooks.outcome import RECORDS_BRANCH
+from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.documents.adr import adr_path
 from bot.records.documents.artifacts import ArtifactKind, artifact_path
 from bot.triggers import Actor, Severity, Trigger, Value

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Run
-from bot.playbooks.undoing import Undone
+from bot.playbooks.undo.undoing import Undone
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import Anchor, sign
 from bot.records.lifecycle import IncidentStatus, RunState

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.playbooks.checks import Counting, Row, State, Tally
+from bot.playbooks.checks.green import Counting, Row, State, Tally
 from bot.playbooks.proposal.merging import (
     Approved,
     Ask,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.github.client import RepositoryClient
 from bot.github.models import CheckResult
-from bot.playbooks.checks import OUR_CHECKS
+from bot.playbooks.checks.green import OUR_CHECKS
 from bot.triggers import Value
 
 SKIPS_CHECKS = "[skip ci]"

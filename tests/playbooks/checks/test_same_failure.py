@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from bot.playbooks.failures import Failure, Place, alike, headline, is_same, joined, otherwise
+from bot.playbooks.checks.same_failure import (
+    Failure,
+    Place,
+    alike,
+    headline,
+    is_same,
+    joined,
+    otherwise,
+)
 
 
 def failure(*places: str, says: str = "") -> Failure:

@@ -17,7 +17,7 @@ from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App
 from tests.shop import SECRET
 
-EXAMPLES = Path(__file__).parents[2] / ".cache" / "contracts" / "webhooks.json"
+EXAMPLES = Path(__file__).parents[1] / ".cache" / "contracts" / "webhooks.json"
 
 
 @pytest.mark.skipif(

@@ -14,8 +14,8 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
-from bot.playbooks.reversibility import DECLARED, kind_of
 from bot.playbooks.run import Run, StepFailed
+from bot.playbooks.undo.reversibility import DECLARED, kind_of
 from bot.records.recovery import steps
 from bot.triggers import Value
 

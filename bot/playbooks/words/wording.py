@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
-from bot.playbooks.case import Case, Offender
-from bot.playbooks.checks import Counting, Row
-from bot.playbooks.quoting import quoted
-from bot.playbooks.standing import Standing, say
+from bot.playbooks.checks.green import Counting, Row
+from bot.playbooks.incidents.case import Case, Offender
+from bot.playbooks.words.quoting import quoted
+from bot.playbooks.words.standing import Standing, say
 from bot.triggers import Actor, ActorKind
 
 _TITLE = 180

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from bot.github.calls.checks import Button, Conclusion
 from bot.github.models import Issue
-from bot.playbooks import wording
-from bot.playbooks.case import Case
+from bot.playbooks.incidents.case import Case
 from bot.playbooks.run import Run
-from bot.playbooks.standing import Standing
-from bot.playbooks.telling import Telling
+from bot.playbooks.words import wording
+from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.telling import Telling
 from bot.triggers import Value
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.playbooks.case import Case
-from bot.playbooks.checks import Tally
+from bot.playbooks.checks.green import Tally
+from bot.playbooks.incidents.case import Case
 from bot.records.documents.adr import Pointer, with_outcome, with_status
 from bot.records.documents.artifacts import HotfixRefs, Merge, NumberedLink, Origin, Outcome
 from bot.records.lifecycle import IncidentStatus

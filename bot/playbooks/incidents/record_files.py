@@ -15,7 +15,7 @@ from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, Unprocessable
 from bot.github.models import BranchRules
-from bot.playbooks.checked import SKIPS_CHECKS
+from bot.playbooks.checks.results import SKIPS_CHECKS
 from bot.records.audit_chain.anchors import Anchor, with_anchor
 from bot.triggers import Value
 

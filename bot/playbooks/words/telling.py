@@ -14,7 +14,7 @@ from bot.github.calls.checks import Button, Conclusion
 from bot.github.client import RepositoryClient
 from bot.github.models import Issue
 from bot.github.text import marked
-from bot.playbooks.standing import Standing
+from bot.playbooks.words.standing import Standing
 
 _CONCLUSIONS: dict[str, Conclusion | None] = {
     "working": None,

@@ -8,8 +8,7 @@ import pytest
 
 from bot.config import Checks
 from bot.github.models import CheckKind, CheckResult
-from bot.playbooks.checks import Counting, State, Tally, failing, tally, which_count
-from bot.playbooks.proposal.confirming import confirmation
+from bot.playbooks.checks.green import Counting, State, failing, tally, which_count
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -109,46 +108,3 @@ def test_no_check_at_all_is_never_green() -> None:
 
 def test_failing_names_every_failed_check() -> None:
     assert failing(BEFORE) == ("lint",)
-
-
-def _said(*conclusions: str | None) -> Tally:
-    return tally(
-        Counting(smoke=("build",), smoke_from="configured", evals=()),
-        [result("build", each) for each in conclusions],
-    )
-
-
-@pytest.mark.parametrize(
-    ("same_tree", "on_base", "on_hotfix", "overdue", "expected"),
-    [
-        (True, ("failure",), ("success",), False, "cured"),
-        (False, ("success",), ("success",), False, "cured"),
-        (False, (), ("success",), False, "wait"),
-        (False, (), ("success",), True, "unseen"),
-        (False, ("failure",), ("success",), False, "not cured"),
-        (False, ("failure",), ("failure",), False, "cured"),
-        (False, (None,), ("success",), True, "not cured"),
-    ],
-    ids=[
-        "the very files that were verified",
-        "green itself",
-        "no result yet",
-        "no result in time says nothing",
-        "red where the hotfix was green",
-        "red only as a person approved",
-        "still running when time is over",
-    ],
-)
-def test_the_base_after_the_merge(
-    same_tree: bool,
-    on_base: tuple[str | None, ...],
-    on_hotfix: tuple[str | None, ...],
-    overdue: bool,
-    expected: str,
-) -> None:
-    assert expected == confirmation(
-        same_tree=same_tree,
-        on_base=_said(*on_base),
-        on_hotfix=_said(*on_hotfix),
-        overdue=overdue,
-    )

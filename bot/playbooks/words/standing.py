@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bot.playbooks.checks import Row, State
+from bot.playbooks.checks.green import Row, State
 from bot.triggers import Value
 
 

@@ -1,0 +1,1 @@
+"""What checks say: which of them count, whether they are green, whether a failure is the same."""

@@ -1,0 +1,1 @@
+"""What is settled before anything is touched: the configuration, how far to go, or why not."""
