@@ -48,6 +48,10 @@ class Adr(Section):
     directory: RepositoryPath = "docs/decisions"
 
 
+EnvironmentPattern = Annotated[str, Field(min_length=1, max_length=255)]
+"""The name of a deployment environment; `*` and `?` stand for anything."""
+
+
 class Checks(Section):
     """Which check-runs and statuses count, by name.
 
@@ -61,6 +65,12 @@ class Checks(Section):
     evals: tuple[str, ...] = ()
     slo: tuple[str, ...] = ()
     safety: tuple[str, ...] = ()
+    preview: tuple[EnvironmentPattern, ...] | None = None
+    """Environments to which a hotfix has to be deployed, such as `preview` or `pr-*`.
+
+    Left out: whatever its commit was deployed to by the time its checks are green is waited for,
+    if that environment was marked as transient. `[]`: none is.
+    """
     timeout_minutes: int = Field(default=60, ge=1, le=24 * 60)
 
 

@@ -21,6 +21,7 @@ PERMISSIONS = {
     "administration": "read",
     "checks": "write",
     "contents": "write",
+    "deployments": "read",
     "issues": "write",
     "members": "read",
     "merge_queues": "read",
@@ -29,8 +30,9 @@ PERMISSIONS = {
     "statuses": "read",
 }
 EVENTS = [
-    "check_run", "check_suite", "issue_comment", "issues", "merge_group", "pull_request",
-    "pull_request_review", "pull_request_review_comment", "push", "status", "workflow_run",
+    "check_run", "check_suite", "deployment_status", "issue_comment", "issues", "merge_group",
+    "pull_request", "pull_request_review", "pull_request_review_comment", "push", "status",
+    "workflow_run",
 ]  # fmt: skip
 CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.com.json"
 

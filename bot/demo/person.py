@@ -263,6 +263,18 @@ class Person:
             f"statuses/{sha}", state=state, context=context, description=description
         )
 
+    async def deploy(self, sha: str, environment: str, *, transient: bool = True) -> int:
+        """Begin to deploy a commit, whatever its checks say; returns the deployment's id."""
+        deployment = await self.post(
+            "deployments", ref=sha, environment=environment, transient_environment=transient,
+            auto_merge=False, required_contexts=[],
+        )  # fmt: skip
+        return int(deployment["id"])
+
+    async def deployed(self, deployment: int, state: str, **more: str) -> Any:
+        """Say how far a deployment has come (`log_url`, `environment_url`, `description`)."""
+        return await self.post(f"deployments/{deployment}/statuses", state=state, **more)
+
     async def create_check_run(
         self, sha: str, name: str, conclusion: str | None = None, **more: Any
     ) -> Any:

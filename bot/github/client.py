@@ -22,6 +22,7 @@ from bot.github.calls.checks import Checks
 from bot.github.calls.comments import Comments
 from bot.github.calls.contents import Contents
 from bot.github.calls.deliveries import Deliveries
+from bot.github.calls.deployments import Deployments
 from bot.github.calls.git_data import GitData
 from bot.github.calls.installations import Installations
 from bot.github.calls.issues import Issues
@@ -262,6 +263,7 @@ class RepositoryClient:
         self.labels = Labels(channel)
         self.pulls = Pulls(channel, repository.owner)
         self.checks = Checks(channel, github.ourselves)
+        self.deployments = Deployments(channel)
         self.known_checks = KnownChecks(channel, repository.owner, repository.name)
         self.workflows = Workflows(channel)
         self.git = GitData(channel)

@@ -6,6 +6,7 @@ PERMISSIONS = {
     "actions": "write",
     "checks": "write",
     "contents": "write",
+    "deployments": "read",
     "issues": "write",
     "members": "read",
     "merge_queues": "read",
@@ -16,6 +17,7 @@ PERMISSIONS = {
 EVENTS = (
     "check_run",
     "check_suite",
+    "deployment_status",
     "issue_comment",
     "issues",
     "merge_group",

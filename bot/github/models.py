@@ -248,6 +248,38 @@ class CommitStatus(Read):
     updated_at: datetime
 
 
+def _none_if_empty(text: Any) -> Any:
+    return text or None
+
+
+Link = Annotated[str | None, BeforeValidator(_none_if_empty)]
+"""An address; GitHub writes an empty text where there is none."""
+
+
+class Deployment(Read):
+    """One commit on its way to one environment; `transient` ones are made for that commit."""
+
+    id: int
+    sha: str
+    environment: str
+    transient: bool = Field(default=False, validation_alias="transient_environment")
+    created_at: datetime
+
+
+class DeploymentStatus(Read):
+    """How far a deployment has come.
+
+    `inactive` says that its environment was taken down or replaced, not that it failed.
+    """
+
+    id: int
+    state: Literal["error", "failure", "inactive", "in_progress", "queued", "pending", "success"]
+    description: str = ""
+    log_url: Link = None
+    environment_url: Link = None
+    created_at: datetime
+
+
 class CheckKind(StrEnum):
     """How a result was reported."""
 

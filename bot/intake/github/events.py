@@ -305,6 +305,11 @@ def _status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     return (hint, *_failed(delivery, repository, branches, name, head, url))
 
 
+def _deployment_status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    head = payloads.sha(delivery.payload, "deployment", "sha")
+    return (Hint(repository, head_sha=head) if head else Nothing("nothing to read"),)
+
+
 def _push(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     ref = payloads.text(delivery.payload, "ref") or ""
     if not ref.startswith("refs/heads/"):
@@ -324,6 +329,7 @@ def _merge_group(delivery: Delivery, repository: Repository) -> tuple[Meaning, .
 _READERS: dict[str, Callable[[Delivery, Repository], tuple[Meaning, ...]]] = {
     "check_run": _check_run,
     "check_suite": _check_suite,
+    "deployment_status": _deployment_status,
     "issue_comment": _issue_comment,
     "issues": _issues,
     "merge_group": _merge_group,

@@ -26,17 +26,29 @@ class Counting(Value):
     smoke: tuple[str, ...]
     smoke_from: Literal["configured", "required", "passed before"]
     evals: tuple[str, ...]
+    previews: tuple[str, ...] | None = ()
+    """Patterns of the environments to which the hotfix has to be deployed.
+
+    None: whatever was deployed to an environment of its own.
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every name that counts, smoke first."""
         return (*self.smoke, *(name for name in self.evals if name not in self.smoke))
 
-    def with_required(self, required: Iterable[str]) -> Counting:
+    def with_required(self, required: Iterable[str], deployments: Iterable[str] = ()) -> Counting:
         """The same after a look at the branch's rules, which may have changed meanwhile.
 
         What the branch requires decides as well: GitHub would refuse to merge without it.
+
+        Args:
+            required: names of the checks.
+            deployments: names of the environments that have to be deployed to.
         """
+        if environments := tuple(sorted(deployments)):
+            wanted = dict.fromkeys((*(self.previews or ()), *environments))
+            return self.model_copy(update={"previews": tuple(wanted)}).with_required(required)
         named = tuple(sorted({*required} - {*self.evals}))
         if self.smoke_from == "required":
             return self.model_copy(update={"smoke": named or self.smoke})
@@ -56,10 +68,10 @@ class State(StrEnum):
 
 
 class Row(Value):
-    """One check that counts."""
+    """One check that counts, or one environment that the hotfix is deployed to."""
 
     name: str
-    kind: Literal["smoke", "evals"]
+    kind: Literal["smoke", "evals", "preview"]
     state: State
     url: str | None = None
     at: datetime | None = None
@@ -67,14 +79,36 @@ class Row(Value):
 
 
 class Tally(Value):
-    """What the checks that count say together."""
+    """What the checks that count say, and the previews, together."""
 
     verdict: Literal["green", "red", "waiting", "nothing counts"]
     rows: tuple[Row, ...]
+    previews: tuple[Row, ...] = ()
 
     def named(self, *states: State) -> tuple[str, ...]:
         """The names of the checks in one of these states."""
         return tuple(row.name for row in self.rows if row.state in states)
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The names of the checks and previews that have not ended."""
+        states = (State.MISSING, State.RUNNING)
+        return tuple(row.name for row in self.shown if row.state in states)
+
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        """Every row people see."""
+        return (*self.rows, *self.previews)
+
+    def with_previews(self, previews: tuple[Row, ...]) -> Tally:
+        """The same with the previews. They can hold the hotfix up; checks alone make it green."""
+        states = {row.state for row in previews}
+        verdict = self.verdict
+        if verdict != "waiting" and states & {State.MISSING, State.RUNNING}:
+            verdict = "waiting"
+        elif verdict != "waiting" and State.FAILED in states:
+            verdict = "red"
+        return Tally(verdict=verdict, rows=self.rows, previews=previews)
 
 
 def which_count(
@@ -89,16 +123,17 @@ def which_count(
         required: names of the checks the base branch requires.
         before: results on the base branch's last commit before the incident.
     """
-    evals = configured.evals
+    evals, previews = configured.evals, configured.preview
     if configured.smoke:
-        return Counting(smoke=configured.smoke, smoke_from="configured", evals=evals)
+        return Counting(
+            smoke=configured.smoke, smoke_from="configured", evals=evals, previews=previews
+        )
     required = tuple(sorted(set(required) - set(evals)))
     if required:
-        return Counting(smoke=required, smoke_from="required", evals=evals)
+        return Counting(smoke=required, smoke_from="required", evals=evals, previews=previews)
     passed = {name for name, found in _by_name(before).items() if _state(found) is State.PASSED}
-    return Counting(
-        smoke=tuple(sorted(passed - set(evals))), smoke_from="passed before", evals=evals
-    )
+    smoke = tuple(sorted(passed - set(evals)))
+    return Counting(smoke=smoke, smoke_from="passed before", evals=evals, previews=previews)
 
 
 def failing(results: Iterable[CheckResult]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> 
         state="done",
         headline=f"Nothing to do: {done} {commit_linked(case, sha)}.",
         details=details,
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -46,7 +46,7 @@ def confirming(sha: str, case: Case, tally: Tally) -> Standing:
         headline=f"Nothing to do for you: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}; I am waiting for {names(missing)} on "
         f"{markdown.code(case.base)}.",
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -64,7 +64,7 @@ def red_after_merge(sha: str, case: Case, tally: Tally) -> Standing:
             f"I keep looking: once everything that counts is green on {markdown.code(case.base)} "
             "again, this incident is resolved. `/cancel` stops that.",
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -75,7 +75,7 @@ def recovered(sha: str, head: str, case: Case, tally: Tally) -> Standing:
         headline=f"Nothing to do: {markdown.code(case.base)} is green again at "
         f"{commit_linked(case, head)}; the {case.proposal} was merged as "
         f"{commit_linked(case, sha)}.",
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -87,7 +87,7 @@ def left_red(sha: str, case: Case, tally: Tally) -> Standing:
         headline=f"Look at {markdown.code(case.base)}: {names(failed)} did not turn green since "
         f"the {case.proposal} was merged as {commit_linked(case, sha)}, and I stopped watching.",
         details=("Close this incident's issue once the branch is well.",),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -98,7 +98,7 @@ def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
         headline=f"The {case.proposal} was merged as {commit_linked(case, sha)} before you "
         f"cancelled; I stopped watching {markdown.code(case.base)}.",
         details=(f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 

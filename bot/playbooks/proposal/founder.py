@@ -92,6 +92,6 @@ def founder_decides(case: Case, plan: AskedPlan, tally: Tally) -> Standing:
             f"{markdown.code(plan.digest[:12])}); another push voids it. The question stands for "
             f"{hours:g} hours, then `/retry` asks anew.",
         ),
-        checks=tally.rows,
+        checks=tally.shown,
         approvable=True,
     )

@@ -28,6 +28,7 @@ from bot.playbooks.checks.same_failure import (
 )
 from bot.playbooks.proposal.counting import required
 from bot.playbooks.proposal.merging import View
+from bot.playbooks.proposal.previews import with_previews
 from bot.triggers import Value
 
 
@@ -49,6 +50,7 @@ async def look(
     """
     pull = await github.pulls.get(number)
     results = await github.checks.results(pull.head.sha)
+    verdicts = tally(counting, results)
     if pull.is_merged or pull.state == "closed":
         return View(
             pull_request="merged" if pull.is_merged else "closed",
@@ -58,14 +60,16 @@ async def look(
             base_head=pull.base.sha,
             base_ref=pull.base.ref,
             conflicts=False,
-            tally=tally(counting, results),
+            tally=(await with_previews(github, counting, pull.head.sha, verdicts)).tally,
         )
     try:
         rules = await github.branch_rules(pull.base.ref)
         base_head = await github.git.head(pull.base.ref)
     except NotFound as error:
         raise BaseMoves(f"{pull.base.ref} is being renamed or removed") from error
-    verdicts = tally(counting.with_required(await required(github, rules)), results)
+    counting = counting.with_required(await required(github, rules), rules.required_deployments)
+    verdicts = tally(counting, results)
+    previewed = await with_previews(github, counting, pull.head.sha, verdicts)
     compared = await _compare(github, results, before=before, broken=broken, tally=verdicts)
     reviewed = rules.pull_request_required or not rules.complete
     reviews = await github.pulls.reviews(number) if reviewed else ()
@@ -78,7 +82,8 @@ async def look(
         base_head=base_head,
         base_ref=pull.base.ref,
         conflicts=pull.mergeable is False and pull.mergeable_state == "dirty",
-        tally=verdicts,
+        tally=previewed.tally,
+        previews_hidden=previewed.hidden,
         red_before=compared.before,
         red_on_base=compared.on_base,
         red_otherwise=compared.otherwise,

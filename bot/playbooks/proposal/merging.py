@@ -32,6 +32,8 @@ class View(Value):
     """The branch it goes to, by its present name."""
     conflicts: bool
     tally: Tally
+    previews_hidden: bool = False
+    """Whether the App may not read deployments, although previews are waited for."""
     red_before: tuple[str, ...] = ()
     """Checks that failed on the base branch already before the incident, in the same way."""
     red_on_base: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ Why = Literal[
     "red",
     "unrelated",
     "infra",
+    "preview",
     "nothing counts",
     "no evals",
     "person",
@@ -203,7 +206,7 @@ def next_move(view: View, terms: Terms, now: datetime) -> Move:
 def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | Ask]:
     """What the checks leave to be wished for, most important first."""
     tally = view.tally
-    missing = tally.named(State.MISSING, State.RUNNING)
+    missing = tally.awaited
     match tally.verdict:
         case "nothing counts":
             yield Ask(why="nothing counts")
@@ -232,6 +235,8 @@ def _when_red(view: View, terms: Terms, now: datetime) -> Wait | Rerun | Ask:
         return Ask(why="not cured", names=persisting)
     if new:
         return Ask(why="red", names=tuple(new))
+    if failed_previews := [row.name for row in view.tally.previews if row.state is State.FAILED]:
+        return Ask(why="preview", names=tuple(failed_previews))
     if broken_off:
         return _when_broken_off(broken_off, view, terms, now)
     return Ask(why="unrelated", names=failed)

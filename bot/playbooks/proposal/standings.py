@@ -12,6 +12,7 @@ from bot.git.reverting import Conflict, PathConflict
 from bot.playbooks.checks.green import Tally
 from bot.playbooks.incidents.case import Case
 from bot.playbooks.proposal.merging import Ask, View, Wait
+from bot.playbooks.proposal.preview_text import preview_failed, unreadable
 from bot.playbooks.undo.undoing import Undone
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.wording import commit_linked, names, offenders_linked, proposal_linked
@@ -36,7 +37,7 @@ def standing_for(
     if isinstance(move, Wait):
         if view.queue == "waiting":
             return in_queue(case, tally)
-        return verifying(move.missing, tally, deadline)
+        return verifying(move.missing, tally, deadline, unreadable(view))
     match move.why:
         case "conflict":
             return conflicted(case, conflict)
@@ -50,6 +51,8 @@ def standing_for(
             return unrelated(move.names, case, tally)
         case "infra":
             return broken_off(move.names, case, tally)
+        case "preview":
+            return preview_failed(move.names, case, tally)
         case "nothing counts":
             return nothing_counts(case, tally)
         case "no evals":
@@ -59,7 +62,7 @@ def standing_for(
         case "founder":
             raise ValueError("a Founder is shown the whole plan: see `founder`")
         case "timed out":
-            return timed_out(move.names, case, tally)
+            return timed_out(move.names, case, tally, unreadable(view))
         case "changed":
             return changed_by_others(case, tally)
         case "review":
@@ -72,13 +75,15 @@ def standing_for(
             return merge_refused(move.reason, case, tally)
 
 
-def verifying(missing: tuple[str, ...], tally: Tally, deadline: datetime) -> Standing:
+def verifying(
+    missing: tuple[str, ...], tally: Tally, deadline: datetime, more: tuple[str, ...] = ()
+) -> Standing:
     """Checks are running."""
     return Standing(
         state="working",
         headline=f"Nothing to do for you yet: I am waiting for {names(missing)}.",
-        details=(f"I wait until {_moment(deadline)}, then I ask you.",),
-        checks=tally.rows,
+        details=(f"I wait until {_moment(deadline)}, then I ask you.", *more),
+        checks=tally.shown,
     )
 
 
@@ -88,7 +93,7 @@ def green(case: Case, tally: Tally) -> Standing:
     return Standing(
         state="working",
         headline=f"Nothing to do for you: {proposal_linked(case)} is {word}, and I am merging it.",
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -98,7 +103,7 @@ def in_queue(case: Case, tally: Tally) -> Standing:
         state="working",
         headline=f"Nothing to do for you: {proposal_linked(case)} is green and stands in the "
         "merge queue.",
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -140,7 +145,7 @@ def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             else f"To find it: {markdown.code(f'/bisect {case.before[:12]}..{case.base}')}; or "
             "`/revert` the change you suspect. " + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -156,7 +161,7 @@ def red(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             "If it is a passing fault, run the check again: I go on by myself when it turns "
             "green. " + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -174,7 +179,7 @@ def red_otherwise(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing
             "If it is a passing fault, run the check again: I go on by myself when it turns "
             "green. " + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -190,7 +195,7 @@ def unrelated(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             "holds for this commit only.",
             f"`/reject` or `/cancel` closes {proposal_linked(case)} and deletes its branch.",
         ),
-        checks=tally.rows,
+        checks=tally.shown,
         approvable=True,
     )
 
@@ -208,7 +213,7 @@ def broken_off(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             "I go on by myself when the result arrives; `/retry` asks for another run. "
             + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -227,7 +232,7 @@ def nothing_counts(case: Case, tally: Tally) -> Standing:
             + " under `checks: {smoke: […]}`. "
             + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
         approvable=True,
     )
 
@@ -242,7 +247,7 @@ def no_evals(case: Case, tally: Tally) -> Standing:
             "A program asked for this revert. Without evals a person decides; anyone with write "
             "access may. " + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
         approvable=True,
     )
 
@@ -256,21 +261,24 @@ def person_decides(case: Case, tally: Tally) -> Standing:
             "I merge it by myself only where somebody asked for just this change.",
             _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
         approvable=True,
     )
 
 
-def timed_out(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def timed_out(
+    missing: tuple[str, ...], case: Case, tally: Tally, more: tuple[str, ...] = ()
+) -> Standing:
     """Checks did not report in time."""
     return Standing(
         state="needs you",
         headline=f"Find out why {names(missing)} did not report on {proposal_linked(case)}: my "
         "waiting time is over.",
         details=(
+            *more,
             f"I go on by myself when the result arrives. `/retry` waits once more. {_cancel(case)}",
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -281,7 +289,7 @@ def changed_by_others(case: Case, tally: Tally) -> Standing:
         headline=f"Merge {proposal_linked(case)} yourself: it is green, but it holds commits I did "
         "not make.",
         details=("I merge only what I computed and verified myself. " + _cancel(case),),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -296,7 +304,7 @@ def awaiting_review(asked: tuple[str, ...], missing: int, case: Case, tally: Tal
             f"{markdown.code(case.base)} asks for a review, and an App cannot approve its own "
             "work. I merge it as soon as the review is in. " + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -311,7 +319,7 @@ def changes_wanted(by: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             "I merge as soon as that review is dismissed or has become an approval. "
             + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -324,7 +332,7 @@ def left_the_queue(case: Case, tally: Tally) -> Standing:
             f"Usually a check failed on what the queue tested: the {case.proposal} together with "
             "what stood before it. `/retry` puts it in again. " + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 
@@ -339,7 +347,7 @@ def merge_refused(why: str, case: Case, tally: Tally) -> Standing:
             "Somebody who may can merge it by hand; I notice, and finish the records. I try "
             "again by myself now and then, and at once after `/retry`. " + _cancel(case),
         ),
-        checks=tally.rows,
+        checks=tally.shown,
     )
 
 

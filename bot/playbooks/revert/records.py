@@ -16,6 +16,7 @@ from bot.records.documents.artifacts import (
     NOT_CONFIGURED,
     CheckResult,
     HotfixRefs,
+    PreviewResult,
     Results,
     RevertedTarget,
     RevertReport,
@@ -141,9 +142,13 @@ def _results(counting: Counting, result: Result) -> Results:
     rows = result.tally.rows if result.tally else ()
     smoke = tuple(_check(row) for row in rows if row.kind == "smoke")
     evals = tuple(_check(row) for row in rows if row.kind == "evals")
+    previews = result.tally.previews if result.tally else ()
     return Results(
         smoke=smoke if counting.smoke else NOT_CONFIGURED,
         evals=evals if counting.evals else NOT_CONFIGURED,
+        preview=tuple(_preview(row) for row in previews)
+        if previews or counting.previews
+        else NOT_CONFIGURED,
         verdict=_verdict(result.tally),
     )
 
@@ -152,10 +157,16 @@ def _check(row: Row) -> CheckResult:
     return CheckResult(name=row.name, conclusion=_CONCLUSIONS[row.state], url=row.url)
 
 
+def _preview(row: Row) -> PreviewResult:
+    state = "pending" if row.state is State.RUNNING else _CONCLUSIONS[row.state]
+    return PreviewResult(environment=row.name, state=state, url=row.url)
+
+
 def _verdict(result: Tally | None) -> Verdict:
     if result is None:
         return Verdict.PENDING
-    if result.verdict == "red" and not result.named(State.FAILED):
+    failed = [row for row in result.shown if row.state is State.FAILED]
+    if result.verdict == "red" and not failed:
         return Verdict.INFRA
     return {
         "green": Verdict.GREEN,

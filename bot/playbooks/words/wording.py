@@ -50,7 +50,8 @@ def which_checks(counting: Counting) -> str:
         else "Smoke: nothing counts."
     )
     evals = f"Evals: {names(counting.evals)}." if counting.evals else "Evals: not configured."
-    return f"{smoke} {evals}"
+    previews = f" Previews: {names(counting.previews)}." if counting.previews else ""
+    return f"{smoke} {evals}{previews}"
 
 
 def offenders_in_words(offenders: Sequence[Offender]) -> str:

@@ -79,6 +79,14 @@ class CheckResult(Facts):
     app: str | None = None
 
 
+class PreviewResult(Facts):
+    """How the hotfix fared in one environment; `state` is null while nothing was deployed there."""
+
+    environment: str
+    state: str | None
+    url: str | None = None
+
+
 NOT_CONFIGURED: Literal["not configured"] = "not configured"
 
 
@@ -94,10 +102,11 @@ class Verdict(StrEnum):
 
 
 class Results(Facts):
-    """Smoke and evals of the preview, and the verdict."""
+    """Smoke and evals of the preview, where it was deployed, and the verdict."""
 
     smoke: tuple[CheckResult, ...] | Literal["not configured"]
     evals: tuple[CheckResult, ...] | Literal["not configured"]
+    preview: tuple[PreviewResult, ...] | Literal["not configured"] = NOT_CONFIGURED
     verdict: Verdict
 
 

@@ -54,6 +54,14 @@ TALLY = Tally(
         Row(name="links", kind="smoke", state=State.FAILED),
     ),
 )
+PREVIEWED = Tally(
+    verdict="red",
+    rows=TALLY.rows[:1],
+    previews=(
+        Row(name="docs", kind="preview", state=State.PASSED, url="https://docs.example/"),
+        Row(name="pr-14", kind="preview", state=State.FAILED, url="https://ci.example/2"),
+    ),
+)
 GREEN = Tally(verdict="green", rows=TALLY.rows[:1])
 CONFLICT = Conflict(
     commit="1" * 40,
@@ -81,7 +89,11 @@ CONFLICT = Conflict(
         ),
     ),
 )
-NAMES: dict[Why, tuple[str, ...]] = {"review": ("bob",), "changes wanted": ("bob",)}
+NAMES: dict[Why, tuple[str, ...]] = {
+    "review": ("bob",),
+    "changes wanted": ("bob",),
+    "preview": ("pr-14",),
+}
 
 
 def _view(tally: Tally = TALLY, **more: object) -> View:
@@ -101,7 +113,8 @@ def _ask(why: Why) -> Standing:
         plan = founders_plan(CASE, "6" * 40, ("migrations/0007.sql",), timedelta(days=1))
         return founder_decides(CASE, plan, GREEN)
     move = Ask(why=why, names=NAMES.get(why, ("links",)), reason="It is *locked*")
-    return standings.standing_for(move, _view(), CASE, AT, CONFLICT)
+    view = _view(PREVIEWED if why == "preview" else TALLY)
+    return standings.standing_for(move, view, CASE, AT, CONFLICT)
 
 
 WHYS = list(Why.__args__)  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from bot.demo.github.rest import (
     commits,
     contents,
     deliveries,
+    deployments,
     git_data,
     issues,
     labels,
@@ -28,8 +29,8 @@ from bot.demo.github.rest.calls import Route
 
 _RESOURCES = (
     apps, users, rate_limit, repositories, collaborators, labels, reactions, comments, issues,
-    checks, statuses, git_data, contents, rulesets, reviews, merging, pulls, commits,
-    actions, deliveries,
+    checks, statuses, deployments, git_data, contents, rulesets, reviews, merging, pulls,
+    commits, actions, deliveries,
 )  # fmt: skip
 
 

@@ -10,6 +10,9 @@ from bot.demo.github.git.bare import BareRepository
 from bot.triggers import Role
 
 MergeMethod = Literal["merge", "squash", "rebase"]
+DeploymentState = Literal[
+    "error", "failure", "inactive", "in_progress", "queued", "pending", "success"
+]
 
 
 @dataclass(eq=False)
@@ -280,6 +283,38 @@ class Status:
 
 
 @dataclass(eq=False)
+class DeploymentStatus:
+    """How far a deployment has come."""
+
+    id: int
+    state: DeploymentState
+    creator: User
+    created_at: datetime
+    environment: str
+    description: str = ""
+    log_url: str = ""
+    environment_url: str = ""
+
+
+@dataclass(eq=False)
+class Deployment:
+    """One commit on its way to one environment; its statuses from the oldest to the newest."""
+
+    id: int
+    sha: str
+    ref: str
+    task: str
+    environment: str
+    creator: User
+    created_at: datetime
+    payload: dict[str, Any] | str
+    description: str | None
+    transient: bool
+    production: bool
+    statuses: list[DeploymentStatus] = field(default_factory=list)
+
+
+@dataclass(eq=False)
 class Ruleset:
     """A repository ruleset for branches; `rules` are as in the REST API."""
 
@@ -362,6 +397,7 @@ class Repository:
     check_suites: dict[int, CheckSuite] = field(default_factory=dict)
     check_runs: dict[int, CheckRun] = field(default_factory=dict)
     statuses: list[Status] = field(default_factory=list)
+    deployments: dict[int, Deployment] = field(default_factory=dict)
     signed: set[str] = field(default_factory=set)
     push_log: dict[str, User] = field(default_factory=dict)
 
