@@ -12,7 +12,7 @@ from bot.demo.github.world.model import Installation, Repository
 from bot.demo.github.world.world import Event
 from bot.demo.person import Person, Rejected
 from tests.conftest import People
-from tests.demo.calling import as_installation
+from tests.demo.github.calling import as_installation
 
 NOW = {"auto_merge": False, "required_contexts": []}
 

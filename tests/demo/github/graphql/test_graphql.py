@@ -14,9 +14,9 @@ from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Protection, Repository
 from bot.demo.person import Person
 from tests.conftest import People
-from tests.demo.saying import Heard, refused
+from tests.demo.github.saying import Heard, refused
 
-_OFFICIAL = Path(__file__).parents[2] / ".cache" / "contracts" / "schema.graphql"
+_OFFICIAL = Path(__file__).parents[4] / ".cache" / "contracts" / "schema.graphql"
 
 _ENQUEUE = """
 mutation($id: ID!, $head: GitObjectID) {

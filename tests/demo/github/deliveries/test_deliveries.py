@@ -14,8 +14,8 @@ from bot.demo.github.deliveries.delivery_faults import Delay, Duplicate, Lose, R
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Repository, User
 from tests.contracts.download import OPENAPI
-from tests.demo.calling import Caller, as_app, as_installation
-from tests.demo.receiving import Receiver
+from tests.demo.github.calling import Caller, as_app, as_installation
+from tests.demo.github.receiving import Receiver
 
 SECRET = "a shared secret"  # noqa: S105 - of this test alone
 

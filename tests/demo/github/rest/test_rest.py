@@ -7,7 +7,7 @@ from bot.demo.github.world.model import Repository
 from bot.demo.person import Person
 from bot.triggers import Role
 from tests.conftest import People
-from tests.demo.saying import refused
+from tests.demo.github.saying import refused
 
 
 async def test_an_unchanged_answer_is_304_and_costs_nothing(alice: Person) -> None:

@@ -13,8 +13,8 @@ from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.demo.person import Person
 from tests.conftest import People
-from tests.demo.calling import as_app
-from tests.demo.saying import refused
+from tests.demo.github.calling import as_app
+from tests.demo.github.saying import refused
 
 
 async def test_an_app_proves_itself_with_its_key_and_gets_a_token_for_one_hour(

@@ -12,7 +12,7 @@ from bot.demo.github.rest import repositories
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import Installation, Repository
 from tests.contracts.download import OPENAPI
-from tests.demo.calling import as_installation
+from tests.demo.github.calling import as_installation
 
 pytestmark = pytest.mark.skipif(not OPENAPI.ready, reason="run `make contracts` first")
 

@@ -9,7 +9,7 @@ import pytest
 from bot.demo.github.world.model import App, Repository
 from bot.demo.person import Person
 from tests.conftest import PERMISSIONS
-from tests.demo.saying import refused
+from tests.demo.github.saying import refused
 
 
 async def _tree(person: Person, *entries: dict[str, object], base: str = "main") -> str:

@@ -12,7 +12,7 @@ from bot.demo.github.access import credentials
 from bot.demo.github.actions.runner import ACTIONS_APP_ID
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import Installation, Repository
-from tests.demo.calling import Caller, as_installation
+from tests.demo.github.calling import Caller, as_installation
 
 CI = """
 name: CI

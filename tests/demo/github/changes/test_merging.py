@@ -7,7 +7,7 @@ import pytest
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import Repository
 from bot.demo.person import Person
-from tests.demo.saying import Heard, refused
+from tests.demo.github.saying import Heard, refused
 
 
 async def _two_commits(alice: Person) -> int:

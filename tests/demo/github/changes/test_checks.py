@@ -12,7 +12,7 @@ from bot.demo.github.changes import checks
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.demo.github.world.world import Event
-from tests.demo.calling import Caller, as_installation, as_person
+from tests.demo.github.calling import Caller, as_installation, as_person
 
 TAKEN = {"label": "Cancel", "description": "Stop the search", "identifier": "cancel"}
 

@@ -8,7 +8,7 @@ from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Protection, Repository
 from bot.demo.person import Person
 from tests.conftest import People
-from tests.demo.saying import refused
+from tests.demo.github.saying import refused
 
 
 def _required_check(name: str, app: int | None = None) -> dict[str, object]:

@@ -13,7 +13,7 @@ from bot.demo.github.access.credentials import issue_token
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import Installation, Protection, Repository, User
 from bot.demo.person import Person
-from tests.demo.saying import Heard
+from tests.demo.github.saying import Heard
 
 
 @dataclass

@@ -25,7 +25,7 @@ from bot.demo.github.faults.request_faults import (
 from bot.demo.github.faults.writes import Write
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Repository
-from tests.demo.calling import Caller, as_app, as_installation
+from tests.demo.github.calling import Caller, as_app, as_installation
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 PASSING = """
 from bot.demo.github.contract.description import Violation
 from bot.demo.github.contract.openapi import PROCESS

@@ -7,7 +7,7 @@ from bot.demo.github.world.model import Repository
 from bot.demo.person import Person
 from bot.triggers import Role
 from tests.conftest import People
-from tests.demo.saying import Heard, refused
+from tests.demo.github.saying import Heard, refused
 
 
 async def test_a_pull_request_says_what_it_changes(
