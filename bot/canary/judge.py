@@ -12,17 +12,8 @@ from bot.canary.eprocess import EProcess
 from bot.canary.evidence import SAMPLE_RATIO, Metered, RampEvidence
 from bot.canary.policy import Policy
 from bot.canary.revenue import ENOUGH
-from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict, crossing_breach, factor
-
-CLAIMS = {
-    "error": "The candidate fails more often than tolerated",
-    "latency": "The candidate is slower than tolerated",
-    "latency_p50": "The candidate is slower than the baseline's median more often than tolerated",
-    "latency_p95": "The candidate's slowest answers (p95) are slower than tolerated",
-    "latency_p99": "The candidate's slowest answers (p99) are slower than tolerated",
-    "cost": "The candidate costs more than tolerated",
-    "roas": "The candidate returns less revenue per spend than tolerated",
-}
+from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict, crossing_breach
+from bot.canary.wording import CLAIMS, NAMES, unproven
 
 
 def judge_ramp(
@@ -90,23 +81,25 @@ def _silent(
 def _missing(evidence: RampEvidence, baked: timedelta) -> list[str]:
     """Say what is missing for a promotion, a sentence each."""
     phase, here = evidence.phase, evidence.here
+    chosen = dict(evidence.policy.metrics.chosen())
     missing: list[str] = []
     if baked < phase.min_bake:
-        missing.append(f"{describe(phase.min_bake - baked)} of baking left.")
+        missing.append(f"It is watched for {describe(phase.min_bake - baked)} more at least.")
     fewest = here.smaller if phase.controlled else here.candidate
+    whom = "each provider" if phase.controlled else "the candidate"
     if fewest < phase.min_n:
-        missing.append(f"{fewest} of {phase.min_n} observations of each arm in this stage.")
+        missing.append(f"{fewest:,} of {phase.min_n:,} observations of {whom} in this stage.")
     for name, metric in evidence.metrics.items():
         if name != "roas" and _unseen(metric, controlled=phase.controlled):
-            missing.append(f"No {name} observed in this stage.")
+            missing.append(f"Nobody reported {NAMES[name]} in this stage.")
         if phase.controlled and metric.within.log_e < metric.within.limit:
-            missing.append(
-                f"{name}: not yet shown to be within its margin "
-                f"({factor(metric.within.log_e)} of {factor(metric.within.limit)})."
-            )
+            rule, proof = chosen[name], metric.within
+            missing.append(unproven(name, rule, proof.log_e, proof.limit))
     if phase.controlled and evidence.awaits_revenue and evidence.revenue.seen:
         seen = evidence.revenue.seen
-        missing.append(f"roas: {seen} of {ENOUGH} of the baseline's requests have their revenue.")
+        missing.append(
+            f"ROAS: revenue is known of {seen:,} of the baseline's requests; {ENOUGH} are needed."
+        )
     return missing
 
 

@@ -37,6 +37,7 @@ from bot.canary.sampling import HASH
 from bot.canary.shadow import ShadowEvidence
 from bot.canary.summary import Arms, ArmSummary
 from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
+from bot.canary.wording import NAMES
 
 _INDEX = {name: index for index, name in enumerate(Metrics.model_fields)}
 
@@ -60,8 +61,14 @@ class Subject:
     input_sha256: str
 
 
-def shadow_report(subject: Subject, evidence: ShadowEvidence, verdict: Verdict) -> ShadowDiffReport:
-    """Describe a shadow."""
+def shadow_report(
+    subject: Subject,
+    evidence: ShadowEvidence,
+    verdict: Verdict,
+    *,
+    curve: tuple[CurvePoint, ...] = (),
+) -> ShadowDiffReport:
+    """Describe a shadow; `curve`: its evidence over time."""
     policy = evidence.policy
     alone = evidence.alone
     return ShadowDiffReport(
@@ -87,6 +94,7 @@ def shadow_report(subject: Subject, evidence: ShadowEvidence, verdict: Verdict) 
         extra_cost_usd=evidence.extra_cost,
         sample_ratio=Split(counts=alone.counts, evidence=_evidence(evidence.dropouts)),
         frozen=evidence.frozen,
+        curve=curve,
     )
 
 
@@ -222,6 +230,6 @@ def _reasons(verdict: Verdict) -> tuple[str, ...]:
         case Hold(reasons):
             return reasons
         case Breach(_, evidence, also=also):
-            return (evidence, *(f"{name} crossed its limit too." for name in also))
+            return (evidence, *(f"{NAMES.get(name, name)} crossed its limit too." for name in also))
         case Promote():
             return ("Every metric was shown to be within its margin.",)

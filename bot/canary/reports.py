@@ -90,6 +90,13 @@ class LimitReport(Facts):
     evidence: Evidence
 
 
+class CurvePoint(Facts):
+    """The evidence for a breach at one time, by metric, nats."""
+
+    at: AwareDatetime
+    log_e: dict[str, float]
+
+
 class _Report(Facts):
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
@@ -106,6 +113,7 @@ class _Report(Facts):
     reasons: tuple[str, ...]
     seed: Seed
     input_sha256: Sha256
+    curve: tuple[CurvePoint, ...] = ()
 
 
 class ShadowDiffReport(_Report):
@@ -133,13 +141,6 @@ class StageReport(Facts):
     ended: Literal["promote", "breach", "cancelled"] | None
 
 
-class CurvePoint(Facts):
-    """The evidence for a breach at one time, by metric, nats."""
-
-    at: AwareDatetime
-    log_e: dict[str, float]
-
-
 class RampReport(_Report):
     """`ramp_reports/<id>.json`. `salt`: of the split; `shadow`: the report it started from."""
 
@@ -151,4 +152,3 @@ class RampReport(_Report):
     stages: tuple[StageReport, ...]
     sample_ratio: Split
     limits: dict[str, LimitReport]
-    curve: tuple[CurvePoint, ...]

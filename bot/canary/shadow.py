@@ -24,6 +24,8 @@ PAIR_TIMEOUT = timedelta(minutes=5)
 """An answer whose other half has not come by then is alone for good."""
 MOST_WAITING = 50_000
 """Answers waiting for their other half; beyond, the oldest is given up."""
+DROPOUTS = "dropouts"
+"""How the evidence is named that one arm goes missing more often than the other."""
 WARM_UP_SHARE = 4
 """One pair in so many of `min_pairs` sets thresholds and scales; evidence comes from the rest."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bot.canary.judge import CLAIMS, describe
+from bot.canary.judge import describe
 from bot.canary.shadow import ShadowEvidence
-from bot.canary.verdict import Continue, Hold, Promote, Verdict, crossing_breach, factor
+from bot.canary.verdict import Continue, Hold, Promote, Verdict, crossing_breach
+from bot.canary.wording import CLAIMS, unproven
 
 
 def judge_shadow(
@@ -71,11 +72,14 @@ def _wrong(
 
 def _missing(evidence: ShadowEvidence) -> list[str]:
     least = evidence.policy.shadow.min_pairs
-    missing = [] if evidence.pairs >= least else [f"{evidence.pairs} of {least} pairs."]
+    missing = (
+        []
+        if evidence.pairs >= least
+        else [f"{evidence.pairs:,} of {least:,} requests answered by both."]
+    )
+    chosen = dict(evidence.policy.metrics.chosen())
     for name, metric in evidence.metrics.items():
         if metric.within.log_e < metric.within.limit:
-            missing.append(
-                f"{name}: not yet shown to be within its margin "
-                f"({factor(metric.within.log_e)} of {factor(metric.within.limit)})."
-            )
+            rule, proof = chosen[name], metric.within
+            missing.append(unproven(name, rule, proof.log_e, proof.limit))
     return missing

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
 
 from bot.canary.eprocess import EProcess
+from bot.canary.wording import chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +67,8 @@ def crossing_breach(crossed: dict[str, tuple[EProcess, str]]) -> Breach | None:
     if crossing is None:
         return None
     sentence = (
-        f"{claim}: the evidence reached {factor(crossing.log_e)} after {crossing.n} "
-        f"{'observation' if crossing.n == 1 else 'observations'}; "
-        f"{factor(process.limit)} is the limit."
+        f"{claim}. Chance alone looks like that at most {chance(crossing.log_e)}; the limit is "
+        f"{chance(process.limit)}. Seen after {crossing.n:,} "
+        f"{'observation' if crossing.n == 1 else 'observations'}."
     )
     return Breach(name, sentence, crossing.log_e, process.limit, tuple(crossed)[1:])
-
-
-def factor(log_e: float) -> str:
-    """Write evidence as people read it: `67 to 1`."""
-    if log_e > 13:
-        return "more than 400,000 to 1"
-    return f"{exp(log_e):,.3g} to 1" if log_e < 4 else f"{exp(log_e):,.0f} to 1"

@@ -1,7 +1,7 @@
 """The evidence against a candidate as a picture (SVG), each metric's over time. Pure.
 
 Every metric has a row of its own, scaled so that its limit is at the same height: what reaches
-the line is a breach, whatever the metric. Upright lines are the ramp's stages.
+the line is a breach, whatever the metric. Upright lines are the stages, where there are any.
 """
 
 from __future__ import annotations
@@ -13,24 +13,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bot.canary.verdict import factor
+from bot.canary.wording import NAMES, against, chance
 from bot.triggers import Value
 
-NAMES = {
-    "error": "errors",
-    "latency": "latency, whole",
-    "latency_p50": "latency p50",
-    "latency_p95": "latency p95",
-    "latency_p99": "latency p99",
-    "cost": "cost",
-    "roas": "ROAS",
-    "sample_ratio": "split",
-    "error_slo": "errors, absolute",
-    "latency_p50_slo": "p50, absolute",
-    "latency_p95_slo": "p95, absolute",
-    "latency_p99_slo": "p99, absolute",
-}
-"""What may be drawn, and what it is called. Addresses hold places in this list: only append."""
 MOST_POINTS, MOST_STAGES = 60, 12
 
 _CODES = tuple(NAMES)
@@ -159,7 +144,7 @@ def draw_evidence(chart: EvidenceChart) -> str:
         f'<text x="{_LEFT}" y="{height - 8}">start</text>',
         f'<text x="{_LEFT + inner}" y="{height - 8}" text-anchor="end">'
         f"{_duration(chart.seconds)}</text>",
-        f'<text x="{_LEFT + inner + 10}" y="{height - 8}">dashed: its limit</text>',
+        f'<text x="{_LEFT + inner + 10}" y="{height - 8}">dashed: the limit</text>',
         "</svg>",
         "",
     ]
@@ -180,9 +165,8 @@ def _row(row: Row, top: float, inner: int) -> list[str]:
         if share is not None
     ]
     limit = height_of(1.0)
-    title = f"{NAMES[row.name]}: {factor(row.now)} (limit {factor(row.limit)})"
-    if row.crossed:
-        title += ", beyond its limit"
+    said = against(row.now, row.limit, crossed=row.crossed)
+    title = f"{NAMES[row.name]}: {said}, which chance alone reaches at most {chance(row.limit)}"
     drawn = [
         '<g class="over">' if row.crossed else "<g>",
         f"<title>{escape(title)}</title>",
@@ -191,10 +175,8 @@ def _row(row: Row, top: float, inner: int) -> list[str]:
         f'y2="{limit:.1f}"/>',
         f'<text class="name" x="{_LEFT - 8}" y="{top + room / 2 + 4:.1f}" text-anchor="end">'
         f"{escape(NAMES[row.name])}</text>",
-        f'<text class="said" x="{_LEFT + inner + 10}" y="{top + room / 2 - 2:.1f}">'
-        f"{escape(factor(row.now))}</text>",
-        f'<text x="{_LEFT + inner + 10}" y="{top + room / 2 + 13:.1f}">'
-        f"limit {escape(factor(row.limit))}</text>",
+        f'<text class="said" x="{_LEFT + inner + 10}" y="{top + room / 2 + 4:.1f}">'
+        f"{escape(said)}</text>",
     ]
     if len(points) > 1:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -20,7 +20,7 @@ from bot.canary.judge import judge_ramp
 from bot.canary.observations import columns_of
 from bot.canary.policy import Policy
 from bot.canary.reports import CurvePoint, StageReport
-from bot.canary.shadow import ShadowEvidence, ShadowState
+from bot.canary.shadow import DROPOUTS, ShadowEvidence, ShadowState
 from bot.canary.shadow_judge import judge_shadow
 from bot.canary.units import RampUnits, UnitsState
 from bot.canary.verdict import Breach, Verdict
@@ -173,6 +173,7 @@ class _ShadowSaved(Facts):
     seen: Instant | None
     evidence: ShadowState
     breach: BreachFound | None
+    curve: CurveState = CurveState(points=(), spacing=0)
 
 
 class ShadowCourse:
@@ -183,6 +184,7 @@ class ShadowCourse:
         self.evidence = ShadowEvidence(policy)
         self.started = opened_at
         self.seen: datetime | None = None
+        self.curve = Curve()
         self.seq = 0
         self.breach: Breach | None = None
 
@@ -198,6 +200,12 @@ class ShadowCourse:
         verdict = self.judge(entry.at)
         if isinstance(verdict, Breach):
             self.breach = verdict
+        self.curve.add(self._point(entry.at), always=self.breach is not None)
+
+    def _point(self, at: datetime) -> CurvePoint:
+        log_e = {name: metric.worse.log_e for name, metric in self.evidence.metrics.items()}
+        log_e[DROPOUTS] = self.evidence.dropouts.log_e
+        return CurvePoint(at=at, log_e=log_e)
 
     def judge(self, now: datetime) -> Verdict:
         """See `Course`."""
@@ -209,7 +217,11 @@ class ShadowCourse:
         """See `Course`."""
         breach = None if self.breach is None else BreachFound.of(self.breach)
         saved = _ShadowSaved(
-            seq=self.seq, seen=self.seen, evidence=self.evidence.save(), breach=breach
+            seq=self.seq,
+            seen=self.seen,
+            evidence=self.evidence.save(),
+            breach=breach,
+            curve=self.curve.save(),
         )
         return _written(saved)
 
@@ -218,6 +230,7 @@ class ShadowCourse:
         saved = _ShadowSaved.model_validate_json(zlib.decompress(content))
         self.evidence.restore(saved.evidence)
         self.seq, self.seen = saved.seq, saved.seen
+        self.curve = Curve.restored(saved.curve)
         self.breach = None if saved.breach is None else saved.breach.verdict
 
 

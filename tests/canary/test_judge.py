@@ -32,28 +32,28 @@ def judged(evidence: RampEvidence, minutes: float, *, quiet: float = 0) -> Verdi
 
 def test_a_good_candidate_is_promoted_once_it_has_baked() -> None:
     evidence = ramp(12_000)
-    assert judged(evidence, 9) == Continue(("1 min of baking left.",))
+    assert judged(evidence, 9) == Continue(("It is watched for 1 min more at least.",))
     assert judged(evidence, 10) == Promote(25)
 
 
 def test_too_few_observations_are_waited_for() -> None:
     verdict = judged(ramp(100), 60)
     assert isinstance(verdict, Continue)
-    assert "of 500 observations of each arm" in verdict.waiting[0]
+    assert "of 500 observations of each provider" in verdict.waiting[0]
 
 
 def test_both_arms_need_their_observations() -> None:
     for percent in (5, 95):
         verdict = judged(ramp(3000, percent=percent), 60)
         assert isinstance(verdict, Continue)
-        assert "of 500 observations of each arm" in verdict.waiting[0]
+        assert "of 500 observations of each provider" in verdict.waiting[0]
 
 
 def test_inconclusive_evidence_is_held_after_the_longest_bake() -> None:
     verdict = judged(ramp(1200, errors=0.035), 6 * 60)
     assert isinstance(verdict, Hold)
     assert verdict.reasons[0] == "No verdict after 6 h at 5%."
-    assert "error: not yet shown to be within its margin" in verdict.reasons[1]
+    assert "Not yet sure that it fails less than" in verdict.reasons[1]
 
 
 def test_held_evidence_may_still_end_in_a_promotion() -> None:
@@ -79,7 +79,7 @@ def test_a_breach_is_told_with_its_evidence() -> None:
     assert verdict.limit is not None
     assert verdict.log_e >= verdict.limit
     assert verdict.evidence.startswith("The candidate fails more often than tolerated")
-    assert "50 to 1 is the limit" in verdict.evidence
+    assert "the limit is once in 50 tries" in verdict.evidence
 
 
 def test_a_breach_stays_one_whatever_comes_later() -> None:
@@ -127,7 +127,7 @@ def test_a_metric_that_is_no_longer_reported_is_waited_for() -> None:
     evidence.add(columns)
     verdict = judged(evidence, 20)
     assert isinstance(verdict, Continue)
-    assert verdict.waiting == ("No cost observed in this stage.",)
+    assert verdict.waiting == ("Nobody reported cost in this stage.",)
 
 
 def in_last_phase(errors: float) -> RampEvidence:
@@ -153,5 +153,5 @@ def test_the_soak_is_as_long_as_configured() -> None:
         evidence.next_phase()
     evidence.add(ramp_columns(20_000, np.random.default_rng(1), percent=95))
     assert evidence.phase.percent == 95
-    assert judged(evidence, 59) == Continue(("1 min of baking left.",))
+    assert judged(evidence, 59) == Continue(("It is watched for 1 min more at least.",))
     assert judged(evidence, 60) == Promote(100)

@@ -54,7 +54,7 @@ def test_a_good_candidate_leads_to_a_proposed_ramp() -> None:
 def test_the_least_number_of_pairs_is_waited_for() -> None:
     verdict = judged(shadow(300))
     assert isinstance(verdict, Continue)
-    assert verdict.waiting[0] == "300 of 2000 pairs."
+    assert verdict.waiting[0] == "300 of 2,000 requests answered by both."
 
 
 def test_a_candidate_that_fails_more_often_is_a_breach() -> None:

@@ -71,10 +71,12 @@ class Settled(Configured):
     Attributes:
         capability: the capability's name.
         policy: by which a candidate is judged; its baseline is who serves now.
+        candidate: the provider that is on trial.
     """
 
     capability: str
     policy: Policy
+    candidate: str
 
 
 class UnknownName(Stop):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
+from bot.canary.wording import NAMES
 from bot.playbooks.incidents.case import Case
 from bot.playbooks.words import wording
 from bot.playbooks.words.standing import Standing
@@ -44,6 +45,14 @@ def reason_given(case: Case) -> str:
 def bullets(sentences: Sequence[str]) -> str:
     """A list of plain sentences; empty without any."""
     return "\n".join(f"- {markdown.text(sentence)}" for sentence in sentences)
+
+
+def unseen(names: Sequence[str]) -> str:
+    """Name the metrics of the policy that nobody reported; empty where all were."""
+    if not names:
+        return ""
+    shown = ", ".join(NAMES.get(name, name) for name in names)
+    return f"Nobody reported these, so they are not judged: {shown}."
 
 
 def status(case: CandidateCase, standing: Standing) -> str:

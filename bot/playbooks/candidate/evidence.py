@@ -11,12 +11,15 @@ from datetime import datetime
 from itertools import pairwise
 
 from bot import markdown
-from bot.canary.reports import Evidence, MetricReport, RampReport
-from bot.canary.verdict import factor
+from bot.canary.evidence import SAMPLE_RATIO
+from bot.canary.reports import Evidence, MetricReport, RampReport, ShadowDiffReport
+from bot.canary.shadow import DROPOUTS
+from bot.canary.wording import NAMES as WATCHED
+from bot.canary.wording import against, chance, share
 from bot.pictures.evidence import MOST_POINTS, MOST_STAGES, EvidenceChart, Row, StageMark
-from bot.pictures.evidence import NAMES as DRAWN_NAMES
 
-NAMES = {**DRAWN_NAMES, "silence": "silence"}
+NAMES = {**WATCHED, "silence": "silence"}
+Report = RampReport | ShadowDiffReport
 _WIDTH = 40
 _LEVELS = "▁▂▃▄▅▆▇█"
 
@@ -26,8 +29,7 @@ def metric_table(metrics: Mapping[str, MetricReport]) -> str:
     if not metrics:
         return ""
     lines = [
-        "| metric | baseline | candidate | candidate/baseline (95%) | evidence against it "
-        "| verdict |",
+        "| metric | baseline | candidate | candidate/baseline (95%) | too bad? | good enough? |",
         "|---|---|---|---|---|---|",
     ]
     for name, metric in metrics.items():
@@ -36,11 +38,26 @@ def metric_table(metrics: Mapping[str, MetricReport]) -> str:
             value(name, metric.baseline),
             value(name, metric.candidate),
             _ratio(metric),
-            f"{factor(metric.worse.log_e)} (limit {factor(metric.worse.limit)})",
-            f"**{metric.verdict}**" if metric.verdict == "breach" else metric.verdict,
+            _too_bad(metric),
+            _good_enough(metric),
         )
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)
+
+
+def _too_bad(metric: MetricReport) -> str:
+    worse = metric.worse
+    if worse.crossed:
+        return f"**yes** (by chance at most {chance(worse.log_e)})"
+    return against(worse.log_e, worse.limit, crossed=False)
+
+
+def _good_enough(metric: MetricReport) -> str:
+    if metric.verdict == "breach":
+        return "no"
+    if metric.verdict == "within margin":
+        return "yes"
+    return f"not sure yet: {share(metric.within.log_e, metric.within.limit)} of the proof"
 
 
 def value(name: str, number: float | None) -> str:
@@ -56,7 +73,7 @@ def value(name: str, number: float | None) -> str:
     return f"{number:.3g}"
 
 
-def curves(report: RampReport, picture: str | None) -> str:
+def curves(report: Report, picture: str | None) -> str:
     """Show each metric's evidence over time against its limit; empty before the first points.
 
     Args:
@@ -73,31 +90,46 @@ def curves(report: RampReport, picture: str | None) -> str:
     widest = max(len(NAMES.get(name, name)) for name, _, _ in drawn)
     lines = [
         f"{NAMES.get(name, name):<{widest}}  {sparkline(seen, evidence.limit):<{_WIDTH}}  "
-        f"{factor(evidence.log_e)} (limit {factor(evidence.limit)})"
-        + ("  BREACH" if evidence.crossed else "")
+        f"{_where(evidence)}"
         for name, seen, evidence in drawn
     ]
-    caption = "Evidence against the candidate, over time; a full block is the limit:"
+    false_alarms = sum(evidence.alpha for evidence in watched(report).values())
+    caption = (
+        "Evidence against the candidate, over time. A full block is the limit; a candidate as good "
+        f"as tolerated reaches any of them by chance in at most {false_alarms:.1%} of tries:"
+    )
     shown = markdown.image("the same as the text below", picture) if picture else ""
     parts = (caption, shown, markdown.fence(chr(10).join(lines)))
     return "\n\n".join(part for part in parts if part)
 
 
-def watched(report: RampReport) -> dict[str, Evidence]:
-    """Everything that may end a ramp: metrics, the split, and absolute limits once they count."""
+def _where(evidence: Evidence) -> str:
+    said = against(evidence.log_e, evidence.limit, crossed=evidence.crossed)
+    return said.upper() if evidence.crossed else said
+
+
+def watched(report: Report) -> dict[str, Evidence]:
+    """Everything that speaks against a candidate.
+
+    Metrics, and the split of a ramp or the lost answers of a shadow; absolute limits once they
+    count.
+    """
+    if isinstance(report, ShadowDiffReport):
+        metrics = {name: metric.worse for name, metric in report.metrics.items()}
+        return {**metrics, DROPOUTS: report.sample_ratio.evidence}
     limits = {name: limit.evidence for name, limit in report.limits.items() if limit.seen}
     metrics = {name: metric.worse for name, metric in report.metrics.items()}
-    return {**metrics, "sample_ratio": report.sample_ratio.evidence, **limits}
+    return {**metrics, SAMPLE_RATIO: report.sample_ratio.evidence, **limits}
 
 
-def chart_of(report: RampReport) -> EvidenceChart | None:
-    """Turn a ramp's curve into what its picture shows; None before the first points."""
+def chart_of(report: Report) -> EvidenceChart | None:
+    """Turn a curve into what its picture shows; None before the first points."""
     if not report.curve:
         return None
     start, end = report.window.start, max(report.window.end, report.curve[-1].at)
     length = (end - start).total_seconds() or 1.0
 
-    def share(at: datetime) -> float:
+    def place(at: datetime) -> float:
         return min(max((at - start).total_seconds() / length, 0.0), 1.0)
 
     rows = []
@@ -105,17 +137,18 @@ def chart_of(report: RampReport) -> EvidenceChart | None:
         course: list[float | None] = [None] * MOST_POINTS
         for point in report.curve:
             if name in point.log_e:
-                place = min(int(share(point.at) * MOST_POINTS), MOST_POINTS - 1)
-                before = course[place]
+                stretch = min(int(place(point.at) * MOST_POINTS), MOST_POINTS - 1)
+                before = course[stretch]
                 now = point.log_e[name] / evidence.limit
-                course[place] = now if before is None else max(before, now)
-        if any(share is not None for share in course):
+                course[stretch] = now if before is None else max(before, now)
+        if any(seen is not None for seen in course):
             rows.append(
                 Row(name=name, limit=evidence.limit, now=evidence.log_e, course=tuple(course))
             )
     if not rows:
         return None
-    stages = [StageMark(at=share(each.entered), percent=each.percent) for each in report.stages]
+    served = report.stages if isinstance(report, RampReport) else ()
+    stages = [StageMark(at=place(each.entered), percent=each.percent) for each in served]
     return EvidenceChart(seconds=int(length), stages=tuple(stages[-MOST_STAGES:]), rows=tuple(rows))
 
 

@@ -94,7 +94,10 @@ def report_of_shadow(
 ) -> ShadowDiffReport:
     """Describe a shadow as it is now, or as it ended; see `report_of_ramp`."""
     return shadow_report(
-        _subject(ledger, candidate, ledger.closed_at or now), course.evidence, verdict
+        _subject(ledger, candidate, ledger.closed_at or now),
+        course.evidence,
+        verdict,
+        curve=tuple(course.curve.points),
     )
 
 

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import datetime
-from typing import Generic, TypeVar
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, Generic, Literal, TypeVar
 
 from bot.canary.reports import RampReport, ShadowDiffReport
-from bot.playbooks.candidate.case import CandidateCase
+from bot.playbooks.candidate.capability import CandidateParts, Settled
+from bot.playbooks.candidate.case import CandidateCase, status
+from bot.playbooks.candidate.evidence import chart_of
+from bot.playbooks.candidate.records import Weighed, decision
+from bot.playbooks.incidents.case import case_of
+from bot.playbooks.incidents.casebook import Opened
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
+from bot.playbooks.run import Run, StepFailed
 from bot.playbooks.words.standing import Standing
-from bot.playbooks.work import Plan, Work
+from bot.playbooks.words.voice import Saying
+from bot.playbooks.work import Work
 from bot.records.documents.artifacts import canonical_bytes
+from bot.records.lifecycle import IncidentStatus
+from bot.triggers import Trigger
 
-P = TypeVar("P", bound=Plan)
+P = TypeVar("P", bound=Settled)
 C = TypeVar("C", bound=CandidateCase)
 R = TypeVar("R", ShadowDiffReport, RampReport)
+
+TELL_EVERY = timedelta(minutes=10)
+"""As long as nothing changes but the numbers, the issue is brought up to date so often."""
 
 
 class CandidateWork(Work[P, C], Generic[P, C, R]):
@@ -28,13 +41,71 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
 
     report: R | None = None
 
-    @abstractmethod
-    def title(self) -> str:
-        """What its incident is called (plain text)."""
+    def __init__(
+        self,
+        run: Run,
+        trigger: Trigger,
+        plan: P,
+        parts: CandidateParts,
+        opened: Opened,
+        facts: type[C],
+        kind: Literal["shadow", "ramp"],
+        title: str,
+        **more: Any,
+    ) -> None:
+        """Begin, or begin again after a crash.
+
+        Args:
+            run: the Run.
+            trigger: the request.
+            plan: what was settled.
+            parts: what it acts through.
+            opened: the incident.
+            facts: the kind of case.
+            kind: the playbook.
+            title: of the incident (plain text).
+            more: the facts that only this kind of case has.
+        """
+        case = case_of(
+            facts,
+            trigger,
+            opened,
+            plan,
+            kind=kind,
+            proposal="fix",
+            title=title,
+            web_url=parts.web_url,
+            capability=plan.capability,
+            baseline=plan.policy.baseline,
+            candidate=plan.candidate,
+            policy=plan.policy.digest,
+            reported=False,
+            **more,
+        )
+        super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
+        self._title = title
+        self._told: tuple[object, datetime] | None = None
 
     @abstractmethod
+    def weighed(self) -> Weighed:
+        """What was weighed before it began, for the decision record."""
+
+    @abstractmethod
+    def issue_body(self, standing: Standing, picture: str | None) -> str:
+        """What its issue says; `picture`: the address of its evidence, where there is one."""
+
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
+        self.adr = decision(
+            self.case, self.plan.policy, self.weighed(), at=at, audit=self.casebook.anchor
+        )
+
+    def saying(self, standing: Standing, head: str | None) -> Saying:
+        """What the status and the issue say of a standing."""
+        del head
+        chart = None if self.report is None else chart_of(self.report)
+        issue = self.issue_body(standing, self.parts.pictures.of_evidence(chart))
+        return Saying(standing, status(self.case, standing), issue)
 
     def section(self, standing: Standing) -> str:
         """Nothing is proposed: nothing stands in a description."""
@@ -57,7 +128,7 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
         if self.case.issue is None:
             body = self.saying(standing, None).issue
             self.know(
-                issue=await self.voice.open_issue(self.case, self.title(), body, labels=(kind,))
+                issue=await self.voice.open_issue(self.case, self._title, body, labels=(kind,))
             )
             await self.casebook.issue(self.case.issue or 0)
         await self.casebook.papers(adr=self.case.adr, artifact=self.case.artifact)
@@ -65,3 +136,17 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
         files = self.record_files(Result())
         await self.record(f"record the {kind}", files, f"Open {kind} {self.case.incident}")
         await self.voice.first_status(self.saying(standing, None))
+
+    def is_news(self, what: object, now: datetime) -> bool:
+        """Tell whether people are to be told now: it changed, or was said some time ago."""
+        if self._told is not None:
+            before, at = self._told
+            if before == what and now - at < TELL_EVERY:
+                return False
+        self._told = what, now
+        return True
+
+    async def decline(self) -> None:
+        """It broke off: a retry is another one, with an incident and evidence of its own."""
+        with suppress(StepFailed):
+            await self.casebook.move(f"{self.case.kind}.broke off", IncidentStatus.DECLINED)

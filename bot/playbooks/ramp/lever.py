@@ -7,27 +7,24 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.policy import Phase
-from bot.playbooks.candidate.capability import lift_latch
+from bot.playbooks.candidate.lever import Lever
 from bot.playbooks.ramp.plan import RampPlan
 from bot.playbooks.run import Run
-from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.recovery import incidents, runs
+from bot.records.lifecycle import IncidentStatus
+from bot.records.recovery import incidents
 from bot.traffic import ledger as ledgers
-from bot.traffic import servings
 from bot.traffic.split import Serving, Split
 from bot.traffic.tripping import trip
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import OURSELVES
 
 
-class Lever:
+class RampLever(Lever):
     """Moves the traffic of one ramp."""
 
     def __init__(self, run: Run, repository_id: int, attempt: str, plan: RampPlan) -> None:
         """Take it in hand; nothing is moved yet."""
-        self._run = run
-        self._repository = repository_id
-        self._attempt = attempt
+        super().__init__(run, repository_id, attempt, plan)
         self._plan = plan
 
     async def begin(self, phase: Phase, now: datetime) -> None:
@@ -36,26 +33,15 @@ class Lever:
         Raises:
             StepFailed: the capability is paused, or has another shadow or ramp.
         """
-        plan = self._plan
-
-        async def change(conn: AsyncConnection) -> Serving:
-            await runs.move(conn, self._run.id, RunState.VERIFYING, at=now)
-            why = f"a ramp of {plan.candidate} was asked for"
-            await lift_latch(conn, self._repository, plan.capability, at=now, why=why)
-            await ledgers.open_ledger(
-                conn,
-                attempt=self._attempt,
-                run_id=self._run.id,
-                repository_id=self._repository,
-                capability=plan.capability,
-                policy=plan.policy,
-                frozen=plan.frozen,
-                source=plan.source,
-                at=now,
-            )
-            return await self._serve(conn, phase, now)
-
-        await self._run.write("give the candidate its first traffic", Serving, change)
+        await self.open(
+            "give the candidate its first traffic",
+            self._split(phase),
+            now,
+            asked_for=f"a ramp of {self._plan.candidate} was asked for",
+            why=self._why(phase),
+            frozen=self._plan.frozen,
+            source=self._plan.source,
+        )
 
     async def enter(self, index: int, phase: Phase, now: datetime) -> None:
         """Give the candidate more.
@@ -66,7 +52,7 @@ class Lever:
 
         async def change(conn: AsyncConnection) -> Serving:
             await ledgers.enter_phase(conn, self._attempt, index, at=now)
-            return await self._serve(conn, phase, now)
+            return await self.serve(conn, self._split(phase), now, self._why(phase))
 
         await self._run.write("give the candidate more traffic", Serving, change)
 
@@ -87,24 +73,14 @@ class Lever:
             if shadow is not None and shadow.status is IncidentStatus.RESOLVED:
                 await incidents.move(conn, shadow.id, IncidentStatus.CLOSED, at=now)
             split = Split(baseline=plan.candidate, salt=plan.salt)
-            return await self._set(conn, split, now, f"{plan.candidate} passed its ramp")
+            return await self.serve(conn, split, now, f"{plan.candidate} passed its ramp")
 
         await self._run.write("make the candidate active", Serving, change)
 
     async def leave(self, why: str, now: datetime) -> bool:
         """Give everything back to the baseline although nothing is wrong; False if it is over."""
-        plan = self._plan
-
-        async def change(conn: AsyncConnection) -> bool:
-            ledger = await ledgers.locked(conn, self._attempt)
-            if ledger.closed_at is not None:
-                return False
-            await ledgers.close(conn, self._attempt, at=now)
-            split = Split(baseline=plan.policy.baseline, salt=plan.salt)
-            await self._set(conn, split, now, why)
-            return True
-
-        return await self._run.write("give all traffic back", bool, change)
+        split = Split(baseline=self._plan.policy.baseline, salt=self._plan.salt)
+        return await self.close("give all traffic back", split, now, why=why)
 
     async def trip(self, breach: BreachFound, now: datetime) -> None:
         """An anomaly: give everything back, and pause the capability."""
@@ -123,27 +99,15 @@ class Lever:
 
         await self._run.write("give all traffic back and pause", bool, change)
 
-    async def _serve(self, conn: AsyncConnection, phase: Phase, now: datetime) -> Serving:
-        plan = self._plan
-        split = Split(
-            baseline=plan.policy.baseline,
-            candidate=plan.candidate,
+    def _split(self, phase: Phase) -> Split:
+        return Split(
+            baseline=self._plan.policy.baseline,
+            candidate=self._plan.candidate,
             percent=phase.percent,
             mode="ramp",
             attempt=self._attempt,
-            salt=plan.salt,
+            salt=self._plan.salt,
         )
-        return await self._set(conn, split, now, f"ramp: {phase.percent}% for {plan.candidate}")
 
-    async def _set(self, conn: AsyncConnection, split: Split, now: datetime, why: str) -> Serving:
-        return await servings.set_traffic(
-            conn,
-            self._repository,
-            self._plan.capability,
-            split,
-            at=now,
-            actor=OURSELVES.login,
-            why=why,
-            run=self._run.id,
-            incident=self._attempt,
-        )
+    def _why(self, phase: Phase) -> str:
+        return f"ramp: {phase.percent}% for {self._plan.candidate}"

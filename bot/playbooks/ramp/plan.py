@@ -42,7 +42,6 @@ class RampPlan(Settled):
     """A new ramp.
 
     Attributes:
-        candidate: the provider that might take over.
         shadow: the id of the shadow that proposed it.
         shadow_report: the path of its report.
         frozen: what the shadow taught of the baseline.
@@ -51,7 +50,6 @@ class RampPlan(Settled):
     """
 
     kind: Literal["plan"] = "plan"
-    candidate: str
     shadow: str
     shadow_report: str
     frozen: FrozenBaseline

@@ -54,7 +54,7 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: Candidat
         return await watch.to_its_end()
     except StepFailed as failed:
         await broke_off(work, failed)
-        await watch.decline()
+        await work.decline()
         raise
 
 

@@ -8,7 +8,7 @@ from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.reports import RampReport, StageReport
 from bot.canary.verdict import Breach
-from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial
+from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial, unseen
 from bot.playbooks.candidate.evidence import NAMES, curves, metric_table
 from bot.playbooks.ramp.decision import Ask
 from bot.playbooks.run import Ending
@@ -177,7 +177,7 @@ def issue(
             stage_table(report.stages),
             metric_table(report.metrics),
             curves(report, picture),
-            _unseen(report.not_observed),
+            unseen(report.not_observed),
         )
     return issue_body(
         case,
@@ -225,13 +225,6 @@ def _policy(case: RampCase) -> str:
         f"the one it began with ({markdown.code(case.policy[:12])}); the new one counts for the "
         "next ramp."
     )
-
-
-def _unseen(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    shown = ", ".join(markdown.code(name) for name in names)
-    return f"Not observed, so not judged: {shown}."
 
 
 # --- answers -----------------------------------------------------------------------------------

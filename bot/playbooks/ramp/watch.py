@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bot import markdown
 from bot.canary.policy import Phase
@@ -29,7 +28,7 @@ from bot.playbooks.ramp.decision import (
     missing_agreement,
     next_move,
 )
-from bot.playbooks.ramp.lever import Lever
+from bot.playbooks.ramp.lever import RampLever
 from bot.playbooks.ramp.look import RampLook, describe_ramp, look_at_ramp
 from bot.playbooks.ramp.work import RampWork
 from bot.playbooks.run import Ending, Signal, SignalKind, StepFailed
@@ -40,9 +39,6 @@ from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import OURSELVES, Actor
-
-TELL_EVERY = timedelta(minutes=10)
-"""As long as nothing changes but the numbers, the issue is brought up to date so often."""
 
 
 class Watch:
@@ -56,13 +52,12 @@ class Watch:
         self.plan = work.plan
         self.attempt = work.case.incident
         self._repository = work.trigger.repository.id
-        self._lever = Lever(work.run, self._repository, self.attempt, work.plan)
+        self._lever = RampLever(work.run, self._repository, self.attempt, work.plan)
         self._a_while = parts.patience.look_again.total_seconds()
         self._approvals: tuple[Approval, ...] = ()
         self._insisted: frozenset[int] = frozenset()
         self._asking: Ask | None = None
         self._began = False
-        self._told: tuple[object, datetime] | None = None
         self.work.undoers.append(
             Undoer(
                 of=("give the candidate its first traffic", "give the candidate more traffic"),
@@ -106,11 +101,6 @@ class Watch:
                 return ended
             if asked_since and now - asked_since > self.parts.patience.give_up:
                 return await self._leave(words.given_up(self.work.case), "given up")
-
-    async def decline(self) -> None:
-        """A retry is another ramp, with an incident and evidence of its own."""
-        with suppress(StepFailed):
-            await self.work.casebook.move("ramp.broke off", IncidentStatus.DECLINED)
 
     # --- stages ---
 
@@ -183,12 +173,8 @@ class Watch:
 
     async def _tell(self, move: Move, look: RampLook, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
-        key = (type(move), look.phase, getattr(move, "stage", None))
-        if self._told is not None:
-            before, at = self._told
-            if before == key and now - at < TELL_EVERY:
-                return
-        self._told = key, now
+        if not self.work.is_news((type(move), look.phase, getattr(move, "stage", None)), now):
+            return
         self.work.report = await self._describe()
         await self._see_the_policy()
         case, phase = self.work.case, self.plan.policy.phases[look.phase]

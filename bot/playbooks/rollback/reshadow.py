@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bot.canary.evidence import SAMPLE_RATIO, RampEvidence
 from bot.canary.frozen import FrozenBaseline
-from bot.canary.judge import CLAIMS
 from bot.canary.planning import pairs_needed
 from bot.canary.policy import Policy
 from bot.canary.summary import ArmSummary
+from bot.canary.wording import CLAIMS
 from bot.records.documents.rollback_report import Anomaly, Reshadow
 
 BROKEN_DATA = frozenset({SAMPLE_RATIO, "silence"})

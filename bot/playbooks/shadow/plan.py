@@ -33,10 +33,9 @@ from bot.triggers import ShadowRequest, Value
 
 
 class ShadowPlan(Settled):
-    """A new shadow. `candidate`: the provider that is to be mirrored to."""
+    """A new shadow."""
 
     kind: Literal["plan"] = "plan"
-    candidate: str
 
 
 class ShadowPlanned(RootModel[Annotated[ShadowPlan | Declined, Field(discriminator="kind")]]):

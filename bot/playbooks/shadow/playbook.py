@@ -7,15 +7,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import datetime, timedelta
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from datetime import datetime
 
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
-from bot.playbooks.candidate.capability import CandidateParts, lift_latch
+from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import subject_of
+from bot.playbooks.candidate.lever import Lever
 from bot.playbooks.incidents.casebook import open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.planning.declined import Declined
@@ -31,17 +29,12 @@ from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
 from bot.playbooks.words.standing import Standing
 from bot.records.documents.artifacts import Outcome
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.recovery import runs
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.split import Serving, Split
+from bot.traffic.split import Split
 from bot.triggers import OURSELVES, Severity, ShadowRequest, Trigger
 
 __all__ = ["shadow"]
 
 _INSISTING = ("inconclusive", "the ramp")
-TELL_EVERY = timedelta(minutes=10)
-"""As long as nothing changes but the numbers, the issue is brought up to date so often."""
 
 
 async def shadow(
@@ -76,7 +69,7 @@ async def shadow(
         return await playbook.compare()
     except StepFailed as failed:
         await broke_off(playbook.work, failed)
-        await playbook.decline()
+        await playbook.work.decline()
         raise
 
 
@@ -89,7 +82,7 @@ class _Shadow:
         self.parts = parts
         self.plan = work.plan
         self.attempt = work.case.incident
-        self._repository = work.trigger.repository.id
+        self._lever = Lever(self.run, work.trigger.repository.id, self.attempt, self.plan)
         self.work.undoers.append(
             Undoer(
                 of=("begin to mirror",),
@@ -98,7 +91,6 @@ class _Shadow:
             )
         )
         self._asking = False
-        self._told: tuple[object, datetime] | None = None
 
     async def begin(self) -> None:
         """Take observations, and have requests mirrored."""
@@ -111,23 +103,13 @@ class _Shadow:
             sample_rate=plan.policy.shadow.sample_rate,
             seed=plan.policy.seed,
         )
-
-        async def change(conn: AsyncConnection) -> Serving:
-            await runs.move(conn, self.run.id, RunState.VERIFYING, at=now)
-            why = f"a shadow of {plan.candidate} was asked for"
-            await lift_latch(conn, self._repository, plan.capability, at=now, why=why)
-            await ledgers.open_ledger(
-                conn,
-                attempt=self.attempt,
-                run_id=self.run.id,
-                repository_id=self._repository,
-                capability=plan.capability,
-                policy=plan.policy,
-                at=now,
-            )
-            return await self._set(conn, split, now, f"shadow of {plan.candidate}")
-
-        await self.run.write("begin to mirror", Serving, change)
+        await self._lever.open(
+            "begin to mirror",
+            split,
+            now,
+            asked_for=f"a shadow of {plan.candidate} was asked for",
+            why=f"shadow of {plan.candidate}",
+        )
 
     async def compare(self) -> Ending:
         """Look again and again, until there is a verdict or somebody ends it."""
@@ -157,11 +139,6 @@ class _Shadow:
                 standing = words.given_up(self.work.case)
                 return await self._ended(standing, "given up", RunState.TIMED_OUT)
 
-    async def decline(self) -> None:
-        """A retry is another shadow, with an incident and evidence of its own."""
-        with suppress(StepFailed):
-            await self.work.casebook.move("shadow.broke off", IncidentStatus.DECLINED)
-
     # --- pieces ---
 
     async def _give_up_mirroring(self) -> TakenBack:
@@ -189,12 +166,8 @@ class _Shadow:
 
     async def _tell(self, move: Move, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
-        key = move.may_insist if isinstance(move, Ask) else type(move)
-        if self._told is not None:
-            before, at = self._told
-            if before == key and now - at < TELL_EVERY:
-                return
-        self._told = key, now
+        if not self.work.is_news(move.may_insist if isinstance(move, Ask) else type(move), now):
+            return
         self.work.report = await self._describe()
         case = self.work.case
         if isinstance(move, Ask):
@@ -212,30 +185,8 @@ class _Shadow:
         return await self.run.step("look at the evidence in full", ShadowDiffReport, describe)
 
     async def _stop_mirroring(self, why: str) -> bool:
-        now = await self.run.now()
-
-        async def change(conn: AsyncConnection) -> bool:
-            ledger = await ledgers.locked(conn, self.attempt)
-            if ledger.closed_at is not None:
-                return False
-            await ledgers.close(conn, self.attempt, at=now)
-            await self._set(conn, Split(baseline=self.plan.policy.baseline), now, why)
-            return True
-
-        return await self.run.write("stop mirroring", bool, change)
-
-    async def _set(self, conn: AsyncConnection, split: Split, now: datetime, why: str) -> Serving:
-        return await servings.set_traffic(
-            conn,
-            self._repository,
-            self.plan.capability,
-            split,
-            at=now,
-            actor=OURSELVES.login,
-            why=why,
-            run=self.run.id,
-            incident=self.attempt,
-        )
+        split = Split(baseline=self.plan.policy.baseline)
+        return await self._lever.close("stop mirroring", split, await self.run.now(), why=why)
 
     async def _conclude(self, move: Propose | Stop) -> Ending:
         case = self.work.case

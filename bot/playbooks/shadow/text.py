@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
-from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial
-from bot.playbooks.candidate.evidence import metric_table
+from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial, unseen
+from bot.playbooks.candidate.evidence import curves, metric_table
 from bot.playbooks.run import Ending
 from bot.playbooks.words.standing import Standing
 from bot.triggers import Actor
@@ -137,13 +137,25 @@ def rolled_back(case: CandidateCase, why: str) -> Standing:
 # --- documents ---------------------------------------------------------------------------------
 
 
-def issue(case: CandidateCase, standing: Standing, report: ShadowDiffReport | None) -> str:
-    """The shadow's issue: what was compared, and what it says."""
+def issue(
+    case: CandidateCase, standing: Standing, report: ShadowDiffReport | None, picture: str | None
+) -> str:
+    """The shadow's issue: what was compared, and each metric's evidence against its limit.
+
+    `picture`: the address of the evidence as a picture, where there is one.
+    """
     about = (
         f"{on_trial(case)} answers copies of some requests. Users see only what "
         f"{markdown.code(case.baseline)} answers; both are compared."
     )
-    observed = ("",) if report is None else (_pairs(report), metric_table(report.metrics))
+    observed: tuple[str, ...] = ()
+    if report is not None:
+        observed = (
+            _pairs(report),
+            metric_table(report.metrics),
+            curves(report, picture),
+            unseen(report.not_observed),
+        )
     return issue_body(
         case,
         standing,
@@ -167,9 +179,9 @@ def _commands(case: CandidateCase, standing: Standing) -> tuple[str, ...]:
 def _pairs(report: ShadowDiffReport) -> str:
     coverage = "not known" if report.coverage is None else f"{report.coverage:.1%}"
     return (
-        f"{report.pairs.n:,} pairs, {report.pairs.dropped:,} answers without their other half "
-        f"(coverage {coverage}), {report.extra_cost_usd:.2f} USD extra. Mirrored: "
-        f"{report.sampling.rate:.3g} of requests, seed {markdown.code(report.seed)}."
+        f"{report.pairs.n:,} requests were answered by both, {report.pairs.dropped:,} by one only "
+        f"(complete: {coverage}). The copies cost {report.extra_cost_usd:.2f} USD. Copied: "
+        f"{100 * report.sampling.rate:.3g}% of all requests, seed {markdown.code(report.seed)}."
     )
 
 

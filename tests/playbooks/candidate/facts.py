@@ -34,8 +34,8 @@ SUBJECT = Subject(ID, "llm.summarize", "provider-b", WINDOW, "0" * 64)
 POLICY = policy(metrics=only("error") | {"cost": {"alpha": 0.005}}, seed="20260101")
 BREACH = Breach(
     "error",
-    "The candidate fails more often than tolerated: the evidence reached 75 to 1 after 812 "
-    "observations; 67 to 1 is the limit.",
+    "The candidate fails more often than tolerated. Chance alone looks like that at most once in "
+    "75 tries; the limit is once in 67 tries. Seen after 812 observations.",
     4.3,
     4.2,
     ("latency_p95",),
@@ -89,8 +89,13 @@ def rollback_case(**more: Any) -> CandidateCase:
 def seen_in_shadow() -> ShadowDiffReport:
     """A candidate that is as good as the baseline."""
     evidence = ShadowEvidence(POLICY)
-    evidence.add_pairs(shadow_pairs(2500, np.random.default_rng(0)))
-    return shadow_report(SUBJECT, evidence, Promote(5))
+    rng, points = np.random.default_rng(0), []
+    for minute in range(5):
+        evidence.add_pairs(shadow_pairs(500, rng))
+        log_e = {name: metric.worse.log_e for name, metric in evidence.metrics.items()}
+        log_e["dropouts"] = evidence.dropouts.log_e
+        points.append(CurvePoint(at=START + timedelta(minutes=minute), log_e=log_e))
+    return shadow_report(SUBJECT, evidence, Promote(5), curve=tuple(points))
 
 
 def seen_in_ramp(**worse: float) -> RampReport:

@@ -6,6 +6,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from bot.playbooks.candidate.case import status
+from bot.playbooks.candidate.records import decision
 from bot.playbooks.ramp import records, text
 from bot.playbooks.ramp.decision import Approval, Ask, missing_agreement
 from bot.playbooks.ramp.stages import check_stage
@@ -18,12 +19,16 @@ from tests.playbooks.candidate.facts import BOB, BREACH, POLICY, START, ramp_cas
 CASE = ramp_case()
 ASKING = policy(approvals={25: 2, 100: "founder"})
 PHASES = POLICY.phases
-LATE = Ask("inconclusive", 50, ("No verdict after 6 h at 25%.", "600 of 5000 observations."))
+LATE = Ask(
+    "inconclusive",
+    50,
+    ("No verdict after 6 h at 25%.", "600 of 5,000 observations of each provider in this stage."),
+)
 GIVEN = (Approval(stage=25, by="bob", founder=False),)
 STANDINGS: dict[str, Standing] = {
     "starting": text.starting(CASE),
     "asking to begin": text.asking_to_begin(missing_agreement(ASKING, 25, ())),
-    "serving": text.serving(CASE, PHASES[0], ("9 min 30 s of baking left.",)),
+    "serving": text.serving(CASE, PHASES[0], ("It is watched for 9 min 30 s more at least.",)),
     "held back": text.serving(CASE, PHASES[3], ()),
     "the last look": text.serving(CASE, PHASES[4], ()),
     "asking for approvals": text.asking(CASE, PHASES[0], missing_agreement(ASKING, 25, GIVEN)),
@@ -61,7 +66,7 @@ def test_the_issue(snapshot: SnapshotAssertion) -> None:
 
 def test_the_decision_record(snapshot: SnapshotAssertion) -> None:
     anchor = Anchor(repository="1", seq=9, head_hash="f" * 64, time=START, signature="s")
-    assert records.decision(CASE, POLICY, at=START, audit=anchor) == snapshot
+    assert decision(CASE, POLICY, records.weighed(CASE, POLICY), at=START, audit=anchor) == snapshot
 
 
 def test_what_is_asked_for_out_of_order(snapshot: SnapshotAssertion) -> None:

@@ -91,7 +91,7 @@ async def test_where_nothing_ever_fails_a_person_may_want_the_ramp_all_the_same(
     await providers.mirrored(200, baseline=0, candidate=0)
     clock.forward(minutes=11)
     said = await shop.standing(issue, "Or `/approve` it as it is")
-    assert "error: not yet shown to be within its margin" in said
+    assert "Not yet sure that it fails less than 20 times as often as the baseline" in said
     approved = await shop.says(issue, "/approve")
     assert await approved.reaction() == "+1"
     assert await answer.reaction() == "+1"

@@ -14,6 +14,10 @@ async def test_a_good_candidate_gets_a_ramp_proposed_with_its_report(providers: 
     assert report["verdict"] == "promote"
     assert report["pairs"]["n"] == 400
     assert report["seed"] == "20260101"
+    assert set(report["curve"][-1]["log_e"]) == {"error", "dropouts"}
+    [shadow] = await shop.alice.issues(labels="shadow", state="all")
+    assert "Evidence against the candidate, over time" in shadow["body"]
+    assert "answers lost" in shadow["body"]
     assert (await providers.flag())["metadata"]["mode"] == "steady"
     assert await providers.provider() == "provider-a"
 

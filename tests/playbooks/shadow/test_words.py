@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from bot.canary.policy import RatioMetric
+from bot.canary.wording import unproven
 from bot.playbooks.candidate.case import status
+from bot.playbooks.candidate.records import decision
 from bot.playbooks.shadow import records, text
 from bot.playbooks.words import wording
 from bot.playbooks.words.standing import Standing
@@ -14,8 +17,8 @@ from tests.playbooks.candidate.facts import BOB, POLICY, START, seen_in_shadow, 
 
 CASE = shadow_case()
 MISSING = (
-    "1200 of 2000 pairs.",
-    "cost: not yet shown to be within its margin (2 to 1 of 10 to 1).",
+    "1,200 of 2,000 requests answered by both.",
+    unproven("cost", RatioMetric(), 0.7, 2.3),
 )
 STANDINGS: dict[str, Standing] = {
     "mirroring": text.mirroring(CASE, ()),
@@ -45,15 +48,16 @@ def test_what_stands_in_the_status_and_in_a_comment(name: str, snapshot: Snapsho
 
 
 def test_the_issue(snapshot: SnapshotAssertion) -> None:
-    before = text.issue(CASE, STANDINGS["mirroring"], None)
-    after = text.issue(CASE, STANDINGS["within bounds"], seen_in_shadow())
+    picture = "https://bot.example/pictures/evidence/x.svg"
+    before = text.issue(CASE, STANDINGS["mirroring"], None, None)
+    after = text.issue(CASE, STANDINGS["within bounds"], seen_in_shadow(), picture)
     title = text.title(CASE.capability, CASE.candidate or "")
     assert "\n\n=====\n\n".join([title, before, after]) == snapshot
 
 
 def test_the_decision_record(snapshot: SnapshotAssertion) -> None:
     anchor = Anchor(repository="1", seq=9, head_hash="f" * 64, time=START, signature="s")
-    assert records.decision(CASE, POLICY, at=START, audit=anchor) == snapshot
+    assert decision(CASE, POLICY, records.weighed(CASE, POLICY), at=START, audit=anchor) == snapshot
 
 
 def test_asked_for_twice(snapshot: SnapshotAssertion) -> None:

@@ -1,0 +1,101 @@
+"""What a shadow and a ramp change about who is served by whom; each change is one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.canary.counters import CounterSource
+from bot.canary.frozen import FrozenBaseline
+from bot.playbooks.candidate.capability import Settled, lift_latch
+from bot.playbooks.run import Run
+from bot.records.lifecycle import RunState
+from bot.records.recovery import runs
+from bot.traffic import ledger as ledgers
+from bot.traffic import servings
+from bot.traffic.split import Serving, Split
+from bot.triggers import OURSELVES
+
+
+class Lever:
+    """Moves the traffic of one capability while a candidate is on trial."""
+
+    def __init__(self, run: Run, repository_id: int, attempt: str, plan: Settled) -> None:
+        """Take it in hand; nothing is moved yet."""
+        self._run = run
+        self._repository = repository_id
+        self._attempt = attempt
+        self._settled = plan
+
+    async def open(
+        self,
+        step: str,
+        split: Split,
+        now: datetime,
+        *,
+        asked_for: str,
+        why: str,
+        frozen: FrozenBaseline | None = None,
+        source: CounterSource | None = None,
+    ) -> None:
+        """Open the ledger, and serve the first split.
+
+        Args:
+            step: what this is called among the Run's steps.
+            split: what is served from now on.
+            now: the time.
+            asked_for: why a latch left by a rollback may be lifted.
+            why: the split is served.
+            frozen: what the shadow taught of the baseline; None: this is the shadow.
+            source: the counters it is judged by; None: observations that clients report.
+
+        Raises:
+            StepFailed: the capability is paused, or has another shadow or ramp.
+        """
+        plan = self._settled
+
+        async def change(conn: AsyncConnection) -> Serving:
+            await runs.move(conn, self._run.id, RunState.VERIFYING, at=now)
+            await lift_latch(conn, self._repository, plan.capability, at=now, why=asked_for)
+            await ledgers.open_ledger(
+                conn,
+                attempt=self._attempt,
+                run_id=self._run.id,
+                repository_id=self._repository,
+                capability=plan.capability,
+                policy=plan.policy,
+                frozen=frozen,
+                source=source,
+                at=now,
+            )
+            return await self.serve(conn, split, now, why)
+
+        await self._run.write(step, Serving, change)
+
+    async def close(self, step: str, split: Split, now: datetime, *, why: str) -> bool:
+        """Close the ledger although nothing is wrong, and serve this; False if it is over."""
+
+        async def change(conn: AsyncConnection) -> bool:
+            ledger = await ledgers.locked(conn, self._attempt)
+            if ledger.closed_at is not None:
+                return False
+            await ledgers.close(conn, self._attempt, at=now)
+            await self.serve(conn, split, now, why)
+            return True
+
+        return await self._run.write(step, bool, change)
+
+    async def serve(self, conn: AsyncConnection, split: Split, now: datetime, why: str) -> Serving:
+        """Serve a split from now on, within the caller's transaction."""
+        return await servings.set_traffic(
+            conn,
+            self._repository,
+            self._settled.capability,
+            split,
+            at=now,
+            actor=OURSELVES.login,
+            why=why,
+            run=self._run.id,
+            incident=self._attempt,
+        )
