@@ -7,7 +7,6 @@ A life is forked from a server process that has imported the bot already: everyt
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import sys
@@ -19,11 +18,11 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Literal
 
+from tests.forks import FORKS
+
 Moment = Literal["began", "ended"]
 
 _START_S = 60.0
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["bot.app", "tests.chaos.life"])
 
 
 class KillAtStep:
@@ -167,7 +166,7 @@ class Life:
         if self._as_program:
             self._process = self._program()
         else:
-            self._process = _forks.Process(
+            self._process = FORKS.Process(
                 target=live,
                 args=(self.environment, str(self.folder), self._conditions),
                 daemon=True,

@@ -6,7 +6,6 @@ The engine is one per process, and a test must be able to kill it.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -21,9 +20,8 @@ from bot.faults import Passing
 from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
 from bot.records.database import migrate, open_database
 from bot.records.refusals import RecordError
+from tests.forks import FORKS
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.engine.lives"])
 LONGEST_S = 40.0
 
 
@@ -247,7 +245,7 @@ def _bound(body: Body, world: World) -> Callable[[Run, Any], Awaitable[None]]:
 
 async def live(folder: Path, *orders: tuple[str, ...]) -> int:
     """One life in a process of its own; its exit code (negative: the signal that killed it)."""
-    process = _forks.Process(target=_live, args=(str(folder), list(orders)), daemon=True)
+    process = FORKS.Process(target=_live, args=(str(folder), list(orders)), daemon=True)
     await asyncio.to_thread(process.start)
     await asyncio.to_thread(process.join, LONGEST_S)
     if process.is_alive():
