@@ -34,7 +34,7 @@ contracts: $(STAMP)
 	@$(BIN)/python tests/contracts/download.py || true
 
 test: $(STAMP) contracts ## Run every test that can run here
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxschedchunk=1 $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, import contracts
 	@$(BIN)/ruff check .

@@ -103,6 +103,7 @@ class Engine:
         self._arguments: dict[str, TypeAdapter[Any]] = {}
         self._executing: set[asyncio.Task[Any]] = set()
         self._hinted: dict[str, _Hints] = {}
+        self._dbos: DBOS | None = None
         self._datasource: AsyncSQLAlchemyDatasource | None = None
         self._workflow: Callable[[str, Any, str], Awaitable[None]] | None = None
 
@@ -134,7 +135,7 @@ class Engine:
         )
         if self._system_database is not None:
             await asyncio.to_thread(_use_write_ahead_log, self._system_database)
-        DBOS(config=config)
+        self._dbos = DBOS(config=config)
         self._datasource = await AsyncSQLAlchemyDatasource.create(
             self._records.url.render_as_string(hide_password=False),
             engine=self._records,
@@ -183,13 +184,22 @@ class Engine:
             if hints.task is None:
                 hints.task = asyncio.create_task(self._pass_hints_on(run, signal, hints))
             return
+        await self._send(run, signal, key)
+
+    async def _send(self, run: str, signal: Signal, key: str | None = None) -> None:
         await DBOS.send_async(run, signal.model_dump(mode="json"), idempotency_key=key)
+        if self._system_database is None or self._dbos is None:
+            return
+        # PostgreSQL tells at once; on SQLite the Run would first hear of it at the next poll.
+        for _, (waiting, _, _), event in self._dbos._sys_db.notifications_map.snapshot():
+            if waiting == run:
+                event.set()
 
     async def _pass_hints_on(self, run: str, signal: Signal, hints: _Hints) -> None:
         try:
             while hints.unheard:
                 hints.unheard = False
-                await DBOS.send_async(run, signal.model_dump(mode="json"))
+                await self._send(run, signal)
                 await asyncio.sleep(self._hint_every)
         except Exception:
             log.exception("a hint was lost; the Run will look again by itself", run=run)

@@ -36,7 +36,12 @@ EVENTS = [
 ]  # fmt: skip
 CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.com.json"
 
-pytest_plugins = ["tests.plugins.chaos", "tests.plugins.openapi_tally", "tests.shop"]
+pytest_plugins = [
+    "tests.plugins.chaos",
+    "tests.plugins.openapi_tally",
+    "tests.plugins.spread",
+    "tests.shop",
+]
 
 # A busy machine must not decide whether a property holds; what failed once can be drawn again.
 settings.register_profile(

@@ -1,0 +1,55 @@
+"""How a parallel run is spread over workers: more of them than cores, long tests between others.
+
+A conversation with the bot mostly waits, so with one worker for each core the cores would idle.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+import pytest
+
+WORKERS_PER_CORE = 1.5
+BYTES_PER_WORKER = 1 << 30
+"""What a worker that has played hundreds of conversations needs, with what it starts."""
+
+LONG = ("chaos", "cli", "engine", "local", "playbooks/bisect", "cockpit/test_browser.py")
+"""Tests below `tests` that start programs, let many trials run, or look at many pages."""
+
+LONG_UNTIL = 0.7
+"""The part of a run in which the long tests begin: none is to go on alone at the end."""
+
+T = TypeVar("T")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What `-n auto` means, unless the environment says it as xdist's documentation describes."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # A container may be given fewer cores than the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return workers(cores or 1, memory)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the long tests between the others, in every worker alike."""
+    if not hasattr(config, "workerinput"):
+        return
+    long = [each for each in items if each.nodeid.startswith(tuple(f"tests/{x}" for x in LONG))]
+    others = [each for each in items if each not in set(long)]
+    items[:] = spread(long, others)
+
+
+def workers(cores: int, memory: int) -> int:
+    """How many workers suit a machine of so many cores and bytes of memory; at least two."""
+    return max(2, min(round(cores * WORKERS_PER_CORE), memory // BYTES_PER_WORKER))
+
+
+def spread(long: list[T], others: list[T]) -> list[T]:
+    """Both in their order, the long ones at equal distances within the first part."""
+    placed = [(LONG_UNTIL * number / len(long), each) for number, each in enumerate(long)]
+    placed += [(number / len(others), each) for number, each in enumerate(others)]
+    return [each for _, each in sorted(placed, key=lambda one: one[0])]
