@@ -79,9 +79,9 @@ from bot.triggers import (
     derived_id,
 )
 from bot.wiring.accepting import Accepting
-from bot.wiring.casting import Casting
+from bot.wiring.hinting import Hinting
 from bot.wiring.mirrors import Mirrors
-from bot.wiring.waking import Waking
+from bot.wiring.playbooks import PlaybookWiring
 
 log = structlog.get_logger(__name__)
 
@@ -169,7 +169,7 @@ class Bot:
         self.alerts = AlertIntake(self.records, self.inbox, wake=self._hint, clock=clock)
         self._watch_traffic()
         self._keep_repositories()
-        self.casting = Casting(
+        self.playbooks = PlaybookWiring(
             github=self.github,
             mirrors=self.mirrors,
             records=self.read_only,
@@ -303,7 +303,7 @@ class Bot:
             clock=self.clock,
             no_counters=self.scraper.hindrance,
         )
-        self.waking = Waking(
+        self.hinting = Hinting(
             self.read_only,
             specs=self.specs,
             gatekeeper=self.gatekeeper,
@@ -316,8 +316,8 @@ class Bot:
         return Reception(
             github=self.github,
             records=self.read_only,
-            playbooks=self.casting.playbooks(),
-            judge=self.casting.judge,
+            playbooks=self.playbooks.by_request(),
+            judge=self.playbooks.judge,
             wake=self.engine.wake,
             circumstances=Circumstances(self.github, self.records, self.config, self.clock),
             holding=Holding(*safety),
@@ -330,7 +330,7 @@ class Bot:
             secrets=[each.get_secret_value() for each in self.settings.github_webhook_secret],
             us=us,
             inbox=self.inbox,
-            wake=self.waking.pass_on,
+            wake=self.hinting.pass_on,
             clock=self.clock,
             registry=self.registry,
         )

@@ -4,6 +4,8 @@
 2. Revert offending PR (git revert) into hotfix branch.
 3. Run preview smoke + evals; ensure green.
 4. Merge hotfix; update ADR with outcome; unpause when safe.
+
+Unpausing needs no step here: `bot.safety.resuming` sees that the incident is resolved.
 """
 
 from __future__ import annotations
@@ -79,8 +81,8 @@ async def revert(
             return await followed_to_its_end(work, unwanted)
         hotfix = _hotfix(work, ruling, agreed=agreed)
         published = await _revert_into_hotfix_branch(work, hotfix)
-        followed = await hotfix.follow(published)  # 3. … ensure green.  4. Merge hotfix.
-        return await followed_to_its_end(work, followed)
+        followed = await hotfix.follow(published)  # 3. … ensure green.  4. Merge hotfix;
+        return await followed_to_its_end(work, followed)  # … update ADR with outcome.
     except StepFailed as failed:
         await broke_off(work, failed)
         raise

@@ -13,7 +13,7 @@ from bot.safety.gatekeeper import Gatekeeper
 from bot.specs.keeper import SpecKeeper
 
 
-class Waking:
+class Hinting:
     """Passes hints on. A hint only says "look again": to lose one costs time, never work."""
 
     def __init__(

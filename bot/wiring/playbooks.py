@@ -50,7 +50,7 @@ ANNOUNCED_AT_ONCE = 6
 
 
 @dataclass(frozen=True)
-class Casting:
+class PlaybookWiring:
     """Hands each playbook its parts, bound to the repository it plays on."""
 
     github: GitHub
@@ -72,7 +72,7 @@ class Casting:
     _recording: dict[int, asyncio.Lock] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANNOUNCED_AT_ONCE))
 
-    def playbooks(self) -> Playbooks:
+    def by_request(self) -> Playbooks:
         """Say what carries out which request."""
         return {
             RevertRequest: self._revert,
