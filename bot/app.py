@@ -88,6 +88,9 @@ log = structlog.get_logger(__name__)
 RUN = "trigger"
 """The one kind of durable execution: a Trigger, from receipt to answer."""
 
+_LAST_ANSWERS_S = 5.0
+"""Seconds that answers under way get at a stop: `docker stop` kills after ten."""
+
 
 def wall_clock() -> datetime:
     """The time, UTC."""
@@ -220,7 +223,7 @@ class Bot:
         application.add_routes(self._api().routes())
         application.add_routes(self.cockpit.routes())
         await self.engine.launch()
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.settings.playbooks_host, self.port)
         await site.start()

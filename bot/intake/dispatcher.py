@@ -132,7 +132,9 @@ class Dispatcher:
             most = self._lease.total_seconds() / (2 + 2 * len(self._pauses))
             for pause in (*self._pauses, None):
                 try:
-                    await asyncio.wait_for(self._start(trigger), most)
+                    # Not wait_for: before Python 3.12 it can swallow a cancellation.
+                    async with asyncio.timeout(most):
+                        await self._start(trigger)
                     break
                 except Exception:
                     if pause is None:

@@ -11,6 +11,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,14 @@ def _set_up_sqlite(engine: sa.Engine) -> None:
         _use_wal(cursor)
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
+
+    @sa.event.listens_for(engine, "invalidate")
+    def given_up(connection: Any, _record: Any, _error: BaseException | None) -> None:
+        # A task was cancelled in the middle of a statement. Closing the connection would not end
+        # its transaction while a cursor is still referred to, by a traceback perhaps: the write
+        # lock would stay taken until the garbage collector comes by.
+        with suppress(sa.exc.DBAPIError, sqlite3.Error):
+            connection.rollback()
 
     @sa.event.listens_for(engine, "begin")
     def began(connection: sa.Connection) -> None:

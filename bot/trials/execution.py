@@ -193,7 +193,8 @@ class _Running:
             await kill_marked(self._mark)
         if self._process is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _GONE_SECONDS)
+                async with asyncio.timeout(_GONE_SECONDS):
+                    await self._process.wait()
         if self._reader is not None:
             # Everything that could hold the pipe open is dead, so its end comes at once.
             await asyncio.wait([self._reader], timeout=1.0)
@@ -255,7 +256,8 @@ class _SandboxStatus:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._first_process, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gone.wait(), _GONE_SECONDS)
+            async with asyncio.timeout(_GONE_SECONDS):
+                await gone.wait()
 
     def _read(self) -> None:
         if self._reader < 0:

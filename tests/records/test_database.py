@@ -158,3 +158,28 @@ def test_a_naive_moment_is_no_moment() -> None:
 async def test_a_new_data_folder_is_made(tmp_path: Path) -> None:
     await migrate(url_from(tmp_path / "deep" / "er"))
     assert stat.S_ISREG((tmp_path / "deep" / "er" / "playbooks.db").stat().st_mode)
+
+
+async def test_a_task_cancelled_in_the_middle_of_a_statement_leaves_no_lock_behind(
+    url: str, engine: AsyncEngine
+) -> None:
+    async def change() -> None:
+        async with engine.begin() as conn:
+            row = sa.insert(replicas).values(id=str(count), started_at=NOON, beat_at=NOON)
+            await conn.execute(row.returning(replicas.c.id))
+            await conn.execute(sa.select(replicas.c.id))
+
+    # The tracebacks keep what the tasks held, as a log or a debugger would.
+    cancelled, other = [], open_database(url)
+    for count in range(60):
+        task = asyncio.create_task(change())
+        await asyncio.sleep(0.0002 * (count % 20))
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            cancelled.append(error)
+        async with asyncio.timeout(5), other.begin() as conn:
+            await conn.execute(sa.delete(replicas))
+    await other.dispose()
+    assert cancelled
