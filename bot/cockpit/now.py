@@ -129,18 +129,18 @@ class NowPage:
             found = await window.gravest(wanted, limit=MOST_TILES)
             live = await window.live_runs(limit=MOST_ACTIVE)
             tiles = await _tiles(window, found)
-            asked = await window.waiting()
-            waiting = await _waiting(window, asked, tiles)
+            needing = await window.needing_somebody()
+            needs_you = await _those_first(window, needing[:MOST_WAITING], tiles)
             active = await _active(visit, window, live, tiles)
             heads = await window.heads()
             shown = await answer_to_show(visit, window)
             spenders = await _spenders(window, sight, visit.now)
             spent = await self._spending.read(window, spenders, visit.now)
             house = House(
-                state=_state(counts, waiting, active),
+                state=_state(counts, needing, active),
                 open=counts,
-                needs_you=waiting[:MOST_WAITING],
-                needs_you_count=max(len(waiting), len(asked)),
+                needs_you=needs_you,
+                needs_you_count=len(needing),
                 tiles=tiles,
                 active=active,
                 active_count=await window.count_live(),
@@ -176,10 +176,10 @@ async def _spenders(window: Window, sight: Sight, now: datetime) -> list[Seen]:
     return first[:MOST_SPENDERS]
 
 
-def _state(counts: dict[Severity, int], waiting: Sequence[Tile], active: Sequence[Active]) -> State:
+def _state(counts: dict[Severity, int], needing: Sequence[str], active: Sequence[Active]) -> State:
     if counts.get(Severity.CRITICAL):
         return "critical"
-    if waiting:
+    if needing:
         return "needs you"
     return "working" if active or counts else "quiet"
 
@@ -192,12 +192,14 @@ async def _tiles(window: Window, found: Sequence[Incident]) -> tuple[Tile, ...]:
     )
 
 
-async def _waiting(window: Window, asked: Sequence[str], tiles: Sequence[Tile]) -> tuple[Tile, ...]:
-    """What needs a person: on the page already, or hidden behind its filters and limits."""
-    shown = {tile.incident.id for tile in tiles}
-    hidden = [each for each in asked if each not in shown]
-    others = list((await window.these(hidden[:MOST_WAITING])).values())
-    return tuple(tile for tile in (*tiles, *await _tiles(window, others)) if tile.next.is_yours)
+async def _those_first(
+    window: Window, needing: Sequence[str], tiles: Sequence[Tile]
+) -> tuple[Tile, ...]:
+    """What needs a person, in this order: on the page already, or hidden behind its limits."""
+    shown = {tile.incident.id: tile for tile in tiles}
+    hidden = await window.these([each for each in needing if each not in shown])
+    shown |= {tile.incident.id: tile for tile in await _tiles(window, list(hidden.values()))}
+    return tuple(shown[each] for each in needing if each in shown)
 
 
 async def _active(

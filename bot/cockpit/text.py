@@ -59,7 +59,7 @@ def _markdown() -> MarkdownIt:
 
 def html_of(markdown: str, limit: int = 20_000) -> Markup:
     """Render our own Markdown, in which others' words are escaped already."""
-    rendered = _markdown().render(markdown[:limit])
+    rendered = _markdown().render(_without_towers(markdown[:limit]))
     clean = nh3.clean(
         rendered,
         tags=_TAGS,
@@ -70,11 +70,17 @@ def html_of(markdown: str, limit: int = 20_000) -> Markup:
     return Markup(clean)  # noqa: S704 - cleaned just now, and made from escaped words
 
 
-def inline_of(markdown: str) -> Markup:
+def inline_of(markdown: str, limit: int = 4_000) -> Markup:
     """Render one line of our own Markdown, to stand inside a sentence."""
-    rendered = _markdown().renderInline(" ".join(markdown.split()))
-    clean = nh3.clean(rendered, tags={"code", "em", "strong"}, attributes={})
-    return Markup(clean)  # noqa: S704 - cleaned just now, and made from escaped words
+    rendered = _markdown().renderInline(_without_towers(" ".join(markdown[:limit].split())))
+    clean = nh3.clean(
+        rendered,
+        tags={"a", "code", "em", "strong"},
+        attributes={"a": {"href"}},
+        url_schemes={"http", "https"},
+        link_rel="noreferrer",
+    )
+    return Markup(f"<bdi>{clean}</bdi>")  # noqa: S704 - cleaned just now, made from escaped words
 
 
 def duration(span: timedelta | None) -> str:

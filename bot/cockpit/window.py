@@ -82,9 +82,9 @@ class Window:
         """How much is at work."""
         return await board.count_live(self._conn, self._ids)
 
-    async def waiting(self) -> list[str]:
-        """Which incidents wait for a person's yes; their ids."""
-        return await board.waiting(self._conn, self._ids)
+    async def needing_somebody(self) -> list[str]:
+        """Which incidents wait for a person; their ids."""
+        return await board.needing_somebody(self._conn, self._ids)
 
     async def runs_of(self, incident_ids: Sequence[str]) -> dict[str, list[Run]]:
         """The Runs of incidents, oldest first."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from bot import markdown
 from bot.records.audit_chain.audit import AuditEntry
 from bot.records.audit_chain.verification import (
     Altered,
@@ -16,7 +18,7 @@ from bot.records.audit_chain.verification import (
 )
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import Run, ToldStanding
 from bot.triggers import Severity
 
 SEVERITY_SIGNS = {
@@ -27,6 +29,7 @@ SEVERITY_SIGNS = {
 }
 """Severities are told apart by word and sign, never by colour alone."""
 
+_LONGEST_WHY = 300
 _SHA = re.compile(r"[0-9a-f]{40}")
 
 STAGES = ("queued", "checking", "acting", "verifying", "done")
@@ -73,29 +76,68 @@ _WAITS_FOR = {
 
 @dataclass(frozen=True)
 class Next:
-    """The one next thing to do about an incident; `is_yours` says that a person has to act."""
+    """The one next thing to do about an incident.
+
+    Attributes:
+        text: Markdown, the words of others escaped.
+        is_yours: whether a person has to act.
+        since: since when it is so, where that is known.
+        details: what happened and what can be done, in paragraphs of Markdown.
+    """
 
     text: str
     is_yours: bool = False
+    since: datetime | None = None
+    details: tuple[str, ...] = ()
+
+
+def leading(runs: Sequence[Run]) -> Run | None:
+    """Which Run of an incident says where it stands (`runs`: oldest first)?
+
+    The one at work. Of those that are over, the newest that told people something: a request that
+    only joined another is a Run too, and the last of all where two people ask at once.
+    """
+    return max(
+        runs, key=lambda each: (each.is_live, each.standing is not None, each.created_at, each.id),
+        default=None,
+    )  # fmt: skip
 
 
 def what_next(incident: Incident, runs: Sequence[Run], asked_a_founder: Collection[str]) -> Next:
-    """Say the one next thing, from the newest Run; `asked_a_founder`: Runs only they decide on."""
-    last = runs[-1] if runs else None
+    """Say the one next thing, as people were told it; `asked_a_founder`: Runs only they decide."""
+    last = leading(runs)
     if not incident.is_open:
         return Next("Nothing to do.")
     if last is None:
         return Next("Nobody works on it: start a playbook.", is_yours=True)
+    told = last.standing
+    if told is not None and _holds(told, last):
+        return Next(told.headline, last.needs_somebody, told.at, told.details)
+    return _by_state(incident, last, asked_a_founder)
+
+
+def _holds(told: ToldStanding, run: Run) -> bool:
+    """Whether what was told is not behind: the state of a Run changes a moment before."""
+    if told.state in ("needs you", "stopped"):
+        return True
+    return run.is_live and not run.needs_somebody
+
+
+def _by_state(incident: Incident, last: Run, asked_a_founder: Collection[str]) -> Next:
+    """Say the one next thing where nobody was told anything yet, or what was told is over."""
     match last.state:
         case RunState.AWAITING_APPROVAL:
-            why = waits_for(last) or "it waits for a person"
+            why = markdown.text(waits_for(last) or "it waits for a person", limit=_LONGEST_WHY)
             who = "As a Founder, approve" if last.id in asked_a_founder else "Approve"
-            return Next(f"{who} or reject the {last.playbook}: {why}", is_yours=True)
+            said = f"{who} or reject the {last.playbook}: {why}"
+            return Next(said, is_yours=True, since=last.updated_at)
         case RunState.FAILED | RunState.TIMED_OUT | RunState.ROLLBACK_FAILED:
-            why = last.reason or last.state
-            return Next(f"The {last.playbook} broke off ({why}). Mend it, then retry.", True)
+            why = markdown.text(last.reason or last.state, limit=_LONGEST_WHY)
+            said = f"The {last.playbook} broke off ({why}). Mend it, then retry."
+            return Next(said, is_yours=True, since=last.finished_at)
         case RunState.CANCELLED | RunState.ROLLED_BACK:
-            return Next(f"The {last.playbook} was stopped: decide what to do.", is_yours=True)
+            said = f"The {last.playbook} was stopped: decide what to do."
+            return Next(said, is_yours=True, since=last.finished_at)
         case RunState.SUCCEEDED:
             return Next(f"The {last.playbook} is done; the outcome is being confirmed.")
         case RunState.VERIFYING if incident.status is IncidentStatus.MITIGATED:
@@ -111,6 +153,8 @@ def waits_for(run: Run) -> str:
 
 def doing(run: Run) -> str:
     """What a live Run is at."""
+    if run.needs_somebody:
+        return "waiting for a person"
     if run.playbook == "bisect" and run.state in (RunState.RUNNING, RunState.PREFLIGHT):
         return "searching"
     return {
@@ -119,7 +163,6 @@ def doing(run: Run) -> str:
         RunState.RUNNING: "preparing its change",
         RunState.VERIFYING: "waiting for checks",
         RunState.COMPENSATING: "being taken back",
-        RunState.AWAITING_APPROVAL: "waiting for a person",
     }.get(run.state, str(run.state))
 
 

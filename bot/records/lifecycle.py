@@ -77,6 +77,9 @@ OPEN = frozenset({_I.TRIAGE, _I.ACTIVE, _I.MITIGATED})
 FINISHED = frozenset(state for state, moves in RUN_MOVES.items() if not moves)
 """Run states that nothing leaves. Trying again is a new Run."""
 
+LEFT_TO_PEOPLE = frozenset({_R.AWAITING_APPROVAL}) | (FINISHED - {_R.SUCCEEDED})
+"""Run states in which an Incident that is still open goes no further without a person."""
+
 
 def why_incident_cannot_move(
     status: IncidentStatus,

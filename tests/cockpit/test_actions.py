@@ -151,7 +151,7 @@ async def test_what_waits_for_a_person_is_approved_on_its_page(
 
     async def asked() -> Page | None:
         now = await alice.get(f"/ui/?repo={shop.name}")
-        return now if "Approve or reject the revert" in now.words else None
+        return now if "red before the incident already" in now.words else None
 
     page: Page = await shop.eventually(asked)
     assert "Needs you" in page.words

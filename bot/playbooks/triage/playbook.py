@@ -35,6 +35,8 @@ from bot.playbooks.triage.blame import (
 from bot.playbooks.triage.opening import Triaged, began_at, open_for_group, severity_of
 from bot.playbooks.triage.suspecting import gather
 from bot.playbooks.triage.text import Facts
+from bot.playbooks.words.keeping import keep
+from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.telling import Telling
 from bot.records.audit_chain import audit
 from bot.records.documents.adr import adr_path, with_outcome, with_status
@@ -120,6 +122,7 @@ class _Triage:
         )
         self.adr = ""
         self._said = ""
+        self._kept: Standing | None = None
         self._labelled = opened.incident.severity
         self.facts = Facts(
             incident=self.incident,
@@ -174,6 +177,7 @@ class _Triage:
     async def _open_issue(self) -> None:
         facts, number = self.facts, self.facts.issue
         body = words.issue_body(facts)
+        await self._keep()
         if number is None:
 
             async def open_issue(look_first: bool) -> Issue:
@@ -327,6 +331,7 @@ class _Triage:
         body = words.issue_body(facts)
         if number is None or body == self._said:
             return
+        await self._keep()
         old, new = f"severity:{self._labelled}", f"severity:{facts.severity}"
 
         async def tell(_: bool) -> bool:
@@ -338,6 +343,12 @@ class _Triage:
 
         await self.run.step("tell people where it stands", bool, tell)
         self._said, self._labelled = body, facts.severity
+
+    async def _keep(self) -> None:
+        standing = words.standing(self.facts)
+        if standing != self._kept:
+            await keep(self.run, standing)
+            self._kept = standing
 
     async def _resolved(self, now: datetime) -> Ending:
         self.adr = with_status(self.adr, "accepted", now.date())

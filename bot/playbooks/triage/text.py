@@ -6,10 +6,12 @@ Whatever senders wrote passes through `bot.markdown` before it stands in a sente
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from bot import markdown
 from bot.playbooks.triage.blame import Following, LeaveIt, LookForIt, RevertIt, RollBack
 from bot.playbooks.words.quoting import quoted
+from bot.playbooks.words.standing import Standing
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 from bot.records.intake.alerts import Condition, Group
@@ -57,6 +59,19 @@ def issue_body(facts: Facts) -> str:
         )
     parts.append("Commands here: `/status`, `/cancel`, `/severity low|medium|high|critical`.")
     return "\n\n".join(part for part in parts if part)
+
+
+def standing(facts: Facts) -> Standing:
+    """Where it stands: people have to act only where nothing follows by itself."""
+    if facts.stopped:
+        state: Literal["working", "needs you", "done", "stopped"] = "stopped"
+    elif facts.resolved:
+        state = "done"
+    else:
+        is_left = facts.following is None or isinstance(facts.following, LeaveIt)
+        state = "needs you" if is_left else "working"
+    details = tuple(each for each in (_what_is_done(facts.following),) if each)
+    return Standing(state=state, headline=_headline(facts), details=details)
 
 
 def decision(facts: Facts, *, on: datetime, audit: Anchor) -> str:

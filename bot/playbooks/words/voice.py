@@ -13,6 +13,7 @@ from bot.github.models import Issue
 from bot.playbooks.incidents.case import Case
 from bot.playbooks.run import Run
 from bot.playbooks.words import wording
+from bot.playbooks.words.keeping import keep
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.telling import Telling
 from bot.triggers import Value
@@ -106,6 +107,7 @@ class Voice:
 
     async def first_status(self, saying: Saying) -> None:
         """Put the sticky status where people asked."""
+        await self._keep_with_the_run(saying.standing)
         self._said = saying
 
         async def tell(again: bool) -> _Said:
@@ -117,6 +119,7 @@ class Voice:
         """Change only the sticky status."""
         if saying == self._said:
             return
+        await self._keep_with_the_run(saying.standing)
         self._said = saying
 
         async def tell(_: bool) -> _Said:
@@ -128,6 +131,7 @@ class Voice:
         """Make status, issue, pull request and check-run say the same, if they do not yet."""
         if saying == self._said:
             return
+        await self._keep_with_the_run(saying.standing)
         is_first, self._said = self._said is None, saying
 
         async def tell(look_first: bool) -> _Said:
@@ -145,6 +149,7 @@ class Voice:
         """Conclude our check-run before the merge: a rule may require it."""
         if saying == self._said or saying.check is None:
             return
+        await self._keep_with_the_run(saying.standing)
         self._said = saying
         concluded = replace(saying, check=replace(saying.check, conclusion="success"))
 
@@ -192,6 +197,11 @@ class Voice:
             return True
 
         await self._run.step("close the incident issue", bool, close)
+
+    async def _keep_with_the_run(self, standing: Standing) -> None:
+        # Before people are told: GitHub may be down for long, and the cockpit is not.
+        if self._said is None or standing != self._said.standing:
+            await keep(self._run, standing)
 
     def _keep(self, said: _Said, saying: Saying | None = None) -> None:
         self._status_id = said.status or self._status_id

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.lifecycle import OPEN, IncidentStatus, RunState
+from bot.records.lifecycle import LEFT_TO_PEOPLE, OPEN, IncidentStatus, RunState
 from bot.records.recovery.incidents import Incident
 from bot.records.recovery.runs import Run
 from bot.records.tables.audit_chain import audit_entries, audit_heads
@@ -149,15 +149,40 @@ async def count_live(conn: AsyncConnection, repositories: Ids) -> int:
     return int((await conn.execute(query)).scalar_one())
 
 
-async def waiting(conn: AsyncConnection, repositories: Ids) -> list[str]:
-    """Which incidents wait for a person's yes? Their ids, those first that wait longest."""
-    query = sa.select(runs.c.incident_id).where(
-        *_live(repositories),
-        runs.c.state == RunState.AWAITING_APPROVAL,
-        runs.c.incident_id.is_not(None),
+async def needing_somebody(conn: AsyncConnection, repositories: Ids) -> list[str]:
+    """Which open incidents wait for a person? Their ids, the gravest first, then the oldest.
+
+    Whatever they wait for: a yes, a mended check, a review, or that anybody begins. The Run that
+    counts is the one at work, else the newest that told people something.
+    """
+    leading = (
+        sa.select(runs.c.id)
+        .where(runs.c.incident_id == incidents.c.id)
+        .order_by(
+            runs.c.finished_at.is_(None).desc(),
+            runs.c.standing.is_not(None).desc(),
+            runs.c.created_at.desc(),
+            runs.c.id.desc(),
+        )
+        .limit(1)
+        .correlate(incidents)
+        .scalar_subquery()
     )
-    found = await conn.execute(query.order_by(runs.c.created_at, runs.c.id))
-    return list(dict.fromkeys(found.scalars()))
+    query = (
+        sa.select(incidents.c.id)
+        .select_from(incidents.outerjoin(runs, runs.c.id == leading))
+        .where(
+            incidents.c.repository_id.in_(repositories),
+            incidents.c.status.in_(sorted(OPEN)),
+            sa.or_(
+                runs.c.id.is_(None),
+                runs.c.state.in_(sorted(LEFT_TO_PEOPLE)),
+                runs.c.standing["state"].as_string() == "needs you",
+            ),
+        )
+        .order_by(_GRAVEST_FIRST, incidents.c.id)
+    )
+    return list((await conn.execute(query)).scalars())
 
 
 async def runs_of(

@@ -5,8 +5,9 @@ Every function works inside the caller's transaction and never commits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import JsonValue
@@ -14,10 +15,26 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.instants import Instant
-from bot.records.lifecycle import FINISHED, UNDONE, RunState, why_run_cannot_move
+from bot.records.lifecycle import FINISHED, LEFT_TO_PEOPLE, UNDONE, RunState, why_run_cannot_move
 from bot.records.refusals import IllegalMove, StaleVersion, UnknownRecord
 from bot.records.tables.recovery import runs
 from bot.triggers import Trigger, Value
+
+
+class ToldStanding(Value):
+    """What people were told last of where a Run stands: Markdown, the words of others escaped.
+
+    Attributes:
+        state: whether a person has to act.
+        headline: the one next thing to do, and for whom.
+        details: what happened and what can be done, in paragraphs.
+        at: since when.
+    """
+
+    state: Literal["working", "needs you", "done", "stopped"]
+    headline: str
+    details: tuple[str, ...] = ()
+    at: Instant
 
 
 class Run(Value):
@@ -41,6 +58,7 @@ class Run(Value):
     dry_run: bool
     state: RunState
     reason: str | None
+    standing: ToldStanding | None = None
     watch_head_sha: str | None
     watch_pull_request: int | None
     deadline: Instant | None
@@ -55,6 +73,12 @@ class Run(Value):
     def is_live(self) -> bool:
         """Whether the Run may still do something."""
         return self.state not in FINISHED
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Whether it goes no further without a person, as long as its Incident is open."""
+        asks = self.standing is not None and self.standing.state == "needs you"
+        return asks or self.state in LEFT_TO_PEOPLE
 
     @property
     def broke_off(self) -> bool:
@@ -224,6 +248,27 @@ async def move(
         raise IllegalMove(why)
     finished_at = at if to in FINISHED else None
     return await _change(conn, now, at, {"state": to, "reason": reason, "finished_at": finished_at})
+
+
+async def stand(
+    conn: AsyncConnection,
+    run_id: str,
+    *,
+    at: datetime,
+    state: Literal["working", "needs you", "done", "stopped"],
+    headline: str,
+    details: Sequence[str] = (),
+) -> Run:
+    """Keep what people are told of where a Run stands. The same again changes nothing.
+
+    Raises:
+        UnknownRecord: there is no such Run.
+    """
+    now = await _locked(conn, run_id)
+    told = ToldStanding(state=state, headline=headline, details=tuple(details), at=at)
+    if now.standing is not None and now.standing.model_copy(update={"at": at}) == told:
+        return now
+    return await _change(conn, now, at, {"standing": told.model_dump(mode="json")})
 
 
 async def note(

@@ -71,6 +71,7 @@ runs = sa.Table(
     sa.Column("dry_run", sa.Boolean, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("reason", Words),
+    sa.Column("standing", sa.JSON(none_as_null=True)),
     sa.Column("watch_head_sha", sa.Text),
     sa.Column("watch_pull_request", sa.Integer),
     sa.Column("deadline", Moment),
