@@ -32,6 +32,7 @@ from bot.heartbeat import Heartbeat, Rhythm
 from bot.intake.alerts.groups import AlertIntake
 from bot.intake.alerts.routes import AlertRoutes
 from bot.intake.answering.approving import Approving
+from bot.intake.answering.closing import Closing
 from bot.intake.answering.config_approving import ConfigApproving
 from bot.intake.answering.holding import Holding
 from bot.intake.answering.reception import Reception
@@ -326,6 +327,7 @@ class Bot:
             holding=Holding(*safety),
             approving=Approving(*safety),
             config_approving=ConfigApproving(*safety, no_counters=self.scraper.hindrance),
+            closing=Closing(self.read_only, self.signing_key),
         )
 
     def _webhooks(self, us: OurApp) -> Webhooks:

@@ -82,6 +82,7 @@ class SourceKind(StrEnum):
     REVIEW_COMMENT = "review_comment"
     REVIEW = "review"
     LABEL = "label"
+    ISSUE = "issue"
     CHECK_RUN = "check_run"
     ALERT = "alert"
     API = "api"
@@ -97,8 +98,8 @@ OURSELVES = Actor(kind=ActorKind.MACHINE, login="incident-playbooks")
 class Source(Value):
     """Where a Trigger came from, precisely enough to answer there and to find it again.
 
-    `object_id` is the database id of the comment, review, label event, check-run or request, or
-    the id of the Run of ours that asks;
+    `object_id` is the database id of the comment, review, label event, check-run or request, the
+    delivery that told of a closed issue, or the id of the Run of ours that asks;
     `subject` is the issue or pull request number it stands on, if any; `run` is the Run whose
     check-run's button was pressed.
     """
@@ -258,6 +259,22 @@ class SeverityRequest(Value):
     reason: str = ""
 
 
+class CloseRequest(Value):
+    """A person closed the issue of the incident here; `why` is GitHub's reason, such as completed.
+
+    Not a command: that the issue was closed says it.
+    """
+
+    command: Literal["close"] = "close"
+    why: str | None = None
+
+
+class ReopenRequest(Value):
+    """A person opened the issue of the incident here again."""
+
+    command: Literal["reopen"] = "reopen"
+
+
 class ApproveRequest(Value):
     """Approve the approval with this id; without one, the only one pending here."""
 
@@ -360,6 +377,8 @@ Request = Annotated[
     | RetryRequest
     | CancelRequest
     | SeverityRequest
+    | CloseRequest
+    | ReopenRequest
     | ApproveRequest
     | RejectRequest
     | PauseRequest

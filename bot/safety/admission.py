@@ -31,12 +31,20 @@ NEEDS: dict[str, Role] = {
     "retry": Role.WRITE,
     "cancel": Role.WRITE,
     "severity": Role.WRITE,
+    "close": Role.WRITE,
+    "reopen": Role.WRITE,
     "approve": Role.WRITE,
     "reject": Role.WRITE,
     "pause": Role.WRITE,
     "unpause": Role.WRITE,
 }
 """The weakest role that may ask for each command."""
+
+_DEEDS = {
+    "close": "Resolving an incident by closing its issue",
+    "reopen": "Taking up an incident by reopening its issue",
+}
+"""What is asked for by a deed, not by a word."""
 
 PLAYBOOKS = ("revert", "bisect", "shadow", "ramp", "rollback")
 """What acts on a repository; every other command only steers or asks."""
@@ -165,10 +173,12 @@ def _who_may_ask(facts: Facts) -> Refused | None:
     needed = max(NEEDS[facts.command], facts.needed or Role.NONE, key=list(Role).index)
     if facts.initiative is not Initiative.PERSON or facts.role.at_least(needed):
         return None
+    deed = _DEEDS.get(facts.command)
     return Refused(
-        reason=f"`/{facts.command}` needs {needed} access to this repository; "
+        reason=f"{deed or f'`/{facts.command}`'} needs {needed} access to this repository; "
         f"you have {'none' if facts.role is Role.NONE else facts.role}.",
-        remedy=f"Ask someone with {needed} access to comment the same command.",
+        remedy=f"Ask someone with {needed} access to "
+        f"{'do the same' if deed else 'comment the same command'}.",
     )
 
 

@@ -17,6 +17,7 @@ from bot.intake.answering import incident_here, replies
 from bot.intake.answering.admitting import Admitting
 from bot.intake.answering.answer import Answer, Reply
 from bot.intake.answering.approving import Approving
+from bot.intake.answering.closing import Closing
 from bot.intake.answering.config_approving import ConfigApproving
 from bot.intake.answering.here import look_here
 from bot.intake.answering.holding import Holding
@@ -28,12 +29,14 @@ from bot.safety.circumstances import Circumstances
 from bot.triggers import (
     ApproveRequest,
     CancelRequest,
+    CloseRequest,
     CorrectionRequest,
     HelpRequest,
     JudgeRequest,
     LaterRequest,
     PauseRequest,
     RejectRequest,
+    ReopenRequest,
     RetryRequest,
     RulingRequest,
     SeverityRequest,
@@ -64,6 +67,7 @@ class Reception:
         holding: Holding,
         approving: Approving,
         config_approving: ConfigApproving,
+        closing: Closing,
     ) -> None:
         """Prepare.
 
@@ -77,6 +81,7 @@ class Reception:
             holding: pauses, unpauses, and lets single commits through.
             approving: decides what only a Founder may.
             config_approving: approves sensitive sections of the configuration.
+            closing: resolves incidents whose issue a person closes.
         """
         self._github = github
         self._records = records
@@ -84,6 +89,7 @@ class Reception:
         self._judge = judge
         self._admitting = Admitting(circumstances)
         self._waking = Waking(records, wake, holding, approving, config_approving)
+        self._closing = closing
         self._orders: Mapping[type[Value], Order] = {
             PauseRequest: holding.pause,
             UnpauseRequest: holding.unpause,
@@ -133,6 +139,8 @@ class Reception:
             case SeverityRequest():
                 here = await look_here(run, self._records, trigger)
                 await incident_here.set_severity(answer, here, request)
+            case CloseRequest() | ReopenRequest():
+                await self._closing.heed(answer, request)
             case HelpRequest():
                 await answer.say(replies.help_reply())
             case LaterRequest():

@@ -134,3 +134,29 @@ def severity_changed(severity: Severity) -> str:
 def _who(actor: Actor) -> str:
     is_person = actor.kind is ActorKind.PERSON
     return markdown.mention(actor.login) if is_person else markdown.code(actor.login)
+
+
+def still_at_work(actor: Actor) -> str:
+    """The issue of an incident was closed while its Run goes on."""
+    return (
+        f"{_who(actor)} `/cancel` stops me: closing this issue did not, and I am still at work on "
+        "the incident. I close the issue myself when it is over."
+    )
+
+
+def stays_closed(actor: Actor, why: str) -> str:
+    """The issue of an incident was opened again too late."""
+    return (
+        f"{_who(actor)} Ask for what you need anew, as in `/revert #…`: that opens an incident of "
+        f"its own. This one stays as it is: {markdown.text(why)}."
+    )
+
+
+def open_again(kind: str) -> str:
+    """The issue of an incident was opened again."""
+    if kind in ("revert", "bisect", "rollback"):
+        return (
+            f"This incident is open again. Ask for the same {kind} as before, and I take it up "
+            "here; closing this issue resolves it."
+        )
+    return "This incident is open again; closing this issue resolves it."

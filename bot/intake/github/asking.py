@@ -15,6 +15,7 @@ from bot.intake.github.meanings import (
     ButtonPressed,
     CheckFailed,
     CommentPosted,
+    IncidentClosed,
     Labeled,
 )
 from bot.triggers import (
@@ -25,6 +26,7 @@ from bot.triggers import (
     ApproveRequest,
     BisectRequest,
     CancelRequest,
+    CloseRequest,
     CorrectionRequest,
     HelpRequest,
     JudgeRequest,
@@ -34,6 +36,7 @@ from bot.triggers import (
     PullRequestTarget,
     RampRequest,
     RejectRequest,
+    ReopenRequest,
     Repository,
     Request,
     RetryRequest,
@@ -59,7 +62,8 @@ _BUTTONS: dict[str, Callable[[], Request]] = {
 
 
 def triggers(
-    asked: CommentPosted | Labeled | ButtonPressed | CheckFailed, received_at: datetime
+    asked: CommentPosted | Labeled | IncidentClosed | ButtonPressed | CheckFailed,
+    received_at: datetime,
 ) -> list[Trigger]:
     """Return the Triggers in what happened; their keys are the same on every redelivery."""
     match asked:
@@ -74,6 +78,15 @@ def triggers(
                 url=asked.url,
             )
             request = _of_label(asked)
+            return [_trigger(source, asked.repository, asked.login, received_at, request)]
+        case IncidentClosed():
+            source = Source(
+                kind=SourceKind.ISSUE,
+                object_id=asked.delivery,
+                subject=asked.subject,
+                url=asked.url,
+            )
+            request = ReopenRequest() if asked.reopened else CloseRequest(why=asked.why)
             return [_trigger(source, asked.repository, asked.login, received_at, request)]
         case ButtonPressed():
             source = Source(

@@ -13,11 +13,13 @@ from bot.intake.comments.arguments import Here
 from bot.intake.github import payloads
 from bot.intake.github.meanings import (
     BISECT_LABEL,
+    INCIDENT_LABEL,
     REVERT_LABEL,
     ButtonPressed,
     CheckFailed,
     CommentPosted,
     Hint,
+    IncidentClosed,
     Labeled,
     Meaning,
     Nothing,
@@ -169,6 +171,8 @@ def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
 
 
 def _issues(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    if delivery.action in ("closed", "reopened"):
+        return _issue_closed(delivery, repository)
     label = (payloads.text(delivery.payload, "label", "name") or "").lower()
     subject = payloads.number(delivery.payload, "issue", "number")
     login = delivery.person()
@@ -188,6 +192,24 @@ def _issues(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     )
 
 
+def _issue_closed(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    issue = payloads.mapping(delivery.payload, "issue")
+    subject, login = payloads.number(issue, "number"), delivery.person()
+    if INCIDENT_LABEL not in payloads.label_names(issue) or subject is None or login is None:
+        return (Nothing("no incident closed by a person"),)
+    return (
+        IncidentClosed(
+            repository=repository,
+            login=login,
+            delivery=delivery.id,
+            subject=subject,
+            reopened=delivery.action == "reopened",
+            why=payloads.text(issue, "state_reason"),
+            url=payloads.web_address(issue, "html_url"),
+        ),
+    )
+
+
 def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     subject = payloads.number(delivery.payload, "pull_request", "number")
     head = payloads.sha(delivery.payload, "pull_request", "head", "sha")
@@ -199,9 +221,7 @@ def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Mean
 
 def _labels(delivery: Delivery) -> frozenset[str]:
     """The labels of a pull request, with one that is just being taken off."""
-    listed = payloads.mapping(delivery.payload, "pull_request").get("labels")
-    shown = [*listed] if isinstance(listed, list) else []
-    named = [payloads.text({"label": each}, "label", "name") for each in shown]
+    named = payloads.label_names(payloads.mapping(delivery.payload, "pull_request"))
     return frozenset(filter(None, (*named, payloads.text(delivery.payload, "label", "name"))))
 
 

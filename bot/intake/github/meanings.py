@@ -9,6 +9,7 @@ from bot.triggers import Repository, SourceKind
 
 REVERT_LABEL = "playbook:revert"
 BISECT_LABEL = "playbook:bisect"
+INCIDENT_LABEL = "incident"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,19 @@ class Labeled:
     subject: int
     is_pull_request: bool
     base: str | None
+    url: str | None
+
+
+@dataclass(frozen=True)
+class IncidentClosed:
+    """A person closed the issue of an incident, or opened it again; `why` is GitHub's reason."""
+
+    repository: Repository
+    login: str
+    delivery: str
+    subject: int
+    reopened: bool
+    why: str | None
     url: str | None
 
 
@@ -100,7 +114,7 @@ class Nothing:
     reason: str
 
 
-Request = CommentPosted | Labeled | ButtonPressed | CheckFailed
+Request = CommentPosted | Labeled | IncidentClosed | ButtonPressed | CheckFailed
 Meaning = Request | Hint | Nothing
 
 

@@ -100,3 +100,11 @@ def _at(payload: Payload, path: tuple[str, ...]) -> Any:
             return None
         found = found.get(key)
     return found
+
+
+def label_names(payload: Payload) -> tuple[str, ...]:
+    """The names of the labels of an issue or pull request."""
+    listed = payload.get("labels")
+    shown = listed if isinstance(listed, list) else []
+    named = [text({"label": each}, "label", "name") for each in shown]
+    return tuple(name for name in named if name)

@@ -86,7 +86,7 @@ def left_red(sha: str, case: Case, tally: Tally) -> Standing:
         state="needs you",
         headline=f"Look at {markdown.code(case.base)}: {names(failed)} did not turn green since "
         f"the {case.proposal} was merged as {commit_linked(case, sha)}, and I stopped watching.",
-        details=("Close this incident's issue once the branch is well.",),
+        details=("Close this incident's issue once the branch is well: that resolves it.",),
         checks=tally.shown,
     )
 
@@ -94,9 +94,10 @@ def left_red(sha: str, case: Case, tally: Tally) -> Standing:
 def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
     """`/cancel` came when the proposal was merged already."""
     return Standing(
-        state="stopped",
-        headline=f"The {case.proposal} was merged as {commit_linked(case, sha)} before you "
-        f"cancelled; I stopped watching {markdown.code(case.base)}.",
+        state="needs you",
+        headline=f"Close this incident's issue once {markdown.code(case.base)} is well: the "
+        f"{case.proposal} was merged as {commit_linked(case, sha)} before you cancelled, and I "
+        "stopped watching.",
         details=(f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",),
         checks=tally.shown,
     )

@@ -14,10 +14,12 @@ from bot.intake.github.events import EVENTS, Delivery, meanings
 from bot.intake.github.meanings import CommentPosted, Hint, Meaning, Nothing, OurApp
 from bot.triggers import (
     CancelRequest,
+    CloseRequest,
     CommitTarget,
     CorrectionRequest,
     HelpRequest,
     PullRequestTarget,
+    ReopenRequest,
     Repository,
     Request,
     RetryRequest,
@@ -101,6 +103,32 @@ def test_on_an_issue_a_revert_must_say_of_what() -> None:
     assert requests("/revert abcdef1", **issue) == [
         RevertRequest(targets=(CommitTarget(sha="abcdef1"),))
     ]
+
+
+def closed(action: str = "closed", **changed: Any) -> dict[str, Any]:
+    issue = {"number": 5, "labels": [{"name": "incident"}], "state_reason": "completed"}
+    return about(action=action, issue=issue | changed)
+
+
+def test_an_incident_is_resolved_or_taken_up_by_its_issue() -> None:
+    (trigger,) = triggers("issues", closed())
+    assert trigger.request == CloseRequest(why="completed")
+    assert (trigger.source.kind, trigger.source.subject) == (SourceKind.ISSUE, 5)
+    (trigger,) = triggers("issues", closed("reopened"))
+    assert trigger.request == ReopenRequest()
+
+
+def test_other_issues_and_our_own_closing_ask_for_nothing() -> None:
+    assert triggers("issues", closed(labels=[{"name": "bug"}])) == []
+    assert triggers("issues", closed(labels=None)) == []
+    ours = closed() | {"sender": {"login": "playbooks[bot]", "type": "Bot"}}
+    assert triggers("issues", ours) == []
+
+
+def test_a_deployment_says_to_look_at_its_commit() -> None:
+    status = about(action="created", deployment={"sha": SHA}, deployment_status={"state": "error"})
+    assert mean("deployment_status", status) == (Hint(APP, head_sha=SHA),)
+    assert mean("deployment_status", about(action="created")) == (Nothing("nothing to read"),)
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,12 @@ async def test_watching_a_red_branch_after_the_merge_can_be_cancelled(shop: Shop
     await shop.report("failure", branch="main")
     await shop.asked(broken, times=1)
     assert await (await shop.says(broken, "/cancel")).reaction() == "+1"
-    assert "I stopped watching `main`" in await shop.final_word(broken)
+    last = await shop.final_word(broken)
+    assert last.startswith("@alice Close this incident's issue once `main` is well: ")
     report = await shop.report_of(await shop.hotfix())
     assert (report["status"], report["outcome"]) == ("mitigated", "failed")
+    [issue] = await shop.incidents()
+    assert issue["state"] == "open"
 
 
 async def test_a_branch_that_stays_red_after_the_merge_is_watched_for_two_weeks(

@@ -179,6 +179,19 @@ def test_the_final_word_where_the_base_was_red_and_recovered(snapshot: SnapshotA
     assert wording.final_word(CASE, standing) == snapshot
 
 
+def test_the_final_word_where_watching_the_red_base_was_cancelled(
+    snapshot: SnapshotAssertion,
+) -> None:
+    standing = endings.not_watched("7" * 40, CASE, TALLY)
+    assert wording.final_word(CASE, standing) == snapshot
+
+
+def test_the_time_out_where_the_app_may_not_see_previews(snapshot: SnapshotAssertion) -> None:
+    view = _view(PREVIEWED, previews_hidden=True)
+    move = Ask(why="timed out", names=("pr-14",))
+    assert wording.needs_you(CASE, standings.standing_for(move, view, CASE, AT, None)) == snapshot
+
+
 def test_the_final_word_where_the_base_stayed_red(snapshot: SnapshotAssertion) -> None:
     standing = endings.left_red("7" * 40, CASE, TALLY)
     assert wording.final_word(CASE, standing) == snapshot

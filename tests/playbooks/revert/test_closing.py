@@ -1,0 +1,122 @@
+"""A person closes an incident's issue, or opens it again: then so is the incident."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.demo.person import Person
+from bot.records.audit_chain import audit
+from bot.records.lifecycle import IncidentStatus
+from bot.records.recovery import incidents
+from tests.playbooks.revert.test_afterwards import merged_onto_a_moved_base
+from tests.shop import Clock, Shop
+
+
+async def _no_longer_watched(shop: Shop) -> int:
+    """The hotfix was merged, main stayed red, and somebody cancelled the watching; the issue."""
+    broken = await merged_onto_a_moved_base(shop)
+    await shop.standing(broken, "I am waiting for `smoke` on `main`")
+    await shop.report("failure", branch="main")
+    await shop.asked(broken, times=1)
+    await shop.says(broken, "/cancel")
+    await shop.final_word(broken)
+    [issue] = await shop.incidents()
+    assert issue["state"] == "open"
+    return int(issue["number"])
+
+
+async def _close(person: Person, issue: int) -> None:
+    await person.patch(f"issues/{issue}", state="closed", state_reason="completed")
+
+
+async def _becomes(shop: Shop, issue: int, status: IncidentStatus) -> None:
+    async def reached() -> bool:
+        async with shop.bot.read_only.connect() as conn:
+            found = await incidents.find_by_issue(conn, shop.repository.id, issue)
+        return found is not None and found.status is status
+
+    await shop.eventually(reached)
+
+
+async def _report_says(shop: Shop, status: str) -> Any:
+    hotfix = await shop.hotfix()
+
+    async def said() -> Any:
+        found = await shop.report_of(hotfix)
+        return found if found["status"] == status else None
+
+    return await shop.eventually(said)
+
+
+async def test_closing_the_issue_of_an_incident_that_nobody_watches_resolves_it(
+    shop: Shop,
+) -> None:
+    issue = await _no_longer_watched(shop)
+    await _close(shop.bob, issue)
+    await _becomes(shop, issue, IncidentStatus.RESOLVED)
+    report = await _report_says(shop, "resolved")
+    assert report["outcome"] == "confirmed"
+    assert report["timeline"][-1]["what"] == "closed by bob"
+    adr = await shop.alice.file(report["adr"], "main")
+    assert adr is not None
+    assert 'outcome: "confirmed"' in adr
+    assert "closed by bob." in adr
+    assert await shop.alice.file(report["adr"], "playbooks/records") == adr
+    async with shop.bot.read_only.connect() as conn:
+        entries = await audit.read(conn, shop.repository.id)
+    [entry] = [each for each in entries if each.action == "incident.resolved"]
+    assert entry.actor == "bob"
+    assert entry.data == {"reason": "its issue was closed as completed"}
+    assert (await shop.from_bot(issue)) == []  # the records say so; nobody need be notified
+
+
+async def test_opening_the_issue_again_takes_the_incident_up_until_it_is_closed_once_more(
+    shop: Shop,
+) -> None:
+    issue = await _no_longer_watched(shop)
+    await _close(shop.bob, issue)
+    await _becomes(shop, issue, IncidentStatus.RESOLVED)
+    await shop.bob.patch(f"issues/{issue}", state="open")
+    await _becomes(shop, issue, IncidentStatus.ACTIVE)
+    assert (await _report_says(shop, "active"))["outcome"] == "failed"
+    [said] = await shop.eventually(lambda: shop.from_bot(issue))
+    assert said.startswith("This incident is open again. Ask for the same revert as before")
+    await _close(shop.alice, issue)
+    await _becomes(shop, issue, IncidentStatus.RESOLVED)
+
+
+async def test_an_issue_opened_again_after_a_day_asks_for_an_incident_of_its_own(
+    shop: Shop, clock: Clock
+) -> None:
+    issue = await _no_longer_watched(shop)
+    await _close(shop.bob, issue)
+    await _becomes(shop, issue, IncidentStatus.RESOLVED)
+    clock.forward(hours=30)
+    await shop.bob.patch(f"issues/{issue}", state="open")
+    [said] = await shop.eventually(lambda: shop.from_bot(issue))
+    assert said.startswith("@bob Ask for what you need anew, as in `/revert #…`")
+    assert "more than" in said
+    await _becomes(shop, issue, IncidentStatus.RESOLVED)
+
+
+async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop: Shop) -> None:
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    [issue] = await shop.incidents()
+    await _close(shop.bob, issue["number"])
+    [said] = await shop.eventually(lambda: shop.from_bot(issue["number"]))
+    assert said.startswith("@bob `/cancel` stops me: closing this issue did not")
+    await _becomes(shop, issue["number"], IncidentStatus.ACTIVE)
+
+
+async def test_who_may_not_write_resolves_nothing_by_closing(shop: Shop) -> None:
+    issue = await _no_longer_watched(shop)
+    shop.github.set_collaborator(shop.repository, "mallory", "triage")
+    await _close(shop.mallory, issue)
+    [said] = await shop.eventually(lambda: shop.from_bot(issue))
+    assert "needs write access to this repository; you have triage" in said
+    assert said.startswith("@mallory Resolving an incident by closing its issue")
+    await _becomes(shop, issue, IncidentStatus.MITIGATED)
