@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 
+from bot.intake.group_commit import GroupCommit
 from bot.records.tables.intake import inbox
 from bot.triggers import Trigger
 
@@ -40,11 +41,10 @@ class Taken:
     payload: object
 
 
-@dataclass
-class _Waiting:
+@dataclass(frozen=True)
+class _Arrival:
     trigger: Trigger
     delivery_id: str | None
-    receipt: asyncio.Future[Receipt]
 
 
 class Inbox:
@@ -53,8 +53,7 @@ class Inbox:
     def __init__(self, database: AsyncEngine) -> None:
         """Use the records database; its `inbox` table must exist."""
         self._database = database
-        self._waiting: list[_Waiting] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._arrivals = GroupCommit(self._commit, most=MOST_AT_ONCE)
         self.arrived = asyncio.Event()
         """Set whenever something new is on disk; the dispatcher clears it."""
 
@@ -64,11 +63,7 @@ class Inbox:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: it could not be stored; the sender must send it again.
         """
-        waiting = _Waiting(trigger, delivery_id, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
-        return await waiting.receipt
+        return await self._arrivals.put(_Arrival(trigger, delivery_id))
 
     async def put_within(self, conn: AsyncConnection, triggers: Sequence[Trigger]) -> None:
         """Store Triggers in the caller's transaction; set `arrived` once it is committed.
@@ -125,24 +120,7 @@ class Inbox:
         async with self._database.begin() as connection:
             await connection.execute(change)
 
-    async def _write(self) -> None:
-        while self._waiting:
-            batch = self._waiting[:MOST_AT_ONCE]
-            del self._waiting[:MOST_AT_ONCE]
-            try:
-                await self._commit(batch)
-            except Exception as error:
-                if len(batch) == 1:
-                    _settle(batch[0], error)
-                    continue
-                # One entry the database refuses must not take the others with it.
-                for alone in batch:
-                    try:
-                        await self._commit([alone])
-                    except Exception as its_error:
-                        _settle(alone, its_error)
-
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+    async def _commit(self, batch: Sequence[_Arrival]) -> list[Receipt]:
         rows = [_row(each.trigger, each.delivery_id) for each in batch]
         insert = self._insert_where_new(rows)
         async with self._database.begin() as connection:
@@ -155,10 +133,12 @@ class Inbox:
         if new:
             self.arrived.set()
         first = {key: Trigger.model_validate(payload) for key, payload in stored.items()}
+        receipts = []
         for each in batch:
             key = each.trigger.key
             is_new = key in new and key not in first
-            _settle(each, Receipt(first.setdefault(key, each.trigger), is_new))
+            receipts.append(Receipt(first.setdefault(key, each.trigger), is_new))
+        return receipts
 
     def _insert_where_new(self, rows: list[dict[str, Any]]) -> ReturningInsert[str]:
         """Insert rows whose key is not there yet, and return the keys of those."""
@@ -176,12 +156,3 @@ def _row(trigger: Trigger, delivery_id: str | None) -> dict[str, Any]:
         "payload": trigger.model_dump(mode="json"),
         "received_at": trigger.received_at,
     }
-
-
-def _settle(waiting: _Waiting, result: Receipt | Exception) -> None:
-    if waiting.receipt.done():  # its sender gave up; what is stored stays stored
-        return
-    if isinstance(result, Exception):
-        waiting.receipt.set_exception(result)
-    else:
-        waiting.receipt.set_result(result)

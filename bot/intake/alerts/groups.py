@@ -6,14 +6,14 @@ leaves both or neither, and without an answer the sender says it again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.intake.group_commit import GroupCommit
 from bot.intake.inbox import Inbox
 from bot.records.intake import alerts
 from bot.records.intake.alerts import Moved, Report
@@ -33,13 +33,10 @@ MOST_AT_ONCE = 500
 """Reports that one transaction takes."""
 
 
-@dataclass
-class _Waiting:
+@dataclass(frozen=True)
+class _Said:
     reports: Sequence[Report]
     sender: str
-    stored: asyncio.Future[None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
 
 
 class AlertIntake:
@@ -65,8 +62,13 @@ class AlertIntake:
         self._inbox = inbox
         self._wake = wake
         self._clock = clock
-        self._waiting: list[_Waiting] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._moved: list[str] = []
+        self._said = GroupCommit(
+            self._commit,
+            most=MOST_AT_ONCE,
+            size=lambda said: len(said.reports),
+            answered=self._wake_moved,
+        )
 
     async def take(self, reports: Sequence[Report], sender: str) -> None:
         """Store reports and return once they are committed.
@@ -78,38 +80,9 @@ class AlertIntake:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: nothing was stored; the sender must say it again.
         """
-        waiting = _Waiting(reports, sender)
-        self._waiting.append(waiting)
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
-        await waiting.stored
+        await self._said.put(_Said(reports, sender))
 
-    async def _write(self) -> None:
-        while self._waiting:
-            batch = self._next()
-            try:
-                await self._commit(batch)
-            except Exception as error:
-                if len(batch) == 1:
-                    _settle(batch[0], error)
-                    continue
-                # One report the database refuses must not take the others with it.
-                for alone in batch:
-                    try:
-                        await self._commit([alone])
-                    except Exception as its_error:
-                        _settle(alone, its_error)
-
-    def _next(self) -> list[_Waiting]:
-        size, taken = 0, 0
-        for each in self._waiting:
-            if taken and size + len(each.reports) > MOST_AT_ONCE:
-                break
-            size, taken = size + len(each.reports), taken + 1
-        batch, self._waiting[:] = self._waiting[:taken], self._waiting[taken:]
-        return batch
-
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+    async def _commit(self, batch: Sequence[_Said]) -> list[None]:
         now = self._clock()
         woken: list[str] = []
         async with self._records.begin() as conn:
@@ -127,8 +100,11 @@ class AlertIntake:
             await self._inbox.put_within(conn, triggers)
         if triggers:
             self._inbox.arrived.set()
-        for each in batch:
-            _settle(each)
+        self._moved += woken
+        return [None] * len(batch)
+
+    async def _wake_moved(self) -> None:
+        woken, self._moved = self._moved, []
         for run in woken:
             try:
                 await self._wake(run)
@@ -146,12 +122,3 @@ def _trigger(moved: Moved, sender: str, now: datetime) -> Trigger:
         received_at=now,
         request=TriageRequest(group=group.id, episode=group.episode),
     )
-
-
-def _settle(waiting: _Waiting, error: Exception | None = None) -> None:
-    if waiting.stored.done():  # its sender gave up; what is stored stays stored
-        return
-    if error is None:
-        waiting.stored.set_result(None)
-    else:
-        waiting.stored.set_exception(error)
