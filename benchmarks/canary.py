@@ -19,9 +19,11 @@ from math import erf
 from statistics import median
 
 import numpy as np
-from simulated_traffic.ours import POLICY, frozen, single, watch
+from simulated_traffic.ours import POLICY, frozen, only_costs, single, watch, watch_sums
 from simulated_traffic.rivals import RIVALS
-from simulated_traffic.world import LATENCY_SIGMA, Scene, traffic
+from simulated_traffic.world import LATENCY_SIGMA, Scene, Traffic, traffic
+
+from bot.canary.frozen import FrozenBaseline
 
 Z_ALPHA, Z_POWER = 2.3263, 0.8416
 """Normal quantiles: alpha .01 one-sided, power .8."""
@@ -39,6 +41,9 @@ class Row:
     seconds: float | None = None
     before: float = 2400.0
     by_key: bool = False
+    read_every: float | None = None
+    """Seconds: only sums of costs are known, read as often; costs have all of the 5%."""
+    tolerance: float = 0.05
 
 
 @dataclass
@@ -63,6 +68,17 @@ ROWS = (
     Row("errors+5", Scene(errors=0.05), "median <= 300 s", least=0.95, seconds=300),
     Row("errors+50", Scene(errors=0.5), "median <= 30 s", least=0.95, seconds=30),
     Row("cost+15%", Scene(cost=1.15), ">= 90%", least=0.90),
+    Row("A/A cost sums", Scene(), "<= 5%", most=0.05, read_every=5, tolerance=0),
+    Row(
+        "A/A cost sums, pareto",
+        Scene(tails="pareto"),
+        "<= 5%",
+        most=0.05,
+        read_every=5,
+        tolerance=0,
+    ),
+    Row("cost+5% sums", Scene(cost=1.05), "<= 5%", most=0.05, read_every=5),
+    Row("cost+30% sums, 15 s", Scene(cost=1.3), ">= 90%", least=0.90, read_every=15),
     Row("errors+1 late", Scene(errors=0.01, begins=1300), ">= 65%", least=0.65),
 )
 
@@ -74,14 +90,23 @@ def measure(row: Row, runs: int, seed: int) -> Tally:
         rng = np.random.default_rng([seed, number])
         learned = frozen(row.scene, rng)
         seen = traffic(row.scene, rng)
-        alarm = watch(POLICY, learned, seen, by_key=row.by_key)
-        if alarm is not None and seen.times[alarm.at] >= row.scene.begins:
-            tally.alarms.append(float(seen.times[alarm.at] - row.scene.begins))
-            tally.metrics[alarm.metric] += 1
+        raised = _alarm(row, learned, seen)
+        if raised is not None and raised[1] >= row.scene.begins:
+            tally.alarms.append(raised[1] - row.scene.begins)
+            tally.metrics[raised[0]] += 1
         for name, judge in RIVALS.items():
             when = judge(seen)
             tally.rivals[name] += when is not None and when >= row.scene.begins
     return tally
+
+
+def _alarm(row: Row, learned: FrozenBaseline, seen: Traffic) -> tuple[str, float] | None:
+    """Which metric of ours raised an alarm, and at which second."""
+    if row.read_every is not None:
+        second = watch_sums(only_costs(row.tolerance), seen, row.read_every)
+        return None if second is None else ("cost", second)
+    alarm = watch(POLICY, learned, seen, by_key=row.by_key)
+    return None if alarm is None else (alarm.metric, float(seen.times[alarm.at]))
 
 
 def met(row: Row, tally: Tally, runs: int) -> bool | None:

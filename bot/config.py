@@ -23,6 +23,7 @@ from pydantic import (
 
 from bot.canary.counters import CounterSource
 from bot.canary.policy import CapabilityName, Policy
+from bot.canary.totals import NO_RETURN
 from bot.limits import BudgetLimit, Caps, Commands, Founder
 from bot.section import RepositoryPath, Section
 from bot.triggers import Autonomy
@@ -186,15 +187,35 @@ class Flags(Section):
 class Capability(Policy):
     """One capability: who provides it, who might take over, and by which evidence.
 
-    `prometheus`: a ramp is judged by these counters, instead of what clients report.
+    `prometheus`: a ramp is judged by these counters, instead of what clients report; not by ROAS,
+    which is then `null` by default.
     """
 
     prometheus: CounterSource | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_returns(cls, given: Any) -> Any:
+        """Counters cannot judge ROAS: with them it is left out, unless somebody wants it."""
+        if isinstance(given, dict) and given.get("prometheus") is not None:
+            metrics = given.get("metrics", {})
+            if isinstance(metrics, dict):
+                return given | {"metrics": {"roas": None} | metrics}
+        return given
+
     @model_validator(mode="after")
     def _counted(self) -> Capability:
-        if self.prometheus is not None and self.unit == "key":
+        if self.prometheus is None:
+            return self
+        if self.unit == "key":
             raise ValueError("counters do not know keys: with prometheus, unit must be request")
+        if self.metrics.roas is not None:
+            raise ValueError(
+                f"with prometheus, metrics.roas must be null: {NO_RETURN}. To judge ROAS leave "
+                "prometheus out and report observations"
+            )
+        if self.prometheus.cost is not None and self.metrics.cost is None:
+            raise ValueError("prometheus.cost is read for metrics.cost, which is null")
         return self
 
     @property

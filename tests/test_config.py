@@ -125,6 +125,34 @@ def test_a_mistake_in_a_capability_is_named(more: str, said: str) -> None:
     assert said in _fault(CAPABILITY + more)
 
 
+COUNTED = CAPABILITY + "    prometheus: {successes: a, failures: b, cost: c}\n"
+
+
+def test_with_counters_return_on_spend_is_left_out_unless_somebody_wants_it() -> None:
+    found = parse_config(COUNTED).capabilities["llm.summarize"]
+    assert found.metrics.roas is None
+    assert found.metrics.cost is not None
+    again = parse_config(COUNTED + "    metrics: {error: {alpha: 0.01}}\n")
+    assert again.capabilities["llm.summarize"].metrics.roas is None
+    # As a plan keeps it over a restart.
+    written = found.model_dump_json()
+    assert type(found).model_validate_json(written) == found
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("    metrics: {roas: {}}\n", "with prometheus, metrics.roas must be null: revenue comes"),
+        ("    metrics: {roas: {}}\n", "To judge ROAS leave prometheus out"),
+        ("    metrics: {cost: null}\n", "prometheus.cost is read for metrics.cost, which is null"),
+        ("    unit: key\n", "with prometheus, unit must be request"),
+        ("    metrics: [roas]\n", "metrics"),
+    ],
+)
+def test_what_counters_cannot_judge_is_refused_with_why(more: str, said: str) -> None:
+    assert said in _fault(COUNTED + more)
+
+
 def test_the_flags_file_is_a_json_file_of_the_repository() -> None:
     assert parse_config("flags: {path: null}").flags.path is None
     assert "ends with .json" in _fault("flags: {path: flags.yml}")

@@ -11,6 +11,8 @@ from bot.canary.evidence import RampEvidence
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.policy import Metrics, Policy, RatioMetric
 from bot.canary.summary import ArmSummary
+from bot.canary.tally import Tally
+from bot.canary.totals import Spent
 from bot.canary.units import FirstEvents
 from simulated_traffic.world import Floats, Scene, Traffic, shadow
 
@@ -50,6 +52,33 @@ def watch(
             metric = min(crossed, key=lambda name: crossed[name])
             return Alarm(metric, int(rows[here[crossed[metric]]]))
     return None
+
+
+def watch_sums(policy: Policy, seen: Traffic, every: float) -> float | None:
+    """The second at which sums of costs, read every so many seconds, are too bad; None: never."""
+    evidence = RampEvidence(policy, FrozenBaseline(n=0, cost="total"), only_breaches=True)
+    reading = (seen.times / every).astype(np.intp)
+    cost, candidate = seen.columns.measured.cost, seen.columns.candidate
+    baseline = np.bincount(reading, np.where(candidate, 0.0, cost))
+    ours = np.bincount(reading, np.where(candidate, cost, 0.0))
+    percents = seen.percent[np.searchsorted(reading, np.arange(len(ours)))]
+    for number, percent in enumerate(percents.tolist()):
+        if number and percent != percents[number - 1]:
+            evidence.next_phase()
+        at = slice(number, number + 1)
+        spent = Spent(np.array([percent / 100]), baseline[at], ours[at])
+        if evidence.add_spent(spent, Tally()):
+            return (number + 1.0) * every
+    return None
+
+
+def only_costs(tolerance: float) -> Policy:
+    """The defaults, but costs have all of the 5% for themselves."""
+    chosen: dict[str, object] = dict.fromkeys(Metrics.model_fields)
+    chosen["cost"] = {"alpha": 0.05, "tolerance": tolerance}
+    return Policy.model_validate(
+        {"baseline": "provider-a", "candidates": ["provider-b"], "metrics": chosen}
+    )
 
 
 def _draws(seen: Traffic) -> tuple[np.ndarray, Floats]:

@@ -51,9 +51,11 @@ class Comparison(ABC):
         tolerance: beyond it, the candidate is worse.
         margin: to be promoted, the candidate must be shown to be better than this.
         alternatives: columns of the increments.
+        unit: what an increment stands for.
     """
 
     alternatives: int
+    unit: str = "observation"
 
     def __init__(self, name: str, alpha: float, tolerance: Bound, margin: Bound) -> None:
         """Set up for a metric of the policy."""

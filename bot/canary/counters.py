@@ -1,9 +1,10 @@
 """Counters instead of single observations: what Prometheus counted of each arm.
 
-Two queries tell successes and failures. Every series carries the labels `arm` and `generation`
-(of the flag document that decided), so that each count is judged by the split that made it. Where
-successes are a histogram, its buckets tell how many answers exceeded a threshold: exactly, if the
-threshold and what is tolerated beyond it are edges of buckets.
+Two queries tell successes and failures, and a third what they cost. Every series carries the
+labels `arm` and `generation` (of the flag document that decided), so that each count is judged by
+the split that made it. Where successes are a histogram, its buckets tell how many answers exceeded
+a threshold: exactly, if the threshold and what is tolerated beyond it are edges of buckets. Costs
+are known as sums only; see `totals.py` for how they are judged, and for why return on spend is not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from math import inf, isclose, isfinite
+from math import fsum, inf, isclose, isfinite
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -23,13 +24,17 @@ from bot.canary.facts import Facts
 from bot.canary.frozen import FrozenBaseline, Positive
 from bot.canary.observations import Arm
 from bot.canary.policy import Duration, Policy, RatioMetric
+from bot.canary.totals import NO_RETURN, Total
 
 MOST_SERIES = 20_000
+MOST_COUNTED = 2.0**53
+"""Beyond it, a counter's floating point does not tell one more from none."""
 KIND = "__kind"
-"""The label by which one query tells successes from failures."""
+"""The label by which one query tells successes, failures and costs apart."""
 
 Query = Annotated[str, Field(min_length=1, max_length=4000)]
-_SUMS = ("cost", "roas", "revenue", "spend")
+_RETURNS = ("roas", "revenue", "spend")
+Kind = Literal["success", "failure", "cost"]
 Quantile = Literal["latency_p50", "latency_p95", "latency_p99"]
 
 
@@ -44,41 +49,48 @@ class CounterSource(Facts):
         successes: PromQL: a counter of answers, or the buckets of their latency histogram, by
             `arm` and `generation`.
         failures: PromQL: a counter of failed requests, likewise.
-        every: so often they are read.
+        cost: PromQL: a counter of USD, likewise; each request adds its whole cost to it, once.
+        every: so often they are read. Each reading is one look at the costs: the more, the sooner
+            they tell.
         thresholds: seconds, by metric: the latency that is watched. It and `1 + tolerance` times
             it must be edges of buckets. Metrics without one are not observed.
     """
 
     successes: Query
     failures: Query
+    cost: Query | None = None
     every: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=15)
     thresholds: dict[Quantile, Positive] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
-    def _no_sums(cls, given: Any) -> Any:
-        for name in _SUMS:
+    def _no_returns(cls, given: Any) -> Any:
+        for name in _RETURNS:
             if isinstance(given, dict) and name in given:
                 raise ValueError(
-                    f"{name} cannot be judged by Prometheus: a counter tells the sum, and the "
-                    "evidence needs what each request cost or earned. Allowed are successes, "
-                    "failures, every and thresholds; for cost and ROAS leave prometheus out and "
+                    f"{name} cannot be judged by Prometheus: {NO_RETURN}. Allowed are successes, "
+                    "failures, cost, every and thresholds; for ROAS leave prometheus out and "
                     "report observations"
                 )
         return given
 
     @property
     def query(self) -> str:
-        """Both queries in one, so that both are answered as of the same moment."""
-        return (
-            f'label_replace({self.successes}, "{KIND}", "success", "", "") or '
-            f'label_replace({self.failures}, "{KIND}", "failure", "", "")'
+        """All queries in one, so that all are answered as of the same moment."""
+        asked = {"success": self.successes, "failure": self.failures, "cost": self.cost}
+        return " or ".join(
+            f'label_replace({query}, "{KIND}", "{kind}", "", "")'
+            for kind, query in asked.items()
+            if query is not None
         )
 
     def frozen(self, shadow: FrozenBaseline) -> FrozenBaseline:
-        """The baseline as counters can tell it: failures, and the thresholds named here."""
+        """The baseline as counters tell it: failures, the thresholds named here, sums of costs."""
         return FrozenBaseline(
-            n=shadow.n, error_rate=shadow.error_rate, thresholds=dict(self.thresholds)
+            n=shadow.n,
+            error_rate=shadow.error_rate,
+            thresholds=dict(self.thresholds),
+            cost=None if self.cost is None else "total",
         )
 
     def edges(self, policy: Policy) -> dict[str, tuple[float, float]]:
@@ -101,18 +113,23 @@ class Series:
         group: those of its histogram: the same without `le`.
         arm: who served.
         generation: which split decided.
-        failed: whether it counts failures.
+        kind: what it counts.
         edge: upper edge of its bucket, seconds; None: not a bucket.
-        value: the count.
+        value: the count, or USD.
     """
 
     name: str
     group: str
     arm: Arm
     generation: int
-    failed: bool
+    kind: Kind
     edge: float | None
     value: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts failures."""
+        return self.kind == "failure"
 
 
 class Count(Facts):
@@ -132,11 +149,18 @@ class Counted(Facts):
         read_at: when the counters were evaluated, seconds since the epoch.
         values: every counter's value, by its labels: the next reading counts from there.
         counts: what was new.
+        totals: what was spent since.
     """
 
     read_at: float
     values: dict[str, float]
     counts: tuple[Count, ...]
+    totals: tuple[Total, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was new."""
+        return not (self.counts or self.totals)
 
 
 def read_series(result: Sequence[Any]) -> list[Series]:
@@ -163,18 +187,30 @@ def _series(found: Any) -> Series:
     generation = labels.get("generation", "")
     if not (generation.isascii() and generation.isdigit() and len(generation) < 19):
         raise CounterFault("every series needs the label generation: a whole number")
-    if not isfinite(value) or value < 0:
-        raise CounterFault("a counter must be a finite number, 0 or more")
+    if not isfinite(value) or not 0 <= value <= MOST_COUNTED:
+        raise CounterFault(f"a counter must be a finite number, 0 to {MOST_COUNTED:.0e}")
     without_edge = {name: value for name, value in labels.items() if name != "le"}
     return Series(
         name=_canonical(labels),
         group=_canonical(without_edge),
         arm="candidate" if arm == "candidate" else "baseline",
         generation=int(generation),
-        failed=labels.get(KIND) == "failure",
+        kind=_kind(labels),
         edge=_edge(labels["le"]) if "le" in labels else None,
         value=value,
     )
+
+
+def _kind(labels: Mapping[str, str]) -> Kind:
+    match labels.get(KIND):
+        case "failure":
+            return "failure"
+        case "cost" if "le" in labels:
+            raise CounterFault("cost must be a counter of USD, not the buckets of a histogram")
+        case "cost":
+            return "cost"
+        case _:
+            return "success"
 
 
 def _edge(text: str) -> float:
@@ -217,14 +253,38 @@ def counted(
     ours = [each for each in series if _served(each, percents)]
     old = {} if before is None else before.values
     groups: dict[str, list[Series]] = {}
-    for each in sorted(ours, key=lambda one: one.name):
+    for each in sorted((one for one in ours if one.kind != "cost"), key=_by_name):
         groups.setdefault(each.group, []).append(each)
     counts: list[Count] = []
     for group in groups.values():
         counts += _counts(group, old, edges)
     # What is gone now keeps its value: a counter that comes back goes on from there.
     values = dict(old) | {each.name: each.value for each in ours}
-    return Counted(read_at=read_at, values=values, counts=tuple(counts))
+    return Counted(
+        read_at=read_at,
+        values=values,
+        counts=tuple(counts),
+        totals=_totals([each for each in ours if each.kind == "cost"], old),
+    )
+
+
+def _by_name(series: Series) -> str:
+    return series.name
+
+
+def _totals(costs: Sequence[Series], old: Mapping[str, float]) -> tuple[Total, ...]:
+    """What was spent since, by arm and generation; each instance began again for itself."""
+    new: dict[tuple[int, Arm], list[float]] = {}
+    for each in sorted(costs, key=_by_name):
+        before = old.get(each.name, 0.0)
+        added = each.value if each.value < before else each.value - before
+        new.setdefault((each.generation, each.arm), []).append(added)
+    sums = {key: fsum(added) for key, added in sorted(new.items())}
+    return tuple(
+        Total(arm=arm, generation=generation, amount=amount)
+        for (generation, arm), amount in sums.items()
+        if amount > 0
+    )
 
 
 def _served(series: Series, percents: Mapping[int, int]) -> bool:

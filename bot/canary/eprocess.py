@@ -14,8 +14,10 @@ rounding never adds evidence.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, fsum, log
+from operator import mul
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,22 +122,31 @@ class EProcess:
         """
         if len(increments) == 0:
             return None
-        count = len(increments)
         if counts is not None:
-            count = int(counts.sum())
-            increments = (increments * counts[:, None]).sum(axis=0, keepdims=True)
+            return self._add_at_once(increments, counts)
         path = np.cumsum(increments, axis=0)
         row = None if self.crossed else self._first_over(path)
         if row is not None:
-            seen = row + 1 if counts is None else count
-            self.crossing = Crossing(self.n + seen, log_mean_exp(self._after(path[row])))
-        self._sums = self._after(path[-1])
-        self.n += count
+            after = self._after(path[row].tolist())
+            self.crossing = Crossing(self.n + row + 1, log_mean_exp(after))
+        self._sums = self._after(path[-1].tolist())
+        self.n += len(increments)
         return row
 
-    def _after(self, step: Ints) -> list[list[int]]:
+    def _add_at_once(self, increments: Ints, counts: Ints) -> int | None:
+        """Add counted rows as one step; whole numbers of any size, since days may be counted."""
+        often = counts.tolist()
+        columns = zip(*increments.tolist(), strict=True)
+        step = [sum(map(mul, column, often)) for column in columns]
+        self._sums = self._after(step)
+        self.n += sum(often)
+        if self.crossed or self.log_e < self.limit:
+            return None
+        self.crossing = Crossing(self.n, self.log_e)
+        return 0
+
+    def _after(self, plus: Sequence[int]) -> list[list[int]]:
         """What the copies' sums are after a step: running copies take it, later ones do not."""
-        plus = step.tolist()
         return [
             [total + more for total, more in zip(sums, plus, strict=True)]
             if copy <= self._at
@@ -161,7 +172,7 @@ class EProcess:
         total = np.exp(sums - high[:, None, None]).sum(axis=(1, 2)) + waiting * np.exp(-high)
         mean = high + np.log(total) - log(len(self._sums) * path.shape[1])
         for row in near[mean >= self.limit - _SLACK]:
-            if log_mean_exp(self._after(path[row])) >= self.limit:
+            if log_mean_exp(self._after(path[row].tolist())) >= self.limit:
                 return int(row)
         return None
 

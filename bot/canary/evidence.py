@@ -18,6 +18,7 @@ from bot.canary.policy import GATE_ALPHA, SAMPLE_RATIO_ALPHA, Phase, Policy
 from bot.canary.revenue import RevenueState, RevenueWarmUp
 from bot.canary.summary import Arms, ArmsState
 from bot.canary.tally import ArmCounts, Tally
+from bot.canary.totals import Spent, TotalCosts
 
 SAMPLE_RATIO = "sample_ratio"
 """How breaches name a split that is not the configured one."""
@@ -45,6 +46,7 @@ class RampState(Facts):
     limits: dict[str, LimitState]
     arms: ArmsState
     revenue: RevenueState
+    spent: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ class RampEvidence:
         assigned: requests by arm, in the whole ramp.
         here: requests by arm, in this phase.
         arms: what they looked like, for people.
+        spent: where only sums of costs are known: of the baseline, of the candidate, USD.
         revenue: what is known of it, where the shadow saw none.
     """
 
@@ -113,6 +116,7 @@ class RampEvidence:
         self.assigned = Tally()
         self.here = Tally()
         self.arms = Arms()
+        self.spent = (0.0, 0.0)
         self.revenue = RevenueWarmUp()
 
     @property
@@ -147,6 +151,31 @@ class RampEvidence:
             start += used
         found = self._add(columns.at(np.arange(start, len(columns))))
         return crossed | {name: start + row for name, row in found.items()}
+
+    def add_spent(self, spent: Spent, requests: Tally) -> set[str]:
+        """Take in what was spent between two readings of counters.
+
+        Args:
+            spent: by split.
+            requests: those of this reading, by arm.
+
+        Returns:
+            The metrics that crossed for the first time.
+        """
+        baseline, candidate = float(spent.baseline.sum()), float(spent.candidate.sum())
+        self.spent = self.spent[0] + baseline, self.spent[1] + candidate
+        counted = Tally(
+            requests.baseline if baseline else 0, requests.candidate if candidate else 0
+        )
+        crossed = set()
+        for name, metric in self.metrics.items():
+            if isinstance(metric.comparison, TotalCosts):
+                metric.seen.add(counted)
+                metric.here.add(counted)
+                if metric.worse.add(metric.comparison.worse_of(spent)) is not None:
+                    crossed.add(name)
+                metric.within.add(metric.comparison.within_of(spent))
+        return crossed
 
     def _begin_revenue(self) -> None:
         if self.awaits_revenue and self.revenue.frozen is not None:
@@ -243,6 +272,7 @@ class RampEvidence:
             limits={name: limit.save() for name, limit in self.limits.items()},
             arms=self.arms.save(),
             revenue=self.revenue.save(),
+            spent=self.spent,
         )
 
     def restore(self, saved: RampState) -> None:
@@ -269,3 +299,4 @@ class RampEvidence:
         for name, kept in saved.limits.items():
             self.limits[name].restore(kept)
         self.arms = Arms.restored(saved.arms)
+        self.spent = saved.spent

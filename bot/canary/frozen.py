@@ -6,7 +6,7 @@ move any more. They need not be right for a test to be valid, only for it to be 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -41,7 +41,7 @@ class FrozenBaseline(Facts):
         error_rate: share that failed; None if failures were not reported.
         latency: 256 evenly spaced quantiles of the latency of successes, seconds.
         thresholds: seconds, by metric: the quantile it watches.
-        cost: see there.
+        cost: see there; `total`: only sums of costs will be known.
         roas: see there.
     """
 
@@ -49,7 +49,7 @@ class FrozenBaseline(Facts):
     error_rate: float | None = None
     latency: tuple[float, ...] | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
-    cost: FrozenCost | None = None
+    cost: FrozenCost | Literal["total"] | None = None
     roas: FrozenRoas | None = None
 
     def rank(self, latency: Floats) -> Floats:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bot.canary.eprocess import EProcess
 from bot.canary.evidence import SAMPLE_RATIO, Metered, RampEvidence
 from bot.canary.policy import Policy
 from bot.canary.revenue import ENOUGH
-from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict, crossing_breach
+from bot.canary.verdict import Breach, Continue, Crossed, Hold, Promote, Verdict, crossing_breach
 from bot.canary.wording import CLAIMS, NAMES, unproven
 
 
@@ -44,17 +43,17 @@ def judge_ramp(
 
 def _crossed(evidence: RampEvidence) -> Breach | None:
     """A split that is not the configured one comes first: it spoils every comparison."""
-    crossed: dict[str, tuple[EProcess, str]] = {}
+    crossed: dict[str, Crossed] = {}
     if evidence.sample_ratio.crossed:
-        crossed[SAMPLE_RATIO] = evidence.sample_ratio, _split_claim(evidence)
+        crossed[SAMPLE_RATIO] = Crossed(evidence.sample_ratio, _split_claim(evidence))
     for name, metric in evidence.metrics.items():
         if metric.worse.crossed:
-            crossed[name] = metric.worse, CLAIMS[name]
+            crossed[name] = Crossed(metric.worse, CLAIMS[name], metric.comparison.unit)
     for name, limit in evidence.limits.items():
         if limit.process.crossed:
             what = "fail" if limit.seconds is None else f"take longer than {limit.seconds:g} s"
             claim = f"More than {limit.share:.3g} of the candidate's requests {what}"
-            crossed[name] = limit.process, claim
+            crossed[name] = Crossed(limit.process, claim)
     return crossing_breach(crossed)
 
 

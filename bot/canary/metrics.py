@@ -12,6 +12,7 @@ from bot.canary.comparison import Bound, Comparison, EventComparison, ScoreCompa
 from bot.canary.eprocess import Bools, Floats
 from bot.canary.frozen import FrozenBaseline, FrozenCost, FrozenRoas
 from bot.canary.policy import ErrorMetric, Policy, RatioMetric
+from bot.canary.totals import TotalCosts
 
 
 class Failures(EventComparison):
@@ -117,7 +118,9 @@ def comparisons(policy: Policy, frozen: FrozenBaseline) -> dict[str, Comparison]
             if frozen.latency is not None:
                 found[name] = LatencyRanks(name, metric, frozen)
         elif name == "cost":
-            if frozen.cost is not None:
+            if frozen.cost == "total":
+                found[name] = TotalCosts(name, metric)
+            elif frozen.cost is not None:
                 found[name] = Costs(name, metric, frozen.cost)
         elif name == "roas":
             if frozen.roas is not None:

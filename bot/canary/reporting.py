@@ -36,6 +36,7 @@ from bot.canary.reports import (
 from bot.canary.sampling import HASH
 from bot.canary.shadow import ShadowEvidence
 from bot.canary.summary import Arms, ArmSummary
+from bot.canary.totals import TotalCosts
 from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.wording import NAMES
 
@@ -117,7 +118,7 @@ def ramp_report(
         candidate=subject.candidate,
         policy=policy.digest,
         window=subject.window,
-        metrics=_metrics(policy, evidence.metrics, evidence.arms),
+        metrics=_metrics(policy, evidence.metrics, evidence.arms, evidence.spent),
         not_observed=_not_observed(policy, evidence.metrics),
         verdict=_name(verdict),
         reasons=_reasons(verdict),
@@ -143,17 +144,33 @@ def ramp_report(
     )
 
 
-def _metrics(policy: Policy, metrics: Mapping[str, Metered], arms: Arms) -> dict[str, MetricReport]:
-    return {name: _metric(policy, name, metric, arms) for name, metric in metrics.items()}
+def _metrics(
+    policy: Policy,
+    metrics: Mapping[str, Metered],
+    arms: Arms,
+    spent: tuple[float, float] = (0.0, 0.0),
+) -> dict[str, MetricReport]:
+    return {name: _metric(policy, name, metric, arms, spent) for name, metric in metrics.items()}
 
 
-def _metric(policy: Policy, name: str, metric: Metered, arms: Arms) -> MetricReport:
-    found = _interval(policy, name, arms)
+def _metric(
+    policy: Policy, name: str, metric: Metered, arms: Arms, spent: tuple[float, float]
+) -> MetricReport:
     comparison = metric.comparison
+    if isinstance(comparison, TotalCosts):
+        # Only sums are known: means can be told, but not how far they might be off.
+        found = None
+        baseline, candidate = (
+            total / count if count else None
+            for total, count in zip(spent, metric.seen.counts, strict=True)
+        )
+    else:
+        found = _interval(policy, name, arms)
+        baseline, candidate = _value(name, arms.baseline), _value(name, arms.candidate)
     return MetricReport(
         n=metric.seen.counts,
-        baseline=_value(name, arms.baseline),
-        candidate=_value(name, arms.candidate),
+        baseline=baseline,
+        candidate=candidate,
         comparison=found,
         tau=comparison.threshold if isinstance(comparison, SlowAnswers) else None,
         worse=_evidence(metric.worse),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bot.canary.judge import describe
 from bot.canary.shadow import ShadowEvidence
-from bot.canary.verdict import Continue, Hold, Promote, Verdict, crossing_breach
+from bot.canary.verdict import Continue, Crossed, Hold, Promote, Verdict, crossing_breach
 from bot.canary.wording import CLAIMS, unproven
 
 
@@ -22,7 +22,7 @@ def judge_shadow(
         now: the time of judging.
     """
     crossed = {
-        name: (metric.worse, CLAIMS[name])
+        name: Crossed(metric.worse, CLAIMS[name])
         for name, metric in evidence.metrics.items()
         if metric.worse.crossed
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bot.canary.eprocess import EProcess
 from bot.canary.wording import chance
@@ -54,21 +55,29 @@ class Promote:
 Verdict = Continue | Hold | Breach | Promote
 
 
-def crossing_breach(crossed: dict[str, tuple[EProcess, str]]) -> Breach | None:
+class Crossed(NamedTuple):
+    """A process that reached its limit, what it is evidence for, and of what it is made."""
+
+    process: EProcess
+    claim: str
+    unit: str = "observation"
+
+
+def crossing_breach(crossed: dict[str, Crossed]) -> Breach | None:
     """Make a breach of the processes that reached their limits; the first is the one named.
 
     Args:
-        crossed: by name, each with what it is evidence for.
+        crossed: by name.
     """
     if not crossed:
         return None
-    name, (process, claim) = next(iter(crossed.items()))
+    name, (process, claim, unit) = next(iter(crossed.items()))
     crossing = process.crossing
     if crossing is None:
         return None
     sentence = (
         f"{claim}. Chance alone looks like that at most {chance(crossing.log_e)}; the limit is "
         f"{chance(process.limit)}. Seen after {crossing.n:,} "
-        f"{'observation' if crossing.n == 1 else 'observations'}."
+        f"{unit if crossing.n == 1 else f'{unit}s'}."
     )
     return Breach(name, sentence, crossing.log_e, process.limit, tuple(crossed)[1:])

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, Protocol
 
-from bot.canary.columns import Columns
-from bot.canary.counters import columns_of_counts
+from bot.canary.counters import Counted, columns_of_counts
 from bot.canary.evidence import SAMPLE_RATIO, RampEvidence, RampState
 from bot.canary.facts import Facts
 from bot.canary.frozen import FrozenBaseline
@@ -22,6 +21,7 @@ from bot.canary.policy import Policy
 from bot.canary.reports import CurvePoint, StageReport
 from bot.canary.shadow import DROPOUTS, ShadowEvidence, ShadowState
 from bot.canary.shadow_judge import judge_shadow
+from bot.canary.totals import spent_of
 from bot.canary.units import RampUnits, UnitsState
 from bot.canary.verdict import Breach, Verdict
 from bot.records.instants import Instant
@@ -99,17 +99,21 @@ class RampCourse:
             self.evidence.next_phase()
             self.entered = entry.at
             return
-        self.evidence.add(self._columns(entry, percents))
+        if entry.kind == "counts":
+            self._count(unpack_counts(entry.content), percents)
+        else:
+            self.evidence.add(columns_of(unpack(entry.content), percents, self._units))
         self.seen = entry.at
         verdict = self.judge(entry.at)
         if isinstance(verdict, Breach):
             self.breach = verdict
         self.curve.add(self._point(entry.at), always=self.breach is not None)
 
-    def _columns(self, entry: Entry, percents: Mapping[int, int]) -> Columns:
-        if entry.kind == "counts":
-            return columns_of_counts(unpack_counts(entry.content).counts, percents)
-        return columns_of(unpack(entry.content), percents, self._units)
+    def _count(self, counted: Counted, percents: Mapping[int, int]) -> None:
+        columns = columns_of_counts(counted.counts, percents)
+        self.evidence.add(columns)
+        if counted.totals:
+            self.evidence.add_spent(spent_of(counted.totals, percents), columns.tally())
 
     def judge(self, now: datetime) -> Verdict:
         """See `Course`."""

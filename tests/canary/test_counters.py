@@ -54,12 +54,13 @@ def told(found: Counted) -> list[tuple[str, bool, float | None, int]]:
     return [(each.arm, each.failed, each.latency, each.count) for each in found.counts]
 
 
-@pytest.mark.parametrize("name", ["cost", "roas", "revenue", "spend"])
-def test_sums_are_refused_with_what_is_possible(name: str) -> None:
+@pytest.mark.parametrize("name", ["roas", "revenue", "spend"])
+def test_returns_are_refused_with_why_and_what_is_possible(name: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        CounterSource.model_validate({"successes": "a", "failures": "b", name: "llm_cost_total"})
+        CounterSource.model_validate({"successes": "a", "failures": "b", name: "llm_total"})
     assert f"{name} cannot be judged by Prometheus" in str(refused.value)
-    assert "Allowed are successes, failures, every and thresholds" in str(refused.value)
+    assert "often in parts, and a counter does not tell to which request" in str(refused.value)
+    assert "Allowed are successes, failures, cost, every and thresholds" in str(refused.value)
 
 
 def test_what_is_new_since_the_last_reading_counts() -> None:
@@ -134,6 +135,8 @@ def test_a_threshold_must_be_an_edge_with_what_is_tolerated_beyond_it() -> None:
         ({"metric": {"arm": "x", "generation": "7"}, "value": [0, "1"]}, "label arm"),
         (series(float("nan")), "finite"),
         (series(-1), "finite"),
+        (series(1e300), "finite"),
+        (series(float("inf")), "finite"),
         (series(1, le="x"), "le must be a number"),
         (series(1, le="0"), "above 0"),
         ({"metric": 1, "value": [0, "1"]}, "instant vector"),

@@ -175,3 +175,16 @@ def test_false_alarms_stay_below_alpha_when_looked_at_after_every_observation() 
         gains = score_ticks(np.clip(drift, -1, 1) * (candidate - pi))
         alarms["scores"] += scores.add(gains) is not None
     assert max(alarms.values()) / runs <= alpha
+
+
+def test_days_of_counts_at_once_are_summed_without_a_wrapped_digit() -> None:
+    """Twenty million equal events: the ticks need more than 64 bits."""
+    one = ticks(np.array([[3.0, -0.5]]))
+    watched = EProcess(2, alpha=0.01)
+    assert watched.add(one, np.array([20_000_000])) == 0
+    assert watched.save().sums == (tuple(20_000_000 * tick for tick in one[0].tolist()),)
+    assert watched.n == 20_000_000
+    assert watched.crossing is not None
+    assert watched.add(-one, np.array([20_000_000])) is None
+    assert watched.log_e == 0
+    assert watched.crossed

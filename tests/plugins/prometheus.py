@@ -27,9 +27,14 @@ class Exporter:
 
     failures: Counter[tuple[str, int]] = field(default_factory=Counter)
     answers: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    spent: dict[tuple[str, int], float] = field(default_factory=dict)
 
-    def count(self, arm: str, generation: int, *, failed: bool, latency: float = 0.1) -> None:
+    def count(
+        self, arm: str, generation: int, *, failed: bool, latency: float = 0.1, cost: float = 0.0
+    ) -> None:
         """Count one request."""
+        if cost:
+            self.spent[arm, generation] = self.spent.get((arm, generation), 0.0) + cost
         if failed:
             self.failures[arm, generation] += 1
         else:
@@ -49,6 +54,8 @@ class Exporter:
                 for edge in EDGES
             ]
             lines.append(f'llm_seconds_bucket{{{labels},le="+Inf"}} {len(seen)}')
+        for (arm, generation), usd in self.spent.items():
+            lines.append(f'llm_cost_usd_total{{arm="{arm}",generation="{generation}"}} {usd}')
         return web.Response(text="\n".join(lines) + "\n")
 
 

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.canary.counters import CounterSource
+from bot.canary.policy import Policy
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.courses import Courses
@@ -19,6 +20,7 @@ from bot.traffic.guard import Guard
 from bot.traffic.prometheus import Prometheus
 from bot.traffic.scraper import NOT_SET, Scraper
 from tests.canary.test_counters import series
+from tests.canary.test_totals import usd
 from tests.canary.traffic import frozen, only, policy
 from tests.traffic.conftest import Clock
 from tests.traffic.test_guard import state
@@ -72,12 +74,14 @@ def scraper(
     return Scraper(engine, server[1].query, clock=clock, heard=heard.append)
 
 
-async def begin(engine: AsyncEngine) -> None:
+async def begin(
+    engine: AsyncEngine, source: CounterSource = SOURCE, rules: Policy | None = None
+) -> None:
     async with engine.begin() as conn:
         await ledgers.open_ledger(
             conn, attempt="ramp-1", run_id="run-1", repository_id=REPOSITORY,
-            capability=CAPABILITY, policy=policy(metrics=only("error")),
-            frozen=SOURCE.frozen(frozen()), source=SOURCE, at=START,
+            capability=CAPABILITY, policy=rules or policy(metrics=only("error")),
+            frozen=source.frozen(frozen()), source=source, at=START,
         )  # fmt: skip
         await servings.set_traffic(
             conn, REPOSITORY, CAPABILITY, ramping(50), at=START, actor="alice", why="begin"
@@ -127,6 +131,28 @@ async def test_a_breach_is_found_in_counts(
     ledger, serving = await state(engine)
     assert ledger.breach is not None
     assert (ledger.breach.metric, serving.split.percent) == ("error", 0)
+
+
+async def test_a_candidate_that_costs_too_much_is_found_in_sums(
+    engine: AsyncEngine,
+    server: tuple[Server, Prometheus],
+    scraper: Scraper,
+    guard: Guard,
+    clock: Clock,
+) -> None:
+    source = SOURCE.model_copy(update={"cost": "usd_total"})
+    await begin(engine, source, policy(metrics=only("cost")))
+    for reading in range(1, 31):
+        spent = [usd(reading, generation="1"), usd(4 * reading, generation="1", arm="candidate")]
+        server[0].body = _vector(spent, at=1000.0 + 15 * reading)
+        clock.move(15)
+        await scraper.read_due()
+        await guard.watch("ramp-1")
+    ledger, serving = await state(engine)
+    assert ledger.breach is not None
+    assert (ledger.breach.metric, serving.split.percent) == ("cost", 0)
+    _, course = await Courses(engine).current("ramp-1")
+    assert course.evidence.spent[1] == 4 * course.evidence.spent[0] > 0  # type: ignore[union-attr]
 
 
 def _refuses(server: Server) -> None:

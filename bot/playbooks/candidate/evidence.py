@@ -171,4 +171,8 @@ def _level(log_e: float, limit: float) -> int:
 
 def _ratio(metric: MetricReport) -> str:
     found = metric.comparison
-    return f"{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f})" if found else "not seen"
+    if found is not None:
+        return f"{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f})"
+    if metric.baseline and metric.candidate is not None:
+        return f"{metric.candidate / metric.baseline:.2f} (only sums are known)"
+    return "not seen"

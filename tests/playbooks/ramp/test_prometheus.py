@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ COUNTERS = {
     "every": "1s",
     "thresholds": {"latency_p95": 0.5},
 }
+COST = {"cost": "llm_cost_usd_total"}
 WATCHED = POLICY["metrics"] | {
     "error": {"alpha": 0.03, "margin_ratio": 20, "slo_max": 0.9},
     "latency_p95": {"alpha": 0.01},
@@ -40,30 +42,33 @@ async def counted(providers: Providers, tmp_path: Path) -> AsyncIterator[Exporte
         await source.close()
 
 
-async def serve(providers: Providers, exporter: Exporter, *, candidate: float = 0.3) -> None:
-    """Requests split as the flag says; no arm is slower than the other."""
+async def serve(providers: Providers, exporter: Exporter, *, dearer: float = 1.0) -> None:
+    """Requests split as the flag says; no arm is slower or fails more often than the other."""
     flag = await providers.flag()
     percent, generation = share(flag), flag["metadata"]["generation"]
     arms = {"baseline": 0, "candidate": 0}
     for number in range(400):
         arm = "candidate" if evenly(number, percent / 100) else "baseline"
-        failed = evenly(arms[arm], candidate if arm == "candidate" else 0.3)
+        failed = evenly(arms[arm], 0.3)
         arms[arm] += 1
         latency = 0.51 if evenly(arms[arm], 0.4) else 0.2
-        exporter.count(arm, generation, failed=failed, latency=latency)
+        cost = 0.001 * (dearer if arm == "candidate" else 1.0)
+        exporter.count(arm, generation, failed=failed, latency=latency, cost=cost)
 
 
 async def until(
-    providers: Providers, exporter: Exporter, percent: int, *, candidate: float = 0.3
+    providers: Providers, exporter: Exporter, percent: int, *, dearer: float = 1.0
 ) -> None:
     async with asyncio.timeout(90):
         while await providers.percent() != percent:
-            await serve(providers, exporter, candidate=candidate)
+            await serve(providers, exporter, dearer=dearer)
             await asyncio.sleep(0.2)
 
 
-async def begin(providers: Providers) -> tuple[int, Answer]:
-    await providers.configure(metrics=WATCHED, prometheus=COUNTERS)
+async def begin(
+    providers: Providers, metrics: dict[str, Any] = WATCHED, counters: dict[str, Any] = COUNTERS
+) -> tuple[int, Answer]:
+    await providers.configure(metrics=metrics, prometheus=counters)
     issue = await providers.shadowed()
     answer = await providers.shop.says(issue, f"/ramp {CAPABILITY}")
     await providers.ramping(5)
@@ -90,10 +95,16 @@ async def test_a_ramp_completes_from_its_counters_alone(
     assert 0 < seen <= counted.failures.total() + sum(map(len, counted.answers.values()))
 
 
-async def test_a_breach_is_seen_in_the_counters(providers: Providers, counted: Exporter) -> None:
-    issue, asked = await begin(providers)
-    await until(providers, counted, 25)
-    await until(providers, counted, 0, candidate=0.9)
+async def test_a_candidate_that_costs_too_much_is_seen_in_the_counters(
+    providers: Providers, counted: Exporter
+) -> None:
+    issue, asked = await begin(providers, WATCHED | {"cost": {"alpha": 0.005}}, COUNTERS | COST)
+    await until(providers, counted, 0, dearer=20)
     assert await asked.reaction() == "confused"
-    assert "the ramp was rolled back" in (await providers.shop.mentions(issue))[-1]
+    said = (await providers.shop.mentions(issue))[-1]
+    assert "the ramp was rolled back" in said
+    assert "The candidate costs more than tolerated" in said
     assert (await providers.flag())["metadata"]["paused"] is True
+    report = await providers.file("ramp_reports")
+    assert report["metrics"]["cost"]["candidate"] == pytest.approx(0.02)
+    assert report["metrics"]["cost"]["baseline"] == pytest.approx(0.001)
