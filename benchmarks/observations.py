@@ -124,7 +124,11 @@ async def begin(folder: Path, percent: int = 50, attempt: str = "ramp-1") -> Non
             attempt=attempt, salt=attempt,
         )  # fmt: skip
         await servings.set_traffic(
-            conn, APP.id, CAPABILITY, split, at=now, actor="benchmark", why="a benchmark"
+            conn,
+            APP.id,
+            CAPABILITY,
+            split,
+            servings.Decided(at=now, actor="benchmark", why="a benchmark"),
         )
     await database.dispose()
 

@@ -50,7 +50,11 @@ async def decide(folder: Path, percent: int) -> None:
     )  # fmt: skip
     async with database.begin() as conn:
         await servings.set_traffic(
-            conn, APP.id, CAPABILITY, split, at=wall_clock(), actor="benchmark", why="a stage"
+            conn,
+            APP.id,
+            CAPABILITY,
+            split,
+            servings.Decided(at=wall_clock(), actor="benchmark", why="a stage"),
         )
     await database.dispose()
 

@@ -6,6 +6,7 @@ served at once: whoever answers a client reads the newest rows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,25 @@ class CandidatePaused(RecordError):
 
 class AttemptOver(RecordError):
     """Another shadow or ramp has the capability now, or it was taken back to the baseline."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Who decided about the traffic, when and why: for whoever reads it later.
+
+    Attributes:
+        at: when (UTC).
+        actor: who.
+        why: in words for people.
+        run: the Run that decided, if one did.
+        incident: what it belongs to.
+    """
+
+    at: datetime
+    actor: str
+    why: str
+    run: str | None = None
+    incident: str | None = None
 
 
 async def find(conn: AsyncConnection, repository_id: int, capability: str) -> Serving | None:
@@ -77,13 +97,9 @@ async def set_traffic(
     repository_id: int,
     capability: str,
     split: Split,
+    decided: Decided,
     *,
-    at: datetime,
-    actor: str,
-    why: str,
     above: int = 0,
-    run: str | None = None,
-    incident: str | None = None,
 ) -> Serving:
     """Decide who serves a capability from now on. The same split again changes nothing.
 
@@ -94,13 +110,9 @@ async def set_traffic(
         repository_id: whose capability.
         capability: its name.
         split: how requests are split.
-        at: now.
-        actor: who decided.
-        why: in words for people.
+        decided: by whom, when and why.
         above: the new generation is above this one; give the committed document's, so that it
             never looks newer than what is served.
-        run: the Run that decided.
-        incident: what it belongs to.
 
     Raises:
         CandidatePaused: the split favours a candidate while the capability is paused.
@@ -123,13 +135,12 @@ async def set_traffic(
             generation=max(await _generation(conn, repository_id), above) + 1,
             split=split,
             paused=None if now is None else now.paused,
-            actor=actor,
-            why=why,
-            at=at,
+            actor=decided.actor,
+            why=decided.why,
+            at=decided.at,
         ),
         action="traffic.set",
-        run=run,
-        incident=incident,
+        decided=decided,
     )
 
 
@@ -137,14 +148,10 @@ async def pause(
     conn: AsyncConnection,
     repository_id: int,
     capability: str,
+    decided: Decided,
     *,
     baseline: Provider,
-    at: datetime,
-    actor: str,
-    why: str,
     above: int = 0,
-    run: str | None = None,
-    incident: str | None = None,
 ) -> Serving:
     """Give everything to the baseline, and latch it there until `lift_pause`.
 
@@ -155,13 +162,9 @@ async def pause(
         conn: the caller's transaction.
         repository_id: whose capability.
         capability: its name.
+        decided: by whom, when and why.
         baseline: who serves where nothing was ever decided; else the one in force does.
-        at: now.
-        actor: who decided.
-        why: in words for people.
         above: as for `set_traffic`.
-        run: the Run that decided.
-        incident: what it belongs to.
     """
     await _lock(conn, repository_id)
     now = await find(conn, repository_id, capability)
@@ -175,14 +178,13 @@ async def pause(
             capability=capability,
             generation=max(await _generation(conn, repository_id), above) + 1,
             split=split,
-            paused=(now.paused if now else None) or why,
-            actor=actor,
-            why=why,
-            at=at,
+            paused=(now.paused if now else None) or decided.why,
+            actor=decided.actor,
+            why=decided.why,
+            at=decided.at,
         ),
         action="traffic.paused",
-        run=run,
-        incident=incident,
+        decided=decided,
     )
 
 
@@ -190,12 +192,7 @@ async def lift_pause(
     conn: AsyncConnection,
     repository_id: int,
     capability: str,
-    *,
-    at: datetime,
-    actor: str,
-    why: str,
-    run: str | None = None,
-    incident: str | None = None,
+    decided: Decided,
 ) -> Serving | None:
     """Let candidates get traffic again; the split stays. None: nothing was ever decided.
 
@@ -209,12 +206,12 @@ async def lift_pause(
         update={
             "generation": await _generation(conn, repository_id) + 1,
             "paused": None,
-            "actor": actor,
-            "why": why,
-            "at": at,
+            "actor": decided.actor,
+            "why": decided.why,
+            "at": decided.at,
         }
     )
-    return await _add(conn, lifted, action="traffic.unpaused", run=run, incident=incident)
+    return await _add(conn, lifted, action="traffic.unpaused", decided=decided)
 
 
 async def renew(conn: AsyncConnection, serving: Serving, *, above: int) -> Serving:
@@ -262,7 +259,7 @@ async def _generation(conn: AsyncConnection, repository_id: int) -> int:
 
 
 async def _add(
-    conn: AsyncConnection, serving: Serving, *, action: str, run: str | None, incident: str | None
+    conn: AsyncConnection, serving: Serving, *, action: str, decided: Decided
 ) -> Serving:
     await _insert(conn, serving)
     await audit.append(
@@ -271,8 +268,8 @@ async def _add(
         action,
         actor=serving.actor,
         at=serving.at,
-        incident=incident,
-        run=run,
+        incident=decided.incident,
+        run=decided.run,
         refs={"capability": serving.capability, "generation": serving.generation},
         data={"split": serving.split.model_dump(mode="json"), "why": serving.why},
     )

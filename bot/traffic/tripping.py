@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.ledger import Ledger
+from bot.traffic.servings import Decided
 from bot.traffic.split import Serving
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import Value
@@ -68,12 +69,8 @@ async def trip(
         conn,
         closed.repository_id,
         closed.capability,
+        Decided(at=at, actor=actor, why=breach.evidence, run=run, incident=incident),
         baseline=closed.policy.baseline,
-        at=at,
-        actor=actor,
-        why=breach.evidence,
         above=above,
-        run=run,
-        incident=incident,
     )
     return Tripped(ledger=closed, serving=serving, first=True)

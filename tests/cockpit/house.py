@@ -249,10 +249,12 @@ class House:
                         self.repository.id,
                         capability,
                         split.model_copy(update={"percent": 25 if part else 5}),
-                        at=at,
-                        actor="alice",
-                        why="the next stage" if part else "the shadow was good",
-                        run=run.id,
+                        servings.Decided(
+                            at=at,
+                            actor="alice",
+                            why="the next stage" if part else "the shadow was good",
+                            run=run.id,
+                        ),
                     )
                 ledger = await ledgers.locked(conn, attempt)
                 seen = [

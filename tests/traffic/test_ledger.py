@@ -56,7 +56,11 @@ async def begin(
             at=START,
         )
         await servings.set_traffic(
-            conn, REPOSITORY, CAPABILITY, split, at=START, actor="alice", why="begin"
+            conn,
+            REPOSITORY,
+            CAPABILITY,
+            split,
+            servings.Decided(at=START, actor="alice", why="begin"),
         )
     return ledger
 

@@ -84,7 +84,11 @@ async def begin(
             frozen=source.frozen(frozen()), source=source, at=START,
         )  # fmt: skip
         await servings.set_traffic(
-            conn, REPOSITORY, CAPABILITY, ramping(50), at=START, actor="alice", why="begin"
+            conn,
+            REPOSITORY,
+            CAPABILITY,
+            ramping(50),
+            servings.Decided(at=START, actor="alice", why="begin"),
         )
 
 

@@ -31,7 +31,11 @@ def client(client: Client) -> Client:
 async def decide(engine: AsyncEngine, split: Split, capability: str = CAPABILITY) -> Serving:
     async with engine.begin() as conn:
         return await servings.set_traffic(
-            conn, REPOSITORY, capability, split, at=START, actor="alice", why="a stage"
+            conn,
+            REPOSITORY,
+            capability,
+            split,
+            servings.Decided(at=START, actor="alice", why="a stage"),
         )
 
 

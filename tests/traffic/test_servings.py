@@ -9,23 +9,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit_chain import audit
 from bot.traffic import servings
-from bot.traffic.servings import AttemptOver, CandidatePaused
+from bot.traffic.servings import AttemptOver, CandidatePaused, Decided
 from bot.traffic.split import Serving, Split
 from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping, shadowing
 
 
 async def decide(
-    conn: AsyncConnection, split: Split, capability: str = CAPABILITY, **more: Any
+    conn: AsyncConnection,
+    split: Split,
+    capability: str = CAPABILITY,
+    *,
+    above: int = 0,
+    run: str | None = None,
 ) -> Serving:
-    return await servings.set_traffic(
-        conn, REPOSITORY, capability, split, at=START, actor="alice", why="a stage", **more
-    )
+    decided = Decided(at=START, actor="alice", why="a stage", run=run)
+    return await servings.set_traffic(conn, REPOSITORY, capability, split, decided, above=above)
 
 
 async def halt(conn: AsyncConnection, why: str = "errors") -> Serving:
-    return await servings.pause(
-        conn, REPOSITORY, CAPABILITY, baseline="provider-a", at=START, actor="guard", why=why
-    )
+    decided = Decided(at=START, actor="guard", why=why)
+    return await servings.pause(conn, REPOSITORY, CAPABILITY, decided, baseline="provider-a")
 
 
 async def test_nothing_decided_is_nothing_to_serve(conn: AsyncConnection) -> None:
@@ -89,9 +92,8 @@ async def test_after_the_pause_a_new_attempt_may_begin_but_not_the_old_one(
 ) -> None:
     await decide(conn, ramping(25))
     await halt(conn)
-    lifted = await servings.lift_pause(
-        conn, REPOSITORY, CAPABILITY, at=START, actor="alice", why="mended"
-    )
+    decided = Decided(at=START, actor="alice", why="mended")
+    lifted = await servings.lift_pause(conn, REPOSITORY, CAPABILITY, decided)
     assert lifted is not None
     assert lifted.paused is None
     with pytest.raises(AttemptOver, match="ramp-1 is over: mended"):

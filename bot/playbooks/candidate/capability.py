@@ -20,6 +20,7 @@ from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
 from bot.traffic import servings
 from bot.traffic.courses import Courses
+from bot.traffic.servings import Decided
 from bot.traffic.split import Serving
 from bot.triggers import OURSELVES, Trigger, Value
 
@@ -173,9 +174,8 @@ async def lift_latch(
     The latch stays after a rollback until somebody lifts the pause and asks for a candidate.
     """
     if await pauses.in_force(conn, repository_id, capability) is None:
-        await servings.lift_pause(
-            conn, repository_id, capability, at=at, actor=OURSELVES.login, why=why
-        )
+        decided = Decided(at=at, actor=OURSELVES.login, why=why)
+        await servings.lift_pause(conn, repository_id, capability, decided)
 
 
 def _unknown(capability: str, config: Config) -> str:

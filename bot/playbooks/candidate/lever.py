@@ -14,6 +14,7 @@ from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
+from bot.traffic.servings import Decided
 from bot.traffic.split import Serving, Split
 from bot.triggers import OURSELVES
 
@@ -93,9 +94,11 @@ class Lever:
             self._repository,
             self._settled.capability,
             split,
-            at=now,
-            actor=OURSELVES.login,
-            why=why,
-            run=self._run.id,
-            incident=self._attempt,
+            Decided(
+                at=now,
+                actor=OURSELVES.login,
+                why=why,
+                run=self._run.id,
+                incident=self._attempt,
+            ),
         )

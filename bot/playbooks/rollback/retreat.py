@@ -18,6 +18,7 @@ from bot.records.safety.pauses import PauseKind, Pausing
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.ledger import Ledger
+from bot.traffic.servings import Decided
 from bot.traffic.split import Serving, Split
 from bot.traffic.tripping import trip
 from bot.traffic.verdicts import BreachFound
@@ -132,20 +133,10 @@ async def _take_promotion_back(
 ) -> None:
     """Give a promoted candidate's traffic back to who served before: it can still be called."""
     before = Split(baseline=ledger.policy.baseline, salt=serving.split.salt)
-    repository_id, capability, by = ledger.repository_id, ledger.capability, trigger.actor.login
-    await servings.set_traffic(
-        conn, repository_id, capability, before, at=now, actor=by, why=why, run=run
-    )
-    await servings.pause(
-        conn,
-        repository_id,
-        capability,
-        baseline=before.baseline,
-        at=now,
-        actor=by,
-        why=why,
-        run=run,
-    )
+    repository_id, capability = ledger.repository_id, ledger.capability
+    decided = Decided(at=now, actor=trigger.actor.login, why=why, run=run)
+    await servings.set_traffic(conn, repository_id, capability, before, decided)
+    await servings.pause(conn, repository_id, capability, decided, baseline=before.baseline)
 
 
 async def _pause(
