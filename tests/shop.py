@@ -35,6 +35,7 @@ from bot.records.recovery import incidents, runs
 from bot.records.recovery.runs import Run
 from bot.records.tables.intake import inbox
 from bot.settings import Settings
+from tests.looks import Looks
 
 SECRET = "between us"  # noqa: S105  of a GitHub that lives for one test run
 API_TOKEN = "a token for machines"  # noqa: S105  likewise
@@ -43,8 +44,11 @@ BAD = "def total(prices):\n    return 0\n"
 LONGEST = 30.0
 """Seconds until a conversation that got stuck fails."""
 
-LOOK_AGAIN = timedelta(seconds=2)
+LOOK_AGAIN = timedelta(seconds=1)
 """Without a delivery, a waiting Run looks this often."""
+
+A_WHILE = 1.5
+"""Seconds in which whatever looks outside of Runs has looked."""
 
 _names = count(1)
 
@@ -100,18 +104,27 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="session")
+def looks() -> Looks:
+    """What the Runs of the bot under test do."""
+    return Looks()
+
+
+@pytest.fixture(scope="session")
 async def bot(
-    github: DemoGitHub, playbooks_app: App, tmp_path_factory: pytest.TempPathFactory, clock: Clock
+    github: DemoGitHub,
+    playbooks_app: App,
+    tmp_path_factory: pytest.TempPathFactory,
+    clock: Clock,
+    looks: Looks,
 ) -> AsyncIterator[Bot]:
     """The whole bot, listening on loopback."""
     bot = Bot(
         settings_for(github, playbooks_app, tmp_path_factory.mktemp("bot")),
         clock=clock,
         patience=Patience(look_again=LOOK_AGAIN, look_later=LOOK_AGAIN),
+        observers=(looks,),
         hint_every=0.1,
     )
-    # It has no siblings: where hours are made to pass, or the machine stalls, it need not give up.
-    bot.heartbeat._give_up = lambda: None
     await bot.start()
     playbooks_app.webhook_url = f"http://127.0.0.1:{bot.port}/webhooks/github"
     yield bot
@@ -142,6 +155,7 @@ class Shop:
 
     github: DemoGitHub
     bot: Bot
+    looks: Looks
     repository: Repository
     olivia: Person
     alice: Person
@@ -205,8 +219,17 @@ class Shop:
             return int(await conn.scalar(query) or 0)
 
     async def looked_again(self) -> None:
-        """Let the bot look at least once more."""
-        await asyncio.sleep(2.5)
+        """Let the bot hear of everything so far, and look at least once more."""
+        await self.github.deliveries.settle()
+        async with asyncio.timeout(LONGEST):
+            while await self._asked_for():  # noqa: ASYNC110  seen from outside
+                await asyncio.sleep(0.05)
+            async with self.bot.read_only.connect() as conn:
+                live = {run.id for run in await runs.list_live(conn, self.repository.id)}
+            if live:
+                await self.looks.again(self.bot.engine, live)
+            else:
+                await asyncio.sleep(A_WHILE)
 
     async def eventually(self, condition: Callable[[], Awaitable[Any]]) -> Any:
         """Look at every piece of news, and now and then, until something is true; give it."""
@@ -216,8 +239,8 @@ class Shop:
                 if found := await condition():
                     return found
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.news.wait(), 0.3)
-                await asyncio.sleep(0.05)
+                    await asyncio.wait_for(self.news.wait(), 0.2)
+                await asyncio.sleep(0.02)
 
     async def from_bot(self, number: int) -> list[str]:
         """The bot's comments on an issue or pull request, oldest first."""
@@ -352,6 +375,7 @@ class Answer:
 async def shop(
     github: DemoGitHub,
     bot: Bot,
+    looks: Looks,
     clock: Clock,
     acme: User,
     staff: dict[str, User],
@@ -374,7 +398,8 @@ async def shop(
         ]
         token = issue_token(github.world, ci_app, None).token
         hands = Person(github.url, token, f"acme/{repository.name}")
-        shop = Shop(github, bot, repository, *persons, ci=await stack.enter_async_context(hands))
+        ci_hands = await stack.enter_async_context(hands)
+        shop = Shop(github, bot, looks, repository, *persons, ci=ci_hands)
         ci = OutsideCi(shop)
         github.world.listen(ci.hear)
         await ci.report(await shop.alice.head("main"))

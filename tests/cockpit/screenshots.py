@@ -23,8 +23,6 @@ TARGET = Path("var/screenshots")
 async def take() -> None:
     """Fill a house, and look at it from everywhere."""
     async with Stage(port=0, seed=1) as stage, chromium() as browser:
-        # It has no siblings: where the machine stalls, it need not give up.
-        stage.bot.heartbeat._give_up = lambda: None
         stage.bot.guard._wake = _nobody
         [repository] = await stage.bot.served.served()
         house = House(stage.bot.records, repository, datetime.now(UTC))
