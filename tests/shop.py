@@ -330,8 +330,12 @@ class Shop:
 
     def installation(self) -> Installation:
         """The bot's installation."""
-        found = self.github.world.installations.values()
-        return next(each for each in found if each.app.slug == "playbooks")
+        return _installation(self.github)
+
+    def serve_too(self, repository: Repository) -> None:
+        """The App is installed on one more repository."""
+        installed = self.installation()
+        installed.repositories = {repository.id, *(installed.repositories or ())}
 
     def forget_tokens(self) -> None:
         """Have every installation token expire, so that new permissions count."""
@@ -371,6 +375,11 @@ class Answer:
         return str(await self.shop.eventually(last))
 
 
+def _installation(github: DemoGitHub) -> Installation:
+    found = github.world.installations.values()
+    return next(each for each in found if each.app.slug == "playbooks")
+
+
 @pytest.fixture
 async def shop(
     github: DemoGitHub,
@@ -386,6 +395,10 @@ async def shop(
     repository = github.create_repository(
         acme, f"shop-{next(_names)}", {"README.md": "# Shop\n", "shop.py": GOOD}
     )
+    # What is over costs nothing any more: the bot looks after all it serves, once a minute. That
+    # list it renews as seldom, and this repository is new.
+    _installation(github).repositories = {repository.id}
+    bot.served._known, bot.served._at = (), None
     roles = {"olivia": "admin", "alice": "maintain", "bob": "write", "mallory": "read"}
     for login, role in roles.items():
         github.set_collaborator(repository, login, role)

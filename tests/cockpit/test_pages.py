@@ -177,6 +177,7 @@ async def test_budgets_are_paged_through_a_dozen_repositories_at_a_time(
             shop.repository.owner, f"{shop.repository.name}-{number:02}", {"README.md": "#"}
         )
         github.set_collaborator(made, "alice", Role.READ)
+        shop.serve_too(made)
 
     async def known() -> bool:
         bot.served._at = None

@@ -223,8 +223,6 @@ def headers() -> dict[str, str]:
 @pytest.fixture
 async def providers(shop: Shop) -> AsyncIterator[Providers]:
     """The shop's capability, configured, and clients that use it."""
-    # The bot asks GitHub once a minute which repositories it serves; this one is new.
-    shop.bot.served._known, shop.bot.served._at = (), None
     async with aiohttp.ClientSession(headers=headers()) as http:
         found = Providers(shop, http)
         await found.configure()

@@ -19,7 +19,6 @@ PROPOSES = "triggers: {autonomy: propose}\n"
 
 @pytest.fixture
 async def sender(shop: Shop) -> AsyncIterator[Sender]:
-    shop.bot.served._known, shop.bot.served._at = (), None
     async with aiohttp.ClientSession() as session:
         yield Sender(shop, session)
 

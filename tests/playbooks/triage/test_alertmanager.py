@@ -85,7 +85,6 @@ def _free_port() -> int:
 
 @pytest.fixture
 async def alertmanager(shop: Shop, tmp_path: Path) -> AsyncIterator[Alertmanager]:
-    shop.bot.served._known, shop.bot.served._at = (), None
     token = tmp_path / "token"
     token.write_text(API_TOKEN, encoding="utf-8")
     config = tmp_path / "alertmanager.yml"

@@ -18,8 +18,6 @@ CONFIG = "checks: {smoke: [smoke], evals: [evals]}\n"
 
 @pytest.fixture
 async def sender(shop: Shop) -> AsyncIterator[Sender]:
-    # The list of repositories is renewed once a minute; a test has no minute.
-    shop.bot.served._known, shop.bot.served._at = (), None
     async with aiohttp.ClientSession() as session:
         yield Sender(shop, session)
 
