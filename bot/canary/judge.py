@@ -52,7 +52,7 @@ def _crossed(evidence: RampEvidence) -> Breach | None:
     for name, limit in evidence.limits.items():
         if limit.process.crossed:
             what = "fail" if limit.seconds is None else f"take longer than {limit.seconds:g} s"
-            claim = f"More than {limit.share:.3g} of the candidate's requests {what}"
+            claim = f"More than {100 * limit.share:.3g}% of the candidate's requests {what}"
             crossed[name] = Crossed(limit.process, claim)
     return crossing_breach(crossed)
 

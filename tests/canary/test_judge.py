@@ -144,7 +144,7 @@ def test_alone_the_candidate_is_held_to_the_absolute_limit() -> None:
     verdict = judged(in_last_phase(0.08), 1)
     assert isinstance(verdict, Breach)
     assert verdict.metric == "error_slo"
-    assert "More than 0.02 of the candidate's requests fail" in verdict.evidence
+    assert "More than 2% of the candidate's requests fail" in verdict.evidence
 
 
 def test_the_soak_is_as_long_as_configured() -> None:

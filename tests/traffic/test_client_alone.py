@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from openfeature import api
+from openfeature.contrib.provider.ofrep import OFREPProvider
+from openfeature.evaluation_context import EvaluationContext
 
 import bot.traffic.client
 from bot.canary import sampling
@@ -62,6 +66,23 @@ async def test_where_nobody_can_be_asked_the_baseline_serves_and_is_not_asked_ag
             program.report(decision, latency=0.1)
         assert program.counts.unasked == 3
         assert program.counts.dropped == 0
+
+
+async def test_an_openfeature_client_that_cannot_reach_ofrep_gets_the_baseline() -> None:
+    logging.getLogger("openfeature").setLevel(logging.CRITICAL)
+    api.set_provider(OFREPProvider("http://127.0.0.1:9", timeout=1), "away")
+    try:
+        found = await asyncio.to_thread(
+            api.get_client("away").get_string_details,
+            CAPABILITY,
+            BASELINES[CAPABILITY],
+            EvaluationContext("k"),
+        )
+    finally:
+        api.clear_providers()
+    assert (found.value, found.reason) == ("provider-a", "ERROR")
+    # No generation decided so, and nothing can be reported of it.
+    assert "generation" not in found.flag_metadata
 
 
 async def _nonsense(request: web.Request) -> web.Response:

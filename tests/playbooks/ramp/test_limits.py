@@ -1,0 +1,51 @@
+"""What ends a ramp besides failures: too little return, and an absolute limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.playbooks.providing import CAPABILITY, POLICY, STAGES, Providers, evenly
+from tests.playbooks.ramp.test_anomalies import ramped, rolled_back
+
+
+async def test_a_candidate_that_returns_less_for_its_spend(providers: Providers) -> None:
+    metrics = POLICY["metrics"] | {
+        "error": {"alpha": 0.01, "margin_ratio": 20, "slo_max": 0.9},
+        "roas": {"alpha": 0.04, "maturity": "0s"},
+    }
+    await providers.configure(metrics=metrics)
+    issue = await ramped(providers)
+    generation = (await providers.flag())["metadata"]["generation"]
+    lines = []
+    for number in range(1200):
+        arm = "candidate" if evenly(number, 0.05) else "baseline"
+        bought = {"revenue": 0.5 if arm == "candidate" else 4.0, "spend": 1.0}
+        lines.append(providers.line(arm, generation, failed=False, **bought))
+    status, answer = await providers.report(lines)
+    assert (status, answer["accepted"]) == (202, 1200)
+    said = await rolled_back(providers, issue)
+    assert "The candidate returns less revenue per spend than tolerated" in said
+    report = await providers.file("ramp_reports")
+    assert report["metrics"]["roas"]["verdict"] == "breach"
+    assert report["metrics"]["roas"]["baseline"] == pytest.approx(4, rel=0.01)
+    assert report["metrics"]["roas"]["candidate"] == pytest.approx(0.5, rel=0.01)
+
+
+async def test_more_failures_than_any_provider_may_have_where_nothing_is_left_to_compare(
+    providers: Providers,
+) -> None:
+    """The candidate serves everything, so there is no baseline to be as good as."""
+    stages = [{"percent": each, "min_bake": "0s", "min_n": 20} for each in STAGES]
+    stages[-1]["min_n"] = 100_000
+    metrics = POLICY["metrics"] | {"error": POLICY["metrics"]["error"] | {"slo_max": 0.5}}
+    await providers.configure(stages=stages, metrics=metrics)
+    issue = await ramped(providers, 100)
+    await providers.serve_until(0, candidate=0.9)
+    said = await rolled_back(providers, issue)
+    assert "More than 50% of the candidate's requests fail" in said
+    assert (await providers.flag())["metadata"]["paused"] is True
+    report = await providers.file("ramp_reports")
+    assert report["limits"]["error_slo"]["evidence"]["crossed"]
+    assert not report["metrics"]["error"]["worse"]["crossed"]
+    [incident] = await providers.shop.eventually(providers.shop.incidents)
+    assert f"`/shadow {CAPABILITY} provider-b`" in incident["body"]
