@@ -75,6 +75,21 @@ def cut(body: str, limit: int = BODY_LIMIT, size: Callable[[str], int] = len) ->
     return kept + _closing(kept) + CUT_NOTICE + "".join(f"\n{entry}" for entry in missing)
 
 
+def edit(*, title: str | None, body: str | None, **more: str | None) -> dict[str, str]:
+    """The fields to set on an issue or pull request: those given, the texts cut to GitHub's limits.
+
+    Args:
+        title: the new title.
+        body: the new description, Markdown.
+        more: further fields, by GitHub's names.
+    """
+    texts = {
+        "title": None if title is None else cut_title(title),
+        "body": None if body is None else cut(body),
+    }
+    return {name: value for name, value in (texts | more).items() if value is not None}
+
+
 def byte_size(text: str) -> int:
     """Measure `text` in UTF-8 bytes."""
     return len(text.encode("utf-8", "surrogatepass"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from bot.github.calls.ensure import ensure
 from bot.github.calls.ours import Ourselves
 from bot.github.models import Issue
-from bot.github.text import cut, cut_title, is_marked, marked
+from bot.github.text import cut_title, edit, is_marked, marked
 from bot.github.transport.channel import Channel
 
 ISSUES = "/repos/{owner}/{repo}/issues"
@@ -113,17 +113,8 @@ class Issues:
         state_reason: Literal["completed", "not_planned", "reopened"] | None = None,
     ) -> Issue:
         """Set what is given and leave the rest. Doing it twice changes nothing more."""
-        change: dict[str, Any] = {
-            "title": None if title is None else cut_title(title),
-            "body": None if body is None else cut(body),
-            "state": state,
-            "state_reason": state_reason,
-        }
-        data = await self._channel.patch(
-            ISSUE,
-            {name: value for name, value in change.items() if value is not None},
-            number=number,
-        )
+        change = edit(title=title, body=body, state=state, state_reason=state_reason)
+        data = await self._channel.patch(ISSUE, change, number=number)
         return Issue.model_validate(data)
 
     async def close(

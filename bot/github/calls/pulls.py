@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from bot.github.calls.ensure import ensure
 from bot.github.calls.reading import commit_from_rest
 from bot.github.errors import Unprocessable
 from bot.github.models import ChangedFile, Commit, PullRequest, Review
-from bot.github.text import cut, cut_title
+from bot.github.text import cut, cut_title, edit
 from bot.github.transport.channel import Channel
 
 PULLS = "/repos/{owner}/{repo}/pulls"
@@ -149,17 +149,8 @@ class Pulls:
         base: str | None = None,
     ) -> PullRequest:
         """Set what is given and leave the rest. Doing it twice changes nothing more."""
-        change: dict[str, Any] = {
-            "title": None if title is None else cut_title(title),
-            "body": None if body is None else cut(body),
-            "state": state,
-            "base": base,
-        }
-        data = await self._channel.patch(
-            PULL,
-            {name: value for name, value in change.items() if value is not None},
-            number=number,
-        )
+        change = edit(title=title, body=body, state=state, base=base)
+        data = await self._channel.patch(PULL, change, number=number)
         return PullRequest.model_validate(data)
 
     async def close(self, number: int) -> PullRequest:

@@ -54,6 +54,14 @@ def require_author(call: Call, comment: Comment) -> None:
         raise Refused(403, "Must have admin rights to Repository.")
 
 
+def rewrite(call: Call, comment: Comment, resource: str) -> dict[str, Any]:
+    """Give a comment the body sent; what changed, as its event tells it."""
+    require_author(call, comment)
+    before, comment.body = comment.body, text_of(call, resource)
+    comment.updated_at = call.world.now()
+    return {"body": {"from": before}}
+
+
 def _shape(call: Call, issue: Issue, comment: Comment) -> dict[str, Any]:
     return issue_shape.comment(call.world, call.repository, issue, comment)
 
@@ -113,10 +121,8 @@ def get(call: Call) -> Answer:
 def update(call: Call) -> Answer:
     """Edit; edits notify nobody."""
     issue, comment = find(call)
-    require_author(call, comment)
-    before, comment.body = comment.body, text_of(call, "IssueComment")
-    comment.updated_at = call.world.now()
-    _tell(call, issue, comment, "edited", changes={"body": {"from": before}})
+    changes = rewrite(call, comment, "IssueComment")
+    _tell(call, issue, comment, "edited", changes=changes)
     return Answer(200, _shape(call, issue, comment))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from bot.demo.github.access.answers import Answer, Refused, invalid, not_found
 from bot.demo.github.changes import history
 from bot.demo.github.rest.calls import Call, Routes
-from bot.demo.github.rest.comments import require_author, text_of
+from bot.demo.github.rest.comments import require_author, rewrite, text_of
 from bot.demo.github.shapes import issue_shape, pull_shape, users
 from bot.demo.github.shapes.repositories import api_url
 from bot.demo.github.world.model import Comment, Issue, PullRequest, Review
@@ -321,10 +321,8 @@ def get_comment(call: Call) -> Answer:
 def update_comment(call: Call) -> Answer:
     """Edit."""
     issue, comment = find_comment(call)
-    require_author(call, comment)
-    before, comment.body = comment.body, text_of(call, "PullRequestReviewComment")
-    comment.updated_at = call.world.now()
-    _tell_comment(call, issue, comment, "edited", changes={"body": {"from": before}})
+    changes = rewrite(call, comment, "PullRequestReviewComment")
+    _tell_comment(call, issue, comment, "edited", changes=changes)
     return Answer(200, _comment_shape(call, issue, comment))
 
 
