@@ -15,7 +15,7 @@ from bot.playbooks.checks.green import Counting, Tally
 from bot.playbooks.incidents import papers, record_files
 from bot.playbooks.incidents.case import C, Settled, branch_of
 from bot.playbooks.incidents.casebook import Casebook, Opened
-from bot.playbooks.incidents.papers import Result
+from bot.playbooks.incidents.papers import Account, Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run
@@ -152,6 +152,24 @@ class Work(ABC, Generic[P, C]):
         """Make every place say the same."""
         self.know(severity=self.casebook.severity)
         await self.voice.everywhere(self.case, self.saying(standing, head))
+
+    def account(self, result: Result) -> Account:
+        """What its report tells, as things are now, besides what is the playbook's own."""
+        return Account(
+            case=self.case,
+            trigger=self.trigger,
+            result=result,
+            run=self.run.id,
+            timeline=self.timeline,
+            audit=self.casebook.anchor,
+        )
+
+    def adr_and_report(self, report: bytes) -> tuple[RecordFile, RecordFile]:
+        """The two files that every incident leaves, where they belong."""
+        return (
+            RecordFile(path=self.case.adr, content=self.adr),
+            RecordFile(path=self.case.artifact, content=report.decode()),
+        )
 
     async def record(self, name: str, files: Sequence[RecordFile], message: str) -> None:
         """Put files and the audit anchor on the records branch, as the step `name`."""

@@ -11,10 +11,10 @@ from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
 from bot.playbooks.bisect.text import BisectCase, incident_title
 from bot.playbooks.checks.green import Counting, Row, State, Tally
-from bot.playbooks.incidents.papers import Result, numbered, origin, pointers
+from bot.playbooks.incidents.papers import Account, pointers
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, render
-from bot.records.documents.artifacts import TimelineEvent, canonical_bytes
+from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.bisect_report import (
     BisectReport,
     Searched,
@@ -119,36 +119,21 @@ def shown(
 
 
 def report(
-    case: BisectCase,
+    account: Account,
     plan: BisectPlan,
-    trigger: Trigger,
     hunt: Hunt | None,
     trials: Sequence[TrialRow],
     verification: Verification | None,
     spec: SpecReport | None,
-    result: Result,
-    *,
-    run: str,
-    timeline: tuple[TimelineEvent, ...],
-    audit: Anchor,
 ) -> bytes:
     """Write `incidents/bisect-<id>.json`; without a `hunt` nothing has been searched yet."""
     search = hunt.search if hunt else None
     return canonical_bytes(
         BisectReport(
-            incident=case.incident,
-            run=run,
-            repository=case.repository,
-            repository_id=str(trigger.repository.id),
+            **account.told,
             seed=str(search.settings.seed) if search else None,
-            trigger=origin(trigger),
-            requested_by=case.requested_by.login,
-            reason=case.reason,
-            severity=case.severity,
-            status=result.status,
-            outcome=result.outcome,
             searched=Searched(
-                base_branch=case.base,
+                base_branch=account.case.base,
                 bad=plan.bad,
                 goods=search.graph.goods if search else ((plan.good,) if plan.good else ()),
                 check=plan.check,
@@ -156,17 +141,11 @@ def report(
             ),
             known_results=len(hunt.known) if hunt else 0,
             finding=finding_of(search.verdict()) if search else None,
-            stopped=result.stopped,
+            stopped=account.result.stopped,
             trials=(*(hunt.remembered if hunt else ()), *(_made(row) for row in trials)),
             verification=verification,
-            fix=result.refs,
+            fix=account.result.refs,
             spec=spec,
-            merge=result.merge,
-            timeline=timeline,
-            adr=case.adr,
-            issue=numbered(case, "issues", case.issue),
-            pull_request=numbered(case, "pull", case.pull_request),
-            audit=audit,
             log=log_lines(search) if search else (),
             earlier_logs=tuple(hunt.earlier) if hunt else (),
         )

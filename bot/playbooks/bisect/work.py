@@ -217,19 +217,11 @@ class BisectWork(Work[BisectPlan, BisectCase]):
         """The ADR and the report."""
         self.note_progress()
         report = documents.report(
-            self.case,
+            self.account(result),
             self.plan,
-            self.trigger,
             self.hunt,
             self.lab.table,
             self.verification,
             self.spec,
-            result,
-            run=self.run.id,
-            timeline=self.timeline,
-            audit=self.casebook.anchor,
         )
-        return (
-            RecordFile(path=self.case.adr, content=self.adr),
-            RecordFile(path=self.case.artifact, content=report.decode()),
-        )
+        return self.adr_and_report(report)

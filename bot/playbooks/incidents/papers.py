@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from bot.playbooks.checks.green import Tally
 from bot.playbooks.incidents.case import Case
+from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import Pointer, with_outcome, with_status
-from bot.records.documents.artifacts import HotfixRefs, Merge, NumberedLink, Origin, Outcome
+from bot.records.documents.artifacts import (
+    HotfixRefs,
+    Merge,
+    NumberedLink,
+    Origin,
+    Outcome,
+    TimelineEvent,
+)
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Trigger, Value
 
@@ -35,6 +45,50 @@ class Result(Value):
     merge: Merge | None = None
     accepted: bool | None = None
     said: str = ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What every report on an incident tells alike, whatever the playbook.
+
+    Attributes:
+        case: the facts.
+        trigger: the request.
+        result: what became of it so far.
+        run: the Run's id.
+        timeline: what happened.
+        audit: the signed end of the audit chain as of now.
+    """
+
+    case: Case
+    trigger: Trigger
+    result: Result
+    run: str
+    timeline: tuple[TimelineEvent, ...]
+    audit: Anchor
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The fields of `IncidentReport`, but for `schema` and `seed`."""
+        case, result = self.case, self.result
+        return {
+            "incident": case.incident,
+            "run": self.run,
+            "repository": case.repository,
+            "repository_id": str(self.trigger.repository.id),
+            "trigger": origin(self.trigger),
+            "requested_by": case.requested_by.login,
+            "reason": case.reason,
+            "severity": case.severity,
+            "status": result.status,
+            "outcome": result.outcome,
+            "merge": result.merge,
+            "timeline": self.timeline,
+            "adr": case.adr,
+            "issue": numbered(case, "issues", case.issue),
+            "pull_request": numbered(case, "pull", case.pull_request),
+            "audit": self.audit,
+        }
 
 
 def settled(adr: str, result: Result, on: datetime) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from bot.git.reverting import Clean, Conflict
 from bot.playbooks.checks.green import Counting, Row, State, Tally
 from bot.playbooks.incidents.case import Case
-from bot.playbooks.incidents.papers import Result, numbered, origin, pointers
+from bot.playbooks.incidents.papers import Account, Result, pointers
 from bot.playbooks.revert.plan import Plan
 from bot.playbooks.words.wording import offenders_in_words, which_checks
 from bot.records.audit_chain.anchors import Anchor
@@ -20,11 +20,9 @@ from bot.records.documents.artifacts import (
     Results,
     RevertedTarget,
     RevertReport,
-    TimelineEvent,
     Verdict,
     canonical_bytes,
 )
-from bot.triggers import Trigger
 
 
 def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit: Anchor) -> str:
@@ -73,31 +71,13 @@ def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit:
     )
 
 
-def report(
-    case: Case,
-    plan: Plan,
-    trigger: Trigger,
-    counting: Counting,
-    result: Result,
-    *,
-    run: str,
-    timeline: tuple[TimelineEvent, ...],
-    audit: Anchor,
-) -> bytes:
+def report(account: Account, plan: Plan, counting: Counting) -> bytes:
     """Write `incidents/revert-<id>.json`."""
+    case, result = account.case, account.result
     outcome, refs = plan.outcome, result.refs
     return canonical_bytes(
         RevertReport(
-            incident=case.incident,
-            run=run,
-            repository=case.repository,
-            repository_id=str(trigger.repository.id),
-            trigger=origin(trigger),
-            requested_by=case.requested_by.login,
-            reason=case.reason,
-            severity=case.severity,
-            status=result.status,
-            outcome=result.outcome,
+            **account.told,
             targets=tuple(
                 RevertedTarget(
                     kind="pull_request" if offender.number else "commit",
@@ -118,12 +98,6 @@ def report(
                 else (),
             ),
             results=_results(counting, result),
-            merge=result.merge,
-            timeline=timeline,
-            adr=case.adr,
-            issue=numbered(case, "issues", case.issue),
-            pull_request=numbered(case, "pull", case.pull_request),
-            audit=audit,
         )
     )
 

@@ -114,20 +114,10 @@ class RevertWork(Work[Plan, Case]):
 
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The ADR, the report, and the ADRs that this one supersedes (if it stands)."""
-        report = documents.report(
-            self.case,
-            self.plan,
-            self.trigger,
-            self.counting,
-            result,
-            run=self.run.id,
-            timeline=self.timeline,
-            audit=self.casebook.anchor,
-        )
+        report = documents.report(self.account(result), self.plan, self.counting)
         older = () if result.accepted is False else self.plan.superseded
         return (
-            RecordFile(path=self.case.adr, content=self.adr),
-            RecordFile(path=self.case.artifact, content=report.decode()),
+            *self.adr_and_report(report),
             *(
                 RecordFile(
                     path=file.path,

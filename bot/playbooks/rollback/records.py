@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.playbooks.candidate.case import CandidateCase
-from bot.playbooks.incidents.papers import Result, numbered, origin, pointers
+from bot.playbooks.incidents.papers import Account, pointers
 from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts, title
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
-from bot.records.documents.artifacts import HotfixRefs, TimelineEvent, canonical_bytes
+from bot.records.documents.artifacts import HotfixRefs, canonical_bytes
 from bot.records.documents.rollback_report import Anomaly, RollbackReport, TrafficChange
-from bot.triggers import Trigger
 
 
 def decision(
@@ -87,30 +86,14 @@ def _why(case: CandidateCase, anomaly: Anomaly) -> str:
     return f"{who} reported: {case.reason}" if case.reason else f"{who} had it taken back."
 
 
-def report(
-    case: CandidateCase,
-    plan: RollbackPlan,
-    trigger: Trigger,
-    result: Result,
-    *,
-    run: str,
-    timeline: tuple[TimelineEvent, ...],
-    audit: Anchor,
-) -> bytes:
+def report(account: Account, case: CandidateCase, plan: RollbackPlan) -> bytes:
     """Write `incidents/rollback-<id>.json`."""
-    refs = result.refs or HotfixRefs(base_branch=case.base, base=plan.base_head, branch=case.branch)
+    refs = account.result.refs or HotfixRefs(
+        base_branch=case.base, base=plan.base_head, branch=case.branch
+    )
     return canonical_bytes(
         RollbackReport(
-            incident=case.incident,
-            run=run,
-            repository=case.repository,
-            repository_id=str(trigger.repository.id),
-            trigger=origin(trigger),
-            requested_by=case.requested_by.login,
-            reason=case.reason,
-            severity=case.severity,
-            status=result.status,
-            outcome=result.outcome,
+            **account.told,
             capability=case.capability,
             baseline=case.baseline,
             candidate=case.candidate,
@@ -126,11 +109,5 @@ def report(
             shadow_diff=plan.report if plan.mode == "shadow" else None,
             reshadow=plan.reshadow,
             refs=refs,
-            merge=result.merge,
-            timeline=timeline,
-            adr=case.adr,
-            issue=numbered(case, "issues", case.issue),
-            pull_request=numbered(case, "pull", case.pull_request),
-            audit=audit,
         )
     )

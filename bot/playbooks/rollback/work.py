@@ -85,16 +85,4 @@ class RollbackWork(Work[RollbackPlan, CandidateCase]):
 
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The ADR and the report."""
-        report = documents.report(
-            self.case,
-            self.plan,
-            self.trigger,
-            result,
-            run=self.run.id,
-            timeline=self.timeline,
-            audit=self.casebook.anchor,
-        )
-        return (
-            RecordFile(path=self.case.adr, content=self.adr),
-            RecordFile(path=self.case.artifact, content=report.decode()),
-        )
+        return self.adr_and_report(documents.report(self.account(result), self.case, self.plan))

@@ -141,27 +141,32 @@ class NumberedLink(Facts):
     url: str
 
 
-class RevertReport(Report):
-    """`incidents/revert-<id>.json`: why, what was reverted, and what came of it."""
+class IncidentReport(Report):
+    """What every report on an incident tells: who asked for what, and what came of it."""
 
-    schema_: Literal["incident-playbooks/revert/1"] = Field(
-        default="incident-playbooks/revert/1", alias="schema"
-    )
     trigger: Origin
     requested_by: str
     reason: str
     severity: Severity
     status: IncidentStatus
     outcome: Outcome
-    targets: tuple[RevertedTarget, ...]
-    refs: HotfixRefs | None
-    results: Results
     merge: Merge | None
     timeline: tuple[TimelineEvent, ...]
     adr: str | None
     issue: NumberedLink | None
     pull_request: NumberedLink | None
     audit: Anchor | None
+
+
+class RevertReport(IncidentReport):
+    """`incidents/revert-<id>.json`: why, what was reverted, and what came of it."""
+
+    schema_: Literal["incident-playbooks/revert/1"] = Field(
+        default="incident-playbooks/revert/1", alias="schema"
+    )
+    targets: tuple[RevertedTarget, ...]
+    refs: HotfixRefs | None
+    results: Results
 
 
 ArtifactKind = Literal["revert", "bisect", "rollback", "shadow", "ramp"]

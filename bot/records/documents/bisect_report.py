@@ -9,21 +9,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.artifacts import (
     Facts,
     HotfixRefs,
-    Merge,
-    NumberedLink,
-    Origin,
-    Outcome,
-    Report,
+    IncidentReport,
     Sha,
-    TimelineEvent,
 )
 from bot.records.documents.spec_report import SpecReport
-from bot.records.lifecycle import IncidentStatus
-from bot.triggers import Severity
 
 
 class Searched(Facts):
@@ -105,18 +97,12 @@ class Verification(Facts):
     note: str = ""
 
 
-class BisectReport(Report):
+class BisectReport(IncidentReport):
     """The whole report."""
 
     schema_: Literal["incident-playbooks/bisect/1"] = Field(
         default="incident-playbooks/bisect/1", alias="schema"
     )
-    trigger: Origin
-    requested_by: str
-    reason: str
-    severity: Severity
-    status: IncidentStatus
-    outcome: Outcome
     searched: Searched
     known_results: int
     finding: Finding | None
@@ -125,11 +111,5 @@ class BisectReport(Report):
     verification: Verification | None
     fix: HotfixRefs | None
     spec: SpecReport | None
-    merge: Merge | None
-    timeline: tuple[TimelineEvent, ...]
-    adr: str | None
-    issue: NumberedLink | None
-    pull_request: NumberedLink | None
-    audit: Anchor | None
     log: tuple[str, ...]
     earlier_logs: tuple[tuple[str, ...], ...] = ()

@@ -7,20 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bot.canary.reports import MetricReport
-from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.artifacts import (
     Facts,
     HotfixRefs,
-    Merge,
-    NumberedLink,
-    Origin,
-    Outcome,
-    Report,
-    TimelineEvent,
+    IncidentReport,
 )
 from bot.records.instants import Instant
-from bot.records.lifecycle import IncidentStatus
-from bot.triggers import Severity
 
 Percent = Annotated[int, Field(ge=0, le=100)]
 
@@ -78,18 +70,12 @@ class Reshadow(Facts):
     command: str
 
 
-class RollbackReport(Report):
+class RollbackReport(IncidentReport):
     """`incidents/rollback-<id>.json`."""
 
     schema_: Literal["incident-playbooks/rollback/1"] = Field(
         default="incident-playbooks/rollback/1", alias="schema"
     )
-    trigger: Origin
-    requested_by: str
-    reason: str
-    severity: Severity
-    status: IncidentStatus
-    outcome: Outcome
     capability: str
     baseline: str
     candidate: str | None
@@ -101,9 +87,3 @@ class RollbackReport(Report):
     shadow_diff: str | None
     reshadow: Reshadow
     refs: HotfixRefs | None
-    merge: Merge | None
-    timeline: tuple[TimelineEvent, ...]
-    adr: str | None
-    issue: NumberedLink | None
-    pull_request: NumberedLink | None
-    audit: Anchor | None
