@@ -88,6 +88,7 @@ async def look(
         red_on_base=compared.on_base,
         red_otherwise=compared.otherwise,
         approvals_missing=max(rules.required_reviews - len(_said(reviews, "APPROVED")), 0),
+        code_owners_review=rules.code_owner_review,
         reviewers=_asked(pull),
         reviews_required=rules.required_reviews > 0,
         changes_wanted_by=_said(reviews, "CHANGES_REQUESTED"),

@@ -18,6 +18,22 @@ from bot.triggers import Value
 
 _REVIEW = re.compile(r"\b(?:approving|required) reviews?\b", re.IGNORECASE)
 """In GitHub's refusal, where the App may not read the protection that asks for reviews."""
+_JOINING = frozenset({"and", "or", "and/or"})
+_OWNERS = re.compile(r"code owner review from (?P<owners>[^\n]{1,1000}?)(?:\.(?:\s|$)|\n|$)")
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+_MOST_OWNERS = 10
+
+
+def code_owners(refusal: str) -> tuple[str, ...] | None:
+    """Whose review GitHub waits for, by its refusal to merge; None: it is not about that.
+
+    It says "Waiting on code owner review from alice, acme/core, and/or bob."
+    """
+    found = _OWNERS.search(refusal)
+    if found is None:
+        return None
+    named = [name for name in _OWNER.findall(found["owners"]) if name not in _JOINING]
+    return tuple(dict.fromkeys(named))[:_MOST_OWNERS]
 
 
 class View(Value):
@@ -43,6 +59,8 @@ class View(Value):
     reviews_required: bool = False
     """As far as the App may read the rules; else GitHub's refusal tells."""
     approvals_missing: int = 0
+    code_owners_review: bool = False
+    """Whether one of the reviews has to be a code owner's."""
     reviewers: tuple[str, ...] = ()
     changes_wanted_by: tuple[str, ...] = ()
     queue: Literal["none", "required", "waiting"] = "none"
@@ -68,6 +86,7 @@ Why = Literal[
     "timed out",
     "changed",
     "review",
+    "code owner",
     "changes wanted",
     "left the queue",
     "merge refused",
@@ -264,6 +283,8 @@ def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
         return Ask(why="review", names=view.reviewers)
     if view.queue == "waiting":
         return Wait(missing=("merge queue",))
+    if (owners := code_owners(terms.merge_refused or "")) is not None:
+        return Ask(why="code owner", names=owners)
     if terms.merge_refused is not None and _REVIEW.search(terms.merge_refused):
         return Ask(why="review", names=view.reviewers)
     if terms.merge_refused is not None:

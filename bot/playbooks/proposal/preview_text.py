@@ -9,7 +9,7 @@ from bot.playbooks.checks.green import Row, Tally
 from bot.playbooks.incidents.case import Case
 from bot.playbooks.proposal.merging import View
 from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.wording import names, proposal_linked
+from bot.playbooks.words.wording import how_to_cancel, names, proposal_linked
 
 
 def preview_failed(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
@@ -22,7 +22,7 @@ def preview_failed(failed: tuple[str, ...], case: Case, tally: Tally) -> Standin
             *_logs(row for row in tally.previews if row.name in failed),
             "I go on by myself when a deployment of the same commit succeeds there. If that "
             f"environment says nothing about the {case.proposal}, merge it yourself. "
-            "`/cancel` closes it and deletes its branch.",
+            + how_to_cancel(case),
         ),
         checks=tally.shown,
     )

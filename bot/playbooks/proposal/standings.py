@@ -13,9 +13,20 @@ from bot.playbooks.checks.green import Tally
 from bot.playbooks.incidents.case import Case
 from bot.playbooks.proposal.merging import Ask, View, Wait
 from bot.playbooks.proposal.preview_text import preview_failed, unreadable
+from bot.playbooks.proposal.review_text import (
+    awaiting_code_owner,
+    awaiting_review,
+    changes_wanted,
+)
 from bot.playbooks.undo.undoing import Undone
 from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.wording import commit_linked, names, offenders_linked, proposal_linked
+from bot.playbooks.words.wording import (
+    commit_linked,
+    how_to_cancel,
+    names,
+    offenders_linked,
+    proposal_linked,
+)
 
 _PATHS_SHOWN = 20
 
@@ -66,7 +77,9 @@ def standing_for(
         case "changed":
             return changed_by_others(case, tally)
         case "review":
-            return awaiting_review(move.names, max(view.approvals_missing, 1), case, tally)
+            return awaiting_review(move.names, view, case)
+        case "code owner":
+            return awaiting_code_owner(move.names, case, tally)
         case "changes wanted":
             return changes_wanted(move.names, case, tally)
         case "left the queue":
@@ -126,7 +139,7 @@ def conflicted(case: Case, conflict: Conflict | None) -> Standing:
             "To do it in a clone: "
             + markdown.code(f"git fetch origin && git switch {case.branch}")
             + ", edit, commit, push. I verify and merge it as soon as it is ready for review.",
-            _cancel(case),
+            how_to_cancel(case),
         ),
     )
 
@@ -140,10 +153,10 @@ def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         details=(
             f"{names(failed)} passed before the incident, failed on {markdown.code(case.base)} "
             f"and fails on the {case.proposal} too: a change beside this one broke it.",
-            "I am looking for it by bisect, as an incident of its own. " + _cancel(case)
+            "I am looking for it by bisect, as an incident of its own. " + how_to_cancel(case)
             if case.looks_further
             else f"To find it: {markdown.code(f'/bisect {case.before[:12]}..{case.base}')}; or "
-            "`/revert` the change you suspect. " + _cancel(case),
+            "`/revert` the change you suspect. " + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
@@ -159,7 +172,7 @@ def red(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             f"On {markdown.code(case.base)} it was not red. Perhaps later changes need what is "
             f"undone here: then revert those with it, as in `/revert {_example(case)}`.",
             "If it is a passing fault, run the check again: I go on by myself when it turns "
-            "green. " + _cancel(case),
+            "green. " + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
@@ -177,7 +190,7 @@ def red_otherwise(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing
             "another, or later changes need what is undone here: then revert those with it, as "
             f"in `/revert {_example(case)}`.",
             "If it is a passing fault, run the check again: I go on by myself when it turns "
-            "green. " + _cancel(case),
+            "green. " + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
@@ -211,7 +224,7 @@ def broken_off(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             f"{case.proposal}. I asked for one more run where GitHub let me, and that was not "
             "enough.",
             "I go on by myself when the result arrives; `/retry` asks for another run. "
-            + _cancel(case),
+            + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
@@ -230,7 +243,7 @@ def nothing_counts(case: Case, tally: Tally) -> Standing:
             "To let me do it next time, name your checks in "
             + markdown.code(".github/playbooks.yml")
             + " under `checks: {smoke: […]}`. "
-            + _cancel(case),
+            + how_to_cancel(case),
         ),
         checks=tally.shown,
         approvable=True,
@@ -245,7 +258,7 @@ def no_evals(case: Case, tally: Tally) -> Standing:
         "are not configured.",
         details=(
             "A program asked for this revert. Without evals a person decides; anyone with write "
-            "access may. " + _cancel(case),
+            "access may. " + how_to_cancel(case),
         ),
         checks=tally.shown,
         approvable=True,
@@ -259,7 +272,7 @@ def person_decides(case: Case, tally: Tally) -> Standing:
         headline=f"Merge {proposal_linked(case)}, or comment `/approve` and I do: it is green.",
         details=(
             "I merge it by myself only where somebody asked for just this change.",
-            _cancel(case),
+            how_to_cancel(case),
         ),
         checks=tally.shown,
         approvable=True,
@@ -276,7 +289,8 @@ def timed_out(
         "waiting time is over.",
         details=(
             *more,
-            f"I go on by myself when the result arrives. `/retry` waits once more. {_cancel(case)}",
+            "I go on by myself when the result arrives. `/retry` waits once more. "
+            + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
@@ -288,37 +302,7 @@ def changed_by_others(case: Case, tally: Tally) -> Standing:
         state="needs you",
         headline=f"Merge {proposal_linked(case)} yourself: it is green, but it holds commits I did "
         "not make.",
-        details=("I merge only what I computed and verified myself. " + _cancel(case),),
-        checks=tally.shown,
-    )
-
-
-def awaiting_review(asked: tuple[str, ...], missing: int, case: Case, tally: Tally) -> Standing:
-    """The branch asks for reviews."""
-    people = f" Asked: {', '.join(markdown.mention(name) for name in asked)}." if asked else ""
-    return Standing(
-        state="needs you",
-        headline=f"Review {proposal_linked(case)}: it is green and needs {missing} more "
-        f"{'approval' if missing == 1 else 'approvals'}.{people}",
-        details=(
-            f"{markdown.code(case.base)} asks for a review, and an App cannot approve its own "
-            "work. I merge it as soon as the review is in. " + _cancel(case),
-        ),
-        checks=tally.shown,
-    )
-
-
-def changes_wanted(by: tuple[str, ...], case: Case, tally: Tally) -> Standing:
-    """A reviewer said no."""
-    people = ", ".join(markdown.code(name) for name in by)
-    return Standing(
-        state="needs you",
-        headline=f"Settle it with {people}, whose review of {proposal_linked(case)} asks for "
-        "changes.",
-        details=(
-            "I merge as soon as that review is dismissed or has become an approval. "
-            + _cancel(case),
-        ),
+        details=("I merge only what I computed and verified myself. " + how_to_cancel(case),),
         checks=tally.shown,
     )
 
@@ -330,7 +314,7 @@ def left_the_queue(case: Case, tally: Tally) -> Standing:
         headline=f"Look at the merge queue: {proposal_linked(case)} was taken out of it.",
         details=(
             f"Usually a check failed on what the queue tested: the {case.proposal} together with "
-            "what stood before it. `/retry` puts it in again. " + _cancel(case),
+            "what stood before it. `/retry` puts it in again. " + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
@@ -345,7 +329,7 @@ def merge_refused(why: str, case: Case, tally: Tally) -> Standing:
         details=(
             f"GitHub says: {markdown.text(why)}",
             "Somebody who may can merge it by hand; I notice, and finish the records. I try "
-            "again by myself now and then, and at once after `/retry`. " + _cancel(case),
+            "again by myself now and then, and at once after `/retry`. " + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
@@ -358,10 +342,6 @@ def broke_off(step: str, why: str, undone: Undone) -> Standing:
         headline=f"Mend the cause, then comment `/retry`: “{markdown.text(step)}” did not work.",
         details=(markdown.text(why, limit=1000), *undone.told()),
     )
-
-
-def _cancel(case: Case) -> str:
-    return f"`/cancel` closes the {case.proposal} and deletes its branch."
 
 
 def _fails(failed: tuple[str, ...]) -> str:

@@ -100,6 +100,11 @@ def proposal_linked(case: Case) -> str:
     return f"{case.proposal} #{case.pull_request}" if case.pull_request else case.proposal
 
 
+def how_to_cancel(case: Case) -> str:
+    """What `/cancel` does while a proposal is open."""
+    return f"`/cancel` closes the {case.proposal} and deletes its branch."
+
+
 def facts(case: Case) -> str:
     """One line of links."""
     rows = [f"Severity: {case.severity}"]

@@ -21,6 +21,7 @@ from bot.playbooks.proposal.merging import (
     Terms,
     View,
     Wait,
+    code_owners,
     next_move,
 )
 
@@ -38,6 +39,7 @@ GREEN = _tally("green", smoke=State.PASSED, links=State.PASSED)
 RED = _tally("red", smoke=State.FAILED, links=State.PASSED)
 LINKS_RED = _tally("red", smoke=State.PASSED, links=State.FAILED)
 BROKEN_OFF = _tally("red", smoke=State.INFRA, links=State.PASSED)
+PREVIEW = Row(name="pr-1", kind="preview", state=State.FAILED)
 WAITING = _tally("waiting", smoke=State.RUNNING, links=State.MISSING)
 NOTHING = _tally("nothing counts")
 
@@ -135,6 +137,21 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         {},
         Ask(why="unrelated", names=("links",)),
     ),
+    "a preview that failed is never merged, whatever was approved": (
+        {"tally": LINKS_RED.with_previews((PREVIEW,)), "red_before": ("links",)},
+        {"approved": _yes("unrelated")},
+        Ask(why="preview", names=("pr-1",)),
+    ),
+    "a preview that is not there yet is awaited beside the checks": (
+        {"tally": GREEN.with_previews((PREVIEW.model_copy(update={"state": State.MISSING}),))},
+        {},
+        Wait(missing=("pr-1",)),
+    ),
+    "a refusal for want of a code owner names the owners": (
+        {},
+        {"merge_refused": "Waiting on code owner review from bob."},
+        Ask(why="code owner", names=("bob",)),
+    ),
     "an unrelated failure may be approved": (
         {"tally": LINKS_RED, "red_before": ("links",)},
         {"approved": _yes("unrelated")},
@@ -211,3 +228,25 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
 def test_next_move(case: tuple[dict[str, Any], dict[str, Any], Move]) -> None:
     view, terms, expected = case
     assert next_move(_view(**view), _terms(**terms), NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("refusal", "owners"),
+    [
+        ("Waiting on code owner review from alice.", ("alice",)),
+        ("Waiting on code owner review from acme/core and/or bob", ("acme/core", "bob")),
+        (
+            "Repository rule violations found\n\nWaiting on code owner review from "
+            "a-b, acme/x.y_z, and/or c.\n\n",
+            ("a-b", "acme/x.y_z", "c"),
+        ),
+        ("Waiting on code owner review from alice. 3 of 4 checks are expected.", ("alice",)),
+        ("Waiting on code owner review from !", ()),
+        ("At least 1 approving review is required.", None),
+        ("", None),
+    ],
+)
+def test_whose_review_is_missing_is_read_from_githubs_refusal(
+    refusal: str, owners: tuple[str, ...] | None
+) -> None:
+    assert code_owners(refusal) == owners

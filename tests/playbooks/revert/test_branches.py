@@ -12,6 +12,18 @@ def _protect(shop: Shop, **rules: Any) -> None:
     shop.github.protect(shop.repository, "main", Protection(**rules))
 
 
+def _require_reviews(shop: Shop, count: int, *, code_owner: bool = False) -> None:
+    parameters = {
+        "dismiss_stale_reviews_on_push": False,
+        "require_code_owner_review": code_owner,
+        "require_last_push_approval": False,
+        "required_approving_review_count": count,
+        "required_review_thread_resolution": False,
+    }
+    rule = {"type": "pull_request", "parameters": parameters}
+    shop.github.add_ruleset(shop.repository, "reviews", [rule])
+
+
 async def test_a_missing_review_is_awaited_by_name_with_a_link_and_then_merged(
     shop: Shop,
 ) -> None:
@@ -33,15 +45,7 @@ async def test_a_missing_review_is_awaited_by_name_with_a_link_and_then_merged(
 
 async def test_a_review_a_ruleset_asks_for_is_counted(shop: Shop) -> None:
     broken = await shop.broken()
-    parameters = {
-        "dismiss_stale_reviews_on_push": False,
-        "require_code_owner_review": False,
-        "require_last_push_approval": False,
-        "required_approving_review_count": 2,
-        "required_review_thread_resolution": False,
-    }
-    rule = {"type": "pull_request", "parameters": parameters}
-    shop.github.add_ruleset(shop.repository, "reviews", [rule])
+    _require_reviews(shop, 2)
     answer = await shop.says(broken, "/revert")
     await shop.standing(broken, "needs 2 more approvals")
     number = (await shop.hotfix())["number"]
@@ -225,3 +229,22 @@ async def test_a_base_branch_renamed_while_waiting_is_followed(shop: Shop) -> No
     assert await shop.alice.file("shop.py", "trunk") == GOOD
     assert "is reverted on `trunk` by" in await shop.final_word(broken)
     assert (await shop.report_of(hotfix, "trunk"))["outcome"] == "confirmed"
+
+
+async def test_a_code_owner_whose_review_is_missing_is_named(shop: Shop) -> None:
+    await shop.alice.push("main", {".github/CODEOWNERS": "*.py @olivia @bob\n"}, "Who owns what")
+    broken = await shop.broken()
+    _require_reviews(shop, 1, code_owner=True)
+    answer = await shop.says(broken, "/revert")
+    status = await shop.standing(broken, "needs 1 more approval")
+    assert "One has to be a code owner's." in status
+    number = (await shop.hotfix())["number"]
+    await shop.alice.review(number)
+    status = await shop.standing(broken, "waits for a code owner")
+    assert status.startswith(
+        f"**Review hotfix #{number}: it is green and waits for a code owner: @olivia or @bob.**"
+    )
+    assert "App cannot approve its own work" in status
+    await shop.bob.review(number)
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD

@@ -92,6 +92,7 @@ CONFLICT = Conflict(
 NAMES: dict[Why, tuple[str, ...]] = {
     "review": ("bob",),
     "changes wanted": ("bob",),
+    "code owner": ("bob", "acme/core"),
     "preview": ("pr-14",),
 }
 

@@ -328,4 +328,4 @@ def _decision(repository: Repository, issue: Issue, needs: requirements.Requirem
         return "CHANGES_REQUESTED"
     if not needs.reviews:
         return None
-    return "APPROVED" if counted >= needs.reviews else "REVIEW_REQUIRED"
+    return "APPROVED" if len(counted) >= needs.reviews else "REVIEW_REQUIRED"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from bot.demo.github.rules import code_owners
 from bot.demo.github.world.model import (
     App,
     Issue,
@@ -35,6 +36,7 @@ class Requirements:
     pull_request: bool = False
     dismiss_stale: bool = False
     last_push_approval: bool = False
+    code_owners: bool = False
     conversation_resolution: bool = False
     linear: bool = False
     signatures: bool = False
@@ -131,6 +133,7 @@ def _classic(
         needs.reviews = max(needs.reviews, protection.reviews)
         needs.dismiss_stale |= protection.dismiss_stale_reviews
         needs.last_push_approval |= protection.require_last_push_approval
+        needs.code_owners |= protection.code_owner_reviews
     needs.linear |= protection.linear_history
     needs.signatures |= protection.signatures
     needs.conversation_resolution |= protection.conversation_resolution
@@ -154,6 +157,7 @@ def _rule(needs: Requirements, kind: str, given: dict[str, Any]) -> None:
         needs.reviews = max(needs.reviews, given.get("required_approving_review_count", 0))
         needs.dismiss_stale |= bool(given.get("dismiss_stale_reviews_on_push"))
         needs.last_push_approval |= bool(given.get("require_last_push_approval"))
+        needs.code_owners |= bool(given.get("require_code_owner_review"))
         needs.conversation_resolution |= bool(given.get("required_review_thread_resolution"))
         needs.methods &= set(given.get("allowed_merge_methods") or needs.methods)
     elif kind == "merge_queue":
@@ -197,8 +201,8 @@ def missing_checks(
     return [(name, state) for name, state in states if state != "passed"]
 
 
-def approvals(repository: Repository, issue: Issue, needs: Requirements) -> tuple[int, bool]:
-    """How many approvals count, and whether someone with write access asks for changes."""
+def approvals(repository: Repository, issue: Issue, needs: Requirements) -> tuple[list[str], bool]:
+    """Whose approvals count, and whether someone with write access asks for changes."""
     latest: dict[str, tuple[str, str]] = {}
     for review in issue.pull.reviews if issue.pull else []:
         able = repository.role_of(review.user).at_least(Role.WRITE)
@@ -212,7 +216,7 @@ def approvals(repository: Repository, issue: Issue, needs: Requirements) -> tupl
         if state == "APPROVED"
         and not (needs.last_push_approval and pusher is not None and pusher.login == login)
     ]
-    return len(counted), any(state == "CHANGES_REQUESTED" for state, _ in latest.values())
+    return counted, any(state == "CHANGES_REQUESTED" for state, _ in latest.values())
 
 
 def obstacles(world: World, repository: Repository, issue: Issue, needs: Requirements) -> list[str]:
@@ -226,11 +230,13 @@ def obstacles(world: World, repository: Repository, issue: Issue, needs: Require
     counted, changes_wanted = approvals(repository, issue, needs)
     if needs.reviews and changes_wanted:
         found.append("Changes were requested by a reviewer with write access.")
-    if counted < needs.reviews:
+    if len(counted) < needs.reviews:
         few = "review is" if needs.reviews == 1 else "reviews are"
         found.append(
             f"At least {needs.reviews} approving {few} required by reviewers with write access."
         )
+    if needs.code_owners and (owners := code_owners.awaited(repository, pull, counted)):
+        found.append(code_owners.said(owners))
     for name, state in missing_checks(world, repository, pull.head_sha, needs):
         words = {"failed": "is failing", "pending": "is in progress"}
         found.append(f'Required status check "{name}" {words.get(state, "is expected")}.')
