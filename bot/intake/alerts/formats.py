@@ -1,6 +1,7 @@
-"""What senders of alerts write, and what it says: Alertmanager's webhook and CloudEvents 1.0.
+"""What senders of alerts write: the webhooks of Alertmanager and Grafana, and CloudEvents 1.0.
 
-Sources: prometheus.io/docs/alerting/latest/configuration, "webhook_config" (version 4); the
+Sources: prometheus.io/docs/alerting/latest/configuration, "webhook_config" (version 4);
+grafana.com/docs/grafana/latest/alerting, "Configure webhook notifications" (version 1); the
 CloudEvents specification 1.0, with its HTTP protocol binding and JSON format. Fields we do not
 need are ignored, since senders add some; those we need are held to their shape.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -42,7 +43,10 @@ def _one_line(value: str) -> str:
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("must have a time zone, such as Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time between the years 1 and 9999") from None
 
 
 Moment = Annotated[datetime, AfterValidator(_aware)]
@@ -54,7 +58,7 @@ class _Read(BaseModel):
 
 
 class Alert(_Read):
-    """One alert of Alertmanager's."""
+    """One alert of Alertmanager's; Grafana's has the same fields and more."""
 
     status: Literal["firing", "resolved"]
     labels: Labels = Field(default_factory=dict)
@@ -65,16 +69,39 @@ class Alert(_Read):
     fingerprint: str = Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")
 
 
-class AlertmanagerBody(_Read):
-    """Alertmanager's webhook, version 4. The alert label `repository` names the repository."""
+class AlertGroup(_Read):
+    """What the webhooks of Alertmanager and Grafana have in common."""
 
-    version: Literal["4"]
+    source: ClassVar[str]
     group_key: str = Field(alias="groupKey", min_length=1, max_length=4000)
     status: Literal["firing", "resolved"]
     truncated_alerts: int = Field(default=0, ge=0, alias="truncatedAlerts")
     external_url: str = Field(default="", alias="externalURL")
     common_labels: Labels = Field(default_factory=dict, alias="commonLabels")
     alerts: tuple[Alert, ...] = Field(min_length=1, max_length=MOST_ALERTS)
+
+
+class AlertmanagerBody(AlertGroup):
+    """Alertmanager's webhook, version 4. The alert label `repository` names the repository."""
+
+    source: ClassVar[str] = "alertmanager"
+    version: Literal["4"]
+
+
+class GrafanaBody(AlertGroup):
+    """Grafana's webhook, version 1. The alert label `repository` names the repository."""
+
+    source: ClassVar[str] = "grafana"
+    version: Literal["1"]
+
+
+_OF_THE_RULE = ("DatasourceError", "DatasourceNoData")
+"""How Grafana names an alert that says only that a rule could not be evaluated."""
+
+
+def is_about_its_rule(alert: Alert) -> bool:
+    """Tell whether Grafana could not evaluate the rule: then nothing is known of the service."""
+    return alert.labels.get("alertname") in _OF_THE_RULE
 
 
 class EventData(_Read):
@@ -138,20 +165,20 @@ def window_of(text: str) -> timedelta:
     return timedelta(**{unit: int(found[1])})
 
 
-def repository_of(alert: Alert, body: AlertmanagerBody) -> str | None:
+def repository_of(alert: Alert, body: AlertGroup) -> str | None:
     """The repository an alert names by its label, if it does."""
     return alert.labels.get("repository") or body.common_labels.get("repository")
 
 
-def alert_report(alert: Alert, body: AlertmanagerBody, repository: Repository) -> Report:
-    """What one alert of Alertmanager's says.
+def alert_report(alert: Alert, body: AlertGroup, repository: Repository) -> Report:
+    """What one alert of Alertmanager's or Grafana's says.
 
     Which of two words is newer is told by `startsAt`, the sender's own clock: ours may differ.
     """
     labels = body.common_labels | alert.labels
     return Report(
         repository=repository,
-        source="alertmanager",
+        source=body.source,
         group_key=body.group_key,
         fingerprint=alert.fingerprint,
         at=alert.starts_at,

@@ -1,4 +1,4 @@
-"""`POST /alerts/alertmanager` and `POST /alerts/cloudevents`: the senders' own formats."""
+"""`POST /alerts/alertmanager`, `…/grafana` and `…/cloudevents`: the senders' own formats."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bot.intake.alerts.formats import (
     MOST_ALERTS,
+    AlertGroup,
     AlertmanagerBody,
     CloudEvent,
+    GrafanaBody,
     alert_report,
     event_report,
+    is_about_its_rule,
     repository_of,
 )
 from bot.intake.http.bodies import TooLarge, read_body
@@ -31,6 +34,7 @@ from bot.triggers import Repository, Role
 LARGEST_BODY = 8 * 1024 * 1024
 _EVENT, _BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time")
+_ABOUT_THE_RULE = "an alert of the service: here Grafana could not evaluate its rule"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -57,7 +61,7 @@ class Takes(Protocol):
 
 
 class AlertRoutes:
-    """Serves the two routes."""
+    """Serves the routes."""
 
     def __init__(self, callers: Callers, take: Takes, clock: Callable[[], datetime]) -> None:
         """Take who may call, what stores reports, and the clock."""
@@ -70,6 +74,12 @@ class AlertRoutes:
                      "whose it is; `pull_request`, `commit` or `capability` say what it blames.",
                      self.alertmanager, Role.WRITE, body=AlertmanagerBody, answer=AlertsAnswer,
                      status=202),
+            Endpoint("POST", "/alerts/grafana",
+                     "Take the webhook of Grafana's alerting; labels as for Alertmanager. That a "
+                     "rule could not be evaluated (DatasourceError, DatasourceNoData) says nothing "
+                     "of the repository, and is not counted.",
+                     self.grafana, Role.WRITE, body=GrafanaBody, answer=AlertsAnswer,
+                     status=202),
             Endpoint("POST", "/alerts/cloudevents",
                      "Take CloudEvents of the types slo.breach, eval.drop, safety.violation and "
                      "budget.overrun: structured, binary or a batch.",
@@ -79,18 +89,28 @@ class AlertRoutes:
 
     async def alertmanager(self, request: web.Request) -> web.Response:
         """`POST /alerts/alertmanager`."""
+        return await self._group(request, AlertmanagerBody)
+
+    async def grafana(self, request: web.Request) -> web.Response:
+        """`POST /alerts/grafana`."""
+        return await self._group(request, GrafanaBody)
+
+    async def _group(self, request: web.Request, model: type[AlertGroup]) -> web.Response:
         token = self._callers.caller(request, Role.WRITE)
         if request.content_type != "application/json":
             raise _wrong_type("application/json")
-        body = _read(await _body(request), AlertmanagerBody)
-        reports, rejected = [], []
+        body = _read(await _body(request), model)
+        reports, rejected, passed_over = [], [], []
         for index, alert in enumerate(body.alerts):
+            if model is GrafanaBody and is_about_its_rule(alert):
+                passed_over.append(_rejected(index, "labels.alertname", _ABOUT_THE_RULE))
+                continue
             repository = await self._repository(token, repository_of(alert, body))
             if isinstance(repository, str):
                 rejected.append(_rejected(index, "labels.repository", repository))
             else:
                 reports.append(alert_report(alert, body, repository))
-        return await self._stored(token, reports, rejected)
+        return await self._stored(token, reports, rejected, passed_over)
 
     async def cloudevents(self, request: web.Request) -> web.Response:
         """`POST /alerts/cloudevents`."""
@@ -115,7 +135,11 @@ class AlertRoutes:
             return problem.fields[0].detail
 
     async def _stored(
-        self, token: ApiToken, reports: Sequence[Report], rejected: list[RejectedAlert]
+        self,
+        token: ApiToken,
+        reports: Sequence[Report],
+        rejected: list[RejectedAlert],
+        passed_over: Sequence[RejectedAlert] = (),
     ) -> web.Response:
         if rejected and not reports:
             fields = [
@@ -128,8 +152,10 @@ class AlertRoutes:
                 f"{rejected[0].field} must be {rejected[0].problem}.",
                 fields,
             )
-        await self._take(reports, token.name)
-        answer = AlertsAnswer(accepted=len(reports), rejected=rejected)
+        if reports:
+            await self._take(reports, token.name)
+        told = sorted([*rejected, *passed_over], key=lambda each: each.index)
+        answer = AlertsAnswer(accepted=len(reports), rejected=told)
         return web.json_response(text=answer.model_dump_json(), status=HTTPStatus.ACCEPTED)
 
 

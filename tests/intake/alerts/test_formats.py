@@ -8,18 +8,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bot.intake.alerts.formats import (
     AlertmanagerBody,
     CloudEvent,
+    GrafanaBody,
     alert_report,
     event_report,
     window_of,
 )
 from bot.records.intake.alerts import Report
 from bot.triggers import Repository
-from tests.playbooks.triage.alerting import alert, event, payload
+from tests.playbooks.triage.alerting import alert, event, grafana, payload
 
 REPOSITORY = Repository(id=1, owner="acme", name="shop", installation_id=2)
 NOW = datetime(2026, 5, 1, 13, tzinfo=UTC)
@@ -100,9 +101,38 @@ def test_titles_are_one_line_and_addresses_are_web_addresses() -> None:
         ["version", "groupKey", "status", "alerts", "labels", "startsAt", "data", "id"]),
         inner, max_size=4), max_leaves=8))  # fmt: skip
 def test_nonsense_is_refused_and_never_breaks_the_reader(given_: object) -> None:
-    for model in (AlertmanagerBody, CloudEvent):
+    for model in (AlertmanagerBody, GrafanaBody, CloudEvent):
         with pytest.raises(ValidationError):
             model.model_validate_json(json.dumps(given_))
+
+
+def test_grafana_says_the_same_in_its_own_words() -> None:
+    one = alert("A", at=timedelta(minutes=1), capability="llm.summarize", severity="warning")
+    theirs = AlertmanagerBody.model_validate(payload("g", one))
+    ours = GrafanaBody.model_validate(grafana("g", one))
+    expected = alert_report(theirs.alerts[0], theirs, REPOSITORY)
+    found = alert_report(ours.alerts[0], ours, REPOSITORY)
+    assert found.said == expected.said
+    assert (found.source, found.at, found.firing) == ("grafana", expected.at, True)
+    assert found.group != expected.group
+
+
+@pytest.mark.parametrize("body", [AlertmanagerBody, GrafanaBody])
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-10:00"])
+def test_a_time_beyond_all_calendars_is_refused_and_not_our_fault(
+    body: type[BaseModel], time: str
+) -> None:
+    given_ = (payload if body is AlertmanagerBody else grafana)(
+        "g", alert("A") | {"startsAt": time}
+    )
+    with pytest.raises(ValidationError, match="between the years 1 and 9999"):
+        body.model_validate(given_)
+
+
+@pytest.mark.parametrize("version", ["4", 1, None, "1.0"])
+def test_another_version_than_documented_is_refused(version: object) -> None:
+    with pytest.raises(ValidationError, match="version"):
+        GrafanaBody.model_validate(grafana("g", alert("A")) | {"version": version})
 
 
 def test_windows_are_minutes_hours_and_days() -> None:

@@ -49,6 +49,29 @@ def payload(group: str, *alerts: dict[str, Any], truncated: int = 0) -> dict[str
     }
 
 
+def grafana(group: str, *alerts: dict[str, Any]) -> dict[str, Any]:
+    """The webhook of Grafana's alerting: Alertmanager's, with a version and fields of its own."""
+    body = payload(group, *alerts)
+    return body | {
+        "version": "1",
+        "orgId": 1,
+        "title": f"[{body['status'].upper()}:{len(alerts)}] {group}",
+        "state": "alerting" if body["status"] == "firing" else "ok",
+        "message": "**Firing**\n\nValue: B=44.2, C=1\n",
+        "alerts": [
+            each
+            | {
+                "values": {"B": 44.23943737541908, "C": 1},
+                "silenceURL": "http://grafana.test/alerting/silence/new",
+                "dashboardURL": "",
+                "panelURL": "",
+                "imageURL": "",
+            }
+            for each in alerts
+        ],
+    }
+
+
 def event(kind: str, number: int = 1, **data: Any) -> dict[str, Any]:
     """A CloudEvent about the shop's checkout."""
     return {
@@ -87,6 +110,16 @@ class Sender:
         body = payload(group, *alerts, truncated=truncated)
         status, answer = await self.post("/alerts/alertmanager", body, "application/json")
         assert status == 202, answer
+
+    async def grafana(self, group: str, *alerts: dict[str, Any]) -> Any:
+        """Send a group of alerts as Grafana does; the answer."""
+        for each in alerts:
+            each["labels"].setdefault("repository", self.shop.name)
+        status, answer = await self.post(
+            "/alerts/grafana", grafana(group, *alerts), "application/json"
+        )
+        assert status == 202, answer
+        return answer
 
     async def cloudevent(self, kind: str, number: int = 1, **data: Any) -> None:
         """Send a CloudEvent; it is taken."""

@@ -10,7 +10,7 @@ import pytest
 
 from bot.records.notices import outbox
 from tests.playbooks.judge.judging import self_work_pause
-from tests.playbooks.triage.alerting import Sender, alert, event, payload
+from tests.playbooks.triage.alerting import Sender, alert, event, grafana, payload
 from tests.shop import BAD, Shop
 
 CONFIG = "checks: {smoke: [smoke], evals: [evals]}\n"
@@ -56,6 +56,25 @@ async def test_a_group_of_alerts_is_one_incident_until_every_condition_has_clear
     async with shop.bot.read_only.connect() as conn:
         said = {each.audience: each for each in await outbox.of_incident(conn, incident.id)}
     assert said["founder"].reason in (None, "NOTIFY_URLS names no address for the founder")
+
+
+async def test_what_grafana_says_opens_an_incident_and_resolves_it(
+    shop: Shop, sender: Sender
+) -> None:
+    blind = alert("DatasourceNoData", rulename="Latency")
+    answer = await sender.grafana("g", blind)
+    assert answer["accepted"] == 0
+    assert "could not evaluate its rule" in answer["rejected"][0]["problem"]
+    assert await sender.incidents() == []
+    answer = await sender.grafana("g", blind, alert("Latency"))
+    assert (answer["accepted"], answer["rejected"][0]["index"]) == (1, 0)
+    incident = await sender.incident("active")
+    issue = await shop.alice.issue(incident.issue or 0)
+    assert issue["title"] == "Incident: Latency is bad"
+    await sender.grafana("g", alert("Latency", "resolved"))
+    await sender.incident("resolved")
+    await shop.alone()
+    assert len(await sender.incidents()) == 1
 
 
 async def test_a_recovery_heard_before_its_alert_is_one_incident_that_is_over(
@@ -205,6 +224,14 @@ async def test_what_cannot_be_read_is_refused_with_its_field_and_changes_nothing
          "at most one"),
         (event("slo.breach", burn_rates={"soon": 1}), "/alerts/cloudevents", ce, 400, "5m"),
         (good, "/alerts/alertmanager", "text/plain", 415, "Content-Type"),
+        (good, "/alerts/grafana", json_, 400, "version"),
+        (grafana("g", alert("A") | {"fingerprint": "../x"}), "/alerts/grafana", json_, 400,
+         "fingerprint"),
+        (grafana("g", alert("A") | {"labels": {"a": 1}}), "/alerts/grafana", json_, 400, "labels"),
+        (grafana("g", alert("A") | {"startsAt": "0001-01-01T00:00:00+02:00"}), "/alerts/grafana",
+         json_, 400, "between the years"),
+        (grafana("g", alert("A", repository="acme/none")), "/alerts/grafana", json_, 422,
+         "labels.repository"),
     ]  # fmt: skip
     for body, path, kind, status, named in wrong:
         got, answer = await sender.post(path, body, kind)
