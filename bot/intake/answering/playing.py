@@ -18,7 +18,7 @@ from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
 from bot.safety.admission import Facts
 from bot.safety.weighing import weigh
-from bot.triggers import Trigger, Value
+from bot.triggers import ActorKind, Trigger, Value
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,9 @@ async def play(answer: Answer, playbook: Playbook, facts: Facts) -> None:
         case "succeeded":
             await answer.react(Emotion.DONE)
         case "joined":
-            await answer.say(replies.refusal(trigger.actor, ending.reason, ending.remedy))
+            # What nobody asked for needs no answer: the incident it joined says what is done.
+            if trigger.actor.kind is ActorKind.PERSON:
+                await answer.say(replies.refusal(trigger.actor, ending.reason, ending.remedy))
         case "declined":
             await _give_up(run, ending.reason)
             await answer.refuse(ending.reason, ending.remedy)

@@ -27,14 +27,12 @@ def status(case: Case, standing: Standing) -> str:
 
 def needs_you(case: Case, standing: Standing) -> str:
     """The one new comment that asks the requester for something."""
-    return paragraphs(f"{who(case.requested_by)} {standing.headline}", *standing.details)
+    return paragraphs(_called(case, standing.headline), *standing.details)
 
 
 def final_word(case: Case, standing: Standing) -> str:
     """The one new comment at the end."""
-    return paragraphs(
-        f"{who(case.requested_by)} {standing.headline}", *standing.details, facts(case)
-    )
+    return paragraphs(_called(case, standing.headline), *standing.details, facts(case))
 
 
 def which_checks(counting: Counting) -> str:
@@ -65,11 +63,14 @@ def offenders_in_words(offenders: Sequence[Offender]) -> str:
     return ", ".join(shown)
 
 
-def who(actor: Actor) -> str:
-    """Address whoever asked; only people are notified."""
-    if actor.kind is ActorKind.PERSON:
-        return markdown.mention(actor.login)
-    return markdown.code(actor.login)
+def _called(case: Case, words: str) -> str:
+    """Say it to whoever asked; where no person did, to those whose work it is about."""
+    if case.requested_by.kind is ActorKind.PERSON:
+        return f"{markdown.mention(case.requested_by.login)} {words}"
+    # Of a bare commit we know the name its author gave git, which is not a login.
+    authors = [o.author for o in case.offenders if o.number and o.author]
+    people = [markdown.mention(name) for name in dict.fromkeys(authors) if markdown.is_login(name)]
+    return f"{listed(people)} {words}" if people else words
 
 
 def name_of(actor: Actor) -> str:

@@ -42,10 +42,28 @@ async def test_a_persons_change_is_prepared_and_left_to_a_person(shop: Shop) -> 
     said = await shop.standing(culprit, "`/approve`")
     assert "it is green" in said
     assert (await shop.alice.pull_request(hotfix["number"]))["state"] == "open"
+    asked = [words for words in await shop.from_bot(culprit) if words.startswith("@bob ")]
+    assert len(asked) == 1, "whose change it is was not asked"
     assert await self_work_pause(shop) is None
     await shop.says(hotfix["number"], "/approve")
     await shop.merged_hotfix()
     await shop.alone()
+
+
+async def test_where_a_person_was_quicker_the_bots_own_revert_joins_without_a_word(
+    shop: Shop,
+) -> None:
+    await with_evals(shop)
+    shop.verdicts = {}  # the hotfix stays open until both have asked
+    culprit = await breaks(shop)
+    answer = await shop.says(culprit, "/revert")
+    await shop.hotfix()
+    said = await judged(shop)
+    assert said.data["decision"] == "revert"
+    await shop.alone()
+    await answer.reaction()
+    assert not [words for words in await shop.from_bot(culprit) if "already" in words]
+    assert len(await shop.hotfixes()) == 1
 
 
 async def test_a_flake_leaves_an_audit_entry_and_nothing_else(shop: Shop) -> None:
