@@ -22,6 +22,7 @@ from bot.records.safety.budgets import Balance, BudgetState, window_start
 from bot.safety.caps import budget as budget_of
 from bot.safety.caps import watched
 from bot.safety.severity import BudgetUse, severity_of
+from bot.safety.trial_caps import trial_reports
 from bot.triggers import OURSELVES, Repository, Severity
 
 _A_MOMENT = timedelta(microseconds=1)
@@ -60,6 +61,7 @@ class Overruns:
                 if earlier.state is not BudgetState.OK:
                     began = window_start(limit.window, now)
                     reports += [over(repository, each, began) for each in _levels(earlier)]
+            reports += await trial_reports(conn, repository, config.caps, now)
         news = [each for each in reports if (repository.id, each.event) not in self._said]
         if news:
             await self._take(news, OURSELVES.login)

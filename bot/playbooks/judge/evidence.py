@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -67,6 +67,7 @@ async def look(
     *,
     github: RepositoryClient,
     mirror: Mirror,
+    settled: Callable[[Config], Awaitable[Config]],
     now: datetime,
     repeats: int,
     awaited: Mapping[str, int],
@@ -80,6 +81,7 @@ async def look(
         base: the default branch.
         github: the repository.
         mirror: its commits.
+        settled: the configuration with its sensitive sections as a Founder approved them.
         now: the time.
         repeats: how often runs were asked for again.
         awaited: commits on which a run is awaited, and how many had ended before.
@@ -88,7 +90,8 @@ async def look(
     """
     await mirror.refresh()
     head = await mirror.branch_head(base)
-    config, _ = await read_config(mirror.git, head)
+    newest, _ = await read_config(mirror.git, head)
+    config = await settled(newest)
     purpose = purpose_of(check, config)
     if purpose is None:
         return Looked(purpose=None, base=base, evidence=Evidence(streak=None))

@@ -154,6 +154,7 @@ class _Judging:
                 self.base,
                 github=self.github,
                 mirror=self.parts.parts.mirror,
+                settled=self.parts.parts.settled,
                 now=now,
                 repeats=repeats,
                 awaited=awaited,

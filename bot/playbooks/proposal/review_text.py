@@ -32,7 +32,7 @@ def awaiting_code_owner(owners: tuple[str, ...], case: Case, tally: Tally) -> St
 
     GitHub names them when it refuses the merge; teams are named, and not notified.
     """
-    who = listed([markdown.mention(name) for name in owners]).replace(" and ", " or ")
+    who = listed([markdown.mention(name) for name in owners], "or")
     named = f": {who}" if owners else ", named in `CODEOWNERS`"
     return Standing(
         state="needs you",

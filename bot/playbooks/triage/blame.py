@@ -18,6 +18,7 @@ from bot.triggers import Autonomy, Severity, Value
 
 BAD_ENOUGH = (Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 """Something is done by itself only from here on."""
+_MOST_COMMANDS = 5
 WITHOUT_A_SIGN = (Severity.HIGH, Severity.CRITICAL)
 """An alert that names nothing and says not even what sort it is must at least be this bad."""
 
@@ -41,10 +42,18 @@ class Evidence(Value):
 
 
 class LeaveIt(Value):
-    """People decide. `reason` is said on the incident."""
+    """People decide. `reason` is said on the incident.
+
+    Attributes:
+        reason: why nothing is done by itself.
+        commands: what a person may comment to have it done.
+        capability: whose traffic they are asked about, because here only proposals are made.
+    """
 
     action: Literal["leave it"] = "leave it"
     reason: str
+    commands: tuple[str, ...] = ()
+    capability: str | None = None
 
 
 class RevertIt(Value):
@@ -88,11 +97,12 @@ def naming(conditions: Sequence[Condition]) -> Said | None:
 def what_follows(evidence: Evidence) -> Following:
     """Decide what is done about alerts that fire."""
     severities = {each.said.severity for each in evidence.conditions}
+    named = naming(evidence.conditions)
     if evidence.autonomy is Autonomy.OFF:
-        return LeaveIt(reason="automatic action is switched off here")
+        reason = "automatic action is switched off here"
+        return LeaveIt(reason=reason, commands=_by_hand(named, evidence))
     if not severities & set(BAD_ENOUGH):
         return LeaveIt(reason="nothing that fires is worse than low")
-    named = naming(evidence.conditions)
     if named is None:
         return _suspicion(evidence, severities)
     reason = f"an alert names it: {named.title}"
@@ -105,7 +115,11 @@ def _of_capability(capability: str, evidence: Evidence, reason: str) -> Followin
     if not evidence.is_known:
         return LeaveIt(reason=f"the capability {capability} is not configured here")
     if evidence.autonomy is Autonomy.PROPOSE:
-        return LeaveIt(reason="automatic action only proposes here")
+        return LeaveIt(
+            reason="automatic action only proposes here",
+            commands=(f"/rollback {capability}",),
+            capability=capability,
+        )
     return RollBack(capability=capability, reason=reason)
 
 
@@ -117,7 +131,8 @@ def _of_change(evidence: Evidence, named: Said, reason: str) -> Following:
     if suspect.is_reverted:
         return LeaveIt(reason="the change that is named is reverted already")
     if suspect.is_opted_out:
-        return LeaveIt(reason="the pull request that is named is opted out of automatic action")
+        reason = "the pull request that is named is opted out of automatic action"
+        return LeaveIt(reason=reason, commands=_by_hand(named, evidence))
     if suspect.is_hotfix:
         return LeaveIt(reason="the change that is named is itself a hotfix")
     most = Autonomy.MERGE if suspect.is_self_work else Autonomy.OPEN
@@ -135,7 +150,10 @@ def _suspicion(evidence: Evidence, severities: set[Severity]) -> Following:
         return LeaveIt(reason="nothing was merged shortly before")
     if len(standing) > 1:
         if evidence.autonomy is Autonomy.PROPOSE:
-            return LeaveIt(reason="several changes were merged shortly before")
+            return LeaveIt(
+                reason="several changes were merged shortly before",
+                commands=tuple(_revert_by_hand(each) for each in standing[:_MOST_COMMANDS]),
+            )
         return LookForIt(reason=f"{len(standing)} changes were merged shortly before")
     [suspect] = standing
     if suspect.is_opted_out or suspect.is_hotfix:
@@ -143,6 +161,19 @@ def _suspicion(evidence: Evidence, severities: set[Severity]) -> Following:
     autonomy = evidence.autonomy.at_most(Autonomy.OPEN)
     reason = f"it is all that was merged shortly before: {evidence.conditions[0].said.title}"
     return _revert(suspect, autonomy, reason)
+
+
+def _by_hand(named: Said | None, evidence: Evidence) -> tuple[str, ...]:
+    """What a person may comment to have done what an alert asks for."""
+    if named is not None and evidence.named is not None and not evidence.named.is_reverted:
+        return (_revert_by_hand(evidence.named),)
+    if named is not None and named.capability is not None and evidence.is_known:
+        return (f"/rollback {named.capability}",)
+    return ()
+
+
+def _revert_by_hand(suspect: Suspect) -> str:
+    return f"/revert #{suspect.pull_request}" if suspect.pull_request else f"/revert {suspect.sha}"
 
 
 def _revert(suspect: Suspect, autonomy: Autonomy, reason: str) -> Following:

@@ -32,6 +32,7 @@ from bot.playbooks.triage.blame import (
     RevertIt,
     what_follows,
 )
+from bot.playbooks.triage.by_hand import ask_people
 from bot.playbooks.triage.opening import Triaged, began_at, open_for_group, severity_of
 from bot.playbooks.triage.suspecting import gather
 from bot.playbooks.triage.text import Facts
@@ -152,6 +153,7 @@ class _Triage:
         self.adr = words.decision(self.facts, on=now, audit=self.casebook.anchor)
         await self._record("record the incident", f"Open incident {self.incident}")
         await self._ask(found.following, now)
+        await ask_people(self.run, self.trigger, self.facts, self.telling, self.parts.records)
 
     async def _what_follows(self, now: datetime) -> _Following:
         group = self.facts.group
@@ -159,8 +161,14 @@ class _Triage:
         began = began_at(group, self.since)
 
         async def look(_: bool) -> _Following:
+            parts = self.parts.parts
             evidence, config = await gather(
-                firing, began, github=self.github, mirror=self.parts.parts.mirror, now=now
+                firing,
+                began,
+                github=self.github,
+                mirror=parts.mirror,
+                settled=parts.settled,
+                now=now,
             )
             following: Following = LeaveIt(reason="it was over before anything could be done")
             if firing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from bot.config import Config
@@ -25,6 +25,7 @@ async def gather(
     *,
     github: RepositoryClient,
     mirror: Mirror,
+    settled: Callable[[Config], Awaitable[Config]],
     now: datetime,
 ) -> tuple[Evidence, Config]:
     """Read everything the decision about firing conditions rests on.
@@ -34,12 +35,14 @@ async def gather(
         began: when it began, by our clock at the latest.
         github: the repository.
         mirror: its commits.
+        settled: the configuration with its sensitive sections as a Founder approved them.
         now: the time.
     """
     base = (await github.about()).default_branch
     await mirror.refresh()
     head = await mirror.branch_head(base)
-    config, _ = await read_config(mirror.git, head)
+    newest, _ = await read_config(mirror.git, head)
+    config = await settled(newest)
     evidence = Evidence(conditions=tuple(conditions), autonomy=config.triggers.autonomy)
     named = naming(conditions)
 

@@ -12,6 +12,7 @@ from bot import markdown
 from bot.playbooks.triage.blame import Following, LeaveIt, LookForIt, RevertIt, RollBack
 from bot.playbooks.words.quoting import quoted
 from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.wording import listed
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 from bot.records.intake.alerts import Condition, Group
@@ -74,6 +75,17 @@ def standing(facts: Facts) -> Standing:
     return Standing(state=state, headline=_headline(facts), details=details)
 
 
+def asked_by_hand(facts: Facts, left: LeaveIt, place: int) -> str:
+    """The one comment that asks people about a capability, on the issue `place`."""
+    where = f" (incident #{facts.issue})" if facts.issue and facts.issue != place else ""
+    return (
+        f"Comment {markdown.code(left.commands[0])} to give all traffic of "
+        f"{markdown.code(left.capability or '')} back to its baseline. An alert blames it: "
+        f"{markdown.text(facts.group.title)}{where}.\n\n"
+        f"I changed nothing by myself: {markdown.text(left.reason)}. Anyone with write access may."
+    )
+
+
 def decision(facts: Facts, *, on: datetime, audit: Anchor) -> str:
     """The ADR: proposed, its outcome pending."""
     chosen, because = _chosen(facts.following)
@@ -123,6 +135,11 @@ def _headline(facts: Facts) -> str:
             return f"Nothing to do here: I asked to roll back {markdown.code(capability)}."
         case LookForIt():
             return "Nothing to do here: I asked for a bisect."
+        case LeaveIt(commands=commands) if commands:
+            return (
+                f"Decide about {markdown.text(facts.group.title)}: comment "
+                f"{listed([markdown.code(each) for each in commands], 'or')} here, or leave it."
+            )
         case _:
             return f"Look at what fires: {markdown.text(facts.group.title)}."
 

@@ -141,11 +141,11 @@ def names(of: tuple[str, ...]) -> str:
     return listed([markdown.code(name) for name in of])
 
 
-def listed(shown: Sequence[str]) -> str:
+def listed(shown: Sequence[str], joint: str = "and") -> str:
     """One, two and three."""
     if not shown:
         return "nothing"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {joint} {shown[-1]}"
 
 
 def body(standing: Standing) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import yaml
+
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers
 from tests.playbooks.triage.alerting import Sender, alert
 from tests.shop import Clock
@@ -100,6 +102,38 @@ async def test_an_alert_that_names_the_capability(providers: Providers) -> None:
     report = await shop.eventually(reported)
     assert report["anomaly"]["kind"] == "alert"
     assert report["severity"] == "critical"
+
+
+async def test_an_alert_where_only_proposals_are_made_asks_people_on_the_ramps_issue(
+    providers: Providers,
+) -> None:
+    shop = providers.shop
+    await ramped(providers)
+    proposing = yaml.safe_dump(
+        {"capabilities": {CAPABILITY: providers.policy}, "triggers": {"autonomy": "propose"}}
+    )
+    careful = await shop.bob.open_pull_request(
+        "Only propose", {".github/playbooks.yml": proposing}, branch="careful"
+    )
+    assert await (await shop.says(careful, "/approve", shop.olivia)).reaction() == "+1"
+    await shop.bob.merge(careful)
+    sender = Sender(shop, providers.http)
+    await sender.alertmanager("burn", alert("ErrorBudgetBurn", capability=CAPABILITY))
+    incident = await sender.incident("active")
+    [ramp] = await shop.alice.issues(labels="ramp")
+
+    async def asked() -> str | None:
+        said = await shop.from_bot(ramp["number"])
+        return next((each for each in said if each.startswith("Comment `/rollback")), None)
+
+    said = await shop.eventually(asked)
+    assert said.startswith(f"Comment `/rollback {CAPABILITY}` to give all traffic")
+    assert f"(incident #{incident.issue})" in said
+    issue = await shop.alice.issue(incident.issue or 0)
+    assert f"comment `/rollback {CAPABILITY}` here, or leave it" in issue["body"]
+    assert await providers.percent() == 5
+    await shop.says(ramp["number"], f"/rollback {CAPABILITY}")
+    await providers.ramping(0)
 
 
 async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Providers) -> None:

@@ -43,6 +43,9 @@ def _evidence(*, said: dict[str, object] | None = None, **changed: object) -> Ev
 NAMED: dict[str, object] = {"pull_request": 7}
 
 
+PROPOSED = _evidence(said={"capability": "llm"}, autonomy=Autonomy.PROPOSE)
+
+
 @pytest.mark.parametrize(
     ("evidence", "expected", "detail"),
     [
@@ -74,6 +77,12 @@ NAMED: dict[str, object] = {"pull_request": 7}
         (_evidence(said=NAMED | {"severity": "low"}, named=SELF_WORK), LeaveIt, "low"),
         (_evidence(said={"capability": "llm"}), RollBack, "llm"),
         (_evidence(said={"capability": "llm"}, is_known=False), LeaveIt, "not configured"),
+        (PROPOSED, LeaveIt, "/rollback llm"),
+        (
+            _evidence(said={"capability": "llm"}, autonomy=Autonomy.OFF),
+            LeaveIt,
+            "/rollback llm",
+        ),
         (_evidence(suspects=(SELF_WORK,)), RevertIt, "open"),
         (_evidence(suspects=(SELF_WORK, OTHER)), LookForIt, "2 changes"),
         (_evidence(), LeaveIt, "nothing was merged"),
@@ -126,11 +135,30 @@ def _facts(following: Following | None, **changed: object) -> Facts:
         _facts(what_follows(_evidence())),
         _facts(what_follows(_evidence()), resolved=True),
         _facts(what_follows(_evidence()), stopped="alice"),
+        _facts(what_follows(PROPOSED)),
+        _facts(what_follows(_evidence(suspects=(SELF_WORK, OTHER), autonomy=Autonomy.PROPOSE))),
+        _facts(what_follows(_evidence(said=NAMED, named=SELF_WORK, autonomy=Autonomy.OFF))),
     ],
-    ids=["revert", "rollback", "bisect", "people", "resolved", "cancelled"],
+    ids=[
+        "revert",
+        "rollback",
+        "bisect",
+        "people",
+        "resolved",
+        "cancelled",
+        "a rollback left to people",
+        "several suspects left to people",
+        "switched off",
+    ],
 )
 def test_the_words_of_an_incident_about_alerts(facts: Facts, snapshot: SnapshotAssertion) -> None:
     assert words.issue_title(facts.group) + "\n\n" + words.issue_body(facts) == snapshot
+
+
+def test_the_words_that_ask_for_a_rollback(snapshot: SnapshotAssertion) -> None:
+    left = what_follows(PROPOSED)
+    assert isinstance(left, LeaveIt)
+    assert words.asked_by_hand(_facts(left, issue=5), left, 9) == snapshot
 
 
 def test_the_words_of_a_proposal(snapshot: SnapshotAssertion) -> None:

@@ -189,6 +189,17 @@ async def test_a_budget_nobody_spent_pauses_and_asks(shop: Shop, sender: Sender)
     assert await shop.hotfixes() == []
 
 
+async def test_switching_automatic_action_off_counts_only_with_a_founders_yes(
+    shop: Shop, sender: Sender
+) -> None:
+    culprit = await _self_work(shop)
+    sneaky = CONFIG + "triggers: {autonomy: off}\n"
+    await shop.alice.push("main", {".github/playbooks.yml": sneaky}, "Leave me alone")
+    await sender.cloudevent("eval.drop", summary="worse", pull_request=culprit)
+    hotfix = await shop.merged_hotfix()
+    assert f"#{culprit}" in hotfix["title"]
+
+
 async def test_opting_out_holds_for_alerts_too(shop: Shop, sender: Sender) -> None:
     culprit = await _self_work(shop)
     await shop.alice.label(culprit, "playbook:off")
