@@ -76,8 +76,8 @@ def crossing_breach(crossed: dict[str, Crossed]) -> Breach | None:
     if crossing is None:
         return None
     sentence = (
-        f"{claim}. Chance alone looks like that at most {chance(crossing.log_e)}; the limit is "
-        f"{chance(process.limit)}. Seen after {crossing.n:,} "
+        f"{claim}. By chance alone that is seen at most {chance(crossing.log_e)} (the limit: "
+        f"{chance(process.limit)}), here after {crossing.n:,} "
         f"{unit if crossing.n == 1 else f'{unit}s'}."
     )
     return Breach(name, sentence, crossing.log_e, process.limit, tuple(crossed)[1:])

@@ -79,7 +79,7 @@ def test_a_breach_is_told_with_its_evidence() -> None:
     assert verdict.limit is not None
     assert verdict.log_e >= verdict.limit
     assert verdict.evidence.startswith("The candidate fails more often than tolerated")
-    assert "the limit is once in 50 tries" in verdict.evidence
+    assert "the limit: once in 50 tries" in verdict.evidence
 
 
 def test_a_breach_stays_one_whatever_comes_later() -> None:

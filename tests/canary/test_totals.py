@@ -121,7 +121,7 @@ def test_a_candidate_that_costs_twice_as_much_is_a_breach_with_its_report() -> N
     verdict = judge_ramp(evidence, entered=START, last_seen=START, now=after(60))
     assert isinstance(verdict, Breach)
     assert verdict.metric == "cost"
-    assert verdict.evidence.startswith("The candidate costs more than tolerated. Chance alone")
+    assert verdict.evidence.startswith("The candidate costs more than tolerated. By chance alone")
     assert verdict.evidence.endswith(" readings.")
     window = Window(start=START, end=after(60))
     subject = Subject("01j", "llm", "provider-b", window, "0" * 64)

@@ -70,8 +70,8 @@ def asking(case: RampCase, phase: Phase, ask: Ask) -> Standing:
         headline = _approve(ask, f"the stage of {ask.stage}%")
     else:
         headline = (
-            "The evidence is inconclusive: `/approve` goes on all the same, `/cancel` gives all "
-            "traffic back."
+            "It is not clear yet whether the candidate is good enough: `/approve` goes on all the "
+            "same, `/cancel` gives all traffic back."
         )
     return Standing(
         state="needs you",

@@ -154,7 +154,9 @@ def again(case: CandidateCase, plan: Reshadow) -> str:
     """How to try again."""
     lines = [f"**To try again:** {markdown.text(plan.reason)}"]
     if plan.min_pairs is not None:
-        lines.append(f"{plan.min_pairs:,} pairs show an effect as large as this one.")
+        lines.append(
+            f"{plan.min_pairs:,} requests answered by both show a difference as large as this one."
+        )
     lines.append(
         f"Lift the pause with `/unpause {case.capability} because …`, then `{plan.command}`."
     )

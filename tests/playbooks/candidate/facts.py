@@ -34,8 +34,8 @@ SUBJECT = Subject(ID, "llm.summarize", "provider-b", WINDOW, "0" * 64)
 POLICY = policy(metrics=only("error") | {"cost": {"alpha": 0.005}}, seed="20260101")
 BREACH = Breach(
     "error",
-    "The candidate fails more often than tolerated. Chance alone looks like that at most once in "
-    "75 tries; the limit is once in 67 tries. Seen after 812 observations.",
+    "The candidate fails more often than tolerated. By chance alone that is seen at most once in "
+    "75 tries (the limit: once in 67 tries), here after 812 observations.",
     4.3,
     4.2,
     ("latency_p95",),

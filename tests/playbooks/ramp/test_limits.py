@@ -1,4 +1,4 @@
-"""What ends a ramp besides failures: too little return, and an absolute limit."""
+"""What ends or holds a ramp besides failures: too little return, an absolute limit, no verdict."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.playbooks.providing import CAPABILITY, POLICY, STAGES, Providers, evenly
 from tests.playbooks.ramp.test_anomalies import ramped, rolled_back
+from tests.shop import Clock
 
 
 async def test_a_candidate_that_returns_less_for_its_spend(providers: Providers) -> None:
@@ -49,3 +50,18 @@ async def test_more_failures_than_any_provider_may_have_where_nothing_is_left_to
     assert not report["metrics"]["error"]["worse"]["crossed"]
     [incident] = await providers.shop.eventually(providers.shop.incidents)
     assert f"`/shadow {CAPABILITY} provider-b`" in incident["body"]
+
+
+async def test_evidence_that_stays_unclear_is_held_and_a_person_says_how_to_go_on(
+    providers: Providers, clock: Clock
+) -> None:
+    stages = [{"percent": each, "min_bake": "0s", "max_bake": "5m", "min_n": 20} for each in STAGES]
+    await providers.configure(stages=stages)
+    issue = await ramped(providers)
+    await providers.served(40)
+    clock.forward(minutes=6)
+    said = await providers.shop.standing(issue, "It is not clear yet")
+    assert "2 of 20 observations of each provider in this stage." in said
+    assert await providers.percent() == 5
+    await providers.shop.says(issue, "/approve")
+    await providers.ramping(25)
