@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import RootModel
 
 from bot.git.reverting import Clean, Conflict
+from bot.playbooks.bisect import standings
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.work import BisectWork
 from bot.playbooks.incidents.papers import Result
@@ -54,7 +55,7 @@ async def fix(work: BisectWork, verification: Verification, outcome: Clean | Con
             message=words.commit_message(case, [culprit]),
             files=(*work.record_files(Result()), _spec_file(work.spec)),
             before=before,
-            starting=words.proposing(),
+            starting=standings.proposing(),
             # By itself it is merged only where all of the evidence says the same.
             person_wanted=work.autonomy is not Autonomy.MERGE
             or (verification.boundary, verification.revert) != ("confirmed", "confirmed"),

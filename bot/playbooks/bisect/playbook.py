@@ -10,6 +10,7 @@ from __future__ import annotations
 from bot.culprit.verification import runs_needed
 from bot.git.history import parents_of
 from bot.git.reverting import Clean, Conflict, Empty
+from bot.playbooks.bisect import standings
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.finding import guilty
 from bot.playbooks.bisect.fix import fix, reverting
@@ -130,7 +131,7 @@ class _Bisect:
         await take_earlier_attempts_back(work)
         now = await self.run.now()
         work.happened(now, "incident opened")
-        standing = words.starting(work.case)
+        standing = standings.starting(work.case)
         if work.case.issue is None:
             title, body = words.issue_title(work.case), words.issue_body(work.case, standing, "")
             work.know(issue=await work.voice.open_issue(work.case, title, body))
@@ -150,19 +151,19 @@ class _Bisect:
             if culprit is None:
                 return await self._nobody(hunt)
             if work.autonomy in (Autonomy.OFF, Autonomy.PROPOSE):
-                standing = words.only_named(work.case, hunt.finding, culprit, verification)
+                standing = standings.only_named(work.case, hunt.finding, culprit, verification)
                 return await ended(work, standing, "only proposed")
             outcome = await self._compute(culprit)
             if isinstance(outcome, Empty):
-                standing = words.not_to_revert(work.case, hunt.finding, culprit)
+                standing = standings.not_to_revert(work.case, hunt.finding, culprit)
                 return await ended(work, standing, "not on the branch any more")
             return await self._propose(hunt, verification, outcome)
         except NoGoodEnd:
             await self.clean_up()
-            return await ended(work, words.nothing_older(work.case), "no good end")
+            return await ended(work, standings.nothing_older(work.case), "no good end")
         except Cancelled as stop:
             await self.clean_up()
-            return await ended(work, words.cancelled(stop.by), "cancelled")
+            return await ended(work, standings.cancelled(stop.by), "cancelled")
         except _Enough as stop:
             return await ended(work, stop.standing, stop.how)
 
@@ -185,7 +186,7 @@ class _Bisect:
         async def tell() -> None:
             running = len(work.lab.running)
             work.note_progress()
-            await work.tell(words.searching(work.case, hunt.finding, running))
+            await work.tell(standings.searching(work.case, hunt.finding, running))
 
         while True:
             stopped = await hunt.pursue(tell)
@@ -199,13 +200,13 @@ class _Bisect:
             culprit = guilty(finding, hunt.graph)
             if culprit is None:
                 why = stopped.why if stopped else finding.reason
-                await self._pause(hunt, words.paused(work.case, finding, why), why)
+                await self._pause(hunt, standings.paused(work.case, finding, why), why)
                 continue
             suspect = await self._suspect(culprit)
             needed = 0 if stopped else self._fresh_runs(hunt, suspect)
             if needed > hunt.trials_left:
                 why = words.too_few_trials(needed, hunt.trials_left)
-                standing = words.paused(work.case, finding, why)
+                standing = standings.paused(work.case, finding, why)
                 await self._pause(hunt, standing, why, besides=needed)
                 continue
             verification = await self._verify(hunt, suspect, stopped)
@@ -214,9 +215,9 @@ class _Bisect:
             sure = finding.may_act or verification.boundary == "confirmed"
             if sure and verification.boundary in ("confirmed", "not made"):
                 return culprit, verification
-            standing = words.unconfirmed(work.case, finding, culprit, verification)
+            standing = standings.unconfirmed(work.case, finding, culprit, verification)
             if verification.boundary == "not made":
-                standing = words.paused(work.case, finding, finding.reason)
+                standing = standings.paused(work.case, finding, finding.reason)
             await self._pause(hunt, standing, "unconfirmed")
 
     async def _pause(self, hunt: Hunt, standing: Standing, why: str, *, besides: int = 0) -> None:
@@ -241,7 +242,7 @@ class _Bisect:
                 hunt.refill(now, besides)
                 return
             if now - began > work.parts.patience.give_up:
-                raise _Enough(words.given_up(), "given up")
+                raise _Enough(standings.given_up(), "given up")
 
     async def _suspect(self, culprit: str) -> _Suspect:
         """Who brought the culprit, for the titles; and what it is compared with."""
@@ -285,7 +286,7 @@ class _Bisect:
 
         async def tell() -> None:
             running = len(work.lab.running)
-            await work.tell(words.verifying(work.case, culprit, running))
+            await work.tell(standings.verifying(work.case, culprit, running))
 
         verifier = Verifier(
             self.run,
@@ -353,7 +354,7 @@ class _Bisect:
         work = self.work
         culprit = work.case.offenders[0]
         work.happened(await self.run.now(), f"culprit found: {culprit.sha[:12]}")
-        await work.tell(words.proposing())
+        await work.tell(standings.proposing())
         proposal = await fix(work, verification, outcome)
         published = await proposal.open()
         if culprit.number is not None:
@@ -366,10 +367,10 @@ class _Bisect:
         """The search is sure that there is no culprit in this range."""
         work, finding = self.work, hunt.finding
         if finding.status == "no_culprit":
-            return await ended(work, words.nobody(work.case, finding), "no culprit")
+            return await ended(work, standings.nobody(work.case, finding), "no culprit")
         if work.plan.good is None:
-            return await ended(work, words.nothing_older(work.case), "no good end")
-        return await ended(work, words.older(work.case, finding), "before the range")
+            return await ended(work, standings.nothing_older(work.case), "no good end")
+        return await ended(work, standings.older(work.case, finding), "before the range")
 
 
 def _not_made(why: str) -> Verification:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from bot.playbooks.bisect.case import BisectCase
 from bot.playbooks.bisect.finding import bars, finding_of, log_lines
 from bot.playbooks.bisect.lab import TrialRow
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
-from bot.playbooks.bisect.text import BisectCase, incident_title
+from bot.playbooks.bisect.text import incident_title
 from bot.playbooks.checks.green import Counting, Row, State, Tally
 from bot.playbooks.incidents.papers import Account, pointers
 from bot.records.audit_chain.anchors import Anchor

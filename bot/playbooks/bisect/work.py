@@ -16,11 +16,11 @@ from bot.pictures.suspicion import Stretch
 from bot.playbooks.bisect import records as documents
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.benches import bench_for
+from bot.playbooks.bisect.case import BisectCase
 from bot.playbooks.bisect.finding import bars, chart
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
-from bot.playbooks.bisect.text import BisectCase
 from bot.playbooks.checks.green import Tally
 from bot.playbooks.incidents.case import case_of
 from bot.playbooks.incidents.casebook import Opened
