@@ -14,7 +14,8 @@ from bot.github.models import RepositoryFacts
 from bot.playbooks.checks.green import Counting, Tally
 from bot.playbooks.incidents import papers, record_files
 from bot.playbooks.incidents.case import C, Settled, branch_of
-from bot.playbooks.incidents.casebook import Casebook, Opened
+from bot.playbooks.incidents.casebook import Casebook
+from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Account, Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.parts import Parts

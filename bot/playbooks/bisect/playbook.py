@@ -22,7 +22,7 @@ from bot.playbooks.bisect.search import Hunt, NoGoodEnd, Stopped
 from bot.playbooks.bisect.verify import Cancelled, Verifier, publish_preview
 from bot.playbooks.bisect.work import BisectWork
 from bot.playbooks.incidents.case import Offender
-from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.parts import Parts
 from bot.playbooks.planning.autonomy import how_far
@@ -56,13 +56,15 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
     opened = await open_incident(
         run,
         trigger,
-        kind="bisect",
-        subject=plan.subject,
-        title=words.incident_title(plan.check, plan.base),
-        severity=UNKNOWN_SEVERITY,
-        reason=request.reason,
-        refs={"bad": plan.bad, "good": plan.good, "check": plan.check, "base": plan.base_head},
-        signing_key=parts.signing_key,
+        NewIncident(
+            kind="bisect",
+            subject=plan.subject,
+            title=words.incident_title(plan.check, plan.base),
+            severity=UNKNOWN_SEVERITY,
+            reason=request.reason,
+            refs={"bad": plan.bad, "good": plan.good, "check": plan.check, "base": plan.base_head},
+        ),
+        parts.signing_key,
     )
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)

@@ -23,7 +23,7 @@ from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import Hunt
 from bot.playbooks.checks.green import Tally
 from bot.playbooks.incidents.case import case_of
-from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.parts import Parts

@@ -13,7 +13,7 @@ from bot.playbooks.candidate.case import CandidateCase, status
 from bot.playbooks.candidate.evidence import chart_of
 from bot.playbooks.candidate.records import Weighed, decision
 from bot.playbooks.incidents.case import case_of
-from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.run import Run, StepFailed

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Literal, Protocol, TypeVar
 
 from bot.config import Config
-from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.documents.adr import adr_path
 from bot.records.documents.artifacts import ArtifactKind, artifact_path

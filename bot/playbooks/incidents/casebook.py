@@ -11,22 +11,20 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.playbooks.incidents.opening import Opened, Refs
 from bot.playbooks.run import Run
 from bot.playbooks.undo.undoing import Undone
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import Anchor, sign
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.notices import outbox
-from bot.records.notices.announcing import FOUNDER, announce
+from bot.records.notices.announcing import FOUNDER
 from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident, Opening
 from bot.records.safety import approvals
-from bot.triggers import OURSELVES, Severity, SourceKind, Trigger, Value, derived_id
+from bot.triggers import Severity, Trigger, Value
 
-Refs = dict[str, JsonValue]
 _PATHS_NOTED = 20
 Change = Callable[[AsyncConnection, datetime], Awaitable[None]]
 
@@ -51,95 +49,9 @@ class PlanAsked(Protocol):
         """The paths that nothing brings back."""
 
 
-class Opened(Value):
-    """The incident as this Run found or made it, and which attempt at it this Run is.
-
-    `joined` says that another Run is at work on it: there is nothing for this one to do.
-    """
-
-    incident: Incident
-    joined: bool
-    attempt: int
-    anchor: Anchor
-
-
 class _Noted(Value):
     anchor: Anchor
     severity: Severity
-
-
-async def open_incident(
-    run: Run,
-    trigger: Trigger,
-    *,
-    kind: str,
-    subject: str,
-    title: str,
-    severity: Severity,
-    reason: str,
-    refs: Refs,
-    signing_key: Ed25519PrivateKey,
-    about: str | None = None,
-) -> Opened:
-    """Open the incident with its audit entry, or join the one that is open about the same thing.
-
-    An open incident that no live Run works on any more is taken up again as a further attempt.
-    """
-    now = await run.now()
-    opening = Opening(
-        id=derived_id(trigger.key, trigger.received_at),
-        repository=trigger.repository,
-        kind=kind,
-        subject=subject,
-        title=title,
-        severity=severity,
-        source=trigger.source.kind,
-        source_url=trigger.source.url,
-        opened_by=trigger.actor.login,
-        detected_at=trigger.received_at,
-        suspect=subject,
-        group_key=about,
-    )
-
-    async def change(conn: AsyncConnection) -> Opened:
-        incident, existed = await incidents.open_or_join(conn, opening)
-        earlier = [r for r in await runs.of_incident(conn, incident.id) if r.id != run.id]
-        joined = existed and any(r.is_live for r in earlier)
-        await runs.note(conn, run.id, at=now, incident_id=incident.id)
-        if joined:
-            why = f"joined incident {incident.id}"
-            await runs.move(conn, run.id, RunState.CANCELLED, at=now, reason=why)
-        else:
-            await runs.move(conn, run.id, RunState.RUNNING, at=now)
-        attempt = len(earlier) + 1
-        if not existed:
-            await announce(conn, incident, at=now, spared=_told_already(trigger))
-        entry = await audit.append(
-            conn,
-            trigger.repository.id,
-            "incident.joined" if joined else "incident.opened",
-            actor=trigger.actor.login,
-            at=now,
-            incident=incident.id,
-            run=run.id,
-            refs=refs,
-            data={"reason": reason, "severity": severity, "attempt": attempt},
-        )
-        return Opened(
-            incident=incident,
-            joined=joined,
-            attempt=attempt,
-            anchor=sign(entry.head, signing_key, now),
-        )
-
-    return await run.write("open the incident", Opened, change)
-
-
-def _told_already(trigger: Trigger) -> str | None:
-    """Why nobody is told of the incident: what follows from an alert has been told with it."""
-    if trigger.actor == OURSELVES and trigger.source.kind is SourceKind.ALERT:
-        return "told with the alert's own incident"
-    return None
 
 
 class Casebook:

@@ -14,7 +14,7 @@ from typing import Any
 from bot import markdown
 from bot.git.reverting import Clean, Conflict, Empty
 from bot.github.models import MergeMethod, PullRequest
-from bot.playbooks.incidents.casebook import Refs
+from bot.playbooks.incidents.opening import Refs
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.proposal import hotfix as hotfixes
 from bot.playbooks.proposal import standings

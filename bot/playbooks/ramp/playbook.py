@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import subject_of
-from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.planning.declined import Declined
 from bot.playbooks.proposal.settling import broke_off
 from bot.playbooks.ramp import text as words
@@ -37,13 +37,15 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: Candidat
     opened = await open_incident(
         run,
         trigger,
-        kind="ramp",
-        subject=subject_of(plan.capability),
-        title=words.title(plan.capability, plan.candidate),
-        severity=Severity.LOW,
-        reason="",
-        refs={"capability": plan.capability, "shadow": plan.shadow, "base": plan.base_head},
-        signing_key=parts.signing_key,
+        NewIncident(
+            kind="ramp",
+            subject=subject_of(plan.capability),
+            title=words.title(plan.capability, plan.candidate),
+            severity=Severity.LOW,
+            reason="",
+            refs={"capability": plan.capability, "shadow": plan.shadow, "base": plan.base_head},
+        ),
+        parts.signing_key,
     )
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)

@@ -6,7 +6,7 @@ from bot.canary.reports import RampReport
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.records import Weighed
 from bot.playbooks.candidate.work import CandidateWork
-from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.ramp import records
 from bot.playbooks.ramp import text as words
 from bot.playbooks.ramp.plan import RampPlan

@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bot.git.reverting import Conflict
-from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.parts import Parts
 from bot.playbooks.planning.declined import Declined
@@ -56,18 +56,20 @@ async def revert(
     opened = await open_incident(
         run,
         trigger,
-        kind="revert",
-        subject=plan.subject,
-        title=f"{plan.base} broken by {offenders_in_words(plan.offenders)}",
-        severity=request.severity or UNKNOWN_SEVERITY,
-        reason=request.reason,
-        refs={
-            "pull_requests": [o.number for o in plan.offenders if o.number],
-            "commits": [*plan.commits],
-            "base": plan.base_head,
-        },
-        signing_key=parts.signing_key,
-        about=request.about,
+        NewIncident(
+            kind="revert",
+            subject=plan.subject,
+            title=f"{plan.base} broken by {offenders_in_words(plan.offenders)}",
+            severity=request.severity or UNKNOWN_SEVERITY,
+            reason=request.reason,
+            refs={
+                "pull_requests": [o.number for o in plan.offenders if o.number],
+                "commits": [*plan.commits],
+                "base": plan.base_head,
+            },
+            about=request.about,
+        ),
+        parts.signing_key,
     )
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from bot.github.calls.checks import Button
 from bot.playbooks.incidents.case import Case, case_of
-from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.parts import Parts

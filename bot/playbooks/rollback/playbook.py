@@ -13,7 +13,7 @@ from bot.playbooks.candidate import flag_file
 from bot.playbooks.candidate.capability import CandidateParts, policy_in_force, read_configured
 from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.rolling_back import plan_refs
-from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import BroughtHome
 from bot.playbooks.planning.declined import Declined, Stop
@@ -50,18 +50,20 @@ async def rollback(
     opened = await open_incident(
         run,
         trigger,
-        kind="rollback",
-        subject=subject_of(request.capability),
-        title=words.title(request.capability, taken.candidate),
-        severity=plan.severity,
-        reason=request.reason,
-        refs={
-            "capability": request.capability,
-            "attempt": taken.attempt,
-            "generation": taken.generation,
-            "base": plan.base_head,
-        },
-        signing_key=parts.signing_key,
+        NewIncident(
+            kind="rollback",
+            subject=subject_of(request.capability),
+            title=words.title(request.capability, taken.candidate),
+            severity=plan.severity,
+            reason=request.reason,
+            refs={
+                "capability": request.capability,
+                "attempt": taken.attempt,
+                "generation": taken.generation,
+                "base": plan.base_head,
+            },
+        ),
+        parts.signing_key,
     )
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)

@@ -7,7 +7,7 @@ from datetime import datetime
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import CandidateCase, status
 from bot.playbooks.incidents.case import case_of
-from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.rollback import records as documents

@@ -14,7 +14,7 @@ from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.lever import Lever
-from bot.playbooks.incidents.casebook import open_incident
+from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.planning.declined import Declined
 from bot.playbooks.proposal.settling import broke_off, conclude
@@ -52,13 +52,19 @@ async def shadow(
     opened = await open_incident(
         run,
         trigger,
-        kind="shadow",
-        subject=subject_of(plan.capability),
-        title=words.title(plan.capability, plan.candidate),
-        severity=Severity.LOW,
-        reason="",
-        refs={"capability": plan.capability, "candidate": plan.candidate, "base": plan.base_head},
-        signing_key=parts.signing_key,
+        NewIncident(
+            kind="shadow",
+            subject=subject_of(plan.capability),
+            title=words.title(plan.capability, plan.candidate),
+            severity=Severity.LOW,
+            reason="",
+            refs={
+                "capability": plan.capability,
+                "candidate": plan.candidate,
+                "base": plan.base_head,
+            },
+        ),
+        parts.signing_key,
     )
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)

@@ -7,7 +7,7 @@ from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import CandidateCase
 from bot.playbooks.candidate.records import Weighed
 from bot.playbooks.candidate.work import CandidateWork
-from bot.playbooks.incidents.casebook import Opened
+from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.run import Run
 from bot.playbooks.shadow import records
 from bot.playbooks.shadow import text as words
