@@ -10,7 +10,7 @@ from typing import Literal
 
 from bot import markdown
 from bot.config import CONFIG_PATH, SENSITIVE, Config, InvalidConfig, parse_config
-from bot.github.calls.checks import Button
+from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.records.safety.sensitive_config import Approved
@@ -126,19 +126,16 @@ async def report_config(
             title="It can be used; a Founder approved it",
             summary="It counts once it is merged.",
         )
-    run = await client.checks.ensure_check_run(
+    await client.checks.ensure_reported(
+        None,
         head_sha=pull.head.sha,
         name=NAME,
         external_id=f"config {pull.head.sha}",
-        title=verdict.title,
-        summary=verdict.summary,
+        report=CheckReport(
+            title=verdict.title,
+            summary=verdict.summary,
+            conclusion=verdict.conclusion,
+            buttons=(_APPROVE,) if verdict.conclusion == "neutral" else (),
+        ),
         look_first=look_first,
-    )
-    await client.checks.update(
-        run.id,
-        status="completed",
-        conclusion=verdict.conclusion,
-        title=verdict.title,
-        summary=verdict.summary,
-        buttons=(_APPROVE,) if verdict.conclusion == "neutral" else (),
     )

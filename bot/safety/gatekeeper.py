@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import SelfWork
 from bot.faults import Passing
-from bot.github.calls.checks import Button
+from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.models import PullRequest
@@ -327,30 +327,19 @@ class Gatekeeper:
             await gate_reports.note(
                 conn, here, head.sha, said="", conclusion="", check_run=known.check_run
             )
-        check_run = known.check_run
-        buttons = (_APPROVE,) if wanted.offers_approval else ()
-        if check_run == NOT_YET:
-            made = await client.checks.ensure_check_run(
-                head_sha=head.sha,
-                name=NAME,
-                external_id=f"gate {head.sha}",
-                status="completed",
-                conclusion=wanted.conclusion,
+        check_run = await client.checks.ensure_reported(
+            None if known.check_run == NOT_YET else known.check_run,
+            head_sha=head.sha,
+            name=NAME,
+            external_id=f"gate {head.sha}",
+            report=CheckReport(
                 title=wanted.title,
                 summary=wanted.summary,
-                buttons=buttons,
-                look_first=not first,
-            )
-            check_run = made.id
-        if known.check_run != NOT_YET or not first:
-            await client.checks.update(
-                check_run,
-                status="completed",
                 conclusion=wanted.conclusion,
-                title=wanted.title,
-                summary=wanted.summary,
-                buttons=buttons,
-            )
+                buttons=(_APPROVE,) if wanted.offers_approval else (),
+            ),
+            look_first=not first,
+        )
         async with self._records.begin() as conn:
             await gate_reports.note(
                 conn, here, head.sha, said=wanted.digest, conclusion=wanted.conclusion,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 from bot.github.calls.ensure import ensure
-from bot.github.calls.issues import stamp
 from bot.github.calls.ours import Ourselves
 from bot.github.calls.reading import result_of_run, result_of_status
 from bot.github.models import Annotation, CheckKind, CheckResult, CheckRun, CommitStatus
@@ -23,7 +21,6 @@ RERUN_JOB = "/repos/{owner}/{repo}/actions/jobs/{job_id}/rerun"
 
 MAX_ACTIONS = 3
 
-CheckStatus = Literal["queued", "in_progress", "completed"]
 Conclusion = Literal[
     "success", "failure", "neutral", "cancelled", "skipped", "timed_out", "action_required"
 ]
@@ -46,6 +43,41 @@ class Button:
             "label": self.label[:20],
             "description": self.description[:40],
             "identifier": self.identifier[:20],
+        }
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What one of our check-runs says.
+
+    Attributes:
+        title: its headline; cut to GitHub's limit.
+        summary: Markdown below it, cut to 65,535 bytes.
+        conclusion: how it ended; None while it is at work.
+        buttons: at most three.
+    """
+
+    title: str
+    summary: str
+    conclusion: Conclusion | None = None
+    buttons: Sequence[Button] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what GitHub would refuse."""
+        if len(self.buttons) > MAX_ACTIONS:
+            raise ValueError(f"A check-run takes {MAX_ACTIONS} buttons, not {len(self.buttons)}.")
+
+    def body(self) -> dict[str, Any]:
+        """Give the request body."""
+        ended = {} if self.conclusion is None else {"conclusion": self.conclusion}
+        return {
+            "status": "in_progress" if self.conclusion is None else "completed",
+            "output": {
+                "title": cut_title(self.title),
+                "summary": cut(self.summary, CHECK_TEXT_LIMIT, byte_size),
+            },
+            "actions": [button.body() for button in self.buttons],
+            **ended,
         }
 
 
@@ -79,23 +111,9 @@ class Checks:
         return CheckRun.model_validate(await self._channel.get(RUN, run_id=run_id))
 
     async def ensure_check_run(
-        self,
-        *,
-        head_sha: str,
-        name: str,
-        external_id: str,
-        status: CheckStatus = "in_progress",
-        conclusion: Conclusion | None = None,
-        title: str,
-        summary: str,
-        text: str | None = None,
-        details_url: str | None = None,
-        started_at: datetime | None = None,
-        completed_at: datetime | None = None,
-        buttons: Sequence[Button] = (),
-        look_first: bool,
+        self, *, head_sha: str, name: str, external_id: str, report: CheckReport, look_first: bool
     ) -> CheckRun:
-        """Report our check-run on `head_sha`, unless one with this `external_id` is there.
+        """Put our check-run on `head_sha`, unless one with this `external_id` is there.
 
         One that is found is given back as it is: `update` it to change what it says.
 
@@ -103,15 +121,7 @@ class Checks:
             head_sha: The commit.
             name: Stable, without ids, since branches can require it by name.
             external_id: What makes it this one: the run's id.
-            status: Whether it waits, runs or is over.
-            conclusion: Given if and only if `status` is completed.
-            title: Its headline.
-            summary: Markdown, cut to 65,535 bytes; so is `text`.
-            text: More Markdown.
-            details_url: Where "Details" leads.
-            started_at: When it began.
-            completed_at: When it ended; GitHub takes now if it is left out.
-            buttons: At most three.
+            report: What it says.
             look_first: Whether this step may already have run.
         """
 
@@ -127,42 +137,55 @@ class Checks:
             return min(ours, key=lambda run: run.id, default=None)
 
         async def create() -> CheckRun:
-            body = {
-                "name": name,
-                "head_sha": head_sha,
-                "external_id": external_id,
-                **_report(
-                    status, conclusion, title, summary, text, details_url, completed_at, buttons
-                ),
-            }
-            if started_at is not None:
-                body["started_at"] = stamp(started_at)
-            return CheckRun.model_validate(await self._channel.post(RUNS, body))
+            body = {"name": name, "head_sha": head_sha, "external_id": external_id}
+            return CheckRun.model_validate(await self._channel.post(RUNS, body | report.body()))
 
         return await ensure(
             look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
         )
 
-    async def update(
-        self,
-        run_id: int,
-        *,
-        status: CheckStatus,
-        conclusion: Conclusion | None = None,
-        title: str,
-        summary: str,
-        text: str | None = None,
-        details_url: str | None = None,
-        completed_at: datetime | None = None,
-        buttons: Sequence[Button] = (),
-    ) -> CheckRun:
+    async def update(self, run_id: int, report: CheckReport) -> CheckRun:
         """Set what one of our check-runs says. Doing it twice changes nothing more.
 
         Raises:
             Forbidden: If it belongs to another App.
         """
-        body = _report(status, conclusion, title, summary, text, details_url, completed_at, buttons)
-        return CheckRun.model_validate(await self._channel.patch(RUN, body, run_id=run_id))
+        data = await self._channel.patch(RUN, report.body(), run_id=run_id)
+        return CheckRun.model_validate(data)
+
+    async def ensure_reported(
+        self,
+        known: int | None,
+        *,
+        head_sha: str,
+        name: str,
+        external_id: str,
+        report: CheckReport,
+        look_first: bool,
+    ) -> int:
+        """Have our check-run on `head_sha` say this, and give its id: made, else updated.
+
+        Args:
+            known: Its id where it is known; None has it looked for or made.
+            head_sha: See `ensure_check_run`, as for what follows.
+            name: Its stable name.
+            external_id: What makes it this one.
+            report: What it says from now on.
+            look_first: Whether it may be there already.
+        """
+        if known is None:
+            run = await self.ensure_check_run(
+                head_sha=head_sha,
+                name=name,
+                external_id=external_id,
+                report=report,
+                look_first=look_first,
+            )
+            if not look_first:
+                return run.id
+            known = run.id
+        await self.update(known, report)
+        return known
 
     async def rerun(self, result: CheckResult) -> None:
         """Ask for a check to run again: the Actions job, else the check-run's App.
@@ -180,35 +203,3 @@ class Checks:
             await self._channel.post(RERUN_JOB, {}, job_id=result.id)
         else:
             await self._channel.post(f"{RUN}/rerequest", None, run_id=result.id)
-
-
-def _report(
-    status: CheckStatus,
-    conclusion: Conclusion | None,
-    title: str,
-    summary: str,
-    text: str | None,
-    details_url: str | None,
-    completed_at: datetime | None,
-    buttons: Sequence[Button],
-) -> dict[str, Any]:
-    if (status == "completed") != (conclusion is not None):
-        raise ValueError("A check-run has a conclusion if and only if it is completed.")
-    if len(buttons) > MAX_ACTIONS:
-        raise ValueError(f"A check-run takes {MAX_ACTIONS} buttons, not {len(buttons)}.")
-    output = {
-        "title": cut_title(title),
-        "summary": cut(summary, CHECK_TEXT_LIMIT, byte_size),
-        "text": None if text is None else cut(text, CHECK_TEXT_LIMIT, byte_size),
-    }
-    body: dict[str, Any] = {
-        "status": status,
-        "output": {name: value for name, value in output.items() if value is not None},
-        "actions": [button.body() for button in buttons],
-    }
-    optional = {
-        "conclusion": conclusion,
-        "details_url": details_url,
-        "completed_at": stamp(completed_at),
-    }
-    return body | {name: value for name, value in optional.items() if value is not None}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot import markdown
-from bot.github.calls.checks import Button, Conclusion
+from bot.github.calls.checks import CheckReport, Conclusion
 from bot.github.client import RepositoryClient
 from bot.github.models import Issue
 from bot.github.text import marked
@@ -33,14 +33,12 @@ class Telling:
         incident: the incident's id, part of every marker.
         since: nothing of ours is older than this: when the Trigger was received.
         run: the Run's id, the check-run's external id.
-        details_url: where a check-run's "Details" leads.
     """
 
     github: RepositoryClient
     incident: str
     since: datetime
     run: str
-    details_url: str | None = None
 
     async def open_issue(
         self,
@@ -103,17 +101,7 @@ class Telling:
             await self.github.pulls.update(number, body=body)
 
     async def check(
-        self,
-        known: int | None,
-        head: str,
-        name: str,
-        standing: Standing,
-        summary: str,
-        *,
-        title: str,
-        conclusion: Conclusion | None = None,
-        buttons: tuple[Button, ...] = (),
-        look_first: bool,
+        self, known: int | None, head: str, name: str, report: CheckReport, *, look_first: bool
     ) -> int:
         """Report on a commit through our check-run, and give its id.
 
@@ -121,43 +109,21 @@ class Telling:
             known: the check-run's id on this commit, where it is known already.
             head: the commit.
             name: the check-run's stable name.
-            standing: what to say; its state decides how the check-run concludes.
-            summary: Markdown below the title.
-            title: the headline.
-            conclusion: concludes it otherwise than the standing would.
-            buttons: offered while something can still be done.
+            report: what it says.
             look_first: whether it may be there already.
         """
-        concluded = conclusion or _concluded(standing)
-        if not known:
-            run = await self.github.checks.ensure_check_run(
-                head_sha=head,
-                name=name,
-                external_id=self.run,
-                status="completed" if concluded else "in_progress",
-                conclusion=concluded,
-                title=title,
-                summary=summary,
-                details_url=self.details_url,
-                buttons=buttons,
-                look_first=look_first,
-            )
-            if not look_first:
-                return run.id
-            known = run.id
-        await self.github.checks.update(
+        return await self.github.checks.ensure_reported(
             known,
-            status="completed" if concluded else "in_progress",
-            conclusion=concluded,
-            title=title,
-            summary=summary,
-            details_url=self.details_url,
-            buttons=() if standing.state in ("done", "stopped") else buttons,
+            head_sha=head,
+            name=name,
+            external_id=self.run,
+            report=report,
+            look_first=look_first,
         )
-        return known
 
 
-def _concluded(standing: Standing) -> Conclusion | None:
+def concluded(standing: Standing) -> Conclusion | None:
+    """How a check-run ends that says this standing; None: it is still at work."""
     # A review that is missing says nothing against what was verified.
     if standing.state == "needs you" and standing.is_verified:
         return "success"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bot.github.calls.checks import Button, Conclusion
+from bot.github.calls.checks import Button, CheckReport, Conclusion
 from bot.github.models import Issue
 from bot.playbooks.incidents.case import Case
 from bot.playbooks.run import Run
 from bot.playbooks.words import wording
 from bot.playbooks.words.keeping import keep
 from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.telling import Telling
+from bot.playbooks.words.telling import Telling, concluded
 from bot.triggers import Value
 
 
@@ -229,10 +229,11 @@ class Voice:
             known if check.head == known_head else None,
             check.head,
             check.name,
-            saying.standing,
-            check.summary,
-            title=check.title,
-            conclusion=check.conclusion,
-            buttons=check.buttons,
+            CheckReport(
+                title=check.title,
+                summary=check.summary,
+                conclusion=check.conclusion or concluded(saying.standing),
+                buttons=() if saying.standing.state in ("done", "stopped") else check.buttons,
+            ),
             look_first=look_first,
         )

@@ -7,7 +7,7 @@ import pytest
 from bot.demo.github.faults.request_faults import Drop, FailAfter
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Repository, User
-from bot.github.calls.checks import Button
+from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden
 from bot.github.models import CheckKind, CheckRun
@@ -21,8 +21,7 @@ async def report(client: RepositoryClient, sha: str, *, again: bool = False) -> 
         head_sha=sha,
         name="hotfix",
         external_id="01j",
-        title="Waiting for checks",
-        summary="Two to go.",
+        report=CheckReport("Waiting for checks", "Two to go."),
         look_first=again,
     )
 
@@ -41,11 +40,12 @@ async def test_a_check_run_is_reported_once_and_then_updated(
     for _ in range(2):
         done = await client.checks.update(
             run.id,
-            status="completed",
-            conclusion="success",
-            title="Green",
-            summary="s" * 70_000,
-            buttons=[Button("Approve this pull request", "d" * 50, "approve")],
+            CheckReport(
+                title="Green",
+                summary="s" * 70_000,
+                conclusion="success",
+                buttons=[Button("Approve this pull request", "d" * 50, "approve")],
+            ),
         )
         assert done.conclusion == "success"
     assert (await client.checks.get(run.id)).output.title == "Green"
@@ -69,12 +69,29 @@ async def test_a_lost_answer_leaves_exactly_one_check_run(
     assert len(repository.check_runs) == 1
 
 
-async def test_a_conclusion_and_completion_belong_together(
-    client: RepositoryClient, head: str
+async def test_what_it_says_is_changed_where_it_is_known_or_found(
+    client: RepositoryClient, repository: Repository, head: str
 ) -> None:
-    run = await report(client, head)
-    with pytest.raises(ValueError, match="if and only if"):
-        await client.checks.update(run.id, status="completed", title="x", summary="y")
+    async def says(title: str, known: int | None, *, look_first: bool) -> int:
+        return await client.checks.ensure_reported(
+            known,
+            head_sha=head,
+            name="hotfix",
+            external_id="01j",
+            report=CheckReport(title, "s"),
+            look_first=look_first,
+        )
+
+    first = await says("one", None, look_first=False)
+    assert await says("two", first, look_first=False) == first
+    assert repository.check_runs[first].output["title"] == "two"
+    assert await says("three", None, look_first=True) == first
+    assert repository.check_runs[first].output["title"] == "three"
+
+
+def test_a_fourth_button_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 buttons"):
+        CheckReport("x", "y", buttons=[Button("a", "b", "c")] * 4)
 
 
 async def test_results_are_read_from_check_runs_and_statuses_alike(
@@ -94,10 +111,7 @@ async def test_results_are_read_from_check_runs_and_statuses_alike(
         head_sha=head,
         name="smoke",
         external_id="7",
-        status="completed",
-        conclusion="failure",
-        title="red",
-        summary="boom",
+        report=CheckReport("red", "boom", "failure"),
         look_first=False,
     )
     for state in ("pending", "error"):
@@ -116,7 +130,7 @@ async def test_results_are_read_from_check_runs_and_statuses_alike(
     assert not results["hotfix"].is_completed
     assert {result.name for result in await client.checks.results("main")} == set(results)
     with pytest.raises(Forbidden):
-        await client.checks.update(smoke.id, status="queued", title="x", summary="y")
+        await client.checks.update(smoke.id, CheckReport("x", "y"))
     with pytest.raises(ValueError, match="evals"):
         await client.checks.rerun(evals)
 

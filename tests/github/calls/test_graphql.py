@@ -11,6 +11,7 @@ from bot.demo.github.faults.request_faults import Drop, FailAfter, SecondaryLimi
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import Repository, Ruleset
 from bot.github.calls import merging, pulls
+from bot.github.calls.checks import CheckReport
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound, Unprocessable
 from bot.github.models import PullRequest
@@ -143,9 +144,6 @@ async def _pass(client: RepositoryClient, sha: str) -> None:
         head_sha=sha,
         name="test",
         external_id="1",
-        status="completed",
-        conclusion="success",
-        title="ok",
-        summary="ok",
+        report=CheckReport("ok", "ok", "success"),
         look_first=False,
     )
