@@ -54,7 +54,9 @@ EnvironmentPattern = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class Checks(Section):
-    """Which check-runs and statuses count, by name.
+    """Which check-runs and statuses count, by name; whoever reports under that name is heard.
+
+    Where the branch's rules pin a required check to an App, only that App's check-runs count.
 
     Where `smoke` is empty, the required checks of the branch count, else every check that passed
     on the branch before the incident. Where `evals` is empty there are none; reports say so.

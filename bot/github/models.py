@@ -423,6 +423,12 @@ class BranchRules(Read):
     complete: bool = True
 
     @property
+    def pins(self) -> tuple[tuple[str, int], ...]:
+        """The required checks that only one App may report, each with its id."""
+        checks = self.required_checks
+        return tuple((c.name, c.integration_id) for c in checks if c.integration_id is not None)
+
+    @property
     def allows_direct_commits(self) -> bool:
         """Tell whether the bot may commit to the branch without a pull request."""
         return not (

@@ -3,6 +3,11 @@
 Facts: GitHub treats `neutral` and `skipped` as passing for a required check
 (docs.github.com, "About status checks"). Here they pass too, but never alone: at least one check
 that counts must really have succeeded.
+
+Checks are told apart by name, as GitHub does it where a branch requires one. Where the branch pins
+a check to an App, only that App's check-runs count. Commit statuses do not say which App wrote
+them, and of each context GitHub itself lets the newest count, whoever wrote it; so does this, and
+where the App is pinned GitHub has the last word when it is asked to merge.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from enum import StrEnum
 from typing import Literal
 
 from bot import config
-from bot.github.models import CheckResult
+from bot.github.models import CheckKind, CheckResult
 from bot.triggers import Value
 
 OUR_CHECKS = frozenset({"hotfix", "self-work gate", "bisect", "playbooks config"})
@@ -31,13 +36,25 @@ class Counting(Value):
 
     None: whatever was deployed to an environment of its own.
     """
+    pins: tuple[tuple[str, int], ...] = ()
+    """Checks by name with the id of an App whose check-runs count."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every name that counts, smoke first."""
         return (*self.smoke, *(name for name in self.evals if name not in self.smoke))
 
-    def with_required(self, required: Iterable[str], deployments: Iterable[str] = ()) -> Counting:
+    def takes(self, result: CheckResult) -> bool:
+        """Tell whether a result is of an App that counts."""
+        apps = {app for name, app in self.pins if name == result.name}
+        return not apps or result.kind is CheckKind.STATUS or result.app_id in apps
+
+    def with_required(
+        self,
+        required: Iterable[str],
+        deployments: Iterable[str] = (),
+        pins: Iterable[tuple[str, int]] = (),
+    ) -> Counting:
         """The same after a look at the branch's rules, which may have changed meanwhile.
 
         What the branch requires decides as well: GitHub would refuse to merge without it.
@@ -45,15 +62,20 @@ class Counting(Value):
         Args:
             required: names of the checks.
             deployments: names of the environments that have to be deployed to.
+            pins: checks with the id of the App that has to report them.
         """
-        if environments := tuple(sorted(deployments)):
-            wanted = dict.fromkeys((*(self.previews or ()), *environments))
-            return self.model_copy(update={"previews": tuple(wanted)}).with_required(required)
+        environments = tuple(sorted(deployments))
+        wanted = tuple(dict.fromkeys((*(self.previews or ()), *environments)))
         named = tuple(sorted({*required} - {*self.evals}))
-        if self.smoke_from == "required":
-            return self.model_copy(update={"smoke": named or self.smoke})
         more = tuple(name for name in named if name not in self.smoke)
-        return self.model_copy(update={"smoke": (*self.smoke, *more)})
+        smoke = (named or self.smoke) if self.smoke_from == "required" else (*self.smoke, *more)
+        return self.model_copy(
+            update={
+                "smoke": smoke,
+                "previews": wanted if environments else self.previews,
+                "pins": tuple(pins),
+            }
+        )
 
 
 class State(StrEnum):
@@ -153,7 +175,7 @@ def tally(counting: Counting, results: Sequence[CheckResult]) -> Tally:
             at=max((each.completed_at for each in found if each.completed_at), default=None),
         )
         for name in counting.names
-        for found in [[result for result in results if result.name == name]]
+        for found in [[each for each in results if each.name == name and counting.takes(each)]]
     )
     return Tally(verdict=_verdict(rows), rows=rows)
 

@@ -67,7 +67,9 @@ async def look(
         base_head = await github.git.head(pull.base.ref)
     except NotFound as error:
         raise BaseMoves(f"{pull.base.ref} is being renamed or removed") from error
-    counting = counting.with_required(await required(github, rules), rules.required_deployments)
+    counting = counting.with_required(
+        await required(github, rules), rules.required_deployments, rules.pins
+    )
     verdicts = tally(counting, results)
     previewed = await with_previews(github, counting, pull.head.sha, verdicts)
     compared = await _compare(github, results, before=before, broken=broken, tally=verdicts)

@@ -101,6 +101,21 @@ def test_the_worst_of_two_results_with_one_name_counts() -> None:
     assert tally(counting, both).named(State.FAILED) == ("build",)
 
 
+def test_where_the_branch_pins_a_check_to_an_app_only_its_check_runs_count() -> None:
+    named = Counting(smoke=("build",), smoke_from="configured", evals=())
+    pinned = named.with_required(["build"], pins=[("build", 1)])
+    others = [result("build", "success", app=2)]
+    assert tally(named, others).verdict == "green"
+    assert tally(pinned, others).named(State.MISSING) == ("build",)
+    both = [*others, result("build", "success"), result("build", "failure", app=2)]
+    assert tally(pinned, both).verdict == "green"
+    # A status does not say which App wrote it: GitHub decides about it at the merge.
+    status = result("build", "success").model_copy(
+        update={"kind": CheckKind.STATUS, "app_id": None}
+    )
+    assert tally(pinned, [status]).verdict == "green"
+
+
 def test_no_check_at_all_is_never_green() -> None:
     nothing = Counting(smoke=(), smoke_from="passed before", evals=())
     assert tally(nothing, [result("build", "success")]).verdict == "nothing counts"

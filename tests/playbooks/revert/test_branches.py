@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.demo.github.world.model import Protection
+from bot.demo.github.access.credentials import issue_token
+from bot.demo.github.world.model import Installation, Protection
+from bot.demo.person import Person
 from tests.shop import GOOD, Shop
 
 
@@ -248,3 +250,27 @@ async def test_a_code_owner_whose_review_is_missing_is_named(shop: Shop) -> None
     await shop.bob.review(number)
     assert await answer.reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
+
+
+async def test_another_apps_check_of_the_same_name_does_not_stand_for_the_pinned_one(
+    shop: Shop, ci_app: Installation
+) -> None:
+    shop.verdicts.clear()
+    broken = await shop.broken()
+    _protect(shop, checks=[("build", ci_app.app.id)])
+    stranger = shop.github.create_app(
+        f"stranger-{shop.repository.name}",
+        owner=shop.repository.owner,
+        permissions={"checks": "write"},
+        events=[],
+    )
+    token = issue_token(shop.github.world, shop.github.install(stranger, ci_app.account), None)
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for `build`")
+    head = (await shop.hotfix())["head"]["sha"]
+    async with Person(shop.github.url, token.token, shop.name) as someone:
+        await someone.create_check_run(head, "build", "success")
+    await shop.looked_again()
+    await shop.standing(broken, "I am waiting for `build`")
+    await shop.ci.create_check_run(head, "build", "success")
+    assert await answer.reaction() == "+1"
