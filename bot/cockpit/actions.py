@@ -129,7 +129,16 @@ class Actions:
                 ("You can start it all the same, or look again in a minute.",),
                 goes_on=True,
             )
-        return visit.page("plan.html", seen=seen, line=line, preview=preview, play=_play_of(line))
+        needed = COMMANDS[trigger.request.command].who
+        return visit.page(
+            "plan.html",
+            seen=seen,
+            line=line,
+            preview=preview,
+            play=_play_of(line),
+            needed=needed,
+            may=seen.may(needed),
+        )
 
     async def act(self, visit: Visit) -> web.StreamResponse:
         """Take a command, as if it stood in a comment."""

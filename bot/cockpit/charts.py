@@ -61,6 +61,10 @@ class Lines:
     low: float
     high: float
 
+    def percent_down(self, height: float) -> float:
+        """Where a height lies, in percent of the chart's from above: words stand there."""
+        return round(100 * height / self.height, 1)
+
 
 def bars_of(bars: Sequence[Bar]) -> Bars:
     """Draw the posterior over a range."""

@@ -16,13 +16,11 @@ from bot.cockpit.lanes import Lane, Lanes
 from bot.cockpit.rights import Seen, Sight
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.spending import Spending, Spent
+from bot.cockpit.tiles import Active, Tile, Tiles
 from bot.cockpit.visit import Visit
 from bot.cockpit.window import Window
-from bot.cockpit.words import Next, what_next
 from bot.records.cockpit.board import Times
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.progress import BisectProgress
-from bot.records.recovery.runs import Run
 from bot.records.safety.pauses import Pause
 from bot.triggers import Severity
 
@@ -35,39 +33,6 @@ MOST_LANES = 12
 MOST_SPENDERS = 12
 MOST_BUDGETS = 8
 MEASURED = timedelta(days=30)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One incident on the page."""
-
-    incident: Incident
-    runs: tuple[Run, ...]
-    next: Next
-
-    @property
-    def last_run(self) -> Run | None:
-        """The newest Run."""
-        return self.runs[-1] if self.runs else None
-
-
-@dataclass(frozen=True)
-class Active:
-    """A Run at work. `left` is what is left of the time such Runs usually take."""
-
-    run: Run
-    repository: str
-    incident: Incident | None
-    progress: BisectProgress | None
-    usual: timedelta | None
-    age: timedelta
-
-    @property
-    def left(self) -> timedelta | None:
-        """How much longer, if it takes as long as the others did; None: it took longer already."""
-        if self.usual is None or self.age >= self.usual:
-            return None
-        return self.usual - self.age
 
 
 @dataclass(frozen=True)
@@ -85,14 +50,22 @@ State = Literal["quiet", "working", "needs you", "critical"]
 
 @dataclass(frozen=True)
 class House:
-    """Everything on the page."""
+    """Everything on the page.
+
+    Attributes:
+        needs_you: what waits for a person, the gravest first; `needs_you_count` with what is cut.
+        others: open incidents that need nobody; `is_cut` where there are more than are shown.
+        elsewhere: Runs at work on what no tile is about.
+        active_count: how many Runs are at work, shown or not.
+    """
 
     state: State
     open: dict[Severity, int]
     needs_you: tuple[Tile, ...]
     needs_you_count: int
-    tiles: tuple[Tile, ...]
-    active: tuple[Active, ...]
+    others: tuple[Tile, ...]
+    is_cut: bool
+    elsewhere: tuple[Active, ...]
     active_count: int
     heads: tuple[ChainHead, ...]
     resolved: tuple[Incident, ...]
@@ -126,24 +99,30 @@ class NowPage:
         wanted = incident_filter(visit.query, status=OPEN_WORD)
         async with visit.window(sight) as window:
             counts = await window.count_open(wanted)
-            found = await window.gravest(wanted, limit=MOST_TILES)
-            live = await window.live_runs(limit=MOST_ACTIVE)
-            tiles = await _tiles(window, found)
+            gravest = await window.gravest(wanted, limit=MOST_TILES)
             needing = await window.needing_somebody()
-            needs_you = await _those_first(window, needing[:MOST_WAITING], tiles)
-            active = await _active(visit, window, live, tiles)
+            known = {each.id: each for each in gravest}
+            hidden = [each for each in needing[:MOST_WAITING] if each not in known]
+            known |= await window.these(hidden)
+            shelf = Tiles(visit, window)
+            tiles = await shelf.of(list(known.values()))
+            live = await window.live_runs(limit=MOST_ACTIVE, besides=list(known))
+            active_count = await window.count_live()
             heads = await window.heads()
             shown = await answer_to_show(visit, window)
             spenders = await _spenders(window, sight, visit.now)
             spent = await self._spending.read(window, spenders, visit.now)
             house = House(
-                state=_state(counts, needing, active),
+                state=_state(counts, needing, active_count),
                 open=counts,
-                needs_you=needs_you,
+                needs_you=tuple(tiles[each] for each in needing[:MOST_WAITING] if each in tiles),
                 needs_you_count=len(needing),
-                tiles=tiles,
-                active=active,
-                active_count=await window.count_live(),
+                others=tuple(
+                    tiles[each.id] for each in gravest if not tiles[each.id].next.is_yours
+                ),
+                is_cut=sum(counts.values()) > len(gravest),
+                elsewhere=await shelf.at_work(live, known),
+                active_count=active_count,
                 heads=tuple(
                     ChainHead(
                         seen=sight.seen[key],
@@ -176,57 +155,9 @@ async def _spenders(window: Window, sight: Sight, now: datetime) -> list[Seen]:
     return first[:MOST_SPENDERS]
 
 
-def _state(counts: dict[Severity, int], needing: Sequence[str], active: Sequence[Active]) -> State:
+def _state(counts: dict[Severity, int], needing: Sequence[str], active: int) -> State:
     if counts.get(Severity.CRITICAL):
         return "critical"
     if needing:
         return "needs you"
     return "working" if active or counts else "quiet"
-
-
-async def _tiles(window: Window, found: Sequence[Incident]) -> tuple[Tile, ...]:
-    runs = await window.runs_of([each.id for each in found])
-    asked = await window.asked_a_founder()
-    return tuple(
-        Tile(each, tuple(runs[each.id]), what_next(each, runs[each.id], asked)) for each in found
-    )
-
-
-async def _those_first(
-    window: Window, needing: Sequence[str], tiles: Sequence[Tile]
-) -> tuple[Tile, ...]:
-    """What needs a person, in this order: on the page already, or hidden behind its limits."""
-    shown = {tile.incident.id: tile for tile in tiles}
-    hidden = await window.these([each for each in needing if each not in shown])
-    shown |= {tile.incident.id: tile for tile in await _tiles(window, list(hidden.values()))}
-    return tuple(shown[each] for each in needing if each in shown)
-
-
-async def _active(
-    visit: Visit, window: Window, live: Sequence[Run], tiles: Sequence[Tile]
-) -> tuple[Active, ...]:
-    known = {tile.incident.id: tile.incident for tile in tiles}
-    missing = {run.incident_id for run in live if run.incident_id} - known.keys()
-    known |= await window.these(missing)
-    usual: dict[str, timedelta | None] = {}
-    found = []
-    for run in live:
-        if run.playbook not in usual:
-            usual[run.playbook] = await window.usual_duration(run.playbook)
-        progress = await window.progress_of(run) if run.playbook == "bisect" else None
-        seen = visit.sight.seen[run.repository_id]
-        found.append(
-            Active(
-                run=run,
-                repository=seen.repository.full_name,
-                incident=known.get(run.incident_id or ""),
-                progress=progress,
-                usual=usual[run.playbook],
-                age=_age(run, visit.now),
-            )
-        )
-    return tuple(found)
-
-
-def _age(run: Run, now: datetime) -> timedelta:
-    return max(now - run.created_at, timedelta(0))

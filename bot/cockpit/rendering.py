@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from aiohttp import web
 
-from bot.cockpit import text, words
+from bot.cockpit import measures, text, words
 
 ROOT = "/ui"
 """Every address of the cockpit is below this one."""
@@ -79,17 +79,25 @@ class Templates:
             "html": text.html_of,
             "inline": text.inline_of,
             "duration": text.duration,
+            "metric_name": measures.name_of,
             "percent": text.percent,
             "number": text.number,
         }
         environment.globals |= {
             "static": self.static.address,
             "root": ROOT,
+            "against": measures.against,
             "chain_said": words.chain_said,
+            "clock": text.clock,
+            "difference": measures.difference,
             "doing": words.doing,
+            "metric_value": measures.value,
+            "proof": measures.share,
             "ref_said": words.ref_said,
+            "sign_of_harm": measures.sign_of_harm,
             "stage_names": words.STAGES,
             "stage_of": words.stage_of,
+            "undo_said": words.undo_said,
             "waits_for": words.waits_for,
         }
         return environment

@@ -6,14 +6,20 @@ wrote ourselves becomes HTML.
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 
 import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
+_REFERENCE = re.compile(
+    r"\\.|`[^`]*`|<code>.*?</code>|\[[^\]]*\]\([^)]*\)|(?<![\w&/])#(?P<number>\d{1,10})\b",
+    re.DOTALL,
+)
 NONE = "\N{EN DASH}"
 """Where there is nothing to say."""
 _A_MOMENT = timedelta(seconds=5)
@@ -26,19 +32,32 @@ _TAGS = {"a", "br", "code", "em", "li", "ol", "p", "pre", "strong", "table", "tb
 def plain(raw: object, limit: int = LONGEST) -> str:
     """Write on one line, without what a reader cannot see (controls, direction marks), cut."""
     # Cut first: the longest title must not cost more than what is shown of it.
-    text = str(raw)[: 4 * limit]
-    visible = "".join(
-        " " if each.isspace() else each
-        for each in text
-        if each.isspace() or unicodedata.category(each) not in ("Cc", "Cf", "Cs", "Co", "Cn")
-    )
-    words = " ".join(_without_towers(visible).split())
-    is_cut = len(words) > limit or len(str(raw)) > 4 * limit
+    whole = str(raw)
+    text = whole[: 4 * limit]
+    # Most words are plain letters, and a page has hundreds of them.
+    words = " ".join(text.split() if _is_harmless(text) else _visible(text).split())
+    is_cut = len(words) > limit or len(whole) > 4 * limit
     return words[: limit - 1].rstrip() + "…" if is_cut else words
+
+
+def _is_harmless(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _visible(text: str) -> str:
+    return _without_towers(
+        "".join(
+            " " if each.isspace() else each
+            for each in text
+            if each.isspace() or unicodedata.category(each) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+        )
+    )
 
 
 def _without_towers(text: str) -> str:
     """Keep at most two marks on a letter: more of them climb over the lines around."""
+    if text.isascii():
+        return text
     kept, marks = [], 0
     for each in text:
         marks = marks + 1 if unicodedata.category(each) in ("Mn", "Me") else 0
@@ -49,7 +68,7 @@ def _without_towers(text: str) -> str:
 
 def say(raw: object, limit: int = LONGEST) -> Markup:
     """Show somebody's words, isolated: their direction does not turn ours around."""
-    return Markup("<bdi>{}</bdi>").format(plain(raw, limit))
+    return Markup(f"<bdi>{escape(plain(raw, limit))}</bdi>")  # noqa: S704 - escaped just now
 
 
 @cache
@@ -70,6 +89,21 @@ def html_of(markdown: str, limit: int = 20_000) -> Markup:
     return Markup(clean)  # noqa: S704 - cleaned just now, and made from escaped words
 
 
+def with_references(markdown: str, address: Callable[[int], str]) -> str:
+    """Link what GitHub links by itself: `#12` in our own Markdown, outside of code and links.
+
+    The words of others hold no such thing: `bot.markdown` parts it.
+    """
+
+    def linked(found: re.Match[str]) -> str:
+        if found["number"] is None:
+            return found[0]
+        return f"[#{found['number']}]({address(int(found['number']))})"
+
+    return _REFERENCE.sub(linked, markdown)
+
+
+@lru_cache(maxsize=1_000)
 def inline_of(markdown: str, limit: int = 4_000) -> Markup:
     """Render one line of our own Markdown, to stand inside a sentence."""
     rendered = _markdown().renderInline(_without_towers(" ".join(markdown[:limit].split())))
@@ -118,6 +152,11 @@ def exactly(when: datetime | None, now: datetime) -> Markup:
         return escape(NONE)
     clock = f"{when:%H:%M}" if when.date() == now.date() else f"{when:%Y-%m-%d %H:%M}"
     return Markup('{} <span class="clock">({} UTC)</span>').format(moment(when, now), clock)
+
+
+def clock(when: datetime) -> str:
+    """A time of day, with its date, in UTC."""
+    return f"{when:%Y-%m-%d %H:%M}"
 
 
 def _coarse(span: timedelta) -> str:

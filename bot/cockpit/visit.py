@@ -20,6 +20,7 @@ from bot.cockpit.rendering import HEADERS, ROOT, Templates
 from bot.cockpit.rights import NOTHING, Seen, Sight
 from bot.cockpit.window import Window
 from bot.records.cockpit.sessions import Session
+from bot.records.recovery.incidents import Incident
 from bot.triggers import Role
 
 THEMES = ("light", "dark")
@@ -160,6 +161,15 @@ class Links:
     def pull(self, full_name: str, number: int) -> str:
         """A pull request."""
         return f"{self.repository(full_name)}/pull/{number}"
+
+    def references(self, markdown: str, incident: Incident) -> str:
+        """Our own Markdown about an incident, with its issues and pull requests linked."""
+
+        def address(number: int) -> str:
+            is_pull = number in incident.prs
+            return (self.pull if is_pull else self.issue)(incident.repository, number)
+
+        return text.with_references(markdown, address)
 
     def commit(self, full_name: str, sha: str) -> str:
         """A commit."""

@@ -74,9 +74,9 @@ class Window:
 
     # Runs
 
-    async def live_runs(self, *, limit: int) -> list[Run]:
-        """What is at work, oldest first."""
-        return await board.live_runs(self._conn, self._ids, limit=limit)
+    async def live_runs(self, *, limit: int, besides: Collection[str] = ()) -> list[Run]:
+        """What is at work on other incidents than these, oldest first."""
+        return await board.live_runs(self._conn, self._ids, limit=limit, besides=besides)
 
     async def count_live(self) -> int:
         """How much is at work."""

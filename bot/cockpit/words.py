@@ -19,6 +19,7 @@ from bot.records.audit_chain.verification import (
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery.incidents import Incident
 from bot.records.recovery.runs import Run, ToldStanding
+from bot.records.recovery.steps import Reversibility
 from bot.triggers import Severity
 
 SEVERITY_SIGNS = {
@@ -164,6 +165,18 @@ def doing(run: Run) -> str:
         RunState.VERIFYING: "waiting for checks",
         RunState.COMPENSATING: "being taken back",
     }.get(run.state, str(run.state))
+
+
+_UNDO_SAID = {
+    Reversibility.REVERSIBLE: "Can be undone",
+    Reversibility.COMPENSATABLE: "Can be made good",
+    Reversibility.IRREVERSIBLE: "Cannot be undone",
+}
+
+
+def undo_said(reversibility: Reversibility) -> str:
+    """How far a step can be taken back."""
+    return _UNDO_SAID[reversibility]
 
 
 def stage_of(run: Run) -> int:

@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+_LENGTH = len("2026-01-01T00:00:00.000000Z")
+_MARKS = ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"), (19, "."), (26, "Z"))
 
 
 def in_utc(moment: datetime) -> datetime:
@@ -36,4 +38,7 @@ def from_rfc3339(text: str) -> datetime:
     Raises:
         ValueError: the text has another shape.
     """
-    return datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)
+    # `strptime` takes ten times as long, and pages read hundreds of moments.
+    if len(text) != _LENGTH or any(text[at] != mark for at, mark in _MARKS):
+        raise ValueError(f"no moment as we write them: {text[:40]!r}")
+    return datetime.fromisoformat(text)

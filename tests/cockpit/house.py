@@ -149,6 +149,14 @@ class House:
             assert made is not None
         return found, made
 
+    async def tell(self, run: Run, headline: str, *details: str) -> None:
+        """People were told that they are needed."""
+        async with self.records.begin() as conn:
+            at = self.now - timedelta(minutes=3)
+            await runs.stand(
+                conn, run.id, at=at, state="needs you", headline=headline, details=details
+            )
+
     async def bisect(
         self, title: str, *, status: str = "searching", subjects: Sequence[str] = ()
     ) -> tuple[Incident, Run]:
@@ -316,6 +324,15 @@ class House:
             ago=31 * minutes,
             state=RunState.FAILED,
             reason="merge the hotfix: two reviews are missing",
+        )
+        _, red = await self.incident(
+            'Revert #10 "Faster search"', severity=Severity.HIGH, ago=14 * minutes
+        )
+        await self.tell(
+            red,
+            "Look at `smoke`: only on hotfix #1005 does it fail, so I did not merge it.",
+            "On `main` it was not red. Perhaps later changes need what is undone here: then revert "
+            "those with it, as in `/revert #10 #…`.",
         )
         await self.incident('Revert #11 "Wording"', severity=Severity.LOW, ago=55 * minutes)
         _, bisect = await self.bisect("unit fails on main")

@@ -23,7 +23,7 @@ async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
     assert plan.title == "Plan"
     assert f"Undo #{broken}, Faster totals (1 commit)" in plan.words
     assert "It applies cleanly" in plan.words
-    assert "Publish the hotfix Reversible: its branch is deleted" in plan.words
+    assert "Publish the hotfix Can be undone: its branch is deleted" in plan.words
     assert "All of it can be taken back or made good." in plan.words
     assert "Nothing has been done yet" in plan.words
     assert await shop.last_run() is None
@@ -41,8 +41,8 @@ async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
     incident = re.search(r'href="(/ui/incidents/[0-9a-z]{26})"', now.text)
     assert incident
     page = await alice.get(incident[1])
-    assert re.search(r"publish the hotfix .{4,12} Reversible ?: its branch is deleted", page.words)
-    assert re.search(r"merge the pull request .{4,30}Compensatable", page.words)
+    assert re.search(r"publish the hotfix .{4,40} Can be undone ?: its branch", page.words)
+    assert re.search(r"merge the pull request .{4,40}Can be made good", page.words)
 
 
 async def test_the_same_form_sent_twice_is_one_request(arrives: Arrives, shop: Shop) -> None:
@@ -77,7 +77,7 @@ async def test_a_plan_says_that_a_founder_is_asked_before_what_cannot_be_undone(
     broken = await shop_with_a_founder(shop)
     plan = await start(await arrives("alice"), shop, f"/revert #{broken}")
     assert f"It changes {MIGRATION} , which another revert does not bring back" in plan.words
-    assert "Merge the pull request, once a Founder has approved it Irreversible" in plan.words
+    assert "Merge the pull request, once a Founder has approved it Cannot be undone" in plan.words
     assert "Not all of it can be undone, so a Founder is asked first." in plan.words
 
 
@@ -90,7 +90,7 @@ async def test_pausing_shows_what_it_holds_and_how_it_ends(arrives: Arrives, sho
 
     plan = await start(alice, shop, "/pause self-work", "the evals are red")
     assert "self-work gate fails on every open pull request of self-work" in plan.words
-    assert "Reversible: /unpause self-work" in plan.words
+    assert "Can be undone: /unpause self-work" in plan.words
     assert await answered(alice, shop, await alice.press(plan, "/pause")) == (
         "Done. self-work is paused: the evals are red self-work gate now fails on every pull "
         "request of self-work; others and hotfixes pass. To let it go on: /unpause self-work "
@@ -130,6 +130,9 @@ async def test_somebody_who_may_only_read_is_refused_as_in_a_comment(
     broken = await shop.broken()
     mallory = await arrives("mallory")
     plan = await start(mallory, shop, f"/revert #{broken}")
+    assert "You may look at this plan, not start it: that needs write access" in plan.words
+    assert "and you have read." in plan.words
+    assert re.search(r"<button [^>]*disabled[^>]*>Start it<", plan.text)
     page = await mallory.press(plan, "/revert")
     said = await answered(mallory, shop, page)
     assert said.startswith("It was not done.")

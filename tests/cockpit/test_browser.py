@@ -92,15 +92,40 @@ async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_re
     await shop.says(broken, "/revert because totals are zero")
 
     await expect(tile.locator(".status")).to_have_text("active", timeout=SOON)
-    await expect(tile).to_contain_text("the revert is waiting for checks", timeout=SOON)
+    await expect(tile).to_contain_text("I am waiting for smoke", timeout=SOON)
     await _is_merged_onto_a_moved_base(shop)
     await expect(tile.locator(".status")).to_have_text("mitigated", timeout=SOON)
-    await expect(tile).to_contain_text("The change is merged", timeout=SOON)
+    await expect(tile).to_contain_text("the hotfix is merged as", timeout=SOON)
     await expect(watch.page.locator("#news")).to_contain_text("mitigated")
     await shop.report("success", branch="main")
     await expect(tile).to_have_count(0, timeout=SOON)
     await expect(watch.page.locator("#lately li")).to_contain_text("Faster totals")
     await watch.sees("All quiet")
+    assert watch.loads == loads
+    assert watch.faults == []
+    await watch.context.close()
+
+
+async def test_a_red_hotfix_comes_under_needs_you_and_goes_without_reloading(
+    browser: Browser, bot: Bot, shop: Shop
+) -> None:
+    await known_to_bot(bot, shop)
+    broken = await shop.broken()
+    watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}")
+    await watch.sees("All quiet")
+    loads = watch.loads
+    shop.verdicts["smoke"] = "failure"
+
+    await shop.says(broken, "/revert")
+
+    asked = watch.page.get_by_role("region", name="Needs you").locator(".tile")
+    await expect(asked).to_contain_text("so I did not merge it", timeout=SOON)
+    hotfix = await shop.hotfix()
+    link = asked.locator(".next a")
+    await expect(link).to_have_attribute("href", hotfix["html_url"])
+    shop.verdicts["smoke"] = "success"
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    await expect(asked).to_have_count(0, timeout=SOON)
     assert watch.loads == loads
     assert watch.faults == []
     await watch.context.close()
@@ -114,7 +139,7 @@ async def test_what_cannot_be_undone_is_approved_by_a_founder_and_only_seen_by_o
     await shop.says(broken, "/revert because carts are gone")
     await shop.standing(broken, "A Founder decides")
     bob = await _arrive(browser, bot, "bob", f"/ui/?repo={shop.name}")
-    await bob.sees("As a Founder, approve or reject the revert")
+    await bob.sees("A Founder decides: read hotfix")
     await bob.page.get_by_role("link", name="Drop a table").first.click()
     await bob.sees("It cannot be undone, so a Founder decides: olivia.")
     await bob.sees("You are no Founder here")
@@ -183,7 +208,7 @@ async def test_without_scripts_the_same_is_seen_by_reloading(
     watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}", scripts=False)
     page = watch.page
     await shop.says(broken, "/revert")
-    await watch.sees_after_reloading("the revert is waiting for checks")
+    await watch.sees_after_reloading("I am waiting for smoke")
     await _is_merged_onto_a_moved_base(shop)
     await watch.sees_after_reloading("mitigated")
     await shop.report("success", branch="main")

@@ -29,7 +29,7 @@ async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     plan = await start(alice, shop, f"/shadow {CAPABILITY} provider-b")
     assert "provider-a goes on serving everybody" in plan.words
     assert "A verdict needs 100 pairs of answers." in plan.words
-    assert "Compensatable: /cancel ends it; what the copies cost stays spent" in plan.words
+    assert "Can be made good: /cancel ends it; what the copies cost stays spent" in plan.words
     assert await providers.flag() == {}
     shadowing = await alice.press(plan, "/shadow")
     await providers.mirroring()
@@ -63,7 +63,7 @@ async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     [curve] = re.findall(r'<polyline points="([^"]+)" class="curve s0"', page.text)
     heights = [point.partition(",")[2] for point in curve.split()]
     assert len(set(heights)) >= 2  # the evidence moved
-    assert re.search(r"5% 5% 5\.\d% of [\d,]+ .{3,40} , promote 25% 25% ", page.words)
+    assert re.search(r"5% 5% 5\.\d% of [\d,]+ requests .{3,90} : good enough 25% 25% ", page.words)
 
     plan = await start(alice, shop, f"/rollback {CAPABILITY}", "answers are empty")
     assert "provider-a serves all of llm.summarize again, within a second" in plan.words
@@ -74,5 +74,5 @@ async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     await providers.serve_until(0)
     await answered(alice, shop, ramping)
     page = await alice.get(address[1])
-    assert "A limit was crossed" in page.words
+    assert "All traffic went back: answers are empty" in page.words
     assert "answers are empty" in page.words

@@ -69,6 +69,9 @@ async def _judged(page: Page, name: str, axe: str) -> dict[str, list[str]]:
         wrong[f"{name}, {theme}, {width}"] = await _violations(page)
         assert await _overflow(page) == 0, f"{name} is wider than {width}"
     wrong[f"{name}, by thumb"] = await _too_small(page)
+    # As wide as the smallest phones, and a screen of 1280 at 400%: https://www.w3.org/TR/WCAG22/#reflow
+    await page.set_viewport_size({"width": 320, "height": 640})
+    assert await _overflow(page) == 0, f"{name} is wider than 320"
     return wrong
 
 

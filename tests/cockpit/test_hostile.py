@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, Page
 
+from bot import markdown
 from bot.app import Bot
-from bot.cockpit.text import plain
+from bot.cockpit.text import plain, with_references
 from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
 from bot.records.recovery import incidents, runs
@@ -144,3 +145,10 @@ def test_words_are_shown_on_one_line_without_what_cannot_be_seen() -> None:
     assert plain(LONG, 10) == "AAAAAAAAA…"
     assert len(plain(TOWER)) == len("Z") + 2 + len("…")
     assert plain("\u200f\u05e9\u05dc") == "\u05e9\u05dc"
+
+
+def test_only_references_of_our_own_become_links() -> None:
+    said = markdown.text("see #4 and `#5`") + " of `/revert #6`, [#7](https://x.example) and #9."
+    assert with_references(said, lambda number: f"https://here.example/{number}") == said.replace(
+        "#9", "[#9](https://here.example/9)"
+    )

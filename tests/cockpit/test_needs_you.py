@@ -41,7 +41,8 @@ async def test_a_red_hotfix_is_to_be_looked_at_until_it_is_green(
     asked = await _asked_on_now(alice, shop, "does it fail, so I did not merge it")
 
     hotfix = await shop.hotfix()
-    assert f'href="{shop.bot.github.addresses.web}/{shop.name}/pull/{hotfix["number"]}"' in asked
+    address = f"{shop.bot.github.addresses.web}/{shop.name}/pull/{hotfix['number']}"
+    assert re.search(rf'only on hotfix <a href="{address}"[^>]*>#{hotfix["number"]}</a>', asked)
     incident = re.search(r'href="(/ui/incidents/[0-9a-z]{26})"', asked)
     assert incident
     page = await alice.get(incident[1])

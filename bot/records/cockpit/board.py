@@ -136,9 +136,12 @@ async def times(conn: AsyncConnection, repositories: Ids, *, since: datetime) ->
     )
 
 
-async def live_runs(conn: AsyncConnection, repositories: Ids, *, limit: int) -> list[Run]:
-    """Read the Runs that may still do something, oldest first."""
-    query = sa.select(runs).where(*_live(repositories))
+async def live_runs(
+    conn: AsyncConnection, repositories: Ids, *, limit: int, besides: Collection[str] = ()
+) -> list[Run]:
+    """Read the Runs that may still do something, oldest first; `besides`: not these incidents'."""
+    is_other = sa.or_(runs.c.incident_id.is_(None), runs.c.incident_id.not_in(besides))
+    query = sa.select(runs).where(*_live(repositories), is_other)
     oldest = query.order_by(runs.c.created_at, runs.c.id).limit(limit)
     return [_run(row) for row in await conn.execute(oldest)]
 
