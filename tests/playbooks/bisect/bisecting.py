@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from bot.app import Bot
 from bot.demo.github.changes import checks, pushes, statuses
 from bot.demo.github.git.bare import Signature
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Repository
+from bot.demo.person import Person
+from tests.looks import Looks
 from tests.shop import Answer, Shop
 
 TRIAL = """name: trial
@@ -70,6 +73,11 @@ class History:
         words = words or f"/bisect {self.commits[0][:12]}..main check smoke"
         number = number or await self.shop.alice.open_issue("main is red")
         return number, await self.shop.says(number, words)
+
+
+def bare_shop(github: DemoGitHub, repository: Repository, person: Person) -> Shop:
+    """A repository where one person does everything, and whatever bot it has is not the shop's."""
+    return Shop(github, cast(Bot, None), cast(Looks, None), repository, *([person] * 5))
 
 
 async def history(

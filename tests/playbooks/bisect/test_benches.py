@@ -11,13 +11,13 @@ from typing import cast
 
 import pytest
 
-from bot.app import Bot
 from bot.demo.github.server import DemoGitHub
 from tests.chaos.lane import Lane
 from tests.playbooks.bisect.bisecting import (
     CONFIG,
     GOOD_TRIAL,
     TRIAL,
+    bare_shop,
     committed,
     dispatched,
     fixes,
@@ -93,7 +93,7 @@ async def test_killed_with_todays_files_laid_over_it_leaves_none(
     lane.installation.permissions["workflows"] = "write"
     repository = lane.repository()
     async with lane.person(repository) as alice:
-        shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
+        shop = bare_shop(github, repository, alice)
         past = await history(
             shop, 8, 5, trial=None, more=added_at_the_end(8, f"sleep 0.7; {NEEDS_TODAY}")
         )
@@ -198,7 +198,7 @@ async def test_killed_while_commits_are_tried_in_the_sandbox_it_goes_on(
     lane = Lane(github, tmp_path)
     repository = lane.repository()
     async with lane.person(repository) as alice:
-        shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
+        shop = bare_shop(github, repository, alice)
         past = await history(
             shop, 12, 4, trial=None, more=in_the_sandbox(shell("sleep 0.5; test ! -e bug"))
         )

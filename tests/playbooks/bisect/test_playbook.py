@@ -6,17 +6,16 @@ import asyncio
 import json
 import re
 from pathlib import Path
-from typing import cast
 
 import aiohttp
 
-from bot.app import Bot
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.world import Event
 from bot.playbooks.bisect.finding import replay
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.playbooks.bisect.bisecting import (
     FLAKY_TRIAL,
+    bare_shop,
     committed,
     dispatched,
     fixes,
@@ -34,7 +33,7 @@ async def test_results_that_exist_name_the_culprit_with_no_trial_in_under_20_req
     lane = Lane(github, tmp_path)
     repository = lane.repository()
     async with lane.person(repository) as alice:
-        shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
+        shop = bare_shop(github, repository, alice)
         past = await history(shop, 200, 120, trial=None)
         await past.says_ci(120, twice=True)
         await lane.start()
@@ -110,7 +109,7 @@ async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_bran
     lane = Lane(github, tmp_path)
     repository = lane.repository()
     async with lane.person(repository) as alice:
-        shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
+        shop = bare_shop(github, repository, alice)
         past = await history(shop, 30, 14, trial=None)
         await past.says_ci(14, twice=True)
         # An address that GitHub, here on the same machine, can fetch pictures from.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import cast
 
-from bot.app import Bot
 from bot.demo.github.actions.runner import Runner
 from bot.demo.github.git.bare import Signature
 from bot.demo.github.server import DemoGitHub
@@ -15,6 +13,7 @@ from tests.chaos.lane import API_TOKEN, Lane
 from tests.playbooks.bisect.bisecting import (
     GOOD_TRIAL,
     UNHURRIED_TRIAL,
+    bare_shop,
     dispatched,
     fixes,
     hidden_refs,
@@ -31,7 +30,7 @@ async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice
     lane = Lane(github, tmp_path)
     repository = lane.repository()
     async with lane.person(repository) as alice:
-        shop = Shop(github, cast(Bot, None), repository, *([alice] * 5))
+        shop = bare_shop(github, repository, alice)
         past = await history(shop, 30, 17, trial=UNHURRIED_TRIAL)
         await past.says_ci_on_the_end("failure")
         await lane.start()
