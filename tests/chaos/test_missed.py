@@ -20,6 +20,8 @@ from tests.chaos.lane import Lane, eventually
 from tests.chaos.life import Conditions
 
 EVERY_S = 1.0
+READ = "GET /repos/{owner}/{repo}/issues"
+"""What each look asks about each repository."""
 CHECKS = [
     f"GET /repos/{{owner}}/{{repo}}{path}"
     for path in (
@@ -59,6 +61,18 @@ async def served(lane: Lane, repositories: int) -> None:
         return readings(lane) >= repositories
 
     await eventually(begun, lane.life)
+
+
+async def looked_again(lane: Lane, repositories: int = 1) -> None:
+    """Wait until the bot has looked twice more, to the end, at all it serves."""
+    known = (await requests(lane, "playbooks_github_requests_total")).get(READ, 0)
+
+    async def again() -> bool:
+        # Of the third it is only known that it has begun.
+        asked = (await requests(lane, "playbooks_github_requests_total")).get(READ, 0)
+        return asked >= known + 3 * repositories
+
+    await eventually(again, lane.life)
 
 
 def triggers(lane: Lane) -> int:
@@ -162,7 +176,7 @@ async def test_a_review_that_was_never_delivered_is_acted_on_unless_it_was_edite
             losing(github, f"pull_request_review.{action}", recorded=False)
         said = await alice.review(number, "COMMENT", "What happened here?")
         await alice.put(f"pulls/{number}/reviews/{said['id']}", body="/revert")
-        await asyncio.sleep(3 * EVERY_S)
+        await looked_again(lane, repositories=2)
     assert triggers(lane) == 1
 
 
@@ -212,7 +226,7 @@ async def test_a_check_that_failed_on_main_untold_is_judged_once(
         assert (asked.request.check, asked.request.sha) == ("evals", head)
         # Told after all, it is the same request.
         await alice.set_status(head, "failure", "evals")
-        await asyncio.sleep(3 * EVERY_S)
+        await looked_again(lane)
         assert triggers(lane) == 1
 
 
@@ -234,7 +248,7 @@ async def test_what_was_delivered_edited_or_older_than_the_app_does_not_run_agai
         await alice.edit_comment(harmless["id"], "/revert")
         told = await alice.comment(number, "/status")
         assert await lane.done(repository, told["id"]) == "+1"
-        await asyncio.sleep(3 * EVERY_S)
+        await looked_again(lane)
         assert triggers(lane) == 1
         assert not [i for i in repository.issues.values() if "incident" in str(i.labels)]
 
@@ -248,7 +262,7 @@ async def test_while_nothing_happens_a_look_is_one_unchanged_answer_for_each_rep
     async with lane.person(repository) as alice:
         comment = await alice.comment(await lane.broken(alice), "/status")
         assert await lane.done(repository, comment["id"]) == "+1"
-    await asyncio.sleep(3 * EVERY_S)
+    await looked_again(lane)
     await checks_read_again(lane)
     before = await requests(lane, "playbooks_github_requests_total")
     unchanged = await requests(lane, "playbooks_github_unchanged_total")
@@ -257,11 +271,11 @@ async def test_while_nothing_happens_a_look_is_one_unchanged_answer_for_each_rep
     still = await requests(lane, "playbooks_github_unchanged_total")
     asked = {route: after[route] - before.get(route, 0) for route in after}
     free = {route: still[route] - unchanged.get(route, 0) for route in still}
-    looks = asked.pop("GET /repos/{owner}/{repo}/issues")
+    looks = asked.pop(READ)
     assert 2 <= looks <= 6, looks
     # A second request looks which of the failed ones got through since.
     assert asked.pop("GET /app/hook/deliveries") <= 2 * (looks + 1)
-    assert free["GET /repos/{owner}/{repo}/issues"] >= looks - 1
+    assert free[READ] >= looks - 1
     # The checks of the default branch are read in every third look, and are unchanged too.
     for route in CHECKS:
         assert 1 <= asked.get(route, 0) <= 1 + looks // 3
