@@ -40,6 +40,7 @@ CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.c
 pytest_plugins = [
     "tests.plugins.chaos",
     "tests.plugins.openapi_tally",
+    "tests.plugins.scratch",
     "tests.plugins.spread",
     "tests.shop",
 ]
