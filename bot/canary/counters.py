@@ -45,6 +45,9 @@ class CounterFault(Exception):
 class CounterSource(Facts):
     """Where a ramp's counts come from, instead of `POST /providers/observations`.
 
+    The queries name raw counters, each instance's: where a sum falls since one of them began again,
+    what the others had counted would count a second time.
+
     Attributes:
         successes: PromQL: a counter of answers, or the buckets of their latency histogram, by
             `arm` and `generation`.
@@ -273,12 +276,17 @@ def _by_name(series: Series) -> str:
 
 
 def _totals(costs: Sequence[Series], old: Mapping[str, float]) -> tuple[Total, ...]:
-    """What was spent since, by arm and generation; each instance began again for itself."""
+    """What was spent since, by arm and generation.
+
+    Where one of a generation's counters began again, this reading of it is no bet: a part of what
+    either arm spent is lost, and the next reading counts from here.
+    """
+    began_again = {each.generation for each in costs if each.value < old.get(each.name, 0.0)}
     new: dict[tuple[int, Arm], list[float]] = {}
     for each in sorted(costs, key=_by_name):
-        before = old.get(each.name, 0.0)
-        added = each.value if each.value < before else each.value - before
-        new.setdefault((each.generation, each.arm), []).append(added)
+        if each.generation not in began_again:
+            added = each.value - old.get(each.name, 0.0)
+            new.setdefault((each.generation, each.arm), []).append(added)
     sums = {key: fsum(added) for key, added in sorted(new.items())}
     return tuple(
         Total(arm=arm, generation=generation, amount=amount)

@@ -113,7 +113,7 @@ class Scraper:
             percents = await percents_of(conn, ledger.attempt)
             edges = source.edges(ledger.policy)
             found = counted(series, before, percents, edges, read_at=vector.at)
-            if found.is_empty:
+            if found.is_empty and (before is None or found.values == before.values):
                 return
             await ledgers.append(conn, ledger, "counts", pack_counts(found), at=self._clock())
         self._heard(ledger.attempt)

@@ -51,12 +51,17 @@ def test_what_was_spent_since_the_last_reading_counts() -> None:
     assert new([usd(1.5)], first).is_empty
 
 
-def test_a_counter_that_fell_began_again_each_instance_for_itself() -> None:
-    first = new([usd(8, pod="a"), usd(8, pod="b")])
-    second = new([usd(10, pod="a"), usd(0.5, pod="b")], first)
-    assert told(second) == [("baseline", 7, 2.5)]
-    away = new([], second)
-    assert told(new([usd(11, pod="a")], away)) == [("baseline", 7, 1.0)]
+def test_a_reading_in_which_a_counter_began_again_is_no_bet_and_the_next_one_is() -> None:
+    first = new([usd(8, pod="a"), usd(8, pod="b"), usd(1, arm="candidate", pod="a")])
+    fallen = new([usd(10, pod="a"), usd(0.5, pod="b"), usd(2, arm="candidate", pod="a")], first)
+    assert fallen.is_empty
+    third = new([usd(11, pod="a"), usd(1.5, pod="b"), usd(5, arm="candidate", pod="a")], fallen)
+    assert told(third) == [("baseline", 7, 2.0), ("candidate", 7, 3.0)]
+
+
+def test_a_counter_that_was_away_goes_on_from_where_it_was() -> None:
+    away = new([], new([usd(8)]))
+    assert told(new([usd(9)], away)) == [("baseline", 7, 1.0)]
 
 
 def test_costs_are_a_counter_and_asked_for_with_the_others() -> None:

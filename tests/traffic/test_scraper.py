@@ -159,6 +159,21 @@ async def test_a_candidate_that_costs_too_much_is_found_in_sums(
     assert course.evidence.spent[1] == 4 * course.evidence.spent[0] > 0  # type: ignore[union-attr]
 
 
+async def test_after_costs_began_again_the_next_reading_counts_from_there(
+    engine: AsyncEngine, server: tuple[Server, Prometheus], scraper: Scraper, clock: Clock
+) -> None:
+    source = SOURCE.model_copy(update={"cost": "usd_total"})
+    await begin(engine, source, policy(metrics=only("cost")))
+    for number, (baseline, candidate) in enumerate(((5.0, 5.0), (1.0, 2.0), (3.0, 5.0))):
+        both = [usd(baseline, generation="1"), usd(candidate, generation="1", arm="candidate")]
+        server[0].body = _vector(both, at=1000.0 + 15 * number)
+        await scraper.read_due()
+        clock.move(15)
+    _, course = await Courses(engine).current("ramp-1")
+    assert course.evidence.spent == (7.0, 8.0)  # type: ignore[union-attr]
+    assert course.evidence.metrics["cost"].worse.n == 2
+
+
 def _refuses(server: Server) -> None:
     server.status, server.body = 400, {"status": "error", "error": "parse error"}
 
