@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from bot import markdown
 from bot.canary.wording import NAMES
 from bot.playbooks.incidents.case import Case
+from bot.playbooks.run import Ending
 from bot.playbooks.words import wording
 from bot.playbooks.words.standing import Standing
 
@@ -35,6 +37,20 @@ def subject_of(capability: str) -> str:
 def on_trial(case: CandidateCase) -> str:
     """`candidate` for `capability`, as inline code."""
     return f"{markdown.code(case.candidate or 'nobody')} for {markdown.code(case.capability)}"
+
+
+def where(issue: int | None, incident: str) -> str:
+    """Name another incident: its issue, or its short id where none is open yet."""
+    return f"#{issue}" if issue else markdown.code(incident[-8:])
+
+
+def joined(kind: Literal["shadow", "ramp"], issue: int | None, incident: str) -> Ending:
+    """The same capability is shadowed or ramped already."""
+    return Ending(
+        outcome="joined",
+        reason=f"A {kind} of this capability is under way: {where(issue, incident)}.",
+        remedy="One at a time: wait for it, or end it with `/cancel` there.",
+    )
 
 
 def reason_given(case: Case) -> str:

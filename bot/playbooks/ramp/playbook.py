@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from bot.playbooks.candidate.capability import CandidateParts
-from bot.playbooks.candidate.case import subject_of
+from bot.playbooks.candidate.case import joined, subject_of
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.planning.declined import Declined
 from bot.playbooks.proposal.settling import broke_off
@@ -48,7 +48,7 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: Candidat
         parts.signing_key,
     )
     if opened.joined:
-        return words.joined(opened.incident.issue, opened.incident.id)
+        return joined("ramp", opened.incident.issue, opened.incident.id)
     work = RampWork(run, trigger, plan, parts, opened)
     watch = Watch(work, parts)
     try:
@@ -63,7 +63,7 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: Candidat
 async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: CandidateParts) -> Ending:
     """Tell the ramp under way that its next stage is wanted."""
     if plan.stage is None:
-        return words.joined(plan.issue, plan.incident)
+        return joined("ramp", plan.issue, plan.incident)
     signal = Signal(kind=SignalKind.APPROVE, actor=trigger.actor, reason=f"stage {plan.stage}")
     await parts.wake(plan.run, signal, f"{run.id}:{plan.run}")
     return words.going_on(plan.issue, plan.incident, plan.stage)

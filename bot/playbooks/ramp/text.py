@@ -8,7 +8,7 @@ from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.reports import RampReport, StageReport
 from bot.canary.verdict import Breach
-from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial, unseen
+from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial, unseen, where
 from bot.playbooks.candidate.evidence import NAMES, curves, metric_table
 from bot.playbooks.ramp.decision import Ask
 from bot.playbooks.run import Ending
@@ -230,21 +230,11 @@ def _policy(case: RampCase) -> str:
 # --- answers -----------------------------------------------------------------------------------
 
 
-def joined(issue: int | None, incident: str) -> Ending:
-    """The same capability is ramped already."""
-    where = f"#{issue}" if issue else markdown.code(incident[-8:])
-    return Ending(
-        outcome="joined",
-        reason=f"A ramp of this capability is under way: {where}.",
-        remedy="One at a time: wait for it, or end it with `/cancel` there.",
-    )
-
-
 def going_on(issue: int | None, incident: str, stage: int) -> Ending:
     """Its next stage was asked for."""
-    where = f"#{issue}" if issue else markdown.code(incident[-8:])
     return Ending(
         outcome="joined",
-        reason=f"The ramp in {where} goes on to {stage}% as soon as its evidence allows.",
+        reason=f"The ramp in {where(issue, incident)} goes on to {stage}% as soon as its evidence "
+        "allows.",
         remedy="",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot import markdown
 from bot.canary.reports import MetricReport
-from bot.playbooks.candidate.case import CandidateCase, issue_body, reason_given
+from bot.playbooks.candidate.case import CandidateCase, issue_body, reason_given, where
 from bot.playbooks.candidate.evidence import NAMES, metric_table
 from bot.playbooks.checks.green import Counting
 from bot.playbooks.planning.declined import Stop
@@ -78,10 +78,9 @@ def nothing_to_take_back(capability: str) -> Stop:
 
 def joined(issue: int | None, incident: str) -> Ending:
     """The same capability is being rolled back already."""
-    where = f"#{issue}" if issue else markdown.code(incident[-8:])
     return Ending(
         outcome="joined",
-        reason=f"All traffic is back at the baseline; {where} sees to the rest.",
+        reason=f"All traffic is back at the baseline; {where(issue, incident)} sees to the rest.",
         remedy="",
     )
 

@@ -18,7 +18,7 @@ from bot.playbooks.candidate.capability import (
     policy_in_force,
     read_configured,
 )
-from bot.playbooks.candidate.case import subject_of
+from bot.playbooks.candidate.case import subject_of, where
 from bot.playbooks.candidate.reports import live_ledger
 from bot.playbooks.candidate.rolling_back import planned_pairs
 from bot.playbooks.planning.declined import Declined, Stop
@@ -86,9 +86,9 @@ def may_begin(request: ShadowRequest, known: ShadowKnown, config: Config) -> Pol
     policy = policy_in_force(config, request.capability, known.serving)
     known_candidate(policy, request.capability, request.candidate)
     if known.live is not None:
-        where = f"#{known.issue}" if known.issue else markdown.code(known.live.attempt[-8:])
+        there = where(known.issue, known.live.attempt)
         raise Stop(
-            f"A {known.live.mode} of {markdown.code(request.capability)} is under way: {where}.",
+            f"A {known.live.mode} of {markdown.code(request.capability)} is under way: {there}.",
             "One at a time: wait for it, or end it with `/cancel` there.",
         )
     not_paused(request.capability, known.pause)

@@ -12,7 +12,7 @@ from datetime import datetime
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidate.capability import CandidateParts
-from bot.playbooks.candidate.case import subject_of
+from bot.playbooks.candidate.case import joined, subject_of
 from bot.playbooks.candidate.lever import Lever
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
@@ -67,7 +67,7 @@ async def shadow(
         parts.signing_key,
     )
     if opened.joined:
-        return words.joined(opened.incident.issue, opened.incident.id)
+        return joined("shadow", opened.incident.issue, opened.incident.id)
     playbook = _Shadow(ShadowWork(run, trigger, plan, parts, opened), parts)
     try:
         await playbook.work.announce(words.mirroring(playbook.work.case, ()))

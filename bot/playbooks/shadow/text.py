@@ -8,7 +8,6 @@ from bot import markdown
 from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial, unseen
 from bot.playbooks.candidate.evidence import curves, metric_table
-from bot.playbooks.run import Ending
 from bot.playbooks.words.standing import Standing
 from bot.triggers import Actor
 
@@ -182,14 +181,4 @@ def _pairs(report: ShadowDiffReport) -> str:
         f"{report.pairs.n:,} requests were answered by both, {report.pairs.dropped:,} by one only "
         f"(complete: {coverage}). The copies cost {report.extra_cost_usd:.2f} USD. Copied: "
         f"{100 * report.sampling.rate:.3g}% of all requests, seed {markdown.code(report.seed)}."
-    )
-
-
-def joined(number: int | None, incident: str) -> Ending:
-    """The same capability is shadowed already."""
-    where = f"#{number}" if number else markdown.code(incident[-8:])
-    return Ending(
-        outcome="joined",
-        reason=f"A shadow of this capability is under way: {where}.",
-        remedy="One at a time: wait for it, or end it with `/cancel` there.",
     )

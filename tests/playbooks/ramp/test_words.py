@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from bot.playbooks.candidate.case import status
+from bot.playbooks.candidate.case import joined, status
 from bot.playbooks.candidate.records import decision
 from bot.playbooks.ramp import records, text
 from bot.playbooks.ramp.decision import Approval, Ask, missing_agreement
@@ -76,6 +76,6 @@ def test_what_is_asked_for_out_of_order(snapshot: SnapshotAssertion) -> None:
 
 
 def test_asked_for_twice(snapshot: SnapshotAssertion) -> None:
-    said = [text.joined(7, CASE.incident), text.joined(None, CASE.incident)]
+    said = [joined("ramp", 7, CASE.incident), joined("ramp", None, CASE.incident)]
     said.append(text.going_on(7, CASE.incident, 25))
     assert said == snapshot

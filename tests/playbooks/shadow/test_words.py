@@ -7,7 +7,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from bot.canary.policy import RatioMetric
 from bot.canary.wording import unproven
-from bot.playbooks.candidate.case import status
+from bot.playbooks.candidate.case import joined, status
 from bot.playbooks.candidate.records import decision
 from bot.playbooks.shadow import records, text
 from bot.playbooks.words import wording
@@ -61,4 +61,4 @@ def test_the_decision_record(snapshot: SnapshotAssertion) -> None:
 
 
 def test_asked_for_twice(snapshot: SnapshotAssertion) -> None:
-    assert [text.joined(7, CASE.incident), text.joined(None, CASE.incident)] == snapshot
+    assert [joined("shadow", 7, CASE.incident), joined("shadow", None, CASE.incident)] == snapshot
