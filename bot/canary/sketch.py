@@ -52,11 +52,19 @@ class Sketch:
         self._buckets.update(dict(zip(found.tolist(), sums.tolist(), strict=True)))
 
     def quantiles(self, shares: Floats) -> Floats:
-        """The values below which these shares lie; the sketch must not be empty."""
+        """The values below which these shares (0 to 1) lie.
+
+        Raises:
+            ValueError: nothing was counted.
+        """
         return self.ranked(np.ceil(shares * len(self)).astype(np.int64))
 
     def quantile(self, share: float) -> float:
-        """The value below which this share lies; the sketch must not be empty."""
+        """The value below which this share (0 to 1) lies.
+
+        Raises:
+            ValueError: nothing was counted.
+        """
         return float(self.ranked(np.array([ceil(share * len(self))]))[0])
 
     def ranked(self, ranks: Ints) -> Floats:

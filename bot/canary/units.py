@@ -28,7 +28,7 @@ class FirstEvents:
 
         Args:
             key: what the split decides on.
-            percent: the candidate's share under the generation that decided.
+            percent: the candidate's share, 0 to 100, under the generation that decided.
             candidate: whether the candidate served.
         """
         name = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")

@@ -52,7 +52,8 @@ _BEYOND_ALL_DOUBT = 13
 def chance(log_e: float) -> str:
     """How often chance alone gives evidence this strong: `once in 67 tries`.
 
-    By Ville's inequality, at most once in `exp(log_e)`; so evidence below 0 says nothing.
+    By Ville's inequality, at most once in `exp(log_e)`; so evidence below 0 says nothing. `log_e`,
+    here and below, is evidence in nats: the natural logarithm of an e-value.
     """
     if log_e > _BEYOND_ALL_DOUBT:
         return "once in more than 400,000 tries"
@@ -60,7 +61,10 @@ def chance(log_e: float) -> str:
 
 
 def share(log_e: float, limit: float) -> str:
-    """How much of what is needed there is: `43%`; never 100% before the limit is reached."""
+    """How much of what is needed there is: `43%`; never 100% before the limit is reached.
+
+    Both are nats; `limit` is above 0.
+    """
     return f"{int(100 * max(log_e, 0.0) / limit) if log_e < limit else 100}%"
 
 

@@ -66,7 +66,11 @@ class CommitGraph:
 
     @classmethod
     def chain(cls, commits: Sequence[str], goods: Iterable[str] = ()) -> CommitGraph:
-        """Make a range without merges from SHAs in order, oldest first."""
+        """Make a range without merges from SHAs in order, oldest first.
+
+        Raises:
+            GraphError: there is no commit, or it is no graph.
+        """
         if not commits:
             raise GraphError("Nothing lies between the good and the bad end.")
         before = tuple(range(-1, len(commits) - 1))

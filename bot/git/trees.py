@@ -139,7 +139,11 @@ async def read_blob(git: Git, sha: str, *, limit: int = 100 * 1024 * 1024) -> by
 
 
 async def tree_of(git: Git, revision: str) -> str:
-    """Return the id of a commit's tree."""
+    """Return the id of a commit's tree.
+
+    Raises:
+        GitError: `revision` names nothing that has a tree.
+    """
     said = await git.run("rev-parse", "--verify", "--end-of-options", f"{revision}^{{tree}}")
     if not said.text:
         raise GitError(f"{revision} has no tree")
