@@ -25,7 +25,8 @@ from bot.playbooks.revert.playbook import revert
 from bot.playbooks.rollback.playbook import rollback
 from bot.playbooks.run import Ending, Run, Signal
 from bot.playbooks.shadow.playbook import shadow
-from bot.playbooks.triage.playbook import TriageParts, triage
+from bot.playbooks.triage.playbook import triage
+from bot.playbooks.triage.work import TriageParts
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
 from bot.safety.holding import hold_self_work

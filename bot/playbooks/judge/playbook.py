@@ -31,6 +31,7 @@ from bot.playbooks.judge.policy import (
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run, SignalKind
 from bot.playbooks.signals import first, heard
+from bot.playbooks.work import CLOCKS_DIFFER_BY
 from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
@@ -50,7 +51,6 @@ from bot.triggers import (
     Value,
 )
 
-_CLOCKS_DIFFER_BY = timedelta(hours=1)
 RUN_TAKES = timedelta(hours=1)
 """How long a run that was asked for may take before what is known has to do."""
 
@@ -272,7 +272,7 @@ class _Judging:
         number = suspect.pull_request
         body = words.proposal(self.check, looked, decision, number)
         key = f"judged:{suspect.sha}:{hashlib.sha256(self.check.encode()).hexdigest()[:12]}"
-        since = self.trigger.received_at - _CLOCKS_DIFFER_BY
+        since = self.trigger.received_at - CLOCKS_DIFFER_BY
 
         async def comment(look_first: bool) -> bool:
             await self.github.comments.ensure_comment(
