@@ -26,7 +26,6 @@ from bot.demo.github.access.credentials import issue_token
 from bot.demo.github.faults.request_faults import Slow
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Repository, User
-from bot.demo.github.world.world import Event
 from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
@@ -36,6 +35,7 @@ from bot.records.recovery.runs import Run
 from bot.records.tables.intake import inbox
 from bot.settings import Settings
 from tests.looks import Looks
+from tests.outside_ci import OutsideCi
 
 SECRET = "between us"  # noqa: S105  of a GitHub that lives for one test run
 API_TOKEN = "a token for machines"  # noqa: S105  likewise
@@ -436,32 +436,3 @@ async def _end_all_runs(shop: Shop) -> None:
         async with asyncio.timeout(LONGEST):
             while not await shop.bot.engine.finished(run.id):  # noqa: ASYNC110  seen from outside
                 await asyncio.sleep(0.05)
-
-
-class OutsideCi:
-    """A CI that answers every push of one repository at once, as the shop's `verdicts` say."""
-
-    def __init__(self, shop: Shop) -> None:
-        self._shop = shop
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._stopped = False
-
-    def hear(self, event: Event) -> None:
-        if self._stopped or event.repository is not self._shop.repository:
-            return
-        self._shop.news.set()
-        if event.name != "push" or event.payload["deleted"]:
-            return
-        if "[skip ci]" not in event.payload["head_commit"]["message"]:
-            task = asyncio.create_task(self.report(event.payload["after"]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def report(self, sha: str) -> None:
-        for name, state in dict(self._shop.verdicts).items():
-            await self._shop.alice.set_status(sha, state, name)
-
-    def stop(self) -> None:
-        self._stopped = True
-        for task in self._tasks:
-            task.cancel()
