@@ -42,8 +42,12 @@ async def test_a_persons_change_is_prepared_and_left_to_a_person(shop: Shop) -> 
     said = await shop.standing(culprit, "`/approve`")
     assert "it is green" in said
     assert (await shop.alice.pull_request(hotfix["number"]))["state"] == "open"
-    asked = [words for words in await shop.from_bot(culprit) if words.startswith("@bob ")]
-    assert len(asked) == 1, "whose change it is was not asked"
+
+    async def asked() -> list[str]:
+        return [words for words in await shop.from_bot(culprit) if words.startswith("@bob ")]
+
+    # The status is edited before the new comment is written.
+    assert len(await shop.eventually(asked)) == 1, "whose change it is was not asked"
     assert await self_work_pause(shop) is None
     await shop.says(hotfix["number"], "/approve")
     await shop.merged_hotfix()
