@@ -132,8 +132,6 @@ async def test_an_alert_where_only_proposals_are_made_asks_people_on_the_ramps_i
     issue = await shop.alice.issue(incident.issue or 0)
     assert f"comment `/rollback {CAPABILITY}` here, or leave it" in issue["body"]
     assert await providers.percent() == 5
-    await shop.says(ramp["number"], f"/rollback {CAPABILITY}")
-    await providers.ramping(0)
 
 
 async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Providers) -> None:

@@ -48,7 +48,7 @@ async def _report_says(shop: Shop, status: str) -> Any:
     return await shop.eventually(said)
 
 
-async def test_closing_the_issue_of_an_incident_that_nobody_watches_resolves_it(
+async def test_closing_the_issue_of_an_unwatched_incident_resolves_it_and_reopening_takes_it_up(
     shop: Shop,
 ) -> None:
     issue = await _no_longer_watched(shop)
@@ -68,14 +68,10 @@ async def test_closing_the_issue_of_an_incident_that_nobody_watches_resolves_it(
     assert entry.actor == "bob"
     assert entry.data == {"reason": "its issue was closed as completed"}
     assert (await shop.from_bot(issue)) == []  # the records say so; nobody need be notified
+    await _opened_again_it_is_taken_up_until_it_is_closed_once_more(shop, issue)
 
 
-async def test_opening_the_issue_again_takes_the_incident_up_until_it_is_closed_once_more(
-    shop: Shop,
-) -> None:
-    issue = await _no_longer_watched(shop)
-    await _close(shop.bob, issue)
-    await _becomes(shop, issue, IncidentStatus.RESOLVED)
+async def _opened_again_it_is_taken_up_until_it_is_closed_once_more(shop: Shop, issue: int) -> None:
     await shop.bob.patch(f"issues/{issue}", state="open")
     await _becomes(shop, issue, IncidentStatus.ACTIVE)
     assert (await _report_says(shop, "active"))["outcome"] == "failed"
