@@ -6,6 +6,7 @@ A conversation with the bot mostly waits, so with one worker for each core the c
 from __future__ import annotations
 
 import os
+import random
 from typing import TypeVar
 
 import pytest
@@ -40,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     long = [each for each in items if each.nodeid.startswith(tuple(f"tests/{x}" for x in LONG))]
     others = [each for each in items if each not in set(long)]
+    random.Random(20).shuffle(long)  # noqa: S311  so that those of one kind do not come together
     items[:] = spread(long, others)
 
 
