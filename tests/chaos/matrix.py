@@ -195,6 +195,9 @@ def _numbered(kind: Kind, names: Iterable[str]) -> list[Point]:
     return points
 
 
+_LOOKS = ("look ", "show ", "see ", "keep where it stands", "tell ", "PATCH ")
+
+
 def _is_a_look(point: Point) -> bool:
     """Whether how often it comes depends on how quickly others were, and changes nothing.
 
@@ -202,7 +205,7 @@ def _is_a_look(point: Point) -> bool:
     """
     if point.what == f"POST check-runs ({GATE})":
         return True
-    return point.number > 1 and point.what.startswith(("look ", "show ", "see ", "tell ", "PATCH "))
+    return point.number > 1 and point.what.startswith(_LOOKS)
 
 
 def _is_a_commit(point: Point) -> bool:
