@@ -88,6 +88,7 @@ class Deliveries:
         self._late: set[asyncio.Task[None]] = set()
         self._unsent = 0
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # Publishing
 
@@ -156,16 +157,18 @@ class Deliveries:
             queue.waiting.append((delivery, fault))
             self._unsent += 1
         queue.wake.set()
-        if self._session is not None and queue.task is None:
-            queue.task = asyncio.ensure_future(self._work(queue))
+        # What publishes may be plain code, outside of any task.
+        if self._loop is not None and queue.task is None:
+            queue.task = self._loop.create_task(self._work(queue))
 
     # Sending
 
     async def start(self) -> None:
         """Begin sending, what was published before first."""
         self._session = aiohttp.ClientSession()
+        self._loop = asyncio.get_running_loop()
         for queue in self._queues.values():
-            queue.task = asyncio.ensure_future(self._work(queue))
+            queue.task = self._loop.create_task(self._work(queue))
 
     async def stop(self) -> None:
         """Stop sending; what waits is lost."""
