@@ -196,6 +196,8 @@ def _numbered(kind: Kind, names: Iterable[str]) -> list[Point]:
 
 
 _LOOKS = ("look ", "show ", "see ", "keep where it stands", "tell ", "PATCH ")
+_ONLY_IF_IT_WAITS = "see whether the policy changed"
+"""Comes with the words that say what a ramp waits for: evidence that is there needs none."""
 
 
 def _is_a_look(point: Point) -> bool:
@@ -203,7 +205,7 @@ def _is_a_look(point: Point) -> bool:
 
     The gate is reported beside every Run, on whatever is open while the bot looks.
     """
-    if point.what == f"POST check-runs ({GATE})":
+    if point.what in (f"POST check-runs ({GATE})", _ONLY_IF_IT_WAITS):
         return True
     return point.number > 1 and point.what.startswith(_LOOKS)
 
