@@ -81,6 +81,7 @@ from bot.triggers import (
 )
 from bot.wiring.accepting import Accepting
 from bot.wiring.hinting import Hinting
+from bot.wiring.lasting import lasting
 from bot.wiring.mirrors import Mirrors
 from bot.wiring.playbooks import PlaybookWiring
 
@@ -229,18 +230,20 @@ class Bot:
         site = web.TCPSite(self._runner, self.settings.playbooks_host, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        lasting = {
-            "dispatcher": self.dispatcher.run(),
-            "heartbeat": self.heartbeat.run(),
-            "courier": self.courier.run(),
-            "guard": self.guard.run(),
-            "counters": self.scraper.run(),
-            "gatekeeper": self.gatekeeper.run(),
-            "missed deliveries": self._missed(us).run(),
-            "spec reports": self.specs.run(),
-            "flag documents": self.flag_keeper.run(),
+        parts = {
+            "dispatcher": self.dispatcher.run,
+            "heartbeat": self.heartbeat.run,
+            "courier": self.courier.run,
+            "guard": self.guard.run,
+            "counters": self.scraper.run,
+            "gatekeeper": self.gatekeeper.run,
+            "missed deliveries": self._missed(us).run,
+            "spec reports": self.specs.run,
+            "flag documents": self.flag_keeper.run,
         }
-        self._tasks = [asyncio.create_task(work, name=name) for name, work in lasting.items()]
+        self._tasks = [
+            asyncio.create_task(lasting(part, run), name=part) for part, run in parts.items()
+        ]
         log.info("listening", url=self.settings.public_url, port=self.port)
 
     async def stop(self) -> None:

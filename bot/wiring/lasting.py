@@ -1,0 +1,32 @@
+"""What works in the background as long as the bot does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+PAUSE = 1.0
+"""Seconds until a part that broke off begins again."""
+
+
+async def lasting(part: str, run: Callable[[], Awaitable[None]], *, pause: float = PAUSE) -> None:
+    """Run a part until cancelled.
+
+    Each knows how to live with a GitHub or a database that is away. What it did not foresee must
+    not end it in silence either: it is logged, and the part begins again.
+
+    Args:
+        part: its name in the log.
+        run: works until cancelled; may be called again.
+        pause: seconds in between.
+    """
+    while True:
+        try:
+            return await run()
+        except Exception:
+            log.exception("a part of the bot broke off; it begins again", part=part)
+        await asyncio.sleep(pause)
