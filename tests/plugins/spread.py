@@ -15,11 +15,14 @@ WORKERS_PER_CORE = 1.5
 BYTES_PER_WORKER = 1 << 30
 """What a worker that has played hundreds of conversations needs, with what it starts."""
 
-LONG = ("chaos", "cli", "engine", "local", "playbooks/bisect", "cockpit/test_browser.py")
+LONG = ("chaos", "cli", "engine", "playbooks/bisect", "cockpit/test_browser.py")
 """Tests below `tests` that start programs, let many trials run, or look at many pages."""
 
 LONG_UNTIL = 0.7
 """The part of a run in which the long tests begin: none is to go on alone at the end."""
+
+FIRST = ("demo", "local")
+"""Tests below `tests` that no bot of this process may join in: none runs before they are over."""
 
 T = TypeVar("T")
 
@@ -39,10 +42,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put the long tests between the others, in every worker alike."""
     if not hasattr(config, "workerinput"):
         return
-    long = [each for each in items if each.nodeid.startswith(tuple(f"tests/{x}" for x in LONG))]
-    others = [each for each in items if each not in set(long)]
+    first = [each for each in items if _is_below(each, FIRST)]
+    long = [each for each in items if _is_below(each, LONG)]
+    others = [each for each in items if each not in {*first, *long}]
     random.Random(20).shuffle(long)  # noqa: S311  so that those of one kind do not come together
-    items[:] = spread(long, others)
+    items[:] = [*first, *spread(long, others)]
+
+
+def _is_below(item: pytest.Item, places: tuple[str, ...]) -> bool:
+    return item.nodeid.startswith(tuple(f"tests/{place}" for place in places))
 
 
 def workers(cores: int, memory: int) -> int:
