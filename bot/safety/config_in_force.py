@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
@@ -77,10 +78,12 @@ class ConfigInForce:
         self._last_good = last_good
         self._clock = clock
         self._known: LRUCache[int, tuple[datetime, InForce]] = LRUCache(1000)
+        self._changes: Counter[int] = Counter()
 
     def forget(self, repository_id: int) -> None:
         """Read it anew next time: something was pushed or approved."""
         self._known.pop(repository_id, None)
+        self._changes[repository_id] += 1
 
     async def of(self, repository: Repository) -> InForce:
         """Give the configuration that counts.
@@ -92,6 +95,7 @@ class ConfigInForce:
         at, known = self._known.get(repository.id, (now, None))
         if known is not None and now - at < KNOWN_FOR:
             return known
+        changes = self._changes[repository.id]
         client = self._github.repository(repository, playbook="config", recovery=True)
         file = await client.contents.read(CONFIG_PATH)
         fault = None
@@ -101,8 +105,11 @@ class ConfigInForce:
             fault = str(invalid)
             config = await self._last_good(repository)
         found = await self._approved(repository.id, config, now)
-        self._known[repository.id] = (now, found.model_copy(update={"fault": fault}))
-        return self._known[repository.id][1]
+        found = found.model_copy(update={"fault": fault})
+        # What changed while it was being read must not be kept as it was before.
+        if self._changes[repository.id] == changes:
+            self._known[repository.id] = (now, found)
+        return found
 
     async def settled(self, repository_id: int, config: Config) -> Config:
         """Give a version of the configuration with its sensitive sections as approved."""
@@ -118,5 +125,9 @@ class ConfigInForce:
         async with self._records.begin() as conn:
             if await sensitive_config.come_into_force(conn, repository_id, digest, now):
                 return InForce(config=config)
+            # Another reader may have brought it into force since.
+            counting = await sensitive_config.in_force(conn, repository_id)
+        if counting and counting.digest == digest:
+            return InForce(config=config)
         sections = counting.sections if counting else sensitive_sections(Config())
         return InForce(config=with_sections(config, sections), waiting=digest)
