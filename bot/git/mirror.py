@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -206,8 +206,9 @@ class Mirror:
             self.path.unlink(missing_ok=True)
             return
         # Whoever made these is gone: we hold the lock that every writer of refs holds.
-        for stale in self.path.rglob("*.lock"):
-            stale.unlink(missing_ok=True)
+        for stale in _files(self.path):
+            if stale.suffix == ".lock":
+                stale.unlink(missing_ok=True)
 
     async def _clone(self, lock: int) -> None:
         scratch = Path(tempfile.mkdtemp(prefix=f"{self.repository_id}.tmp-", dir=self.directory))
@@ -289,5 +290,16 @@ def _swap(fresh: Path, path: Path, old: Path) -> None:
     fresh.rename(path)
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below; unlike `rglob`, it does not mind directories that vanish meanwhile."""
+    for here, _, names in os.walk(folder):
+        yield from (Path(here, name) for name in names)
+
+
 def _disk_bytes(path: Path) -> int:
-    return sum(file.lstat().st_blocks * 512 for file in path.rglob("*"))
+    total = 0
+    for file in _files(path):
+        # Git processes that hold no lock write, and clear, temporary objects.
+        with contextlib.suppress(FileNotFoundError):
+            total += file.lstat().st_blocks * 512
+    return total

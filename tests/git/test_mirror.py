@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -260,6 +262,30 @@ async def test_what_a_killed_process_left_is_cleared(mirror: Mirror, remote: Rem
     await mirror.refresh()
     assert await mirror.branch_head("main") == remote.history.head
     assert leftovers(mirror) == []
+
+
+async def test_directories_that_git_makes_and_removes_meanwhile_do_not_matter(
+    mirror: Mirror,
+) -> None:
+    await mirror.refresh()
+    over = threading.Event()
+
+    def write_as_git_does() -> None:
+        # A merge in a mirror takes no lock; its objects wait in a directory of their own.
+        incoming = mirror.path / "objects" / "tmp_objdir-merge"
+        while not over.is_set():
+            (incoming / "ab").mkdir(parents=True)
+            shutil.rmtree(incoming)
+
+    writing = asyncio.create_task(asyncio.to_thread(write_as_git_does))
+    try:
+        for _ in range(5):
+            await mirror.refresh()
+        for _ in range(400):
+            assert await mirror.disk_bytes() > 0
+    finally:
+        over.set()
+        await writing
 
 
 async def test_many_refreshes_at_once_take_turns(
