@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -44,6 +44,12 @@ pytest_plugins = [
     "tests.plugins.spread",
     "tests.shop",
 ]
+
+# What rooms' tests share says what it expected and saw, as tests do.
+pytest.register_assert_rewrite(
+    "tests.chaos", "tests.cockpit", "tests.demo", "tests.engine", "tests.git", "tests.local",
+    "tests.playbooks",
+)  # fmt: skip
 
 # A busy machine must not decide whether a property holds; what failed once can be drawn again.
 settings.register_profile(
@@ -110,6 +116,18 @@ async def github() -> AsyncIterator[DemoGitHub]:
     contract = CONTRACT if CONTRACT.exists() else None
     async with DemoGitHub(rng=random.Random(20), contract=contract) as github:  # noqa: S311 - repeatable
         yield github
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_wrong_any_more(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A fault that a test asked for and that never came does not come to another test."""
+    if "github" not in request.fixturenames:
+        yield
+        return
+    github: DemoGitHub = request.getfixturevalue("github")
+    yield
+    github.faults.rules.clear()
+    github.faults.delivery_rules.clear()
 
 
 @pytest.fixture(scope="session")

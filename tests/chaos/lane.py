@@ -206,6 +206,18 @@ class Lane:
 
         return str(await eventually(answered, self.life))
 
+    async def carried_out(self, repository: Repository, comment: int) -> None:
+        """Wait until the command is done; fail with what the bot said if it was refused."""
+        if await self.done(repository, comment) != "+1":
+            said = [
+                each.body
+                for issue in repository.issues.values()
+                for each in _comments(issue)
+                if each.user.login != self.alice.login
+            ]
+            answers = "\n\n".join(said)
+            raise AssertionError(f"it was refused:\n{answers}\n\nits log:\n{self.life.said()}")
+
 
 def _comments(issue: Any) -> list[Comment]:
     return [*issue.comments, *(issue.pull.comments if issue.pull else [])]
