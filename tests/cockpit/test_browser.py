@@ -6,9 +6,10 @@ Each test is one sitting, because starting Chromium takes longer than what is lo
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from bot.app import Bot
 from tests.cockpit.chromium import CHROMIUM, MISSING, log_in
@@ -102,6 +103,34 @@ async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_re
     await expect(watch.page.locator("#lately li")).to_contain_text("Faster totals")
     await watch.sees("All quiet")
     assert watch.loads == loads
+    assert watch.faults == []
+    await watch.context.close()
+
+
+async def test_what_happens_while_the_page_is_renewed_is_announced_too_and_stays(
+    browser: Browser, bot: Bot, shop: Shop
+) -> None:
+    await known_to_bot(bot, shop)
+    watch = await _arrive(browser, bot, "alice", "/ui/")
+    renewed: list[Route] = []
+
+    async def slowly(route: Route) -> None:
+        if route.request.resource_type == "fetch":
+            await asyncio.sleep(0.5)
+            renewed.append(route)
+        await route.continue_()
+
+    async def three_at_once(route: Route) -> None:
+        said = (["One is mitigated"], ["Two is resolved"], [])
+        news = "".join(f"event: changed\ndata: {json.dumps({'say': s})}\n\n" for s in said)
+        await route.fulfill(content_type="text/event-stream", body=f"retry: 600000\n\n{news}")
+
+    await watch.page.route("**/ui/", slowly)
+    await watch.page.route("**/ui/events", three_at_once)
+    await watch.page.reload()
+    await expect(watch.page.locator("#news")).to_have_text("One is mitigated", timeout=SOON)
+    await expect(watch.page.locator("#news")).to_have_text("Two is resolved", timeout=SOON)
+    assert len(renewed) == 2
     assert watch.faults == []
     await watch.context.close()
 

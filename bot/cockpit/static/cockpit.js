@@ -11,11 +11,16 @@
   const SILENT_AFTER = 45000; // three missed beats
   let heard = Date.now();
   let renewing = false;
-  let again = false;
+  let behind = false; // something changed while the page was being renewed
+  let again = false; // it could not be renewed now
+  let unsaid = [];
+  let isNotice = false;
 
-  const say = (text, isStale) => {
+  // What happened stays until something else happens; a notice until what it says is over.
+  const say = (text, { notice = false, stale = false } = {}) => {
     if (news.textContent !== text) news.textContent = text;
-    news.classList.toggle("stale", Boolean(isStale));
+    news.classList.toggle("stale", stale);
+    isNotice = notice || stale;
   };
 
   const isBusy = (main) => {
@@ -28,8 +33,11 @@
   const opened = (main) => [...main.querySelectorAll("details[open][id]")].map((each) => each.id);
 
   const renew = async (sentences) => {
-    if (renewing) { again = true; return; }
+    unsaid.push(...sentences);
+    if (renewing) { behind = true; return; }
     renewing = true;
+    behind = false;
+    const telling = unsaid.splice(0);
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", cache: "no-store" });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -37,7 +45,8 @@
       const main = document.getElementById("main");
       if (!fresh || answer.redirected) return;
       if (isBusy(main)) {
-        say("Something changed. It is shown when you have sent or closed the form.");
+        say("Something changed. It is shown when you have sent or closed the form.", { notice: true });
+        unsaid.unshift(...telling);
         again = true;
         return;
       }
@@ -51,12 +60,14 @@
       if (key) [...main.querySelectorAll("a, button, summary, [id]")]
         .find((each) => each.id === key || each.getAttribute("href") === key)?.focus({ preventScroll: true });
       document.title = page.title;
-      say(sentences.join(". "));
+      if (telling.length || isNotice) say(telling.join(". "));
     } catch {
-      say("This page could not be renewed; it will be tried again.", true);
+      say("This page could not be renewed; it will be tried again.", { stale: true });
+      unsaid.unshift(...telling);
       again = true;
     } finally {
       renewing = false;
+      if (behind) renew([]);
     }
   };
 
@@ -71,12 +82,12 @@
   });
   source.addEventListener("over", () => {
     source.close();
-    say("You are logged out. Reload the page to log in again.", true);
+    say("You are logged out. Reload the page to log in again.", { stale: true });
   });
   setInterval(() => {
     if (Date.now() - heard > SILENT_AFTER || source.readyState === EventSource.CLOSED) {
       const since = new Date(heard).toLocaleTimeString([], { timeZoneName: "short" });
-      say(`No news since ${since}: the connection is lost. What you see may be old.`, true);
+      say(`No news since ${since}: the connection is lost. What you see may be old.`, { stale: true });
     } else if (again && !renewing) {
       again = false;
       renew([]);
