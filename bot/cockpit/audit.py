@@ -13,7 +13,7 @@ from bot.cockpit.rendering import HEADERS
 from bot.cockpit.rights import Seen
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Refused, Visit
-from bot.cockpit.words import action_said, chain_said
+from bot.cockpit.words import about, action_said, chain_said
 from bot.records.audit_chain.anchors import public_pem, sign
 from bot.records.audit_chain.audit import AuditEntry, Unreadable
 
@@ -60,6 +60,7 @@ class AuditPages:
             checked=checked,
             verdict=chain_said(checked.verdict) if checked else None,
             said=action_said,
+            about=about,
             detail=_detail,
         )
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.canary.reporting import Subject, ramp_report, shadow_report
 from bot.canary.reports import CurvePoint, RampReport, ShadowDiffReport, Window
 from bot.cockpit.charts import Lines, lines_of
+from bot.playbooks.candidate.evidence import watched
 from bot.records.refusals import UnknownRecord
 from bot.traffic.course import RampCourse, ShadowCourse
 from bot.traffic.courses import Courses, UnreadableEvidence
@@ -38,8 +39,9 @@ class Lane:
         servings: every split it had, oldest first.
         report: everything that was learnt; None where it cannot be added up.
         judged: what is concluded.
-        chart: each metric's evidence for a breach, as a share of its limit; None in a shadow.
-        points: the same by time, for the table: hours since the beginning, by metric.
+        chart: each metric's evidence for a breach, as a share of its limit; None
+            before the first points.
+        points: the same by time, for the table: when, and by metric.
     """
 
     ledger: Ledger
@@ -121,23 +123,24 @@ def _added_up(bare: Lane, course: RampCourse | ShadowCourse, now: datetime) -> L
         window=Window(start=ledger.opened_at, end=ledger.closed_at or now),
         input_sha256=ledger.digest,
     )
-    judged = Judged.of(verdict)
+    curve = tuple(course.curve.points)
+    report: RampReport | ShadowDiffReport
     if isinstance(course, ShadowCourse):
-        shadow = shadow_report(subject, course.evidence, verdict)
-        return Lane(ledger, bare.servings, shadow, judged)
-    ramp = ramp_report(
-        subject,
-        course.evidence,
-        verdict,
-        shadow=None,
-        salt=bare.serving.split.salt if bare.serving else "0",
-        stages=course.stages(ledger.closed_at, None),
-        curve=tuple(course.curve.points),
-    )
-    limits = _limits(ramp)
+        report = shadow_report(subject, course.evidence, verdict, curve=curve)
+    else:
+        report = ramp_report(
+            subject,
+            course.evidence,
+            verdict,
+            shadow=None,
+            salt=bare.serving.split.salt if bare.serving else "0",
+            stages=course.stages(ledger.closed_at, None),
+            curve=curve,
+        )
+    limits = {name: evidence.limit for name, evidence in watched(report).items()}
     points = tuple(
-        (point.at, {name: log_e / limits[name] for name, log_e in point.log_e.items()})
-        for point in _up_to_now(ramp, ledger)
+        (point.at, {name: e / limits[name] for name, e in point.log_e.items() if name in limits})
+        for point in _up_to_now(report, ledger)
     )
     series: dict[str, list[tuple[float, float]]] = {name: [] for name in limits}
     for at, shares in points:
@@ -145,23 +148,13 @@ def _added_up(bare: Lane, course: RampCourse | ShadowCourse, now: datetime) -> L
             series[name].append((at.timestamp(), max(share, _LEAST_DRAWN)))
     drawn = {name: values for name, values in series.items() if values}
     chart = lines_of(drawn, limit=1.0) if drawn else None
-    return Lane(ledger, bare.servings, ramp, judged, chart, points)
+    return Lane(ledger, bare.servings, report, Judged.of(verdict), chart, points)
 
 
-def _up_to_now(report: RampReport, ledger: Ledger) -> list[CurvePoint]:
+def _up_to_now(report: RampReport | ShadowDiffReport, ledger: Ledger) -> list[CurvePoint]:
     """The curve and, where it lags behind, what is known now: it keeps a point every so often."""
     points, at = list(report.curve), ledger.seen_at
     if at is None or (points and at <= points[-1].at):
         return points
-    log_e = {name: metric.worse.log_e for name, metric in report.metrics.items()}
-    log_e["sample_ratio"] = report.sample_ratio.evidence.log_e
-    log_e |= {name: limit.evidence.log_e for name, limit in report.limits.items()}
+    log_e = {name: evidence.log_e for name, evidence in watched(report).items()}
     return [*points, CurvePoint(at=at, log_e=log_e)]
-
-
-def _limits(report: RampReport) -> dict[str, float]:
-    """What each metric's evidence must reach to be a breach, nats."""
-    found = {name: metric.worse.limit for name, metric in report.metrics.items()}
-    found["sample_ratio"] = report.sample_ratio.evidence.limit
-    found |= {name: limit.evidence.limit for name, limit in report.limits.items()}
-    return found

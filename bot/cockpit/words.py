@@ -195,6 +195,20 @@ def action_said(entry: AuditEntry) -> str:
     return known or entry.action.replace(".", " ").replace("_", " ")
 
 
+_ABOUT = (
+    "pull_request", "pull_requests", "issue", "capability", "budget", "check", "path", "step",
+    "commit",
+)  # fmt: skip
+
+
+def about(entry: AuditEntry) -> str:
+    """What an audit entry is about, such as `pull request 4`; nothing where it does not say."""
+    name, value = next(((n, v) for n in _ABOUT if (v := entry.refs.get(n))), ("", None))
+    if isinstance(value, list) and len(value) == 1:
+        name = name.removesuffix("s")
+    return f"{name.replace('_', ' ')} {ref_said(value)}" if name else ""
+
+
 def ref_said(value: object) -> str:
     """What an audit entry refers to, as people write it: commits in twelve digits."""
     if isinstance(value, list | tuple):

@@ -6,10 +6,19 @@ import re
 
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives
-from tests.cockpit.visitor import Page
+from tests.cockpit.visitor import Page, Visitor
 from tests.playbooks.providing import CAPABILITY, Providers, providers
+from tests.shop import Shop
 
 __all__ = ["providers"]
+
+
+async def _newest(visitor: Visitor, shop: Shop) -> str:
+    """The address of the shadow or ramp that began last."""
+    page = await visitor.get(f"/ui/ramps?repo={shop.name}")
+    address = re.search(r'href="(/ui/ramps/[^"]+)"', page.text)
+    assert address
+    return address[1]
 
 
 async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
@@ -36,6 +45,10 @@ async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     await providers.mirrored()
     assert await answered(alice, shop, shadowing) == "Done."
 
+    page = await alice.get(await _newest(alice, shop))
+    assert "How close it is to being called off" in page.words
+    assert "Now: errors : no sign answers lost : no sign" in page.words
+
     plan = await start(alice, shop, f"/ramp {CAPABILITY}")
     assert "provider-b serves 5% of llm.summarize , provider-a the rest." in plan.words
     assert "Then 25%, 50%, 100%" in plan.words
@@ -49,13 +62,11 @@ async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     assert "This is your yes to 25%." in onward.words
     await providers.serve_until(25)
 
-    page = await alice.get(f"/ui/ramps?repo={shop.name}")
-    address = re.search(r'href="(/ui/ramps/[^"]+)"', page.text)
-    assert address
+    address = await _newest(alice, shop)
 
     async def observed() -> Page | None:
         await providers.served(16)
-        now = await alice.get(address[1])
+        now = await alice.get(address)
         found = re.search(r"([\d.]+)% configured, ([\d.]+)% observed", now.words)
         return now if found and abs(float(found[1]) - float(found[2])) < 3 else None
 
@@ -73,6 +84,6 @@ async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     await alice.press(plan, "/rollback")
     await providers.serve_until(0)
     await answered(alice, shop, ramping)
-    page = await alice.get(address[1])
+    page = await alice.get(address)
     assert "All traffic went back: answers are empty" in page.words
     assert "answers are empty" in page.words
