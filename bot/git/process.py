@@ -88,7 +88,8 @@ _REMOTE_WORDS = re.compile(
     r"|The requested URL returned error|RPC failed|early EOF|the remote end hung up"
     r"|Could not read from remote repository|transport '\w+' not allowed"
     r"|could not fetch .* from promisor remote|not our ref|repository '.*' not found"
-    r"|expected (?:flush|packfile)|does not appear to be a git repository|curl \d+",
+    r"|expected (?:flush|packfile)|does not appear to be a git repository|curl \d+"
+    r"|unexpected disconnect|protocol error",
     re.IGNORECASE,
 )
 _CORRUPT_WORDS = re.compile(

@@ -259,7 +259,13 @@ def known_mergeable(repository: Repository, issue: Issue) -> bool | None:
 
 
 def compute_mergeable(repository: Repository, pull: PullRequest) -> bool:
-    """Try the merge; an open pull request's `merge_commit_sha` is this test merge."""
+    """Try the merge; an open pull request's `merge_commit_sha` is this test merge.
+
+    It is tried some time after somebody asked: by then the pull request may have been merged, and
+    is what it is.
+    """
+    if pull.merged_at is not None:
+        return False
     tip = repository.git.branch(pull.base_ref) or ""
     if pull.mergeable_for != (pull.head_sha, tip) or pull.mergeable is None:
         git = repository.git

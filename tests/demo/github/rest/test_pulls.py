@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.demo.github.rules.requirements import compute_mergeable
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import Repository
 from bot.demo.person import Person
@@ -27,6 +28,18 @@ async def test_a_pull_request_says_what_it_changes(
     assert commit["sha"] == pull["head"]["sha"] == await alice.head("louder")
     opened = heard.named("pull_request")[0].payload
     assert (opened["action"], opened["number"]) == ("opened", number)
+
+
+async def test_mergeability_worked_out_after_the_merge_changes_nothing(
+    alice: Person, repository: Repository
+) -> None:
+    number = await alice.open_pull_request("Change", {"a": "b"}, branch="topic")
+    await alice.merge(number, "squash")
+    pull = repository.issues[number].pull
+    assert pull
+    # Somebody asked before the merge, and the answer is worked out when nothing else is to be done.
+    compute_mergeable(repository, pull)
+    assert pull.merge_commit_sha == await alice.head("main")
 
 
 async def test_mergeable_is_unknown_at_first(alice: Person) -> None:
