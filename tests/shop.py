@@ -41,7 +41,7 @@ SECRET = "between us"  # noqa: S105  of a GitHub that lives for one test run
 API_TOKEN = "a token for machines"  # noqa: S105  likewise
 GOOD = "def total(prices):\n    return sum(prices)\n"
 BAD = "def total(prices):\n    return 0\n"
-LONGEST = 30.0
+LONGEST = 90.0
 """Seconds until a conversation that got stuck fails."""
 
 LOOK_AGAIN = timedelta(seconds=1)

@@ -20,8 +20,10 @@ from tests.shop import Shop
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=MISSING)
 
-SOON = 30_000.0
+SOON = 90_000.0
 """Milliseconds until a page that does not change fails."""
+expect.set_options(timeout=SOON)
+
 BISECT_FLAKES = 'test ! -e bug && test "$(( GITHUB_RUN_ID % 10 ))" != 3'
 
 
@@ -45,7 +47,7 @@ class Watch:
 
     async def sees(self, words: str) -> None:
         """Wait until the words are on the page."""
-        await expect(self.page.locator("main")).to_contain_text(words, timeout=SOON)
+        await expect(self.page.locator("main")).to_contain_text(words)
 
     async def sees_after_reloading(self, words: str) -> None:
         """Reload until the words are there, as people without scripts do."""
@@ -92,14 +94,14 @@ async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_re
 
     await shop.says(broken, "/revert because totals are zero")
 
-    await expect(tile.locator(".status")).to_have_text("active", timeout=SOON)
-    await expect(tile).to_contain_text("I am waiting for smoke", timeout=SOON)
+    await expect(tile.locator(".status")).to_have_text("active")
+    await expect(tile).to_contain_text("I am waiting for smoke")
     await _is_merged_onto_a_moved_base(shop)
-    await expect(tile.locator(".status")).to_have_text("mitigated", timeout=SOON)
-    await expect(tile).to_contain_text("the hotfix is merged as", timeout=SOON)
+    await expect(tile.locator(".status")).to_have_text("mitigated")
+    await expect(tile).to_contain_text("the hotfix is merged as")
     await expect(watch.page.locator("#news")).to_contain_text("mitigated")
     await shop.report("success", branch="main")
-    await expect(tile).to_have_count(0, timeout=SOON)
+    await expect(tile).to_have_count(0)
     await expect(watch.page.locator("#lately li")).to_contain_text("Faster totals")
     await watch.sees("All quiet")
     assert watch.loads == loads
@@ -128,8 +130,8 @@ async def test_what_happens_while_the_page_is_renewed_is_announced_too_and_stays
     await watch.page.route("**/ui/", slowly)
     await watch.page.route("**/ui/events", three_at_once)
     await watch.page.reload()
-    await expect(watch.page.locator("#news")).to_have_text("One is mitigated", timeout=SOON)
-    await expect(watch.page.locator("#news")).to_have_text("Two is resolved", timeout=SOON)
+    await expect(watch.page.locator("#news")).to_have_text("One is mitigated")
+    await expect(watch.page.locator("#news")).to_have_text("Two is resolved")
     assert len(renewed) == 2
     assert watch.faults == []
     await watch.context.close()
@@ -148,13 +150,13 @@ async def test_a_red_hotfix_comes_under_needs_you_and_goes_without_reloading(
     await shop.says(broken, "/revert")
 
     asked = watch.page.get_by_role("region", name="Needs you").locator(".tile")
-    await expect(asked).to_contain_text("so I did not merge it", timeout=SOON)
+    await expect(asked).to_contain_text("so I did not merge it")
     hotfix = await shop.hotfix()
     link = asked.locator(".next a")
     await expect(link).to_have_attribute("href", hotfix["html_url"])
     shop.verdicts["smoke"] = "success"
     await shop.report("success", branch=hotfix["head"]["ref"])
-    await expect(asked).to_have_count(0, timeout=SOON)
+    await expect(asked).to_have_count(0)
     assert watch.loads == loads
     assert watch.faults == []
     await watch.context.close()
@@ -222,7 +224,7 @@ async def test_a_bisect_is_followed_to_its_culprit_without_reloading(
     await watch.sees("Where the culprit may be")
     loads = watch.loads
     culprit = past.commits[15][:12]
-    await expect(watch.page.locator("p.next")).to_contain_text(f"Culprit: {culprit}", timeout=SOON)
+    await expect(watch.page.locator("p.next")).to_contain_text(f"Culprit: {culprit}")
     await watch.sees("The suspect fails, its parents passconfirmed")
     assert watch.loads == loads
     assert watch.faults == []

@@ -80,7 +80,7 @@ async def _first_events(visitor: Visitor, path: str) -> Page:
     async with found as answer:
         text = ""
         if answer.status == 200:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while "event:" not in text:
                     text += (await answer.content.readany()).decode()
         return Page(answer.status, answer.url, text, dict(answer.headers))

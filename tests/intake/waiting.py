@@ -50,7 +50,7 @@ async def all_done(database: AsyncEngine) -> bool:
     return all(row.done_at is not None for row in await rows(database))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - the condition is in a database
             await asyncio.sleep(0.01)

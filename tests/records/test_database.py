@@ -179,7 +179,7 @@ async def test_a_task_cancelled_in_the_middle_of_a_statement_leaves_no_lock_behi
             await task
         except asyncio.CancelledError as error:
             cancelled.append(error)
-        async with asyncio.timeout(5), other.begin() as conn:
+        async with asyncio.timeout(20), other.begin() as conn:
             await conn.execute(sa.delete(replicas))
     await other.dispose()
     assert cancelled

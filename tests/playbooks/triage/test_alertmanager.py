@@ -51,7 +51,7 @@ class Alertmanager:
 
     async def ready(self) -> None:
         """Wait until it answers."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await self._answers():  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
 
