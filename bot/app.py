@@ -59,6 +59,7 @@ from bot.records.safety import pauses
 from bot.safety.agents import ForAgents, told
 from bot.safety.circumstances import Circumstances
 from bot.safety.config_in_force import ConfigInForce
+from bot.safety.config_watch import ConfigWatch
 from bot.safety.flag_keeper import FlagKeeper
 from bot.safety.gatekeeper import Gatekeeper
 from bot.safety.metering import RequestMeter
@@ -308,7 +309,12 @@ class Bot:
             look_at_budgets=self._look_at_budgets,
             served=self.served.served,
             clock=self.clock,
-            no_counters=self.scraper.hindrance,
+            config_watch=ConfigWatch(
+                self.records,
+                self.config,
+                clock=self.clock,
+                no_counters=self.scraper.hindrance,
+            ),
         )
         self.hinting = Hinting(
             self.read_only,

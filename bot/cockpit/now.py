@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -21,6 +20,7 @@ from bot.cockpit.visit import Visit
 from bot.cockpit.window import Window
 from bot.records.cockpit.board import Times
 from bot.records.recovery.incidents import Incident
+from bot.records.safety.config_questions import ConfigQuestion
 from bot.records.safety.pauses import Pause
 from bot.triggers import Severity
 
@@ -54,6 +54,7 @@ class House:
 
     Attributes:
         needs_you: what waits for a person, the gravest first; `needs_you_count` with what is cut.
+        config_questions: pull requests whose configuration waits for a Founder; counted with them.
         others: open incidents that need nobody; `is_cut` where there are more than are shown.
         elsewhere: Runs at work on what no tile is about.
         active_count: how many Runs are at work, shown or not.
@@ -63,6 +64,7 @@ class House:
     open: dict[Severity, int]
     needs_you: tuple[Tile, ...]
     needs_you_count: int
+    config_questions: tuple[ConfigQuestion, ...]
     others: tuple[Tile, ...]
     is_cut: bool
     elsewhere: tuple[Active, ...]
@@ -101,6 +103,8 @@ class NowPage:
             counts = await window.count_open(wanted)
             gravest = await window.gravest(wanted, limit=MOST_TILES)
             needing = await window.needing_somebody()
+            config_questions = await window.config_questions()
+            waiting = len(needing) + len(config_questions)
             known = {each.id: each for each in gravest}
             hidden = [each for each in needing[:MOST_WAITING] if each not in known]
             known |= await window.these(hidden)
@@ -113,10 +117,11 @@ class NowPage:
             spenders = await _spenders(window, sight, visit.now)
             spent = await self._spending.read(window, spenders, visit.now)
             house = House(
-                state=_state(counts, needing, active_count),
+                state=_state(counts, waiting, active_count),
                 open=counts,
                 needs_you=tuple(tiles[each] for each in needing[:MOST_WAITING] if each in tiles),
-                needs_you_count=len(needing),
+                needs_you_count=waiting,
+                config_questions=tuple(config_questions[:MOST_WAITING]),
                 others=tuple(
                     tiles[each.id] for each in gravest if not tiles[each.id].next.is_yours
                 ),
@@ -155,9 +160,9 @@ async def _spenders(window: Window, sight: Sight, now: datetime) -> list[Seen]:
     return first[:MOST_SPENDERS]
 
 
-def _state(counts: dict[Severity, int], needing: Sequence[str], active: int) -> State:
+def _state(counts: dict[Severity, int], waiting: int, active: int) -> State:
     if counts.get(Severity.CRITICAL):
         return "critical"
-    if needing:
+    if waiting:
         return "needs you"
     return "working" if active or counts else "quiet"

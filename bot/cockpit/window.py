@@ -19,9 +19,10 @@ from bot.records.recovery.incidents import Incident
 from bot.records.recovery.progress import BisectProgress
 from bot.records.recovery.runs import Run
 from bot.records.recovery.steps import Step
-from bot.records.safety import approvals, budgets, pauses
+from bot.records.safety import approvals, budgets, config_questions, pauses
 from bot.records.safety.approvals import Approval
 from bot.records.safety.budgets import Balance, Budget
+from bot.records.safety.config_questions import ConfigQuestion
 from bot.records.safety.pauses import Pause
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
@@ -140,6 +141,10 @@ class Window:
     async def pauses(self) -> list[Pause]:
         """What is held."""
         return [each for each in await pauses.all_in_force(self._conn) if self._mine(each)]
+
+    async def config_questions(self) -> list[ConfigQuestion]:
+        """Pull requests whose configuration waits for a Founder, the oldest first."""
+        return await config_questions.waiting(self._conn, self._ids)
 
     async def balance(self, repository_id: int, budget: Budget, now: datetime) -> Balance:
         """How full a budget is."""

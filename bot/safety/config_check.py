@@ -6,6 +6,7 @@ no Founder has approved yet is neutral and says what counts until then.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from bot import markdown
@@ -22,11 +23,21 @@ _APPROVE = Button("Approve", "As a Founder, approve these sections", "approve")
 
 
 class ConfigVerdict(Value):
-    """What is said about one version of the file."""
+    """What is said about one version of the file.
+
+    Attributes:
+        conclusion: of the check-run.
+        title: what it comes to.
+        summary: why, and what can be done (Markdown).
+        asks: the sensitive sections that wait for a Founder.
+        digest: of all sensitive sections, where some wait.
+    """
 
     conclusion: Literal["success", "failure", "neutral"]
     title: str
     summary: str
+    asks: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def judge_config(
@@ -65,13 +76,16 @@ def judge_config(
             conclusion="success", title="It can be used", summary="It counts once it is merged."
         )
     named = ", ".join(markdown.code(name) for name in changed)
+    digest = digest_of(wanted)
     return ConfigVerdict(
         conclusion="neutral",
         title="It can be used; a Founder has to approve a part",
         summary=f"{named}: changes of these count only after a Founder approved them, until then "
         "what is in force stays so. Everything else counts once it is merged.\n\n"
         "A Founder comments `/approve` on this pull request, before or after it is merged. "
-        f"(Digest {markdown.code(digest_of(wanted)[:12])}.)",
+        f"(Digest {markdown.code(digest[:12])}.)",
+        asks=tuple(changed),
+        digest=digest,
     )
 
 
@@ -97,30 +111,29 @@ async def report_config(
     pull: PullRequest,
     counting: Sections,
     *,
-    approved: str | None = None,
+    approved: Collection[str] = (),
     no_counters: str | None = None,
     look_first: bool,
-) -> None:
+) -> ConfigVerdict:
     """Put the check-run on the head of a pull request that touches the file.
 
     Args:
         client: the repository.
         pull: the pull request.
         counting: the sensitive sections that count now.
-        approved: the digest of those that were approved and wait for the merge, if any.
+        approved: the digests of versions that were approved and wait for the merge.
         no_counters: why Prometheus cannot be asked; None: it can.
         look_first: whether it may have been put there before.
+
+    Returns:
+        what was said.
 
     Raises:
         GitHubError: GitHub could not be read or told.
     """
     file = await client.contents.read(CONFIG_PATH, pull.head.sha)
     verdict = judge_config(file.text if file else None, counting, no_counters)
-    if (
-        approved is not None
-        and verdict.conclusion == "neutral"
-        and approved[:12] in verdict.summary
-    ):
+    if verdict.digest in approved:
         verdict = ConfigVerdict(
             conclusion="success",
             title="It can be used; a Founder approved it",
@@ -135,7 +148,8 @@ async def report_config(
             title=verdict.title,
             summary=verdict.summary,
             conclusion=verdict.conclusion,
-            buttons=(_APPROVE,) if verdict.conclusion == "neutral" else (),
+            buttons=(_APPROVE,) if verdict.asks else (),
         ),
         look_first=look_first,
     )
+    return verdict

@@ -24,10 +24,10 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.models import PullRequest
 from bot.records.database import reading
-from bot.records.safety import gate_reports, pauses, sensitive_config
+from bot.records.safety import gate_reports, pauses
 from bot.records.safety.gate_reports import NOT_YET, Report
-from bot.safety.config_check import changes_config, counting_sections, report_config
 from bot.safety.config_in_force import ConfigInForce
+from bot.safety.config_watch import ConfigWatch
 from bot.safety.gate import NAME, Gate, Head, gate, why_self_work
 from bot.safety.overrun import Look
 from bot.safety.resumer import Resumer
@@ -59,7 +59,7 @@ class Gatekeeper:
         look_at_budgets: Look,
         served: Callable[[], Awaitable[Sequence[Repository]]],
         clock: Callable[[], datetime],
-        no_counters: Callable[[], str | None],
+        config_watch: ConfigWatch,
         every: timedelta = timedelta(minutes=1),
     ) -> None:
         """Prepare; `run` does the work.
@@ -72,7 +72,7 @@ class Gatekeeper:
             look_at_budgets: passes on what they say, also that a new window has begun.
             served: gives the repositories to keep.
             clock: tells the time (UTC).
-            no_counters: tells why Prometheus cannot be asked; None: it can.
+            config_watch: judges the configuration that pull requests bring.
             every: time between two looks at everything.
         """
         self._github = github
@@ -82,7 +82,7 @@ class Gatekeeper:
         self._look_at_budgets = look_at_budgets
         self._served = served
         self._clock = clock
-        self._no_counters = no_counters
+        self._config_watch = config_watch
         self._every = every
         self._waiting: dict[int, Repository] = {}
         self._keeping: dict[int, asyncio.Task[None]] = {}
@@ -196,6 +196,7 @@ class Gatekeeper:
         config = (await self._config.of(repository)).config
         pulls = sorted([p async for p in client.pulls.list()], key=lambda pull: pull.number)
         candidates = await self._mark(client, config.self_work, pulls)
+        await self._config_watch.settle(repository, [pull.number for pull in pulls])
         await self._look_for_merge_groups(client)
         await self._look_at_budgets(repository, config)
         await self._resumer.hold_for_many(repository.id, config)
@@ -280,24 +281,9 @@ class Gatekeeper:
             for sha, number in groups.items()
         ]
         for pull in pulls:
-            await self._check_config(client, pull)
+            await self._config_watch.judge(client, pull)
         said = [await self._say(client, head, gate(head, pause)) for head in heads]
         return any(said)
-
-    async def _check_config(self, client: RepositoryClient, pull: PullRequest) -> None:
-        """Judge the configuration of a head that nothing was said on yet."""
-        here = client.repository.id
-        async with reading(self._records).connect() as conn:
-            known = await gate_reports.find(conn, here, pull.head.sha)
-            counting = await sensitive_config.in_force(conn, here)
-        if (known is None or known.check_run == NOT_YET) and await changes_config(client, pull):
-            await report_config(
-                client,
-                pull,
-                counting_sections(counting),
-                no_counters=self._no_counters(),
-                look_first=known is not None,
-            )
 
     async def _merge_groups(self, here: int) -> dict[str, int | None]:
         heard = {sha: ref for (of, sha), ref in self._groups.items() if of == here}

@@ -20,7 +20,8 @@ from bot.records.recovery.incidents import Incident, Opening
 from bot.records.recovery.progress import Bar, BisectProgress, Suspected
 from bot.records.recovery.runs import Run
 from bot.records.recovery.steps import Reversibility
-from bot.records.safety import approvals, budgets, pauses
+from bot.records.safety import approvals, budgets, config_questions, pauses
+from bot.records.safety.config_questions import ConfigQuestion
 from bot.records.safety.pauses import PauseKind, Pausing
 from bot.safety.caps import REVERTS, caps
 from bot.traffic import ledger as ledgers
@@ -296,6 +297,19 @@ class House:
                 ),
             )
 
+    async def config_question(self, by: str = "bob") -> None:
+        """A pull request changes what only a Founder may."""
+        question = ConfigQuestion(
+            repository_id=self.repository.id,
+            number=next(_numbers) + 1000,
+            digest=_sha("configuration"),
+            sections=("budgets", "caps"),
+            asked_by=by,
+            asked_at=self.now - timedelta(minutes=50),
+        )
+        async with self.records.begin() as conn:
+            await config_questions.ask(conn, question)
+
     async def spent(self) -> None:
         """Some of the caps were drawn on."""
         budget = caps(Caps())[REVERTS]
@@ -352,7 +366,7 @@ class House:
                 actor="alice",
                 outcome=answers.Outcome.REFUSED,
                 at=self.now,
-                text="@alice Nothing waits for an approval here.\n\n`/status` says what runs.",
+                text="@alice Only a Founder decides this (`olivia`).\n\nAsk for it there.",
             )
         async with self.records.begin() as conn:
             await approvals.ask(
@@ -367,6 +381,7 @@ class House:
             )
         attempt = await self.ramp()
         await self.paused()
+        await self.config_question()
         await self.spent()
         return {
             "incident": waiting.id,

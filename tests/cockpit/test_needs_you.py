@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from bot.demo.github.world.model import Protection
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.visitor import Visitor
-from tests.shop import BAD, Shop
+from tests.shop import A_WHILE, BAD, Shop
 
 
 async def _asked_on_now(visitor: Visitor, shop: Shop, words: str) -> str:
@@ -66,6 +67,41 @@ async def test_a_conflict_names_the_branch_and_a_cancelled_one_needs_nobody(
     asked = await _asked_on_now(alice, shop, "Resolve 1 conflicting path on")
     assert "<code>hotfix/revert-" in asked
     await shop.says(broken, "/cancel")
+    await _needs_nobody(alice, shop)
+
+
+async def test_a_change_of_the_configuration_waits_for_a_founder_merged_or_not(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    caps = {".github/playbooks.yml": "caps: {reverts_a_day: 3}\nadr: {directory: docs/adr}\n"}
+    number = await shop.bob.open_pull_request("Fewer reverts", caps, branch="caps")
+    alice = await arrives("alice")
+    asked = await _asked_on_now(alice, shop, f"Open #{number}")
+    assert re.search(r"As a Founder, read what it changes in <code>caps</code> and comment", asked)
+    page = await alice.get(f"/ui/?repo={shop.name}")
+    assert "1 thing needs you" in page.words
+
+    await shop.bob.merge(number)
+    await asyncio.sleep(A_WHILE)  # whoever watches pull requests has seen that it is closed
+    await _asked_on_now(alice, shop, f"Open #{number}")
+    await shop.says(number, "/approve", shop.olivia)
+    await _needs_nobody(alice, shop)
+
+
+async def test_a_change_of_the_configuration_that_is_taken_back_asks_nobody(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    path = ".github/playbooks.yml"
+    files: dict[str, str | None] = {path: "caps: {reverts_a_day: 3}\n"}
+    closed = await shop.bob.open_pull_request("Fewer", files, branch="fewer")
+    changed = await shop.bob.open_pull_request("Less", files, branch="less")
+    alice = await arrives("alice")
+    await _asked_on_now(alice, shop, f"Open #{closed}")
+    await _asked_on_now(alice, shop, f"Open #{changed}")
+    await shop.bob.patch(f"pulls/{closed}", state="closed")
+    await shop.bob.push("less", {path: "checks: {smoke: [smoke]}\n"}, "Only name the check")
     await _needs_nobody(alice, shop)
 
 

@@ -38,6 +38,7 @@ async def private(house: House, shop: Shop, github: DemoGitHub) -> dict[str, str
     _, bisect = await house.bisect(f"{HUSHED} is red", subjects=[HUSHED] * 3)
     attempt = await house.ramp(f"{HUSHED}.rank")
     await house.paused(f"{HUSHED} is in danger", f"{HUSHED}.rank")
+    await house.config_question(HUSHED)
     return {"incident": incident.id, "run": bisect.id, "request": run.id, "attempt": attempt}
 
 

@@ -71,6 +71,15 @@ async def test_caps_count_only_after_a_founder_approved_them(shop: Shop) -> None
     assert (await shop.bot.config.of(repository)).config.caps.reverts_a_day == 10
 
 
+async def test_what_was_approved_stays_so_when_something_else_is_pushed(shop: Shop) -> None:
+    number, head = await proposed(shop, "caps", "caps: {reverts_a_day: 0}\n")
+    await config_check(shop, head, "neutral")
+    assert await (await shop.says(number, "/approve", shop.olivia)).reaction() == "+1"
+    later = await shop.bob.push("caps", {"x.txt": "x\n"}, "Something else")
+    run = await config_check(shop, later, "success")
+    assert run["output"]["title"] == "It can be used; a Founder approved it"
+
+
 async def test_a_persons_revert_is_never_refused_for_a_cap(shop: Shop) -> None:
     number, _ = await proposed(shop, "caps", "caps: {reverts_a_day: 0}\n")
     await (await shop.says(number, "/approve", shop.olivia)).reaction()

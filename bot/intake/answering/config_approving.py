@@ -14,7 +14,7 @@ from bot.intake.answering import replies
 from bot.intake.answering.answer import Reply
 from bot.playbooks.run import Run
 from bot.records.database import reading
-from bot.records.safety import sensitive_config
+from bot.records.safety import config_questions, sensitive_config
 from bot.safety.config_check import changes_config, counting_sections, report_config
 from bot.safety.config_in_force import ConfigInForce, digest_of, sensitive_sections
 from bot.safety.founders import founders_of, is_founder
@@ -82,6 +82,7 @@ class ConfigApproving:
         now = await run.now()
 
         async def change(conn: AsyncConnection) -> bool:
+            await config_questions.settle(conn, trigger.repository.id, wanted.digest)
             await sensitive_config.approve(
                 conn, trigger.repository.id, wanted.digest, wanted.sections,
                 by=trigger.actor.login, at=now, run=run.id,
@@ -98,7 +99,7 @@ class ConfigApproving:
                 client,
                 pull,
                 wanted.counting,
-                approved=wanted.digest,
+                approved=(wanted.digest,),
                 no_counters=self._no_counters(),
                 look_first=True,
             )

@@ -19,7 +19,7 @@ from bot.records.recovery.runs import Run
 from bot.records.tables.audit_chain import audit_entries, audit_heads
 from bot.records.tables.intake import answers
 from bot.records.tables.recovery import incidents, progress, runs
-from bot.records.tables.safety import budget_windows
+from bot.records.tables.safety import budget_windows, config_questions
 from bot.records.tables.traffic import evidence
 from bot.triggers import Severity, Value
 
@@ -273,6 +273,9 @@ async def marks(conn: AsyncConnection, now: datetime) -> dict[int, str]:
     )
     for lane in await conn.execute(watched):
         parts.setdefault(lane.repository_id, []).append(f"evidence {lane.attempt} {lane.seq}")
+    for asked in await conn.execute(sa.select(config_questions)):
+        said = f"configuration {asked.number} {asked.digest}"
+        parts.setdefault(asked.repository_id, []).append(said)
     for repository, amount in (await spent_lately(conn, now)).items():
         parts.setdefault(repository, []).append(f"spent {amount}")
     return {repository: "; ".join(found) for repository, found in parts.items()}

@@ -72,6 +72,15 @@ async def in_force(conn: AsyncConnection, repository_id: int) -> Approved | None
     return None if row is None else Approved.model_validate(dict(row._mapping))
 
 
+async def approved_ahead(conn: AsyncConnection, repository_id: int) -> frozenset[str]:
+    """Read the digests that a Founder approved and that the default branch does not have yet."""
+    query = sa.select(sensitive_config.c.digest).where(
+        sensitive_config.c.repository_id == repository_id,
+        sensitive_config.c.in_force_at.is_(None),
+    )
+    return frozenset((await conn.execute(query)).scalars())
+
+
 async def come_into_force(
     conn: AsyncConnection, repository_id: int, digest: str, at: datetime
 ) -> bool:

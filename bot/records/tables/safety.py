@@ -126,3 +126,14 @@ sensitive_config = sa.Table(
     sa.Column("approved_at", Moment, nullable=False),
     sa.Column("in_force_at", Moment),
 )
+
+config_questions = sa.Table(
+    "config_questions",
+    metadata,
+    sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("sections", sa.JSON, nullable=False),
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("asked_at", Moment, nullable=False),
+)

@@ -1,0 +1,115 @@
+"""Judges the configuration that open pull requests bring, and knows which waits for a Founder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.github.client import RepositoryClient
+from bot.github.models import PullRequest
+from bot.records.database import reading
+from bot.records.safety import config_questions, gate_reports, sensitive_config
+from bot.records.safety.config_questions import ConfigQuestion
+from bot.records.safety.gate_reports import NOT_YET
+from bot.safety.config_check import (
+    ConfigVerdict,
+    changes_config,
+    counting_sections,
+    report_config,
+)
+from bot.safety.config_in_force import ConfigInForce
+from bot.triggers import Repository
+
+
+class ConfigWatch:
+    """Reports `playbooks config`, and keeps the questions to Founders that follow from it."""
+
+    def __init__(
+        self,
+        records: AsyncEngine,
+        config: ConfigInForce,
+        *,
+        clock: Callable[[], datetime],
+        no_counters: Callable[[], str | None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            records: have the approvals and the questions.
+            config: knows what the default branch has that is not approved.
+            clock: tells the time (UTC).
+            no_counters: tells why Prometheus cannot be asked; None: it can.
+        """
+        self._records = records
+        self._config = config
+        self._clock = clock
+        self._no_counters = no_counters
+
+    async def judge(self, client: RepositoryClient, pull: PullRequest) -> None:
+        """Judge the configuration of a head that nothing was said on yet.
+
+        Raises:
+            GitHubError: GitHub could not be read or told.
+        """
+        here = client.repository.id
+        async with reading(self._records).connect() as conn:
+            known = await gate_reports.find(conn, here, pull.head.sha)
+            if known is not None and known.check_run != NOT_YET:
+                return
+            counting = await sensitive_config.in_force(conn, here)
+            approved = await sensitive_config.approved_ahead(conn, here)
+            asked = {each.number for each in await config_questions.waiting(conn, [here])}
+        verdict = None
+        if await changes_config(client, pull):
+            verdict = await report_config(
+                client,
+                pull,
+                counting_sections(counting),
+                approved=approved,
+                no_counters=self._no_counters(),
+                look_first=known is not None,
+            )
+        # Whoever may not even push a branch here is no reason to call a Founder.
+        if verdict is not None and verdict.asks and not pull.is_from_fork:
+            await self._ask(here, pull, verdict)
+        elif pull.number in asked:
+            await self._withdraw(here, [pull.number])
+
+    async def settle(self, repository: Repository, still_open: Collection[int]) -> None:
+        """Drop the questions of pull requests that are closed, unless the default branch has them.
+
+        Raises:
+            GitHubError: GitHub could not be read.
+        """
+        async with reading(self._records).connect() as conn:
+            asked = await config_questions.waiting(conn, [repository.id])
+        closed = [each for each in asked if each.number not in still_open]
+        if not closed:
+            return
+        found = await self._config.of(repository)
+        if any(each.digest != found.waiting for each in closed):
+            # It may have been merged a moment ago, and what is known may be older.
+            self._config.forget(repository.id)
+            found = await self._config.of(repository)
+        over = [each.number for each in closed if each.digest != found.waiting]
+        if over:
+            await self._withdraw(repository.id, over)
+
+    async def _ask(self, here: int, pull: PullRequest, verdict: ConfigVerdict) -> None:
+        question = ConfigQuestion(
+            repository_id=here,
+            number=pull.number,
+            digest=verdict.digest,
+            sections=verdict.asks,
+            asked_by=pull.user.login,
+            asked_at=self._clock(),
+        )
+        async with self._records.begin() as conn:
+            await config_questions.ask(conn, question)
+
+    async def _withdraw(self, here: int, numbers: Collection[int]) -> None:
+        async with self._records.begin() as conn:
+            for number in numbers:
+                await config_questions.withdraw(conn, here, number)
