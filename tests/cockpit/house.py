@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from itertools import count
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Policy
+from bot.demo.person import Person
 from bot.limits import Caps
 from bot.records.audit_chain import audit
 from bot.records.documents.bisect_report import FreshRuns, TrialMade, Verification
@@ -21,7 +23,6 @@ from bot.records.recovery.progress import Bar, BisectProgress, Suspected
 from bot.records.recovery.runs import Run
 from bot.records.recovery.steps import Reversibility
 from bot.records.safety import approvals, budgets, config_questions, pauses
-from bot.records.safety.config_questions import ConfigQuestion
 from bot.records.safety.pauses import PauseKind, Pausing
 from bot.safety.caps import REVERTS, caps
 from bot.traffic import ledger as ledgers
@@ -297,18 +298,18 @@ class House:
                 ),
             )
 
-    async def config_question(self, by: str = "bob") -> None:
-        """A pull request changes what only a Founder may."""
-        question = ConfigQuestion(
-            repository_id=self.repository.id,
-            number=next(_numbers) + 1000,
-            digest=_sha("configuration"),
-            sections=("budgets", "caps"),
-            asked_by=by,
-            asked_at=self.now - timedelta(minutes=50),
-        )
-        async with self.records.begin() as conn:
-            await config_questions.ask(conn, question)
+    async def config_question(self, person: Person) -> int:
+        """A real pull request changes what only a Founder may; its number, once the bot knows."""
+        changed: dict[str, str | None] = {".github/playbooks.yml": "caps: {reverts_a_day: 12}\n"}
+        number = await person.open_pull_request("More reverts a day", changed, branch="caps")
+        async with asyncio.timeout(60):
+            while not await self._asked_of_a_founder():  # noqa: ASYNC110 - the bot is at work
+                await asyncio.sleep(0.05)
+        return number
+
+    async def _asked_of_a_founder(self) -> bool:
+        async with self.records.connect() as conn:
+            return bool(await config_questions.waiting(conn, [self.repository.id]))
 
     async def spent(self) -> None:
         """Some of the caps were drawn on."""
@@ -381,7 +382,6 @@ class House:
             )
         attempt = await self.ramp()
         await self.paused()
-        await self.config_question()
         await self.spent()
         return {
             "incident": waiting.id,

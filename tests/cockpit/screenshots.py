@@ -27,6 +27,7 @@ async def take() -> None:
         [repository] = await stage.bot.served.served()
         house = House(stage.bot.records, repository, datetime.now(UTC))
         ids = await house.busy()
+        await house.config_question(stage.people["bob"])
         for theme in THEMES:
             for width in WIDTHS:
                 context = await browser.new_context(

@@ -40,6 +40,7 @@ async def test_no_page_keeps_anybody_out(
     browser: Browser, bot: Bot, shop: Shop, house: House
 ) -> None:
     ids = await house.busy()
+    await house.config_question(shop.bob)
     axe = AXE.path.read_text(encoding="utf-8")
     context = await browser.new_context(reduced_motion="reduce")
     cockpit = f"http://127.0.0.1:{bot.port}"

@@ -38,7 +38,7 @@ async def private(house: House, shop: Shop, github: DemoGitHub) -> dict[str, str
     _, bisect = await house.bisect(f"{HUSHED} is red", subjects=[HUSHED] * 3)
     attempt = await house.ramp(f"{HUSHED}.rank")
     await house.paused(f"{HUSHED} is in danger", f"{HUSHED}.rank")
-    await house.config_question(HUSHED)
+    await house.config_question(shop.alice)
     return {"incident": incident.id, "run": bisect.id, "request": run.id, "attempt": attempt}
 
 
@@ -152,6 +152,8 @@ async def test_somebody_with_access_sees_all_of_it(
         page = await alice.get(path)
         assert page.status == 200, path
         assert HUSHED in page.text, path
+    now = await alice.get(f"/ui/?repo={shop.name}")
+    assert f"Configuration of {shop.name} : #" in now.words
 
 
 async def test_access_that_is_taken_away_ends_within_minutes(
