@@ -23,6 +23,8 @@ class AutomaticRevert:
     """The judge reproduces a failing check, self-work is paused, and the change reverted."""
 
     name = "automatic revert after eval drop"
+    sampled_of_each_kind = 1
+    side_by_side = False
 
     async def prepare(self, lane: Lane) -> Scene:
         """Evals run as a workflow; an agent's change that breaks them is open."""
