@@ -24,6 +24,8 @@ _VARIES = (
     (re.compile(r"[A-Za-z0-9+/]{86}=="), "<signature>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"\b[0-9a-f]{40}\b"), "<sha>"),
+    # Before the short SHA: one in 256 short ids reads like one.
+    (re.compile(r"(?<=its shadow `)[0-9a-z]{8}\b"), "<short id>"),
     (re.compile(r"\b[0-9a-f]{7,12}\b"), "<short sha>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "<day>"),

@@ -203,7 +203,6 @@ def _by_whomever(message: str) -> str:
 
 def _unnumbered(text: str) -> str:
     text = re.sub(r"(Audit head: entry |\"seq\": |audit head `)\d+", r"\1<n>", text)
-    text = re.sub(r"(its shadow `)[0-9a-z]{8}", r"\1<short id>", text)
     # Who was first to open an issue has the lower number.
     return re.sub(r"(#|issues/|pull/|\"(?:issue|number|pull_request)\": ?)\d+", r"\1<n>", text)
 
