@@ -54,7 +54,7 @@ class House:
 
     Attributes:
         needs_you: what waits for a person, the gravest first; `needs_you_count` with what is cut.
-        config_questions: pull requests whose configuration waits for a Founder; counted with them.
+        config_questions: versions of the configuration that do not count; counted with them.
         others: open incidents that need nobody; `is_cut` where there are more than are shown.
         elsewhere: Runs at work on what no tile is about.
         active_count: how many Runs are at work, shown or not.

@@ -175,6 +175,10 @@ class Links:
         """A commit."""
         return f"{self.repository(full_name)}/commit/{quote(sha, safe='')}"
 
+    def checks(self, full_name: str, sha: str) -> str:
+        """The checks of a commit."""
+        return f"{self.commit(full_name, sha)}/checks"
+
     def file(self, full_name: str, ref: str, path: str) -> str:
         """A file on a branch."""
         return f"{self.repository(full_name)}/blob/{quote(ref)}/{quote(path)}"

@@ -143,7 +143,7 @@ class Window:
         return [each for each in await pauses.all_in_force(self._conn) if self._mine(each)]
 
     async def config_questions(self) -> list[ConfigQuestion]:
-        """Pull requests whose configuration waits for a Founder, the oldest first."""
+        """Versions of the configuration that do not count yet, the oldest first."""
         return await config_questions.waiting(self._conn, self._ids)
 
     async def balance(self, repository_id: int, budget: Budget, now: datetime) -> Balance:

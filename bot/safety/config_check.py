@@ -1,7 +1,8 @@
-"""`playbooks config`: says on a pull request whether its version of the file can be used.
+"""`playbooks config`: says whether a version of the file can be used.
 
 A version that cannot be used fails, with the line and what is allowed; one whose sensitive sections
-no Founder has approved yet is neutral and says what counts until then.
+no Founder has approved yet is neutral and says what counts until then. It stands on the head of a
+pull request that brings such a version, and on the default branch's where one came without.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ class ConfigVerdict(Value):
 
 
 def judge_config(
-    text: str | None, counting: Sections, no_counters: str | None = None
+    text: str | None,
+    counting: Sections,
+    no_counters: str | None = None,
+    *,
+    on_default_branch: bool = False,
 ) -> ConfigVerdict:
     """Judge one version of `.github/playbooks.yml`. Pure.
 
@@ -49,7 +54,15 @@ def judge_config(
         text: the file; None where it is removed.
         counting: the sensitive sections that count now.
         no_counters: why Prometheus cannot be asked; None: it can.
+        on_default_branch: whether the default branch has it; otherwise a pull request brings it.
     """
+    if on_default_branch:
+        once, ask = "It counts.", "A Founder presses Approve on this check."
+        rest = "Everything else counts already."
+    else:
+        once = "It counts once it is merged."
+        ask = "A Founder comments `/approve` on this pull request, before or after it is merged."
+        rest = "Everything else counts once it is merged."
     try:
         config = Config() if text is None else parse_config(text)
     except InvalidConfig as invalid:
@@ -72,18 +85,14 @@ def judge_config(
     wanted = sensitive_sections(config)
     changed = [name for name in SENSITIVE if wanted.get(name) != counting.get(name)]
     if not changed:
-        return ConfigVerdict(
-            conclusion="success", title="It can be used", summary="It counts once it is merged."
-        )
+        return ConfigVerdict(conclusion="success", title="It can be used", summary=once)
     named = ", ".join(markdown.code(name) for name in changed)
     digest = digest_of(wanted)
     return ConfigVerdict(
         conclusion="neutral",
         title="It can be used; a Founder has to approve a part",
         summary=f"{named}: changes of these count only after a Founder approved them, until then "
-        "what is in force stays so. Everything else counts once it is merged.\n\n"
-        "A Founder comments `/approve` on this pull request, before or after it is merged. "
-        f"(Digest {markdown.code(digest[:12])}.)",
+        f"what is in force stays so. {rest}\n\n{ask} (Digest {markdown.code(digest[:12])}.)",
         asks=tuple(changed),
         digest=digest,
     )
@@ -108,21 +117,25 @@ async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
 
 async def report_config(
     client: RepositoryClient,
-    pull: PullRequest,
+    head: str,
     counting: Sections,
     *,
     approved: Collection[str] = (),
     no_counters: str | None = None,
+    on_default_branch: bool = False,
+    note: str = "",
     look_first: bool,
 ) -> ConfigVerdict:
-    """Put the check-run on the head of a pull request that touches the file.
+    """Put the check-run on a commit whose version of the file is in question.
 
     Args:
         client: the repository.
-        pull: the pull request.
+        head: the head of a pull request that touches the file, or of the default branch.
         counting: the sensitive sections that count now.
         approved: the digests of versions that were approved and wait for the merge.
         no_counters: why Prometheus cannot be asked; None: it can.
+        on_default_branch: whether it is the default branch's.
+        note: what else is to be read there (Markdown).
         look_first: whether it may have been put there before.
 
     Returns:
@@ -131,8 +144,13 @@ async def report_config(
     Raises:
         GitHubError: GitHub could not be read or told.
     """
-    file = await client.contents.read(CONFIG_PATH, pull.head.sha)
-    verdict = judge_config(file.text if file else None, counting, no_counters)
+    file = await client.contents.read(CONFIG_PATH, head)
+    verdict = judge_config(
+        file.text if file else None,
+        counting,
+        no_counters,
+        on_default_branch=on_default_branch,
+    )
     if verdict.digest in approved:
         verdict = ConfigVerdict(
             conclusion="success",
@@ -141,12 +159,12 @@ async def report_config(
         )
     await client.checks.ensure_reported(
         None,
-        head_sha=pull.head.sha,
+        head_sha=head,
         name=NAME,
-        external_id=f"config {pull.head.sha}",
+        external_id=f"config {head}",
         report=CheckReport(
             title=verdict.title,
-            summary=verdict.summary,
+            summary=f"{note}\n\n{verdict.summary}" if note else verdict.summary,
             conclusion=verdict.conclusion,
             buttons=(_APPROVE,) if verdict.asks else (),
         ),

@@ -1,4 +1,4 @@
-"""Judges the configuration that open pull requests bring, and knows which waits for a Founder."""
+"""Judges the configuration that comes, by pull request or without, and says what does not count."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.records.database import reading
 from bot.records.safety import config_questions, gate_reports, sensitive_config
-from bot.records.safety.config_questions import ConfigQuestion
+from bot.records.safety.config_questions import DEFAULT_BRANCH, ConfigQuestion
 from bot.records.safety.gate_reports import NOT_YET
+from bot.records.safety.sensitive_config import Approved
 from bot.safety.config_check import (
     ConfigVerdict,
     changes_config,
@@ -65,7 +66,7 @@ class ConfigWatch:
         if await changes_config(client, pull):
             verdict = await report_config(
                 client,
-                pull,
+                pull.head.sha,
                 counting_sections(counting),
                 approved=approved,
                 no_counters=self._no_counters(),
@@ -77,6 +78,56 @@ class ConfigWatch:
         elif pull.number in asked:
             await self._withdraw(here, [pull.number])
 
+    async def judge_default_branch(self, client: RepositoryClient) -> None:
+        """Say on the default branch's head what of its configuration does not count, and why.
+
+        Where a pull request that was asked about brought it, the answer belongs there.
+
+        Raises:
+            GitHubError: GitHub could not be read or told.
+        """
+        here = client.repository.id
+        found = await self._config.of(client.repository)
+        async with reading(self._records).connect() as conn:
+            known = {each.number: each for each in await config_questions.waiting(conn, [here])}
+            counting = await sensitive_config.in_force(conn, here)
+        said = known.pop(DEFAULT_BRANCH, None)
+        if counting is not None and found.waiting == counting.digest:
+            # Another replica heard the Founder's yes.
+            self._config.forget(here)
+            return
+        elsewhere = {each.digest for each in known.values()}
+        counts = found.fault is None and (found.waiting is None or found.waiting in elsewhere)
+        if counts and said is None:
+            return
+        head = await client.git.head((await client.about()).default_branch)
+        is_told = said is not None and said.commit_sha == head
+        if counts:
+            if is_told:
+                await self._say(client, head, counting)
+            await self._withdraw(here, [DEFAULT_BRANCH])
+            return
+        if is_told:
+            return
+        verdict = await self._say(client, head, counting)
+        if verdict.conclusion == "success":
+            # Mended since the configuration was read.
+            self._config.forget(here)
+            return
+        question = ConfigQuestion(
+            repository_id=here,
+            number=DEFAULT_BRANCH,
+            digest=verdict.digest,
+            sections=verdict.asks,
+            asked_by="",
+            asked_at=self._clock(),
+            commit_sha=head,
+            fault=(found.fault or verdict.title) if verdict.conclusion == "failure" else "",
+        )
+        if said is not None and (said.digest, said.fault) == (question.digest, question.fault):
+            question = question.model_copy(update={"asked_at": said.asked_at})
+        await self._note(question)
+
     async def settle(self, repository: Repository, still_open: Collection[int]) -> None:
         """Drop the questions of pull requests that are closed, unless the default branch has them.
 
@@ -85,7 +136,11 @@ class ConfigWatch:
         """
         async with reading(self._records).connect() as conn:
             asked = await config_questions.waiting(conn, [repository.id])
-        closed = [each for each in asked if each.number not in still_open]
+        closed = [
+            each
+            for each in asked
+            if each.number not in still_open and not each.is_of_default_branch
+        ]
         if not closed:
             return
         found = await self._config.of(repository)
@@ -106,6 +161,21 @@ class ConfigWatch:
             asked_by=pull.user.login,
             asked_at=self._clock(),
         )
+        await self._note(question)
+
+    async def _say(
+        self, client: RepositoryClient, head: str, counting: Approved | None
+    ) -> ConfigVerdict:
+        return await report_config(
+            client,
+            head,
+            counting_sections(counting),
+            no_counters=self._no_counters(),
+            on_default_branch=True,
+            look_first=True,
+        )
+
+    async def _note(self, question: ConfigQuestion) -> None:
         async with self._records.begin() as conn:
             await config_questions.ask(conn, question)
 

@@ -197,6 +197,7 @@ class Gatekeeper:
         pulls = sorted([p async for p in client.pulls.list()], key=lambda pull: pull.number)
         candidates = await self._mark(client, config.self_work, pulls)
         await self._config_watch.settle(repository, [pull.number for pull in pulls])
+        await self._config_watch.judge_default_branch(client)
         await self._look_for_merge_groups(client)
         await self._look_at_budgets(repository, config)
         await self._resumer.hold_for_many(repository.id, config)

@@ -105,6 +105,25 @@ async def test_a_change_of_the_configuration_that_is_taken_back_asks_nobody(
     await _needs_nobody(alice, shop)
 
 
+async def test_what_was_pushed_and_does_not_count_stands_there_with_why(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    path = ".github/playbooks.yml"
+    broken = await shop.bob.push("main", {path: "<b>: 5\n"}, "Break it")
+    alice = await arrives("alice")
+    asked = await _asked_on_now(alice, shop, f"Open {broken[:7]}")
+    assert "the last good version stays in force" in asked
+    assert "&lt;b&gt;" in asked
+    assert "<b>" not in asked
+    assert f"/commit/{broken}/checks" in asked
+    waits = await shop.bob.push("main", {path: "caps: {reverts_a_day: 3}\n"}, "Fewer reverts")
+    asked = await _asked_on_now(alice, shop, f"Open {waits[:7]}")
+    assert "press Approve on its check <code>playbooks config</code>" in asked
+    await shop.bob.push("main", {path: None}, "Take it back")
+    await _needs_nobody(alice, shop)
+
+
 async def test_a_missing_review_is_asked_for_until_it_is_in(arrives: Arrives, shop: Shop) -> None:
     await known_to_bot(shop.bot, shop)
     broken = await shop.broken()

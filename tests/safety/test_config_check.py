@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from tests.shop import Shop
+from bot.demo.github.changes import checks
+from bot.records.safety import config_questions
+from bot.records.safety.config_questions import ConfigQuestion
+from tests.shop import A_WHILE, Shop
 
 PATH = ".github/playbooks.yml"
 
@@ -101,3 +105,112 @@ async def test_prometheus_is_named_and_nobody_said_where_it_is(shop: Shop) -> No
     assert run["output"]["title"] == "It names Prometheus, which this bot cannot ask"
     assert "`llm.summarize`" in run["output"]["summary"]
     assert "PROMETHEUS_URL is not set" in run["output"]["summary"]
+
+
+async def asked(shop: Shop, commit: str) -> ConfigQuestion:
+    """The question about the default branch, once this commit was told."""
+
+    async def look() -> ConfigQuestion | None:
+        return next((each for each in await questions(shop) if each.commit_sha == commit), None)
+
+    found: ConfigQuestion = await shop.eventually(look)
+    return found
+
+
+async def questions(shop: Shop) -> list[ConfigQuestion]:
+    async with shop.bot.read_only.connect() as conn:
+        return await config_questions.waiting(conn, [shop.repository.id])
+
+
+async def press_approve(shop: Shop, run: Any, login: str) -> None:
+    check = shop.repository.check_runs[run["id"]]
+    checks.press(
+        shop.github.world, shop.repository, check, "approve", shop.github.world.users[login]
+    )
+
+
+async def test_caps_that_were_pushed_count_when_a_founder_presses_the_button(shop: Shop) -> None:
+    await known(shop)
+    head = await shop.bob.push("main", {PATH: "caps: {reverts_a_day: 3}\n"}, "Fewer")
+    run = await config_check(shop, head, "neutral")
+    assert "changes of these count only after a Founder approved them" in run["output"]["summary"]
+    assert "A Founder presses Approve on this check." in run["output"]["summary"]
+    assert (await asked(shop, head)).sections == ("caps",)
+
+    await press_approve(shop, run, "bob")
+
+    async def refused() -> bool:
+        said = (await config_check(shop, head, "neutral"))["output"]["summary"]
+        return "Only a Founder approves these sections (`olivia`)." in said
+
+    await shop.eventually(refused)
+    repository = shop.bot.gatekeeper._repositories[shop.repository.id]
+    assert (await shop.bot.config.of(repository)).config.caps.reverts_a_day == 10
+
+    await press_approve(shop, run, "olivia")
+    run = await config_check(shop, head, "success")
+    assert run["output"]["summary"] == "It counts."
+    assert (await shop.bot.config.of(repository)).config.caps.reverts_a_day == 3
+    assert not await questions(shop)
+
+
+async def test_the_button_on_an_older_commit_approves_what_still_stands_and_nothing_else(
+    shop: Shop,
+) -> None:
+    await known(shop)
+    first = await shop.bob.push("main", {PATH: "caps: {reverts_a_day: 3}\n"}, "Fewer")
+    run = await config_check(shop, first, "neutral")
+    second = await shop.bob.push("main", {PATH: "caps: {reverts_a_day: 4}\n"}, "Not so few")
+    newer = await config_check(shop, second, "neutral")
+    await press_approve(shop, run, "olivia")
+    await asyncio.sleep(A_WHILE)
+    repository = shop.bot.gatekeeper._repositories[shop.repository.id]
+    assert (await shop.bot.config.of(repository)).config.caps.reverts_a_day == 10
+
+    third = await shop.bob.push("main", {"x.txt": "x\n"}, "Something else")
+    await asked(shop, third)
+    await press_approve(shop, newer, "olivia")
+    await config_check(shop, second, "success")
+    await config_check(shop, third, "success")
+    assert (await shop.bot.config.of(repository)).config.caps.reverts_a_day == 4
+
+
+async def test_a_broken_version_that_was_pushed_is_told_on_the_default_branch_until_it_is_mended(
+    shop: Shop,
+) -> None:
+    await known(shop)
+    head = await shop.bob.push("main", {PATH: "timeout: 5\n"}, "Break it")
+    run = await config_check(shop, head, "failure")
+    assert "line 1: 'timeout' is not known" in run["output"]["summary"]
+    assert "'timeout' is not known" in (await asked(shop, head)).fault
+    later = await shop.bob.push("main", {"x.txt": "x\n"}, "Something else")
+    await config_check(shop, later, "failure")
+    await asked(shop, later)
+    mended = await shop.bob.push("main", {PATH: None}, "Mend it")
+
+    async def nothing_asked() -> bool:
+        return not await questions(shop)
+
+    await shop.eventually(nothing_asked)
+    assert "playbooks config" not in await shop.alice.check_runs(mended)
+
+
+async def test_what_a_pull_request_was_asked_about_is_not_asked_again_where_it_is_merged(
+    shop: Shop,
+) -> None:
+    number, head = await proposed(shop, "caps", "caps: {reverts_a_day: 0}\n")
+    await config_check(shop, head, "neutral")
+    await shop.bob.merge(number)
+    await asyncio.sleep(A_WHILE)
+    assert [each.number for each in await questions(shop)] == [number]
+    assert "playbooks config" not in await shop.alice.check_runs(await shop.bob.head("main"))
+
+
+async def known(shop: Shop) -> None:
+    """Wait until the bot looks after this repository."""
+    await shop.merged("Begin", {"begin.txt": "x\n"})
+
+    async def looked_after() -> bool:
+        return shop.repository.id in shop.bot.gatekeeper._repositories
+
+    await shop.eventually(looked_after)

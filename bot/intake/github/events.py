@@ -26,6 +26,7 @@ from bot.intake.github.meanings import (
     OurApp,
 )
 from bot.intake.github.payloads import Payload
+from bot.safety.config_check import NAME as CONFIG_CHECK
 from bot.triggers import Repository, SourceKind
 
 _LONGEST_CHECK = 255
@@ -241,12 +242,13 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
         return hint + _check_failed(delivery, repository, check)
     run = payloads.text(check, "external_id") or ""
     run_id = run if ours and _RUN.fullmatch(run) else None
+    about_config = ours and payloads.text(check, "name") == CONFIG_CHECK
     if (
         delivery.action == "completed"
         or not ours
         or login is None
         or check_run is None
-        or (not pull_requests and run_id is None)
+        or not (pull_requests or run_id or about_config)
         or button not in BUTTONS
     ):
         return hint

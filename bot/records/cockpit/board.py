@@ -274,7 +274,7 @@ async def marks(conn: AsyncConnection, now: datetime) -> dict[int, str]:
     for lane in await conn.execute(watched):
         parts.setdefault(lane.repository_id, []).append(f"evidence {lane.attempt} {lane.seq}")
     for asked in await conn.execute(sa.select(config_questions)):
-        said = f"configuration {asked.number} {asked.digest}"
+        said = f"configuration {asked.number} {asked.digest} {asked.commit_sha}"
         parts.setdefault(asked.repository_id, []).append(said)
     for repository, amount in (await spent_lately(conn, now)).items():
         parts.setdefault(repository, []).append(f"spent {amount}")

@@ -136,4 +136,6 @@ config_questions = sa.Table(
     sa.Column("sections", sa.JSON, nullable=False),
     sa.Column("asked_by", sa.Text, nullable=False),
     sa.Column("asked_at", Moment, nullable=False),
+    sa.Column("commit_sha", sa.Text, nullable=False, server_default=""),
+    sa.Column("fault", Words, nullable=False, server_default=""),
 )
