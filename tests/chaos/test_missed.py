@@ -13,8 +13,8 @@ import pytest
 
 from bot.demo.github.deliveries.delivery_faults import DeliveryRule, Lose
 from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
-from bot.triggers import BisectRequest, JudgeRequest, Trigger
+from bot.demo.github.world.model import Protection, Repository
+from bot.triggers import BisectRequest, CloseRequest, JudgeRequest, SourceKind, Trigger
 from tests.chaos.end_state import assert_one_of_everything, end_state
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.life import Conditions
@@ -203,6 +203,39 @@ async def test_the_bisect_label_that_was_never_delivered_is_acted_on_wherever_it
     assert isinstance(on_pull, BisectRequest)
     assert isinstance(on_issue, BisectRequest)
     assert (on_pull.bad, on_issue.bad) == ("main", None)
+
+
+async def test_an_incident_that_was_closed_untold_is_answered_once(
+    github: DemoGitHub, lane: Lane
+) -> None:
+    repository = lane.repository()
+    await lane.start()
+    await served(lane, 1)
+    async with lane.person(repository) as alice:
+        number = await lane.broken(alice)
+        github.protect(repository, "main", Protection(reviews=1))
+        await lane.ask(alice, number)
+
+        async def opened() -> int | None:
+            found = [n for n, i in repository.issues.items() if "incident" in str(i.labels)]
+            return min(found, default=None)
+
+        issue = int(await eventually(opened, lane.life) or 0)
+        losing(github, "issues.closed", recorded=False)
+        await alice.patch(f"issues/{issue}", state="closed")
+
+        async def answered() -> bool:
+            said = await alice.comments(issue)
+            return any("still at work" in each["body"] for each in said)
+
+        await eventually(answered, lane.life)
+        await looked_again(lane)
+        losing(github, "issues.reopened", recorded=False)
+        await alice.patch(f"issues/{issue}", state="open")
+        await looked_again(lane)
+    # It stands as its incident does again: there is nothing more to take up.
+    asked = [each for each in requests_in(lane) if each.source.kind is SourceKind.ISSUE]
+    assert [each.request for each in asked] == [CloseRequest(why="completed")]
 
 
 async def test_a_check_that_failed_on_main_untold_is_judged_once(

@@ -55,7 +55,7 @@ class Changes:
         )
         return bool((data["node"] or {}).get("lastEditedAt"))
 
-    async def labelings(self, number: int) -> list[Shown]:
-        """List when a label was put on an issue or pull request, and by whom, oldest first."""
+    async def events(self, number: int, *kinds: str) -> list[Shown]:
+        """List what of these kinds happened to an issue or pull request, by whom, oldest first."""
         found = self._channel.items(f"{ISSUE}/events", number=number)
-        return [data async for data in found if data.get("event") == "labeled"]
+        return [data async for data in found if data.get("event") in kinds]

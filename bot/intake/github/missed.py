@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -27,12 +28,13 @@ from bot.faults import Passing
 from bot.github.calls.changes import Shown
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
-from bot.intake.github import asking, missed_checks, payloads
+from bot.intake.github import asking, missed_checks, missed_closings, payloads
 from bot.intake.github.events import Delivery, meanings
 from bot.intake.github.meanings import (
     BISECT_LABEL,
     REVERT_LABEL,
     CommentPosted,
+    IncidentClosed,
     Labeled,
     OurApp,
 )
@@ -167,6 +169,7 @@ class Missed:
         async for delivery in self._comments(client, issues, reading.began_at, since):
             await self._take(delivery)
         settled = await self._labels(client, issues, reading.began_at, now)
+        settled &= await self._closings(client, issues, reading.began_at, now)
         newest = max(_moment(issue, "updated_at") for issue in issues)
         async with self._records.begin() as conn:
             await readings.advance(conn, repository.id, min(newest, now))
@@ -224,25 +227,43 @@ class Missed:
             if number is None or not worn:
                 continue
             # By name; of one put on again after it was taken off, the last time counts.
-            put_on = {_label_of(each): each for each in await client.changes.labelings(number)}
+            put_on = {
+                _label_of(each): each for each in await client.changes.events(number, "labeled")
+            }
             for label in worn:
                 if label not in put_on or (at := _moment(put_on[label], "created_at")) < began:
                     continue
                 if now - at < self._every:
                     settled = False
-                elif not await self._was_told(client.repository, number, label, at):
+                elif not await self._was_told(
+                    client.repository, SourceKind.LABEL, number, label.removeprefix(_PREFIX), at
+                ):
                     await self._take(await self._labeled(client, issue, put_on[label]))
         return settled
 
-    async def _was_told(
-        self, repository: Repository, number: int, label: str, put_on: datetime
+    async def _closings(
+        self, client: RepositoryClient, issues: Sequence[Shown], began: datetime, now: datetime
     ) -> bool:
-        # A delivery names no labeling, so the two are told apart by when they came.
-        received = await self._inbox.received(repository.id, put_on - self._every)
+        """Take closed incidents that no delivery told; False while one is too young to tell."""
+        settled = True
+        for issue, event in await missed_closings.moved_since(client, self._records, issues, began):
+            at, number = _moment(event, "created_at"), int(issue["number"])
+            command = "close" if event["event"] == "closed" else "reopen"
+            if now - at < self._every:
+                settled = False
+            elif not await self._was_told(client.repository, SourceKind.ISSUE, number, command, at):
+                await self._take(self._closed(client.repository, issue, event))
+        return settled
+
+    async def _was_told(
+        self, repository: Repository, kind: SourceKind, number: int, command: str, at: datetime
+    ) -> bool:
+        # A delivery names no event of the list, so the two are told apart by when they came.
+        received = await self._inbox.received(repository.id, at - self._every)
         return any(
-            each.source.kind is SourceKind.LABEL
+            each.source.kind is kind
             and each.source.subject == number
-            and each.request.command == label.removeprefix(_PREFIX)
+            and each.request.command == command
             for each in received
         )
 
@@ -265,14 +286,19 @@ class Missed:
             pull = await client.pulls.get(int(issue["number"]))
             issue = {**issue, "base": {"ref": pull.base.ref}}
         about = {"action": "labeled", "label": labeling["label"], kind: issue}
-        sender = payloads.mapping(labeling, "actor")
-        told = self._delivery(event, client.repository, about, {"user": sender})
-        return Delivery(
-            id=f"labeling-{payloads.number(labeling, 'id')}",
-            event=told.event,
-            payload=told.payload,
-            us=self._us,
-        )
+        return self._happened(event, client.repository, about, labeling, "labeling")
+
+    def _closed(self, repository: Repository, issue: Shown, closing: Shown) -> Delivery:
+        about = {"action": closing["event"], "issue": issue}
+        return self._happened("issues", repository, about, closing, "closing")
+
+    def _happened(
+        self, event: str, repository: Repository, about: Shown, listed: Shown, called: str
+    ) -> Delivery:
+        sender = payloads.mapping(listed, "actor")
+        told = self._delivery(event, repository, about, {"user": sender})
+        # Its own id, since nothing else in it makes it this one.
+        return replace(told, id=f"{called}-{payloads.number(listed, 'id')}")
 
     def _delivery(
         self, event: str, repository: Repository, about: Shown, written: Shown
@@ -303,7 +329,7 @@ class Missed:
 
 def _triggers(delivery: Delivery, now: datetime) -> Iterator[Trigger]:
     for meaning in meanings(delivery):
-        if isinstance(meaning, CommentPosted | Labeled):
+        if isinstance(meaning, CommentPosted | Labeled | IncidentClosed):
             yield from asking.triggers(meaning, now)
 
 
