@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench chaos screenshots contracts clean need
+.PHONY: help setup demo test check format bench chaos fuzz screenshots contracts clean need
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,7 +34,8 @@ contracts: $(STAMP)
 	@$(BIN)/python tests/contracts/download.py || true
 
 test: $(STAMP) contracts ## Run every test that can run here
-	@$(BIN)/python -m pytest -n auto --maxschedchunk=1 $(ARGS)
+	@# Code is compiled once, not anew in each of the many processes that tests start.
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, import contracts
 	@$(BIN)/ruff check .
@@ -47,10 +48,14 @@ format: $(STAMP) ## Format the code
 	@$(BIN)/ruff format .
 
 bench: $(STAMP) ## Print the benchmark tables
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+	@for script in $(filter-out benchmarks/upgrade.py benchmarks/first_minute.py benchmarks/fuzz.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
-chaos: $(STAMP) contracts ## The full kill matrix
+chaos: $(STAMP) contracts ## The full kill matrix, and Runs begun by the release before
 	@$(BIN)/python -m pytest -m chaos --chaos=full $(ARGS)
+	@$(BIN)/python benchmarks/upgrade.py
+
+fuzz: $(STAMP) ## Fuzz every entrance (half an hour): make fuzz ARGS="alerts --seed 7"
+	@$(BIN)/python benchmarks/fuzz.py $(ARGS)
 
 screenshots: $(STAMP) ## Every page of the cockpit, both themes and widths, into var/screenshots
 	@$(BIN)/python -m tests.cockpit.screenshots

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 
+from bot.playbooks.checks.streak import CommitRuns, find_streak
 from bot.playbooks.judge.policy import Bisect, Evidence, Propose, Revert, RunAgain, Suspect, decide
-from bot.playbooks.judge.streak import CommitRuns, find_streak
 from bot.triggers import Autonomy
 
 HEALTHY, BREAKAGES, FLAKE = 1000, 200, 0.05

@@ -164,7 +164,7 @@ def wrong_with(broken: Broken, answer: str, rows: dict[str, tuple[str, str, str]
     told = [i for i in issues.values() if _carries(i.body, "incident", incident_id)]
     hotfixes = [
         i.pull for i in issues.values()
-        if i.pull and i.pull.head_ref == f"hotfix/revert-{incident_id}"
+        if i.pull and i.pull.head_ref == f"hotfix/revert-{broken.number}-{incident_id[-4:]}"
     ]  # fmt: skip
     runs = [r for r in repository.check_runs.values() if r.external_id == incident_id]
     records = git.tree("refs/heads/playbooks/records", recursive=True)

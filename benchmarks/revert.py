@@ -127,7 +127,7 @@ async def ours(mirror: Mirror, remote: Git, commit: str, branch: str) -> float:
     clean = await mirror.read(lambda git: compute_revert(git, [commit], onto))
     if not isinstance(clean, Clean):
         raise RuntimeError(f"{commit} no longer reverts cleanly")
-    await publish(remote, mirror.git, clean, branch)
+    await mirror.read(lambda git: publish(remote, git, clean, branch))
     return time.perf_counter() - started
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
-import sqlalchemy as sa
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from ulid import ULID
 
@@ -24,18 +26,24 @@ from bot.cockpit.rights import roles_from
 from bot.cockpit.site import Cockpit
 from bot.cockpit.site import Parts as CockpitParts
 from bot.config import Config
-from bot.engine import HINT_EVERY, Engine, Observer
-from bot.faults import Passing
+from bot.engine import HINT_EVERY, Engine, Observer, Stuck
 from bot.github.client import GitHub
 from bot.github.served import Served
+from bot.github.transport.redaction import keep_secret
 from bot.heartbeat import Heartbeat, Rhythm
 from bot.intake.alerts.groups import AlertIntake
+from bot.intake.alerts.mappings import who_may_send
 from bot.intake.alerts.routes import AlertRoutes
+from bot.intake.answering.answer import Writing
 from bot.intake.answering.approving import Approving
 from bot.intake.answering.closing import Closing
 from bot.intake.answering.config_approving import ConfigApproving
+from bot.intake.answering.here import ContextReader
 from bot.intake.answering.holding import Holding
 from bot.intake.answering.reception import Reception
+from bot.intake.answering.stranded import StrandedRun, Stranding
+from bot.intake.answering.strangers import Strangers
+from bot.intake.answering.talk import Talk
 from bot.intake.api.flags import FlagRoutes
 from bot.intake.api.observations import ObservationRoutes
 from bot.intake.api.recoveries import Api
@@ -46,15 +54,24 @@ from bot.intake.github.meanings import OurApp
 from bot.intake.github.missed import Missed
 from bot.intake.github.webhooks import LARGEST_BODY, Webhooks
 from bot.intake.http.callers import Callers
-from bot.intake.http.tokens import read_tokens
+from bot.intake.http.entrance import Entrance
 from bot.intake.inbox import Inbox
 from bot.notify import Courier, read_addresses
 from bot.pictures import routes as pictures
 from bot.pictures.address import PictureAddresses
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
-from bot.records.audit_chain import anchors
-from bot.records.database import migrate, open_database, reading, url_from
+from bot.records.audit_chain.anchors import private_pem
+from bot.records.audit_chain.keys import (
+    FILE,
+    InstallationKey,
+    SigningKeyRefused,
+    keep_files,
+    settle_key,
+)
+from bot.records.database import keep_private, migrate, open_database, reading, url_from
+from bot.records.recovery.record_store import RecordStore
+from bot.records.replicas import living
 from bot.records.safety import pauses
 from bot.safety.agents import ForAgents, told
 from bot.safety.circumstances import Circumstances
@@ -64,8 +81,9 @@ from bot.safety.flag_keeper import FlagKeeper
 from bot.safety.gatekeeper import Gatekeeper
 from bot.safety.metering import RequestMeter
 from bot.safety.overrun import Overruns
+from bot.safety.records_keeper import RecordsKeeper
 from bot.safety.resumer import Resumer
-from bot.settings import Settings
+from bot.settings import InvalidSettings, Settings
 from bot.specs.keeper import SpecKeeper
 from bot.traffic.courses import Courses
 from bot.traffic.guard import Guard
@@ -74,6 +92,7 @@ from bot.traffic.observing import Observing
 from bot.traffic.prometheus import Prometheus
 from bot.traffic.scraper import Scraper
 from bot.trials.pool import TrialPool
+from bot.trials.sandbox import Showing
 from bot.triggers import (
     SELF_WORK,
     Repository,
@@ -84,11 +103,17 @@ from bot.wiring.accepting import Accepting
 from bot.wiring.hinting import Hinting
 from bot.wiring.lasting import lasting
 from bot.wiring.mirrors import Mirrors
+from bot.wiring.orphans import Orphans
 from bot.wiring.playbooks import PlaybookWiring
+from bot.wiring.privacy import keep_folder_private
+from bot.wiring.readiness import Readiness
+from bot.wiring.right_of_way import RightOfWay
+from bot.wiring.waiting_room import WaitingRoom
 
 log = structlog.get_logger(__name__)
 
 RUN = "trigger"
+SETTLE = "settle"
 """The one kind of durable execution: a Trigger, from receipt to answer."""
 
 _LAST_ANSWERS_S = 5.0
@@ -115,12 +140,20 @@ class Bot:
         look_for_missed: timedelta = timedelta(minutes=1),
         hint_every: float = HINT_EVERY,
     ) -> None:
-        """Make the parts; nothing is opened before `start`."""
+        """Make the parts; nothing is opened before `start`.
+
+        Raises:
+            InvalidSettings: a token or a mapping of alerts cannot be read; says which.
+        """
         self.settings = settings
         self.clock = clock
         self.patience = patience or Patience()
         data = settings.playbooks_data
-        data.mkdir(parents=True, exist_ok=True)
+        keep_secret(settings.secrets())
+        self._tokens, self._alert_mappings = who_may_send(settings)
+        for mapping in self._alert_mappings.values():
+            keep_secret(each.get_secret_value() for each in mapping.secret)
+        keep_folder_private(data)
         self.database_url = (
             settings.database_url.get_secret_value() if settings.database_url else url_from(data)
         )
@@ -137,21 +170,23 @@ class Bot:
         self.registry.register(self.github.requests)
         self.meter = RequestMeter(self.records, clock, lambda: str(ULID()).lower())
         self.github.meter(self.meter)
-        given = settings.playbooks_signing_key
-        self.signing_key = (
-            anchors.private_key(given.get_secret_value().encode())
-            if given
-            else anchors.signing_key(data / "signing-key.pem")
-        )
+        self.signing_key = InstallationKey()
+        self.record_store = RecordStore(self.records, clock, self.signing_key)
+        engine_file = data / "engine.db" if self.records.dialect.name == "sqlite" else None
+        if engine_file is not None:
+            keep_private(engine_file)
+        self.right_of_way = RightOfWay()
         self.engine = Engine(
             records=self.records,
             replica=settings.replica,
             clock=clock,
-            observers=tuple(observers),
-            system_database=data / "engine.db" if self.records.dialect.name == "sqlite" else None,
+            observers=(self.right_of_way, *observers),
+            system_database=engine_file,
             longest_outage=longest_outage,
             hint_every=hint_every,
         )
+        self.readiness = Readiness(self.read_only, self.engine.answers, data, engine_file)
+        self.orphans = Orphans(self.engine.take_up_orphans, self.engine.interrupted)
         self.heartbeat = Heartbeat(
             self.records,
             settings.replica,
@@ -159,17 +194,22 @@ class Bot:
             take_over=self.engine.take_over,
             give_up=_exit_at_once,
             rhythm=rhythm,
+            code=self.engine.code,
         )
         self.served = Served(self.github, clock)
         self.mirrors = Mirrors(data / "mirrors", self.github)
         self.config = ConfigInForce(
-            self.github, self.records, last_good=self.mirrors.known_config, clock=clock
+            self.github, self.records, last_good=self.mirrors.last_good_config, clock=clock
         )
         # Only an address that was given is one that GitHub can fetch from.
         given_url = settings.public_url if settings.playbooks_url else None
         self.pictures = PictureAddresses(self.signing_key, given_url)
         self.pool = TrialPool(
-            workers=max(1, (os.cpu_count() or 2) // 2), ended=self._hint, root=data / "trials"
+            workers=max(1, (os.cpu_count() or 2) // 2),
+            ended=self._hint,
+            root=data / "trials",
+            showing=Showing(settings.playbooks_sandbox_readable, settings.secret_places()),
+            is_off=settings.playbooks_sandbox == "off",
         )
         self.inbox = Inbox(self.records)
         self.alerts = AlertIntake(self.records, self.inbox, wake=self._hint, clock=clock)
@@ -184,17 +224,37 @@ class Bot:
             courses=self.courses,
             pool=self.pool,
             pictures=self.pictures,
+            cockpit_url=given_url,
             signing_key=self.signing_key,
+            store=self.record_store,
             patience=self.patience,
             founders=settings.playbooks_founders,
             wake=self.engine.wake,
             clock=clock,
             no_counters=self.scraper.hindrance,
         )
+        self.talk = Talk(self.records, self.clock, self.patience.other_bots)
+        self.writing = Writing(self.records, self.talk, self.clock)
+        self.circumstances = Circumstances(
+            self.github, self.records, self.config, self.clock, settings.playbooks_founders
+        )
         self.reception = self._reception()
+        self.strangers = Strangers(
+            self.circumstances,
+            self.reception.answer_stranger,
+            self.records,
+            self.clock,
+            self.right_of_way.give,
+        )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
+        stranding = Stranding(self.github, self.inbox.put, self.writing)
+        self.engine.register(SETTLE, StrandedRun, stranding.tell, stranding.broke)
         self.dispatcher = Dispatcher(
-            self.inbox, self._start_run, replica=settings.replica, clock=clock
+            self.inbox,
+            self._start,
+            partial(self._start, must_know=True),
+            replica=settings.replica,
+            clock=clock,
         )
         self.accepting = Accepting(
             self._start_run,
@@ -202,38 +262,38 @@ class Bot:
             self.config,
             self.mirrors,
             self.scraper.hindrance,
+            clock,
         )
         self.courier = Courier(
             self.records,
             read_addresses([each.get_secret_value() for each in settings.notify_urls]),
             clock=clock,
             web_url=self.github.addresses.web,
+            cockpit_url=given_url,
         )
         self.cockpit = self._cockpit()
         self._look_for_missed = look_for_missed
         self._tasks: list[asyncio.Task[None]] = []
-        self._runner: web.AppRunner | None = None
+        self._entrance: Entrance | None = None
         self.port = settings.playbooks_port
 
     async def start(self) -> None:
         """Open the databases, resume what was under way, and listen."""
-        await migrate(self.database_url)
-        await self.heartbeat.begin()
-        us = await self._ourselves()
+        room = WaitingRoom(self.settings.playbooks_host, self.port)
+        us = await room.until(self._begin)
+        self.port = room.port
         application = web.Application(client_max_size=LARGEST_BODY)
         application.add_routes(self._webhooks(us).routes())
         application.add_routes(pictures.routes(self.pictures))
         application.add_routes(self._api().routes())
         application.add_routes(self.cockpit.routes())
-        await self.engine.launch()
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self.settings.playbooks_host, self.port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-        parts = {
+        self._entrance = Entrance(application, last_answers=_LAST_ANSWERS_S)
+        self.port = await self._entrance.open(self.settings.playbooks_host, self.port)
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
             "dispatcher": self.dispatcher.run,
             "heartbeat": self.heartbeat.run,
+            "orphans": self.orphans.run,
+            "runs": partial(self.engine.tend, self.heartbeat.living, self._stranded),
             "courier": self.courier.run,
             "guard": self.guard.run,
             "counters": self.scraper.run,
@@ -241,11 +301,39 @@ class Bot:
             "missed deliveries": self._missed(us).run,
             "spec reports": self.specs.run,
             "flag documents": self.flag_keeper.run,
+            "records branches": self.records_keeper.run,
+            "mirrors": self.mirrors.run,
         }
         self._tasks = [
             asyncio.create_task(lasting(part, run), name=part) for part, run in parts.items()
         ]
         log.info("listening", url=self.settings.public_url, port=self.port)
+
+    async def _begin(self) -> OurApp:
+        await migrate(self.database_url)
+        await self._settle_signing_key()
+        await self.heartbeat.begin()
+        app = await self.github.ourselves.app()
+        await self.engine.launch()
+        return OurApp(id=app.id, slug=app.slug)
+
+    async def _settle_signing_key(self) -> None:
+        settings, given = self.settings, self.settings.playbooks_signing_key
+        file = settings.playbooks_data / FILE
+        try:
+            async with self.records.begin() as conn:
+                key = await settle_key(
+                    conn,
+                    given=given.get_secret_value() if given else None,
+                    file=file,
+                    siblings=(await living(conn, self.clock())).keys() - {settings.replica},
+                    at=self.clock(),
+                )
+        except (SigningKeyRefused, ValueError) as refusal:
+            raise InvalidSettings(f"PLAYBOOKS_SIGNING_KEY: {refusal}") from refusal
+        await asyncio.to_thread(keep_files, file, key, is_given=given is not None)
+        keep_secret([private_pem(key).decode()])
+        self.signing_key.settle(key)
 
     async def stop(self) -> None:
         """Stop; what is under way resumes at the next start."""
@@ -254,9 +342,10 @@ class Bot:
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
+        await self.strangers.close()
         await self.cockpit.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._entrance is not None:
+            await self._entrance.close()
         await self.engine.close()
         await self.pool.close()
         await self.heartbeat.leave()
@@ -292,13 +381,18 @@ class Bot:
             web_url=self.github.addresses.web,
             clock=self.clock,
             served=self.served.served,
+            make_way=self.right_of_way.give,
         )
         self.flag_keeper = FlagKeeper(
             self.github,
             self.records,
+            self.record_store,
             config=self._config_in_force,
             served=self.served.served,
             clock=self.clock,
+        )
+        self.records_keeper = RecordsKeeper(
+            self.github, self.record_store, served=self.served.served
         )
         self.overruns = Overruns(self.records, self.alerts.take, self.clock)
         self.gatekeeper = Gatekeeper(
@@ -314,29 +408,35 @@ class Bot:
                 self.config,
                 clock=self.clock,
                 no_counters=self.scraper.hindrance,
+                make_way=self.right_of_way.give,
             ),
+            make_way=self.right_of_way.give,
         )
         self.hinting = Hinting(
             self.read_only,
             specs=self.specs,
             gatekeeper=self.gatekeeper,
             flag_keeper=self.flag_keeper,
+            records_keeper=self.records_keeper,
             hint=self._hint,
+            serves=self.served.serves,
+            is_known=self.served.is_known,
         )
 
     def _reception(self) -> Reception:
         safety = (self.github, self.records, self.config, self.settings.playbooks_founders)
         return Reception(
             github=self.github,
-            records=self.read_only,
+            context=ContextReader(self.read_only, self.engine),
             playbooks=self.playbooks.by_request(),
             judge=self.playbooks.judge,
             wake=self.engine.wake,
-            circumstances=Circumstances(self.github, self.records, self.config, self.clock),
+            circumstances=self.circumstances,
             holding=Holding(*safety),
             approving=Approving(*safety),
             config_approving=ConfigApproving(*safety, no_counters=self.scraper.hindrance),
-            closing=Closing(self.read_only, self.signing_key),
+            closing=Closing(self.read_only, self.signing_key, self.record_store),
+            writing=self.writing,
         )
 
     def _webhooks(self, us: OurApp) -> Webhooks:
@@ -347,6 +447,7 @@ class Bot:
             wake=self.hinting.pass_on,
             clock=self.clock,
             registry=self.registry,
+            turns_away=self.strangers.turns_away,
         )
 
     def _missed(self, us: OurApp) -> Missed:
@@ -358,12 +459,12 @@ class Bot:
             served=self.served.served,
             clock=self.clock,
             rng=random.Random(),  # noqa: S311 - an order, not a secret
+            cannot_keep=self.readiness.hindrance,
             every=self._look_for_missed,
         )
 
     def _api(self) -> Api:
-        tokens = [each.get_secret_value() for each in self.settings.playbooks_api_tokens]
-        callers = Callers(read_tokens(tokens), self.served)
+        callers = Callers(self._tokens, self.served)
         safety = SafetyApi(
             callers=callers,
             records=self.records,
@@ -378,7 +479,7 @@ class Bot:
             records=StoredRecords(self.read_only),
             inbox=self.inbox,
             accept=self.accepting.accept,
-            ready=self._ready,
+            ready=self.readiness.parts,
             clock=self.clock,
             new_id=lambda: str(ULID()).lower(),
             registry=self.registry,
@@ -388,7 +489,7 @@ class Bot:
                 *FlagRoutes(callers, Newest(self.records).servings, self._self_work).endpoints,
                 *safety.endpoints(),
                 *ObservationRoutes(callers, self.observing.put).endpoints,
-                *AlertRoutes(callers, self.alerts.take, self.clock).endpoints,
+                *AlertRoutes(callers, self.alerts.take, self.clock, self._alert_mappings).endpoints,
             ),
         )
 
@@ -422,18 +523,6 @@ class Bot:
             )
         )
 
-    async def _ourselves(self) -> OurApp:
-        pause = 1.0
-        while True:
-            try:
-                app = await self.github.ourselves.app()
-            except Passing as fault:
-                log.warning("GitHub cannot be reached; trying again", why=str(fault))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 60.0)
-            else:
-                return OurApp(id=app.id, slug=app.slug)
-
     # --- what the parts call ---
 
     async def _config_in_force(self, repository: Repository) -> Config:
@@ -448,20 +537,40 @@ class Bot:
             pause = await pauses.in_force(conn, repository.id, SELF_WORK)
         return told(pause, (await self.config.of(repository)).config.self_work)
 
+    async def _start(self, trigger: Trigger, *, must_know: bool = False) -> bool:
+        """Begin what is asked for, unless it is somebody without rights who asks; whether it is."""
+        if await self.served.serves(trigger.repository) and await self.strangers.heard(
+            trigger, must_know=must_know
+        ):
+            return True
+        await self._start_run(trigger)
+        return False
+
     async def _start_run(self, trigger: Trigger) -> None:
+        if not await self.served.serves(trigger.repository):
+            name = trigger.repository.full_name
+            log.debug("nothing is done where the App is not installed", repository=name)
+            return
         self.served.heard(trigger.repository)
         await self.engine.start(RUN, derived_id(trigger.key, trigger.received_at), trigger)
 
+    async def _stranded(self, run: str, given: Any, fate: Stuck) -> None:
+        try:
+            trigger = Trigger.model_validate(given)
+        except ValidationError:
+            log.exception("a run that cannot go on was asked for in terms nobody knows", run=run)
+            return
+        given_up = fate == "given up"
+        stranded = StrandedRun(
+            run=run,
+            trigger=trigger,
+            fate="parked" if fate == "parked" else "over",
+            given_up=given_up,
+        )
+        await self.engine.start(SETTLE, stranded.id, stranded)
+
     async def _hint(self, run: str) -> None:
         await self.engine.wake(run, Signal(kind=SignalKind.HINT))
-
-    async def _ready(self) -> Mapping[str, str | None]:
-        try:
-            async with self.read_only.connect() as conn:
-                await conn.execute(sa.text("SELECT 1"))
-        except Exception as error:  # whatever it is, it is the answer
-            return {"database": type(error).__name__}
-        return {"database": None}
 
 
 def _prometheus(settings: Settings) -> Prometheus | None:

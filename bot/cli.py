@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -17,6 +17,13 @@ from bot.local.command import bisect_command
 from bot.logs import set_up_logs
 from bot.settings import InvalidSettings, Settings, load_settings
 
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from bot.demo.stage import Stage
+    from bot.demo.stories.invitation import Scene
+
+T = TypeVar("T")
 PLAYS = ("revert", "bisect", "safety", "shadow", "ramp", "rollback", "all")
 """What can be played by now; the others come with their playbooks."""
 
@@ -41,8 +48,15 @@ def serve() -> None:
 async def _serve(settings: Settings) -> None:
     from bot.app import Bot
 
-    bot = Bot(settings)
-    await bot.start()
+    try:
+        bot = Bot(settings)
+    except InvalidSettings as error:
+        _fail(f"The settings cannot be used:\n{error}", code=2)
+    try:
+        await bot.start()
+    except InvalidSettings as error:
+        await bot.stop()
+        _fail(f"The settings cannot be used:\n{error}", code=2)
     # What is loaded by now stays: looking through it at every full collection would halt the
     # whole process for a tenth of a second.
     gc.freeze()
@@ -58,22 +72,41 @@ async def _serve(settings: Settings) -> None:
 @main.command()
 @click.option("--play", type=click.Choice(PLAYS), default="revert", show_default=True)
 @click.option("--exit", "leave", is_flag=True, help="End after the story, with one JSON line.")
+@click.option("--skip-story", is_flag=True, help="It is your turn at once.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The demo GitHub's port.")
 @click.option("--seed", type=click.IntRange(0), default=20, show_default=True)
-def demo(play: str, leave: bool, port: int, seed: int) -> None:
+def demo(play: str, leave: bool, skip_story: bool, port: int, seed: int) -> None:
     """Play a story on a GitHub on this machine; nothing else is needed."""
     set_up_logs("error", "console")
     try:
-        sys.exit(asyncio.run(_demo(play, leave=leave, port=port, seed=seed)))
-    except KeyboardInterrupt:
+        if not skip_story:
+            sys.exit(asyncio.run(_until_stopped(_demo(play, leave=leave, port=port, seed=seed))))
+        if leave or play == "all":
+            raise click.UsageError("--skip-story leaves nothing to play: name one play, no --exit.")
+        asyncio.run(_until_stopped(_your_turn(play, port=port, seed=seed)))
+    except asyncio.CancelledError:
         click.echo("\nStopped; nothing is left behind.", err=True)
+
+
+async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """Work until somebody stops it, also where it was begun in the background of a script.
+
+    Raises:
+        asyncio.CancelledError: it was stopped, and what it had begun is ended.
+    """
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    # A shell has what it begins in the background ignore an interrupt; this sets it right.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    return await task
 
 
 async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
     from bot.demo.stage import Stage
     from bot.demo.stories.bisect import play_bisect
     from bot.demo.stories.providers import play_ramp, play_rollback, play_shadow
-    from bot.demo.stories.revert import leave_one_to_revert, play_revert
+    from bot.demo.stories.revert import play_revert
     from bot.demo.stories.safety import play_safety
 
     stories = {
@@ -89,24 +122,44 @@ async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
         for name, story in stories.items():
             click.echo(f"\n--- {name} ---")
             async with Stage(port=port, seed=seed) as stage:
-                ended.append(await story(stage, click.echo))
+                ended.append((await story(stage, click.echo)).told)
         click.echo(json.dumps([told.model_dump(mode="json") for told in ended], sort_keys=True))
         return 0 if all(told.ok for told in ended) else 1
     async with Stage(port=port, seed=seed) as stage:
         click.echo(f"A GitHub on this machine: {stage.home}\n")
-        told = await stories[play](stage, click.echo)
+        played = await stories[play](stage, click.echo)
         if leave:
-            click.echo(json.dumps(told.model_dump(mode="json"), sort_keys=True))
-            return 0 if told.ok else 1
-        number = await leave_one_to_revert(stage)
-        click.echo(
-            f"\nMain is broken again, by #{number}. Now you: open {stage.home}/pull/{number}\n"
-            f"and comment `/revert` on it (as alice). `/help` lists what else there is.\n"
-            f"The cockpit: {stage.bot_url}/ui/ (log in as whom you like)\n"
-            f"The bot's API: {stage.bot_url}/api-docs   Stop with Ctrl-C."
-        )
-        await asyncio.Event().wait()
+            click.echo(json.dumps(played.told.model_dump(mode="json"), sort_keys=True))
+            return 0 if played.told.ok else 1
+        await _invite(stage, played.scene)
     return 0
+
+
+async def _your_turn(play: str, *, port: int, seed: int) -> None:
+    from bot.demo.stage import Stage
+    from bot.demo.stories.bisect import BisectScene
+    from bot.demo.stories.providers import provider_scene
+    from bot.demo.stories.revert import RevertScene, Transcript
+    from bot.demo.stories.safety import SafetyScene
+
+    scenes = {"revert": RevertScene, "bisect": BisectScene, "safety": SafetyScene}
+    async with Stage(port=port, seed=seed) as stage:
+        click.echo(f"A GitHub on this machine: {stage.home}\n")
+        if play in scenes:
+            Transcript(stage, click.echo)
+            await _invite(stage, scenes[play](stage))
+        else:
+            await _invite(stage, await provider_scene(stage, click.echo))
+
+
+async def _invite(stage: Stage, scene: Scene) -> None:
+    from bot.demo.stories.invitation import invite
+
+    click.echo(
+        f"\nThe cockpit: {stage.bot_url}/ui/ (log in as whom you like)\n"
+        f"The bot's API: {stage.bot_url}/api-docs   Stop with Ctrl-C."
+    )
+    await invite(scene, stage.github.world, click.echo)
 
 
 @main.command()
@@ -116,12 +169,16 @@ async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def revert(repo: Path, commit: str, onto: str, as_json: bool) -> None:
     """Compute a revert without a work tree; writes nothing but objects."""
+    from bot.git.kept import NOTHING_KEPT
     from bot.git.report import open_clone, revert_report
-    from bot.playbooks.planning.repository_config import own_record_paths
+    from bot.playbooks.incidents.own_files import OwnFiles
+    from bot.playbooks.planning.repository_config import own_config
 
     async def compute() -> str:
         git = await open_clone(repo)
-        report = await revert_report(repo, commit, onto, await own_record_paths(git))
+        config = await own_config(git)
+        keep = OwnFiles(config).kept if config else NOTHING_KEPT
+        report = await revert_report(repo, commit, onto, keep)
         if as_json:
             return json.dumps(report.model_dump(mode="json"), sort_keys=True)
         lines = [f"{report.status}: tree {report.tree}", *(f"  {p}" for p in report.conflicts)]

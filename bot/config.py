@@ -6,12 +6,12 @@ is allowed, so that a misspelt safety setting is never silently ignored.
 
 from __future__ import annotations
 
-import re
+import codecs
+from collections.abc import Sequence
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeGuard, Union, get_args, get_origin
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,12 +25,19 @@ from bot.canary.counters import CounterSource
 from bot.canary.policy import CapabilityName, Policy
 from bot.canary.totals import NO_RETURN
 from bot.limits import BudgetLimit, Caps, Commands, Founder
+from bot.logins import Author
 from bot.section import RepositoryPath, Section
 from bot.triggers import Autonomy
+from bot.yaml_text import Document, Fault, Unreadable, read_yaml
 
 CONFIG_PATH = ".github/playbooks.yml"
-LARGEST_CONFIG = 256 * 1024
+LARGEST_CONFIG = 32 * 1024
 """Bytes; a larger file is refused unread."""
+TOO_LARGE = f"{CONFIG_PATH} is larger than {LARGEST_CONFIG // 1024} KiB."
+MOST_FAULTS = 20
+"""So many are said of one file; who mends those is told the next."""
+_LONGEST_REASON = 300
+"""Characters of one fault's reason; validators may quote what they were given."""
 
 
 class InvalidConfig(Exception):
@@ -53,6 +60,9 @@ EnvironmentPattern = Annotated[str, Field(min_length=1, max_length=255)]
 """The name of a deployment environment; `*` and `?` stand for anything."""
 
 
+CheckNames = Annotated[tuple[str, ...], Field(max_length=200)]
+
+
 class Checks(Section):
     """Which check-runs and statuses count, by name; whoever reports under that name is heard.
 
@@ -64,10 +74,10 @@ class Checks(Section):
     what an automatic revert may rest on.
     """
 
-    smoke: tuple[str, ...] = ()
-    evals: tuple[str, ...] = ()
-    slo: tuple[str, ...] = ()
-    safety: tuple[str, ...] = ()
+    smoke: CheckNames = ()
+    evals: CheckNames = ()
+    slo: CheckNames = ()
+    safety: CheckNames = ()
     preview: tuple[EnvironmentPattern, ...] | None = None
     """Environments to which a hotfix has to be deployed, such as `preview` or `pr-*`.
 
@@ -99,7 +109,7 @@ class SelfWork(Section):
     """Which pull requests are self-work: those with this label, or by one of these authors."""
 
     label: str = Field(default="self-work", min_length=1, max_length=50)
-    authors: tuple[str, ...] = ()
+    authors: Annotated[tuple[Author, ...], Field(max_length=200)] = ()
     resume_after_minutes: int = Field(default=30, ge=0, le=7 * 24 * 60)
     """How long the default branch has to be green before one canary is let through, and again
     after the canary's merge before everything is."""
@@ -228,8 +238,23 @@ class Capability(Policy):
 
 BudgetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 
-SENSITIVE = ("founder", "budgets", "caps", "self_work", "commands", "triggers")
-"""Sections whose changes count only after a Founder approved them."""
+FREE = frozenset(
+    {
+        "checks",
+        "revert",
+        "bisect.build",
+        "bisect.confidence",
+        "bisect.trials",
+        "bisect.minutes",
+        "bisect.parallel",
+        "bisect.trial_minutes",
+        "bisect.parallel_in_all",
+        "flags.commits",
+        "capabilities",
+    }
+)
+"""What counts as soon as the default branch has it. Every other key is protected, also a new one:
+its changes count only after a Founder approved them."""
 
 
 class Config(Section):
@@ -251,45 +276,115 @@ class Config(Section):
         default_factory=dict
     )
 
-    @property
-    def record_paths(self) -> tuple[str, ...]:
-        """Folders whose files record what happened: no revert touches them (Decisions 18)."""
-        root = self.artifacts.root
-        return (
-            self.adr.directory,
-            f"{root}/incidents",
-            f"{root}/provider_shadow_diffs",
-            f"{root}/ramp_reports",
-            "self",
-        )
+
+class ConfigText(NamedTuple):
+    """A file that can be used.
+
+    Attributes:
+        config: what it says.
+        doubts: what was hardly meant as it is read, each with its line.
+    """
+
+    config: Config
+    doubts: tuple[str, ...] = ()
 
 
-def parse_config(text: str) -> Config:
-    """Read the text of `.github/playbooks.yml`.
+def _protected() -> tuple[str, ...]:
+    found: list[str] = []
+    for name, field in Config.model_fields.items():
+        parts = field.annotation.model_fields if _is_section(field.annotation) else {}
+        if name in FREE:
+            continue
+        if any(f"{name}.{part}" in FREE for part in parts):
+            found += [f"{name}.{part}" for part in parts if f"{name}.{part}" not in FREE]
+        else:
+            found.append(name)
+    return tuple(found)
+
+
+def _is_section(shape: Any) -> TypeGuard[type[Section]]:
+    return isinstance(shape, type) and issubclass(shape, Section)
+
+
+PROTECTED = _protected()
+"""The keys whose changes need a Founder: whole sections, or `section.key`."""
+
+
+def parse_config(source: str | bytes) -> Config:
+    """Read the text of `.github/playbooks.yml`, or its bytes.
 
     Raises:
         InvalidConfig: it is too large, not YAML, or a field is unknown or wrong.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > LARGEST_CONFIG:
-        raise InvalidConfig(f"{CONFIG_PATH} is larger than {LARGEST_CONFIG // 1024} KiB.")
+    return read_config_text(source).config
+
+
+def read_config_text(source: str | bytes) -> ConfigText:
+    """Read the text of `.github/playbooks.yml`, or its bytes, and what in it is doubtful.
+
+    It takes time in proportion to the size, which is bounded: some tenths of a second at worst.
+
+    Raises:
+        InvalidConfig: it is too large, not YAML, or a field is unknown or wrong. At most
+            MOST_FAULTS are said.
+    """
+    text = _decoded(source)
     try:
-        data = yaml.load(text, Loader=_NoAliases)  # noqa: S506  a SafeLoader, see below
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise InvalidConfig(f"{CONFIG_PATH}{where}: not valid YAML: {problem}.") from None
-    except RecursionError:
-        raise InvalidConfig(f"{CONFIG_PATH}: nested too deeply.") from None
-    if data is None:
-        return Config()
-    if not isinstance(data, dict):
+        return _read(text)
+    except InvalidConfig:
+        raise
+    except Exception as error:
+        # Whatever a stranger's file makes a reader trip over must cost that file alone.
+        raise InvalidConfig(
+            f"{CONFIG_PATH}: cannot be read ({type(error).__name__}). Take out what was changed "
+            "last, and try again."
+        ) from error
+
+
+def _decoded(source: str | bytes) -> str:
+    # Lone surrogates are let through here: the YAML reader names their line.
+    raw = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
+    if len(raw) > LARGEST_CONFIG:
+        raise InvalidConfig(TOO_LARGE)
+    if isinstance(source, str):
+        return source
+    if source.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InvalidConfig(f"{CONFIG_PATH} line 1: it is written in UTF-16; only UTF-8 is read.")
+    try:
+        return source.decode()
+    except UnicodeDecodeError as error:
+        line = source.count(b"\n", 0, error.start) + 1
+        raise InvalidConfig(
+            f"{CONFIG_PATH} line {line}: the byte 0x{source[error.start]:02X} is not UTF-8; only "
+            "UTF-8 is read."
+        ) from None
+
+
+def _read(text: str) -> ConfigText:
+    try:
+        document = read_yaml(text, most_faults=MOST_FAULTS)
+    except Unreadable as unreadable:
+        raise _invalid([_located(fault) for fault in unreadable.faults]) from None
+    doubts = [_located(doubt) for doubt in document.doubts]
+    if document.data is None:
+        return ConfigText(Config())
+    if not isinstance(document.data, dict):
         raise InvalidConfig(f"{CONFIG_PATH}: expected sections, such as 'checks:'.")
     try:
-        return Config.model_validate(data)
+        config = Config.model_validate(document.data)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False)
-        raise InvalidConfig("\n".join(_say(fault, text) for fault in faults)) from None
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        said = [_say(fault, document) for fault in faults[:MOST_FAULTS]]
+        raise _invalid(doubts + said, error.error_count() - len(said)) from None
+    if document.controls:
+        raise _invalid([_located(fault) for fault in document.controls])
+    return ConfigText(config, tuple(doubts[:MOST_FAULTS]))
+
+
+def _invalid(said: Sequence[str], more: int = 0) -> InvalidConfig:
+    more += max(len(said) - MOST_FAULTS, 0)
+    end = [f"… and {more} more."] if more else []
+    return InvalidConfig("\n".join([*said[:MOST_FAULTS], *end]))
 
 
 def config_schema() -> dict[str, Any]:
@@ -302,30 +397,28 @@ def config_schema() -> dict[str, Any]:
     }
 
 
-class _NoAliases(yaml.SafeLoader):
-    """YAML without anchors: nested aliases can make a small file expand without end."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, "anchors and aliases are not allowed", event.start_mark
-            )
-        return super().compose_node(parent, index)
+def _located(fault: Fault) -> str:
+    where = CONFIG_PATH if fault.line is None else f"{CONFIG_PATH} line {fault.line}"
+    return f"{where}: {fault.problem}."
 
 
-def _say(fault: Any, text: str) -> str:
+def _say(fault: Any, document: Document) -> str:
     """One sentence for a person: where, what is wrong, what is allowed."""
     location = [str(part) for part in fault["loc"]]
-    field = ".".join(location)
-    line = _line_of(location, text)
+    field = _short(".".join(location), 120)
+    line = document.line_of(fault["loc"])
     where = f"{CONFIG_PATH} line {line}" if line else CONFIG_PATH
     if fault["type"] == "extra_forbidden":
         allowed = _allowed_at(location[:-1])
-        close = get_close_matches(location[-1], allowed, n=1)
+        close = get_close_matches(_short(location[-1], 120), allowed, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return f"{where}: '{field}' is not known.{hint} Allowed here: {', '.join(allowed)}."
-    return f"{where}: '{field}': {fault['msg']}."
+    quotes = " (put it in quotes)" if fault["type"] == "string_type" else ""
+    return f"{where}: '{field}': {_short(fault['msg'], _LONGEST_REASON)}{quotes}."
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[:longest] + "…"
 
 
 def _allowed_at(location: list[str]) -> list[str]:
@@ -344,17 +437,3 @@ def _inside(shape: Any, part: str) -> Any:
     while get_origin(shape) in (Annotated, Union, UnionType):
         shape = get_args(shape)[0]
     return shape
-
-
-def _line_of(location: list[str], text: str) -> int | None:
-    """The line of the innermost named key, searching downwards key by key."""
-    found: int | None = None
-    lines = text.splitlines()
-    start = 0
-    for part in location:
-        pattern = re.compile(rf"^\s*(['\"]?){re.escape(part)}\1\s*:")
-        for number in range(start, len(lines)):
-            if pattern.match(lines[number]):
-                found, start = number + 1, number + 1
-                break
-    return found

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records import replicas
+from bot.records.outages import outage_of
 from bot.records.takeover import takeover_lock
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ class Heartbeat:
         take_over: Callable[[str], Awaitable[int]],
         give_up: Callable[[], None],
         rhythm: Rhythm | None = None,
+        code: str | None = None,
     ) -> None:
         """Prepare; `run` does the work.
 
@@ -52,6 +54,7 @@ class Heartbeat:
             take_over: continues the Runs of a dead replica, and says how many.
             give_up: ends this process at once; called from another thread, too.
             rhythm: the times; Decisions 15 unless said otherwise.
+            code: what this process can replay, for its siblings to know.
         """
         self._records = records
         self._replica = replica
@@ -59,13 +62,14 @@ class Heartbeat:
         self._take_over = take_over
         self._give_up = give_up
         self._rhythm = rhythm or Rhythm()
+        self._code = code
         self._lock = takeover_lock(records)
         self._renewed = time.monotonic()
 
     async def begin(self) -> None:
         """Beat once, before anything is done in this replica's name."""
         async with self._records.begin() as conn:
-            await replicas.join(conn, self._replica, self._clock())
+            await replicas.join(conn, self._replica, self._clock(), self._code)
         self._may_take_over()
         self._renewed = time.monotonic()
 
@@ -91,6 +95,13 @@ class Heartbeat:
         if self._lock is not None:
             self._lock.release()
 
+    async def living(self) -> dict[str, str | None] | None:
+        """Which replicas are not silent; None where this one may not take over from others."""
+        if not self._may_take_over():
+            return None
+        async with self._records.connect() as conn:
+            return await replicas.living(conn, self._clock(), self._rhythm.dead_after)
+
     def _may_take_over(self) -> bool:
         return self._lock is None or self._lock.take()
 
@@ -109,8 +120,11 @@ class Heartbeat:
                         dead = await replicas.take_dead(
                             conn, self._replica, now, self._rhythm.dead_after
                         )
-        except Exception:
-            log.exception("the heartbeat could not be renewed")
+        except Exception as error:
+            if outage_of(error) is None and not isinstance(error, TimeoutError):
+                log.exception("the heartbeat could not be renewed")
+            else:
+                log.warning("the heartbeat could not be renewed", why=str(error) or "no answer")
             return []
         if not ours:
             log.error("a sibling has taken over from this replica: it stops")

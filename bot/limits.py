@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from bot.logins import Login
 from bot.section import RepositoryPath, Section
 from bot.triggers import Role
-
-Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,38}$")]
 
 
 class Founder(Section):
@@ -19,8 +24,8 @@ class Founder(Section):
     Without `people`, those of the process settings; without those, the repository's admins.
     """
 
-    people: tuple[Login, ...] = ()
-    paths: tuple[RepositoryPath, ...] = ()
+    people: Annotated[tuple[Login, ...], Field(max_length=50)] = ()
+    paths: Annotated[tuple[RepositoryPath, ...], Field(max_length=200)] = ()
     """Where a revert may go only with a Founder's yes, say `db/migrations/**`."""
     approval_hours: int = Field(default=72, ge=1, le=24 * 30)
     """A request that nobody has answered by then expires."""
@@ -96,7 +101,11 @@ CommandRole = Annotated[Role, AfterValidator(_write_at_least)]
 
 
 class Commands(Section):
-    """The weakest role that may use a command, where it is to be more than write."""
+    """The weakest role that may use a command, where it is to be more than write.
+
+    `prefix_only`: comments count only as `/playbooks revert` and so on, for repositories where
+    another bot answers to the same words.
+    """
 
     revert: CommandRole = Role.WRITE
     bisect: CommandRole = Role.WRITE
@@ -107,7 +116,19 @@ class Commands(Section):
     unpause: CommandRole = Role.WRITE
     approve: CommandRole = Role.WRITE
     reject: CommandRole = Role.WRITE
+    prefix_only: bool = False
 
     def needed(self, command: str) -> Role | None:
         """The role a command needs; None where this says nothing about it."""
-        return getattr(self, command) if command in type(self).model_fields else None
+        found = getattr(self, command, None) if command in type(self).model_fields else None
+        return found if isinstance(found, Role) else None
+
+    @model_serializer(mode="wrap")
+    def _as_approved(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A section is known by its digest: one approved before there was this key stays approved.
+        written: dict[str, Any] = write(self)
+        return written if self.prefix_only else _without(written, "prefix_only")
+
+
+def _without(written: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in written.items() if key != name}

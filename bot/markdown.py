@@ -17,8 +17,9 @@ _BLOCK_START = re.compile(r"^([-+=#:]|\d{1,9}(?=[.)]))")
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}")  # `_` is in the logins of managed users
 _URL_SAFE = "/:?#@!$&'*+,;=%-._~"
 
-# Where GitHub would see a mention, a reference, an address or a commit, a zero-width space parts
-# what it looks for. Nobody else can write one here: invisible characters are dropped first.
+# Where GitHub would see a mention, a reference or an address, a zero-width space parts what it
+# looks for. Nobody else can write one here: invisible characters are dropped first. A SHA stays
+# whole: GitHub's link to a commit tells nobody anything, and people copy it into commands.
 _PARTED = re.compile(
     r"""
     @(?=\w)                             # @alice
@@ -26,10 +27,10 @@ _PARTED = re.compile(
     | \bGH-(?=\d)                       # GH-12
     | (?<=[a-z]):(?=//)                 # https://…
     | \bwww(?=\.)                       # www.…
-    | \b[0-9a-f]{6}(?=[0-9a-f]{1,34}\b) # a commit, 7 to 40 digits
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_ADDRESS = re.compile(r"(?<=[a-z]):(?=//)|\bwww(?=\.)", re.IGNORECASE)
 
 
 def text(raw: str, *, limit: int | None = None) -> str:
@@ -41,9 +42,7 @@ def text(raw: str, *, limit: int | None = None) -> str:
     """
     words = _words(raw, limit)
     # A heading, a list and the line under a heading are made by the first characters only.
-    return _BLOCK_START.sub(
-        lambda at: f"{at[1]}&#8203;" if at[1].isdigit() else f"\\{at[1]}", words
-    )
+    return _BLOCK_START.sub(lambda at: f"{at[1]}\\" if at[1].isdigit() else f"\\{at[1]}", words)
 
 
 def code(raw: str) -> str:
@@ -51,7 +50,9 @@ def code(raw: str) -> str:
     plain = _one_line(raw)
     if plain and not set(plain) & set("`|"):
         return f"`{plain}`"
-    return f"<code>{_words(raw)}</code>"
+    # GitHub looks for no mention or reference in code, but its Markdown makes links of addresses.
+    apart = _ADDRESS.sub("\\g<0>\u200b", plain)
+    return f"<code>{_escaped(apart)}</code>"
 
 
 def fence(raw: str, *, language: str = "") -> str:
@@ -99,6 +100,17 @@ def find_marker(body: str, name: str) -> dict[str, str] | None:
     return {key: unquote(value) for key, value in pairs}
 
 
+def for_file(written: str) -> str:
+    """The same for a committed file: nobody is notified from there, so nothing invisible parts it.
+
+    Args:
+        written: Markdown or JSON with words that passed through here or through `quoting`.
+    """
+    apart = written.replace(":&#8203;//", "&#58;//").replace("www&#8203;.", "www&#46;")
+    apart = apart.replace("@&#8203;", "&#64;")
+    return apart.replace("&#8203;", "").replace("\u200b", "")
+
+
 def with_section(body: str, name: str, content: str) -> str:
     """Put `content` between our hidden markers; everything the author wrote stays untouched.
 
@@ -129,7 +141,11 @@ def _words(raw: str, limit: int | None = None) -> str:
     if limit is not None and len(plain) > limit:
         plain = plain[: limit - 1].rstrip() + "…"
     parted = _PARTED.sub("\\g<0>\u200b", plain)
-    return _INLINE.sub(r"\\\1", parted).translate(_ENTITIES)
+    return _escaped(parted)
+
+
+def _escaped(plain: str) -> str:
+    return _INLINE.sub(r"\\\1", plain).translate(_ENTITIES)
 
 
 def _one_line(raw: str) -> str:

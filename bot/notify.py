@@ -83,6 +83,7 @@ class Courier:
         *,
         clock: Callable[[], datetime],
         web_url: str,
+        cockpit_url: str | None = None,
         every: timedelta = timedelta(seconds=5),
     ) -> None:
         """Prepare; `run` does the work.
@@ -92,12 +93,14 @@ class Courier:
             addresses: where messages go.
             clock: tells the time (UTC).
             web_url: GitHub's web address, for links.
+            cockpit_url: where people reach the cockpit, where that is known.
             every: time between two looks.
         """
         self._records = records
         self._addresses = tuple(addresses)
         self._clock = clock
         self._web = web_url.rstrip("/")
+        self._cockpit = cockpit_url
         self._every = every
 
     async def run(self) -> None:
@@ -158,14 +161,17 @@ class Courier:
         log.warning("a notification did not go out", services=services, again=str(again))
 
     async def _body(self, message: Notification) -> str:
-        """The message with a link to the incident issue, where there is one by now."""
+        """The message with links to the incident's page and its issue, where they are by now."""
         if message.incident_id is None:
             return message.body
+        links = []
+        if self._cockpit is not None:
+            links.append(f"{self._cockpit}/ui/incidents/{message.incident_id}")
         async with self._records.connect() as conn:
             incident = await incidents.find(conn, message.incident_id)
-        if incident is None or incident.issue is None:
-            return message.body
-        return f"{message.body}\n\n{self._web}/{incident.repository}/issues/{incident.issue}"
+        if incident is not None and incident.issue is not None:
+            links.append(f"{self._web}/{incident.repository}/issues/{incident.issue}")
+        return "\n\n".join([message.body, *(["\n".join(links)] if links else [])])
 
 
 def _send(url: str, title: str, body: str) -> bool:

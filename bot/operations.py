@@ -17,12 +17,20 @@ from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.github.models import Installation
+from bot.github.refusals import in_words
+from bot.intake.alerts.mappings import who_may_send
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.database import open_database, url_from
-from bot.settings import Settings
-from bot.triggers import Value
+from bot.settings import InvalidSettings, Settings
+from bot.trials.pool import TrialPool
+from bot.trials.sandbox import Showing
+from bot.triggers import Repository, Value
 
 KEPT_BY_GITHUB = timedelta(days=3)
 _LEAST_FREE_BYTES = 2 * 1024**3
+_REPOSITORIES_LOOKED_AT = 30
+_APP_ONLY = frozenset({"creation", "update", "deletion"})
+"""The ruleset types that together let nobody write but who may bypass them."""
 _LEVELS = ("read", "write", "admin")
 
 
@@ -79,10 +87,27 @@ async def redeliver_failed(settings: Settings) -> list[str]:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything the bot needs; never changes anything."""
-    findings = [_git(), _disk(settings), await _database(settings)]
+    findings = [
+        _senders(settings),
+        _git(),
+        _disk(settings),
+        await _database(settings),
+        await _sandbox(settings),
+    ]
     async with github_of(settings) as github:
         findings += await _github(github)
     return findings
+
+
+def _senders(settings: Settings) -> Finding:
+    try:
+        tokens, mappings = who_may_send(settings)
+    except InvalidSettings as error:
+        remedy = "docs/alerts says what to write."
+        return Finding(subject="senders", ok=False, what=str(error), remedy=remedy)
+    mapped = f"; alerts are mapped for {', '.join(sorted(mappings))}" if mappings else ""
+    named = ", ".join(token.name for token in tokens) or "nobody"
+    return Finding(subject="senders", ok=True, what=f"tokens for {named}{mapped}")
 
 
 def _git() -> Finding:
@@ -105,6 +130,30 @@ def _disk(settings: Settings) -> Finding:
         what=f"{free / 1024**3:.1f} GiB free for {where}",
         remedy="" if free >= _LEAST_FREE_BYTES else "Mirrors need room: free 2 GiB or more.",
     )
+
+
+async def _sandbox(settings: Settings) -> Finding:
+    """Nobody has to try commits on this server, so this never fails."""
+    showing = Showing(settings.playbooks_sandbox_readable, settings.secret_places())
+    is_off = settings.playbooks_sandbox == "off"
+    pool = TrialPool(workers=1, ended=_nobody, showing=showing, is_off=is_off)
+    try:
+        why_not = await pool.why_not()
+    except OSError as error:
+        why_not = f"no work folder can be made: {error.strerror}."
+    if why_not is None:
+        what = "commits can be tried here; none sees the bot's data, keys or environment"
+        return Finding(subject="sandbox", ok=True, what=what)
+    return Finding(
+        subject="sandbox",
+        ok=True,
+        what=f"no commit is tried here: {why_not}",
+        remedy="Repositories name a workflow instead: `bisect: {workflow: …}`.",
+    )
+
+
+async def _nobody(_: str) -> None:
+    return None
 
 
 async def _database(settings: Settings) -> Finding:
@@ -152,7 +201,56 @@ async def _github(github: GitHub) -> list[Finding]:
                 remedy="Install it on an account: the App's page, Install App.",
             )
         )
-    return findings + [finding for each in installed for finding in _installation(each)]
+    for each in installed:
+        findings += _installation(each)
+        if each.suspended_at is None:
+            findings += await _repositories(github, each)
+    return findings
+
+
+async def _repositories(github: GitHub, installation: Installation) -> list[Finding]:
+    """What the first repositories of an installation lack; that is no fault, it works without."""
+    found: list[Finding] = []
+    looked = 0
+    try:
+        async for repository in github.installations.repositories(installation.id):
+            looked += 1
+            if looked > _REPOSITORIES_LOOKED_AT:
+                break
+            found += await _lacks(github, repository)
+    except GitHubError as refusal:
+        subject = f"installation {installation.id}, repositories"
+        remedy = "Nothing works there until this is mended."
+        return [*found, Finding(subject=subject, ok=False, what=str(refusal), remedy=remedy)]
+    return found
+
+
+async def _lacks(github: GitHub, repository: Repository) -> list[Finding]:
+    client = github.repository(repository, playbook="doctor")
+    try:
+        about = await client.about()
+        offered = await client.rules.are_offered(about.default_branch)
+        is_apps_own = await client.rules.kinds(RECORDS_BRANCH) >= _APP_ONLY
+    except GitHubError as refusal:
+        return [Finding(subject=repository.full_name, ok=False, what=in_words(refusal))]
+    lacking: list[tuple[str, str]] = []
+    if not offered:
+        remedy = "Name the checks that count in .github/playbooks.yml: no rule names them."
+        lacking.append(("no rulesets here (the plan, or a release before 3.11)", remedy))
+    if offered and not is_apps_own:
+        remedy = (
+            "What they change there is written again. To keep them out: a branch ruleset for "
+            "playbooks/** that restricts creations, updates and deletions and blocks force "
+            "pushes, with the App alone on its bypass list."
+        )
+        lacking.append(("whoever has write access can push to playbooks/records", remedy))
+    if not about.has_issues:
+        remedy = "Incidents go without an issue: their status stands on the pull requests."
+        lacking.append(("issues are switched off", remedy))
+    return [
+        Finding(subject=repository.full_name, ok=True, what=what, remedy=remedy)
+        for what, remedy in lacking
+    ]
 
 
 def _installation(installation: Installation) -> list[Finding]:

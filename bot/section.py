@@ -21,4 +21,4 @@ RepositoryPath = Annotated[str, AfterValidator(_inside_repository)]
 class Section(BaseModel):
     """One section of `.github/playbooks.yml`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

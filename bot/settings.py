@@ -20,6 +20,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from bot.logins import Login
+
 _NEXT_ADDRESS = re.compile(r"[\s,]+(?=(?:(?:founder|team)=)?[A-Za-z][A-Za-z0-9+.-]*://)")
 
 
@@ -47,8 +49,11 @@ class Settings(BaseSettings):
     playbooks_port: int = Field(default=8080, ge=0, le=65535)
     playbooks_url: str | None = None
     playbooks_api_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    playbooks_founders: Annotated[tuple[str, ...], NoDecode] = ()
+    playbooks_alert_mappings: SecretStr | None = None
+    playbooks_founders: Annotated[tuple[Login, ...], NoDecode] = ()
     playbooks_signing_key: SecretStr | None = None
+    playbooks_sandbox: Literal["on", "off"] = "on"
+    playbooks_sandbox_readable: Annotated[tuple[Path, ...], NoDecode] = ()
     playbooks_replica: str | None = None
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     prometheus_url: str | None = None
@@ -57,7 +62,11 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
 
     @field_validator(
-        "github_webhook_secret", "playbooks_api_tokens", "playbooks_founders", mode="before"
+        "github_webhook_secret",
+        "playbooks_api_tokens",
+        "playbooks_founders",
+        "playbooks_sandbox_readable",
+        mode="before",
     )
     @classmethod
     def _split_at_commas(cls, value: Any) -> Any:
@@ -73,7 +82,15 @@ class Settings(BaseSettings):
             return tuple(part for part in _NEXT_ADDRESS.split(value.strip()) if part)
         return value
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("playbooks_sandbox_readable")
+    @classmethod
+    def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        if any(not path.is_absolute() or ".." in path.parts or len(path.parts) < 2
+               for path in value):  # fmt: skip
+            raise ValueError("folders with programs, as absolute paths below /")
+        return value
+
+    @field_validator("log_level", "log_format", "playbooks_sandbox", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -101,6 +118,27 @@ class Settings(BaseSettings):
         """The same, where the port listened at was not known before (0)."""
         given = self.playbooks_url or f"http://{self.playbooks_host}:{port}"
         return given.rstrip("/")
+
+    def secrets(self) -> tuple[str, ...]:
+        """Give every secret value, so that none is ever printed."""
+        found = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            each = value if isinstance(value, tuple) else (value,)
+            found += [one.get_secret_value() for one in each if isinstance(one, SecretStr)]
+        return tuple(found)
+
+    def secret_places(self) -> tuple[Path, ...]:
+        """Name the files and folders with secrets: no trial may read them."""
+        named = [
+            Path(path)
+            for name in type(self).model_fields
+            if (path := os.environ.get(f"{name.upper()}_PATH"))
+        ]
+        url = self.database_url.get_secret_value() if self.database_url else ""
+        if url.startswith("sqlite") and (file := url.partition("///")[2].partition("?")[0]):
+            named += [Path(f"{file}{ending}") for ending in ("", "-wal", "-shm", "-journal")]
+        return (self.playbooks_data, *named)
 
     @property
     def replica(self) -> str:

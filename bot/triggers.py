@@ -11,8 +11,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from ulid import ULID
+
+from bot.revisions import LONGEST, is_revision
 
 
 class Value(BaseModel):
@@ -98,10 +100,12 @@ OURSELVES = Actor(kind=ActorKind.MACHINE, login="incident-playbooks")
 class Source(Value):
     """Where a Trigger came from, precisely enough to answer there and to find it again.
 
-    `object_id` is the database id of the comment, review, label event, check-run or request, the
-    delivery that told of a closed issue, or the id of the Run of ours that asks;
+    `object_id` is the database id of the comment, review, check-run or request, the digest of what
+    GitHub signed to tell of a label, a button or a closed issue, or the id of the Run of ours that
+    asks;
     `subject` is the issue or pull request number it stands on, if any; `run` is the Run whose
-    check-run's button was pressed.
+    check-run's button was pressed; `addressed` says that it was written as `/playbooks …`, which
+    no other bot answers to; `through` is the App that a person's comment came through, if one did.
     """
 
     kind: SourceKind
@@ -111,6 +115,8 @@ class Source(Value):
     is_pull_request: bool = False
     url: str | None = None
     run: str | None = None
+    addressed: bool = False
+    through: str | None = None
 
     @property
     def key(self) -> str:
@@ -163,7 +169,16 @@ class RevertRequest(Value):
     about: str | None = None
 
 
-Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}$")]
+def _revision(words: str) -> str:
+    if not is_revision(words):
+        raise ValueError(
+            "must be a branch, a tag or a commit's SHA as git allows them, perhaps with steps back "
+            "as in v1~3"
+        )
+    return words
+
+
+Revision = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_revision)]
 """A branch, tag or (abbreviated) SHA as somebody wrote it; resolved when the request is planned."""
 
 
@@ -327,12 +342,14 @@ class LaterRequest(Value):
 class Problem(Value):
     """One thing a person typed that cannot be carried out. `text` says what is allowed instead.
 
-    `line` counts the lines of the comment from 1. `did_you_mean` is a command with its slash.
+    `line` counts the lines of the comment from 1. `did_you_mean` is a command with its slash,
+    `command` the known command that was mistyped, without it.
     """
 
     line: int
     text: str
     did_you_mean: str | None = None
+    command: str | None = None
 
 
 class JudgeRequest(Value):

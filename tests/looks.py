@@ -38,6 +38,10 @@ class Looks:
         del step
         self._last[run] = time.monotonic()
 
+    async def waiting(self, run: str, at: str) -> None:
+        """A wait is no step."""
+        del run, at
+
     async def again(self, engine: Engine, live: set[str]) -> None:
         """Have these Runs look, and wait until each has done what follows from it, or ended."""
         before, since = Counter(self._begun), time.monotonic()

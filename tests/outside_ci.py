@@ -1,9 +1,18 @@
-"""A CI outside of GitHub: what it says about each push, a test has said before."""
+"""A CI outside of GitHub: what it says about each push, a test has said before.
+
+    shop.verdicts["smoke"] = "failure"               # a status, of every commit pushed from now on
+    shop.deploys["deploy"] = "success"               # … only of those on the default branch
+    shop.attempts["unit"] = ["failure", "success"]   # a check-run that passes when run again
+
+On the default branch a check has only its last conclusion: it is a pull request that it fails once
+by chance. A check that one suite cancelled and a newer one passed: `github.report_check`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from bot.demo.github.world.model import Repository
 from bot.demo.github.world.world import Event
@@ -15,16 +24,20 @@ class Watched(Protocol):
 
     repository: Repository
     alice: Person
+    ci: Person
     verdicts: dict[str, str]
+    deploys: dict[str, str]
+    attempts: dict[str, list[str]]
     news: asyncio.Event
 
 
 class OutsideCi:
-    """A CI that answers every push of one repository at once, as the shop's `verdicts` say."""
+    """A CI that answers every push of one repository at once, as the shop says."""
 
     def __init__(self, shop: Watched) -> None:
         self._shop = shop
         self._tasks: set[asyncio.Task[None]] = set()
+        self._concluded: dict[tuple[str, str], int] = {}
         self._stopped = False
 
     def hear(self, event: Event) -> None:
@@ -32,17 +45,38 @@ class OutsideCi:
         if self._stopped or event.repository is not self._shop.repository:
             return
         self._shop.news.set()
-        if event.name != "push" or event.payload["deleted"]:
-            return
-        if "[skip ci]" not in event.payload["head_commit"]["message"]:
-            task = asyncio.create_task(self.report(event.payload["after"]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        match event.name, event.action:
+            case "push", _ if not event.payload["deleted"]:
+                if "[skip ci]" not in event.payload["head_commit"]["message"]:
+                    default = f"refs/heads/{self._shop.repository.default_branch}"
+                    landed = event.payload["ref"] == default
+                    self._do(self.report(event.payload["after"], landed=landed))
+            case "check_run", "rerequested":
+                run = event.payload["check_run"]
+                if run["name"] in self._shop.attempts:
+                    self._do(self._attempt(run["head_sha"], run["name"]))
 
-    async def report(self, sha: str) -> None:
-        """Say of one commit what is to be said now."""
-        for name, state in dict(self._shop.verdicts).items():
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def report(self, sha: str, *, landed: bool = True) -> None:
+        """Say of one commit what is to be said now; `landed`: it is on the default branch."""
+        for name, state in (self._shop.verdicts | (self._shop.deploys if landed else {})).items():
             await self._shop.alice.set_status(sha, state, name)
+        for name, conclusions in dict(self._shop.attempts).items():
+            if landed:
+                await self._shop.ci.create_check_run(sha, name, conclusions[-1])
+            else:
+                await self._attempt(sha, name)
+
+    async def _attempt(self, sha: str, name: str) -> None:
+        """Run a check on a commit, once more; what its last attempt gave, further ones give too."""
+        conclusions, made = self._shop.attempts[name], self._concluded.get((sha, name), 0)
+        self._concluded[sha, name] = made + 1
+        conclusion = conclusions[min(made, len(conclusions) - 1)]
+        await self._shop.ci.create_check_run(sha, name, conclusion)
 
     def stop(self) -> None:
         """Say no more."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -23,7 +24,7 @@ from dbos import error as dbos_error
 
 from bot.app import Bot
 from bot.demo.github.access.credentials import issue_token
-from bot.demo.github.faults.request_faults import Slow
+from bot.demo.github.faults.request_faults import Held
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.demo.person import Person
@@ -39,6 +40,11 @@ from tests.outside_ci import OutsideCi
 
 SECRET = "between us"  # noqa: S105  of a GitHub that lives for one test run
 API_TOKEN = "a token for machines"  # noqa: S105  likewise
+ALERT_MAPPINGS = {
+    "datadog": {"preset": "datadog"},
+    "sentry": {"preset": "sentry", "secret": "of sentry", "reaches": "acme/*"},
+    "uptime": {"id": "/id", "state": "/is", "firing": "down", "repository": "/about"},
+}
 GOOD = "def total(prices):\n    return sum(prices)\n"
 BAD = "def total(prices):\n    return 0\n"
 LONGEST = 90.0
@@ -47,10 +53,15 @@ LONGEST = 90.0
 LOOK_AGAIN = timedelta(seconds=1)
 """Without a delivery, a waiting Run looks this often."""
 
+RERUNS_BEGIN = timedelta(seconds=12)
+"""Until then a check that was asked to run again has begun, or it does not: also where all this
+shares a busy machine with others."""
+
 A_WHILE = 1.5
 """Seconds in which whatever looks outside of Runs has looked."""
 
 _names = count(1)
+_OWNER = re.compile(r"^Playbooks-Step: ([0-9a-z]{26})/", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +132,12 @@ async def bot(
     bot = Bot(
         settings_for(github, playbooks_app, tmp_path_factory.mktemp("bot")),
         clock=clock,
-        patience=Patience(look_again=LOOK_AGAIN, look_later=LOOK_AGAIN),
+        patience=Patience(
+            look_again=LOOK_AGAIN,
+            look_later=LOOK_AGAIN,
+            other_bots=timedelta(seconds=0.3),
+            reruns_begin=RERUNS_BEGIN,
+        ),
         observers=(looks,),
         hint_every=0.1,
     )
@@ -145,6 +161,7 @@ def settings_for(github: DemoGitHub, app: App, data: Path) -> Settings:
             "playbooks_port": 0,
             "playbooks_replica": "under-test",
             "playbooks_api_tokens": f"tests:write:*:{sha256(API_TOKEN.encode()).hexdigest()}",
+            "playbooks_alert_mappings": json.dumps(ALERT_MAPPINGS),
         }
     )
 
@@ -164,6 +181,10 @@ class Shop:
     ci: Person
     verdicts: dict[str, str] = field(default_factory=lambda: {"smoke": "success"})
     """What CI says about the next commit pushed, by check; empty: it says nothing."""
+    deploys: dict[str, str] = field(default_factory=dict)
+    """What it says of commits on the default branch only."""
+    attempts: dict[str, list[str]] = field(default_factory=dict)
+    """What check-runs of CI's App conclude, attempt by attempt; on the default branch: the last."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever something happens in the repository."""
 
@@ -203,7 +224,7 @@ class Shop:
         """
         engine = self.bot.engine
         async with asyncio.timeout(LONGEST):
-            while engine._executing or await self._asked_for():
+            while engine._executing or self.bot.strangers.is_answering or await self._asked_for():
                 async with self.bot.read_only.connect() as conn:
                     live = await runs.list_live(conn)
                 for run in live:
@@ -253,7 +274,7 @@ class Shop:
     async def hotfixes(self) -> list[Any]:
         """The hotfix pull requests, newest first."""
         pulls = await self.alice.get("pulls", state="all", per_page="100")
-        return [pull for pull in pulls if pull["head"]["ref"].startswith("hotfix/")]
+        return [pull for pull in pulls if pull["head"]["ref"].startswith(("hotfix/", "hotfix-"))]
 
     async def incidents(self) -> list[Any]:
         """The incident issues, newest first."""
@@ -281,6 +302,21 @@ class Shop:
 
         async def said() -> list[str] | None:
             found = await self.mentions(number)
+            return found if len(found) >= times else None
+
+        found: list[str] = await self.eventually(said)
+        assert len(found) == times, found
+        return found
+
+    async def told(self, number: int, words: str, *, times: int) -> list[str]:
+        """Wait until so many comments of the bot, the status apart, say this; what they say."""
+
+        async def said() -> list[str] | None:
+            found = [
+                body
+                for body in await self.from_bot(number)
+                if words in body and not body.startswith("**")
+            ]
             return found if len(found) >= times else None
 
         found: list[str] = await self.eventually(said)
@@ -322,9 +358,16 @@ class Shop:
 
         return await self.eventually(merged)
 
+    async def incident_of(self, proposal: Any) -> str:
+        """The id of the incident that a hotfix or fix was made for, by its commit's trailer."""
+        commits = await self.alice.get(f"pulls/{proposal['number']}/commits")
+        found = _OWNER.search("\n".join(each["commit"]["message"] for each in commits))
+        assert found, commits
+        return found[1]
+
     async def report_of(self, hotfix: Any, ref: str = "main") -> Any:
         """The JSON report of a hotfix's incident."""
-        identity = hotfix["head"]["ref"].removeprefix("hotfix/revert-")[:26]
+        identity = await self.incident_of(hotfix)
         path = f"apps/orchestrator/orchestrator/incidents/revert-{identity}.json"
         return json.loads(await self.alice.file(path, ref) or "null")
 
@@ -341,16 +384,25 @@ class Shop:
         """Have every installation token expire, so that new permissions count."""
         self.github.world.installation_tokens.clear()
 
-    def slow_down(
-        self, path: str, *, method: str, seconds: float, times: int | None = 1
-    ) -> Callable[[], Awaitable[bool]]:
-        """Have GitHub answer late, once or always; the result tells whether one was asked."""
-        rule = self.github.faults.add(Slow(seconds), method=method, path=path, times=times)
+    @contextmanager
+    def holding_back(
+        self, path: str, *, method: str, times: int | None = None
+    ) -> Iterator[Callable[[], Awaitable[bool]]]:
+        """Have GitHub do what it is asked, and answer only at the end of the block.
+
+        Gives what tells whether it was asked.
+        """
+        released = asyncio.Event()
+        rule = self.github.faults.add(Held(released), method=method, path=path, times=times)
 
         async def came() -> bool:
             return rule.fired > 0
 
-        return came
+        try:
+            yield came
+        finally:
+            self.github.faults.remove(rule)
+            released.set()
 
     async def report(self, conclusion: str, name: str = "smoke", *, branch: str) -> None:
         """CI reports on the head of a branch."""
@@ -434,6 +486,13 @@ async def _end_all_runs(shop: Shop) -> None:
     installation = shop.installation()
     installation.suspended_at = None
     installation.permissions = dict(installation.app.permissions)
+    tokens = shop.github.world.installation_tokens.values()
+    if any(
+        each.installation is installation and each.permissions != installation.permissions
+        for each in tokens
+    ):
+        # One that was made while a permission was missing would be used by the next test too.
+        shop.forget_tokens()
     async with shop.bot.read_only.connect() as conn:
         live = await runs.list_live(conn, shop.repository.id)
     for run in live:

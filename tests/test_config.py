@@ -34,13 +34,7 @@ def test_every_section_can_be_set() -> None:
     assert config.checks.smoke == ("build", "unit tests")
     assert config.checks.timeout_minutes == 5
     assert config.revert.merge_method == "rebase"
-    assert config.record_paths == (
-        "adr",
-        "reports/incidents",
-        "reports/provider_shadow_diffs",
-        "reports/ramp_reports",
-        "self",
-    )
+    assert config.adr.directory == "adr"
 
 
 def test_a_misspelt_section_is_named_with_its_line_and_what_is_allowed() -> None:
@@ -84,7 +78,7 @@ def test_aliases_that_expand_without_end_are_refused() -> None:
 
 
 def test_a_file_that_is_too_large_is_refused_unread() -> None:
-    assert "larger than 256 KiB" in _fault("#" * (LARGEST_CONFIG + 1))
+    assert "larger than 32 KiB" in _fault("#" * (LARGEST_CONFIG + 1))
 
 
 def test_deep_nesting_is_refused_in_words() -> None:

@@ -13,17 +13,17 @@ from bot.canary.policy import ErrorMetric, Metric, RatioMetric
 
 NAMES = {
     "error": "errors",
-    "latency": "latency, all",
+    "latency": "latency (all)",
     "latency_p50": "latency p50",
     "latency_p95": "latency p95",
     "latency_p99": "latency p99",
     "cost": "cost",
     "roas": "ROAS",
     "sample_ratio": "split",
-    "error_slo": "errors, absolute",
-    "latency_p50_slo": "p50, absolute",
-    "latency_p95_slo": "p95, absolute",
-    "latency_p99_slo": "p99, absolute",
+    "error_slo": "errors (absolute)",
+    "latency_p50_slo": "p50 (absolute)",
+    "latency_p95_slo": "p95 (absolute)",
+    "latency_p99_slo": "p99 (absolute)",
     "dropouts": "answers lost",
 }
 """What is watched, as it is called. Addresses of pictures hold places in this list: only append."""

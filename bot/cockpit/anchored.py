@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bot.faults import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.playbooks.incidents.record_files import RECORDS_BRANCH
+from bot.playbooks.incidents.record_files import read_record
 from bot.records.audit_chain.anchors import ANCHORS_PATH, Anchor, read_anchors
 from bot.triggers import Repository
 
@@ -23,10 +23,10 @@ class AnchorsInGit:
         """Read the anchors of one repository's chain."""
         client = self._github.repository(repository, playbook="cockpit")
         try:
-            found = await client.contents.read(ANCHORS_PATH, RECORDS_BRANCH)
+            found = await read_record(client, ANCHORS_PATH)
         except (Passing, GitHubError):
             return ()
         if found is None:
             return ()
-        anchors = read_anchors(found.content.decode("utf-8", "replace"))
+        anchors = read_anchors(found)
         return [each for each in anchors if each.repository_id == repository.id]

@@ -31,6 +31,7 @@ class BisectPages:
         return visit.page(
             "bisect.html",
             run=run,
+            waits=run.is_live and run.standing is not None and run.standing.state == "needs you",
             seen=seen,
             incident=incident,
             progress=progress,

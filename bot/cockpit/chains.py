@@ -55,7 +55,7 @@ class Chains:
         """Prepare; `anchors` reads a repository's signed heads from outside the database."""
         self._records = records
         self._anchors = anchors
-        self._key = signing_key.public_key()
+        self._key = signing_key
         self._clock = clock
         self._known: dict[int, Checked] = {}
         self._checking: dict[int, asyncio.Task[Checked]] = {}
@@ -103,7 +103,7 @@ class Chains:
                 entries += part
                 await asyncio.sleep(0)
         anchors = await self._anchors(repository)
-        verdict = await asyncio.to_thread(verify, entries, anchors, self._key, head)
+        verdict = await asyncio.to_thread(verify, entries, anchors, self._key.public_key(), head)
         took = timedelta(seconds=asyncio.get_running_loop().time() - began)
         checked = Checked(verdict=verdict, at=self._clock(), entries=len(entries), took=took)
         self._known[repository.id] = checked

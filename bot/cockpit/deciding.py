@@ -1,4 +1,4 @@
-"""What only a Founder decides: who that is just now, and whether this visitor may.
+"""What is decided about one commit: who may, and whether this visitor is one of them.
 
 What is shown goes by this; whoever presses is judged again when it is carried out.
 """
@@ -30,7 +30,7 @@ FoundersOf = Callable[[Repository], Awaitable[Sequence[str]]]
 
 @dataclass(frozen=True)
 class Question:
-    """A question to the Founder, as one visitor sees it.
+    """A question that is bound to one commit, as one visitor sees it.
 
     Attributes:
         approval: what is asked.
@@ -48,6 +48,11 @@ class Question:
     def is_pending(self) -> bool:
         """Whether an answer is still wanted."""
         return self.approval.state == "pending" and not self.is_expired
+
+    @property
+    def needs_founder(self) -> bool:
+        """Whether only a Founder answers it."""
+        return self.approval.of == "founder"
 
     @property
     def may_approve(self) -> bool:
@@ -74,6 +79,9 @@ class Deciding:
         """Show one approval to one person."""
         if approval.state != "pending":
             return Question(approval, (), Objection.NO_FOUNDER, is_expired=False)
+        if approval.of == "person":
+            # Who had a part in the commit is read from GitHub when the answer is carried out.
+            return Question(approval, (), None, approval.is_expired(now))
         founders = await self._of(repository, now)
         objection = (
             None

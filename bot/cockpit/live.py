@@ -36,6 +36,8 @@ BEAT_SECONDS = 15.0
 RIGHTS_SECONDS = 60.0
 """How often a stream asks whether its reader may still see what it tells."""
 MOST_STREAMS = 500
+MOST_OF_ONE = 20
+"""Streams of one session: whoever opens more pages renews the later ones by hand."""
 _MOST_SAID = 3
 
 Watcher = Callable[[str, datetime], Awaitable[Sight | None]]
@@ -59,7 +61,7 @@ class Live:
         self._changed = asyncio.Condition()
         self._looking: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()
-        self._streams: set[asyncio.Task[object]] = set()
+        self._streams: dict[asyncio.Task[object], Visit] = {}
 
     def routes(self) -> tuple[Route, ...]:
         """The stream."""
@@ -76,11 +78,11 @@ class Live:
 
     async def stream(self, visit: Visit) -> web.StreamResponse:
         """Tell one page what changes, until it goes away or its reader is logged out."""
-        if len(self._streams) >= MOST_STREAMS:
+        if not self._has_room(visit.who.token_hash):
             return web.Response(status=503, headers=HEADERS | {"Retry-After": "30"})
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - handlers run in tasks
-        self._streams.add(task)
+        self._streams[task] = visit
         response = web.StreamResponse(
             headers=HEADERS | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
@@ -90,8 +92,19 @@ class Live:
                 await response.prepare(visit.request)
                 await self._tell(visit, response)
         finally:
-            self._streams.discard(task)
+            self._streams.pop(task, None)
         return response
+
+    def _has_room(self, session: str) -> bool:
+        """Whether one more stream may be opened by this session."""
+        # A closed page is noticed by the next word to it, which may be a beat away.
+        for task, visit in [*self._streams.items()]:
+            transport = visit.request.transport
+            if transport is None or transport.is_closing():
+                del self._streams[task]
+                task.cancel()
+        own = sum(1 for visit in self._streams.values() if visit.who.token_hash == session)
+        return len(self._streams) < MOST_STREAMS and own < MOST_OF_ONE
 
     async def _tell(self, visit: Visit, response: web.StreamResponse) -> None:
         await self._be_looking()

@@ -1,7 +1,7 @@
 """Logging in and out: GitHub says who it is, and a session on our side remembers.
 
-State ties the answer to the browser that asked, PKCE ties the code to us. The person's token never
-leaves `WebFlow.identify`.
+State ties the answer to the browser that asked, PKCE ties the code to us; until then both are in
+that browser alone. The person's token never leaves `WebFlow.identify`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cockpit.keys import LOGIN_LIFE, SESSION_LIFE, Keys
+from bot.cockpit.pending import Seal
 from bot.cockpit.rendering import ROOT
 from bot.cockpit.routes import Route, Rule
 from bot.cockpit.visit import Refused, Visit, inside, see_other
@@ -69,31 +70,28 @@ class Login:
     async def start(self, visit: Visit) -> web.StreamResponse:
         """Send the visitor to GitHub."""
         flow = self._configured()
-        state, pair = secrets.token_urlsafe(32), Challenge.new()
-        async with self._records.begin() as conn:
-            await sessions.expect(
-                conn,
-                state,
-                verifier=pair.verifier,
-                back=inside(visit.query.get("back", f"{ROOT}/")),
-                now=visit.now,
-                until=visit.now + LOGIN_LIFE,
-            )
-        address = flow.address(state=state, challenge=pair.sent, redirect_uri=self._redirect_uri)
+        back = inside(visit.query.get("back", f"{ROOT}/"))
+        pending, cookie = _seal(flow).begin(back, visit.now + LOGIN_LIFE)
+        address = flow.address(
+            state=pending.state,
+            challenge=Challenge.of(pending.verifier).sent,
+            redirect_uri=self._redirect_uri,
+        )
         answer = see_other(address)
-        self._keys().give_login(answer, state)
+        self._keys().give_login(answer, cookie)
         return answer
 
     async def callback(self, visit: Visit) -> web.StreamResponse:
         """GitHub sent the visitor back: find out who it is, and let them in."""
         flow, keys = self._configured(), self._keys()
         state, given = visit.query.get("state", ""), keys.login(visit.request)
-        if not state or not secrets.compare_digest(state.encode(), given.encode()):
+        if not state or not given:
             raise Refused(400, "This login was not begun in this browser.", _AGAIN)
-        async with self._records.begin() as conn:
-            pending = await sessions.take(conn, state, now=visit.now)
+        pending = _seal(flow).find(given, visit.now, LOGIN_LIFE)
         if pending is None:
             raise Refused(400, "This login is over: it was used, or took too long.", _AGAIN)
+        if not secrets.compare_digest(state.encode("utf-8", "replace"), pending.state.encode()):
+            raise Refused(400, "This login was not begun in this browser.", _AGAIN)
         if visit.query.get("error"):
             raise Refused(403, "GitHub did not let you in: you said no, or it did.", _AGAIN)
         try:
@@ -122,7 +120,7 @@ class Login:
                 until=visit.now + SESSION_LIFE,
             )
         log.info("logged in", login=visitor.login, repositories=len(visitor.repositories))
-        answer = see_other(pending.back)
+        answer = see_other(inside(pending.back))
         keys.take_login(answer)
         keys.give_session(answer, key)
         return answer
@@ -147,3 +145,7 @@ class Login:
                 "Set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, then start the bot again.",
             )
         return self._flow
+
+
+def _seal(flow: WebFlow) -> Seal:
+    return Seal(flow.derived_key("login"))

@@ -11,6 +11,7 @@ import jinja2
 from aiohttp import web
 
 from bot.cockpit import measures, text, words
+from bot.playbooks.stored_steps import label_of
 
 ROOT = "/ui"
 """Every address of the cockpit is below this one."""
@@ -97,6 +98,7 @@ class Templates:
             "sign_of_harm": measures.sign_of_harm,
             "stage_names": words.STAGES,
             "stage_of": words.stage_of,
+            "step_label": label_of,
             "undo_said": words.undo_said,
             "waits_for": words.waits_for,
         }

@@ -36,15 +36,25 @@ from bot.cockpit.spending import Spending
 from bot.cockpit.visit import THEME_COOKIE, THEMES, Refused, Visit, inside, see_other
 from bot.config import Config
 from bot.github.web_flow import WebFlow
+from bot.intake.http.bodies import TooLarge, read_body
+from bot.intake.http.rooms import STRANGERS
 from bot.intake.inbox import Inbox
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.cockpit import sessions
 from bot.records.cockpit.sessions import Session
+from bot.records.outages import Outage, outage_of
 from bot.triggers import Repository, Request, Trigger
 
 log = structlog.get_logger(__name__)
 
 _LARGEST_FORM = 64 * 1024
+
+
+def _put_off(outage: Outage) -> Refused:
+    remedy = "Reload in a few seconds. What was begun goes on by itself."
+    return Refused(503, f"This page cannot be made now: {outage.value}.", remedy)
+
+
 _OUR_FAULT = Refused(
     500,
     "This page could not be made: the fault is ours.",
@@ -126,8 +136,11 @@ class Cockpit:
         """Every route, and a page for addresses that lead nowhere."""
         nowhere = Route("*", "/{nothing:.*}", _nowhere, Rule.OPEN)
         return [
-            web.route(each.method, each.address, self._serve(each))
-            for each in (*self.table, nowhere)
+            web.get("/", _to_the_cockpit),
+            *(
+                web.route(each.method, each.address, self._serve(each))
+                for each in (*self.table, nowhere)
+            ),
         ]
 
     async def close(self) -> None:
@@ -154,7 +167,10 @@ class Cockpit:
                 return _refusal(visit, refused)
             except web.HTTPException:
                 raise
-            except Exception:
+            except Exception as error:
+                if (outage := outage_of(error)) is not None:
+                    log.warning("a page was put off", path=route.path, why=str(error))
+                    return _refusal(visit, _put_off(outage))
                 log.exception("a page of the cockpit failed", path=route.path)
                 return _refusal(visit, _OUR_FAULT)
 
@@ -163,18 +179,19 @@ class Cockpit:
     async def _answer(self, route: Route, visit: Visit) -> web.StreamResponse:
         session = visit.session = await self._session(visit)
         is_change = visit.request.method == "POST"
+        if session is None and route.rule is Rule.SIGNED_IN:
+            # Before the form is read: a stranger's is of no interest.
+            return self._to_login(visit)
         if is_change:
             self._refuse_other_sites(visit.request)
             visit.form = await _form(visit.request)
-        if route.rule is Rule.SIGNED_IN:
-            if session is None:
-                return self._to_login(visit)
-            if is_change and not _same(visit.form.get("csrf", ""), session.csrf):
-                raise Refused(
-                    403,
-                    "This form is out of date or was not made by this page: nothing was done.",
-                    "Open the page again and send it from there.",
-                )
+        is_theirs = session is not None and _same(visit.form.get("csrf", ""), session.csrf)
+        if is_change and route.rule is Rule.SIGNED_IN and not is_theirs:
+            raise Refused(
+                403,
+                "This form is out of date or was not made by this page: nothing was done.",
+                "Open the page again and send it from there.",
+            )
         if session is not None:
             visit.sight = await self._sight(session, needed=route.rule is Rule.SIGNED_IN)
         return await route.handler(visit)
@@ -255,19 +272,22 @@ def _refusal(visit: Visit, refused: Refused) -> web.Response:
     )
 
 
+async def _to_the_cockpit(_: web.Request) -> web.StreamResponse:
+    raise web.HTTPFound(f"{ROOT}/")
+
+
 async def _nowhere(visit: Visit) -> web.StreamResponse:
     del visit
     raise Refused(404, "There is no such page.", "The links above lead to those there are.")
 
 
 async def _form(request: web.Request) -> dict[str, str]:
-    if (request.content_length or 0) > _LARGEST_FORM:
-        raise Refused(413, "That is too much for one form.")
-    sent = await request.content.read(_LARGEST_FORM + 1)
-    if len(sent) > _LARGEST_FORM:
-        raise Refused(413, "That is too much for one form.")
     if request.content_type != "application/x-www-form-urlencoded":
         raise Refused(415, "Only plain forms are understood.")
+    try:
+        sent = await read_body(request, _LARGEST_FORM, STRANGERS)
+    except TooLarge as error:
+        raise Refused(413, "That is too much for one form.") from error
     try:
         return dict(parse_qsl(sent.decode(), keep_blank_values=True, max_num_fields=50))
     except ValueError as error:

@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 _REFERENCE = re.compile(
-    r"\\.|`[^`]*`|<code>.*?</code>|\[[^\]]*\]\([^)]*\)|(?<![\w&/])#(?P<number>\d{1,10})\b",
+    r"\\.|`[^`]*`|<code>[^<]*</code>|\[(?:[^\[\]\\]|\\.)*+\]\([^()\s]*\)"
+    r"|(?<![\w&/])#(?P<number>\d{1,10})\b",
     re.DOTALL,
 )
 NONE = "\N{EN DASH}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,6 +25,8 @@ from bot.records.recovery.incidents import Incident
 from bot.triggers import Role
 
 THEMES = ("light", "dark")
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~%!$&'()*+,;=/-]*")
+_MOST_DECODED = 5
 THEME_COOKIE = "playbooks_theme"
 
 
@@ -185,19 +188,45 @@ class Links:
 
 
 def inside(address: str) -> str:
-    """An address of the cockpit: never a way to elsewhere."""
+    """An address of the cockpit: never a way to elsewhere.
+
+    Browsers differ in what they make of odd addresses, so only plain ones pass: a path of ours,
+    which stays one however often it is decoded, and perhaps a query.
+    """
+    path, _, query = address.partition("#")[0].partition("?")
+    is_plain = _PLAIN_PATH.fullmatch(path) and all(_is_ours(each) for each in _decoded(path))
+    if not is_plain or not query.isprintable():
+        return f"{ROOT}/"
     try:
-        url = URL(address)
+        return str(URL(f"{path}?{query}" if query else path))
     except ValueError:
         return f"{ROOT}/"
-    is_ours = not url.absolute and (url.path == ROOT or url.path.startswith(f"{ROOT}/"))
-    has_trick = (
-        ".." in address
-        or "\\" in address
-        or "//" in url.raw_path
-        or any(ord(each) < 32 for each in address)
+
+
+def _decoded(path: str) -> Iterator[str]:
+    """The path as whoever decodes it once more would see it, until nothing changes.
+
+    What goes on changing has no good end: then the last one is no path at all.
+    """
+    yield path
+    for _ in range(_MOST_DECODED):
+        further = unquote(path, errors="replace")
+        if further == path:
+            return
+        path = further
+        yield path
+    yield ""
+
+
+def _is_ours(path: str) -> bool:
+    segments = path.split("/")
+    return (
+        segments[:2] == ["", ROOT.strip("/")]
+        and "" not in segments[1:-1]
+        and not {".", ".."} & {each.partition(";")[0] for each in segments}
+        and path.isprintable()
+        and not any(each in path for each in ("\\", ":", "@", " "))
     )
-    return str(url) if is_ours and not has_trick else f"{ROOT}/"
 
 
 def see_other(address: str) -> web.Response:

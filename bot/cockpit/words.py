@@ -54,6 +54,7 @@ _SAID = {
     "hotfix.opened": "hotfix pull request opened",
     "hotfix.recomputed": "hotfix computed again on the newest base",
     "incident.joined": "a second request joined",
+    "plan.overtaken": "another one ended while this was planned",
     "incident.opened": "incident opened",
     "incident.resolved": "incident resolved",
     "incident.severity": "severity changed",
@@ -67,6 +68,7 @@ _WAITS_FOR = {
     "founder": "it changes what another revert does not bring back",
     "unrelated": "checks fail that failed before it as well",
     "nothing counts": "no check tells whether it is good",
+    "unstarted": "a check does not begin, and all others are green",
     "no evals": "no evals are configured, and nobody asked for it in person",
     "person": "nobody asked for it in person",
     "approval": "the next stage needs an approval",
@@ -95,8 +97,7 @@ class Next:
 def leading(runs: Sequence[Run]) -> Run | None:
     """Which Run of an incident says where it stands (`runs`: oldest first)?
 
-    The one at work. Of those that are over, the newest that told people something: a request that
-    only joined another is a Run too, and the last of all where two people ask at once.
+    The one at work. Of those that are over, the newest that told people something.
     """
     return max(
         runs, key=lambda each: (each.is_live, each.standing is not None, each.created_at, each.id),
@@ -158,6 +159,8 @@ def doing(run: Run) -> str:
         return "waiting for a person"
     if run.playbook == "bisect" and run.state in (RunState.RUNNING, RunState.PREFLIGHT):
         return "searching"
+    if run.playbook in ("shadow", "ramp") and run.state is RunState.VERIFYING:
+        return "watching the candidate"
     return {
         RunState.QUEUED: "waiting for its turn",
         RunState.PREFLIGHT: "working out what to do",

@@ -83,7 +83,7 @@ def conclude(standing: Standing) -> Verdict:
             likeliest,
             "Too many trials in a row could not run at all; nothing can be said of the commits.",
         )
-    why = "The budget is spent" if standing.spent else "No trial would tell more"
+    why = "The budget is spent" if standing.spent else "No trial that can be made would tell more"
     return _verdict(
         standing,
         Status.BUDGET,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ import aiohttp
 from bot.canary.sampling import sampled
 
 CAPABILITY = "llm.summarize"
-BASELINE, CANDIDATE = "provider-a", "provider-b"
+BASELINE, CANDIDATE, NEWCOMER = "provider-a", "provider-b", "provider-c"
 _TICK = 0.1
 _LOOK_MS = 100
 """How often the file is looked at by those who read it."""
@@ -36,6 +37,7 @@ class NoOpenFeature(Exception):
 
 class _Details(Protocol):
     value: str
+    variant: str | None
     flag_metadata: Any
 
 
@@ -75,7 +77,7 @@ class Clients:
             folder: where the flag document is kept for the clients that evaluate by themselves.
             seed: of what the providers answer.
         """
-        self.behaviour = {BASELINE: Behaviour(), CANDIDATE: Behaviour()}
+        self.behaviour = {name: Behaviour() for name in (BASELINE, CANDIDATE, NEWCOMER)}
         self.seen = Seen()
         self._url, self._repository, self._token = url, repository, token
         self._file = folder / "flagd.json"
@@ -110,7 +112,7 @@ class Clients:
 
     async def provider_now(self, key: str) -> str:
         """Who serves a key just now, asked by OFREP."""
-        value, _ = await asyncio.to_thread(self._ask, 0, key)
+        value, _, _ = await asyncio.to_thread(self._ask, 0, key)
         return value
 
     def _connect(self) -> tuple[_Client, _Client, Any]:
@@ -141,20 +143,23 @@ class Clients:
         )
         return api.get_client("ofrep"), api.get_client("file"), EvaluationContext
 
-    def _ask(self, which: int, key: str) -> tuple[str, dict[str, Any]]:
+    def _ask(self, which: int, key: str) -> tuple[str, str, dict[str, Any]]:
+        """Who serves, as which arm, and what travels with the answer."""
         if self._sdk is None:
             raise RuntimeError("the clients are not connected")
         found = self._sdk[which].get_string_details(
             CAPABILITY, BASELINE, self._sdk[2](targeting_key=key)
         )
-        return found.value, dict(found.flag_metadata or {})
+        return found.value, found.variant or "baseline", dict(found.flag_metadata or {})
 
     async def _run(self) -> None:
         while True:
-            await self._fetch()
-            lines = await asyncio.to_thread(self._serve)
-            if lines:
-                await self._report(lines)
+            # A request that got lost is one request: clients go on.
+            with suppress(aiohttp.ClientError, TimeoutError):
+                await self._fetch()
+                lines = await asyncio.to_thread(self._serve)
+                if lines:
+                    await self._report(lines)
             await asyncio.sleep(_TICK)
 
     async def _fetch(self) -> None:
@@ -178,23 +183,23 @@ class Clients:
             for _ in range(requests):
                 self._number += 1
                 request = f"r{self._number}"
-                provider, metadata = self._ask(which, request)
+                provider, arm, metadata = self._ask(which, request)
                 self.seen.served[provider] = self.seen.served.get(provider, 0) + 1
-                lines += self._answer(request, provider, metadata)
+                lines += self._answer(request, provider, arm, metadata)
         user = f"user-{self._number // (_BY_OFREP + _BY_FILE) % _PANEL}"
         self._watch(user, *self._ask(1, user))
         return lines
 
-    def _watch(self, user: str, provider: str, metadata: dict[str, Any]) -> None:
+    def _watch(self, user: str, _: str, arm: str, metadata: dict[str, Any]) -> None:
         if metadata.get("mode") != "ramp":
             self._moved.clear()
-        elif provider == CANDIDATE:
+        elif arm == "candidate":
             self._moved.add(user)
         elif user in self._moved:
             self.seen.flipped += 1
 
     def _answer(
-        self, request: str, provider: str, metadata: dict[str, Any]
+        self, request: str, provider: str, arm: str, metadata: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """What is observed of a request; in a shadow the candidate answers some of them too."""
         match metadata.get("mode"):
@@ -205,7 +210,6 @@ class Clients:
                     for arm, who in (("baseline", provider), ("candidate", metadata["mirrorTo"]))
                 ]
             case "ramp":
-                arm = "candidate" if provider == CANDIDATE else "baseline"
                 return [self._observed(request, arm, provider, metadata)]
             case _:
                 return []

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import aiohttp
 
 Files = Mapping[str, str | None]
+
+
+class _Seen(NamedTuple):
+    """What was read, and the mark by which GitHub knows it again."""
+
+    etag: str
+    answer: Any
 
 
 class Rejected(Exception):
@@ -36,6 +44,7 @@ class Person:
             "Accept": "application/vnd.github+json",
         }
         self._session: aiohttp.ClientSession | None = None
+        self._seen: dict[str, _Seen] = {}
 
     async def __aenter__(self) -> Person:
         """Begin."""
@@ -96,8 +105,21 @@ class Person:
         return answer
 
     async def get(self, path: str, /, **params: str) -> Any:
-        """GET."""
-        return await self.call("GET", path, params=params)
+        """GET. Looking again costs nothing of the hour's requests while nothing has changed.
+
+        https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#use-conditional-requests-if-appropriate
+        """
+        key = f"{path}?{sorted(params.items())}"
+        seen = self._seen.get(key)
+        unless = {"If-None-Match": seen.etag} if seen else {}
+        status, answer, headers = await self.request("GET", path, headers=unless, params=params)
+        if seen and status == 304:
+            return copy.deepcopy(seen.answer)
+        if not 200 <= status < 300:
+            raise Rejected(status, answer)
+        if "ETag" in headers:
+            self._seen[key] = _Seen(headers["ETag"], copy.deepcopy(answer))
+        return answer
 
     async def post(self, path: str, /, **body: Any) -> Any:
         """POST keywords as JSON."""
@@ -124,6 +146,11 @@ class Person:
             headers=self._headers,
         ) as response:  # fmt: skip
             return await response.json()
+
+    def elsewhere(self, repository: str) -> Person:
+        """The same person at work on another repository, such as their fork."""
+        token = self._headers["Authorization"].removeprefix("Bearer ")
+        return Person(self.url, token, repository)
 
     # Conversation
 
@@ -235,6 +262,21 @@ class Person:
         pull = await self.post("pulls", title=title, head=branch, base=base, body=body, draft=draft)
         return int(pull["number"])
 
+    async def fork(self) -> Person:
+        """Fork the repository: the same person, at work on their fork."""
+        return self.elsewhere(str((await self.post("forks"))["full_name"]))
+
+    async def propose_from(
+        self, fork: Person, title: str, files: Files, *, branch: str, body: str = ""
+    ) -> int:
+        """Push `files` to a branch of the fork and open a pull request here; its number."""
+        base = await self.default_branch()
+        await fork.push(branch, files, title, onto=await self.head(base))
+        head = f"{fork.repository.partition('/')[0]}:{branch}"
+        return int(
+            (await self.post("pulls", title=title, head=head, base=base, body=body))["number"]
+        )
+
     async def pull_request(self, number: int) -> Any:
         """One pull request, with `mergeable` computed."""
         for _ in range(10):
@@ -248,6 +290,36 @@ class Person:
         """Merge a pull request; returns the merge commit."""
         merged = await self.put(f"pulls/{number}/merge", merge_method=method)
         return str(merged["sha"])
+
+    async def merge_together(
+        self, *numbers: int, way: Literal["octopus", "rollup"] = "octopus"
+    ) -> str:
+        """Land several pull requests of one base by one push, as merge bots do; the new head.
+
+        Args:
+            numbers: the pull requests, which do not conflict.
+            way: one merge with all the heads as parents (`octopus`), or one merge for each, made
+                on a branch of its own and then pushed together (`rollup`).
+        """
+        pulls = [await self.get(f"pulls/{number}") for number in numbers]
+        base = pulls[0]["base"]["ref"]
+        before, branch = await self.head(base), f"batch-{'-'.join(map(str, numbers))}"
+        await self.post("git/refs", ref=f"refs/heads/{branch}", sha=before)
+        for pull in pulls:
+            message = f"Rollup merge of #{pull['number']}\n\n{pull['title']}"
+            await self.post("merges", base=branch, head=pull["head"]["sha"], commit_message=message)
+        sha = await self.head(branch)
+        if way == "octopus":
+            listed = " ".join(f"#{number}" for number in numbers)
+            made = await self.post(
+                "git/commits", message=f"Merge {listed}",
+                tree=(await self.get(f"git/commits/{sha}"))["tree"]["sha"],
+                parents=[before, *(pull["head"]["sha"] for pull in pulls)],
+            )  # fmt: skip
+            sha = str(made["sha"])
+        await self.patch(f"git/refs/heads/{base}", sha=sha)
+        await self.delete(f"git/refs/heads/{branch}")
+        return sha
 
     async def review(self, number: int, event: str = "APPROVE", body: str = "") -> Any:
         """Review: APPROVE, REQUEST_CHANGES or COMMENT."""

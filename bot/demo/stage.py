@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import random
 import secrets
+import socket
 import tempfile
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
 
 from bot.app import Bot
 from bot.demo.github.server import DemoGitHub
@@ -21,6 +25,7 @@ from bot.demo.github.world.model import Repository
 from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
+from bot.records.safety import pauses
 from bot.settings import Settings
 
 OWNER, NAME = "acme", "shop"
@@ -95,6 +100,8 @@ FILES: Mapping[str, str] = {
     ".github/playbooks.yml": _CONFIG,
 }
 
+_T = TypeVar("_T")
+
 
 class Stage:
     """Everything a story needs, started with `async with`."""
@@ -135,6 +142,7 @@ class Stage:
             self.people[login] = await self._exit.enter_async_context(person)
         data = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="playbooks-demo-")))
         digest = sha256(self.api_token.encode()).hexdigest()
+        bots_port = _free_port()
         self.bot = Bot(
             Settings.model_validate(
                 {
@@ -145,7 +153,9 @@ class Stage:
                     "github_client_id": app.client_id,
                     "github_client_secret": app.client_secret,
                     "playbooks_data": data,
-                    "playbooks_port": 0,
+                    "playbooks_port": bots_port,
+                    # Known beforehand, so that every text can link to the cockpit.
+                    "playbooks_url": f"http://127.0.0.1:{bots_port}",
                     "playbooks_replica": "demo",
                     "playbooks_api_tokens": f"demo:admin:*:{digest}",
                 }
@@ -161,6 +171,26 @@ class Stage:
         """Stop everything; nothing is left behind."""
         await self._exit.aclose()
 
+    async def keep(self, context: AbstractAsyncContextManager[_T]) -> _T:
+        """Enter something that stays until everything stops."""
+        return await self._exit.enter_async_context(context)
+
+    async def api(self, path: str) -> Any:
+        """GET something of the bot's API, such as `/incidents`."""
+        headers = {"Authorization": f"Bearer {self.api_token}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(f"{self.bot_url}{path}") as response,
+        ):
+            response.raise_for_status()
+            return await response.json()
+
+    async def pause_of(self, capability: str) -> str | None:
+        """Why a capability is paused; None where it is not."""
+        async with self.bot.read_only.connect() as conn:
+            pause = await pauses.in_force(conn, self.repository.id, capability)
+        return None if pause is None else pause.reason
+
     @property
     def bot_url(self) -> str:
         """Where the bot listens."""
@@ -170,3 +200,10 @@ class Stage:
     def home(self) -> str:
         """The repository's page."""
         return f"{self.github.url}/{OWNER}/{NAME}"
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from bot.git.history import CommitInfo, describe
+from bot.git.kept import NOTHING_KEPT, Kept
 from bot.git.patches import combined_patch_id, patch_ids
 from bot.git.process import Git
 from bot.git.reverting import Empty, EmptyReason, reverted_tree
@@ -24,7 +24,7 @@ class AlreadyReverted(Value):
 
 
 async def already_reverted(
-    git: Git, commit: str, onto: str, *, mainline: int = 1, keep_paths: Sequence[str] = ()
+    git: Git, commit: str, onto: str, *, mainline: int = 1, keep: Kept = NOTHING_KEPT
 ) -> AlreadyReverted | None:
     """Tell whether reverting `commit` on `onto` would change nothing, and who did it before.
 
@@ -37,9 +37,9 @@ async def already_reverted(
         commit: Full SHA of the commit in question.
         onto: Full SHA of the branch's head.
         mainline: The parent a merge goes back to.
-        keep_paths: Record files, which a revert leaves alone.
+        keep: Files which a revert leaves alone.
     """
-    outcome = await reverted_tree(git, [commit], onto, mainline=mainline, keep_paths=keep_paths)
+    outcome = await reverted_tree(git, [commit], onto, mainline=mainline, keep=keep)
     if not isinstance(outcome, Empty) or outcome.reason is not EmptyReason.NOTHING_LEFT:
         return None
     by = await _said_so(git, commit, onto) or await _inverse(git, commit, onto, mainline)

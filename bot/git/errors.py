@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from bot.faults import Passing
+from bot.faults import Guarded, Passing
 
 _KEPT_CHARACTERS = 2000
 _HIDDEN = "[hidden]"
@@ -35,8 +35,8 @@ class GitError(Exception):
     """Git did not do what was asked; `str()` of it can be shown to a person."""
 
 
-class GitFailed(GitError):
-    """A git command ended with an exit code nobody asked for."""
+class GitFailed(GitError, Guarded):
+    """A git command ended with an exit code nobody asked for; what it said is for the log."""
 
     def __init__(self, command: str, code: int, stderr: str) -> None:
         """Keep the subcommand's name, its exit code and its (already redacted) last words."""
@@ -44,10 +44,24 @@ class GitFailed(GitError):
         self.command = command
         self.code = code
         self.stderr = stderr
+        self.in_public = f"git {command} ended with {code}; the log says more"
 
 
 class CorruptRepository(GitFailed):
     """The object store or the refs are damaged; a mirror is cloned anew, nothing is lost."""
+
+
+class MirrorDamaged(GitError):
+    """A file of a mirror is damaged or missing; the mirror is cloned anew, nothing is lost."""
+
+    def __init__(self, what: str, *, passing: bool = False) -> None:
+        """Say what was found; `passing` where git at work looks the same for a moment."""
+        super().__init__(f"the mirror is damaged: {what}")
+        self.passing = passing
+
+
+class DiskFull(GitFailed, Passing):
+    """Git could not write: there is no room. Nothing is damaged; trying later helps."""
 
 
 class RemoteUnavailable(GitFailed, Passing):

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bot.git.process import Git
+from bot.git.process import Git, Readable
 from bot.git.trees import tree_of
 
 _COMMITS_REMEMBERED = 64
@@ -22,9 +22,15 @@ _COMMITS_REMEMBERED = 64
 class TreeExport:
     """The trees of one repository's commits, as files. Satisfies `bot.trials.trees.TreeSource`."""
 
-    def __init__(self, git: Git) -> None:
-        """Read from `git`; nothing is written to it."""
-        self._git = git
+    def __init__(self, repository: Readable, objects_at: Mapping[Path, Path] | None = None) -> None:
+        """Read from a repository; nothing is written to it.
+
+        Args:
+            repository: the repository.
+            objects_at: folders with objects that show elsewhere where a disposable `.git` is used.
+        """
+        self._repository = repository
+        self._objects_at = dict(objects_at or {})
         self._trees: dict[str, str] = {}
         self._entries: dict[str, dict[bytes, tuple[str, str]]] = {}
         self._refs: bytes | None = None
@@ -33,14 +39,16 @@ class TreeExport:
     async def tree_id(self, commit: str) -> str:
         """Return the id of the commit's tree."""
         if commit not in self._trees:
-            self._trees[commit] = await tree_of(self._git, commit)
+            self._trees[commit] = await self._repository.read(lambda git: tree_of(git, commit))
         return self._trees[commit]
 
     async def entries(self, commit: str) -> Mapping[bytes, tuple[str, str]]:
         """List every path of the commit with its mode and object id."""
         tree = await self.tree_id(commit)
         if tree not in self._entries:
-            said = await self._git.run("ls-tree", "-r", "-z", "--full-tree", tree)
+            said = await self._repository.read(
+                lambda git: git.run("ls-tree", "-r", "-z", "--full-tree", tree)
+            )
             found: dict[bytes, tuple[str, str]] = {}
             for line in filter(None, said.stdout.split(b"\0")):
                 meta, _, path = line.partition(b"\t")
@@ -65,13 +73,18 @@ class TreeExport:
             empty = Path(scratch) / "empty"
             empty.mkdir()
             environment = _environment(Path(scratch) / "index", empty)
-            await self._git.run("read-tree", commit, environment=environment)
-            await self._git.run(
-                *("checkout-index", "-z", "--stdin", f"--prefix={folder}{os.sep}"),
-                stdin=b"".join(path + b"\0" for path in paths),
-                environment=environment,
-                network=True,
-            )
+
+            async def check_out(git: Git) -> None:
+                await git.run("read-tree", commit, environment=environment)
+                # Forced: an attempt before may have broken off.
+                await git.run(
+                    *("checkout-index", "-f", "-z", "--stdin", f"--prefix={folder}{os.sep}"),
+                    stdin=b"".join(path + b"\0" for path in paths),
+                    environment=environment,
+                    network=True,
+                )
+
+            await self._repository.read(check_out)
 
     async def write_git(self, commit: str, folder: Path) -> None:
         """Make `folder` a disposable `.git` at this commit that borrows the objects.
@@ -82,10 +95,14 @@ class TreeExport:
         for name in ("objects/info", "refs"):
             (folder / name).mkdir(parents=True)
         environment = _environment(folder / "index", folder / "refs")
-        await self._git.run("read-tree", commit, environment=environment)
+        await self._repository.read(
+            lambda git: git.run("read-tree", commit, environment=environment)
+        )
         common, objects, object_format = await self._layout()
         (folder / "HEAD").write_text(f"{commit}\n")
-        (folder / "objects/info/alternates").write_text(f"{objects}\n")
+        borrowed = [objects] if not self._objects_at else await self.readable()
+        lines = (f"{self._objects_at.get(each, each)}\n" for each in borrowed)
+        (folder / "objects/info/alternates").write_text("".join(lines))
         (folder / "packed-refs").write_bytes(await self._packed_refs())
         (folder / "config").write_text(
             "[core]\n\trepositoryformatversion = 1\n\tbare = false\n"
@@ -102,9 +119,11 @@ class TreeExport:
     async def _layout(self) -> tuple[Path, Path, str]:
         """Return the common git directory, the objects' folder and the object format."""
         if self._found is None:
-            said = await self._git.run(
-                *("rev-parse", "--path-format=absolute", "--git-common-dir"),
-                *("--git-path", "objects", "--show-object-format"),
+            said = await self._repository.read(
+                lambda git: git.run(
+                    *("rev-parse", "--path-format=absolute", "--git-common-dir"),
+                    *("--git-path", "objects", "--show-object-format"),
+                )
             )
             common, objects, object_format = said.text.splitlines()
             self._found = Path(common), Path(objects), object_format
@@ -112,8 +131,10 @@ class TreeExport:
 
     async def _packed_refs(self) -> bytes:
         if self._refs is None:
-            said = await self._git.run(
-                "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"
+            said = await self._repository.read(
+                lambda git: git.run(
+                    "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"
+                )
             )
             self._refs = said.stdout
         return self._refs

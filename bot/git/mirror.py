@@ -14,23 +14,38 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import structlog
 
+from bot.git import upkeep
 from bot.git.errors import (
     CorruptRepository,
     GitError,
     GitFailed,
     GitTimeout,
+    MirrorDamaged,
+    NoSuchParent,
     RemoteUnavailable,
+    ShallowHistory,
     UnknownRevision,
 )
+from bot.git.history import is_ancestor
 from bot.git.process import Git, SecretConfig, require_git
+from bot.git.soundness import (
+    Soundness,
+    is_sound_object,
+    loose_objects,
+    seal_refs,
+    sound_cruft,
+    unseal_refs,
+)
 
 Token = Callable[[], Awaitable[str]]
 """Gives a valid installation token; awaited for each command that may reach the remote."""
@@ -42,7 +57,19 @@ log = structlog.get_logger(__name__)
 _REFUSED = re.compile(r"Authentication failed|could not read (?:Username|Password)|\b40[13]\b")
 _WANTED = "refs/playbooks/wanted/"
 _FETCH = ("fetch", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--quiet")
+_PACK_REFS = ("pack-refs", "--all", "--prune")
+_COMMIT_GRAPH = ("commit-graph", "write", "--reachable")
 _LOCK_POLL_SECONDS = 0.05
+_ATTEMPTS = 3
+_LOOKS = 5
+_LOOK_AGAIN_SECONDS = 0.1
+# After a start, when nobody knows which packs there should be; and where there is a doubt.
+_FIRST_WALK_COMMITS = 200
+_WALKED_COMMITS = 5_000
+_WALK_SECONDS = 20.0
+# A lost object makes a revision unknown and a history shallow; the remote seems away where what
+# is lost was fetched, and git at a loss may go round in circles.
+_DOUBTFUL = (GitFailed, GitTimeout, UnknownRevision, ShallowHistory, NoSuchParent)
 
 
 @dataclass(slots=True)
@@ -68,6 +95,8 @@ class Mirror:
     protocols: tuple[str, ...] = ("https", "http")
     clone_timeout: float = 1800.0
     fetch_timeout: float = 300.0
+    _soundness: Soundness = field(init=False, repr=False)
+    _walked: frozenset[str] | None = field(default=None, init=False, repr=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
     _last_token: str = field(default="", init=False, repr=False)
 
@@ -75,16 +104,12 @@ class Mirror:
         """Refuse an address that holds a credential: it would end up in git's configuration."""
         if "@" in urlsplit(self.url).netloc:
             raise ValueError("the mirror's address must not hold a user name or password")
+        self._soundness = Soundness(self.path)
 
     @property
     def path(self) -> Path:
         """The mirror's git directory."""
         return self.directory / f"{self.repository_id}.git"
-
-    @property
-    def git(self) -> Git:
-        """Host git on this mirror; lacking blobs are fetched with a fresh token."""
-        return self._git(self.path)
 
     async def refresh(self, wanted: Sequence[str] = ()) -> None:
         """Bring all branches up to date, and have the commits `wanted` (full SHAs) here.
@@ -100,63 +125,281 @@ class Mirror:
         async with self._noting_refusals(), self._held() as lock:
             if not await asyncio.to_thread(self.path.exists):
                 await self._clone(lock)
-            else:
+            for attempt in range(_ATTEMPTS):
+                await self._mend(lock)
                 try:
-                    await self._update(self.git, lock, self.fetch_timeout)
-                except GitFailed as problem:
-                    if not await self._is_damage(problem):
+                    await self._bring_up_to_date(lock, wanted)
+                except (GitFailed, GitTimeout) as problem:
+                    if not await self._is_mended(problem, lock, attempt):
                         raise
-                    log.warning("mirror.rebuilt", mirror=self.repository_id, why=str(problem))
-                    await self._clone(lock)
-            await self._fetch_wanted(wanted, lock)
+                else:
+                    return
 
-    async def read(self, operation: Callable[[Git], Awaitable[T]]) -> T:
-        """Run `operation` on the mirror; where it is found damaged, clone anew and run it again.
+    async def read(
+        self,
+        operation: Callable[[Git], Awaitable[T]],
+        *,
+        after_rebuild: Callable[[], Awaitable[None]] | None = None,
+    ) -> T:
+        """Run `operation` on the mirror; where it is found damaged, mend it and run it again.
+
+        This is the only way to read a mirror, and the `Git` that the operation is given is good
+        for nothing once the operation has ended.
+
+        Args:
+            operation: Reads, or computes objects; it may be run more than once.
+            after_rebuild: Makes again what earlier operations computed here and this one needs;
+                awaited before the operation is run again.
 
         Raises:
-            GitError: Whatever the operation raises, damage only when it is there twice.
+            GitError: Whatever the operation raises, damage only when it is there again.
         """
         async with self._noting_refusals():
-            try:
-                return await operation(self.git)
-            except GitFailed as problem:
-                if not await self._is_damage(problem):
-                    raise
-                log.warning("mirror.rebuilt", mirror=self.repository_id, why=str(problem))
-                async with self._held() as lock:
-                    await self._clone(lock)
-                return await operation(self.git)
+            for attempt in range(_ATTEMPTS):
+                if await self._looks_damaged():
+                    async with self._held() as lock:
+                        is_other = await self._mend(lock)
+                    if is_other:
+                        await _again(after_rebuild)
+                made = await asyncio.to_thread(self._made)
+                try:
+                    return await self._lend(operation)
+                except _DOUBTFUL as problem:
+                    if attempt + 1 == _ATTEMPTS:
+                        raise
+                    async with self._held() as lock:
+                        # Whoever held the lock before may have mended it.
+                        is_same = made == await asyncio.to_thread(self._made)
+                        is_mended = not is_same or await self._is_mended(problem, lock, attempt)
+                    # What was computed long ago is dropped at some time, which is no damage.
+                    if not is_mended and (after_rebuild is None or attempt > 0):
+                        raise
+                await _again(after_rebuild)
+        raise AssertionError("the last attempt returns or raises")
 
     async def branch_head(self, branch: str) -> str:
         """Return the full SHA of a branch as of the last refresh.
+
+        The remote is asked once more for one that is not here: its ref may have been lost.
 
         Raises:
             UnknownRevision: There is no such branch.
         """
         name = f"refs/heads/{branch}"
-        said = await self.git.run("show-ref", "--verify", "--hash", "--", name, ok=(0, 1, 128))
-        if said.code:
-            raise UnknownRevision(branch)
-        return said.text
+
+        async def head(git: Git) -> str:
+            said = await git.run("show-ref", "--verify", "--hash", "--", name, ok=(0, 1, 128))
+            return "" if said.code else said.text
+
+        if found := await self.read(head):
+            return found
+        with contextlib.suppress(RemoteUnavailable, GitTimeout):
+            await self.refresh()
+        if found := await self.read(head):
+            return found
+        raise UnknownRevision(branch)
+
+    async def contains(self, branch: str, sha: str) -> bool:
+        """Tell whether a commit is on a branch, as of the last refresh.
+
+        Raises:
+            UnknownRevision: There is no such branch.
+        """
+        head = await self.branch_head(branch)
+        return await self.read(lambda git: is_ancestor(git, sha, head))
 
     async def disk_bytes(self) -> int:
         """Return the disk space the mirror takes, in bytes."""
         return await asyncio.to_thread(_disk_bytes, self.path)
 
-    async def maintain(self) -> None:
-        """Pack what fetching and reverting left loose, and drop what nothing points to.
+    async def reason_to_maintain(self, now: datetime) -> str | None:
+        """Say why the mirror is to be packed now; None: it is not, or there is no mirror."""
+        if not await asyncio.to_thread(self.path.is_dir):
+            return None
+        return upkeep.reason_to_pack(await asyncio.to_thread(upkeep.look, self.path, now), now)
 
-        Helper objects younger than a day stay: a running playbook may still need them.
+    async def maintain(self) -> bool:
+        """Pack what fetching and reverting left, and drop what nobody has used for two weeks.
+
+        Refreshing and reading go on meanwhile: packs are only replaced by others that hold the
+        same. The whole of every pack is checked first.
+
+        Returns:
+            False where another process is at it, or there is no mirror.
+
+        Raises:
+            RemoteUnavailable: It was damaged or had grown too large, and cannot be cloned anew.
+            GitError: It could not be packed.
         """
-        async with self._held() as lock:
-            command = ("gc", "--quiet", "--prune=1.day.ago")
-            await self.git.run(*command, timeout=self.clone_timeout, pass_fds=(lock,))
-            await self._write_commit_graph(self.git, lock)
+        async with self._noting_refusals():
+            async with self._held() as lock:
+                if not await asyncio.to_thread(self.path.is_dir):
+                    return False
+                await self._mend(lock, whole=True)
+            try:
+                async with self._packing(wait=False) as packing:
+                    if packing is None:
+                        return False
+                    await self._pack(packing)
+            except GitFailed as problem:
+                async with self._held() as lock:
+                    if not await self._is_mended(problem, lock, 0):
+                        raise
+            size = await self.disk_bytes()
+            await asyncio.to_thread(upkeep.mark_size, self.path, size)
+            has_grown = await asyncio.to_thread(upkeep.has_grown, size, self.path)
+            if has_grown and self.url:
+                async with self._held() as lock:
+                    await self._rebuild(lock, f"it has grown to {size:,} bytes")
+        return True
 
     async def remove(self) -> None:
         """Delete the mirror, as when the App was uninstalled."""
-        async with self._held():
-            await asyncio.to_thread(shutil.rmtree, self.path, ignore_errors=True)
+        async with self._held(), self._packing(wait=True):
+            await asyncio.to_thread(_remove, self.path)
+
+    # --- whether it is whole ---
+
+    async def _lend(self, operation: Callable[[Git], Awaitable[T]]) -> T:
+        is_over = threading.Event()
+        git = replace(self._git(self.path), is_over=is_over.is_set)
+        try:
+            return await operation(git)
+        finally:
+            is_over.set()
+
+    def _made(self) -> tuple[int, int] | None:
+        """Tell this mirror from one cloned anew in its place."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    async def _looks_damaged(self) -> bool:
+        """Look without a lock, before each read; what looks odd is looked at again under it."""
+        if self._soundness.packs is None:
+            return True
+        try:
+            doubts = await asyncio.to_thread(self._soundness.check)
+        except MirrorDamaged:
+            return True
+        await self._drop_damaged(loose=False)
+        return bool(doubts)
+
+    async def _mend(self, lock: int, *, whole: bool = False) -> bool:
+        """Make sure that every file is sound and nothing is missing; clone anew otherwise.
+
+        Returns:
+            Whether it was cloned anew.
+        """
+        await self._drop_damaged(loose=whole)
+        if (why := await self._damage(lock, whole=whole)) is None:
+            return False
+        await self._rebuild(lock, why)
+        return True
+
+    async def _is_mended(self, problem: GitError, lock: int, attempt: int) -> bool:
+        """Tell whether trying again after `problem` may help, mending what is found damaged.
+
+        Git says "bad object" of a commit that is merely unknown too, so its words alone are
+        believed only when they are said twice.
+        """
+        if await self._drop_damaged(loose=True):
+            return True
+        why = await self._damage(lock, whole=True)
+        if why is None and isinstance(problem, CorruptRepository):
+            if attempt == 0:
+                return True
+            why = str(problem)
+        if why is None:
+            return False
+        await self._rebuild(lock, why)
+        return True
+
+    async def _drop_damaged(self, *, loose: bool) -> bool:
+        dropped = await asyncio.to_thread(self._soundness.drop_damaged, loose=loose)
+        if dropped:
+            log.warning("mirror.mended", mirror=self.repository_id, dropped=dropped[:10])
+        return bool(dropped)
+
+    async def _damage(self, lock: int, *, whole: bool) -> str | None:
+        """Say what is damaged or missing, None where nothing is; the lock is held."""
+        is_first = self._soundness.packs is None
+        for look in range(_LOOKS):
+            try:
+                doubts = await asyncio.to_thread(self._soundness.check, whole=whole)
+            except MirrorDamaged as problem:
+                # A pack's files appear and vanish one after the other.
+                if not problem.passing or look + 1 == _LOOKS:
+                    return str(problem)
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            else:
+                break
+        if doubts.refs:
+            await self._bring_up_to_date(lock)
+        # Sound packs still hold what was found in them before.
+        is_walked = self._walked is not None and self._walked == self._soundness.packs
+        if doubts.packs or is_first or (whole and not is_walked):
+            few = is_first and not whole
+            try:
+                await self._walk(lock, _FIRST_WALK_COMMITS if few else _WALKED_COMMITS)
+            except GitTimeout:
+                log.info("mirror.unwalked", mirror=self.repository_id)
+            except GitFailed as problem:
+                return str(problem)
+            with contextlib.suppress(MirrorDamaged):
+                await asyncio.to_thread(self._soundness.accept)
+            self._walked = None if few else self._soundness.packs
+        return None
+
+    async def _walk(self, lock: int, commits: int) -> None:
+        """Follow the newest commits and their trees; nothing is fetched.
+
+        Raises:
+            GitFailed: One is missing.
+        """
+        command = ("rev-list", "--objects", "--all", "--missing=print", "--filter=blob:none")
+        said = await self._git(self.path).run(
+            *(*command, f"--max-count={commits}"),
+            environment={"GIT_CONFIG_PARAMETERS": "'core.commitgraph=false'"},
+            timeout=_WALK_SECONDS,
+            pass_fds=(lock,),
+        )
+        if said.stdout.startswith(b"?") or b"\n?" in said.stdout:
+            raise GitFailed("rev-list", 0, "objects are missing")
+
+    async def _rebuild(self, lock: int, why: str) -> None:
+        log.warning("mirror.rebuilt", mirror=self.repository_id, why=why)
+        async with self._packing(wait=True):
+            await self._clone(lock)
+
+    # --- what is done to it ---
+
+    async def _pack(self, packing: int) -> None:
+        git = self._git(self.path)
+        await asyncio.to_thread(upkeep.clear_temporary, self.path)
+        for command in (upkeep.PACK, upkeep.PRUNE, _COMMIT_GRAPH):
+            await git.run(*command, timeout=self.clone_timeout, pass_fds=(packing,))
+        await asyncio.to_thread(upkeep.mark_packed, self.path)
+        await asyncio.to_thread(self._soundness.accept)
+
+    @contextlib.asynccontextmanager
+    async def _packing(self, *, wait: bool) -> AsyncIterator[int | None]:
+        """Hold the right to replace packs; None where another has it and we do not wait.
+
+        Whoever holds both locks took the mirror's own first.
+        """
+        await asyncio.to_thread(self.directory.mkdir, parents=True, exist_ok=True)
+        handle = _open_lock(self.directory / f"{self.repository_id}.packing.lock")
+        try:
+            if wait:
+                await _lock_file(handle, self.clone_timeout)
+                yield handle
+            else:
+                yield handle if _try_lock(handle) else None
+        finally:
+            os.close(handle)
 
     def _git(self, path: Path) -> Git:
         return Git(path, credentials=self._credentials, protocols=self.protocols)
@@ -191,7 +434,7 @@ class Mirror:
         async with self._lock:
             await asyncio.to_thread(self.directory.mkdir, parents=True, exist_ok=True)
             name = self.directory / f"{self.repository_id}.lock"
-            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = _open_lock(name)
             try:
                 await _lock_file(handle, self.clone_timeout)
                 await asyncio.to_thread(self._clear_leftovers)
@@ -201,12 +444,13 @@ class Mirror:
 
     def _clear_leftovers(self) -> None:
         for scratch in self.directory.glob(f"{self.repository_id}.tmp-*"):
-            shutil.rmtree(scratch, ignore_errors=True)
+            _remove(scratch)
         if not self.path.is_dir():
             self.path.unlink(missing_ok=True)
             return
-        # Whoever made these is gone: we hold the lock that every writer of refs holds.
-        for stale in _files(self.path):
+        # Whoever made these is gone: we hold the lock that every writer of refs holds. What packs
+        # holds another lock, and clears its own.
+        for stale in (*self.path.glob("*.lock"), *_files(self.path / "refs")):
             if stale.suffix == ".lock":
                 stale.unlink(missing_ok=True)
 
@@ -217,10 +461,34 @@ class Mirror:
             git = self._git(fresh)
             await git.run("init", "--quiet", "--bare", "--template=", str(fresh))
             await self._update(git, lock, self.clone_timeout)
-            await self._write_commit_graph(git, lock)
-            await asyncio.to_thread(_swap, fresh, self.path, scratch / "old.git")
+            await git.run(*_PACK_REFS, pass_fds=(lock,))
+            await git.run(*_COMMIT_GRAPH, timeout=self.clone_timeout, pass_fds=(lock,))
+            await asyncio.to_thread(self._replace_by, fresh, scratch / "old.git")
         finally:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(_remove, scratch)
+        with contextlib.suppress(MirrorDamaged):
+            await asyncio.to_thread(self._soundness.accept)
+
+    def _replace_by(self, fresh: Path, old: Path) -> None:
+        seal_refs(fresh)
+        upkeep.mark_packed(fresh)
+        upkeep.mark_size(fresh, _disk_bytes(fresh))
+        if self.path.exists():
+            computed = [file for file in loose_objects(self.path) if is_sound_object(file)]
+            upkeep.carry_over(self.path, fresh, [*computed, *sound_cruft(self.path)])
+            self.path.rename(old)
+        fresh.rename(self.path)
+
+    async def _bring_up_to_date(self, lock: int, wanted: Sequence[str] = ()) -> None:
+        """Fetch all branches and the commits wanted, and seal the refs that there are then."""
+        git = self._git(self.path)
+        await asyncio.to_thread(unseal_refs, self.path)
+        await self._update(git, lock, self.fetch_timeout)
+        try:
+            await self._fetch_wanted(wanted, lock)
+        finally:
+            await git.run(*_PACK_REFS, pass_fds=(lock,))
+            await asyncio.to_thread(seal_refs, self.path)
 
     async def _update(self, git: Git, lock: int, timeout: float) -> None:  # noqa: ASYNC109
         said = await git.run("config", "--get", "remote.origin.url", ok=(0, 1))
@@ -235,59 +503,55 @@ class Mirror:
         )
 
     async def _fetch_wanted(self, wanted: Sequence[str], lock: int) -> None:
+        git = self._git(self.path)
         for sha in dict.fromkeys(wanted):
-            present = await self.git.run("rev-parse", f"--disambiguate={sha}")
+            present = await git.run("rev-parse", f"--disambiguate={sha}")
             if present.text:
                 continue
             refspec = f"{sha}:{_WANTED}{sha}"
             command = (*_FETCH, "--filter=blob:none", "origin", refspec)
             try:
-                await self.git.run(
-                    *command, network=True, timeout=self.fetch_timeout, pass_fds=(lock,)
-                )
+                await git.run(*command, network=True, timeout=self.fetch_timeout, pass_fds=(lock,))
             except RemoteUnavailable as problem:
                 if "not our ref" in problem.stderr:
                     raise UnknownRevision(sha) from None
                 raise
-
-    async def _is_damage(self, problem: GitFailed) -> bool:
-        """Tell a damaged mirror from a remote that is down and from a question asked wrongly.
-
-        Git says "bad object" of a commit that is merely unknown too, so where its words leave
-        doubt, what every command needs is read: configuration, refs, recent history.
-        """
-        if isinstance(problem, RemoteUnavailable):
-            return False
-        if isinstance(problem, CorruptRepository):
-            return True
-        try:
-            await self.git.run("rev-list", "--all", "--max-count=1000", "--quiet")
-        except GitError:
-            return True
-        return False
-
-    async def _write_commit_graph(self, git: Git, lock: int) -> None:
-        command = ("commit-graph", "write", "--reachable")
-        await git.run(*command, timeout=self.clone_timeout, pass_fds=(lock,))
 
 
 async def _lock_file(handle: int, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _try_lock(handle):
                     return
-                except BlockingIOError:
-                    await asyncio.sleep(_LOCK_POLL_SECONDS)
+                await asyncio.sleep(_LOCK_POLL_SECONDS)
     except TimeoutError:
         raise GitTimeout("waiting for another process on this mirror", seconds) from None
 
 
-def _swap(fresh: Path, path: Path, old: Path) -> None:
-    if path.exists():
-        path.rename(old)
-    fresh.rename(path)
+def _open_lock(name: Path) -> int:
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _again(prepare: Callable[[], Awaitable[None]] | None) -> None:
+    if prepare is not None:
+        await prepare()
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder whose permissions may be damaged too."""
+    for here, _, _ in os.walk(folder):
+        with contextlib.suppress(OSError):
+            Path(here).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -13,9 +13,11 @@ import subprocess
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from bot.git.errors import (
     CorruptRepository,
+    DiskFull,
     GitFailed,
     GitTimeout,
     GitTooOld,
@@ -33,6 +35,8 @@ SecretConfig = Mapping[str, str]
 
 Credentials = Callable[[], Awaitable[SecretConfig]]
 """Awaited before each command that may talk to the remote, so a token never grows old."""
+
+T = TypeVar("T")
 
 _GRACE_SECONDS = 2.0
 _PASSED_ON = (
@@ -92,6 +96,7 @@ _REMOTE_WORDS = re.compile(
     r"|unexpected disconnect|protocol error",
     re.IGNORECASE,
 )
+_FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _CORRUPT_WORDS = re.compile(
     r"object file .* is empty|is corrupt|corrupt loose|corrupt patch|packfile .* cannot be"
     r"|bad tree object|missing (?:blob|tree|commit) object"
@@ -127,6 +132,7 @@ class Git:
         isolated: Ignore the user's and the machine's configuration. True for our mirrors; False
             for a person's own clone, where `git revert` would obey that configuration too.
         timeout: Seconds a command may take unless it says otherwise.
+        is_over: Tells whether it was lent and is to be used no longer.
     """
 
     git_dir: Path
@@ -134,6 +140,11 @@ class Git:
     protocols: tuple[str, ...] = ("https", "http")
     isolated: bool = True
     timeout: float = 120.0
+    is_over: Callable[[], bool] | None = None
+
+    async def read(self, operation: Callable[[Git], Awaitable[T]]) -> T:
+        """Run `operation` on this repository as it is: a person's clone is not ours to mend."""
+        return await operation(self)
 
     async def run(
         self,
@@ -165,6 +176,8 @@ class Git:
             CorruptRepository: The object store is damaged.
             GitFailed: It ended with another code than those in `ok`.
         """
+        if self.is_over is not None and self.is_over():
+            raise RuntimeError("a mirror is read by Mirror.read only, and this reading has ended")
         secrets = await self.credentials() if network and self.credentials else {}
         prefix = ["git", f"--git-dir={self.git_dir.absolute()}"]
         work_tree = (environment or {}).get("GIT_WORK_TREE")
@@ -201,6 +214,14 @@ class Git:
             base[f"GIT_CONFIG_KEY_{index}"] = key
             base[f"GIT_CONFIG_VALUE_{index}"] = value
         return base
+
+
+class Readable(Protocol):
+    """A repository that can be read: a person's clone, or a mirror, which mends itself."""
+
+    async def read(self, operation: Callable[[Git], Awaitable[T]]) -> T:
+        """Run `operation` on the repository; it may be run again, so it must be repeatable."""
+        ...
 
 
 async def git_directory(path: Path) -> Path:
@@ -281,6 +302,9 @@ async def _communicate(
     words = redacted(stderr.decode("utf-8", "replace"), secrets)
     if code in ok:
         return Output(code, stdout, words)
+    # Before the others: a pack that found no room is called broken, too.
+    if _FULL_WORDS.search(words):
+        raise DiskFull(command, code, words)
     # A remote's refusal is looked for first: its words end with "bad object" at times.
     if network and _REMOTE_WORDS.search(words):
         raise RemoteUnavailable(command, code, words)

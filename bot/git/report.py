@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from bot.git.history import resolve_expression
+from bot.git.kept import NOTHING_KEPT, Kept
 from bot.git.process import Git, git_directory, require_git
 from bot.git.reverting import Conflict, Empty, reverted_tree
 from bot.triggers import Value
@@ -41,7 +41,7 @@ async def open_clone(path: Path) -> Git:
 
 
 async def revert_report(
-    repo: Path, commit: str, onto: str, keep_paths: Sequence[str] = ()
+    repo: Path, commit: str, onto: str, keep: Kept = NOTHING_KEPT
 ) -> RevertReport:
     """Compute what reverting `commit` on `onto` gives, writing nothing but objects.
 
@@ -49,7 +49,7 @@ async def revert_report(
         repo: A clone's directory (or a directory inside it), or a bare repository.
         commit: Any revision; a merge goes back to its first parent.
         onto: Any revision.
-        keep_paths: Globs of record files left as they are on `onto`.
+        keep: The files left as they are on `onto`.
 
     Raises:
         GitError: The path is no repository, a revision names no commit, the clone is shallow
@@ -58,7 +58,7 @@ async def revert_report(
     git = await open_clone(repo)
     undone = await resolve_expression(git, commit)
     base = await resolve_expression(git, onto)
-    outcome = await reverted_tree(git, [undone], base, keep_paths=keep_paths)
+    outcome = await reverted_tree(git, [undone], base, keep=keep)
     if isinstance(outcome, Conflict):
         paths = tuple(path.path for path in outcome.paths)
         return RevertReport(status="conflict", tree=outcome.tree, conflicts=paths)

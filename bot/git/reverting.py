@@ -17,13 +17,13 @@ from pydantic import Field
 
 from bot.git.errors import NoSuchParent
 from bot.git.history import CommitInfo, last_changes, newest_first
+from bot.git.kept import NOTHING_KEPT, Kept
 from bot.git.merging import Merged, merge
 from bot.git.objects import commit_trees
 from bot.git.process import Git, require_git
 from bot.git.trees import (
     TreeChange,
     raw_changes,
-    record_pathspecs,
     tree_changes,
     tree_of,
     with_entries,
@@ -76,6 +76,7 @@ class Clean(Value):
         new_blobs: Ids among the changes that the remote cannot have: merging made them here, so
             their bytes must be uploaded first.
         reverted: The commits undone, in that order; those without effect left are not among them.
+        left: The paths that they changed and that stay, since they are kept.
     """
 
     status: Literal["clean"] = "clean"
@@ -85,6 +86,7 @@ class Clean(Value):
     changes: tuple[TreeChange, ...]
     new_blobs: tuple[str, ...]
     reverted: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
 
 class Conflict(Value):
@@ -124,6 +126,7 @@ class RevertedTree(Value):
     base_tree: str
     reverted: tuple[str, ...]
     touched: frozenset[str]
+    left: tuple[str, ...] = ()
 
 
 async def compute_revert(
@@ -132,7 +135,7 @@ async def compute_revert(
     onto: str,
     *,
     mainline: int = 1,
-    keep_paths: Sequence[str] = (),
+    keep: Kept = NOTHING_KEPT,
 ) -> Clean | Conflict | Empty:
     """Compute what reverting `commits` on top of `onto` gives.
 
@@ -141,7 +144,7 @@ async def compute_revert(
         commits: Full SHAs, in any order; undone newest first, each on top of the last.
         onto: Full SHA of the commit to undo them on.
         mainline: For merge commits, the parent to go back to (1 is the branch merged into).
-        keep_paths: Globs of record files that stay as they are on `onto`.
+        keep: The files that stay as they are on `onto`.
 
     Raises:
         ShallowHistory: A parent is cut off.
@@ -149,7 +152,7 @@ async def compute_revert(
         PathNotUtf8: A changed path cannot be published.
         GitError: Git failed otherwise.
     """
-    outcome = await reverted_tree(git, commits, onto, mainline=mainline, keep_paths=keep_paths)
+    outcome = await reverted_tree(git, commits, onto, mainline=mainline, keep=keep)
     if isinstance(outcome, Conflict):
         return await _with_authors(git, outcome)
     if isinstance(outcome, Empty):
@@ -169,6 +172,7 @@ async def compute_revert(
         changes=changes,
         new_blobs=tuple(new),
         reverted=outcome.reverted,
+        left=outcome.left,
     )
 
 
@@ -178,22 +182,23 @@ async def reverted_tree(
     onto: str,
     *,
     mainline: int = 1,
-    keep_paths: Sequence[str] = (),
+    keep: Kept = NOTHING_KEPT,
 ) -> RevertedTree | Conflict | Empty:
     """Compute only the tree, as `compute_revert` does; conflicts do not say who came since."""
     require_git()
-    records = record_pathspecs(keep_paths)
     onto_tree = await tree_of(git, onto)
     tree = onto_tree
     reverted: list[str] = []
     touched: set[str] = set()
+    left: set[bytes] = set()
     reasons: list[EmptyReason] = []
     for commit in await newest_first(git, commits):
-        step = await _Step.read(git, commit, mainline, records)
+        step = await _Step.read(git, commit, mainline, keep)
+        left |= step.kept
         if step.empty is not None:
             reasons.append(step.empty)
             continue
-        merged = await step.apply(git, tree, records)
+        merged = await step.apply(git, tree, keep)
         if not merged.clean:
             return _conflict(commit, onto, merged, tuple(reverted))
         touched |= step.blobs
@@ -211,55 +216,65 @@ async def reverted_tree(
         base_tree=onto_tree,
         reverted=tuple(reverted),
         touched=frozenset(touched),
+        left=tuple(sorted(path.decode("utf-8", "backslashreplace") for path in left)),
     )
 
 
 class _Step(Value):
-    """One commit of the stack: the tree it left, and the tree to go back to."""
+    """One commit of the stack: the tree it left, and the tree to go back to.
+
+    `kept` are the paths it changed that stay; `undone` the others.
+    """
 
     after: str
     before: str
     empty: EmptyReason | None
     blobs: frozenset[str]
+    kept: frozenset[bytes]
+    undone: frozenset[bytes]
 
     @classmethod
-    async def read(cls, git: Git, commit: str, mainline: int, records: Sequence[str]) -> _Step:
+    async def read(cls, git: Git, commit: str, mainline: int, keep: Kept) -> _Step:
         after, before = await _way_back(git, commit, mainline)
         changes = await raw_changes(git, after, before)
         empty = None if changes else EmptyReason.COMMIT_EMPTY
-        if records and changes:
-            kept = {c.path for c in await raw_changes(git, after, before, records)}
-            if kept:
-                undone = [change for change in changes if change.path not in kept]
-                before = await with_entries(git, after, undone)
-                empty = None if undone else EmptyReason.ONLY_RECORDS
+        kept = await keep.of(git, after, before) if changes else frozenset()
+        undone = [change for change in changes if change.path not in kept]
+        if kept:
+            before = await with_entries(git, after, undone)
+            empty = None if undone else EmptyReason.ONLY_RECORDS
         blobs = frozenset(sha for change in changes for sha in (change.old, change.new) if sha)
-        return cls(after=after, before=before, empty=empty, blobs=blobs)
+        return cls(
+            after=after,
+            before=before,
+            empty=empty,
+            blobs=blobs,
+            kept=kept,
+            undone=frozenset(change.path for change in undone),
+        )
 
-    async def apply(self, git: Git, onto_tree: str, records: Sequence[str]) -> Merged:
+    async def apply(self, git: Git, onto_tree: str, keep: Kept) -> Merged:
         """Merge the way back into `onto_tree`, the reverted commit's own tree as the base."""
         merged = await _three_way(git, self.after, onto_tree, self.before)
-        if not records:
+        if not keep.paths:
             return merged
-        if merged.clean and not await raw_changes(git, onto_tree, merged.tree, records):
+        if merged.clean and not await keep.of(git, onto_tree, merged.tree):
             return merged
-        return await self._apply_without(git, onto_tree, records) or merged
+        return await self._apply_without(git, onto_tree, keep) or merged
 
-    async def _apply_without(
-        self, git: Git, onto_tree: str, records: Sequence[str]
-    ) -> Merged | None:
+    async def _apply_without(self, git: Git, onto_tree: str, keep: Kept) -> Merged | None:
         """Merge with no record file in sight, then put those of `onto_tree` back.
 
         A renamed directory makes git ask whether records added to it should follow, or take them
         along. Three trees have to be rewritten, so this is done only where the plain merge is in
-        conflict or moved a record.
+        conflict or moved a record. What is undone is in sight, however it is named.
         """
         nothing = await _empty_tree(git)
-        kept = await raw_changes(git, nothing, onto_tree, records)
+        kept = await keep.among(git, nothing, onto_tree, but=self.undone)
         if not kept:
             return None
         bare = [
-            await with_entries(git, tree, await raw_changes(git, tree, nothing, records))
+            await with_entries(git, tree, await keep.among(git, tree, nothing, but=self.undone))
             for tree in (self.after, onto_tree, self.before)
         ]
         merged = await _three_way(git, *bare)

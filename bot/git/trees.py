@@ -138,6 +138,12 @@ async def read_blob(git: Git, sha: str, *, limit: int = 100 * 1024 * 1024) -> by
     return (await git.run("cat-file", "blob", sha, network=True, limit=limit)).stdout
 
 
+async def has_tree(git: Git, treeish: str) -> bool:
+    """Tell whether a tree, or a commit and its tree, is here."""
+    found = await git.run("cat-file", "-e", f"{treeish}^{{tree}}", ok=(0, 1, 128))
+    return found.code == 0
+
+
 async def tree_of(git: Git, revision: str) -> str:
     """Return the id of a commit's tree.
 

@@ -36,7 +36,7 @@ from bot.github.calls.reactions import Reactions
 from bot.github.calls.rules import Rules
 from bot.github.calls.workflows import Workflows
 from bot.github.errors import Conflict
-from bot.github.models import App, BranchRules, RepositoryFacts
+from bot.github.models import App, BranchRules, PullRequest, RepositoryFacts
 from bot.github.transport.addresses import PUBLIC_API, Addresses
 from bot.github.transport.app_auth import (
     AppKey,
@@ -146,7 +146,13 @@ class GitHub:
             self._session = None
 
     def repository(
-        self, repository: Repository, *, playbook: str, recovery: bool | None = None
+        self,
+        repository: Repository,
+        *,
+        playbook: str,
+        recovery: bool | None = None,
+        metered: bool = True,
+        outsider: str | None = None,
     ) -> RepositoryClient:
         """Give the calls on one repository.
 
@@ -155,6 +161,9 @@ class GitHub:
             playbook: Whose requests these are, for the counts.
             recovery: Whether they may use the requests kept for recovery; by default revert
                 and rollback may.
+            metered: Whether they count against the repository's cap; answers to strangers do not.
+            outsider: Whose work causes them, where they have no rights there: they are in no cap
+                but in a share of their own, and use nothing that is kept for recovery.
         """
         if recovery is None:
             recovery = playbook in RECOVERY_PLAYBOOKS
@@ -162,11 +171,12 @@ class GitHub:
         channel = self._as_installation(
             repository.installation_id,
             playbook=playbook,
-            recovery=recovery,
+            recovery=recovery and outsider is None,
             defaults=defaults,
-            metered=repository.id,
+            metered=repository.id if metered else None,
+            outsider=outsider,
         )
-        return RepositoryClient(repository, channel, self)
+        return RepositoryClient(repository, channel, self, playbook)
 
     async def token(
         self,
@@ -216,6 +226,7 @@ class GitHub:
         recovery: bool = False,
         defaults: Params | None = None,
         metered: int | None = None,
+        outsider: str | None = None,
     ) -> Channel:
         lane = self._lanes.get(installation_id)
         if lane is None:
@@ -228,6 +239,7 @@ class GitHub:
             recovery=recovery,
             defaults=defaults,
             metered=metered,
+            outsider=outsider,
         )
 
 
@@ -252,8 +264,11 @@ class RepositoryClient:
         changes: What changed lately.
     """
 
-    def __init__(self, repository: Repository, channel: Channel, github: GitHub) -> None:
+    def __init__(
+        self, repository: Repository, channel: Channel, github: GitHub, playbook: str
+    ) -> None:
         """Use `GitHub.repository` instead."""
+        self._playbook = playbook
         self.repository = repository
         self._channel = channel
         self._github = github
@@ -261,7 +276,7 @@ class RepositoryClient:
         self.comments = Comments(channel, github.ourselves)
         self.reactions = Reactions(channel)
         self.labels = Labels(channel)
-        self.pulls = Pulls(channel, repository.owner)
+        self.pulls = Pulls(channel, repository.owner, repository.name)
         self.checks = Checks(channel, github.ourselves)
         self.deployments = Deployments(channel)
         self.known_checks = KnownChecks(channel, repository.owner, repository.name)
@@ -272,6 +287,23 @@ class RepositoryClient:
         self.rules = Rules(channel, github.ourselves)
         self.merging = Merging(channel, self.pulls)
         self.changes = Changes(channel)
+
+    def about_head_of(self, pull: PullRequest) -> RepositoryClient:
+        """The same calls, to be used for what a pull request brings.
+
+        Nobody needs rights here to push to a fork, so what is done for its commits is the
+        outsiders' share.
+        """
+        if not pull.is_from_fork:
+            return self
+        return self._github.repository(
+            self.repository, playbook=self._playbook, outsider=pull.user.login
+        )
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the outsider for whom these calls are has something left of their share."""
+        return self._channel.has_room
 
     async def about(self) -> RepositoryFacts:
         """Read the repository's settings, also after it was renamed.

@@ -17,7 +17,8 @@ class GitHubError(Exception):
     """Something GitHub did not do. `str(error)` says what happened and what to do.
 
     `route` is the method and route template, such as `GET /repos/{owner}/{repo}`; `status` the
-    HTTP status, or None if there was no answer; `request_id` what GitHub's support asks for.
+    HTTP status, or None if there was no answer; `request_id` what GitHub's support asks for;
+    `said` GitHub's own words, empty if it had none.
     """
 
     def __init__(
@@ -27,12 +28,14 @@ class GitHubError(Exception):
         route: str = "",
         status: int | None = None,
         request_id: str | None = None,
+        said: str = "",
     ) -> None:
         """Keep the facts beside the message."""
         super().__init__(message)
         self.route = route
         self.status = status
         self.request_id = request_id
+        self.said = said
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by message and attributes, whatever the subclass's constructor asks for."""
@@ -59,6 +62,10 @@ class Forbidden(GitHubError):
         self.permission = permission
 
 
+class NotOffered(Forbidden):
+    """The plan does not offer this here: no permission would help."""
+
+
 class Suspended(Forbidden):
     """The installation is suspended: nothing works until an owner lifts it."""
 
@@ -73,6 +80,10 @@ class NotInstalled(GitHubError):
 
 class Conflict(GitHubError):
     """The world moved: the ref, the head or the object is not what the request assumed."""
+
+
+class BranchExists(Conflict):
+    """A branch that was to be made is there already, and is somebody else's."""
 
 
 class NotMergeable(Conflict):

@@ -6,22 +6,62 @@ are ignored.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 
 class Read(BaseModel):
-    """Something read from GitHub."""
+    """Something read from GitHub.
+
+    What has a default here need not be there: GitHub's description lets servers leave it out or
+    write null, and old ones do.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        unset = {
+            key
+            for name, field in cls.model_fields.items()
+            for key in (name, field.validation_alias)
+            if isinstance(key, str) and data.get(key, ...) is None and not field.is_required()
+        }
+        return {key: data[key] for key in data if key not in unset} if unset else data
+
+
+def _one_of(*known: str) -> Callable[[Any], Any]:
+    """Read a word of a list that GitHub may lengthen: one we have not heard of is `other`."""
+
+    def read(word: Any) -> Any:
+        return "other" if isinstance(word, str) and word not in known else word
+
+    return read
+
+
+OpenOrClosed = Annotated[
+    Literal["open", "closed", "other"], BeforeValidator(_one_of("open", "closed"))
+]
 
 
 def _label_names(labels: Any) -> Any:
     if isinstance(labels, list | tuple):
-        return tuple(entry["name"] if isinstance(entry, dict) else entry for entry in labels)
+        named = [entry.get("name") if isinstance(entry, dict) else entry for entry in labels]
+        return tuple(name for name in named if name is not None)
     return labels
 
 
@@ -48,6 +88,15 @@ def _ghost(user: Any) -> Any:
 Author = Annotated[User, BeforeValidator(_ghost)]
 
 
+def _those_there(users: Any) -> Any:
+    if isinstance(users, list | tuple):
+        return tuple(user for user in users if user is not None)
+    return users
+
+
+Users = Annotated[tuple[User, ...], BeforeValidator(_those_there)]
+
+
 class RepositoryFacts(Read):
     """One repository's settings, as far as merging and linking need them."""
 
@@ -62,6 +111,7 @@ class RepositoryFacts(Read):
     allow_merge_commit: bool = True
     allow_squash_merge: bool = True
     allow_rebase_merge: bool = True
+    has_issues: bool = True
 
 
 class Issue(Read):
@@ -72,10 +122,10 @@ class Issue(Read):
     node_id: str = ""
     title: str
     body: str | None = None
-    state: Literal["open", "closed"]
+    state: OpenOrClosed
     user: Author
     labels: LabelNames = ()
-    assignees: tuple[User, ...] = ()
+    assignees: Users = ()
     html_url: str = ""
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -133,7 +183,7 @@ class PullRequest(Read):
     node_id: str
     title: str
     body: str | None = None
-    state: Literal["open", "closed"]
+    state: OpenOrClosed
     draft: bool = False
     merged: bool = False
     merged_at: datetime | None = None
@@ -144,8 +194,8 @@ class PullRequest(Read):
     base: BranchPoint
     user: Author
     labels: LabelNames = ()
-    assignees: tuple[User, ...] = ()
-    requested_reviewers: tuple[User, ...] = ()
+    assignees: Users = ()
+    requested_reviewers: Users = ()
     html_url: str
     commits: int | None = None
     changed_files: int | None = None
@@ -240,7 +290,10 @@ class CommitStatus(Read):
 
     id: int
     context: str
-    state: Literal["error", "failure", "pending", "success"]
+    state: Annotated[
+        Literal["error", "failure", "pending", "success", "other"],
+        BeforeValidator(_one_of("error", "failure", "pending", "success")),
+    ]
     description: str | None = None
     target_url: str | None = None
     creator: User | None = None
@@ -273,7 +326,14 @@ class DeploymentStatus(Read):
     """
 
     id: int
-    state: Literal["error", "failure", "inactive", "in_progress", "queued", "pending", "success"]
+    state: Annotated[
+        Literal[
+            "error", "failure", "inactive", "in_progress", "queued", "pending", "success", "other"
+        ],
+        BeforeValidator(
+            _one_of("error", "failure", "inactive", "in_progress", "queued", "pending", "success")
+        ),
+    ]
     description: str = ""
     log_url: Link = None
     environment_url: Link = None
@@ -334,7 +394,10 @@ class Ref(Read):
 
 
 class Commit(Read):
-    """A git commit. `login` is the author's GitHub account, where GitHub knows one."""
+    """A git commit. `login` is the author's GitHub account, where GitHub knows one.
+
+    `committer` likewise is the committer's (`web-flow` for what is done on GitHub's pages).
+    """
 
     sha: str
     message: str
@@ -344,8 +407,16 @@ class Commit(Read):
     author_name: str | None = None
     author_email: str | None = Field(default=None, repr=False)
     login: str | None = None
+    committer: str | None = None
     committed_at: datetime | None = None
     verified: bool = False
+
+
+class Push(Read):
+    """One move of a branch. `by` is who moved it; None for a deleted account."""
+
+    after: str
+    by: str | None = Field(default=None, validation_alias=AliasPath("actor", "login"))
 
 
 class TreeEntry(Read):
@@ -353,14 +424,20 @@ class TreeEntry(Read):
 
     path: str
     mode: str
-    type: Literal["blob", "tree", "commit"]
+    type: Annotated[
+        Literal["blob", "tree", "commit", "other"],
+        BeforeValidator(_one_of("blob", "tree", "commit")),
+    ]
     sha: str
 
 
 class Comparison(Read):
     """How `head` stands to `base`: identical, ahead, behind or diverged."""
 
-    status: Literal["identical", "ahead", "behind", "diverged"]
+    status: Annotated[
+        Literal["identical", "ahead", "behind", "diverged", "other"],
+        BeforeValidator(_one_of("identical", "ahead", "behind", "diverged")),
+    ]
     ahead_by: int
     behind_by: int
     merge_base: str = Field(validation_alias=AliasPath("merge_base_commit", "sha"))
@@ -453,13 +530,23 @@ class QueueEntry(Read):
     head_sha: str | None = Field(default=None, validation_alias=AliasPath("headCommit", "oid"))
 
 
+def _only_levels(permissions: Any) -> Any:
+    if isinstance(permissions, dict):
+        return {name: level for name, level in permissions.items() if isinstance(level, str)}
+    return permissions
+
+
+Levels = Annotated[dict[str, str], BeforeValidator(_only_levels)]
+"""What was granted, by permission."""
+
+
 class Installation(Read):
     """The App on one account."""
 
     id: int
     account: User | None = None
     app_id: int
-    permissions: dict[str, str] = {}
+    permissions: Levels = {}
     events: tuple[str, ...] = ()
     repository_selection: str = "all"
     suspended_at: datetime | None = None

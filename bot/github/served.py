@@ -10,7 +10,7 @@ import structlog
 
 from bot.faults import Passing
 from bot.github.client import GitHub
-from bot.github.errors import GitHubError
+from bot.github.errors import Conflict, GitHubError, NotFound, NotInstalled, Suspended
 from bot.triggers import Repository
 
 FRESH = timedelta(minutes=1)
@@ -42,6 +42,32 @@ class Served:
             if not self._known:
                 await asyncio.shield(self._asking)
         return self._known
+
+    def is_known(self, repository: Repository) -> bool:
+        """Whether it was served a short while ago; nobody is asked."""
+        return any(each.id == repository.id for each in self._known)
+
+    async def serves(self, repository: Repository) -> bool:
+        """Whether the App is installed there, and not suspended; asks GitHub where it is new.
+
+        An outage of GitHub is no answer: then what came from there is taken for served.
+        """
+        try:
+            if self.is_known(repository) or repository.id in {r.id for r in await self.served()}:
+                return True
+            # Newer than the list, perhaps, or one that another installation has by now.
+            installation = await self._github.installations.get(repository.installation_id)
+            client = self._github.repository(repository, playbook="installations", metered=False)
+            await client.about()
+        except (NotFound, NotInstalled, Suspended, Conflict):
+            return False
+        except (Passing, GitHubError) as fault:
+            log.warning("whether a repository is served is not known", why=str(fault))
+            return True
+        if installation.suspended_at is not None:
+            return False
+        self.heard(repository)
+        return True
 
     def heard(self, repository: Repository) -> None:
         """Take notice of a repository that something just came from: it may be new."""

@@ -21,7 +21,8 @@ CHECK_TEXT_LIMIT = 65_535
 CUT_NOTICE = "\n\n… *The rest was cut: GitHub takes no longer text here.*"
 
 _MARKER_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]*")
-_HIDDEN = re.compile(r"<!-- playbooks:[^>]*? -->")
+# No `<` either: a text of nothing but beginnings would be read to its end from each of them.
+_HIDDEN = re.compile(r"<!-- playbooks:[^<>]*? -->")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
 

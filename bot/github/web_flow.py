@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import secrets
 from dataclasses import dataclass
@@ -68,6 +69,14 @@ class WebFlow:
         self._client_id = client_id
         self._secret = client_secret
         self._around = around
+
+    def derived_key(self, purpose: str) -> bytes:
+        """Give 32 bytes that only who knows the client secret can, other ones for each purpose.
+
+        So all replicas have the same, and none of it is stored.
+        """
+        secret = self._secret.get_secret_value().encode()
+        return hmac.digest(secret, f"incident-playbooks {purpose}".encode(), "sha256")
 
     def address(self, *, state: str, challenge: str, redirect_uri: str) -> str:
         """Where to send a person who wants to log in."""

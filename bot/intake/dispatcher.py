@@ -18,8 +18,9 @@ from bot.triggers import Trigger
 
 log = structlog.get_logger(__name__)
 
-Start = Callable[[Trigger], Awaitable[None]]
-_Lane = tuple[int, int | None]
+Start = Callable[[Trigger], Awaitable[bool]]
+"""Begins what is asked for; whether nothing came of it: then its entry goes."""
+_Lane = tuple[int, int | None, bool]
 
 
 class Dispatcher:
@@ -29,6 +30,7 @@ class Dispatcher:
         self,
         inbox: Inbox,
         start: Start,
+        hear: Start | None = None,
         *,
         replica: str,
         clock: Callable[[], datetime],
@@ -36,31 +38,40 @@ class Dispatcher:
         lease: timedelta = timedelta(seconds=60),
         look_every: float = 5.0,
         pauses: tuple[float, ...] = (0.2, 1.0, 3.0),
+        talk_every: float = 0.25,
     ) -> None:
         """Prepare; `run` does the work.
 
         Args:
             inbox: where entries wait.
             start: carries out one Trigger, or joins what an earlier call for it began.
+            hear: the same for what most likely comes from somebody without rights.
             replica: this process's name, the same after a restart and unique among replicas.
             clock: tells the time (UTC).
             at_once: how many starts may be under way.
             lease: how long a claim holds; also how long a start that keeps failing rests.
             look_every: seconds between looks for entries other replicas left behind.
             pauses: seconds between tries of a start that fails.
+            talk_every: seconds between two looks at what strangers said; a few entries each.
         """
         self._inbox = inbox
         self._start = start
+        self._hear = hear or start
         self._replica = replica
         self._clock = clock
         self._at_once = at_once
         self._lease = lease
         self._look_every = look_every
         self._pauses = pauses
+        self._talk_every = talk_every
+        self._next_talk = 0.0
+        self._talk_waits = False
         self._under_way: set[asyncio.Task[None]] = set()
+        self._talking: set[asyncio.Task[None]] = set()
         self._lanes: dict[_Lane, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
         self._handed_over: list[int] = []
+        self._come_to_nothing: dict[int, str] = {}
 
     async def run(self) -> None:
         """Work until cancelled. A database that is away for a while only delays the work."""
@@ -79,15 +90,17 @@ class Dispatcher:
 
     async def _note_handed_over(self) -> None:
         """Mark in one write what ended since the last look; dying before it only repeats starts."""
-        ended = list(self._handed_over)
-        if not ended:
-            return
+        ended, gone = list(self._handed_over), dict(self._come_to_nothing)
         try:
-            await self._inbox.done(ended, self._clock())
+            if ended:
+                await self._inbox.done(ended, self._clock())
+                del self._handed_over[: len(ended)]
+            if gone:
+                await self._inbox.forget(gone)
+                for entry in gone:
+                    del self._come_to_nothing[entry]
         except Exception:
             log.exception("the inbox cannot be written; trying again soon")
-            return
-        del self._handed_over[: len(ended)]
 
     async def _take_some(self) -> bool:
         free = self._at_once - len(self._under_way)
@@ -97,34 +110,57 @@ class Dispatcher:
             taken = await self._inbox.take(
                 free, replica=self._replica, now=self._clock(), lease=self._lease
             )
+            talk = await self._take_talk() if len(taken) < free else []
         except Exception:
             log.exception("the inbox cannot be read; trying again soon")
             return False
         for entry in taken:
             self._begin(entry)
-        return bool(taken)
+        for entry in talk:
+            self._begin(entry, is_talk=True)
+        return bool(taken or talk)
 
-    def _begin(self, entry: Taken) -> None:
+    async def _take_talk(self) -> list[Taken]:
+        """Take a few entries of strangers, now and then: a thousand of them hold up nobody."""
+        now = asyncio.get_running_loop().time()
+        most = self._at_once // 2 - len(self._talking)
+        if now < self._next_talk or most <= 0:
+            self._talk_waits = True
+            return []
+        taken = await self._inbox.take(
+            most, replica=self._replica, now=self._clock(), lease=self._lease, talk=True
+        )
+        self._talk_waits = bool(taken)
+        if taken:
+            self._next_talk = now + self._talk_every
+        return taken
+
+    def _begin(self, entry: Taken, *, is_talk: bool = False) -> None:
         try:
             trigger = Trigger.model_validate(entry.payload)
         except ValueError:
             # Perhaps a newer version's entry, before a roll-back: it keeps until its lease ends.
             log.exception("an entry of the inbox cannot be read", entry=entry.id)
             return
-        lane = (trigger.repository.id, trigger.source.subject)
-        task = asyncio.create_task(self._hand_over(entry.id, trigger, self._lanes.get(lane)))
+        # Nobody waits for a stranger who spoke before them.
+        lane = (trigger.repository.id, trigger.source.subject, is_talk)
+        start = self._hear if is_talk else self._start
+        task = asyncio.create_task(self._hand_over(entry.id, trigger, start, self._lanes.get(lane)))
         self._lanes[lane] = task
         self._under_way.add(task)
+        if is_talk:
+            self._talking.add(task)
         task.add_done_callback(lambda ended: self._ended(lane, ended))
 
     def _ended(self, lane: _Lane, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        self._talking.discard(task)
         if self._lanes.get(lane) is task:
             del self._lanes[lane]
         self._slot_free.set()
 
     async def _hand_over(
-        self, entry: int, trigger: Trigger, before: asyncio.Task[None] | None
+        self, entry: int, trigger: Trigger, start: Start, before: asyncio.Task[None] | None
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
@@ -134,7 +170,7 @@ class Dispatcher:
                 try:
                     # Not wait_for: before Python 3.12 it can swallow a cancellation.
                     async with asyncio.timeout(most):
-                        await self._start(trigger)
+                        came_to_nothing = await start(trigger)
                     break
                 except Exception:
                     if pause is None:
@@ -142,7 +178,10 @@ class Dispatcher:
                         return
                     log.warning("starting failed; trying again", exc_info=True, seconds=pause)
                     await asyncio.sleep(pause)
-            self._handed_over.append(entry)
+            if came_to_nothing:
+                self._come_to_nothing[entry] = trigger.key
+            else:
+                self._handed_over.append(entry)
 
     async def _release_former_claims(self) -> None:
         while True:
@@ -158,7 +197,8 @@ class Dispatcher:
             events.append(self._inbox.arrived.wait())
         waits = [asyncio.create_task(event) for event in events]
         try:
-            await asyncio.wait(waits, timeout=self._look_every, return_when=asyncio.FIRST_COMPLETED)
+            look_in = self._talk_every if self._talk_waits else self._look_every
+            await asyncio.wait(waits, timeout=look_in, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()

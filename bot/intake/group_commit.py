@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from bot.records.outages import outage_of
+
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
 
@@ -73,8 +75,10 @@ class GroupCommit(Generic[Entry, Result]):
             try:
                 await self._store(batch)
             except Exception as error:
-                if len(batch) == 1:
-                    batch[0].refuse(error)
+                # While the database is away, nobody fares better alone.
+                if len(batch) == 1 or outage_of(error) is not None:
+                    for each in batch:
+                        each.refuse(error)
                     continue
                 # One entry the database refuses must not take the others with it.
                 for alone in batch:

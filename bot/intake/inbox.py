@@ -7,22 +7,26 @@ deliveries, and the UNIQUE key makes a redelivery a no-op whatever process recei
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from cachetools import LRUCache
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.intake.group_commit import GroupCommit
+from bot.records.database import reading
 from bot.records.tables.intake import inbox
 from bot.triggers import Trigger
 
+MOST_FORGOTTEN = 10_000
+"""So many entries that were dropped are known again."""
 MOST_AT_ONCE = 200
-"""How many Triggers one transaction takes: 4 columns each stay far below SQLite's limit."""
+"""How many Triggers one transaction takes: 5 columns each stay far below SQLite's limit."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Taken:
 class _Arrival:
     trigger: Trigger
     delivery_id: str | None
+    is_talk: bool
 
 
 class Inbox:
@@ -54,16 +59,27 @@ class Inbox:
         """Use the records database; its `inbox` table must exist."""
         self._database = database
         self._arrivals = GroupCommit(self._commit, most=MOST_AT_ONCE)
+        self._forgotten: LRUCache[str, None] = LRUCache(MOST_FORGOTTEN)
         self.arrived = asyncio.Event()
         """Set whenever something new is on disk; the dispatcher clears it."""
 
-    async def put(self, trigger: Trigger, delivery_id: str | None = None) -> Receipt:
+    async def put(
+        self, trigger: Trigger, delivery_id: str | None = None, *, is_talk: bool = False
+    ) -> Receipt:
         """Store a Trigger and return once it is committed.
+
+        Args:
+            trigger: what is asked for.
+            delivery_id: the delivery that told of it, for people who look for it.
+            is_talk: whether it comes from somebody who most likely has no rights: it waits behind
+                everything else.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: it could not be stored; the sender must send it again.
         """
-        return await self._arrivals.put(_Arrival(trigger, delivery_id))
+        if trigger.key in self._forgotten:
+            return Receipt(trigger, is_new=False)
+        return await self._arrivals.put(_Arrival(trigger, delivery_id, is_talk))
 
     async def put_within(self, conn: AsyncConnection, triggers: Sequence[Trigger]) -> None:
         """Store Triggers in the caller's transaction; set `arrived` once it is committed.
@@ -71,24 +87,30 @@ class Inbox:
         Those whose key is there already change nothing.
         """
         if triggers:
-            waiting = [_row(trigger, None) for trigger in triggers]
+            waiting = [_row(trigger, None, is_talk=False) for trigger in triggers]
             await conn.execute(self._insert_where_new(waiting))
 
     async def take(
-        self, most: int, *, replica: str, now: datetime, lease: timedelta
+        self, most: int, *, replica: str, now: datetime, lease: timedelta, talk: bool = False
     ) -> list[Taken]:
-        """Claim the oldest entries that nobody holds, for `lease`; others may claim them after."""
+        """Claim the oldest entries that nobody holds, for `lease`; others may claim them after.
+
+        What is talk is left alone, unless `talk` asks for that alone.
+        """
         free = sa.or_(inbox.c.taken_at.is_(None), inbox.c.taken_at <= now - lease)
         oldest = (
             sa.select(inbox.c.id)
-            .where(inbox.c.done_at.is_(None), free)
+            .where(inbox.c.done_at.is_(None), inbox.c.is_talk.is_(talk), free)
             .order_by(inbox.c.id)
             .limit(most)
-            .with_for_update(skip_locked=True)
         )
+        async with reading(self._database).connect() as connection:
+            # Looking takes no lock: strangers' entries are looked for many times a minute.
+            if (await connection.execute(oldest)).first() is None:
+                return []
         claim = (
             sa.update(inbox)
-            .where(inbox.c.id.in_(oldest))
+            .where(inbox.c.id.in_(oldest.with_for_update(skip_locked=True)))
             .values(taken_by=replica, taken_at=now)
             .returning(inbox.c.id, inbox.c.payload)
         )
@@ -99,6 +121,16 @@ class Inbox:
     async def done(self, ids: Sequence[int], now: datetime) -> None:
         """Note that entries were handed over. Rows stay: they are what makes a repeat a no-op."""
         await self._change(sa.update(inbox).where(inbox.c.id.in_(ids)).values(done_at=now))
+
+    async def forget(self, entries: Mapping[int, str]) -> None:
+        """Drop entries (by their ids, with their keys) of which nothing came.
+
+        Told of again soon they are still a no-op, in this process; later they are as new.
+        """
+        async with self._database.begin() as connection:
+            await connection.execute(sa.delete(inbox).where(inbox.c.id.in_(entries)))
+        for key in entries.values():
+            self._forgotten[key] = None
 
     async def received(self, repository_id: int, since: datetime) -> list[Trigger]:
         """Give what came in for one repository since then, oldest first."""
@@ -121,7 +153,7 @@ class Inbox:
             await connection.execute(change)
 
     async def _commit(self, batch: Sequence[_Arrival]) -> list[Receipt]:
-        rows = [_row(each.trigger, each.delivery_id) for each in batch]
+        rows = [_row(each.trigger, each.delivery_id, is_talk=each.is_talk) for each in batch]
         insert = self._insert_where_new(rows)
         async with self._database.begin() as connection:
             new = set((await connection.execute(insert)).scalars())
@@ -149,10 +181,11 @@ class Inbox:
         return on_sqlite.on_conflict_do_nothing().returning(inbox.c.key)
 
 
-def _row(trigger: Trigger, delivery_id: str | None) -> dict[str, Any]:
+def _row(trigger: Trigger, delivery_id: str | None, *, is_talk: bool) -> dict[str, Any]:
     return {
         "key": trigger.key,
         "delivery_id": delivery_id,
         "payload": trigger.model_dump(mode="json"),
         "received_at": trigger.received_at,
+        "is_talk": is_talk,
     }

@@ -15,10 +15,10 @@ import click
 from bot.culprit.verdict import Status, Verdict
 from bot.git.errors import GitError
 from bot.git.history import describe
-from bot.git.process import Git
 from bot.git.report import open_clone
 from bot.local import command_files, journal, words
-from bot.local.history import RangeError, resolve_end
+from bot.local.checkout import Shared, choose_shared, read_checkout, work_tree
+from bot.local.history import RangeError, resolve_end, submodules
 from bot.local.journal import Journal, JournalError, Request
 from bot.local.session import InfraError, run
 from bot.local.view import watching
@@ -32,11 +32,15 @@ _SHOWN_COMMITS = 10
 
 _HELP = """Find the commit that made COMMAND fail, with a stated confidence.
 
-COMMAND runs in the root of each commit's files. It ends with 0 if the commit is good, 125 if it
-cannot be tried, and 1 to 124 if it is bad; the kill of a trial is no evidence. It may fail by
-chance: trials are repeated until the verdict is sure. What it writes to $PLAYBOOKS_RESULT (JSON:
-fingerprint, metrics) is read. Your own checkout is never touched. Variables for COMMAND:
+COMMAND runs in each commit's files, in the folder you stand in. It ends with 0 if the commit is
+good, 125 if it cannot be tried, and any other number if it is bad; a crash is bad too. A trial
+that is stopped or killed is no evidence: where hanging is the failure, write
+-- timeout 60 COMMAND. It may fail by chance: trials are repeated until the verdict is sure. What
+it writes to $PLAYBOOKS_RESULT (JSON: fingerprint, metrics) is read. Variables for COMMAND:
 -- env NAME=value COMMAND.
+
+Your own checkout and home are never touched: COMMAND sees your home and what is installed in your
+checkout (node_modules, .venv and the like), and what it changes there is kept apart and dropped.
 
 Exit codes: 0 culprit, 1 error, 2 usage, 3 several commits that cannot be told apart, 4 the bad
 end passes, 5 the good end fails, 6 budget spent.
@@ -62,6 +66,9 @@ end passes, 5 the good end fails, 6 budget spent.
               "does not build is not tried.")  # fmt: skip
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), default=1800.0,
               show_default=True, help="Seconds a trial may take.")  # fmt: skip
+@click.option("--share", "wanted", multiple=True, metavar="PATH", help="Let trials see this of "
+              "your checkout, as it is now, whether committed or not.")  # fmt: skip
+@click.option("--pristine", is_flag=True, help="Let trials see nothing of your checkout unasked.")
 @click.option("--network", is_flag=True, help="Let trials use the network.")
 @click.option("--verify/--no-verify", default=True, show_default=True,
               help="Check the culprit with fresh runs of it and its parents.")  # fmt: skip
@@ -85,6 +92,8 @@ def bisect_command(
     skips: tuple[str, ...],
     build: str | None,
     time_limit: float,
+    wanted: tuple[str, ...],
+    pristine: bool,
     network: bool,
     verify: bool,
     log_path: Path | None,
@@ -107,7 +116,7 @@ def bisect_command(
             sys.exit(_search(known, resume, new=False, as_json=as_json))
         request = asyncio.run(
             _request(
-                repo, goods, bad, command, build, log_path,
+                repo, goods, bad, command, build, log_path, wanted, pristine=pristine,
                 jobs=jobs, confidence=confidence, budget=budget, first_parent=first_parent,
                 seed=seed, seconds=time_limit, network=network, verify=verify, skips=skips,
             )
@@ -127,20 +136,35 @@ async def _request(
     command: tuple[str, ...],
     build: str | None,
     log_path: Path | None,
+    wanted: tuple[str, ...],
     *,
+    pristine: bool,
     skips: tuple[str, ...],
     **options: object,
 ) -> Request:
     """Turn names into commits and the command's files into paths that trials can see."""
     git = await open_clone(repo)
     bad_commit = await resolve_end(git, bad)
-    files = {str(path) for path in await _tracked(git, bad_commit)}
-    here, root = Path.cwd(), _root(git)
-    words_of = command_files.resolved(command, here, root, files.__contains__)
-    build_words = tuple(shlex.split(build)) if build else None
-    if build_words:
-        build_words = command_files.resolved(build_words, here, root, files.__contains__)
-    shown = command_files.readable([*words_of, *(build_words or ())])
+    here = Path.cwd()
+    build_words = tuple(shlex.split(build)) if build else ()
+    root = await work_tree(git)
+    checkout, shown = None, Shared()
+    if root is not None:
+        at = here if here.resolve().is_relative_to(root.resolve()) else here / repo
+        checkout = await read_checkout(git, root, at, await submodules(git, bad_commit))
+        typed = [*command, *build_words]
+        shown = choose_shared(
+            checkout,
+            command_files.named_in(typed, here, root),
+            [_wanted(path, here, root) for path in wanted],
+            dependencies=not pristine,
+            deleted=lambda name: command_files.deletes(typed, name),
+        )
+    elif wanted:
+        raise RangeError(words.NO_CHECKOUT)
+    start = checkout.start if checkout else ""
+    words_of = command_files.resolved(command, here, root, start)
+    build_words = command_files.resolved(build_words, here, root, start)
     log_file = (log_path or _default_log(bad_commit)).absolute()
     return Request.model_validate(
         {
@@ -149,12 +173,23 @@ async def _request(
             "goods": [await resolve_end(git, good) for good in goods],
             "bad": bad_commit,
             "command": words_of,
-            "build": build_words,
-            "readable": [str(path) for path in shown],
+            "build": build_words or None,
+            "readable": [str(path) for path in command_files.readable([*words_of, *build_words])],
             "skips": [await resolve_end(git, skip) for skip in skips],
+            "checkout": str(root) if root else None,
+            "start": start,
+            **shown.model_dump(),
             **options,
         }
     )
+
+
+def _wanted(path: str, here: Path, root: Path) -> str:
+    """Return a path that the person wants to be seen, from the root of their checkout."""
+    whole = Path(os.path.normpath(here / path))
+    if not os.path.lexists(whole) or not whole.is_relative_to(root) or whole == root:
+        raise RangeError(words.not_in_checkout(path))
+    return str(whole.relative_to(root))
 
 
 def _search(known: Journal, path: Path, *, new: bool, as_json: bool) -> int:
@@ -166,7 +201,7 @@ def _search(known: Journal, path: Path, *, new: bool, as_json: bool) -> int:
         if new:
             writer.request(known.request)
         try:
-            with watching(sys.stderr) as view:
+            with watching(sys.stderr, known.request.jobs) as view:
                 asyncio.run(run(known.request, known, writer, view))
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo(words.INTERRUPTED.format(resume=resume), err=True)
@@ -175,7 +210,7 @@ def _search(known: Journal, path: Path, *, new: bool, as_json: bool) -> int:
             path.unlink()
             raise
         except (InfraError, SandboxError, GitError, OSError) as error:
-            said = words.infra(str(error)) if isinstance(error, InfraError) else str(error)
+            said = str(error)
             click.echo("Error: " + words.FAILED.format(problem=said, resume=resume), err=True)
             return words.ERROR
     return _tell(path, as_json)
@@ -222,7 +257,17 @@ async def _text(known: Journal, verdict: Verdict) -> str:
         commits = await describe(await open_clone(Path(known.request.repository)), shown)
     except GitError:
         commits = []
-    told = words.conclusion(verdict, commits, known.request.goods)
+    untried = {each.commit: each.reason for each in known.endings.values()}
+    told = words.conclusion(verdict, commits, known.request.goods, untried)
+    if verdict.status in (Status.BEFORE_RANGE, Status.NO_CULPRIT):
+        ends = {"good": known.searches[-1].graph.goods, "bad": (known.request.bad,)}
+        end = "good" if verdict.status is Status.BEFORE_RANGE else "bad"
+        told += "".join(
+            f"\n{words.unexpected(end, sha, ending.reason, ending.output)}"
+            for sha in ends[end]
+            if (ending := known.endings.get(sha))
+        )
+        told += f"\n{words.told_differences(known.differences)}" if known.differences else ""
     checked = known.checks.ending if verdict.status is Status.CULPRIT else None
     if checked in words.CHECKED:
         told += f"\n{words.CHECKED[checked]}"
@@ -230,21 +275,9 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     return f"{told}\n{counted}"
 
 
-async def _tracked(git: Git, commit: str) -> list[str]:
-    said = await git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
-    return said.stdout.decode("utf-8", "surrogateescape").split("\0")
-
-
-def _root(git: Git) -> Path | None:
-    """Return the checkout's root; None for a bare repository."""
-    if git.git_dir.name == ".git":
-        return git.git_dir.parent
-    pointer = git.git_dir / "gitdir"
-    return Path(pointer.read_text().strip()).parent if pointer.is_file() else None
-
-
 def _default_log(bad: str) -> Path:
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
     now = datetime.now(UTC)
-    name = f"{now:%Y%m%dT%H%M%S}-{bad[:8]}-{os.getpid()}.jsonl"
+    # To the microsecond: one process may look for several culprits in a second.
+    name = f"{now:%Y%m%dT%H%M%S%f}-{bad[:8]}-{os.getpid()}.jsonl"
     return Path(state) / "playbooks" / "bisect" / name

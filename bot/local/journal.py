@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,7 +33,11 @@ class JournalError(Exception):
 
 
 class Request(BaseModel):
-    """What was asked for: all that is needed to go on later, or elsewhere to reach the verdict."""
+    """What was asked for: all that is needed to go on later, or elsewhere to reach the verdict.
+
+    `start` is the folder trials start in, `shared` what of the `checkout` they see, `unseen` and
+    `changed` what differs there from what they see: all paths from its root.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,6 +58,11 @@ class Request(BaseModel):
     network: bool = False
     skips: tuple[str, ...] = ()
     verify: bool = True
+    checkout: str | None = None
+    start: str = ""
+    shared: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 class Probe(BaseModel):
@@ -78,14 +87,31 @@ _CHECK_LINES: Mapping[str, type[Planned | FreshRun | Checked]] = {
 }
 
 
+class Ending(BaseModel):
+    """A note: how a trial ended that a person will ask about, and the last lines it printed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    commit: str
+    outcome: Outcome
+    reason: str
+    output: str = ""
+
+
 @dataclass
 class Journal:
-    """A log as read: the request, the probes, and one search for each good end, in order."""
+    """A log as read: the request, the probes, and one search for each good end, in order.
+
+    What people want to know besides is in notes: what differs in trials from running the command by
+    hand, and how commits ended that said nothing, or not what was expected of an end.
+    """
 
     request: Request
     probes: list[Probe] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
     checks: Checks = field(default_factory=Checks)
+    differences: tuple[str, ...] = ()
+    endings: dict[str, Ending] = field(default_factory=dict)
 
     def verdict(self) -> Verdict | None:
         """Return what the last search concludes; None where it is not finished.
@@ -105,6 +131,14 @@ class Journal:
         if verdict.status is Status.CULPRIT and not self.checked:
             return None
         return verdict if verdict.final else None
+
+    def take_note(self, note: Mapping[str, Any]) -> None:
+        """Remember what people will ask for: of each commit, how it ended first."""
+        if "differences" in note:
+            self.differences = tuple(map(str, note["differences"]))
+        elif "output" in note:
+            ending = Ending.model_validate(note)
+            self.endings.setdefault(ending.commit, ending)
 
     @property
     def checked(self) -> bool:
@@ -138,6 +172,7 @@ def read(path: Path) -> Journal:
         for line in lines[1:]:
             entry = json.loads(line)
             if "note" in entry:
+                journal.take_note(entry["note"])
                 continue
             if "probe" in entry:
                 journal.probes.append(Probe.model_validate(entry))
@@ -172,14 +207,21 @@ class Writer:
         """Write that trials were asked for."""
         self._line(log.line(log.asked(trials)))
 
-    def reported(self, trial: Trial, report: Report, result: TrialResult) -> None:
-        """Write how a trial ended, and a note for people."""
+    def note(self, note: Mapping[str, Any]) -> None:
+        """Write something for people."""
+        self._line(log.line({"note": note}))
+
+    def reported(
+        self, trial: Trial, report: Report, result: TrialResult, ending: Ending | None
+    ) -> None:
+        """Write how a trial ended, and a note for people; with `ending`, what it printed last."""
         judgement = result.judgement
         note = {
             "trial": trial.id,
             "reason": judgement.reason,
             "seconds": round(result.seconds, 3),
             "metrics": dict(judgement.metrics),
+            **(ending.model_dump(mode="json") if ending else {}),
         }
         self._line(log.line(log.reported(trial, report)) + log.line({"note": note}))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,23 +23,31 @@ from bot.git.process import Git
 from bot.git.report import open_clone
 from bot.local import good_end, words
 from bot.local.checking import MOST_PASSES, Checked, FreshRun, Planned, planned
+from bot.local.checkout import OBJECTS, layout_for
 from bot.local.history import RangeError, read_range, subjects, submodules
-from bot.local.journal import Journal, Probe, Request, Writer
+from bot.local.journal import Ending, Journal, Probe, Request, Writer
+from bot.trials.disk import remove_folder
 from bot.trials.limits import for_this_machine
+from bot.trials.outcome import CommandNotFoundError
 from bot.trials.runner import Plan, Runner, TrialResult
 from bot.trials.sandbox import (
+    TREE_INSIDE,
     Bubblewrap,
     Place,
     Sandbox,
     SandboxError,
     Unconfined,
+    can_overlay,
     require,
     terminal_view,
+    unpassed,
 )
 from bot.trials.workplace import Workplace, workplace
 
 _LONGEST_WAIT_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 30.0
+_MARGIN = 0.9
+"""How much of the limit of a trial is proposed to a command that stops itself."""
 
 
 class View(Protocol):
@@ -93,12 +103,17 @@ async def run(request: Request, journal: Journal, writer: Writer, view: View) ->
     if request.goods:
         # Before anything is made or run: wrong ends are the commonest mistake.
         await read_range(git, request.goods, request.bad)
-    if empty := await submodules(git, request.bad):
+    empty = [path for path in await submodules(git, request.bad) if path not in request.shared]
+    if empty:
         view.say(words.SUBMODULES.format(paths=words.printable(", ".join(empty))))
     async with workplace() as place:
         session = _Session(request, journal, writer, view, git)
-        await session.prepare(place)
-        await session.conclude()
+        await session.prepare(place, empty)
+        try:
+            await session.conclude()
+        except CommandNotFoundError as error:
+            told = words.told_differences(journal.differences)
+            raise CommandNotFoundError(f"{error}\n{told}") from error
 
 
 class _Session:
@@ -111,13 +126,31 @@ class _Session:
         self._view = view
         self._git = git
         self._last_reason = "none was tried"
+        self._said: set[str] = set()
+        self._last_probe: tuple[str, TrialResult] | None = None
 
-    async def prepare(self, place: Workplace) -> None:
-        source = TreeExport(self._git)
-        shown = (*map(Path, self._request.readable), *await source.readable())
-        sandbox = await asyncio.to_thread(self._sandbox, place, shown)
+    async def prepare(self, place: Workplace, empty: Sequence[str]) -> None:
+        objects = await TreeExport(self._git).readable()
+        sandbox = await asyncio.to_thread(self._sandbox, place, objects)
+        moved = dict(sandbox.placed) if isinstance(sandbox, Bubblewrap) else {}
+        if self._request.shared:
+            self._view.say(words.sharing(self._request.shared))
+        checkout = self._request.checkout
+        found = words.differences(
+            self._request,
+            confined=isinstance(sandbox, Bubblewrap),
+            at_checkout=checkout is None or str(sandbox.layout.inside) == checkout,
+            variables=unpassed(os.environ),
+            empty=empty,
+        )
+        if found != self._journal.differences:
+            self._journal.differences = found
+            self._writer.note({"differences": found})
+        source = TreeExport(self._git, moved)
         limits = for_this_machine(place.folder, self._request.jobs, self._request.seconds)
-        plan = Plan((self._request.command,), self._request.build, with_git=True)
+        plan = Plan(
+            (self._request.command,), self._request.build, with_git=True, start=self._request.start
+        )
         self._runner = Runner(plan, source, sandbox, limits, place, self._request.jobs)
 
     async def conclude(self) -> None:
@@ -136,7 +169,7 @@ class _Session:
                 await self._drive(search)
             verdict = search.verdict()
             if verdict.status is Status.INFRA:
-                raise InfraError(self._last_reason)
+                raise InfraError(words.infra(self._last_reason))
             found_by_us = not self._request.goods and search.graph.goods
             if verdict.status is not Status.BEFORE_RANGE or not found_by_us:
                 return
@@ -179,6 +212,11 @@ class _Session:
             if probe.outcome is Outcome.PASS:
                 self._view.say(words.FOUND_GOOD.format(commit=commit[: words.SHORT]))
                 return (commit,)
+        if self._last_probe:
+            commit, result = self._last_probe
+            said = words.last_lines(result.output)
+            self._view.say(words.unexpected("oldest", commit, result.judgement.reason, said))
+            self._once(words.told_differences(self._journal.differences))
         self._view.say(words.NO_GOOD)
         return ()
 
@@ -189,6 +227,7 @@ class _Session:
         probe = Probe(probe=commit, outcome=judgement.outcome, fingerprint=judgement.fingerprint)
         self._writer.entry(probe)
         self._journal.probes.append(probe)
+        self._last_probe = commit, result
         self._view.probed(commit, result)
         return probe
 
@@ -279,21 +318,76 @@ class _Session:
         self._last_reason = judgement.reason
         report = Report(judgement.outcome, judgement.fingerprint)
         search.record(trial, report)
-        self._writer.reported(trial, report, result)
+        end, wanted = _expected(search, trial.commit)
+        ending = None
+        if judgement.outcome not in wanted and trial.commit not in self._journal.endings:
+            ending = Ending(
+                commit=trial.commit, outcome=judgement.outcome, reason=judgement.reason,
+                output=words.last_lines(result.output) if end else "",
+            )  # fmt: skip
+            self._journal.endings[trial.commit] = ending
+        self._writer.reported(trial, report, result, ending)
         self._view.finished(search, trial, result)
+        if ending and end:
+            self._view.say(words.unexpected(end, ending.commit, ending.reason, ending.output))
+            self._once(words.told_differences(self._journal.differences))
+        if judgement.outcome is Outcome.INFRA:
+            self._explain(judgement.reason)
+            if end and trial.attempt >= search.settings.infra_attempts:
+                raise InfraError(
+                    words.end_never_ran(end, trial.commit, trial.attempt, judgement.reason)
+                )
 
-    def _sandbox(self, place: Workplace, shown: tuple[Path, ...]) -> Sandbox:
+    def _explain(self, reason: str) -> None:
+        """Say once for each kind what to do about trials that were stopped or killed."""
+        command = self._request.command
+        if reason.startswith("no end"):
+            seconds = self._request.seconds
+            fewer = max(1, int(seconds * _MARGIN)) if seconds >= 1 else seconds * _MARGIN
+            self._once(
+                words.STOPPED.format(seconds=seconds, fewer=fewer, command=shlex.join(command))
+            )
+        elif reason.startswith("killed"):
+            caught = shlex.quote(f"{shlex.join(command)} || exit 1")
+            self._once(words.KILLED.format(reason=reason, command=caught))
+
+    def _once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._view.say(text)
+
+    def _sandbox(self, place: Workplace, objects: tuple[Path, ...]) -> Sandbox:
         view = terminal_view(os.environ, Path.home())
-        sandbox = Bubblewrap(view, network=self._request.network, readable=shown)
-        probe = Place(place.folder / "tree", place.folder / "scratch")
-        for folder in (probe.tree, probe.scratch):
-            folder.mkdir(exist_ok=True)
+        layout = layout_for(self._request, Path.home())
+        hidden = [each for each in objects if each.is_relative_to(layout.inside)]
+        sandbox = Bubblewrap(
+            view,
+            network=self._request.network,
+            readable=(*map(Path, self._request.readable), *objects),
+            placed=tuple((each, OBJECTS / str(number)) for number, each in enumerate(hidden)),
+            layout=layout,
+        )
+        probe = Place.under(place.folder / "probe")
+        for folder in (probe.tree, probe.scratch, probe.changes):
+            folder.mkdir(parents=True, exist_ok=True)
+        sandbox = replace(sandbox, overlays=can_overlay(view, probe))
         try:
             require(sandbox, probe)
         except SandboxError as error:
             self._view.say(words.NO_SANDBOX.format(reason=error))
-            return Unconfined(os.environ)
+            return Unconfined(os.environ, replace(layout, inside=TREE_INSIDE))
+        finally:
+            remove_folder(place.folder / "probe")
         return sandbox
+
+
+def _expected(search: Search, commit: str) -> tuple[str | None, tuple[Outcome, ...]]:
+    """Return which end of the range a commit is, if any, and how its trials should end."""
+    if commit in search.graph.goods:
+        return "good", (Outcome.PASS,)
+    if commit == search.graph.commits[search.graph.bad]:
+        return "bad", (Outcome.FAIL,)
+    return None, (Outcome.PASS, Outcome.FAIL)
 
 
 async def _ended(

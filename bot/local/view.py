@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from bot.culprit.evidence import Outcome, Trial
 from bot.culprit.search import Search
-from bot.culprit.verdict import Verdict
+from bot.local.estimate import in_words, seconds_left
 from bot.local.words import SHORT, printable
 from bot.trials.runner import TrialResult
 
@@ -32,9 +31,11 @@ _STYLES = {
 class Lines:
     """One line for each thing that happens."""
 
-    def __init__(self, stream: TextIO) -> None:
-        """Write to `stream`."""
+    def __init__(self, stream: TextIO, jobs: int) -> None:
+        """Write to `stream`; so many trials run at once."""
         self._stream = stream
+        self._jobs = jobs
+        self._seconds: list[float] = []
 
     def say(self, text: str) -> None:
         """Show one line."""
@@ -56,20 +57,23 @@ class Lines:
         """Say nothing: the end of the trial is what counts."""
 
     def finished(self, search: Search, trial: Trial, result: TrialResult) -> None:
-        """Show how a trial ended, and who is likeliest now."""
+        """Show how a trial ended, who is likeliest now, and how long it takes yet."""
+        self._seconds.append(result.seconds)
         likeliest = max(search.probabilities(), key=lambda candidate: candidate.probability)
         self.say(
             f"trial {trial.id} {trial.commit[:SHORT]}: {_ending(result)}; "
-            f"likeliest {likeliest.sha[:SHORT]} {likeliest.probability:.1%}"
+            f"likeliest {likeliest.sha[:SHORT]} {likeliest.probability:.1%}; "
+            f"{_time_left(search, self._seconds, self._jobs)}"
         )
 
 
 class Picture:
     """A live picture: the range with its posterior, trials, rounds and how long it may take."""
 
-    def __init__(self, live: Live) -> None:
-        """Draw on `live`."""
+    def __init__(self, live: Live, jobs: int) -> None:
+        """Draw on `live`; so many trials run at once."""
         self._live = live
+        self._jobs = jobs
         self._subjects: Mapping[str, str] = {}
         self._running: dict[int, Trial] = {}
         self._last: list[Text] = []
@@ -117,7 +121,7 @@ class Picture:
         running = ", ".join(trial.commit[:SHORT] for trial in self._running.values())
         head = Text(
             f"{len(chances)} commits · {verdict.trials} trials · {verdict.rounds} rounds · "
-            f"{_time_left(search, verdict, self._seconds, max(1, len(self._running)))}"
+            f"{_time_left(search, self._seconds, self._jobs)}"
         )
         picture = Text("old ").append(spark(chances, _WIDTH), "red").append(" new")
         tail = Text(f"running: {running}" if running else "")
@@ -125,14 +129,14 @@ class Picture:
 
 
 @contextlib.contextmanager
-def watching(stream: TextIO) -> Iterator[Lines | Picture]:
-    """Give a live picture where `stream` is a terminal, else plain lines."""
+def watching(stream: TextIO, jobs: int) -> Iterator[Lines | Picture]:
+    """Give a live picture of `jobs` trials at once where `stream` is a terminal, else lines."""
     if not stream.isatty():
-        yield Lines(stream)
+        yield Lines(stream, jobs)
         return
     console = Console(file=stream, highlight=False)
     with Live(console=console, auto_refresh=False, transient=False) as live:
-        yield Picture(live)
+        yield Picture(live, jobs)
 
 
 def spark(chances: list[float], width: int) -> str:
@@ -146,23 +150,13 @@ def spark(chances: list[float], width: int) -> str:
     return "".join(_BARS[round(share / top * (len(_BARS) - 1))] for share in sums)
 
 
-def _time_left(search: Search, verdict: Verdict, seconds: list[float], at_once: int) -> str:
-    """Guess how long it takes, from what the trials so far have told and taken."""
-    if not seconds or verdict.final:
-        return "no estimate yet" if not verdict.final else "done"
-    chances = [c.probability for c in search.probabilities()]
-    total = sum(chances) or 1.0
-    entropy = -sum(p / total * math.log2(p / total) for p in chances if p > 0)
-    told = math.log2(max(2, len(chances))) - entropy
-    rate = max(0.3, told / max(1, verdict.trials))
-    left = max(1.0, entropy / rate) * sum(seconds) / len(seconds) / at_once
-    return f"about {_span(left)} left"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _time_left(search: Search, seconds: Sequence[float], jobs: int) -> str:
+    verdict = search.verdict()
+    if verdict.final:
+        return "to be checked"
+    chances = [candidate.probability for candidate in search.probabilities()]
+    left = seconds_left(chances, verdict.trials, seconds, jobs)
+    return "no estimate yet" if left is None else f"about {in_words(left)} left"
 
 
 def _ending(result: TrialResult) -> str:

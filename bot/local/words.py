@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from bot.culprit.verdict import Status, Verdict
 from bot.git.history import CommitInfo
+from bot.local.journal import Request
 
 SHORT = 12
+_LAST_LINES = 15
+_LONGEST_LINE = 200
 
 NO_SANDBOX = (
     "Warning: trials run without a sandbox, with all your rights. {reason} "
@@ -18,6 +22,17 @@ INTERRUPTED = "Interrupted. Nothing finished is lost; continue with: {resume}"
 FAILED = "{problem}\nNothing finished is lost; continue with: {resume}"
 FOUND_GOOD = "Good end: {commit} passes."
 NO_GOOD = "No good commit was found, back to the first one: the search covers the whole history."
+STOPPED = (
+    "A trial was stopped after {seconds:g} s, which tells nothing of its commit. Where hanging is "
+    "the failure you look for, start again with: -- timeout {fewer:g} {command}. Where it only "
+    "needs longer, with a higher --time-limit."
+)
+KILLED = (
+    "A trial was killed ({reason}), which tells nothing of its commit. Where that is the failure "
+    "you look for, start again with: -- sh -c {command}. Where this machine lacks memory, with "
+    "fewer --jobs."
+)
+NO_CHECKOUT = "--share names what lies in a checkout, and this repository has none."
 UNFINISHED = "This log ends before a verdict. Continue with: {resume}"
 
 CHECKED = {
@@ -40,6 +55,25 @@ def printable(text: str, most: int = 200) -> str:
     """Make text of others safe for a terminal: no control characters, one line, not too long."""
     clean = "".join(c if c.isprintable() else " " for c in text).strip()
     return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
+def listed(paths: Sequence[str], most: int = 5) -> str:
+    """Name the first few of these, and how many more there are."""
+    named = ", ".join(printable(path, 80) for path in paths[:most])
+    return named if len(paths) <= most else f"{named} and {len(paths) - most} more"
+
+
+def sharing(paths: Sequence[str]) -> str:
+    """Say what of the checkout trials see."""
+    return (
+        f"Trials also see from your checkout: {listed(paths)}. What they change there is dropped; "
+        "--pristine leaves it out."
+    )
+
+
+def not_in_checkout(path: str) -> str:
+    """Say that a path cannot be shared."""
+    return f"--share {printable(path)}: nothing of that name lies in this checkout."
 
 
 def not_an_ancestor(good: str, bad: str, base: str | None) -> str:
@@ -71,17 +105,92 @@ def infra(reason: str) -> str:
     )
 
 
-def conclusion(verdict: Verdict, commits: Sequence[CommitInfo], goods: Sequence[str]) -> str:
-    """Tell a verdict to a person: what was found, how sure that is, and what to do next."""
+def end_never_ran(end: str, commit: str, times: int, reason: str) -> str:
+    """Say that an end of the range could not run, so that nothing can be compared with it."""
+    return (
+        f"The {end} end {commit[:SHORT]} could not run, {times} times in a row, so there is "
+        f"nothing to compare other commits with. The last time: {printable(reason)}."
+    )
+
+
+def unexpected(end: str, commit: str, reason: str, output: str) -> str:
+    """Say how an end of the range ended that should have ended otherwise, and what it printed."""
+    said = f"The {end} end {commit[:SHORT]}: {printable(reason)}. "
+    if not output:
+        return said + "It printed nothing."
+    return said + "Its last lines:\n" + "\n".join(f"  | {line}" for line in output.splitlines())
+
+
+def last_lines(output: str) -> str:
+    """Keep the last lines of what a command printed, harmless and not too long."""
+    lines = [printable(line, _LONGEST_LINE) for line in output.splitlines()]
+    return "\n".join([line for line in lines if line][-_LAST_LINES:])
+
+
+def differences(
+    request: Request,
+    *,
+    confined: bool,
+    at_checkout: bool,
+    variables: Sequence[str],
+    empty: Sequence[str],
+) -> tuple[str, ...]:
+    """List what differs in a trial from running the command by hand in the checkout.
+
+    Args:
+        request: what was asked for.
+        confined: whether trials run in a sandbox.
+        at_checkout: whether they run at the path of the checkout.
+        variables: names of the environment that trials do not have.
+        empty: paths of submodules that are empty in trials.
+    """
+    found = []
+    if confined and not request.network:
+        found.append("no network, not even to services of this machine (--network allows it)")
+    if request.unseen:
+        found.append(f"not committed, so not there: {listed(request.unseen)} (--share PATH)")
+    if request.changed:
+        found.append(f"without your changes of {listed(request.changed)} (--share PATH)")
+    if request.shared:
+        found.append(f"as in your checkout now, at every commit: {listed(request.shared)}")
+    if empty:
+        found.append(f"empty submodules: {listed(empty)}")
+    if variables:
+        found.append(f"without the variables {listed(variables, 10)} (-- env NAME=value COMMAND)")
+    if not at_checkout:
+        found.append("in another folder than your checkout")
+    return (*found, "nothing to read on standard input, and no terminal")
+
+
+def told_differences(found: Sequence[str]) -> str:
+    """Tell the differences, one a line."""
+    return "What differs from running it by hand:\n" + "\n".join(f"  - {each}" for each in found)
+
+
+def conclusion(
+    verdict: Verdict,
+    commits: Sequence[CommitInfo],
+    goods: Sequence[str],
+    untried: Mapping[str, str],
+) -> str:
+    """Tell a verdict to a person: what was found, how sure that is, and what to do next.
+
+    Args:
+        verdict: the verdict.
+        commits: what is known of those it names.
+        goods: the good ends.
+        untried: why commits could not be tried, by commit.
+    """
     sure = f"{verdict.confidence:.1%}"
-    listed = "\n".join(f"  {_described(info, verdict)}" for info in commits)
+    commits_listed = "\n".join(f"  {_described(info, verdict)}" for info in commits)
     match verdict.status:
         case Status.CULPRIT:
-            return f"{verdict.culprit} is the culprit ({sure} sure).\n{listed}"
+            return f"{verdict.culprit} is the culprit ({sure} sure).\n{commits_listed}"
         case Status.CLASS:
             return (
                 f"One of these {len(verdict.candidates)} commits is the culprit ({sure} sure); "
-                f"no commit that can be tried tells them apart.\n{listed}"
+                f"no commit that can be tried tells them apart.\n{commits_listed}"
+                f"{_untried(verdict, untried)}"
             )
         case Status.NO_CULPRIT:
             return (
@@ -96,9 +205,18 @@ def conclusion(verdict: Verdict, commits: Sequence[CommitInfo], goods: Sequence[
             )
         case _:
             said = f"No verdict: {verdict.reason[:1].lower()}{verdict.reason[1:]}"
-            splitters = ", ".join(sha[:SHORT] for sha in verdict.splitters)
-            more = f"\nTrying these would tell more: {splitters}." if splitters else ""
-            return f"{said}\n{listed}{more}"
+            return f"{said}\n{commits_listed}{_untried(verdict, untried)}"
+
+
+def _untried(verdict: Verdict, untried: Mapping[str, str]) -> str:
+    """Name the commits that would tell more if they could be tried, and why they could not."""
+    if not verdict.splitters:
+        return ""
+    named = listed([sha[:SHORT] for sha in verdict.splitters])
+    reasons = Counter(untried[sha] for sha in verdict.splitters if sha in untried)
+    why = ", ".join(f"{printable(each)} ({count})" for each, count in reasons.most_common(3))
+    said = f"\nThese would tell more if they could be tried: {named}."
+    return f"{said} What kept them from it: {why}." if why else said
 
 
 def _described(info: CommitInfo, verdict: Verdict) -> str:

@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import struct
 from collections.abc import Sequence
+from functools import cached_property
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -45,9 +46,14 @@ class PictureAddresses:
             signing_key: the bot's; codes are made with a key derived from it.
             public_url: where GitHub reaches this bot; None where it is not known to.
         """
-        secret = signing_key.private_bytes_raw()
-        self._key = hashlib.sha256(b"incident-playbooks/pictures/1\0" + secret).digest()
+        self._signing_key = signing_key
         self._public_url = public_url
+
+    @cached_property
+    def _key(self) -> bytes:
+        # The bot's key is known only once it has started.
+        secret = self._signing_key.private_bytes_raw()
+        return hashlib.sha256(b"incident-playbooks/pictures/1\0" + secret).digest()
 
     def of(self, stretches: Sequence[Stretch]) -> str | None:
         """Give the address of a search's picture; None where nobody could fetch it."""

@@ -12,6 +12,7 @@ from bot.config import Config
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.pictures.address import PictureAddresses
+from bot.records.recovery.record_store import RecordStore
 from bot.trials.pool import TrialPool
 from bot.triggers import Trigger
 
@@ -20,12 +21,16 @@ from bot.triggers import Trigger
 class Patience:
     """How long to wait: for a look without a delivery, and for a person, before giving up.
 
-    `look_later` is for a look at what only people elsewhere can change.
+    `look_later` is for a look at what only people elsewhere can change, `other_bots` for another
+    bot that may answer to the same `/help`. `reruns_begin` is how long a check that was asked to
+    run again may take to begin: its App may take the request and do nothing.
     """
 
     look_again: timedelta = timedelta(minutes=2)
     look_later: timedelta = timedelta(minutes=10)
     give_up: timedelta = timedelta(days=14)
+    reruns_begin: timedelta = timedelta(minutes=5)
+    other_bots: timedelta = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Parts:
     github: RepositoryClient
     mirror: Mirror
     signing_key: Ed25519PrivateKey
+    store: RecordStore
+    """What was put on the records branch."""
     web_url: str
     """The repository's page on GitHub."""
     patience: Patience
@@ -46,3 +53,9 @@ class Parts:
     """Sandboxes on this server."""
     pictures: PictureAddresses
     """Where people find pictures."""
+    cockpit_url: str | None
+    """Where people reach this bot's pages; None where that is not known."""
+
+    def page_of(self, incident: str) -> str | None:
+        """The address of an incident's page in the cockpit."""
+        return None if self.cockpit_url is None else f"{self.cockpit_url}/ui/incidents/{incident}"

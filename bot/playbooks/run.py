@@ -14,6 +14,9 @@ from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.faults import without_paths
+from bot.playbooks.steps import AnyStep, Patch, WaitPoint
+from bot.playbooks.untold import Untold
 from bot.triggers import Actor, Value
 
 T = TypeVar("T")
@@ -25,9 +28,9 @@ Effect = Callable[[bool], Awaitable[T]]
 class StepFailed(Exception):
     """A step could not be done and will not be tried again by itself. `str()` says why."""
 
-    def __init__(self, step: str, why: str) -> None:
+    def __init__(self, step: AnyStep, why: str) -> None:
         """Name the step, and say why in words for people."""
-        super().__init__(why)
+        super().__init__(without_paths(why))
         self.step = step
         self.aftermath: tuple[str, ...] = ()
         """What was undone since, in words for people; empty where nothing was."""
@@ -49,13 +52,21 @@ class SignalKind(StrEnum):
 class Signal(Value):
     """A message to a Run. A hint only says "look again"; the others carry a person's wish.
 
-    `commit` is the one a person's word (skip, good, bad) is about.
+    `commit` is the one a person's word (skip, good, bad) is about. `joins` says that `actor` asked
+    for what the Run does already, and by which sort of request; a release that does not know of
+    this takes the message for the hint that it also is.
     """
 
     kind: SignalKind
     actor: Actor | None = None
     reason: str | None = None
     commit: str | None = None
+    joins: Literal["person", "program"] | None = None
+
+    @property
+    def is_bare_hint(self) -> bool:
+        """Whether it says no more than "look again"."""
+        return self.kind is SignalKind.HINT and self.joins is None
 
 
 class Run(Protocol):
@@ -65,14 +76,18 @@ class Run(Protocol):
     def id(self) -> str:
         """The Run's id, the same after every restart."""
 
-    async def step(self, name: str, returns: type[T], effect: Effect[T]) -> T:
+    @property
+    def untold(self) -> Untold:
+        """What it tried beside the recovery and could not do, by now."""
+
+    async def step(self, step: AnyStep, returns: type[T], effect: Effect[T]) -> T:
         """Do something outside the database once, and record what came back.
 
         The effect runs at least once: it must be an *ensure*. Passing faults (GitHub is down, a
         rate limit) are waited out inside the step.
 
         Args:
-            name: what is done, as a person would say it; shown as progress.
+            step: what is done; its id is what a replay knows it by.
             returns: the type of the result, used to store it as JSON and read it back.
             effect: the work; called with True where an earlier attempt may have got through.
 
@@ -82,7 +97,7 @@ class Run(Protocol):
         """
 
     async def write(
-        self, name: str, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
+        self, step: AnyStep, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
     ) -> T:
         """Change the records in one transaction, exactly once, and record what came back.
 
@@ -90,8 +105,19 @@ class Run(Protocol):
             StepFailed: the change raised; nothing was changed.
         """
 
-    async def wait(self, seconds: float) -> Signal | None:
-        """Sleep until a Signal arrives or `seconds` have passed (None). Survives restarts."""
+    async def wait(self, seconds: float, at: WaitPoint) -> Signal | None:
+        """Sleep until a Signal arrives or `seconds` have passed (None). Survives restarts.
+
+        Args:
+            seconds: how long at most; 0 only looks whether one is there.
+            at: which wait this is.
+        """
+
+    def patched(self, change: Patch) -> bool:
+        """Whether this Run follows a changed playbook; False: it began before, and keeps its way.
+
+        The same answer as long as the Run lives, whatever code it was begun and continued under.
+        """
 
     async def now(self) -> datetime:
         """Read the clock; the answer is recorded, so a replay sees the same time."""
@@ -100,9 +126,11 @@ class Run(Protocol):
 class Ending(Value):
     """How a Run ended, for whoever asked. `reason` and `remedy` are Markdown.
 
-    A playbook that has told people itself (by its final word) leaves `reason` empty.
+    A playbook that has told people itself (by its final word) leaves `reason` empty. `incident`
+    is the one that it joined.
     """
 
     outcome: Literal["succeeded", "declined", "joined", "stopped", "failed"]
     reason: str = ""
     remedy: str = ""
+    incident: str = ""

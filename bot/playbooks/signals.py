@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.playbooks.run import Run, Signal, SignalKind
+from bot.playbooks.steps import WaitPoint
 
 
-async def heard(run: Run, seconds: float) -> list[Signal]:
+async def heard(run: Run, seconds: float, at: WaitPoint) -> list[Signal]:
     """Wait up to `seconds` for a Signal, then take all that have come: one look answers many."""
     signals: list[Signal] = []
-    signal = await run.wait(seconds)
+    signal = await run.wait(seconds, at)
     while signal is not None:
         signals.append(signal)
-        signal = await run.wait(0)
+        signal = await run.wait(0, at)
     return signals
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+from bot import markdown
 from bot.github.models import RepositoryFacts
 from bot.playbooks.checks.green import Counting, Tally
 from bot.playbooks.incidents import papers, record_files
-from bot.playbooks.incidents.case import C, Settled, branch_of
+from bot.playbooks.incidents.branches import Naming
+from bot.playbooks.incidents.case import C, Settled
 from bot.playbooks.incidents.casebook import Casebook
 from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Account, Result
-from bot.playbooks.incidents.record_files import RecordFile
+from bot.playbooks.incidents.record_files import Recorded, RecordFile, recorded
 from bot.playbooks.parts import Parts
-from bot.playbooks.run import Run
+from bot.playbooks.run import Run, Signal
+from bot.playbooks.steps import AnyStep, Patch
 from bot.playbooks.undo.undoing import Undoer
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.telling import Telling
@@ -59,6 +62,7 @@ class Work(ABC, Generic[P, C]):
         adr: the text of its decision record.
         timeline: what happened, for the report.
         undoers: how the steps that touch the world are taken back; added before they run.
+        joined: which sorts of requests for the same came in after the Run began.
     """
 
     merging_vouches: ClassVar[bool] = False
@@ -91,16 +95,17 @@ class Work(ABC, Generic[P, C]):
         self.plan = plan
         self.parts = parts
         self.github = parts.github
-        self.case = case
+        self.case = case.model_copy(update={"page": parts.page_of(case.incident)})
         self.attempt = opened.attempt
         self.casebook = Casebook(run, trigger, opened, parts.signing_key)
         since = opened.incident.detected_at - CLOCKS_DIFFER_BY
         telling = Telling(parts.github, case.incident, since=since, run=run.id)
-        self.voice = Voice(run, telling, asked_on, opened.attempt)
+        self.voice = Voice(run, telling, asked_on, opened.attempt, self.case.page)
         self.counting = Counting(smoke=(), smoke_from="passed before", evals=())
         self.adr = ""
         self.timeline: tuple[TimelineEvent, ...] = ()
         self.undoers: list[Undoer] = []
+        self.joined: set[Literal["person", "program"]] = set()
 
     # --- what each playbook says in its own way ---
 
@@ -133,25 +138,48 @@ class Work(ABC, Generic[P, C]):
     # --- what is alike ---
 
     @property
-    def earlier_branches(self) -> tuple[str, ...]:
-        """Where earlier attempts at this incident may have left something."""
-        case = self.case
-        return tuple(
-            branch_of(case.kind, case.proposal, case.incident, attempt)
-            for attempt in range(1, self.attempt)
-        )
+    def naming(self) -> Naming:
+        """How its branch is called, and what says that it is its own."""
+        case, short = self.case, self.run.patched(Patch.SHORT_BRANCH_NAMES)
+        return Naming(case.kind, case.proposal, case.incident, self.attempt, short)
 
     def know(self, **facts: Any) -> None:
         """Add to the facts."""
         self.case = self.case.model_copy(update=facts)
 
+    def note_joined(self, signals: Sequence[Signal]) -> None:
+        """Take notice of who asked for the same, as far as these Signals tell."""
+        for each in signals:
+            if each.joins is None:
+                continue
+            self.joined.add(each.joins)
+            known = (self.case.requested_by.login, *self.case.also_asked)
+            who = each.actor
+            if who is not None and each.joins == "person" and who.login not in known:
+                self.know(also_asked=(*self.case.also_asked, who.login))
+
     def happened(self, at: datetime, what: str, url: str | None = None) -> None:
         """Add to the report's timeline."""
         self.timeline = (*self.timeline, TimelineEvent(at=at, what=what, url=url))
 
+    async def open_issue(
+        self, title: str, body: str, *, labels: tuple[str, ...] | None = None
+    ) -> None:
+        """Open the incident issue, and note it; where none can be opened, it goes without.
+
+        Args:
+            title: plain text.
+            body: Markdown.
+            labels: None: those of an incident.
+        """
+        number = await self.voice.open_issue(self.case, title, body, labels=labels)
+        if number is not None:
+            self.know(issue=number)
+            await self.casebook.issue(number)
+
     async def tell(self, standing: Standing, head: str | None = None) -> None:
         """Make every place say the same."""
-        self.know(severity=self.casebook.severity)
+        self.know(severity=self.casebook.severity, untold=self.run.untold.left)
         await self.voice.everywhere(self.case, self.saying(standing, head))
 
     def account(self, result: Result) -> Account:
@@ -168,16 +196,23 @@ class Work(ABC, Generic[P, C]):
     def adr_and_report(self, report: bytes) -> tuple[RecordFile, RecordFile]:
         """The two files that every incident leaves, where they belong."""
         return (
-            RecordFile(path=self.case.adr, content=self.adr),
-            RecordFile(path=self.case.artifact, content=report.decode()),
+            RecordFile(path=self.case.adr, content=markdown.for_file(self.adr)),
+            RecordFile(path=self.case.artifact, content=markdown.for_file(report.decode())),
         )
 
-    async def record(self, name: str, files: Sequence[RecordFile], message: str) -> None:
-        """Put files and the audit anchor on the records branch, as the step `name`."""
-        anchor = self.casebook.anchor
-        await self.run.step(
-            name, str, lambda _: record_files.record(self.github, files, anchor, message)
-        )
+    async def record(self, step: AnyStep, files: Sequence[RecordFile], message: str) -> bool:
+        """Put files and the audit anchor on the records branch, as this step; whether it took."""
+        anchor, incident = self.casebook.anchor, self.case.incident
+
+        async def put_there() -> Recorded:
+            return await record_files.record(
+                self.github, self.parts.store, files, anchor, message, incident=incident
+            )
+
+        put = await recorded(self.run, step, put_there)
+        if put is not None:
+            self.know(records_branch=put.branch)
+        return put is not None
 
     def settle(self, result: Result, on: datetime) -> tuple[RecordFile, ...]:
         """Write the final ADR and report."""

@@ -8,6 +8,7 @@ they are about to change.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -18,9 +19,23 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from bot.records.schema_version import adopt_former_version, is_newer
+
 _BUSY_TIMEOUT_MS = 30_000
+_NOTICE_SILENCE: dict[str, str | tuple[str, ...]] = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+"""A server whose machine is gone says nothing: without these, libpq waits a quarter of an hour.
+
+https://www.postgresql.org/docs/current/libpq-connect.html; what `DATABASE_URL` says goes first.
+"""
 _MIGRATION_LOCK = 0x696E6369_64656E74  # "incident": any number all replicas agree on
 _one_migration_at_a_time = threading.Lock()  # alembic keeps its context in module globals
 
@@ -68,6 +83,20 @@ def open_existing(url: str) -> AsyncEngine:
     return create_async_engine(read_only)
 
 
+def keep_private(file: Path) -> None:
+    """Have a database file that only its owner reads; what SQLite puts beside it inherits that.
+
+    What is there already is tightened. Somebody else's file stays as it is.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Never opened where it exists: closing it would end this process's locks on it.
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError, PermissionError):
+            Path(f"{file}{suffix}").chmod(0o600)
+
+
 def reading(engine: AsyncEngine) -> AsyncEngine:
     """Give the same engine for transactions that only read: they wait for no writer."""
     return engine.execution_options(sqlite_begin="DEFERRED", postgresql_readonly=True)
@@ -85,7 +114,7 @@ async def migrate(url: str) -> None:
 def _upgrade(url: str) -> None:
     sync_url = _with_driver(url, asynchronous=False)
     if sync_url.get_backend_name() == "sqlite" and sync_url.database:
-        Path(sync_url.database).parent.mkdir(parents=True, exist_ok=True)
+        keep_private(Path(sync_url.database))
     engine = sa.create_engine(sync_url, poolclass=sa.NullPool)
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine)
@@ -95,6 +124,9 @@ def _upgrade(url: str) -> None:
         with _one_migration_at_a_time, engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            adopt_former_version(connection)
+            if is_newer(connection, ScriptDirectory.from_config(config)):
+                return
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
@@ -109,7 +141,8 @@ def _with_driver(url: str, *, asynchronous: bool) -> sa.URL:
     if backend == "sqlite":
         return parsed.set(drivername="sqlite+aiosqlite" if asynchronous else "sqlite")
     if backend == "postgresql":
-        return parsed.set(drivername="postgresql+psycopg")
+        query = _NOTICE_SILENCE | dict(parsed.query)
+        return parsed.set(drivername="postgresql+psycopg", query=query)
     raise ValueError(f"{backend} is not supported: use a sqlite:/// or postgresql:// address")
 
 

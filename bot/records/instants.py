@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime
 
-_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 _LENGTH = len("2026-01-01T00:00:00.000000Z")
 _MARKS = ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"), (19, "."), (26, "Z"))
 
@@ -29,7 +28,8 @@ Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 def rfc3339(moment: datetime) -> str:
     """Write a moment with microseconds and `Z`; such texts sort in the order of time."""
-    return in_utc(moment).strftime(_FORMAT)
+    # `strftime` writes years before 1000 with fewer digits, and Go's zero time is in the year 1.
+    return in_utc(moment).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def from_rfc3339(text: str) -> datetime:
@@ -38,6 +38,8 @@ def from_rfc3339(text: str) -> datetime:
     Raises:
         ValueError: the text has another shape.
     """
+    # An earlier release wrote the year 1 as `1`.
+    text = text.zfill(_LENGTH)
     # `strptime` takes ten times as long, and pages read hundreds of moments.
     if len(text) != _LENGTH or any(text[at] != mark for at, mark in _MARKS):
         raise ValueError(f"no moment as we write them: {text[:40]!r}")

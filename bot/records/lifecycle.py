@@ -59,7 +59,8 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     # A base that moved is computed again; a red that is not ours may be approved by a person.
     _R.VERIFYING: frozenset({_R.SUCCEEDED, _R.RUNNING, _R.AWAITING_APPROVAL, _R.COMPENSATING})
     | _STOPS,
-    _R.COMPENSATING: frozenset({_R.ROLLED_BACK, _R.ROLLBACK_FAILED}),
+    # What was to be undone had been merged a moment before: then that is what happened.
+    _R.COMPENSATING: frozenset({_R.ROLLED_BACK, _R.ROLLBACK_FAILED, _R.VERIFYING}),
     _R.SUCCEEDED: frozenset(),
     _R.FAILED: frozenset(),
     _R.TIMED_OUT: frozenset(),

@@ -20,15 +20,28 @@ DEAD_AFTER = timedelta(seconds=40)
 """Silence after which a sibling's Runs are taken over; well beyond `GIVE_UP_AFTER`."""
 
 
-async def join(conn: AsyncConnection, replica: str, now: datetime) -> None:
-    """Begin a life of this replica; a claim on its former life ends."""
+async def join(conn: AsyncConnection, replica: str, now: datetime, code: str | None = None) -> None:
+    """Begin a life of this replica; a claim on its former life ends.
+
+    Args:
+        conn: the caller's transaction.
+        replica: its name.
+        now: the time.
+        code: what it can replay.
+    """
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     await conn.execute(
         insert(replicas)
-        .values(id=replica, started_at=now, beat_at=now)
+        .values(id=replica, started_at=now, beat_at=now, code=code)
         .on_conflict_do_update(
             index_elements=[replicas.c.id],
-            set_={"started_at": now, "beat_at": now, "taken_over_by": None, "taken_over_at": None},
+            set_={
+                "started_at": now,
+                "beat_at": now,
+                "code": code,
+                "taken_over_by": None,
+                "taken_over_at": None,
+            },
         )
     )
 
@@ -53,6 +66,14 @@ async def leave(
         .values(beat_at=now - dead_after)
     )
     await conn.execute(gone)
+
+
+async def living(
+    conn: AsyncConnection, now: datetime, dead_after: timedelta = DEAD_AFTER
+) -> dict[str, str | None]:
+    """Read which replicas are not silent, and what each can replay."""
+    alive = sa.select(replicas.c.id, replicas.c.code).where(replicas.c.beat_at > now - dead_after)
+    return {row.id: row.code for row in await conn.execute(alive)}
 
 
 async def take_dead(

@@ -32,6 +32,7 @@ class TakeoverLock:
     def take(self) -> bool:
         """Take it if nobody else has it; never waits. Tells whether this process has it now."""
         if self._file is None:
+            self._path.touch(mode=0o600)
             file = self._path.open("ab")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
+from bot import markdown
 from bot.records.recovery.steps import Reversibility
 from bot.records.safety.budgets import Budget, BudgetState
-from bot.triggers import ActorKind, Autonomy, Role, SourceKind, Trigger, Value
+from bot.safety.held import Lifting
+from bot.triggers import ActorKind, Autonomy, Role, SourceKind, Target, Trigger, Value
 
 NEEDS: dict[str, Role] = {
     "status": Role.NONE,
@@ -45,6 +47,15 @@ _DEEDS = {
     "reopen": "Taking up an incident by reopening its issue",
 }
 """What is asked for by a deed, not by a word."""
+
+_EASES = {
+    "cancel": "cancel what is under way",
+    "reject": "refuse what is asked",
+    "close": "resolve an incident",
+    "severity": "lower an incident's severity",
+}
+"""What brings the end of a pause nearer: it waits for incidents that are high or critical."""
+_MOST_NAMED = 5
 
 PLAYBOOKS = ("revert", "bisect", "shadow", "ramp", "rollback")
 """What acts on a repository; every other command only steers or asks."""
@@ -87,6 +98,12 @@ class Facts(Value):
         draws_on: the caps that beginning it is counted against, with their limits as of now.
         opted_out: whether `playbook:off` stands on what it is about.
         autonomy: how far automatic action may go here.
+        prefix_only: whether comments count only where they name us, as in `/playbooks revert`.
+        meant: what a revert that names one of our own hotfixes or incidents is about.
+        joins: the incident that it is about, where that is still looking for what to revert.
+        targets: what it is about, as it is written after the command.
+        easing: whether the asker may ease a pause of self-work; read only while there is one, for
+            what would bring its end nearer.
     """
 
     command: str
@@ -100,6 +117,11 @@ class Facts(Value):
     draws_on: tuple[Budget, ...] = ()
     opted_out: bool = False
     autonomy: Autonomy = Autonomy.OPEN
+    prefix_only: bool = False
+    meant: tuple[Target, ...] = ()
+    joins: str | None = None
+    targets: tuple[str, ...] = ()
+    easing: Lifting | None = None
 
 
 class Admitted(Value):
@@ -149,7 +171,7 @@ def admit(facts: Facts) -> Decision:
     The order of the rules is the order of what a refusal should say first: who may ask, then what
     is held, then the limits, then what needs a yes.
     """
-    for rule in (_who_may_ask, _what_is_held, _limits, _what_cannot_be_undone):
+    for rule in (_who_may_ask, _whose_work_is_held, _what_is_held, _limits, _what_cannot_be_undone):
         if decision := rule(facts):
             return decision
     if facts.initiative is not Initiative.AUTOMATIC or facts.command not in PLAYBOOKS:
@@ -182,6 +204,24 @@ def _who_may_ask(facts: Facts) -> Refused | None:
     )
 
 
+def _whose_work_is_held(facts: Facts) -> Refused | None:
+    """Whoever writes self-work does not bring the end of its pause nearer."""
+    if facts.easing is None or facts.easing.may:
+        return None
+    held, deed = facts.easing.held, _EASES.get(facts.command, "do this")
+    yours = "`self_work.authors` names you"
+    if held is not None and held.number is not None:
+        yours = f"#{held.number} is self-work that you wrote"
+    others = [f"`{login}`" for login in facts.easing.others[:_MOST_NAMED]]
+    return Refused(
+        reason=f"Self-work is paused, and whoever's work is held does not {deed}: {yours}. "
+        "The incident stays as it is.",
+        remedy=f"Ask one of these: {', '.join(others)}."
+        if others
+        else "Ask somebody with write access who wrote no self-work lately.",
+    )
+
+
 def _what_is_held(facts: Facts) -> Refused | None:
     if facts.held is None or facts.command not in ADVANCING:
         return None
@@ -195,7 +235,8 @@ def _limits(facts: Facts) -> Refused | None:
     """What binds a program's and automatic action, and never a person's."""
     if facts.command not in PLAYBOOKS or facts.initiative is Initiative.PERSON:
         return None
-    by_hand = f"A person with write access can still comment `/{facts.command}`."
+    asked = " ".join(("/" + facts.command, *facts.targets))
+    by_hand = f"A person with write access can still comment {markdown.code(asked)}."
     if facts.initiative is Initiative.AUTOMATIC and facts.opted_out:
         return Refused(
             reason="Automatic action is opted out of here (label `playbook:off`).", remedy=by_hand

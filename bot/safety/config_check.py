@@ -7,19 +7,23 @@ pull request that brings such a version, and on the default branch's where one c
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from bot import markdown
-from bot.config import CONFIG_PATH, SENSITIVE, Config, InvalidConfig, parse_config
+from bot.config import CONFIG_PATH, Config
+from bot.config_versions import ConfigVersion
 from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
+from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import PullRequest
-from bot.records.safety.sensitive_config import Approved
-from bot.safety.config_in_force import Sections, digest_of, sensitive_sections
+from bot.playbooks.checks.unheard import Unheard, names_seen, unheard
+from bot.safety.config_consent import SHOWN, changed_sections
+from bot.safety.config_in_force import Sections, digest_of, sensitive_sections, version_at
 from bot.triggers import Value
 
 NAME = "playbooks config"
+_MEANT_SO = "It can be used; was it meant so?"
 _APPROVE = Button("Approve", "As a Founder, approve these sections", "approve")
 
 
@@ -32,6 +36,7 @@ class ConfigVerdict(Value):
         summary: why, and what can be done (Markdown).
         asks: the sensitive sections that wait for a Founder.
         digest: of all sensitive sections, where some wait.
+        shown: that digest, also where it was approved before.
     """
 
     conclusion: Literal["success", "failure", "neutral"]
@@ -39,10 +44,11 @@ class ConfigVerdict(Value):
     summary: str
     asks: tuple[str, ...] = ()
     digest: str = ""
+    shown: str = ""
 
 
 def judge_config(
-    text: str | None,
+    version: ConfigVersion,
     counting: Sections,
     no_counters: str | None = None,
     *,
@@ -51,7 +57,7 @@ def judge_config(
     """Judge one version of `.github/playbooks.yml`. Pure.
 
     Args:
-        text: the file; None where it is removed.
+        version: the file as it was read.
         counting: the sensitive sections that count now.
         no_counters: why Prometheus cannot be asked; None: it can.
         on_default_branch: whether the default branch has it; otherwise a pull request brings it.
@@ -61,15 +67,17 @@ def judge_config(
         rest = "Everything else counts already."
     else:
         once = "It counts once it is merged."
-        ask = "A Founder comments `/approve` on this pull request, before or after it is merged."
+        ask = (
+            "A Founder who did not write it comments {approve} on this pull request, before or "
+            "after it is merged."
+        )
         rest = "Everything else counts once it is merged."
-    try:
-        config = Config() if text is None else parse_config(text)
-    except InvalidConfig as invalid:
+    config = version.config
+    if config is None:
         return ConfigVerdict(
             conclusion="failure",
             title="It cannot be used",
-            summary=markdown.fence(str(invalid))
+            summary=markdown.fence(version.fault)
             + "\n\nUntil it is mended, the last good version stays in force.",
         )
     counted = sorted(name for name, each in config.capabilities.items() if each.prometheus)
@@ -83,24 +91,59 @@ def judge_config(
             "report to `/providers/observations`.",
         )
     wanted = sensitive_sections(config)
-    changed = [name for name in SENSITIVE if wanted.get(name) != counting.get(name)]
+    changed = changed_sections(wanted, counting)
+    doubts = ""
+    if version.doubts:
+        doubts = "\n\n**Was this meant?**\n\n" + markdown.fence("\n".join(version.doubts))
     if not changed:
-        return ConfigVerdict(conclusion="success", title="It can be used", summary=once)
+        return ConfigVerdict(
+            conclusion="neutral" if doubts else "success",
+            title=_MEANT_SO if doubts else "It can be used",
+            summary=once + doubts,
+        )
     named = ", ".join(markdown.code(name) for name in changed)
     digest = digest_of(wanted)
+    asked = ask.format(approve=markdown.code(f"/approve {digest[:SHOWN]}"))
     return ConfigVerdict(
         conclusion="neutral",
         title="It can be used; a Founder has to approve a part",
         summary=f"{named}: changes of these count only after a Founder approved them, until then "
-        f"what is in force stays so. {rest}\n\n{ask} (Digest {markdown.code(digest[:12])}.)",
-        asks=tuple(changed),
+        f"what is in force stays so. {rest}\n\n{asked} (Digest "
+        f"{markdown.code(digest[:SHOWN])}.){doubts}",
+        asks=changed,
         digest=digest,
+        shown=digest,
     )
 
 
-def counting_sections(approved: Approved | None) -> Sections:
-    """The sensitive sections that count: the approved ones, or the defaults."""
-    return approved.sections if approved else sensitive_sections(Config())
+def never_heard(names: Sequence[Unheard]) -> str:
+    """Say that checks are configured which no commit had (Markdown); nothing where all did."""
+    rows = [
+        f"- {markdown.code(each.name)}"
+        + (f": did you mean {markdown.code(each.nearest)}?" if each.nearest else "")
+        for each in names
+    ]
+    if not rows:
+        return ""
+    return (
+        "**No commit had these checks yet**, neither among the newest of the default branch nor on "
+        "pull requests:\n\n" + "\n".join(rows) + "\n\nA hotfix waits for each of its smoke checks "
+        "and evals. Where they are new, nothing is wrong."
+    )
+
+
+async def _never_heard(client: RepositoryClient, head: str, config: Config) -> str:
+    checks = config.checks
+    named = (*checks.smoke, *checks.evals, *checks.slo, *checks.safety)
+    if not named:
+        return ""
+    try:
+        base = (await client.about()).default_branch
+        seen = await names_seen(client, head, base, named)
+    except (Forbidden, NotFound, Unprocessable):
+        # Advice only: whether the file can be used does not hang on it.
+        return ""
+    return never_heard(unheard(named, seen))
 
 
 async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
@@ -144,18 +187,19 @@ async def report_config(
     Raises:
         GitHubError: GitHub could not be read or told.
     """
-    file = await client.contents.read(CONFIG_PATH, head)
-    verdict = judge_config(
-        file.text if file else None,
-        counting,
-        no_counters,
-        on_default_branch=on_default_branch,
-    )
+    version = await version_at(client, head)
+    verdict = judge_config(version, counting, no_counters, on_default_branch=on_default_branch)
+    if version.config is not None and verdict.conclusion != "failure":
+        never = await _never_heard(client, head, version.config)
+        note = "\n\n".join(filter(None, (note, never)))
+        if never and verdict.conclusion == "success":
+            verdict = verdict.model_copy(update={"conclusion": "neutral", "title": _MEANT_SO})
     if verdict.digest in approved:
         verdict = ConfigVerdict(
             conclusion="success",
             title="It can be used; a Founder approved it",
             summary="It counts once it is merged.",
+            shown=verdict.digest,
         )
     await client.checks.ensure_reported(
         None,

@@ -6,16 +6,20 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import rfc8785
 from cachetools import LRUCache
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.config import CONFIG_PATH, SENSITIVE, Config, InvalidConfig, parse_config
-from bot.github.client import GitHub
+from bot.config import CONFIG_PATH, LARGEST_CONFIG, PROTECTED, Config
+from bot.config_versions import NO_FILE, ConfigVersion, read_version
+from bot.github.client import GitHub, RepositoryClient
+from bot.limits import Founder
 from bot.records.database import reading
 from bot.records.safety import sensitive_config
+from bot.records.safety.sensitive_config import Approved
 from bot.triggers import Repository, Value
 
 KNOWN_FOR = timedelta(seconds=30)
@@ -38,9 +42,45 @@ class InForce(Value):
     waiting: str | None = None
 
 
+async def version_at(client: RepositoryClient, ref: str | None = None) -> ConfigVersion:
+    """Read the file as it is at a commit, or at the head of the default branch.
+
+    Raises:
+        GitHubError: GitHub could not be read.
+    """
+    file = await client.contents.find(CONFIG_PATH, ref, largest=LARGEST_CONFIG)
+    return NO_FILE if file is None else await read_version(file.sha, file.content)
+
+
 def sensitive_sections(config: Config) -> Sections:
-    """The sections whose changes need a Founder."""
-    return config.model_dump(mode="json", include=set(SENSITIVE))
+    """What of the configuration is protected: its changes need a Founder."""
+    written: Sections = config.model_dump(mode="json")
+    return _only_protected(written)
+
+
+def part_of(sections: Sections, key: str) -> JsonValue:
+    """The value of a section, or of one key of it (`section.key`); None where there is none."""
+    name, _, part = key.partition(".")
+    found = sections.get(name)
+    if not part:
+        return found
+    return found.get(part) if isinstance(found, dict) else None
+
+
+def _only_protected(written: Sections) -> Sections:
+    kept: Sections = {}
+    for key in PROTECTED:
+        name, _, part = key.partition(".")
+        section = written.get(name)
+        if not part and name in written:
+            kept[name] = section
+        elif isinstance(section, dict) and part in section:
+            kept[name] = {**_mapping(kept.get(name)), part: section[part]}
+    return kept
+
+
+def _mapping(value: JsonValue) -> Sections:
+    return value if isinstance(value, dict) else {}
 
 
 def digest_of(sections: Sections) -> str:
@@ -48,10 +88,44 @@ def digest_of(sections: Sections) -> str:
     return hashlib.sha256(rfc8785.dumps(sections)).hexdigest()
 
 
+def approval_hours(counting: Sections) -> int:
+    """How long an approval is good for, by the Founder's section that counts."""
+    return Founder.model_validate(counting.get("founder", {})).approval_hours
+
+
+def approvals_since(counting: Sections, now: datetime) -> datetime:
+    """Since when approvals have not expired."""
+    return now - timedelta(hours=approval_hours(counting))
+
+
 def with_sections(config: Config, sections: Sections) -> Config:
-    """The same configuration with other sensitive sections."""
-    known = Config.model_validate({key: sections[key] for key in SENSITIVE if key in sections})
-    return config.model_copy(update={name: getattr(known, name) for name in SENSITIVE})
+    """The same configuration with other protected parts; what is not in `sections` is default."""
+    known = _readable(_only_protected(sections))
+    update: dict[str, Any] = {}
+    for key in PROTECTED:
+        name, _, part = key.partition(".")
+        approved = getattr(known, name)
+        if part:
+            section = update.get(name, getattr(config, name))
+            update[name] = section.model_copy(update={part: getattr(approved, part)})
+        else:
+            update[name] = approved
+    return config.model_copy(update=update)
+
+
+def _readable(sections: Sections) -> Config:
+    """Read what was approved; a section from which this release cannot read is default."""
+    try:
+        return Config.model_validate(sections)
+    except ValidationError as error:
+        wrong = {fault["loc"][0] for fault in error.errors(include_input=False)}
+        return Config.model_validate({k: v for k, v in sections.items() if k not in wrong})
+
+
+def counting_sections(approved: Approved | None) -> Sections:
+    """The protected parts that count: the approved ones, or the defaults."""
+    known = Config() if approved is None else with_sections(Config(), approved.sections)
+    return sensitive_sections(known)
 
 
 class ConfigInForce:
@@ -62,7 +136,7 @@ class ConfigInForce:
         github: GitHub,
         records: AsyncEngine,
         *,
-        last_good: Callable[[Repository], Awaitable[Config]],
+        last_good: Callable[[Repository], Awaitable[Config | None]],
         clock: Callable[[], datetime],
     ) -> None:
         """Prepare.
@@ -70,7 +144,7 @@ class ConfigInForce:
         Args:
             github: has the file.
             records: have the approvals.
-            last_good: finds an older version where the newest cannot be used.
+            last_good: finds an older version where the newest cannot be used; None: not now.
             clock: tells the time (UTC).
         """
         self._github = github
@@ -79,6 +153,7 @@ class ConfigInForce:
         self._clock = clock
         self._known: LRUCache[int, tuple[datetime, InForce]] = LRUCache(1000)
         self._changes: Counter[int] = Counter()
+        self._good: LRUCache[int, tuple[str, Config]] = LRUCache(1000)
 
     def forget(self, repository_id: int) -> None:
         """Read it anew next time: something was pushed or approved."""
@@ -97,19 +172,24 @@ class ConfigInForce:
             return known
         changes = self._changes[repository.id]
         client = self._github.repository(repository, playbook="config", recovery=True)
-        file = await client.contents.read(CONFIG_PATH)
-        fault = None
-        try:
-            config = parse_config(file.text) if file else Config()
-        except InvalidConfig as invalid:
-            fault = str(invalid)
-            config = await self._last_good(repository)
+        version = await version_at(client)
+        config = await self._good_one(repository, version)
         found = await self._approved(repository.id, config, now)
-        found = found.model_copy(update={"fault": fault})
+        found = found.model_copy(update={"fault": version.fault or None})
         # What changed while it was being read must not be kept as it was before.
         if self._changes[repository.id] == changes:
             self._known[repository.id] = (now, found)
         return found
+
+    async def _good_one(self, repository: Repository, version: ConfigVersion) -> Config:
+        """This version, or the last good one before it; looked for once for each bad one."""
+        blob, good = self._good.get(repository.id, ("", None))
+        if version.config is not None:
+            good = version.config
+        elif good is None or blob != version.blob:
+            good = await self._last_good(repository) or good or Config()
+        self._good[repository.id] = (version.blob, good)
+        return good
 
     async def settled(self, repository_id: int, config: Config) -> Config:
         """Give a version of the configuration with its sensitive sections as approved."""
@@ -120,14 +200,18 @@ class ConfigInForce:
         digest = digest_of(wanted)
         async with reading(self._records).connect() as conn:
             counting = await sensitive_config.in_force(conn, repository_id)
-        if digest == (counting.digest if counting else digest_of(sensitive_sections(Config()))):
+        sections = counting_sections(counting)
+        if digest == digest_of(sections):
             return InForce(config=config)
+        since = approvals_since(sections, now)
         async with self._records.begin() as conn:
-            if await sensitive_config.come_into_force(conn, repository_id, digest, now):
+            if await sensitive_config.come_into_force(
+                conn, repository_id, digest, now, since=since
+            ):
                 return InForce(config=config)
             # Another reader may have brought it into force since.
             counting = await sensitive_config.in_force(conn, repository_id)
-        if counting and counting.digest == digest:
+        sections = counting_sections(counting)
+        if digest_of(sections) == digest:
             return InForce(config=config)
-        sections = counting.sections if counting else sensitive_sections(Config())
         return InForce(config=with_sections(config, sections), waiting=digest)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.github.client import RepositoryClient
+from bot.github.isolation import by_itself
 from bot.github.models import PullRequest
 from bot.records.database import reading
 from bot.records.safety import config_questions, gate_reports, sensitive_config
 from bot.records.safety.config_questions import DEFAULT_BRANCH, ConfigQuestion
-from bot.records.safety.gate_reports import NOT_YET
 from bot.records.safety.sensitive_config import Approved
 from bot.safety.config_check import (
     ConfigVerdict,
     changes_config,
-    counting_sections,
     report_config,
 )
-from bot.safety.config_in_force import ConfigInForce
+from bot.safety.config_in_force import (
+    ConfigInForce,
+    approvals_since,
+    counting_sections,
+    digest_of,
+)
 from bot.triggers import Repository
+
+SOMEBODY_ELSES = timedelta(seconds=30)
+"""How long a head that another replica judges is left to it."""
 
 
 class ConfigWatch:
@@ -34,6 +41,7 @@ class ConfigWatch:
         *,
         clock: Callable[[], datetime],
         no_counters: Callable[[], str | None],
+        make_way: Callable[[], Awaitable[None]],
     ) -> None:
         """Prepare.
 
@@ -42,41 +50,82 @@ class ConfigWatch:
             config: knows what the default branch has that is not approved.
             clock: tells the time (UTC).
             no_counters: tells why Prometheus cannot be asked; None: it can.
+            make_way: waits while people with rights are being served.
         """
+        self._make_way = make_way
         self._records = records
         self._config = config
         self._clock = clock
         self._no_counters = no_counters
 
+    async def look(self, client: RepositoryClient, pulls: Sequence[PullRequest]) -> None:
+        """Judge what open pull requests bring and what the default branch has, each by itself.
+
+        Raises:
+            Passing: what all of it needs is away.
+        """
+        name = client.repository.full_name
+        here = client.repository.id
+        async with reading(self._records).connect() as conn:
+            known = await gate_reports.of_heads(conn, here, [pull.head.sha for pull in pulls])
+        unjudged = [
+            pull
+            for pull in pulls
+            if pull.head.sha in known and known[pull.head.sha].config_digest is None
+        ]
+        for pull in sorted(unjudged, key=lambda pull: pull.is_from_fork):
+            theirs = client.about_head_of(pull)
+            if not theirs.has_room:
+                continue
+            if pull.is_from_fork:
+                await self._make_way()
+            what = "the configuration of a pull request was not judged"
+            await by_itself(self.judge(theirs, pull), what, repository=name, number=pull.number)
+        still_open = [pull.number for pull in pulls]
+        for work in (
+            self.settle(client.repository, still_open),
+            self.judge_default_branch(client),
+        ):
+            await by_itself(work, "the configuration was not judged", repository=name)
+
     async def judge(self, client: RepositoryClient, pull: PullRequest) -> None:
-        """Judge the configuration of a head that nothing was said on yet.
+        """Judge the configuration of a head that the gate knows, once.
 
         Raises:
             GitHubError: GitHub could not be read or told.
         """
-        here = client.repository.id
+        here, sha, now = client.repository.id, pull.head.sha, self._clock()
         async with reading(self._records).connect() as conn:
-            known = await gate_reports.find(conn, here, pull.head.sha)
-            if known is not None and known.check_run != NOT_YET:
+            known = await gate_reports.find(conn, here, sha)
+            if known is None or known.config_digest is not None:
                 return
             counting = await sensitive_config.in_force(conn, here)
-            approved = await sensitive_config.approved_ahead(conn, here)
+            since = approvals_since(counting_sections(counting), now)
+            approved = await sensitive_config.approved_ahead(conn, here, since=since)
             asked = {each.number for each in await config_questions.waiting(conn, [here])}
+        async with self._records.begin() as conn:
+            if not await gate_reports.claim_config(
+                conn, here, sha, now, stale=now - SOMEBODY_ELSES
+            ):
+                return
         verdict = None
         if await changes_config(client, pull):
             verdict = await report_config(
                 client,
-                pull.head.sha,
+                sha,
                 counting_sections(counting),
                 approved=approved,
                 no_counters=self._no_counters(),
-                look_first=known is not None,
+                look_first=True,
             )
         # Whoever may not even push a branch here is no reason to call a Founder.
         if verdict is not None and verdict.asks and not pull.is_from_fork:
             await self._ask(here, pull, verdict)
         elif pull.number in asked:
             await self._withdraw(here, [pull.number])
+        async with self._records.begin() as conn:
+            shown = verdict.shown if verdict is not None else ""
+            await gate_reports.note_config(conn, here, sha, shown, self._clock())
 
     async def judge_default_branch(self, client: RepositoryClient) -> None:
         """Say on the default branch's head what of its configuration does not count, and why.
@@ -92,7 +141,7 @@ class ConfigWatch:
             known = {each.number: each for each in await config_questions.waiting(conn, [here])}
             counting = await sensitive_config.in_force(conn, here)
         said = known.pop(DEFAULT_BRANCH, None)
-        if counting is not None and found.waiting == counting.digest:
+        if found.waiting == digest_of(counting_sections(counting)):
             # Another replica heard the Founder's yes.
             self._config.forget(here)
             return
@@ -110,7 +159,7 @@ class ConfigWatch:
         if is_told:
             return
         verdict = await self._say(client, head, counting)
-        if verdict.conclusion == "success":
+        if verdict.conclusion != "failure" and not verdict.asks:
             # Mended since the configuration was read.
             self._config.forget(here)
             return

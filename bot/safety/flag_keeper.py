@@ -21,6 +21,7 @@ from bot.github.errors import GitHubError
 from bot.playbooks.candidate import flag_file
 from bot.records.audit_chain import audit
 from bot.records.database import reading
+from bot.records.recovery.record_store import RecordStore
 from bot.traffic import servings
 from bot.traffic.flags import flag_document, generation_of
 from bot.traffic.stale import what_is_wrong
@@ -42,6 +43,7 @@ class FlagKeeper:
         self,
         github: GitHub,
         records: AsyncEngine,
+        store: RecordStore,
         *,
         config: Callable[[Repository], Awaitable[Config]],
         served: Callable[[], Awaitable[Sequence[Repository]]],
@@ -52,12 +54,14 @@ class FlagKeeper:
         Args:
             github: where the files are.
             records: who serves what.
+            store: what was put on branches of ours.
             config: gives a repository's configuration as it counts.
             served: gives the repositories to sweep.
             clock: tells the time (UTC).
         """
         self._github = github
         self._records = records
+        self._store = store
         self._config = config
         self._served = served
         self._clock = clock
@@ -126,7 +130,9 @@ class FlagKeeper:
                 data={"why": why},
             )
         message = f"Flags: what is served\n\nThe document was replaced: {why}."
-        await flag_file.commit(client, self._records, here.id, path, message, look_first=True)
+        await flag_file.commit(
+            client, self._store, self._records, here.id, path, message, look_first=True
+        )
         log.warning("a flag document was replaced", of=here.full_name, why=why)
 
     async def _sweep(self) -> None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from bot.config import Config
 from bot.github.client import RepositoryClient
+from bot.logins import is_among
 from bot.triggers import Role
 
 
@@ -15,7 +16,8 @@ async def founders_of(
 ) -> tuple[str, ...]:
     """Name the Founders: those configured, else those of the settings, else the admins.
 
-    Whoever cannot write to the repository any more has left, and is no Founder.
+    Whoever cannot write to the repository any more has left, and is no Founder. Nor is an agent
+    that `self_work.authors` names, whatever else it is: the held do not decide.
 
     Args:
         client: the repository.
@@ -23,10 +25,17 @@ async def founders_of(
         settled: `PLAYBOOKS_FOUNDERS` of the process.
     """
     named = config.founder.people or tuple(settled)
+    agents = config.self_work.authors
     present = [
-        login for login in named if (await client.permissions.role_of(login)).at_least(Role.WRITE)
+        login
+        for login in named
+        if not is_among(login, agents)
+        and (await client.permissions.role_of(login)).at_least(Role.WRITE)
     ]
-    return tuple(present) or tuple(user.login for user in await client.permissions.admins())
+    if present:
+        return tuple(present)
+    admins = [user.login for user in await client.permissions.admins()]
+    return tuple(login for login in admins if not is_among(login, agents))
 
 
 def is_founder(login: str, founders: Sequence[str]) -> bool:

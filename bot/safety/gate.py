@@ -11,6 +11,7 @@ from typing import Literal
 
 from bot import markdown
 from bot.config import SelfWork
+from bot.logins import is_among
 from bot.records.safety.pauses import Pause, PauseKind
 from bot.triggers import Value
 
@@ -23,7 +24,7 @@ class Head(Value):
     Attributes:
         number: the pull request; None where it cannot be told.
         sha: the commit.
-        ours: whether this App opened it: hotfixes, fixes and records.
+        ours: whether every commit of it is this App's: hotfixes, fixes and records.
         self_work: why it counts as self-work; None where it does not.
         exempted_by: who let this very commit through.
     """
@@ -93,7 +94,10 @@ def held(pause: Pause) -> str:
 
 
 def _how_to_lift(pause: Pause) -> str:
-    by_hand = "`/unpause self-work because …`, by a person with write access."
+    who = "a Founder or a person with maintain access"
+    if pause.kind is not PauseKind.SAFETY:
+        who = "a person with write access"
+    by_hand = f"`/unpause self-work because …`, by {who} who writes no self-work."
     if pause.state == "half open":
         canary = f"#{pause.canary}" if pause.canary else "the next self-work pull request"
         return f"it lifts itself when {canary} is merged and the branch stays green; or {by_hand}"
@@ -116,11 +120,22 @@ def why_self_work(
         labels: on it now.
         seen: labels that were on it at some time since we look.
     """
-    if author.lower() in {each.lower() for each in config.authors}:
+    if is_among(author, config.authors):
         return f"opened by {author}"
     if config.label.lower() in {each.lower() for each in (*labels, *seen)}:
         return f"label {config.label}"
     return None
+
+
+def pushed_by_agent(config: SelfWork, makers: Collection[str]) -> str | None:
+    """Say why a head that we did not make is self-work: an agent made it; None if none did.
+
+    Args:
+        config: the authors.
+        makers: who wrote, committed or pushed what is not ours.
+    """
+    agent = next((login for login in makers if is_among(login, config.authors)), None)
+    return None if agent is None else f"pushed to by {agent}"
 
 
 def _open(title: str, summary: str) -> Gate:

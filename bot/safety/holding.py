@@ -30,8 +30,10 @@ async def hold_self_work(
         is_safety: whether something happened that must not happen.
         at: now.
     """
+    # What a person let go on is not held again for the very same failure; safety is.
     wanted = Pausing(
-        key=key,
+        key=key if not is_safety else f"{key}:{trigger.key}",
+        once=not is_safety,
         repository_id=trigger.repository.id,
         scope=SELF_WORK,
         kind=PauseKind.SAFETY if is_safety else PauseKind.THRESHOLD,

@@ -3,13 +3,17 @@
 A request is no place for a transaction of its own: each process reserves some dozens at once and
 settles them when they are used or their hour is over. What a crash leaves reserved counts as used
 until then. Recovery, and telling people what happened, are counted and never refused.
+
+What people without rights cause, by pull requests from forks, is in no cap: they could pause
+self-work and have a Founder called. It has a share of its own, counted by each process.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -24,7 +28,20 @@ from bot.safety.caps import requests
 SHARE = 50
 """The part of the hour's limit that is reserved at once: a fiftieth."""
 
+OUTSIDERS = 10
+"""The part of the hour's limit that may be sent besides for people without rights: a tenth."""
+EACH = 4
+"""The part of that which one of them may cause: a quarter, so that three others get theirs."""
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Outsiders:
+    """What outsiders have caused in one repository in one hour."""
+
+    began: datetime
+    by: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -53,6 +70,7 @@ class RequestMeter:
         self._limits: dict[int, Budget] = {}
         self._leases: dict[int, _Lease] = {}
         self._locks: dict[int, asyncio.Lock] = {}
+        self._outsiders: dict[int, _Outsiders] = {}
 
     def limit(self, repository_id: int, caps: Caps) -> None:
         """Learn a repository's cap; until then the default is taken."""
@@ -79,6 +97,40 @@ class RequestMeter:
         lease = self._leases.get(repository_id)
         if lease is not None and lease.used:
             lease.used -= 1
+
+    def take_for(self, outsider: str, repository_id: int) -> None:
+        """Count one request that the work of somebody without rights causes.
+
+        Raises:
+            RateLimited: theirs, or what all of them have, is used up for this hour.
+        """
+        if not self.has_room_for(outsider, repository_id):
+            until = window_end("hour", self._clock())
+            raise RateLimited(
+                f"What is done for commits in forks is used up for this hour; it goes on at "
+                f"{until:%H:%M} UTC.",
+                until=until,
+            )
+        self._caused(repository_id)[outsider] += 1
+
+    def give_back_of(self, outsider: str, repository_id: int) -> None:
+        """GitHub does not charge what had not changed."""
+        caused = self._caused(repository_id)
+        if caused[outsider]:
+            caused[outsider] -= 1
+
+    def has_room_for(self, outsider: str, repository_id: int) -> bool:
+        """Tell whether one more would be let pass."""
+        limit = (self._limits.get(repository_id) or requests(Caps())).limit
+        share, caused = limit // OUTSIDERS, self._caused(repository_id)
+        return caused.total() < share and caused[outsider] < max(1, share // EACH)
+
+    def _caused(self, repository_id: int) -> Counter[str]:
+        began = window_start("hour", self._clock())
+        known = self._outsiders.get(repository_id)
+        if known is None or known.began != began:
+            known = self._outsiders[repository_id] = _Outsiders(began)
+        return known.by
 
     async def close(self) -> None:
         """Settle what is reserved."""

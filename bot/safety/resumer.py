@@ -72,7 +72,8 @@ class Resumer:
     async def hold_for_many(self, here: int, config: Config) -> None:
         """Pause self-work where too many incidents were opened within the configured hours.
 
-        Each newest incident does so once: a pause that was lifted since is not set again by it.
+        Each newest incident does so once: a pause that was lifted since is not set again by it,
+        nor by any that was known when a person lifted the last one.
         """
         now, limits = self._clock(), config.self_work
         since = now - timedelta(hours=limits.incidents_hours)
@@ -80,6 +81,12 @@ class Resumer:
             if await pauses.in_force(conn, here, SELF_WORK) is not None:
                 return
             recent = await incidents.list_recent(conn, here, limit=1000)
+            lifted = await pauses.last_lifted(conn, here, SELF_WORK)
+        if lifted is not None and lifted.lifted_at is not None:
+            if lifted.lifted_by != OURSELVES.login:
+                since = max(since, lifted.lifted_at)
+            elif recent and recent[0].detected_at <= lifted.lifted_at:
+                return
         counted = [i for i in recent if i.detected_at >= since and i.severity is not Severity.LOW]
         if len(counted) < limits.incidents or counted[0].id == self._held_for.get(here):
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.playbooks.planning.weighing import Ruling
-from bot.playbooks.undo.reversibility import PlannedStep, worst
+from bot.playbooks.steps import PlannedStep, worst
 from bot.safety.admission import Admitted, Facts, NeedsApproval, Refused, admit
 
 

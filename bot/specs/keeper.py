@@ -18,10 +18,11 @@ from bot import markdown
 from bot.faults import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
+from bot.github.isolation import by_itself
 from bot.github.models import PullRequest
 from bot.records.documents.spec_report import SPEC_REPORT_PATH, SPEC_TABLE_HEAD
 from bot.specs import words
-from bot.specs.reading import LARGEST_BYTES, Fault, read_spec, with_results
+from bot.specs.reading import LARGEST_BYTES, read_once, with_results
 from bot.triggers import Repository
 
 SWEEP_EVERY = timedelta(hours=1)
@@ -29,8 +30,12 @@ LOOKED_BACK = timedelta(days=1)
 """A sweep looks into pull requests that changed since then, and those that have a section."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at one pull request: a burst of checks is at most two looks."""
+OUTSIDERS_EVERY = 5.0
+"""The same for one from a fork."""
 TRIES = 10
 LONGEST_PAUSE = 300.0
+AT_ONCE = 4
+"""Pull requests that are looked at side by side: anybody may open a hundred."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +52,7 @@ class SpecKeeper:
         web_url: str,
         clock: Callable[[], datetime],
         served: Callable[[], Awaitable[Sequence[Repository]]],
+        make_way: Callable[[], Awaitable[None]],
     ) -> None:
         """Prepare.
 
@@ -55,7 +61,10 @@ class SpecKeeper:
             web_url: GitHub's pages.
             clock: tells the time (UTC).
             served: gives the repositories to sweep.
+            make_way: waits while people with rights are being served.
         """
+        self._make_way = make_way
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self._github = github
         self._web_url = web_url
         self._clock = clock
@@ -63,11 +72,20 @@ class SpecKeeper:
         self._at_work: dict[_Key, _Looks] = {}
         self._nothing_at: LRUCache[_Key, str] = LRUCache(10_000)
         self._numbers: LRUCache[tuple[int, str], int] = LRUCache(1_000)
+        self._outsiders: LRUCache[_Key, str] = LRUCache(10_000)
 
     def heard(
-        self, repository: Repository, pull_requests: Sequence[int], head_sha: str | None
+        self,
+        repository: Repository,
+        pull_requests: Sequence[int],
+        head_sha: str | None,
+        *,
+        outsider: str | None = None,
     ) -> None:
-        """Take notice that something happened to pull requests, or to checks of a commit."""
+        """Take notice that something happened to pull requests, or to checks of a commit.
+
+        `outsider` wrote one of those from a fork.
+        """
         numbers = list(pull_requests)
         if not numbers and head_sha is not None:
             # Checks of a fork's commit do not say which pull request it belongs to.
@@ -75,6 +93,8 @@ class SpecKeeper:
             numbers = [known] if known is not None else []
         for number in numbers:
             key = (repository.id, number)
+            if outsider is not None:
+                self._outsiders[key] = outsider
             if head_sha is not None and self._nothing_at.get(key) == head_sha:
                 continue
             looks = self._at_work.setdefault(key, _Looks())
@@ -94,17 +114,22 @@ class SpecKeeper:
                     looks.task.cancel()
 
     async def _sweep(self) -> None:
-        start = markdown.marker(f"{words.SECTION}-start")
-        since = self._clock() - LOOKED_BACK
+        what = "spec reports could not be looked for"
         try:
             for repository in await self._served():
-                client = self._client(repository)
-                async for pull in client.pulls.list():
-                    is_recent = pull.updated_at is not None and pull.updated_at >= since
-                    if is_recent or start in (pull.body or ""):
-                        self.heard(repository, (pull.number,), pull.head.sha)
-        except GitHubError as error:
-            log.warning("spec reports could not be looked for", why=str(error))
+                await by_itself(self._look(repository), what, repository=repository.full_name)
+        except (Passing, GitHubError) as error:
+            log.warning(what, why=str(error))
+
+    async def _look(self, repository: Repository) -> None:
+        """Hear of every pull request that changed lately, or whose report is out of date."""
+        start = markdown.marker(f"{words.SECTION}-start")
+        since = self._clock() - LOOKED_BACK
+        async for pull in self._client(repository).pulls.list():
+            is_recent = pull.updated_at is not None and pull.updated_at >= since
+            if is_recent or start in (pull.body or ""):
+                outsider = pull.user.login if pull.is_from_fork else None
+                self.heard(repository, (pull.number,), pull.head.sha, outsider=outsider)
 
     async def _keep(self, repository: Repository, number: int, looks: _Looks) -> None:
         key = (repository.id, number)
@@ -112,7 +137,7 @@ class SpecKeeper:
             while looks.wanted:
                 looks.wanted = False
                 await self._through_outages(repository, number)
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(OUTSIDERS_EVERY if key in self._outsiders else LOOK_EVERY)
         except Exception:
             log.exception("a spec report could not be shown", pull_request=number)
         finally:
@@ -122,8 +147,13 @@ class SpecKeeper:
         pause = 1.0
         for attempt in range(TRIES):
             try:
-                await self._show(self._client(repository), number)
-            except Passing:
+                async with self._slots:
+                    await self._make_way()
+                    await self._show(self._client(repository, number), number)
+            except Passing as error:
+                if not self._client(repository, number).has_room:
+                    log.info("no spec report is shown", pull_request=number, why=str(error))
+                    return
                 if attempt == TRIES - 1:
                     raise
                 await asyncio.sleep(pause)
@@ -131,8 +161,9 @@ class SpecKeeper:
             else:
                 return
 
-    def _client(self, repository: Repository) -> RepositoryClient:
-        return self._github.repository(repository, playbook="spec")
+    def _client(self, repository: Repository, number: int | None = None) -> RepositoryClient:
+        outsider = None if number is None else self._outsiders.get((repository.id, number))
+        return self._github.repository(repository, playbook="spec", outsider=outsider)
 
     async def _show(self, github: RepositoryClient, number: int) -> None:
         """Make the description of one pull request say what is so now."""
@@ -140,6 +171,9 @@ class SpecKeeper:
         if pull is None or pull.state != "open":
             return
         key, head = (github.repository.id, number), pull.head.sha
+        if pull.is_from_fork:
+            self._outsiders[key] = pull.user.login
+            github = github.about_head_of(pull)
         section = await self._section(github, pull)
         if section is None:
             self._nothing_at[key] = head
@@ -166,10 +200,7 @@ class SpecKeeper:
         if await self._told_by_us(github, pull):
             return None
         url = f"{self._web_url}/{github.repository.full_name}/blob/{head}/{SPEC_REPORT_PATH}"
-        if file.content is None:
-            faults = (Fault(field="", what=f"larger than {LARGEST_BYTES // 1024} KiB"),)
-            return words.invalid(faults, head, url)
-        report = read_spec(file.content)
+        report = await read_once(file.sha, file.content)
         if isinstance(report, tuple):
             return words.invalid(report, head, url)
         results = await github.checks.results(head)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bot.culprit.evidence import Outcome
 from bot.github.calls.workflows import Annotation, Job, WorkflowRun
+from bot.github.transport.redaction import redact
 from bot.triggers import Value
 
 _OURSELVES = re.compile(r"set up job|complete job|(run |post )*actions/", re.IGNORECASE)
@@ -29,6 +30,22 @@ class TrialJudgement(Value):
     seconds: float | None = None
     fingerprint: tuple[str, ...] | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("reason")
+    @classmethod
+    def _reason_without_secrets(cls, reason: str) -> str:
+        # What a trial says reaches reports, issues, logs and the cockpit.
+        return redact(reason)
+
+    @field_validator("fingerprint")
+    @classmethod
+    def _names_without_secrets(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if names is None else tuple(map(redact, names))
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_without_secrets(cls, metrics: dict[str, float]) -> dict[str, float]:
+        return {redact(name): value for name, value in metrics.items()}
 
 
 def judge_workflow_run(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.github.transport.redaction import redact
 from bot.trials import cgroup
 from bot.trials.disk import DiskMeter
 from bot.trials.limits import Breach, Limits, breached
@@ -41,7 +42,7 @@ class Execution:
     Attributes:
         exit_status: as a shell has it: 128 + n where signal n killed it.
         breach: the limit it broke and was killed for, if any.
-        output: the start and the end of what it printed.
+        output: the start and the end of what it printed, without anything secret.
         output_bytes: how much it printed.
         seconds: how long it ran.
     """
@@ -91,7 +92,7 @@ async def execute(
     return Execution(
         exit_status=running.exit_status(breach),
         breach=breach,
-        output=running.output.text(),
+        output=redact(running.output.text()),
         output_bytes=running.output.total_bytes,
         seconds=seconds,
     )
@@ -146,6 +147,7 @@ class _Running:
             descriptor = self._status.open()
             descriptors.append(descriptor)
             argv[1:1] = ["--json-status-fd", str(descriptor)]
+        argv[:0] = self._launch.before
         if self._group is not None:
             argv = ["/bin/sh", "-c", _JOIN, "sh", str(self._group.processes_file), *argv]
         try:
@@ -211,7 +213,7 @@ class _Running:
         if status is None or breach is not None:
             return 128 + signal.SIGKILL
         if self._launch.reports_status and self._status.exit_code is None and status > 0:
-            raise SandboxError(f"bubblewrap failed: {self.output.text().strip()[-300:]}")
+            raise SandboxError(f"bubblewrap failed: {redact(self.output.text()).strip()[-300:]}")
         return status if status >= 0 else 128 - status
 
     async def _read(self, stream: asyncio.StreamReader | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bot.culprit.evidence import Outcome
+from bot.github.transport.redaction import redact
 
 RESULT_VARIABLE = "PLAYBOOKS_RESULT"
 RESULT_LIMIT_BYTES = 1 << 20
@@ -57,8 +59,10 @@ class Judgement:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-_CRASHES = {132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE", 139: "SIGSEGV"}
-_KILLS = {137: "SIGKILL", 143: "SIGTERM"}
+_SIGNALS = {128 + each: each.name for each in signal.Signals}
+_CRASHES = (132, 134, 135, 136, 139)
+_KILLS = (137, 143)
+"""Ended from outside: by whoever lacks memory, or shuts the machine down."""
 
 
 def judge(exit_status: int) -> Judgement:
@@ -79,12 +83,12 @@ def judge(exit_status: int) -> Judgement:
             "repository's root."
         )
     if exit_status in _CRASHES:
-        return Judgement(Outcome.FAIL, f"crashed with {_CRASHES[exit_status]}")
-    if 0 < exit_status < 125:
-        return Judgement(Outcome.FAIL, f"exit status {exit_status}")
+        return Judgement(Outcome.FAIL, f"crashed with {_SIGNALS[exit_status]}")
     if exit_status in _KILLS:
-        return Judgement(Outcome.INFRA, f"killed by {_KILLS[exit_status]}")
-    return Judgement(Outcome.INFRA, f"unexpected exit status {exit_status}")
+        return Judgement(Outcome.INFRA, f"killed by {_SIGNALS[exit_status]}")
+    # Above 128 many programs answer numbers of their own: ssh and PHP, for example, 255.
+    known = f" ({_SIGNALS[exit_status]})" if exit_status in _SIGNALS else ""
+    return Judgement(Outcome.FAIL, f"exit status {exit_status}{known}")
 
 
 def read_result(path: Path) -> ResultFile | None:
@@ -129,7 +133,13 @@ def with_result(judgement: Judgement, path: Path) -> Judgement:
     try:
         result = read_result(path)
     except ResultFileError as error:
-        return Judgement(Outcome.UNTESTABLE, str(error))
+        return Judgement(Outcome.UNTESTABLE, redact(str(error)))
     if result is None:
         return judgement
-    return Judgement(judgement.outcome, judgement.reason, result.fingerprint, result.metrics)
+    names = result.fingerprint
+    return Judgement(
+        judgement.outcome,
+        judgement.reason,
+        None if names is None else frozenset(map(redact, names)),
+        {redact(name): value for name, value in result.metrics.items()},
+    )

@@ -19,10 +19,18 @@ from pathlib import Path
 import structlog
 
 from bot.culprit.evidence import Outcome
+from bot.records.outages import in_public
 from bot.trials.limits import for_this_machine
 from bot.trials.outcome import CommandNotFoundError, Judgement
 from bot.trials.runner import Plan, Runner, TrialResult
-from bot.trials.sandbox import Bubblewrap, Place, SandboxError, require, server_view
+from bot.trials.sandbox import (
+    Bubblewrap,
+    Place,
+    SandboxError,
+    Showing,
+    require,
+    server_view,
+)
 from bot.trials.trees import TreeSource
 from bot.trials.workplace import Workplace, workplace
 
@@ -53,6 +61,8 @@ class TrialPool:
         workers: int,
         ended: Callable[[str], Awaitable[None]],
         root: Path | None = None,
+        showing: Showing | None = None,
+        is_off: bool = False,
     ) -> None:
         """Prepare; nothing is written before the first trial.
 
@@ -60,20 +70,26 @@ class TrialPool:
             workers: trials at once, of all sessions together.
             ended: told of a session whenever one of its trials has ended.
             root: where work folders are made; by default where large temporary files belong.
+            showing: what of this machine trials see, and what never.
+            is_off: whether nothing is tried on this server at all.
         """
+        self.is_off = is_off
         self._workers = workers
         self._ended = ended
         self._root = root
+        self._showing = showing or Showing()
         self._free = asyncio.Semaphore(workers)
         self._sessions: dict[str, _Session] = {}
         self._works: str | None = None
 
     async def why_not(self) -> str | None:
         """Say why trials cannot be confined on this machine; None where they can."""
+        if self.is_off:
+            return "it is switched off (PLAYBOOKS_SANDBOX=off)."
         if self._works is None:
             async with workplace(self._root) as place:
                 try:
-                    await asyncio.to_thread(_probe, place)
+                    await asyncio.to_thread(_probe, place, self._showing)
                 except SandboxError as error:
                     # Not remembered: somebody may mend it while we run.
                     return str(error)
@@ -85,7 +101,10 @@ class TrialPool:
 
         Raises:
             OSError: the work folder cannot be written.
+            SandboxError: secrets cannot be hidden from it, or it is switched off.
         """
+        if self.is_off:
+            raise SandboxError("the sandbox is switched off on this server (PLAYBOOKS_SANDBOX=off)")
         known = self._sessions.get(session)
         if known is None:
             known = await self._open(session, order)
@@ -134,7 +153,7 @@ class TrialPool:
     async def _open(self, session: str, order: Order) -> _Session:
         folder = AsyncExitStack()
         place = await folder.enter_async_context(workplace(self._root))
-        sandbox = Bubblewrap(server_view(os.environ))
+        sandbox = Bubblewrap(server_view(os.environ, self._showing))
         limits = for_this_machine(place.folder, self._workers, order.seconds)
         runner = Runner(order.plan, order.source, sandbox, limits, place, self._workers)
         self._sessions[session] = opened = _Session(runner, folder)
@@ -149,7 +168,8 @@ class TrialPool:
             return _nothing(Outcome.UNTESTABLE, str(error))
         except Exception as error:
             log.exception("a trial could not be run", trial=name)
-            return _nothing(Outcome.INFRA, str(error) or type(error).__name__)
+            # It is told in public reports: no paths of this machine.
+            return _nothing(Outcome.INFRA, in_public(error))
         finally:
             if name in known.trials:
                 await asyncio.shield(self._ended(session))
@@ -162,11 +182,11 @@ class _Session:
     trials: dict[str, asyncio.Task[TrialResult]] = field(default_factory=dict)
 
 
-def _probe(place: Workplace) -> None:
-    probe = Place(place.folder / "tree", place.folder / "scratch")
+def _probe(place: Workplace, showing: Showing) -> None:
+    probe = Place.under(place.folder)
     for folder in (probe.tree, probe.scratch):
         folder.mkdir(exist_ok=True)
-    require(Bubblewrap(server_view(os.environ)), probe)
+    require(Bubblewrap(server_view(os.environ, showing)), probe)
 
 
 def _nothing(outcome: Outcome, reason: str) -> TrialResult:

@@ -31,11 +31,14 @@ class Plan:
         commands: argument vectors, run in this order until one does not pass.
         build: run once per tree before them; a commit that does not build is untestable.
         with_git: whether the tree gets a disposable `.git` (for versions made from tags).
+        start: the folder all of it starts in, from the tree's root; a commit without that folder
+            is untestable.
     """
 
     commands: tuple[tuple[str, ...], ...]
     build: tuple[str, ...] | None = None
     with_git: bool = False
+    start: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,18 @@ class Runner:
         seconds = 0.0
         output: list[str] = []
         judgement = Judgement(Outcome.PASS, "there is nothing to run")
+        await asyncio.to_thread(empty_folder, worker.place.changes)
         if self._plan.build is None:
             await worker.tree.move(commit, with_git=self._plan.with_git)
         else:
             built = await self._build(worker, commit, self._plan.build, mark)
             seconds, judgement = built.seconds, built.judgement
             output.append(built.output)
+        if (
+            judgement.outcome is Outcome.PASS
+            and not (worker.place.tree / self._plan.start).is_dir()
+        ):
+            judgement = _no_folder(self._plan.start)
         for command in self._plan.commands:
             if judgement.outcome is not Outcome.PASS:
                 break
@@ -108,6 +117,9 @@ class Runner:
             judgement = _with_metrics_of(before, judgement)
         return TrialResult(judgement, seconds, "\n".join(part for part in output if part))
 
+    def _can_start(self, worker: _Worker) -> bool:
+        return (worker.place.tree / self._plan.start).is_dir()
+
     async def _build(
         self, worker: _Worker, commit: str, build: Sequence[str], mark: str
     ) -> TrialResult:
@@ -117,16 +129,18 @@ class Runner:
             known = self._builds.judged(tree)
             if known is not None:
                 if known.outcome is Outcome.PASS:
-                    await asyncio.to_thread(self._builds.restore, tree, worker.tree.folder)
+                    await asyncio.to_thread(self._builds.restore, tree, worker.place)
                     worker.tree.forget()
                 return TrialResult(known, 0.0, "")
             await worker.tree.move(commit, with_git=self._plan.with_git)
+            if not self._can_start(worker):
+                return TrialResult(_no_folder(self._plan.start), 0.0, "")
             done, _ = await self._execute(worker, build, mark)
             judgement = _judged(done, self._limits)
             if judgement.outcome is Outcome.FAIL:
                 judgement = Judgement(Outcome.UNTESTABLE, f"it does not build: {judgement.reason}")
             if judgement.outcome is not Outcome.INFRA:
-                await asyncio.to_thread(self._builds.keep, tree, judgement, worker.tree.folder)
+                await asyncio.to_thread(self._builds.keep, tree, judgement, worker.place)
             return TrialResult(judgement, done.seconds, done.output)
 
     async def _execute(
@@ -138,19 +152,24 @@ class Runner:
             file_bytes=self._limits.disk_bytes + _HEAD_START_BYTES,
             processes=4 * self._limits.processes,
         )
-        launch = self._sandbox.launch(worker.place, command, mark, caps)
-        folders = (worker.place.tree, worker.place.scratch)
+        launch = await asyncio.to_thread(
+            self._sandbox.launch, worker.place, command, mark, caps, self._plan.start
+        )
+        folders = (worker.place.tree, worker.place.scratch, worker.place.changes)
         return await execute(launch, self._limits, folders, mark), launch.result
 
 
 class _Worker:
     def __init__(self, folder: Path, source: TreeSource) -> None:
-        self.place = Place(tree=folder / "tree", scratch=folder / "scratch")
+        self.place = Place.under(folder)
         self.tree = WorkTree(self.place.tree, folder / "staging", source)
 
 
 class _Builds:
-    """Built trees by tree id; the longest unused are dropped."""
+    """Built trees by tree id, each with what its build changed of the person's files.
+
+    The longest unused are dropped.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -167,15 +186,18 @@ class _Builds:
             return None
         return judgement
 
-    def restore(self, tree: str, target: Path) -> None:
+    def restore(self, tree: str, place: Place) -> None:
         self._kept.move_to_end(tree)
-        copy_folder(self._kept[tree], target)
+        kept = self._kept[tree]
+        copy_folder(kept / "tree", place.tree)
+        copy_folder(kept / "changes", place.changes)
 
-    def keep(self, tree: str, judgement: Judgement, source: Path) -> None:
+    def keep(self, tree: str, judgement: Judgement, place: Place) -> None:
         self._judged[tree] = judgement
         if judgement.outcome is not Outcome.PASS:
             return
-        copy_folder(source, self._folder / tree)
+        copy_folder(place.tree, self._folder / tree / "tree")
+        copy_folder(place.changes, self._folder / tree / "changes")
         self._kept[tree] = self._folder / tree
         while len(self._kept) > _BUILT_TREES_KEPT:
             unused = next((old for old in self._kept if not self._locks[old].locked()), None)
@@ -196,6 +218,10 @@ def _judged(done: Execution, limits: Limits) -> Judgement:
         said = done.output.strip().splitlines()
         said_last = f" It said: {said[-1][:300]}" if said else ""
         raise CommandNotFoundError(f"{error}{said_last}") from error
+
+
+def _no_folder(start: str) -> Judgement:
+    return Judgement(Outcome.UNTESTABLE, f"the folder {start} is not in this commit")
 
 
 def _with_metrics_of(before: Judgement, now: Judgement) -> Judgement:

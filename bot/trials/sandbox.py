@@ -3,7 +3,8 @@
 *Server*: code of strangers sees a read-only system, an empty home and no secret. *Terminal*: a
 person's own commits also see, read-only, that person's files, since toolchains live there. In
 both, only the tree and a private /tmp can be written, there is no network unless allowed, and
-all processes live in a PID namespace of their own, so that none can outlive the trial.
+all processes live in a PID namespace of their own, so that none can outlive the trial. What a
+terminal's trial writes to the person's home it sees there, and nobody else does: overlay.py.
 See bwrap(1).
 """
 
@@ -19,24 +20,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bot.trials.disk import copy_folder
+from bot.trials.masking import masks, places_of, read_mounts
 from bot.trials.outcome import RESULT_VARIABLE
+from bot.trials.overlay import Overlay, can_be_mounted, fits_in_options, mounted
 
 TREE_INSIDE = Path("/trial")
 MARK_VARIABLE = "PLAYBOOKS_TRIAL"
 _RESULT_NAME = "playbooks-result.json"
 _SHARED_MEMORY_BYTES = 1 << 30
+_CACHE = ".cache"
+_COPIED = "copied"
 
 # What lies in these is per machine, or per boot: sockets of daemons, others' temporary files.
 _HIDDEN = (Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/dev"), Path("/proc"))  # noqa: S108 - named to be hidden
 
-_SERVER_SYSTEM = ("/usr", "/opt", "/nix/store")
+# Programs and what they need, by name: whatever else lies beside them is not seen.
+_SERVER_SYSTEM = (
+    *(f"/usr/{name}" for name in
+      ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "include", "share")),
+    *(f"/usr/local/{name}" for name in
+      ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "include", "share",
+       "go", "cargo", "rustup", "node", "jvm")),
+    "/nix/store",
+)  # fmt: skip
 _SERVER_LINKS = tuple(map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")))
 # Of /etc only what programs need to start; the rest may hold secrets.
 _SERVER_ETC = (
     "alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "fonts", "group",
     "host.conf", "hosts", "java", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime",
-    "login.defs", "mime.types", "nsswitch.conf", "os-release", "passwd", "pki", "profile",
-    "protocols", "services", "shells", "ssl", "terminfo", "timezone",
+    "login.defs", "mime.types", "nsswitch.conf", "os-release", "passwd", "pki/ca-trust",
+    "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "profile",
+    "protocols", "services", "shells", "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "terminfo",
+    "timezone",
 )  # fmt: skip
 _NETWORK_FILES = ("/etc/resolv.conf", "/run/systemd/resolve", "/run/NetworkManager/resolv.conf")
 
@@ -47,6 +63,20 @@ _TERMINAL_ENVIRONMENT = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "VIRTUAL_ENV", "CONDA_PREFIX", "PYENV_ROOT",
     "PYENV_VERSION", "NVM_DIR", "NVM_BIN", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN",
     "GOROOT", "GOPATH", "JAVA_HOME", "GEM_HOME", "RBENV_ROOT", "SDKMAN_DIR", "NIX_PROFILES",
+    # How developers build: none of these holds a secret.
+    "AR", "CC", "CFLAGS", "CGO_ENABLED", "CI", "CMAKE_PREFIX_PATH", "CPATH", "CPPFLAGS", "CXX",
+    "CXXFLAGS", "C_INCLUDE_PATH", "GOFLAGS", "LD", "LDFLAGS", "LD_LIBRARY_PATH", "LIBRARY_PATH",
+    "MAKEFLAGS", "NODE_ENV", "NODE_PATH", "PKG_CONFIG_PATH", "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED", "RUSTFLAGS", "TERM",
+)  # fmt: skip
+
+# What terminals and desktops keep for themselves.
+_OF_TERMINALS = (
+    "_", "BASH_FUNC", "COLORTERM", "COLUMNS", "DBUS_", "DESKTOP_", "DISPLAY", "EDITOR", "GDM",
+    "GIT_", "GNOME_", "GPG_", "GTK_", "HIST", "HOSTNAME", "INVOCATION_ID", "JOURNAL_STREAM", "LESS",
+    "LINES", "LS_COLORS", "MAIL", "OLDPWD", "PAGER", "PLAYBOOKS_", "PS1", "PWD", "QT_", "SESSION_",
+    "SHLVL", "SSH_", "SUDO_", "TERM_", "TMPDIR", "TMUX", "VISUAL", "VTE_", "WAYLAND_", "WINDOWID",
+    "XAUTHORITY", "XDG_", "XMODIFIERS",
 )  # fmt: skip
 
 # Run by /bin/sh with its parameters apart from the text: nothing of a command is ever parsed.
@@ -56,6 +86,18 @@ _START = (
     'shift 2; exec "$@"'
 )
 
+_EXPOSED = 97
+# Every parameter is a path that has to be gone, empty, or unreadable.
+_LOOK_FOR_SECRETS = f"""
+for path do
+  if [ -d "$path" ]; then
+    [ -z "$(ls -A "$path" 2>/dev/null)" ] || exit {_EXPOSED}
+  elif [ -n "$(head -c 1 "$path" 2>/dev/null | od -A n)" ]; then
+    exit {_EXPOSED}
+  fi
+done
+"""
+
 
 class SandboxError(Exception):
     """Bubblewrap is missing or cannot confine anything here; the message says what to do."""
@@ -63,10 +105,49 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """The two folders of the host that a trial may write: its tree, and what it sees as /tmp."""
+    """The folders of the host that a trial may write.
+
+    Attributes:
+        tree: the commit's files.
+        scratch: what it sees as /tmp; empty for each command.
+        changes: what it changes of the person's own files, if that is allowed; empty for each
+            trial, and kept from its build to its commands.
+    """
 
     tree: Path
     scratch: Path
+    changes: Path
+
+    @classmethod
+    def under(cls, folder: Path) -> Place:
+        """Name the folders of one worker."""
+        return cls(folder / "tree", folder / "scratch", folder / "changes")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a trial finds its commit's files, and what lies between them.
+
+    Attributes:
+        inside: where the tree shows, so that paths which were written down there still hold.
+        checkout: the person's own checkout; None where nothing of it is shown.
+        shared: files and folders of it, from its root, that show in the tree. A folder gives way
+            to one of the commit's own; a file does not.
+    """
+
+    inside: Path = TREE_INSIDE
+    checkout: Path | None = None
+    shared: tuple[str, ...] = ()
+
+    def shown(self, tree: Path) -> list[tuple[Path, str]]:
+        """Return what shows in this tree and where, from its root: nothing in the commit's way."""
+        if self.checkout is None:
+            return []
+        pairs = [(self.checkout / path, path) for path in self.shared]
+        return [(source, path) for source, path in pairs if _fits(source, tree, path)]
+
+
+TREE_ONLY = Layout()
 
 
 @dataclass(frozen=True)
@@ -74,11 +155,12 @@ class Launch:
     """How to start one command.
 
     Attributes:
-        argv: the whole command.
+        argv: the command.
         environment: its environment, nothing inherited.
         folder: where it starts, on the host.
         result: where `$PLAYBOOKS_RESULT` lies, on the host.
         reports_status: whether it takes `--json-status-fd N` (bwrap(1)) as its first arguments.
+        before: words that go before it and end in running it.
     """
 
     argv: tuple[str, ...]
@@ -86,6 +168,7 @@ class Launch:
     folder: Path
     result: Path
     reports_status: bool
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,8 +190,26 @@ class Caps:
 class Sandbox(Protocol):
     """Turns a command into one that may be started."""
 
-    def launch(self, place: Place, command: Sequence[str], mark: str, caps: Caps) -> Launch:
-        """Prepare `command` for `place`, its processes marked with `mark` (`NAME=value`)."""
+    @property
+    def layout(self) -> Layout:
+        """Where the tree shows, and what lies in it."""
+        ...
+
+    def launch(
+        self, place: Place, command: Sequence[str], mark: str, caps: Caps, start: str = ""
+    ) -> Launch:
+        """Prepare `command` for `place`, whose folders exist.
+
+        Args:
+            place: where it may write.
+            command: its words.
+            mark: `NAME=value`, in the environment of its processes.
+            caps: what the kernel refuses.
+            start: the folder of the tree it starts in, from the tree's root.
+
+        Raises:
+            OSError: what it needs in `place` cannot be made.
+        """
         ...
 
 
@@ -120,17 +221,39 @@ class View:
         mounts: bwrap arguments that build the file system, without the trial's own place.
         environment: the variables it starts with.
         home: where HOME points; None for an empty one.
+        hidden: paths that must be empty or unreadable inside.
     """
 
     mounts: tuple[str, ...]
     environment: Mapping[str, str]
     home: Path | None = None
+    hidden: tuple[Path, ...] = ()
 
 
-def server_view(environment: Mapping[str, str]) -> View:
-    """Return the view for commits of strangers. `environment` is the bot's; little is kept."""
+@dataclass(frozen=True)
+class Showing:
+    """What of this machine commits of strangers may see besides its programs, and what never.
+
+    Attributes:
+        readable: further folders with programs, named by whoever runs the bot.
+        hidden: files and folders with secrets, wherever they lie.
+    """
+
+    readable: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
+
+
+def server_view(environment: Mapping[str, str], showing: Showing | None = None) -> View:
+    """Return the view for commits of strangers. `environment` is the bot's; little is kept.
+
+    Only what is named is seen; what is hidden is masked where it lies within that.
+
+    Raises:
+        SandboxError: something hidden cannot be masked without hiding what programs need.
+    """
+    showing = showing or Showing()
     mounts: list[str] = []
-    for folder in _SERVER_SYSTEM:
+    for folder in (*_SERVER_SYSTEM, *map(str, showing.readable)):
         mounts += ["--ro-bind-try", folder, folder]
     for link in _SERVER_LINKS:
         if link.is_symlink():
@@ -139,8 +262,45 @@ def server_view(environment: Mapping[str, str]) -> View:
             mounts += ["--ro-bind", str(link), str(link)]
     for name in _SERVER_ETC:
         mounts += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    hidden = _to_mask(showing)
     kept = _kept(environment, _SERVER_ENVIRONMENT)
-    return View(tuple(mounts), {"LANG": "C.UTF-8", **kept, "PATH": _SERVER_PATH})
+    return View(
+        (*mounts, *masks(hidden)),
+        {"LANG": "C.UTF-8", **kept, "PATH": _SERVER_PATH},
+        hidden=tuple(sorted(hidden)),
+    )
+
+
+def _to_mask(showing: Showing) -> set[Path]:
+    """Choose the hidden places that lie within what is shown.
+
+    Raises:
+        SandboxError: something shown lies within a hidden place.
+    """
+    shown = [
+        Path(each)
+        for each in (
+            *_SERVER_SYSTEM, *map(str, _SERVER_LINKS), *(f"/etc/{name}" for name in _SERVER_ETC),
+            *map(str, showing.readable),
+        )
+        if Path(each).exists()
+    ]  # fmt: skip
+    mounts, within = read_mounts(), set[Path]()
+    for path in showing.hidden:
+        for place in places_of(path, mounts):
+            if any(each.resolve().is_relative_to(place) for each in shown):
+                raise SandboxError(
+                    "what PLAYBOOKS_DATA or another setting names holds programs that trials need, "
+                    "so its secrets cannot be hidden from them. Move the bot's data to a folder "
+                    "of its own, or switch the sandbox off: PLAYBOOKS_SANDBOX=off."
+                )
+            within |= {
+                each / place.relative_to(each.resolve())
+                for each in shown
+                # What is a link inside too needs no mask of its own.
+                if each not in _SERVER_LINKS and place.is_relative_to(each.resolve())
+            }
+    return within
 
 
 def terminal_view(environment: Mapping[str, str], home: Path) -> View:
@@ -157,6 +317,17 @@ def terminal_view(environment: Mapping[str, str], home: Path) -> View:
     return View(tuple(mounts), _kept(environment, _TERMINAL_ENVIRONMENT), home)
 
 
+def unpassed(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the variables of a person's terminal that trials do not get, but for its own affairs."""
+    return tuple(
+        sorted(
+            name
+            for name in environment
+            if name not in _TERMINAL_ENVIRONMENT and not name.startswith(_OF_TERMINALS)
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Bubblewrap:
     """Confines trials with bubblewrap.
@@ -165,21 +336,33 @@ class Bubblewrap:
         view: what they see of the host.
         network: whether they may use it.
         readable: further paths they may read, such as the command's own files and git objects.
+        placed: paths of the host they may read at another path.
+        layout: where the tree shows, and what lies in it.
+        overlays: whether changes of the person's files can be kept apart; see `can_overlay`.
     """
 
     view: View
     network: bool = False
     readable: tuple[Path, ...] = field(default=())
+    placed: tuple[tuple[Path, Path], ...] = ()
+    layout: Layout = TREE_ONLY
+    overlays: bool = False
 
-    def launch(self, place: Place, command: Sequence[str], mark: str, caps: Caps) -> Launch:
+    def launch(
+        self, place: Place, command: Sequence[str], mark: str, caps: Caps, start: str = ""
+    ) -> Launch:
         """Prepare `command` to run confined in `place`; see `Sandbox.launch`."""
         flags = _flags()
+        layers = _Layers(place.changes, self.overlays)
+        home = self._home(layers)
+        shared = self._shared(place, layers)
+        same_user = ["--uid", str(os.getuid()), "--gid", str(os.getgid())]
         argv = [
             _program(), "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
             "--unshare-cgroup-try", "--hostname", "trial", "--new-session", "--die-with-parent",
             *([] if self.network else ["--unshare-net"]),
             *(["--disable-userns"] if self.view.home is None and "disable-userns" in flags else []),
-            "--cap-drop", "ALL",
+            *(same_user if layers.used else []), "--cap-drop", "ALL",
             *self.view.mounts,
             "--dev", "/dev",
             *(["--size", str(_SHARED_MEMORY_BYTES)] if "size" in flags else []),
@@ -193,21 +376,59 @@ class Bubblewrap:
                 argv += ["--ro-bind-try", file, file]
         for path in self._readable():
             argv += ["--ro-bind-try", str(path), str(path)]
-        argv += ["--bind", str(place.tree), str(TREE_INSIDE), "--chdir", str(TREE_INSIDE)]
+        argv += home
+        for source, at in self.placed:
+            argv += ["--ro-bind", str(source), str(at)]
+        inside = self.layout.inside
+        argv += ["--bind", str(place.tree), str(inside), *shared, "--chdir", str(inside / start)]
         argv += ["--remount-ro", "/dev", "--remount-ro", "/"]
-        inside = Path("/tmp")  # noqa: S108 - the trial's own
         return Launch(
             argv=(*argv, *_started(command, caps, apart=True)),
             environment={
                 **self.view.environment,
-                **_own_environment(inside, mark),
-                "HOME": str(self.view.home or inside / "home"),
-                "XDG_CACHE_HOME": str(inside / "cache"),
+                **_own_environment(Path("/tmp"), mark),  # noqa: S108 - the trial's own
+                **self._home_environment(),
             },
             folder=place.scratch,
             result=place.scratch / _RESULT_NAME,
             reports_status=True,
+            before=mounted(layers.used),
         )
+
+    def _home_environment(self) -> dict[str, str]:
+        if self.view.home is not None:
+            return {"HOME": str(self.view.home)}
+        private = Path("/tmp")  # noqa: S108 - the trial's own
+        return {"HOME": str(private / "home"), "XDG_CACHE_HOME": str(private / "cache")}
+
+    def _home(self, layers: _Layers) -> list[str]:
+        """Show the person's home, changes to it kept apart; without overlays only new files are."""
+        home = self.view.home
+        if home is None or home == Path("/") or not home.is_dir():
+            return []
+        if (source := layers.over(home, "home")) is not None:
+            return ["--bind", str(source), str(home)]
+        private = layers.empty("home")
+        argv = ["--bind", str(private), str(home)]
+        for entry in sorted(home.iterdir()):
+            if entry.is_symlink():
+                if not os.path.lexists(private / entry.name):
+                    (private / entry.name).symlink_to(entry.readlink())
+            elif entry.name != _CACHE:
+                argv += ["--ro-bind-try", str(entry), str(entry)]
+        return argv
+
+    def _shared(self, place: Place, layers: _Layers) -> list[str]:
+        """Show what of the person's checkout lies in this tree."""
+        shown = self.layout.shown(place.tree)
+        _copy_once([(source, path) for source, path in shown if not source.is_dir()], place)
+        argv: list[str] = []
+        for number, (source, path) in enumerate(shown):
+            if source.is_dir():
+                above = layers.over(source, f"shared-{number}")
+                bind = "--bind" if above else "--ro-bind"
+                argv += [bind, str(above or source), str(self.layout.inside / path)]
+        return argv
 
     def _private_var_tmp(self, place: Place) -> list[str]:
         if self.view.home is None or not Path("/var/tmp").is_dir():  # noqa: S108 - to be hidden
@@ -229,16 +450,20 @@ class Unconfined:
     """Runs trials without bubblewrap: for a person's own commits where it cannot work."""
 
     environment: Mapping[str, str]
+    layout: Layout = TREE_ONLY
 
-    def launch(self, place: Place, command: Sequence[str], mark: str, caps: Caps) -> Launch:
+    def launch(
+        self, place: Place, command: Sequence[str], mark: str, caps: Caps, start: str = ""
+    ) -> Launch:
         """Prepare `command` to run in `place`, confined by nothing but limits."""
+        _copy_once(self.layout.shown(place.tree), place)
         return Launch(
             argv=_started(command, caps, apart=False),
             environment={
                 **_kept(self.environment, _TERMINAL_ENVIRONMENT),
                 **_own_environment(place.scratch, mark),
             },
-            folder=place.tree,
+            folder=place.tree / start,
             result=place.scratch / _RESULT_NAME,
             reports_status=False,
         )
@@ -250,21 +475,89 @@ def require(sandbox: Bubblewrap, place: Place) -> None:
     Raises:
         SandboxError: it cannot work here; the message says why and what to do.
     """
-    launch = sandbox.launch(place, ["true"], f"{MARK_VARIABLE}=probe", Caps(1 << 20, 64))
+    command = ["/bin/sh", "-c", _LOOK_FOR_SECRETS, "sh", *map(str, sandbox.view.hidden)]
+    launch = sandbox.launch(place, command, f"{MARK_VARIABLE}=probe", Caps(1 << 20, 64))
     try:
         tried = subprocess.run(  # noqa: S603 - our own command line, no shell
-            launch.argv,
+            [*launch.before, *launch.argv],
             env=dict(launch.environment), cwd=launch.folder, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SandboxError(f"bubblewrap does not start: {error}") from error
+    if tried.returncode == _EXPOSED:
+        raise SandboxError(
+            "a trial could read what PLAYBOOKS_DATA or another setting names, so nothing is tried. "
+            "Move the bot's data out of the folders with programs, or switch the sandbox off: "
+            "PLAYBOOKS_SANDBOX=off."
+        )
     if tried.returncode:
         raise SandboxError(
             f"bubblewrap cannot confine anything here: {tried.stderr.strip()[-300:]}. It needs "
             "user namespaces: Docker's default profile and stock Ubuntu 24.04 forbid them. Allow "
             "them, or run trials elsewhere."
         )
+
+
+def can_overlay(view: View, place: Place) -> bool:
+    """Try whether changes of the person's home can be kept apart under `place`."""
+    return view.home is not None and can_be_mounted(view.home, place.changes)
+
+
+class _Layers:
+    """The overlays of one launch."""
+
+    def __init__(self, changes: Path, can_overlay: bool) -> None:
+        self._changes = changes
+        self._can_overlay = can_overlay
+        self.used: list[Overlay] = []
+
+    def over(self, lower: Path, name: str) -> Path | None:
+        """Return where `lower` shows with changes on top; None where that cannot be."""
+        if not self._can_overlay or not fits_in_options(lower):
+            return None
+        mounts = self._changes.with_name("mounts")
+        overlay = Overlay(lower, self._changes / name, mounts / name)
+        overlay.prepare()
+        self.used.append(overlay)
+        return overlay.merged
+
+    def empty(self, name: str) -> Path:
+        """Return a private folder that keeps what is written to it for the whole trial."""
+        folder = self._changes / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def _fits(source: Path, tree: Path, path: str) -> bool:
+    """Tell whether something of the checkout can show at `path` of this tree."""
+    if not source.exists():
+        return False
+    above = [tree / parent for parent in Path(path).parents if parent != Path()]
+    if any(each.is_symlink() or (each.exists() and not each.is_dir()) for each in above):
+        return False
+    target = tree / path
+    if target.is_symlink() or (target.exists() and target.is_dir() != source.is_dir()):
+        return False
+    return not (target.is_dir() and any(target.iterdir()))
+
+
+def _copy_once(shown: Sequence[tuple[Path, str]], place: Place) -> None:
+    """Copy into the tree before a trial's first command: a build's own files stay the build's."""
+    done = place.changes / _COPIED
+    if not shown or done.exists():
+        return
+    for source, path in shown:
+        _copy(source, place.tree / path)
+    done.touch()
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        copy_folder(source, target)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
 
 
 def _program() -> str:

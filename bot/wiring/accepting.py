@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.config import Config
 from bot.intake.api.recoveries import Accepted, Declined
 from bot.playbooks import preflight
 from bot.playbooks.candidate.capability import UnknownName
 from bot.playbooks.incidents.first_report import first_place
 from bot.playbooks.planning.declined import Stop
+from bot.records.recovery import runs
+from bot.safety.admission import Refused, admit
+from bot.safety.circumstances import limits_of
 from bot.safety.config_in_force import ConfigInForce
-from bot.triggers import Trigger, derived_id
+from bot.triggers import ActorKind, Trigger, derived_id
 from bot.wiring.mirrors import Mirrors
 
 
@@ -27,6 +32,7 @@ class Accepting:
         config: the configuration in force.
         mirrors: the configuration as it was fetched last, for where reports will be.
         no_counters: tells why Prometheus cannot be asked; None: it can.
+        clock: tells the time (UTC).
     """
 
     start: Callable[[Trigger], Awaitable[None]]
@@ -34,6 +40,7 @@ class Accepting:
     config: ConfigInForce
     mirrors: Mirrors
     no_counters: Callable[[], str | None]
+    clock: Callable[[], datetime]
 
     async def begin(self, trigger: Trigger) -> str:
         """Start the Run of a Trigger and give its id."""
@@ -48,10 +55,25 @@ class Accepting:
         """
         if isinstance(trigger.request, preflight.ASKED):
             await self._make_sure(trigger)
+        known = await self.mirrors.known_config(trigger.repository)
+        config = await self.config.settled(trigger.repository.id, known)
+        await self._within_limits(trigger, config)
         run = await self.begin(trigger)
-        config = await self.mirrors.known_config(trigger.repository)
         place = first_place(trigger.request, run, config.artifacts.root)
         return Accepted(run=run, incident=run, artifact_path=place.path, ref=place.ref)
+
+    async def _within_limits(self, trigger: Trigger, config: Config) -> None:
+        """Say at once what would refuse the Run, without asking GitHub: it may be away.
+
+        Raises:
+            Declined: a cap or a budget is used up, or what is asked for is paused.
+        """
+        async with self.records.connect() as conn:
+            if await runs.find_by_trigger(conn, trigger.key) is not None:
+                return
+            decision = admit(await limits_of(conn, trigger, config, self.clock()))
+        if trigger.actor.kind is ActorKind.MACHINE and isinstance(decision, Refused):
+            raise Declined(f"{decision.reason} {decision.remedy}")
 
     async def _make_sure(self, trigger: Trigger) -> None:
         config = (await self.config.of(trigger.repository)).config

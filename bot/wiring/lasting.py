@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from bot.records.outages import outage_of
+
 log = structlog.get_logger(__name__)
 
 PAUSE = 1.0
@@ -27,6 +29,9 @@ async def lasting(part: str, run: Callable[[], Awaitable[None]], *, pause: float
     while True:
         try:
             return await run()
-        except Exception:
-            log.exception("a part of the bot broke off; it begins again", part=part)
+        except Exception as error:
+            if outage_of(error) is None:
+                log.exception("a part of the bot broke off; it begins again", part=part)
+            else:
+                log.warning("a part of the bot waits", part=part, why=str(error))
         await asyncio.sleep(pause)

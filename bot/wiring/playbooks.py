@@ -27,6 +27,7 @@ from bot.playbooks.run import Ending, Run, Signal
 from bot.playbooks.shadow.playbook import shadow
 from bot.playbooks.triage.playbook import triage
 from bot.playbooks.triage.work import TriageParts
+from bot.records.recovery.record_store import RecordStore
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
 from bot.safety.holding import hold_self_work
@@ -63,7 +64,10 @@ class PlaybookWiring:
     courses: Courses
     pool: TrialPool
     pictures: PictureAddresses
+    cockpit_url: str | None
+    """Where people reach the cockpit, where that was configured."""
     signing_key: Ed25519PrivateKey
+    store: RecordStore
     patience: Patience
     founders: Sequence[str]
     wake: Callable[[str, Signal, str], Awaitable[None]]
@@ -153,10 +157,12 @@ class PlaybookWiring:
             github=self.github.repository(repository, playbook=playbook),
             mirror=self.mirrors.of(repository),
             signing_key=self.signing_key,
+            store=self.store,
             web_url=f"{self.github.addresses.web}/{repository.full_name}",
             patience=self.patience,
             put=self.inbox.put,
             pool=self.pool,
             pictures=self.pictures,
+            cockpit_url=self.cockpit_url,
             settled=partial(self.config.settled, repository.id),
         )

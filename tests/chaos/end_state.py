@@ -17,10 +17,18 @@ from typing import Any
 
 from bot.demo.github.world.model import Comment, Issue, Repository
 from bot.records.audit_chain.verification import Intact, audit_verify
+from bot.safety.config_check import NAME as CONFIGURATION
 from bot.safety.gate import NAME as GATE
 
-_VARIES = (
+_NAMED_BY_AN_ID = (
     (re.compile(r"\b[0-9a-hjkmnp-tv-z]{26}\b"), "<id>"),
+    (
+        re.compile(r"\b(hotfix|fix)/(revert|bisect|rollback)-[0-9a-z-]+-[0-9a-z]{4}\b"),
+        r"\1/\2-<id>",
+    ),
+)
+_VARIES = (
+    *_NAMED_BY_AN_ID,
     (re.compile(r"[A-Za-z0-9+/]{86}=="), "<signature>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"\b[0-9a-f]{40}\b"), "<sha>"),
@@ -35,6 +43,13 @@ _VARIES = (
     (re.compile(r'(?<=actions/runs/)\d+|(?<="workflow_run": ")\d+'), "<run>"),
     (re.compile(r'(?<="seconds": )[\d.]+|(?<=ed \| )[\d.]+(?= \|)'), "<seconds>"),
 )
+
+
+def without_ids(text: str) -> str:
+    """The same text for every Run: ids, and the branches that are named by one, as `<id>`."""
+    for pattern, name in _NAMED_BY_AN_ID:
+        text = pattern.sub(name, text)
+    return text
 
 
 def end_state(repository: Repository, data: Path) -> dict[str, Any]:
@@ -81,8 +96,8 @@ def end_state(repository: Repository, data: Path) -> dict[str, Any]:
              same(run.output.get("title")), same(run.output.get("summary")))
             for run in repository.check_runs.values()
             # Said of whatever is open while the bot looks, beside every Run: which commits those
-            # are depends on when it was killed.
-            if run.name != GATE
+            # are depends on when it was killed. So it is with a configuration that counts.
+            if run.name not in (GATE, CONFIGURATION)
         ),
         "gates": _most_gates_of_a_commit(repository),
         "records": _records(data, repository.id, same),

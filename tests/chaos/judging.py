@@ -25,6 +25,8 @@ class AutomaticRevert:
     name = "automatic revert after eval drop"
     sampled_of_each_kind = 1
     side_by_side = False
+    command = STEADY
+    """What the evals run."""
 
     async def prepare(self, lane: Lane) -> Scene:
         """Evals run as a workflow; an agent's change that breaks them is open."""
@@ -32,7 +34,7 @@ class AutomaticRevert:
         repository = lane.repository()
         alice = lane.person(repository)
         files: dict[str, str | None] = {
-            ".github/workflows/evals.yml": WORKFLOW.replace("COMMAND", STEADY),
+            ".github/workflows/evals.yml": WORKFLOW.replace("COMMAND", self.command),
             ".github/playbooks.yml": CONFIG,
         }
         await alice.push("main", files, "Evaluate")

@@ -20,12 +20,15 @@ from bot.demo.github.world.model import Comment, Repository, User
 from bot.demo.github.world.world import Event
 from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.records.database import open_database, url_from
 from tests.chaos.life import Conditions, Life
+from tests.config_approvals import approved_long_ago
 
 GOOD = "def total(prices):\n    return sum(prices)\n"
 BAD = "def total(prices):\n    return 0\n"
 API_TOKEN = "a token for machines"  # noqa: S105  of a GitHub that lives for one test run
-LONGEST_S = 90.0
+LONGEST_S = 240.0
+"""A play that takes longer is stuck, on however busy a machine."""
 _names = count(1)
 
 
@@ -108,6 +111,13 @@ class Lane:
     async def start(self) -> None:
         """Start the bot."""
         await self.life.start()
+
+    async def approved(self, repository: Repository, config: str) -> None:
+        """A Founder has approved the protected parts of this configuration long ago."""
+        given = self.environment.get("DATABASE_URL")
+        records = open_database(given or url_from(self.data))
+        await approved_long_ago(records, repository.id, config)
+        await records.dispose()
 
     async def close(self) -> None:
         """Kill the bot, whatever it is doing."""
@@ -195,6 +205,15 @@ class Lane:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as engine:
             query = f"SELECT count(*) FROM workflow_status WHERE status IN ({states})"  # noqa: S608
             return int(engine.execute(query).fetchone()[0])
+
+    async def answer(self, repository: Repository, comment: int) -> str:
+        """Wait until the command has its answer, whatever still runs; the answer."""
+
+        async def answered() -> str | None:
+            given = self.reactions(repository, comment)
+            return next((each for each in ("+1", "confused") if each in given), None)
+
+        return str(await eventually(answered, self.life))
 
     async def done(self, repository: Repository, comment: int) -> str:
         """Wait until the command has its answer and nothing runs any more; the answer."""

@@ -43,6 +43,9 @@ class KillAtStep:
     async def ended(self, run: str, step: str) -> None:
         self._pass("ended", run, step)
 
+    async def waiting(self, run: str, at: str) -> None:
+        del run, at
+
     def _pass(self, moment: Moment, run: str, step: str) -> None:
         with self._trace.open("a", encoding="utf-8") as trace:
             trace.write(f"{moment}\t{run}\t{step}\n")
@@ -92,7 +95,7 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
         soon = timedelta(seconds=conditions.look_again)
         bot = Bot(
             settings,
-            patience=Patience(look_again=soon, look_later=soon),
+            patience=Patience(look_again=soon, look_later=soon, other_bots=soon),
             observers=(KillAtStep(room / "plan", room / "trace"),),
             rhythm=Rhythm(
                 beat_every=timedelta(seconds=conditions.beat_every),
@@ -190,13 +193,16 @@ class Life:
 
     async def _answers(self) -> bool:
         try:
-            _, writer = await asyncio.open_connection(
+            reader, writer = await asyncio.open_connection(
                 "127.0.0.1", int(self.environment["PLAYBOOKS_PORT"])
             )
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: bot\r\nConnection: close\r\n\r\n")
+            said = await reader.read()
         except OSError:
             return False
         writer.close()
-        return True
+        # While it cannot begin, its port answers in its place.
+        return b"200 OK" in said and b"waiting" not in said
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the present process, if it lives."""

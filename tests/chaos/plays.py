@@ -97,6 +97,8 @@ class Bisect:
     name = "bisect"
     sampled_of_each_kind = 1
     side_by_side = False
+    trial = bisecting.GOOD_TRIAL
+    """The command of a trial."""
 
     async def prepare(self, lane: Lane) -> Scene:
         """CI knows every commit but the ends, which have to be tried: both, in whatever order.
@@ -105,11 +107,12 @@ class Bisect:
         """
         repository = lane.repository()
         alice = lane.person(repository)
-        trial = bisecting.TRIAL.replace("COMMAND", bisecting.GOOD_TRIAL)
+        trial = bisecting.TRIAL.replace("COMMAND", self.trial)
         files: dict[str, str | None] = {
             ".github/workflows/playbooks-trial.yml": trial,
             ".github/playbooks.yml": bisecting.CONFIG,
         }
+        await lane.approved(repository, bisecting.CONFIG)
         first = await alice.push("main", files, "Begin")
         commits = bisecting.put_commits(lane.github, repository, first, COMMITS, CULPRIT)
         with lane.deaf():  # What CI said before anybody asked is not delivered a thousand times.

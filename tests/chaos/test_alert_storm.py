@@ -26,6 +26,8 @@ from tests.playbooks.triage.alerting import alert, payload
 
 CONDITIONS = 4
 SENDERS = 16
+CROSSING = 200
+"""By so many places words overtake each other: senders repeat and cross within seconds."""
 
 
 @dataclass
@@ -38,9 +40,14 @@ class Storm:
 
 
 def make_storm(rng: random.Random, groups: int, alerts: int, repository: str) -> Storm:
-    """Let every condition fire and clear a few times; shuffle, and say much of it twice."""
-    said: list[tuple[str, dict[str, Any]]] = []
+    """Let every condition fire and clear a few times; mix them, and say much of it twice."""
+    said: list[tuple[float, str, dict[str, Any]]] = []
     firing = set()
+
+    def say(place: float, group: str, one: dict[str, Any]) -> None:
+        said.append((place + rng.uniform(0, CROSSING), group, one))
+
+    length = groups * CONDITIONS * 5
     for number in range(groups):
         group = f"group-{number}"
         stays = number % 2 == 0
@@ -49,16 +56,17 @@ def make_storm(rng: random.Random, groups: int, alerts: int, repository: str) ->
             rounds = rng.randint(1, 4)
             for minute in range(rounds):
                 at = timedelta(minutes=30 * minute)
+                place = length * minute / 4
                 labels = {"repository": repository, "group": group}
-                said.append((group, alert(name, at=at, **labels)))
+                say(place, group, alert(name, at=at, **labels))
                 if minute < rounds - 1 or not (stays and condition == 0):
-                    said.append((group, alert(name, "resolved", at=at, **labels)))
+                    say(place, group, alert(name, "resolved", at=at, **labels))
         if stays:
             firing.add(group)
     while len(said) < alerts:
-        said.append(rng.choice(said))
-    rng.shuffle(said)
-    payloads = [payload(group, one) for group, one in said]
+        say(*rng.choice(said))
+    said.sort(key=lambda each: each[0])
+    payloads = [payload(group, one) for _, group, one in said]
     return Storm(payloads=payloads, firing=firing, groups=groups)
 
 

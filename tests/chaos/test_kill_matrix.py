@@ -53,7 +53,7 @@ async def test_killed_while_it_undoes_what_it_did_it_undoes_the_rest(
     tally = await enumerate_points(lanes[0], BrokenOff())
     points = [point for point in tally.points if _is_of_undoing(point)]
     if not chaos_is_full:
-        points = [p for p in points if p.kind == "ended" and p.what.startswith("undo: ")]
+        points = [p for p in points if p.kind == "ended" and p.what.startswith("undo-")]
     await try_all(tally, points, lanes)
     print(tally)  # noqa: T201 - the count is part of what is shown
     assert not tally.failures, "\n\n".join([str(tally), *tally.failures])

@@ -202,7 +202,7 @@ async def test_the_bisect_label_that_was_never_delivered_is_acted_on_wherever_it
     on_pull, on_issue = by_subject[number], by_subject[issue]
     assert isinstance(on_pull, BisectRequest)
     assert isinstance(on_issue, BisectRequest)
-    assert (on_pull.bad, on_issue.bad) == ("main", None)
+    assert (on_pull.bad, on_issue.bad) == ("refs/heads/main", None)
 
 
 async def test_an_incident_that_was_closed_untold_is_answered_once(

@@ -97,18 +97,27 @@ class Alert:
         del comment
         assert isinstance(scene, Alerting)
 
-        async def reverted() -> bool:
-            pulls = [i.pull for i in scene.repository.issues.values() if i.pull]
-            merged = any(p.merged_at for p in pulls if p.head_ref.startswith("hotfix/"))
-            return merged and lane.life.alive and _statuses(lane, scene) == ["active", "resolved"]
-
         async def over() -> bool:
             ended = _statuses(lane, scene) == ["resolved", "resolved"]
             return ended and lane.life.alive and lane.unfinished() <= scene.left_behind
 
-        await eventually(reverted, lane.life)
+        await self.reverted(lane, scene)
         await scene.says(2, status="resolved")
         await eventually(over, lane.life)
+
+    async def reverted(self, lane: Lane, scene: Scene, *, at_work: int | None = None) -> None:
+        """Wait until the change is taken back, and at most so many Runs are at work yet."""
+        assert isinstance(scene, Alerting)
+        most = None if at_work is None else scene.left_behind + at_work
+
+        async def reverted() -> bool:
+            pulls = [i.pull for i in scene.repository.issues.values() if i.pull]
+            merged = any(p.merged_at for p in pulls if p.head_ref.startswith("hotfix/"))
+            quiet = most is None or lane.unfinished() <= most
+            statuses = _statuses(lane, scene)
+            return merged and quiet and lane.life.alive and statuses == ["active", "resolved"]
+
+        await eventually(reverted, lane.life)
 
     def assert_one_of_everything(self, state: dict[str, Any], scene: Scene) -> None:
         """One incident of the alert and one of the revert, each with its papers; one pause."""

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import public_pem, sign, signing_key
+from bot.records.audit_chain.anchors import public_pem, sign
 from bot.records.database import migrate, open_database
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -116,7 +117,7 @@ async def chain(tmp_path: Path) -> Path:
     url = f"sqlite:///{tmp_path / 'playbooks.db'}"
     await migrate(url)
     engine = open_database(url)
-    key = signing_key(tmp_path / "key.pem")
+    key = Ed25519PrivateKey.generate()
     now = datetime(2026, 11, 22, tzinfo=UTC)
     async with engine.begin() as conn:
         for number in range(5):
@@ -200,6 +201,28 @@ async def test_doctor_finds_a_permission_that_is_missing(
     for permission in missing:
         assert permission in done.stdout
     assert done.returncode == (1 if missing else 0), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"PLAYBOOKS_ALERT_MAPPINGS": '{"up": {"id": "/id", "secret": "between us"}}'}, "up.state"),
+        ({"PLAYBOOKS_API_TOKENS": "ci:write:*"}, "name:role:repository-glob:sha256"),
+    ],
+)
+async def test_a_wrong_sender_is_named_by_doctor_and_at_the_start(
+    github: DemoGitHub, app: App, tmp_path: Path, setting: dict[str, str], said: str
+) -> None:
+    wrong = settings(github, app, tmp_path) | setting
+    done = await asyncio.to_thread(playbooks, "doctor", **wrong)
+    assert done.returncode == 1
+    assert f"FAIL  senders: {next(iter(setting))}" in done.stdout
+    assert said in done.stdout
+    done = await asyncio.to_thread(playbooks, "serve", **wrong)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "between us" not in done.stderr
 
 
 async def test_doctor_says_which_credential_is_wrong(

@@ -200,3 +200,37 @@ async def test_a_run_is_cancelled_with_a_reason_and_its_severity_changed(
         return "declined" in (await alice.get(incident[1])).words
 
     await shop.eventually(ended)
+
+
+async def test_a_yes_is_to_the_commit_that_the_page_showed_and_to_no_other(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    branch = (await shop.hotfix())["head"]["ref"]
+    shop.verdicts["smoke"] = "success"
+    first = await shop.bob.push(branch, {"more.py": "x\n"}, "More")
+    await shop.standing(broken, f"/approve {first[:12]}")
+    alice = await arrives("alice")
+    now = await alice.get(f"/ui/?repo={shop.name}")
+    incident = re.search(r'href="(/ui/incidents/[0-9a-z]{26})"', now.text)
+    assert incident
+    old = await alice.get(incident[1])
+    assert "I did not make this commit" in old.words
+    assert old.form("/approve")["line"] == f"/approve {first[:12]}"
+
+    second = await shop.bob.push(branch, {"more.py": "y\n"}, "Still more")
+    await shop.standing(broken, f"/approve {second[:12]}")
+    page = await alice.press(old, "/approve")
+    assert await answered(alice, shop, page) != "Done."
+    assert not (await shop.hotfix())["merged_at"]
+
+    page = await alice.get(incident[1])
+    assert page.form("/approve")["line"] == f"/approve {second[:12]}"
+    page = await alice.press(page, "/approve")
+    assert await answered(alice, shop, page) == "Done."
+    assert (await shop.merged_hotfix())["head"]["sha"] == second

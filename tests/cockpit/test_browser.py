@@ -89,7 +89,7 @@ async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_re
     broken = await _waits_for_checks(shop)
     watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}")
     tile = watch.page.locator(".tile", has_text="Faster totals")
-    await watch.sees("All quiet")
+    await watch.sees("No incident is open")
     loads = watch.loads
 
     await shop.says(broken, "/revert because totals are zero")
@@ -103,7 +103,7 @@ async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_re
     await shop.report("success", branch="main")
     await expect(tile).to_have_count(0)
     await expect(watch.page.locator("#lately li")).to_contain_text("Faster totals")
-    await watch.sees("All quiet")
+    await watch.sees("No incident is open")
     assert watch.loads == loads
     assert watch.faults == []
     await watch.context.close()
@@ -143,7 +143,7 @@ async def test_a_red_hotfix_comes_under_needs_you_and_goes_without_reloading(
     await known_to_bot(bot, shop)
     broken = await shop.broken()
     watch = await _arrive(browser, bot, "alice", f"/ui/?repo={shop.name}")
-    await watch.sees("All quiet")
+    await watch.sees("No incident is open")
     loads = watch.loads
     shop.verdicts["smoke"] = "failure"
 
@@ -243,7 +243,7 @@ async def test_without_scripts_the_same_is_seen_by_reloading(
     await _is_merged_onto_a_moved_base(shop)
     await watch.sees_after_reloading("mitigated")
     await shop.report("success", branch="main")
-    await watch.sees_after_reloading("All quiet")
+    await watch.sees_after_reloading("No incident is open")
     await page.get_by_text("Pause self-work …").click()
     await page.get_by_label("Why").fill("no scripts here")
     await page.get_by_role("button", name="Pause self-work", exact=True).click()

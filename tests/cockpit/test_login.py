@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from yarl import URL
+
 from bot.app import Bot
+from bot.cockpit.pending import Seal
+from bot.cockpit.visit import inside
 from bot.demo.github.server import DemoGitHub
 from bot.records.cockpit.sessions import hash_of
+from bot.records.tables.cockpit import logins, sessions
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
 from tests.shop import Shop
@@ -90,8 +99,77 @@ async def test_saying_no_at_github_is_said_plainly(arrives: Arrives, house: Hous
 
 async def test_the_page_to_come_back_to_is_never_elsewhere(arrives: Arrives, house: House) -> None:
     del house
-    for elsewhere in ("https://evil.example/", "//evil.example", "/\\evil.example", "/ui/../x"):
+    for elsewhere in ("https://evil.example/", "https:/ui/x"):
         alice = await arrives("")
         page = await alice.log_in("alice", back=elsewhere)
         assert page.url.path == "/ui/"
         assert page.url.host == alice.cockpit.host
+
+
+HOSTS = ["evil.example", "evil.example/ui/", "evil.example@ui/"]
+BEFORE = [
+    "https://", "https:/", "https:", "HTTPS:", "javascript:/ui/", "data:/ui/", "//", "///", "/\\",
+    "\\\\", "/ui//", "/ui/\\", "/ui/..//", "/ui/../", "/ui/./", "/ui/%2e%2e/", "/ui/.%2e//",
+    "/ui/%2f", "/ui/%5c", "/ui/%252f", "/ui/%25252f", "/%2f", "/%5c", "%2f%2f", "/ui@", "/ui:",
+    "/ui%40", "/\t/", "\t//", " //", "/ui/\n/", "/ui/%0a", "/ui/%0d%0aLocation:", "/ui/\x00",
+    "/ui/%00", "/ui/\u2028", "/ui/%" + "25" * 1000 + "2f",
+    "/ui/%e2%80%ae", "/ui/;/../", "/ui/..;/", "/uix/", "/u%69x/", "", "/", "ui/", "./ui/", "?", "#",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("before", BEFORE, ids=ascii)
+def test_no_way_of_writing_an_address_leads_elsewhere(before: str) -> None:
+    for host in HOSTS:
+        found = URL("http://here/ui/login").join(URL(inside(before + host)))
+        assert inside(before + host) == "/ui/"
+        assert (found.host, found.path) == ("here", "/ui/")
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        "/ui",
+        "/ui/",
+        "/ui/incidents/01ab?repo=acme%2Fapp&page=2",
+        "/ui/start?line=%2Frevert%20%2312",
+    ],
+)
+def test_pages_of_ours_are_come_back_to(ours: str) -> None:
+    assert URL(inside(ours)) == URL(ours)
+
+
+async def test_beginning_to_log_in_leaves_nothing_here(arrives: Arrives, bot: Bot) -> None:
+    async def rows() -> int:
+        async with bot.read_only.connect() as conn:
+            return sum(
+                [
+                    int(await conn.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+                    for table in (logins, sessions)
+                ]
+            )
+
+    nobody = await arrives("")
+    before = await rows()
+    states = set()
+    for _ in range(300):
+        begun = await nobody.get("/ui/login/start?back=/ui/help", follow=False)
+        states.add(URL(begun.headers["Location"]).query["state"])
+    assert len(states) == 300
+    assert await rows() == before
+
+
+def test_a_login_that_began_is_known_again_and_nothing_else_is() -> None:
+    now, life = datetime(2025, 8, 17, tzinfo=UTC), timedelta(minutes=10)
+    seal = Seal(b"a key")
+    pending, cookie = seal.begin("/ui/help", now + life)
+    assert seal.find(cookie, now, life) == pending
+    assert pending.back == "/ui/help"
+    body, _, signature = cookie.partition(".")
+    for other in (
+        "", ".", cookie[:-1], cookie + "x", body, f".{signature}", "é.é",
+        f"{body[:-4]}AAAA.{signature}",
+        Seal(b"another key").begin("/ui/help", now + life)[1],
+    ):  # fmt: skip
+        assert seal.find(other, now, life) is None
+    assert seal.find(cookie, now + life, life) is None
+    assert seal.begin("/ui/" + "x" * 5000, now + life)[0].back == ""

@@ -74,7 +74,7 @@ async def test_a_change_of_the_configuration_waits_for_a_founder_merged_or_not(
     arrives: Arrives, shop: Shop
 ) -> None:
     await known_to_bot(shop.bot, shop)
-    caps = {".github/playbooks.yml": "caps: {reverts_a_day: 3}\nadr: {directory: docs/adr}\n"}
+    caps = {".github/playbooks.yml": "caps: {reverts_a_day: 3}\nchecks: {timeout_minutes: 50}\n"}
     number = await shop.bob.open_pull_request("Fewer reverts", caps, branch="caps")
     alice = await arrives("alice")
     asked = await _asked_on_now(alice, shop, f"Open #{number}")

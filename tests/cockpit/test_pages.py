@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from html import unescape
 from urllib.parse import quote
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from bot.app import Bot
 from bot.cockpit.budgets import PER_PAGE
 from bot.cockpit.filters import KINDS
+from bot.cockpit.live import MOST_OF_ONE
 from bot.cockpit.text import moment
 from bot.demo.github.server import DemoGitHub
 from bot.intake.comments.commands import DEFINITIONS
@@ -120,7 +122,7 @@ async def test_what_is_quiet_says_what_to_do_when_it_is_not(
 ) -> None:
     del house
     page = await (await arrives("alice")).get(f"/ui/?repo={shop.name}")
-    assert page.title == "✓ All quiet"
+    assert page.title == "✓ No incident is open"
     assert "comment /revert on the pull request that broke it" in page.words
 
 
@@ -157,6 +159,21 @@ async def test_a_stream_that_comes_back_is_told_at_once_whether_it_missed_someth
         while (news := await _event(alice, first["id"]))["event"] != "changed":
             pass  # each stream begins with what there is, so this is a look, not a wait
     assert news["id"] != first["id"]
+
+
+async def test_closed_pages_leave_their_place_and_one_session_cannot_take_all(
+    arrives: Arrives,
+) -> None:
+    alice = await arrives("alice")
+    for _ in range(MOST_OF_ONE + 1):
+        await _event(alice, "")
+    url = alice.cockpit.with_path("/ui/events")
+    async with AsyncExitStack() as open_pages:
+        for _ in range(MOST_OF_ONE):
+            page = await open_pages.enter_async_context(alice.session.get(url))
+            assert page.status == 200
+        async with alice.session.get(url) as refused:
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "30")
 
 
 async def test_open_pages_hear_of_what_is_spent(arrives: Arrives, house: House) -> None:

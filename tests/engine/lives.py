@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.engine import Engine
 from bot.faults import Passing
 from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
+from bot.playbooks.steps import AnyStep, ItemStep, Step, WaitPoint
 from bot.records.database import migrate, open_database
 from bot.records.refusals import RecordError
 from tests.forks import FORKS
@@ -56,6 +57,14 @@ class World:
 Body = Callable[[Run, World], Awaitable[None]]
 
 
+def _step(name: str) -> ItemStep:
+    return Step.REQUEST_PLAYBOOK.of(name)
+
+
+def _name(step: AnyStep) -> str:
+    return step.id.partition(":")[2]
+
+
 async def three_steps(run: Run, world: World) -> None:
     """Dies in the middle step, after its work was done."""
 
@@ -68,7 +77,7 @@ async def three_steps(run: Run, world: World) -> None:
 
         return effect
 
-    got = [await run.step(name, str, doing(name)) for name in ("a", "b", "c")]
+    got = [await run.step(_step(name), str, doing(name)) for name in ("a", "b", "c")]
     world.note("".join(got))
 
 
@@ -81,7 +90,7 @@ async def records_once(run: Run, world: World) -> None:
         found = await conn.exec_driver_sql("SELECT count(*) FROM counted")
         return int(found.scalar_one())
 
-    counted = await run.write("count", int, change)
+    counted = await run.write(_step("count"), int, change)
     world.die_once("after the write")
     world.note(f"counted {counted}")
 
@@ -90,10 +99,10 @@ async def records_once(run: Run, world: World) -> None:
         raise RecordError("not that")
 
     try:
-        await run.write("refuse", int, refused)
+        await run.write(_step("refuse"), int, refused)
     except StepFailed as failed:
         world.note(f"refused: {failed}")
-    world.note(f"counted {await run.write('count again', int, change)}")
+    world.note(f"counted {await run.write(_step('count again'), int, change)}")
 
 
 async def fails(run: Run, world: World) -> None:
@@ -104,10 +113,10 @@ async def fails(run: Run, world: World) -> None:
         raise ValueError("it does not work")
 
     try:
-        await run.step("try", str, effect)
+        await run.step(_step("try"), str, effect)
     except StepFailed as failed:
         world.die_once("failure")
-        world.note(f"{failed.step}: {failed}")
+        world.note(f"{_name(failed.step)}: {failed}")
 
 
 async def outage(run: Run, world: World) -> None:
@@ -122,7 +131,7 @@ async def outage(run: Run, world: World) -> None:
             raise Away
         return tries
 
-    world.note(f"back after {await run.step('ask', int, effect)}")
+    world.note(f"back after {await run.step(_step('ask'), int, effect)}")
 
 
 async def never_back(run: Run, world: World) -> None:
@@ -132,7 +141,7 @@ async def never_back(run: Run, world: World) -> None:
         raise Away
 
     try:
-        await run.step("ask", int, effect)
+        await run.step(_step("ask"), int, effect)
     except StepFailed as failed:
         world.note(f"gave up: {failed}")
 
@@ -140,7 +149,7 @@ async def never_back(run: Run, world: World) -> None:
 async def listens(run: Run, world: World) -> None:
     """Says what it hears until it is cancelled."""
     while True:
-        signal_ = await run.wait(20)
+        signal_ = await run.wait(20, WaitPoint.ALERTS)
         world.note(f"heard {signal_.kind if signal_ else 'nothing'}")
         if signal_ is None or signal_.kind is SignalKind.CANCEL:
             return
@@ -154,7 +163,7 @@ async def busy_then_listens(run: Run, world: World) -> None:
         await asyncio.sleep(2.5)
         return True
 
-    await run.step("work", bool, effect)
+    await run.step(_step("work"), bool, effect)
     await listens(run, world)
 
 
@@ -184,7 +193,7 @@ def _telling(world: World) -> Callable[[Run, str, StepFailed], Awaitable[None]]:
             world.note(f"told: {failed}")
             return True
 
-        await run.step("tell", bool, tell)
+        await run.step(_step("tell"), bool, tell)
 
     return broken
 

@@ -57,7 +57,9 @@ async def test_results_are_stored_as_json_that_other_languages_can_read(tmp_path
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'engine.db'}")
     with engine.connect() as connection:
         stored = connection.execute(
-            sa.text("SELECT output FROM operation_outputs WHERE function_name = 'try'")
+            sa.text(
+                "SELECT output FROM operation_outputs WHERE function_name = 'request-playbook:try'"
+            )
         ).scalar_one()
     engine.dispose()
     assert '"failed"' in stored

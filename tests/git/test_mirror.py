@@ -47,19 +47,21 @@ def mirror(remote: Remote, tokens: Tokens, tmp_path: Path) -> Mirror:
 
 
 def leftovers(mirror: Mirror) -> list[str]:
-    kept = {"42.git", "42.lock"}
+    kept = {"42.git", "42.lock", "42.packing.lock"}
     return sorted(p.name for p in mirror.directory.iterdir() if p.name not in kept)
 
 
 async def blobs_here(mirror: Mirror) -> int:
-    objects = await mirror.git.run("cat-file", "--batch-all-objects", "--batch-check=%(objecttype)")
+    command = ("cat-file", "--batch-all-objects", "--batch-check=%(objecttype)")
+    objects = await mirror.read(lambda git: git.run(*command))
     return objects.text.split().count("blob")
 
 
 async def test_a_fresh_mirror_has_every_commit_and_no_blob(mirror: Mirror, remote: Remote) -> None:
     await mirror.refresh()
     assert await mirror.branch_head("main") == remote.history.head
-    assert (await mirror.git.run("rev-list", "--count", "main")).text == "3"
+    counted = await mirror.read(lambda git: git.run("rev-list", "--count", "main"))
+    assert counted.text == "3"
     assert await blobs_here(mirror) == 0
     assert await mirror.disk_bytes() > 0
     assert leftovers(mirror) == []
@@ -72,7 +74,8 @@ async def test_a_revert_fetches_only_the_blobs_it_needs_with_a_fresh_token(
     remote.token = tokens.token = "second"  # noqa: S105 - a made-up word
     remote.requests.clear()
     head = remote.history.head
-    broken = await resolve(mirror.git, remote.history.git("rev-parse", "--short", "HEAD~1"))
+    short = remote.history.git("rev-parse", "--short", "HEAD~1")
+    broken = await mirror.read(lambda git: resolve(git, short))
     ours = await mirror.read(lambda git: compute_revert(git, [broken], head))
     assert isinstance(ours, Clean)
     tree, _ = remote.history.really_revert(broken, onto=head)
@@ -80,7 +83,8 @@ async def test_a_revert_fetches_only_the_blobs_it_needs_with_a_fresh_token(
     assert await blobs_here(mirror) == 4, "three sides of app.py and the merged one"
     assert remote.requests["git-upload-pack"] <= 4
     (new,) = ours.new_blobs
-    assert (await read_blob(mirror.git, new)).endswith(b"line 19\nmore\n")
+    blob = await mirror.read(lambda git: read_blob(git, new))
+    assert blob.endswith(b"line 19\nmore\n")
 
 
 async def test_the_blobs_of_many_files_are_fetched_together(mirror: Mirror, remote: Remote) -> None:
@@ -119,7 +123,7 @@ async def test_a_wanted_commit_outside_the_branches_is_fetched(
     lost = remote.history.commit({"fork.py": "x\n"})
     remote.push(f"{lost}:refs/pull/7/head")
     await mirror.refresh([lost])
-    assert await resolve(mirror.git, lost) == lost
+    assert await mirror.read(lambda git: resolve(git, lost)) == lost
     with pytest.raises(UnknownRevision):
         await mirror.refresh(["f" * 40])
 
@@ -130,7 +134,7 @@ async def test_an_unknown_sha_is_unknown_without_asking_the_remote(
     await mirror.refresh()
     remote.requests.clear()
     with pytest.raises(UnknownRevision):
-        await resolve(mirror.git, "f" * 40)
+        await mirror.read(lambda git: resolve(git, "f" * 40))
     assert not remote.requests
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.git.errors import NotARepository, ShallowHistory, UnknownRevision
+from bot.git.kept import Kept
 from bot.git.report import RevertReport, revert_report
 from tests.git.history_builder import History
 
@@ -93,5 +94,5 @@ async def test_hooks_and_monitors_of_the_clone_do_not_run(history: History, tmp_
     hook = history.git_dir / "hooks" / "post-index-change"
     hook.parent.mkdir(exist_ok=True)
     hook.symlink_to(spy)
-    await revert_report(history.path, "HEAD~1", "HEAD", keep_paths=["none/**"])
+    await revert_report(history.path, "HEAD~1", "HEAD", keep=Kept(("none/**",)))
     assert not (tmp_path / "ran").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.git.errors import NoSuchParent, PathNotUtf8, ShallowHistory
+from bot.git.kept import Kept
 from bot.git.process import Git
 from bot.git.reverting import (
     Clean,
@@ -284,7 +285,7 @@ async def test_nothing_left_to_undo_says_why(history: History, git: Git) -> None
     empty = await same_as_git(history, git, nothing)
     assert isinstance(empty, Empty)
     assert empty.reason is EmptyReason.COMMIT_EMPTY
-    kept = await compute_revert(git, [records], records, keep_paths=["docs/decisions/**"])
+    kept = await compute_revert(git, [records], records, keep=Kept(("docs/decisions/**",)))
     assert isinstance(kept, Empty)
     assert kept.reason is EmptyReason.ONLY_RECORDS
 
@@ -301,7 +302,7 @@ async def test_record_files_stay_as_they_are_on_the_branch(history: History, git
     )
     onto = history.commit({"docs/decisions/0007-revert.md": "accepted\n"})
     globs = ["docs/decisions/**", "self/", "/apps/o/incidents/revert-*.json", "", "  "]
-    ours = await compute_revert(git, [broken], onto, keep_paths=globs)
+    ours = await compute_revert(git, [broken], onto, keep=Kept(tuple(globs)))
     assert isinstance(ours, Clean)
     assert [change.path for change in ours.changes] == ["app.py"]
     without = await compute_revert(git, [broken], onto)
@@ -313,7 +314,7 @@ async def test_a_record_glob_does_not_reach_into_other_directories(
 ) -> None:
     history.commit({"a": "a\n"})
     broken = history.commit({"docs/x.md": "x\n", "docs/deep/y.md": "y\n", "docsx/z.md": "z\n"})
-    ours = await compute_revert(git, [broken], broken, keep_paths=["docs/*.md"])
+    ours = await compute_revert(git, [broken], broken, keep=Kept(("docs/*.md",)))
     assert isinstance(ours, Clean)
     assert [change.path for change in ours.changes] == ["docs/deep/y.md", "docsx/z.md"]
 
@@ -327,12 +328,12 @@ async def test_a_directory_renamed_back_leaves_the_records_where_they_are(
     history.git("mv", "old", "new")
     broken = history.commit()
     onto = history.commit({"new/0001.md": "adr\n", "self/report.json": "{}\n"})
-    ours = await compute_revert(git, [broken], onto, keep_paths=["new/*.md", "self/"])
+    ours = await compute_revert(git, [broken], onto, keep=Kept(("new/*.md", "self/")))
     assert isinstance(ours, Clean)
     left = {"new/0001.md", "old/app.py", "old/more.py", "self/report.json"}
     assert set(history.files(ours.tree)) == left
     code = history.commit({"new/late.py": "late\n"})
-    beside = await compute_revert(git, [broken], code, keep_paths=["new/*.md", "self/"])
+    beside = await compute_revert(git, [broken], code, keep=Kept(("new/*.md", "self/")))
     if follow == "true":
         assert isinstance(beside, Clean)
         assert set(history.files(beside.tree)) == {*left, "old/late.py"}

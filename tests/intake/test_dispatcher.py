@@ -220,3 +220,38 @@ async def test_the_dispatcher_is_woken_by_a_put(
         await asyncio.gather(*(inbox.put(trigger(number)) for number in range(1, count + 1)))
         await until(lambda: all_done(database))
     assert len(started.numbers) == count
+
+
+async def test_strangers_talk_waits_while_there_is_anything_else(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    await asyncio.gather(*(inbox.put(trigger(number), is_talk=True) for number in range(1, 5)))
+    await asyncio.gather(*(inbox.put(trigger(number)) for number in range(5, 30)))
+    started = Started()
+    dispatcher = Dispatcher(inbox, started, replica="a", clock=clock, at_once=2, talk_every=0.01)
+    async with running(dispatcher):
+        await until(lambda: all_done(database))
+    assert started.numbers[:25] == [str(number) for number in range(5, 30)]
+    assert started.numbers[25:] == ["1", "2", "3", "4"]
+
+
+async def test_what_came_to_nothing_leaves_no_entry_and_is_not_begun_again_soon(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    begun: list[str] = []
+
+    async def nothing(each: Trigger) -> bool:
+        begun.append(each.source.object_id)
+        return True
+
+    await inbox.put(trigger(1))
+    async with running(Dispatcher(inbox, nothing, replica="a", clock=clock)):
+
+        async def gone() -> bool:
+            return not await rows(database)
+
+        await until(gone)
+        assert not (await inbox.put(trigger(1))).is_new
+        await asyncio.sleep(0.1)
+    assert begun == ["1"]
+    assert not await rows(database)

@@ -292,7 +292,7 @@ def test_a_shallow_clone_says_what_to_do(person: Person, clone: Repository, tmp_
         assert "git fetch --unshallow" in said.err
 
 
-def test_submodules_are_left_empty_and_named(
+def test_submodules_are_as_in_the_checkout_or_else_empty_and_named(
     person: Person, clone: Repository, tmp_path: Path
 ) -> None:
     other = Repository(tmp_path / "other")
@@ -300,6 +300,11 @@ def test_submodules_are_left_empty_and_named(
     commits = history(clone, 2, broken_from=9)
     clone.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other.folder), "s")
     commits.append(clone.commit({"state": "bad"}))
+    needs = ("sh", "-c", "grep -q 1 s/inside || exit 125; grep -q good state")
+    said = person.bisect(clone.folder, "--good", commits[0], "--json", "--", *needs)
+    assert said.verdict["culprit"] == commits[2]
+    assert "Trials also see from your checkout: s." in said.err
+    clone.git("submodule", "deinit", "-q", "-f", "s")
     said = person.bisect(clone.folder, "--good", commits[0], "--json", "--", *WORKS)
     assert said.verdict["culprit"] == commits[2]
     assert "submodules stay empty in trials: s." in said.err

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.local.command_files import readable, resolved
+from bot.local.command_files import deletes, named_in, readable, resolved
 from bot.local.good_end import thinned
 from bot.local.view import spark
 from bot.local.words import printable
@@ -50,16 +50,38 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_only_files_that_the_commits_lack_are_taken_from_the_person(here: Path) -> None:
+def test_words_that_name_files_of_the_checkout_are_read_where_trials_start(here: Path) -> None:
     words = ["python", "mine.sh", "tracked.sh", "tests", "-x", "", "none"]
-    assert resolved(words, here, here, {"tracked.sh"}.__contains__) == (
-        "python", str(here / "mine.sh"), "tracked.sh", "tests", "-x", "", "none",
-    )  # fmt: skip
+    assert resolved(words, here, here, "") == tuple(words)
+    found = resolved(["./mine.sh", "mine.sh"], here, here, "tests")
+    assert found == ("../mine.sh", "../mine.sh")
 
 
 def test_outside_of_the_clone_every_file_is_the_persons(here: Path) -> None:
-    found = resolved(["sh", "tracked.sh"], here, here / "tests", {"tracked.sh"}.__contains__)
+    found = resolved(["sh", "tracked.sh"], here, here / "tests", "")
     assert found == ("sh", str(here / "tracked.sh"))
+
+
+def test_a_shells_text_of_any_length_names_the_files_in_it(here: Path) -> None:
+    text = f"x='{'y' * 300}'; . ./mine.sh && rm -rf tests"
+    assert resolved(["sh", "-c", text], here, here, "") == ("sh", "-c", text)
+    assert named_in(["sh", "-c", text, "tests"], here, here) == ("mine.sh", "tests")
+    assert named_in(["sh", "-c", text], here, here) == ("mine.sh",)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_deleted"),
+    [
+        ("rm -rf node_modules && npm ci", True),
+        ("rm -rf build packages/a/node_modules", True),
+        ("rm -rf build; ls node_modules", False),
+        ("rm -rf old_node_modules", False),
+        ("npm test", False),
+    ],
+)
+def test_a_command_that_makes_its_own_dependencies_is_seen(text: str, is_deleted: bool) -> None:
+    assert deletes(["sh", "-c", text], "node_modules") is is_deleted
+    assert deletes(text.split(), "node_modules") is is_deleted
 
 
 def test_a_sandbox_shows_what_lies_beside_the_commands_files(here: Path) -> None:

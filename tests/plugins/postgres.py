@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -73,28 +74,81 @@ def _version(folder: str) -> float:
 
 @contextmanager
 def _cluster(binaries: Path) -> Iterator[str]:
+    with _server(binaries) as server:
+        yield server.url
+
+
+@contextmanager
+def server_of_its_own() -> Iterator[Server]:
+    """A server that a test may stop and start; the test is skipped where none can be made."""
+    binaries = _binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL here: install its server")
+    with _server(binaries) as server:
+        yield server
+
+
+class Server:
+    """A PostgreSQL server in a temporary folder, reachable by a socket only."""
+
+    def __init__(self, binaries: Path, folder: Path, run_as: dict[str, Any]) -> None:
+        """Use a cluster that was made there; `start` starts it."""
+        self.url = f"postgresql://playbooks@/postgres?host={folder}"
+        self._binaries, self._folder, self._run_as = binaries, folder, run_as
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and return once it takes connections."""
+        give_up = time.monotonic() + _WAIT_S
+        while True:
+            self._process = subprocess.Popen(  # noqa: S603 - a list, no shell
+                [self._binaries / "postgres", "-D", self._folder / "data", "-k", self._folder,
+                 "-c", "listen_addresses=", "-c", "fsync=off",
+                 "-c", "full_page_writes=off", "-c", "max_connections=200"],
+                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, **self._run_as,
+            )  # fmt: skip
+            try:
+                return _wait_until_ready(self.url, self._process)
+            except psycopg.OperationalError:
+                # A process of the former life may still hold its memory.
+                if time.monotonic() > give_up or self._process.poll() is None:
+                    raise
+                time.sleep(0.2)
+
+    def stop(self, mode: Literal["fast", "immediate"]) -> None:
+        """Stop as `pg_ctl stop -m MODE` does, and wait."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+        self._process.wait(_WAIT_S)
+
+    def drop_connections(self) -> None:
+        """End every session but our own."""
+        with psycopg.connect(self.url, autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+
+
+@contextmanager
+def _server(binaries: Path) -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     user = _unprivileged()
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
-    run_as = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    run_as: dict[str, Any] = (
+        {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    )
     try:
         options = ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         _run([binaries / "initdb", "-D", folder / "data", "-U", "playbooks", *options], run_as)
-        server = subprocess.Popen(  # noqa: S603 - a list, no shell
-            [binaries / "postgres", "-D", folder / "data", "-k", folder,
-             "-c", "listen_addresses=", "-c", "fsync=off",
-             "-c", "full_page_writes=off", "-c", "max_connections=200"],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, **run_as,
-        )  # fmt: skip
+        server = Server(binaries, folder, run_as)
+        server.start()
         try:
-            url = f"postgresql://playbooks@/postgres?host={folder}"
-            _wait_until_ready(url, server)
-            yield url
+            yield server
         finally:
-            server.send_signal(signal.SIGQUIT)  # at once: nothing in it is worth saving
-            server.wait(_WAIT_S)
+            server.stop("immediate")  # at once: nothing in it is worth saving
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -107,7 +161,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
     return users.get("postgres") or users["nobody"]
 
 
-def _run(command: list[str | Path], run_as: dict[str, object]) -> None:
+def _run(command: list[str | Path], run_as: dict[str, Any]) -> None:
     done = subprocess.run(  # noqa: S603 - a list, no shell
         command, cwd="/", capture_output=True, text=True, check=False, **run_as
     )

@@ -215,3 +215,12 @@ def test_every_command_has_its_weakest_role() -> None:
         for name in get_args(each.model_fields["command"].annotation)
     }
     assert commands == set(NEEDS)
+
+
+def test_what_a_cap_refuses_is_named_as_a_person_would_ask_for_it() -> None:
+    facts = Facts(
+        command="revert", initiative=Initiative.PROGRAM, cap="10 reverts a day", targets=("#7",)
+    )
+    refused = admit(facts)
+    assert isinstance(refused, Refused)
+    assert "`/revert #7`" in refused.remedy

@@ -47,6 +47,23 @@ async def test_an_ordinary_change_passes_and_other_pull_requests_hear_nothing(sh
     assert "playbooks config" not in await shop.alice.check_runs(other)
 
 
+async def test_a_check_that_no_commit_ever_had_is_said_with_the_nearest(shop: Shop) -> None:
+    _, head = await proposed(shop, "typo", "checks: {smoke: [smokes], evals: [quality]}\n")
+    said = (await config_check(shop, head, "neutral"))["output"]["summary"]
+    assert "`smokes`: did you mean `smoke`?" in said
+    assert "- `quality`" in said
+
+
+async def test_a_check_of_long_ago_is_not_taken_for_a_typo(shop: Shop) -> None:
+    await shop.report("success", "old", branch="main")
+    shop.verdicts.clear()
+    await shop.alice.push("main", {"more.txt": "1\n"}, "More")
+    _, head = await proposed(shop, "old", "checks: {smoke: [old]}\n")
+    await shop.report("success", "other", branch="old")
+    said = (await config_check(shop, head, "success"))["output"]["summary"]
+    assert "No commit had" not in said
+
+
 async def test_caps_count_only_after_a_founder_approved_them(shop: Shop) -> None:
     number, head = await proposed(shop, "caps", "caps: {reverts_a_day: 0}\n")
     run = await config_check(shop, head, "neutral")

@@ -100,7 +100,8 @@ async def test_only_who_may_write_pauses_and_unpauses(shop: Shop) -> None:
     assert await answer.reaction() == "confused"
     await shop.says(number, "/pause because we look")
     await gate_on(shop, head, "failure")
-    assert await (await shop.says(number, "/unpause", shop.mallory)).reaction() == "confused"
+    await shop.says(number, "/unpause", shop.mallory)
+    await shop.looked_again()
     await gate_on(shop, head, "failure")
 
 
@@ -211,11 +212,9 @@ async def test_a_merge_group_that_no_delivery_told_of_is_seen_all_the_same(
     await gate_on(shop, group, "success")
 
 
-async def test_too_many_incidents_within_a_day_pause_self_work(shop: Shop) -> None:
-    number, head = await opened(shop, "agent", self_work=True)
-    await gate_on(shop, head, "success")
+async def _go_wrong(shop: Shop, *numbers: int) -> None:
     async with shop.bot.records.begin() as conn:
-        for n in range(3):
+        for n in numbers:
             opening = Opening(
                 id=f"many-{shop.repository.id}-{n}",
                 repository=Repository(
@@ -225,6 +224,34 @@ async def test_too_many_incidents_within_a_day_pause_self_work(shop: Shop) -> No
                 source="alert", opened_by="bot", detected_at=shop.bot.clock(),
             )  # fmt: skip
             await incidents.open_or_join(conn, opening)
+
+
+async def test_too_many_incidents_within_a_day_pause_self_work(shop: Shop) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    await gate_on(shop, head, "success")
+    await _go_wrong(shop, 0, 1, 2)
     await shop.bob.label(number, "look-again")
+    run = await gate_on(shop, head, "failure")
+    assert "3 incidents within 24 hours" in run["output"]["summary"]
+
+
+async def test_what_was_known_when_a_person_unpaused_does_not_pause_again(
+    shop: Shop, clock: Clock
+) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    await _go_wrong(shop, 0, 1, 2)
+    await shop.bob.label(number, "look-again")
+    await gate_on(shop, head, "failure")
+    await _go_wrong(shop, 3)
+    assert await (await shop.says(number, "/unpause because we looked")).reaction() == "+1"
+    await gate_on(shop, head, "success")
+    clock.forward(minutes=2)
+    await shop.looked_again()
+    await _go_wrong(shop, 4, 5)
+    await shop.bob.label(number, "and-again")
+    await shop.looked_again()
+    await gate_on(shop, head, "success")
+    await _go_wrong(shop, 6)
+    await shop.bob.label(number, "once-more")
     run = await gate_on(shop, head, "failure")
     assert "3 incidents within 24 hours" in run["output"]["summary"]

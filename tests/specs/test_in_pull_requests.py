@@ -70,7 +70,7 @@ async def test_a_report_missed_while_nobody_listened_is_found_by_the_sweep(shop:
     number = await opened(shop, "mend", {FILE: SPEC})
     await shop.report("success", branch="mend")
     app.webhook_url = heard
-    shop.bot.served._known = ()
+    shop.bot.served._known, shop.bot.served._at = (), None
     await shop.bot.specs._sweep()
     await says(shop, number, "1 met")
 

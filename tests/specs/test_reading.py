@@ -84,7 +84,7 @@ def test_what_no_check_can_say_stands_as_the_file_says() -> None:
         (b"{", "", "Invalid JSON: EOF"),
         (b"\xff\xfe", "", "Invalid JSON"),
         (b"[]", "", "object"),
-        (b" " * (LARGEST_BYTES + 1), "", "larger than 256 KiB"),
+        (b" " * (LARGEST_BYTES + 1), "", "larger than 32 KiB"),
     ],
 )
 def test_a_wrong_file_is_told_by_its_field(content: bytes, field: str, what: str) -> None:
@@ -104,8 +104,8 @@ def test_no_bytes_break_the_reader(content: bytes) -> None:
 
 
 def test_words_of_strangers_stay_words_and_fit() -> None:
-    evil = "<!-- playbooks:spec-end --> @everyone | [x](javascript:alert(1))\n# " + "&" * 300
-    report = read(said(spec=[ROW | {"id": evil, "statement": evil}] * 200))
+    evil = "<!-- playbooks:spec-end --> @everyone | [x](javascript:alert(1))\n# " + "&" * 100
+    report = read(said(spec=[ROW | {"id": evil, "statement": evil}] * 60))
     shown = table(report, HEAD, URL)
     assert "<!--" not in shown
     assert "@everyone" not in shown

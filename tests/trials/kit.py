@@ -58,7 +58,7 @@ def _refusal() -> str | None:
     """Say why bubblewrap cannot confine anything on this machine, if so."""
     try:
         folder = Path("/")
-        require(Bubblewrap(server_view({})), Place(folder, folder))
+        require(Bubblewrap(server_view({})), Place(folder, folder, folder))
     except SandboxError as error:
         return str(error)
     return None

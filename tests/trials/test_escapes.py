@@ -89,13 +89,15 @@ async def test_the_server_view_has_an_empty_home(
 
 
 @needs_bubblewrap
-async def test_the_terminal_view_has_the_home_to_read_only(
-    repository: Repository, runner_for: RunnerFor, home: Path
+@pytest.mark.parametrize("overlays", [True, False])
+async def test_the_terminal_view_has_the_home_and_changes_nothing_there(
+    repository: Repository, runner_for: RunnerFor, home: Path, overlays: bool
 ) -> None:
-    sandbox = Bubblewrap(view_named("terminal", home))
-    script = f"cat ~/.ssh/id; echo x > ~/new; rm -f ~/.ssh/id; echo x >> {home}/.ssh/id; true"
+    sandbox = Bubblewrap(view_named("terminal", home), overlays=overlays)
+    script = f"""cat ~/.ssh/id; echo " $(echo x > ~/new && cat ~/new)"
+        rm -f ~/.ssh/id; echo x >> {home}/.ssh/id; true"""
     result = await attack(repository, runner_for, sandbox, script)
-    assert "private key" in result.output
+    assert "private key x\n" in result.output
     assert (home / ".ssh/id").read_text() == "private key"
     assert not (home / "new").exists()
 

@@ -34,8 +34,8 @@ FAILED = Judgement(Outcome.FAIL, "exit status 1")
         (137, Outcome.INFRA),
         (139, Outcome.FAIL),
         (143, Outcome.INFRA),
-        (130, Outcome.INFRA),
-        (255, Outcome.INFRA),
+        *((status, Outcome.FAIL) for status in (128, 129, 130, 131, 133, 138, 140, 141, 142)),
+        *((status, Outcome.FAIL) for status in (144, 193, 255)),
     ],
 )
 def test_an_exit_status_has_one_meaning(status: int, outcome: Outcome) -> None:

@@ -95,10 +95,12 @@ class Planner:
     ) -> Preview:
         client = self._github.repository(repository, playbook="cockpit")
         mirror = self._mirror(repository)
-        if isinstance(request, BisectRequest):
-            bisect = (await make_bisect_plan(request, github=client, mirror=mirror)).root
-            return nothing(bisect) if isinstance(bisect, Declined) else of_bisect(bisect)
         settled = partial(self._config.settled, repository.id)
+        if isinstance(request, BisectRequest):
+            bisect = (
+                await make_bisect_plan(request, github=client, mirror=mirror, settled=settled)
+            ).root
+            return nothing(bisect) if isinstance(bisect, Declined) else of_bisect(bisect)
         planned = await make_plan(request, github=client, mirror=mirror, settled=settled)
         plan = planned.root
         return nothing(plan) if isinstance(plan, Declined) else of_revert(plan)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.playbooks.planning.declined import Declined
-from bot.playbooks.undo.reversibility import Undo, declared
+from bot.playbooks.steps import Step, Undo
 from bot.records.recovery.steps import Reversibility
 
 _HARMLESS_FIRST = list(Reversibility)
@@ -50,10 +50,9 @@ def nothing(plan: Declined) -> Preview:
     return Preview("Nothing would be done", lines, goes_on=False)
 
 
-def as_declared(names: Sequence[str]) -> tuple[PreviewedStep, ...]:
+def as_declared(steps: Sequence[Step]) -> tuple[PreviewedStep, ...]:
     """Steps of playbooks, with how each is undone as the playbooks declare it."""
-    found = ((name, declared(name)) for name in names)
-    return tuple(PreviewedStep(_begun(name), undo) for name, undo in found if undo)
+    return tuple(PreviewedStep(_begun(each.label), each.undo) for each in steps if each.undo)
 
 
 def step(does: str, reversibility: Reversibility, how: str) -> PreviewedStep:

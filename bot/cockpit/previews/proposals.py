@@ -7,15 +7,15 @@ from bot.cockpit.previews.preview import Preview, PreviewedStep, as_declared
 from bot.git.reverting import Conflict
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.revert.plan import Plan
-from bot.playbooks.undo.reversibility import MERGE_IRREVERSIBLE
+from bot.playbooks.steps import MERGE_IRREVERSIBLE, Step
 
 _NAMED = 20
 _BEFORE_THE_MERGE = (
-    "open the incident issue",
-    "publish the hotfix",
-    "open the hotfix pull request",
+    Step.OPEN_INCIDENT_ISSUE,
+    Step.PUBLISH_HOTFIX,
+    Step.OPEN_HOTFIX_PULL_REQUEST,
 )
-_FINDING = ("open the incident issue", "publish the fix", "open the fix pull request")
+_FINDING = (Step.OPEN_INCIDENT_ISSUE, Step.PUBLISH_FIX, Step.OPEN_FIX_PULL_REQUEST)
 
 
 def of_revert(plan: Plan) -> Preview:
@@ -40,7 +40,7 @@ def of_revert(plan: Plan) -> Preview:
         merge = "Merge the pull request, once a Founder has approved it"
         steps += (PreviewedStep(merge, MERGE_IRREVERSIBLE),)
     else:
-        steps += as_declared(("merge the pull request",))
+        steps += as_declared((Step.MERGE_PULL_REQUEST,))
     if plan.config_fault:
         lines.append(plan.config_fault)
     return Preview("This revert would", tuple(lines), goes_on=True, steps=steps)

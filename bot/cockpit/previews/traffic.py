@@ -15,17 +15,18 @@ from bot.playbooks.rollback.retreat import would_retreat
 from bot.playbooks.rollback.severity import severity_of
 from bot.playbooks.rollback.text import nothing_to_take_back
 from bot.playbooks.shadow import plan as shadows
+from bot.playbooks.steps import Step
 from bot.records.recovery.steps import Reversibility
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.triggers import RampRequest, RollbackRequest, Severity, ShadowRequest
 
-_WRITTEN_DOWN = ("open the incident issue", "record the outcome")
+_WRITTEN_DOWN = (Step.OPEN_INCIDENT_ISSUE, Step.RECORD_OUTCOME)
 _FIXED = (
-    "open the incident issue",
-    "publish the fix",
-    "open the fix pull request",
-    "merge the pull request",
+    Step.OPEN_INCIDENT_ISSUE,
+    Step.PUBLISH_FIX,
+    Step.OPEN_FIX_PULL_REQUEST,
+    Step.MERGE_PULL_REQUEST,
 )
 
 

@@ -6,7 +6,7 @@ import random
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 
 from bot.demo.github import admin, git_http
 from bot.demo.github.actions.runner import Runner
-from bot.demo.github.changes import waiting
+from bot.demo.github.changes import checks, suites, waiting
 from bot.demo.github.contract.openapi import Contract
 from bot.demo.github.deliveries.deliveries import Deliveries
 from bot.demo.github.faults.faults import Faults
@@ -26,8 +26,18 @@ from bot.demo.github.pages import oauth, pages
 from bot.demo.github.rest import resources, rulesets, serving
 from bot.demo.github.shapes.envelope import envelope
 from bot.demo.github.site import Site
-from bot.demo.github.world.model import App, Installation, Protection, Repository, Ruleset, User
-from bot.demo.github.world.world import Clock, World
+from bot.demo.github.world.model import (
+    App,
+    CheckRun,
+    CheckSuite,
+    Installation,
+    Issue,
+    Protection,
+    Repository,
+    Ruleset,
+    User,
+)
+from bot.demo.github.world.world import Clock, Event, World
 from bot.triggers import Role
 
 _LARGEST_BODY = 64 * 1024 * 1024
@@ -198,6 +208,61 @@ class DemoGitHub:
         return rulesets.add_ruleset(
             self.world, repository, name, rules, include=include, bypass_actors=bypass_actors
         )
+
+    def restrict_refs(
+        self,
+        repository: Repository,
+        *patterns: str,
+        rules: Iterable[str] = ("creation", "update", "deletion"),
+        bypass: Iterable[App] = (),
+    ) -> Ruleset:
+        """Let only `bypass` make, move or remove branches such as `hotfix/**`."""
+        actors = [
+            {"actor_id": app.id, "actor_type": "Integration", "bypass_mode": "always"}
+            for app in bypass
+        ]
+        return self.add_ruleset(
+            repository, f"Restricted: {', '.join(patterns)}", [{"type": rule} for rule in rules],
+            include=[f"refs/heads/{pattern}" for pattern in patterns], bypass_actors=actors,
+        )  # fmt: skip
+
+    def upon_merge(
+        self, repository: Repository, change: Callable[[], object], *, by_app: bool = True
+    ) -> None:
+        """Have `change` happen when the next pull request here is merged, before it is answered.
+
+        With `by_app`, only one that an App opened counts.
+        """
+
+        def hear(event: Event) -> None:
+            issue = next((s for s in event.subjects if isinstance(s, Issue)), None)
+            if event.repository is not repository or issue is None or issue.pull is None:
+                return
+            merged = event.action == "closed" and issue.pull.merged_at is not None
+            if merged and not (by_app and issue.app is None):
+                self.world.listeners.remove(hear)
+                change()
+
+        self.world.listen(hear)
+
+    def report_check(
+        self,
+        repository: Repository,
+        app: App,
+        sha: str,
+        name: str,
+        conclusion: str | None,
+        *,
+        suite: CheckSuite | None = None,
+    ) -> CheckRun:
+        """Have an App report a check in a new suite (or the one given); None: it has begun.
+
+        Over HTTP an App's checks of one commit share one suite. GitHub Actions has one for each
+        workflow run; so one name may stand cancelled in one and passed in a newer one.
+        """
+        suite = suite or suites.create(self.world, repository, app, sha)
+        body = {"conclusion": conclusion} if conclusion else {"status": "in_progress"}
+        return checks.create(self.world, repository, app, name, sha, body, suite=suite)
 
 
 @web.middleware

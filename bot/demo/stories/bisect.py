@@ -9,14 +9,13 @@ import json
 import time
 from typing import Any
 
-import aiohttp
-
 from bot.demo.github.actions.workflow_runs import WorkflowRun
 from bot.demo.person import Person
 from bot.demo.stage import Stage
 from bot.demo.stories import bisect_history
 from bot.demo.stories.bisect_history import Past
-from bot.demo.stories.revert import Say, Told, Transcript, until
+from bot.demo.stories.invitation import Invitation, Say, open_incident, red_on_main
+from bot.demo.stories.revert import Played, Told, Transcript, until
 
 LONGEST_SECONDS = 600.0
 _SPEC = "self/spec_report.json"
@@ -28,7 +27,6 @@ class BisectTranscript(Transcript):
     def __init__(self, stage: Stage, say: Say) -> None:
         """Listen from now on."""
         super().__init__(stage, say)
-        self._git = stage.repository.git
         self._runs = stage.github.runner.runs
         self.trials = 0
 
@@ -47,12 +45,28 @@ class BisectTranscript(Transcript):
             super()._hear_check_run(payload, who)
 
 
-async def play_bisect(stage: Stage, say: Say) -> Told:
+async def set_up_bisect(stage: Stage) -> str:
+    """How commits are tried counts when the Founder says so; the commit that brings it."""
+    bob, olivia = stage.people["bob"], stage.people["olivia"]
+    number = await bob.open_pull_request("Check the prices", bisect_history.SET_UP, branch="prices")
+    head = str((await bob.pull_request(number))["head"]["sha"])
+
+    async def shown() -> bool:
+        return (await bob.check_runs(head)).get("playbooks config") == "neutral"
+
+    # Her yes is to what the check has shown.
+    await until(shown)
+    comment = await olivia.comment(number, "/approve")
+    await until(lambda: _answered(olivia, comment["id"]))
+    return await bob.merge(number)
+
+
+async def play_bisect(stage: Stage, say: Say) -> Played:
     """Play the story to its end and look whether everything promised is there."""
     began = time.monotonic()
     alice = stage.people["alice"]
     transcript = BisectTranscript(stage, say)
-    start = await alice.push("main", bisect_history.SET_UP, "Check the prices")
+    start = await set_up_bisect(stage)
     bob = stage.github.world.users["bob"]
     past = bisect_history.make(stage.github.world, stage.repository, start, bob, seed=7)
     transcript.line(
@@ -60,7 +74,7 @@ async def play_bisect(stage: Stage, say: Say) -> Told:
     )
     await until(lambda: _said(alice, past.head))
     issue = await alice.open_issue("unit is red on main", "It worked at the beginning. Since when?")
-    sent = stage.bot.github.requests.total()
+    sent, asked = stage.bot.github.requests.total(), time.monotonic()
     comment = await alice.comment(issue, f"/bisect {past.good[:12]}..main check unit")
     fix = await until(lambda: _fix(alice), LONGEST_SECONDS)
     found = stage.bot.github.requests.total() - sent
@@ -78,7 +92,65 @@ async def play_bisect(stage: Stage, say: Say) -> Told:
         f"{transcript.trials} trials, {requests} GitHub requests: "
         + ("the right commit is reverted." if told.ok else "NOT what was promised."),
     )
-    return told
+    return Played(told, BisectScene(stage, seconds=time.monotonic() - asked))
+
+
+class BisectScene:
+    """`unit` fails on main again, nobody knows since when, and the bot leaves it to people."""
+
+    def __init__(self, stage: Stage, seconds: float | None = None) -> None:
+        """Prepare; `seconds` is how long a bisect took here just now, if there was one."""
+        self._stage, self._seconds = stage, seconds
+        self._alice = stage.people["alice"]
+        self._past: Past | None = None
+        self._issue = 0
+
+    async def set_up(self) -> None:
+        """Push commits of which one breaks `unit`, and wait until that is seen on main."""
+        is_set_up = await self._alice.file("shop/prices.py", "main") is not None
+        start = await self._alice.head("main") if is_set_up else await set_up_bisect(self._stage)
+        world, repository = self._stage.github.world, self._stage.repository
+        self._past = bisect_history.make(
+            world, repository, start, world.users["bob"], seed=8, commits=60, culprit=41
+        )
+        await until(self._is_red, LONGEST_SECONDS)
+        self._issue = await self._alice.open_issue(
+            "unit is red on main again", "It was mended, and now this. Since when?"
+        )
+
+    async def look(self) -> Invitation:
+        """Say whether `unit` fails on main, and what can be done."""
+        if found := await open_incident(self._stage, "bisect", "revert"):
+            return found
+        past, page = self._past, f"{self._stage.home}/issues/{self._issue}"
+        is_mended = await self._alice.file("shop/prices.py", "main") == bisect_history.MENDED
+        if past is not None and not is_mended:
+            if not await self._is_red():
+                return Invitation(now="main has changed, and `unit` is running.")
+            return Invitation(
+                now=f"`unit` fails on main, one of {past.commits} new commits broke it, and "
+                "nobody knows which. It waits for you: automatic action is switched off here.",
+                page=page,
+                do="comment",
+                words=f"/bisect {past.good[:12]}..main check unit",
+                then=f"The commits are tried, four at a time; in about {self._minutes} the one "
+                "that broke it is named, and a fix is proposed for you to merge.",
+            )
+        return Invitation(
+            now="`unit` is mended on main. Nothing has to be done.",
+            then=f"Read what is left of it: the incidents on {self._stage.home}/issues, the "
+            f"commits on {self._stage.home}/commits/main. `/help` in any comment lists what else "
+            "there is.",
+        )
+
+    @property
+    def _minutes(self) -> str:
+        # So few commits take about half as long as all those of the story did.
+        minutes = round((self._seconds or 0) / 120)
+        return f"{minutes} minutes" if minutes > 1 else "a minute"
+
+    async def _is_red(self) -> bool:
+        return bool(await red_on_main(self._alice, [bisect_history.CHECK]))
 
 
 async def _said(person: Person, sha: str) -> bool:
@@ -92,7 +164,8 @@ async def _fix(person: Person) -> int | None:
 
 
 async def _asked_for(person: Person, issue: int) -> bool:
-    return any("Merge fix" in comment["body"] for comment in await person.comments(issue))
+    said = [comment["body"] for comment in await person.comments(issue)]
+    return any(each.startswith("@alice") and "Merge fix" in each for each in said)
 
 
 async def _green(person: Person, fix: int) -> bool:
@@ -113,11 +186,7 @@ async def _answered(person: Person, comment_id: int) -> bool:
 async def _look_up(
     stage: Stage, person: Person, fix: int, past: Past, requests: int, seconds: float
 ) -> Told:
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {stage.api_token}"}) as session,
-        session.get(f"{stage.bot_url}/incidents") as response,
-    ):
-        incident = (await response.json())["incidents"][0]
+    incident = (await stage.api("/incidents"))["incidents"][0]
     identity, issue = incident["id"], incident["issue"]
     artifact = f"apps/orchestrator/orchestrator/incidents/bisect-{identity}.json"
     report = json.loads(await person.file(artifact) or "{}")

@@ -70,7 +70,10 @@ bisect:
   workflow: playbooks-trial.yml
   trials: 150
   parallel: 4
+triggers:
+  autonomy: off
 """
+"""Nothing is done by itself: however slow somebody is, it waits for them."""
 SET_UP: Mapping[str, str | None] = {
     "unit.py": _UNIT,
     "shop/prices.py": _PRICES,
@@ -92,13 +95,32 @@ class Past:
     merges: int
 
 
-def make(world: World, repository: Repository, start: str, author: User, seed: int) -> Past:
-    """Put the history on the default branch, on top of `start`, and tell everyone of the push."""
+def make(
+    world: World,
+    repository: Repository,
+    start: str,
+    author: User,
+    seed: int,
+    *,
+    commits: int = COMMITS,
+    culprit: int = CULPRIT,
+) -> Past:
+    """Put a history on the default branch and tell everyone of the push.
+
+    Args:
+        world: where.
+        repository: whose.
+        start: the commit on top of which it is put.
+        author: who pushes.
+        seed: of what the commits change.
+        commits: how many there are, merges left out.
+        culprit: the one from which on the check fails.
+    """
     rng = random.Random(seed)  # noqa: S311  a history, not a secret
     git = repository.git
     who = Signature(author.login.capitalize(), author.email, world.now())
-    line, count, merges, culprit = start, 0, 0, ""
-    while count < COMMITS:
+    line, count, merges, broke = start, 0, 0, ""
+    while count < commits:
         if count and count % _MERGE_EVERY == 0:
             tip = line
             for _ in range(_ON_A_BRANCH):
@@ -109,12 +131,12 @@ def make(world: World, repository: Repository, start: str, author: User, seed: i
             continue
         count += 1
         changes, title = _change(count, rng), f"Change {count}"
-        if not culprit and count >= CULPRIT:
+        if not broke and count >= culprit:
             changes, title = {"shop/prices.py": _BROKEN}, "Simplify the tax"
         line = _commit(git, line, changes, title, who)
-        culprit = culprit or (line if count >= CULPRIT else "")
+        broke = broke or (line if count >= culprit else "")
     pushes.push(world, repository, f"refs/heads/{repository.default_branch}", line, author)
-    return Past(start, culprit, line, count + merges, merges)
+    return Past(start, broke, line, count + merges, merges)
 
 
 def _change(number: int, rng: random.Random) -> dict[str, str]:

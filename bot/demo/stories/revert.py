@@ -10,18 +10,17 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
-
-import aiohttp
 
 from bot.demo.github.world.world import Event
 from bot.demo.person import Person
 from bot.demo.stage import FILES, Stage
+from bot.demo.stories.invitation import Invitation, Say, Scene, open_incident, red_on_main
 from bot.triggers import Value
 
-Say = Callable[[str], None]
-
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 600.0
+"""However slow the machine is; a story that stands still that long has failed."""
 BOT = "incident-playbooks[bot]"
 
 _GOOD = (
@@ -37,9 +36,16 @@ _BAD = (
     {"shop/cart.py": FILES["shop/cart.py"].replace("(1 - discount)", "1")},
 )
 _BAD_TOO = (
-    "Round at the till",
-    {"shop/cart.py": FILES["shop/cart.py"].replace(", 2)", ")")},
+    (
+        "Round at the till",
+        {"shop/cart.py": FILES["shop/cart.py"].replace(", 2)", ")")},
+    ),
+    (
+        "Double the discount",
+        {"shop/cart.py": FILES["shop/cart.py"].replace("discount), 2", "2 * discount), 2")},
+    ),
 )
+CHECKS = ("smoke", "evals")
 
 
 class Told(Value):
@@ -56,24 +62,29 @@ class Told(Value):
     github_requests: int
 
 
+@dataclass(frozen=True)
+class Played:
+    """A story that was played: what came of it, and what it leaves to the person."""
+
+    told: Told
+    scene: Scene
+
+
 class Transcript:
     """Writes a line for everything worth telling that happens on the demo GitHub."""
 
     def __init__(self, stage: Stage, say: Say) -> None:
         """Listen from now on."""
         self._say = say
-        self._home = stage.home
+        self._git = stage.repository.git
         self._start = time.monotonic()
         self._told: set[str] = set()
         stage.github.world.listen(self._hear)
 
     def line(self, who: str, what: str, url: str = "") -> None:
-        """Tell one thing, once."""
-        text = f"{who:<6} {what}"
-        if text not in self._told:
-            self._told.add(text)
-            clock = f"{time.monotonic() - self._start:6.1f}s"
-            self._say(f"{clock}  {text}" + (f"\n         → {url}" if url else ""))
+        """Tell one thing."""
+        clock = f"{time.monotonic() - self._start:6.1f}s"
+        self._say(f"{clock}  {who:<6} {what}" + (f"\n         → {url}" if url else ""))
 
     def _hear(self, event: Event) -> None:
         teller = getattr(self, f"_hear_{event.name}", None)
@@ -93,7 +104,8 @@ class Transcript:
         issue = payload["issue"]
         if payload["action"] in ("opened", "closed"):
             verb = "opens" if payload["action"] == "opened" else "closes"
-            self.line(who, f"{verb} incident #{issue['number']}", issue["html_url"])
+            what = "incident" if payload["issue"]["user"]["login"] == BOT else "issue"
+            self.line(who, f"{verb} {what} #{issue['number']}", issue["html_url"])
 
     def _hear_issue_comment(self, payload: dict[str, Any], who: str) -> None:
         if payload["action"] == "created":
@@ -104,11 +116,17 @@ class Transcript:
     def _hear_check_run(self, payload: dict[str, Any], who: str) -> None:
         run = payload["check_run"]
         if payload["action"] == "completed" and who != "bot":
-            branch = run["check_suite"].get("head_branch") or run["head_sha"][:9]
-            self.line("checks", f"{run['name']}: {run['conclusion']} on {branch}")
+            branch, sha = run["check_suite"].get("head_branch"), run["head_sha"]
+            # What is run again on an older commit says nothing of the branch as it is.
+            branch = branch if branch and self._git.branch(branch) == sha else sha[:9]
+            said = f"{run['name']}: {run['conclusion']} on {branch}"
+            # A push and its pull request have the same checked twice.
+            if said not in self._told:
+                self._told.add(said)
+                self.line("checks", said)
 
 
-async def play_revert(stage: Stage, say: Say) -> Told:
+async def play_revert(stage: Stage, say: Say) -> Played:
     """Play the story to its end and look whether everything promised is there."""
     began = time.monotonic()
     alice, bob = stage.people["alice"], stage.people["bob"]
@@ -122,31 +140,88 @@ async def play_revert(stage: Stage, say: Say) -> Told:
     # Merged without looking at the checks: nothing forbids it here, as in many repositories.
     merged = await bob.merge(broken)
     await _checks_end(alice, merged)
-    sent = stage.bot.github.requests.total()
+    sent, asked = stage.bot.github.requests.total(), time.monotonic()
     comment = await alice.comment(broken, "/revert because discounts are gone")
     await until(lambda: _answered(alice, comment["id"]))
-    seconds = time.monotonic() - began
-    told = await _look_up(stage, alice, broken, sent, seconds)
+    now = time.monotonic()
+    told = await _look_up(stage, alice, broken, sent, now - began)
     transcript.line("", "main is safe again." if told.ok else "main is NOT safe again.")
-    return told
+    return Played(told, RevertScene(stage, seconds=now - asked))
 
 
-async def leave_one_to_revert(stage: Stage) -> int:
-    """Merge another pull request that breaks main, for the person at the keyboard."""
-    bob = stage.people["bob"]
-    number = await bob.open_pull_request(*_BAD_TOO, branch="round-at-the-till")
-    await bob.merge(number)
-    return number
+class RevertScene:
+    """Main is broken by a merge, and the bot leaves it to people."""
+
+    def __init__(self, stage: Stage, seconds: float | None = None) -> None:
+        """Prepare; `seconds` is how long a revert took here just now, if there was one."""
+        self._stage, self._seconds = stage, seconds
+        self._alice, self._bob = stage.people["alice"], stage.people["bob"]
+        self._number = self._rounds = 0
+
+    async def set_up(self) -> None:
+        """Merge what breaks main, and wait until its checks say so."""
+        self._number = await self._propose()
+        await self._bob.merge(self._number)
+        await until(lambda: red_on_main(self._alice, CHECKS))
+
+    async def look(self) -> Invitation:
+        """Say whether main is broken, and what can be done."""
+        if found := await open_incident(self._stage, "revert"):
+            return found
+        failing = await red_on_main(self._alice, CHECKS)
+        if await self._alice.file("shop/cart.py", "main") != FILES["shop/cart.py"]:
+            if not failing:
+                return Invitation(now="main has changed, and its checks are running.")
+            return self._broken(failing)
+        pull = await self._alice.pull_request(self._number)
+        if pull["merged"]:
+            self._number = await self._propose()
+        page, closed = self._page, pull["state"] == "closed" and not pull["merged"]
+        return Invitation(
+            now="main is safe. Nothing has to be done.",
+            page=page,
+            do="reopen it, then merge it" if closed else "merge it",
+            then="It breaks main once more, and the bot leaves it to you. `/help` in any comment "
+            "lists what else there is.",
+        )
+
+    @property
+    def _page(self) -> str:
+        return f"{self._stage.home}/pull/{self._number}"
+
+    def _broken(self, failing: tuple[str, ...]) -> Invitation:
+        return Invitation(
+            now=f"main is broken: {' and '.join(failing)} "
+            f"{'fails' if len(failing) == 1 else 'fail'} there since #{self._number} was merged. "
+            "It waits for you: #"
+            f"{self._number} is labelled `playbook:off`, so the bot does nothing by itself.",
+            page=self._page,
+            do="comment",
+            words="/revert",
+            then=f"{self._soon} an incident is opened, a hotfix is verified and merged, and main "
+            "is safe.",
+        )
+
+    @property
+    def _soon(self) -> str:
+        if self._seconds is None:
+            return "Within seconds"
+        return f"In about {max(self._seconds, 2):.0f} seconds"
+
+    async def _propose(self) -> int:
+        """Bob opens another pull request that breaks main."""
+        title, files = _BAD_TOO[self._rounds % len(_BAD_TOO)]
+        self._rounds += 1
+        branch = f"{title.lower().replace(' ', '-')}-{self._rounds}"
+        number = await self._bob.open_pull_request(title, files, branch=branch)
+        await self._bob.label(number, "playbook:off")
+        return number
 
 
 async def _look_up(
     stage: Stage, person: Person, broken: int, requests_before: int, seconds: float
 ) -> Told:
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {stage.api_token}"}) as session,
-        session.get(f"{stage.bot_url}/incidents") as response,
-    ):
-        found = (await response.json())["incidents"]
+    found = (await stage.api("/incidents"))["incidents"]
     incident = found[0] if found else None
     requests = stage.bot.github.requests.total() - requests_before
     if incident is None:

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import aiohttp
-
 from bot.demo.github.world.world import Event
 from bot.demo.person import Person
 from bot.demo.stage import FILES, Stage
-from bot.demo.stories.revert import Say, Told, Transcript, until
+from bot.demo.stories.invitation import Invitation, Say, open_incident
+from bot.demo.stories.revert import Played, Told, Transcript, until
 
 LONGEST_SECONDS = 240.0
 GATE = "self-work gate"
+CONFIG_CHECK = "playbooks config"
 
 _CONFIG = FILES[".github/playbooks.yml"] + (
     "self_work: {label: self-work, resume_after_minutes: 0}\n"
@@ -77,7 +77,7 @@ class SafetyTranscript(Transcript):
             self.line("gate", what)
 
 
-async def play_safety(stage: Stage, say: Say) -> Told:
+async def play_safety(stage: Stage, say: Say) -> Played:
     """Play the story to its end and look whether everything promised is there."""
     began = time.monotonic()
     alice, bob, olivia = (stage.people[name] for name in ("alice", "bob", "olivia"))
@@ -117,7 +117,62 @@ async def play_safety(stage: Stage, say: Say) -> Told:
     transcript.line("", "self-work goes on." if running else "self-work is still paused.")
     told = await _look_up(stage, alice, [*colours, running], sent, began)
     transcript.line("", "as promised." if told.ok else "NOT what was promised.")
-    return told
+    return Played(told, SafetyScene(stage))
+
+
+class SafetyScene:
+    """An agent has a pull request open, whose gate is green until a person holds self-work."""
+
+    def __init__(self, stage: Stage) -> None:
+        """Prepare."""
+        self._stage = stage
+        self._alice, self._agent = stage.people["alice"], stage.people["agent"]
+        self._number = self._rounds = 0
+
+    async def set_up(self) -> None:
+        """Have the agent open a pull request, and wait for its gate."""
+        self._rounds += 1
+        self._number = await self._agent.open_pull_request(
+            f"Wish a nice day, in {self._rounds} ways",
+            {f"shop/wish_{self._rounds}.py": f"WAYS = {self._rounds}\n"},
+            branch=f"agent-wish-{self._rounds}",
+        )
+        await self._agent.label(self._number, "self-work")
+        head = await _head(self._agent, self._number)
+
+        async def reported() -> bool:
+            return (await self._alice.check_runs(head)).get(GATE) is not None
+
+        await until(reported, LONGEST_SECONDS)
+
+    async def look(self) -> Invitation:
+        """Say whether self-work is held, and what can be done."""
+        if found := await open_incident(self._stage, "revert", "bisect"):
+            return found
+        if (await self._alice.pull_request(self._number))["state"] == "closed":
+            await self.set_up()
+        page = f"{self._stage.home}/pull/{self._number}"
+        held = await _paused(self._stage)
+        gate = (await self._alice.check_runs(await _head(self._alice, self._number))).get(GATE)
+        if bool(held["paused"]) == (gate == "success"):
+            return Invitation(now=f"The gate of #{self._number} is about to follow.")
+        if held["paused"]:
+            return Invitation(
+                now=f"Self-work is held: {held['reason']}. The gate is red on #{self._number}, "
+                "and where the gate is required it cannot be merged.",
+                page=page,
+                do="comment",
+                words="/unpause self-work",
+                then="Within seconds the gate is green again.",
+            )
+        return Invitation(
+            now=f"Self-work goes on: the agent's #{self._number} is open, and its gate is green.",
+            page=page,
+            do="comment",
+            words="/pause self-work because I want to look at it first",
+            then="Within seconds the gate turns red on every pull request of an agent, and says "
+            "who holds it, why, and how to lift it. People's work stays green.",
+        )
 
 
 async def _configure(bob: Person, olivia: Person) -> None:
@@ -127,9 +182,16 @@ async def _configure(bob: Person, olivia: Person) -> None:
         {".github/playbooks.yml": _CONFIG},
         branch="configure",
     )
+    head = await _head(bob, number)
+
+    async def shown() -> bool:
+        return (await bob.check_runs(head)).get(CONFIG_CHECK) == "neutral"
+
+    # Her yes is to what the check has shown.
+    await until(shown)
     comment = await olivia.comment(number, "/approve")
     await until(lambda: _answered(olivia, comment["id"]))
-    await _ended(bob, await _head(bob, number))
+    await _ended(bob, head)
     await bob.merge(number)
 
 
@@ -167,23 +229,15 @@ async def _answered(person: Person, comment_id: int) -> bool:
     return bool({"+1", "confused"} & set(await person.reactions(comment_id)))
 
 
-async def _asked(stage: Stage, path: str) -> Any:
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {stage.api_token}"}) as session,
-        session.get(f"{stage.bot_url}{path}") as response,
-    ):
-        return await response.json()
-
-
 async def _paused(stage: Stage) -> Any:
-    return await _asked(stage, "/self-work")
+    return await stage.api("/self-work")
 
 
 async def _look_up(
     stage: Stage, person: Person, seen: Sequence[bool], requests_before: int, began: float
 ) -> Told:
     async def resolved() -> Any:
-        found = (await _asked(stage, "/incidents"))["incidents"]
+        found = (await stage.api("/incidents"))["incidents"]
         return found[0] if found and found[0]["status"] == "resolved" else None
 
     incident = await until(resolved, LONGEST_SECONDS)
@@ -196,7 +250,7 @@ async def _look_up(
         return bool(report.get("outcome") == "confirmed")
 
     await until(confirmed, LONGEST_SECONDS)
-    entries = (await _asked(stage, "/audit?limit=1000"))["entries"]
+    entries = (await stage.api("/audit?limit=1000"))["entries"]
     ok = all(
         [
             *seen,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from bot.github.calls.ensure import ensure
@@ -37,12 +38,18 @@ class Button:
     description: str
     identifier: str
 
+    def __post_init__(self) -> None:
+        """Refuse what GitHub would refuse, where it is written: cutting it would cut a word."""
+        for words, most in ((self.label, 20), (self.description, 40), (self.identifier, 20)):
+            if not 0 < len(words) <= most:
+                raise ValueError(f"{words!r} has {len(words)} characters, at most {most} are shown")
+
     def body(self) -> dict[str, str]:
-        """Give the request body, cut to GitHub's limits."""
+        """Give the request body."""
         return {
-            "label": self.label[:20],
-            "description": self.description[:40],
-            "identifier": self.identifier[:20],
+            "label": self.label,
+            "description": self.description,
+            "identifier": self.identifier,
         }
 
 
@@ -55,12 +62,14 @@ class CheckReport:
         summary: Markdown below it, cut to 65,535 bytes.
         conclusion: how it ended; None while it is at work.
         buttons: at most three.
+        url: where GitHub's "Details" leads; None: to the App's page.
     """
 
     title: str
     summary: str
     conclusion: Conclusion | None = None
     buttons: Sequence[Button] = ()
+    url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what GitHub would refuse."""
@@ -77,6 +86,7 @@ class CheckReport:
                 "summary": cut(self.summary, CHECK_TEXT_LIMIT, byte_size),
             },
             "actions": [button.body() for button in self.buttons],
+            **({} if self.url is None else {"details_url": self.url}),
             **ended,
         }
 
@@ -92,8 +102,9 @@ class Checks:
     async def results(self, ref: str) -> tuple[CheckResult, ...]:
         """Give the latest result of every check on a commit or branch, by name.
 
-        Check-runs (the latest of each name and App) and commit statuses (the latest of each
-        context) together. A check with both appears twice, as it does on GitHub.
+        Check-runs (the latest of each name in each suite, and an App may have several suites) and
+        commit statuses (the latest of each context) together. A check with both appears twice, as
+        it does on GitHub.
         """
         runs = self._channel.items(RUNS_OF, key="check_runs", query={"filter": "latest"}, ref=ref)
         results = [result_of_run(CheckRun.model_validate(data)) async for data in runs]
@@ -109,6 +120,15 @@ class Checks:
     async def get(self, run_id: int) -> CheckRun:
         """Read one check-run."""
         return CheckRun.model_validate(await self._channel.get(RUN, run_id=run_id))
+
+    async def first_said(self, head_sha: str, name: str) -> datetime | None:
+        """Tell when our check-run of this name was first put on a commit, by GitHub's clock."""
+        app = await self._ourselves.app()
+        query: Query = {"check_name": name, "filter": "all", "app_id": app.id}
+        found = self._channel.items(RUNS_OF, key="check_runs", query=query, ref=head_sha)
+        runs = [CheckRun.model_validate(data) async for data in found]
+        moments = [run.started_at or run.completed_at for run in runs]
+        return min((each for each in moments if each is not None), default=None)
 
     async def ensure_check_run(
         self, *, head_sha: str, name: str, external_id: str, report: CheckReport, look_first: bool

@@ -43,8 +43,11 @@ class Contents:
         content = base64.b64decode(data["content"])
         return File(path=path, sha=data["sha"], content=content)
 
-    async def find(self, path: str, ref: str, *, largest: int) -> FoundFile | None:
-        """Read a file, its bytes only where they are at most `largest`; None if there is none."""
+    async def find(self, path: str, ref: str | None = None, *, largest: int) -> FoundFile | None:
+        """Read a file, its bytes only where they are at most `largest`; None if there is none.
+
+        Without a `ref` it is read from the head of the default branch.
+        """
         data = await self._channel.find(CONTENTS, query={"ref": ref} if ref else {}, path=path)
         if not isinstance(data, dict) or data.get("type") != "file":
             return None

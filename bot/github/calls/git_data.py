@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from bot.github.calls.ensure import ensure
 from bot.github.calls.reading import commit_from_git, commit_from_rest
 from bot.github.calls.trees import TreeChange, publish
-from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
-from bot.github.models import Commit, Comparison, Ref, TreeEntry
+from bot.github.errors import BranchExists, Conflict, Forbidden, NotFound, Unprocessable
+from bot.github.models import Commit, Comparison, Push, Ref, TreeEntry
 from bot.github.transport.channel import Channel, Query
 
 GIT = "/repos/{owner}/{repo}/git"
@@ -20,6 +20,7 @@ REFS = f"{GIT}/refs"
 GET_BRANCH = f"{GIT}/ref/heads/{{branch*}}"
 BRANCH = f"{GIT}/refs/heads/{{branch*}}"
 COMMITS = "/repos/{owner}/{repo}/commits"
+ACTIVITY = "/repos/{owner}/{repo}/activity"
 COMMIT = "/repos/{owner}/{repo}/commits/{ref*}"
 COMPARE = "/repos/{owner}/{repo}/compare/{basehead*}"
 
@@ -43,6 +44,15 @@ class GitData:
         # An older API gave a list of all refs that begin like this one.
         return Ref.model_validate(data) if isinstance(data, dict) else None
 
+    async def branches(self, beginning: str) -> dict[str, str]:
+        """Give the branches whose names begin so: each name and its commit.
+
+        Source: https://docs.github.com/rest/git/refs#list-matching-references
+        """
+        found = await self._channel.get(f"{GIT}/matching-refs/{{ref*}}", ref=f"heads/{beginning}")
+        refs = [Ref.model_validate(data) for data in found]
+        return {each.ref.removeprefix("refs/heads/"): each.sha for each in refs}
+
     async def head(self, name: str) -> str:
         """Give the commit a branch points to.
 
@@ -62,6 +72,30 @@ class GitData:
             # "No commit found for SHA": GitHub says so with 422.
             return None
         return None if data is None else commit_from_rest(data)
+
+    async def newest(self, ref: str) -> tuple[str, ...]:
+        """Name the newest commits that a branch contains, a hundred at most (full SHAs)."""
+        query: Query = {"sha": ref, "per_page": 100}
+        return tuple(each["sha"] for each in await self._channel.get(COMMITS, query=query))
+
+    async def commits_of(self, path: str, ref: str) -> tuple[Commit, ...]:
+        """Give the last 100 commits up to `ref` that change a file, newest first."""
+        query: Query = {"sha": ref, "path": path, "per_page": COMMITS_LOOKED_THROUGH}
+        data = await self._channel.find(COMMITS, query=query)
+        return tuple(commit_from_rest(entry) for entry in data or ())
+
+    async def pushes(self, branch: str) -> tuple[Push, ...] | None:
+        """Give who moved a branch the last 100 times, newest first; None where GitHub tells not.
+
+        GHES may not know it, and a policy may forbid it.
+        https://docs.github.com/rest/repos/repos#list-repository-activities
+        """
+        query: Query = {"ref": f"refs/heads/{branch}", "per_page": COMMITS_LOOKED_THROUGH}
+        try:
+            data = await self._channel.find(ACTIVITY, query=query)
+        except (Forbidden, Unprocessable):
+            return None
+        return None if data is None else tuple(Push.model_validate(each) for each in data)
 
     async def compare(self, base: str, head: str) -> Comparison | None:
         """Tell how `head` stands to `base` (each a SHA or branch); None if one is unknown."""
@@ -172,6 +206,17 @@ class GitData:
             if "not exist" not in str(refusal).lower():
                 raise
 
+    async def tree_of(self, commit: str) -> str:
+        """Give the tree of a commit named by its full SHA.
+
+        Source: https://docs.github.com/rest/git/commits#get-a-commit-object
+
+        Raises:
+            NotFound: If there is no such commit.
+        """
+        data = await self._channel.get(f"{GIT}/commits/{{commit}}", commit=commit)
+        return commit_from_git(data).tree
+
     async def publish_tree(
         self,
         base_tree: str | None,
@@ -184,7 +229,7 @@ class GitData:
         Trees and blobs are named by their content, so writing them twice changes nothing.
 
         Args:
-            base_tree: A tree or commit GitHub has; None starts from nothing.
+            base_tree: A tree GitHub has (no commit: see `tree_of`); None starts from nothing.
             changes: What differs from it.
             expected_tree: The id computed locally.
 
@@ -243,13 +288,14 @@ class GitData:
             look_first: Whether this step may already have run.
 
         Raises:
-            Conflict: If the branch moved (or exists, with `new_branch`) and does not have the
-                commit: compute it anew. Nothing is ever forced.
+            BranchExists: If it exists, with `new_branch`, and does not have the commit.
+            Conflict: If the branch moved and does not have the commit: compute it anew. Nothing
+                is ever forced.
             Unprocessable: If the branch's rules refuse the commit.
         """
 
         async def look() -> Commit | None:
-            return await self.find_step(branch, key)
+            return await self._find_step(branch, key, tree, parents)
 
         if look_first:
             found = await look()
@@ -263,26 +309,54 @@ class GitData:
             await self._point(branch, commit.sha, new_branch=new_branch)
             return commit
 
+        async def look_again() -> Commit | None:
+            # A ref does not lag as lists do, so somebody else's is known at once.
+            ref = await self.branch(branch)
+            return commit if ref is not None and ref.sha == commit.sha else await look()
+
         try:
             return await ensure(
-                look=look, create=point, look_first=False, sleep=self._channel.around.sleep
+                look=look_again,
+                create=point,
+                look_first=False,
+                sleep=self._channel.around.sleep,
+                looks=(0.0,),
             )
         except (Unprocessable, Conflict) as refusal:
             # Ours may have gone in, unanswered, and another commit upon it.
             found = await look()
             if found is not None:
                 return found
-            raise _moved(branch, refusal) from refusal
+            moved = _moved(branch, refusal)
+            if moved is refusal:
+                raise
+            raise moved from refusal
 
-    async def find_step(self, branch: str, key: str) -> Commit | None:
-        """Find the commit with the step's trailer among the last 100 of a branch."""
+    async def _find_step(
+        self, branch: str, key: str, tree: str, parents: Sequence[str]
+    ) -> Commit | None:
+        """Find the step's commit among the last 100 of a branch.
+
+        Anybody can copy a trailer: one with another content, or upon other commits, is not it.
+        """
+        for each in await self._newest(branch):
+            is_it = (each.tree, each.parents) == (tree, tuple(parents))
+            if is_it and key in steps_of(each.message):
+                return each
+        return None
+
+    async def steps_on(self, branch: str) -> tuple[str, ...]:
+        """Give the keys of the steps' trailers among the last 100 commits, newest first.
+
+        There are none where there is no such branch.
+        """
+        commits = await self._newest(branch)
+        return tuple(key for each in commits for key in sorted(steps_of(each.message)))
+
+    async def _newest(self, branch: str) -> tuple[Commit, ...]:
         query: Query = {"sha": branch, "per_page": COMMITS_LOOKED_THROUGH}
         data = await self._channel.find(COMMITS, query=query)
-        for entry in data or ():
-            commit = commit_from_rest(entry)
-            if key in steps_of(commit.message):
-                return commit
-        return None
+        return tuple(commit_from_rest(entry) for entry in data or ())
 
     async def fast_forward(self, name: str, sha: str) -> None:
         """Move a branch forward to a commit that descends from its head; never force it.
@@ -294,7 +368,10 @@ class GitData:
         try:
             await self._point(name, sha, new_branch=False)
         except Unprocessable as error:
-            raise _moved(name, error) from error
+            moved = _moved(name, error)
+            if moved is error:
+                raise
+            raise moved from error
 
     async def _point(self, branch: str, sha: str, *, new_branch: bool) -> None:
         if new_branch:
@@ -328,6 +405,8 @@ def steps_of(message: str) -> set[str]:
 
 def _moved(branch: str, error: Exception) -> Exception:
     said = str(error).lower()
-    if "fast forward" in said or "fast-forward" in said or "already exists" in said:
+    if "already exists" in said:
+        return BranchExists(f"The branch {branch} exists already, without this commit.")
+    if "fast forward" in said or "fast-forward" in said:
         return Conflict(f"The branch {branch} moved meanwhile; the commit is computed anew.")
     return error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 from bot.github.calls.ensure import ensure
 from bot.github.calls.ours import Ourselves
+from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import Issue
 from bot.github.text import cut_title, edit, is_marked, marked
 from bot.github.transport.channel import Channel
@@ -73,7 +74,8 @@ class Issues:
             title: Cut to 256 characters.
             body: Cut to 65,536 characters; the marker is added.
             labels: Their names; missing ones are created by GitHub.
-            assignees: Logins; GitHub leaves out, silently, whom it cannot assign.
+            assignees: Logins. One whom GitHub cannot assign (422, "invalid"), or a label that it
+                refuses, does not keep the issue from being opened.
             since: Nothing of ours is older than this: when the incident was received.
             look_first: Whether this step may already have run.
         """
@@ -88,20 +90,30 @@ class Issues:
             return min(found, key=lambda issue: issue.number, default=None)
 
         async def create() -> Issue:
-            data = await self._channel.post(
-                ISSUES,
-                {
-                    "title": cut_title(title),
-                    "body": marked(body, key),
-                    "labels": list(labels),
-                    "assignees": list(assignees),
-                },
-            )
-            return Issue.model_validate(data)
+            plain = {"title": cut_title(title), "body": marked(body, key)}
+            dress = {"labels": list(labels), "assignees": list(assignees)}
+            try:
+                return Issue.model_validate(await self._channel.post(ISSUES, plain | dress))
+            except (Forbidden, Unprocessable):
+                if not (labels or assignees):
+                    raise
+            issue = Issue.model_validate(await self._channel.post(ISSUES, plain))
+            await self._dress(issue.number, dress)
+            return issue
 
         return await ensure(
             look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
         )
+
+    async def _dress(self, number: int, dress: Mapping[str, Sequence[str]]) -> None:
+        """Give an issue each of its labels and assignees that GitHub takes."""
+        for name, each in [(name, each) for name, of in dress.items() for each in of]:
+            try:
+                await self._channel.post(
+                    f"{ISSUE}/{name}", {name: [each]}, repeatable=True, number=number
+                )
+            except (Forbidden, NotFound, Unprocessable):
+                continue
 
     async def update(
         self,

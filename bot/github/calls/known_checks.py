@@ -1,5 +1,8 @@
 """What CI has said of many commits already, in few requests: 125 commits each.
 
+Lists are filtered by the check's name at the source and followed to their last page: a run that
+was not read must never look like a run that there is not.
+
 Source: GraphQL API, `Commit.checkSuites` (every run of one name, reruns too) and `Commit.status`.
 GitHub allows 500,000 nodes in one query: 125 commits with ten suites of ten runs each stay far
 below.
@@ -7,7 +10,7 @@ below.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from bot.github.models import Read
@@ -18,31 +21,57 @@ AT_ONCE = 125
 HEADS_AT_ONCE = 50
 """A pull request's head is looked for behind each commit: dearer for GitHub."""
 
-_RESULTS = """
-  fragment results on Commit {
-    checkSuites(first: 10) { nodes {
+_RUNS_PAGE = """
+  fragment runs on CheckRunConnection {
+    pageInfo { hasNextPage endCursor }
+    nodes { databaseId status conclusion url }
+  }
+"""
+_SUITES_PAGE = (
+    """
+  fragment suites on CheckSuiteConnection {
+    pageInfo { hasNextPage endCursor }
+    nodes {
+      id
       app { databaseId slug }
       workflowRun { event }
-      checkRuns(first: 10, filterBy: {checkName: $check, checkType: ALL}) {
-        nodes { databaseId status conclusion url }
-      }
-    } }
+      checkRuns(first: 10, filterBy: {checkName: $check, checkType: ALL}) { ...runs }
+    }
+  }
+"""
+    + _RUNS_PAGE
+)
+_RESULTS = (
+    """
+  fragment results on Commit {
+    checkSuites(first: 10, filterBy: {checkName: $check}) { ...suites }
     status { context(name: $check) { state targetUrl } }
+  }
+"""
+    + _SUITES_PAGE
+)
+_PULLS_PAGE = """
+  fragment pulls on PullRequestConnection {
+    pageInfo { hasNextPage endCursor }
+    nodes {
+      mergeCommit { oid }
+      commits(last: 1) { nodes { commit { oid tree { oid } ...results } } }
+    }
   }
 """
 _ON_COMMITS = """
   fragment asked on Commit { oid ...results }
 """
-_ON_MERGED_HEADS = """
+_ON_MERGED_HEADS = (
+    """
   fragment asked on Commit {
     oid
     tree { oid }
-    associatedPullRequests(first: 3) { nodes {
-      mergeCommit { oid }
-      commits(last: 1) { nodes { commit { oid tree { oid } ...results } } }
-    } }
+    associatedPullRequests(first: 3) { ...pulls }
   }
 """
+    + _PULLS_PAGE
+)
 _COMMIT = """
   c%d: object(oid: "%s") { ...asked }"""
 _QUERY = """
@@ -50,6 +79,37 @@ _QUERY = """
     repository(owner: $owner, name: $name) {%s}
   }
 """
+MORE_SUITES = (
+    """
+  query($owner: String!, $name: String!, $check: String!, $sha: GitObjectID!, $after: String) {
+    repository(owner: $owner, name: $name) { object(oid: $sha) { ... on Commit {
+      checkSuites(first: 50, after: $after, filterBy: {checkName: $check}) { ...suites }
+    } } }
+  }
+"""
+    + _SUITES_PAGE
+)
+MORE_RUNS = (
+    """
+  query($suite: ID!, $check: String!, $after: String) {
+    node(id: $suite) { ... on CheckSuite {
+      checkRuns(first: 50, after: $after, filterBy: {checkName: $check, checkType: ALL}) { ...runs }
+    } }
+  }
+"""
+    + _RUNS_PAGE
+)
+MORE_PULLS = (
+    """
+  query($owner: String!, $name: String!, $check: String!, $sha: GitObjectID!, $after: String) {
+    repository(owner: $owner, name: $name) { object(oid: $sha) { ... on Commit {
+      associatedPullRequests(first: 10, after: $after) { ...pulls }
+    } } }
+  }
+"""
+    + _PULLS_PAGE
+    + _RESULTS
+)
 
 
 class KnownCheck(Read):
@@ -81,12 +141,13 @@ class KnownChecks:
     async def of(self, commits: Sequence[str], check: str) -> tuple[KnownCheck, ...]:
         """Read every completed result of one check on these commits (full SHAs).
 
-        One request for each 125 commits. Commits GitHub does not know are left out.
+        One request for each 125 commits, and one for each further page of a commit with more than
+        ten suites that ran it. Commits GitHub does not know are left out.
         """
         found: list[KnownCheck] = []
         for start in range(0, len(commits), AT_ONCE):
             for commit in await self._ask(_ON_COMMITS, commits[start : start + AT_ONCE], check):
-                found += _results(commit)
+                found += _results(await self._whole(commit, check))
         return tuple(found)
 
     async def of_merged_heads(self, commits: Sequence[str], check: str) -> tuple[KnownCheck, ...]:
@@ -99,10 +160,12 @@ class KnownChecks:
         for start in range(0, len(commits), HEADS_AT_ONCE):
             part = commits[start : start + HEADS_AT_ONCE]
             for merged in await self._ask(_ON_MERGED_HEADS, part, check):
+                pulls = merged.get("associatedPullRequests")
+                await self._follow(pulls, MORE_PULLS, _associated, check, sha=merged["oid"])
                 for head in _same_heads(merged):
                     found += [
                         each.model_copy(update={"sha": merged["oid"], "head": head["oid"]})
-                        for each in _results(head)
+                        for each in _results(await self._whole(head, check))
                     ]
         return tuple(found)
 
@@ -114,6 +177,52 @@ class KnownChecks:
         )
         return [commit for commit in (data.get("repository") or {}).values() if commit]
 
+    async def _whole(self, commit: dict[str, Any], check: str) -> dict[str, Any]:
+        """Read what is left of a commit's suites and of their runs; the same commit, complete."""
+        suites = commit.get("checkSuites")
+        await self._follow(suites, MORE_SUITES, _suites, check, sha=commit["oid"])
+        for suite in (suites or {}).get("nodes") or ():
+            runs = (suite or {}).get("checkRuns")
+            if runs:
+                await self._follow(runs, MORE_RUNS, _runs, check, suite=suite["id"])
+        return commit
+
+    async def _follow(
+        self,
+        connection: dict[str, Any] | None,
+        query: str,
+        where: Callable[[dict[str, Any]], dict[str, Any] | None],
+        check: str,
+        **about: str,
+    ) -> None:
+        """Add every further page to the nodes of a connection, to the last."""
+        page = connection
+        while page is not None and (page.get("pageInfo") or {}).get("hasNextPage"):
+            variables = {
+                **({} if "suite" in about else {"owner": self._owner, "name": self._name}),
+                **about,
+                "check": check,
+                "after": page["pageInfo"]["endCursor"],
+            }
+            data = await self._channel.graphql(
+                query, variables, name="knownChecksPage", repeatable=True
+            )
+            page = where(data)
+            if connection is not None and page is not None:
+                connection["nodes"] = [*(connection["nodes"] or ()), *(page["nodes"] or ())]
+
+
+def _suites(data: dict[str, Any]) -> dict[str, Any] | None:
+    return ((data.get("repository") or {}).get("object") or {}).get("checkSuites")
+
+
+def _associated(data: dict[str, Any]) -> dict[str, Any] | None:
+    return ((data.get("repository") or {}).get("object") or {}).get("associatedPullRequests")
+
+
+def _runs(data: dict[str, Any]) -> dict[str, Any] | None:
+    return (data.get("node") or {}).get("checkRuns")
+
 
 def _same_heads(merged: dict[str, Any]) -> list[dict[str, Any]]:
     pulls = (merged.get("associatedPullRequests") or {}).get("nodes") or ()
@@ -122,17 +231,24 @@ def _same_heads(merged: dict[str, Any]) -> list[dict[str, Any]]:
         for pull in pulls
         if pull and (pull.get("mergeCommit") or {}).get("oid") == merged["oid"]
         for node in (pull.get("commits") or {}).get("nodes") or ()
+        if node and node.get("commit")
     ]
     return [
         head
         for head in heads
-        if head["oid"] != merged["oid"] and head["tree"]["oid"] == merged["tree"]["oid"]
+        if head["oid"] != merged["oid"] and _tree(head) == _tree(merged) is not None
     ]
+
+
+def _tree(commit: dict[str, Any]) -> str | None:
+    return (commit.get("tree") or {}).get("oid")
 
 
 def _results(commit: dict[str, Any]) -> list[KnownCheck]:
     found = []
     for suite in (commit.get("checkSuites") or {}).get("nodes") or ():
+        if not suite:
+            continue
         app = suite.get("app") or {}
         event = (suite.get("workflowRun") or {}).get("event")
         found += [
@@ -145,7 +261,7 @@ def _results(commit: dict[str, Any]) -> list[KnownCheck]:
                 url=run.get("url"),
             )
             for run in (suite.get("checkRuns") or {}).get("nodes") or ()
-            if run["status"] == "COMPLETED" and run["conclusion"]
+            if run and run["status"] == "COMPLETED" and run["conclusion"]
         ]
     status = (commit.get("status") or {}).get("context")
     if status and status["state"] in ("SUCCESS", "FAILURE", "ERROR"):

@@ -5,6 +5,7 @@ Auto-merge is not used: it would merge later, at a commit and under rules nobody
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from bot.github.calls.pulls import PULL, Pulls
@@ -28,6 +29,13 @@ query($id: ID!) {{ node(id: $id) {{
 """
 
 
+_IN_PASSING = re.compile(r"base branch was modified|merge already in progress", re.IGNORECASE)
+"""In GitHub's refusal (405): https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request
+
+GraphQL says it in the same words.
+"""
+
+
 @dataclass(frozen=True)
 class Merged:
     """It is merged; `sha` is the commit on the base branch."""
@@ -37,9 +45,14 @@ class Merged:
 
 @dataclass(frozen=True)
 class NotYet:
-    """GitHub refuses to merge now, and says why: a pending check, a review, a conflict."""
+    """GitHub refuses to merge now, and says why: a pending check, a review, a conflict.
+
+    `passing`: for a moment only. It works out anew whether it merges, since the base was pushed to
+    or another merge is under way: the same request may be granted seconds later.
+    """
 
     reason: str
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,8 @@ class Merging:
                 if pull.head.sha != head_sha:
                     return HeadMoved(pull.head.sha)
                 if isinstance(error, NotMergeable):
-                    return NotYet(str(error))
+                    computing = pull.mergeable is None or pull.mergeable_state == "unknown"
+                    return NotYet(str(error), computing or bool(_IN_PASSING.search(str(error))))
                 last = error
         raise last
 
@@ -117,8 +131,11 @@ class Merging:
         data = await self._channel.put(f"{PULL}/merge", body, repeatable=False, number=number)
         return Merged(data["sha"])
 
-    async def enqueue(self, pull: PullRequest, *, head_sha: str) -> QueueEntry:
+    async def enqueue(self, pull: PullRequest, *, head_sha: str) -> QueueEntry | NotYet:
         """Put it into the merge queue at `head_sha`, unless it is there.
+
+        Returns:
+            Its place; or that GitHub refuses for a moment only.
 
         Raises:
             Unprocessable: If GitHub refuses: a rule is not met, the head moved, or there is no
@@ -131,12 +148,14 @@ class Merging:
                 name="enqueuePullRequest",
                 repeatable=False,
             )
-        except (Uncertain, Unprocessable):
+        except (Uncertain, Unprocessable) as error:
             # It may be in the queue already: put there a moment ago, unanswered, or by a person.
             entry = await self.queue_entry(pull)
-            if entry is None:
-                raise
-            return entry
+            if entry is not None:
+                return entry
+            if isinstance(error, Unprocessable) and _IN_PASSING.search(str(error)):
+                return NotYet(str(error), passing=True)
+            raise
         return QueueEntry.model_validate(data["enqueuePullRequest"]["mergeQueueEntry"])
 
     async def queue_entry(self, pull: PullRequest) -> QueueEntry | None:

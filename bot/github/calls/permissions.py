@@ -10,6 +10,8 @@ from bot.triggers import Role
 
 PERMISSION = "/repos/{owner}/{repo}/collaborators/{login}/permission"
 COLLABORATORS = "/repos/{owner}/{repo}/collaborators"
+_PERMISSIONS = {Role.READ: "pull", Role.WRITE: "push"}
+"""What the list of collaborators calls two of the roles."""
 
 
 class Permissions:
@@ -25,19 +27,27 @@ class Permissions:
     async def role_of(self, login: str) -> Role:
         """Give a person's role on the repository; unknown people have none.
 
-        A custom role counts as the one it is built upon.
+        A custom role counts as the one it is built upon; what we have not heard of gives no right.
         """
-        data = await self._channel.find(PERMISSION, login=login)
-        if data is None:
-            return Role.NONE
-        try:
-            return Role(data.get("role_name") or data["permission"])
-        except ValueError:
-            return Role(data["permission"])
+        data = await self._channel.find(PERMISSION, login=login) or {}
+        for named in (data.get("role_name"), data.get("permission")):
+            try:
+                return Role(str(named))
+            except ValueError:
+                continue
+        return Role.NONE
 
     async def admins(self) -> tuple[User, ...]:
         """Give the people with the admin role: the Founders where none are configured."""
-        found = self._channel.items(COLLABORATORS, query={"permission": "admin"})
+        return await self.people(Role.ADMIN)
+
+    async def people(self, least: Role) -> tuple[User, ...]:
+        """Give the people with at least this role.
+
+        https://docs.github.com/rest/collaborators/collaborators#list-repository-collaborators
+        """
+        permission = _PERMISSIONS.get(least, str(least))
+        found = self._channel.items(COLLABORATORS, query={"permission": permission})
         users = [User.model_validate(data) async for data in found]
         return tuple(user for user in users if not user.is_bot)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
 from bot.github.calls.ensure import ensure
 from bot.github.calls.reading import commit_from_rest
@@ -25,14 +26,32 @@ mutation($id: ID!) { convertPullRequestToDraft(input: {pullRequestId: $id}) {
   pullRequest { id isDraft } } }
 """
 
+COMMITS_AT_ONCE = 100
+"""Commits whose pull requests are asked for in one request."""
+_WITH_COMMITS = """
+  query($owner: String!, $name: String!) {
+    repository(owner: $owner, name: $name) {%s}
+  }
+"""
+_ASSOCIATED = "pageInfo { hasNextPage endCursor } nodes { number merged }"
+_WITH_COMMIT = f"""
+  c%d: object(oid: "%s") {{ ... on Commit {{
+    associatedPullRequests(first: 10) {{ {_ASSOCIATED} }} }} }}"""
+MORE_WITH_COMMIT = f"""
+  query($owner: String!, $name: String!, $sha: GitObjectID!, $after: String) {{
+    repository(owner: $owner, name: $name) {{ object(oid: $sha) {{ ... on Commit {{
+      associatedPullRequests(first: 100, after: $after) {{ {_ASSOCIATED} }} }} }} }}
+  }}
+"""
+
 
 class Pulls:
     """The repository's pull requests."""
 
-    def __init__(self, channel: Channel, owner: str) -> None:
-        """Work through `channel`; `owner` owns the branches we open pull requests from."""
+    def __init__(self, channel: Channel, owner: str, name: str) -> None:
+        """Work through `channel` on `owner`/`name`; the branches we propose from are its own."""
         self._channel = channel
-        self._owner = owner
+        self._owner, self._name = owner, name
 
     async def get(self, number: int) -> PullRequest:
         """Read one pull request with all its fields.
@@ -63,6 +82,18 @@ class Pulls:
         async for data in self._channel.items(PULLS, query=query):
             yield PullRequest.model_validate(data)
 
+    async def closed_since(self, moment: datetime) -> tuple[PullRequest, ...]:
+        """Give those that were closed or merged since a moment, the latest change first."""
+        query = {"state": "closed", "sort": "updated", "direction": "desc"}
+        found = []
+        async for data in self._channel.items(PULLS, query=query):
+            pull = PullRequest.model_validate(data)
+            if pull.updated_at is not None and pull.updated_at < moment:
+                break
+            if pull.closed_at is None or pull.closed_at >= moment:
+                found.append(pull)
+        return tuple(found)
+
     async def of_commit(self, sha: str) -> tuple[PullRequest, ...]:
         """Give the pull requests GitHub associates with a commit.
 
@@ -70,6 +101,38 @@ class Pulls:
         """
         found = self._channel.items(OF_COMMIT, sha=sha)
         return tuple([PullRequest.model_validate(data) async for data in found])
+
+    async def merged_with(self, commits: Sequence[str]) -> tuple[int, ...]:
+        """Name the merged pull requests that GitHub associates with any of these commits.
+
+        One request for each 100 commits (full SHAs). Source: GraphQL API,
+        `Commit.associatedPullRequests`. It may leave some out: look into the history too.
+        """
+        found: set[int] = set()
+        for start in range(0, len(commits), COMMITS_AT_ONCE):
+            part = commits[start : start + COMMITS_AT_ONCE]
+            asked = "".join(_WITH_COMMIT % each for each in enumerate(part))
+            variables = {"owner": self._owner, "name": self._name}
+            data = await self._channel.graphql(
+                _WITH_COMMITS % asked, variables, name="mergedWith", repeatable=True
+            )
+            known = data.get("repository") or {}
+            for place, sha in enumerate(part):
+                commit: dict[str, Any] | None = known.get(f"c{place}")
+                while associated := (commit or {}).get("associatedPullRequests"):
+                    nodes = associated.get("nodes") or ()
+                    found |= {pull["number"] for pull in nodes if pull and pull["merged"]}
+                    page = associated.get("pageInfo") or {}
+                    if not page.get("hasNextPage"):
+                        break
+                    more = await self._channel.graphql(
+                        MORE_WITH_COMMIT,
+                        {**variables, "sha": sha, "after": page["endCursor"]},
+                        name="mergedWith",
+                        repeatable=True,
+                    )
+                    commit = (more.get("repository") or {}).get("object")
+        return tuple(sorted(found))
 
     async def commits(self, number: int) -> tuple[Commit, ...]:
         """Give its commits, oldest first; GitHub lists at most 250."""
@@ -94,12 +157,14 @@ class Pulls:
         title: str,
         body: str,
         draft: bool = False,
+        title_without_draft: str | None = None,
+        commit: str | None = None,
         look_first: bool,
     ) -> PullRequest:
         """Open the pull request from branch `head` to `base`, unless there is one.
 
-        A closed or merged one from this branch is found too: branch names carry the incident's
-        id, so it is ours and is not opened a second time.
+        A closed or merged one that brought `commit` from this branch is found too, and is not
+        opened a second time.
 
         Args:
             head: A branch of this repository.
@@ -107,19 +172,25 @@ class Pulls:
             title: Cut to 256 characters.
             body: Cut to 65,536 characters.
             draft: Where the repository has no drafts, it is opened as a normal one.
+            title_without_draft: Its title in that case; None: the same.
+            commit: What it brings; by default any closed one from this branch is taken for it.
             look_first: Whether this step may already have run.
         """
 
         async def look() -> PullRequest | None:
             found = [pull async for pull in self.list(state="all", base=base, head=head)]
             # An open one first, else the newest.
-            return max(
+            known = sorted(
                 (pull for pull in found if pull.head.ref == head),
                 key=lambda pull: (pull.state == "open", pull.number),
-                default=None,
+                reverse=True,
             )
+            for pull in known:
+                if commit is None or pull.state == "open" or await self._brought(pull, commit):
+                    return pull
+            return None
 
-        async def create(draft: bool = draft) -> PullRequest:
+        async def create(draft: bool = draft, title: str = title) -> PullRequest:
             request = {
                 "head": head,
                 "base": base,
@@ -132,12 +203,17 @@ class Pulls:
                 return PullRequest.model_validate(await self._channel.post(PULLS, request))
             except Unprocessable as refusal:
                 if draft and "draft" in str(refusal).lower():
-                    return await create(draft=False)
+                    return await create(draft=False, title=title_without_draft or title)
                 raise
 
         return await ensure(
             look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
         )
+
+    async def _brought(self, pull: PullRequest, commit: str) -> bool:
+        if pull.head.sha == commit:
+            return True
+        return any(each.sha == commit for each in await self.commits(pull.number))
 
     async def update(
         self,

@@ -20,6 +20,7 @@ def commit_from_rest(data: dict[str, Any]) -> Commit:
         author_name=author.get("name"),
         author_email=author.get("email"),
         login=(data.get("author") or {}).get("login"),
+        committer=(data.get("committer") or {}).get("login"),
         committed_at=committer.get("date"),
         verified=bool((inner.get("verification") or {}).get("verified")),
     )
@@ -62,8 +63,11 @@ def result_of_run(run: CheckRun) -> CheckResult:
 
 
 def result_of_status(status: CommitStatus) -> CheckResult:
-    """See a commit status as a result: error counts as a failure, pending as in progress."""
-    done = status.state != "pending"
+    """See a commit status as a result: error counts as a failure, pending as in progress.
+
+    So does a word we have not heard of: it is not known to have passed, nor to have failed.
+    """
+    done = status.state not in ("pending", "other")
     return CheckResult(
         name=status.context,
         kind=CheckKind.STATUS,

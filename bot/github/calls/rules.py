@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.github.calls.ours import Ourselves
-from bot.github.errors import Forbidden
+from bot.github.errors import Forbidden, GitHubError
 from bot.github.models import BranchRules, MergeMethod, RepositoryFacts, RequiredCheck
+from bot.github.refusals import is_absent
 from bot.github.transport.channel import Channel
 
 RULES = "/repos/{owner}/{repo}/rules/branches/{branch}"
@@ -27,24 +28,56 @@ class Rules:
         """Read what `branch` asks of a merge; `repository` says which methods it allows.
 
         Classic protection is read whole where the App has `administration=read`; else the
-        branch itself tells its required checks, and the result is marked incomplete.
+        branch itself tells its required checks, and the result is marked incomplete. Where this
+        GitHub has no rulesets or no protection (the plan, an old release), there are none.
 
         Raises:
             NotFound: If there is no such branch.
+            Forbidden: If the App lacks a permission.
         """
-        rules = [rule async for rule in self._channel.items(RULES, branch=branch)]
+        rules = await self._of_rulesets(branch)
         about = await self._channel.get(BRANCH, branch=branch)
         protection: Any = None
         complete = True
         if about.get("protected"):
             try:
                 protection = await self._channel.find(PROTECTION, branch=branch)
-            except Forbidden:
-                complete = False
+            except Forbidden as refusal:
+                complete = is_absent(refusal)
         slug = (await self._ourselves.app()).slug if protection else ""
         return merged_rules(
             branch, rules, about, protection, repository, app_slug=slug, complete=complete
         )
+
+    async def are_offered(self, branch: str) -> bool:
+        """Tell whether this GitHub has rulesets here at all (the plan, the release).
+
+        Raises:
+            Forbidden: If the App lacks a permission.
+        """
+        try:
+            await self._channel.get(RULES, branch=branch)
+        except GitHubError as refusal:
+            if is_absent(refusal):
+                return False
+            raise
+        return True
+
+    async def kinds(self, branch: str) -> frozenset[str]:
+        """Give the types of all active rules of rulesets on a branch, whether it exists or not.
+
+        https://docs.github.com/rest/repos/rules#get-rules-for-a-branch
+        """
+        return frozenset(str(rule.get("type")) for rule in await self._of_rulesets(branch))
+
+    async def _of_rulesets(self, branch: str) -> list[Mapping[str, Any]]:
+        try:
+            return [rule async for rule in self._channel.items(RULES, branch=branch)]
+        except GitHubError as refusal:
+            # A branch that is missing has no rules either: reading it says so.
+            if is_absent(refusal):
+                return []
+            raise
 
 
 def merged_rules(

@@ -26,12 +26,15 @@ LOOKS = (0.0, 1.0, 3.0, 5.0)
 
 
 class WorkflowRun(Read):
-    """One run of a workflow. `conclusion` is set once `status` is completed."""
+    """One run of a workflow. `conclusion` is set once `status` is completed.
+
+    GitHub may not say how far it is: then it is not completed.
+    """
 
     id: int
     display_title: str = ""
     event: str = ""
-    status: str
+    status: str = "unknown"
     conclusion: str | None = None
     head_sha: str
     html_url: str = ""

@@ -65,6 +65,19 @@ class Meter(Protocol):
     def give_back(self, repository_id: int) -> None:
         """Take one back: GitHub did not charge it."""
 
+    def take_for(self, outsider: str, repository_id: int) -> None:
+        """Count one, in a share of their own, that the work of somebody without rights causes.
+
+        Raises:
+            RateLimited: theirs is used up.
+        """
+
+    def give_back_of(self, outsider: str, repository_id: int) -> None:
+        """Take one of those back."""
+
+    def has_room_for(self, outsider: str, repository_id: int) -> bool:
+        """Tell whether one more would be let pass."""
+
 
 @dataclass
 class Surroundings:
@@ -129,10 +142,12 @@ class Channel:
         recovery: bool = False,
         defaults: Params | None = None,
         metered: int | None = None,
+        outsider: str | None = None,
     ) -> None:
         """Bind the lane to a playbook's label; `recovery` may use the reserved requests.
 
-        `metered` is the repository against whose cap the requests count.
+        `metered` is the repository against whose cap the requests count, or in whose share for
+        outsiders, where the work of one causes them.
         """
         self._lane = lane
         self._around = around
@@ -140,6 +155,7 @@ class Channel:
         self._recovery = recovery
         self._defaults = dict(defaults or {})
         self._metered = metered
+        self._outsider = outsider
 
     @property
     def around(self) -> Surroundings:
@@ -272,8 +288,7 @@ class Channel:
                     return self._keep(request, url, accept, answer, data)
                 case Unchanged() if kept is not None:
                     around.counter.unchanged(self._playbook, request.name)
-                    if around.meter is not None and self._metered is not None:
-                        around.meter.give_back(self._metered)
+                    self._give_back()
                     return Page(kept.data, kept.next_url)
                 case Unchanged():
                     raise Unavailable(
@@ -335,9 +350,30 @@ class Channel:
             budget.refuse_longer_than(around.patience, around.clock(), request.name)
             await around.sleep(pause)
         budget.admit(request.name, around.clock(), recovery=self._recovery)
-        if around.meter is not None and self._metered is not None:
-            kept = self._recovery or self._playbook in _TELLING
-            await around.meter.take(self._metered, recovery=kept)
+        if around.meter is None or self._metered is None:
+            return
+        if self._outsider is not None:
+            around.meter.take_for(self._outsider, self._metered)
+            return
+        kept = self._recovery or self._playbook in _TELLING
+        await around.meter.take(self._metered, recovery=kept)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether something is left of the outsiders' share; always, where none has a part."""
+        meter = self._around.meter
+        if meter is None or self._outsider is None or self._metered is None:
+            return True
+        return meter.has_room_for(self._outsider, self._metered)
+
+    def _give_back(self) -> None:
+        meter = self._around.meter
+        if meter is None or self._metered is None:
+            return
+        if self._outsider is not None:
+            meter.give_back_of(self._outsider, self._metered)
+        else:
+            meter.give_back(self._metered)
 
     def _keep(self, request: Request, url: str, accept: str, answer: Answer, data: Any) -> Page:
         links = {"link": answer.headers["link"]} if "link" in answer.headers else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -14,8 +14,10 @@ _SECRETS = re.compile(
     # Tokens by GitHub's prefixes; installation tokens also come as ghs_APPID_JWT, with dots.
     | gh[opsur]_[A-Za-z0-9_.\-]{16,}
     | github_pat_[A-Za-z0-9_]{16,}
-    # Any JWT: the App's own, an OIDC token.
-    | eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*
+    # Any JWT: the App's own, an OIDC token. Tried once for each run of its letters, whatever
+    # stands before it there: `eyJ` over and over would else be read to the end from each.
+    | (?<![A-Za-z0-9_\-])(?>[A-Za-z0-9_\-]*?eyJ)[A-Za-z0-9_\-]{8,}+
+      \.[A-Za-z0-9_\-]{8,}+\.[A-Za-z0-9_\-]*
     # Credentials in an address.
     | (?<=://)[^/@\s:]*:[^/@\s]+(?=@)
     # Authorization headers, whatever the scheme.
@@ -25,9 +27,38 @@ _SECRETS = re.compile(
 )
 
 
+_SHORTEST = 8
+"""Characters; a shorter secret would blot out words of everyday texts."""
+_SHORTEST_LINE = 16
+_known: set[str] = set()
+_known_pattern: re.Pattern[str] | None = None
+
+
+def keep_secret(values: Iterable[str]) -> None:
+    """Have `redact` replace these values too, for as long as this process lives.
+
+    Of what has several lines, such as a key in PEM, each line counts: it may be printed indented,
+    or with its line ends escaped.
+    """
+    global _known_pattern
+    for value in values:
+        lines = [line.strip() for line in re.split(r"[\r\n]+|\\n", value)]
+        if len(lines) > 1:
+            _known.update(
+                line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("---")
+            )
+        elif len(lines[0]) >= _SHORTEST:
+            _known.add(lines[0])
+    if _known:
+        # The longest first, so that no part of one is replaced and the rest left.
+        longest = sorted(_known, key=lambda each: (-len(each), each))
+        _known_pattern = re.compile("|".join(map(re.escape, longest)))
+
+
 def redact(text: str) -> str:
-    """Replace every token, JWT, private key and address password in `text`."""
-    return _SECRETS.sub(REDACTED, text)
+    """Replace every token, JWT, private key, address password and known secret in `text`."""
+    without = _SECRETS.sub(REDACTED, text)
+    return without if _known_pattern is None else _known_pattern.sub(REDACTED, without)
 
 
 def redact_event(

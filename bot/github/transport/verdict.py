@@ -19,6 +19,7 @@ from bot.github.errors import (
     GitHubError,
     NotFound,
     NotMergeable,
+    NotOffered,
     RateLimited,
     Suspended,
     Unavailable,
@@ -32,6 +33,12 @@ MAX_ATTEMPTS = 5
 
 MAX_LIMITED_ATTEMPTS = 8
 """How often a request is sent while GitHub says it comes too fast."""
+
+_NO_REASON = "no reason given"
+_PLAN = "upgrade to github"
+"""How GitHub says that a private repository's plan lacks something: "Upgrade to GitHub Pro or make
+this repository public to enable this feature."
+"""
 
 LIMITED_SECONDS = 60.0
 """The first wait after a limit that names no time; doubles with each further attempt."""
@@ -141,6 +148,7 @@ def decide(request: Request, answer: Answer | Lost, attempt: int, now: float) ->
         "request_id": headers.get("x-github-request-id"),
     }
     said = _said(data)
+    facts["said"] = said if said != _NO_REASON else ""
     if status in {301, 302, 307, 308} and headers.get("location"):
         error = NotFound(f"GitHub sends {request.name} elsewhere, which we do not follow.", **facts)
         return Moved(headers["location"], status in {301, 308}, error)
@@ -280,6 +288,8 @@ def _forbidden(
             "then an owner must accept the change."
         )
         return Forbidden(message, permission=needed, **facts)
+    if _PLAN in said.lower():
+        return NotOffered(f"GitHub's plan does not offer {name} here: {said}", **facts)
     return Forbidden(f"GitHub forbids {name}: {said}", **facts)
 
 
@@ -299,7 +309,7 @@ def _decoded(answer: Answer) -> tuple[Any, bool]:
 def _said(data: Any) -> str:
     if isinstance(data, Mapping) and isinstance(data.get("message"), str):
         return redact(data["message"])[:500].rstrip(".")
-    return "no reason given"
+    return _NO_REASON
 
 
 def _fields(data: Any) -> dict[str, str]:

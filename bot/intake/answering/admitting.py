@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.intake.answering.here import Executions
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.safety.admission import Facts, Refused, admit, initiative_of
 from bot.safety.circumstances import Circumstances
 from bot.safety.spending import draw
@@ -14,17 +16,26 @@ from bot.triggers import ActorKind, Trigger
 class Admitting:
     """Asks whether a Trigger is admitted."""
 
-    def __init__(self, circumstances: Circumstances) -> None:
-        """Remember what reads the facts that an admission rests on."""
+    def __init__(self, circumstances: Circumstances, executions: Executions) -> None:
+        """Prepare.
+
+        Args:
+            circumstances: reads the facts that an admission rests on.
+            executions: ends Runs in the records that are over: nothing joins a dead one.
+        """
         self._circumstances = circumstances
+        self._executions = executions
 
     async def facts(self, run: Run, trigger: Trigger) -> Facts:
         """Read what the sender may do, and what holds."""
         if trigger.actor.kind is ActorKind.BOT:
             return Facts(command=trigger.request.command, initiative=initiative_of(trigger))
-        return await run.step(
-            "read what the sender may do", Facts, lambda _: self._circumstances.of(trigger)
-        )
+
+        async def read(_: bool) -> Facts:
+            await self._executions.settle(trigger.repository.id)
+            return await self._circumstances.of(trigger)
+
+        return await run.step(Step.READ_ADMISSION_FACTS, Facts, read)
 
     async def refusal(self, run: Run, trigger: Trigger, facts: Facts) -> Refused | None:
         """Why not, or None; what goes on is counted against the caps."""
@@ -43,4 +54,4 @@ class Admitting:
         async def count(conn: AsyncConnection) -> str:
             return await draw(conn, trigger, facts, now)
 
-        return await run.write("count it against the caps", str, count)
+        return await run.write(Step.COUNT_AGAINST_CAPS, str, count)

@@ -1,14 +1,26 @@
-"""How one Trigger is answered: a reaction, one comment, or a row that the cockpit shows."""
+"""How one Trigger is answered: a reaction, one comment, or a row that the cockpit shows.
+
+However many commands a comment holds, their answers stand in one comment.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from weakref import WeakValueDictionary
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.github.calls.reactions import Emotion, Subject
 from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
+from bot.intake.answering.talk import COMMENTS, Talk, Tone, is_shared
+from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Run
-from bot.records.intake import answers
+from bot.playbooks.steps import Step
+from bot.records.database import reading
+from bot.records.intake import answers, talk
 from bot.triggers import SourceKind, Trigger, Value
 
 _REACTS = {
@@ -32,29 +44,124 @@ class Reply(Value):
     done: bool = True
 
 
-class Answer:
-    """What the sender of one Trigger gets to see."""
+_SECTIONS = "\n\n---\n\n"
 
-    def __init__(self, run: Run, trigger: Trigger, client: RepositoryClient) -> None:
+
+class Writing:
+    """Writes the comments; one for each comment that is answered, whatever stands in that."""
+
+    def __init__(self, records: AsyncEngine, talk: Talk, clock: Callable[[], datetime]) -> None:
+        """Prepare; `records` keep what was said so far, `talk` decides who is answered."""
+        self.talk = talk
+        self._records = records
+        self._clock = clock
+        self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def ensure(
+        self, answer: Answer, text: str, emotion: Emotion, *, look_first: bool
+    ) -> bool:
+        """Have `text` said below the subject, once; False where nothing is to be said."""
+        trigger, run = answer.trigger, answer.run.id
+        subject = trigger.source.subject
+        together = await self._answered_together(trigger) or [run]
+        of = await self.talk.answer_of(
+            trigger,
+            answer.tone,
+            answer.client,
+            run=run,
+            first=together[0],
+            is_refusal=answer.is_refusal,
+        )
+        if subject is None or of is None:
+            return False
+        if of == together[0] and len(together) > 1 and answer.tone is not Tone.ONCE:
+            await self._say_together(answer, subject, together, text, emotion)
+        elif of == run:
+            await answer.client.comments.ensure_comment(
+                subject,
+                key=f"answer:{run}",
+                body=text,
+                since=trigger.received_at,
+                look_first=look_first,
+            )
+        else:
+            await answer.client.comments.sticky_comment(
+                subject, key=f"answer:{of}", body=text, since=trigger.received_at - talk.WHILE
+            )
+        return True
+
+    async def _answered_together(self, trigger: Trigger) -> list[str]:
+        if trigger.source.kind not in COMMENTS:
+            return []
+        async with reading(self._records).connect() as conn:
+            return await talk.of_same_comment(conn, trigger)
+
+    async def _say_together(
+        self, answer: Answer, subject: int, together: list[str], text: str, emotion: Emotion
+    ) -> None:
+        trigger, now = answer.trigger, self._clock()
+        async with self._records.begin() as conn:
+            await answers.put(
+                conn,
+                answer.run.id,
+                repository_id=trigger.repository.id,
+                actor=trigger.actor.login,
+                outcome=_OUTCOMES[emotion],
+                at=now,
+                text=text,
+            )
+        key = f"answer:{together[0]}"
+        lock = self._one_at_a_time.setdefault(key, asyncio.Lock())
+        async with lock:
+            async with reading(self._records).connect() as conn:
+                found = [await answers.find(conn, run) for run in together]
+            await answer.client.comments.sticky_comment(
+                subject,
+                key=key,
+                body=_SECTIONS.join(each.text for each in found if each and each.text),
+                since=trigger.received_at,
+            )
+
+
+class Answer:
+    """What the sender of one Trigger gets to see.
+
+    Attributes:
+        tone: how much is said at all; full until it is known who asks.
+        is_refusal: whether it was said that this person may not.
+    """
+
+    def __init__(
+        self, run: Run, trigger: Trigger, client: RepositoryClient, writing: Writing
+    ) -> None:
         """Prepare; nothing is said yet.
 
         Args:
             run: makes what is said durable, and said once.
             trigger: what is answered.
             client: where it is answered.
+            writing: puts it there.
         """
         self.run = run
         self.trigger = trigger
         self.client = client
+        self.writing = writing
+        self.tone = Tone.FULL
+        self.is_refusal = False
 
-    async def nothing_here(self) -> None:
-        """Refuse: nothing that this command could be about is going on here."""
-        await self.say(
-            replies.nothing_here(self.trigger.actor, self.trigger.request.command), Emotion.REFUSED
-        )
+    async def nothing_here(self, text: str = "") -> None:
+        """Refuse: nothing that this command could be about is going on here.
+
+        Not a word where another bot may be meant.
+        """
+        if is_shared(self.trigger):
+            return
+        actor, command = self.trigger.actor, self.trigger.request.command
+        await self.say(text or replies.nothing_here(actor, command), Emotion.REFUSED)
 
     async def refuse(self, reason: str, remedy: str) -> None:
         """Say why not, and what to do instead."""
+        self.is_refusal = True
         await self.say(replies.refusal(self.trigger.actor, reason, remedy), Emotion.REFUSED)
 
     async def reply(self, reply: Reply) -> None:
@@ -69,20 +176,21 @@ class Answer:
         if subject is not None:
 
             async def comment(look_first: bool) -> bool:
-                await self.client.comments.ensure_comment(
-                    subject,
-                    key=f"answer:{run.id}",
-                    body=text,
-                    since=self.trigger.received_at,
-                    look_first=look_first,
-                )
-                return True
+                return await self.writing.ensure(self, text, emotion, look_first=look_first)
 
-            await run.step("answer", bool, comment)
+            what = f"comment on #{subject}"
+            said = await attempt(run, Step.ANSWER, bool, comment, what=what, otherwise=None)
+            if said is False:
+                return None
         return await self.react(emotion)
 
-    async def react(self, emotion: Emotion) -> None:
-        """Show receipt, success or refusal without a word, where that is possible."""
+    async def react(
+        self, emotion: Emotion, only_if: Callable[[], Awaitable[bool]] | None = None
+    ) -> None:
+        """Show receipt, success or refusal without a word, where that is possible.
+
+        `only_if` is asked just before, and may find that nothing is to be shown.
+        """
         source = self.trigger.source
         if source.kind is SourceKind.COCKPIT:
             return await self._put(emotion)
@@ -94,10 +202,13 @@ class Answer:
             return None
 
         async def react(_: bool) -> bool:
+            if only_if is not None and not await only_if():
+                return False
             await self.client.reactions.ensure_reaction(subject, number, emotion)
             return True
 
-        await self.run.step(f"react with {emotion}", bool, react)
+        what = "react to the comment"
+        await attempt(self.run, Step.REACT.of(emotion), bool, react, what=what, otherwise=False)
         return None
 
     async def _put(self, emotion: Emotion, text: str = "") -> None:
@@ -116,4 +227,4 @@ class Answer:
             )
             return True
 
-        await run.write(f"answer in the cockpit: {emotion}", bool, change)
+        await run.write(Step.ANSWER_IN_COCKPIT.of(emotion), bool, change)

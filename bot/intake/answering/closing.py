@@ -11,17 +11,27 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot import markdown
 from bot.github.calls.reactions import Emotion
 from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Answer
-from bot.playbooks.incidents.record_files import RECORDS_BRANCH, RecordFile, bring_home, record
+from bot.playbooks.attempt import attempt
+from bot.playbooks.incidents.record_files import (
+    RECORDS_BRANCH,
+    RecordFile,
+    bring_home,
+    checked,
+    record,
+)
+from bot.playbooks.steps import Step
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import Anchor, sign
 from bot.records.documents.amending import amended_adr, amended_report, outcome_of
 from bot.records.lifecycle import IncidentStatus
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
+from bot.records.recovery.record_store import RecordStore
 from bot.records.refusals import AlreadyOpen, IllegalMove
 from bot.triggers import CloseRequest, ReopenRequest, Trigger, Value
 
@@ -59,24 +69,33 @@ class _Moved(Value):
 class Closing:
     """Resolves incidents whose issue a person closes, and takes them up again."""
 
-    def __init__(self, records: AsyncEngine, signing_key: Ed25519PrivateKey) -> None:
-        """Read from `records`; audit heads are signed with `signing_key`."""
+    def __init__(
+        self, records: AsyncEngine, signing_key: Ed25519PrivateKey, store: RecordStore
+    ) -> None:
+        """Read from `records`; audit heads are signed with `signing_key`.
+
+        What is amended is what `store` has, never what somebody may have pushed to the branch.
+        """
         self._records = records
         self._signing_key = signing_key
+        self._store = store
 
     async def heed(self, answer: Answer, request: CloseRequest | ReopenRequest) -> None:
         """Do with the incident what was done with its issue."""
         run, trigger = answer.run, answer.trigger
-        found = await run.step("see whose issue this is", _Found, lambda _: self._find(trigger))
+        found = await run.step(Step.READ_INCIDENT_OF_ISSUE, _Found, lambda _: self._find(trigger))
         incident, closes = found.incident, isinstance(request, CloseRequest)
         if incident is None or incident.is_open is not closes:
             return None
         if found.is_worked_on:
             return await answer.say(replies.still_at_work(trigger.actor), Emotion.REFUSED)
-        papers = await run.step(
-            "read its papers",
+        papers = await attempt(
+            run,
+            Step.READ_RECORD_FILES,
             _Papers,
-            lambda _: _read(answer.client, incident.adr, found.report),
+            lambda _: self._read(answer.client, incident.adr, found.report),
+            what="read its records",
+            otherwise=_Papers(),
         )
         status = IncidentStatus.RESOLVED if closes else IncidentStatus.ACTIVE
         said = f"{'closed' if closes else 'opened again'} by {trigger.actor.login}"
@@ -87,7 +106,7 @@ class Closing:
         async def move(conn: AsyncConnection) -> _Moved:
             return await self._move(conn, trigger, incident, status, digest, run.id, now)
 
-        moved = await run.write(f"the incident is {status}", _Moved, move)
+        moved = await run.write(Step.MOVE_INCIDENT.of(status), _Moved, move)
         if moved.anchor is None:
             return await answer.say(
                 replies.stays_closed(trigger.actor, moved.why_not), Emotion.REFUSED
@@ -96,14 +115,17 @@ class Closing:
         message = f"Incident {incident.id} {said}"
 
         async def put(look_first: bool) -> bool:
-            await record(answer.client, files, anchor, message)
+            await record(answer.client, self._store, files, anchor, message, incident=incident.id)
             if papers.are_home:
                 base = (await answer.client.about()).default_branch
                 rules = await answer.client.branch_rules(base)
-                await bring_home(answer.client, files, message, rules=rules, look_first=look_first)
+                await bring_home(
+                    answer.client, self._store, files, message, rules=rules, look_first=look_first
+                )
             return True
 
-        await run.step("put its papers right", bool, put)
+        what = f"write to {markdown.code(RECORDS_BRANCH)}"
+        await attempt(run, Step.WRITE_RECORD_FILES, bool, put, what=what, otherwise=False)
         if not closes:
             await answer.say(replies.open_again(incident.kind))
         return None
@@ -120,6 +142,17 @@ class Closing:
             incident=incident,
             is_worked_on=any(run.is_live for run in of),
             report=reports[-1] if reports else None,
+        )
+
+    async def _read(self, client: RepositoryClient, adr: str | None, report: str | None) -> _Papers:
+        await checked(client, self._store)
+        paths = [path for path in (adr, report) if path is not None]
+        kept = await self._store.contents(client.repository.id, paths)
+        base = (await client.about()).default_branch
+        return _Papers(
+            adr=kept.get(adr or "", ""),
+            report=kept.get(report or "", ""),
+            are_home=adr is not None and await client.contents.read(adr, base) is not None,
         )
 
     async def _move(
@@ -168,19 +201,6 @@ def _reason(trigger: Trigger) -> str:
     if isinstance(request, CloseRequest):
         return f"its issue was closed{f' as {request.why}' if request.why else ''}"
     return "its issue was opened again"
-
-
-async def _read(client: RepositoryClient, adr: str | None, report: str | None) -> _Papers:
-    async def text(path: str | None, ref: str) -> str:
-        file = await client.contents.read(path, ref) if path else None
-        return file.text if file else ""
-
-    base = (await client.about()).default_branch
-    return _Papers(
-        adr=await text(adr, RECORDS_BRANCH),
-        report=await text(report, RECORDS_BRANCH),
-        are_home=bool(await text(adr, base)),
-    )
 
 
 def _files(found: _Found, adr: str, report: str) -> tuple[RecordFile, ...]:

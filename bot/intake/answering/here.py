@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
+from typing import Protocol
 
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.playbooks.proposal.ownership import is_named
 from bot.playbooks.run import Run as EngineRun
+from bot.playbooks.steps import Step
 from bot.records.lifecycle import RunState
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
 from bot.records.recovery.runs import Run
+from bot.records.safety import approvals
 from bot.triggers import Source, Trigger, Value
 
 _RECENT = 200
@@ -20,11 +25,15 @@ class Here(Value):
     """The incidents and Runs about one issue or pull request, each list oldest Run first.
 
     `elsewhere` are Runs of the same repository that wait for an approval: an id may name them.
+    `parked` are those that hear nothing until the release that began them is back.
     """
 
     incidents: tuple[Incident, ...]
     runs: tuple[Run, ...]
     elsewhere: tuple[Run, ...] = ()
+    parked: tuple[str, ...] = ()
+    asked_about: dict[str, str] = Field(default_factory=dict)
+    """The commit that each Run which waits for an approval asks about, by the Run's id."""
 
     @property
     def live(self) -> tuple[Run, ...]:
@@ -33,26 +42,87 @@ class Here(Value):
 
     @property
     def last_failed(self) -> Run | None:
-        """The last one that broke off."""
-        failed = [run for run in self.runs if run.broke_off]
-        return max(failed, key=lambda run: run.created_at, default=None)
+        """The last one that broke off: of an open incident first, which somebody waits for.
+
+        What was declined is among the others: nothing came of it, and it can be asked again. What
+        another Run goes on with is not.
+        """
+        waited_for = {each.id for each in self.incidents if each.is_open}
+        taken_up = {(run.incident_id, run.playbook) for run in self.live if run.incident_id}
+        failed = [
+            run
+            for run in self.runs
+            if run.broke_off and (run.incident_id, run.playbook) not in taken_up
+        ]
+        return max(
+            failed, key=lambda run: (run.incident_id in waited_for, run.created_at), default=None
+        )
+
+    @property
+    def is_left(self) -> bool:
+        """Whether an incident is open here that a Run has left: it waits for somebody."""
+        left = {each.id for each in self.incidents if each.is_open}
+        return self.last_failed is not None and self.last_failed.incident_id in left
+
+    def asked_about_here(self) -> tuple[str, ...]:
+        """The commits that are asked about here."""
+        asked = [self.asked_about.get(run.id) for run in self.pending(None)]
+        return tuple(commit for commit in asked if commit is not None)
 
     def pending(self, approval: str | None) -> tuple[Run, ...]:
-        """Those that wait for an approval: the one named by (the end of) its id, or all here."""
+        """Those that wait for an approval: all here, or the one named.
+
+        It is named by (the end of) its id, or by the commit it asks about.
+        """
         waiting = [run for run in self.runs if run.state is RunState.AWAITING_APPROVAL]
         if approval is None:
             return tuple(waiting)
         everywhere = {run.id: run for run in (*waiting, *self.elsewhere)}
-        return tuple(run for key, run in everywhere.items() if key.endswith(approval.lower()))
+        return tuple(
+            run
+            for key, run in everywhere.items()
+            if key.endswith(approval.lower()) or is_named(approval, self.asked_about.get(key, ""))
+        )
 
 
-async def look_here(run: EngineRun, records: AsyncEngine, trigger: Trigger) -> Here:
-    """Read what is going on where a Trigger came from; read once, whatever happens after."""
-    find = partial(find_here, records, trigger.repository.id, trigger.source)
-    return await run.step("see what is going on", Here, find)
+class Executions(Protocol):
+    """What is known of the executions behind the Runs."""
+
+    async def settle(self, repository_id: int | None = None) -> None:
+        """End, in the records, the Runs of a repository whose execution is over."""
+
+    def is_parked(self, run: str) -> bool:
+        """Whether a Run waits for another release of this bot."""
+
+    async def give_up(self, run: str) -> None:
+        """End a Run that waits for another release."""
 
 
-async def find_here(records: AsyncEngine, repository: int, source: Source, _: bool) -> Here:
+@dataclass(frozen=True)
+class ContextReader:
+    """Reads what is going on where a Trigger came from.
+
+    Attributes:
+        records: the database, for reading.
+        executions: tells dead Runs from those that hear what they are told.
+    """
+
+    records: AsyncEngine
+    executions: Executions
+
+    async def look(self, run: EngineRun, trigger: Trigger) -> Here:
+        """Read it once, whatever happens after; a Run that is over is not among the live ones."""
+
+        async def find(_: bool) -> Here:
+            await self.executions.settle(trigger.repository.id)
+            here = await find_here(self.records, trigger.repository.id, trigger.source)
+            parked = [each.id for each in here.live if self.executions.is_parked(each.id)]
+            return here.model_copy(update={"parked": tuple(parked)})
+
+        return await run.step(Step.READ_CONTEXT, Here, find)
+
+
+async def find_here(records: AsyncEngine, repository: int, source: Source) -> Here:
     """Read what concerns the issue, pull request or check-run that a Trigger came from."""
     subject = source.subject
     async with records.connect() as conn:
@@ -69,10 +139,19 @@ async def find_here(records: AsyncEngine, repository: int, source: Source, _: bo
             for run in await runs.without_incident(conn, repository)
             if subject is not None and Trigger.model_validate(run.trigger).source.subject == subject
         ]
+        waiting = [run for run in live if run.state is RunState.AWAITING_APPROVAL]
+        asked = {}
+        for run in waiting:
+            approval = await approvals.latest(conn, run.id)
+            if approval is not None and approval.state == "pending":
+                asked[run.id] = approval.commit
+            elif run.watch_head_sha is not None:
+                asked[run.id] = run.watch_head_sha
     return Here(
         incidents=tuple(chosen),
         runs=(*attached, *reversed(early)),
-        elsewhere=tuple(run for run in live if run.state is RunState.AWAITING_APPROVAL),
+        elsewhere=tuple(waiting),
+        asked_about=asked,
     )
 
 

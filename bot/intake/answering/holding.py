@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot import markdown
-from bot.config import Config
-from bot.github.client import GitHub
+from bot.github.client import GitHub, RepositoryClient
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Reply
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.records.database import reading
 from bot.records.refusals import StaleVersion
 from bot.records.safety import gate_reports, pauses
 from bot.records.safety.gate_reports import Report
 from bot.records.safety.pauses import Pause, PauseKind, Pausing
 from bot.safety.config_in_force import ConfigInForce
-from bot.safety.founders import founders_of, is_founder
+from bot.safety.founders import founders_of
+from bot.safety.held import LATELY, Lifting, judge_lifting, read_held
 from bot.triggers import (
     SELF_WORK,
     Actor,
@@ -32,14 +33,15 @@ from bot.triggers import (
 )
 
 MAY_EXEMPT = Role.MAINTAIN
+_MOST_NAMED = 5
 
 
 class _Asked(Value):
-    """What a wish to lift or to let through rests on."""
+    """What a wish to lift rests on."""
 
     held: tuple[Pause, ...]
-    is_agent: bool = False
-    """Whether the asker is an author of self-work: whoever is held does not lift it."""
+    lifting: Lifting = Lifting()
+    """Whether the asker may: whoever's work is held does not lift it."""
 
 
 class _Head(Value):
@@ -48,8 +50,7 @@ class _Head(Value):
     pause: Pause | None
     report: Report | None = None
     now: str | None = None
-    may: bool = False
-    is_agent: bool = False
+    lifting: Lifting = Lifting()
 
 
 class Holding:
@@ -78,7 +79,7 @@ class Holding:
     async def pause(self, run: Run, trigger: Trigger, request: PauseRequest) -> Reply:
         """Hold self-work or a capability."""
         known = await run.step(
-            "see what can be paused", list[str], lambda _: self._capabilities(trigger.repository)
+            Step.READ_PAUSABLE, list[str], lambda _: self._capabilities(trigger.repository)
         )
         if request.scope != SELF_WORK and request.scope not in known:
             return _unknown(trigger.actor, request.scope, known)
@@ -97,20 +98,21 @@ class Holding:
         async def change(conn: AsyncConnection) -> Pause:
             return await pauses.pause(conn, wanted)
 
-        return _paused(await run.write("pause it", Pause, change), trigger.actor)
+        return _paused(await run.write(Step.PAUSE, Pause, change), trigger.actor)
 
     async def unpause(self, run: Run, trigger: Trigger, request: UnpauseRequest) -> Reply:
         """Let it go on."""
 
         async def look(_: bool) -> _Asked:
-            return await self._asked(trigger)
+            return await self._asked(trigger, request)
 
-        asked = await run.step("see what is paused", _Asked, look)
+        asked = await run.step(Step.READ_PAUSED, _Asked, look)
         wanted = [p for p in asked.held if request.scope in (None, p.scope)]
         if len(wanted) != 1:
             return _which(trigger.actor, asked.held, request.scope)
-        if asked.is_agent:
-            return _not_by_an_agent(trigger.actor)
+        if not asked.lifting.may:
+            deed = f"`/unpause {wanted[0].scope} because …`"
+            return _may_not(trigger.actor, asked.lifting, _needed(wanted[0]), deed)
         now = await run.now()
         because = request.reason or "no reason given"
 
@@ -126,7 +128,7 @@ class Holding:
             )  # fmt: skip
             return True
 
-        await run.write("unpause it", bool, change)
+        await run.write(Step.UNPAUSE, bool, change)
         return Reply(text=f"{markdown.code(wanted[0].scope)} goes on.")
 
     async def let_through(self, run: Run, trigger: Trigger) -> Reply | None:
@@ -138,14 +140,13 @@ class Holding:
         async def look(_: bool) -> _Head:
             return await self._head(trigger, number)
 
-        found = await run.step("see what the gate holds", _Head, look)
+        found = await run.step(Step.READ_HELD_HEAD, _Head, look)
         pause, report = found.pause, found.report
         if pause is None or report is None or report.conclusion == "success":
             return None
-        if found.is_agent:
-            return _not_by_an_agent(trigger.actor)
-        if not found.may:
-            return _may_not(trigger.actor, pause)
+        if not found.lifting.may:
+            needed = _may_exempt(pause)
+            return _may_not(trigger.actor, found.lifting, needed, "`/approve`")
         if report.head_sha != found.now:
             return _pushed_since(trigger.actor)
         now = await run.now()
@@ -157,7 +158,7 @@ class Holding:
             )  # fmt: skip
             return True
 
-        await run.write("let it through", bool, change)
+        await run.write(Step.RELEASE_HELD_HEAD, bool, change)
         return Reply(
             text=f"{markdown.code(report.head_sha[:12])} may be merged in spite of the pause. "
             "Another push is held again."
@@ -167,11 +168,31 @@ class Holding:
         self._config.forget(repository.id)
         return sorted((await self._config.of(repository)).config.capabilities)
 
-    async def _asked(self, trigger: Trigger) -> _Asked:
-        config = (await self._config.of(trigger.repository)).config
+    async def _asked(self, trigger: Trigger, request: UnpauseRequest) -> _Asked:
         async with reading(self._records).connect() as conn:
             held = await pauses.all_in_force(conn, trigger.repository.id)
-        return _Asked(held=tuple(held), is_agent=_is_agent(trigger.actor, config))
+        wanted = [p for p in held if request.scope in (None, p.scope)]
+        if len(wanted) != 1:
+            return _Asked(held=tuple(held))
+        client = self._github.repository(trigger.repository, playbook="unpause")
+        lifting = await self._lifting(client, trigger, needed=_needed(wanted[0]))
+        return _Asked(held=tuple(held), lifting=lifting)
+
+    async def _lifting(
+        self, client: RepositoryClient, trigger: Trigger, *, needed: Role | None
+    ) -> Lifting:
+        config = (await self._config.of(trigger.repository)).config
+        here = trigger.repository.id
+
+        async def marked(numbers: Collection[int]) -> Collection[int]:
+            async with reading(self._records).connect() as conn:
+                return await gate_reports.marked(conn, here, numbers)
+
+        held = await read_held(client, config, marked, trigger.received_at)
+        founders = await founders_of(client, config, self._founders)
+        return await judge_lifting(
+            client, held, trigger.actor.login, needed=needed, founders=founders
+        )
 
     async def _head(self, trigger: Trigger, number: int) -> _Head:
         here = trigger.repository.id
@@ -188,22 +209,18 @@ class Holding:
             async with reading(self._records).connect() as conn:
                 report = await gate_reports.find(conn, here, check_run.head_sha)
         pull = await client.pulls.get(number)
-        config = (await self._config.of(trigger.repository)).config
-        login = trigger.actor.login
-        may = (await client.permissions.role_of(login)).at_least(MAY_EXEMPT)
-        if pause.kind is PauseKind.SAFETY:
-            may = is_founder(login, await founders_of(client, config, self._founders))
-        return _Head(
-            pause=pause,
-            report=report,
-            now=pull.head.sha,
-            may=may,
-            is_agent=_is_agent(trigger.actor, config) or login.lower() == pull.user.login.lower(),
-        )
+        lifting = await self._lifting(client, trigger, needed=_may_exempt(pause))
+        return _Head(pause=pause, report=report, now=pull.head.sha, lifting=lifting)
 
 
-def _is_agent(actor: Actor, config: Config) -> bool:
-    return actor.login.lower() in {each.lower() for each in config.self_work.authors}
+def _needed(pause: Pause) -> Role | None:
+    """The weakest role that lifts a pause; a Founder does too."""
+    return Role.MAINTAIN if pause.kind is PauseKind.SAFETY else Role.WRITE
+
+
+def _may_exempt(pause: Pause) -> Role | None:
+    """The weakest role that lets one commit through; None: only a Founder does."""
+    return None if pause.kind is PauseKind.SAFETY else MAY_EXEMPT
 
 
 def _unknown(actor: Actor, scope: str, known: Sequence[str]) -> Reply:
@@ -247,25 +264,31 @@ def _which(actor: Actor, held: Sequence[Pause], scope: str | None) -> Reply:
     return Reply(text=text, done=False)
 
 
-def _not_by_an_agent(actor: Actor) -> Reply:
-    return Reply(
-        text=replies.refusal(
-            actor,
-            "Whoever's work is held does not lift the pause.",
-            "Ask another person with write access.",
-        ),
-        done=False,
+def _may_not(actor: Actor, lifting: Lifting, needed: Role | None, command: str) -> Reply:
+    who = "a Founder" if needed is None else f"{needed} access"
+    if needed is Role.MAINTAIN:
+        who += ", or a Founder"
+    why = f"This needs {who}."
+    if lifting.held is not None:
+        number = lifting.held.number
+        yours = (
+            "`self_work.authors` names you"
+            if number is None
+            else f"#{number} is self-work that you wrote"
+        )
+        why = f"Whoever's work is held does not lift the pause, nor let through: {yours}."
+    shown = [markdown.code(each) for each in lifting.others[:_MOST_NAMED]]
+    more = len(lifting.others) - len(shown)
+    names = ", ".join(shown) + (f" or {more} more" if more > 0 else "")
+    remedy = (
+        f"Ask one of these to comment {command}: {names}."
+        if shown
+        else (
+            f"Nobody else may at the moment: it needs {who}, and no self-work of their own within "
+            f"{LATELY.days} days."
+        )
     )
-
-
-def _may_not(actor: Actor, pause: Pause) -> Reply:
-    who = "a Founder" if pause.kind is PauseKind.SAFETY else f"someone with {MAY_EXEMPT} access"
-    return Reply(
-        text=replies.refusal(
-            actor, f"Letting one pull request through needs {who}.", f"Ask {who} to `/approve`."
-        ),
-        done=False,
-    )
+    return Reply(text=replies.refusal(actor, why, remedy), done=False)
 
 
 def _pushed_since(actor: Actor) -> Reply:

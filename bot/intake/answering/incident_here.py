@@ -11,6 +11,8 @@ from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Answer
 from bot.intake.answering.here import Here
+from bot.playbooks.attempt import attempt
+from bot.playbooks.steps import Step
 from bot.records.audit_chain import audit
 from bot.records.notices.announcing import announce
 from bot.records.recovery import incidents
@@ -26,7 +28,15 @@ async def tell_status(answer: Answer, here: Here) -> None:
         found = [await answer.client.issues.find(number) for number in issues]
         return {str(each.number): replies.next_thing(each.body) for each in found if each}
 
-    next_things = await answer.run.step("read what is next", dict[str, str], read)
+    unknown: dict[str, str] = {}
+    next_things = await attempt(
+        answer.run,
+        Step.READ_NEXT_STEPS,
+        dict[str, str],
+        read,
+        what="read the incident's issue",
+        otherwise=unknown,
+    )
     told = [
         (incident, [r for r in here.runs if r.incident_id == incident.id])
         for incident in here.incidents
@@ -58,11 +68,14 @@ async def set_severity(answer: Answer, here: Here, request: SeverityRequest) -> 
         )
         return True
 
-    await run.write("set the severity", bool, change)
-    await run.step(
-        "change the severity label",
+    await run.write(Step.SET_SEVERITY, bool, change)
+    await attempt(
+        run,
+        Step.CHANGE_SEVERITY_LABEL,
         bool,
         lambda _: _relabel(answer.client, open_here, f"severity:{request.severity}"),
+        what="change the severity label",
+        otherwise=False,
     )
     return await answer.react(Emotion.DONE)
 

@@ -12,13 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.github.calls.reactions import Emotion
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Answer
+from bot.intake.answering.joining import Joining
 from bot.playbooks.planning.weighing import Weigh
 from bot.playbooks.run import Ending, Run, StepFailed
+from bot.playbooks.steps import Patch, Step
+from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
-from bot.safety.admission import Facts
+from bot.records.safety import budgets
+from bot.safety.admission import PLAYBOOKS, Facts, Refused
 from bot.safety.weighing import weigh
-from bot.triggers import ActorKind, Trigger, Value
+from bot.triggers import ActorKind, SourceKind, Trigger, Value
 
 log = structlog.get_logger(__name__)
 
@@ -28,13 +32,14 @@ Playbooks = Mapping[type[Value], Playbook]
 """By the type of request."""
 
 
-async def play(answer: Answer, playbook: Playbook, facts: Facts) -> None:
+async def play(answer: Answer, playbook: Playbook, facts: Facts, joining: Joining) -> None:
     """Carry out the request of a Trigger that was admitted, and answer it.
 
     Args:
         answer: to whoever asked.
         playbook: what the request asks for.
         facts: what its admission rested on.
+        joining: passes it on where the same is being done already.
     """
     run, trigger, request = answer.run, answer.trigger, answer.trigger.request
     now = await run.now()
@@ -51,11 +56,13 @@ async def play(answer: Answer, playbook: Playbook, facts: Facts) -> None:
         await runs.move(conn, run.id, RunState.PREFLIGHT, at=now)
         return True
 
-    await run.write("begin the run", bool, begin)
+    await run.write(Step.BEGIN_RUN, bool, begin)
     ending = await playbook(run, trigger, request, partial(weigh, facts))
     match ending.outcome:
         case "succeeded":
             await answer.react(Emotion.DONE)
+        case "joined" if ending.incident and run.patched(Patch.A_WORD_JOINS):
+            await joining.join(answer, ending.incident, facts)
         case "joined":
             # What nobody asked for needs no answer: the incident it joined says what is done.
             if trigger.actor.kind is ActorKind.PERSON:
@@ -67,16 +74,54 @@ async def play(answer: Answer, playbook: Playbook, facts: Facts) -> None:
             await answer.react(Emotion.REFUSED)
 
 
+async def record_refusal(answer: Answer, refused: Refused) -> None:
+    """Keep a refused playbook that was asked for where nobody can be answered.
+
+    Its Run was promised to a program, or follows from an alert: it is found, with the reason, in
+    the records, the audit and the log.
+    """
+    run, trigger = answer.run, answer.trigger
+    source, command = trigger.source, trigger.request.command
+    has_place = source.subject is not None or source.kind is SourceKind.COCKPIT
+    if command not in PLAYBOOKS or has_place or not run.patched(Patch.REFUSALS_ARE_RECORDED):
+        return
+    now = await run.now()
+
+    async def record(conn: AsyncConnection) -> bool:
+        await runs.start(
+            conn,
+            run.id,
+            trigger,
+            playbook=command,
+            at=now,
+            inputs=trigger.request.model_dump(mode="json"),
+        )
+        await runs.move(conn, run.id, RunState.FAILED, at=now, reason=refused.reason)
+        await audit.append(
+            conn,
+            trigger.repository.id,
+            "request.refused",
+            actor=trigger.actor.login,
+            at=now,
+            run=run.id,
+            data={"command": command, "reason": refused.reason},
+        )
+        return True
+
+    await run.write(Step.RECORD_REFUSAL, bool, record)
+    log.info("a request was refused", run=run.id, command=command, why=refused.reason)
+
+
 async def fail(answer: Answer, failed: StepFailed) -> None:
     """End a Run that broke off, and tell whoever asked."""
     run = answer.run
-    await _give_up(run, f"{failed.step}: {failed}")
-    text = replies.failure(answer.trigger.actor, failed.step, str(failed), failed.aftermath)
+    await _give_up(run, f"{failed.step.label}: {failed}")
+    text = replies.failure(answer.trigger.actor, failed.step.label, str(failed), failed.aftermath)
     try:
         await answer.say(text, Emotion.REFUSED)
     except StepFailed as deaf:
         # What broke the Run (a permission, a suspension) may keep us from saying so.
-        log.error("nobody could be told", run=run.id, step=failed.step, why=str(deaf))
+        log.error("nobody could be told", run=run.id, step=failed.step.id, why=str(deaf))
 
 
 async def _give_up(run: Run, reason: str) -> None:
@@ -84,8 +129,11 @@ async def _give_up(run: Run, reason: str) -> None:
 
     async def change(conn: AsyncConnection) -> bool:
         known = await runs.find(conn, run.id)
+        if known is not None and known.incident_id is None:
+            # It ended before anything was done: nothing of what is limited was used.
+            await budgets.give_back(conn, known.repository_id, known.trigger_key)
         if known is not None and known.is_live:
             await runs.move(conn, run.id, RunState.FAILED, at=now, reason=reason)
         return True
 
-    await run.write("end the run", bool, change)
+    await run.write(Step.END_RUN, bool, change)

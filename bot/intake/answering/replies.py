@@ -28,6 +28,83 @@ def failure(actor: Actor, step: str, why: str, aftermath: Sequence[str] = ()) ->
     return "\n\n".join(parts)
 
 
+def parked(actor: Actor) -> str:
+    """What is under way here was begun by a newer release than the one that runs."""
+    return (
+        f"{_who(actor)} what is under way here was begun by a newer version of this bot than the "
+        "one that runs now, and waits for it. It goes on as soon as that version is back; "
+        "`/cancel` ends it instead."
+    )
+
+
+def stranded(actor: Actor, left: Sequence[str], *, merged: bool, issue: int | None) -> str:
+    """A Run ended because this bot was updated under it: what it left, and the one next step.
+
+    Args:
+        actor: whoever asked for it.
+        left: what it left open; Markdown.
+        merged: whether it had merged its change already.
+        issue: the incident's issue.
+    """
+    named = f" of incident #{issue}" if issue else ""
+    parts = [
+        f"{_who(actor)} I was updated while this was under way, and the new version cannot go on "
+        "where the old one was."
+    ]
+    if left:
+        parts.append("It left open:\n\n" + "\n".join(f"- {each}" for each in left))
+    if merged:
+        closing = f"close issue #{issue}" if issue else "nothing is left to do"
+        parts.append(
+            f"Its change is merged. Look whether the branch is green; if it is, {closing}."
+        )
+    else:
+        parts.append(f"Comment `/retry`: it starts again{named} from what GitHub shows now.")
+    return "\n\n".join(parts)
+
+
+def followed_anew() -> str:
+    """A Run that followed alerts ended because this bot was updated; another follows them."""
+    return (
+        "I was updated while I followed these alerts, and the new version cannot go on where the "
+        "old one was. I follow them anew already: nobody has to do anything. This ends when every "
+        "condition has cleared; `/cancel` ends it before that."
+    )
+
+
+def ended_meanwhile() -> str:
+    """A Run that followed alerts was cut short as it came to its end."""
+    return (
+        "I was updated just as this came to its end, and could not write down its outcome. It is "
+        "over: nobody has to do anything."
+    )
+
+
+def nothing_to_retry(actor: Actor) -> str:
+    """Alerts are followed here, and nothing has broken off."""
+    return refusal(
+        actor,
+        "There is nothing to retry here: I follow these alerts, and nothing broke off.",
+        "This ends when every condition has cleared; `/cancel` ends it before that.",
+    )
+
+
+def left_here(actor: Actor) -> str:
+    """What was under way here has broken off, and hears nothing."""
+    return (
+        f"{_who(actor)} nothing is under way here any more: what was has broken off. Comment "
+        "`/retry` to begin it again, or close the incident's issue to leave it."
+    )
+
+
+def say_again(actor: Actor, command: str) -> str:
+    """A command was cut short by an update of this bot."""
+    return (
+        f"{_who(actor)} I was updated while I carried out {markdown.code(f'/{command}')}, and do "
+        "not know how far it came. Please say it again in a new comment."
+    )
+
+
 def correction(actor: Actor, problems: Sequence[Problem]) -> str:
     """All mistakes of one comment, together."""
     lines = []
@@ -41,6 +118,82 @@ def correction(actor: Actor, problems: Sequence[Problem]) -> str:
         + "\n".join(lines)
         + "\n\n`/help` lists every command. Edited comments are not read: write a new one."
     )
+
+
+def joined(actor: Actor, incident: Incident | None, run: Run, *, approved: str | None) -> str:
+    """The same is being done already: by what, and what happens next.
+
+    Nobody is mentioned: they read on where they just spoke, and are called when it needs them.
+
+    Args:
+        actor: who asked.
+        incident: what is being done something about.
+        run: what is at work on it.
+        approved: the commit that this was the awaited yes to; None: it was none.
+    """
+    by = _being_done(incident)
+    if run.playbook != "revert" and not (incident and incident.prs):
+        issue = f" of incident #{incident.issue}" if incident and incident.issue else ""
+        return (
+            f"{_named(actor)}, I am still looking for what to revert: the {run.playbook}{issue} "
+            "goes on. When it is found I propose the revert there, and `/approve` has it merged. "
+            "You know it already? `/revert #NUMBER` reverts that at once."
+        )
+    waits = run.standing if run.standing and run.standing.state == "needs you" else None
+    if approved is not None:
+        about = f" for {markdown.code(approved[:9])}"
+        return (
+            f"{_named(actor)}, this is being reverted already{by}, and waited for a yes: yours "
+            f"counts{about}. It merges as soon as all it needs is green, and I mention you when "
+            "it is over. `/cancel` stops it."
+        )
+    if waits is not None:
+        return (
+            f"{_named(actor)}, this is being reverted already{by}. It waits for somebody: "
+            f"{waits.headline}\n\nI mention you when it is over."
+        )
+    return (
+        f"{_named(actor)}, this is being reverted already{by}. It merges by itself as soon as all "
+        "it needs is green, and I mention you when it is over or needs you. `/cancel` stops it."
+    )
+
+
+def joined_foreign(actor: Actor, incident: Incident | None, head: str) -> str:
+    """The same is being done already, but somebody pushed to it."""
+    pull = _pull_of(incident)
+    return (
+        f"{_who(actor)} this is being reverted already{_being_done(incident)}, but somebody pushed "
+        f"to {pull}: {markdown.code(head[:9])} is not what I made, and I merge it only on a word "
+        f"about just that. Read {pull}, then comment {markdown.code(f'/approve {head[:9]}')} there."
+    )
+
+
+def joined_in_vain(refused: str, incident: Incident | None) -> str:
+    """The same waits for a yes that this person may not give; `refused` says so."""
+    pull = _pull_of(incident)
+    return (
+        f"{refused}\n\nIt is ready{_being_done(incident)}: a Founder reads {pull} and comments "
+        "`/approve` or `/reject` there."
+    )
+
+
+def joined_late(actor: Actor, incident: Incident | None) -> str:
+    """The same was being done, and ended just as somebody asked for it again."""
+    return (
+        f"{_who(actor)} this was being reverted{_being_done(incident)}, and that has ended this "
+        "moment: `/status` says how. If things are still broken, comment `/revert` again."
+    )
+
+
+def _being_done(incident: Incident | None) -> str:
+    if incident is None:
+        return ""
+    by = f" by #{incident.prs[-1]}" if incident.prs else ""
+    return f"{by} (incident #{incident.issue})" if incident.issue else by
+
+
+def _pull_of(incident: Incident | None) -> str:
+    return f"#{incident.prs[-1]}" if incident and incident.prs else "the plan"
 
 
 def help_reply() -> str:
@@ -81,11 +234,12 @@ def next_thing(issue_body: str | None) -> str:
 def _status_line(incident: Incident, runs: Sequence[Run], next_thing: str) -> str:
     issue = f"#{incident.issue}" if incident.issue else markdown.code(incident.id[-8:])
     pulls = ", ".join(f"#{number}" for number in incident.prs)
-    now = runs[-1].state if runs else "no run"
+    told = next((run for run in reversed(runs) if run.is_live), runs[-1] if runs else None)
+    now = told.state if told else "no run"
     head = f"- {next_thing}\n  " if next_thing else "- "
     return (
         f"{head}Incident {issue} ({incident.severity}, {incident.status}): "
-        f"{markdown.text(incident.title)}; the {runs[-1].playbook if runs else 'run'} is "
+        f"{markdown.text(incident.title)}; the {told.playbook if told else 'run'} is "
         f"**{now}**" + (f" with {pulls}" if pulls else "") + "."
     )
 
@@ -107,6 +261,16 @@ def which_approval(
         for run in pending
     )
     return refusal(actor, "Several wait for an approval. Say which:", listed)
+
+
+def asks_about_others(actor: Actor, command: str, commits: Sequence[str]) -> str:
+    """Something waits for an approval here, and it is about another commit than was named."""
+    listed = ", ".join(markdown.code(f"/{command} {each[:12]}") for each in commits)
+    return refusal(
+        actor,
+        "Nothing was approved: no question here is about what you named.",
+        f"Read what is there now, then comment {listed}.",
+    )
 
 
 def _of_incident(incident: Incident | None) -> str:
@@ -134,6 +298,11 @@ def severity_changed(severity: Severity) -> str:
 def _who(actor: Actor) -> str:
     is_person = actor.kind is ActorKind.PERSON
     return markdown.mention(actor.login) if is_person else markdown.code(actor.login)
+
+
+def _named(actor: Actor) -> str:
+    """Name somebody without notifying them."""
+    return markdown.code(actor.login)
 
 
 def still_at_work(actor: Actor) -> str:

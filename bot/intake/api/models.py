@@ -109,7 +109,7 @@ class RollbackBody(_Body):
 
 
 class ArtifactPlace(BaseModel):
-    """Where in the repository the artifact is: a path, and the ref that has it first."""
+    """Where in the repository the artifact is: a path, and the ref that has it in the end."""
 
     path: str
     ref: str

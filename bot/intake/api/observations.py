@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.canary.observations import LARGEST_LINE, Observation, Reading
 from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName
-from bot.intake.http.bodies import TooLarge, read_body
+from bot.intake.http.bodies import BadEncoding, TooLarge, read_packed
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import NDJSON, Endpoint
 from bot.intake.http.problems import FieldProblem, Problem, invalid
@@ -98,13 +98,19 @@ class ObservationRoutes:
 
 async def _lines(request: web.Request) -> list[bytes]:
     try:
-        body = await read_body(request, LARGEST_BODY)
+        body = await read_packed(request, LARGEST_BODY)
     except TooLarge as error:
         detail = f"at most {LARGEST_BODY // (1024 * 1024)} MiB; send fewer lines at once"
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"The body is too large: {detail}.",
             [FieldProblem(field="body", detail=detail)],
+        ) from error
+    except BadEncoding as error:
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"The body cannot be unpacked: {error}.",
+            [FieldProblem(field="body", detail="plain, or one gzip stream")],
         ) from error
     lines = body.split(b"\n")
     while lines and not lines[-1].strip():

@@ -61,7 +61,7 @@ _ID = re.compile(r"[0-9a-z]{26}")
 
 
 class Accepted(Value):
-    """What a Trigger became. `ref` is the branch that has the artifact first."""
+    """What a Trigger became. `ref` is the branch that has the artifact in the end."""
 
     run: str
     incident: str
@@ -177,8 +177,11 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes; another method on one of the paths is answered 405."""
+        by_path: dict[str, list[Endpoint]] = {}
+        for each in self.endpoints:
+            by_path.setdefault(each.path, []).append(each)
         return [_route(each) for each in self.endpoints] + [
-            web.route("*", each.path, answering(_wrong_method(each))) for each in self.endpoints
+            web.route("*", path, answering(_wrong_method(those))) for path, those in by_path.items()
         ]
 
     async def revert(self, request: web.Request) -> web.Response:
@@ -370,9 +373,10 @@ def _route(endpoint: Endpoint) -> web.RouteDef:
     return web.route(endpoint.method, endpoint.path, handler)
 
 
-def _wrong_method(endpoint: Endpoint) -> Handler:
+def _wrong_method(endpoints: Sequence[Endpoint]) -> Handler:
+    allowed = ", ".join("GET, HEAD" if each.method == "GET" else each.method for each in endpoints)
+
     async def refuse(request: web.Request) -> web.StreamResponse:
-        allowed = "GET, HEAD" if endpoint.method == "GET" else endpoint.method
         raise Problem(
             HTTPStatus.METHOD_NOT_ALLOWED,
             f"{request.path} takes {allowed}.",

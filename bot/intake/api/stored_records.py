@@ -25,9 +25,13 @@ class StoredRecords:
             return await incidents.list_recent(connection, repository_id, limit=limit)
 
     async def incident(self, incident_id: str) -> Incident | None:
-        """Return one Incident."""
+        """Return one Incident; by the id of a request that joined one: that one."""
         async with self._database.begin() as connection:
-            return await incidents.find(connection, incident_id)
+            found = await incidents.find(connection, incident_id)
+            if found is None and (asked := await runs.find(connection, incident_id)):
+                joined = asked.joined_incident
+                found = None if joined is None else await incidents.find(connection, joined)
+            return found
 
     async def run(self, run_id: str) -> Run | None:
         """Return one Run."""

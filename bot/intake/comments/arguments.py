@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from bot.revisions import LONGEST, is_revision
 from bot.triggers import CommitTarget, PullRequestTarget, Severity, Target
 
 MOST_TARGETS = 20
+LONGEST_CHECK = 255
 STAGES = (5, 25, 50, 100)
 
 _PULL_REQUEST = re.compile(r"(?:([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+))?#([1-9][0-9]{0,9})")
@@ -21,10 +23,9 @@ _ADDRESS = re.compile(
     r"/(?:pull/([1-9][0-9]{0,9})|commit/([0-9A-Fa-f]{7,40}))(?:[/?#].*)?"
 )
 _SHA = re.compile(r"[0-9A-Fa-f]{7,40}")
-_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
 _CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _CANDIDATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,99}")
-_APPROVAL = re.compile(r"[0-9A-Za-z]{4,26}")
+_APPROVAL = re.compile(r"[0-9A-Za-z]{4,26}|[0-9A-Fa-f]{27,64}")
 
 
 class NotUnderstood(Exception):
@@ -41,12 +42,17 @@ class Here:
 
 @dataclass(frozen=True)
 class Typed:
-    """What stands after a command: its words, and the reason after `because`."""
+    """What stands after a command: its words, and the reason after `because`.
+
+    `words` are without the backticks, brackets and commas around them; `raw` are as typed, since
+    names of refs and checks may hold those.
+    """
 
     command: str
     words: tuple[str, ...]
     reason: str
     here: Here
+    raw: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -169,28 +175,33 @@ def read_revert(typed: Typed) -> RevertArguments:
 
 
 def read_bisect(typed: Typed) -> BisectArguments:
-    """Read `GOOD..BAD [check NAME]`; a check's name may contain spaces."""
-    if not typed.words:
+    """Read `GOOD..BAD [check NAME]`; the name is the rest of the line, whatever stands in it."""
+    if not typed.raw:
         raise NotUnderstood(
             "`/bisect` needs a range: the last good and the first bad commit, "
             "as in `/bisect v1.4..main`."
         )
-    good, dots, bad = typed.words[0].partition("..")
+    words = _unwrapped(" ".join(typed.raw)).split(" ")
+    good, dots, bad = _unwrapped(words[0]).partition("..")
     named = [end for end in (good, bad) if end]
-    if not dots or not named or not all(map(_is_revision, named)):
+    if not dots or not named or not all(map(is_revision, named)):
         raise NotUnderstood(
-            f"{shown(typed.words[0])} is not a range. Write the last good and the first bad "
+            f"{shown(words[0], LONGEST)} is not a range. Write the last good and the first bad "
             "commit, tag or branch with two dots between, as in `/bisect v1.4..main`."
         )
-    rest = typed.words[1:]
-    if rest and (rest[0].lower() != "check" or len(rest) == 1):
+    rest = words[1:]
+    # What splits a reason off may stand in a name too; which it is, the checks reported there tell.
+    unnamed = len(rest) == 1 and not typed.reason
+    if rest and (rest[0].lower() != "check" or unnamed):
         raise NotUnderstood(
             f"{shown(' '.join(rest))} is not understood after the range. "
             "Only `check NAME` may follow, with the name of a check-run."
         )
-    check = " ".join(rest[1:]).strip("\"'")
-    if len(check) > 255:
-        raise NotUnderstood("The check's name is too long: at most 255 characters.")
+    check = _unwrapped(" ".join(rest[1:]))
+    if rest and not check:
+        check = f"because {typed.reason}"
+    if len(check) > LONGEST_CHECK:
+        raise NotUnderstood(f"The check's name is too long: at most {LONGEST_CHECK} characters.")
     return BisectArguments(good or None, bad or None, check or None)
 
 
@@ -301,8 +312,12 @@ def _scope(typed: Typed) -> str | None:
     return "self-work" if word.lower() == "self-work" else _capability(word)
 
 
-def _is_revision(word: str) -> bool:
-    return _REVISION.fullmatch(word) is not None and ".." not in word
+def _unwrapped(words: str) -> str:
+    """Take off what people put around a name so that it stands out."""
+    pairs = ("``", '""', "''", "<>")
+    while len(words) > 2 and words[0] + words[-1] in pairs:
+        words = words[1:-1].strip()
+    return words
 
 
 def _target(word: str, here: Here) -> Target:

@@ -73,11 +73,12 @@ DEFINITIONS: tuple[Definition, ...] = (
     ),
     Definition(
         name="approve",
-        usage="/approve [ID]",
-        does="Approve what waits here. Without an id: the only approval pending.",
+        usage="/approve [ID|SHA|DIGEST]",
+        does="Approve what waits here. Without an id: the only approval pending. A SHA names the "
+        "commit that is asked about, a digest one version of the configuration.",
         who=Role.WRITE,
         note="a Founder for what cannot be undone",
-        examples=("/approve", "/approve 7k2m"),
+        examples=("/approve", "/approve 7k2m", "/approve 0c1d2e3f4a5b"),
         read=arguments.read_approval,
     ),
     Definition(

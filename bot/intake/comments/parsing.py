@@ -26,6 +26,8 @@ _NAMES_NEAR_LENGTH = {
 
 # Right-to-left and isolate marks can make a line read otherwise than it runs ("Trojan Source").
 _DIRECTION_MARKS = re.compile("[\u200b\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]")
+# What copying brings along: without width, and without a say in what is read.
+_WITHOUT_WIDTH = re.compile("&#8203;|[\u00ad\u180e\u200b-\u200d\u2060-\u2064\ufeff]")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # Words that mean something to another bot, or start a path: never guessed at.
@@ -58,16 +60,23 @@ class Command:
     reason: str
     index: int
     line: int
+    addressed: bool = False
+    """Whether it was written as `/playbooks …`."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A line that was surely meant for us and cannot be carried out, in words for its author."""
+    """A line that was surely meant for us and cannot be carried out, in words for its author.
+
+    `name` is the command it is about, where there is such a one.
+    """
 
     message: str
     index: int
     line: int
     did_you_mean: str | None = None
+    name: str | None = None
+    addressed: bool = False
 
 
 def parse(body: str, here: Here) -> list[Command | Mistake]:
@@ -107,19 +116,24 @@ def _read(line: Line, here: Here, index: int) -> Command | Mistake | None:
     definition = COMMANDS.get(name)
     if definition is None:
         return _unknown(name, line, index, addressed)
-    rest, reason = _split_reason(words)
-    if _DIRECTION_MARKS.search(" ".join(rest)):
+    raw, reason = _split_reason(words)
+    rest = [bare for word in raw if (bare := word.strip("`<>,"))]
+    # A check's name is only compared with what was reported, however it reads.
+    risky = raw[:2] if name == "bisect" else raw
+    if _DIRECTION_MARKS.search(" ".join(risky)):
         return Mistake(
             f"`/{name}` holds invisible characters that can make it read otherwise than it runs. "
             "Type it again by hand.",
             index=index,
             line=line.number,
+            name=name,
+            addressed=addressed,
         )
     try:
-        arguments = definition.read(Typed(name, tuple(rest), reason, here))
+        arguments = definition.read(Typed(name, tuple(rest), reason, here, tuple(raw)))
     except NotUnderstood as error:
-        return Mistake(str(error), index=index, line=line.number)
-    return Command(name, arguments, reason, index=index, line=line.number)
+        return Mistake(str(error), index=index, line=line.number, name=name, addressed=addressed)
+    return Command(name, arguments, reason, index=index, line=line.number, addressed=addressed)
 
 
 def _command_name(word: str) -> str:
@@ -133,10 +147,15 @@ def _split_reason(words: Iterator[str]) -> tuple[list[str], str]:
     for word in words:
         if word.lower().rstrip(":,") == "because":
             return rest, _clean(" ".join(words))
-        bare = word.strip("`<>,")
-        if bare:
-            rest.append(bare)
+        if copied := _copied(word):
+            rest.append(copied)
     return rest, ""
+
+
+def _copied(word: str) -> str:
+    """Drop what has no width; of names in other scripts only what joins no letters there."""
+    plain = _WITHOUT_WIDTH.sub("", word)
+    return plain if plain.isascii() else re.sub("&#8203;|[\u200b\u2060\ufeff]", "", word)
 
 
 def _clean(reason: str) -> str:
@@ -152,7 +171,13 @@ def _unknown(name: str, line: Line, index: int, addressed: bool) -> Mistake | No
         message = f"There is no command {shown('/' + name)}. Nothing was started."
     else:
         return None
-    return Mistake(message, index=index, line=line.number, did_you_mean=near and f"/{near}")
+    return Mistake(
+        message,
+        index=index,
+        line=line.number,
+        did_you_mean=near and f"/{near}",
+        addressed=addressed,
+    )
 
 
 def _nearest(word: str) -> str | None:

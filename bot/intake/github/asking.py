@@ -59,6 +59,8 @@ _BUTTONS: dict[str, Callable[[], Request]] = {
     "reject": RejectRequest,
     "skip": lambda: RulingRequest(command="skip"),
 }
+_BY_HAND = frozenset({"approve", "reject", "pause", "unpause"})
+"""What no App may say in a person's name; an `/approve` of a configuration is one too."""
 
 
 def triggers(
@@ -125,28 +127,44 @@ def _of_check(failed: CheckFailed, received_at: datetime) -> Trigger:
 def _of_label(asked: Labeled) -> Request:
     reason = f"label {asked.label}"
     if asked.label == BISECT_LABEL:
-        return BisectRequest(bad=asked.base, reason=reason)
+        # A tag of the same name is not meant.
+        branch = f"refs/heads/{asked.base}" if asked.base else None
+        return BisectRequest(bad=branch, reason=reason)
     return RevertRequest(targets=(PullRequestTarget(number=asked.subject),), reason=reason)
 
 
 def _from_comment(comment: CommentPosted, received_at: datetime) -> list[Trigger]:
     """Return one Trigger per command, and one that answers all mistakes together."""
-    found: list[tuple[int, Request]] = []
+    found: list[tuple[int, Request, bool]] = []
     mistakes: list[Mistake] = []
     for each in parse(comment.body, comment.here):
         if isinstance(each, Command):
             try:
-                found.append((each.index, _request(each, comment)))
+                found.append((each.index, _request(each, comment), each.addressed))
             except arguments.NotUnderstood as error:
-                mistakes.append(Mistake(str(error), index=each.index, line=each.line))
+                mistakes.append(
+                    Mistake(
+                        str(error),
+                        index=each.index,
+                        line=each.line,
+                        name=each.name,
+                        addressed=each.addressed,
+                    )
+                )
         else:
             mistakes.append(each)
     if mistakes:
         problems = tuple(
-            Problem(line=each.line, text=each.message, did_you_mean=each.did_you_mean)
+            Problem(
+                line=each.line,
+                text=each.message,
+                did_you_mean=each.did_you_mean,
+                command=each.name,
+            )
             for each in mistakes
         )
-        found.append((mistakes[0].index, CorrectionRequest(problems=problems)))
+        addressed = any(each.addressed for each in mistakes)
+        found.append((mistakes[0].index, CorrectionRequest(problems=problems), addressed))
     return [
         _trigger(
             Source(
@@ -157,27 +175,34 @@ def _from_comment(comment: CommentPosted, received_at: datetime) -> list[Trigger
                 is_pull_request=comment.is_pull_request,
                 url=comment.url,
                 run=comment.run,
+                addressed=addressed,
+                through=comment.app,
             ),
             comment.repository,
             comment.login,
             received_at,
             request,
         )
-        for index, request in sorted(found, key=lambda each: each[0])
+        for index, request, addressed in sorted(found, key=lambda each: each[0])
     ]
 
 
 def _request(command: Command, comment: CommentPosted) -> Request:
+    if comment.app is not None and command.name in _BY_HAND:
+        raise arguments.NotUnderstood(
+            f"`/{command.name}` counts only where a person wrote it: this comment came through "
+            f"{arguments.shown(comment.app)}. Comment `/{command.name}` yourself."
+        )
     if not COMMANDS[command.name].available:
         return LaterRequest(name=command.name)
     match command.arguments:
         case arguments.RevertArguments(targets=targets):
             if targets:
                 return RevertRequest(targets=targets, reason=command.reason)
-            if comment.subject is None or not comment.is_pull_request:
+            # On an issue it means what the incident of that issue is about.
+            if comment.subject is None:
                 raise arguments.NotUnderstood(
-                    "This is no pull request, so `/revert` must name what to revert: "
-                    "`/revert #12` or `/revert SHA`."
+                    "`/revert` must name what to revert here: `/revert #12` or `/revert SHA`."
                 )
             here = (PullRequestTarget(number=comment.subject),)
             return RevertRequest(targets=here, reason=command.reason)

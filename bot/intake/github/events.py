@@ -26,18 +26,23 @@ from bot.intake.github.meanings import (
     OurApp,
 )
 from bot.intake.github.payloads import Payload
+from bot.revisions import is_ref_name
 from bot.safety.config_check import NAME as CONFIG_CHECK
 from bot.triggers import Repository, SourceKind
 
 _LONGEST_CHECK = 255
 BUTTONS = ("retry", "cancel", "approve", "reject", "skip")
 _RUN = re.compile(r"[0-9a-z]{26}")
-_BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
+_INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One webhook delivery. `id` is its `X-GitHub-Delivery`; a redelivery keeps it."""
+    """One webhook delivery. `id` names the event by what GitHub signed: its body's digest.
+
+    A redelivery brings the same body. `X-GitHub-Delivery` is not signed: whoever has a body could
+    have it done twice by another id, or something else not done at all by the same.
+    """
 
     id: str
     event: str
@@ -141,8 +146,16 @@ def _comment(
             is_pull_request=is_pull_request,
             body=body,
             url=payloads.web_address(comment, "html_url"),
+            app=_other_app(comment),
+            by_outsider=payloads.text(comment, "author_association") not in {None, *_INSIDERS},
         ),
     )
+
+
+def _other_app(comment: Payload) -> str | None:
+    """Which App wrote this in its author's name; None where they wrote it themselves."""
+    app = payloads.mapping(comment, "performed_via_github_app")
+    return (payloads.text(app, "slug") or "another App") if app else None
 
 
 def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
@@ -165,7 +178,7 @@ def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
         delivery=delivery.id,
         subject=subject,
         is_pull_request=True,
-        base=base if _BRANCH.fullmatch(base) else None,
+        base=base if is_ref_name(base) else None,
         url=payloads.web_address(delivery.payload, "pull_request", "html_url"),
     )
     return (*hint, labeled)
@@ -217,7 +230,25 @@ def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Mean
     if subject is None:
         return (Nothing("nothing to read"),)
     seen = _labels(delivery)
-    return (Hint(repository, head, (subject,), about_pull_request=True, labels=seen),)
+    return (
+        Hint(
+            repository,
+            head,
+            (subject,),
+            about_pull_request=True,
+            labels=seen,
+            outsider=_outsider(delivery),
+        ),
+    )
+
+
+def _outsider(delivery: Delivery) -> str | None:
+    """Who did something to their own pull request from a fork, for which nobody needs rights."""
+    pull = payloads.mapping(delivery.payload, "pull_request")
+    author = payloads.login(pull, "user", "login")
+    here, there = (payloads.number(pull, side, "repo", "id") for side in ("base", "head"))
+    sender = payloads.login(delivery.payload, "sender", "login")
+    return author if here != there and sender == author else None
 
 
 def _labels(delivery: Delivery) -> frozenset[str]:
@@ -227,9 +258,14 @@ def _labels(delivery: Delivery) -> frozenset[str]:
 
 
 def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
-    if delivery.action not in {"completed", "rerequested", "requested_action"}:
-        return (Nothing("check still running"),)
     check = payloads.mapping(delivery.payload, "check_run")
+    ours = payloads.number(check, "app", "id") == delivery.us.id
+    # Of a check-run that is created as completed nothing else need be told.
+    ended = delivery.action == "created" and bool(payloads.text(check, "conclusion"))
+    if delivery.action not in {"completed", "rerequested", "requested_action"} and (
+        ours or not ended
+    ):
+        return (Nothing("check still running"),)
     pull_requests = payloads.numbers_in(check, "pull_requests")
     hint = _head_hint(repository, check, pull_requests)
     button = "retry"
@@ -237,8 +273,7 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
         button = payloads.text(delivery.payload, "requested_action", "identifier") or ""
     login = delivery.person()
     check_run = payloads.number(check, "id")
-    ours = payloads.number(check, "app", "id") == delivery.us.id
-    if delivery.action == "completed" and not ours:
+    if (delivery.action == "completed" or ended) and not ours:
         return hint + _check_failed(delivery, repository, check)
     run = payloads.text(check, "external_id") or ""
     run_id = run if ours and _RUN.fullmatch(run) else None
@@ -284,7 +319,7 @@ def _failed(
     url: str | None,
 ) -> tuple[Meaning, ...]:
     base = payloads.text(delivery.payload, "repository", "default_branch") or ""
-    known = _BRANCH.fullmatch(base) is not None and base in branches
+    known = is_ref_name(base) and base in branches
     if not known or not name or len(name) > _LONGEST_CHECK or sha is None:
         return ()
     return (CheckFailed(repository, base=base, check=name, sha=sha, url=url),)

@@ -17,6 +17,9 @@ class CommentPosted:
     """A person wrote on an issue, a pull request or in a review, or commanded in the cockpit.
 
     In the cockpit nothing need be the `subject`, and `run` is the Run whose button was pressed.
+    `app` is the App that wrote it in the person's name, if one did. `by_outsider` is what GitHub
+    says of its author: no owner, member or collaborator that everybody may know of. A hint only:
+    members can be private.
     """
 
     repository: Repository
@@ -29,13 +32,15 @@ class CommentPosted:
     body: str
     url: str | None
     run: str | None = None
+    app: str | None = None
+    by_outsider: bool = False
 
 
 @dataclass(frozen=True)
 class Labeled:
     """A person put one of our labels on an issue or pull request. `label` is in lower case.
 
-    `base` is the branch a pull request goes to.
+    `base` is the branch a pull request goes to; `delivery` names the event (see `Delivery.id`).
     """
 
     repository: Repository
@@ -96,6 +101,7 @@ class Hint:
     `about_pull_request` tells a change of the pull request itself from one of its checks; `labels`
     are those it had at that moment: one may be gone when it is looked at. `former_sha` is the head
     that a push left behind: who watches a branch waits on its head, so that is whom it concerns.
+    `outsider` wrote a pull request from a fork and did this to it themselves.
     """
 
     repository: Repository
@@ -105,6 +111,7 @@ class Hint:
     former_sha: str | None = None
     about_pull_request: bool = field(default=False, compare=False)
     labels: frozenset[str] = field(default=frozenset(), compare=False)
+    outsider: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 import structlog
 from cachetools import LRUCache
@@ -74,6 +75,7 @@ class Missed:
         served: Served,
         clock: Callable[[], datetime],
         rng: random.Random,
+        cannot_keep: Callable[[], Awaitable[str | None]],
         every: timedelta = timedelta(minutes=1),
     ) -> None:
         """Prepare; `run` does the work.
@@ -86,6 +88,7 @@ class Missed:
             served: gives the repositories to look at.
             clock: tells the time (UTC).
             rng: draws the order in which repositories are read.
+            cannot_keep: tells why a delivery could not be kept just now; None: it could.
             every: time between two looks; a label is acted on when it is older than this.
         """
         self._github = github
@@ -95,6 +98,7 @@ class Missed:
         self._served = served
         self._clock = clock
         self._rng = rng
+        self._cannot_keep = cannot_keep
         self._every = every
         self._overlap = max(OVERLAP, 2 * every)
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -144,8 +148,16 @@ class Missed:
     # --- failed deliveries ---
 
     async def _ask_again(self, since: datetime, now: datetime) -> None:
-        for delivery in await self._github.deliveries.failed(since):
+        failed = await self._github.deliveries.failed(since)
+        if failed and (fault := await self._cannot_keep()) is not None:
+            # It would fail once more, and then be left alone for a while.
+            log.warning("failed deliveries are not asked for yet", why=fault)
+            return
+        for delivery in failed:
             times, last = self._asked.get(delivery.guid, (0, None))
+            if delivery.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                # We said ourselves that we could not keep it: that says nothing against it.
+                times, last = max(times - 1, 0), None
             if times >= MOST_ASKED or (last is not None and now - last < ASK_AGAIN_AFTER):
                 continue
             await self._github.deliveries.redeliver(delivery)
@@ -319,18 +331,21 @@ class Missed:
         return Delivery(id="never-came", event=event, payload=payload, us=self._us)
 
     async def _take(self, delivery: Delivery) -> None:
-        for trigger in _triggers(delivery, self._clock()):
-            await self._put(trigger)
+        for trigger, is_talk in _triggers(delivery, self._clock()):
+            await self._put(trigger, is_talk=is_talk)
 
-    async def _put(self, trigger: Trigger) -> None:
-        if (await self._inbox.put(trigger)).is_new:
+    async def _put(self, trigger: Trigger, *, is_talk: bool = False) -> None:
+        if (await self._inbox.put(trigger, is_talk=is_talk)).is_new and not is_talk:
             log.warning("a delivery never came; its request is taken up now", key=trigger.key)
 
 
-def _triggers(delivery: Delivery, now: datetime) -> Iterator[Trigger]:
+def _triggers(delivery: Delivery, now: datetime) -> Iterator[tuple[Trigger, bool]]:
+    """What is asked for, each with whether it is a stranger's talk."""
     for meaning in meanings(delivery):
         if isinstance(meaning, CommentPosted | Labeled | IncidentClosed):
-            yield from asking.triggers(meaning, now)
+            is_talk = isinstance(meaning, CommentPosted) and meaning.by_outsider
+            for trigger in asking.triggers(meaning, now):
+                yield trigger, is_talk
 
 
 def _is_new(comment: Shown, began: datetime) -> bool:

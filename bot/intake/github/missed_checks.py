@@ -9,6 +9,7 @@ from datetime import datetime
 
 from bot.github.client import RepositoryClient
 from bot.intake.github.meanings import CheckFailed, OurApp
+from bot.playbooks.checks.newest import newest
 
 
 async def failed_since(client: RepositoryClient, us: OurApp, since: datetime) -> list[CheckFailed]:
@@ -26,7 +27,7 @@ async def failed_since(client: RepositoryClient, us: OurApp, since: datetime) ->
     sha = await client.git.head(base)
     return [
         CheckFailed(client.repository, base=base, check=each.name, sha=sha, url=each.url)
-        for each in await client.checks.results(sha)
+        for each in newest(await client.checks.results(sha))
         if each.conclusion == "failure"
         and each.app_id != us.id
         and each.completed_at is not None

@@ -13,7 +13,7 @@ import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import parse_qs
 
 import structlog
@@ -22,9 +22,12 @@ from prometheus_client import CollectorRegistry, Counter
 
 from bot.intake.github import asking
 from bot.intake.github.events import EVENTS, Delivery, meanings
-from bot.intake.github.meanings import Hint, Meaning, Nothing, OurApp
+from bot.intake.github.meanings import CommentPosted, Hint, Meaning, Nothing, OurApp
 from bot.intake.http.bodies import TooLarge, read_body
+from bot.intake.http.problems import RETRY_AFTER_S
+from bot.intake.http.rooms import STRANGERS
 from bot.intake.inbox import Inbox
+from bot.records.outages import outage_of
 from bot.triggers import Trigger
 
 log = structlog.get_logger(__name__)
@@ -32,8 +35,15 @@ log = structlog.get_logger(__name__)
 LARGEST_BODY = 25 * 1024 * 1024
 """GitHub's own cap on a payload, in bytes."""
 
+PATIENCE = timedelta(seconds=7)
+"""How long a delivery waits for a database that is away; GitHub hangs up after ten seconds."""
+
+_TRY_AGAIN_S = 0.5
 _TYPES = ("application/json", "application/x-www-form-urlencoded")
 _EVENT = re.compile(r"[a-z0-9_]{1,60}")
+_SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
+_TURNED_AWAY = Nothing("by somebody without write access, who is answered there")
+_NO_MATCH = "the signature does not match the webhook secret"
 _DELIVERY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -58,6 +68,8 @@ class Webhooks:
         wake: Callable[[Hint], Awaitable[None]],
         clock: Callable[[], datetime],
         registry: CollectorRegistry,
+        patience: timedelta = PATIENCE,
+        turns_away: Callable[[CommentPosted], bool] = lambda _: False,
     ) -> None:
         """Prepare the handler.
 
@@ -68,6 +80,8 @@ class Webhooks:
             wake: told of every Hint; quick, and its failure does not fail the delivery.
             clock: tells the time (UTC).
             registry: where deliveries are counted.
+            patience: how long a delivery waits for a database that is away.
+            turns_away: tells, at once and from memory, which comments need not be read.
 
         Raises:
             ValueError: there is no secret, so anybody could forge deliveries.
@@ -79,6 +93,8 @@ class Webhooks:
         self._inbox = inbox
         self._wake = wake
         self._clock = clock
+        self._patience = patience
+        self._turns_away = turns_away
         self._deliveries = Counter(
             "playbooks_deliveries",
             "Webhook deliveries received, by event and by what came of them",
@@ -102,15 +118,23 @@ class Webhooks:
         if delivery.event == "ping":
             self._deliveries.labels(counted, "ping").inc()
             return web.json_response({"pong": True})
-        found = meanings(delivery)
+        found = [
+            _TURNED_AWAY if isinstance(each, CommentPosted) and self._turns_away(each) else each
+            for each in meanings(delivery)
+        ]
         triggers = self._triggers(found)
+        given_id = request.headers["X-GitHub-Delivery"]
         try:
-            # Put together, they are committed together: all of a comment or nothing of it.
-            await asyncio.gather(*(self._inbox.put(each, delivery.id) for each in triggers))
-        except Exception:
-            log.exception("a delivery could not be stored", delivery=delivery.id)
+            await self._store(triggers, given_id)
+        except Exception as error:
+            # GitHub sends nothing again by itself: what failed is asked for by `Missed`.
+            log.error("a delivery could not be stored", delivery=given_id, why=str(error))
             self._deliveries.labels(counted, "not stored").inc()
-            return web.json_response({"error": "not stored; deliver it again"}, status=503)
+            return web.json_response(
+                {"error": "not stored; deliver it again"},
+                status=503,
+                headers={"Retry-After": str(RETRY_AFTER_S)},
+            )
         hints = [meaning for meaning in found if isinstance(meaning, Hint)]
         for hint in hints:
             await self._pass_on(hint)
@@ -123,10 +147,32 @@ class Webhooks:
         self._deliveries.labels(counted, f"nothing: {reason}").inc()
         return web.json_response({"nothing": reason})
 
-    def _triggers(self, found: Sequence[Meaning]) -> list[Trigger]:
+    async def _store(self, triggers: Sequence[tuple[Trigger, bool]], delivery: str) -> None:
+        """Store them; a database that is away is waited for, as long as GitHub waits for us."""
+        async with asyncio.timeout(self._patience.total_seconds()):
+            while True:
+                try:
+                    # Put together, they are committed together: all of a comment or nothing of it.
+                    await asyncio.gather(
+                        *(self._inbox.put(each, delivery, is_talk=talk) for each, talk in triggers)
+                    )
+                except Exception as error:
+                    if outage_of(error) is None:
+                        raise
+                    log.warning("a delivery waits", delivery=delivery, why=str(error))
+                    await asyncio.sleep(_TRY_AGAIN_S)
+                else:
+                    return
+
+    def _triggers(self, found: Sequence[Meaning]) -> list[tuple[Trigger, bool]]:
+        """What is asked for, each with whether it is a stranger's talk, which can wait."""
         now = self._clock()
         asked = [meaning for meaning in found if not isinstance(meaning, Hint | Nothing)]
-        return [trigger for each in asked for trigger in asking.triggers(each, now)]
+        return [
+            (trigger, isinstance(each, CommentPosted) and each.by_outsider)
+            for each in asked
+            for trigger in asking.triggers(each, now)
+        ]
 
     async def _pass_on(self, hint: Hint) -> None:
         try:
@@ -144,17 +190,17 @@ class Webhooks:
         if "Content-Type" not in request.headers or request.content_type not in _TYPES:
             raise Refused(400, f"header Content-Type must be {' or '.join(_TYPES)}")
         try:
-            body = await read_body(request, LARGEST_BODY)
+            signature = _signature(request)
+            body = await read_body(request, LARGEST_BODY, STRANGERS)
         except TooLarge as error:
             raise Refused(413, str(error)) from error
-        self._check_signature(body, request.headers.get("X-Hub-Signature-256", ""))
+        self._check_signature(body, signature)
         payload = _payload(body, request.content_type)
-        return Delivery(id=delivery_id, event=event, payload=payload, us=self._us)
+        digest = hashlib.sha256(body).hexdigest()[:32]
+        return Delivery(id=digest, event=event, payload=payload, us=self._us)
 
     def _check_signature(self, body: bytes, signature: str) -> None:
-        if not signature:
-            raise Refused(401, "header X-Hub-Signature-256 is missing; SHA-1 is not accepted")
-        given = signature.encode("utf-8", "replace")
+        given = signature.encode()
         matches = [
             hmac.compare_digest(
                 b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode(), given
@@ -162,7 +208,17 @@ class Webhooks:
             for secret in self._secrets
         ]
         if not any(matches):
-            raise Refused(401, "the signature does not match the webhook secret")
+            raise Refused(401, _NO_MATCH)
+
+
+def _signature(request: web.Request) -> str:
+    """The signature a delivery came with; what cannot be one is refused before the body is read."""
+    signature = request.headers.get("X-Hub-Signature-256", "")
+    if not signature:
+        raise Refused(401, "header X-Hub-Signature-256 is missing; SHA-1 is not accepted")
+    if not _SIGNATURE.fullmatch(signature):
+        raise Refused(401, _NO_MATCH)
+    return signature
 
 
 def _payload(body: bytes, content_type: str) -> dict[str, object]:

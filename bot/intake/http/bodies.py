@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import zlib
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
 from bot.intake.http.problems import Problem, invalid
+from bot.intake.http.rooms import CALLERS, SMALL, Room
 
 LARGEST_JSON = 64 * 1024
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,20 +27,89 @@ class TooLarge(Exception):
         self.most = most
 
 
-async def read_body(request: web.Request, most: int) -> bytes:
+class TooSlow(web.HTTPRequestTimeout):
+    """The body did not come in time: 408, wherever it was read."""
+
+
+class BadEncoding(Exception):
+    """The body is not what its Content-Encoding says."""
+
+
+async def read_body(request: web.Request, most: int, room: web.AppKey[Room] = CALLERS) -> bytes:
     """Return the body, whatever length the sender announced.
+
+    Args:
+        request: whoever sent it has shown who they are, unless that is in the body.
+        most: bytes; checked while they come.
+        room: whose memory it takes.
 
     Raises:
         TooLarge: there are more than `most` bytes; the rest is not read.
+        TooSlow: it did not come within the room's time.
     """
     if (request.content_length or 0) > most:
         raise TooLarge(most)
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > most:
+    if request.content.is_eof():
+        # It came with its headers, as nearly all do: nothing to wait for.
+        whole = request.content.read_nowait(-1)
+        if len(whole) > most:
             raise TooLarge(most)
-    return bytes(body)
+        return whole
+    rooms = request.app.get(room)
+    try:
+        async with asyncio.timeout(None if rooms is None else rooms.seconds):
+            return await _read(request, most, rooms)
+    except TimeoutError as error:
+        late = TooSlow(text='{"error": "the body did not come in time"}\n')
+        late.content_type = "application/json"
+        late.force_close()
+        raise late from error
+
+
+async def _read(request: web.Request, most: int, room: Room | None) -> bytes:
+    body = bytearray()
+    async with AsyncExitStack() as held:
+        asked = room is None
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > most:
+                raise TooLarge(most)
+            if room is not None and not asked and len(body) > SMALL:
+                # Only once so much has really come: what is announced costs nobody anything.
+                asked = True
+                await held.enter_async_context(room.taken(request.content_length or most))
+        return bytes(body)
+
+
+async def read_packed(request: web.Request, most: int) -> bytes:
+    """Return the body of a caller who showed a token, unpacked where it came as gzip.
+
+    Raises:
+        TooLarge: there are more than `most` bytes, packed or unpacked.
+        BadEncoding: it is packed otherwise, or is no gzip.
+        TooSlow: it did not come in time.
+    """
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise BadEncoding("Content-Encoding must be gzip, or left out")
+    body = await read_body(request, most)
+    if encoding == "identity":
+        return body
+    # Off the loop: a hundred others wait for an answer while one body is unpacked.
+    return await asyncio.to_thread(_unpacked, body, most)
+
+
+def _unpacked(body: bytes, most: int) -> bytes:
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        plain = unpacker.decompress(body, most + 1)
+    except zlib.error as error:
+        raise BadEncoding("the body is no gzip") from error
+    if len(plain) > most:
+        raise TooLarge(most)
+    if not unpacker.eof or unpacker.unused_data:
+        raise BadEncoding("the body is not one whole gzip stream")
+    return plain
 
 
 async def read_model(request: web.Request, model: type[Model]) -> Model:

@@ -11,7 +11,12 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from bot.records.outages import outage_of
+
 MEDIA_TYPE = "application/problem+json"
+
+RETRY_AFTER_S = 5
+"""Seconds after which it makes sense to ask again, where the database is away."""
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +105,13 @@ def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
             return fault["msg"].removeprefix("Value error, ")
 
 
+def put_off(why: str) -> Problem:
+    """Ask to come back soon: something that is needed is away for a moment."""
+    detail = f"Not done: {why}. Try again in {RETRY_AFTER_S} seconds."
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+
+
 def answering(handler: Handler) -> Handler:
     """Wrap a handler so that whatever goes wrong is answered as a problem document."""
 
@@ -108,7 +120,12 @@ def answering(handler: Handler) -> Handler:
             return await handler(request)
         except Problem as problem:
             return problem.response()
-        except Exception:
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            if (outage := outage_of(error)) is not None:
+                log.warning("a request was put off", path=request.path, why=str(error))
+                return put_off(outage.value).response()
             log.exception("a request failed", path=request.path)
             detail = "Something went wrong here. It is in the log; try again."
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()

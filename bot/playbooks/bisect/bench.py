@@ -16,12 +16,13 @@ class Started(Value):
     """A trial that runs, or why none can: `refused` is plain text.
 
     `run_id` is the workflow run's id, 0 where there is none. `note` tells people, in Markdown,
-    what is not as they might expect.
+    what is not as they might expect. `closed`: none can be started on this bench at all.
     """
 
     run_id: int = 0
     refused: str | None = None
     note: str | None = None
+    closed: bool = False
 
 
 class Ended(Value):

@@ -24,6 +24,12 @@ class BisectCase(Case):
     subjects: dict[str, str] = Field(default_factory=dict)
 
     @property
+    def anew(self) -> str:
+        """The same search once more; it has a range, without which nothing can be searched."""
+        check = f" check {self.check}" if self.check else ""
+        return f"/bisect {self.good[:12]}..{self.bad[:12]}{check}"
+
+    @property
     def signal(self) -> str:
         """What tells good from bad, as Markdown."""
         return markdown.code(self.check) if self.check else "the trial"

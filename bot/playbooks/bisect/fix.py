@@ -12,11 +12,13 @@ from bot.git.reverting import Clean, Conflict
 from bot.playbooks.bisect import standings
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.work import BisectWork
+from bot.playbooks.incidents.case import first_branch
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.proposal.computed import Reverting
 from bot.playbooks.proposal.counting import see_which_checks_count
 from bot.playbooks.proposal.proposal import Proposal, Terms
+from bot.playbooks.steps import Step
 from bot.playbooks.undo.irreversible import irreversible, paths_of
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.bisect_report import Verification
@@ -26,7 +28,7 @@ from bot.triggers import Autonomy
 
 def reverting(work: BisectWork, culprit: str) -> Reverting:
     """The change that undoes one commit."""
-    return Reverting(work.parts.mirror, (culprit,), work.plan.config.record_paths)
+    return Reverting(work.parts.mirror, (culprit,), work.plan.config)
 
 
 async def fix(work: BisectWork, verification: Verification, outcome: Clean | Conflict) -> Proposal:
@@ -37,6 +39,7 @@ async def fix(work: BisectWork, verification: Verification, outcome: Clean | Con
         verification: the fresh runs.
         outcome: the revert computed on the head of the base branch.
     """
+    work.know(branch=first_branch(work.case, work.naming))
     case, plan = work.case, work.plan
     culprit, before = case.offenders[0].sha, case.good or plan.bad
     await see_which_checks_count(work, before)
@@ -78,7 +81,7 @@ async def _irreversible(work: BisectWork, culprit: str) -> tuple[str, ...]:
         touched = await paths_of((culprit,), work.parts.mirror)
         return _Paths(irreversible(touched, work.plan.config.founder))
 
-    return (await work.run.step("see what the fix touches", _Paths, read)).root
+    return (await work.run.step(Step.READ_FIX_PATHS, _Paths, read)).root
 
 
 def _spec_file(spec: SpecReport) -> RecordFile:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot import markdown
 from bot.github.calls.git_data import GitData
+from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.records.recovery import runs
 
 _ALL = "playbooks/bisect"
@@ -33,7 +36,9 @@ async def remove_hidden_refs(
     async def look(_: bool) -> list[str]:
         return list(await git_data.hidden_refs(_ALL))
 
-    found = await run.step("look for hidden refs", list[str], look)
+    what = f"remove the refs below {markdown.code(f'refs/{_ALL}')}"
+    nothing: list[str] = []
+    found = await attempt(run, Step.LIST_HIDDEN_REFS, list[str], look, what=what, otherwise=nothing)
     live: list[str] = []
     if any(_incident(name) != incident for name in found):
 
@@ -41,7 +46,7 @@ async def remove_hidden_refs(
             at_work = await runs.list_live(conn, repository_id)
             return [each.incident_id for each in at_work if each.incident_id]
 
-        live = await run.write("see which searches are at work", list[str], read)
+        live = await run.write(Step.READ_LIVE_SEARCHES, list[str], read)
     gone = [name for name in found if _incident(name) == incident or _incident(name) not in live]
     if not gone:
         return
@@ -51,7 +56,7 @@ async def remove_hidden_refs(
             await git_data.delete_hidden_ref(name)
         return True
 
-    await run.step("remove hidden refs", bool, remove)
+    await attempt(run, Step.DELETE_HIDDEN_REFS, bool, remove, what=what, otherwise=False)
 
 
 def _incident(name: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bot.config import Bisect
+from bot.culprit.evidence import Outcome
 from bot.git.errors import GitError
 from bot.git.export import TreeExport
 from bot.git.mirror import Mirror
+from bot.git.trees import has_tree
 from bot.playbooks.bisect.bench import Ended, Looked, Started, Waiting
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.trials.actions import TrialJudgement
@@ -37,7 +39,7 @@ class SandboxBench:
         settings = plan.config.bisect
         self._order = Order(
             plan=commands_for(settings, plan.check, evals=plan.config.checks.evals),
-            source=TreeExport(mirror.git),
+            source=TreeExport(mirror),
             seconds=60.0 * settings.trial_minutes,
         )
 
@@ -52,8 +54,7 @@ class SandboxBench:
         why_not = await self._pool.why_not()
         if why_not is not None:
             return Started(
-                refused=f"The sandbox does not work on this server: {why_not} Or set "
-                "bisect.runner to actions."
+                refused=f"The sandbox of this server tries nothing: {why_not}", closed=True
             )
         await self._begin(name, sha)
         return Started()
@@ -62,6 +63,11 @@ class SandboxBench:
         """See which have ended; what a restart has forgotten is begun again."""
         ended = []
         for name, each in waiting.items():
+            if self._pool.is_off:
+                reason = "the sandbox of this server was switched off"
+                judgement = TrialJudgement(outcome=Outcome.INFRA, reason=reason)
+                ended.append(Ended(name=name, judgement=judgement))
+                continue
             if not self._pool.is_known(self._run, name):
                 await self._begin(name, each.sha)
             if result := self._pool.result(self._run, name):
@@ -86,8 +92,7 @@ class SandboxBench:
         await self._pool.begin(self._run, name, sha, self._order)
 
     async def _is_here(self, sha: str) -> bool:
-        said = await self._mirror.git.run("cat-file", "-e", f"{sha}^{{commit}}", ok=(0, 1, 128))
-        return said.code == 0
+        return await self._mirror.read(lambda git: has_tree(git, sha))
 
 
 def commands_for(settings: Bisect, check: str | None, *, evals: tuple[str, ...]) -> Plan:

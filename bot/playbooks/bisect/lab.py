@@ -15,9 +15,11 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.culprit.evidence import Outcome
+from bot.playbooks.attempt import attempt
 from bot.playbooks.bisect.bench import Bench, Ended, Looked, Started, Waiting
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.records.recovery import runs, trials
 from bot.records.recovery.trials import TrialCaps, TrialUse
 from bot.trials.actions import TrialJudgement
@@ -39,10 +41,14 @@ class TrialRow(Value):
 
 
 class Begun(Value):
-    """Whether a trial has begun: else why it cannot (plain text), or that there is no room now."""
+    """Whether a trial has begun: else why it cannot (plain text), or that there is no room now.
+
+    `closed`: no commit can be tried as things are set up.
+    """
 
     refused: str | None = None
     no_room: bool = False
+    closed: bool = False
 
     @property
     def is_under_way(self) -> bool:
@@ -93,6 +99,10 @@ class Laboratory:
         """Whether commits can be tried at all."""
         return self._bench.is_open
 
+    def equip(self, bench: Bench, plan: BisectPlan) -> None:
+        """Try on another bench from now on; what was tried stays in the table."""
+        self._bench, self._plan = bench, plan
+
     @property
     def running(self) -> tuple[str, ...]:
         """The names of the trials under way."""
@@ -120,11 +130,11 @@ class Laboratory:
             return self._at_a_cap(used)
         self._is_clear = False
         started = await self._run.step(
-            f"dispatch trial {name}", Started, partial(self._bench.start, name, sha)
+            Step.DISPATCH_TRIAL.of(name), Started, partial(self._bench.start, name, sha)
         )
         if started.refused is not None:
             await self._settle([name])
-            return Begun(refused=started.refused)
+            return Begun(refused=started.refused, closed=started.closed)
         if started.note is not None and started.note not in self.notes:
             self.notes.append(started.note)
         now = await self._run.now()
@@ -141,9 +151,7 @@ class Laboratory:
         if not self._running:
             return ()
         waiting = self._waiting(self._running)
-        looked = await self._run.step(
-            "look at the trials", Looked, lambda _: self._bench.look(waiting)
-        )
+        looked = await self._run.step(Step.READ_TRIALS, Looked, lambda _: self._bench.look(waiting))
         if looked.head is not None and looked.head != self._watched:
             await self._watch(looked.head)
         ended = list(looked.ended)
@@ -181,7 +189,8 @@ class Laboratory:
             await self._bench.clear()
             return True
 
-        await self._run.step("clear the bench", bool, remove)
+        what = "remove what was made for the trials"
+        await attempt(self._run, Step.CLEAN_RUNNER, bool, remove, what=what, otherwise=False)
         self._is_clear = True
         return True
 
@@ -211,7 +220,7 @@ class Laboratory:
             )
             return _Reserved(used=used)
 
-        reserved = await self._run.write("reserve a trial", _Reserved, change)
+        reserved = await self._run.write(Step.RESERVE_TRIAL, _Reserved, change)
         if reserved.used is None and beyond_day:
             self._beyond_day -= 1
         return reserved.used
@@ -233,7 +242,7 @@ class Laboratory:
             await trials.settle(conn, self._run.id, settled, now)
             return True
 
-        await self._run.write("settle trials", bool, change)
+        await self._run.write(Step.SETTLE_TRIALS, bool, change)
 
     # --- pieces ---
 
@@ -244,7 +253,8 @@ class Laboratory:
             await self._bench.stop(waiting)
             return True
 
-        await self._run.step("cancel trials", bool, stop)
+        what = "cancel trials that are not needed any more"
+        await attempt(self._run, Step.CANCEL_TRIALS, bool, stop, what=what, otherwise=False)
 
     def _waiting(self, names: Iterable[str]) -> Mapping[str, Waiting]:
         return {name: self._running[name].waiting for name in names}
@@ -258,7 +268,7 @@ class Laboratory:
             await runs.watch(conn, run_id, at=now, head_sha=head, pull_request=None)
             return True
 
-        await self._run.write("watch the trials", bool, change)
+        await self._run.write(Step.WATCH_TRIALS, bool, change)
 
     def _note(self, ended: Ended) -> None:
         del self._running[ended.name]

@@ -13,6 +13,22 @@ from bot.records.lifecycle import IncidentStatus, RunState
 _UNWANTED = {"cancelled": RunState.CANCELLED, "given up": RunState.TIMED_OUT}
 
 
+async def green_again(work: BisectWork, head: str, standing: Standing) -> Ending:
+    """End since the check passes on the branch again, at the commit `head`."""
+    base = work.case.base
+    work.happened(await work.run.now(), f"{base} is green again")
+    await work.casebook.move("bisect.recovered", IncidentStatus.MITIGATED, refs={"commit": head})
+    await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
+    result = Result(
+        status=IncidentStatus.RESOLVED,
+        outcome=Outcome.FAILED,
+        stopped="green again",
+        accepted=False,
+        said=f"no fix was proposed: {base} is green again since {head[:12]}.",
+    )
+    return await conclude(work, result, standing, RunState.SUCCEEDED)
+
+
 async def ended(work: BisectWork, standing: Standing, how: str) -> Ending:
     """End without a fix, for the reason `how`."""
     work.happened(await work.run.now(), how)

@@ -58,7 +58,8 @@ class Overlay:
         if made := await self._git_data.hidden_ref(name):
             return Overlaid(sha=made)
         try:
-            tree = await self._git_data.publish_tree(await tree_of(self._mirror.git, sha), lacking)
+            base = await self._mirror.read(lambda git: tree_of(git, sha))
+            tree = await self._git_data.publish_tree(base, lacking)
             commit = await self._git_data.create_commit(
                 tree=tree, parents=[sha], message=f"Try {sha[:_SHORT]} with today's workflow"
             )

@@ -6,28 +6,33 @@ check they named.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field, RootModel
 
 from bot import markdown
-from bot.config import Config
+from bot.config import Bisect, Config
 from bot.git.errors import AmbiguousRevision, UnknownRevision
-from bot.git.history import is_ancestor, merge_base, resolve
+from bot.git.history import is_ancestor, merge_base, resolve, resolve_expression
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.playbooks.bisect.range import MOST_COMMITS, count_between
+from bot.playbooks.checks.check_names import meant
 from bot.playbooks.planning.declined import Declined, Stop
 from bot.playbooks.planning.repository_config import read_config
+from bot.revisions import split_steps
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 _CHECKS_NAMED = 10
 _SHORT = 12
+_REMOTES = ("origin", "upstream")
 _ACTIONS_BEGAN = datetime(2018, 10, 1, tzinfo=UTC)
 
 
@@ -43,6 +48,7 @@ class BisectPlan(Value):
         facts: the repository's settings; trial workflows are dispatched at its default branch.
         config: the repository's configuration.
         config_fault: why the newest configuration was passed over, if it was.
+        has_sandbox: whether this server may try commits.
     """
 
     kind: str = Field(default="plan", pattern="^plan$")
@@ -54,6 +60,7 @@ class BisectPlan(Value):
     facts: RepositoryFacts
     config: Config
     config_fault: str | None
+    has_sandbox: bool = True
 
     @property
     def default_branch(self) -> str:
@@ -71,24 +78,44 @@ class BisectPlanned(RootModel[Annotated[BisectPlan | Declined, Field(union_mode=
 
 
 async def make_bisect_plan(
-    request: BisectRequest, *, github: RepositoryClient, mirror: Mirror
+    request: BisectRequest,
+    *,
+    github: RepositoryClient,
+    mirror: Mirror,
+    settled: Callable[[Config], Awaitable[Config]],
+    has_sandbox: bool = True,
 ) -> BisectPlanned:
     """Work out what a bisect request means on the repository as it is now.
+
+    Args:
+        request: what is to be searched.
+        github: the repository.
+        mirror: its history.
+        settled: gives a configuration with its protected parts as a Founder approved them.
+        has_sandbox: whether this server tries commits; else a trial workflow does where there is
+            one.
 
     Raises:
         GitHubError, GitError: GitHub or the mirror could not be read.
     """
     try:
-        return BisectPlanned(await _plan(request, github, mirror))
+        return BisectPlanned(await _plan(request, github, mirror, settled, has_sandbox=has_sandbox))
     except Stop as stop:
         return BisectPlanned(stop.declined)
 
 
-async def _plan(request: BisectRequest, github: RepositoryClient, mirror: Mirror) -> BisectPlan:
+async def _plan(
+    request: BisectRequest,
+    github: RepositoryClient,
+    mirror: Mirror,
+    settled: Callable[[Config], Awaitable[Config]],
+    *,
+    has_sandbox: bool,
+) -> BisectPlan:
     facts = await github.about()
     await mirror.refresh()
-    config, fault = await read_config(mirror.git, await mirror.branch_head(facts.default_branch))
-    bad = await _commit(request.bad or facts.default_branch, github, mirror)
+    config, fault = await _config_of(facts.default_branch, mirror, settled, has_sandbox=has_sandbox)
+    bad = await _commit(request.bad or f"refs/heads/{facts.default_branch}", github, mirror)
     base = await _home(bad, request.bad, facts, github, mirror)
     good = None
     if request.good is not None:
@@ -96,8 +123,8 @@ async def _plan(request: BisectRequest, github: RepositoryClient, mirror: Mirror
         await _refuse_wrong_ends(good, bad, request, mirror)
     ours = (await github.app()).id
     results = [r for r in await github.checks.results(bad) if r.app_id != ours]
-    results = await _without_trials(results, bad, config, github)
-    check = which_check(request.check, results, config)
+    results = await without_trials(results, bad, config, github)
+    check = which_check(request.check, results, config, reason=request.reason)
     if isinstance(check, Declined):
         raise Stop(check.reason, check.remedy)
     return BisectPlan(
@@ -109,27 +136,81 @@ async def _plan(request: BisectRequest, github: RepositoryClient, mirror: Mirror
         facts=facts,
         config=config,
         config_fault=fault,
+        has_sandbox=has_sandbox,
     )
 
 
-async def _without_trials(
-    results: list[CheckResult], bad: str, config: Config, github: RepositoryClient
+class TrialSettings(Value):
+    """How commits are tried by the newest configuration."""
+
+    bisect: Bisect
+    has_sandbox: bool
+
+
+async def trial_settings(
+    plan: BisectPlan,
+    mirror: Mirror,
+    settled: Callable[[Config], Awaitable[Config]],
+    *,
+    has_sandbox: bool,
+) -> TrialSettings:
+    """Read anew how commits are tried: people may have set up a runner meanwhile.
+
+    Args:
+        plan: what was settled before.
+        mirror: the repository's history.
+        settled: gives a configuration with its protected parts as a Founder approved them.
+        has_sandbox: whether this server tries commits.
+
+    Raises:
+        GitError: the mirror could not be read.
+    """
+    await mirror.refresh()
+    config, _ = await _config_of(plan.default_branch, mirror, settled, has_sandbox=has_sandbox)
+    return TrialSettings(bisect=config.bisect, has_sandbox=has_sandbox)
+
+
+async def _config_of(
+    branch: str,
+    mirror: Mirror,
+    settled: Callable[[Config], Awaitable[Config]],
+    *,
+    has_sandbox: bool,
+) -> tuple[Config, str | None]:
+    head = await mirror.branch_head(branch)
+    newest, fault = await mirror.read(lambda git: read_config(git, head))
+    # Where and how commits are tried counts only as a Founder approved it.
+    config = await settled(newest)
+    if not has_sandbox and config.bisect.workflow is not None:
+        on_actions = config.bisect.model_copy(update={"runner": "actions"})
+        config = config.model_copy(update={"bisect": on_actions})
+    return config, fault
+
+
+async def without_trials(
+    results: Sequence[CheckResult], bad: str, config: Config, github: RepositoryClient
 ) -> list[CheckResult]:
     """Leave out the jobs of trials: they hang on the default branch but try other commits."""
     if config.bisect.workflow is None:
-        return results
+        return list(results)
     try:
         listed = await github.workflows.dispatched(config.bisect.workflow, _ACTIONS_BEGAN, bad)
     except NotFound:
-        return results
+        return list(results)
     ours = tuple(f"/actions/runs/{each.id}/" for each in listed)
     return [result for result in results if not any(run in (result.url or "") for run in ours)]
 
 
 def which_check(
-    named: str | None, results: list[CheckResult], config: Config
+    named: str | None, results: list[CheckResult], config: Config, *, reason: str = ""
 ) -> str | Declined | None:
     """Choose the check that tells good from bad, from what is reported on the bad end.
+
+    Args:
+        named: the name as somebody wrote it.
+        results: what is reported.
+        config: the configuration.
+        reason: what followed the word `because`, which may have been part of the name.
 
     Returns:
         Its name; None where only the trial workflow can tell; or why neither is possible.
@@ -138,8 +219,17 @@ def which_check(
     failing = sorted({r.name for r in results if r.is_completed and not r.is_passed})
     can_try = config.bisect.can_try
     if named is not None:
-        if named in reported or (can_try and not reported):
+        whole = meant(f"{named} because {reason}", reported) if reason else []
+        found = whole or meant(named, reported)
+        if len(found) == 1:
+            return found[0]
+        if can_try and not reported:
             return named
+        if found:
+            return Declined(
+                reason=f"{markdown.code(named)} stands for {len(found)} checks: {_listed(found)}.",
+                remedy="Write the name of one exactly: `/bisect GOOD..BAD check NAME`.",
+            )
         listed = _listed(reported) if reported else "none at all"
         return Declined(
             reason=f"No check named {markdown.code(named)} has reported on the bad end.",
@@ -166,35 +256,99 @@ def which_check(
 
 async def _commit(revision: str, github: RepositoryClient, mirror: Mirror) -> str:
     """The full SHA of a branch, tag or SHA; only what is on a branch of this repository."""
-    git = mirror.git
-    named = markdown.code(revision)
-    if _HEX.fullmatch(revision.lower()):
+    # Signs around a name are rarely part of it, but git allows them there.
+    for written in dict.fromkeys((revision, revision.strip("`<>,\"'"))):
+        name, steps = split_steps(written)
+        sha = await _named_commit(name, github, mirror)
+        if sha is None:
+            continue
+        with contextlib.suppress(UnknownRevision):
+            return await _steps_back(sha, steps, mirror)
+        raise Stop(
+            f"{markdown.code(name)} has no commit {markdown.code(steps)} before it.",
+            "Go fewer steps back, or name the commit by its SHA.",
+        )
+    raise Stop(
+        f"There is no commit, branch or tag {markdown.code(revision)} on a branch of this "
+        "repository.",
+        "Check how it is written; commits of forks cannot be named.",
+    )
+
+
+async def _steps_back(sha: str, steps: str, mirror: Mirror) -> str:
+    """Go back from a commit: `~3`, `^2`.
+
+    Raises:
+        UnknownRevision: no commit is there.
+    """
+    return await mirror.read(lambda git: resolve_expression(git, f"{sha}{steps}"))
+
+
+async def _named_commit(name: str, github: RepositoryClient, mirror: Mirror) -> str | None:
+    """The commit that a SHA, branch or tag names, in that order; None where nothing does.
+
+    Only objects are looked at first: a branch that is called like a SHA is meant where no commit
+    is. `HEAD` is the default branch, as in a fresh clone.
+    """
+    if _HEX.fullmatch(name.lower()):
         try:
-            return await resolve(git, revision)
+            return await mirror.read(lambda git: resolve(git, name))
         except AmbiguousRevision as several:
             raise Stop(
-                f"{named} stands for {len(several.candidates)} commits.",
+                f"{markdown.code(name)} stands for {len(several.candidates)} commits.",
                 "Give more characters of the SHA.",
             ) from None
         except UnknownRevision:
-            pass  # It may still be a branch or a tag that looks like one.
+            pass
+    if name in ("HEAD", "@"):
+        name = f"refs/heads/{(await github.about()).default_branch}"
+    branches, tags = _readings(name)
+    on_branches = [sha for each in branches if (sha := await _head(each, mirror))]
+    on_tags = [sha for each in tags if (sha := await _tagged(each, github, mirror))]
+    if on_branches and on_tags and on_branches[0] != on_tags[0]:
+        raise Stop(
+            f"{markdown.code(name)} is both a branch and a tag.",
+            f"Write which one: {markdown.code(f'refs/heads/{name}')} or "
+            f"{markdown.code(f'refs/tags/{name}')}.",
+        )
+    return next(iter(on_branches + on_tags), None)
+
+
+def _readings(name: str) -> tuple[list[str], list[str]]:
+    """The branches and the tags that a name can stand for, likeliest first: gitrevisions(7).
+
+    What people copy from a clone names branches of this repository as those of a remote.
+    """
+    bare = name.removeprefix("refs/")
+    if bare != name or bare.startswith(("heads/", "tags/")):
+        kind, _, rest = bare.partition("/")
+        plain = [name] if bare == name else []
+        if kind == "remotes":
+            rest = rest.partition("/")[2]
+        branches = [rest] if kind in ("heads", "remotes") and rest else []
+        tags = [rest] if kind == "tags" and rest else []
+        return branches + plain, tags + plain
+    remote, _, rest = name.partition("/")
+    return [name, rest] if remote in _REMOTES and rest else [name], [name]
+
+
+async def _head(branch: str, mirror: Mirror) -> str | None:
     try:
-        return await mirror.branch_head(revision)
+        return await mirror.branch_head(branch)
     except UnknownRevision:
-        pass
+        return None
+
+
+async def _tagged(tag: str, github: RepositoryClient, mirror: Mirror) -> str | None:
     # Tags are not mirrored; GitHub knows where they point.
-    tagged = None
-    if not _HEX.fullmatch(revision.lower()):
-        tagged = await github.git.commit(f"tags/{revision}")
+    tagged = await github.git.commit(f"tags/{tag}")
+    if tagged is None:
+        return None
+    sha = tagged.sha
     try:
-        if tagged is not None:
-            return await resolve(git, tagged.sha)
+        return await mirror.read(lambda git: resolve(git, sha))
     except UnknownRevision:
-        pass
-    raise Stop(
-        f"There is no commit, branch or tag {named} on a branch of this repository.",
-        "Check how it is written; commits of forks cannot be named.",
-    )
+        return None
 
 
 async def _home(
@@ -206,10 +360,10 @@ async def _home(
 ) -> str:
     """The default branch or a protected one that has the bad end (Decisions 10)."""
     default = facts.default_branch
-    if await is_ancestor(mirror.git, bad, await mirror.branch_head(default)):
+    if await mirror.contains(default, bad):
         return default
     for name in await github.protected_branches():
-        if name != default and await is_ancestor(mirror.git, bad, await mirror.branch_head(name)):
+        if name != default and await mirror.contains(name, bad):
             return name
     raise Stop(
         f"{markdown.code(named or bad[:_SHORT])} is neither on {markdown.code(default)} nor on a "
@@ -219,22 +373,21 @@ async def _home(
 
 
 async def _refuse_wrong_ends(good: str, bad: str, request: BisectRequest, mirror: Mirror) -> None:
-    git = mirror.git
     good_named, bad_named = markdown.code(request.good or ""), markdown.code(request.bad or "")
     if good == bad:
         raise Stop(
             f"{good_named} and {bad_named} are the same commit: nothing lies between.",
             "Name a good end that is older than the bad one.",
         )
-    if not await is_ancestor(git, good, bad):
-        if await is_ancestor(git, bad, good):
+    if not await mirror.read(lambda git: is_ancestor(git, good, bad)):
+        if await mirror.read(lambda git: is_ancestor(git, bad, good)):
             raise Stop(
                 f"The ends are the wrong way round: {good_named} comes after {bad_named}.",
                 "Write the older, good end first: "
                 + markdown.code(f"/bisect {request.bad}..{request.good}")
                 + ".",
             )
-        base = await merge_base(git, good, bad)
+        base = await mirror.read(lambda git: merge_base(git, good, bad))
         raise Stop(
             f"{good_named} is not an ancestor of {bad_named}, so nothing says that the change "
             "lies between.",
@@ -242,7 +395,7 @@ async def _refuse_wrong_ends(good: str, bad: str, request: BisectRequest, mirror
             if base
             else "Their histories have nothing in common: choose another good end.",
         )
-    between = await count_between(git, [good], bad)
+    between = await mirror.read(lambda git: count_between(git, [good], bad))
     if between > MOST_COMMITS:
         raise Stop(
             f"{between:,} commits lie between, and at most {MOST_COMMITS:,} can be searched.",

@@ -7,16 +7,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bot.culprit.verification import runs_needed
 from bot.git.history import parents_of
 from bot.git.reverting import Clean, Conflict, Empty
 from bot.playbooks.bisect import standings
 from bot.playbooks.bisect import text as words
+from bot.playbooks.bisect.branch_watch import BranchWatch
 from bot.playbooks.bisect.finding import guilty
 from bot.playbooks.bisect.fix import fix, reverting
 from bot.playbooks.bisect.hidden import remove_hidden_refs
-from bot.playbooks.bisect.outcome import ended
-from bot.playbooks.bisect.plan import BisectPlanned, make_bisect_plan
+from bot.playbooks.bisect.outcome import ended, green_again
+from bot.playbooks.bisect.outlook import checking
+from bot.playbooks.bisect.plan import (
+    BisectPlanned,
+    TrialSettings,
+    make_bisect_plan,
+    trial_settings,
+)
 from bot.playbooks.bisect.remembered import earlier_trials
 from bot.playbooks.bisect.search import Hunt, NoGoodEnd, Stopped
 from bot.playbooks.bisect.verify import Cancelled, Verifier, publish_preview
@@ -27,13 +36,16 @@ from bot.playbooks.incidents.papers import Result
 from bot.playbooks.parts import Parts
 from bot.playbooks.planning.autonomy import how_far
 from bot.playbooks.planning.declined import Declined
+from bot.playbooks.planning.landed import everybody_behind
 from bot.playbooks.proposal.computed import Computed, on_newest
 from bot.playbooks.proposal.proposal import take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
-from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
+from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.undo.undoing import TakenBack, Undoer
 from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.wording import listed
 from bot.records.documents.bisect_report import Verification
 from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
 
@@ -41,12 +53,13 @@ __all__ = ["bisect"]
 
 UNKNOWN_SEVERITY = Severity.MEDIUM
 """A check that fails says nothing of how bad that is."""
+NO_RUNNER = "No runner is configured."
 
 
 async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Parts) -> Ending:
     """Find the commit that broke a check, propose its revert, and record all of it."""
     planned = await run.step(
-        "work out what to search",
+        Step.PLAN_BISECT,
         BisectPlanned,
         lambda _: _plan(request, parts),
     )
@@ -74,17 +87,19 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
         await playbook.announce()
         return await playbook.search_and_fix()
     except StepFailed as failed:
-        await broke_off(work, failed)
+        if ended := await broke_off(work, failed):
+            return ended
         raise
 
 
 async def _plan(request: BisectRequest, parts: Parts) -> BisectPlanned:
-    planned = await make_bisect_plan(request, github=parts.github, mirror=parts.mirror)
-    if isinstance(planned.root, Declined):
-        return planned
-    # What bounds it counts only as a Founder approved it.
-    config = await parts.settled(planned.root.config)
-    return BisectPlanned(planned.root.model_copy(update={"config": config}))
+    return await make_bisect_plan(
+        request,
+        github=parts.github,
+        mirror=parts.mirror,
+        settled=parts.settled,
+        has_sandbox=not parts.pool.is_off,
+    )
 
 
 class _Preview(Value):
@@ -99,6 +114,14 @@ class _Suspect(Value):
     offender: Offender
     parents: tuple[str, ...]
     autonomy: Autonomy
+
+
+class _GreenAgain(Exception):
+    """The check passes on the branch again."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__(head)
+        self.head = head
 
 
 class _Enough(Exception):
@@ -118,10 +141,12 @@ class _Bisect:
         self.run = work.run
         self.github = work.github
         self._preview_made = False
+        self._branch = BranchWatch(work)
+        self._is_closed = False
         # Whatever breaks, no trial may go on and no ref stay behind.
         work.undoers.append(
             Undoer(
-                of=("dispatch trial", "make a commit without the suspect"),
+                of=(Step.DISPATCH_TRIAL, Step.BUILD_REVERT_COMMIT),
                 act=self._stop_trying,
                 by_hand=lambda: "cancel the trial runs under Actions",
             )
@@ -136,11 +161,10 @@ class _Bisect:
         standing = standings.starting(work.case)
         if work.case.issue is None:
             title, body = words.issue_title(work.case), words.issue_body(work.case, standing, "")
-            work.know(issue=await work.voice.open_issue(work.case, title, body))
-            await work.casebook.issue(work.case.issue or 0)
+            await work.open_issue(title, body)
         work.decide(now)
         files = work.record_files(Result())
-        await work.record("record the incident", files, f"Open incident {work.case.incident}")
+        await work.record(Step.RECORD_INCIDENT, files, f"Open incident {work.case.incident}")
         await work.tell(standing)
 
     async def search_and_fix(self) -> Ending:
@@ -154,6 +178,8 @@ class _Bisect:
                 return await self._nobody(hunt)
             if work.autonomy in (Autonomy.OFF, Autonomy.PROPOSE):
                 standing = standings.only_named(work.case, hunt.finding, culprit, verification)
+                if self.run.patched(Patch.WATCHED_WHILE_PAUSED):
+                    await self._until_green(standing)
                 return await ended(work, standing, "only proposed")
             outcome = await self._compute(culprit)
             if isinstance(outcome, Empty):
@@ -165,9 +191,12 @@ class _Bisect:
             return await ended(work, standings.nothing_older(work.case), "no good end")
         except Cancelled as stop:
             await self.clean_up()
-            return await ended(work, standings.cancelled(stop.by), "cancelled")
+            return await ended(work, standings.cancelled(work.case, stop.by), "cancelled")
         except _Enough as stop:
             return await ended(work, stop.standing, stop.how)
+        except _GreenAgain as good:
+            standing = standings.green_again(work.case, good.head)
+            return await green_again(work, good.head, standing)
 
     # 1. Identify range of commits; run binary search.  2. At each step: build, smoke, evals.
 
@@ -188,7 +217,8 @@ class _Bisect:
         async def tell() -> None:
             running = len(work.lab.running)
             work.note_progress()
-            await work.tell(standings.searching(work.case, hunt.finding, running))
+            standing = standings.searching(work.case, hunt.finding, running, hunt.outlook)
+            await work.tell(standing)
 
         while True:
             stopped = await hunt.pursue(tell)
@@ -202,14 +232,18 @@ class _Bisect:
             culprit = guilty(finding, hunt.graph)
             if culprit is None:
                 why = stopped.why if stopped else finding.reason
-                await self._pause(hunt, standings.paused(work.case, finding, why), why)
+                standing = standings.paused(work.case, finding, why)
+                if self._closed(stopped):
+                    why = stopped.why if stopped else NO_RUNNER
+                    standing = self._cannot_try(hunt, stopped, None)
+                await self._report_and_wait(hunt, standing, why)
                 continue
             suspect = await self._suspect(culprit)
             needed = 0 if stopped else self._fresh_runs(hunt, suspect)
             if needed > hunt.trials_left:
                 why = words.too_few_trials(needed, hunt.trials_left)
                 standing = standings.paused(work.case, finding, why)
-                await self._pause(hunt, standing, why, besides=needed)
+                await self._report_and_wait(hunt, standing, why, besides=needed)
                 continue
             verification = await self._verify(hunt, suspect, stopped)
             work.verification = verification
@@ -220,51 +254,116 @@ class _Bisect:
             standing = standings.unconfirmed(work.case, finding, culprit, verification)
             if verification.boundary == "not made":
                 standing = standings.paused(work.case, finding, finding.reason)
-            await self._pause(hunt, standing, "unconfirmed")
+                if self._closed(stopped):
+                    standing = self._cannot_try(hunt, stopped, culprit)
+            await self._report_and_wait(hunt, standing, "unconfirmed")
 
-    async def _pause(self, hunt: Hunt, standing: Standing, why: str, *, besides: int = 0) -> None:
+    def _closed(self, stopped: Stopped | None) -> bool:
+        """Whether no commit can be tried here, as far as is known by now."""
+        self._is_closed = not self.work.lab.is_open or (stopped is not None and stopped.closed)
+        return self._is_closed
+
+    def _cannot_try(self, hunt: Hunt, stopped: Stopped | None, culprit: str | None) -> Standing:
+        work = self.work
+        why = stopped.why if stopped else ""
+        has_sandbox = work.plan.has_sandbox and not why
+        return standings.cannot_try(
+            work.case, hunt.finding, culprit, why=why, has_sandbox=has_sandbox
+        )
+
+    async def _report_and_wait(
+        self, hunt: Hunt, standing: Standing, why: str, *, besides: int = 0
+    ) -> None:
         """Report, and wait for a person to have it go on; `besides` trials to check a suspect."""
         work = self.work
         await self.clean_up()
         work.happened(await self.run.now(), f"paused: {why}")
         files = work.record_files(Result(stopped=why))
         message = f"Report on incident {work.case.incident}"
-        await work.record("record what was learnt", files, message)
+        await work.record(Step.RECORD_FINDINGS, files, message)
         await work.tell(standing)
         await work.voice.ask(work.case, standing, "paused")
         began = await self.run.now()
         while True:
-            signals = await heard(self.run, 3600.0)
+            signals = await self._pause()
             now = await self.run.now()
             if cancel := first(signals, SignalKind.CANCEL):
                 raise Cancelled(cancel.actor)
             ruled = [signal for signal in signals if hunt.rule(signal)]
             if first(signals, SignalKind.RETRY) or ruled:
                 work.voice.start_over()
+                if self._is_closed and self.run.patched(Patch.WATCHED_WHILE_PAUSED):
+                    await self._look_for_a_runner()
                 hunt.refill(now, besides)
                 return
             if now - began > work.parts.patience.give_up:
-                raise _Enough(standings.given_up(), "given up")
+                raise _Enough(standings.given_up(work.case), "given up")
+
+    async def _pause(self) -> list[Signal]:
+        """Wait for people, and for the check to be green again on the branch.
+
+        Raises:
+            _GreenAgain: it is.
+        """
+        seconds = 3600.0
+        if self.run.patched(Patch.WATCHED_WHILE_PAUSED):
+            if (head := await self._branch.green_at()) is not None:
+                raise _GreenAgain(head)
+            seconds = self.work.parts.patience.look_later.total_seconds()
+        return await heard(self.run, seconds, WaitPoint.PAUSED_SEARCH)
+
+    async def _look_for_a_runner(self) -> None:
+        """Somebody may have configured one since the search began."""
+        parts, plan = self.work.parts, self.work.plan
+
+        async def read(_: bool) -> TrialSettings:
+            return await trial_settings(
+                plan, parts.mirror, parts.settled, has_sandbox=not parts.pool.is_off
+            )
+
+        self.work.equip(await self.run.step(Step.READ_TRIAL_SETTINGS, TrialSettings, read))
+
+    async def _until_green(self, standing: Standing) -> None:
+        """The search is over and a person decides: stay until the branch is well, or nobody comes.
+
+        Raises:
+            Cancelled, _GreenAgain: it is over before that.
+        """
+        work = self.work
+        files = work.record_files(Result(stopped="only proposed"))
+        message = f"Report on incident {work.case.incident}"
+        await work.record(Step.RECORD_FINDINGS, files, message)
+        await work.tell(standing)
+        await work.voice.ask(work.case, standing, "only proposed")
+        began = await self.run.now()
+        while await self.run.now() - began <= work.parts.patience.give_up:
+            if cancel := first(await self._pause(), SignalKind.CANCEL):
+                raise Cancelled(cancel.actor)
 
     async def _suspect(self, culprit: str) -> _Suspect:
         """Who brought the culprit, for the titles; and what it is compared with."""
 
         async def read(_: bool) -> _Suspect:
-            parents, _shallow = await parents_of(self.work.parts.mirror.git, culprit)
-            pulls = await self.github.pulls.of_commit(culprit)
-            base = self.work.case.base
-            pull = next((p for p in pulls if p.is_merged and p.base.ref == base), None)
+            mirror, base = self.work.parts.mirror, self.work.case.base
+            parents, _shallow = await mirror.read(lambda git: parents_of(git, culprit))
+            head = await mirror.branch_head(base)
+            pulls, mixed = await everybody_behind(culprit, base, head, self.github, mirror)
+            pull = next((p for p in pulls if p.base.ref == base), None)
+            alone = pull is not None and len(pulls) == 1 and not mixed
+            title = pull.title if pull else self.work.case.subjects.get(culprit, "")
+            if pulls and not alone:
+                title = f"what came with {listed([f'#{each.number}' for each in pulls])}"
             who = Offender(
-                number=pull.number if pull else None,
-                title=pull.title if pull else self.work.case.subjects.get(culprit, ""),
+                number=pull.number if pull and alone else None,
+                title=title,
                 sha=culprit,
                 commits=(culprit,),
                 author=pull.user.login if pull else None,
             )
-            autonomy = how_far(self.work.trigger, pull, self.work.plan.config)
+            autonomy = how_far(self.work.trigger, pulls, self.work.plan.config, mixed=mixed)
             return _Suspect(offender=who, parents=parents, autonomy=autonomy)
 
-        suspect = await self.run.step("see who brought it", _Suspect, read)
+        suspect = await self.run.step(Step.READ_SUSPECT, _Suspect, read)
         self.work.know(offenders=(suspect.offender,))
         self.work.autonomy = suspect.autonomy
         return suspect
@@ -286,14 +385,17 @@ class _Bisect:
             return _not_made("the search was stopped before")
         preview = await self._preview(culprit)
 
-        async def tell() -> None:
+        parallel = work.plan.config.bisect.parallel
+
+        async def tell(left: int) -> None:
+            yet = checking(left, work.lab.table, parallel)
             running = len(work.lab.running)
-            await work.tell(standings.verifying(work.case, culprit, running))
+            await work.tell(standings.verifying(work.case, culprit, running, yet))
 
         verifier = Verifier(
             self.run,
             work.lab,
-            parallel=work.plan.config.bisect.parallel,
+            parallel=parallel,
             look_again=work.look_again,
             tell=tell,
         )
@@ -307,20 +409,22 @@ class _Bisect:
         work = self.work
 
         async def make(look_first: bool) -> _Preview:
-            outcome = await reverting(work, culprit).onto(work.plan.bad)
+            change = reverting(work, culprit)
+            outcome = await change.onto(work.plan.bad)
             if not isinstance(outcome, Clean):
                 return _Preview(sha=None)
             made = await publish_preview(
                 outcome,
                 incident=work.case.incident,
                 mirror=work.parts.mirror,
+                have=partial(change.have, outcome),
                 git_data=self.github.git,
                 look_first=look_first,
             )
             return _Preview(sha=made)
 
         self._preview_made = True
-        return (await self.run.step("make a commit without the suspect", _Preview, make)).sha
+        return (await self.run.step(Step.BUILD_REVERT_COMMIT, _Preview, make)).sha
 
     async def _stop_trying(self) -> TakenBack:
         return TakenBack(found=await self.clean_up())
@@ -348,7 +452,7 @@ class _Bisect:
             change, mirror = reverting(work, culprit), work.parts.mirror
             return Computed(await on_newest(change, mirror, work.case.base))
 
-        return (await self.run.step("compute the fix", Computed, compute)).root
+        return (await self.run.step(Step.COMPUTE_FIX, Computed, compute)).root
 
     async def _propose(
         self, hunt: Hunt, verification: Verification, outcome: Clean | Conflict
@@ -361,8 +465,7 @@ class _Bisect:
         published = await proposal.open()
         if culprit.number is not None:
             body = words.culprit_comment(work.case, hunt.finding, verification)
-            name = "tell the culprit's pull request"
-            await work.voice.comment(name, culprit.number, "culprit", body)
+            await work.voice.comment(Step.COMMENT_ON_CULPRIT, culprit.number, "culprit", body)
         return await followed_to_its_end(work, await proposal.follow(published))
 
     async def _nobody(self, hunt: Hunt) -> Ending:

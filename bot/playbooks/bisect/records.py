@@ -61,10 +61,10 @@ def decision(case: BisectCase, *, at: datetime, seed: str, audit: Anchor) -> str
                 Option(
                     name="Bisect and revert the culprit",
                     good=(
-                        "Finds the commit with a stated confidence, checked by fresh runs.",
-                        "Reversible: reverting the revert brings the work back.",
+                        "it finds the commit with a stated confidence, checked by fresh runs.",
+                        "it is reversible: reverting the revert brings the work back.",
                     ),
-                    bad=("Trials cost time on runners.",),
+                    bad=("trials cost time on runners.",),
                 ),
             ),
             chosen="Bisect and revert the culprit",
@@ -72,7 +72,7 @@ def decision(case: BisectCase, *, at: datetime, seed: str, audit: Anchor) -> str
             consequences=Option(
                 name="Bisect and revert the culprit",
                 good=(f"{case.base} works again once the fix is merged.",),
-                bad=("What was reverted is missing until it is merged again.",),
+                bad=("what was reverted is missing until it is merged again.",),
             ),
             confirmation="The fix's spec report: the failing check passes, smoke and evals are "
             "green, and the culprit's boundary holds in fresh runs.",

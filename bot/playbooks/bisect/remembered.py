@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.culprit.evidence import Observation, Outcome, Report
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.records.documents.bisect_report import TrialMade
 from bot.records.recovery import progress, runs
 
@@ -32,7 +33,7 @@ async def earlier_trials(run: Run, incident: str) -> tuple[TrialMade, ...]:
             ]
         return found
 
-    return tuple(await run.write("read what was tried before", list[TrialMade], read))
+    return tuple(await run.write(Step.READ_EARLIER_TRIALS, list[TrialMade], read))
 
 
 def as_evidence(trials: Sequence[TrialMade]) -> tuple[Observation, ...]:

@@ -24,11 +24,14 @@ from bot.git.mirror import Mirror
 from bot.github.calls.known_checks import AT_ONCE, KnownCheck
 from bot.github.client import RepositoryClient
 from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
-from bot.playbooks.bisect.lab import Laboratory
+from bot.playbooks.bisect.lab import Begun, Laboratory
+from bot.playbooks.bisect.outlook import outlook
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.range import MOST_COMMITS, Range, read_range
 from bot.playbooks.bisect.remembered import as_evidence
+from bot.playbooks.incidents.own_files import own_files
 from bot.playbooks.run import Run, Signal, SignalKind
+from bot.playbooks.steps import Step, WaitPoint
 from bot.records.documents.bisect_report import Finding, TrialMade
 from bot.trials.existing import counted, evidence, green
 from bot.triggers import Actor, Value
@@ -44,11 +47,15 @@ class NoGoodEnd(Exception):
 
 
 class Stopped(Value):
-    """Why a search paused or ended before it was sure, in Markdown; by whom, where a person did."""
+    """Why a search paused or ended before it was sure, in Markdown; by whom, where a person did.
+
+    `closed`: because no commit can be tried as things are set up.
+    """
 
     why: str
     by: Actor | None = None
     cancelled: bool = False
+    closed: bool = False
 
 
 class _Known(Value):
@@ -129,6 +136,13 @@ class Hunt:
         return finding_of(self.search.verdict())
 
     @property
+    def outlook(self) -> str:
+        """About how long it takes yet, for people."""
+        suspects = [each.probability for each in self.search.probabilities()]
+        parallel = self._plan.config.bisect.parallel
+        return outlook(suspects, self.lab.table, parallel, self._deadline)
+
+    @property
     def waits_for_room(self) -> bool:
         """Whether other bisects of the repository run as many trials as may run at once."""
         return self._no_room
@@ -152,24 +166,28 @@ class Hunt:
             NoGoodEnd: there is no commit before the bad end.
         """
         good = self._plan.good or await self._good_end()
-        records = self._plan.config.record_paths
         self.range = await self._run.step(
-            "read the range",
+            Step.READ_RANGE,
             Range,
-            lambda _: self._mirror.read(
-                lambda git: read_range(git, [good], self._plan.bad, records=records)
-            ),
+            partial(self._read, good),
         )
         graph = self.range.graph
         check = self._plan.check
         if check is not None:
             asked = [*_worth_asking(graph), good]
-            ours = await self._run.step("see who we are", int, self._own_id)
+            ours = await self._run.step(Step.READ_APP_ID, int, self._own_id)
             known = await self._run.step(
-                "read the results there are", _Known, partial(self._known, asked, check, ours)
+                Step.READ_KNOWN_RESULTS, _Known, partial(self._known, asked, check, ours)
             )
             self.known = counted(known.results, ours=ours)
         self.search = self._new_search(graph)
+
+    async def _read(self, good: str, _: bool) -> Range:
+        bot = (await self._github.app()).bot_login
+        own = await self._mirror.read(lambda git: own_files(self._plan.config, git))
+        return await self._mirror.read(
+            lambda git: read_range(git, [good], self._plan.bad, own=own, bot=bot)
+        )
 
     async def _own_id(self, _: bool) -> int:
         return (await self._github.app()).id
@@ -217,7 +235,7 @@ class Hunt:
     async def _good_end(self) -> str:
         """The last commit where the check was green; beyond what is known, ever further back."""
         if self._line is None:
-            self._line = await self._run.step("look for a good end", _Line, self._look_back)
+            self._line = await self._run.step(Step.FIND_GOOD_END, _Line, self._look_back)
         line = self._line
         good = next_good(line.commits, line.green, self._rejected)
         if good is None:
@@ -225,7 +243,7 @@ class Hunt:
         return good
 
     async def _look_back(self, _: bool) -> _Line:
-        line = await first_parents(self._mirror.git, self._plan.bad, MOST_COMMITS)
+        line = await self._mirror.read(lambda git: first_parents(git, self._plan.bad, MOST_COMMITS))
         before = line[1:]
         if self._plan.check is None:
             return _Line(commits=tuple(before), green=())
@@ -288,11 +306,14 @@ class Hunt:
                 return Stopped(why=f"The {settings.minutes} minutes of this search are over.")
             refused = await self._ask(pending)
             if refused is not None:
-                return Stopped(why=markdown.text(refused))
+                why = markdown.text(refused.refused or "")
+                return Stopped(why=why, closed=refused.closed)
             if self.search.verdict().final or not (pending or self._no_room):
                 return None
             await tell()
-            stopped = self._hear(await self._run.wait(self._look_again.total_seconds()))
+            stopped = self._hear(
+                await self._run.wait(self._look_again.total_seconds(), WaitPoint.TRIALS)
+            )
             if stopped is not None:
                 return stopped
             for ended in await self.lab.look():
@@ -300,8 +321,8 @@ class Hunt:
                 report = Report(ended.judgement.outcome, frozenset(names) if names else None)
                 self.search.record(pending.pop(ended.name), report)
 
-    async def _ask(self, pending: dict[str, Trial]) -> str | None:
-        """Start what the search asks for; in plain words why it could not be started."""
+    async def _ask(self, pending: dict[str, Trial]) -> Begun | None:
+        """Start what the search asks for; the refusal, where it could not be started."""
         free = self._plan.config.bisect.parallel - len(pending)
         if free <= 0:
             return None
@@ -315,7 +336,7 @@ class Hunt:
                 for unsent in trials[place:]:
                     self.search.abandon(unsent)
                 self._no_room = begun.no_room
-                return begun.refused
+                return begun if begun.refused is not None else None
             pending[name] = trial
         return None
 
@@ -350,6 +371,10 @@ class Hunt:
         known = [*self.graph.commits, *self.graph.goods]
         found = [sha for sha in known if sha.startswith(named)]
         return found if len(found) == 1 else []
+
+    def equip(self, plan: BisectPlan) -> None:
+        """Go on as another configuration has it; what was learnt stays."""
+        self._plan = plan
 
     def refill(self, now: datetime, besides: int = 0) -> None:
         """Allow as many trials and minutes again as the configuration gives.

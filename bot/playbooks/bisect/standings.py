@@ -9,6 +9,19 @@ from bot.playbooks.words.standing import Standing
 from bot.records.documents.bisect_report import Finding, Verification
 from bot.triggers import Actor
 
+_TELLING = 0.05
+"""Below this nobody is pointed at: every commit of a range is as likely."""
+_LIKELY = 0.5
+"""From this probability on a suspect is worth reverting by hand."""
+_SETTINGS_OF_A_WORKFLOW = """bisect:
+  workflow: trial.yml # tries one commit: inputs sha and trial_id, the latter in its run-name"""
+_SETTINGS_OF_BOTH = f"""{_SETTINGS_OF_A_WORKFLOW}
+
+# or, on this server:
+bisect:
+  runner: sandbox
+  commands: {{smoke: [make, test]}}"""
+
 
 def starting(case: BisectCase) -> Standing:
     """The incident is open."""
@@ -18,15 +31,16 @@ def starting(case: BisectCase) -> Standing:
     )
 
 
-def searching(case: BisectCase, finding: Finding, running: int) -> Standing:
-    """Trials are under way."""
+def searching(case: BisectCase, finding: Finding, running: int, outlook: str) -> Standing:
+    """Trials are under way; `outlook` says how long yet."""
     return Standing(
         state="working",
-        headline=f"Nothing to do for you: {running} trials are running, "
-        f"{finding.trials} have ended.",
+        headline=f"Nothing to do for you: {_counted(running, 'trial')} running, "
+        f"{finding.trials} {'has' if finding.trials == 1 else 'have'} ended.",
         details=(
             f"{case.commits} commits are in question; {case.known} results existed already, and "
             f"{case.trials_left} more trials are allowed.",
+            outlook,
             *_likeliest(case, finding),
             "What you know helps: `/good SHA`, `/bad SHA`, `/skip SHA`.",
             *case.notes,
@@ -34,12 +48,14 @@ def searching(case: BisectCase, finding: Finding, running: int) -> Standing:
     )
 
 
-def verifying(case: BisectCase, culprit: str, running: int) -> Standing:
-    """A suspect is checked with fresh runs."""
+def verifying(case: BisectCase, culprit: str, running: int, outlook: str) -> Standing:
+    """A suspect is checked with fresh runs; `outlook` says how long yet."""
     return Standing(
         state="working",
-        headline=f"Nothing to do for you: {running} fresh runs check the suspect "
-        f"{linked(case, culprit)} and its revert before I blame anybody.",
+        headline=f"Nothing to do for you: {running} fresh "
+        f"{'run checks' if running == 1 else 'runs check'} the suspect {linked(case, culprit)} "
+        "and its revert before I blame anybody.",
+        details=(outlook,) if outlook else (),
     )
 
 
@@ -60,8 +76,62 @@ def paused(case: BisectCase, finding: Finding, why: str) -> Standing:
         details=(
             *((why,) if why != finding.reason else ()),
             *learnt(case, finding),
-            "`/good SHA`, `/bad SHA` and `/skip SHA` count as evidence; `/cancel` ends it.",
+            "`/good SHA`, `/bad SHA` and `/skip SHA` count as evidence. " + _until_green(case),
             *case.notes,
+        ),
+    )
+
+
+def cannot_try(
+    case: BisectCase, finding: Finding, culprit: str | None, *, why: str, has_sandbox: bool
+) -> Standing:
+    """What is known does not decide, and no commit can be tried.
+
+    Args:
+        case: the facts.
+        finding: what is known.
+        culprit: the commit it points to, where it points to one.
+        why: why the configured runner tries nothing (Markdown); empty where there is none.
+        has_sandbox: whether this server could try commits.
+    """
+    ways = "`bisect.workflow` or `bisect.runner: sandbox`" if has_sandbox else "`bisect.workflow`"
+    likeliest = finding.suspects[0] if finding.suspects else None
+    suspect = culprit
+    if suspect is None and likeliest is not None and likeliest.probability >= _LIKELY:
+        suspect = likeliest.sha
+    settings = _SETTINGS_OF_BOTH if has_sandbox else _SETTINGS_OF_A_WORKFLOW
+    return Standing(
+        state="needs you",
+        headline=f"I cannot try commits here: set {ways}, then comment `/retry`.",
+        details=(
+            *((why,) if why else ()),
+            f"The {case.known} results there are do not settle which of {case.commits} commits "
+            f"broke {case.signal}. In `.github/playbooks.yml` of the default branch:",
+            markdown.fence(settings, language="yaml"),
+            "How commits are tried needs a Founder's yes once; I ask for it when the lines are "
+            "there.",
+            *learnt(case, finding, reason=False),
+            *(
+                (f"If you agree that it is this one: {markdown.code(f'/revert {suspect[:12]}')}.",)
+                if suspect is not None
+                else ()
+            ),
+            "`/good SHA`, `/bad SHA` and `/skip SHA` count as evidence. " + _until_green(case),
+            *case.notes,
+        ),
+    )
+
+
+def green_again(case: BisectCase, head: str) -> Standing:
+    """Somebody mended the branch while the search waited."""
+    return Standing(
+        state="done",
+        headline=f"Nothing to do: {case.signal} passes on {markdown.code(case.base)} again, at "
+        f"{linked(case, head)}.",
+        details=(
+            "I stopped searching. To know the culprit all the same: "
+            + markdown.code(case.anew)
+            + ".",
         ),
     )
 
@@ -77,7 +147,7 @@ def unconfirmed(
         details=(
             f"I blame nobody on that. {verification_in_words(verification)}",
             *learnt(case, finding),
-            "`/retry` searches on; `/cancel` ends it.",
+            "`/retry` searches on. " + _until_green(case),
         ),
     )
 
@@ -104,6 +174,7 @@ def only_named(
             verification_in_words(verification),
             "Automatic action only proposes here, by `triggers: {autonomy: …}` or the label "
             "`playbook:off`, so I opened no fix.",
+            _until_green(case),
         ),
     )
 
@@ -116,7 +187,7 @@ def nobody(case: BisectCase, finding: Finding) -> Standing:
         f"({finding.confidence:.1%} sure).",
         details=(
             "The failure was a flake or came from its environment, so I blame no commit.",
-            "If it comes back, run the check on the bad end again and start anew.",
+            f"If it comes back: {markdown.code(case.anew)}.",
         ),
     )
 
@@ -140,26 +211,48 @@ def nothing_older(case: BisectCase) -> Standing:
         state="stopped",
         headline=f"Nothing to search: no commit before {linked(case, case.bad)} passes "
         f"{case.signal}.",
-        details=("It has failed since the first commit, or the check is wrong everywhere.",),
+        details=(
+            "It has failed since the first commit, or the check is wrong everywhere: mend it by a "
+            "new change. If you know a commit where it passed, name it: "
+            f"`/bisect GOOD..{case.bad[:12]}`.",
+        ),
     )
 
 
-def cancelled(by: Actor | None) -> Standing:
+def cancelled(case: BisectCase, by: Actor | None) -> Standing:
     """Somebody said /cancel."""
     name = markdown.code(by.login) if by else "Somebody"
     return Standing(
         state="stopped",
         headline=f"{name} cancelled this bisect; no trial runs any more.",
-        details=("`/bisect` starts anew; results that exist are used again.",),
+        details=(_anew(case),),
     )
 
 
-def given_up() -> Standing:
+def given_up(case: BisectCase) -> Standing:
     """Nobody came."""
     return Standing(
         state="stopped",
         headline="I stopped waiting for an answer to this bisect.",
-        details=("`/bisect` starts anew; results that exist are used again.",),
+        details=(_anew(case),),
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what} is" if count == 1 else f"{count} {what}s are"
+
+
+def _anew(case: BisectCase) -> str:
+    return f"{markdown.code(case.anew)} starts anew; results that exist are used again."
+
+
+def _until_green(case: BisectCase) -> str:
+    """How it ends without anybody's word."""
+    if case.check is None:
+        return "`/cancel` ends it."
+    return (
+        f"Once {case.signal} is green on {markdown.code(case.base)} again, this incident is "
+        "resolved; `/cancel` ends it."
     )
 
 
@@ -167,4 +260,6 @@ def _likeliest(case: BisectCase, finding: Finding) -> tuple[str, ...]:
     if not finding.suspects:
         return ()
     first = finding.suspects[0]
+    if first.probability < _TELLING:
+        return ()
     return (f"Likeliest by now: {linked(case, first.sha)} with {first.probability:.1%}.",)

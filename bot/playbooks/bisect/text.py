@@ -13,10 +13,12 @@ from bot.playbooks.words.quoting import quoted
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.wording import (
     body,
+    commands,
     facts,
     offenders_in_words,
     paragraphs,
     passed_over,
+    untold,
 )
 from bot.records.documents.bisect_report import Finding, TrialMade, Verification
 from bot.records.documents.spec_report import SpecReport, spec_table
@@ -75,17 +77,20 @@ def joined(issue: int | None, incident: str) -> Ending:
 def issue_body(case: BisectCase, standing: Standing, picture: str) -> str:
     """The incident issue, in short."""
     reason = f" Reason given: {markdown.text(case.reason)}" if case.reason else ""
+    over = standing.state in ("done", "stopped")
     return paragraphs(
         f"**{standing.headline}**",
-        f"{case.signal} fails on {markdown.code(case.base)} at {linked(case, case.bad)}, and the "
-        f"commit that broke it is looked for.{reason}",
+        f"{case.signal} {'failed' if over else 'fails'} on {markdown.code(case.base)} at "
+        f"{linked(case, case.bad)}, and the commit that broke it {'was' if over else 'is'} looked "
+        f"for.{reason}",
         facts(case),
         body(standing),
         passed_over(case, standing),
+        untold(case),
         f"<details><summary>How the suspicion is spread</summary>\n\n{picture}\n\n</details>"
         if picture
         else "",
-        "Commands here: `/status`, `/retry`, `/cancel`, `/good SHA`, `/bad SHA`, `/skip SHA`.",
+        commands(standing, "/retry", "/cancel", "/good SHA", "/bad SHA", "/skip SHA"),
     )
 
 
@@ -153,8 +158,8 @@ def culprit_comment(case: BisectCase, finding: Finding, verification: Verificati
 # --- pieces -------------------------------------------------------------------------------------
 
 
-def learnt(case: BisectCase, finding: Finding) -> tuple[str, ...]:
-    """What a search has found out, however unsure."""
+def learnt(case: BisectCase, finding: Finding, *, reason: bool = True) -> tuple[str, ...]:
+    """What a search has found out, however unsure; with or without why it went no further."""
     listed = "\n".join(
         f"- {each.probability:.1%} {linked(case, each.sha)} "
         f"{markdown.text(case.subjects.get(each.sha, ''), limit=100)}"
@@ -166,9 +171,9 @@ def learnt(case: BisectCase, finding: Finding) -> tuple[str, ...]:
     return tuple(
         part
         for part in (
-            markdown.text(finding.reason),
+            markdown.text(finding.reason) if reason else "",
             f"With 95% probability it is one of these:\n\n{listed}{rest}" if listed else "",
-            f"Trying one of these would split them: {splitters}." if splitters else "",
+            f"To know of one of these would split them: {splitters}." if splitters else "",
             f"That there is no culprit at all: {finding.p_no_culprit:.1%}; that it is older: "
             f"{finding.p_before_range:.1%}.",
         )
@@ -227,5 +232,5 @@ def trial_table(case: BisectCase, trials: Sequence[TrialRow]) -> str:
 
 
 def linked(case: BisectCase, sha: str) -> str:
-    """A commit as a short link."""
-    return markdown.link(sha[:_SHORT], f"{case.repository_url}/commit/{sha}")
+    """A commit as a short link, its SHA fit to be copied."""
+    return f"[`{sha[:_SHORT]}`]({case.repository_url}/commit/{sha})"

@@ -13,6 +13,7 @@ from datetime import timedelta
 from bot.culprit.evidence import Outcome
 from bot.culprit.verification import Check, Plan, Tally, judge, plan
 from bot.git.mirror import Mirror
+from bot.git.process import Git
 from bot.git.reverting import Clean
 from bot.git.trees import read_blob
 from bot.github.calls.git_data import GitData
@@ -20,6 +21,7 @@ from bot.github.calls.trees import TreeChange
 from bot.playbooks.bisect.hidden import hidden_ref
 from bot.playbooks.bisect.lab import Laboratory
 from bot.playbooks.run import Run, SignalKind
+from bot.playbooks.steps import WaitPoint
 from bot.records.documents.bisect_report import FreshRuns, Verification
 from bot.triggers import Actor
 
@@ -39,7 +41,13 @@ class Cancelled(Exception):
 
 
 async def publish_preview(
-    outcome: Clean, *, incident: str, mirror: Mirror, git_data: GitData, look_first: bool
+    outcome: Clean,
+    *,
+    incident: str,
+    mirror: Mirror,
+    have: Callable[[], Awaitable[None]],
+    git_data: GitData,
+    look_first: bool,
 ) -> str:
     """Make the commit that reverts the culprit on the bad end, on a hidden ref; its SHA.
 
@@ -49,17 +57,21 @@ async def publish_preview(
     if look_first:
         await git_data.delete_hidden_ref(name)
     new = set(outcome.new_blobs)
-    entries = [
-        TreeChange(
-            path=change.path,
-            mode=change.mode,
-            sha=change.sha,
-            content=await read_blob(mirror.git, change.sha)
-            if change.sha and change.sha in new
-            else None,
-        )
-        for change in outcome.changes
-    ]
+
+    async def read(git: Git) -> list[TreeChange]:
+        return [
+            TreeChange(
+                path=change.path,
+                mode=change.mode,
+                sha=change.sha,
+                content=await read_blob(git, change.sha)
+                if change.sha and change.sha in new
+                else None,
+            )
+            for change in outcome.changes
+        ]
+
+    entries = await mirror.read(read, after_rebuild=have)
     tree = await git_data.publish_tree(outcome.base_tree, entries, expected_tree=outcome.tree)
     commit = await git_data.create_commit(
         tree=tree, parents=[outcome.onto], message=f"Try a revert for incident {incident}"
@@ -78,7 +90,7 @@ class Verifier:
         *,
         parallel: int,
         look_again: timedelta,
-        tell: Callable[[], Awaitable[None]],
+        tell: Callable[[int], Awaitable[None]],
     ) -> None:
         """Prepare.
 
@@ -87,7 +99,7 @@ class Verifier:
             lab: tries commits.
             parallel: runs at once.
             look_again: how long to wait for a delivery before looking anyway.
-            tell: tells people where it stands.
+            tell: tells people where it stands, with the runs that are left.
         """
         self._run = run
         self._lab = lab
@@ -168,8 +180,8 @@ class Verifier:
                     left.insert(0, sha)
                     break
                 under_way[name] = sha
-            await self._tell()
-            signal = await self._run.wait(self._look_again.total_seconds())
+            await self._tell(len(left) + len(under_way))
+            signal = await self._run.wait(self._look_again.total_seconds(), WaitPoint.VERIFICATION)
             if signal is not None and signal.kind is SignalKind.CANCEL:
                 await self._lab.stop()
                 raise Cancelled(signal.actor)

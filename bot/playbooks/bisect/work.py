@@ -19,7 +19,7 @@ from bot.playbooks.bisect.benches import bench_for
 from bot.playbooks.bisect.case import BisectCase
 from bot.playbooks.bisect.finding import bars, chart
 from bot.playbooks.bisect.lab import Laboratory
-from bot.playbooks.bisect.plan import BisectPlan
+from bot.playbooks.bisect.plan import BisectPlan, TrialSettings
 from bot.playbooks.bisect.search import Hunt
 from bot.playbooks.checks.green import Tally
 from bot.playbooks.incidents.case import case_of
@@ -28,6 +28,7 @@ from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Patch, Step
 from bot.playbooks.words import wording
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.voice import OurCheck, Saying
@@ -76,6 +77,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
             proposal="fix",
             title=f"Find what broke {plan.check or 'the trial'}",
             web_url=parts.web_url,
+            short=run.patched(Patch.SHORT_BRANCH_NAMES),
             published=True,
             check=plan.check,
             bad=plan.bad,
@@ -88,6 +90,18 @@ class BisectWork(Work[BisectPlan, BisectCase]):
     def look_again(self) -> timedelta:
         """How long to wait for a delivery before looking anyway."""
         return self.parts.patience.look_again
+
+    def equip(self, found: TrialSettings) -> None:
+        """Try commits from now on as the configuration has it by now."""
+        config = self.plan.config.model_copy(update={"bisect": found.bisect})
+        changed = {"config": config, "has_sandbox": found.has_sandbox}
+        self.plan = self.plan.model_copy(update=changed)
+        bench = bench_for(
+            self.plan, self.parts, self.trigger, run=self.run.id, incident=self.case.incident
+        )
+        self.lab.equip(bench, self.plan)
+        if self.hunt is not None:
+            self.hunt.equip(self.plan)
 
     def begin_hunt(self, since: datetime) -> Hunt:
         """Prepare the search; its minutes count from `since`."""
@@ -137,7 +151,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
             infos = await self.parts.mirror.read(lambda git: describe(git, asked))
             return {info.sha: info.subject for info in infos}
 
-        self.know(subjects=await self.run.step("read who is suspected", dict[str, str], read))
+        self.know(subjects=await self.run.step(Step.READ_SUBJECTS, dict[str, str], read))
 
     async def tell(self, standing: Standing, head: str | None = None) -> None:
         """Make every place say the same."""
@@ -156,7 +170,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
             await progress.put(conn, run, self.trigger.repository.id, document, at=now)
             return True
 
-        await self.run.write("show how far it is", bool, change)
+        await self.run.write(Step.STORE_PROGRESS, bool, change)
 
     def section(self, standing: Standing) -> str:
         """The managed section of the fix pull request's description."""

@@ -98,7 +98,9 @@ async def read_configured(parts: Parts) -> Configured:
     facts = await parts.github.about()
     await parts.mirror.refresh()
     head = await parts.mirror.branch_head(facts.default_branch)
-    config, fault = await read_config(parts.mirror.git, head)
+    newest, fault = await parts.mirror.read(lambda git: read_config(git, head))
+    # Where flags and reports are committed counts only as a Founder approved it.
+    config = await parts.settled(newest)
     return Configured(
         base=facts.default_branch,
         base_head=head,

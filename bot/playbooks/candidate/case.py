@@ -28,6 +28,11 @@ class CandidateCase(Case):
     candidate: str | None
     policy: str
 
+    @property
+    def how_to_begin_anew(self) -> str:
+        """Traffic is back already: there is a candidate to try, and nothing to roll back."""
+        return f"All traffic stays at the baseline. To try again: {retry_command(self)}."
+
 
 def subject_of(capability: str) -> str:
     """What incidents about a capability are called: one of a kind is open at a time."""
@@ -37,6 +42,13 @@ def subject_of(capability: str) -> str:
 def on_trial(case: CandidateCase) -> str:
     """`candidate` for `capability`, as inline code."""
     return f"{markdown.code(case.candidate or 'nobody')} for {markdown.code(case.capability)}"
+
+
+def retry_command(case: CandidateCase) -> str:
+    """How a candidate that was rolled back is tried again: the pause is lifted first."""
+    lift = markdown.code(f"/unpause {case.capability} because …")
+    shadow = markdown.code(f"/shadow {case.capability} {case.candidate}")
+    return f"{lift}, then {shadow}"
 
 
 def where(issue: int | None, incident: str) -> str:
@@ -96,5 +108,6 @@ def issue_body(
         wording.body(standing),
         *sections,
         wording.passed_over(case, standing),
-        "Commands here: " + ", ".join(markdown.code(command) for command in commands) + ".",
+        wording.untold(case),
+        f"Commands here: {', '.join(f'`{command}`' for command in commands)}.",
     )

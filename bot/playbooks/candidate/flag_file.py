@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.github.client import RepositoryClient
 from bot.playbooks.incidents import record_files
 from bot.playbooks.incidents.record_files import BroughtHome, RecordFile
+from bot.records.recovery.record_store import RecordStore
 from bot.traffic import servings
 from bot.traffic.flags import flag_document, written
 
@@ -19,6 +20,7 @@ async def document(records: AsyncEngine, repository_id: int) -> str:
 
 async def commit(
     github: RepositoryClient,
+    store: RecordStore,
     records: AsyncEngine,
     repository_id: int,
     path: str,
@@ -30,5 +32,5 @@ async def commit(
     rules = await github.branch_rules((await github.about()).default_branch)
     file = RecordFile(path=path, content=await document(records, repository_id))
     return await record_files.bring_home(
-        github, [file], message, rules=rules, look_first=look_first
+        github, store, [file], message, rules=rules, look_first=look_first
     )

@@ -10,6 +10,7 @@ from bot.canary.counters import CounterSource
 from bot.canary.frozen import FrozenBaseline
 from bot.playbooks.candidate.capability import Settled, lift_latch
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
 from bot.traffic import ledger as ledgers
@@ -31,7 +32,7 @@ class Lever:
 
     async def open(
         self,
-        step: str,
+        step: Step,
         split: Split,
         now: datetime,
         *,
@@ -74,7 +75,7 @@ class Lever:
 
         await self._run.write(step, Serving, change)
 
-    async def close(self, step: str, split: Split, now: datetime, *, why: str) -> bool:
+    async def close(self, step: Step, split: Split, now: datetime, *, why: str) -> bool:
         """Close the ledger although nothing is wrong, and serve this; False if it is over."""
 
         async def change(conn: AsyncConnection) -> bool:

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.records.documents.rollback_report import Reshadow
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import OURSELVES, RollbackRequest, Source, SourceKind, Trigger
@@ -37,7 +38,7 @@ async def ask_for_rollback(
         await parts.ask(request)
         return True
 
-    await run.step("ask for the rollback", bool, ask)
+    await run.step(Step.REQUEST_ROLLBACK, bool, ask)
 
 
 def plan_refs(candidate: str | None, plan: Reshadow) -> dict[str, JsonValue]:

@@ -7,16 +7,19 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeVar
 
+from bot import markdown
 from bot.canary.reports import RampReport, ShadowDiffReport
 from bot.playbooks.candidate.capability import CandidateParts, Settled
 from bot.playbooks.candidate.case import CandidateCase, status
 from bot.playbooks.candidate.evidence import chart_of
 from bot.playbooks.candidate.records import Weighed, decision
+from bot.playbooks.incidents.branches import about_capability
 from bot.playbooks.incidents.case import case_of
 from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.run import Run, StepFailed
+from bot.playbooks.steps import Patch, Step
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.voice import Saying
 from bot.playbooks.work import Work
@@ -75,6 +78,8 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
             proposal="fix",
             title=title,
             web_url=parts.web_url,
+            short=run.patched(Patch.SHORT_BRANCH_NAMES),
+            about=about_capability(plan.capability),
             capability=plan.capability,
             baseline=plan.policy.baseline,
             candidate=plan.candidate,
@@ -115,11 +120,11 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The decision record, and the report once there is one."""
         del result
-        adr = RecordFile(path=self.case.adr, content=self.adr)
+        adr = RecordFile(path=self.case.adr, content=markdown.for_file(self.adr))
         if self.report is None:
             return (adr,)
         written = canonical_bytes(self.report).decode()
-        return adr, RecordFile(path=self.case.artifact, content=written)
+        return adr, RecordFile(path=self.case.artifact, content=markdown.for_file(written))
 
     async def announce(self, standing: Standing) -> None:
         """Open its issue and write its decision record, before a request reaches the candidate."""
@@ -127,14 +132,11 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
         self.happened(now, f"{kind} asked for")
         if self.case.issue is None:
             body = self.saying(standing, None).issue
-            self.know(
-                issue=await self.voice.open_issue(self.case, self._title, body, labels=(kind,))
-            )
-            await self.casebook.issue(self.case.issue or 0)
+            await self.open_issue(self._title, body, labels=(kind,))
         await self.casebook.papers(adr=self.case.adr, artifact=self.case.artifact)
         self.decide(now)
         files = self.record_files(Result())
-        await self.record(f"record the {kind}", files, f"Open {kind} {self.case.incident}")
+        await self.record(Step.RECORD_ATTEMPT.of(kind), files, f"Open {kind} {self.case.incident}")
         await self.voice.first_status(self.saying(standing, None))
 
     def is_news(self, what: object, now: datetime) -> bool:

@@ -12,13 +12,17 @@ where the App is pinned GitHub has the last word when it is asked to merge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from pydantic import Field
+
 from bot import config
 from bot.github.models import CheckKind, CheckResult
+from bot.playbooks.checks.duration import durations
+from bot.playbooks.checks.newest import newest
 from bot.triggers import Value
 
 OUR_CHECKS = frozenset({"hotfix", "self-work gate", "bisect", "playbooks config"})
@@ -38,6 +42,8 @@ class Counting(Value):
     """
     pins: tuple[tuple[str, int], ...] = ()
     """Checks by name with the id of an App whose check-runs count."""
+    took: dict[str, float] = Field(default_factory=dict)
+    """Seconds that each took on the base branch before the incident."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,6 +54,19 @@ class Counting(Value):
         """Tell whether a result is of an App that counts."""
         apps = {app for name, app in self.pins if name == result.name}
         return not apps or result.kind is CheckKind.STATUS or result.app_id in apps
+
+    def reporting(self, names: Collection[str]) -> Counting:
+        """The same without what only ever reports on the branch itself, such as a deployment.
+
+        It says nothing about a proposal, and would be waited for in vain. What somebody named, in
+        the configuration or in a rule, stays.
+
+        Args:
+            names: the checks that were seen to report on pull requests.
+        """
+        if self.smoke_from != "passed before":
+            return self
+        return self.model_copy(update={"smoke": tuple(n for n in self.smoke if n in names)})
 
     def with_required(
         self,
@@ -98,6 +117,8 @@ class Row(Value):
     url: str | None = None
     at: datetime | None = None
     """When the last result came in."""
+    since: datetime | None = None
+    """Since when it has been running."""
 
 
 class Tally(Value):
@@ -145,17 +166,27 @@ def which_count(
         required: names of the checks the base branch requires.
         before: results on the base branch's last commit before the incident.
     """
-    evals, previews = configured.evals, configured.preview
+    seen = newest(tuple(before))
+    smoke, why = _smoke(configured, required, seen)
+    return Counting(
+        smoke=smoke,
+        smoke_from=why,
+        evals=configured.evals,
+        previews=configured.preview,
+        took=durations(seen),
+    )
+
+
+def _smoke(
+    configured: config.Checks, required: Iterable[str], before: Sequence[CheckResult]
+) -> tuple[tuple[str, ...], Literal["configured", "required", "passed before"]]:
+    evals = set(configured.evals)
     if configured.smoke:
-        return Counting(
-            smoke=configured.smoke, smoke_from="configured", evals=evals, previews=previews
-        )
-    required = tuple(sorted(set(required) - set(evals)))
-    if required:
-        return Counting(smoke=required, smoke_from="required", evals=evals, previews=previews)
+        return configured.smoke, "configured"
+    if required := tuple(sorted(set(required) - evals)):
+        return required, "required"
     passed = {name for name, found in _by_name(before).items() if _state(found) is State.PASSED}
-    smoke = tuple(sorted(passed - set(evals)))
-    return Counting(smoke=smoke, smoke_from="passed before", evals=evals, previews=previews)
+    return tuple(sorted(passed - evals)), "passed before"
 
 
 def failing(results: Iterable[CheckResult]) -> tuple[str, ...]:
@@ -173,16 +204,22 @@ def tally(counting: Counting, results: Sequence[CheckResult]) -> Tally:
             state=_state(found),
             url=next((result.url for result in found if result.url), None),
             at=max((each.completed_at for each in found if each.completed_at), default=None),
+            since=min(
+                (each.started_at for each in found if each.started_at and not each.is_completed),
+                default=None,
+            ),
         )
         for name in counting.names
-        for found in [[each for each in results if each.name == name and counting.takes(each)]]
+        for found in [
+            newest([each for each in results if each.name == name and counting.takes(each)])
+        ]
     )
     return Tally(verdict=_verdict(rows), rows=rows)
 
 
 def _by_name(results: Iterable[CheckResult]) -> dict[str, list[CheckResult]]:
     found: dict[str, list[CheckResult]] = {}
-    for result in results:
+    for result in newest(tuple(results)):
         found.setdefault(result.name, []).append(result)
     return found
 
@@ -215,7 +252,7 @@ _WORST_FIRST = (State.FAILED, State.INFRA, State.RUNNING, State.PASSED, State.SK
 
 
 def _state(results: Sequence[CheckResult]) -> State:
-    """The worst of several results with one name (a push and a pull request may both run it)."""
+    """The worst of the results that speak for one name: several reporters, or side by side."""
     states = {
         _STATES.get(result.conclusion or "", State.FAILED)
         if result.status == "completed"

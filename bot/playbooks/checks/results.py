@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Collection, Sequence
+
 from bot.github.client import RepositoryClient
 from bot.github.models import CheckResult
 from bot.playbooks.checks.green import OUR_CHECKS
@@ -11,6 +13,10 @@ SKIPS_CHECKS = "[skip ci]"
 """In a commit's message: nothing is run on it."""
 _PASSED = 20
 """How many such commits are looked behind."""
+
+
+_HEADS = 5
+"""How many heads of pull requests are looked at for the names of checks."""
 
 
 class Checked(Value):
@@ -43,3 +49,42 @@ async def checked(github: RepositoryClient, sha: str) -> Checked:
             break
         found = commit.parents[0]
     return Checked(sha=found, results=())
+
+
+async def names_on_pull_requests(
+    github: RepositoryClient, first: Sequence[int], base: str, wanted: Collection[str]
+) -> frozenset[str] | None:
+    """Name the checks that report on heads of pull requests, others' than ours.
+
+    Args:
+        github: the repository.
+        first: pull requests to look at before the newest ones.
+        base: the branch they go to.
+        wanted: names in question; once all of them are seen, no further head is looked at.
+
+    Returns:
+        The names seen, on at most five heads; None where there is no pull request.
+
+    Raises:
+        GitHubError: GitHub could not be read.
+    """
+    us = (await github.app()).id
+    seen: set[str] = set()
+    looked: set[str] = set()
+    async for head in _heads(github, first, base):
+        if head in looked:
+            continue
+        looked.add(head)
+        results = await github.checks.results(head)
+        seen |= {each.name for each in results if each.app_id != us}
+        if seen >= {*wanted} or len(looked) >= _HEADS:
+            break
+    return frozenset(seen - OUR_CHECKS) if looked else None
+
+
+async def _heads(github: RepositoryClient, first: Sequence[int], base: str) -> AsyncIterator[str]:
+    for number in first:
+        if (pull := await github.pulls.find(number)) is not None:
+            yield pull.head.sha
+    async for pull in github.pulls.list(state="all", base=base):
+        yield pull.head.sha

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Literal, Protocol, TypeVar
 
+from bot import markdown
 from bot.config import Config
+from bot.playbooks.incidents.branches import Naming, about_change
 from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.record_files import RECORDS_BRANCH
+from bot.playbooks.untold import NotDone
 from bot.records.documents.adr import adr_path
 from bot.records.documents.artifacts import ArtifactKind, artifact_path
 from bot.triggers import Actor, Severity, Trigger, Value
@@ -25,6 +28,8 @@ class Offender(Value):
     author: str | None = None
     incident: str | None = None
     """Where this is itself a hotfix of ours: the incident it was made for."""
+    beside: tuple[int, ...] = ()
+    """The pull requests that came by the same merge, and stay."""
 
     @property
     def subject(self) -> str:
@@ -43,11 +48,14 @@ class Case(Value):
     repository: str
     repository_url: str
     requested_by: Actor
+    also_asked: tuple[str, ...] = ()
+    """Who asked for the same later, in person: they hear how it ends, too."""
     reason: str
     severity: Severity
     base: str
     offenders: tuple[Offender, ...] = ()
     branch: str
+    """Where the proposal is, once it is published; until then, where it is to be."""
     adr: str
     artifact: str
     records_branch: str
@@ -55,6 +63,8 @@ class Case(Value):
     """The last commit of the base branch before the incident."""
     config_fault: str | None = None
     """Why the newest `.github/playbooks.yml` was passed over, if it was."""
+    page: str | None = None
+    """Its page in the cockpit, where people can reach that."""
     issue: int | None = None
     pull_request: int | None = None
     audit_head: str | None = None
@@ -64,6 +74,24 @@ class Case(Value):
     """Whether its records are on the records branch."""
     reported: bool = True
     """Whether its report is among them: a shadow and a ramp write theirs when they end."""
+    merged: bool = False
+    """Whether its proposal is on the base branch."""
+    has_drafts: bool = True
+    """False once a proposal that is not ready could not be shown as a draft."""
+    untold: tuple[NotDone, ...] = ()
+    """What was tried beside the recovery, and refused."""
+    left: tuple[str, ...] = ()
+    """The record files that what is reverted brought, and that stay."""
+
+    @property
+    def anew(self) -> str:
+        """What to comment to begin anew; it reads as the same request where it is typed."""
+        return f"/{self.kind}"
+
+    @property
+    def how_to_begin_anew(self) -> str:
+        """The one way on once this has ended without a merge (Markdown)."""
+        return f"Comment {markdown.code(self.anew)} again to start anew."
 
 
 class Settled(Protocol):
@@ -92,6 +120,8 @@ def case_of(
     proposal: Literal["hotfix", "fix"],
     title: str,
     web_url: str,
+    short: bool,
+    about: str | None = None,
     **more: Any,
 ) -> C:
     """Gather the facts as they are once the incident is open.
@@ -105,11 +135,14 @@ def case_of(
         proposal: what its pull request is called.
         title: names the decision record's file.
         web_url: the repository's page.
+        short: whether its branch has a short name.
+        about: what a short name says of it; by default the first offender.
         more: the facts that only this kind of case has.
     """
     incident = opened.incident
     since: date = incident.detected_at.date()
-    return facts(
+    naming = Naming(kind, proposal, incident.id, opened.attempt, short)
+    case = facts(
         kind=kind,
         proposal=proposal,
         incident=incident.id,
@@ -119,7 +152,7 @@ def case_of(
         reason=getattr(trigger.request, "reason", ""),
         severity=incident.severity,
         base=plan.base,
-        branch=branch_of(kind, proposal, incident.id, opened.attempt),
+        branch="",
         adr=adr_path(plan.config.adr.directory, incident.id, title, since),
         artifact=artifact_path(plan.config.artifacts.root, kind, incident.id),
         records_branch=RECORDS_BRANCH,
@@ -127,8 +160,13 @@ def case_of(
         issue=incident.issue,
         **more,
     )
+    return case.model_copy(update={"branch": first_branch(case, naming, about)})
 
 
-def branch_of(kind: str, proposal: str, incident: str, attempt: int) -> str:
-    """Name the branch of an attempt's proposal, such as `hotfix/revert-<id>`."""
-    return f"{proposal}/{kind}-{incident}" + ("" if attempt == 1 else f"-{attempt}")
+def first_branch(case: Case, naming: Naming, about: str | None = None) -> str:
+    """Name the branch that a proposal is to have; empty while it is not known what it is about."""
+    if about is None and case.offenders:
+        about = about_change(case.offenders[0].number, case.offenders[0].sha)
+    if about is None and naming.short:
+        return ""
+    return naming.first(about or "")

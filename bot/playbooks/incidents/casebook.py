@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.incidents.opening import Opened, Refs
 from bot.playbooks.run import Run
+from bot.playbooks.steps import AnyStep, Step
 from bot.playbooks.undo.undoing import Undone
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import Anchor, sign
@@ -22,7 +23,7 @@ from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.notices import outbox
 from bot.records.notices.announcing import FOUNDER
 from bot.records.recovery import incidents, runs
-from bot.records.safety import approvals
+from bot.records.safety import approvals, budgets
 from bot.triggers import Severity, Trigger, Value
 
 _PATHS_NOTED = 20
@@ -80,7 +81,7 @@ class Casebook:
         async def change(conn: AsyncConnection, _: datetime) -> None:
             await incidents.refer(conn, incident, issue=number)
 
-        await self._write("record the incident issue", "issue.opened", change, {"issue": number})
+        await self._write(Step.RECORD_INCIDENT_ISSUE, "issue.opened", change, {"issue": number})
 
     async def papers(self, *, adr: str, artifact: str) -> None:
         """Note where the decision record and the report will be found."""
@@ -91,7 +92,7 @@ class Casebook:
             await runs.note(conn, run, at=now, artifact_path=artifact)
 
         refs: Refs = {"adr": adr, "artifact": artifact}
-        await self._write("note where its papers are", "papers.placed", change, refs)
+        await self._write(Step.RECORD_FILE_PATHS, "papers.placed", change, refs)
 
     async def hotfix(
         self,
@@ -113,7 +114,7 @@ class Casebook:
             await runs.watch(conn, run, at=now, head_sha=head, pull_request=pull_request)
             await _reach(conn, run, RunState.VERIFYING, now)
 
-        await self._write("record the proposal", action, change, refs)
+        await self._write(Step.RECORD_PROPOSAL, action, change, refs)
 
     async def wait_for_approval(self, why: str, head: str, plan: PlanAsked | None = None) -> None:
         """Note that a person has to approve: only now does `/approve` find this Run.
@@ -145,12 +146,14 @@ class Casebook:
                     expires_at=now + plan.expires_after,
                 )
 
-        await self._write("ask for an approval", "approval.asked", change, refs, why)
+        await self._write(Step.REQUEST_APPROVAL, "approval.asked", change, refs, why)
 
-    async def approved(self, why: str, head: str, by: str) -> None:
-        """Note who approved what of which commit."""
+    async def approved(self, why: str, head: str, by: str, checks: tuple[str, ...] = ()) -> None:
+        """Note who approved what of which commit, and without which checks."""
         refs: Refs = {"commit": head, "by": by}
-        await self._write("record the approval", "approval.given", self._verifying, refs, why)
+        if checks:
+            refs["checks"] = list(checks)
+        await self._write(Step.RECORD_APPROVAL, "approval.given", self._verifying, refs, why)
 
     async def need_no_approval(self, why: str, head: str) -> None:
         """Note that what had to be approved has changed meanwhile."""
@@ -161,21 +164,21 @@ class Casebook:
             await _reach(conn, run, RunState.VERIFYING, now)
 
         refs: Refs = {"commit": head}
-        await self._write("take the question back", "approval.void", change, refs, why)
+        await self._write(Step.VOID_APPROVAL, "approval.void", change, refs, why)
 
     async def _verifying(self, conn: AsyncConnection, now: datetime) -> None:
         await _reach(conn, self._run.id, RunState.VERIFYING, now)
 
-    async def undoing(self, step: str, why: str) -> None:
+    async def undoing(self, step: AnyStep, why: str) -> None:
         """Note that a step failed, and that what the Run did is being undone."""
         run = self._run.id
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
-            await runs.move(conn, run, RunState.COMPENSATING, at=now, reason=f"{step}: {why}")
+            await runs.move(conn, run, RunState.COMPENSATING, at=now, reason=f"{step.label}: {why}")
 
-        await self._write("begin to undo", "run.undoing", change, {"step": step}, why)
+        await self._write(Step.BEGIN_COMPENSATION, "run.undoing", change, {"step": step.id}, why)
 
-    async def broke_off(self, step: str, why: str, undone: Undone | None = None) -> None:
+    async def broke_off(self, step: AnyStep, why: str, undone: Undone | None = None) -> None:
         """Note that a step failed and what was undone, and end the Run.
 
         The incident stays open for another attempt.
@@ -189,16 +192,17 @@ class Casebook:
                 whole = undone is None or undone.is_whole
                 state = RunState.ROLLED_BACK if whole else RunState.ROLLBACK_FAILED
             await approvals.void(conn, run, now)
-            await runs.move(conn, run, state, at=now, reason=f"{step}: {why}")
+            await runs.move(conn, run, state, at=now, reason=f"{step.label}: {why}")
             if state is RunState.ROLLBACK_FAILED and undone is not None:
                 await self._escalate(conn, undone, now)
 
-        refs: Refs = {"step": step, **({} if undone is None else undone_refs(undone))}
-        await self._write("end the run", "run.failed", change, refs, why)
+        refs: Refs = {"step": step.id, **({} if undone is None else undone_refs(undone))}
+        refs |= self._not_done()
+        await self._write(Step.END_RUN, "run.failed", change, refs, why)
 
     async def _escalate(self, conn: AsyncConnection, undone: Undone, now: datetime) -> None:
         """Tell the Founder that something is left which nobody wanted."""
-        left = ", ".join(each.step for each in undone.left)
+        left = ", ".join(each.step.label for each in undone.left)
         await outbox.post(
             conn,
             f"{self._run.id}:left",
@@ -224,32 +228,47 @@ class Casebook:
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
             await incidents.move(conn, incident, status, at=now)
+            known = await runs.find(conn, run)
+            if watch is not None and known is not None and known.state is RunState.COMPENSATING:
+                # What was to be undone had been merged a moment before.
+                await runs.move(conn, run, RunState.VERIFYING, at=now)
             if watch is not None:
                 await runs.watch(conn, run, at=now, head_sha=watch, pull_request=pull_request)
 
-        await self._write(f"the incident is {status}", action, change, refs)
+        await self._write(Step.MOVE_INCIDENT.of(status), action, change, refs)
 
-    async def note(self, name: str, action: str, refs: Refs) -> None:
+    async def note(self, step: AnyStep, action: str, refs: Refs) -> None:
         """Write something down that changes neither the incident nor the Run."""
 
         async def change(conn: AsyncConnection, _: datetime) -> None:
             del conn
 
-        await self._write(name, action, change, refs)
+        await self._write(step, action, change, refs)
 
-    async def finish(self, state: RunState, artifact_sha256: str) -> None:
-        """End the Run."""
+    async def finish(self, state: RunState, artifact_sha256: str | None) -> None:
+        """End the Run; None: it wrote no report, as a ramp that never began."""
         run = self._run.id
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
             await runs.note(conn, run, at=now, artifact_sha256=artifact_sha256)
             await _reach(conn, run, state, now)
+            known = await runs.find(conn, run)
+            if known is not None and known.playbook == "revert" and not known.watch_pull_request:
+                # Nobody had it begin, or it was called off before: nothing limited was used.
+                await budgets.give_back(conn, known.repository_id, known.trigger_key)
 
-        refs: Refs = {"state": state, "artifact_sha256": artifact_sha256}
-        await self._write("finish the run", "run.finished", change, refs)
+        refs: Refs = {"state": state, **self._not_done()}
+        if artifact_sha256 is not None:
+            refs["artifact_sha256"] = artifact_sha256
+        await self._write(Step.FINISH_RUN, "run.finished", change, refs)
+
+    def _not_done(self) -> Refs:
+        """What was tried beside the recovery and refused: told once, where the Run ends."""
+        left = self._run.untold.left
+        return {"not_done": [f"{each.what}: {each.why}" for each in left]} if left else {}
 
     async def _write(
-        self, name: str, action: str, change: Change, refs: Refs | None = None, why: str = ""
+        self, step: AnyStep, action: str, change: Change, refs: Refs | None = None, why: str = ""
     ) -> None:
         now = await self._run.now()
 
@@ -272,15 +291,15 @@ class Casebook:
                 severity=found.severity if found else self.severity,
             )
 
-        noted = await self._run.write(name, _Noted, write)
+        noted = await self._run.write(step, _Noted, write)
         self.anchor, self.severity = noted.anchor, noted.severity
 
 
 def undone_refs(undone: Undone) -> Refs:
     """What was undone, for the audit."""
     return {
-        "undone": [*undone.taken],
-        "left": [each.step for each in undone.left],
+        "undone": [each.id for each in undone.taken],
+        "left": [each.step.id for each in undone.left],
         "merged": undone.merged,
     }
 
@@ -293,5 +312,7 @@ async def _reach(conn: AsyncConnection, run: str, state: RunState, at: datetime)
     waited = known is not None and known.state is RunState.AWAITING_APPROVAL
     if waited and state in (RunState.VERIFYING, RunState.SUCCEEDED):
         await runs.move(conn, run, RunState.RUNNING, at=at)
+        await runs.move(conn, run, RunState.VERIFYING, at=at)
+    elif known is not None and known.state is RunState.RUNNING and state is RunState.SUCCEEDED:
         await runs.move(conn, run, RunState.VERIFYING, at=at)
     await runs.move(conn, run, state, at=at)

@@ -1,4 +1,4 @@
-"""Where the report of a request will be found first, said before its Run has begun."""
+"""Where the report of a request will be found, said before its Run has begun."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.documents.artifacts import ArtifactKind, artifact_path
 from bot.triggers import Request
 
-_FIRST: dict[str, tuple[ArtifactKind, str]] = {
-    "revert": ("revert", "hotfix/revert-{id}"),
-    "bisect": ("bisect", RECORDS_BRANCH),
-    "shadow": ("shadow", RECORDS_BRANCH),
-    "ramp": ("ramp", RECORDS_BRANCH),
-    "rollback": ("rollback", "fix/rollback-{id}"),
+_KINDS: dict[str, ArtifactKind] = {
+    "revert": "revert",
+    "bisect": "bisect",
+    "shadow": "shadow",
+    "ramp": "ramp",
+    "rollback": "rollback",
 }
-"""By command: the kind of report, and the branch that has it first."""
+"""By command: the kind of report."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A path in the repository, and the branch that has it first."""
+    """A path in the repository, and the branch that has its final bytes first."""
 
     path: str
     ref: str
@@ -37,5 +37,5 @@ def first_place(request: Request, run: str, root: str) -> Place:
     Raises:
         LookupError: no playbook carries out this request.
     """
-    kind, ref = _FIRST[request.command]
-    return Place(artifact_path(root, kind, run), ref.format(id=run))
+    # A proposal's branch is named when it is published, and gone once it is merged.
+    return Place(artifact_path(root, _KINDS[request.command], run), RECORDS_BRANCH)

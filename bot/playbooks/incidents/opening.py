@@ -7,12 +7,14 @@ from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import Anchor, sign
 from bot.records.lifecycle import RunState
 from bot.records.notices.announcing import announce
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident, Opening
+from bot.records.safety import budgets
 from bot.triggers import OURSELVES, Severity, SourceKind, Trigger, Value, derived_id
 
 Refs = dict[str, JsonValue]
@@ -45,12 +47,15 @@ class Opened(Value):
     """The incident as this Run found or made it, and which attempt at it this Run is.
 
     `joined` says that another Run is at work on it: there is nothing for this one to do.
+    `overtaken` says that it ended while this Run planned: nothing was opened, and what was planned
+    is planned again.
     """
 
     incident: Incident
     joined: bool
     attempt: int
     anchor: Anchor
+    overtaken: bool = False
 
 
 async def open_incident(
@@ -58,6 +63,9 @@ async def open_incident(
     trigger: Trigger,
     found: NewIncident,
     signing_key: Ed25519PrivateKey,
+    *,
+    planned_after: str | None = None,
+    can_plan_again: bool = False,
 ) -> Opened:
     """Open the incident with its audit entry, or join the one that is open about the same thing.
 
@@ -68,6 +76,8 @@ async def open_incident(
         trigger: what asked for it.
         found: what is wrong.
         signing_key: signs the audit chain's new head.
+        planned_after: the earlier incident about it that the plan knows to be over.
+        can_plan_again: whether to open nothing where another one has ended meanwhile.
     """
     now = await run.now()
     opening = Opening(
@@ -85,15 +95,40 @@ async def open_incident(
         group_key=found.about,
     )
 
+    async def overtaken(conn: AsyncConnection, by: Incident) -> Opened:
+        entry = await audit.append(
+            conn,
+            trigger.repository.id,
+            "plan.overtaken",
+            actor=trigger.actor.login,
+            at=now,
+            incident=by.id,
+            run=run.id,
+            refs=found.refs,
+            data={"reason": f"incident {by.id} ended while this was planned"},
+        )
+        anchor = sign(entry.head, signing_key, now)
+        return Opened(incident=by, joined=False, attempt=1, anchor=anchor, overtaken=True)
+
     async def change(conn: AsyncConnection) -> Opened:
-        incident, existed = await incidents.open_or_join(conn, opening)
+        async with conn.begin_nested() as opens:
+            incident, existed = await incidents.open_or_join(conn, opening)
+            before = await _ended_meanwhile(conn, incident, trigger) if can_plan_again else None
+            is_overtaken = before is not None and before.id != planned_after
+            if is_overtaken:
+                await opens.rollback()
+        if before is not None and is_overtaken:
+            return await overtaken(conn, before)
         earlier = [r for r in await runs.of_incident(conn, incident.id) if r.id != run.id]
         joined = existed and any(r.is_live for r in earlier)
-        await runs.note(conn, run.id, at=now, incident_id=incident.id)
         if joined:
+            # It did nothing: the Run at work on the incident was counted.
+            await budgets.give_back(conn, trigger.repository.id, trigger.key)
             why = f"joined incident {incident.id}"
+            await runs.note(conn, run.id, at=now, joined_incident=incident.id)
             await runs.move(conn, run.id, RunState.CANCELLED, at=now, reason=why)
         else:
+            await runs.note(conn, run.id, at=now, incident_id=incident.id)
             await runs.move(conn, run.id, RunState.RUNNING, at=now)
         attempt = len(earlier) + 1
         if not existed:
@@ -116,7 +151,20 @@ async def open_incident(
             anchor=sign(entry.head, signing_key, now),
         )
 
-    return await run.write("open the incident", Opened, change)
+    return await run.write(Step.OPEN_INCIDENT, Opened, change)
+
+
+async def _ended_meanwhile(
+    conn: AsyncConnection, opened: Incident, trigger: Trigger
+) -> Incident | None:
+    """The earlier incident about the same thing that ended after the request had come."""
+    if opened.recurrence_of is None:
+        return None
+    earlier = await incidents.find(conn, opened.recurrence_of)
+    if earlier is None:
+        return None
+    ended = earlier.resolved_at or earlier.closed_at
+    return earlier if ended is not None and ended >= trigger.received_at else None
 
 
 def _told_already(trigger: Trigger) -> str | None:

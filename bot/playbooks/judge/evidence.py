@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
@@ -12,24 +11,19 @@ from pydantic import Field
 from bot.config import Config
 from bot.git.history import first_parents
 from bot.git.mirror import Mirror
-from bot.github.calls.known_checks import KnownCheck
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind
 from bot.playbooks.checks.green import OUR_CHECKS
+from bot.playbooks.checks.past import WINDOW, by_commit, runs_with_a_verdict
+from bot.playbooks.checks.streak import CommitRuns, find_streak
 from bot.playbooks.judge.policy import Evidence
-from bot.playbooks.judge.streak import CommitRuns, find_streak
-from bot.playbooks.judge.suspects import is_record, only_one, read_suspect
+from bot.playbooks.judge.suspects import is_own, only_one, read_suspect, without_hotfixes
 from bot.playbooks.planning.repository_config import read_config
 from bot.triggers import Value
 
 Purpose = Literal["smoke", "evals", "slo", "safety"]
 """What a check is configured as."""
-
-WINDOW = 50
-"""Commits of the branch that are looked at."""
-_TRIALS = ("workflow_dispatch", "repository_dispatch")
-"""Runs on these events may try another commit than the one they are listed on."""
 
 
 class Looked(Value):
@@ -90,21 +84,20 @@ async def look(
     """
     await mirror.refresh()
     head = await mirror.branch_head(base)
-    newest, _ = await read_config(mirror.git, head)
+    newest, _ = await mirror.read(lambda git: read_config(git, head))
     config = await settled(newest)
     purpose = purpose_of(check, config)
     if purpose is None:
         return Looked(purpose=None, base=base, evidence=Evidence(streak=None))
     line = await mirror.read(lambda git: first_parents(git, head, WINDOW))
-    known = [each for each in await github.known_checks.of(line, check) if _counts(each)]
-    ours = (await github.app()).id
-    known = [each for each in known if each.app_id != ours]
-    commits = [_runs(sha, known) for sha in line]
-    commits = await _with_records(commits, config, mirror)
+    known = await runs_with_a_verdict(check, line, github)
+    commits = by_commit(line, known)
+    commits = await _with_records(commits, config, (await github.app()).bot_login, mirror)
     streak = find_streak(commits)
     counted = {commit.sha: commit.fails + commit.passes for commit in commits}
     evidence = Evidence(
         streak=streak,
+        seen=any(counted.values()),
         is_running=any(counted.get(sha, 0) <= before for sha, before in awaited.items()),
         autonomy=config.triggers.autonomy,
         young=timedelta(hours=config.triggers.young_hours),
@@ -117,6 +110,9 @@ async def look(
     ends = {streak.bad, *([streak.good] if streak.good else [])}
     can = frozenset() if exhausted else ends - set(refused)
     evidence = evidence.model_copy(update={"can_repeat": frozenset(can)})
+    others = await without_hotfixes(streak.suspects, base, github)
+    streak = streak.model_copy(update={"suspects": others})
+    evidence = evidence.model_copy(update={"streak": streak})
     suspect = await only_one(streak.suspects, base, github)
     if streak.good is not None and suspect is not None:
         found = await read_suspect(
@@ -177,25 +173,15 @@ async def run_again(
     return Asked(before=before, refused=tuple(refused))
 
 
-def _counts(known: KnownCheck) -> bool:
-    return known.conclusion in ("success", "failure") and known.event not in _TRIALS
-
-
-def _runs(sha: str, known: Sequence[KnownCheck]) -> CommitRuns:
-    counted = Counter(each.conclusion for each in known if each.sha == sha)
-    return CommitRuns(sha=sha, fails=counted["failure"], passes=counted["success"])
-
-
 async def _with_records(
-    commits: Sequence[CommitRuns], config: Config, mirror: Mirror
+    commits: Sequence[CommitRuns], config: Config, bot: str, mirror: Mirror
 ) -> list[CommitRuns]:
-    """Mark the commits that only keep records, as far back as the check last passed."""
+    """Mark the commits that only write our own files, as far back as the check last passed."""
     marked = []
     searching = True
     for commit in commits:
         searching = searching and not commit.is_good
-        unseen = commit.fails == commit.passes == 0
-        if searching and unseen and await is_record(commit.sha, config, mirror):
+        if searching and await is_own(commit.sha, config, bot, mirror):
             marked.append(commit.model_copy(update={"is_record": True}))
         else:
             marked.append(commit)

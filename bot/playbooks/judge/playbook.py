@@ -16,6 +16,7 @@ from typing import Protocol
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.playbooks.attempt import attempt
 from bot.playbooks.judge import text as words
 from bot.playbooks.judge.evidence import Asked, Looked, Purpose, look, run_again
 from bot.playbooks.judge.policy import (
@@ -31,6 +32,7 @@ from bot.playbooks.judge.policy import (
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Run, SignalKind
 from bot.playbooks.signals import first, heard
+from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.work import CLOCKS_DIFFER_BY
 from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
@@ -133,7 +135,7 @@ class _Judging:
                 case RunAgain(shas=shas):
                     await self._run_again(shas, looked, now)
                 case Wait():
-                    signals = await heard(self.run, self._a_while)
+                    signals = await heard(self.run, self._a_while, WaitPoint.CHECK_RERUN)
                     if first(signals, SignalKind.CANCEL):
                         decision = Nothing(reason="a person cancelled it")
                         return await self._end(looked, decision, now)
@@ -162,7 +164,7 @@ class _Judging:
                 refused=refused,
             )
 
-        return await self.run.step("look at the check", Looked, read)
+        return await self.run.step(Step.READ_CHECK, Looked, read)
 
     async def _run_again(self, shas: tuple[str, ...], looked: Looked, now: datetime) -> None:
         await self._watch(shas[0], now)
@@ -171,7 +173,7 @@ class _Judging:
         async def ask(look_first: bool) -> Asked:
             return await run_again(self.check, ended, self.github, look_first)
 
-        asked = await self.run.step("have the check run again", Asked, ask)
+        asked = await self.run.step(Step.RERUN_CHECK, Asked, ask)
         self.repeats += 1
         self.awaited = dict(asked.before)
         self.refused = (*self.refused, *asked.refused)
@@ -190,7 +192,7 @@ class _Judging:
             await runs.watch(conn, run, at=now, head_sha=sha, pull_request=None)
             return True
 
-        await self.run.write("watch the commit", bool, change)
+        await self.run.write(Step.WATCH_COMMIT, bool, change)
         self._recorded = True
 
     async def _end(self, looked: Looked, decision: Decision, now: datetime) -> None:
@@ -203,7 +205,7 @@ class _Judging:
                 await self.parts.put(asked)
                 return True
 
-            await self.run.step(f"ask for the {asked.request.command}", bool, put)
+            await self.run.step(Step.REQUEST_PLAYBOOK.of(asked.request.command), bool, put)
         elif isinstance(decision, Propose):
             await self._propose(looked, decision)
         await self._finish(now)
@@ -216,7 +218,7 @@ class _Judging:
             await runs.move(conn, self.run.id, RunState.SUCCEEDED, at=now)
             return True
 
-        await self.run.write("end the run", bool, change)
+        await self.run.write(Step.END_RUN, bool, change)
 
     def _asked(self, looked: Looked, decision: Decision, now: datetime) -> Trigger | None:
         """The Trigger that follows; the same evidence never asks twice for the same."""
@@ -224,9 +226,8 @@ class _Judging:
             case Revert(sha=sha, autonomy=autonomy, reason=seen):
                 suspect = looked.evidence.suspect
                 number = suspect.pull_request if suspect else None
-                target: Target = (
-                    PullRequestTarget(number=number) if number else CommitTarget(sha=sha)
-                )
+                alone = suspect.alone if suspect else None
+                target: Target = PullRequestTarget(number=alone) if alone else CommitTarget(sha=sha)
                 request: Request = RevertRequest(
                     targets=(target,),
                     reason=words.reason(self.check, looked, seen),
@@ -270,7 +271,8 @@ class _Judging:
         if suspect is None or suspect.pull_request is None:
             return
         number = suspect.pull_request
-        body = words.proposal(self.check, looked, decision, number)
+        named = f"#{suspect.alone}" if suspect.alone else suspect.sha
+        body = words.proposal(self.check, looked, decision, named)
         key = f"judged:{suspect.sha}:{hashlib.sha256(self.check.encode()).hexdigest()[:12]}"
         since = self.trigger.received_at - CLOCKS_DIFFER_BY
 
@@ -280,7 +282,17 @@ class _Judging:
             )
             return True
 
-        await self.run.step("tell the pull request", bool, comment)
+        what = f"comment on #{number}"
+        await attempt(
+            self.run, Step.COMMENT_ON_PULL_REQUEST, bool, comment, what=what, otherwise=False
+        )
+
+    def _failure(self, looked: Looked) -> str:
+        """What makes this failure one, however many commits are red with it: where it began."""
+        streak = looked.evidence.streak
+        if streak is None or streak.good is None:
+            return self.trigger.key
+        return f"{self.trigger.repository.id}:red since {streak.good}:{self.check}"
 
     async def _note(self, looked: Looked, decision: Decision, now: datetime) -> None:
         """Pause what has to be paused, and write down what was seen and decided."""
@@ -289,7 +301,7 @@ class _Judging:
         change = partial(
             self._write, looked, decision, now, hold=self_work or is_safety, is_safety=is_safety
         )
-        await self.run.write("write down the judgement", _Noted, change)
+        await self.run.write(Step.RECORD_JUDGEMENT, _Noted, change)
 
     async def _write(
         self,
@@ -305,7 +317,7 @@ class _Judging:
             await self.parts.hold(
                 conn,
                 self.trigger,
-                key=self.trigger.key,
+                key=self._failure(looked),
                 reason=words.hold_reason(self.check, looked),
                 is_safety=is_safety,
                 at=now,

@@ -13,18 +13,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.playbooks.judge.certainty import Certainty, weigh
-from bot.playbooks.judge.streak import Streak
+from bot.playbooks.checks.certainty import CERTAIN, LIKELY, MOST, Certainty, weigh
+from bot.playbooks.checks.streak import Streak
 from bot.triggers import Autonomy, Value
 
-CERTAIN = 0.999
-"""From here on a change is reverted: at most one revert in a thousand is unjust."""
-LIKELY = 0.9
-"""From here on it is a suspect: its revert is prepared and verified, and a person merges it."""
 UNLIKELY = 0.1
 """Below this it was a flake."""
-MOST = 6
-"""Times that runs are asked for again before what is known has to do."""
 
 
 class Suspect(Value):
@@ -33,19 +27,30 @@ class Suspect(Value):
     sha: str
     age: timedelta
     pull_request: int | None = None
+    together: tuple[int, ...] = ()
+    """All the pull requests that came with it, where those are several."""
+    is_mixed: bool = False
+    """Commits came with it that belong to no pull request."""
     is_self_work: bool = False
+    """All of it is; it is a person's work as soon as some of it is."""
     is_opted_out: bool = False
     """It carries the label `playbook:off`."""
     is_hotfix: bool = False
     """It is a hotfix of ours: taking it back brings an older breakage back."""
     is_reverted: bool = False
 
+    @property
+    def alone(self) -> int | None:
+        """The only pull request whose work it is; None: it can only be named by its SHA."""
+        return None if self.together or self.is_mixed else self.pull_request
+
 
 class Evidence(Value):
     """Everything the decision rests on, read just now.
 
     Attributes:
-        streak: the failing end of the branch; None where the check passes again.
+        streak: the failing end of the branch; None where it ends in a pass, or is not `seen`.
+        seen: whether any run of the check was found on the branch.
         is_running: a run of the check on the bad commit is under way.
         suspect: the facts about the streak's only suspect, where there is one.
         autonomy: how far automatic reverts may go here, as configured.
@@ -58,6 +63,7 @@ class Evidence(Value):
     """
 
     streak: Streak | None
+    seen: bool = True
     is_running: bool = False
     suspect: Suspect | None = None
     autonomy: Autonomy = Autonomy.MERGE
@@ -136,6 +142,8 @@ def decide(evidence: Evidence) -> Decision:
     streak = evidence.streak
     if evidence.autonomy is Autonomy.OFF:
         return Nothing(reason="automatic action is switched off here")
+    if streak is None and not evidence.seen:
+        return Nothing(reason="no run of the check is seen on this branch")
     if streak is None:
         return Nothing(reason="the check passes again")
     if evidence.is_running:

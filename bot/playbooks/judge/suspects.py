@@ -13,9 +13,11 @@ from bot.git.process import Git
 from bot.git.trees import raw_changes
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
+from bot.playbooks.incidents.branches import is_hotfix
+from bot.playbooks.incidents.own_files import OwnFiles, is_by, own_files
 from bot.playbooks.judge.policy import Suspect
-from bot.playbooks.planning.autonomy import OPT_OUT, is_self_work
-from bot.playbooks.revert.targets import HOTFIX_BRANCH
+from bot.playbooks.planning.autonomy import is_opted_out, is_self_work
+from bot.playbooks.planning.landed import everybody_behind
 
 _MOST_ASKED = 10
 """Commits whose pull request is asked for: beyond that nobody is the only suspect anyway."""
@@ -27,6 +29,21 @@ async def brought_by(sha: str, base: str, github: RepositoryClient) -> PullReque
         if pull.is_merged and pull.base.ref == base:
             return pull
     return None
+
+
+async def without_hotfixes(
+    shas: Sequence[str], base: str, github: RepositoryClient
+) -> tuple[str, ...]:
+    """Leave out our own hotfixes, which were green before they were merged, if others remain."""
+    if not 1 < len(shas) <= _MOST_ASKED:
+        return tuple(shas)
+    bot = (await github.app()).bot_login
+    others = []
+    for sha in shas:
+        pull = await brought_by(sha, base, github)
+        if pull is None or not is_our_hotfix(pull, bot):
+            others.append(sha)
+    return tuple(others or shas)
 
 
 async def only_one(shas: Sequence[str], base: str, github: RepositoryClient) -> str | None:
@@ -51,6 +68,7 @@ async def read_suspect(
     github: RepositoryClient,
     mirror: Mirror,
     now: datetime,
+    named: PullRequest | None = None,
 ) -> Suspect:
     """Read the facts about one suspected commit.
 
@@ -62,41 +80,71 @@ async def read_suspect(
         github: the repository.
         mirror: its commits.
         now: the time.
+        named: the pull request that is to be reverted, whatever else came with the commit.
     """
     [info] = await mirror.read(lambda git: describe(git, [sha]))
-    reverted = await mirror.read(
-        lambda git: already_reverted(git, sha, head, keep_paths=config.record_paths)
-    )
-    pull = await brought_by(sha, base, github)
+    own = await mirror.read(lambda git: own_files(config, git))
+    reverted = await mirror.read(lambda git: already_reverted(git, sha, head, keep=own.kept))
     facts = Suspect(
         sha=sha,
         # A commit's clock is its author's: one from the future is young.
         age=max(now - info.committed_at, timedelta(0)),
         is_reverted=reverted is not None,
     )
-    if pull is None:
+    pulls, loose = (
+        ((named,), False) if named else await everybody_behind(sha, base, head, github, mirror)
+    )
+    if not pulls:
         return facts
-    labels = {label.lower() for label in pull.labels}
-    ours = HOTFIX_BRANCH.fullmatch(pull.head.ref) is not None
+    bot = (await github.app()).bot_login
     return facts.model_copy(
         update={
-            "pull_request": pull.number,
-            "is_self_work": is_self_work(pull, config.self_work),
-            "is_opted_out": OPT_OUT in labels,
-            "is_hotfix": ours and pull.user.login == (await github.app()).bot_login,
+            "pull_request": pulls[0].number,
+            "together": () if len(pulls) == 1 else tuple(pull.number for pull in pulls),
+            "is_mixed": loose,
+            "is_self_work": not loose
+            and all(is_self_work(pull, config.self_work) for pull in pulls),
+            "is_opted_out": any(is_opted_out(pull) for pull in pulls),
+            "is_hotfix": any(is_our_hotfix(pull, bot) for pull in pulls),
         }
     )
 
 
-async def is_record(sha: str, config: Config, mirror: Mirror) -> bool:
-    """Whether a commit changes nothing but records of incidents."""
-    folders = tuple(f"{path}/".encode() for path in config.record_paths)
+def is_our_hotfix(pull: PullRequest, bot: str) -> bool:
+    """Whether a pull request is a hotfix of ours; `bot` is the login we act under."""
+    return is_hotfix(pull.head.ref) and pull.user.login == bot
+
+
+async def is_own(sha: str, config: Config, bot: str, mirror: Mirror) -> bool:
+    """Whether a commit changes only what this bot wrote: records, reports, the flag document.
+
+    Such a commit is never suspected. That it says it is ours is not enough: anybody can say so.
+
+    Args:
+        sha: the commit.
+        config: where records and the flag document are.
+        bot: the login we commit under.
+        mirror: its commits.
+    """
 
     async def look(git: Git) -> bool:
         parents, _ = await parents_of(git, sha)
         if not parents:
             return False
         changes = await raw_changes(git, parents[0], sha)
-        return bool(changes) and all(change.path.startswith(folders) for change in changes)
+        own = await own_files(config, git)
+        if not changes or not all(_is_named(own, change.path) for change in changes):
+            return False
+        [info] = await describe(git, [sha])
+        if is_by(info.author, info.email, bot):
+            return True
+        return await own.kept.of(git, sha, parents[0]) >= {change.path for change in changes}
 
     return await mirror.read(look)
+
+
+def _is_named(own: OwnFiles, path: bytes) -> bool:
+    try:
+        return own.named(path.decode())
+    except UnicodeDecodeError:
+        return False

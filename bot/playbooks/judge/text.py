@@ -27,13 +27,16 @@ def hold_reason(check: str, looked: Looked) -> str:
     return f"{what} {quoted(check, limit=100)} fails on {quoted(looked.base)}"
 
 
-def proposal(check: str, looked: Looked, decision: Propose, number: int) -> str:
-    """The comment on the suspected pull request that leaves it to people."""
+def proposal(check: str, looked: Looked, decision: Propose, suspect: str) -> str:
+    """The comment on the suspected pull request that leaves it to people.
+
+    `suspect` is what to revert, `#12` or a SHA.
+    """
     named = markdown.link(check, looked.url) if looked.url else markdown.code(check)
     return (
         f"Look at {named}: since this was merged it fails on {markdown.code(looked.base)}.\n\n"
-        f"{_sentence(decision.reason)} So I changed nothing by myself. If this is to blame, "
-        f"comment `/revert #{number}`; if the check is, run it again."
+        f"{_sentence(decision.reason)} I changed nothing by myself. If this is to blame, "
+        f"comment `/revert {suspect}`; if the check is, run it again."
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bot.config import CONFIG_PATH, Config, InvalidConfig, parse_config
-from bot.git.errors import ShallowHistory
+from bot.config import CONFIG_PATH, LARGEST_CONFIG, Config
+from bot.config_versions import read_version
+from bot.git.errors import OutputTooLarge, ShallowHistory
 from bot.git.process import Git
 from bot.git.trees import read_blob
 
-_VERSIONS_TRIED = 20
+_VERSIONS_TRIED = 200
 
 
 async def read_config(git: Git, default_head: str) -> tuple[Config, str | None]:
@@ -16,27 +17,41 @@ async def read_config(git: Git, default_head: str) -> tuple[Config, str | None]:
     Returns:
         The configuration, and why newer versions of the file were passed over, if they were.
     """
+    # What a merged branch had in between was never the default branch's.
     listed = await git.run(
-        *("rev-list", f"--max-count={_VERSIONS_TRIED}", default_head, "--", CONFIG_PATH)
+        *("rev-list", "--first-parent", f"--max-count={_VERSIONS_TRIED}", default_head),
+        *("--", CONFIG_PATH),
     )
     fault: str | None = None
     for commit in listed.text.split():
-        found = await git.run("ls-tree", "--format=%(objectname)", commit, "--", CONFIG_PATH)
-        if not found.text:
+        found = await git.run(
+            "ls-tree", "--format=%(objecttype) %(objectname)", commit, "--", CONFIG_PATH
+        )
+        kind, _, sha = found.text.partition(" ")
+        if kind != "blob":
+            # No file; a folder or submodule of that name is none either.
             return Config(), fault
         try:
-            blob = await read_blob(git, found.text, limit=1 << 20)
-            return parse_config(blob.decode("utf-8", "replace")), fault
-        except InvalidConfig as invalid:
-            fault = fault or str(invalid)
+            version = await read_version(sha, await _blob(git, sha))
         except ShallowHistory:
             break
+        if version.config is not None:
+            return version.config, fault
+        fault = fault or version.fault
     return Config(), fault
 
 
-async def own_record_paths(git: Git) -> tuple[str, ...]:
-    """The record files of a clone that has a `.github/playbooks.yml` of its own; else nothing."""
+async def _blob(git: Git, sha: str) -> bytes | None:
+    """The file; None where it is too large to be read."""
+    try:
+        return await read_blob(git, sha, limit=LARGEST_CONFIG)
+    except OutputTooLarge:
+        return None
+
+
+async def own_config(git: Git) -> Config | None:
+    """The configuration of a clone that has a `.github/playbooks.yml` of its own."""
     found = await git.run("ls-tree", "--name-only", "HEAD", "--", CONFIG_PATH, ok=(0, 128))
     if not found.text:
-        return ()
-    return (await read_config(git, "HEAD"))[0].record_paths
+        return None
+    return (await read_config(git, "HEAD"))[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from bot.playbooks.undo.reversibility import PlannedStep
+from bot.playbooks.steps import PlannedStep
 from bot.triggers import Value
 
 

@@ -17,7 +17,7 @@ from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.proposal.founder import AskedPlan
 from bot.playbooks.run import Signal, SignalKind
 from bot.playbooks.signals import first, heard
-from bot.playbooks.undo.reversibility import planned
+from bot.playbooks.steps import WaitPoint, planned
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.work import Work
 from bot.triggers import Actor
@@ -97,6 +97,7 @@ async def agreement(work: Work[Any, Any], question: Question) -> Followed | None
             await work.tell(settled(work.case, None), question.head)
             return Followed(how="cured elsewhere", at=now)
         if now_planned.digest == plan.digest:
+            work.joined.add(answer.joins or "person")
             if answer.actor is not None:
                 await work.casebook.approved(WHY, plan.commit, answer.actor.login)
                 work.happened(now, f"{WHY}: approved by {answer.actor.login}")
@@ -112,12 +113,17 @@ async def _answer(work: Work[Any, Any], plan: AskedPlan, until: datetime) -> Sig
     run = work.run
     while (left := until - await run.now()) > timedelta():
         pause = min(left, work.parts.patience.look_later)
-        signals = await heard(run, pause.total_seconds())
+        signals = await heard(run, pause.total_seconds(), WaitPoint.AGREEMENT)
+        work.note_joined(signals)
         if cancel := first(signals, SignalKind.CANCEL):
             return cancel
         about_this = [each for each in signals if each.commit in (None, plan.commit)]
         if said := first(about_this, SignalKind.REJECT, SignalKind.APPROVE):
             return said
+        asked = next((each for each in signals if each.joins), None)
+        if asked is not None and plan.of == "person":
+            # Whoever asks for it has it begin.
+            return asked.model_copy(update={"kind": SignalKind.APPROVE})
     return None
 
 

@@ -8,8 +8,11 @@ from typing import Annotated, Protocol
 
 from pydantic import Field, RootModel
 
+from bot.config import Config
 from bot.git.mirror import Mirror
 from bot.git.reverting import Clean, Conflict, Empty, compute_revert
+from bot.git.trees import has_tree
+from bot.playbooks.incidents.own_files import own_files
 
 Outcome = Clean | Conflict | Empty
 
@@ -34,12 +37,15 @@ class Reverting:
 
     mirror: Mirror
     commits: Sequence[str]
-    keep_paths: tuple[str, ...]
+    config: Config
+    incidents: tuple[str, ...] = ()
+    """The incidents whose hotfixes are undone: their records are ours wherever else they are."""
 
     async def onto(self, commit: str) -> Outcome:
         """Compute the revert on a commit of the mirror."""
+        own = await self.mirror.read(lambda git: own_files(self.config, git, self.incidents))
         return await self.mirror.read(
-            lambda git: compute_revert(git, self.commits, commit, keep_paths=self.keep_paths)
+            lambda git: compute_revert(git, self.commits, commit, keep=own.kept)
         )
 
     async def have(self, outcome: Clean | Conflict) -> None:
@@ -57,8 +63,7 @@ class Reverting:
         await self.onto(outcome.onto)
 
     async def _has_tree(self, treeish: str) -> bool:
-        found = await self.mirror.git.run("cat-file", "-e", f"{treeish}^{{tree}}", ok=(0, 1, 128))
-        return found.code == 0
+        return await self.mirror.read(lambda git: has_tree(git, treeish))
 
 
 async def on_newest(change: Change, mirror: Mirror, branch: str) -> Outcome:

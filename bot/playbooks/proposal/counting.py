@@ -8,6 +8,7 @@ from bot.github.client import RepositoryClient
 from bot.github.models import BranchRules
 from bot.playbooks.checks.green import OUR_CHECKS, Counting, which_count
 from bot.playbooks.checks.results import checked
+from bot.playbooks.steps import Step
 from bot.playbooks.work import Work
 
 
@@ -25,7 +26,7 @@ async def see_which_checks_count(work: Work[Any, Any], before: str) -> None:
         found = await checked(github, before)
         return which_count(plan.config.checks, await required(github, rules), found.results)
 
-    work.counting = await work.run.step("see which checks count", Counting, count)
+    work.counting = await work.run.step(Step.CHOOSE_CHECKS, Counting, count)
 
 
 async def required(github: RepositoryClient, rules: BranchRules) -> tuple[str, ...]:

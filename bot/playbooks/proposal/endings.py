@@ -38,7 +38,7 @@ def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> 
     )
 
 
-def confirming(sha: str, case: Case, tally: Tally) -> Standing:
+def confirming(sha: str, case: Case, tally: Tally, outlook: tuple[str, ...] = ()) -> Standing:
     """Merged, but onto a base that had moved: the result is watched once more."""
     missing = tally.named(State.MISSING, State.RUNNING)
     return Standing(
@@ -46,18 +46,32 @@ def confirming(sha: str, case: Case, tally: Tally) -> Standing:
         headline=f"Nothing to do for you: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}; I am waiting for {names(missing)} on "
         f"{markdown.code(case.base)}.",
+        details=outlook,
         checks=tally.shown,
     )
 
 
-def red_after_merge(sha: str, case: Case, tally: Tally) -> Standing:
-    """Merged, yet the branch is not green."""
+def run_again_after_merge(sha: str, case: Case, again: tuple[str, ...], tally: Tally) -> Standing:
+    """Merged; what is red on the branch may be red by chance, and runs once more."""
+    return Standing(
+        state="working",
+        headline=f"Nothing to do for you: the {case.proposal} is merged as "
+        f"{commit_linked(case, sha)}; {names(again)} failed on {markdown.code(case.base)}, perhaps "
+        "by chance, and runs once more.",
+        details=("You hear from me if it stays red.",),
+        checks=tally.shown,
+    )
+
+
+def red_after_merge(sha: str, case: Case, tally: Tally, again: tuple[str, ...] = ()) -> Standing:
+    """Merged, yet the branch is not green; `again` names what was run once more."""
     failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
     return Standing(
         state="needs you",
         headline=f"Look at {markdown.code(case.base)}: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}, but {names(failed)} did not turn green there.",
         details=(
+            *((f"{names(again)} ran again to rule out chance.",) if again else ()),
             f"Other changes landed together with the {case.proposal}; one of them may be the "
             "cause.",
             f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
@@ -103,6 +117,23 @@ def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
     )
 
 
+def unread(sha: str, case: Case, why: str) -> Standing:
+    """Merged, and GitHub does not show what became of the branch."""
+    done = f"{proposal_linked(case)} is merged"
+    if case.offenders:
+        verb = "is" if len(case.offenders) == 1 else "are"
+        done = f"{offenders_linked(case)} {verb} reverted"
+    return Standing(
+        state="needs you",
+        headline=f"Look whether {markdown.code(case.base)} is green, then close this incident's "
+        f"issue: {done} there by {commit_linked(case, sha)}, and I cannot see its checks.",
+        details=(
+            markdown.text(why, limit=1000),
+            f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
+        ),
+    )
+
+
 def unmerged(followed: Followed, case: Case, undone: Undone = _NOTHING) -> Standing:
     """Ended without a merge; what could not be undone needs somebody's hands."""
     standing = _unmerged(followed, case)
@@ -129,7 +160,7 @@ def _unmerged(followed: Followed, case: Case) -> Standing:
                 state="stopped",
                 headline=f"Nothing to do: {name_of(asker)} {followed.how} this {case.kind}; "
                 f"{base} is as it was.",
-                details=(done + _anew(case),),
+                details=(done + case.how_to_begin_anew,),
             )
         case "cured elsewhere":
             return Standing(
@@ -143,23 +174,19 @@ def _unmerged(followed: Followed, case: Case) -> Standing:
             return Standing(
                 state="stopped",
                 headline=f"Nothing was done: nobody had this {case.kind} begin in time.",
-                details=(_anew(case),),
+                details=(case.how_to_begin_anew,),
             )
         case "given up":
             return Standing(
                 state="stopped",
                 headline=f"Merge or close {proposal_linked(case)} yourself: I stopped waiting for "
                 "it, and it stays open.",
-                details=(_anew(case),),
+                details=(case.how_to_begin_anew,),
             )
         case _:
             return Standing(
                 state="stopped",
                 headline=f"Nothing to do: {proposal_linked(case)} was closed without merging; "
                 f"{base} is as it was.",
-                details=(_anew(case),),
+                details=(case.how_to_begin_anew,),
             )
-
-
-def _anew(case: Case) -> str:
-    return f"Comment `/{case.kind}` again to start anew."

@@ -11,9 +11,11 @@ import rfc8785
 from bot import markdown
 from bot.playbooks.checks.green import Tally
 from bot.playbooks.incidents.case import Case
-from bot.playbooks.undo.reversibility import PlannedStep, planned
+from bot.playbooks.proposal.merging import View
+from bot.playbooks.proposal.ownership import SHOWN, Foreign
+from bot.playbooks.steps import PlannedStep, planned
 from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.wording import commit_linked, proposal_linked
+from bot.playbooks.words.wording import commit_linked, how_to_cancel, proposal_linked
 from bot.triggers import Value
 
 _PATHS_SHOWN = 20
@@ -46,14 +48,17 @@ class AskedPlan(Value):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON of all of it, except for how long the question stands."""
-        plan = self.model_dump(mode="json", exclude={"expires_after"})
+        """SHA-256 of the canonical JSON of what is done, without words and the time to answer."""
+        plan = self.model_dump(
+            mode="json",
+            exclude={"expires_after": True, "steps": {"__all__": {"label": True, "undo": {"how"}}}},
+        )
         return hashlib.sha256(rfc8785.dumps(plan)).hexdigest()
 
     def shown(self) -> str:
         """Its steps, each with how it is undone; Markdown."""
         steps = [
-            f"{n}. {step.name}: **{step.undo.reversibility}**"
+            f"{n}. {step.label}: **{step.undo.reversibility}**"
             + (f" ({step.undo.how})" if step.undo.how else "")
             for n, step in enumerate(self.steps, start=1)
         ]
@@ -72,6 +77,53 @@ def founders_plan(
         irreversible=irreversible,
         steps=planned(case.kind, irreversible),
         expires_after=expires_after,
+    )
+
+
+def plan_of_others(case: Case, foreign: Foreign, expires_after: timedelta) -> AskedPlan:
+    """Lay out what a yes to a commit that we did not make would do."""
+    return AskedPlan(
+        of=foreign.of,
+        incident=case.incident,
+        base=case.base,
+        commit=foreign.head,
+        irreversible=foreign.irreversible,
+        steps=planned(case.kind, foreign.irreversible),
+        expires_after=expires_after,
+    )
+
+
+def others_pushed(case: Case, plan: AskedPlan, view: View) -> Standing:
+    """The head holds commits that we did not make: somebody else answers for just this one."""
+    makers = view.foreign.makers if view.foreign else ()
+    command = markdown.code(f"/approve {plan.commit[:SHOWN]}")
+    by = ", ".join(markdown.code(each) for each in makers) or "somebody whom GitHub does not name"
+    who = "A Founder may" if plan.of == "founder" else "Anyone with write access may"
+    if makers:
+        who += f", but not {by}: nobody answers for their own commits"
+    shown = [f"- {markdown.code(path)}" for path in plan.irreversible[:_PATHS_SHOWN]]
+    if len(plan.irreversible) > _PATHS_SHOWN:
+        shown.append(f"- … and {len(plan.irreversible) - _PATHS_SHOWN} more")
+    hours = plan.expires_after.total_seconds() / 3600
+    return Standing(
+        state="needs you",
+        headline=f"Read {commit_linked(case, plan.commit)} on {proposal_linked(case)}, then "
+        f"comment {command}: it holds commits that I did not make.",
+        details=(
+            f"They are by {by}. I merge it on that word alone, once what counts is green. {who}. "
+            "The word holds for this commit; the next push voids it. The question stands for "
+            f"{hours:g} hours, then `/retry` asks anew.",
+            *(
+                ("It changes what only a Founder may change:\n\n" + "\n".join(shown),)
+                if shown
+                else ()
+            ),
+            "Merging it by hand, or by an auto-merge that somebody sets, is theirs to answer for; "
+            "I notice, and finish the records. " + how_to_cancel(case),
+        ),
+        checks=view.tally.shown,
+        approvable=True,
+        withheld=True,
     )
 
 

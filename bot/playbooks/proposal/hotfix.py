@@ -7,7 +7,7 @@ the same commit. GitHub makes the commit itself, so it is signed and shown as Ve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from bot.git.merging import merge
 from bot.git.mirror import Mirror
@@ -17,10 +17,14 @@ from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entr
 from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
+from bot.playbooks.incidents.branches import Naming
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.triggers import Value
 
 RECORD_MODE = "100644"
+
+Have = Callable[[], Awaitable[None]]
+"""Brings what a computed change names into the mirror."""
 
 
 class Hotfix(Value):
@@ -37,6 +41,7 @@ async def publish(
     files: Sequence[RecordFile],
     *,
     mirror: Mirror,
+    have: Have,
     git_data: GitData,
     branch: str,
     message: str,
@@ -50,6 +55,7 @@ async def publish(
         outcome: what was computed; of a conflict the tree with its markers.
         files: the record files.
         mirror: holds the trees.
+        have: makes what was computed again, where the mirror had to be cloned anew.
         git_data: GitHub's Git Data API.
         branch: created where it is missing, only ever moved forward.
         message: the commit's message.
@@ -59,13 +65,13 @@ async def publish(
         look_first: whether an earlier attempt may have done it.
 
     Raises:
-        Conflict: the branch exists and points elsewhere.
+        BranchExists: the branch is somebody else's, where it was to be made.
+        Conflict: the branch points elsewhere.
         GitHubError, GitError: it could not be done.
     """
-    git = mirror.git
-    base_tree = await tree_of(git, outcome.onto)
-    tree = await tree_with_records(git, outcome, files)
-    entries = await mirror.read(lambda _: _entries(git, outcome, base_tree, files))
+    base_tree, tree, entries = await mirror.read(
+        lambda git: _trees(git, outcome, files), after_rebuild=have
+    )
     await git_data.publish_tree(base_tree, entries, expected_tree=tree)
     commit = await git_data.ensure_commit_on_branch(
         branch,
@@ -86,16 +92,38 @@ class Closed(Value):
     merged: str | None = None
 
 
-async def close(github: RepositoryClient, branch: str, pull_request: int | None) -> Closed:
-    """Close the pull request of a branch.
+async def branches_of(github: RepositoryClient, naming: Naming) -> dict[str, int]:
+    """Find the branches of an incident, and which attempt each is of.
+
+    What is called as it would be, and is somebody else's, is not among them.
+    """
+    found = {}
+    for beginning in naming.beginnings:
+        for name in await github.git.branches(beginning):
+            if naming.may_have(name):
+                found[name] = await _attempt_of(github, naming, name)
+    return {name: attempt for name, attempt in found.items() if attempt is not None}
+
+
+async def _attempt_of(github: RepositoryClient, naming: Naming, branch: str) -> int | None:
+    """Which attempt at the incident a branch is of; None where it is gone or somebody else's."""
+    keys = () if naming.says_whose(branch) else await github.git.steps_on(branch)
+    return naming.attempt_of(branch, keys)
+
+
+async def close(
+    github: RepositoryClient, branches: Collection[str], pull_request: int | None
+) -> Closed:
+    """Close the pull request of a proposal.
 
     Args:
         github: the repository.
-        branch: the hotfix branch.
+        branches: its branches.
         pull_request: its pull request; None where it may have been opened unnoticed.
     """
-    open_ones = [pull async for pull in github.pulls.list(head=branch)]
-    numbers = {pull.number for pull in open_ones} | ({pull_request} if pull_request else set())
+    numbers = {pull_request} if pull_request else set()
+    for branch in branches:
+        numbers |= {pull.number async for pull in github.pulls.list(head=branch)}
     for number in sorted(numbers):
         closed = await github.pulls.close(number)
         if closed.is_merged:
@@ -103,9 +131,12 @@ async def close(github: RepositoryClient, branch: str, pull_request: int | None)
     return Closed(any=bool(numbers))
 
 
-async def delete_branch(github: RepositoryClient, branch: str) -> bool:
-    """Delete a hotfix branch; whether it was there."""
-    if await github.git.branch(branch) is None:
+async def delete_branch(github: RepositoryClient, naming: Naming, branch: str) -> bool:
+    """Delete a proposal's branch; whether it was there. Somebody else's of that name stays."""
+    if not naming.says_whose(branch):
+        if await _attempt_of(github, naming, branch) != naming.attempt:
+            return False
+    elif await github.git.branch(branch) is None:
         return False
     await github.git.delete_branch(branch)
     return True
@@ -113,7 +144,7 @@ async def delete_branch(github: RepositoryClient, branch: str) -> bool:
 
 async def take_back(github: RepositoryClient, branch: str) -> None:
     """Close the pull request of an earlier attempt and delete its branch, unless it was merged."""
-    if (await close(github, branch, None)).merged is None:
+    if (await close(github, (branch,), None)).merged is None:
         await github.git.delete_branch(branch)
 
 
@@ -137,12 +168,23 @@ async def tree_with_records(
 
 
 async def merging_gives(
-    mirror: Mirror, hotfix: Hotfix, outcome: Clean, files: Sequence[RecordFile]
+    mirror: Mirror, have: Have, hotfix: Hotfix, outcome: Clean, files: Sequence[RecordFile]
 ) -> bool:
     """Tell whether merging the hotfix as it is into the moved base gives just what is wanted."""
-    wanted = await tree_with_records(mirror.git, outcome, files)
+    wanted = await mirror.read(
+        lambda git: tree_with_records(git, outcome, files), after_rebuild=have
+    )
     merged = await mirror.read(lambda git: merge(git, outcome.onto, hotfix.commit))
     return merged.clean and merged.tree == wanted
+
+
+async def _trees(
+    git: Git, outcome: Clean | Conflict, files: Sequence[RecordFile]
+) -> tuple[str, str, list[TreeChange]]:
+    """The base's tree, the tree wanted, and what must be sent to get from one to the other."""
+    base_tree = await tree_of(git, outcome.onto)
+    tree = await tree_with_records(git, outcome, files)
+    return base_tree, tree, await _entries(git, outcome, base_tree, files)
 
 
 async def _entries(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bot.faults import Passing
+from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import (
@@ -16,6 +17,7 @@ from bot.github.models import (
     Review,
 )
 from bot.playbooks.checks.green import Counting, State, Tally, failing, tally
+from bot.playbooks.checks.newest import newest
 from bot.playbooks.checks.results import checked
 from bot.playbooks.checks.same_failure import (
     Failure,
@@ -27,8 +29,10 @@ from bot.playbooks.checks.same_failure import (
     otherwise,
 )
 from bot.playbooks.proposal.counting import required
+from bot.playbooks.proposal.merge_groups import Group, left
 from bot.playbooks.proposal.merging import View
 from bot.playbooks.proposal.previews import with_previews
+from bot.playbooks.proposal.rerun_requests import chances, run_by_app
 from bot.triggers import Value
 
 
@@ -37,7 +41,14 @@ class BaseMoves(Passing):
 
 
 async def look(
-    github: RepositoryClient, number: int, counting: Counting, *, before: str, broken: str
+    github: RepositoryClient,
+    number: int,
+    counting: Counting,
+    *,
+    mirror: Mirror,
+    before: str,
+    broken: str,
+    tested: tuple[str, ...] = (),
 ) -> View:
     """Read a hotfix pull request, its checks and its branch's rules.
 
@@ -45,8 +56,10 @@ async def look(
         github: the repository.
         number: the pull request.
         counting: the checks that decide; what the branch requires by now is added.
+        mirror: its history.
         before: the last commit of the base branch before the incident.
         broken: the base branch's head that the hotfix is to mend.
+        tested: the commits that its merge queue tested of it, the last one last.
     """
     pull = await github.pulls.get(number)
     results = await github.checks.results(pull.head.sha)
@@ -67,15 +80,19 @@ async def look(
         base_head = await github.git.head(pull.base.ref)
     except NotFound as error:
         raise BaseMoves(f"{pull.base.ref} is being renamed or removed") from error
-    counting = counting.with_required(
-        await required(github, rules), rules.required_deployments, rules.pins
-    )
+    named = await required(github, rules)
+    counting = counting.with_required(named, rules.required_deployments, rules.pins)
     verdicts = tally(counting, results)
     previewed = await with_previews(github, counting, pull.head.sha, verdicts)
     compared = await _compare(github, results, before=before, broken=broken, tally=verdicts)
+    failed = verdicts.named(State.FAILED) if verdicts.verdict == "red" else ()
+    again = run_by_app(results, failed)
     reviewed = rules.pull_request_required or not rules.complete
     reviews = await github.pulls.reviews(number) if reviewed else ()
-    queued = rules.merge_queue and await github.merging.queue_entry(pull) is not None
+    entry = await github.merging.queue_entry(pull) if rules.merge_queue else None
+    group = Group(commit=entry.head_sha) if entry and entry.head_sha else None
+    if rules.merge_queue and entry is None and tested:
+        group = await left(github, mirror, tested, named, before)
     behind = pull.mergeable_state == "behind"
     return View(
         pull_request="open",
@@ -89,12 +106,17 @@ async def look(
         red_before=compared.before,
         red_on_base=compared.on_base,
         red_otherwise=compared.otherwise,
+        unseen_on_base=compared.unseen_on_base,
+        chances=await chances(github, mirror, again, results, (pull.head.sha,), before),
+        only_statuses=tuple(name for name in failed if name not in again),
+        required=named,
         approvals_missing=max(rules.required_reviews - len(_said(reviews, "APPROVED")), 0),
         code_owners_review=rules.code_owner_review,
         reviewers=_asked(pull),
         reviews_required=rules.required_reviews > 0,
         changes_wanted_by=_said(reviews, "CHANGES_REQUESTED"),
-        queue="waiting" if queued else "required" if rules.merge_queue else "none",
+        queue="waiting" if entry else "required" if rules.merge_queue else "none",
+        group=group,
         methods=tuple(method.value for method in best_first(rules)),
         up_to_date_required=rules.strict or behind,
         behind=behind,
@@ -107,6 +129,7 @@ class _Compared(Value):
     before: tuple[str, ...] = ()
     on_base: tuple[str, ...] = ()
     otherwise: tuple[str, ...] = ()
+    unseen_on_base: tuple[str, ...] = ()
 
 
 async def _compare(
@@ -122,11 +145,14 @@ async def _compare(
         return _Compared()
     here = await read_failures(github, results, names)
     on_before = await read_failures(github, (await checked(github, before)).results, names)
-    on_base = await read_failures(github, (await checked(github, broken)).results, names)
+    base = (await checked(github, broken)).results
+    on_base = await read_failures(github, base, names)
+    ended = {each.name for each in base if each.is_completed}
     return _Compared(
         before=alike(on_before, here),
         on_base=alike(on_base, here),
         otherwise=otherwise(on_base, here),
+        unseen_on_base=tuple(name for name in names if name not in ended),
     )
 
 
@@ -137,7 +163,8 @@ async def read_failures(
     wanted = set(failing(results)) & {*names}
     found = {}
     for name in sorted(wanted):
-        reports = [r for r in results if r.name == name and r.is_completed and not r.is_passed]
+        named = newest([each for each in results if each.name == name])
+        reports = [each for each in named if each.is_completed and not each.is_passed]
         found[name] = joined([await _failure(github, each) for each in reports])
     return found
 

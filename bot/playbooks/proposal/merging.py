@@ -7,15 +7,21 @@ order of the rules is the order of what matters most to the person waiting.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.playbooks.checks.green import Counting, Row, State, Tally
+from bot.playbooks.checks.chance import Chance
+from bot.playbooks.checks.green import Counting, State, Tally
+from bot.playbooks.checks.reruns import Reran, reruns
+from bot.playbooks.proposal.merge_groups import Group
+from bot.playbooks.proposal.ownership import Foreign
 from bot.triggers import Value
 
+LONG_GREEN = timedelta(minutes=10)
+"""So long after all others passed, a check that has not begun is not about to."""
 _REVIEW = re.compile(r"\b(?:approving|required) reviews?\b", re.IGNORECASE)
 """In GitHub's refusal, where the App may not read the protection that asks for reviews."""
 _JOINING = frozenset({"and", "or", "and/or"})
@@ -43,6 +49,8 @@ class View(Value):
     merge_sha: str | None = None
     draft: bool
     head: str
+    foreign: Foreign | None = None
+    """Whose head it is, where it holds commits that we did not make."""
     base_head: str
     base_ref: str = ""
     """The branch it goes to, by its present name."""
@@ -56,6 +64,14 @@ class View(Value):
     """Checks that failed on the broken base branch in the same way."""
     red_otherwise: tuple[str, ...] = ()
     """Checks that failed there too, but in another way."""
+    unseen_on_base: tuple[str, ...] = ()
+    """Checks that failed here and of which the broken base branch has no result."""
+    chances: tuple[Chance, ...] = ()
+    """Checks that failed here and may be run again, each with how sure the failure is."""
+    only_statuses: tuple[str, ...] = ()
+    """Checks that failed here as commit statuses, which nobody can ask GitHub to run again."""
+    required: tuple[str, ...] = ()
+    """Checks without which GitHub merges nothing."""
     reviews_required: bool = False
     """As far as the App may read the rules; else GitHub's refusal tells."""
     approvals_missing: int = 0
@@ -64,6 +80,8 @@ class View(Value):
     reviewers: tuple[str, ...] = ()
     changes_wanted_by: tuple[str, ...] = ()
     queue: Literal["none", "required", "waiting"] = "none"
+    group: Group | None = None
+    """What the queue tests, or tested before it threw the hotfix out, as far as it is known."""
     methods: tuple[str, ...] = ()
     """How the base branch may be merged into, the best first."""
     up_to_date_required: bool = False
@@ -83,6 +101,8 @@ Why = Literal[
     "no evals",
     "person",
     "founder",
+    "unstarted",
+    "foreign",
     "timed out",
     "changed",
     "review",
@@ -92,7 +112,7 @@ Why = Literal[
     "merge refused",
 ]
 APPROVABLE: frozenset[Why] = frozenset(
-    {"unrelated", "nothing counts", "no evals", "person", "founder"}
+    {"unrelated", "nothing counts", "unstarted", "no evals", "person", "founder", "foreign"}
 )
 """What a person may wave through: it does not speak against the hotfix itself."""
 
@@ -102,16 +122,18 @@ class Approved(Value):
 
     head: str
     why: Why
+    names: tuple[str, ...] = ()
+    """What was shown: checks that had not begun, or paths of a head that is not ours.
 
+    A yes to those holds for no others.
+    """
 
-class Reran(Value):
-    """Checks of one commit that were asked to run again."""
-
-    head: str
-    old: tuple[Row, ...]
-    """What they said then: as long as they say just this, the new run has not ended."""
-    agreed: bool
-    """Whether GitHub took the request; not every check can be run again from outside."""
+    def covers(self, doubt: Ask, head: str) -> bool:
+        """Tell whether it answers this doubt about this commit."""
+        if (self.head, self.why) != (head, doubt.why):
+            return False
+        bound = doubt.why in ("unstarted", "foreign")
+        return not bound or {*doubt.names} <= {*self.names}
 
 
 class Terms(Value):
@@ -124,12 +146,20 @@ class Terms(Value):
     deadline: datetime
     conflict: bool = False
     """The revert could not be computed cleanly: a person resolves it."""
+    drafts: bool = True
+    """Whether marking it ready can say that it is resolved; not every plan has drafts."""
+    patient: bool = True
+    """Whether it is a Run that runs again what may have failed by chance; older ones do not."""
+    asks_about_foreign: bool = True
+    """Whether a head that we did not make is asked about; Runs begun before merge none at all."""
     merge_refused: str | None = None
     """Why GitHub last refused to merge this very head, in its words."""
     approved: tuple[Approved, ...] = ()
     reran: Reran | None = None
     left_queue: bool = False
     """The hotfix was in the merge queue and is no longer."""
+    requeued: int = 0
+    """How often it was put in again since a check failed there, perhaps by chance."""
     evals_wanted: bool = False
     """Nobody asked for this in person: without evals a person has to agree (Decisions 5)."""
     person_wanted: bool = False
@@ -167,7 +197,7 @@ class Refit(Value):
 
 
 class Rerun(Value):
-    """Checks broke off without a verdict: have them run again, once."""
+    """Checks broke off without a verdict, or may have failed by chance: have them run again."""
 
     action: Literal["rerun"] = "rerun"
     names: tuple[str, ...]
@@ -181,6 +211,10 @@ class Ask(Value):
     names: tuple[str, ...] = ()
     reason: str = ""
     """GitHub's own words, where it refused."""
+    reran: int = 0
+    """How often the checks that are named were run again, at most."""
+    cannot: tuple[str, ...] = ()
+    """Checks among them that GitHub could not run again."""
 
 
 class Finish(Value):
@@ -215,28 +249,47 @@ def next_move(view: View, terms: Terms, now: datetime) -> Move:
         return Ask(why="conflict")
     if ours and (view.base_head != terms.base or view.conflicts or view.behind):
         return Refit(base=view.base_head)
-    for doubt in _doubts(view, terms, now):
-        approved = isinstance(doubt, Ask) and Approved(head=view.head, why=doubt.why)
-        if not approved or approved not in terms.approved:
+    # What a person has to merge anyway is not asked about: that is their answer.
+    foreign = not ours and terms.asks_about_foreign and not (terms.conflict and not terms.drafts)
+    if foreign:
+        touched = view.foreign.irreversible if view.foreign else ()
+        question = Ask(why="foreign", names=touched)
+        if not any(each.covers(question, view.head) for each in terms.approved):
+            return question
+    for doubt in _doubts(view, terms, now, answered_for=foreign):
+        if not isinstance(doubt, Ask):
             return doubt
-    return _when_verified(view, terms, ours=ours)
+        if not any(each.covers(doubt, view.head) for each in terms.approved):
+            return doubt
+    return _when_verified(view, terms, ours=ours or foreign)
 
 
-def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | Ask]:
-    """What the checks leave to be wished for, most important first."""
+def _doubts(
+    view: View, terms: Terms, now: datetime, *, answered_for: bool
+) -> Iterator[Wait | Rerun | Ask]:
+    """What the checks leave to be wished for, most important first.
+
+    A person who answers for this very commit has answered whether anybody shall decide about it.
+    """
     tally = view.tally
     missing = tally.awaited
     match tally.verdict:
         case "nothing counts":
             yield Ask(why="nothing counts")
+        case "red" if terms.patient:
+            yield _when_red_once_more(view, terms, now)
         case "red":
             yield _when_red(view, terms, now)
+        case "waiting" if terms.patient and _never_begun(view, terms, now):
+            yield Ask(why="unstarted", names=missing)
         case "waiting" if now >= terms.deadline:
             yield Ask(why="timed out", names=missing)
         case "waiting":
             yield Wait(missing=missing)
         case "green":
             pass
+    if answered_for:
+        return
     if terms.evals_wanted and not terms.counting.evals:
         yield Ask(why="no evals")
     if terms.person_wanted:
@@ -245,10 +298,45 @@ def _doubts(view: View, terms: Terms, now: datetime) -> Iterator[Wait | Rerun | 
         yield Ask(why="founder", names=terms.irreversible)
 
 
-def _when_red(view: View, terms: Terms, now: datetime) -> Wait | Rerun | Ask:
+def _never_begun(view: View, terms: Terms, now: datetime) -> bool:
+    """Tell whether all that is awaited are checks that do not even begin, without a reason to.
+
+    Without what the branch requires GitHub merges nothing, whatever a person says here.
+    """
+    tally = view.tally
+    missing = tally.named(State.MISSING)
+    if not missing or tally.awaited != missing or {*missing} & {*view.required}:
+        return False
+    others = [row for row in tally.rows if row.state is not State.MISSING]
+    if any(row.state not in (State.PASSED, State.SKIPPED) for row in others):
+        return False
+    last = max((row.at for row in others if row.at), default=None)
+    return now >= terms.deadline or (last is not None and now - last >= LONG_GREEN)
+
+
+def _when_red_once_more(view: View, terms: Terms, now: datetime) -> Wait | Rerun | Ask:
+    """Run again what may be red by chance; only then is it anybody's failure."""
+    reran = terms.reran if terms.reran and terms.reran.head == view.head else None
+    again = reruns(view.tally, view.chances, reran, now)
+    if again.are_worth_it:
+        return Rerun(names=again.wanted)
+    if again.are_awaited:
+        return Wait(missing=tuple(sorted(again.begins)))
+    asked = _when_red(view, terms, now, passed_over=again.begins if again.is_certain else ())
+    if not isinstance(asked, Ask):
+        return asked
+    not_again = again.stuck | {*view.only_statuses}
+    cannot = tuple(name for name in asked.names if name in not_again)
+    most = max((again.rounds.get(name, 0) for name in asked.names if name not in cannot), default=0)
+    return asked.model_copy(update={"reran": most, "cannot": cannot})
+
+
+def _when_red(
+    view: View, terms: Terms, now: datetime, passed_over: Collection[str] = ()
+) -> Wait | Rerun | Ask:
     """Whose failure is it (Decisions 6)?"""
-    failed = view.tally.named(State.FAILED)
-    broken_off = view.tally.named(State.INFRA)
+    failed = tuple(n for n in view.tally.named(State.FAILED) if n not in passed_over)
+    broken_off = tuple(n for n in view.tally.named(State.INFRA) if n not in passed_over)
     new = [name for name in failed if name not in view.red_before]
     if persisting := tuple(name for name in new if name in view.red_on_base):
         return Ask(why="not cured", names=persisting)
@@ -265,6 +353,8 @@ def _when_broken_off(
     names: tuple[str, ...], view: View, terms: Terms, now: datetime
 ) -> Wait | Rerun | Ask:
     reran = terms.reran
+    if terms.patient:
+        return Ask(why="infra", names=names)
     if reran is None or reran.head != view.head:
         return Rerun(names=names)
     unchanged = all(row in reran.old for row in view.tally.rows if row.name in names)
@@ -273,9 +363,14 @@ def _when_broken_off(
     return Ask(why="infra", names=names)
 
 
+def _left_by_chance(view: View, terms: Terms) -> bool:
+    return view.group is not None and view.group.is_worth_another(terms.requeued)
+
+
 def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
-    if not ours and not terms.conflict:
-        # Somebody pushed to the hotfix: what is there now is theirs to answer for.
+    if not ours and not (terms.conflict and terms.drafts):
+        # Somebody pushed to the hotfix: what is there now is theirs to answer for. Without drafts
+        # nobody says when a conflict is resolved.
         return Ask(why="changed")
     if view.changes_wanted_by and (view.reviews_required or terms.merge_refused):
         return Ask(why="changes wanted", names=view.changes_wanted_by)
@@ -289,8 +384,9 @@ def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
         return Ask(why="review", names=view.reviewers)
     if terms.merge_refused is not None:
         return Ask(why="merge refused", reason=terms.merge_refused)
-    if terms.left_queue:
-        return Ask(why="left the queue")
+    if terms.left_queue and not _left_by_chance(view, terms):
+        red = view.group.red if view.group else ()
+        return Ask(why="left the queue", names=red, reran=terms.requeued)
     if view.queue == "required":
         return Enqueue(head=view.head)
     return Merge(head=view.head)

@@ -6,6 +6,8 @@ base, asking for approvals and merging are alike for all.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,20 +15,43 @@ from typing import Any
 
 from bot import markdown
 from bot.git.reverting import Clean, Conflict, Empty
+from bot.github.errors import BranchExists, Forbidden, Unprocessable
 from bot.github.models import MergeMethod, PullRequest
+from bot.github.refusals import in_words, is_by_ruleset
+from bot.playbooks.attempt import NotAllowed, attempt
+from bot.playbooks.incidents.branches import flat, folder_of
 from bot.playbooks.incidents.opening import Refs
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.proposal import hotfix as hotfixes
 from bot.playbooks.proposal import standings
 from bot.playbooks.proposal.computed import Change, on_newest
+from bot.playbooks.proposal.duration_text import how_long
 from bot.playbooks.proposal.follow import Fitted, Followed, Watched, follow
-from bot.playbooks.proposal.founder import AskedPlan, founder_decides, founders_plan
+from bot.playbooks.proposal.founder import (
+    AskedPlan,
+    founder_decides,
+    founders_plan,
+    others_pushed,
+    plan_of_others,
+)
 from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.merging import APPROVABLE, Ask, View, Wait, Why
+from bot.playbooks.proposal.ownership import (
+    SHOWN,
+    Foreign,
+    HeadMoves,
+    read_foreign,
+    touched_for_good,
+)
+from bot.playbooks.run import Signal
+from bot.playbooks.steps import Step, steps_of
 from bot.playbooks.undo.undoing import TakenBack, Undoer
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.work import Work
 from bot.triggers import Actor, Value
+
+ACTION_REQUIRED = "Action required"
+"""Begins the title of a proposal that is not ready, where it cannot be shown as a draft."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +61,8 @@ class Terms:
     Attributes:
         title: the pull request's title (plain text).
         message: the commit's message; its first line is also the merge's title.
-        files: the record files committed with the change.
+        files: the record files committed with the change; its branch is named in them as the case
+            has it so far.
         before: the last commit of the base branch before the incident.
         starting: what its description says until there is more to say.
         evals_wanted: whether a person has to agree where no evals are configured.
@@ -83,28 +109,34 @@ class Proposal:
         self.run = work.run
         self.github = work.github
         self._name = work.case.proposal
+        self._steps = steps_of(work.case.proposal)
         self._change = change
         self._outcome = outcome
         self._base = outcome.onto
         self._terms = terms
+        self._files = terms.files
         self._conflict = outcome if isinstance(outcome, Conflict) else None
         self._approval: tuple[Why, str] | None = None
+        self._asked_plan: str | None = None
         work.undoers.extend(undoers_of(work))
 
     async def open(self) -> Hotfix:
         """Publish the change with its records, and open its pull request."""
         work, run = self.work, self.run
-        publish = partial(self._publish, self._outcome, None)
-        hotfix = await run.step(f"publish the {self._name}", Hotfix, publish)
+        hotfix = await run.step(self._steps.publish, Hotfix, self._publish_first)
+        self._files = _on_branch(self._files, work.case.branch, hotfix.branch)
+        work.know(branch=hotfix.branch)
         work.happened(
             await run.now(),
             f"{self._name} published",
             f"{work.parts.web_url}/commit/{hotfix.commit}",
         )
         work.observe(base=hotfix.base_head, head=hotfix.commit, tally=None)
-        opening = f"open the {self._name} pull request"
-        pull = await run.step(opening, PullRequest, self._open_pull_request)
-        work.know(pull_request=pull.number)
+        pull = await run.step(
+            self._steps.open, PullRequest, partial(self._open_pull_request, hotfix.commit)
+        )
+        drafts = pull.draft or not (self._conflict or self._terms.doubtful)
+        work.know(pull_request=pull.number, has_drafts=drafts)
         work.happened(await run.now(), f"{self._name} pull request opened", pull.html_url)
         await self._note("opened", hotfix)
         return hotfix
@@ -121,29 +153,40 @@ class Proposal:
             preferred=MergeMethod(method) if method else None,
             checks_may_take=timedelta(minutes=config.checks.timeout_minutes),
             conflict=self._conflict is not None,
+            drafts=work.case.has_drafts,
             evals_wanted=self._terms.evals_wanted,
             person_wanted=self._terms.person_wanted,
             irreversible=self._terms.irreversible,
+            offenders=tuple(each.number for each in work.case.offenders if each.number),
         )
-        return await follow(self.run, self, self.github, watched, work.parts.patience)
+        parts = work.parts
+        return await follow(self.run, self, self.github, parts.mirror, watched, parts.patience)
 
     # --- what `follow` asks for ---
 
-    async def tell(self, move: Wait | Ask, view: View, deadline: datetime) -> None:
+    async def tell(self, move: Wait | Ask, view: View, deadline: datetime, now: datetime) -> None:
         """Say where it stands; ask the requester once for each thing needed."""
         work = self.work
         asked = (move.why, view.head) if isinstance(move, Ask) else None
-        await self._settle_approval(asked if asked and asked[0] in APPROVABLE else None)
+        plan = self._plan_asked(move, view) if isinstance(move, Ask) else None
+        await self._settle_approval(asked if asked and asked[0] in APPROVABLE else None, plan)
         self._observe(view)
         if isinstance(move, Ask) and move.why == "not cured":
             await work.not_cured(move.names, bad=self._outcome.onto)
-        if isinstance(move, Ask) and (plan := self._for_the_founder((move.why, view.head))):
+        if plan is not None and isinstance(move, Ask) and move.why == "foreign":
+            standing = others_pushed(work.case, plan, view)
+        elif plan is not None:
             standing = founder_decides(work.case, plan, view.tally)
         else:
-            standing = standings.standing_for(move, view, work.case, deadline, self._conflict)
+            outlook = how_long(view.tally, work.counting.took, work.case.base, now)
+            standing = standings.standing_for(
+                move, view, work.case, deadline, self._conflict, outlook
+            )
         await work.tell(standing, view.head)
         if isinstance(move, Ask):
-            await work.voice.ask(work.case, standing, move.why)
+            # Each commit of somebody else's is a question of its own.
+            named = f"{move.why} {view.head[:SHOWN]}" if move.why == "foreign" else move.why
+            await work.voice.ask(work.case, standing, named)
 
     async def green(self, view: View) -> None:
         """Say on the proposal itself that it is verified, before it is merged."""
@@ -151,11 +194,28 @@ class Proposal:
         self._observe(view)
         await self.work.verified(standings.green(self.work.case, view.tally), view.head)
 
-    async def approved(self, why: Why, head: str, by: Actor) -> None:
+    async def approved(self, why: Why, head: str, by: Actor, names: tuple[str, ...] = ()) -> None:
         """Write down who waved what through."""
-        await self.work.casebook.approved(why, head, by.login)
+        await self.work.casebook.approved(why, head, by.login, names)
         self._approval = None
-        self.work.happened(await self.run.now(), f"{why}: approved by {by.login}")
+        what = f"{why} ({', '.join(names)})" if names else why
+        self.work.happened(await self.run.now(), f"{what}: approved by {by.login}")
+
+    async def whose(self, number: int, head: str) -> Foreign:
+        """Read who made the head of our pull request, and what it touches for good."""
+        pull = await self.github.pulls.get(number)
+        if pull.head.sha != head:
+            raise HeadMoves(f"#{number} is being pushed to")
+        # Where we made it after all, it is another than the one that we published last.
+        found = await read_foreign(self.github, pull) or Foreign(head=head)
+        written = {each.path: each.content for each in self._files}
+        config = self.work.plan.config
+        touched = await touched_for_good(self.github, number, config, written)
+        return found.model_copy(update={"irreversible": touched})
+
+    def note_joined(self, signals: Sequence[Signal]) -> None:
+        """Take notice of who asked for the same meanwhile."""
+        self.work.note_joined(signals)
 
     def start_over(self) -> None:
         """Be ready to ask again what was asked before."""
@@ -176,8 +236,7 @@ class Proposal:
         async def compute(look_first: bool) -> _Refitted:
             return await self._refit(hotfix, view, look_first)
 
-        name = f"fit the {self._name} to the moved base"
-        found = await self.run.step(name, _Refitted, compute)
+        found = await self.run.step(self._steps.refit, _Refitted, compute)
         self._conflict = found.conflict or self._conflict
         if found.hotfix is not None:
             self._base = found.hotfix.base_head
@@ -187,24 +246,57 @@ class Proposal:
 
     # --- pieces ---
 
-    async def _publish(
-        self, outcome: Clean | Conflict, onto_hotfix: str | None, look_first: bool
-    ) -> Hotfix:
-        case = self.work.case
-        await self._change.have(outcome)
-        return await hotfixes.publish(
-            outcome,
-            self._terms.files,
-            mirror=self.work.parts.mirror,
-            git_data=self.github.git,
-            branch=case.branch,
-            message=self._terms.message,
-            key=f"{case.incident}/{outcome.onto[:12]}",
-            onto_hotfix=onto_hotfix,
-            look_first=look_first,
-        )
+    async def _publish_first(self, look_first: bool) -> Hotfix:
+        """Publish under the first name that is free or ours already; nothing else is touched."""
+        naming, wanted = self.work.naming, self.work.case.branch
+        if look_first:
+            there = await hotfixes.branches_of(self.github, naming)
+            ours = [name for name, made_by in there.items() if made_by == naming.attempt]
+            if ours:
+                return await self._publish(self._outcome, None, ours[0], look_first)
+        names, taken = [*naming.names(wanted)], BranchExists(f"{wanted} is somebody else's.")
+        while names:
+            name = names.pop(0)
+            try:
+                return await self._publish(self._outcome, None, name, look_first)
+            except BranchExists as exists:
+                taken = exists
+            except Unprocessable:
+                # GitHub does not say that a branch called as the folder is in the way.
+                if not await self._is_in_the_way(name):
+                    raise
+                names = [flat(each) for each in (name, *names)]
+        raise taken
 
-    async def _open_pull_request(self, look_first: bool) -> PullRequest:
+    async def _publish(
+        self, outcome: Clean | Conflict, onto_hotfix: str | None, branch: str, look_first: bool
+    ) -> Hotfix:
+        await self._change.have(outcome)
+        try:
+            return await hotfixes.publish(
+                outcome,
+                _on_branch(self._files, self.work.case.branch, branch),
+                mirror=self.work.parts.mirror,
+                have=partial(self._change.have, outcome),
+                git_data=self.github.git,
+                branch=branch,
+                message=self._terms.message,
+                key=self.work.naming.key(outcome.onto),
+                onto_hotfix=onto_hotfix,
+                look_first=look_first,
+            )
+        except (Forbidden, Unprocessable) as refusal:
+            if not is_by_ruleset(refusal) or await self._is_in_the_way(branch):
+                raise
+            why = f"GitHub refuses the branch {branch}: {in_words(refusal)}."
+            raise NotAllowed(why) from refusal
+
+    async def _is_in_the_way(self, branch: str) -> bool:
+        """Whether a branch is called as the folder of this one, so that git cannot have both."""
+        folder = folder_of(branch)
+        return folder != branch and await self.github.git.branch(folder) is not None
+
+    async def _open_pull_request(self, commit: str, look_first: bool) -> PullRequest:
         case, standing = self.work.case, self._terms.starting
         if self._conflict is not None:
             standing = standings.conflicted(case, self._conflict)
@@ -212,8 +304,10 @@ class Proposal:
             head=case.branch,
             base=case.base,
             title=self._terms.title,
+            title_without_draft=f"{ACTION_REQUIRED}: {self._terms.title}",
             body=markdown.with_section("", "status", self.work.section(standing)),
             draft=self._conflict is not None or self._terms.doubtful,
+            commit=commit,
             look_first=look_first,
         )
 
@@ -226,10 +320,11 @@ class Proposal:
         if isinstance(outcome, Conflict):
             return _Refitted(hotfix=as_it_is, conflict=outcome)
         if not view.up_to_date_required and await hotfixes.merging_gives(
-            mirror, hotfix, outcome, self._terms.files
+            mirror, partial(self._change.have, outcome), hotfix, outcome, self._files
         ):
             return _Refitted(hotfix=as_it_is)
-        return _Refitted(hotfix=await self._publish(outcome, hotfix.commit, look_first))
+        branch = self.work.case.branch
+        return _Refitted(hotfix=await self._publish(outcome, hotfix.commit, branch, look_first))
 
     async def _note(self, what: str, hotfix: Hotfix) -> None:
         case = self.work.case
@@ -250,59 +345,71 @@ class Proposal:
             },
         )
 
-    def _for_the_founder(self, wanted: tuple[Why, str]) -> AskedPlan | None:
-        if wanted[0] != "founder":
-            return None
-        hours = self.work.plan.config.founder.approval_hours
-        return founders_plan(
-            self.work.case, wanted[1], self._terms.irreversible, timedelta(hours=hours)
-        )
+    def _plan_asked(self, move: Ask, view: View) -> AskedPlan | None:
+        """What a yes to this question is bound to, where it is bound to more than the commit."""
+        until = timedelta(hours=self.work.plan.config.founder.approval_hours)
+        if move.why == "foreign":
+            foreign = view.foreign or Foreign(head=view.head, unknown=True)
+            return plan_of_others(self.work.case, foreign, until)
+        if move.why == "founder":
+            return founders_plan(self.work.case, view.head, self._terms.irreversible, until)
+        return None
 
     def _observe(self, view: View) -> None:
         self.work.observe(base=self._base, head=view.head, tally=view.tally)
 
-    async def _settle_approval(self, wanted: tuple[Why, str] | None) -> None:
+    async def _settle_approval(
+        self, wanted: tuple[Why, str] | None, plan: AskedPlan | None = None
+    ) -> None:
         """Keep the records in step with what has to be approved now, if anything."""
-        if wanted == self._approval:
+        digest = plan.digest if plan else None
+        if wanted == self._approval and (wanted is None or digest == self._asked_plan):
             return
         if self._approval is not None:
             await self.work.casebook.need_no_approval(*self._approval)
         if wanted is not None:
-            await self.work.casebook.wait_for_approval(*wanted, self._for_the_founder(wanted))
-        self._approval = wanted
+            await self.work.casebook.wait_for_approval(*wanted, plan)
+        self._approval, self._asked_plan = wanted, digest
 
 
 def undoers_of(work: Work[Any, Any]) -> tuple[Undoer, Undoer]:
     """How a proposal is taken back: its pull request is closed, its branch deleted."""
-    name = work.case.proposal
-
     # What is gone when it is looked for again was taken back by the attempt before.
 
+    async def branches() -> tuple[str, ...]:
+        # Looked for, since publishing may have broken off before its name was known.
+        there = await hotfixes.branches_of(work.github, work.naming)
+        return tuple(name for name, made_by in there.items() if made_by == work.attempt)
+
     async def close(again: bool) -> TakenBack:
-        case = work.case
-        closed = await hotfixes.close(work.github, case.branch, case.pull_request)
+        known = work.case.pull_request
+        # What is known needs no look at the branches, which may be what cannot be read.
+        there = () if known is not None else await branches()
+        closed = await hotfixes.close(work.github, there, known)
         return TakenBack(found=closed.any or again, merged=closed.merged)
 
     async def delete(again: bool) -> TakenBack:
-        found = await hotfixes.delete_branch(work.github, work.case.branch)
-        return TakenBack(found=found or again)
+        found = await branches()
+        for branch in found:
+            await work.github.git.delete_branch(branch)
+        return TakenBack(found=bool(found) or again)
 
-    opening, publishing = f"open the {name} pull request", f"publish the {name}"
+    steps = steps_of(work.case.proposal)
 
     async def undo_opening() -> TakenBack:
-        return await work.run.step(f"undo: {opening}", TakenBack, close)
+        return await work.run.step(steps.undo_open, TakenBack, close)
 
     async def undo_publishing() -> TakenBack:
-        return await work.run.step(f"undo: {publishing}", TakenBack, delete)
+        return await work.run.step(steps.undo_publish, TakenBack, delete)
 
     return (
         Undoer(
-            of=(publishing, f"fit the {name} to the moved base"),
+            of=(steps.publish, steps.refit),
             act=undo_publishing,
             by_hand=lambda: f"delete the branch {markdown.code(work.case.branch)}",
         ),
         Undoer(
-            of=(opening,),
+            of=(steps.open,),
             act=undo_opening,
             by_hand=lambda: f"close the pull request of {markdown.code(work.case.branch)}",
         ),
@@ -311,13 +418,31 @@ def undoers_of(work: Work[Any, Any]) -> tuple[Undoer, Undoer]:
 
 async def take_earlier_attempts_back(work: Work[Any, Any]) -> None:
     """Close what an earlier attempt at this incident left open."""
-    earlier = work.earlier_branches
-    if not earlier:
+    if work.attempt == 1:
         return
 
     async def undo(_: bool) -> bool:
-        for branch in earlier:
-            await hotfixes.take_back(work.github, branch)
+        there = await hotfixes.branches_of(work.github, work.naming)
+        for branch, made_by in there.items():
+            if made_by < work.attempt:
+                await hotfixes.take_back(work.github, branch)
         return True
 
-    await work.run.step("take earlier attempts back", bool, undo)
+    await attempt(
+        work.run,
+        Step.CLOSE_EARLIER_ATTEMPTS,
+        bool,
+        undo,
+        what=f"close the {work.case.proposal} of the attempt before and delete its branch",
+        otherwise=False,
+    )
+
+
+def _on_branch(files: Sequence[RecordFile], was: str, now: str) -> tuple[RecordFile, ...]:
+    """The record files as they are for another branch than they were written for."""
+    if was == now:
+        return tuple(files)
+    return tuple(
+        file.model_copy(update={"content": file.content.replace(json.dumps(was), json.dumps(now))})
+        for file in files
+    )

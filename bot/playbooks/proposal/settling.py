@@ -6,21 +6,25 @@ And people hear of it: the issue is closed, the requester gets the final word, t
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal
 
+from bot import markdown
+from bot.playbooks.attempt import attempt
 from bot.playbooks.checks.green import State, Tally, tally
 from bot.playbooks.incidents import record_files
 from bot.playbooks.incidents.casebook import undone_refs
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import BroughtHome, RecordFile
 from bot.playbooks.proposal import endings, standings
+from bot.playbooks.proposal import hotfix as hotfixes
 from bot.playbooks.proposal.confirming import confirmation
+from bot.playbooks.proposal.duration_text import how_long
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.proposal.recovering import recovery
 from bot.playbooks.run import Ending, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
+from bot.playbooks.steps import AnyStep, Step, WaitPoint, steps_of
 from bot.playbooks.undo.undoing import Undone, see_what_to_undo, undo
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.work import Work
@@ -43,14 +47,16 @@ class _OnBase(Value):
 class _Seen(Value):
     """Whether the base branch is good, and what says so.
 
-    It is what was `verified`, or `recovered` later at the commit `head`; else it was red and is
-    watched no longer.
+    It is what was `verified`, or `recovered` later at the commit `head`, or it is `unread` since
+    GitHub does not show it; else it was red and is watched no longer.
     """
 
-    how: Literal["verified", "recovered", "red", "cancelled", "given up"]
+    how: Literal["verified", "recovered", "red", "cancelled", "given up", "unread"]
     unseen: tuple[str, ...] = ()
     tally: Tally
     head: str = ""
+    why: str = ""
+    """Why it could not be read."""
 
 
 async def followed_to_its_end(work: AnyWork, followed: Followed) -> Ending:
@@ -66,10 +72,11 @@ async def followed_to_its_end(work: AnyWork, followed: Followed) -> Ending:
     return await _stopped(work, followed, undone)
 
 
-async def broke_off(work: AnyWork, failed: StepFailed) -> None:
+async def broke_off(work: AnyWork, failed: StepFailed) -> Ending | None:
     """A step failed: undo what was done, newest first, and say so wherever that can be said.
 
-    `/retry` begins anew.
+    `/retry` begins anew. What had been merged meanwhile stays, and that is how it ends then; else
+    None.
     """
     step, why = failed.step, str(failed)
     try:
@@ -77,23 +84,26 @@ async def broke_off(work: AnyWork, failed: StepFailed) -> None:
         if wanted:
             await work.casebook.undoing(step, why)
         undone = await undo(wanted)
+        if undone.merged is not None:
+            now = await work.run.now()
+            followed = Followed(how="merged", at=now, sha=undone.merged)
+            return await _merged(work, followed, undone.merged)
         failed.aftermath = undone.told()
         await work.casebook.broke_off(step, why, undone)
-        with suppress(StepFailed):
-            await _keep_papers(work, step, undone)
+        await _keep_papers(work, step, undone)
         await work.tell(standings.broke_off(step, why, undone))
     except StepFailed:
-        # What broke the step may break the telling; whoever asked is answered separately.
-        return
+        # Our own records refused it; whoever asked is answered separately.
+        pass
+    return None
 
 
-async def _keep_papers(work: AnyWork, step: str, undone: Undone) -> None:
+async def _keep_papers(work: AnyWork, step: AnyStep, undone: Undone) -> None:
     """What stood only on a branch that is gone now is kept on the records branch."""
     if undone.taken and work.adr:
-        files = work.record_files(Result(stopped=f"broke off: {step}"))
+        files = work.record_files(Result(stopped=f"broke off: {step.label}"))
         message = f"Report on incident {work.case.incident}"
-        await work.record("keep the papers", files, message)
-        work.know(published=True)
+        work.know(published=await work.record(Step.KEEP_RECORD_FILES, files, message))
 
 
 async def conclude(
@@ -118,36 +128,52 @@ async def conclude(
     report = await _publish(work, result, home=home)
     await work.tell(standing, head)
     await work.voice.close_issue(work.case, standing)
+    work.know(untold=work.run.untold.left)
     await work.voice.final_word(work.case, standing)
-    await work.casebook.finish(state, hashlib.sha256(report.content.encode()).hexdigest())
+    digest = None if report is None else hashlib.sha256(report.content.encode()).hexdigest()
+    await work.casebook.finish(state, digest)
     return Ending(outcome="succeeded" if standing.state == "done" else "stopped")
 
 
-async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> RecordFile:
-    """Put the records where they belong as they are now; the report."""
+async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> RecordFile | None:
+    """Put the records where they belong as they are now; the report, where there is one."""
     run = work.run
     files = work.settle(result, await run.now())
     message = f"Record the outcome of incident {work.case.incident}"
-    await work.record("record the outcome", files, message)
-    work.know(published=True)
+    work.know(published=await work.record(Step.RECORD_OUTCOME, files, message))
     if home or result.merge is not None:
 
         async def bring_home(look_first: bool) -> BroughtHome:
             return await _bring_home(work, files, message, look_first)
 
-        await run.step("bring the records to the default branch", BroughtHome, bring_home)
+        await attempt(
+            run,
+            Step.COPY_RECORDS_TO_DEFAULT_BRANCH,
+            BroughtHome,
+            bring_home,
+            what="bring the records to the default branch",
+            otherwise=None,
+        )
     if result.merge is not None:
 
         async def delete_branch(_: bool) -> bool:
-            await work.github.git.delete_branch(work.case.branch)
+            await hotfixes.delete_branch(work.github, work.naming, work.case.branch)
             return True
 
-        await run.step(f"delete the {work.case.proposal} branch", bool, delete_branch)
-    return files[1]
+        await attempt(
+            run,
+            steps_of(work.case.proposal).delete_branch,
+            bool,
+            delete_branch,
+            what=f"delete the branch {markdown.code(work.case.branch)}",
+            otherwise=False,
+        )
+    return files[1] if len(files) > 1 else None
 
 
 async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
     name = work.case.proposal
+    work.know(merged=True)
     work.happened(followed.at, f"{name} merged", f"{work.parts.web_url}/commit/{sha}")
     await work.casebook.move(
         f"{name}.merged",
@@ -156,9 +182,7 @@ async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
         watch=sha,
         pull_request=work.case.pull_request,
     )
-    seen = await _confirm(work, followed, sha)
-    if seen.how == "red":
-        seen = await _see_recover(work, followed, sha, seen)
+    seen = await _watched(work, followed, sha)
     cured = seen.how in ("verified", "recovered")
     if cured:
         work.happened(await work.run.now(), "incident resolved")
@@ -170,11 +194,23 @@ async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
             standing = endings.recovered(sha, seen.head, work.case, seen.tally)
         case "cancelled":
             standing = endings.not_watched(sha, work.case, seen.tally)
+        case "unread":
+            standing = endings.unread(sha, work.case, seen.why)
         case _:
             standing = endings.left_red(sha, work.case, seen.tally)
-    state = RunState.SUCCEEDED if cured else RunState.FAILED
+    state = RunState.SUCCEEDED if cured or seen.how == "unread" else RunState.FAILED
     result = _result(work, followed, sha, seen)
     return await conclude(work, result, standing, state, head=_head(followed))
+
+
+async def _watched(work: AnyWork, followed: Followed, sha: str) -> _Seen:
+    """See what came of the merge. It is done, whatever GitHub shows or hides afterwards."""
+    try:
+        seen = await _confirm(work, followed, sha)
+        return await _see_recover(work, followed, sha, seen) if seen.how == "red" else seen
+    except StepFailed as hidden:
+        shown = followed.tally or Tally(verdict="nothing counts", rows=())
+        return _Seen(how="unread", tally=shown, why=str(hidden))
 
 
 async def _see_recover(work: AnyWork, followed: Followed, sha: str, seen: _Seen) -> _Seen:
@@ -196,17 +232,24 @@ def _result(work: AnyWork, followed: Followed, sha: str, seen: _Seen) -> Result:
     said = {
         "verified": f"{merged}{base} is what was verified.",
         "recovered": f"{merged}{base} is green since {seen.head[:12]}.",
+        "unread": f"{merged}what became of {base} could not be read.",
     }.get(seen.how, f"{merged}{base} did not turn green.")
     cured = seen.how in ("verified", "recovered")
     return Result(
         status=IncidentStatus.RESOLVED if cured else IncidentStatus.MITIGATED,
-        outcome=Outcome.CONFIRMED if cured else Outcome.FAILED,
+        outcome=_outcome(seen),
         tally=followed.tally,
         refs=_refs(work, followed),
         merge=Merge(sha=sha, method=followed.method, at=followed.at),
         accepted=True,
         said=said,
     )
+
+
+def _outcome(seen: _Seen) -> Outcome:
+    if seen.how == "unread":
+        return Outcome.PENDING
+    return Outcome.CONFIRMED if seen.how in ("verified", "recovered") else Outcome.FAILED
 
 
 async def _stopped(work: AnyWork, followed: Followed, undone: Undone) -> Ending:
@@ -245,7 +288,7 @@ async def _confirm(work: AnyWork, followed: Followed, sha: str) -> _Seen:
     began = await run.now()
     patience = timedelta(minutes=work.plan.config.checks.timeout_minutes)
     while True:
-        found = await run.step("see what the base branch is now", _OnBase, look)
+        found = await run.step(Step.READ_BASE_AFTER_MERGE, _OnBase, look)
         now = await run.now()
         said = confirmation(
             same_tree=found.same_tree,
@@ -258,8 +301,11 @@ async def _confirm(work: AnyWork, followed: Followed, sha: str) -> _Seen:
             unseen = found.tally.named(State.MISSING) if said == "unseen" else ()
             how: Literal["verified", "red"] = "red" if said == "not cured" else "verified"
             return _Seen(how=how, unseen=unseen, tally=shown)
-        await work.watching(endings.confirming(sha, work.case, found.tally))
-        signals = await heard(run, work.parts.patience.look_again.total_seconds())
+        outlook = how_long(found.tally, work.counting.took, work.case.base, now)
+        await work.watching(endings.confirming(sha, work.case, found.tally, outlook))
+        signals = await heard(
+            run, work.parts.patience.look_again.total_seconds(), WaitPoint.BASE_AFTER_MERGE
+        )
         if first(signals, SignalKind.CANCEL):
             return _Seen(how="cancelled", tally=shown)
 
@@ -276,7 +322,7 @@ async def _bring_home(
     # Read now: it may have another name than when the incident was opened.
     rules = await work.github.branch_rules((await work.github.about()).default_branch)
     return await record_files.bring_home(
-        work.github, files, message, rules=rules, look_first=look_first
+        work.github, work.parts.store, files, message, rules=rules, look_first=look_first
     )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from bot import markdown
 from bot.git.reverting import Conflict, PathConflict
-from bot.playbooks.checks.green import Tally
+from bot.playbooks.checks.green import State, Tally
 from bot.playbooks.incidents.case import Case
 from bot.playbooks.proposal.merging import Ask, View, Wait
 from bot.playbooks.proposal.preview_text import preview_failed, unreadable
@@ -18,7 +18,9 @@ from bot.playbooks.proposal.review_text import (
     awaiting_review,
     changes_wanted,
 )
+from bot.playbooks.steps import AnyStep
 from bot.playbooks.undo.undoing import Undone
+from bot.playbooks.words.outlook import moment
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.wording import (
     commit_linked,
@@ -41,23 +43,29 @@ def starting(case: Case) -> Standing:
 
 
 def standing_for(
-    move: Wait | Ask, view: View, case: Case, deadline: datetime, conflict: Conflict | None
+    move: Wait | Ask,
+    view: View,
+    case: Case,
+    deadline: datetime,
+    conflict: Conflict | None,
+    outlook: tuple[str, ...] = (),
 ) -> Standing:
-    """Choose the words for what comes next."""
+    """Choose the words for what comes next; `outlook` says how long checks take yet."""
     tally = view.tally
     if isinstance(move, Wait):
         if view.queue == "waiting":
             return in_queue(case, tally)
-        return verifying(move.missing, tally, deadline, unreadable(view))
+        return verifying(move.missing, tally, deadline, (*outlook, *unreadable(view)))
     match move.why:
         case "conflict":
             return conflicted(case, conflict)
         case "not cured":
-            return not_cured(move.names, case, tally)
+            return with_reruns(not_cured(move.names, case, tally), move)
         case "red":
             if set(move.names) & set(view.red_otherwise):
-                return red_otherwise(move.names, case, tally)
-            return red(move.names, case, tally)
+                return with_reruns(red_otherwise(move.names, case, tally), move)
+            unseen = tuple(name for name in move.names if name in view.unseen_on_base)
+            return with_reruns(red(move.names, case, tally, unseen), move)
         case "unrelated":
             return unrelated(move.names, case, tally)
         case "infra":
@@ -70,8 +78,10 @@ def standing_for(
             return no_evals(case, tally)
         case "person":
             return person_decides(case, tally)
-        case "founder":
-            raise ValueError("a Founder is shown the whole plan: see `founder`")
+        case "founder" | "foreign":
+            raise ValueError("they are shown the whole plan: see `founder`")
+        case "unstarted":
+            return unstarted(move.names, case, tally)
         case "timed out":
             return timed_out(move.names, case, tally, unreadable(view))
         case "changed":
@@ -83,7 +93,7 @@ def standing_for(
         case "changes wanted":
             return changes_wanted(move.names, case, tally)
         case "left the queue":
-            return left_the_queue(case, tally)
+            return with_reruns(left_the_queue(move.names, case, tally), move)
         case "merge refused":
             return merge_refused(move.reason, case, tally)
 
@@ -95,7 +105,7 @@ def verifying(
     return Standing(
         state="working",
         headline=f"Nothing to do for you yet: I am waiting for {names(missing)}.",
-        details=(f"I wait until {_moment(deadline)}, then I ask you.", *more),
+        details=(*more, f"I wait until {moment(deadline)}, then I ask you."),
         checks=tally.shown,
     )
 
@@ -130,7 +140,11 @@ def conflicted(case: Case, conflict: Conflict | None) -> Standing:
     return Standing(
         state="needs you",
         headline=f"Resolve {count if paths else 'the conflict'} on {markdown.code(case.branch)}, "
-        f"then mark {proposal_linked(case)} ready for review.",
+        + (
+            f"then mark {proposal_linked(case)} ready for review."
+            if case.has_drafts
+            else f"then merge {proposal_linked(case)} yourself."
+        ),
         details=(
             f"{markdown.code(case.base)} changed the same lines after {offenders_linked(case)}, "
             "so undoing it needs a decision. Where the branch holds conflict markers, both sides "
@@ -138,7 +152,13 @@ def conflicted(case: Case, conflict: Conflict | None) -> Standing:
             *(("\n".join(shown),) if shown else ()),
             "To do it in a clone: "
             + markdown.code(f"git fetch origin && git switch {case.branch}")
-            + ", edit, commit, push. I verify and merge it as soon as it is ready for review.",
+            + ", edit, commit, push. "
+            + (
+                "When it is ready for review I ask somebody else to answer for that commit, then I "
+                "verify and merge it."
+                if case.has_drafts
+                else "This repository has no drafts, so I never merge it: I notice when you do."
+            ),
             how_to_cancel(case),
         ),
     )
@@ -146,6 +166,7 @@ def conflicted(case: Case, conflict: Conflict | None) -> Standing:
 
 def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     """The failure is the one the broken base has: something else is guilty."""
+    bisect = markdown.code(f"/bisect {case.before[:12]}..{case.base}")
     return Standing(
         state="needs you",
         headline=f"Look for another cause: with {offenders_linked(case)} undone, "
@@ -153,24 +174,73 @@ def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         details=(
             f"{names(failed)} passed before the incident, failed on {markdown.code(case.base)} "
             f"and fails on the {case.proposal} too: a change beside this one broke it.",
-            "I am looking for it by bisect, as an incident of its own. " + how_to_cancel(case)
+            "I asked for a bisect, an incident of its own: its issue says what it finds. Should "
+            f"there be none, because a cap is reached: {bisect}. " + how_to_cancel(case)
             if case.looks_further
-            else f"To find it: {markdown.code(f'/bisect {case.before[:12]}..{case.base}')}; or "
-            "`/revert` the change you suspect. " + how_to_cancel(case),
+            else f"To find it: {bisect}; or `/revert` the change you suspect. "
+            + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
 
 
-def red(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def with_reruns(standing: Standing, move: Ask) -> Standing:
+    """The same, saying how often it was run again by then, or that it could not be."""
+    said = []
+    if move.reran:
+        times = "once more" if move.reran == 1 else f"{move.reran} times more"
+        said.append(f"I had it run {times} to rule out chance; it stayed red.")
+    if move.cannot:
+        said.append(
+            f"GitHub cannot run {names(move.cannot)} again for me: that has to be done where "
+            f"{'it is' if len(move.cannot) == 1 else 'they are'} run."
+        )
+    if not said:
+        return standing
+    return standing.model_copy(update={"details": (" ".join(said), *standing.details)})
+
+
+def unstarted(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """Everything else is green, and these do not even begin."""
+    one = len(missing) == 1
+    rest = (
+        "All else that counts has long been green" if tally.named(State.PASSED) else "Nothing ran"
+    )
+    return Standing(
+        state="needs you",
+        headline=f"Approve {proposal_linked(case)} without {names(missing)} by `/approve`, or find "
+        f"out why {'it does' if one else 'they do'} not begin.",
+        details=(
+            f"{rest}, and {names(missing)} did not even start on the {case.proposal}: perhaps "
+            f"{'it runs' if one else 'they run'} on {markdown.code(case.base)} only. Anyone with "
+            "write access may approve; the approval holds for this commit and "
+            f"{'this check' if one else 'these checks'} only.",
+            f"I go on by myself when {'its result arrives' if one else 'their results arrive'}. "
+            "To have me not wait next time, name other checks in "
+            + markdown.code(".github/playbooks.yml")
+            + " under `checks: {smoke: […]}`. "
+            + how_to_cancel(case),
+        ),
+        checks=tally.shown,
+        approvable=True,
+    )
+
+
+def red(
+    failed: tuple[str, ...], case: Case, tally: Tally, unseen: tuple[str, ...] = ()
+) -> Standing:
     """A check fails on the proposal alone: later work may need what is undone."""
+    base = markdown.code(case.base)
+    before = f"On {base} {'it was' if len(failed) == 1 else 'they were'} not red."
+    if unseen:
+        before = f"Of {names(unseen)} there is no result on {base} to compare with."
     return Standing(
         state="needs you",
         headline=f"Look at {names(failed)}: only on {proposal_linked(case)} "
         f"{'does it fail' if len(failed) == 1 else 'do they fail'}, so I did not merge it.",
         details=(
-            f"On {markdown.code(case.base)} it was not red. Perhaps later changes need what is "
-            f"undone here: then revert those with it, as in `/revert {_example(case)}`.",
+            f"{before} Perhaps later changes need what is undone here: then revert those with it, "
+            f"as in `/revert {_example(case)}`.",
             "If it is a passing fault, run the check again: I go on by myself when it turns "
             "green. " + how_to_cancel(case),
         ),
@@ -238,8 +308,8 @@ def nothing_counts(case: Case, tally: Tally) -> Standing:
         "is good.",
         details=(
             f"No smoke check is configured, none is required on {markdown.code(case.base)}, and "
-            "none had passed there before the incident. I never merge what nothing verified "
-            "unless a person with write access says so.",
+            "none that reports on pull requests had passed there before the incident. I never "
+            "merge what nothing verified unless a person with write access says so.",
             "To let me do it next time, name your checks in "
             + markdown.code(".github/playbooks.yml")
             + " under `checks: {smoke: […]}`. "
@@ -307,13 +377,14 @@ def changed_by_others(case: Case, tally: Tally) -> Standing:
     )
 
 
-def left_the_queue(case: Case, tally: Tally) -> Standing:
-    """The merge queue threw it out."""
+def left_the_queue(red: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+    """The merge queue threw it out; `red` failed there, where that is known."""
+    failed = f"{names(red)} failed" if red else "Usually a check failed"
     return Standing(
         state="needs you",
         headline=f"Look at the merge queue: {proposal_linked(case)} was taken out of it.",
         details=(
-            f"Usually a check failed on what the queue tested: the {case.proposal} together with "
+            f"{failed} on what the queue tested: the {case.proposal} together with "
             "what stood before it. `/retry` puts it in again. " + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -335,11 +406,11 @@ def merge_refused(why: str, case: Case, tally: Tally) -> Standing:
     )
 
 
-def broke_off(step: str, why: str, undone: Undone) -> Standing:
+def broke_off(step: AnyStep, why: str, undone: Undone) -> Standing:
     """A step failed, and will not be tried again by itself."""
     return Standing(
         state="needs you",
-        headline=f"Mend the cause, then comment `/retry`: “{markdown.text(step)}” did not work.",
+        headline=f"Mend the cause, then comment `/retry`: “{step.label}” did not work.",
         details=(markdown.text(why, limit=1000), *undone.told()),
     )
 
@@ -361,7 +432,3 @@ def _conflicting(case: Case, path: PathConflict) -> str:
     return f"- {markdown.code(path.path)} ({', '.join(path.kinds)})" + (
         f", changed since by {since}" if since else ""
     )
-
-
-def _moment(moment: datetime) -> str:
-    return moment.strftime("%H:%M UTC on %-d %B")

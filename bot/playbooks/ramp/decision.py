@@ -124,7 +124,9 @@ def missing_agreement(policy: Policy, stage: int, approvals: Collection[Approval
         said = f"The stage of {stage}% needs a Founder's approval."
     else:
         given = len({each.by for each in approvals if each.stage == stage})
-        said = f"The stage of {stage}% needs {wanted} approvals; {given} given so far."
+        approvals_needed = "1 approval" if wanted == 1 else f"{wanted} approvals"
+        so_far = f"{given} given" if given else "none given"
+        said = f"The stage of {stage}% needs {approvals_needed}; {so_far} so far."
     return Ask("approval", stage, (said,), founder=wanted == "founder")
 
 

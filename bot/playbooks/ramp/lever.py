@@ -10,6 +10,7 @@ from bot.canary.policy import Phase
 from bot.playbooks.candidate.lever import Lever
 from bot.playbooks.ramp.plan import RampPlan
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.records.lifecycle import IncidentStatus
 from bot.records.recovery import incidents
 from bot.traffic import ledger as ledgers
@@ -34,7 +35,7 @@ class RampLever(Lever):
             StepFailed: the capability is paused, or has another shadow or ramp.
         """
         await self.open(
-            "give the candidate its first traffic",
+            Step.START_TRAFFIC,
             self._split(phase),
             now,
             asked_for=f"a ramp of {self._plan.candidate} was asked for",
@@ -54,7 +55,7 @@ class RampLever(Lever):
             await ledgers.enter_phase(conn, self._attempt, index, at=now)
             return await self.serve(conn, self._split(phase), now, self._why(phase))
 
-        await self._run.write("give the candidate more traffic", Serving, change)
+        await self._run.write(Step.INCREASE_TRAFFIC, Serving, change)
 
     async def promote(self, now: datetime) -> None:
         """Make the candidate the active provider, and end the shadow that proposed it.
@@ -75,12 +76,12 @@ class RampLever(Lever):
             split = Split(baseline=plan.candidate, salt=plan.salt)
             return await self.serve(conn, split, now, f"{plan.candidate} passed its ramp")
 
-        await self._run.write("make the candidate active", Serving, change)
+        await self._run.write(Step.PROMOTE_CANDIDATE, Serving, change)
 
     async def leave(self, why: str, now: datetime) -> bool:
         """Give everything back to the baseline although nothing is wrong; False if it is over."""
         split = Split(baseline=self._plan.policy.baseline, salt=self._plan.salt)
-        return await self.close("give all traffic back", split, now, why=why)
+        return await self.close(Step.RETURN_TRAFFIC, split, now, why=why)
 
     async def trip(self, breach: BreachFound, now: datetime) -> None:
         """An anomaly: give everything back, and pause the capability."""
@@ -97,7 +98,7 @@ class RampLever(Lever):
             )
             return True
 
-        await self._run.write("give all traffic back and pause", bool, change)
+        await self._run.write(Step.TRIP_RAMP, bool, change)
 
     def _split(self, phase: Phase) -> Split:
         return Split(

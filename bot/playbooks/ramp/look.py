@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot.canary.pace import stage_left
 from bot.canary.reports import RampReport
 from bot.canary.verdict import Promote, Verdict
 from bot.playbooks.candidate.reports import read_course, report_of_ramp
@@ -39,6 +40,8 @@ class RampLook(Value):
         paused: why the capability is held, if somebody paused it: it keeps its share meanwhile.
         over: how it ended, if it did: rolled back, promoted, or left by a person.
         breach: why it was rolled back.
+        entered: when the phase began.
+        left: about how long the phase takes yet; None: too little is seen.
     """
 
     judged: Judged
@@ -46,6 +49,8 @@ class RampLook(Value):
     paused: str | None = None
     over: End | None = None
     breach: BreachFound | None = None
+    entered: datetime | None = None
+    left: timedelta | None = None
 
 
 async def look_at_ramp(
@@ -57,6 +62,7 @@ async def look_at_ramp(
         UnknownRecord: it never began.
     """
     look: Look = await courses.look(attempt, now)
+    _, course = await courses.current(attempt)
     async with records.connect() as conn:
         ledger = await _ramp(conn, attempt)
         serving = await servings.find(conn, ledger.repository_id, ledger.capability)
@@ -67,6 +73,10 @@ async def look_at_ramp(
         paused=None if pause is None else pause.reason,
         over=_end(ledger, serving, plan.candidate),
         breach=ledger.breach,
+        entered=ledger.entered_at,
+        left=stage_left(course.evidence, entered=course.entered, opened=ledger.opened_at, now=now)
+        if isinstance(course, RampCourse)
+        else None,
     )
 
 

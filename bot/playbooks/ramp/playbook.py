@@ -17,6 +17,7 @@ from bot.playbooks.ramp.plan import Onward, RampPlanned, make_ramp_plan
 from bot.playbooks.ramp.watch import Watch
 from bot.playbooks.ramp.work import RampWork
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
+from bot.playbooks.steps import Step
 from bot.triggers import RampRequest, Severity, Trigger
 
 __all__ = ["ramp"]
@@ -25,7 +26,7 @@ __all__ = ["ramp"]
 async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: CandidateParts) -> Ending:
     """Give the candidate more and more of the traffic, and take it back at any anomaly."""
     planned = await run.step(
-        "work out what to ramp",
+        Step.PLAN_RAMP,
         RampPlanned,
         lambda _: make_ramp_plan(request, trigger.repository.id, parts),
     )

@@ -8,7 +8,15 @@ from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.reports import RampReport, StageReport
 from bot.canary.verdict import Breach
-from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial, unseen, where
+from bot.playbooks.candidate.case import (
+    CandidateCase,
+    bullets,
+    issue_body,
+    on_trial,
+    retry_command,
+    unseen,
+    where,
+)
 from bot.playbooks.candidate.evidence import NAMES, curves, metric_table
 from bot.playbooks.ramp.decision import Ask
 from bot.playbooks.run import Ending
@@ -56,9 +64,11 @@ def asking_to_begin(ask: Ask) -> Standing:
     )
 
 
-def serving(case: RampCase, phase: Phase, missing: Sequence[str]) -> Standing:
-    """It serves its share, and evidence is gathered."""
-    details = [f"Missing for the next step:\n\n{bullets(missing)}"] if missing else []
+def serving(case: RampCase, phase: Phase, missing: Sequence[str], outlook: str = "") -> Standing:
+    """It serves its share, and evidence is gathered; `outlook` says how long yet."""
+    details = [outlook] if outlook else []
+    if missing:
+        details.append(f"Missing for the next step:\n\n{bullets(missing)}")
     return Standing(
         state="working", headline=f"Nothing to do: {_share(case, phase)}.", details=tuple(details)
     )
@@ -120,7 +130,8 @@ def rolled_back(case: RampCase, breach: Breach) -> Standing:
             for part in (
                 markdown.text(breach.evidence),
                 also,
-                "An incident has the details, and the way to try again.",
+                "The rollback has an incident of its own. Once the candidate is mended: "
+                f"{retry_command(case)}.",
             )
             if part
         ),
@@ -177,7 +188,7 @@ def issue(
             stage_table(report.stages),
             metric_table(report.metrics),
             curves(report, picture),
-            unseen(report.not_observed),
+            unseen(report.not_observed) if report.metrics else "",
         )
     return issue_body(
         case,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.reports import RampReport
+from bot.playbooks.attempt import attempt
 from bot.playbooks.candidate import flag_file
 from bot.playbooks.candidate.capability import CandidateParts, policy_for, read_configured
+from bot.playbooks.candidate.outlook import ramp_outlook
 from bot.playbooks.candidate.rolling_back import ask_for_rollback, is_reported
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import BroughtHome
@@ -33,6 +35,7 @@ from bot.playbooks.ramp.look import RampLook, describe_ramp, look_at_ramp
 from bot.playbooks.ramp.work import RampWork
 from bot.playbooks.run import Ending, Signal, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
+from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
 from bot.playbooks.words.standing import Standing
 from bot.records.documents.artifacts import Outcome
@@ -60,7 +63,7 @@ class Watch:
         self._began = False
         self.work.undoers.append(
             Undoer(
-                of=("give the candidate its first traffic", "give the candidate more traffic"),
+                of=(Step.START_TRAFFIC, Step.INCREASE_TRAFFIC),
                 act=self._give_back,
                 by_hand=lambda: markdown.code(f"/rollback {self.plan.capability}"),
             )
@@ -73,7 +76,7 @@ class Watch:
         await self._begin()
         asked_since: datetime | None = None
         while True:
-            look = await self.run.step("look at the evidence", RampLook, self._look)
+            look = await self.run.step(Step.READ_EVIDENCE, RampLook, self._look)
             now = await self.run.now()
             if look.over is not None:
                 return await self._over(look)
@@ -136,7 +139,7 @@ class Watch:
                 return
             await self._lever.enter(phase + 1, move.phase, now)
         except StepFailed:
-            look = await self.run.step("look at the evidence", RampLook, self._look)
+            look = await self.run.step(Step.READ_EVIDENCE, RampLook, self._look)
             if look.over is None:
                 raise
             return
@@ -154,6 +157,7 @@ class Watch:
         async def commit(look_first: bool) -> BroughtHome:
             return await flag_file.commit(
                 self.work.github,
+                self.work.parts.store,
                 self.parts.records,
                 self._repository,
                 path,
@@ -161,7 +165,14 @@ class Watch:
                 look_first=look_first,
             )
 
-        await self.run.step("commit the flag document", BroughtHome, commit)
+        await attempt(
+            self.run,
+            Step.COMMIT_FLAG_DOCUMENT,
+            BroughtHome,
+            commit,
+            what=f"commit {markdown.code(path)}",
+            otherwise=None,
+        )
 
     # --- people ---
 
@@ -173,7 +184,8 @@ class Watch:
 
     async def _tell(self, move: Move, look: RampLook, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
-        if not self.work.is_news((type(move), look.phase, getattr(move, "stage", None)), now):
+        stage, is_open = getattr(move, "stage", None), look.left is None
+        if not self.work.is_news((type(move), look.phase, stage, is_open), now):
             return
         self.work.report = await self._describe()
         await self._see_the_policy()
@@ -183,7 +195,24 @@ class Watch:
             await self.work.tell(standing)
             await self.work.voice.ask(case, standing, f"{move.why} of {move.stage}")
         elif isinstance(move, Wait):
-            await self.work.tell(words.serving(case, phase, move.missing))
+            await self.work.tell(words.serving(case, phase, move.missing, self._outlook(look)))
+
+    def _outlook(self, look: RampLook) -> str:
+        """How long it takes yet; nothing where an older look did not see it."""
+        if look.entered is None:
+            return ""
+        policy, phase = self.plan.policy, self.plan.policy.phases[look.phase]
+        later = sum((each.min_bake for each in policy.phases[look.phase + 1 :]), timedelta())
+        # Revenue is waited for as long as it may be attributed.
+        roas = policy.metrics.roas
+        longest = phase.max_bake if roas is None else phase.max_bake + roas.maturity
+        return ramp_outlook(
+            look.entered,
+            look.left,
+            later,
+            look.entered + longest,
+            takes_back=policy.on_inconclusive == "rollback",
+        )
 
     async def _see_the_policy(self) -> None:
         """Notice that the configuration has another policy by now: it counts for the next ramp."""
@@ -196,7 +225,7 @@ class Watch:
                 return True
             return now.digest != self.plan.policy.digest
 
-        changed = await self.run.step("see whether the policy changed", bool, see)
+        changed = await self.run.step(Step.READ_POLICY_CHANGE, bool, see)
         self.work.know(policy_changed=changed)
 
     async def _describe(self) -> RampReport:
@@ -204,7 +233,7 @@ class Watch:
             now = self.parts.clock()
             return await describe_ramp(self.parts.records, self.attempt, self.plan, now)
 
-        return await self.run.step("look at the evidence in full", RampReport, describe)
+        return await self.run.step(Step.READ_FULL_EVIDENCE, RampReport, describe)
 
     async def _settle_asking(self, ask: Ask | None) -> None:
         """Keep the records in step with what has to be approved now, if anything."""
@@ -218,7 +247,7 @@ class Watch:
 
     async def _listen(self, phase: int) -> Ending | None:
         """Wait for a Signal; the end, where a person wants one."""
-        signals = await heard(self.run, self._a_while)
+        signals = await heard(self.run, self._a_while, WaitPoint.RAMP)
         cancel = first(signals, SignalKind.CANCEL)
         reject = first(signals, SignalKind.REJECT) if self._asking else None
         if ender := cancel or reject:
@@ -238,7 +267,7 @@ class Watch:
         async def founder(_: bool) -> bool:
             return await self.parts.is_founder(by.login)
 
-        is_founder = await self.run.step("see whether a Founder said so", bool, founder)
+        is_founder = await self.run.step(Step.READ_FOUNDER_ROLE, bool, founder)
         stage = phases[phase + 1].stage
         self._approvals += (Approval(stage=stage, by=by.login, founder=is_founder),)
         self._insisted |= {phase}
@@ -260,7 +289,7 @@ class Watch:
             undone = await undo(await see_what_to_undo(self.work))
             for left in undone.left:
                 raise StepFailed(left.step, left.why)
-            look = await self.run.step("look at the evidence", RampLook, self._look)
+            look = await self.run.step(Step.READ_EVIDENCE, RampLook, self._look)
             if look.over not in (None, "left"):
                 # Something else was quicker.
                 return await self._over(look)

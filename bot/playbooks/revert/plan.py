@@ -6,6 +6,7 @@ The answer is a Plan, or a Declined that tells the person why there is nothing t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
@@ -14,7 +15,8 @@ from bot import markdown
 from bot.config import Config
 from bot.git.already import already_reverted
 from bot.git.errors import UnknownRevision
-from bot.git.history import newest_first, parents_of
+from bot.git.history import CommitInfo, newest_first, parents_of
+from bot.git.kept import Kept
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.reverting import Clean, Conflict, Empty, EmptyReason, compute_revert
@@ -22,15 +24,19 @@ from bot.git.trees import read_blob
 from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts
 from bot.playbooks.incidents.case import Offender
-from bot.playbooks.incidents.record_files import RECORDS_BRANCH, RecordFile
+from bot.playbooks.incidents.own_files import own_files
+from bot.playbooks.incidents.record_files import RECORDS_BRANCHES, RecordFile
+from bot.playbooks.planning.autonomy import is_self_work
 from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.landed import needed
 from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.revert.targets import (
     Located,
     brought_by,
+    came_twice,
     merged_pull_request,
     named_commit,
-    needed,
+    wider,
 )
 from bot.playbooks.undo.irreversible import irreversible, paths_of
 from bot.triggers import CommitTarget, PullRequestTarget, RevertRequest, Value
@@ -55,13 +61,25 @@ class Plan(Value):
     """Why the newest `.github/playbooks.yml` was passed over, if it was."""
     irreversible: tuple[str, ...] = ()
     """Paths it touches that nothing brings back: a Founder decides whether it is merged."""
+    is_self_work: bool | None = None
+    """Whether all that is undone is self-work; None where it was planned before this was asked."""
     superseded: tuple[RecordFile, ...] = ()
     """The ADRs of the hotfixes that are themselves reverted, as they are now."""
 
     @property
+    def own_incidents(self) -> tuple[str, ...]:
+        """The incidents whose hotfixes are themselves reverted."""
+        return tuple(each.incident for each in self.offenders if each.incident)
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The record files that stay although what is reverted brought them."""
+        return self.outcome.left if isinstance(self.outcome, Clean) else ()
+
+    @property
     def commits(self) -> tuple[str, ...]:
-        """Every commit that is undone."""
-        return tuple(sha for offender in self.offenders for sha in offender.commits)
+        """Every commit that is undone, each once: one merge may have brought several offenders."""
+        return tuple(dict.fromkeys(sha for offender in self.offenders for sha in offender.commits))
 
 
 class Planned(RootModel[Annotated[Plan | Declined, Field(discriminator="kind")]]):
@@ -87,19 +105,30 @@ async def make_plan(
         GitHubError, GitError: GitHub or the mirror could not be read.
     """
     try:
-        plan = await _plan(request, github, mirror)
+        plan, located = await _plan(request, github, mirror, settled)
     except Stop as stop:
         return Planned(stop.declined)
-    config = await settled(plan.config)
     touched = await paths_of(plan.commits, mirror)
+    config = plan.config
+    marks = config.self_work
     return Planned(
         plan.model_copy(
-            update={"config": config, "irreversible": irreversible(touched, config.founder)}
+            update={
+                "irreversible": irreversible(touched, config.founder),
+                "is_self_work": all(
+                    each.pull and is_self_work(each.pull, marks) for each in located
+                ),
+            }
         )
     )
 
 
-async def _plan(request: RevertRequest, github: RepositoryClient, mirror: Mirror) -> Plan:
+async def _plan(
+    request: RevertRequest,
+    github: RepositoryClient,
+    mirror: Mirror,
+    settled: Callable[[Config], Awaitable[Config]],
+) -> tuple[Plan, list[Located]]:
     named = [target for target in request.targets if isinstance(target, PullRequestTarget)]
     merged = [await merged_pull_request(target, github) for target in named]
     facts = await github.about()
@@ -108,25 +137,42 @@ async def _plan(request: RevertRequest, github: RepositoryClient, mirror: Mirror
     except UnknownRevision:
         # Which one is missing, and what that means, is said where it is needed.
         await mirror.refresh()
-    located = [await brought_by(pull, facts, github, mirror) for pull in merged]
-    located += [
-        await named_commit(target, facts, github, mirror)
-        for target in request.targets
-        if isinstance(target, CommitTarget)
-    ]
+    located = await brought_by(merged, facts, github, mirror)
+    for target in request.targets:
+        if isinstance(target, CommitTarget):
+            located += await named_commit(target, facts, github, mirror)
     offenders = tuple({each.offender.subject: each.offender for each in located}.values())
     base = _one_base(located)
-    git, base_head = mirror.git, await mirror.branch_head(base)
-    config, fault = await read_config(git, await mirror.branch_head(facts.default_branch))
-    commits = [sha for offender in offenders for sha in offender.commits]
-    outcome = await mirror.read(
-        lambda git: compute_revert(git, commits, base_head, keep_paths=config.record_paths)
-    )
+    base_head = await mirror.branch_head(base)
+    default_head = await mirror.branch_head(facts.default_branch)
+    newest, fault = await mirror.read(lambda git: read_config(git, default_head))
+    # What is kept and where records go counts only as a Founder approved it.
+    config = await settled(newest)
+    commits = list(dict.fromkeys(sha for each in offenders for sha in each.commits))
+    incidents = [each.incident for each in offenders if each.incident]
+    own = await mirror.read(lambda git: own_files(config, git, incidents))
+
+    async def undo(commits: Sequence[str]) -> Clean | Conflict | Empty:
+        return await mirror.read(lambda git: compute_revert(git, commits, base_head, keep=own.kept))
+
+    outcome = await undo(commits)
+    if isinstance(outcome, Conflict):
+
+        async def clean(commits: Sequence[str]) -> bool:
+            return isinstance(await undo(commits), Clean)
+
+        if (asks := await wider(located, clean)) is not None:
+            raise asks
     if isinstance(outcome, Empty):
-        raise await _nothing_to_revert(git, outcome, commits, base, base_head, config)
-    oldest = (await newest_first(git, commits))[-1]
-    parents, _ = await parents_of(git, oldest)
-    return Plan(
+        empty = outcome
+        by = await mirror.read(lambda git: _undone_by(git, empty, commits, base_head, own.kept))
+        pulls = [] if by is None else await github.pulls.of_commit(by.sha)
+        number = next((pull.number for pull in pulls if pull.is_merged), None)
+        raise _nothing_to_revert(empty, base, by, number)
+    if (asks := await came_twice(located, base_head, github, mirror)) is not None:
+        raise asks
+    oldest, parents = await mirror.read(lambda git: _oldest(git, commits))
+    plan = Plan(
         subject="+".join(sorted(offender.subject for offender in offenders)),
         offenders=offenders,
         base=base,
@@ -138,6 +184,12 @@ async def _plan(request: RevertRequest, github: RepositoryClient, mirror: Mirror
         config_fault=fault,
         superseded=await _superseded(mirror, offenders, base_head, config.adr.directory),
     )
+    return plan, located
+
+
+async def _oldest(git: Git, commits: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    oldest = (await newest_first(git, commits))[-1]
+    return oldest, (await parents_of(git, oldest))[0]
 
 
 def _one_base(located: Sequence[Located]) -> str:
@@ -150,8 +202,17 @@ def _one_base(located: Sequence[Located]) -> str:
     return bases[0]
 
 
-async def _nothing_to_revert(
-    git: Git, outcome: Empty, commits: list[str], base: str, base_head: str, config: Config
+async def _undone_by(
+    git: Git, outcome: Empty, commits: list[str], base_head: str, keep: Kept
+) -> CommitInfo | None:
+    if outcome.reason in (EmptyReason.COMMIT_EMPTY, EmptyReason.ONLY_RECORDS):
+        return None
+    found = await already_reverted(git, commits[0], base_head, keep=keep)
+    return found.by if found else None
+
+
+def _nothing_to_revert(
+    outcome: Empty, base: str, by: CommitInfo | None, pull_request: int | None
 ) -> Stop:
     if outcome.reason is EmptyReason.COMMIT_EMPTY:
         return Stop("That commit changed nothing, so there is nothing to revert.", "")
@@ -159,13 +220,12 @@ async def _nothing_to_revert(
         return Stop(
             "That commit changed only records of incidents, and a revert leaves those alone.", ""
         )
-    found = await already_reverted(git, commits[0], base_head, keep_paths=config.record_paths)
-    by = (
-        f" by {found.by.sha[:12]} ({markdown.text(found.by.subject)})" if found and found.by else ""
-    )
+    pull = f"#{pull_request}, " if pull_request else ""
+    undone = f" by {pull}{by.sha[:12]} ({markdown.text(by.subject)})" if by else ""
     return Stop(
-        f"It is already reverted on {markdown.code(base)}{by}.",
-        "If things are still broken, something else broke them.",
+        f"It is already reverted on {markdown.code(base)}{undone}.",
+        "If things are still broken, something else broke them: `/revert #NUMBER` reverts that, "
+        f"and {markdown.code(f'/bisect GOOD..{base} check NAME')} looks for it.",
     )
 
 
@@ -176,19 +236,26 @@ async def _superseded(
     incidents = [offender.incident for offender in offenders if offender.incident]
     if not incidents:
         return ()
-    try:
-        # The final words may still be on their way to the base branch.
-        places = (await mirror.branch_head(RECORDS_BRANCH), base_head)
-    except UnknownRevision:
-        places = (base_head, base_head)
+    # The final words may still be on their way to the base branch.
+    places = [base_head]
+    for branch in RECORDS_BRANCHES:
+        with suppress(UnknownRevision):
+            places = [await mirror.branch_head(branch), base_head]
+            break
+    return await mirror.read(lambda git: _adrs(git, incidents, places, directory))
+
+
+async def _adrs(
+    git: Git, incidents: Sequence[str], places: Sequence[str], directory: str
+) -> tuple[RecordFile, ...]:
     found: dict[str, RecordFile] = {}
     for commit in reversed(places):
-        listed = await mirror.git.run(
+        listed = await git.run(
             *("ls-tree", "-z", "--format=%(objectname) %(path)", commit, "--", f"{directory}/")
         )
         for line in listed.stdout.decode("utf-8", "replace").split("\0"):
             blob, _, path = line.partition(" ")
             if any(f"-{incident}-" in path for incident in incidents):
-                content = await read_blob(mirror.git, blob, limit=_LARGEST_ADR)
+                content = await read_blob(git, blob, limit=_LARGEST_ADR)
                 found[path] = RecordFile(path=path, content=content.decode("utf-8", "replace"))
     return tuple(found.values())

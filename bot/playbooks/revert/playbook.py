@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from bot import markdown
 from bot.git.reverting import Conflict
+from bot.playbooks.attempt import attempt
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.parts import Parts
@@ -28,11 +30,12 @@ from bot.playbooks.proposal.hotfix import Hotfix
 from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
 from bot.playbooks.revert import text as words
-from bot.playbooks.revert.plan import Planned, make_plan
+from bot.playbooks.revert.plan import Plan, Planned, make_plan
 from bot.playbooks.revert.work import RevertWork
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
-from bot.playbooks.undo.reversibility import planned as planned_steps
+from bot.playbooks.steps import Patch, Step, WaitPoint
+from bot.playbooks.steps import planned as planned_steps
 from bot.playbooks.words.wording import assignees, offenders_in_words
 from bot.triggers import ActorKind, Autonomy, Request, RevertRequest, Severity, Trigger
 
@@ -46,48 +49,61 @@ async def revert(
     run: Run, trigger: Trigger, request: RevertRequest, parts: Parts, weigh: Weigh
 ) -> Ending:
     """Bring the repository back to before what the request names, and record all of it."""
-    planned = await _make_plan(run, request, parts)
-    plan = planned.root
-    if isinstance(plan, Declined):
-        return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
-    ruling = weigh(planned_steps("revert", plan.irreversible))
-    if ruling.refused:
-        return Ending(outcome="declined", reason=ruling.reason, remedy=ruling.remedy)
-    opened = await open_incident(
-        run,
-        trigger,
-        NewIncident(
-            kind="revert",
-            subject=plan.subject,
-            title=f"{plan.base} broken by {offenders_in_words(plan.offenders)}",
-            severity=request.severity or UNKNOWN_SEVERITY,
-            reason=request.reason,
-            refs={
-                "pull_requests": [o.number for o in plan.offenders if o.number],
-                "commits": [*plan.commits],
-                "base": plan.base_head,
-            },
-            about=request.about,
-        ),
-        parts.signing_key,
-    )
+    before: str | None = None
+    while True:
+        planned = await _make_plan(run, request, parts)
+        plan = planned.root
+        if isinstance(plan, Declined):
+            return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
+        ruling = weigh(planned_steps("revert", plan.irreversible))
+        if ruling.refused:
+            return Ending(outcome="declined", reason=ruling.reason, remedy=ruling.remedy)
+        opened = await open_incident(
+            run,
+            trigger,
+            _incident(request, plan),
+            parts.signing_key,
+            planned_after=before,
+            can_plan_again=run.patched(Patch.OVERTAKEN_PLANS),
+        )
+        if not opened.overtaken:
+            break
+        before = opened.incident.id
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)
     work = RevertWork(run, trigger, plan, parts, opened)
     try:
         await _announce(work)
-        if cancelled := await _cancelled_already(run):
+        if cancelled := await _cancelled_already(work):
             return await followed_to_its_end(work, cancelled)
-        agreed = _asks_first(request, ruling)
-        if agreed and (unwanted := await agreement(work, _question(work, request, ruling))):
+        if _asks_first(work, request, ruling) and (
+            unwanted := await agreement(work, _question(work, request, ruling))
+        ):
             return await followed_to_its_end(work, unwanted)
-        hotfix = _hotfix(work, ruling, agreed=agreed)
+        hotfix = _hotfix(work, ruling)
         published = await _revert_into_hotfix_branch(work, hotfix)
         followed = await hotfix.follow(published)  # 3. … ensure green.  4. Merge hotfix;
         return await followed_to_its_end(work, followed)  # … update ADR with outcome.
     except StepFailed as failed:
-        await broke_off(work, failed)
+        if ended := await broke_off(work, failed):
+            return ended
         raise
+
+
+def _incident(request: RevertRequest, plan: Plan) -> NewIncident:
+    return NewIncident(
+        kind="revert",
+        subject=plan.subject,
+        title=f"{plan.base} broken by {offenders_in_words(plan.offenders)}",
+        severity=request.severity or UNKNOWN_SEVERITY,
+        reason=request.reason,
+        refs={
+            "pull_requests": [o.number for o in plan.offenders if o.number],
+            "commits": [*plan.commits],
+            "base": plan.base_head,
+        },
+        about=request.about,
+    )
 
 
 async def _make_plan(run: Run, request: RevertRequest, parts: Parts) -> Planned:
@@ -96,7 +112,7 @@ async def _make_plan(run: Run, request: RevertRequest, parts: Parts) -> Planned:
             request, github=parts.github, mirror=parts.mirror, settled=parts.settled
         )
 
-    return await run.step("work out what to revert", Planned, make)
+    return await run.step(Step.PLAN_REVERT, Planned, make)
 
 
 async def _announce(work: RevertWork) -> None:
@@ -108,18 +124,19 @@ async def _announce(work: RevertWork) -> None:
     work.happened(now, "incident opened")
     if work.case.issue is None:
         title, body = words.issue_title(work.case), words.issue_body(work.case, standing)
-        work.know(issue=await work.voice.open_issue(work.case, title, body))
-        await work.casebook.issue(work.case.issue or 0)
+        await work.open_issue(title, body)
     await work.voice.first_status(work.saying(standing, None))
     work.decide(now)
 
 
-async def _cancelled_already(run: Run) -> Followed | None:
-    """Hear whether somebody said `/cancel` before there was a hotfix."""
-    cancel = first(await heard(run, 0), SignalKind.CANCEL)
+async def _cancelled_already(work: RevertWork) -> Followed | None:
+    """Hear whether somebody said `/cancel`, or asked for the same, before there was a hotfix."""
+    signals = await heard(work.run, 0, WaitPoint.BEFORE_PUBLISHING)
+    work.note_joined(signals)
+    cancel = first(signals, SignalKind.CANCEL)
     if cancel is None:
         return None
-    return Followed(how="cancelled", at=await run.now(), by=cancel.actor)
+    return Followed(how="cancelled", at=await work.run.now(), by=cancel.actor)
 
 
 def _question(work: RevertWork, request: RevertRequest, ruling: Ruling) -> Question:
@@ -147,23 +164,31 @@ def _question(work: RevertWork, request: RevertRequest, ruling: Ruling) -> Quest
     return Question(plan=asked(), reason=ruling.reason, head=work.plan.commits[0], anew=anew)
 
 
-def _asks_first(request: RevertRequest, ruling: Ruling) -> bool:
+def _asks_first(work: RevertWork, request: RevertRequest, ruling: Ruling) -> bool:
     """Whether a person is asked before anything is done, not only before the merge."""
+    if work.joined and ruling.of != "founder":
+        return False
     return ruling.of == "person" or request.autonomy is Autonomy.PROPOSE
 
 
-def _person_wanted(request: Request, ruling: Ruling) -> bool:
-    """Whether nobody asked for this, and the evidence alone does not suffice to merge it."""
+def _person_wanted(request: Request, ruling: Ruling, plan: Plan) -> bool:
+    """Whether nobody asked for this, and the evidence alone does not suffice to merge it.
+
+    Whatever asked for it: where a person's work goes too, no evidence suffices (Decisions 4).
+    """
     autonomy = request.autonomy if isinstance(request, RevertRequest) else None
+    if autonomy is not None and plan.is_self_work is False:
+        return True
     return autonomy not in (None, Autonomy.MERGE) or not (ruling.may_merge or ruling.of)
 
 
-def _hotfix(work: RevertWork, ruling: Ruling, *, agreed: bool) -> Proposal:
-    """The computed revert with its ADR and report; `agreed`: a person had it begin."""
+def _hotfix(work: RevertWork, ruling: Ruling) -> Proposal:
+    """The computed revert with its ADR and report."""
     plan, case, trigger = work.plan, work.case, work.trigger
+    by_person = trigger.actor.kind is ActorKind.PERSON or "person" in work.joined
     return Proposal(
         work,
-        Reverting(work.parts.mirror, plan.commits, plan.config.record_paths),
+        Reverting(work.parts.mirror, plan.commits, plan.config, plan.own_incidents),
         plan.outcome,
         Terms(
             title=words.pull_request_title(case),
@@ -171,8 +196,8 @@ def _hotfix(work: RevertWork, ruling: Ruling, *, agreed: bool) -> Proposal:
             files=work.record_files(Result()),
             before=plan.before,
             starting=standings.starting(case),
-            evals_wanted=trigger.actor.kind is not ActorKind.PERSON and not agreed,
-            person_wanted=_person_wanted(trigger.request, ruling) and not agreed,
+            evals_wanted=not by_person,
+            person_wanted=_person_wanted(trigger.request, ruling, plan) and not work.joined,
             irreversible=plan.irreversible,
         ),
     )
@@ -190,5 +215,6 @@ async def _revert_into_hotfix_branch(work: RevertWork, hotfix: Proposal) -> Hotf
             await work.github.issues.ensure_assignees(number, whom)
             return True
 
-        await work.run.step("assign the requester", bool, assign)
+        what = f"assign {markdown.code(whom[0])}"
+        await attempt(work.run, Step.ASSIGN_REQUESTER, bool, assign, what=what, otherwise=False)
     return published

@@ -48,12 +48,12 @@ def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit:
                 Option(
                     name="Revert",
                     good=(
-                        f"Brings {case.base} back to a state that worked.",
-                        "Reversible: reverting the revert brings the work back.",
+                        f"it brings {case.base} back to a state that worked.",
+                        "it is reversible: reverting the revert brings the work back.",
                     ),
-                    bad=("The work in it has to be merged again once it is mended.",)
+                    bad=("the work in it has to be merged again once it is mended.",)
                     + (
-                        ("It conflicts with later changes, so a person helps.",) if conflict else ()
+                        ("it conflicts with later changes, so a person helps.",) if conflict else ()
                     ),
                 ),
             ),
@@ -62,7 +62,7 @@ def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit:
             consequences=Option(
                 name="Revert",
                 good=(f"{case.base} works again once the hotfix is merged.",),
-                bad=("What was reverted is missing until it is merged again.",),
+                bad=("what was reverted is missing until it is merged again.",),
             ),
             confirmation=which_checks(counting).replace("`", ""),
             more=pointers(case),

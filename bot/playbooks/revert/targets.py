@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from bot import markdown
-from bot.git.errors import AmbiguousRevision, UnknownRevision
+from bot.git.errors import AmbiguousRevision, GitFailed, UnknownRevision
 from bot.git.history import describe, is_ancestor, resolve
 from bot.git.mirror import Mirror
-from bot.git.pull_commits import Brought, Unclear, commits_of_pull_request
+from bot.git.pull_commits import Landing, Unclear
+from bot.git.sharing import NOTHING_OF_ITS_OWN, Apart, Together, choose
+from bot.git.twins import twins_of
+from bot.github.calls.git_data import steps_of
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest, RepositoryFacts
+from bot.playbooks.incidents.branches import incident_of_hotfix, is_hotfix
 from bot.playbooks.incidents.case import Offender
 from bot.playbooks.planning.declined import Stop
-from bot.triggers import CommitTarget, PullRequestTarget, Value
+from bot.playbooks.planning.landed import Landed, brought_with, landing_of_pull, look_into, needed
+from bot.playbooks.words.wording import listed
+from bot.triggers import CommitTarget, PullRequestTarget
 
-HOTFIX_BRANCH = re.compile(r"hotfix/revert-([0-9a-z]{26})(?:-[0-9]+)?")
+_HIGHEST_STACK = 10
+_MOST_NAMED = 10
+"""Pull requests named one by one; what brought more is named by its merge commit."""
+_MOST_TRIED = 5
 
 
-class Located(Value):
-    """An offender, and the branch it is on."""
+@dataclass(frozen=True)
+class Located:
+    """An offender, and the branch it is on.
+
+    Attributes:
+        offender: what is reverted.
+        base: the branch.
+        landed: what came by the same step of it, where that is known.
+        pull: the pull request whose work it is, where it is one's.
+    """
 
     offender: Offender
     base: str
+    landed: Landed | None = None
+    pull: PullRequest | None = None
 
 
 async def merged_pull_request(target: PullRequestTarget, github: RepositoryClient) -> PullRequest:
@@ -54,43 +74,210 @@ async def merged_pull_request(target: PullRequestTarget, github: RepositoryClien
     )
 
 
-def needed(pull: PullRequest) -> list[str]:
-    """The commits without which it cannot be told what a merged pull request brought."""
-    return [sha for sha in (pull.merge_commit_sha, pull.head.sha) if sha]
+@dataclass(frozen=True)
+class _Home:
+    """Where a pull request is by now: the one it came with in the end, and how that landed."""
+
+    pull: PullRequest
+    top: PullRequest
+    base: str
+    landing: Landing
 
 
 async def brought_by(
-    pull: PullRequest, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
-) -> Located:
-    """Find the commits a merged pull request put on its base branch.
+    pulls: Sequence[PullRequest], facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
+) -> list[Located]:
+    """Find the commits that undo merged pull requests, and nothing that others brought.
 
     Raises:
-        Stop: it cannot be told; asks for the commits.
+        Stop: it cannot be told, or they cannot be undone without others; asks for what is missing.
     """
-    git = mirror.git
-    base, onto = await _base_of(pull, facts, mirror)
-    merge = pull.merge_commit_sha or ""
+    homes = [await _home_of(pull, facts, github, mirror) for pull in pulls]
+    asked = {pull.number for pull in pulls}
+    located: dict[int, Located] = {}
+    for key in dict.fromkeys((home.base, home.landing.at) for home in homes):
+        here = [home for home in homes if (home.base, home.landing.at) == key]
+        known = {home.top.number: home.top for home in here} | {h.pull.number: h.pull for h in here}
+        landed = await look_into(here[0].landing, github, mirror, [*known.values()])
+        together = asked & landed.parts.keys()
+        if lost := [home.pull.number for home in here if home.pull.number not in together]:
+            raise Stop(
+                f"I cannot tell which commits #{lost[0]} brought: they are no longer on "
+                f"{markdown.code(key[0])} as they were.",
+                "Name the commits to revert: `/revert SHA SHA`.",
+            )
+        choice = choose(landed.landing, landed.parts, together)
+        if isinstance(choice, Together):
+            raise _asks_about(choice, sorted(home.pull.number for home in here), landed)
+        for home in here:
+            commits = choice.commits[home.pull.number]
+            offender = await _offender(home.pull, commits, github, choice.beside)
+            located[home.pull.number] = Located(offender, home.base, landed, home.pull)
+    return [located[pull.number] for pull in pulls]
+
+
+async def wider(
+    located: Sequence[Located], clean: Callable[[Sequence[str]], Awaitable[bool]]
+) -> Stop | None:
+    """Ask for others too, where the commits of some alone cannot be undone but with others can.
+
+    Args:
+        located: what was to be reverted; it is in conflict with what came since.
+        clean: tells whether undoing these commits applies.
+    """
+    asked = {each.offender.number for each in located if each.offender.number}
+    for each in located:
+        landed = each.landed
+        if landed is None or not each.offender.beside:
+            continue
+        rest = [sha for other in located if other.landed is not landed
+                for sha in other.offender.commits]  # fmt: skip
+        singles = [(number,) for number in each.offender.beside[:_MOST_TRIED]]
+        for others in [*singles, each.offender.beside]:
+            together = (asked & landed.parts.keys()) | set(others)
+            choice = choose(landed.landing, landed.parts, together)
+            if isinstance(choice, Together):
+                continue
+            commits = [sha for part in choice.commits.values() for sha in part]
+            if await clean([*dict.fromkeys(commits), *rest]):
+                wanted = Together(others=others, reason="they build on each other")
+                return _asks_about(wanted, sorted(asked), landed)
+    return None
+
+
+async def came_twice(
+    located: Sequence[Located], onto: str, github: RepositoryClient, mirror: Mirror
+) -> Stop | None:
+    """Ask for whoever brought the same change as well: undoing it once undoes it for both.
+
+    What our own hotfixes brought back is nobody's work.
+
+    Args:
+        located: what is to be reverted.
+        onto: the head of the branch.
+        github: the repository.
+        mirror: its commits.
+    """
+    bot = (await github.app()).bot_login
+    asked = {each.offender.number for each in located if each.offender.number}
+    named = [*(f"#{number}" for number in sorted(asked))]
+    named += [each.offender.sha[:12] for each in located if not each.offender.number]
+    everything = [sha for each in located for sha in each.offender.commits]
+    for each in located:
+        offender, landed = each.offender, each.landed
+        changes, known, at = [*offender.commits], {*everything}, ""
+        if each.pull is not None and landed is not None:
+            part = landed.parts.get(each.pull.number, frozenset())
+            mine = [sha for sha in landed.landing.changes if sha in part]
+            changes = [*dict.fromkeys([*changes, *mine])]
+            known |= {*landed.landing.on_base, *(node.sha for node in landed.landing.nodes)}
+            at = landed.landing.at
+        twins = await mirror.read(partial(twins_of, commits=changes, onto=onto, known=known))
+        for twin in twins:
+            before = partial(is_ancestor, ancestor=twin, descendant=f"{at}^1")
+            if offender.commits == (at,) and await mirror.read(before):
+                # The merge changed nothing there, and undoing it changes nothing either.
+                continue
+            pulls = [pull for pull in await github.pulls.of_commit(twin) if pull.is_merged]
+            if any(pull.number in asked or pull.user.login == bot for pull in pulls):
+                continue
+            after = partial(is_ancestor, ancestor=changes[0], descendant=twin)
+            if not pulls and await mirror.read(after):
+                # Undone in between, and pushed again without a pull request: what is asked for.
+                continue
+            who = f"#{pulls[0].number}" if pulls else markdown.code(twin[:12])
+            more = f"#{pulls[0].number}" if pulls else twin[:12]
+            command = " ".join([*named, more])
+            what = f"#{offender.number}" if offender.number else markdown.code(offender.sha[:12])
+            return Stop(
+                f"{who} brought the same change as {what}, so it would go as well. "
+                "I reverted nothing.",
+                f"To revert both: `/revert {command}`.",
+            )
+    return None
+
+
+def _asks_about(choice: Together, asked: Sequence[int], landed: Landed) -> Stop:
+    """Name everybody who would be undone as well, and the command that says so."""
+    named = listed([f"#{number}" for number in asked])
+    others = listed([f"#{number}" for number in choice.others[:_MOST_NAMED]])
+    more = len(choice.others) - _MOST_NAMED
+    if more > 0:
+        others += f" (and {more} more)"
+    everything = [*asked, *choice.others]
+    command = " ".join(f"#{number}" for number in everything)
+    if len(everything) > _MOST_NAMED:
+        command = landed.landing.at[:12]
+    remedy = f"To revert all of it: `/revert {command}`."
+    if choice.reason == NOTHING_OF_ITS_OWN:
+        first = f"`/revert #{choice.others[0]}`"
+        remedy += f" To revert one of them, name it, such as {first}."
+    return Stop(
+        f"{named} cannot be reverted without {others}: {choice.reason}. I reverted nothing.",
+        remedy,
+    )
+
+
+async def _home_of(
+    pull: PullRequest, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
+) -> _Home:
+    """Find where a pull request landed in the end: a stack is merged from branch to branch."""
+    top = pull
+    for _ in range(_HIGHEST_STACK):
+        above = await _merged_into(top, facts, github, mirror)
+        if above is None:
+            break
+        top = above
+    base, onto = await _base_of(top, facts, mirror)
     try:
-        for sha in needed(pull):
-            await resolve(git, sha)
+        found = await landing_of_pull(top, onto, github, mirror)
     except UnknownRevision:
         raise Stop(
             f"I cannot tell which commits #{pull.number} brought: they are no longer on "
             f"{markdown.code(base)}.",
             "Name the commits to revert: `/revert SHA SHA`.",
         ) from None
-    found = await commits_of_pull_request(git, onto=onto, merge_commit=merge, head=pull.head.sha)
-    if isinstance(found, Unclear):
-        listed = [commit.sha for commit in await github.pulls.commits(pull.number)]
-        found = await commits_of_pull_request(
-            git, onto=onto, merge_commit=merge, head=pull.head.sha, pull_commits=listed
-        )
     if isinstance(found, Unclear):
         raise Stop(
             f"I cannot tell which commits #{pull.number} brought: {markdown.text(found.reason)}.",
             _name_commits(found),
         )
-    return Located(offender=await _offender(pull, found, github), base=base)
+    return _Home(pull, top, base, found)
+
+
+async def _merged_into(
+    pull: PullRequest, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
+) -> PullRequest | None:
+    """The pull request that took this one's base branch further, if that was all it was for.
+
+    What was merged into a branch that lives on, such as a release's, is reverted there.
+    """
+    if pull.base.ref == facts.default_branch:
+        return None
+    above = [
+        each
+        async for each in github.pulls.list(state="closed", head=pull.base.ref)
+        if each.is_merged and each.number != pull.number
+    ]
+    for each in sorted(above, key=lambda each: each.number, reverse=True):
+        try:
+            await mirror.refresh(needed(each))
+            merge, head = pull.merge_commit_sha or "", each.head.sha
+            in_it = await mirror.read(partial(is_ancestor, ancestor=merge, descendant=head))
+        except (UnknownRevision, GitFailed):
+            continue
+        if in_it and await _is_over(pull.base.ref, each.head.sha, github, mirror):
+            return each
+    return None
+
+
+async def _is_over(branch: str, merged_at: str, github: RepositoryClient, mirror: Mirror) -> bool:
+    """Whether a branch is gone, or nothing came to it since it was merged and nothing guards it."""
+    try:
+        head = await mirror.branch_head(branch)
+    except UnknownRevision:
+        return True
+    return head == merged_at and branch not in await github.protected_branches()
 
 
 async def _base_of(pull: PullRequest, facts: RepositoryFacts, mirror: Mirror) -> tuple[str, str]:
@@ -100,7 +287,8 @@ async def _base_of(pull: PullRequest, facts: RepositoryFacts, mirror: Mirror) ->
     except UnknownRevision:
         head = await mirror.branch_head(facts.default_branch)
     try:
-        if await is_ancestor(mirror.git, pull.merge_commit_sha or "", head):
+        merged = pull.merge_commit_sha or ""
+        if await mirror.read(lambda git: is_ancestor(git, merged, head)):
             return facts.default_branch, head
     except UnknownRevision:
         pass
@@ -110,18 +298,33 @@ async def _base_of(pull: PullRequest, facts: RepositoryFacts, mirror: Mirror) ->
     )
 
 
-async def _offender(pull: PullRequest, brought: Brought, github: RepositoryClient) -> Offender:
-    ours = HOTFIX_BRANCH.fullmatch(pull.head.ref)
-    if ours and pull.user.login != (await github.app()).bot_login:
-        ours = None
+async def _offender(
+    pull: PullRequest,
+    commits: Sequence[str],
+    github: RepositoryClient,
+    beside: Sequence[int] = (),
+) -> Offender:
     return Offender(
         number=pull.number,
         title=pull.title,
-        sha=pull.merge_commit_sha or brought.commits[0],
-        commits=brought.commits,
+        sha=pull.merge_commit_sha or commits[0],
+        commits=tuple(commits),
         author=pull.user.login,
-        incident=ours[1] if ours else None,
+        incident=await _incident_of(pull, github),
+        beside=tuple(beside),
     )
+
+
+async def _incident_of(pull: PullRequest, github: RepositoryClient) -> str | None:
+    """The incident that a pull request was made for, where it is a hotfix that we opened."""
+    if not is_hotfix(pull.head.ref) or pull.user.login != (await github.app()).bot_login:
+        return None
+    named = incident_of_hotfix(pull.head.ref, ())
+    if named is not None:
+        return named
+    commits = await github.pulls.commits(pull.number)
+    keys = [key for each in commits for key in sorted(steps_of(each.message))]
+    return incident_of_hotfix(pull.head.ref, keys)
 
 
 def _name_commits(unclear: Unclear) -> str:
@@ -132,15 +335,14 @@ def _name_commits(unclear: Unclear) -> str:
 
 async def named_commit(
     target: CommitTarget, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
-) -> Located:
-    """Find a commit that was named, or the pull request whose merge it is.
+) -> list[Located]:
+    """Find a commit that was named: all that a merge, a squash or the end of a rebase brought.
 
     Raises:
-        Stop: it is unknown, ambiguous, or on no branch that counts.
+        Stop: it is unknown, ambiguous, on no branch that counts, or brought others' work there.
     """
-    git = mirror.git
     try:
-        sha = await resolve(git, target.sha)
+        sha = await mirror.read(lambda git: resolve(git, target.sha))
     except UnknownRevision:
         raise Stop(
             f"There is no commit {markdown.code(target.sha)} on a branch of this repository.",
@@ -152,28 +354,58 @@ async def named_commit(
             "Give more characters of the SHA.",
         ) from None
     base = await _protected_home(sha, facts, github, mirror)
-    for pull in await github.pulls.of_commit(sha):
-        if pull.is_merged and pull.merge_commit_sha == sha and pull.base.ref == base:
-            with suppress(UnknownRevision):
-                await mirror.refresh(needed(pull))
-            return await brought_by(pull, facts, github, mirror)
-    [commit] = await describe(git, [sha])
-    offender = Offender(
+    onto = await mirror.branch_head(base)
+    landed = await brought_with(sha, base, onto, github, mirror)
+    [commit] = await mirror.read(lambda git: describe(git, [sha]))
+    alone = Offender(
         number=None, title=commit.subject, sha=sha, commits=(sha,), author=commit.author
     )
-    return Located(offender=offender, base=base)
+    if landed is not None:
+        await _not_the_branch_itself(sha, landed, base, onto, mirror)
+    if landed is None or not landed.parts:
+        return [Located(alone, base)]
+    choice = choose(landed.landing, landed.parts, landed.parts.keys())
+    commits = choice.commits if isinstance(choice, Apart) and choice.whole else {}
+    located = [
+        Located(await _offender(pull, commits.get(number, (sha,)), github), base, landed, pull)
+        for number, pull in landed.pulls.items()
+    ]
+    # What came with no pull request goes too, so it is named too.
+    return [*located, Located(alone, base, landed)] if landed.strangers else located
+
+
+async def _not_the_branch_itself(
+    sha: str, landed: Landed, base: str, onto: str, mirror: Mirror
+) -> None:
+    """Refuse the merge of a branch into work on it: undoing that would undo the branch.
+
+    Raises:
+        Stop: it is such a merge.
+    """
+    said = await mirror.read(
+        lambda git: git.run("rev-list", "--first-parent", onto, f"^{sha}^1", "--")
+    )
+    line = set(said.text.split())
+    if line.isdisjoint(node.sha for node in landed.landing.nodes):
+        return
+    pulls = [f"#{number}" for number in list(landed.pulls)[:_MOST_NAMED]]
+    names = listed(pulls) if pulls else "what others put there"
+    raise Stop(
+        f"{markdown.code(sha[:12])} merged {markdown.code(base)} into work that was under way: "
+        f"to undo it would undo {names} as well.",
+        "Name the pull request that broke things: `/revert #NUMBER`.",
+    )
 
 
 async def _protected_home(
     sha: str, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
 ) -> str:
     """The default branch or a protected one that has the commit (Decisions 10)."""
-    git = mirror.git
     default = facts.default_branch
-    if await is_ancestor(git, sha, await mirror.branch_head(default)):
+    if await mirror.contains(default, sha):
         return default
     for name in await github.protected_branches():
-        if name != default and await is_ancestor(git, sha, await mirror.branch_head(name)):
+        if name != default and await mirror.contains(name, sha):
             return name
     raise Stop(
         f"{markdown.code(sha[:12])} is neither on {markdown.code(default)} nor on a protected "

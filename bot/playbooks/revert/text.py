@@ -13,12 +13,15 @@ from bot.playbooks.words.quoting import quoted
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.wording import (
     body,
+    commands,
     facts,
     name_of,
     offenders_in_words,
     offenders_linked,
     paragraphs,
     passed_over,
+    staying,
+    untold,
     which_checks,
 )
 
@@ -45,13 +48,26 @@ def issue_body(case: Case, standing: Standing) -> str:
     reason = f" Reason given: {markdown.text(case.reason)}" if case.reason else ""
     return paragraphs(
         f"**{standing.headline}**",
-        f"{markdown.code(case.base)} is broken, and {offenders_linked(case)} "
-        f"{'is' if len(case.offenders) == 1 else 'are'} being reverted.{reason}",
+        f"{_about(case, standing)}{reason}",
         facts(case),
         body(standing),
+        staying(case),
         passed_over(case, standing),
-        "Commands here: `/status`, `/retry`, `/cancel`, `/severity low|medium|high|critical`.",
+        untold(case),
+        commands(standing, "/retry", "/cancel", "/severity low|medium|high|critical"),
     )
+
+
+def _about(case: Case, standing: Standing) -> str:
+    base, what = markdown.code(case.base), offenders_linked(case)
+    one = len(case.offenders) == 1
+    match standing.state:
+        case "done":
+            return f"{base} was broken, and {what} {'is' if one else 'are'} reverted."
+        case "stopped":
+            return f"{what} {'was' if one else 'were'} to be reverted on {base}."
+        case _:
+            return f"{base} is broken, and {what} {'is' if one else 'are'} being reverted."
 
 
 def pull_request_section(case: Case, counting: Counting, standing: Standing) -> str:
@@ -63,7 +79,9 @@ def pull_request_section(case: Case, counting: Counting, standing: Standing) -> 
         f"{name_of(case.requested_by)}.{reason}",
         facts(case),
         body(standing),
+        staying(case),
         passed_over(case, standing),
+        untold(case),
         which_checks(counting),
     )
 
@@ -83,6 +101,7 @@ def joined(issue: int | None, incident: str) -> Ending:
     where = f"#{issue}" if issue else markdown.code(incident)
     return Ending(
         outcome="joined",
+        incident=incident,
         reason=f"This is being reverted already, as incident {where}.",
         remedy="`/status` says where it stands.",
     )

@@ -16,6 +16,7 @@ from bot.playbooks.revert import text as words
 from bot.playbooks.revert.next_cause import bisect_for
 from bot.playbooks.revert.plan import Plan
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Patch, Step
 from bot.playbooks.words import wording
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.voice import OurCheck, Saying
@@ -26,7 +27,7 @@ from bot.triggers import Autonomy, Trigger
 HOTFIX_CHECK = "hotfix"
 _RETRY = Button("Retry", "Look again, wait once more (/retry)", "retry")
 _CANCEL = Button("Cancel", "Close the hotfix (/cancel)", "cancel")
-_BEGIN = Button("Approve", "Revert it, and merge when green (/approve)", "approve")
+_BEGIN = Button("Approve", "Revert it, merge when green (/approve)", "approve")
 _LEAVE = Button("Reject", "Leave it as it is (/reject)", "reject")
 _APPROVE = Button("Approve", "Merge it all the same (/approve)", "approve")
 
@@ -49,8 +50,10 @@ class RevertWork(Work[Plan, Case]):
             proposal="hotfix",
             title=f"Revert {wording.offenders_in_words(plan.offenders)}",
             web_url=parts.web_url,
+            short=run.patched(Patch.SHORT_BRANCH_NAMES),
             offenders=plan.offenders,
             before=plan.before,
+            left=plan.left,
         )
         super().__init__(run, trigger, plan, parts, opened, case, asked_on=_asked_on(trigger, plan))
         self._opened_on = opened.incident.detected_at.date()
@@ -100,7 +103,7 @@ class RevertWork(Work[Plan, Case]):
             await self.parts.put(asked)
             return True
 
-        await self.run.step("ask for a bisect", bool, put)
+        await self.run.step(Step.REQUEST_BISECT, bool, put)
         self.know(looks_further=True)
         self.happened(now, "bisect asked for: the hotfix does not cure it")
 

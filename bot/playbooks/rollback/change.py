@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import JsonValue
 
 from bot.git.mirror import Mirror
+from bot.git.process import Git
 from bot.git.reverting import Clean, Conflict
-from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entries
+from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of, with_entries
 from bot.traffic.flags import InvalidFlags, check_flags, flag_document, generation_of, written
 
 _MODE = "100644"
@@ -45,14 +46,16 @@ class SettingFlags:
         Raises:
             GitError: the mirror could not be read.
         """
-        git = self.mirror.git
+        return await self.mirror.read(lambda git: self._onto(git, commit))
+
+    async def _onto(self, git: Git, commit: str) -> Clean:
         base = await tree_of(git, commit)
         if self.path is None:
             return Clean(
                 tree=base, onto=commit, base_tree=base, changes=(), new_blobs=(), reverted=()
             )
         content = with_flag(
-            await self._present(commit), self.capability, self.flag, self.generation
+            await self._present(git, commit), self.capability, self.flag, self.generation
         )
         said = await git.run("hash-object", "-w", "--stdin", stdin=content.encode())
         entry = RawChange(
@@ -74,20 +77,15 @@ class SettingFlags:
         Raises:
             GitError: the mirror could not be brought up to date.
         """
-        found = await self.mirror.git.run(
-            "cat-file", "-e", f"{outcome.tree}^{{tree}}", ok=(0, 1, 128)
-        )
-        if found.code != 0:
+        if not await self.mirror.read(lambda git: has_tree(git, outcome.tree)):
             await self.mirror.refresh([outcome.onto])
             await self.onto(outcome.onto)
 
-    async def _present(self, commit: str) -> str | None:
-        listed = await self.mirror.git.run(
-            "ls-tree", "--format=%(objectname)", commit, "--", self.path or ""
-        )
+    async def _present(self, git: Git, commit: str) -> str | None:
+        listed = await git.run("ls-tree", "--format=%(objectname)", commit, "--", self.path or "")
         if not listed.text:
             return None
-        blob = await read_blob(self.mirror.git, listed.text, limit=_LARGEST)
+        blob = await read_blob(git, listed.text, limit=_LARGEST)
         return blob.decode("utf-8", "replace")
 
 

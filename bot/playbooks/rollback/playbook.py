@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot import markdown
+from bot.playbooks.attempt import attempt
 from bot.playbooks.candidate import flag_file
 from bot.playbooks.candidate.capability import CandidateParts, policy_in_force, read_configured
 from bot.playbooks.candidate.case import subject_of
@@ -25,6 +27,7 @@ from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
 from bot.playbooks.rollback.retreat import Retreat, retreat
 from bot.playbooks.rollback.work import RollbackWork
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
+from bot.playbooks.steps import Step
 from bot.records.lifecycle import IncidentStatus
 from bot.records.recovery import incidents
 from bot.triggers import ActorKind, RollbackRequest, Trigger
@@ -43,7 +46,7 @@ async def rollback(
     hint = Signal(kind=SignalKind.HINT)
     await parts.wake(taken.watcher, hint, f"{run.id}:{taken.watcher}")
     plan = await run.step(
-        "see what was observed",
+        Step.PLAN_ROLLBACK,
         RollbackPlan,
         lambda _: make_rollback_plan(trigger, request, taken, parts),
     )
@@ -73,7 +76,8 @@ async def rollback(
         await _file_incident(work)
         return await _propose_fix(work, parts)
     except StepFailed as failed:
-        await broke_off(work, failed)
+        if ended := await broke_off(work, failed):
+            return ended
         raise
 
 
@@ -86,7 +90,7 @@ async def _take_back(run: Run, trigger: Trigger, request: RollbackRequest) -> Re
     async def change(conn: AsyncConnection) -> Retreat:
         return await retreat(conn, trigger, request, run=run.id, now=now)
 
-    return await run.write("give all traffic to the baseline", Retreat, change)
+    return await run.write(Step.ROLL_BACK_TRAFFIC, Retreat, change)
 
 
 async def _nothing(run: Run, request: RollbackRequest, parts: CandidateParts) -> Ending:
@@ -100,7 +104,7 @@ async def _nothing(run: Run, request: RollbackRequest, parts: CandidateParts) ->
             return unknown.declined
         return words.nothing_to_take_back(request.capability).declined
 
-    said = await run.step("see why there is nothing to take back", Declined, why)
+    said = await run.step(Step.EXPLAIN_NOTHING_TO_ROLL_BACK, Declined, why)
     return Ending(outcome="declined", reason=said.reason, remedy=said.remedy)
 
 
@@ -113,6 +117,7 @@ async def _commit_flags(work: RollbackWork, parts: CandidateParts) -> None:
     async def commit(look_first: bool) -> BroughtHome:
         return await flag_file.commit(
             work.github,
+            work.parts.store,
             parts.records,
             work.trigger.repository.id,
             path,
@@ -120,9 +125,15 @@ async def _commit_flags(work: RollbackWork, parts: CandidateParts) -> None:
             look_first=look_first,
         )
 
-    try:
-        await work.run.step("commit the flag document", BroughtHome, commit)
-    except StepFailed:
+    home = await attempt(
+        work.run,
+        Step.COMMIT_FLAG_DOCUMENT,
+        BroughtHome,
+        commit,
+        what=f"commit {markdown.code(path)}",
+        otherwise=None,
+    )
+    if home is None:
         # What matters is done. The fix sets the document too, and people have to hear of it.
         work.happened(await work.run.now(), "the flag document could not be committed")
 
@@ -140,15 +151,14 @@ async def _file_incident(work: RollbackWork) -> None:
     standing = words.starting(case)
     if case.issue is None:
         body = words.issue(case, standing, work.facts)
-        work.know(issue=await work.voice.open_issue(case, words.issue_title(case), body))
-        await work.casebook.issue(work.case.issue or 0)
+        await work.open_issue(words.issue_title(case), body)
     await work.casebook.papers(adr=work.case.adr, artifact=work.case.artifact)
     work.decide(now)
     refs = plan_refs(plan.retreat.candidate, plan.reshadow)
-    await work.casebook.note("write down the plan to shadow again", "rollback.planned", refs)
+    await work.casebook.note(Step.RECORD_RESHADOW_PLAN, "rollback.planned", refs)
     await _use_up_the_shadow(work)
     files = work.record_files(Result())
-    await work.record("record the incident", files, f"Open incident {case.incident}")
+    await work.record(Step.RECORD_INCIDENT, files, f"Open incident {case.incident}")
     await work.voice.first_status(work.saying(standing, None))
 
 
@@ -165,7 +175,7 @@ async def _use_up_the_shadow(work: RollbackWork) -> None:
             await incidents.move(conn, shadow.id, IncidentStatus.CLOSED, at=now)
         return True
 
-    await work.run.write("close the shadow before", bool, change)
+    await work.run.write(Step.CLOSE_SHADOW, bool, change)
 
 
 # 3. Open fix PR; include plan to re-shadow if needed.
@@ -175,7 +185,7 @@ async def _propose_fix(work: RollbackWork, parts: CandidateParts) -> Ending:
     plan, case = work.plan, work.case
     outcome = plan.outcome.root
     if outcome.status == "empty":
-        raise StepFailed("compute the fix", "the flag document could not be computed")
+        raise StepFailed(Step.COMPUTE_FIX, "the flag document could not be computed")
     fix = Proposal(
         work,
         plan.change(parts),

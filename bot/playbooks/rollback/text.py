@@ -93,8 +93,14 @@ def issue(case: CandidateCase, standing: Standing, facts: RollbackFacts) -> str:
         what_happened(case, facts),
         metric_table(facts.diffs),
         again(case, facts.reshadow),
-        commands=("/status", "/retry", "/cancel", "/severity low|medium|high|critical"),
+        commands=_commands(standing),
     )
+
+
+def _commands(standing: Standing) -> tuple[str, ...]:
+    if standing.state in ("done", "stopped"):
+        return ("/status",)
+    return "/status", "/retry", "/cancel", "/severity low|medium|high|critical"
 
 
 def section(
@@ -109,6 +115,7 @@ def section(
         wording.facts(case),
         wording.body(standing),
         again(case, facts.reshadow),
+        wording.untold(case),
         wording.which_checks(counting),
     )
 
@@ -154,7 +161,8 @@ def again(case: CandidateCase, plan: Reshadow) -> str:
     lines = [f"**To try again:** {markdown.text(plan.reason)}"]
     if plan.min_pairs is not None:
         lines.append(
-            f"{plan.min_pairs:,} requests answered by both show a difference as large as this one."
+            f"It takes {plan.min_pairs:,} requests answered by both to show a difference as large "
+            "as this one."
         )
     lines.append(
         f"Lift the pause with `/unpause {case.capability} because …`, then `{plan.command}`."

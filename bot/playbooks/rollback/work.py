@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import CandidateCase, status
+from bot.playbooks.incidents.branches import about_capability
 from bot.playbooks.incidents.case import case_of
 from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Result
@@ -15,6 +16,7 @@ from bot.playbooks.rollback import text as words
 from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Patch
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.voice import Saying
 from bot.playbooks.work import Work
@@ -46,6 +48,8 @@ class RollbackWork(Work[RollbackPlan, CandidateCase]):
             proposal="fix",
             title=words.title(plan.capability, retreat.candidate),
             web_url=parts.web_url,
+            short=run.patched(Patch.SHORT_BRANCH_NAMES),
+            about=about_capability(plan.capability),
             capability=plan.capability,
             baseline=retreat.baseline,
             candidate=retreat.candidate,

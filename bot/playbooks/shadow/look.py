@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.canary.pace import shadow_left
 from bot.canary.reports import ShadowDiffReport
 from bot.canary.verdict import Verdict
 from bot.playbooks.candidate.reports import read_course, report_of_shadow
@@ -27,6 +28,8 @@ class ShadowLook(Value):
         pairs: compared so far.
         over: whether it was ended.
         breach: why, if by an anomaly.
+        started: when mirroring began.
+        left: about how long it takes yet; None: too little is seen.
     """
 
     judged: Judged
@@ -34,6 +37,8 @@ class ShadowLook(Value):
     pairs: int = 0
     over: bool
     breach: BreachFound | None
+    started: datetime | None = None
+    left: timedelta | None = None
 
 
 async def look_at_shadow(courses: Courses, attempt: str, now: datetime) -> ShadowLook:
@@ -51,6 +56,8 @@ async def look_at_shadow(courses: Courses, attempt: str, now: datetime) -> Shado
         pairs=course.evidence.pairs,
         over=ledger.closed_at is not None,
         breach=ledger.breach,
+        started=course.started,
+        left=shadow_left(course.evidence, started=course.started, now=now),
     )
 
 

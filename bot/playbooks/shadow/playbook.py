@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import joined, subject_of
 from bot.playbooks.candidate.lever import Lever
+from bot.playbooks.candidate.outlook import shadow_outlook
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.planning.declined import Declined
@@ -25,6 +26,7 @@ from bot.playbooks.shadow.look import ShadowLook, describe_shadow, look_at_shado
 from bot.playbooks.shadow.plan import ShadowPlanned, make_shadow_plan
 from bot.playbooks.shadow.work import ShadowWork
 from bot.playbooks.signals import first, heard
+from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
 from bot.playbooks.words.standing import Standing
 from bot.records.documents.artifacts import Outcome
@@ -42,7 +44,7 @@ async def shadow(
 ) -> Ending:
     """Run the candidate beside the baseline, compare them, and propose a ramp or not."""
     planned = await run.step(
-        "work out what to shadow",
+        Step.PLAN_SHADOW,
         ShadowPlanned,
         lambda _: make_shadow_plan(request, trigger.repository.id, parts),
     )
@@ -91,7 +93,7 @@ class _Shadow:
         self._lever = Lever(self.run, work.trigger.repository.id, self.attempt, self.plan)
         self.work.undoers.append(
             Undoer(
-                of=("begin to mirror",),
+                of=(Step.START_MIRRORING,),
                 act=self._give_up_mirroring,
                 by_hand=lambda: markdown.code(f"/rollback {self.plan.capability}"),
             )
@@ -110,7 +112,7 @@ class _Shadow:
             seed=plan.policy.seed,
         )
         await self._lever.open(
-            "begin to mirror",
+            Step.START_MIRRORING,
             split,
             now,
             asked_for=f"a shadow of {plan.candidate} was asked for",
@@ -122,7 +124,7 @@ class _Shadow:
         held_since: datetime | None = None
         patience = self.parts.patience
         while True:
-            look = await self.run.step("look at the evidence", ShadowLook, self._look)
+            look = await self.run.step(Step.READ_EVIDENCE, ShadowLook, self._look)
             now = await self.run.now()
             if look.over:
                 return await self._taken_away(look)
@@ -130,9 +132,9 @@ class _Shadow:
             if isinstance(move, Propose | Stop):
                 return await self._conclude(move)
             await self._settle_asking(isinstance(move, Ask) and move.may_insist)
-            await self._tell(move, now)
+            await self._tell(move, look, now)
             held_since = (held_since or now) if isinstance(move, Ask) else None
-            signals = await heard(self.run, patience.look_again.total_seconds())
+            signals = await heard(self.run, patience.look_again.total_seconds(), WaitPoint.SHADOW)
             insisted = first(signals, SignalKind.APPROVE) if self._asking else None
             if insisted and isinstance(move, Ask):
                 return await self._insisted_on(insisted, move)
@@ -170,9 +172,10 @@ class _Shadow:
     async def _look(self, _: bool) -> ShadowLook:
         return await look_at_shadow(self.parts.courses, self.attempt, self.parts.clock())
 
-    async def _tell(self, move: Move, now: datetime) -> None:
+    async def _tell(self, move: Move, look: ShadowLook, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
-        if not self.work.is_news(move.may_insist if isinstance(move, Ask) else type(move), now):
+        what = move.may_insist if isinstance(move, Ask) else type(move)
+        if not self.work.is_news((what, look.left is None), now):
             return
         self.work.report = await self._describe()
         case = self.work.case
@@ -181,18 +184,25 @@ class _Shadow:
             await self.work.tell(standing)
             await self.work.voice.ask(case, standing, "held")
         elif isinstance(move, Wait):
-            await self.work.tell(words.mirroring(case, move.missing))
+            await self.work.tell(words.mirroring(case, move.missing, self._outlook(look)))
+
+    def _outlook(self, look: ShadowLook) -> str:
+        """How long it takes yet; nothing where an older look did not see it."""
+        if look.started is None:
+            return ""
+        until = look.started + timedelta(hours=self.plan.policy.shadow.max_hours)
+        return shadow_outlook(look.started, look.left, until)
 
     async def _describe(self) -> ShadowDiffReport:
         async def describe(_: bool) -> ShadowDiffReport:
             now = self.parts.clock()
             return await describe_shadow(self.parts.records, self.attempt, self.plan, now)
 
-        return await self.run.step("look at the evidence in full", ShadowDiffReport, describe)
+        return await self.run.step(Step.READ_FULL_EVIDENCE, ShadowDiffReport, describe)
 
     async def _stop_mirroring(self, why: str) -> bool:
         split = Split(baseline=self.plan.policy.baseline)
-        return await self._lever.close("stop mirroring", split, await self.run.now(), why=why)
+        return await self._lever.close(Step.STOP_MIRRORING, split, await self.run.now(), why=why)
 
     async def _conclude(self, move: Propose | Stop) -> Ending:
         case = self.work.case

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
-from bot.playbooks.candidate.case import CandidateCase, bullets, issue_body, on_trial, unseen
+from bot.playbooks.candidate.case import (
+    CandidateCase,
+    bullets,
+    issue_body,
+    on_trial,
+    retry_command,
+    unseen,
+)
 from bot.playbooks.candidate.evidence import curves, metric_table
 from bot.playbooks.words.standing import Standing
 from bot.triggers import Actor
@@ -20,9 +27,11 @@ def title(capability: str, candidate: str) -> str:
 # --- where it stands ---------------------------------------------------------------------------
 
 
-def mirroring(case: CandidateCase, missing: Sequence[str]) -> Standing:
-    """Copies of requests go to the candidate."""
-    details = [f"Missing for a verdict:\n\n{bullets(missing)}"] if missing else []
+def mirroring(case: CandidateCase, missing: Sequence[str], outlook: str = "") -> Standing:
+    """Copies of requests go to the candidate; `outlook` says how long yet."""
+    details = [outlook] if outlook else []
+    if missing:
+        details.append(f"Missing for a verdict:\n\n{bullets(missing)}")
     return Standing(
         state="working",
         headline=f"Nothing to do: {on_trial(case)} answers copies of requests, unseen by users.",
@@ -129,7 +138,11 @@ def rolled_back(case: CandidateCase, why: str) -> Standing:
         state="stopped",
         headline=f"The shadow of {on_trial(case)} ended: {markdown.code(case.capability)} was "
         "rolled back and is paused.",
-        details=(markdown.text(why),),
+        details=(
+            markdown.text(why),
+            "The rollback has an incident of its own. Once the candidate is mended: "
+            f"{retry_command(case)}.",
+        ),
     )
 
 
@@ -153,7 +166,7 @@ def issue(
             _pairs(report),
             metric_table(report.metrics),
             curves(report, picture),
-            unseen(report.not_observed),
+            unseen(report.not_observed) if report.metrics else "",
         )
     return issue_body(
         case,

@@ -8,11 +8,13 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.models import Issue
+from bot.playbooks.attempt import attempt
+from bot.playbooks.steps import Step
 from bot.playbooks.triage import text as words
 from bot.playbooks.triage.asking import trigger_for
 from bot.playbooks.triage.blame import Following, LeaveIt, RevertIt, what_follows
 from bot.playbooks.triage.by_hand import ask_people
-from bot.playbooks.triage.opening import began_at
+from bot.playbooks.triage.opening import began_at, remember
 from bot.playbooks.triage.suspecting import gather
 from bot.playbooks.triage.work import TriageWork
 from bot.records.audit_chain import audit
@@ -28,20 +30,32 @@ class _Following(Value):
 
 
 async def announce(work: TriageWork) -> None:
-    """Decide what follows, open the issue, and put the decision record in its place."""
+    """Decide what follows, open the issue, and put the decision record in its place.
+
+    Where an earlier Run of this episode has decided, that stands: what it did may be undone, or
+    begun, by people since.
+    """
     now = await work.run.now()
+    following = work.decided or await _decide(work, now)
+    work.know(following=following)
+    await _open_issue(work)
+    work.adr = words.decision(work.facts, on=now, audit=work.casebook.anchor)
+    await work.record(Step.RECORD_INCIDENT, f"Open incident {work.incident}")
+    await _ask(work, following, now)
+    await ask_people(
+        work.run, work.trigger, work.facts, work.telling, work.parts.records, first=work.first
+    )
+
+
+async def _decide(work: TriageWork, now: datetime) -> Following:
     found = await _what_follows(work, now)
     path = adr_path(
         found.adr, work.incident, f"Respond to {work.facts.group.title}", work.since.date()
     )
     work.know(following=found.following, adr=path)
     # First of all nothing further is merged; then people hear of it.
-    await work.run.write("write down what follows", bool, partial(_write, work, found, now))
-    await _open_issue(work)
-    work.adr = words.decision(work.facts, on=now, audit=work.casebook.anchor)
-    await work.record("record the incident", f"Open incident {work.incident}")
-    await _ask(work, found.following, now)
-    await ask_people(work.run, work.trigger, work.facts, work.telling, work.parts.records)
+    await work.run.write(Step.RECORD_FOLLOW_UP, bool, partial(_write, work, found, now))
+    return found.following
 
 
 async def _what_follows(work: TriageWork, now: datetime) -> _Following:
@@ -69,7 +83,7 @@ async def _what_follows(work: TriageWork, now: datetime) -> _Following:
             self_work=blamed is not None and blamed.is_self_work,
         )
 
-    return await work.run.step("see whom it blames", _Following, look)
+    return await work.run.step(Step.READ_BLAME, _Following, look)
 
 
 async def _open_issue(work: TriageWork) -> None:
@@ -87,9 +101,17 @@ async def _open_issue(work: TriageWork) -> None:
                 look_first=look_first or work.attempt > 1,
             )
 
-        issue = await work.run.step("open the incident issue", Issue, open_issue)
-        work.know(issue=issue.number)
-        await work.casebook.issue(issue.number)
+        issue = await attempt(
+            work.run,
+            Step.OPEN_INCIDENT_ISSUE,
+            Issue,
+            open_issue,
+            what="open an issue",
+            otherwise=None,
+        )
+        if issue is not None:
+            work.know(issue=issue.number)
+            await work.casebook.issue(issue.number)
     elif work.attempt > 1:
 
         async def reopen(_: bool) -> bool:
@@ -97,12 +119,19 @@ async def _open_issue(work: TriageWork) -> None:
             await work.telling.update_issue(number, body)
             return True
 
-        await work.run.step("open the incident issue again", bool, reopen)
+        await attempt(
+            work.run,
+            Step.REOPEN_INCIDENT_ISSUE,
+            bool,
+            reopen,
+            what=f"open #{number} again",
+            otherwise=False,
+        )
     work.said = body
 
 
 async def _ask(work: TriageWork, following: Following, now: datetime) -> None:
-    asked = trigger_for(following, work.facts, work.trigger, run=work.run.id, at=now)
+    asked = trigger_for(following, work.facts, work.trigger, run=work.first, at=now)
     if asked is None:
         return
 
@@ -110,7 +139,7 @@ async def _ask(work: TriageWork, following: Following, now: datetime) -> None:
         await work.parts.put(asked)
         return True
 
-    await work.run.step(f"ask for the {asked.request.command}", bool, put)
+    await work.run.step(Step.REQUEST_PLAYBOOK.of(asked.request.command), bool, put)
 
 
 async def _write(work: TriageWork, found: _Following, now: datetime, conn: AsyncConnection) -> bool:
@@ -129,6 +158,7 @@ async def _write(work: TriageWork, found: _Following, now: datetime, conn: Async
             at=now,
         )
     await incidents.refer(conn, work.incident, adr=work.facts.adr)
+    await remember(conn, work.run.id, found.following, now)
     await audit.append(
         conn,
         work.trigger.repository.id,

@@ -29,13 +29,14 @@ def trigger_for(
 ) -> Trigger | None:
     """Make the Trigger that follows; None where people decide.
 
-    A revert of one commit is asked for once, whatever alert names it; the rest once a Run.
+    A revert of one commit is asked for once, whatever alert names it; the rest once each time the
+    alerts fire anew.
 
     Args:
         following: what was decided.
         facts: the incident; answers go to its issue.
         alert: the Trigger that is triaged.
-        run: its Run.
+        run: the first Run that followed them this time.
         at: now.
     """
     reason = f"alert {words.title(facts.group)}: {getattr(following, 'reason', '')}"

@@ -173,10 +173,8 @@ def _by_hand(named: Said | None, evidence: Evidence) -> tuple[str, ...]:
 
 
 def _revert_by_hand(suspect: Suspect) -> str:
-    return f"/revert #{suspect.pull_request}" if suspect.pull_request else f"/revert {suspect.sha}"
+    return f"/revert #{suspect.alone}" if suspect.alone else f"/revert {suspect.sha}"
 
 
 def _revert(suspect: Suspect, autonomy: Autonomy, reason: str) -> Following:
-    return RevertIt(
-        sha=suspect.sha, pull_request=suspect.pull_request, autonomy=autonomy, reason=reason
-    )
+    return RevertIt(sha=suspect.sha, pull_request=suspect.alone, autonomy=autonomy, reason=reason)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.playbooks.attempt import attempt
 from bot.playbooks.candidate.reports import live_ledger
 from bot.playbooks.rollback.retreat import would_retreat
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.playbooks.triage import text as words
 from bot.playbooks.triage.blame import LeaveIt
 from bot.playbooks.triage.text import Facts
@@ -16,11 +18,19 @@ from bot.triggers import Trigger
 
 
 async def ask_people(
-    run: Run, trigger: Trigger, facts: Facts, telling: Telling, records: AsyncEngine
+    run: Run, trigger: Trigger, facts: Facts, telling: Telling, records: AsyncEngine, *, first: str
 ) -> None:
     """Ask for a rollback that is left to people: on the ramp's issue, else on the incident's.
 
     Once for each time the alert fires anew; nothing is asked where nothing could be done.
+
+    Args:
+        run: this Run.
+        trigger: the Trigger that is triaged.
+        facts: the incident.
+        telling: puts words in their places.
+        records: the database, for reading.
+        first: the first Run that followed the alerts this time.
     """
     left = facts.following
     if not isinstance(left, LeaveIt) or left.capability is None:
@@ -35,13 +45,16 @@ async def ask_people(
             watched = None if live is None else await incidents.find(conn, live.attempt)
         return (watched.issue if watched else None) or facts.issue or 0
 
-    number = await run.step("see where people watch it", int, see)
+    number = await run.step(Step.FIND_WATCHED_ISSUE, int, see)
     if not number:
         return
 
     async def ask(look_first: bool) -> bool:
         text = words.asked_by_hand(facts, left, number)
-        await telling.comment(number, f"by-hand-{run.id}", text, look_first=look_first)
+        await telling.comment(
+            number, f"by-hand-{first}", text, look_first=look_first or first != run.id
+        )
         return True
 
-    await run.step("ask people for the rollback", bool, ask)
+    what = f"comment on #{number}"
+    await attempt(run, Step.COMMENT_ROLLBACK_COMMAND, bool, ask, what=what, otherwise=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import JsonValue, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.playbooks.triage import text as words
+from bot.playbooks.triage.blame import Following
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import sign
 from bot.records.intake import alerts
@@ -22,13 +26,25 @@ from bot.triggers import Severity, Trigger, Value, derived_id
 
 KIND = "alert"
 _ORDER = list(Severity)
+_DECIDED = "following"
+_FOLLOWING: TypeAdapter[Following] = TypeAdapter(Following)
 
 
 class Triaged(Value):
-    """The incident, and the group as it was when it was opened."""
+    """The incident, and the group as it was when it was opened.
+
+    Attributes:
+        opened: the incident.
+        group: the group.
+        first: the first Run that followed this episode: what was asked for is known by its name.
+            Empty for a Run begun before 2026-11-30, which is the first.
+        following: what an earlier Run decided about this episode; None: nothing was decided yet.
+    """
 
     opened: Opened
     group: Group
+    first: str = ""
+    following: Following | None = None
 
 
 def severity_of(group: Group) -> Severity:
@@ -45,16 +61,22 @@ def began_at(group: Group, detected: datetime) -> datetime:
 async def open_for_group(
     run: Run, trigger: Trigger, group_id: str, *, signing_key: Ed25519PrivateKey
 ) -> Triaged | None:
-    """Open the incident of a group with its audit entry and notifications; None: no such group.
+    """Open the incident of a group with its audit entry and notifications.
 
-    What was resolved a short while ago is taken up again: it fires anew.
+    What was resolved a short while ago is taken up again: it fires anew. Where an earlier Run of
+    the same episode ended before the alerts did, this one goes on for it. From now on this Run is
+    who hears of the group.
+
+    Returns:
+        None where there is no such group, or another Run is at work on it.
     """
     now = await run.now()
 
     async def change(conn: AsyncConnection) -> Triaged | None:
         group = await alerts.find(conn, group_id, lock=True)
-        if group is None:
+        if group is None or await _is_followed(conn, group, besides=run.id):
             return None
+        await alerts.follow(conn, group.id, run.id)
         incident, action = await _incident(conn, trigger, group, now)
         incident = await incidents.count_alerts(conn, incident.id, group.received)
         over = "it was over before it was heard of" if group.is_clear else None
@@ -62,7 +84,8 @@ async def open_for_group(
         await runs.note(conn, run.id, at=now, incident_id=incident.id)
         for state in (RunState.RUNNING, RunState.VERIFYING):
             await runs.move(conn, run.id, state, at=now)
-        attempt = sum(1 for r in await runs.of_incident(conn, incident.id) if r.id != run.id) + 1
+        before = [r for r in await runs.of_incident(conn, incident.id) if r.id != run.id]
+        episode = _of_episode(before, group)
         entry = await audit.append(
             conn,
             trigger.repository.id,
@@ -80,11 +103,46 @@ async def open_for_group(
             },
         )
         anchor = sign(entry.head, signing_key, now)
-        opened = Opened(incident=incident, joined=False, attempt=attempt, anchor=anchor)
-        return Triaged(opened=opened, group=group)
+        opened = Opened(incident=incident, joined=False, attempt=len(before) + 1, anchor=anchor)
+        return Triaged(
+            opened=opened,
+            group=group,
+            first=episode[0].id if episode else run.id,
+            following=_decided(episode),
+        )
 
     # `Triaged | None` is a type, and only used to read the result back.
-    return await run.write("open the incident", Triaged | None, change)  # type: ignore[arg-type]
+    return await run.write(Step.OPEN_INCIDENT, Triaged | None, change)  # type: ignore[arg-type]
+
+
+async def remember(conn: AsyncConnection, run: str, following: Following, at: datetime) -> None:
+    """Keep what a Run decided: whoever goes on for it neither judges nor pauses anew.
+
+    What was begun meanwhile would be taken for innocent, or its neighbours for guilty.
+    """
+    known = await runs.find(conn, run)
+    if known is not None:
+        decided = {_DECIDED: _FOLLOWING.dump_python(following, mode="json")}
+        await runs.note(conn, run, at=at, inputs={**known.inputs, **decided})
+
+
+def _decided(episode: Sequence[runs.Run]) -> Following | None:
+    found = [r.inputs[_DECIDED] for r in episode if _DECIDED in r.inputs]
+    return _FOLLOWING.validate_python(found[-1]) if found else None
+
+
+def _of_episode(before: Sequence[runs.Run], group: Group) -> list[runs.Run]:
+    """The Runs that followed the group's present episode, oldest first."""
+    asked: dict[str, JsonValue] = {"group": group.id, "episode": group.episode}
+    return [r for r in before if asked.items() <= r.inputs.items()]
+
+
+async def _is_followed(conn: AsyncConnection, group: Group, *, besides: str) -> bool:
+    if not group.followed or group.run in ("", besides):
+        return False
+    known = await runs.find(conn, group.run)
+    # One that has not begun yet is on its way.
+    return known is None or known.is_live
 
 
 async def _incident(
@@ -118,5 +176,5 @@ async def _incident(
         group_key=group.group_key,
         dedup_key=group.conditions[0].fingerprint if group.conditions else None,
     )
-    incident, _ = await incidents.open_or_join(conn, opening)
-    return incident, "incident.opened"
+    incident, joined = await incidents.open_or_join(conn, opening)
+    return incident, "incident.joined" if joined else "incident.opened"

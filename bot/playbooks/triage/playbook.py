@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
+from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.triage import announcing
 from bot.playbooks.triage.opening import open_for_group, severity_of
 from bot.playbooks.triage.work import TriageParts, TriageWork
@@ -44,7 +45,8 @@ async def triage(run: Run, trigger: Trigger, request: TriageRequest, parts: Tria
     """Keep the incident of one group of alerts."""
     triaged = await open_for_group(run, trigger, request.group, signing_key=parts.parts.signing_key)
     if triaged is None:
-        return Ending(outcome="declined", reason="There is no such group of alerts.")
+        reason = "There is no such group of alerts, or they are followed already."
+        return Ending(outcome="declined", reason=reason)
     work = TriageWork(run, trigger, parts, triaged)
     try:
         async with parts.turns:
@@ -69,7 +71,7 @@ async def _to_its_end(work: TriageWork) -> Ending:
             return await _resolved(work, now)
         was_clear = looked.group.is_clear
         pause = patience.look_again / (_SETTLING if was_clear else 1)
-        signals = await heard(work.run, pause.total_seconds())
+        signals = await heard(work.run, pause.total_seconds(), WaitPoint.ALERTS)
         if cancel := first(signals, SignalKind.CANCEL):
             by = cancel.actor.login if cancel.actor else OURSELVES.login
             return await _cancelled(work, by)
@@ -89,7 +91,7 @@ async def _look(work: TriageWork, now: datetime, *, may_end: bool) -> _Looked:
             return await alerts.find(conn, group_id)
 
     # `Group | None` is a type, and only used to read the result back.
-    found = await work.run.step("look at the alerts", Group | None, read)  # type: ignore[arg-type]
+    found = await work.run.step(Step.READ_ALERTS, Group | None, read)  # type: ignore[arg-type]
     group: Group = found or work.facts.group
     is_over = group.is_clear and may_end
     is_worse = _ORDER.index(severity_of(group)) > _ORDER.index(work.facts.severity)
@@ -126,7 +128,7 @@ async def _write_down(work: TriageWork, now: datetime, *, may_end: bool) -> _Loo
         )
         return _Looked(group=group, severity=known.severity, ended=True)
 
-    return await work.run.write("see what still fires", _Looked, change)
+    return await work.run.write(Step.READ_FIRING_ALERTS, _Looked, change)
 
 
 async def _resolved(work: TriageWork, now: datetime) -> Ending:
@@ -174,7 +176,7 @@ async def _let_go(
         )
         return True
 
-    await work.run.write("stop following the alerts", bool, change)
+    await work.run.write(Step.STOP_FOLLOWING_ALERTS, bool, change)
 
 
 async def _broke_off(work: TriageWork, failed: StepFailed) -> None:
@@ -184,5 +186,5 @@ async def _broke_off(work: TriageWork, failed: StepFailed) -> None:
         await alerts.let_go(conn, work.facts.group.id)
         return True
 
-    await work.run.write("let go of the alerts", bool, change)
+    await work.run.write(Step.RELEASE_ALERTS, bool, change)
     await work.casebook.broke_off(failed.step, str(failed))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bot.config import Config
 from bot.git.errors import AmbiguousRevision, UnknownRevision
 from bot.git.history import describe, first_parents, is_ancestor, resolve
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
+from bot.github.models import PullRequest
 from bot.playbooks.judge.policy import Suspect
-from bot.playbooks.judge.suspects import is_record, only_one, read_suspect
+from bot.playbooks.judge.suspects import is_own, only_one, read_suspect, without_hotfixes
 from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.triage.blame import Evidence, naming
 from bot.records.intake.alerts import Condition, Said
@@ -41,52 +42,56 @@ async def gather(
     base = (await github.about()).default_branch
     await mirror.refresh()
     head = await mirror.branch_head(base)
-    newest, _ = await read_config(mirror.git, head)
+    newest, _ = await mirror.read(lambda git: read_config(git, head))
     config = await settled(newest)
     evidence = Evidence(conditions=tuple(conditions), autonomy=config.triggers.autonomy)
     named = naming(conditions)
 
-    async def suspect(sha: str) -> Suspect:
+    async def suspect(sha: str, pull: PullRequest | None = None) -> Suspect:
         return await read_suspect(
-            sha, base, head, config=config, github=github, mirror=mirror, now=now
+            sha, base, head, config=config, github=github, mirror=mirror, now=now, named=pull
         )
 
     if named is None:
         window = timedelta(minutes=config.triggers.suspect_minutes)
-        shas = await _merged_between(mirror, head, began - window, began, config)
+        bot = (await github.app()).bot_login
+        # A sender that knows no time may say the year 1: nothing is before that.
+        since = max(began, datetime.min.replace(tzinfo=UTC) + window) - window
+        shas = await _merged_between(mirror, head, since, began, config, bot)
+        shas = [*await without_hotfixes(shas, base, github)]
         one = await only_one(shas, base, github) if shas else None
         suspects = [await suspect(sha) for sha in ([one] if one else shas[:_WINDOW])]
         return evidence.model_copy(update={"suspects": tuple(suspects)}), config
     if named.capability is not None:
         is_known = named.capability in config.capabilities
         return evidence.model_copy(update={"is_known": is_known}), config
-    sha = await _commit(named, base, head, github, mirror)
-    found = await suspect(sha) if sha else None
+    pull = await github.pulls.find(named.pull_request) if named.pull_request else None
+    sha = await _commit(named, pull, base, head, mirror)
+    found = await suspect(sha, pull) if sha else None
     return evidence.model_copy(update={"named": found}), config
 
 
 async def _merged_between(
-    mirror: Mirror, head: str, since: datetime, until: datetime, config: Config
+    mirror: Mirror, head: str, since: datetime, until: datetime, config: Config, bot: str
 ) -> list[str]:
     """The commits that came to the branch in this time, oldest first; no mere records."""
     line = await mirror.read(lambda git: first_parents(git, head, _WINDOW))
     infos = await mirror.read(lambda git: describe(git, line))
     found = [info.sha for info in infos if since <= info.committed_at <= until and info.parents]
-    return [sha for sha in reversed(found) if not await is_record(sha, config, mirror)]
+    return [sha for sha in reversed(found) if not await is_own(sha, config, bot, mirror)]
 
 
 async def _commit(
-    named: Said, base: str, head: str, github: RepositoryClient, mirror: Mirror
+    named: Said, pull: PullRequest | None, base: str, head: str, mirror: Mirror
 ) -> str | None:
     """The commit of the default branch that is named, if there is such a one."""
     wanted = named.commit or ""
     if named.pull_request is not None:
-        pull = await github.pulls.find(named.pull_request)
         if pull is None or not pull.is_merged or pull.base.ref != base:
             return None
         wanted = pull.merge_commit_sha or ""
     try:
-        sha = await resolve(mirror.git, wanted)
+        sha = await mirror.read(lambda git: resolve(git, wanted))
     except (UnknownRevision, AmbiguousRevision):
         return None
-    return sha if await is_ancestor(mirror.git, sha, head) else None
+    return sha if await mirror.read(lambda git: is_ancestor(git, sha, head)) else None

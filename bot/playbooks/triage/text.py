@@ -29,6 +29,8 @@ class Facts(Value):
     group: Group
     adr: str
     records_url: str
+    page: str | None = None
+    """The incident's page in the cockpit, where people can reach that."""
     issue: int | None = None
     following: Following | None = None
     resolved: bool = False
@@ -51,7 +53,9 @@ def issue_body(facts: Facts) -> str:
     parts = [
         f"**{_headline(facts)}**",
         _what_is_done(facts.following),
-        f"Severity: {facts.severity} · " + markdown.link("ADR", f"{facts.records_url}/{facts.adr}"),
+        f"Severity: {facts.severity} · "
+        + markdown.link("ADR", f"{facts.records_url}/{facts.adr}")
+        + (f" · {markdown.link('cockpit', facts.page)}" if facts.page else ""),
         _table(facts.group),
     ]
     if facts.group.unseen:

@@ -10,12 +10,15 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot import markdown
+from bot.playbooks.attempt import NotAllowed, Tries, attempt
 from bot.playbooks.incidents import record_files
 from bot.playbooks.incidents.casebook import Casebook
-from bot.playbooks.incidents.record_files import RECORDS_BRANCH, RecordFile
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH, Recorded, RecordFile, recorded
 from bot.playbooks.judge.playbook import Hold
 from bot.playbooks.parts import Parts
 from bot.playbooks.run import Ending, Run
+from bot.playbooks.steps import Step
 from bot.playbooks.triage import text as words
 from bot.playbooks.triage.opening import Triaged
 from bot.playbooks.triage.text import Facts
@@ -23,7 +26,8 @@ from bot.playbooks.words.keeping import keep as keep_standing
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.telling import Telling
 from bot.playbooks.work import CLOCKS_DIFFER_BY
-from bot.records.lifecycle import RunState
+from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.recovery import incidents
 from bot.triggers import Trigger
 
 
@@ -61,6 +65,8 @@ class TriageWork:
         said: what the issue says by now.
         since: when the incident was detected.
         attempt: which attempt at the incident this is, counted from 1.
+        first: the first Run that followed this episode of the alerts: perhaps this one.
+        decided: what an earlier one decided about it.
     """
 
     def __init__(self, run: Run, trigger: Trigger, parts: TriageParts, triaged: Triaged) -> None:
@@ -70,6 +76,8 @@ class TriageWork:
         opened = triaged.opened
         self.incident = opened.incident.id
         self.attempt = opened.attempt
+        self.first = triaged.first or run.id
+        self.decided = triaged.following
         self.casebook = Casebook(run, trigger, opened, parts.parts.signing_key)
         self.since = opened.incident.detected_at
         self.telling = Telling(
@@ -85,6 +93,7 @@ class TriageWork:
             group=triaged.group,
             adr=opened.incident.adr or "",
             records_url=f"{parts.parts.web_url}/blob/{RECORDS_BRANCH}",
+            page=parts.parts.page_of(self.incident),
             issue=opened.incident.issue,
         )
 
@@ -96,19 +105,27 @@ class TriageWork:
         """Make the issue, its label and the records say where it stands, if they do not yet."""
         facts, number = self.facts, self.facts.issue
         body = words.issue_body(facts)
-        if number is None or body == self.said:
+        if body == self.said:
             return
         await self.keep()
+        if number is None:
+            # Issues are switched off here: the cockpit shows it.
+            self.said = body
+            return
         old, new = f"severity:{self._labelled}", f"severity:{facts.severity}"
 
         async def tell(_: bool) -> bool:
-            await self.telling.update_issue(number, body)
+            tries = Tries()
+            await tries.go("edit", self.telling.update_issue(number, body))
             if old != new:
-                await self.github.labels.remove(number, old)
-                await self.github.labels.add(number, [new])
+                await tries.go("unlabel", self.github.labels.remove(number, old))
+                await tries.go("label", self.github.labels.add(number, [new]))
+            if refused := [each.why for each in tries.tried if each.why]:
+                raise NotAllowed(refused[0])
             return True
 
-        await self.run.step("tell people where it stands", bool, tell)
+        what = f"edit #{number}"
+        await attempt(self.run, Step.PUBLISH_STATUS, bool, tell, what=what, otherwise=False)
         self.said, self._labelled = body, facts.severity
 
     async def keep(self) -> None:
@@ -118,16 +135,25 @@ class TriageWork:
             await keep_standing(self.run, standing)
             self._kept = standing
 
-    async def record(self, name: str, message: str) -> None:
-        """Put the decision record on the records branch, as the step `name`."""
-        files = (RecordFile(path=self.facts.adr, content=self.adr),)
+    async def record(self, step: Step, message: str) -> None:
+        """Put the decision record on the records branch, as this step."""
+        files = (RecordFile(path=self.facts.adr, content=markdown.for_file(self.adr)),)
         anchor = self.casebook.anchor
 
-        async def record(_: bool) -> str:
+        async def record() -> Recorded:
             async with self.parts.recording:
-                return await record_files.record(self.github, files, anchor, message)
+                return await record_files.record(
+                    self.github,
+                    self.parts.parts.store,
+                    files,
+                    anchor,
+                    message,
+                    incident=self.incident,
+                )
 
-        await self.run.step(name, str, record)
+        put = await recorded(self.run, step, record)
+        if put is not None:
+            self.know(records_url=f"{self.parts.parts.web_url}/blob/{put.branch}")
 
     async def close(
         self,
@@ -136,17 +162,24 @@ class TriageWork:
         outcome: Literal["succeeded", "stopped"],
     ) -> Ending:
         """Bring the decision record and the issue to their end, and end the Run."""
-        await self.record("record the outcome", f"Record the outcome of incident {self.incident}")
+        await self.record(Step.RECORD_OUTCOME, f"Record the outcome of incident {self.incident}")
         number = self.facts.issue
 
         async def close(_: bool) -> bool:
-            if number is not None:
+            if number is not None and not await self._fires_again():
                 await self.telling.close_issue(number, completed=reason == "completed")
             return True
 
-        await self.run.step("close the incident issue", bool, close)
+        what = f"close #{number}"
+        await attempt(self.run, Step.CLOSE_INCIDENT_ISSUE, bool, close, what=what, otherwise=False)
         await self.casebook.finish(state, self.digest)
         return Ending(outcome=outcome)
+
+    async def _fires_again(self) -> bool:
+        """Whether another Run has taken the incident up again: the issue is that one's now."""
+        async with self.parts.records.connect() as conn:
+            known = await incidents.find(conn, self.incident)
+        return known is not None and known.status is IncidentStatus.ACTIVE
 
     @property
     def digest(self) -> str:

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.playbooks.run import Run, StepFailed
-from bot.playbooks.undo.reversibility import DECLARED, kind_of
+from bot.playbooks.steps import Step
+from bot.playbooks.stored_steps import step_named
 from bot.records.recovery import steps
 from bot.triggers import Value
 
@@ -37,12 +38,12 @@ class Undoer:
     """Takes the steps named in `of` back; made known to the Work before they run.
 
     Attributes:
-        of: kinds of steps, each declared in `reversibility.DECLARED`.
+        of: kinds of steps, each with an undo.
         act: does it, as steps of the Run.
         by_hand: how a person does it where `act` fails; Markdown.
     """
 
-    of: tuple[str, ...]
+    of: tuple[Step, ...]
     act: Callable[[], Awaitable[TakenBack]]
     by_hand: Callable[[], str]
 
@@ -50,15 +51,15 @@ class Undoer:
 class Left(Value):
     """What could not be taken back."""
 
-    step: str
+    step: Step
     why: str
     by_hand: str
 
 
 class Undone(Value):
-    """What was taken back, newest first, and what was not."""
+    """The steps that were taken back, newest first, and what was not."""
 
-    taken: tuple[str, ...] = ()
+    taken: tuple[Step, ...] = ()
     left: tuple[Left, ...] = ()
     merged: str | None = None
 
@@ -72,18 +73,22 @@ class Undone(Value):
         said = []
         if self.taken:
             rows = [
-                f"{n}. {step}: {DECLARED[step].how}" for n, step in enumerate(self.taken, start=1)
+                f"{n}. {step.label}: {_how(step)}" for n, step in enumerate(self.taken, start=1)
             ]
             said.append("What it did is undone, newest first:\n\n" + "\n".join(rows))
         if self.left:
             rows = [
-                f"- {left.step}: {left.by_hand} ({markdown.text(left.why, limit=300)})"
+                f"- {left.step.label}: {left.by_hand} ({markdown.text(left.why, limit=300)})"
                 for left in self.left
             ]
             said.append("**Could not be undone; please do it by hand:**\n\n" + "\n".join(rows))
         if self.merged is not None:
             said.append(f"It was merged as {markdown.code(self.merged[:12])}, and that stays.")
         return tuple(said) or ("Nothing had been changed that needs undoing.",)
+
+
+def _how(step: Step) -> str:
+    return "" if step.undo is None else step.undo.how or ""
 
 
 class Undoable(Protocol):
@@ -100,7 +105,8 @@ async def see_what_to_undo(work: Undoable) -> list[Undoer]:
     async def read(conn: AsyncConnection) -> list[str]:
         return [each.name for each in await steps.of_run(conn, run.id)]
 
-    begun = [kind_of(name) for name in await run.write("see what was done", list[str], read)]
+    stored = await run.write(Step.READ_STEPS_DONE, list[str], read)
+    begun = [step.kind for step in map(step_named, stored) if step is not None]
     oldest = {
         index: min(begun.index(kind) for kind in undoer.of if kind in begun)
         for index, undoer in enumerate(work.undoers)
@@ -112,7 +118,7 @@ async def see_what_to_undo(work: Undoable) -> list[Undoer]:
 
 async def undo(undoers: Sequence[Undoer]) -> Undone:
     """Take back, in this order. A merge that came first ends it: what led to it stays."""
-    taken: list[str] = []
+    taken: list[Step] = []
     left: list[Left] = []
     for undoer in undoers:
         try:

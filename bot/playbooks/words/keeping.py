@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
 from bot.playbooks.words.standing import Standing
 from bot.records.recovery import runs
 
@@ -24,4 +25,4 @@ async def keep(run: Run, standing: Standing) -> None:
         )
         return True
 
-    await run.write("keep where it stands", bool, change)
+    await run.write(Step.STORE_STATUS, bool, change)

@@ -21,6 +21,8 @@ class Standing(Value):
     checks: tuple[Row, ...] = ()
     approvable: bool = False
     """Whether `/approve` goes on from here."""
+    withheld: bool = False
+    """Whether our check-run fails until somebody answers for the commit, however green it is."""
 
     @property
     def is_verified(self) -> bool:

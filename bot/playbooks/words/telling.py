@@ -124,6 +124,8 @@ class Telling:
 
 def concluded(standing: Standing) -> Conclusion | None:
     """How a check-run ends that says this standing; None: it is still at work."""
+    if standing.withheld:
+        return "failure"
     # A review that is missing says nothing against what was verified.
     if standing.state == "needs you" and standing.is_verified:
         return "success"

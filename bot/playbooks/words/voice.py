@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bot import markdown
 from bot.github.calls.checks import Button, CheckReport, Conclusion
 from bot.github.models import Issue
+from bot.playbooks.attempt import NotAllowed, Tries, attempt
 from bot.playbooks.incidents.case import Case
-from bot.playbooks.run import Run
+from bot.playbooks.run import Effect, Run
+from bot.playbooks.steps import Step
+from bot.playbooks.untold import Tried
 from bot.playbooks.words import wording
 from bot.playbooks.words.keeping import keep
 from bot.playbooks.words.standing import Standing
@@ -52,16 +56,31 @@ class Saying:
 
 
 class _Said(Value):
-    """Where the words stand, to find them again without looking through lists."""
+    """Where the words stand, to find them again without looking through lists.
+
+    `tried` are the places, each with why it was refused where it was.
+    """
 
     status: int | None = None
     check: int | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 class Voice:
-    """Speaks for one Run. Says the same thing twice only to places that lost it."""
+    """Speaks for one Run. Says the same thing twice only to places that lost it.
 
-    def __init__(self, run: Run, telling: Telling, asked_on: int | None, attempt: int) -> None:
+    Where nobody may speak (a locked conversation, issues that are switched off) is passed over;
+    each place is tried again whenever there is something new to say.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        telling: Telling,
+        asked_on: int | None,
+        attempt: int,
+        page: str | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -69,21 +88,25 @@ class Voice:
             telling: puts words in their places.
             asked_on: the issue or pull request where people look for an answer, if any.
             attempt: which attempt at the incident this is; later ones speak anew.
+            page: the incident's page in the cockpit, where people can reach that.
         """
         self._run = run
         self._telling = telling
         self._asked_on = asked_on
         self._attempt = attempt
+        self._page = page
         self._round = 1
         self._said: Saying | None = None
         self._asked: set[str] = set()
+        # What broke off before was told with a mention; one is enough until the end.
+        self._called = attempt > 1
         self._status_id: int | None = None
         self._check_run: tuple[str, int | None] = ("", None)
 
     async def open_issue(
         self, case: Case, title: str, body: str, *, labels: tuple[str, ...] | None = None
-    ) -> int:
-        """Open the incident issue and give its number.
+    ) -> int | None:
+        """Open the incident issue and give its number; None where none can be opened.
 
         Args:
             case: the facts.
@@ -92,8 +115,9 @@ class Voice:
             labels: None: those of an incident.
         """
         labels = labels or ("incident", f"severity:{case.severity}")
-        issue = await self._run.step(
-            "open the incident issue",
+        issue = await attempt(
+            self._run,
+            Step.OPEN_INCIDENT_ISSUE,
             Issue,
             lambda again: self._telling.open_issue(
                 title,
@@ -102,8 +126,10 @@ class Voice:
                 assignees=wording.assignees(case),
                 look_first=again or self._attempt > 1,
             ),
+            what="open an issue",
+            otherwise=None,
         )
-        return issue.number
+        return None if issue is None else issue.number
 
     async def first_status(self, saying: Saying) -> None:
         """Put the sticky status where people asked."""
@@ -111,9 +137,9 @@ class Voice:
         self._said = saying
 
         async def tell(again: bool) -> _Said:
-            return _Said(status=await self._status(saying, again or self._attempt > 1))
+            return await self._only_status(saying, again or self._attempt > 1)
 
-        self._keep(await self._run.step("say that it has begun", _Said, tell))
+        self._keep(await self._tell(Step.POST_FIRST_STATUS, tell))
 
     async def status(self, saying: Saying) -> None:
         """Change only the sticky status."""
@@ -123,9 +149,9 @@ class Voice:
         self._said = saying
 
         async def tell(_: bool) -> _Said:
-            return _Said(status=await self._status(saying, True))
+            return await self._only_status(saying, True)
 
-        self._keep(await self._run.step("say where it stands", _Said, tell))
+        self._keep(await self._tell(Step.UPDATE_STATUS, tell))
 
     async def everywhere(self, case: Case, saying: Saying) -> None:
         """Make status, issue, pull request and check-run say the same, if they do not yet."""
@@ -135,15 +161,20 @@ class Voice:
         is_first, self._said = self._said is None, saying
 
         async def tell(look_first: bool) -> _Said:
-            again = look_first or not is_first or self._attempt > 1
-            status = await self._status(saying, again)
+            again, tries = look_first or not is_first or self._attempt > 1, Tries()
+            status = await self._status(saying, again, tries)
             if case.issue is not None and again:
-                await self._telling.update_issue(case.issue, saying.issue)
+                number = case.issue
+                update = self._telling.update_issue(number, saying.issue)
+                await tries.go(f"edit #{number}", update)
             if case.pull_request is not None and saying.section is not None:
-                await self._telling.section(case.pull_request, saying.section)
-            return _Said(status=status, check=await self._check(saying, look_first))
+                number = case.pull_request
+                rewrite = self._telling.section(number, saying.section)
+                await tries.go(f"edit the description of #{number}", rewrite)
+            check = await self._check(saying, look_first, tries)
+            return _Said(status=status, check=check, tried=tuple(tries.tried))
 
-        self._keep(await self._run.step("tell people where it stands", _Said, tell), saying)
+        self._keep(await self._tell(Step.PUBLISH_STATUS, tell), saying)
 
     async def verified(self, saying: Saying) -> None:
         """Conclude our check-run before the merge: a rule may require it."""
@@ -154,9 +185,11 @@ class Voice:
         concluded = replace(saying, check=replace(saying.check, conclusion="success"))
 
         async def conclude(look_first: bool) -> _Said:
-            return _Said(check=await self._check(concluded, look_first))
+            tries = Tries()
+            check = await self._check(concluded, look_first, tries)
+            return _Said(check=check, tried=tuple(tries.tried))
 
-        self._keep(await self._run.step("report it as verified", _Said, conclude), saying)
+        self._keep(await self._tell(Step.REPORT_VERIFIED, conclude), saying)
 
     def start_over(self) -> None:
         """Somebody said `/retry`: if it fails again they want to hear of it again."""
@@ -170,21 +203,19 @@ class Voice:
         self._asked.add(why)
         again = "" if self._round == 1 else f"-{self._round}"
         key = f"needs-you-{why.replace(' ', '-')}{again}"
-        await self._answer("ask the requester", case, key, wording.needs_you(case, standing))
+        called, self._called = self._called, True
+        body = wording.needs_you(case, standing, mention=not called)
+        await self._answer(Step.ASK_REQUESTER, case, key, body)
 
     async def final_word(self, case: Case, standing: Standing) -> None:
         """The one new comment at the end."""
-        await self._answer("have the final word", case, "done", wording.final_word(case, standing))
+        await self._answer(
+            Step.POST_FINAL_COMMENT, case, "done", wording.final_word(case, standing)
+        )
 
-    async def comment(self, name: str, number: int, key: str, body: str) -> None:
-        """Write one new comment, as the step `name`, on whatever issue or pull request."""
-        again = "" if self._attempt == 1 else f"-{self._attempt}"
-
-        async def comment(look_first: bool) -> bool:
-            await self._telling.comment(number, f"{key}{again}", body, look_first=look_first)
-            return True
-
-        await self._run.step(name, bool, comment)
+    async def comment(self, step: Step, number: int, key: str, body: str) -> None:
+        """Write one new comment, as this step, on whatever issue or pull request."""
+        await self._comment(step, (number,), key, body, what=f"comment on #{number}")
 
     async def close_issue(self, case: Case, standing: Standing) -> None:
         """Close the incident issue, unless somebody is still needed."""
@@ -196,36 +227,76 @@ class Voice:
             await self._telling.close_issue(number, completed=standing.state == "done")
             return True
 
-        await self._run.step("close the incident issue", bool, close)
+        await attempt(
+            self._run,
+            Step.CLOSE_INCIDENT_ISSUE,
+            bool,
+            close,
+            what=f"close #{number}",
+            otherwise=False,
+        )
 
     async def _keep_with_the_run(self, standing: Standing) -> None:
         # Before people are told: GitHub may be down for long, and the cockpit is not.
         if self._said is None or standing != self._said.standing:
             await keep(self._run, standing)
 
+    async def _tell(self, step: Step, tell: Effect[_Said]) -> _Said:
+        said = await attempt(self._run, step, _Said, tell, what=step.label, otherwise=_Said())
+        self._run.untold.take(said.tried)
+        return said
+
     def _keep(self, said: _Said, saying: Saying | None = None) -> None:
         self._status_id = said.status or self._status_id
         if said.check is not None and saying is not None and saying.check is not None:
             self._check_run = saying.check.head, said.check
 
-    async def _status(self, saying: Saying, look_first: bool) -> int | None:
+    async def _only_status(self, saying: Saying, look_first: bool) -> _Said:
+        tries = Tries()
+        status = await self._status(saying, look_first, tries)
+        return _Said(status=status, tried=tuple(tries.tried))
+
+    async def _status(self, saying: Saying, look_first: bool, tries: Tries) -> int | None:
         if self._asked_on is None:
             return None
-        return await self._telling.status(
+        status = self._telling.status(
             self._asked_on, saying.status, known=self._status_id, look_first=look_first
         )
+        what = "comment on" if self._status_id is None else "edit my comment on"
+        return await tries.go(f"{what} #{self._asked_on}", status)
 
-    async def _answer(self, name: str, case: Case, key: str, body: str) -> None:
-        number = self._asked_on or case.issue
-        if number is not None:
-            await self.comment(name, number, key, body)
+    async def _answer(self, step: Step, case: Case, key: str, body: str) -> None:
+        """Comment where people asked; where that is refused, where else they may look."""
+        offenders = [each.number for each in case.offenders]
+        places = (self._asked_on, case.issue, case.pull_request, *offenders)
+        numbers = tuple(dict.fromkeys(each for each in places if each is not None))
+        # A bare commit that nobody asked about, with issues switched off: the check-run has it.
+        if numbers:
+            await self._comment(step, numbers, key, body, what=step.label)
 
-    async def _check(self, saying: Saying, look_first: bool) -> int | None:
+    async def _comment(
+        self, step: Step, numbers: tuple[int, ...], key: str, body: str, *, what: str
+    ) -> None:
+        """Comment in the first of these places that takes it."""
+        again = "" if self._attempt == 1 else f"-{self._attempt}"
+
+        async def comment(look_first: bool) -> bool:
+            tries = Tries()
+            for number in numbers:
+                write = self._telling.comment(number, f"{key}{again}", body, look_first=look_first)
+                await tries.go(f"comment on #{number}", write)
+                if tries.tried[-1].why is None:
+                    return True
+            raise NotAllowed(tries.tried[0].why or "")
+
+        await attempt(self._run, step, bool, comment, what=what, otherwise=False)
+
+    async def _check(self, saying: Saying, look_first: bool, tries: Tries) -> int | None:
         check = saying.check
         if check is None:
             return None
         known_head, known = self._check_run
-        return await self._telling.check(
+        report = self._telling.check(
             known if check.head == known_head else None,
             check.head,
             check.name,
@@ -233,7 +304,9 @@ class Voice:
                 title=check.title,
                 summary=check.summary,
                 conclusion=check.conclusion or concluded(saying.standing),
+                url=self._page,
                 buttons=() if saying.standing.state in ("done", "stopped") else check.buttons,
             ),
             look_first=look_first,
         )
+        return await tries.go(f"report the check {markdown.code(check.name)}", report)

@@ -10,37 +10,59 @@ from collections.abc import Sequence
 
 from bot import markdown
 from bot.playbooks.checks.green import Counting, Row
+from bot.playbooks.incidents.branches import flat, folder_of
 from bot.playbooks.incidents.case import Case, Offender
+from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.playbooks.words.quoting import quoted
 from bot.playbooks.words.standing import Standing, say
 from bot.triggers import Actor, ActorKind
 
 _TITLE = 180
+_MENTIONED = 2
+"""People who asked that one comment mentions: those who asked first."""
+_NAMED = 10
+"""Others and files named one by one."""
 
 
 def status(case: Case, standing: Standing) -> str:
     """The sticky comment; its first line is the one next thing to do."""
     return paragraphs(
-        f"**{standing.headline}**", facts(case), body(standing), passed_over(case, standing)
+        f"**{standing.headline}**",
+        facts(case),
+        body(standing),
+        staying(case),
+        passed_over(case, standing),
+        in_the_way(case),
+        untold(case),
     )
 
 
-def needs_you(case: Case, standing: Standing) -> str:
-    """The one new comment that asks the requester for something."""
-    return paragraphs(_called(case, standing.headline), *standing.details)
+def needs_you(case: Case, standing: Standing, *, mention: bool = True) -> str:
+    """The new comment that asks the requester for something.
+
+    Whoever was called once is named after that: they hear of each comment as it is, having
+    commented themselves.
+    """
+    called = _called(case, standing.headline)
+    if not mention and (asked := assignees(case)[:_MENTIONED]):
+        called = f"{listed([markdown.code(each) for each in asked])}: {standing.headline}"
+    return paragraphs(called, *standing.details)
 
 
 def final_word(case: Case, standing: Standing) -> str:
     """The one new comment at the end."""
-    return paragraphs(_called(case, standing.headline), *standing.details, facts(case))
+    return paragraphs(
+        _called(case, standing.headline), *standing.details, facts(case), untold(case)
+    )
 
 
 def which_checks(counting: Counting) -> str:
     """Why just these checks decide, and whether there are evals."""
+    one = len(counting.smoke) == 1
     reasons = {
-        "configured": "they are configured in `.github/playbooks.yml`",
-        "required": "the base branch requires them",
-        "passed before": "they passed on the base branch before the incident",
+        "configured": f"{'it is' if one else 'they are'} configured in `.github/playbooks.yml`",
+        "required": f"the base branch requires {'it' if one else 'them'}",
+        "passed before": f"{'it' if one else 'they'} passed on the base branch before the incident",
     }
     smoke = (
         f"Smoke: {names(counting.smoke)}, because {reasons[counting.smoke_from]}."
@@ -65,8 +87,8 @@ def offenders_in_words(offenders: Sequence[Offender]) -> str:
 
 def _called(case: Case, words: str) -> str:
     """Say it to whoever asked; where no person did, to those whose work it is about."""
-    if case.requested_by.kind is ActorKind.PERSON:
-        return f"{markdown.mention(case.requested_by.login)} {words}"
+    if asked := assignees(case)[:_MENTIONED]:
+        return f"{listed([markdown.mention(each) for each in asked])} {words}"
     # Of a bare commit we know the name its author gave git, which is not a login.
     authors = [o.author for o in case.offenders if o.number and o.author]
     people = [markdown.mention(name) for name in dict.fromkeys(authors) if markdown.is_login(name)]
@@ -79,9 +101,10 @@ def name_of(actor: Actor) -> str:
 
 
 def assignees(case: Case) -> tuple[str, ...]:
-    """Whom to assign: the person who asked; machines cannot be."""
+    """Whom to assign: the persons who asked; machines cannot be."""
     is_person = case.requested_by.kind is ActorKind.PERSON
-    return (case.requested_by.login,) if is_person else ()
+    first = (case.requested_by.login,) if is_person else ()
+    return (*first, *case.also_asked)
 
 
 def commit_linked(case: Case, sha: str) -> str:
@@ -94,6 +117,26 @@ def offenders_linked(case: Case) -> str:
     return listed(
         [f"#{o.number}" if o.number else commit_linked(case, o.sha) for o in case.offenders]
     )
+
+
+def staying(case: Case) -> str:
+    """What came with the things that are reverted, and stays: others' work, and our own records."""
+    said = []
+    for offender in case.offenders:
+        others = [f"#{number}" for number in offender.beside]
+        shown = [*others[:_NAMED], *([f"{len(others) - _NAMED} more"] if others[_NAMED:] else [])]
+        if shown:
+            come = (
+                "came by the same merge, and stays"
+                if len(others) == 1
+                else ("came by the same merge, and stay")
+            )
+            said.append(f"{listed(shown)} {come}: only the commits of #{offender.number} go.")
+    if case.left:
+        paths = [markdown.code(path) for path in case.left[:_NAMED]]
+        more = [f"{len(case.left) - _NAMED} more"] if case.left[_NAMED:] else []
+        said.append(f"Left as they are, because I wrote them: {listed([*paths, *more])}.")
+    return " ".join(said)
 
 
 def proposal_linked(case: Case) -> str:
@@ -114,11 +157,14 @@ def facts(case: Case) -> str:
     if case.pull_request:
         rows.append(f"{case.proposal.capitalize()}: #{case.pull_request}")
     if case.published or case.pull_request:
-        where = case.records_branch if case.published else case.branch
+        where = case.base if case.merged else case.branch
+        where = case.records_branch if case.published else where
         blob = f"{case.repository_url}/blob/{where}"
         rows.append(markdown.link("ADR", f"{blob}/{case.adr}"))
         if case.reported:
             rows.append(markdown.link("report", f"{blob}/{case.artifact}"))
+    if case.page:
+        rows.append(markdown.link("cockpit", case.page))
     if case.audit_head:
         rows.append(f"audit head {markdown.code(case.audit_head)}")
     return " · ".join(rows)
@@ -161,6 +207,42 @@ def passed_over(case: Case, standing: Standing) -> str:
         f"The newest {markdown.code('.github/playbooks.yml')} cannot be used, so its last good "
         f"version is in force: {markdown.text(case.config_fault, limit=500)}"
     )
+
+
+def untold(case: Case) -> str:
+    """What is left to do by hand, and where people could not be told; empty where nothing is."""
+    left = [each for each in case.untold if each.by_hand]
+    refused = [each for each in case.untold if not each.by_hand]
+    rows = [f"- {each.what} ({markdown.text(each.why, limit=300)})" for each in left]
+    by_hand = "\n".join(["**Left to do by hand:**", "", *rows]) if rows else ""
+    named = [f"{each.what} ({markdown.text(each.why, limit=300)})" for each in refused]
+    return paragraphs(by_hand, f"GitHub did not let me {listed(named)}." if named else "")
+
+
+def in_the_way(case: Case) -> str:
+    """That a branch is called as a folder of ours, so that ours is called otherwise."""
+    said: list[tuple[str, str]] = []
+    if case.branch.startswith(flat(f"{case.proposal}/")):
+        said.append((case.proposal, case.branch))
+    if case.records_branch != RECORDS_BRANCH:
+        said.append((folder_of(RECORDS_BRANCH), case.records_branch))
+    return " ".join(
+        f"A branch named {markdown.code(folder)} is in the way of {markdown.code(folder + '/…')}, "
+        f"so mine is called {markdown.code(name)}."
+        for folder, name in said
+    )
+
+
+def commands(standing: Standing, *live: str) -> str:
+    """What may be commented where it stands like this; once it is over, nothing is left to steer.
+
+    Args:
+        standing: where it stands.
+        live: what may be said besides while it goes on, as it is typed.
+    """
+    over = standing.state in ("done", "stopped")
+    shown = ("/status",) if over else ("/status", *live)
+    return f"Commands here: {', '.join(f'`{each}`' for each in shown)}."
 
 
 def paragraphs(*parts: str) -> str:

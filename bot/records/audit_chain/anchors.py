@@ -9,11 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
-import secrets
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
@@ -95,25 +92,6 @@ def with_anchor(text: str, anchor: Anchor) -> str:
     return text + separator + anchor.line()
 
 
-def signing_key(path: Path) -> Ed25519PrivateKey:
-    """Read the signing key, or make one on the first start, readable by its owner only.
-
-    Its public half is written beside it as `<name>.pub`. Processes that start together end up
-    with the same key.
-
-    Raises:
-        ValueError: the file holds no Ed25519 private key.
-    """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_once(path, _private_pem(Ed25519PrivateKey.generate()), 0o600)
-    key = private_key(path.read_bytes())
-    public = path.with_name(f"{path.name}.pub")
-    if not public.exists():
-        _write_once(public, public_pem(key.public_key()), 0o644)
-    return key
-
-
 def private_key(pem: bytes) -> Ed25519PrivateKey:
     """Read an Ed25519 private key in PEM.
 
@@ -144,6 +122,22 @@ def public_key(pem: bytes) -> Ed25519PublicKey:
     return key
 
 
+def public_keys(pem: bytes) -> tuple[Ed25519PublicKey, ...]:
+    """Read Ed25519 public keys in PEM, one after the other: the present one and those before.
+
+    Raises:
+        ValueError: one is another kind of key, or there is none at all.
+    """
+    begin = b"-----BEGIN"
+    blocks = [begin + rest for rest in pem.split(begin)[1:]]
+    return tuple(public_key(block) for block in blocks or [pem])
+
+
+def private_pem(key: Ed25519PrivateKey) -> bytes:
+    """Write a private key in PEM, unencrypted."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 def public_pem(key: Ed25519PublicKey) -> bytes:
     """Write a public key in PEM, for those who verify."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -166,23 +160,3 @@ def _anchors(lines: Iterable[str]) -> Iterable[Anchor]:
             yield Anchor.model_validate_json(line)
         except ValidationError:
             continue
-
-
-def _private_pem(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _write_once(path: Path, content: bytes, mode: int) -> None:
-    """Put a whole file in place unless there is one: never half of it, never over another."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

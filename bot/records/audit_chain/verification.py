@@ -15,12 +15,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import ANCHORS_PATH, Anchor, public_key, read_anchors
+from bot.records.audit_chain.anchors import ANCHORS_PATH, Anchor, public_keys, read_anchors
 from bot.records.audit_chain.audit import GENESIS, AuditEntry, Head, Unreadable
 from bot.records.database import open_existing, reading
 from bot.triggers import Value
 
-RECORDS_REFS = ("refs/heads/playbooks/records", "refs/remotes/origin/playbooks/records")
+RECORDS_REFS = tuple(
+    f"refs/{side}/{name}"
+    for side in ("heads", "remotes/origin")
+    for name in ("playbooks/records", "playbooks-records")
+)
 
 
 class ExitCode(IntEnum):
@@ -115,21 +119,24 @@ class AuditReport(Value):
 def verify(
     entries: Sequence[AuditEntry | Unreadable],
     anchors: Sequence[Anchor],
-    key: Ed25519PublicKey,
+    keys: Ed25519PublicKey | Sequence[Ed25519PublicKey],
     head: Head | None = None,
 ) -> Verdict:
     """Judge one repository's chain.
 
     Args:
         entries: its rows in order, from the first.
-        anchors: statements about this chain from outside the database; unsigned ones count nothing.
-        key: who must have signed them.
+        anchors: statements about this chain from outside the database. What an unknown key signed
+            proves nothing, but while there is such a one nothing is called intact: either a key is
+            missing here, or somebody wrote it.
+        keys: who must have signed them; several where the key was changed.
         head: the end of the chain as the database remembers it, if it does.
     """
     if broken := _first_broken(entries):
         return broken
     hashes = {entry.seq: entry.entry_hash for entry in entries if isinstance(entry, AuditEntry)}
-    genuine = sorted((a for a in anchors if a.is_signed_by(key)), key=lambda anchor: anchor.seq)
+    known = (keys,) if isinstance(keys, Ed25519PublicKey) else tuple(keys)
+    genuine = sorted((a for a in anchors if _is_signed(a, known)), key=lambda anchor: anchor.seq)
     if disagreeing := _first_disagreeing(hashes, genuine):
         return disagreeing
     last = len(entries)
@@ -145,7 +152,18 @@ def verify(
         return CannotCheck(
             reason=f"{why}, and a cut tail or a rewritten chain cannot be seen without one"
         )
+    if foreign := sorted({a.seq for a in anchors if not _is_signed(a, known)}):
+        return CannotCheck(
+            reason=f"{len(foreign)} of the anchors (of entry {foreign[-1]}"
+            f"{' and earlier ones' if len(foreign) > 1 else ''}) are signed by an unknown key. "
+            "Either somebody wrote them, or the key was changed: then put every public key into "
+            f"one file. The known key vouches up to entry {genuine[-1].seq}"
+        )
     return Intact(entries=last, anchored=genuine[-1].seq)
+
+
+def _is_signed(anchor: Anchor, keys: Sequence[Ed25519PublicKey]) -> bool:
+    return any(anchor.is_signed_by(key) for key in keys)
 
 
 async def audit_verify(database_url: str, anchors: Path, key_file: Path) -> AuditReport:
@@ -154,29 +172,29 @@ async def audit_verify(database_url: str, anchors: Path, key_file: Path) -> Audi
     Args:
         database_url: the database; it is only read, and never created.
         anchors: a file of anchors, or a git repository with the branch `playbooks/records`.
-        key_file: the public key in PEM.
+        key_file: the public key in PEM; several where it was changed, one after the other.
     """
     try:
-        known, key = await asyncio.to_thread(_evidence, anchors, key_file)
-        return AuditReport(chains=await _chains(database_url, known, key))
+        known, keys = await asyncio.to_thread(_evidence, anchors, key_file)
+        return AuditReport(chains=await _chains(database_url, known, keys))
     except (OSError, ValueError, SQLAlchemyError) as error:
         return AuditReport(problem=str(error).splitlines()[0])
 
 
 async def _chains(
-    database_url: str, known: Sequence[Anchor], key: Ed25519PublicKey
+    database_url: str, known: Sequence[Anchor], keys: Sequence[Ed25519PublicKey]
 ) -> tuple[ChainVerdict, ...]:
     engine = reading(open_existing(database_url))
     verdicts = []
     try:
         async with engine.connect() as conn:
             stored = await audit.repositories(conn)
-            signed = {anchor.repository_id for anchor in known if anchor.is_signed_by(key)}
-            for repository_id in sorted({*stored, *signed}):
+            named = {anchor.repository_id for anchor in known}
+            for repository_id in sorted({*stored, *named}):
                 verdict = verify(
                     await audit.read(conn, repository_id),
                     [anchor for anchor in known if anchor.repository_id == repository_id],
-                    key,
+                    keys,
                     await audit.head_of(conn, repository_id),
                 )
                 verdicts.append(ChainVerdict(repository_id=repository_id, verdict=verdict))
@@ -185,10 +203,10 @@ async def _chains(
     return tuple(verdicts)
 
 
-def _evidence(anchors: Path, key_file: Path) -> tuple[list[Anchor], Ed25519PublicKey]:
-    key = public_key(key_file.read_bytes())
+def _evidence(anchors: Path, key_file: Path) -> tuple[list[Anchor], tuple[Ed25519PublicKey, ...]]:
+    keys = public_keys(key_file.read_bytes())
     if anchors.is_file():
-        return read_anchors(anchors.read_text(encoding="utf-8")), key
+        return read_anchors(anchors.read_text(encoding="utf-8")), keys
     if not anchors.is_dir():
         raise ValueError(f"{anchors} is neither a file of anchors nor a git repository")
     texts = [text for ref in RECORDS_REFS if (text := _from_git(anchors, ref)) is not None]
@@ -197,7 +215,7 @@ def _evidence(anchors: Path, key_file: Path) -> tuple[list[Anchor], Ed25519Publi
             f"{anchors} has no {ANCHORS_PATH} on the branch playbooks/records: "
             "fetch that branch first"
         )
-    return [anchor for text in texts for anchor in read_anchors(text)], key
+    return [anchor for text in texts for anchor in read_anchors(text)], keys
 
 
 def _from_git(repository: Path, ref: str) -> str | None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.instants import Instant
-from bot.records.tables.cockpit import logins, sessions
+from bot.records.tables.cockpit import sessions
 from bot.triggers import Role, Value
 
 
@@ -39,42 +39,9 @@ class Session(Value):
     expires_at: Instant
 
 
-class PendingLogin(Value):
-    """Somebody was sent to GitHub; `back` is the page they wanted."""
-
-    verifier: str
-    back: str
-    expires_at: Instant
-
-
 def hash_of(key: str) -> str:
     """What is stored of a key: enough to recognise it, not to use it."""
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
-
-
-async def expect(
-    conn: AsyncConnection, state: str, *, verifier: str, back: str, now: datetime, until: datetime
-) -> None:
-    """Remember a login that has begun; those nobody came back from are forgotten."""
-    await conn.execute(sa.delete(logins).where(logins.c.expires_at <= now))
-    await conn.execute(
-        sa.insert(logins).values(
-            state_hash=hash_of(state), verifier=verifier, back=back, expires_at=until
-        )
-    )
-
-
-async def take(conn: AsyncConnection, state: str, *, now: datetime) -> PendingLogin | None:
-    """Take a login that has begun, once and in time; None where there is no such one."""
-    row = (
-        await conn.execute(
-            sa.delete(logins).where(logins.c.state_hash == hash_of(state)).returning(logins)
-        )
-    ).first()
-    if row is None:
-        return None
-    found = PendingLogin(verifier=row.verifier, back=row.back, expires_at=row.expires_at)
-    return found if found.expires_at > now else None
 
 
 async def begin(

@@ -36,7 +36,7 @@ class Option(Value):
 
 DO_NOTHING = Option(
     name="Do nothing",
-    good=("no further change to the branch.",),
+    good=("nothing further is changed on the branch.",),
     bad=("the branch stays broken for everyone until someone acts.",),
 )
 FORWARD_FIX = Option(

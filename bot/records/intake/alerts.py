@@ -1,15 +1,18 @@
 """Alerts: what each condition said last, and the groups of conditions that are one incident each.
 
-What is known after any number of reports depends on the reports alone, not on the order or number
-of their arrivals: the newest word about a condition counts, by its sender's own clock, and of two
-words of one moment the recovery. Every function works inside the caller's transaction.
+What is known after any number of reports that cross each other depends on the reports alone, not on
+the order or number of their arrivals: the newest word about a condition counts, by its sender's own
+clock, and of two words of one moment the recovery. Words of one sender cross within seconds; what
+fires well after its recovery was heard fires again, whatever moment it names: Alertmanager lets an
+alert that timed out come back with the `startsAt` it had. Every function works inside the caller's
+transaction.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -22,6 +25,13 @@ from bot.records.tables.alerts import alert_conditions, alert_events, alert_grou
 from bot.triggers import Repository, Severity, Value
 
 SignalName = Literal["slo.breach", "eval.drop", "safety.violation", "budget.overrun", "alert"]
+
+WELL_AFTER = timedelta(minutes=1)
+"""After a recovery was heard, by our clock. Until then a firing word may have been overtaken by it:
+senders that are replicated wait up to half a minute for each other, and repeat what timed out."""
+
+_LONGEST_KEY = 500
+"""Characters of a sender's key that are kept to show; what tells keys apart is their hash."""
 
 
 class Said(Value):
@@ -58,6 +68,8 @@ class Report(Value):
         at: when the condition began to be as it is, by the sender's clock.
         firing: whether something is wrong.
         unseen: whether the sender left conditions out; None: it does not tell.
+        opens_on_recovery: whether a recovery alone says that something had begun. False for
+            senders that report the end of what they never reported the beginning of.
         said: everything else.
     """
 
@@ -69,6 +81,7 @@ class Report(Value):
     at: Instant
     firing: bool
     unseen: bool | None = None
+    opens_on_recovery: bool = True
     said: Said
 
     @property
@@ -79,12 +92,13 @@ class Report(Value):
 
 
 class Condition(Value):
-    """The newest word about one condition."""
+    """The newest word about one condition, and when we heard it (None: before this was kept)."""
 
     fingerprint: str
     at: Instant
     firing: bool
     said: Said
+    heard_at: Instant | None = None
 
 
 class Group(Value):
@@ -116,18 +130,22 @@ class Moved(Value):
     begins: bool
 
 
-def supersedes(report: Report, known: Condition | None) -> bool:
-    """Whether a report tells more than what is known of its condition."""
+def supersedes(report: Report, known: Condition | None, now: datetime) -> bool:
+    """Whether a report that is heard now tells more than what is known of its condition."""
     if known is None:
         return True
-    return (report.at, not report.firing) > (known.at, not known.firing)
+    if (report.at, not report.firing) > (known.at, not known.firing):
+        return True
+    fires_again = report.firing and not known.firing
+    return fires_again and (known.heard_at is None or now - known.heard_at >= WELL_AFTER)
 
 
 async def take(conn: AsyncConnection, reports: Sequence[Report], *, at: datetime) -> list[Moved]:
     """Take reports in; a repeat or an older word changes nothing but the count.
 
     A group that nobody follows begins a new episode when one of its conditions fires, or when it
-    is heard of for the first time: who only hears of the end knows that it had begun.
+    is heard of for the first time: who only hears of the end knows that it had begun, unless the
+    sender reports ends of what it did not report (`Report.opens_on_recovery`).
 
     Returns:
         The groups about which there is news. Whoever begins following one says so by `follow`.
@@ -142,8 +160,9 @@ async def take(conn: AsyncConnection, reports: Sequence[Report], *, at: datetime
     moved = []
     for id_, told in by_group.items():
         before = known[id_]
-        after, changed = _merged(before, told)
-        begins = not before.followed and (before.episode == 0 or not after.is_clear)
+        after, changed = _merged(before, told, at)
+        is_first = before.episode == 0 and any(report.opens_on_recovery for report in told)
+        begins = not before.followed and (is_first or not after.is_clear)
         if begins:
             after = after.model_copy(update={"episode": before.episode + 1, "followed": True})
         await _store(conn, after, changed)
@@ -153,8 +172,10 @@ async def take(conn: AsyncConnection, reports: Sequence[Report], *, at: datetime
 
 
 async def follow(conn: AsyncConnection, group: str, run: str) -> None:
-    """Note which Run follows a group's present episode."""
-    await conn.execute(sa.update(alert_groups).where(alert_groups.c.id == group).values(run=run))
+    """Note which Run follows a group's present episode from now on."""
+    await conn.execute(
+        sa.update(alert_groups).where(alert_groups.c.id == group).values(run=run, followed=True)
+    )
 
 
 async def find(conn: AsyncConnection, group: str, *, lock: bool = False) -> Group | None:
@@ -183,18 +204,21 @@ def _severities(group: Group) -> set[Severity]:
     return {each.said.severity for each in group.conditions if each.firing}
 
 
-def _merged(before: Group, told: Sequence[Report]) -> tuple[Group, dict[str, Condition]]:
+def _merged(
+    before: Group, told: Sequence[Report], now: datetime
+) -> tuple[Group, dict[str, Condition]]:
     conditions = {each.fingerprint: each for each in before.conditions}
     changed: dict[str, Condition] = {}
     unseen, title = before.unseen, before.title
     for report in told:
         unseen = unseen if report.unseen is None else report.unseen
-        if supersedes(report, conditions.get(report.fingerprint)):
+        if supersedes(report, conditions.get(report.fingerprint), now):
             condition = Condition(
                 fingerprint=report.fingerprint,
                 at=report.at,
                 firing=report.firing,
                 said=report.said,
+                heard_at=now,
             )
             conditions[report.fingerprint] = changed[report.fingerprint] = condition
             title = title or report.said.title
@@ -212,7 +236,11 @@ def _merged(before: Group, told: Sequence[Report]) -> tuple[Group, dict[str, Con
 async def _without_repeats(
     conn: AsyncConnection, reports: Sequence[Report], at: datetime
 ) -> list[Report]:
-    named = {(each.repository.id, each.event): each for each in reports if each.event is not None}
+    named = {
+        (each.repository.id, _kept_key(each.event)): each
+        for each in reports
+        if each.event is not None
+    }
     if not named:
         return list(reports)
     insert = _insert(conn)(alert_events).values(
@@ -233,7 +261,7 @@ async def _locked(conn: AsyncConnection, told: dict[str, list[Report]]) -> dict[
             "id": id_,
             "repository_id": reports[0].repository.id,
             "source": reports[0].source,
-            "group_key": reports[0].group_key,
+            "group_key": _kept_key(reports[0].group_key),
             "title": "",
             "episode": 0,
             "followed": False,
@@ -266,7 +294,11 @@ async def _conditions(
     found: dict[str, list[Condition]] = {}
     for row in await conn.execute(query):
         condition = Condition(
-            fingerprint=row.fingerprint, at=row.at, firing=row.firing, said=row.said
+            fingerprint=row.fingerprint,
+            at=row.at,
+            firing=row.firing,
+            said=row.said,
+            heard_at=row.heard_at,
         )
         found.setdefault(row.group_id, []).append(condition)
     return {group: tuple(each) for group, each in found.items()}
@@ -286,6 +318,7 @@ async def _store(conn: AsyncConnection, group: Group, changed: dict[str, Conditi
             "at": each.at,
             "firing": each.firing,
             "said": each.said.model_dump(mode="json"),
+            "heard_at": each.heard_at,
         }
         for each in changed.values()
     ]
@@ -293,9 +326,19 @@ async def _store(conn: AsyncConnection, group: Group, changed: dict[str, Conditi
     await conn.execute(
         insert.on_conflict_do_update(
             index_elements=[alert_conditions.c.group_id, alert_conditions.c.fingerprint],
-            set_={name: insert.excluded[name] for name in ("at", "firing", "said")},
+            set_={name: insert.excluded[name] for name in ("at", "firing", "said", "heard_at")},
         )
     )
+
+
+def _kept_key(key: str) -> str:
+    """The key, or its beginning and its hash where it is too long to be kept or indexed."""
+    # PostgreSQL keeps no NUL characters.
+    key = key.replace("\x00", "\ufffd")
+    if len(key) <= _LONGEST_KEY:
+        return key
+    digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+    return f"{key[:_LONGEST_KEY]}… sha256:{digest}"
 
 
 def _insert(conn: AsyncConnection) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from alembic import context
 
 from bot.records import tables
+from bot.records.schema_version import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=tables.metadata,
+    version_table=VERSION_TABLE,
     # Our own begin event makes SQLite's DDL transactional, so half a migration never stays.
     transactional_ddl=True,
 )

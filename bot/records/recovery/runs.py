@@ -41,11 +41,14 @@ class Run(Value):
     """One Run as the database has it. `version` grows by one with every change.
 
     `watch_head_sha` and `watch_pull_request` are what the Run waits on: a delivery about them
-    wakes it. `seed` is text because 64-bit numbers do not survive JSON.
+    wakes it. `seed` is text because 64-bit numbers do not survive JSON. `joined_incident` is set
+    instead of `incident_id` where the request found its incident open and another Run at work on
+    it: it is no Run of that incident, and did nothing.
     """
 
     id: str
     incident_id: str | None
+    joined_incident: str | None = None
     repository_id: int
     playbook: str
     playbook_version: int
@@ -141,16 +144,23 @@ async def find_by_trigger(conn: AsyncConnection, trigger_key: str) -> Run | None
 
 
 async def of_incident(conn: AsyncConnection, incident_id: str) -> list[Run]:
-    """Read every Run of an Incident, oldest first."""
+    """Read every Run of an Incident, oldest first; requests that only joined it are none."""
     return await _all(conn, runs.c.incident_id == incident_id)
+
+
+async def joined(conn: AsyncConnection, incident_id: str) -> list[Run]:
+    """Read the requests that joined an Incident, oldest first."""
+    return await _all(conn, runs.c.joined_incident == incident_id)
 
 
 async def without_incident(
     conn: AsyncConnection, repository_id: int, *, limit: int = 50
 ) -> list[Run]:
-    """Read the latest Runs that have opened no Incident (yet), newest first."""
+    """Read the latest Runs that have opened no Incident (yet) and joined none, newest first."""
     query = sa.select(runs).where(
-        runs.c.repository_id == repository_id, runs.c.incident_id.is_(None)
+        runs.c.repository_id == repository_id,
+        runs.c.incident_id.is_(None),
+        runs.c.joined_incident.is_(None),
     )
     newest = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     return [_run(row) for row in await conn.execute(newest)]
@@ -250,6 +260,28 @@ async def move(
     return await _change(conn, now, at, {"state": to, "reason": reason, "finished_at": finished_at})
 
 
+STRANDED = "this bot was updated while it was under way, and cannot go on with it"
+"""The reason of a Run whose execution is over although nothing ended it."""
+
+
+async def strand(conn: AsyncConnection, run_id: str, *, at: datetime) -> bool:
+    """End a Run whose execution is over; False where it has ended already."""
+    now = await _locked(conn, run_id)
+    if not now.is_live:
+        return False
+    undoing = now.state is RunState.COMPENSATING
+    state = RunState.ROLLBACK_FAILED if undoing else RunState.FAILED
+    await move(conn, run_id, state, at=at, reason=STRANDED)
+    return True
+
+
+async def list_stranded(conn: AsyncConnection, *, limit: int = 200) -> list[Run]:
+    """Read the latest Runs that ended like this, newest first."""
+    query = sa.select(runs).where(runs.c.reason == STRANDED)
+    newest = query.order_by(runs.c.updated_at.desc()).limit(limit)
+    return [_run(row) for row in await conn.execute(newest)]
+
+
 async def stand(
     conn: AsyncConnection,
     run_id: str,
@@ -277,6 +309,7 @@ async def note(
     *,
     at: datetime,
     incident_id: str | None = None,
+    joined_incident: str | None = None,
     inputs: dict[str, JsonValue] | None = None,
     plan_digest: str | None = None,
     seed: str | None = None,
@@ -292,6 +325,7 @@ async def note(
     now = await _locked(conn, run_id)
     wanted: dict[str, Any] = {
         "incident_id": incident_id,
+        "joined_incident": joined_incident,
         "inputs": inputs,
         "plan_digest": plan_digest,
         "seed": seed,

@@ -97,7 +97,9 @@ async def latest(conn: AsyncConnection, run_id: str) -> Approval | None:
 async def pending(conn: AsyncConnection, repositories: Collection[int]) -> set[str]:
     """Which Runs of these repositories wait for a Founder? Their ids."""
     query = sa.select(approvals.c.run_id).where(
-        approvals.c.state == "pending", approvals.c.repository_id.in_(repositories)
+        approvals.c.state == "pending",
+        approvals.c.of == "founder",
+        approvals.c.repository_id.in_(repositories),
     )
     return set((await conn.execute(query)).scalars())
 

@@ -233,6 +233,37 @@ async def spend(
     return _changed(budget, row, amount)
 
 
+async def give_back(conn: AsyncConnection, repository_id: int, key: str) -> None:
+    """Undo every booking and reservation under a key, in all budgets: it was not used after all.
+
+    Doing it again changes nothing.
+    """
+    booked = sa.select(budget_entries).where(
+        budget_entries.c.repository_id == repository_id, budget_entries.c.key == key
+    )
+    # Always in the same order: two that give back at once never wait for each other in a ring.
+    for entry in (await conn.execute(booked.order_by(budget_entries.c.name))).all():
+        await _make_window(conn, repository_id, entry.name, entry.began_at)
+        gone = await conn.execute(
+            sa.delete(budget_entries).where(
+                budget_entries.c.repository_id == repository_id,
+                budget_entries.c.name == entry.name,
+                budget_entries.c.key == key,
+            )
+        )
+        if gone.rowcount == 0:
+            continue
+        reserved = entry.reserved if entry.spent is None else 0
+        await conn.execute(
+            sa.update(budget_windows)
+            .where(*_window(repository_id, entry.name, entry.began_at))
+            .values(
+                reserved=budget_windows.c.reserved - reserved,
+                spent=budget_windows.c.spent - (entry.spent or 0),
+            )
+        )
+
+
 async def attributed(
     conn: AsyncConnection, repository_id: int, budget: Budget, at: datetime
 ) -> dict[str, int]:
@@ -287,6 +318,11 @@ def _window(repository_id: int, name: str, began: datetime) -> tuple[sa.ColumnEl
         budget_windows.c.name == name,
         budget_windows.c.began_at == began,
     )
+
+
+async def is_entered(conn: AsyncConnection, repository_id: int, name: str, key: str) -> bool:
+    """Tell whether this key was counted against a budget already."""
+    return await _entry(conn, repository_id, name, key) is not None
 
 
 async def _entry(

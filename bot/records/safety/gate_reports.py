@@ -23,7 +23,11 @@ NOT_YET = 0
 
 
 class Report(Value):
-    """What the gate said on one head. `said` is empty while it is being said anew."""
+    """What the gate said on one head. `said` is empty while it is being said anew.
+
+    `config_digest` is of the sensitive sections that its `playbooks config` showed, empty where it
+    showed none; None until the head was judged. `config_at` is when, or when that began.
+    """
 
     repository_id: int
     head_sha: str
@@ -33,6 +37,8 @@ class Report(Value):
     said: str
     check_run: int
     first_at: Instant
+    config_at: Instant | None = None
+    config_digest: str | None = None
 
 
 def _insert(conn: AsyncConnection) -> Any:
@@ -120,6 +126,17 @@ async def find(conn: AsyncConnection, repository_id: int, head_sha: str) -> Repo
     return None if row is None else Report.model_validate(dict(row._mapping))
 
 
+async def of_heads(
+    conn: AsyncConnection, repository_id: int, heads: Collection[str]
+) -> dict[str, Report]:
+    """Read what was said on each of these heads, by the head."""
+    query = sa.select(gate_reports).where(
+        gate_reports.c.repository_id == repository_id, gate_reports.c.head_sha.in_(heads)
+    )
+    found = [Report.model_validate(dict(row._mapping)) for row in await conn.execute(query)]
+    return {each.head_sha: each for each in found}
+
+
 async def of_merge_groups(
     conn: AsyncConnection, repository_id: int, since: datetime
 ) -> list[Report]:
@@ -192,3 +209,50 @@ async def note(
         .where(gate_reports.c.repository_id == repository_id, gate_reports.c.head_sha == head_sha)
         .values(said=said, conclusion=conclusion, check_run=check_run)
     )
+
+
+async def claim_config(
+    conn: AsyncConnection, repository_id: int, head_sha: str, at: datetime, *, stale: datetime
+) -> bool:
+    """Note that a head's configuration is about to be judged.
+
+    False where it was judged, where somebody else began to since `stale`, and where the gate knows
+    no such head.
+    """
+    changed = await conn.execute(
+        sa.update(gate_reports)
+        .where(
+            gate_reports.c.repository_id == repository_id,
+            gate_reports.c.head_sha == head_sha,
+            gate_reports.c.config_digest.is_(None),
+            sa.or_(gate_reports.c.config_at.is_(None), gate_reports.c.config_at < stale),
+        )
+        .values(config_at=at)
+    )
+    return changed.rowcount > 0
+
+
+async def note_config(
+    conn: AsyncConnection, repository_id: int, head_sha: str, digest: str, at: datetime
+) -> None:
+    """Note which sensitive sections were shown on a head; an empty digest: none."""
+    await conn.execute(
+        sa.update(gate_reports)
+        .where(gate_reports.c.repository_id == repository_id, gate_reports.c.head_sha == head_sha)
+        .values(config_digest=digest, config_at=at)
+    )
+
+
+async def configs_shown(conn: AsyncConnection, repository_id: int, number: int) -> list[Report]:
+    """Read the heads of a pull request whose sensitive sections were shown, the oldest first."""
+    query = (
+        sa.select(gate_reports)
+        .where(
+            gate_reports.c.repository_id == repository_id,
+            gate_reports.c.number == number,
+            gate_reports.c.merge_group.is_(None),
+            gate_reports.c.config_digest != "",
+        )
+        .order_by(gate_reports.c.config_at)
+    )
+    return [Report.model_validate(dict(row._mapping)) for row in await conn.execute(query)]

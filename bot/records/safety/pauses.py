@@ -7,7 +7,7 @@ gate reads these rows: to pause is to write one.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -59,14 +59,19 @@ class Pause(Value):
         return self.kind is PauseKind.THRESHOLD
 
 
+_ANY_TIME = datetime(2020, 1, 1, tzinfo=UTC)
+"""Stands in an id for the moment of what is one thing whenever it is seen."""
+
+
 class Pausing(Value):
     """What is known when something is paused.
 
     `key` is what makes this wish this one (a Trigger's key): asked again it is found, and a pause
-    that was lifted since is not set a second time.
+    that was lifted since is not set a second time. With `once` that is so whenever it is asked.
     """
 
     key: str
+    once: bool = False
     repository_id: int
     scope: str
     kind: PauseKind
@@ -114,7 +119,8 @@ async def pause(conn: AsyncConnection, wanted: Pausing) -> Pause:
 
 
 def _id(wanted: Pausing) -> str:
-    return derived_id(f"pause:{wanted.key}:{wanted.scope}", wanted.at)
+    at = _ANY_TIME if wanted.once else wanted.at
+    return derived_id(f"pause:{wanted.key}:{wanted.scope}", at)
 
 
 def _new_row(wanted: Pausing) -> dict[str, Any]:
@@ -164,6 +170,22 @@ async def in_force(
         pauses.c.state != "lifted",
     )
     row = (await conn.execute(query.with_for_update() if lock else query)).first()
+    return None if row is None else _pause(row)
+
+
+async def last_lifted(conn: AsyncConnection, repository_id: int, scope: str) -> Pause | None:
+    """Read the pause of one scope that was lifted last; None if none ever was."""
+    query = (
+        sa.select(pauses)
+        .where(
+            pauses.c.repository_id == repository_id,
+            pauses.c.scope == scope,
+            pauses.c.state == "lifted",
+        )
+        .order_by(pauses.c.lifted_at.desc())
+        .limit(1)
+    )
+    row = (await conn.execute(query)).first()
     return None if row is None else _pause(row)
 
 

@@ -72,25 +72,35 @@ async def in_force(conn: AsyncConnection, repository_id: int) -> Approved | None
     return None if row is None else Approved.model_validate(dict(row._mapping))
 
 
-async def approved_ahead(conn: AsyncConnection, repository_id: int) -> frozenset[str]:
-    """Read the digests that a Founder approved and that the default branch does not have yet."""
+async def approved_ahead(
+    conn: AsyncConnection, repository_id: int, *, since: datetime
+) -> frozenset[str]:
+    """Read the digests that a Founder approved and that the default branch does not have yet.
+
+    Approvals from before `since` have expired.
+    """
     query = sa.select(sensitive_config.c.digest).where(
         sensitive_config.c.repository_id == repository_id,
         sensitive_config.c.in_force_at.is_(None),
+        sensitive_config.c.approved_at >= since,
     )
     return frozenset((await conn.execute(query)).scalars())
 
 
 async def come_into_force(
-    conn: AsyncConnection, repository_id: int, digest: str, at: datetime
+    conn: AsyncConnection, repository_id: int, digest: str, at: datetime, *, since: datetime
 ) -> bool:
-    """Put an approved version that the default branch has now in force; False if there is none."""
+    """Put an approved version that the default branch has now in force; False if there is none.
+
+    Approvals from before `since` have expired.
+    """
     changed = await conn.execute(
         sa.update(sensitive_config)
         .where(
             sensitive_config.c.repository_id == repository_id,
             sensitive_config.c.digest == digest,
             sensitive_config.c.in_force_at.is_(None),
+            sensitive_config.c.approved_at >= since,
         )
         .values(in_force_at=at)
     )

@@ -30,6 +30,7 @@ alert_conditions = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("firing", sa.Boolean, nullable=False),
     sa.Column("said", sa.JSON, nullable=False),
+    sa.Column("heard_at", Moment),
 )
 
 alert_events = sa.Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from bot.records.tables.columns import Moment
 from bot.records.tables.schema import metadata
 
 # Every column is text or a number and every column is hashed: what a database could reformat on
@@ -32,4 +33,15 @@ audit_heads = sa.Table(
     sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("head_hash", sa.Text, nullable=False),
+)
+
+# One row is in force, `IN_FORCE`; what was in force before keeps its public half. Without a private
+# half the key was given to every replica, and none of it is kept here.
+signing_keys = sa.Table(
+    "signing_keys",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("public_pem", sa.Text, nullable=False),
+    sa.Column("private_pem", sa.Text),
+    sa.Column("since", Moment, nullable=False),
 )

@@ -15,6 +15,7 @@ logins = sa.Table(
     sa.Column("back", sa.Text, nullable=False),
     sa.Column("expires_at", Moment, nullable=False),
 )
+"""No longer used: a login that has begun is in the browser's cookie. For the version before."""
 
 sessions = sa.Table(
     "sessions",

@@ -18,6 +18,7 @@ inbox = sa.Table(
     sa.Column("taken_by", sa.Text),
     sa.Column("taken_at", Moment),
     sa.Column("done_at", Moment),
+    sa.Column("is_talk", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 sa.Index(
     "ix_inbox_waiting",
@@ -25,6 +26,17 @@ sa.Index(
     sqlite_where=inbox.c.done_at.is_(None),
     postgresql_where=inbox.c.done_at.is_(None),
 )
+
+talk = sa.Table(
+    "talk",
+    metadata,
+    sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("subject", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)
+sa.Index("ix_talk_at", talk.c.at)
 
 readings = sa.Table(
     "readings",

@@ -59,6 +59,7 @@ runs = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("incident_id", sa.Text, sa.ForeignKey("incidents.id")),
+    sa.Column("joined_incident", sa.Text),
     sa.Column("repository_id", sa.BigInteger, nullable=False),
     sa.Column("playbook", sa.Text, nullable=False),
     sa.Column("playbook_version", sa.Integer, nullable=False),
@@ -83,6 +84,7 @@ runs = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
 )
 sa.Index("ix_runs_incident", runs.c.incident_id)
+sa.Index("ix_runs_joined_incident", runs.c.joined_incident)
 _LIVE = runs.c.finished_at.is_(None)
 sa.Index(
     "ix_runs_watch_head_sha",
@@ -134,4 +136,35 @@ progress = sa.Table(
     sa.Column("document", sa.JSON, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
+)
+
+# What was put on the records branch. Until it is known to be there, the blob before counts, too.
+record_files = sa.Table(
+    "record_files",
+    metadata,
+    sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("incident_id", sa.Text, nullable=False),
+    sa.Column("content", Words, nullable=False),
+    sa.Column("blob", sa.Text, nullable=False),
+    sa.Column("former_blob", sa.Text),
+    sa.Column("is_written", sa.Boolean, nullable=False),
+    sa.Column("kept_at", Moment, nullable=False),
+)
+
+record_anchors = sa.Table(
+    "record_anchors",
+    metadata,
+    sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("line", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("is_written", sa.Boolean, nullable=False),
+)
+
+record_looks = sa.Table(
+    "record_looks",
+    metadata,
+    sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("head", sa.Text),
+    sa.Column("told_of", sa.Text),
 )

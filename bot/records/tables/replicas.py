@@ -11,6 +11,8 @@ replicas = sa.Table(
     "replicas",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
+    # What it can replay (`bot.playbooks.stored_steps.CODE`); null: a release until 2026-11-29.
+    sa.Column("code", sa.Text),
     sa.Column("started_at", Moment, nullable=False),
     sa.Column("beat_at", Moment, nullable=False),
     sa.Column("taken_over_by", sa.Text),

@@ -71,6 +71,8 @@ gate_reports = sa.Table(
     sa.Column("said", sa.Text, nullable=False),
     sa.Column("check_run", sa.BigInteger, nullable=False),
     sa.Column("first_at", Moment, nullable=False),
+    sa.Column("config_at", Moment),
+    sa.Column("config_digest", sa.Text),
 )
 sa.Index("ix_gate_reports_number", gate_reports.c.repository_id, gate_reports.c.number)
 

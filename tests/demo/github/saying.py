@@ -14,7 +14,7 @@ from bot.demo.person import Rejected
 
 def refused(status: int, words: str = "") -> pytest.RaisesExc[Rejected]:
     """Expect GitHub to answer `status` with these words."""
-    return pytest.raises(Rejected, match=rf"^{status}: .*{re.escape(words)}")
+    return pytest.raises(Rejected, match=rf"(?s)^{status}: .*{re.escape(words)}")
 
 
 class Heard:

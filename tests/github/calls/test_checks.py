@@ -44,14 +44,14 @@ async def test_a_check_run_is_reported_once_and_then_updated(
                 title="Green",
                 summary="s" * 70_000,
                 conclusion="success",
-                buttons=[Button("Approve this pull request", "d" * 50, "approve")],
+                buttons=[Button("Approve it", "d" * 40, "approve")],
             ),
         )
         assert done.conclusion == "success"
     assert (await client.checks.get(run.id)).output.title == "Green"
     stored = repository.check_runs[run.id]
     assert byte_size(stored.output["summary"]) <= CHECK_TEXT_LIMIT
-    assert stored.actions[0]["label"] == "Approve this pull re"
+    assert stored.actions[0]["label"] == "Approve it"
     assert len(repository.check_runs) == 1
 
 

@@ -169,6 +169,26 @@ async def test_texts_of_any_length_are_taken(steps: Bot) -> None:
     assert again.number == issue.number
 
 
+async def test_whoever_cannot_be_assigned_does_not_keep_an_issue_from_being_opened(
+    steps: Bot, github: DemoGitHub, repository: Repository
+) -> None:
+    me = f"ann-{repository.name}"
+    github.create_user(me)
+    github.set_collaborator(repository, me, "write")
+    issue = await steps.client.issues.ensure_issue(
+        key="incident:3",
+        title="main is broken",
+        body="Bring it back.",
+        labels=["incident"],
+        assignees=["nobody-here", me],
+        since=steps.time.moment().replace(year=2026, day=1),
+        look_first=False,
+    )
+    opened = await steps.client.issues.get(issue.number)
+    assert [user.login for user in opened.assignees] == [me]
+    assert opened.labels == ("incident",)
+
+
 async def test_only_what_is_given_is_changed(steps: Bot) -> None:
     issue = await steps.open_issue()
     changed = await steps.client.issues.update(issue.number, title="main was broken")

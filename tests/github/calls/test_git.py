@@ -59,6 +59,30 @@ async def test_a_commit_on_a_new_branch_is_verified_and_costs_three_requests(
     assert set(paths(repository, commit.tree)) == {"README.md", "src/app.py", "adr/1.md"}
 
 
+async def test_a_copied_trailer_makes_no_commit_ours(
+    client: RepositoryClient, github: DemoGitHub, repository: Repository
+) -> None:
+    head = await client.git.head("main")
+    await client.git.ensure_branch(HOTFIX, head, look_first=False)
+    copied = f'Revert "x"\n\nRefs: #1\n{STEP_TRAILER}: revert:01j:commit\n'
+    theirs = github.commit(repository, {"theirs.py": "x\n"}, copied, branch=HOTFIX)
+    for again in (True, False):
+        with pytest.raises(Conflict):
+            await publish(client, head, again=again)
+    assert await client.git.head(HOTFIX) == theirs
+
+
+async def test_what_a_tree_is_based_on_is_a_tree_and_no_commit(client: RepositoryClient) -> None:
+    """https://docs.github.com/rest/git/trees#create-a-tree."""
+    head, change = await client.git.head("main"), TreeChange("adr/1.md", content=b"# ADR\n")
+    with pytest.raises(Unprocessable, match="not a valid tree"):
+        await client.git.publish_tree(head, [change])
+    base = await client.git.tree_of(head)
+    assert await client.git.publish_tree(base, [change]) != base
+    with pytest.raises(NotFound):
+        await client.git.tree_of("0" * 40)
+
+
 @pytest.mark.parametrize("fault", LOST, ids=repr)
 @pytest.mark.parametrize("path", [r"/git/trees$", r"/git/commits$", r"/git/refs$"])
 async def test_a_lost_answer_leaves_exactly_one_commit_on_the_branch(

@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from bot.intake.alerts.formats import (
-    AlertmanagerBody,
-    CloudEvent,
-    GrafanaBody,
-    alert_report,
-    event_report,
-    window_of,
-)
+from bot.intake.alerts.cloudevents import CloudEvent, event_report, window_of
+from bot.intake.alerts.formats import AlertmanagerBody, GrafanaBody, alert_report
 from bot.records.intake.alerts import Report
 from bot.triggers import Repository
 from tests.playbooks.triage.alerting import alert, event, grafana, payload

@@ -114,7 +114,7 @@ class Reception:
             run=run.id,
             incident=incident.id,
             artifact_path=PLACE.format(incident.id),
-            ref=f"hotfix/revert-{incident.id}",
+            ref="playbooks/records",
             issue_url="https://github.com/acme/app/issues/9",
         )
 
@@ -222,7 +222,7 @@ async def test_a_revert_is_accepted_with_its_run_incident_links_and_artifact(
                 "run": f"https://playbooks.example/runs/revert-{id_}",
                 "issue": "https://github.com/acme/app/issues/9",
             },
-            "artifact": {"path": PLACE.format(id_), "ref": f"hotfix/revert-{id_}"},
+            "artifact": {"path": PLACE.format(id_), "ref": "playbooks/records"},
         },
     )
     assert trigger.request == RevertRequest(

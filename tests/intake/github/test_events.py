@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from bot.intake.github import asking
 from bot.intake.github.events import EVENTS, Delivery, meanings
-from bot.intake.github.meanings import CommentPosted, Hint, Meaning, Nothing, OurApp
+from bot.intake.github.meanings import (
+    CheckFailed,
+    CommentPosted,
+    Hint,
+    Meaning,
+    Nothing,
+    OurApp,
+)
 from bot.triggers import (
     CancelRequest,
     CloseRequest,
@@ -95,11 +102,9 @@ def test_all_mistakes_of_a_comment_are_answered_once_beside_its_commands() -> No
     assert asked == revert(9)
 
 
-def test_on_an_issue_a_revert_must_say_of_what() -> None:
+def test_on_an_issue_a_revert_means_what_its_incident_is_about() -> None:
     issue = {"issue": {"number": 8}}
-    (request,) = requests("/revert", **issue)
-    assert isinstance(request, CorrectionRequest)
-    assert "`/revert #12`" in request.problems[0].text
+    assert requests("/revert", **issue) == [revert(8)]
     assert requests("/revert abcdef1", **issue) == [
         RevertRequest(targets=(CommitTarget(sha="abcdef1"),))
     ]
@@ -236,7 +241,9 @@ def test_a_button_that_is_not_ours_only_hints() -> None:
 
 
 HEAD = {"head_sha": SHA, "pull_requests": [{"number": 7}, {"number": "x"}, None]}
+DONE = HEAD | {"status": "completed", "conclusion": "success"}
 HINTS: list[tuple[str, dict[str, Any], Hint]] = [
+    ("check_run", {"action": "created", "check_run": DONE}, Hint(APP, SHA, (7,))),
     ("check_run", {"action": "completed", "check_run": HEAD}, Hint(APP, SHA, (7,))),
     ("check_suite", {"action": "completed", "check_suite": HEAD}, Hint(APP, SHA, (7,))),
     ("workflow_run", {"action": "completed", "workflow_run": HEAD}, Hint(APP, SHA, (7,))),
@@ -269,11 +276,25 @@ def test_it_wakes_who_waits(event: str, payload: dict[str, Any], hint: Hint) -> 
     assert mean(event, about(**payload)) == (hint,)
 
 
+def test_a_check_that_is_created_as_failed_is_judged_like_one_that_ends_so() -> None:
+    suite = {"head_branch": "main"}
+    failed = {"name": "unit", "head_sha": SHA, "conclusion": "failure", "check_suite": suite}
+    place = repository() | {"default_branch": "main"}
+    created, completed = (
+        mean("check_run", about(action=action, check_run=failed) | {"repository": place})
+        for action in ("created", "completed")
+    )
+    assert created == completed
+    assert any(isinstance(each, CheckFailed) for each in created)
+
+
 @pytest.mark.parametrize(
     ("event", "payload"),
     [
         ("star", {"action": "created"}),
         ("check_run", {"action": "created", "check_run": HEAD}),
+        ("check_run", {"action": "created", "check_run": HEAD | {"status": "queued"}}),
+        ("check_run", {"action": "created", "check_run": DONE | {"app": {"id": US.id}}}),
         ("check_suite", {"action": "requested", "check_suite": HEAD}),
         ("workflow_run", {"action": "requested", "workflow_run": HEAD}),
         ("push", {"ref": "refs/tags/v1", "after": SHA}),
@@ -318,3 +339,22 @@ def test_no_payload_whatever_raises(event: str, payload: dict[str, Any]) -> None
 def test_no_part_of_a_comment_can_break_it(part: str, value: Any) -> None:
     for trigger in triggers("issue_comment", comment("/revert #1") | {part: value}):
         assert Trigger.model_validate_json(trigger.model_dump_json()) == trigger
+
+
+@pytest.mark.parametrize("command", ["approve", "reject", "pause because x", "unpause"])
+def test_no_app_says_yes_in_a_persons_name(command: str) -> None:
+    said = comment(f"/{command}\n/status")
+    said["comment"]["performed_via_github_app"] = {"id": 5, "slug": "helper"}
+    (correction, status) = triggers("issue_comment", said)
+    assert isinstance(correction.request, CorrectionRequest)
+    [problem] = correction.request.problems
+    assert "came through `helper`" in problem.text
+    assert status.request.command == "status"
+    alone = comment(f"/{command}")
+    (own,) = triggers("issue_comment", alone)
+    assert not isinstance(own.request, CorrectionRequest)
+
+
+def test_our_name_before_a_command_is_remembered() -> None:
+    found = triggers("issue_comment", comment("/playbooks approve\n/approve\n/playbooks rever"))
+    assert [each.source.addressed for each in found] == [True, False, True]

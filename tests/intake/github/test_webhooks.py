@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import quote_plus
 
 import aiohttp
@@ -62,17 +63,48 @@ async def test_one_delivery_twenty_times_at_once_is_one_trigger(
 async def test_a_redelivered_label_is_one_trigger_and_a_second_labelling_another(
     sender: Sender, database: AsyncEngine
 ) -> None:
-    payload = {
+    for second in ("01", "01", "59"):
+        answer = await sender.send("pull_request", labeled(f"2025-08-17T12:00:{second}Z"))
+        assert answer.status == 202
+    assert len(await stored(database)) == 2
+
+
+def labeled(at: str) -> dict[str, Any]:
+    return {
         "action": "labeled",
         "label": {"name": "playbook:revert"},
-        "pull_request": {"number": 7},
+        "pull_request": {"number": 7, "updated_at": at},
         "repository": repository(),
         "installation": {"id": 22},
         "sender": {"login": "mona", "type": "User"},
     }
-    for delivery in ("one", "one", "two"):
+
+
+async def test_what_is_signed_names_an_event_and_not_the_id_beside_it(
+    sender: Sender, database: AsyncEngine
+) -> None:
+    """Neither is a body done twice by another id, nor another body kept out by a known one."""
+    first, second = labeled("2025-08-17T12:00:01Z"), labeled("2025-08-17T12:00:59Z")
+    for payload, delivery in ((first, "a"), (first, "b"), (second, "a")):
         assert (await sender.send("pull_request", payload, delivery=delivery)).status == 202
+    assert [each.delivery_id for each in await rows(database)] == ["a", "a"]
     assert len(await stored(database)) == 2
+
+
+@pytest.mark.parametrize(
+    ("association", "talk"),
+    [
+        ("OWNER", False), ("MEMBER", False), ("COLLABORATOR", False), (None, False),
+        ("CONTRIBUTOR", True), ("FIRST_TIMER", True), ("NONE", True),
+    ],
+)  # fmt: skip
+async def test_what_strangers_say_waits_behind_everything_else(
+    sender: Sender, database: AsyncEngine, association: str | None, talk: bool
+) -> None:
+    said = comment("/revert")
+    said["comment"]["author_association"] = association
+    await sender.send("issue_comment", said)
+    assert [each.is_talk for each in await rows(database)] == [talk]
 
 
 async def test_a_hint_wakes_and_stores_nothing(

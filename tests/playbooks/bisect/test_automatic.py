@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from bot.triggers import OURSELVES, BisectRequest, Source, SourceKind, Trigger
-from tests.playbooks.bisect.bisecting import GOOD_TRIAL, TRIAL, dispatched, fixes
+from tests.playbooks.bisect.bisecting import GOOD_TRIAL, TRIAL, approved, dispatched, fixes
+from tests.playbooks.judge.judging import flags_committed
 from tests.shop import Shop
 
 CONFIG = """checks:
@@ -31,6 +32,7 @@ async def broken_by_the_second(
         number = await shop.merged("Configure", setup)
         assert await (await shop.says(number, "/approve", shop.olivia)).reaction() == "+1"
     else:
+        await approved(shop, CONFIG)
         await shop.alice.push("main", setup, "Configure")
     first = await shop.merged("Innocent", {"innocent.txt": "x\n"})
     shop.verdicts["smoke"] = "failure"
@@ -92,10 +94,21 @@ async def test_a_hotfix_that_did_not_cure_has_the_real_cause_looked_for(shop: Sh
     innocent, guilty = await broken_by_the_second(shop)
     await shop.says(innocent, "/revert")
     status = await shop.standing(innocent, "did not cure it")
-    assert "I am looking for it by bisect" in status
+    assert "I asked for a bisect, an incident of its own" in status
     fix = await the_only_fix(shop)
     assert fix["title"] == f'Revert #{guilty} "Guilty"'
     assert len(await shop.incidents()) == 2
+    shop.verdicts["smoke"] = "success"
+    await shop.report("success", "smoke", branch=fix["head"]["ref"])
+    await shop.alice.merge(fix["number"])
+    assert await shop.alice.file("bug") is None
+    await shop.standing(innocent, "`/cancel`")
+    await shop.says(innocent, "/cancel")
+
+    async def over() -> bool:
+        return all(each["state"] == "closed" for each in await shop.incidents())
+
+    await shop.eventually(over)
 
 
 async def test_off_it_only_suggests_a_bisect(shop: Shop) -> None:
@@ -145,3 +158,41 @@ async def test_opted_out_changes_are_named_and_nothing_is_opened(shop: Shop) -> 
     assert "Comment `/revert " in incident["body"].splitlines()[0]
     assert await fixes(shop) == []
     assert guilty
+
+
+async def test_what_is_only_named_is_reverted_by_the_command_it_says(shop: Shop) -> None:
+    await broken_by_the_second(shop, label="playbook:off")
+    await asked_by_nobody(shop)
+
+    async def named() -> Any:
+        found = await shop.incidents()
+        return found[0] if found and "if you agree" in found[0]["body"] else None
+
+    incident = await shop.eventually(named)
+    [command] = [p for p in incident["body"].split("`") if p.startswith("/revert ")][:1]
+    shop.verdicts["smoke"] = "success"
+    await shop.says(incident["number"], command)
+    await shop.merged_hotfix()
+    assert await shop.alice.file("bug") is None
+
+    async def closed() -> bool:
+        return bool((await shop.alice.get(f"issues/{incident['number']}"))["state"] == "closed")
+
+    await shop.eventually(closed)
+
+
+async def test_our_own_commits_are_never_suspects(shop: Shop) -> None:
+    # Nothing can be tried, and nobody checked what lies between: all of it is suspected.
+    good = await shop.alice.head("main")
+    shop.verdicts = {}
+    guilty = await shop.merged("Guilty", {"bug": "x\n"})
+    await flags_committed(shop)
+    flags = await shop.alice.head("main")
+    last = await shop.merged("Later", {"later.txt": "x\n"})
+    await shop.report("failure", branch="main")
+    issue = await shop.alice.open_issue("main is red")
+    await shop.says(issue, f"/bisect {good}..main check smoke")
+    said = await shop.standing(issue, "I cannot try commits here")
+    for number in (guilty, last):
+        assert (await shop.alice.pull_request(number))["merge_commit_sha"][:9] in said
+    assert flags[:9] not in said

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.config import parse_config
-from bot.records.safety import sensitive_config
-from bot.safety.config_in_force import digest_of, sensitive_sections
-from tests.playbooks.bisect.bisecting import CONFIG, dispatched, fixes, history
+from tests.playbooks.bisect.bisecting import CONFIG, approved, dispatched, fixes, history
+from tests.playbooks.bisect.test_automatic import broken_by_the_second
 from tests.shop import Shop
-
-
-async def approved(shop: Shop, text: str) -> None:
-    """A Founder has approved what bounds automatic action in this configuration."""
-    sections = sensitive_sections(parse_config(text))
-    digest, now = digest_of(sections), shop.bot.clock()
-    async with shop.bot.records.begin() as conn:
-        here = shop.repository.id
-        await sensitive_config.approve(
-            conn, here, digest, sections, by="olivia", at=now, run="by hand"
-        )
 
 
 async def test_at_the_days_cap_it_reports_and_a_person_may_have_it_go_on(shop: Shop) -> None:
@@ -66,3 +53,17 @@ async def test_so_many_trials_at_once_whatever_each_search_may(shop: Shop) -> No
 
     await shop.eventually(both)
     assert most == 2
+
+
+async def test_a_bisect_that_nobody_asked_for_and_a_cap_refuses_is_begun_by_the_command_it_says(
+    shop: Shop,
+) -> None:
+    innocent, guilty = await broken_by_the_second(shop, more="caps: {bisects_a_day: 0}\n")
+    await shop.says(innocent, "/revert")
+    status = await shop.standing(innocent, "did not cure it")
+    await shop.looked_again()
+    assert len(await shop.incidents()) == 1
+    [command] = [part for part in status.split("`") if part.startswith("/bisect ")]
+    await shop.says(innocent, f"{command} check smoke")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert #{guilty} "Guilty"'

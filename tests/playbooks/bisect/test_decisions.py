@@ -54,7 +54,15 @@ def pull(*labels: str) -> PullRequest:
 def test_how_far_a_fix_goes_by_itself(
     asked: Trigger, culprit: PullRequest | None, config: str, far: Autonomy
 ) -> None:
-    assert how_far(asked, culprit, parse_config(config)) is far
+    culprits = () if culprit is None else (culprit,)
+    assert how_far(asked, culprits, parse_config(config)) is far
+
+
+def test_what_came_with_a_persons_work_is_no_self_work() -> None:
+    config = parse_config("")
+    assert how_far(NOBODY, (pull("self-work"), pull()), config) is Autonomy.OPEN
+    assert how_far(NOBODY, (pull("self-work"),), config, mixed=True) is Autonomy.OPEN
+    assert how_far(NOBODY, (pull("self-work"), pull("self-work")), config) is Autonomy.MERGE
 
 
 @pytest.mark.parametrize(

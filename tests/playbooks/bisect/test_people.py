@@ -8,6 +8,8 @@ import pytest
 
 from bot.demo.github.changes import checks
 from tests.playbooks.bisect.bisecting import (
+    GOOD_TRIAL,
+    TRIAL,
     UNHURRIED_TRIAL,
     committed,
     dispatched,
@@ -39,7 +41,7 @@ async def test_the_word_of_two_people_decides_without_any_trial(shop: Shop) -> N
     issue, _ = await past.bisected()
 
     async def asked() -> bool:
-        return any("Comment `/retry` to search on" in said for said in await shop.from_bot(issue))
+        return any("I cannot try commits here" in said for said in await shop.from_bot(issue))
 
     await shop.eventually(asked)
     words = f"/good {past.commits[4]}\n/bad {past.commits[5]}\n/bad {past.commits[8]}"
@@ -49,6 +51,25 @@ async def test_the_word_of_two_people_decides_without_any_trial(shop: Shop) -> N
     [fix] = await shop.eventually(lambda: fixes(shop))
     assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
     assert dispatched(shop) == []
+
+
+async def test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_leads_on(
+    shop: Shop,
+) -> None:
+    # The workflow lies about the fresh runs, whose names begin with a v.
+    lies = 'case "${{ inputs.trial_id }}" in *-v[0-9]*) ;; *) test ! -e bug ;; esac'
+    past = await history(shop, 6, 4, trial=lies)
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+    said = await shop.standing(issue, "the search names it, but fresh runs contradict it")
+    assert said.startswith(f"**Look at [`{past.commits[4][:9]}`]")
+    assert "I blame nobody on that." in said
+    mended = {".github/workflows/playbooks-trial.yml": TRIAL.replace("COMMAND", GOOD_TRIAL)}
+    shop.verdicts = {"smoke": "failure"}
+    await shop.alice.push("main", mended, "Try commits truly")
+    await shop.says(issue, "/retry")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
 
 
 async def test_a_bad_end_that_passes_is_nobodys_fault(shop: Shop) -> None:
@@ -70,6 +91,30 @@ async def test_a_good_end_that_fails_asks_for_an_older_one(shop: Shop) -> None:
     assert await answer.reaction() == "+1"
     assert await fixes(shop) == []
     assert "Name an older good end" in (await shop.from_bot(issue))[-1]
+    # "`/bisect OLDER..…`": the end that failed is not forgotten.
+    again = await shop.alice.open_issue("main is still red")
+    await shop.says(again, f"/bisect {past.commits[0]}..main check smoke")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[2][:9]} "Change 2"'
+
+
+async def test_where_it_never_passed_it_is_mended_and_the_commit_that_passes_is_named(
+    shop: Shop,
+) -> None:
+    past = await history(shop, 2, 0, trial="test -e works")
+    await past.says_ci_on_the_end("failure")
+    issue = await shop.alice.open_issue("main is red")
+    await shop.says(issue, "/bisect ..main check smoke")
+    [said] = await shop.told(issue, "Nothing to search: no commit before", times=1)
+    assert "mend it by a new change" in said
+    shop.verdicts = {"smoke": "success"}
+    mended = await shop.alice.push("main", {"works": "yes\n"}, "Mend it")
+    shop.verdicts = {"smoke": "failure"}
+    guilty = await shop.alice.push("main", {"works": None}, "Break it")
+    again = await shop.alice.open_issue("main is red again")
+    await shop.says(again, f"/bisect {mended}..main check smoke")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {guilty[:9]} "Break it"'
 
 
 async def test_without_a_good_end_the_last_green_commit_is_taken(shop: Shop) -> None:

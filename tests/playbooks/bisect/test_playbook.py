@@ -26,7 +26,7 @@ from tests.playbooks.bisect.bisecting import (
 from tests.shop import Shop
 
 
-async def test_results_that_exist_name_the_culprit_with_no_trial_in_under_20_requests(
+async def test_results_that_exist_name_the_culprit_with_no_trial_in_26_requests(
     github: DemoGitHub, tmp_path: Path
 ) -> None:
     # A bot of its own: what others ask of GitHub meanwhile must not be counted.
@@ -56,7 +56,8 @@ async def test_results_that_exist_name_the_culprit_with_no_trial_in_under_20_req
         github.world.listen(hear)
         await alice.comment(issue, f"/bisect {past.commits[0]}..main check smoke")
         [fix] = await shop.eventually(lambda: fixes(shop))
-        assert 0 < named[0] < 20
+        # Five of them see to it that nobody else wrote on the records branch.
+        assert 0 < named[0] <= 26
         assert fix["title"] == f'Revert {past.commits[120][:9]} "Change 120"'
         assert dispatched(shop) == []
         assert f"Incident: #{issue + 1}" in fix["body"]
@@ -127,7 +128,8 @@ async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_bran
         artifact, identity = accepted["artifact"], accepted["incident"]
         assert artifact["path"].endswith(f"incidents/bisect-{identity}.json")
         [fix] = await shop.eventually(lambda: fixes(shop))
-        assert fix["head"]["ref"] == f"fix/bisect-{identity}"
+        culprit = past.commits[14][:7]
+        assert fix["head"]["ref"] == f"fix/bisect-{culprit}-{identity[-4:]}"
         assert artifact["ref"] == "playbooks/records"
         assert await alice.file(artifact["path"], artifact["ref"])
         [incident] = await alice.issues(labels="incident")

@@ -11,6 +11,7 @@ from bot.demo.github.git.bare import Signature
 from bot.demo.github.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.playbooks.bisect.bisecting import (
+    CONFIG,
     GOOD_TRIAL,
     UNHURRIED_TRIAL,
     bare_shop,
@@ -34,6 +35,7 @@ async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice
         past = await history(shop, 30, 17, trial=UNHURRIED_TRIAL)
         await past.says_ci_on_the_end("failure")
         await lane.start()
+        await lane.approved(repository, CONFIG)
         issue = await alice.open_issue("main is red")
         await alice.comment(issue, f"/bisect {past.commits[0]}..main check smoke")
 
@@ -182,4 +184,4 @@ async def test_two_fixes_at_once_can_both_be_merged(shop: Shop) -> None:
     assert await shop.alice.file("bug") is None
     assert await shop.alice.file("other-bug") is None
     spec = await shop.alice.file("self/spec_report.json") or ""
-    assert other["head"]["ref"].removeprefix("fix/bisect-") in spec
+    assert await shop.incident_of(other) in spec

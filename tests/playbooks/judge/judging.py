@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot.playbooks.incidents.record_files import commit_edits
 from bot.records.audit_chain import audit
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
+from bot.traffic.flags import flag_document, written
+from tests.playbooks.revert.landings import seen
 from tests.shop import Shop
 
 WORKFLOW = """name: evals
@@ -61,6 +64,16 @@ async def breaks(shop: Shop, *labels: str, file: str = "broken") -> int:
         await shop.alice.label(number, *labels)
     await shop.bob.merge(number)
     return number
+
+
+async def flags_committed(shop: Shop) -> None:
+    """The bot commits a flag document to main, as a ramp does."""
+    github = shop.bot.github.repository(seen(shop), playbook="flags")
+    document = written(flag_document([]))
+    await commit_edits(
+        github, "main", {"flags/flagd.json": lambda _: document}, "Flags: 5%\n\n[skip ci]",
+        start="main",
+    )  # fmt: skip
 
 
 async def judged(shop: Shop) -> Any:

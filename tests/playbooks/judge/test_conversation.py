@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from bot.demo.github.world.model import Installation
+from tests.playbooks.bisect.bisecting import approved
 from tests.playbooks.judge.judging import (
     CONFIG,
     FLAKY,
     WORKFLOW,
     breaks,
     evaluated,
+    flags_committed,
     judged,
     self_work_pause,
     with_evals,
@@ -105,9 +110,9 @@ async def test_what_cannot_be_run_again_is_proposed_and_not_done(shop: Shop) -> 
 
 
 async def test_several_suspects_are_bisected(shop: Shop) -> None:
-    await shop.alice.push(
-        "main", {".github/playbooks.yml": CONFIG + "bisect: {workflow: trial.yml}\n"}, "Configure"
-    )
+    config = CONFIG + "bisect: {workflow: trial.yml}\n"
+    await approved(shop, config)
+    await shop.alice.push("main", {".github/playbooks.yml": config}, "Configure")
     await shop.report("success", "slo", branch="main")
     await shop.merged("One", {"one.txt": "1\n"})
     await shop.merged("Two", {"two.txt": "2\n"})
@@ -135,6 +140,24 @@ async def test_a_safety_violation_pauses_self_work_until_a_person_lifts_it(shop:
     [issue] = await shop.incidents()
     assert "severity:high" in [label["name"] for label in issue["labels"]]
     await shop.alone()
+
+
+async def test_what_a_person_let_go_on_is_not_held_again_for_the_same_red_check(
+    shop: Shop,
+) -> None:
+    await with_evals(shop, config=f"{CONFIG}triggers: {{autonomy: propose}}\n")
+    culprit = await breaks(shop, "self-work")
+    await shop.eventually(partial(self_work_pause, shop))
+    assert await (await shop.says(culprit, "/unpause because we know")).reaction() == "+1"
+    first = await judged(shop)
+    await shop.alice.push("main", {"more.txt": "1\n"}, "More")
+    assert await evaluated(shop) == "failure"
+
+    async def once_more() -> bool:
+        return bool((await judged(shop)).seq > first.seq)
+
+    await shop.eventually(once_more)
+    assert await self_work_pause(shop) is None
 
 
 async def test_a_smoke_check_that_breaks_on_main_is_reverted_too(shop: Shop) -> None:
@@ -173,3 +196,48 @@ async def test_trials_on_main_never_become_triggers(shop: Shop) -> None:
 async def _culprit(shop: Shop) -> int:
     pulls = await shop.alice.get("pulls", state="closed", per_page="100")
     return next(int(p["number"]) for p in pulls if p["title"] == "Cheaper prompts")
+
+
+async def test_self_work_that_a_persons_work_came_with_is_left_to_a_person(shop: Shop) -> None:
+    await with_evals(shop)
+    await shop.bob.push("agent", {"broken": "yes\n"}, "Cheaper prompts", onto="main")
+    await shop.bob.push("person", {"mine.txt": "mine\n"}, "Mine", onto="agent")
+    agent = await shop.bob.open_pull_request("Cheaper prompts", branch="agent")
+    person = await shop.bob.open_pull_request("Mine", branch="person", base="agent")
+    await shop.alice.label(agent, "self-work")
+    await shop.bob.merge(person, "merge")
+    await shop.bob.merge(agent, "merge")
+    hotfix = await shop.hotfix()
+    assert f"#{agent}" in hotfix["title"]
+    assert f"#{person}" in hotfix["title"]
+    await shop.standing(agent, "`/approve`")
+    assert await shop.alice.file("mine.txt") == "mine\n"
+    await shop.alone()
+    assert (await shop.alice.pull_request(hotfix["number"]))["merged_at"] is None
+
+
+async def test_our_own_commits_are_never_suspects(shop: Shop) -> None:
+    await with_evals(shop)
+    await flags_committed(shop)
+    culprit = await breaks(shop, "self-work")
+    hotfix = await shop.merged_hotfix()
+    assert f"#{culprit}" in hotfix["title"]
+    said = await judged(shop)
+    assert said.data["decision"] == "revert"
+    assert len(said.refs["suspects"]) == 1
+    await shop.alone()
+
+
+async def test_a_failure_behind_many_other_suites_is_seen(shop: Shop, ci_app: Installation) -> None:
+    await shop.merged("Name the check", {".github/playbooks.yml": "checks: {smoke: [unit]}\n"})
+    repository, app = shop.repository, ci_app.app
+    shop.github.report_check(repository, app, await shop.alice.head("main"), "unit", "success")
+    await shop.merged("Cheaper prompts", {"broken": "yes\n"})
+    head = await shop.alice.head("main")
+    for number in range(12):
+        shop.github.report_check(repository, app, head, f"other-{number}", "success")
+    repository.refusals.refuse("rerun")
+    shop.github.report_check(repository, app, head, "unit", "failure")
+    said = await judged(shop)
+    assert said.data["decision"] == "propose"
+    assert "it failed once" in said.data["reason"]

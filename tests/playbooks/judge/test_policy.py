@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.playbooks.judge.certainty import Record, weigh
+from bot.playbooks.checks.certainty import Record, weigh
+from bot.playbooks.checks.streak import CommitRuns, Streak, find_streak
 from bot.playbooks.judge.policy import (
     CERTAIN,
     Bisect,
@@ -21,7 +22,6 @@ from bot.playbooks.judge.policy import (
     Wait,
     decide,
 )
-from bot.playbooks.judge.streak import CommitRuns, Streak, find_streak
 from bot.triggers import Autonomy
 
 STEADY = Record(passes=50)
@@ -46,6 +46,11 @@ def _names(streak: Streak | None) -> tuple[int | None, list[int], int] | None:
         return None
     good = None if streak.good is None else int(streak.good, 16)
     return good, [int(sha, 16) for sha in streak.suspects], int(streak.bad, 16)
+
+
+def test_no_run_at_all_is_not_a_check_that_passes_again() -> None:
+    unseen = decide(Evidence(streak=find_streak(_line("-", "-")), seen=False))
+    assert unseen == Nothing(reason="no run of the check is seen on this branch")
 
 
 @pytest.mark.parametrize(

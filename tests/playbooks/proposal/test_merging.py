@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
+from bot.playbooks.checks.certainty import MOST
+from bot.playbooks.checks.chance import Chance
 from bot.playbooks.checks.green import Counting, Row, State, Tally
+from bot.playbooks.checks.reruns import Reran
+from bot.playbooks.proposal.merge_groups import Group
 from bot.playbooks.proposal.merging import (
     Approved,
     Ask,
@@ -16,7 +20,6 @@ from bot.playbooks.proposal.merging import (
     Merge,
     Move,
     Refit,
-    Reran,
     Rerun,
     Terms,
     View,
@@ -67,6 +70,12 @@ def _terms(**changes: Any) -> Terms:
     return Terms.model_validate(facts | changes)
 
 
+def _group(broken: float) -> Group:
+    """What the merge queue tested, where `smoke` is red for sure or not."""
+    chance = Chance(name="smoke", broken=broken)
+    return Group(commit="e" * 40, red=("smoke",), chances=(chance,))
+
+
 def _yes(why: str, head: str = OURS) -> tuple[Approved, ...]:
     return (Approved.model_validate({"head": head, "why": why}),)
 
@@ -95,14 +104,24 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         {"conflict": True},
         Ask(why="conflict"),
     ),
-    "a resolved conflict is merged at the person's head": (
+    "a resolved conflict is merged at the person's head once somebody answers for it": (
         {"head": OTHER},
-        {"conflict": True},
+        {"conflict": True, "approved": _yes("foreign", OTHER)},
         Merge(head=OTHER),
     ),
-    "somebody's own commit on a clean hotfix is theirs to merge": (
+    "a resolved conflict is asked about": (
         {"head": OTHER},
+        {"conflict": True},
+        Ask(why="foreign"),
+    ),
+    "somebody's own commit on a clean hotfix is asked about before its checks": (
+        {"head": OTHER, "tally": WAITING},
         {},
+        Ask(why="foreign"),
+    ),
+    "what a Run that began before makes of somebody's own commit": (
+        {"head": OTHER},
+        {"asks_about_foreign": False},
         Ask(why="changed"),
     ),
     "running checks are awaited": ({"tally": WAITING}, {}, Wait(missing=("smoke", "links"))),
@@ -165,17 +184,17 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "what broke off runs again": ({"tally": BROKEN_OFF}, {}, Rerun(names=("smoke",))),
     "what runs again is awaited": (
         {"tally": BROKEN_OFF},
-        {"reran": Reran(head=OURS, old=BROKEN_OFF.rows, agreed=True)},
+        {"patient": False, "reran": Reran(head=OURS, old=BROKEN_OFF.rows, agreed=True)},
         Wait(missing=("smoke",)),
     ),
     "what cannot be run again is asked about": (
         {"tally": BROKEN_OFF},
-        {"reran": Reran(head=OURS, old=BROKEN_OFF.rows, agreed=False)},
+        {"patient": False, "reran": Reran(head=OURS, old=BROKEN_OFF.rows, agreed=False)},
         Ask(why="infra", names=("smoke",)),
     ),
     "what broke off once more is asked about": (
         {"tally": BROKEN_OFF},
-        {"reran": Reran(head=OURS, old=(), agreed=True)},
+        {"patient": False, "reran": Reran(head=OURS, old=(), agreed=True)},
         Ask(why="infra", names=("smoke",)),
     ),
     "a program's revert without evals needs a person": (
@@ -221,7 +240,185 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         {"left_queue": True},
         Ask(why="left the queue"),
     ),
+    "thrown out by what may be chance it goes in again": (
+        {"queue": "required", "group": _group(0.5)},
+        {"left_queue": True},
+        Enqueue(head=OURS),
+    ),
+    "thrown out by what is none it asks": (
+        {"queue": "required", "group": _group(0.95)},
+        {"left_queue": True, "requeued": 1},
+        Ask(why="left the queue", names=("smoke",), reran=1),
+    ),
+    "thrown out by nothing that is red there it asks": (
+        {"queue": "required", "group": Group(commit="e" * 40)},
+        {"left_queue": True},
+        Ask(why="left the queue"),
+    ),
 }
+
+
+SOON = NOW + timedelta(minutes=1)
+DOUBTFUL, SURE = Chance(name="smoke", broken=0.5), Chance(name="smoke", broken=0.95)
+BOTH_RED = _tally("red", smoke=State.FAILED, links=State.FAILED)
+
+
+def _reran(tally: Tally, **more: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {"rounds": {"smoke": 1}, "begins_by": SOON, "agreed": True}
+    return {"reran": Reran.model_validate({"head": OURS, "old": tally.rows, **facts, **more})}
+
+
+def _quiet(minutes: int, **states: State) -> Tally:
+    """Smoke passed so many minutes ago, and links never began."""
+    at = NOW - timedelta(minutes=minutes)
+    rows = [
+        Row(name=name, kind="smoke", state=state, at=None if state is State.MISSING else at)
+        for name, state in ({"smoke": State.PASSED, "links": State.MISSING} | states).items()
+    ]
+    return Tally(verdict="waiting", rows=tuple(rows))
+
+
+UNSTARTED = Ask(why="unstarted", names=("links",))
+WAITED_FOR = Wait(missing=("links",))
+PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
+    "what may be red by chance runs again": (
+        {"tally": RED, "chances": (DOUBTFUL,)}, {}, Rerun(names=("smoke",)),
+    ),
+    "also where the broken base fails alike": (
+        {"tally": RED, "chances": (DOUBTFUL,), "red_on_base": ("smoke",)},
+        {},
+        Rerun(names=("smoke",)),
+    ),
+    "an older Run asks at once, as when it began": (
+        {"tally": RED, "chances": (DOUBTFUL,)},
+        {"patient": False},
+        Ask(why="red", names=("smoke",)),
+    ),
+    "what is red for sure is asked about": (
+        {"tally": RED, "chances": (SURE,)}, {}, Ask(why="red", names=("smoke",)),
+    ),
+    "what was run again and is red for sure says so": (
+        {"tally": RED, "chances": (SURE,)},
+        _reran(_tally("red"), rounds={"smoke": 2}),
+        Ask(why="red", names=("smoke",), reran=2),
+    ),
+    "not cured is said after the reruns": (
+        {"tally": RED, "chances": (SURE,), "red_on_base": ("smoke",)},
+        _reran(_tally("red")),
+        Ask(why="not cured", names=("smoke",), reran=1),
+    ),
+    "a run that was asked for may be about to begin": (
+        {"tally": RED, "chances": (DOUBTFUL,)}, _reran(RED), Wait(missing=("smoke",)),
+    ),
+    "a run that was asked for and never began is asked about": (
+        {"tally": RED, "chances": (DOUBTFUL,)},
+        _reran(RED, begins_by=NOW),
+        Ask(why="red", names=("smoke",), cannot=("smoke",)),
+    ),
+    "what GitHub refuses to run again is asked about at once": (
+        {"tally": RED, "chances": (DOUBTFUL,)},
+        _reran(RED, refused=("smoke",)),
+        Ask(why="red", names=("smoke",), cannot=("smoke",)),
+    ),
+    "a commit status is asked about at once": (
+        {"tally": RED, "only_statuses": ("smoke",)},
+        {},
+        Ask(why="red", names=("smoke",), cannot=("smoke",)),
+    ),
+    "what stays in doubt is run again a few times, not for ever": (
+        {"tally": RED, "chances": (DOUBTFUL,)},
+        _reran(_tally("red"), rounds={"smoke": MOST}),
+        Ask(why="red", names=("smoke",), reran=MOST),
+    ),
+    "a new head is run again anew": (
+        {"tally": RED, "chances": (DOUBTFUL,)},
+        _reran(RED, head=OTHER),
+        Rerun(names=("smoke",)),
+    ),
+    "beside one that is red for sure others are run again once": (
+        {"tally": BOTH_RED, "chances": (DOUBTFUL,), "only_statuses": ("links",)},
+        {},
+        Rerun(names=("smoke",)),
+    ),
+    "and then the sure one is asked about": (
+        {"tally": BOTH_RED, "chances": (DOUBTFUL,), "only_statuses": ("links",)},
+        _reran(BOTH_RED),
+        Ask(why="red", names=("links",), cannot=("links",)),
+    ),
+    "what broke off is awaited until it begins": (
+        {"tally": BROKEN_OFF}, _reran(BROKEN_OFF), Wait(missing=("smoke",)),
+    ),
+    "what broke off and does not begin again is asked about": (
+        {"tally": BROKEN_OFF},
+        _reran(BROKEN_OFF, begins_by=NOW),
+        Ask(why="infra", names=("smoke",), cannot=("smoke",)),
+    ),
+    "what broke off twice is asked about": (
+        {"tally": BROKEN_OFF}, _reran(_tally("red")), Ask(why="infra", names=("smoke",), reran=1),
+    ),
+    "an older failure that is likely the same is not run again": (
+        {
+            "tally": RED,
+            "chances": (SURE,),
+            "red_before": ("smoke",),
+        },
+        {},
+        Ask(why="unrelated", names=("smoke",)),
+    ),
+    "what does not begin is awaited a while": ({"tally": _quiet(3)}, {}, WAITED_FOR),
+    "what does not begin long after the others may be waved through": (
+        {"tally": _quiet(10)}, {}, UNSTARTED,
+    ),
+    "or when the time is over": (
+        {"tally": _quiet(3)}, {"deadline": NOW}, UNSTARTED,
+    ),
+    "where nothing began at all, when the time is over": (
+        {"tally": _tally("waiting", links=State.MISSING)}, {"deadline": NOW}, UNSTARTED,
+    ),
+    "not while another one runs": (
+        {"tally": _quiet(30, more=State.RUNNING)}, {}, Wait(missing=("links", "more")),
+    ),
+    "not beside a failure": (
+        {"tally": _quiet(30, more=State.FAILED)}, {}, WAITED_FOR,
+    ),
+    "not where the branch requires it": (
+        {"tally": _quiet(30), "required": ("links",)}, {}, WAITED_FOR,
+    ),
+    "not while a preview is awaited": (
+        {"tally": _quiet(30).with_previews((PREVIEW.model_copy(update={"state": State.MISSING}),))},
+        {},
+        Wait(missing=("links", "pr-1")),
+    ),
+    "with a yes it is merged": (
+        {"tally": _quiet(10)},
+        {"approved": (Approved(head=OURS, why="unstarted", names=("links",)),)},
+        Merge(head=OURS),
+    ),
+    "a yes holds for the checks it named": (
+        {"tally": _quiet(10)},
+        {"approved": (Approved(head=OURS, why="unstarted", names=("other",)),)},
+        UNSTARTED,
+    ),
+    "and for the commit": (
+        {"tally": _quiet(10)},
+        {"approved": (Approved(head=OTHER, why="unstarted", names=("links",)),)},
+        UNSTARTED,
+    ),
+    "with a yes, what begins after all is awaited": (
+        {"tally": _quiet(10, links=State.RUNNING)},
+        {"approved": (Approved(head=OURS, why="unstarted", names=("links",)),)},
+        WAITED_FOR,
+    ),
+    "a yes to it is none to other doubts": (
+        {"tally": _quiet(10)},
+        {
+            "approved": (Approved(head=OURS, why="unstarted", names=("links",)),),
+            "person_wanted": True,
+        },
+        Ask(why="person"),
+    ),
+}  # fmt: skip
+TABLE |= PATIENT
 
 
 @pytest.mark.parametrize("case", TABLE.values(), ids=TABLE.keys())

@@ -65,3 +65,5 @@ async def test_evidence_that_stays_unclear_is_held_and_a_person_says_how_to_go_o
     assert await providers.percent() == 5
     await providers.shop.says(issue, "/approve")
     await providers.ramping(25)
+    await providers.serve_until(0)
+    assert await providers.provider() == "provider-b"

@@ -28,8 +28,8 @@ async def test_a_good_candidate_passes_every_stage_and_becomes_active(
     assert shadow is not None
     assert shadow.status == "closed"
     # Who is served is a step that touches the world: how it is taken back is noted with it.
-    assert "/rollback" in (undone["make the candidate active"] or "")
-    assert "give the candidate more traffic" in undone
+    assert "/rollback" in (undone["promote-candidate"] or "")
+    assert "increase-traffic" in undone
 
 
 async def test_a_breach_gives_everything_back_and_files_an_incident(providers: Providers) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.shop import GOOD, Clock, Shop
 
 
@@ -142,6 +144,28 @@ async def test_a_hotfix_nobody_sees_to_for_two_weeks_is_given_up_and_left_open(
     assert await answer.reaction() == "confused"
     [issue] = await shop.incidents()
     assert (issue["state"], issue["state_reason"]) == ("closed", "not_planned")
+    # Whoever merges it all the same has the change undone.
+    await shop.bob.merge(hotfix["number"])
+    assert await shop.alice.file("shop.py") == GOOD
+
+
+@pytest.mark.parametrize("ends", ["/cancel", "by hand"])
+async def test_what_ended_without_a_merge_begins_anew_by_the_command_it_says(
+    shop: Shop, ends: str
+) -> None:
+    shop.verdicts["smoke"] = "pending"
+    broken = await shop.broken()
+    await shop.says(broken, "/revert because totals are zero")
+    await shop.standing(broken, "I am waiting for")
+    if ends == "/cancel":
+        await shop.says(broken, "/cancel")
+    else:
+        await shop.alice.patch(f"pulls/{(await shop.hotfix())['number']}", state="closed")
+    last = await shop.final_word(broken)
+    [command] = [part for part in last.split("`") if part.startswith("/revert")]
+    shop.verdicts["smoke"] = "success"
+    assert await (await shop.says(broken, command)).reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
 
 
 async def test_a_cancel_that_comes_a_moment_after_the_merge_says_that_it_is_merged(
@@ -154,11 +178,10 @@ async def test_a_cancel_that_comes_a_moment_after_the_merge_says_that_it_is_merg
     await shop.standing(broken, "I am waiting for")
     hotfix = await shop.hotfix()
     shop.verdicts["smoke"] = "success"
-    # Others list pull requests too, and would use up a single slow answer.
-    looking = shop.slow_down(f"{shop.name}/pulls$", method="GET", seconds=1.5, times=None)
-    await shop.says(broken, "/cancel", shop.bob)
-    await shop.eventually(looking)
-    await shop.alice.merge(hotfix["number"])
+    with shop.holding_back(f"{shop.name}/pulls/{hotfix['number']}$", method="GET") as looks:
+        await shop.says(broken, "/cancel", shop.bob)
+        await shop.eventually(looks)
+        await shop.alice.merge(hotfix["number"])
     assert await answer.reaction() == "+1"
     last = await shop.final_word(broken)
     assert last.startswith("@alice Nothing to do: ")

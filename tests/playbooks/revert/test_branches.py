@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from bot.demo.github.access.credentials import issue_token
@@ -135,63 +134,6 @@ async def test_auto_merge_switched_off_makes_no_difference(shop: Shop) -> None:
     _protect(shop, checks=[("smoke", None)])
     assert await (await shop.says(broken, "/revert")).reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
-
-
-def _queue(shop: Shop) -> None:
-    shop.github.add_ruleset(
-        shop.repository,
-        "queue",
-        [
-            {
-                "type": "merge_queue",
-                "parameters": {
-                    "check_response_timeout_minutes": 60,
-                    "grouping_strategy": "ALLGREEN",
-                    "max_entries_to_build": 5,
-                    "max_entries_to_merge": 5,
-                    "merge_method": "SQUASH",
-                    "min_entries_to_merge": 1,
-                    "min_entries_to_merge_wait_minutes": 0,
-                },
-            },
-            {
-                "type": "required_status_checks",
-                "parameters": {
-                    "required_status_checks": [{"context": "smoke"}],
-                    "strict_required_status_checks_policy": False,
-                },
-            },
-        ],
-    )
-
-
-async def test_a_merge_queue_is_joined_and_followed(shop: Shop) -> None:
-    broken = await shop.broken()
-    _queue(shop)
-    answer = await shop.says(broken, "/revert")
-    assert await answer.reaction() == "+1"
-    assert await shop.alice.file("shop.py") == GOOD
-    report = await shop.report_of(await shop.merged_hotfix(), "playbooks/records")
-    assert report["merge"]["method"] == "queue"
-
-
-async def test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_again(
-    shop: Shop,
-) -> None:
-    broken = await shop.broken()
-    _queue(shop)
-    shop.verdicts["smoke"] = "pending"
-    answer = await shop.says(broken, "/revert")
-    await shop.standing(broken, "I am waiting for `smoke`")
-    hotfix = await shop.hotfix()
-    shop.verdicts["smoke"] = "failure"
-    await shop.report("success", branch=hotfix["head"]["ref"])
-    await shop.standing(broken, "was taken out of it")
-    shop.verdicts["smoke"] = "success"
-    # Made within the same second, the next group would be the same commit: it has failed already.
-    await asyncio.sleep(1)
-    await shop.says(broken, "/retry")
-    assert await answer.reaction() == "+1"
 
 
 async def test_a_branch_that_must_be_up_to_date_gets_a_new_commit_never_a_forced_one(

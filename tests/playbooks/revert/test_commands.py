@@ -84,13 +84,16 @@ async def test_a_program_asks_over_http_and_finds_the_artifact_where_it_was_told
     assert status == 202
     incident = answer["incident"]
     path = f"apps/orchestrator/orchestrator/incidents/revert-{incident}.json"
-    assert answer["artifact"] == {"path": path, "ref": f"hotfix/revert-{incident}"}
+    assert answer["artifact"] == {"path": path, "ref": "playbooks/records"}
     await shop.standing(broken, "evals are not configured")
-    text = await shop.alice.file(path, answer["artifact"]["ref"])
-    assert text is not None
+    pending = json.loads(await shop.alice.file(path, (await shop.hotfix())["head"]["ref"]) or "")
+    assert (pending["reason"], pending["outcome"]) == ("SLO breach", "pending")
+    await (await shop.says(broken, "/approve")).reaction()
+    await shop.merged_hotfix()
+    text = await shop.eventually(lambda: shop.alice.file(path, answer["artifact"]["ref"]))
     report = json.loads(text)
     assert text == json.dumps(report, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
-    assert (report["reason"], report["outcome"]) == ("SLO breach", "pending")
+    assert (report["reason"], report["outcome"]) == ("SLO breach", "confirmed")
 
 
 async def test_a_program_needs_a_persons_yes_where_there_are_no_evals(
@@ -252,10 +255,10 @@ async def test_cancel_closes_the_hotfix_deletes_its_branch_and_says_so(shop: Sho
 
 async def test_cancel_before_there_is_a_hotfix_opens_none(shop: Shop) -> None:
     broken = await shop.broken()
-    slow = shop.slow_down(r"/issues$", method="POST", seconds=1.5)
-    await shop.says(broken, "/revert")
-    await shop.eventually(slow)
-    await shop.says(broken, "/cancel")
+    with shop.holding_back(r"/issues$", method="POST") as opens:
+        await shop.says(broken, "/revert")
+        await shop.eventually(opens)
+        assert await (await shop.says(broken, "/cancel")).reaction() == "+1"
     last = await shop.final_word(broken)
     assert "cancelled this revert" in last
     assert "No hotfix was opened." in last
@@ -264,7 +267,7 @@ async def test_cancel_before_there_is_a_hotfix_opens_none(shop: Shop) -> None:
 
 async def test_cancel_where_nothing_runs_says_so(shop: Shop) -> None:
     broken = await shop.broken()
-    assert await (await shop.says(broken, "/cancel")).reaction() == "confused"
+    assert await (await shop.says(broken, "/playbooks cancel")).reaction() == "confused"
     [said] = await shop.from_bot(broken)
     assert said.startswith("@alice There is nothing to cancel here.")
 
@@ -272,8 +275,8 @@ async def test_cancel_where_nothing_runs_says_so(shop: Shop) -> None:
 async def test_retry_waits_once_more_for_checks_that_did_not_report(
     shop: Shop, clock: Clock
 ) -> None:
-    shop.verdicts.clear()
     broken = await shop.broken()
+    shop.verdicts["smoke"] = "pending"
     await shop.says(broken, "/revert")
     await shop.standing(broken, "I am waiting for `smoke`")
     clock.forward(hours=2)
@@ -281,8 +284,13 @@ async def test_retry_waits_once_more_for_checks_that_did_not_report(
     assert await (await shop.says(broken, "/retry")).reaction() == "+1"
     await shop.standing(broken, "I am waiting for `smoke`")
     clock.forward(hours=2)
-    await shop.standing(broken, "my waiting time is over")
-    await shop.asked(broken, times=2)
+    _, again = await shop.told(broken, "my waiting time is over", times=2)
+    # One mention is enough until the end: whoever commented hears of this all the same.
+    assert again.startswith("`alice`: ")
+    # "I go on by myself when the result arrives."
+    await shop.report("success", branch=(await shop.hotfix())["head"]["ref"])
+    await shop.merged_hotfix()
+    assert await shop.alice.file("shop.py") == GOOD
 
 
 async def test_a_button_on_the_check_does_the_same_as_the_command(shop: Shop) -> None:

@@ -27,15 +27,17 @@ async def test_a_conflict_opens_a_draft_that_says_what_who_and_how(shop: Shop) -
     assert asked.startswith("@alice Resolve 1 conflicting path")
 
 
-async def test_a_person_resolves_it_marks_it_ready_and_the_bot_verifies_and_merges(
+async def test_a_person_resolves_it_marks_it_ready_and_another_answers_for_it(
     shop: Shop,
 ) -> None:
     broken = await _conflicting(shop)
     answer = await shop.says(broken, "/revert")
     await shop.standing(broken, "Resolve 1 conflicting path on")
     hotfix = await shop.hotfix()
-    await shop.bob.push(hotfix["head"]["ref"], {"shop.py": GOOD}, "Resolve")
+    theirs = await shop.bob.push(hotfix["head"]["ref"], {"shop.py": GOOD}, "Resolve")
     await _mark_ready(shop, hotfix["number"])
+    await shop.standing(broken, f"/approve {theirs[:12]}")
+    assert await (await shop.says(broken, f"/approve {theirs[:12]}")).reaction() == "+1"
     assert await answer.reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
     assert len(await shop.mentions(broken)) == 2
@@ -149,6 +151,8 @@ async def test_a_base_that_comes_to_conflict_asks_a_person_and_then_goes_on(shop
         "git/commits", message="Resolve", tree=tree["sha"], parents=[ours, main]
     )
     await shop.alice.patch(f"git/refs/heads/{branch}", sha=commit["sha"])
+    await shop.standing(broken, f"/approve {commit['sha'][:12]}")
+    await shop.says(broken, f"/approve {commit['sha']}", shop.bob)
     assert await answer.reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
 

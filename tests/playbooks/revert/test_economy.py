@@ -18,10 +18,10 @@ async def test_from_command_to_open_hotfix_at_most_fifteen_requests(
     await shop.alone()
     before = bot.github.requests.by_route("revert")
     # GitHub opens it at once and says so late: what comes after is not counted.
-    opened = shop.slow_down(f"{shop.name}/pulls$", method="POST", seconds=1.5)
-    answer = await shop.says(broken, "/revert because totals are zero")
-    await shop.eventually(opened)
-    after = bot.github.requests.by_route("revert")
+    with shop.holding_back(f"{shop.name}/pulls$", method="POST") as opens:
+        answer = await shop.says(broken, "/revert because totals are zero")
+        await shop.eventually(opens)
+        after = bot.github.requests.by_route("revert")
     spent = {route: count - before.get(route, 0) for route, count in after.items()}
     listed = "\n".join(f"{count} of {route}" for route, count in spent.items() if count)
     total = sum(spent.values())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.playbooks.revert.landings import KINDS, commit
 from tests.shop import BAD, GOOD, Shop
 
 
@@ -121,7 +122,7 @@ async def test_the_records_of_the_first_incident_survive_a_revert_of_its_hotfix(
     broken = await shop.broken()
     await (await shop.says(broken, "/revert")).reaction()
     first = await shop.hotfix()
-    identity = first["head"]["ref"].removeprefix("hotfix/revert-")
+    identity = await shop.incident_of(first)
     path = f"apps/orchestrator/orchestrator/incidents/revert-{identity}.json"
     before = await shop.alice.file(path)
     await (await shop.says(first["number"], "/revert")).reaction()
@@ -250,16 +251,88 @@ async def test_where_the_commits_cannot_be_told_it_asks_for_them(shop: Shop) -> 
     assert await shop.alice.file("shop.py") == GOOD
 
 
-async def test_a_change_of_records_alone_is_left_alone(shop: Shop) -> None:
-    broken = await shop.merged("A decision", {"docs/decisions/20250101-old.md": "# Old\n"})
-    assert await (await shop.says(broken, "/revert")).reaction() == "confused"
-    [said] = await shop.mentions(broken)
-    assert "changed only records of incidents" in said
-
-
-async def test_records_beside_code_stay_while_the_code_goes(shop: Shop) -> None:
-    path = "docs/decisions/20250101-faster.md"
-    broken = await shop.merged("Faster, decided", {"shop.py": BAD, path: "# Faster\n"})
+async def test_files_beside_our_records_are_reverted_like_any_other(shop: Shop) -> None:
+    theirs = {
+        "self/tool.py": "tool\n",
+        "docs/decisions/loader.js": "load()\n",
+        "docs/decisions/20250101-old.md": "# Old\n",
+        "docs/decisions/20250101-01h00000000000000000000000-like-ours.md": "# Like ours\n",
+        "apps/orchestrator/orchestrator/incidents/revert-01h00000000000000000000000.json": "{}\n",
+        "self/spec_report.json": "{}\n",
+        "flags/flagd.json": "{}\n",
+    }
+    broken = await shop.merged("Faster, decided", {"shop.py": BAD, **theirs})
     assert await (await shop.says(broken, "/revert")).reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
-    assert await shop.alice.file(path) == "# Faster\n"
+    for path in theirs:
+        assert await shop.alice.file(path) is None, path
+    assert "Left as they are" not in (await shop.from_bot(broken))[0]
+
+
+async def test_what_we_wrote_stays_and_is_named_where_it_is_reverted(shop: Shop) -> None:
+    broken = await shop.broken()
+    await (await shop.says(broken, "/revert")).reaction()
+    first = await shop.hotfix()
+    await (await shop.says(first["number"], "/revert")).reaction()
+    identity = await shop.incident_of(first)
+    body = (await shop.hotfixes())[0]["body"]
+    assert "Left as they are, because I wrote them: `" in body
+    assert f"incidents/revert-{identity}.json`" in body
+    assert await shop.alice.file("shop.py") == BAD
+
+
+async def test_what_is_stacked_on_it_stays_and_is_named(shop: Shop) -> None:
+    two = await KINDS["stack, merged"](shop)
+    await shop.alice.label(two.first, "playbook:revert")
+    hotfix = await shop.merged_hotfix()
+    assert hotfix["title"] == f'Revert #{two.first} "First"'
+    words = f"#{two.second} came by the same merge, and stays: only the commits of #{two.first} go."
+    assert words in hotfix["body"]
+    await shop.standing(two.first, words)
+    assert await shop.alice.file("a.py") is None
+    assert await shop.alice.file("b.py") == "b\n"
+
+
+async def test_what_was_squashed_together_is_asked_about_and_the_command_that_is_named_works(
+    shop: Shop,
+) -> None:
+    two = await KINDS["stack, both squashed"](shop)
+    assert await (await shop.says(two.first, "/revert")).reaction() == "confused"
+    [said] = await shop.mentions(two.first)
+    assert f"#{two.first} cannot be reverted without #{two.second}" in said
+    command = f"/revert #{two.first} #{two.second}"
+    assert f"`{command}`" in said
+    assert await shop.hotfixes() == []
+    assert await (await shop.says(two.first, command)).reaction() == "+1"
+    assert await shop.alice.file("a.py") is None
+    assert await shop.alice.file("b.py") is None
+    hotfix = await shop.hotfix()
+    assert f"#{two.second}" in hotfix["title"]
+
+
+async def test_what_builds_on_it_is_asked_about_instead_of_left_in_conflict(shop: Shop) -> None:
+    await shop.bob.push("base", {"a.py": "one\ntwo\n"}, "A", onto="main")
+    await shop.bob.push("more", {"a.py": "one\nTWO\n"}, "B", onto="base")
+    one = await shop.bob.open_pull_request("First", branch="base")
+    two = await shop.bob.open_pull_request("Second", branch="more", base="base")
+    await shop.bob.merge(two, "merge")
+    await shop.bob.merge(one, "merge")
+    assert await (await shop.says(one, "/revert")).reaction() == "confused"
+    [said] = await shop.mentions(one)
+    assert "they build on each other" in said
+    assert f"`/revert #{one} #{two}`" in said
+    assert await (await shop.says(one, f"/revert #{one} #{two}")).reaction() == "+1"
+    assert await shop.alice.file("a.py") is None
+
+
+async def test_a_merge_of_main_into_work_is_never_undone(shop: Shop) -> None:
+    await shop.bob.push("work", {"cart.py": "1\n"}, "A cart", onto="main")
+    other = await shop.merged("Other", {"other.py": "1\n"})
+    heads = [await shop.alice.head(each) for each in ("work", "main")]
+    update = await commit(shop, heads, {"other.py": "1\n"}, "Merge main into work")
+    await shop.alice.patch("git/refs/heads/work", sha=update)
+    number = await shop.bob.open_pull_request("A cart", branch="work")
+    await shop.bob.merge(number, "merge")
+    assert await (await shop.says(number, f"/revert {update}")).reaction() == "confused"
+    [said] = await shop.mentions(number)
+    assert f"would undo #{other} as well" in said

@@ -25,7 +25,7 @@ async def test_the_report_on_main_is_confirmed_and_canonical(shop: Shop) -> None
     broken = await shop.broken()
     await (await shop.says(broken, "/revert because totals are zero")).reaction()
     [hotfix] = await shop.hotfixes()
-    identity = hotfix["head"]["ref"].removeprefix("hotfix/revert-")
+    identity = await shop.incident_of(hotfix)
     path = f"apps/orchestrator/orchestrator/incidents/revert-{identity}.json"
     text = await shop.alice.file(path)
     assert text is not None

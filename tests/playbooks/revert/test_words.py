@@ -13,9 +13,16 @@ from bot.playbooks.checks.green import Counting, Row, State, Tally
 from bot.playbooks.incidents.case import Case, Offender
 from bot.playbooks.proposal import endings, standings
 from bot.playbooks.proposal.follow import Followed, How
-from bot.playbooks.proposal.founder import founder_decides, founders_plan
+from bot.playbooks.proposal.founder import (
+    founder_decides,
+    founders_plan,
+    others_pushed,
+    plan_of_others,
+)
 from bot.playbooks.proposal.merging import Ask, View, Wait, Why
+from bot.playbooks.proposal.ownership import Foreign
 from bot.playbooks.revert import text as words
+from bot.playbooks.steps import Step
 from bot.playbooks.undo.undoing import Left, Undone
 from bot.playbooks.words import wording
 from bot.playbooks.words.standing import Standing
@@ -113,6 +120,11 @@ def _ask(why: Why) -> Standing:
     if why == "founder":
         plan = founders_plan(CASE, "6" * 40, ("migrations/0007.sql",), timedelta(days=1))
         return founder_decides(CASE, plan, GREEN)
+    if why == "foreign":
+        head = Foreign(head="6" * 40, makers=("bob", "ci[bot]"), irreversible=("migrations/7.sql",))
+        return others_pushed(
+            CASE, plan_of_others(CASE, head, timedelta(days=1)), _view(GREEN, foreign=head)
+        )
     move = Ask(why=why, names=NAMES.get(why, ("links",)), reason="It is *locked*")
     view = _view(PREVIEWED if why == "preview" else TALLY)
     return standings.standing_for(move, view, CASE, AT, CONFLICT)
@@ -200,11 +212,11 @@ def test_the_final_word_where_the_base_stayed_red(snapshot: SnapshotAssertion) -
 
 def test_the_incident_issue_when_a_step_broke_off(snapshot: SnapshotAssertion) -> None:
     standing = standings.broke_off(
-        "have the final word",
+        Step.POST_FINAL_COMMENT,
         "It lacks issues=write.",
         Undone(
-            taken=("open the hotfix pull request",),
-            left=(Left(step="publish the hotfix", why="It's locked.", by_hand="delete `x`"),),
+            taken=(Step.OPEN_HOTFIX_PULL_REQUEST,),
+            left=(Left(step=Step.PUBLISH_HOTFIX, why="It's locked.", by_hand="delete `x`"),),
         ),
     )
     assert words.issue_body(CASE, standing) == snapshot

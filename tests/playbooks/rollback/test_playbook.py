@@ -22,7 +22,7 @@ async def fix(providers: Providers) -> Any:
 
 async def report_of(providers: Providers, pull: Any, ref: str) -> Any:
     """The rollback's report on a branch."""
-    identity = pull["head"]["ref"].removeprefix("fix/rollback-")
+    identity = await providers.shop.incident_of(pull)
     path = f"{ROOT}/incidents/rollback-{identity}.json"
     return json.loads(await providers.shop.alice.file(path, ref) or "null")
 
@@ -64,7 +64,7 @@ async def test_a_breach_ends_in_an_incident_a_fix_and_a_plan(providers: Provider
     flags = json.loads(await shop.alice.file("flags/flagd.json", pull["head"]["ref"]) or "{}")
     assert flags["flags"][CAPABILITY] == await providers.flag()
     assert flags["flags"][CAPABILITY]["metadata"]["paused"] is True
-    identity = pull["head"]["ref"].removeprefix("fix/rollback-")
+    identity = await shop.incident_of(pull)
     async with shop.bot.read_only.connect() as conn:
         told = await outbox.of_incident(conn, identity)
     [founder] = [each for each in told if each.audience == "founder"]

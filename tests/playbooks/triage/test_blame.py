@@ -164,4 +164,4 @@ def test_the_words_that_ask_for_a_rollback(snapshot: SnapshotAssertion) -> None:
 def test_the_words_of_a_proposal(snapshot: SnapshotAssertion) -> None:
     looked = Looked(purpose="slo", base="main", evidence=CheckEvidence(streak=None))
     decision = Propose(reason="it failed once, and it passed on aaaaaaaaa before")
-    assert proposal("p95 | `x`", looked, decision, 7) == snapshot
+    assert proposal("p95 | `x`", looked, decision, "#7") == snapshot

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from bot.records.notices import outbox
-from tests.playbooks.judge.judging import self_work_pause
+from tests.playbooks.judge.judging import flags_committed, self_work_pause
 from tests.playbooks.triage.alerting import Sender, alert, event, grafana, payload
 from tests.shop import BAD, Shop
 
@@ -152,6 +152,20 @@ async def test_a_persons_change_that_is_named_is_prepared_and_not_merged(
     await sender.incident("resolved")
 
 
+async def test_one_yes_is_enough_where_there_are_no_evals_either(
+    shop: Shop, sender: Sender
+) -> None:
+    culprit = await shop.broken()
+    await sender.alertmanager("g", alert("A", pull_request=str(culprit)))
+    incident = await sender.incident("active")
+    await shop.standing(incident.issue or 0, "evals are not configured")
+    hotfix = await shop.hotfix()
+    await shop.says(hotfix["number"], "/approve")
+    await shop.merged_hotfix()
+    await shop.alone()
+    assert len(await shop.mentions(incident.issue or 0)) == 2, "asked once, and told of the end"
+
+
 async def test_nothing_named_and_one_merge_makes_a_suspect_whose_revert_waits(
     shop: Shop, sender: Sender
 ) -> None:
@@ -163,6 +177,17 @@ async def test_nothing_named_and_one_merge_makes_a_suspect_whose_revert_waits(
     await shop.standing(incident.issue or 0, "`/approve`")
     assert not (await shop.alice.pull_request(hotfix["number"]))["merged"]
     assert await self_work_pause(shop) is None
+
+
+async def test_our_own_commits_make_no_second_suspect(shop: Shop, sender: Sender) -> None:
+    suspect = await shop.broken()
+    await flags_committed(shop)
+    await sender.just_now("slo.breach", summary="errors", severity="high")
+    await sender.incident("active")
+    hotfix = await shop.hotfix()
+    assert f"#{suspect}" in hotfix["title"]
+    await shop.looked_again()
+    assert await sender.incidents("bisect") == []
 
 
 async def test_nothing_named_and_several_merges_are_bisected(shop: Shop, sender: Sender) -> None:

@@ -79,9 +79,9 @@ async def test_a_revert_that_breaks_off_closes_its_hotfix_and_deletes_its_branch
         assert run.state is RunState.ROLLED_BACK
         async with shop.bot.read_only.connect() as conn:
             names = [each.name for each in await steps.of_run(conn, run.id)]
-        assert names.index("publish the hotfix") < names.index("open the hotfix pull request")
+        assert names.index("publish-hotfix") < names.index("open-hotfix-pull-request")
         told = await last_audited(shop, "run.failed")
-        assert '"undone":["open the hotfix pull request","publish the hotfix"]' in told
+        assert '"undone":["open-hotfix-pull-request","publish-hotfix"]' in told
         give_back()
         shop.verdicts["smoke"] = "success"
         again = await shop.says(issue["number"], "/retry")
@@ -104,7 +104,7 @@ async def test_an_undo_that_fails_says_what_is_left_and_how_to_do_it_by_hand(sho
         run = await shop.last_run()
         assert run is not None
         assert run.state is RunState.ROLLBACK_FAILED
-        assert '"left":["publish the hotfix"]' in await last_audited(shop, "run.failed")
+        assert '"left":["publish-hotfix"]' in await last_audited(shop, "run.failed")
         async with shop.bot.read_only.connect() as conn:
             query = sa.select(notifications).where(notifications.c.id == f"{run.id}:left")
             told = (await conn.execute(query)).one()
@@ -113,3 +113,18 @@ async def test_an_undo_that_fails_says_what_is_left_and_how_to_do_it_by_hand(sho
         assert "severity" not in (told.reason or "")
     assert (await shop.hotfix())["state"] == "closed"
     assert not await branch_is_gone(shop, hotfix)
+
+
+async def test_what_a_cancel_could_not_undo_is_undone_by_hand_as_it_says(shop: Shop) -> None:
+    broken, _, hotfix = await waiting_hotfix(shop)
+    shop.repository.refusals.refuse("branch_deletion")
+    await shop.says(broken, "/cancel")
+    said = await shop.final_word(broken)
+    number, branch = hotfix["number"], hotfix["head"]["ref"]
+    assert f"Undo the rest of hotfix #{number} by hand: I could not." in said
+    assert f"delete the branch `{branch}`" in said
+    await shop.alice.delete(f"git/refs/heads/{branch}")
+    # Nothing stands in the way of the next one.
+    shop.verdicts["smoke"] = "success"
+    assert await (await shop.says(broken, "/revert")).reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import stat
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -16,10 +13,8 @@ from bot.records.audit_chain.anchors import (
     Anchor,
     private_key,
     public_key,
-    public_pem,
     read_anchors,
     sign,
-    signing_key,
     with_anchor,
 )
 from bot.records.audit_chain.audit import Head
@@ -63,21 +58,6 @@ def test_an_anchor_is_added_once_on_a_line_of_its_own() -> None:
     assert text == f"# a line without an end\n{ANCHOR.line()}"
     assert with_anchor(text, ANCHOR) == text
     assert with_anchor("", ANCHOR) == ANCHOR.line()
-
-
-def test_the_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
-    path = tmp_path / "var" / "audit-key.pem"
-    key = signing_key(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert public_pem(signing_key(path).public_key()) == public_pem(key.public_key())
-    assert public_key((tmp_path / "var" / "audit-key.pem.pub").read_bytes()) == key.public_key()
-    assert sorted(p.name for p in path.parent.iterdir()) == ["audit-key.pem", "audit-key.pem.pub"]
-
-
-async def test_processes_that_start_together_share_one_key(tmp_path: Path) -> None:
-    path = tmp_path / "audit-key.pem"
-    keys = await asyncio.gather(*(asyncio.to_thread(signing_key, path) for _ in range(8)))
-    assert len({public_pem(key.public_key()) for key in keys}) == 1
 
 
 def test_another_kind_of_key_is_refused() -> None:

@@ -90,9 +90,22 @@ def test_an_anchor_of_another_key_is_no_anchor() -> None:
     assert "signed by this key" in verdict.reason
 
 
-def test_a_forged_anchor_beside_a_genuine_one_changes_nothing() -> None:
+def test_an_anchor_of_an_unknown_key_beside_a_genuine_one_is_reported() -> None:
     forged = sign(Head(repository_id=1, seq=99, head_hash="f" * 64), OTHER_KEY, NOON)
-    assert verify(TEN, [forged, *anchors(TEN, 10)], PUBLIC) == Intact(entries=10, anchored=10)
+    verdict = verify(TEN, [forged, *anchors(TEN, 10)], PUBLIC)
+    assert isinstance(verdict, CannotCheck)
+    assert "entry 99" in verdict.reason
+    assert "unknown key" in verdict.reason
+
+
+@pytest.mark.parametrize("last", [1, 5, 9])
+def test_a_cut_chain_is_not_intact_under_any_key(last: int) -> None:
+    by_another = [sign(TEN[-1].head, OTHER_KEY, NOON)]
+    for keys in (PUBLIC, OTHER_KEY.public_key(), (PUBLIC, OTHER_KEY.public_key())):
+        verdict = verify(TEN[:last], [*anchors(TEN, last), *by_another], keys)
+        assert not isinstance(verdict, Intact)
+    both = verify(TEN, [*anchors(TEN, 5), *by_another], (PUBLIC, OTHER_KEY.public_key()))
+    assert both == Intact(entries=10, anchored=10)
 
 
 @pytest.mark.parametrize(

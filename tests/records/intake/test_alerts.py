@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.intake.alerts.cloudevents import CloudEvent, event_report
 from bot.records.intake import alerts
-from bot.records.intake.alerts import Condition, Report, Said, supersedes
+from bot.records.intake.alerts import WELL_AFTER, Condition, Report, Said, supersedes
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY
 
@@ -25,6 +27,7 @@ def _report(
     fingerprint: str = "a",
     unseen: bool | None = None,
     event: str | None = None,
+    opens_on_recovery: bool = True,
 ) -> Report:
     return Report(
         repository=REPOSITORY,
@@ -35,6 +38,7 @@ def _report(
         at=NOON + timedelta(minutes=minute),
         firing=firing,
         unseen=unseen,
+        opens_on_recovery=opens_on_recovery,
         said=SAID,
     )
 
@@ -43,9 +47,13 @@ def _known(reports: Sequence[Report]) -> dict[str, tuple[datetime, bool]]:
     """What is known of each condition after hearing these, by the pure rule alone."""
     known: dict[str, Condition] = {}
     for report in reports:
-        if supersedes(report, known.get(report.fingerprint)):
+        if supersedes(report, known.get(report.fingerprint), NOON):
             known[report.fingerprint] = Condition(
-                fingerprint=report.fingerprint, at=report.at, firing=report.firing, said=SAID
+                fingerprint=report.fingerprint,
+                at=report.at,
+                firing=report.firing,
+                said=SAID,
+                heard_at=NOON,
             )
     return {name: (each.at, each.firing) for name, each in known.items()}
 
@@ -107,6 +115,16 @@ async def test_an_event_that_was_heard_before_is_dropped(conn: AsyncConnection) 
     assert known.received == 1
 
 
+@pytest.mark.parametrize("identity", ["a\x00b", "\U0001f600" * 500])
+async def test_ids_that_postgresql_cannot_keep_are_kept(
+    conn: AsyncConnection, identity: str
+) -> None:
+    event = CloudEvent(specversion="1.0", id=identity, source="\U0001f680" * 500, type="slo.breach")
+    report = event_report(event, REPOSITORY, NOON)
+    assert len(await alerts.take(conn, [report], at=NOON)) == 1
+    assert await alerts.take(conn, [report], at=NOON) == []
+
+
 async def test_what_is_unseen_is_never_clear(conn: AsyncConnection) -> None:
     await alerts.take(conn, [_report(unseen=False)], at=NOON)
     [moved] = await alerts.take(conn, [_report(firing=False, unseen=True)], at=NOON)
@@ -118,3 +136,47 @@ async def test_what_is_unseen_is_never_clear(conn: AsyncConnection) -> None:
 async def test_groups_and_repositories_do_not_mix(conn: AsyncConnection) -> None:
     moved = await alerts.take(conn, [_report(group="g"), _report(group="h")], at=NOON)
     assert len({each.group.id for each in moved}) == 2
+
+
+@pytest.mark.parametrize("minute", [0, -30])
+async def test_what_fires_well_after_its_recovery_was_heard_fires_again(
+    conn: AsyncConnection, minute: int
+) -> None:
+    [first] = await alerts.take(conn, [_report()], at=NOON)
+    await alerts.take(conn, [_report(firing=False)], at=NOON)
+    await alerts.let_go(conn, first.group.id)
+    [again] = await alerts.take(conn, [_report(minute)], at=NOON + WELL_AFTER)
+    assert (again.begins, again.group.episode, again.group.is_clear) == (True, 2, False)
+    [over] = await alerts.take(conn, [_report(minute, firing=False)], at=NOON + WELL_AFTER)
+    assert over.group.is_clear
+
+
+async def test_a_firing_word_that_its_recovery_overtook_changes_nothing(
+    conn: AsyncConnection,
+) -> None:
+    [first] = await alerts.take(conn, [_report()], at=NOON)
+    await alerts.take(conn, [_report(firing=False)], at=NOON)
+    await alerts.let_go(conn, first.group.id)
+    soon = NOON + WELL_AFTER - timedelta(seconds=1)
+    assert await alerts.take(conn, [_report()], at=soon) == []
+
+
+async def test_a_recovery_of_what_was_never_reported_opens_nothing_for_such_senders(
+    conn: AsyncConnection,
+) -> None:
+    over = _report(1, firing=False, opens_on_recovery=False)
+    assert await alerts.take(conn, [over], at=NOON) == []
+    assert await alerts.take(conn, [_report(opens_on_recovery=False)], at=NOON) == []
+    [begun] = await alerts.take(conn, [_report(2, opens_on_recovery=False)], at=NOON)
+    assert (begun.begins, begun.group.episode) == (True, 1)
+
+
+async def test_keys_of_any_length_are_told_apart_and_kept_short(conn: AsyncConnection) -> None:
+    long = "{}:{" + "x" * 100_000
+    reports = [_report(group=f"{long}{n}", event=f"{long}{n}") for n in "ab"]
+    moved = await alerts.take(conn, reports, at=NOON)
+    assert len({each.group.id for each in moved}) == 2
+    kept = {each.group.group_key for each in moved}
+    assert len(kept) == 2
+    assert max(map(len, kept)) < 600
+    assert await alerts.take(conn, reports, at=NOON) == []

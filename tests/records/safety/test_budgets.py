@@ -55,6 +55,20 @@ async def test_a_reservation_is_settled_in_its_own_window(conn: AsyncConnection)
     assert tomorrow.state is BudgetState.OK
 
 
+async def test_what_is_given_back_was_never_used_in_any_budget(conn: AsyncConnection) -> None:
+    other = TRIALS.model_copy(update={"name": "other"})
+    await budgets.spend(conn, 1, TRIALS, "stays", 2, NOON)
+    await budgets.spend(conn, 1, TRIALS, "a", 3, NOON)
+    await budgets.reserve(conn, 1, other, "a", 4, NOON)
+    await budgets.reserve(conn, 1, other, "settled", 4, NOON)
+    await budgets.settle(conn, 1, other, "settled", 1)
+    for key in ("a", "a", "settled", "never"):
+        await budgets.give_back(conn, 1, key)
+    assert (await budgets.balance_of(conn, 1, TRIALS, NOON)).used == 2
+    assert (await budgets.balance_of(conn, 1, other, NOON)).used == 0
+    assert await budgets.reserve(conn, 1, other, "a", 10, NOON)
+
+
 async def test_nothing_reserved_cannot_be_settled(conn: AsyncConnection) -> None:
     with pytest.raises(UnknownRecord):
         await budgets.settle(conn, 1, TRIALS, "never", 1)

@@ -8,12 +8,15 @@ input, and are killed with everything they started when their time is up.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from cachetools import LRUCache
 
 from bot.demo.github.access import credentials
 from bot.demo.github.actions import workflow_shape, workflows
@@ -30,6 +33,8 @@ ACTIONS_APP_ID = 15368
 AT_ONCE = 4
 _SKIP = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
 _LONGEST_LOG = 200_000
+_COMMITS_REMEMBERED = 256
+_SHA = re.compile("[0-9a-f]{40}")
 
 
 class Runner:
@@ -42,6 +47,7 @@ class Runner:
         self.jobs: dict[int, Job] = {}
         self.known: dict[tuple[int, str], int] = {}
         self.errors: list[str] = []
+        self._read: LRUCache[tuple[int, str], dict[str, Workflow]] = LRUCache(_COMMITS_REMEMBERED)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[str]] = set()
         self._started = False
@@ -98,8 +104,8 @@ class Runner:
 
     def listen(self, event: Event) -> None:
         """Start what the event triggers."""
-        if not self._started or event.repository is None:
-            return
+        if not self._started or event.repository is None or event.repository.parent is not None:
+            return  # in a fork Actions are off, until its owner turns them on
         match event.name, event.action:
             case "push", _:
                 self._on_push(event.repository, event.payload)
@@ -166,6 +172,15 @@ class Runner:
 
     def workflows_at(self, repository: Repository, treeish: str) -> dict[str, Workflow]:
         """Every workflow that can be read there, by path; the others are in `errors`."""
+        key = (repository.id, treeish)
+        if key not in self._read:
+            found = self._read_workflows(repository, treeish)
+            if not _SHA.fullmatch(treeish):
+                return found  # A name, which may mean something else tomorrow.
+            self._read[key] = found
+        return self._read[key]
+
+    def _read_workflows(self, repository: Repository, treeish: str) -> dict[str, Workflow]:
         found = {}
         for entry in repository.git.tree(treeish, path=f"{workflows.FOLDER}/"):
             if entry.type != "blob" or not entry.path.endswith((".yml", ".yaml")):

@@ -79,7 +79,8 @@ def messages(
     """
     record = pull_shape.pull_of(issue)
     if method == "merge":
-        origin = f"{repository.owner.login}/{record.head_ref}"
+        head = pull_shape.head_repository(repository, record)
+        origin = f"{head.owner.login}/{record.head_ref}"
         title = title or f"Merge pull request #{issue.number} from {origin}"
         body = issue.title if body is None else body
     else:
@@ -148,6 +149,8 @@ def land(world: World, repository: Repository, issue: Issue, sha: str, onto: str
             if mentioned is not None and mentioned.pull is None:
                 history.close(world, repository, mentioned, who.user, app=who.app)
     head = f"refs/heads/{record.head_ref}"
+    if record.fork is not None:
+        return
     if repository.delete_branch_on_merge and repository.git.ref(head) == record.head_sha:
         pushes.push(world, repository, head, None, who.user, who.app)
 

@@ -9,7 +9,7 @@ from bot.demo.github.git.bare import ZERO
 from bot.demo.github.rules import requirements
 from bot.demo.github.shapes import commit_shape, users
 from bot.demo.github.shapes.repositories import html_url, present
-from bot.demo.github.world.model import App, Issue, Repository, User
+from bot.demo.github.world.model import Activity, App, Issue, Repository, User
 from bot.demo.github.world.world import World, timestamp
 
 _MOST_COMMITS = 2048
@@ -45,17 +45,33 @@ def landed(
     repository.pushed_at = repository.updated_at = world.now()
     if after is not None:
         repository.push_log[after] = pusher
+    kind = _kind(repository, before, after)
+    repository.activity.append(
+        Activity(world.new_id(), ref, before, after, pusher, kind, world.now())
+    )
     if before is None or after is None:
         _created_or_deleted(world, repository, ref, pusher, deleted=after is None)
     _emit(world, repository, ref, before, after, pusher)
     if not ref.startswith(_HEADS):
         return
     branch = ref.removeprefix(_HEADS)
+    parent = repository.parent
+    for issue in world.open_pulls(parent) if parent is not None else ():
+        if parent is not None and issue.pull is not None and issue.pull.is_of(repository, branch):
+            if after is not None:
+                parent.push_log[after] = pusher
+            _head_moved(world, parent, issue, after, pusher, app)
     for issue in world.open_pulls(repository):
-        if issue.pull is not None and issue.pull.head_ref == branch:
+        if issue.pull is not None and issue.pull.is_of(None, branch):
             _head_moved(world, repository, issue, after, pusher, app)
         elif issue.pull is not None and issue.pull.base_ref == branch:
             _base_moved(world, repository, issue, before, after, pusher, app)
+
+
+def _kind(repository: Repository, before: str | None, after: str | None) -> str:
+    if before is None or after is None:
+        return "branch_creation" if before is None else "branch_deletion"
+    return "push" if repository.git.is_ancestor(before, after) else "force_push"
 
 
 def _created_or_deleted(
@@ -189,14 +205,66 @@ def _base_moved(
     pusher: User,
     app: App | None,
 ) -> None:
-    """A base that now contains the head means: merged elsewhere. A base that is gone: closed."""
+    """A base that now contains the head means: merged elsewhere, with others or by hand.
+
+    A base that is gone was a head that is merged: what it was merged into is the new base. Else
+    the pull request is closed.
+    https://docs.github.com/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/about-pull-request-merges#indirect-merges
+    https://docs.github.com/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/merging-a-pull-request
+    """
     pull = issue.pull
     if pull is None:
         return
     if after is None:
-        history.close(world, repository, issue, pusher, app=app)
+        below = _merged_from(repository, pull.base_ref)
+        if below is None:
+            history.close(world, repository, issue, pusher, app=app)
+        else:
+            retarget(world, repository, issue, *below, pusher)
     elif repository.git.is_ancestor(pull.head_sha, after):
-        mark_merged(world, repository, issue, after, before or after, pusher, app)
+        pull.merged_indirectly = True
+        sha = _brought_by(repository, pull.head_sha, before, after)
+        mark_merged(world, repository, issue, sha, before or after, pusher, app)
+
+
+def _merged_from(repository: Repository, branch: str) -> tuple[str, str] | None:
+    """The base, with its head, into which the last pull request from `branch` was merged."""
+    for issue in reversed(repository.issues.values()):
+        pull = issue.pull
+        if pull is None or pull.merged_at is None:
+            continue
+        if pull.is_of(None, branch):
+            sha = repository.git.branch(pull.base_ref)
+            return None if sha is None else (pull.base_ref, sha)
+    return None
+
+
+def _brought_by(repository: Repository, head: str, before: str | None, after: str) -> str:
+    """The commit by which a push brought `head`: its own merge, if it has one.
+
+    So a rolled-up pull request names the merge made when it was rolled up, and those of one
+    octopus all name that: https://github.com/rust-lang/triagebot/issues/1842
+    """
+    git, new = repository.git, [after, *([f"^{before}"] if before else [])]
+    for commit in git.commits(git.rev_list("--reverse", "--topo-order", "--merges", *new)):
+        if head in commit.parents[1:]:
+            return commit.sha
+    for sha in git.rev_list("--reverse", "--first-parent", *new):
+        if git.is_ancestor(head, sha):
+            return sha
+    return after
+
+
+def retarget(
+    world: World, repository: Repository, issue: Issue, base: str, sha: str, actor: User
+) -> None:
+    """Give an open pull request another base, whose head is `sha`, and tell everyone."""
+    pull = issue.pull
+    if pull is None:
+        return
+    before = {"ref": {"from": pull.base_ref}, "sha": {"from": pull.base_sha}}
+    pull.base_ref, pull.base_sha = base, sha
+    history.tell(world, repository, issue, "edited", actor, changes={"base": before})
 
 
 def mark_merged(

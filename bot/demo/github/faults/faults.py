@@ -110,6 +110,10 @@ class Faults:
         self.rules.append(rule)
         return rule
 
+    def remove(self, rule: Rule) -> None:
+        """Let that fault happen no more."""
+        self.rules = [each for each in self.rules if each is not rule]
+
     def on_delivery(
         self,
         fault: DeliveryFault,

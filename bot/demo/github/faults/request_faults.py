@@ -134,6 +134,19 @@ class Slow:
 
 
 @dataclass(frozen=True)
+class Held:
+    """The work is done at once, the answer comes when it is let go."""
+
+    released: asyncio.Event
+
+    async def happen(self, incident: Incident) -> web.StreamResponse:
+        """Do the work, then wait for whoever holds it."""
+        response = await incident.carry_out()
+        await self.released.wait()
+        return response
+
+
+@dataclass(frozen=True)
 class PrimaryLimit:
     """Nothing left of the hour's requests, for `seconds`; nothing was done."""
 

@@ -84,6 +84,15 @@ class BareRepository:
         (path / "HEAD").write_text(f"ref: refs/heads/{default_branch}\n", encoding="utf-8")
         return cls(path)
 
+    def fork(self, path: Path) -> BareRepository:
+        """Make a copy with refs of its own and the same objects.
+
+        As on GitHub, where all forks share one store: each can name the commits of every other.
+        """
+        shutil.copytree(self.path, path, ignore=shutil.ignore_patterns("objects", "pull"))
+        (path / "objects").symlink_to(self.path / "objects", target_is_directory=True)
+        return BareRepository(path)
+
     @classmethod
     def _make_template(cls, path: Path) -> None:
         path.mkdir(parents=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from bot.demo.github.actions.runner import Runner
 from bot.demo.github.changes import statuses
+from bot.demo.github.graphql.connections import connection
 from bot.demo.github.shapes.repositories import html_url
 from bot.demo.github.world.model import CheckRun, CheckSuite, Repository
 from bot.demo.github.world.world import World, node_id
@@ -14,9 +16,27 @@ from bot.demo.github.world.world import World, node_id
 def of_commit(world: World, runner: Runner, repository: Repository, sha: str) -> dict[str, Any]:
     """What a commit has beyond itself."""
 
-    def suites(_: object, first: int | None = None) -> Any:
-        found = [suite for suite in repository.check_suites.values() if suite.head_sha == sha]
-        return _connection([_suite(world, runner, repository, suite) for suite in found], first)
+    def suites(
+        _: object,
+        filterBy: Any = None,  # noqa: N803
+        first: int | None = None,
+        after: str | None = None,
+    ) -> Any:
+        wanted = filterBy or {}
+        named = {
+            run.suite.id
+            for run in repository.check_runs.values()
+            if run.name == wanted.get("checkName")
+        }
+        found = [
+            suite
+            for suite in repository.check_suites.values()
+            if suite.head_sha == sha
+            and wanted.get("appId") in (None, suite.app.id)
+            and (wanted.get("checkName") is None or suite.id in named)
+        ]
+        show = partial(of_suite, world, runner, repository)
+        return connection("checkSuites", found, show, first, after)
 
     def status(_: object) -> Any:
         latest = statuses.latest(repository, sha)
@@ -41,8 +61,15 @@ def of_commit(world: World, runner: Runner, repository: Repository, sha: str) ->
     return {"checkSuites": suites, "status": status}
 
 
-def _suite(world: World, runner: Runner, repository: Repository, suite: CheckSuite) -> Any:
-    def runs(_: object, filterBy: Any = None, first: int | None = None) -> Any:  # noqa: N803
+def of_suite(world: World, runner: Runner, repository: Repository, suite: CheckSuite) -> Any:
+    """The runs of one App on one commit."""
+
+    def runs(
+        _: object,
+        filterBy: Any = None,  # noqa: N803
+        first: int | None = None,
+        after: str | None = None,
+    ) -> Any:
         wanted = filterBy or {}
         found = [
             run
@@ -51,7 +78,7 @@ def _suite(world: World, runner: Runner, repository: Repository, suite: CheckSui
         ]
         if wanted.get("checkType", "LATEST") == "LATEST":
             found = list({run.name: run for run in found}.values())
-        return _connection([_run(world, repository, run) for run in found], first)
+        return connection("checkRuns", found, partial(_run, world, repository), first, after)
 
     def workflow_run(_: object) -> Any:
         run = next((each for each in runner.runs.values() if each.suite is suite), None)
@@ -83,7 +110,3 @@ def _run(world: World, repository: Repository, run: CheckRun) -> Any:
         "conclusion": run.conclusion.upper() if run.conclusion else None,
         "url": f"{html_url(world, repository)}/runs/{run.id}",
     }
-
-
-def _connection(nodes: list[Any], first: int | None) -> Any:
-    return {"totalCount": len(nodes), "nodes": nodes[:first]}

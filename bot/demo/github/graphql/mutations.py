@@ -8,10 +8,12 @@ from typing import Any
 from bot.demo.github.access.answers import Refused
 from bot.demo.github.changes import history, merge_queue
 from bot.demo.github.graphql.objects import Reader
+from bot.demo.github.rest.pulls import NO_DRAFTS
 from bot.demo.github.rules import requirements
 from bot.demo.github.rules.requirements import Who
 from bot.demo.github.shapes import pull_shape
 from bot.demo.github.world.model import AutoMerge, Issue, MergeMethod, Repository
+from bot.demo.github.world.refusals import Kind
 from bot.triggers import Role
 
 Mutation = Callable[[Reader, dict[str, Any]], dict[str, Any]]
@@ -20,10 +22,19 @@ _PULLS = "pull_requests=write"
 _METHODS: dict[str, MergeMethod] = {"MERGE": "merge", "SQUASH": "squash", "REBASE": "rebase"}
 
 
-def _writable(reader: Reader, node: str, permission: str) -> tuple[Repository, Issue]:
+def _writable(reader: Reader, node: str, permission: str, kind: Kind) -> tuple[Repository, Issue]:
     repository, issue = reader.pull(node)
     reader.require(repository, permission, Role.WRITE)
+    _require(reader, repository, kind, str(issue.number))
     return repository, issue
+
+
+def _require(reader: Reader, repository: Repository, kind: Kind, about: str) -> None:
+    """Refuse what the repository was told to refuse."""
+    by_app = reader.caller.kind == "installation"
+    met = repository.refusals.meet(kind, about, by_app=by_app)
+    if met is not None:
+        raise Refused(met.status, met.message, docs=met.docs)
 
 
 def _check_head(issue: Issue, expected: str | None) -> None:
@@ -33,7 +44,7 @@ def _check_head(issue: Issue, expected: str | None) -> None:
 
 def enable_auto_merge(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     """Merge when every requirement is met; refused where it could merge right now."""
-    repository, issue = _writable(reader, given["pullRequestId"], _PULLS)
+    repository, issue = _writable(reader, given["pullRequestId"], _PULLS, "auto_merge")
     pull = pull_shape.pull_of(issue)
     _check_head(issue, given.get("expectedHeadOid"))
     if not repository.allow_auto_merge:
@@ -53,7 +64,7 @@ def enable_auto_merge(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
 
 def disable_auto_merge(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     """Take the standing order back."""
-    repository, issue = _writable(reader, given["pullRequestId"], _PULLS)
+    repository, issue = _writable(reader, given["pullRequestId"], _PULLS, "auto_merge")
     pull = pull_shape.pull_of(issue)
     if pull.auto_merge is None:
         raise Refused(422, "Can't disable auto-merge for this pull request")
@@ -64,7 +75,7 @@ def disable_auto_merge(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
 
 def enqueue(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     """Add to the merge queue."""
-    repository, issue = _writable(reader, given["pullRequestId"], "contents=write")
+    repository, issue = _writable(reader, given["pullRequestId"], "contents=write", "queue")
     _check_head(issue, given.get("expectedHeadOid"))
     who = Who(reader.user, reader.caller.app)
     entry = merge_queue.enqueue(reader.world, repository, issue, who)
@@ -73,7 +84,7 @@ def enqueue(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
 
 def dequeue(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     """Take out of the merge queue; `id` is the pull request's."""
-    repository, issue = _writable(reader, given["id"], "contents=write")
+    repository, issue = _writable(reader, given["id"], "contents=write", "queue")
     who = Who(reader.user, reader.caller.app)
     entry = merge_queue.dequeue(reader.world, repository, issue, "MANUAL", who)
     if entry is None:
@@ -83,7 +94,7 @@ def dequeue(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
 
 def ready_for_review(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     """End being a draft."""
-    repository, issue = _writable(reader, given["pullRequestId"], _PULLS)
+    repository, issue = _writable(reader, given["pullRequestId"], _PULLS, "ready")
     pull = pull_shape.pull_of(issue)
     if pull.draft:
         pull.draft = False
@@ -94,8 +105,10 @@ def ready_for_review(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
 
 def convert_to_draft(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     """Become a draft."""
-    repository, issue = _writable(reader, given["pullRequestId"], _PULLS)
+    repository, issue = _writable(reader, given["pullRequestId"], _PULLS, "draft")
     pull = pull_shape.pull_of(issue)
+    if not repository.has_drafts:
+        raise Refused(422, NO_DRAFTS)
     if not pull.draft:
         pull.draft = True
         history.note(reader.world, issue, "convert_to_draft", reader.user, app=reader.caller.app)
@@ -107,6 +120,9 @@ def minimize_comment(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     """Fold a comment away."""
     repository, comment = reader.comment_record(given["subjectId"])
     reader.require(repository, "issues=write; pull_requests=write", Role.WRITE)
+    _require(reader, repository, "hide", str(comment.number))
+    if reader.caller.kind == "installation" and repository.issues[comment.number].locked:
+        raise Refused(403, "Unable to hide comment because issue is locked.")
     comment.minimized = given["classifier"].lower().replace("_", "-")
     return {"minimizedComment": reader.comment(comment)}
 

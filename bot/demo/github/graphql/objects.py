@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bot.demo.github.access import sight
@@ -11,6 +12,7 @@ from bot.demo.github.access.callers import Caller
 from bot.demo.github.actions.runner import Runner
 from bot.demo.github.changes import merge_queue
 from bot.demo.github.graphql import commit_checks
+from bot.demo.github.graphql.connections import connection
 from bot.demo.github.rules import requirements
 from bot.demo.github.shapes import issue_shape, pull_shape
 from bot.demo.github.shapes.repositories import html_url
@@ -108,6 +110,8 @@ class Reader:
             return self.comment(self.comment_record(node)[1])
         if kind == "PullRequestReview":
             return self.review(self.review_record(node))
+        if kind == "CheckSuite":
+            return self.check_suite(node)
         raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
 
     def repository_named(self, owner: str, name: str) -> Any:
@@ -116,6 +120,15 @@ class Reader:
         if repository is None or not sight.sees(self.caller, repository):
             raise Refused(404, f"Could not resolve to a Repository with the name '{owner}/{name}'.")
         return self.repository(repository)
+
+    def check_suite(self, node: str) -> Any:
+        """The runs of one App on one commit."""
+        _, identity = node_key(node)
+        for repository in self.world.repositories.values():
+            suite = repository.check_suites.get(int(identity) if identity.isdecimal() else 0)
+            if suite is not None and sight.sees(self.caller, repository):
+                return commit_checks.of_suite(self.world, self.runner, repository, suite)
+        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
 
     # Shapes: plain values, or functions for what takes arguments or is costly
 
@@ -199,18 +212,23 @@ class Reader:
         return {
             "__typename": "Commit", "id": node_id("Commit", sha), "oid": sha,
             "message": commit.message, "tree": tree,
-            "associatedPullRequests": lambda _, first=None: self.pulls_of(repository, sha, first),
+            "associatedPullRequests": lambda _, first=None, after=None: self.pulls_of(
+                repository, sha, first, after
+            ),
             **commit_checks.of_commit(self.world, self.runner, repository, sha),
         }  # fmt: skip
 
-    def pulls_of(self, repository: Repository, sha: str, first: int | None) -> Any:
+    def pulls_of(
+        self, repository: Repository, sha: str, first: int | None, after: str | None = None
+    ) -> Any:
         """The pull requests a commit was merged by, or is the head of."""
         found = [
-            self.pull_request(repository, issue)
+            issue
             for issue in repository.issues.values()
             if issue.pull is not None and sha in (issue.pull.merge_commit_sha, issue.pull.head_sha)
         ]
-        return {"totalCount": len(found), "nodes": found[:first]}
+        show = partial(self.pull_request, repository)
+        return connection("associatedPullRequests", found, show, first, after)
 
     def commits_of(self, repository: Repository, pull: PullRequest, last: int | None) -> Any:
         """The commits of a pull request, oldest first."""
@@ -253,6 +271,7 @@ class Reader:
             "reviewDecision": _decision(repository, issue, needs),
             "headRefName": pull.head_ref,
             "headRefOid": pull.head_sha,
+            "isCrossRepository": pull.fork is not None,
             "baseRefName": pull.base_ref,
             "baseRefOid": pull_shape.base_tip(repository, pull),
             "mergeCommit": lambda _: self.commit(
@@ -296,10 +315,9 @@ class Reader:
             "__typename": "MergeQueue",
             "id": node_id("MergeQueue", f"{repository.id}:{branch}"),
             "url": f"{html_url(self.world, repository)}/queue/{branch}",
-            "entries": lambda _, first=None: {
-                "totalCount": len(entries),
-                "nodes": [self.entry(repository, entry) for entry in entries[:first]],
-            },
+            "entries": lambda _, first=None, after=None: connection(
+                "entries", entries, partial(self.entry, repository), first, after
+            ),
         }
 
     def entry(self, repository: Repository, entry: QueueEntry | None) -> Any:

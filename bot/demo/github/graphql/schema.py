@@ -57,6 +57,7 @@ enum ReportedContentClassifiers {
 type PullRequest implements Node {
   id: ID!
   fullDatabaseId: BigInt
+  isCrossRepository: Boolean!
   number: Int!
   title: String!
   body: String!
@@ -88,24 +89,29 @@ type Commit implements Node & GitObject {
   oid: GitObjectID!
   message: String!
   tree: Tree!
-  associatedPullRequests(first: Int): PullRequestConnection
-  checkSuites(first: Int): CheckSuiteConnection
+  associatedPullRequests(first: Int, after: String): PullRequestConnection
+  checkSuites(filterBy: CheckSuiteFilter, first: Int, after: String): CheckSuiteConnection
   status: Status
 }
 type Tree implements Node & GitObject { id: ID! oid: GitObjectID! }
-type PullRequestConnection { totalCount: Int! nodes: [PullRequest] }
+type PageInfo {
+  hasNextPage: Boolean! hasPreviousPage: Boolean! startCursor: String endCursor: String
+}
+type PullRequestConnection { totalCount: Int! nodes: [PullRequest] pageInfo: PageInfo! }
 type PullRequestCommitConnection { totalCount: Int! nodes: [PullRequestCommit] }
 type PullRequestCommit implements Node { id: ID! commit: Commit! }
-type CheckSuiteConnection { totalCount: Int! nodes: [CheckSuite] }
+input CheckSuiteFilter { appId: Int checkName: String }
+type CheckSuiteConnection { totalCount: Int! nodes: [CheckSuite] pageInfo: PageInfo! }
 type CheckSuite implements Node {
-  id: ID! app: App checkRuns(filterBy: CheckRunFilter, first: Int): CheckRunConnection
+  id: ID! app: App
+  checkRuns(filterBy: CheckRunFilter, first: Int, after: String): CheckRunConnection
   workflowRun: WorkflowRun
 }
 type App implements Node { id: ID! databaseId: Int slug: String! name: String! }
 type WorkflowRun implements Node { id: ID! databaseId: Int event: String! }
 input CheckRunFilter { checkName: String checkType: CheckRunType }
 enum CheckRunType { ALL LATEST }
-type CheckRunConnection { totalCount: Int! nodes: [CheckRun] }
+type CheckRunConnection { totalCount: Int! nodes: [CheckRun] pageInfo: PageInfo! }
 type CheckRun implements Node {
   id: ID! databaseId: Int name: String! status: CheckStatusState!
   conclusion: CheckConclusionState url: URI!
@@ -129,8 +135,10 @@ type AutoMergeRequest {
   pullRequest: PullRequest!
 }
 
-type MergeQueue implements Node { id: ID! url: URI! entries(first: Int): MergeQueueEntryConnection }
-type MergeQueueEntryConnection { totalCount: Int! nodes: [MergeQueueEntry] }
+type MergeQueue implements Node {
+  id: ID! url: URI! entries(first: Int, after: String): MergeQueueEntryConnection
+}
+type MergeQueueEntryConnection { totalCount: Int! nodes: [MergeQueueEntry] pageInfo: PageInfo! }
 type MergeQueueEntry implements Node {
   id: ID!
   enqueuedAt: DateTime!

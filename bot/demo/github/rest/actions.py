@@ -18,6 +18,7 @@ __all__ = ["Runner", "routes"]
 routes = Routes()
 
 _MOST_INPUTS = 25
+_WITHOUT_RUN_DETAILS = (3, 19)
 _FILTERS: dict[str, Callable[[WorkflowRun], str]] = {
     "event": lambda run: run.cause.event,
     "branch": lambda run: run.cause.branch,
@@ -77,9 +78,15 @@ def get_workflow(call: Call) -> Answer:
     f"{_ACTIONS}/workflows/{{workflow_id}}/dispatches", app="actions=write", person=Role.WRITE
 )
 def dispatch(call: Call) -> Answer:
-    """Run a workflow by hand, on a branch or tag and never on a bare SHA."""
+    """Run a workflow by hand, on a branch or tag and never on a bare SHA.
+
+    GitHub Enterprise Server does not know `return_run_details` up to 3.19, and refuses it.
+    https://docs.github.com/enterprise-server@3.19/rest/actions/workflows#create-a-workflow-dispatch-event
+    """
     path, identity = _workflow_id(call)
-    body, git = call.body, call.repository.git
+    body, git, ghes = call.body, call.repository.git, call.repository.ghes
+    if ghes is not None and ghes <= _WITHOUT_RUN_DETAILS and "return_run_details" in body:
+        raise Refused(422, 'Invalid request.\n\n"return_run_details" is not a permitted key.')
     ref, given = str(body.get("ref") or ""), body.get("inputs") or {}
     short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
     full = next((f for f in (f"refs/heads/{short}", f"refs/tags/{short}") if git.ref(f)), None)

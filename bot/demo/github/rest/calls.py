@@ -95,11 +95,28 @@ class Call:
         return int(text)
 
     def issue(self) -> Issue:
-        """The issue or pull request named by the path."""
+        """The issue or pull request named by the path.
+
+        Raises:
+            Refused: 404; 410 for an issue where issues are switched off (pull requests stay).
+        """
         issue = self.repository.issues.get(self.number())
         if issue is None:
             raise not_found()
+        self.require_issues(issue)
         return issue
+
+    def require_issues(self, issue: Issue | None = None) -> None:
+        """Refuse what is about issues (and not about the pull request given) where they are off.
+
+        https://docs.github.com/rest/issues/issues#create-an-issue
+
+        Raises:
+            Refused: 410.
+        """
+        if not self.repository.has_issues and (issue is None or issue.pull is None):
+            docs = "https://docs.github.com/rest/issues/issues#create-an-issue"
+            raise Refused(410, "Issues has been disabled in this repository.", docs=docs)
 
     def page(self, items: list[Any], wrap: str | None = None) -> Answer:
         """One page of `items` with GitHub's Link header; `wrap` names the list in an object."""

@@ -25,8 +25,28 @@ def find(call: Call) -> tuple[Issue, Comment]:
     for issue in call.repository.issues.values():
         for comment in issue.comments:
             if comment.id == wanted:
+                call.require_issues(issue)
                 return issue, comment
     raise not_found()
+
+
+def require_unlocked(call: Call, issue: Issue, what: str = "comment") -> None:
+    """Refuse what nobody but people with write access may do in a locked conversation.
+
+    They may "add, hide, and delete comments"; an App is no person, whatever its permissions.
+    Changing a comment is refused with the same words: that is what GraphQL's
+    `CommentCannotUpdateReason.LOCKED` says.
+
+    https://docs.github.com/communities/moderating-comments-and-conversations/locking-conversations
+    https://docs.github.com/graphql/reference/enums#commentcannotupdatereason
+
+    Raises:
+        Refused: 403.
+    """
+    if not issue.locked or call.role().at_least(Role.WRITE):
+        return
+    docs = "https://docs.github.com/articles/locking-conversations/"
+    raise Refused(403, f"Unable to create {what} because issue is locked.", docs=docs)
 
 
 def text_of(call: Call, resource: str) -> str:
@@ -101,8 +121,7 @@ def list_on_issue(call: Call) -> Answer:
 def create(call: Call) -> Answer:
     """A new comment; it notifies, and everyone hears `issue_comment.created`."""
     issue, text, now = call.issue(), text_of(call, "IssueComment"), call.world.now()
-    if issue.locked and call.caller.kind == "person" and not call.role().at_least(Role.WRITE):
-        raise Refused(403, "Unable to create comment because issue is locked.")
+    require_unlocked(call, issue)
     comment = Comment(call.world.new_id(), issue.number, call.user, text, now, now, call.caller.app)
     issue.comments.append(comment)
     issue.updated_at = now
@@ -121,6 +140,7 @@ def get(call: Call) -> Answer:
 def update(call: Call) -> Answer:
     """Edit; edits notify nobody."""
     issue, comment = find(call)
+    require_unlocked(call, issue)
     changes = rewrite(call, comment, "IssueComment")
     _tell(call, issue, comment, "edited", changes=changes)
     return Answer(200, _shape(call, issue, comment))
@@ -130,6 +150,7 @@ def update(call: Call) -> Answer:
 def delete(call: Call) -> Answer:
     """Remove."""
     issue, comment = find(call)
+    require_unlocked(call, issue)
     require_author(call, comment)
     issue.comments.remove(comment)
     _tell(call, issue, comment, "deleted")

@@ -52,7 +52,10 @@ def list_commits(call: Call) -> Answer:
 
 @routes.get(f"{_REPOSITORY}/commits/{{sha}}/pulls", app="pull_requests=read; contents=read")
 def list_pulls(call: Call) -> Answer:
-    """The merged pull request that brought the commit, else those that contain it."""
+    """Every merged pull request that brought the commit, else those that contain it.
+
+    https://docs.github.com/rest/commits/commits#list-pull-requests-associated-with-a-commit
+    """
     sha = _commit_named(call, call.params["sha"])
     all_pulls = [i for i in call.repository.issues.values() if i.pull]
     merged = [i for i in all_pulls if i.pull and i.pull.merged_at and sha in _brought(call, i)]
@@ -66,8 +69,11 @@ def _brought(call: Call, issue: Issue) -> set[str]:
     pull = pull_shape.pull_of(issue)
     if pull.merge_commit_sha is None or pull.merged_onto is None:
         return set()
+    own = pull_shape.commit_shas(call.repository, pull)
+    if pull.merged_indirectly:  # together with others, whose commits are not its own
+        return {pull.merge_commit_sha, *own}
     landed = call.repository.git.rev_list(pull.merge_commit_sha, f"^{pull.merged_onto}")
-    return {*landed, *pull_shape.commit_shas(call.repository, pull)}
+    return {*landed, *own}
 
 
 @routes.get(f"{_REPOSITORY}/commits/{{sha}}/branches-where-head", app=_READ)
@@ -181,7 +187,7 @@ def rename_branch(call: Call) -> Answer:
         raise Refused(422, f"{new} is not a valid branch name, or exists already.")
     for issue in repository.issues.values():
         if issue.pull is not None and issue.state == "open":
-            issue.pull.head_ref = new if issue.pull.head_ref == old else issue.pull.head_ref
+            issue.pull.head_ref = new if issue.pull.is_of(None, old) else issue.pull.head_ref
             issue.pull.base_ref = new if issue.pull.base_ref == old else issue.pull.base_ref
     if old in repository.protections:
         repository.protections[new] = repository.protections.pop(old)

@@ -156,7 +156,8 @@ def _write(call: Call, path: str, change: tuple[str, str] | None) -> str:
     ref = f"refs/heads/{branch}"
     reason = push_rules.refusal(world, repository, ref, sha, push_checks.who(call))
     if reason is not None:
-        raise Refused(409, f"Could not update file: {reason}")
+        ruled = reason.startswith(push_rules.VIOLATED)
+        raise Refused(409, reason if ruled else f"Could not update file: {reason}")
     pushes.push(world, repository, ref, sha, call.user, call.caller.app)
     return sha
 

@@ -228,11 +228,15 @@ def create_tree(call: Call) -> Answer:
 def _base_tree(call: Call, given: Any) -> str | None:
     if not given:
         return None
+    # Described as "the SHA1 of an existing Git tree object": that a commit may do is nowhere said.
+    # https://docs.github.com/rest/git/trees#create-a-tree
     kind = call.repository.git.object_type(str(given))
-    if kind == "commit":
+    if kind is None:
+        raise not_found()
+    if kind == "commit" and call.world.commits_do_as_trees:
         return call.repository.git.commit(str(given)).tree
     if kind != "tree":
-        raise not_found()
+        raise Refused(422, f"base_tree {given} is not a valid tree")
     return str(given)
 
 

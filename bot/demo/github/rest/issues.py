@@ -54,8 +54,14 @@ def _shape(call: Call, issue: Issue) -> dict[str, Any]:
 
 @routes.get("/repos/{owner}/{repo}/issues", app=_READ)
 def list_issues(call: Call) -> Answer:
-    """Issues and pull requests, newest first; filters state, labels, creator, assignee, since."""
+    """Issues and pull requests, newest first; filters state, labels, creator, assignee, since.
+
+    Where issues are switched off the pull requests remain: no 410 is described here.
+    https://docs.github.com/rest/issues/issues#list-repository-issues
+    """
     query, found = call.query, list(call.repository.issues.values())
+    if not call.repository.has_issues:
+        found = [issue for issue in found if issue.pull is not None]
     state = query.get("state", "open")
     wanted = {name.lower() for name in query.get("labels", "").split(",") if name}
     creator, assignee, since = query.get("creator"), query.get("assignee"), query.get("since")
@@ -77,9 +83,15 @@ def list_issues(call: Call) -> Answer:
 
 @routes.post("/repos/{owner}/{repo}/issues", app="issues=write", person=Role.READ)
 def create_issue(call: Call) -> Answer:
-    """A new issue; labels and assignees are dropped silently for callers who may not set them."""
+    """A new issue; labels and assignees are dropped silently for callers who may not set them.
+
+    For those who may, an assignee who cannot be one is a mistake: 422, and there is no issue.
+    https://docs.github.com/rest/issues/issues#create-an-issue
+    """
+    call.require_issues()
     body, world, repository = call.body, call.world, call.repository
     check_text("Issue", body, title_needed=True)
+    people = _require_assignable(call, _logins(body)) if may_triage(call) else []
     now = world.now()
     issue = Issue(
         world.new_id(), repository.next_number(), call.user, str(body["title"]),
@@ -90,8 +102,7 @@ def create_issue(call: Call) -> Answer:
         for given in body.get("labels") or []:
             name = given.get("name") if isinstance(given, dict) else given
             issue.labels.append(labels.find_or_create(world, repository, str(name)))
-        named = (assignable(call, str(login)) for login in _logins(body))
-        issue.assignees = [user for user in named if user is not None]
+        issue.assignees = people
     history.tell(world, repository, issue, "opened", call.user)
     for label in issue.labels:
         history.note(world, issue, "labeled", call.user, label=label)
@@ -100,6 +111,23 @@ def create_issue(call: Call) -> Answer:
             label=issue_shape.label(world, repository, label),
         )  # fmt: skip
     return Answer(201, _shape(call, issue))
+
+
+def _require_assignable(call: Call, logins: list[Any]) -> list[User]:
+    """The users named; 422 when issues here cannot be assigned to one of them.
+
+    Raises:
+        Refused: 422 that names the first who cannot.
+    """
+    found: list[User] = []
+    for login in logins:
+        user = assignable(call, str(login))
+        if user is None:
+            raise Refused(422, "Validation Failed", errors=[
+                {"value": str(login), "resource": "Issue", "field": "assignees", "code": "invalid"}
+            ])  # fmt: skip
+        found.append(user)
+    return found
 
 
 def _logins(body: dict[str, Any]) -> list[Any]:
@@ -119,13 +147,14 @@ def update_issue(call: Call) -> Answer:
     if not may_triage(call) and issue.user is not call.user:
         raise Refused(403, "Must have admin rights to Repository.")
     check_text("Issue", body)
+    people = _require_assignable(call, list(body.get("assignees") or []))
     edit_text(call, issue, body)
     if body.get("labels") is not None:
         labels.set_on(call, issue, [
             str(x["name"] if isinstance(x, dict) else x) for x in body["labels"]
         ])  # fmt: skip
     if body.get("assignees") is not None:
-        _set_assignees(call, issue, [str(login) for login in body["assignees"]])
+        _set_assignees(call, issue, people)
     if body.get("state") == "closed":
         reason = body.get("state_reason") or "completed"
         history.close(
@@ -150,8 +179,7 @@ def edit_text(call: Call, issue: Issue, body: dict[str, Any]) -> None:
         history.tell(call.world, call.repository, issue, "edited", call.user, changes=changes)
 
 
-def _set_assignees(call: Call, issue: Issue, logins: list[str]) -> None:
-    wanted = [user for login in logins if (user := assignable(call, login)) is not None]
+def _set_assignees(call: Call, issue: Issue, wanted: list[User]) -> None:
     world, repository, app = call.world, call.repository, call.caller.app
     for user in [x for x in issue.assignees if x not in wanted]:
         history.unassign(world, repository, issue, user, call.user, app)
@@ -161,7 +189,10 @@ def _set_assignees(call: Call, issue: Issue, logins: list[str]) -> None:
 
 @routes.post("/repos/{owner}/{repo}/issues/{number}/assignees", app=_WRITE, person=Role.TRIAGE)
 def add_assignees(call: Call) -> Answer:
-    """Assign people; those without access are ignored, as GitHub does."""
+    """Assign people; those without access are ignored, as GitHub does.
+
+    https://docs.github.com/rest/issues/assignees#add-assignees-to-an-issue
+    """
     issue = call.issue()
     for login in call.body.get("assignees") or []:
         user = assignable(call, str(login))
@@ -197,7 +228,10 @@ def list_events(call: Call) -> Answer:
 
 @routes.put("/repos/{owner}/{repo}/issues/{number}/lock", app=_WRITE, person=Role.WRITE)
 def lock(call: Call) -> Answer:
-    """Only those with write access may comment from now on."""
+    """Only those with write access may comment from now on.
+
+    https://docs.github.com/rest/issues/issues#lock-an-issue
+    """
     call.issue().locked = True
     return Answer(204)
 

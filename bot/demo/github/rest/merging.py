@@ -60,6 +60,9 @@ def update_branch(call: Call) -> Answer:
     git, expected = call.repository.git, call.body.get("expected_head_sha")
     if expected and expected != record.head_sha:
         raise Refused(422, f"expected head sha didn't match current head ref. {record.head_sha}")
+    if record.fork is not None:
+        # A maintainer's push to somebody's fork is not played here.
+        raise Refused(403, "Resource not accessible by integration")
     base = git.branch(record.base_ref)
     if base is None or git.is_ancestor(base, record.head_sha):
         raise Refused(422, "There are no new commits on the base branch.")

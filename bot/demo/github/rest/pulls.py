@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from bot.demo.github.access.answers import Answer, Refused, invalid
-from bot.demo.github.changes import history
+from bot.demo.github.changes import history, pushes
 from bot.demo.github.rest import issues
 from bot.demo.github.rest.calls import Call, Routes
 from bot.demo.github.rest.reviews import pull
 from bot.demo.github.rules import requirements
 from bot.demo.github.shapes import commit_shape, pull_shape
-from bot.demo.github.world.model import Issue, PullRequest
+from bot.demo.github.world.model import Issue, PullRequest, Repository
 from bot.demo.github.world.world import timestamp
 from bot.triggers import Role
 
@@ -22,6 +22,7 @@ _PULLS = "/repos/{owner}/{repo}/pulls"
 _PULL = f"{_PULLS}/{{number}}"
 _MOST_FILES = 3000
 _MOST_COMMITS = 250
+NO_DRAFTS = "Draft pull requests are not supported in this repository."
 
 
 @routes.get(_PULLS, app=_READ)
@@ -34,8 +35,13 @@ def list_pulls(call: Call) -> Answer:
         found = [issue for issue in found if issue.state == state]
     if head and ":" in head:
         owner, _, branch = head.partition(":")
-        same = owner.lower() == call.repository.owner.login.lower()
-        found = [i for i in found if same and i.pull and i.pull.head_ref == branch]
+        found = [
+            i
+            for i in found
+            if i.pull
+            and i.pull.head_ref == branch
+            and _head_owner(call.repository, i.pull) == owner.lower()
+        ]
     if base:
         found = [i for i in found if i.pull and i.pull.base_ref == base]
     by_update = query.get("sort") == "updated"
@@ -45,24 +51,47 @@ def list_pulls(call: Call) -> Answer:
     return call.page([pull_shape.simple(call.world, call.repository, i) for i in found])
 
 
+def _head_owner(repository: Repository, record: PullRequest) -> str:
+    return pull_shape.head_repository(repository, record).owner.login.lower()
+
+
+def _fork_named(call: Call, head: str) -> tuple[Repository | None, str]:
+    """The fork that `owner:branch` is about (None: this repository itself), and the branch."""
+    owner, colon, branch = head.partition(":")
+    if not colon or owner.lower() == call.repository.owner.login.lower():
+        return None, branch if colon else head
+    for each in call.world.repositories.values():
+        if each.parent is call.repository and each.owner.login.lower() == owner.lower():
+            return each, branch
+    raise invalid("PullRequest", "head")
+
+
 @routes.post(_PULLS, app=_WRITE, person=Role.READ)
 def create_pull(call: Call) -> Answer:
-    """A new pull request; 422 for a second one of the same branches, or without commits."""
+    """A new pull request; 422 for a second one of the same branches, or without commits.
+
+    Drafts need a public repository, or GitHub Team at the least: else 422.
+    https://docs.github.com/rest/pulls/pulls#create-a-pull-request
+    """
     body, world, repository = call.body, call.world, call.repository
     issues.check_text("PullRequest", body, title_needed=True)
-    head, base = str(body.get("head") or ""), str(body.get("base") or "")
-    head = head.removeprefix(f"{repository.owner.login}:")
-    head_sha = repository.git.branch(head) if head else None
+    base = str(body.get("base") or "")
+    fork, head = _fork_named(call, str(body.get("head") or ""))
+    source = fork or repository
+    head_sha = source.git.branch(head) if head else None
     base_sha = repository.git.branch(base) if base else None
     if head_sha is None:
         raise invalid("PullRequest", "head")
     if base_sha is None:
         raise invalid("PullRequest", "base")
     for other in world.open_pulls(repository):
-        if other.pull and (other.pull.head_ref, other.pull.base_ref) == (head, base):
-            _refuse(f"A pull request already exists for {repository.owner.login}:{head}.")
+        if other.pull and other.pull.is_of(fork, head) and other.pull.base_ref == base:
+            _refuse(f"A pull request already exists for {source.owner.login}:{head}.")
     if repository.git.is_ancestor(head_sha, base_sha):
         _refuse(f"No commits between {base} and {head}")
+    if body.get("draft") and not repository.has_drafts:
+        docs = "https://docs.github.com/rest/pulls/pulls#create-a-pull-request"
+        raise Refused(422, NO_DRAFTS, docs=docs)
     now = world.now()
     issue = Issue(
         world.new_id(), repository.next_number(), call.user, str(body["title"]),
@@ -70,7 +99,7 @@ def create_pull(call: Call) -> Answer:
     )  # fmt: skip
     issue.pull = PullRequest(
         world.new_id(), head, head_sha, base, base_sha, draft=bool(body.get("draft")),
-        maintainer_can_modify=bool(body.get("maintainer_can_modify", False)),
+        maintainer_can_modify=bool(body.get("maintainer_can_modify", False)), fork=fork,
     )  # fmt: skip
     repository.issues[issue.number] = issue
     repository.git.update_ref(f"refs/pull/{issue.number}/head", head_sha)
@@ -107,7 +136,7 @@ def update_pull(call: Call) -> Answer:
     issues.check_text("PullRequest", body)
     issues.edit_text(call, issue, body)
     if body.get("base") and body["base"] != record.base_ref:
-        _change_base(call, issue, record, str(body["base"]))
+        _change_base(call, issue, str(body["base"]))
     if body.get("state") == "closed":
         history.close(call.world, call.repository, issue, call.user, app=call.caller.app)
     elif body.get("state") == "open" and issue.state == "closed":
@@ -115,18 +144,15 @@ def update_pull(call: Call) -> Answer:
     return Answer(200, pull_shape.whole(call.world, call.repository, issue))
 
 
-def _change_base(call: Call, issue: Issue, record: PullRequest, base: str) -> None:
+def _change_base(call: Call, issue: Issue, base: str) -> None:
     sha = call.repository.git.branch(base)
     if sha is None or issue.state != "open":
         raise invalid("PullRequest", "base")
-    before = {"ref": {"from": record.base_ref}, "sha": {"from": record.base_sha}}
-    record.base_ref, record.base_sha = base, sha
-    history.tell(call.world, call.repository, issue, "edited", call.user,
-                 changes={"base": before})  # fmt: skip
+    pushes.retarget(call.world, call.repository, issue, base, sha, call.user)
 
 
 def _reopen(call: Call, issue: Issue, record: PullRequest) -> None:
-    head = call.repository.git.branch(record.head_ref)
+    head = pull_shape.head_repository(call.repository, record).git.branch(record.head_ref)
     if record.merged_at is not None or head is None:
         why = "merged" if record.merged_at else f"the {record.head_ref} branch has been deleted"
         _refuse(f"state cannot be changed. The pull request cannot be reopened: {why}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.demo.github.access.answers import Refused
 from bot.demo.github.rest.calls import Call
-from bot.demo.github.rules.push_rules import changes_workflows, refusal
+from bot.demo.github.rules.push_rules import VIOLATED, changes_workflows, refusal
 from bot.demo.github.rules.requirements import Who
 
 
@@ -27,10 +27,15 @@ def require_workflows_permission(call: Call, after: str | None) -> None:
 def require(call: Call, ref: str, after: str | None) -> None:
     """Refuse what rules forbid.
 
+    https://docs.github.com/rest/git/refs#create-a-reference
+
     Raises:
-        Refused: 422 with GitHub's words, 403 for workflow files.
+        Refused: 422 with GitHub's words (or with none, see `Refusals.silent_rules`), 403 for
+            workflow files.
     """
     require_workflows_permission(call, after)
     reason = refusal(call.world, call.repository, ref, after, who(call))
     if reason is not None:
-        raise Refused(422, reason)
+        new = call.repository.git.ref(ref) is None
+        silent = new and call.repository.refusals.silent_rules and reason.startswith(VIOLATED)
+        raise Refused(422, "Reference update failed" if silent else reason)

@@ -1,4 +1,7 @@
-"""Reactions on issues and comments. https://docs.github.com/rest/reactions/reactions."""
+"""Reactions on issues and comments. https://docs.github.com/rest/reactions/reactions.
+
+A locked conversation takes none from whoever may not comment there either.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from bot.demo.github.access.answers import Answer, Refused, invalid, not_found
 from bot.demo.github.rest import comments, reviews
 from bot.demo.github.rest.calls import Call, Routes
 from bot.demo.github.shapes import issue_shape
-from bot.demo.github.world.model import Reaction
+from bot.demo.github.world.model import Issue, Reaction
 from bot.triggers import Role
 
 routes = Routes()
 
-Find = Callable[[Call], list[Reaction]]
+Find = Callable[[Call], tuple[Issue, list[Reaction]]]
 
 
 def _list(find: Find) -> Callable[[Call], Answer]:
     def handler(call: Call) -> Answer:
         wanted = call.query.get("content")
-        found = [r for r in find(call) if wanted in (None, r.content)]
+        found = [r for r in find(call)[1] if wanted in (None, r.content)]
         return call.page([issue_shape.reaction(call.world, reaction) for reaction in found])
 
     return handler
@@ -28,7 +31,8 @@ def _list(find: Find) -> Callable[[Call], Answer]:
 def _create(find: Find) -> Callable[[Call], Answer]:
     def handler(call: Call) -> Answer:
         """201; 200 with the one that is there when the same user reacted so before."""
-        content, present = call.body.get("content"), find(call)
+        content, (issue, present) = call.body.get("content"), find(call)
+        comments.require_unlocked(call, issue, "reaction")
         if content not in issue_shape.REACTIONS:
             raise invalid("Reaction", "content")
         for reaction in present:
@@ -43,7 +47,8 @@ def _create(find: Find) -> Callable[[Call], Answer]:
 
 def _delete(find: Find) -> Callable[[Call], Answer]:
     def handler(call: Call) -> Answer:
-        present, wanted = find(call), call.number("reaction_id")
+        (issue, present), wanted = find(call), call.number("reaction_id")
+        comments.require_unlocked(call, issue, "reaction")
         for reaction in present:
             if reaction.id == wanted:
                 if reaction.user is not call.user:
@@ -64,13 +69,25 @@ def _declare(path: str, find: Find, reads: str, writes: str) -> None:
 _REPOSITORY = "/repos/{owner}/{repo}"
 _READ, _WRITE = "issues=read; pull_requests=read", "issues=write; pull_requests=write"
 
+
+def _on_comment(call: Call) -> tuple[Issue, list[Reaction]]:
+    issue, comment = comments.find(call)
+    return issue, comment.reactions
+
+
+def _on_issue(call: Call) -> tuple[Issue, list[Reaction]]:
+    issue = call.issue()
+    return issue, issue.reactions
+
+
+def _on_review_comment(call: Call) -> tuple[Issue, list[Reaction]]:
+    issue, comment = reviews.find_comment(call)
+    return issue, comment.reactions
+
+
+_declare(f"{_REPOSITORY}/issues/comments/{{comment_id}}", _on_comment, _READ, _WRITE)
+_declare(f"{_REPOSITORY}/issues/{{number}}", _on_issue, _READ, _WRITE)
 _declare(
-    f"{_REPOSITORY}/issues/comments/{{comment_id}}",
-    lambda call: comments.find(call)[1].reactions, _READ, _WRITE,
-)  # fmt: skip
-_declare(f"{_REPOSITORY}/issues/{{number}}", lambda call: call.issue().reactions, _READ, _WRITE)
-_declare(
-    f"{_REPOSITORY}/pulls/comments/{{comment_id}}",
-    lambda call: reviews.find_comment(call)[1].reactions,
+    f"{_REPOSITORY}/pulls/comments/{{comment_id}}", _on_review_comment,
     "pull_requests=read", "pull_requests=write",
 )  # fmt: skip

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from bot.demo.github.access.answers import Answer, invalid
+from bot.demo.github.access.answers import Answer, Refused, invalid, not_found
+from bot.demo.github.changes import forks
+from bot.demo.github.git.bare import ZERO
 from bot.demo.github.rest.calls import Call, Routes
+from bot.demo.github.shapes import users
 from bot.demo.github.shapes.repositories import present_full
+from bot.demo.github.world.world import node_id, timestamp
 from bot.triggers import Role
 
 routes = Routes()
@@ -19,6 +23,7 @@ _SETTINGS = (
     "delete_branch_on_merge",
     "archived",
     "description",
+    "has_issues",
     "private",
 )
 
@@ -47,6 +52,26 @@ def update_repository(call: Call) -> Answer:
     return Answer(200, present_full(call.world, repository, call.role()))
 
 
+@routes.post("/repos/{owner}/{repo}/forks", person=Role.READ)
+def create_fork(call: Call) -> Answer:
+    """The caller's own fork, where they may push; the one they have, if they have one.
+
+    https://docs.github.com/rest/repos/forks#create-a-fork
+    """
+    if call.repository.owner is call.user:
+        raise Refused(403, "A repository cannot be forked into the account it is in.")
+    fork = forks.fork(call.world, call.repository, call.user, call.body.get("name"))
+    return Answer(202, present_full(call.world, fork, fork.role_of(call.user)))
+
+
+@routes.get("/repos/{owner}/{repo}/forks", app="metadata=read")
+def list_forks(call: Call) -> Answer:
+    """Its forks, newest first."""
+    found = [r for r in call.world.repositories.values() if r.parent is call.repository]
+    shapes = [present_full(call.world, each, Role.READ) for each in reversed(found)]
+    return call.page(shapes)
+
+
 def rename(call: Call, name: str) -> None:
     """Give the repository another name; the former one keeps leading here."""
     repository, former = call.repository, call.repository.name
@@ -58,6 +83,34 @@ def rename(call: Call, name: str) -> None:
         "repository", "renamed", {"changes": {"repository": {"name": {"from": former}}}},
         repository=repository, sender=call.user, subjects=(repository,),
     )  # fmt: skip
+
+
+@routes.get("/repos/{owner}/{repo}/activity", app="contents=read")
+def list_activity(call: Call) -> Answer:
+    """Who moved which branch, newest first; the query's `ref` narrows it to one.
+
+    https://docs.github.com/rest/repos/repos#list-repository-activities
+    """
+    if not call.repository.tells_activity:
+        raise not_found()
+    wanted = call.query.get("ref")
+    moves = [each for each in call.repository.activity if each.ref.startswith("refs/heads/")]
+    if wanted:
+        moves = [each for each in moves if wanted in (each.ref, each.ref[len("refs/heads/") :])]
+    shapes = [
+        {
+            "id": each.id,
+            "node_id": node_id("Activity", str(each.id)),
+            "before": each.before or ZERO,
+            "after": each.after or ZERO,
+            "ref": each.ref,
+            "timestamp": timestamp(each.at),
+            "activity_type": each.kind,
+            "actor": users.present(call.world, each.actor),
+        }
+        for each in reversed(moves)
+    ]
+    return call.page(shapes)
 
 
 @routes.get("/installation/repositories", app="metadata=read", person=None)

@@ -7,7 +7,7 @@ from typing import Any
 from bot.demo.github.access.answers import Answer, Refused, invalid, not_found
 from bot.demo.github.changes import history
 from bot.demo.github.rest.calls import Call, Routes
-from bot.demo.github.rest.comments import require_author, rewrite, text_of
+from bot.demo.github.rest.comments import require_author, require_unlocked, rewrite, text_of
 from bot.demo.github.shapes import issue_shape, pull_shape, users
 from bot.demo.github.shapes.repositories import api_url
 from bot.demo.github.world.model import Comment, Issue, PullRequest, Review
@@ -134,6 +134,7 @@ def list_reviews(call: Call) -> Answer:
 def create_review(call: Call) -> Answer:
     """Approve, request changes or comment; nobody approves their own pull request (422)."""
     issue, record = pull(call)
+    require_unlocked(call, issue)
     body = call.body
     event, text = body.get("event"), body.get("body") or ""
     if event not in (None, "", *_STATES):
@@ -282,6 +283,7 @@ def list_comments(call: Call) -> Answer:
 def create_comment(call: Call) -> Answer:
     """Comment on a line of the diff; GitHub wraps it in a review of its own."""
     issue, record = pull(call)
+    require_unlocked(call, issue)
     text_of(call, "PullRequestReviewComment")
     body = call.body
     if body.get("in_reply_to"):
@@ -298,6 +300,7 @@ def create_comment(call: Call) -> Answer:
 def create_reply(call: Call) -> Answer:
     """Answer a review comment."""
     issue, record = pull(call)
+    require_unlocked(call, issue)
     text_of(call, "PullRequestReviewComment")
     return Answer(201, _reply(call, issue, record, call.number("comment_id")))
 
@@ -321,6 +324,7 @@ def get_comment(call: Call) -> Answer:
 def update_comment(call: Call) -> Answer:
     """Edit."""
     issue, comment = find_comment(call)
+    require_unlocked(call, issue)
     changes = rewrite(call, comment, "PullRequestReviewComment")
     _tell_comment(call, issue, comment, "edited", changes=changes)
     return Answer(200, _comment_shape(call, issue, comment))
@@ -330,6 +334,7 @@ def update_comment(call: Call) -> Answer:
 def delete_comment(call: Call) -> Answer:
     """Remove."""
     issue, comment = find_comment(call)
+    require_unlocked(call, issue)
     require_author(call, comment)
     if issue.pull is not None:
         issue.pull.comments.remove(comment)

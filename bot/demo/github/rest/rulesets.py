@@ -20,6 +20,35 @@ _RULESETS = f"{_REPOSITORY}/rulesets"
 _PROTECTION = f"{_REPOSITORY}/branches/{{branch:.+}}/protection"
 
 
+_SELL = "Upgrade to GitHub Pro or make this repository public to enable this feature."
+_RULESETS_SINCE = (3, 11)
+
+
+def _require_plan(call: Call) -> None:
+    """Refuse rules and protection where the plan has none: a private repository, on Free.
+
+    https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/managing-protected-branches/about-protected-branches
+
+    Raises:
+        Refused: 403.
+    """
+    if not call.repository.has_rules:
+        raise Refused(403, _SELL, docs="https://docs.github.com/rest/repos/rules")
+
+
+def _require_rulesets(call: Call) -> None:
+    """Refuse rulesets where there are none: by the plan, or before GHES 3.11.
+
+    https://docs.github.com/enterprise-server@3.11/rest/repos/rules
+
+    Raises:
+        Refused: 403 or 404.
+    """
+    if call.repository.ghes is not None and call.repository.ghes < _RULESETS_SINCE:
+        raise not_found()
+    _require_plan(call)
+
+
 # Rulesets
 
 
@@ -71,6 +100,7 @@ def _shape(call: Call, ruleset: Ruleset, *, whole: bool = True) -> dict[str, Any
 
 
 def _named(call: Call) -> Ruleset:
+    _require_rulesets(call)
     ruleset = call.repository.rulesets.get(call.number("ruleset_id"))
     if ruleset is None:
         raise not_found()
@@ -80,12 +110,14 @@ def _named(call: Call) -> Ruleset:
 @routes.get(_RULESETS, app="metadata=read")
 def list_rulesets(call: Call) -> Answer:
     """Every ruleset, without its rules."""
+    _require_rulesets(call)
     return call.page([_shape(call, x, whole=False) for x in call.repository.rulesets.values()])
 
 
 @routes.post(_RULESETS, app="administration=write", person=Role.ADMIN)
 def create_ruleset(call: Call) -> Answer:
     """A new ruleset."""
+    _require_rulesets(call)
     body = call.body
     if not body.get("name") or body.get("enforcement") not in ("active", "disabled", "evaluate"):
         raise invalid("RepositoryRuleset", "enforcement")
@@ -129,6 +161,7 @@ def delete_ruleset(call: Call) -> Answer:
 @routes.get(f"{_REPOSITORY}/rules/branches/{{branch:.+}}", app="metadata=read")
 def get_branch_rules(call: Call) -> Answer:
     """Active rules that apply to a branch, whether it exists or not; no bypass is considered."""
+    _require_rulesets(call)
     found = requirements.active_rules(call.repository, call.params["branch"])
     return call.page([
         {
@@ -217,6 +250,7 @@ def _restrictions(call: Call, url: str, protection: Protection) -> dict[str, Any
 @routes.get(_PROTECTION, app="administration=read", person=Role.ADMIN)
 def get_protection(call: Call) -> Answer:
     """Classic protection of a branch."""
+    _require_plan(call)
     branch = call.params["branch"]
     protection = requirements.protection_of(call.repository, branch)
     if call.repository.git.branch(branch) is None or protection is None:
@@ -227,6 +261,7 @@ def get_protection(call: Call) -> Answer:
 @routes.put(_PROTECTION, app="administration=write", person=Role.ADMIN)
 def set_protection(call: Call) -> Answer:
     """Protect a branch; the four main settings must be named, null turns one off."""
+    _require_plan(call)
     body, branch = call.body, call.params["branch"]
     needed = ("required_status_checks", "enforce_admins", "required_pull_request_reviews",
               "restrictions")  # fmt: skip
@@ -260,6 +295,7 @@ def set_protection(call: Call) -> Answer:
 @routes.delete(_PROTECTION, app="administration=write", person=Role.ADMIN)
 def delete_protection(call: Call) -> Answer:
     """Protect it no longer."""
+    _require_plan(call)
     if call.repository.protections.pop(call.params["branch"], None) is None:
         raise Refused(404, "Branch not protected")
     return Answer(204)

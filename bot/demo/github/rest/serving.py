@@ -17,7 +17,7 @@ from bot.demo.github.access import credentials
 from bot.demo.github.access.answers import Answer, Refused
 from bot.demo.github.access.callers import Caller
 from bot.demo.github.git.bare import GitError
-from bot.demo.github.rest import authorization
+from bot.demo.github.rest import authorization, refusals
 from bot.demo.github.rest.calls import Call, Route
 from bot.demo.github.site import Site
 from bot.demo.github.world.model import Repository
@@ -82,12 +82,14 @@ async def _answer(github: Site, route: Route, request: web.Request, caller: Call
         github, caller, request.match_info, request.query, request.headers,
         URL(github.world.url).join(request.rel_url), raw, found,
     )  # fmt: skip
+    refusals.check(call, route)
     try:
         result = route.handler(call)
         return await result if inspect.isawaitable(result) else result
     except GitError as error:
-        # For example `topic` and `topic/one`, which cannot both be branches.
-        raise Refused(422, f"Reference update failed: {error}") from error
+        # For example `topic` and `topic/one`, which cannot both be branches. GitHub says no more.
+        # https://docs.github.com/rest/git/refs#create-a-reference
+        raise Refused(422, "Reference update failed") from error
 
 
 def _repository(github: Site, request: web.Request) -> tuple[Repository | None, URL | None]:

@@ -10,6 +10,9 @@ from bot.demo.github.rules.requirements import Who
 from bot.demo.github.world.model import Repository
 from bot.demo.github.world.world import World
 
+VIOLATED = "Repository rule violations found"
+"""How a ruleset's refusal begins; which rule it is, and a blank line, follow."""
+
 _HEADS = "refs/heads/"
 
 
@@ -28,11 +31,38 @@ def refusal(
     if not ref.startswith(_HEADS):
         return None
     branch, before = ref.removeprefix(_HEADS), repository.git.ref(ref)
+    if after is None and branch == repository.default_branch:
+        return "Cannot delete the default branch."
+    rules = requirements.of_rulesets(repository, branch, caller)
+    if (reason := _of_rules(rules, before, after)) is not None:
+        return f"{VIOLATED}\n\n{reason}\n\n"
     needs = requirements.of(repository, branch, caller)
     if after is None:
-        if branch == repository.default_branch:
-            return "Cannot delete the default branch."
         return "Cannot delete this protected branch." if needs.no_deletion else None
+    by_rules = _about_the_push(world, repository, rules, before, after)
+    if by_rules is not None:
+        return f"{VIOLATED}\n\n{by_rules}\n\n"
+    return _about_the_push(world, repository, needs, before, after)
+
+
+def _of_rules(
+    rules: requirements.Requirements, before: str | None, after: str | None
+) -> str | None:
+    """What a ruleset forbids without looking at commits, in the words it has for that."""
+    if after is None:
+        return "Cannot delete this branch" if rules.no_deletion else None
+    if before is None:
+        return "Cannot create ref due to creations being restricted." if rules.no_creation else None
+    return "Cannot update this protected ref." if rules.no_update else None
+
+
+def _about_the_push(
+    world: World,
+    repository: Repository,
+    needs: requirements.Requirements,
+    before: str | None,
+    after: str,
+) -> str | None:
     reason = _whatever_it_brings(needs, before)
     if reason is not None or before is None:
         return reason

@@ -73,6 +73,8 @@ def applies(ruleset: Ruleset, repository: Repository, branch: str) -> bool:
 
 def active_rules(repository: Repository, branch: str) -> Iterator[tuple[Ruleset, dict[str, Any]]]:
     """Every enforced rule for a branch, with the ruleset it comes from."""
+    if not repository.has_rules:
+        return
     for ruleset in repository.rulesets.values():
         if ruleset.enforcement == "active" and applies(ruleset, repository, branch):
             for rule in ruleset.rules:
@@ -81,6 +83,8 @@ def active_rules(repository: Repository, branch: str) -> Iterator[tuple[Ruleset,
 
 def protection_of(repository: Repository, branch: str) -> Protection | None:
     """Classic protection of a branch (patterns such as `release/*` too)."""
+    if not repository.has_rules:
+        return None
     exact = repository.protections.get(branch)
     if exact is not None:
         return exact
@@ -108,10 +112,16 @@ def bypasses(ruleset: Ruleset, repository: Repository, who: Who) -> bool:
 
 def of(repository: Repository, branch: str, who: Who | None = None) -> Requirements:
     """What `branch` requires of `who` (None: of anyone without a bypass)."""
-    needs = Requirements()
+    needs = of_rulesets(repository, branch, who)
     protection = protection_of(repository, branch)
     if protection is not None:
         _classic(needs, protection, repository, who)
+    return needs
+
+
+def of_rulesets(repository: Repository, branch: str, who: Who | None = None) -> Requirements:
+    """What rulesets alone require."""
+    needs = Requirements()
     for ruleset, rule in active_rules(repository, branch):
         if who is None or not bypasses(ruleset, repository, who):
             _rule(needs, rule["type"], rule.get("parameters") or {})
@@ -122,8 +132,8 @@ def _classic(
     needs: Requirements, protection: Protection, repository: Repository, who: Who | None
 ) -> None:
     admin = who is not None and who.app is None and repository.role_of(who.user) is Role.ADMIN
-    needs.no_force = not protection.allow_force_pushes
-    needs.no_deletion = not protection.allow_deletions
+    needs.no_force |= not protection.allow_force_pushes
+    needs.no_deletion |= not protection.allow_deletions
     if admin and not protection.enforce_admins:
         return
     needs.checks += protection.checks or []

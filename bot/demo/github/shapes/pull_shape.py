@@ -51,6 +51,11 @@ def _measure(repository: Repository, pull: PullRequest) -> tuple[int, int, int, 
     return pull.measured[2]
 
 
+def head_repository(repository: Repository, pull: PullRequest) -> Repository:
+    """Where the head branch is: in a fork, or in the base's own repository."""
+    return pull.fork or repository
+
+
 def _side(world: World, repository: Repository, ref: str, sha: str) -> dict[str, Any]:
     return {
         "label": f"{repository.owner.login}:{ref}",
@@ -108,7 +113,7 @@ def simple(world: World, repository: Repository, issue: Issue) -> dict[str, Any]
         "requested_reviewers": [users.present(world, user) for user in pull.requested_reviewers],
         "requested_teams": [],
         "draft": pull.draft,
-        "head": _side(world, repository, pull.head_ref, pull.head_sha),
+        "head": _side(world, head_repository(repository, pull), pull.head_ref, pull.head_sha),
         "base": _side(world, repository, pull.base_ref, pull.base_sha),
         "_links": {
             "self": {"href": url},

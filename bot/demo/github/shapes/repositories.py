@@ -71,7 +71,7 @@ def present_minimal(world: World, repository: Repository) -> dict[str, Any]:
         "owner": users.present(world, repository.owner),
         "html_url": html_url(world, repository),
         "description": repository.description,
-        "fork": False,
+        "fork": repository.parent is not None,
         "url": api,
         **{name: api + suffix for name, suffix in _LINKS.items()},
     }
@@ -81,6 +81,7 @@ def present(world: World, repository: Repository) -> dict[str, Any]:
     """The form inside pull requests and webhook payloads."""
     page = html_url(world, repository)
     open_issues = sum(issue.state == "open" for issue in repository.issues.values())
+    forks = sum(each.parent is repository for each in world.repositories.values())
     return {
         **present_minimal(world, repository),
         "created_at": timestamp(repository.created_at),
@@ -98,11 +99,11 @@ def present(world: World, repository: Repository) -> dict[str, Any]:
         "stargazers_count": 0,
         "watchers_count": 0,
         "watchers": 0,
-        "forks_count": 0,
-        "forks": 0,
+        "forks_count": forks,
+        "forks": forks,
         "open_issues_count": open_issues,
         "open_issues": open_issues,
-        "has_issues": True,
+        "has_issues": repository.has_issues,
         "has_projects": False,
         "has_downloads": True,
         "has_wiki": False,
@@ -138,4 +139,15 @@ def present_full(world: World, repository: Repository, role: Role) -> dict[str, 
         "merge_commit_message": "PR_TITLE",
         "network_count": 0,
         "subscribers_count": 0,
+        **_origin(world, repository),
     }
+
+
+def _origin(world: World, repository: Repository) -> dict[str, Any]:
+    """What a fork was made of: of its parent, and in the end of its source."""
+    if repository.parent is None:
+        return {}
+    source = repository.parent
+    while source.parent is not None:
+        source = source.parent
+    return {"parent": present(world, repository.parent), "source": present(world, source)}

@@ -12,7 +12,11 @@ from bot.demo.github.world.world import World, node_id, timestamp
 
 
 def pulls_at(world: World, repository: Repository, sha: str) -> list[dict[str, Any]]:
-    """Open pull requests whose head is this commit, in their shortest form."""
+    """Open pull requests whose head is this commit, in their shortest form.
+
+    Not those from forks: what is said of their commits names none.
+    https://docs.github.com/rest/guides/using-the-rest-api-to-interact-with-checks
+    """
     api = api_url(world, repository)
     short = {"id": repository.id, "url": api, "name": repository.name}
     return [
@@ -24,7 +28,7 @@ def pulls_at(world: World, repository: Repository, sha: str) -> list[dict[str, A
             "base": {"ref": issue.pull.base_ref, "sha": issue.pull.base_sha, "repo": short},
         }
         for issue in world.open_pulls(repository)
-        if issue.pull is not None and issue.pull.head_sha == sha
+        if issue.pull is not None and issue.pull.head_sha == sha and issue.pull.fork is None
     ]
 
 

@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from bot.demo.github.git.bare import BareRepository
+from bot.demo.github.world.refusals import Refusals
 from bot.triggers import Role
 
 MergeMethod = Literal["merge", "squash", "rebase"]
+Plan = Literal["free", "pro", "team", "enterprise"]
 DeploymentState = Literal[
     "error", "failure", "inactive", "in_progress", "queued", "pending", "success"
 ]
@@ -181,7 +183,7 @@ class AutoMerge:
 
 @dataclass(eq=False)
 class PullRequest:
-    """What a pull request has beyond its issue. Head and base are branches of one repository."""
+    """What a pull request has beyond its issue; `fork` has its head, where that is one."""
 
     id: int
     head_ref: str
@@ -193,6 +195,7 @@ class PullRequest:
     merged_by: User | None = None
     merge_commit_sha: str | None = None
     merged_onto: str | None = None
+    merged_indirectly: bool = False
     auto_merge: AutoMerge | None = None
     requested_reviewers: list[User] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
@@ -201,6 +204,11 @@ class PullRequest:
     mergeable_for: tuple[str, str] | None = None
     measured: tuple[str, str, tuple[int, int, int, int]] | None = None
     maintainer_can_modify: bool = False
+    fork: Repository | None = None
+
+    def is_of(self, fork: Repository | None, branch: str) -> bool:
+        """Tell whether this branch is its head: of a fork, or (None) of the base's repository."""
+        return self.fork is fork and self.head_ref == branch
 
 
 @dataclass(eq=False)
@@ -367,9 +375,29 @@ class QueueEntry:
     app: App | None = None
 
 
+@dataclass(frozen=True)
+class Activity:
+    """One move of a ref: by whom, from where, to where."""
+
+    id: int
+    ref: str
+    before: str | None
+    after: str | None
+    actor: User
+    kind: str
+    at: datetime
+
+
 @dataclass(eq=False)
 class Repository:
-    """One repository with everything that belongs to it."""
+    """One repository with everything that belongs to it.
+
+    Attributes:
+        plan: What its owner pays for, which matters for a private repository.
+        ghes: The release of GitHub Enterprise Server that answers for it; None: github.com.
+        refusals: What it refuses; how to ask for that stands there.
+        parent: The repository it is a fork of.
+    """
 
     id: int
     owner: User
@@ -381,6 +409,9 @@ class Repository:
     default_branch: str = "main"
     private: bool = False
     archived: bool = False
+    has_issues: bool = True
+    plan: Plan = "team"
+    ghes: tuple[int, int] | None = None
     description: str | None = None
     allow_merge_commit: bool = True
     allow_squash_merge: bool = True
@@ -400,6 +431,27 @@ class Repository:
     deployments: dict[int, Deployment] = field(default_factory=dict)
     signed: set[str] = field(default_factory=set)
     push_log: dict[str, User] = field(default_factory=dict)
+    activity: list[Activity] = field(default_factory=list)
+    tells_activity: bool = True
+    """Whether it answers who moved which branch; older GHES do not."""
+    refusals: Refusals = field(default_factory=Refusals)
+    parent: Repository | None = None
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether the plan has rulesets and protected branches here.
+
+        https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/about-rulesets
+        """
+        return not self.private or self.plan != "free"
+
+    @property
+    def has_drafts(self) -> bool:
+        """Whether the plan has draft pull requests here.
+
+        https://docs.github.com/rest/pulls/pulls#create-a-pull-request
+        """
+        return not self.private or self.plan not in ("free", "pro")
 
     @property
     def full_name(self) -> str:

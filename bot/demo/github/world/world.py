@@ -81,6 +81,8 @@ class World:
     app_user_tokens: dict[str, AppUserToken] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     last_id: int = 1000
+    commits_do_as_trees: bool = False
+    """Take a commit where a tree is described: GitHub does, and older bots relied on it."""
 
     # Addresses
 

@@ -12,6 +12,7 @@ from bot.demo.github.changes import checks
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.demo.github.world.world import Event
+from bot.demo.person import Person
 from tests.demo.github.calling import Caller, as_installation, as_person
 
 TAKEN = {"label": "Cancel", "description": "Stop the search", "identifier": "cancel"}
@@ -182,3 +183,24 @@ async def test_the_newest_status_of_each_context_counts(
 
 async def test_without_any_status_a_commit_is_pending(bot: Caller, head: str) -> None:
     assert (await bot.get(f"./commits/{head}/status")).body["state"] == "pending"
+
+
+async def test_one_name_may_stand_cancelled_in_one_suite_and_passed_in_a_newer_one(
+    github: DemoGitHub, repository: Repository, app: App, alice: Person
+) -> None:
+    """https://docs.github.com/rest/checks/runs#list-check-runs-for-a-git-reference."""
+    sha = await alice.head("main")
+    cancelled = github.report_check(repository, app, sha, "unit", "cancelled")
+    passed = github.report_check(repository, app, sha, "unit", "success")
+    assert cancelled.suite is not passed.suite
+    for how in ("latest", "all"):
+        runs = (await alice.get(f"commits/{sha}/check-runs", filter=how))["check_runs"]
+        assert [(run["id"], run["conclusion"]) for run in runs] == [
+            (passed.id, "success"), (cancelled.id, "cancelled"),
+        ]  # fmt: skip
+    suites = (await alice.get(f"commits/{sha}/check-suites"))["check_suites"]
+    assert {suite["conclusion"] for suite in suites} == {"cancelled", "success"}
+    # In one suite the newer run takes the place of the older one.
+    github.report_check(repository, app, sha, "unit", "failure", suite=passed.suite)
+    runs = (await alice.get(f"commits/{sha}/check-runs"))["check_runs"]
+    assert [run["conclusion"] for run in runs] == ["failure", "cancelled"]

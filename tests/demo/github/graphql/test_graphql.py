@@ -176,6 +176,50 @@ async def test_errors_come_with_status_200_and_a_type(
     assert answer["data"]["viewer"]["login"] == "alice"
 
 
+_SUITES = """
+query($owner: String!, $name: String!, $sha: GitObjectID!, $first: Int, $after: String,
+      $filter: CheckSuiteFilter) {
+  repository(owner: $owner, name: $name) { object(oid: $sha) { ... on Commit {
+    checkSuites(first: $first, after: $after, filterBy: $filter) {
+      totalCount pageInfo { hasNextPage hasPreviousPage endCursor }
+      nodes { checkRuns(first: 10) { nodes { name } pageInfo { hasNextPage } } } } } } } }
+"""
+
+
+async def test_a_long_list_goes_on_behind_its_cursor(
+    github: DemoGitHub, repository: Repository, app: App, alice: Person
+) -> None:
+    """https://docs.github.com/graphql/guides/using-pagination-in-the-graphql-api."""
+    sha = await alice.head("main")
+    names = [f"check-{number}" for number in range(12)]
+    for name in names:
+        github.report_check(repository, app, sha, name, "success")
+    asked = {"owner": repository.owner.login, "name": repository.name, "sha": sha}
+
+    async def suites(**more: Any) -> dict[str, Any]:
+        answer = await alice.graphql(_SUITES, **asked, **more)
+        assert "errors" not in answer, answer
+        return dict(answer["data"]["repository"]["object"]["checkSuites"])
+
+    def listed(page: dict[str, Any]) -> list[str]:
+        return [run["name"] for suite in page["nodes"] for run in suite["checkRuns"]["nodes"]]
+
+    first = await suites(first=10)
+    assert (first["totalCount"], first["pageInfo"]["hasNextPage"]) == (12, True)
+    last = await suites(first=10, after=first["pageInfo"]["endCursor"])
+    assert (last["pageInfo"]["hasNextPage"], last["pageInfo"]["hasPreviousPage"]) == (False, True)
+    assert listed(first) + listed(last) == names
+    assert listed(await suites(first=10, filter={"checkName": "check-11"})) == ["check-11"]
+    assert listed(await suites(first=10, filter={"appId": 1})) == []
+    for wrong, words in (
+        ({"first": 101}, "exceeds the `first` limit of 100"),
+        ({}, "You must provide a `first` or `last`"),
+        ({"first": 1, "after": "nothing"}, "valid cursor"),
+    ):
+        answer = await alice.graphql(_SUITES, **asked, **wrong)
+        assert words in answer["errors"][0]["message"]
+
+
 @pytest.mark.skipif(not _OFFICIAL.exists(), reason="GitHub's schema was not downloaded")
 def test_our_schema_is_a_part_of_githubs() -> None:
     """A field here that GitHub lacks, or with another type, would be a lie."""

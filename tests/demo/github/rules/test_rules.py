@@ -110,7 +110,7 @@ async def test_an_app_on_the_bypass_list_may_push(
     actor = {"actor_id": app.id, "actor_type": "Integration", "bypass_mode": "always"}
     rule: dict[str, object] = {"type": "update"}
     github.add_ruleset(repository, "only the App", [rule], bypass_actors=[actor])
-    with refused(422, "not authorized to push"):
+    with refused(422, "Cannot update this protected ref."):
         await alice.push("main", {"a": "1"}, "No")
     await bot.push("main", {"a": "1"}, "Yes")
 

@@ -16,6 +16,13 @@ from pydantic import Field
 
 from bot.triggers import Value
 
+CERTAIN = 0.999
+"""From here on a change is reverted: at most one revert in a thousand is unjust."""
+LIKELY = 0.9
+"""From here on it is a suspect: its revert is prepared and verified, and a person merges it."""
+MOST = 6
+"""Times that runs are asked for again before what is known has to do."""
+
 BROKEN_BEFOREHAND = 0.05
 """The share of merges that break something, before anything is seen."""
 FLAKE = (1.0, 19.0)

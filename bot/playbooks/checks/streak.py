@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any
 
-from bot.playbooks.judge.certainty import Record
+from bot.playbooks.checks.certainty import Record
 from bot.triggers import Value
 
 _NEAR = 10
@@ -23,7 +22,7 @@ class CommitRuns(Value):
     fails: int = 0
     passes: int = 0
     is_record: bool = False
-    """It changes records of incidents only: it can break nothing and is rarely checked."""
+    """It only writes files of ours, such as records: it breaks nothing, and is rarely checked."""
 
     @property
     def is_good(self) -> bool:
@@ -83,23 +82,33 @@ def find_streak(line: Sequence[CommitRuns]) -> Streak | None:
     # Oldest first from here on.
     bad = next((c for c in reversed(failed) if c.is_bad), failed[0])
     upto = after[places[bad.sha] :]
+    past = past_of([] if good is None else line[good:])
     return Streak(
         good=None if good is None else line[good].sha,
         suspects=tuple(commit.sha for commit in reversed(upto) if not commit.is_record),
         bad=bad.sha,
         fails=bad.fails,
         passes=bad.passes,
-        **_past([] if good is None else line[good:]),
+        before=past.before,
+        record=past.record,
     )
 
 
-def _past(line: Sequence[CommitRuns]) -> dict[str, Any]:
+class Past(Value):
+    """What a check did before; see `Streak`."""
+
+    before: tuple[int, ...]
+    record: Record
+
+
+def past_of(line: Sequence[CommitRuns]) -> Past:
+    """Tell the steady end of a line, newest first, from what lies further back."""
     seen = [commit for commit in line if commit.fails or commit.passes]
     steady = list(takewhile(lambda commit: commit.is_good, seen))[:_NEAR]
-    return {
-        "before": tuple(commit.passes for commit in steady),
-        "record": _record(seen[len(steady) :]),
-    }
+    return Past(
+        before=tuple(commit.passes for commit in steady),
+        record=_record(seen[len(steady) :]),
+    )
 
 
 def _record(healthy: Sequence[CommitRuns]) -> Record:

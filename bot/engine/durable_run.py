@@ -1,0 +1,298 @@
+"""One execution of a Run: its journal, its steps and its waits. The engine's side of `Run`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol, TypeVar
+
+import structlog
+from dbos import DBOS, AsyncSQLAlchemyDatasource, PortableWorkflowError
+from dbos._context import get_local_dbos_context
+from dbos._error import DBOSUnexpectedStepError
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.faults import Passing
+from bot.playbooks.run import Effect, Signal, StepFailed
+from bot.playbooks.steps import RETIRED_PATCHES, AnyStep, Duty, Patch, Step, WaitPoint
+from bot.playbooks.stored_steps import prose_of
+from bot.playbooks.untold import Untold
+from bot.records.outages import DatabaseAway, in_public, passing
+from bot.records.recovery import runs, steps
+from bot.records.refusals import RecordError
+
+T = TypeVar("T")
+
+MOST_PATIENT = 5.0
+"""Seconds at most between two tries where the database is what is away: it is near."""
+log = structlog.get_logger(__name__)
+
+
+class Unreplayable(Exception):
+    """This code cannot go on with a Run: its journal is not what the playbook does now."""
+
+
+class Observer(Protocol):
+    """Told of every step as it begins and ends: progress for people, a hook for kill tests."""
+
+    async def began(self, run: str, step: str) -> None:
+        """A step is about to run (again, perhaps)."""
+
+    async def ended(self, run: str, step: str) -> None:
+        """A step's effect is done, its result not yet recorded."""
+
+    async def waiting(self, run: str, at: str) -> None:
+        """A Run begins to wait."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an execution works with.
+
+    Attributes:
+        records: the records database.
+        datasource: commits a step's result together with what the step changed there.
+        clock: tells the time (UTC).
+        observers: told of every step and wait.
+        longest_outage: how long one step waits out passing faults.
+    """
+
+    records: AsyncEngine
+    datasource: AsyncSQLAlchemyDatasource
+    clock: Callable[[], datetime]
+    observers: tuple[Observer, ...]
+    longest_outage: timedelta
+
+
+async def patches_followed() -> frozenset[Patch]:
+    """Which changed playbooks this Run follows, decided where it begins and never again.
+
+    A marker for each is the first thing in the journal of a Run; one begun before has something
+    else in that place (`DBOS.patch`).
+    """
+    for name in RETIRED_PATCHES:
+        await DBOS.deprecate_patch_async(name)
+    return frozenset([patch for patch in Patch if await DBOS.patch_async(patch)])
+
+
+class DurableRun:
+    """The engine's side of the `Run` protocol."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        run: str,
+        *,
+        resumed: bool,
+        journal: Mapping[int, str],
+        patches: frozenset[Patch],
+    ) -> None:
+        """Begin, or begin again.
+
+        Args:
+            surroundings: what it works with.
+            run: the Run's id.
+            resumed: whether an execution before this one may have taken steps.
+            journal: what was recorded so far, by its place.
+            patches: the changed playbooks that this Run follows.
+        """
+        self._surroundings = surroundings
+        self.id = run
+        self.untold = Untold()
+        self._journal = journal
+        self._followed = patches
+        # The next thing this execution really does, instead of reading it from the record, may be
+        # what the one before was doing when it died. Steps come one after the other, so nothing
+        # behind it can have begun.
+        self._may_have_run = resumed
+
+    def patched(self, change: Patch) -> bool:
+        """As `Run.patched`."""
+        return change in self._followed
+
+    def _taking_turn(self) -> bool:
+        may_have_run, self._may_have_run = self._may_have_run, False
+        return may_have_run
+
+    def _stored_as(self, step: AnyStep) -> str:
+        """The name under which the journal has the step that comes next, else its id."""
+        context = get_local_dbos_context()
+        recorded = None if context is None else self._journal.get(context.function_id + 1)
+        return recorded if recorded is not None and recorded == prose_of(step) else step.id
+
+    async def step(self, step: AnyStep, returns: type[T], effect: Effect[T]) -> T:
+        """As `Run.step`."""
+        adapter, name = TypeAdapter(returns), self._stored_as(step)
+
+        async def recorded() -> dict[str, Any]:
+            may_have_run = self._taking_turn()
+            await self._through_outages(
+                step, lambda _: self._declare(step, name), may_have_run=False
+            )
+            await self._tell("began", step.id)
+            try:
+                result = await self._through_outages(step, effect, may_have_run)
+            except Exception as error:
+                if step.duty is Duty.RECOVERY:
+                    log.exception("a step failed", step=step.id)
+                else:
+                    log.warning("passed over", step=step.id, why=said_of(error))
+                return {"failed": said_of(error)}
+            await self._through_outages(
+                step, lambda _: self._declare(step, name, done=True), may_have_run=False
+            )
+            await self._tell("ended", step.id)
+            return {"value": adapter.dump_python(result, mode="json")}
+
+        with _replaying():
+            stored = await DBOS.run_step_async({"name": name}, recorded)
+        return _unwrap(step, adapter, stored)
+
+    async def write(
+        self, step: AnyStep, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T:
+        """As `Run.write`."""
+        adapter, name = TypeAdapter(returns), self._stored_as(step)
+        datasource = self._surroundings.datasource
+        ran = False
+
+        async def recorded() -> dict[str, Any]:
+            nonlocal ran
+            if not ran:
+                ran = True
+                self._taking_turn()
+                await self._tell("began", step.id)
+            connection = await datasource.sql_session().connection()
+            # One transaction: what the change did and how it is undone are there together.
+            await self._note(connection, step, name)
+            await self._note(connection, step, name, done=True)
+            return {"value": adapter.dump_python(await change(connection), mode="json")}
+
+        try:
+            with _replaying():
+                stored = await datasource.run_tx_step_async({"name": name}, recorded)
+        except (RecordError, PortableWorkflowError) as error:
+            # Raised by the change itself; a replay finds it recorded in DBOS's portable form.
+            raise StepFailed(step, said_of(error)) from error
+        if ran:
+            await self._tell("ended", step.id)
+        return _unwrap(step, adapter, stored)
+
+    async def wait(self, seconds: float, at: WaitPoint) -> Signal | None:
+        """As `Run.wait`."""
+        if seconds:
+            await self._tell("waiting", at)
+        signal = await self._receive(seconds)
+        # Hints that piled up while a step was under way ask for one look, not for one each.
+        while signal is not None and signal.is_bare_hint:
+            further = await self._receive(0)
+            if further is None:
+                break
+            signal = further
+        return signal
+
+    async def _receive(self, seconds: float) -> Signal | None:
+        with _replaying():
+            message = await DBOS.recv_async(timeout_seconds=seconds)
+        return None if message is None else Signal.model_validate(message)
+
+    async def now(self) -> datetime:
+        """As `Run.now`."""
+
+        async def read() -> str:
+            self._taking_turn()
+            return self._surroundings.clock().astimezone(UTC).isoformat()
+
+        name = self._stored_as(Step.READ_CLOCK)
+        with _replaying():
+            return datetime.fromisoformat(await DBOS.run_step_async({"name": name}, read))
+
+    async def _declare(self, step: AnyStep, name: str, *, done: bool = False) -> None:
+        """Note how a step that touches the world is undone, before it does; then that it did."""
+        if step.undo is not None:
+            async with self._surroundings.records.begin() as conn:
+                await self._note(conn, step, name, done=done)
+
+    async def _note(
+        self, conn: AsyncConnection, step: AnyStep, name: str, *, done: bool = False
+    ) -> None:
+        undo, now = step.undo, self._surroundings.clock()
+        if undo is None or await runs.find(conn, self.id) is None:
+            return
+        if done:
+            await steps.finish(conn, self.id, name, at=now)
+            return
+        await steps.begin(
+            conn,
+            self.id,
+            name,
+            at=now,
+            reversibility=undo.reversibility,
+            compensation=undo.how,
+        )
+
+    async def _through_outages(self, step: AnyStep, effect: Effect[T], may_have_run: bool) -> T:
+        deadline = self._surroundings.clock() + self._surroundings.longest_outage
+        attempt = 0
+        while True:
+            try:
+                return await effect(may_have_run)
+            except Exception as error:
+                now, fault = self._surroundings.clock(), passing(error)
+                if fault is None or now >= deadline:
+                    raise
+                may_have_run = True
+                seconds = _pause(fault, now, attempt)
+                attempt += 1
+                # The driver's own words are for this log alone.
+                why = str(error)
+                log.warning("waiting for a fault to pass", step=step.id, why=why, seconds=seconds)
+                await asyncio.sleep(seconds)
+
+    async def _tell(self, moment: Literal["began", "ended", "waiting"], what: str) -> None:
+        for observer in self._surroundings.observers:
+            try:
+                await getattr(observer, moment)(self.id, what)
+            except Exception:
+                # Whoever only watches must not break what is watched.
+                log.exception("an observer failed", what=what)
+
+
+@contextmanager
+def _replaying() -> Iterator[None]:
+    """Say in our own terms that a journal has another step in this place."""
+    try:
+        yield
+    except DBOSUnexpectedStepError as error:
+        raise Unreplayable(str(error)) from error
+
+
+def _unwrap(step: AnyStep, adapter: TypeAdapter[T], stored: dict[str, Any]) -> T:
+    if "failed" in stored:
+        raise StepFailed(step, stored["failed"])
+    try:
+        # A newer code may have recorded fields that this one does not know.
+        return adapter.validate_python(stored["value"], extra="ignore")
+    except ValidationError as error:
+        raise Unreplayable(f"the result of {step.id} cannot be read: {error}") from error
+
+
+def said_of(error: BaseException) -> str:
+    """Say an error so that people may read it."""
+    return in_public(error)
+
+
+def _pause(fault: Passing, now: datetime, attempt: int) -> float:
+    """Seconds until the next try: when the other side says so, else 1, 2, 4 … at most 60.
+
+    A database is asked sooner.
+    """
+    if fault.until is not None:
+        return max((fault.until - now).total_seconds(), 0.0) + 0.5
+    if isinstance(fault, DatabaseAway):
+        return min(0.5 + attempt, MOST_PATIENT)
+    return float(min(2**attempt, 60))

@@ -1,0 +1,148 @@
+"""Several pull requests may land by one step of a branch: whose is what, and what undoes whom?
+
+Stacks, batches, rollups, octopus merges and pushes of several merges land so. Pure, but for
+`part_of`: a landing is taken whole only where everything it brought was asked for; else each
+pull request's own commits are, or a person is asked (Decisions 19).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
+
+from bot.git.errors import ShallowHistory, UnknownRevision
+from bot.git.process import Git
+from bot.git.pull_commits import Brought, Landing, MergeMethod, commits_of_pull_request
+from bot.triggers import Value
+
+NOTHING_OF_ITS_OWN = "all of it came with them"
+
+
+class Merged(Value):
+    """A merged pull request, as far as whose commits are whose is concerned."""
+
+    number: int
+    merge_commit: str
+    head: str
+    listed: tuple[str, ...] | None = None
+    """The commits the API lists, where those tell more than its head."""
+
+
+class Apart(Value):
+    """The pull requests asked for can be undone without the others.
+
+    Attributes:
+        status: tells it from `Together`.
+        commits: for each one asked for, what is reverted, newest first.
+        whole: whether that is all that landed.
+        beside: the others that came by the same landing, and stay.
+    """
+
+    status: Literal["apart"] = "apart"
+    commits: dict[int, tuple[str, ...]]
+    whole: bool
+    beside: tuple[int, ...] = ()
+
+
+class Together(Value):
+    """They cannot be undone without `others`; `reason` says why, for a person."""
+
+    status: Literal["together"] = "together"
+    others: tuple[int, ...]
+    reason: str
+
+
+async def part_of(git: Git, landing: Landing, pull: Merged) -> frozenset[str]:
+    """Find which of the commits that landed came with one pull request; none if it did not land.
+
+    Args:
+        git: The repository.
+        landing: What landed.
+        pull: One that may be in it: merged by this very step, or before into a branch that was.
+    """
+    parents = {node.sha: node.parents for node in landing.nodes}
+    merge = pull.merge_commit
+    if len(parents.get(merge, ())) > 1:
+        # Into a branch of the stack: what its merge brought there, and the merge itself.
+        before = _reachable(parents, parents[merge][:1])
+        return _reachable(parents, [merge]) - before
+    if pull.head in parents:
+        reached = _reachable(parents, [pull.head])
+        return reached if pull.listed is None else reached & frozenset(pull.listed)
+    if merge in parents:
+        return await _copied(git, pull) & frozenset(parents)
+    return frozenset()
+
+
+async def _copied(git: Git, pull: Merged) -> frozenset[str]:
+    """What a squash or rebase merge left on the branch of the stack."""
+    try:
+        found = await commits_of_pull_request(
+            git, onto=pull.merge_commit, merge_commit=pull.merge_commit, head=pull.head
+        )
+    except (UnknownRevision, ShallowHistory):
+        return frozenset({pull.merge_commit})
+    return frozenset(found.commits if isinstance(found, Brought) else {pull.merge_commit})
+
+
+def _reachable(parents: Mapping[str, Sequence[str]], tips: Iterable[str]) -> frozenset[str]:
+    found: set[str] = set()
+    ahead = [tip for tip in tips if tip in parents]
+    while ahead:
+        sha = ahead.pop()
+        if sha not in found:
+            found.add(sha)
+            ahead += [above for above in parents[sha] if above in parents]
+    return frozenset(found)
+
+
+def choose(
+    landing: Landing, parts: Mapping[int, frozenset[str]], asked: Collection[int]
+) -> Apart | Together:
+    """Choose what is reverted to undo the pull requests asked for, and nobody else's work.
+
+    Args:
+        landing: What landed.
+        parts: For each merged pull request that has a part in it, its commits.
+        asked: Those to be undone; each has a part.
+    """
+    others = {number: part for number, part in parts.items() if number not in asked and part}
+    landed = frozenset(node.sha for node in landing.nodes)
+    wanted = frozenset().union(*(parts[number] for number in asked))
+    if not others and wanted >= landed:
+        return Apart(commits=dict.fromkeys(asked, landing.on_base), whole=True)
+    beside = tuple(sorted(others))
+    if landing.method is MergeMethod.SQUASH:
+        return Together(others=beside, reason="they were squashed into one commit")
+    own = {number: parts[number] - _stacked_in(parts[number], others) for number in asked}
+    shared = tuple(
+        sorted(
+            number
+            for number, part in others.items()
+            if any(part & own[each] and not part > parts[each] for each in asked)
+        )
+    )
+    if shared:
+        return Together(others=shared, reason="they brought the same commits")
+    commits = {number: _on_base(landing, part) for number, part in own.items()}
+    if not all(commits.values()):
+        return Together(others=beside, reason=NOTHING_OF_ITS_OWN)
+    return Apart(commits=commits, whole=False, beside=beside)
+
+
+def _stacked_in(part: frozenset[str], others: Mapping[int, frozenset[str]]) -> frozenset[str]:
+    """The commits of one pull request that came to it by others merged into it."""
+    return frozenset().union(*(other for other in others.values() if other < part))
+
+
+def _on_base(landing: Landing, part: Collection[str]) -> tuple[str, ...]:
+    mine = [sha for sha in landing.changes if sha in part]
+    if landing.method is MergeMethod.REBASE:
+        mine = [landing.copies[sha] for sha in mine if sha in landing.copies]
+    return tuple(mine)
+
+
+def strangers(landing: Landing, parts: Iterable[frozenset[str]]) -> tuple[str, ...]:
+    """The commits that landed with no pull request at all, newest first."""
+    known = frozenset().union(*parts)
+    return tuple(sha for sha in landing.changes if sha not in known)

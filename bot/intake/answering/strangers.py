@@ -1,0 +1,176 @@
+"""What people without write access say: one cheap answer, and nothing that stays.
+
+Who may is looked at before anything is begun. Whoever may not gets one answer an hour and place;
+their words are neither kept nor carried out by a Run. An answer may be lost with the process. What
+cannot be told (GitHub does not say who they are) is no reason to lose a word: it is begun as any
+other, or waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+import structlog
+from cachetools import LRUCache, TTLCache
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.faults import Passing
+from bot.github.errors import GitHubError
+from bot.intake.answering.unrecorded import Unrecorded
+from bot.intake.github.meanings import CommentPosted
+from bot.playbooks.run import Run
+from bot.records.database import reading
+from bot.records.intake import talk
+from bot.safety.circumstances import Circumstances
+from bot.triggers import ActorKind, Role, SourceKind, Trigger, derived_id
+
+log = structlog.get_logger(__name__)
+
+MOST_ANSWERS = 32
+"""Answers under way at once; who asks beyond them hears nothing."""
+_PATIENCE_S = 5.0
+"""Seconds that looking up a role may hold up what was said."""
+_REMEMBERED = 10_000
+"""Places, and people, that are remembered."""
+MOST_UNKNOWN = 5
+"""Comments of one person that wait while it is not known who they are."""
+_WHILE_S = 60.0
+"""Seconds in which a comment that was let in is decided about."""
+_SPOKEN = frozenset(
+    {
+        SourceKind.ISSUE_COMMENT,
+        SourceKind.REVIEW_COMMENT,
+        SourceKind.REVIEW,
+        SourceKind.LABEL,
+        SourceKind.ISSUE,
+        SourceKind.CHECK_RUN,
+    }
+)
+"""The ways in which people ask on GitHub."""
+
+AnswerStranger = Callable[[Run, Trigger, Role], Awaitable[None]]
+"""Says to somebody without write access what there is to say."""
+
+_Place = tuple[int, int]
+
+
+class Strangers:
+    """Tells people without write access apart, and answers them."""
+
+    def __init__(
+        self,
+        circumstances: Circumstances,
+        answer: AnswerStranger,
+        records: AsyncEngine,
+        clock: Callable[[], datetime],
+        make_way: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            circumstances: tell what people may do.
+            answer: says what there is to say.
+            records: know who was answered where.
+            clock: tells the time (UTC).
+            make_way: waits while people with rights are being served.
+        """
+        self._circumstances = circumstances
+        self._answer = answer
+        self._records = records
+        self._clock = clock
+        self._make_way = make_way
+        self._answered: LRUCache[_Place, datetime] = LRUCache(_REMEMBERED)
+        self._coming: TTLCache[_Place, None] = TTLCache(_REMEMBERED, _WHILE_S)
+        self._unknown: TTLCache[tuple[int, str], int] = TTLCache(_REMEMBERED, _WHILE_S)
+        self._answering: dict[_Place, asyncio.Task[None]] = {}
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is under way."""
+        return bool(self._answering)
+
+    def turns_away(self, comment: CommentPosted) -> bool:
+        """Tell whether a comment need not even be read: without asking anybody, from memory.
+
+        Its author was seen to have no write access a moment ago, and the answer that people
+        without it get in that place is given, or on its way. Or nobody knows yet who they are,
+        and they have said enough for now: should they have rights after all, what they said is
+        found among the comments that no delivery told.
+        """
+        here = comment.repository.id
+        if self._circumstances.is_without_rights(here, comment.login):
+            place = (here, comment.subject or 0)
+            if place in self._coming or place in self._answering or self._is_answered(place):
+                return True
+            self._coming[place] = None
+            return False
+        if not comment.by_outsider:
+            return False
+        said = self._unknown.get((here, comment.login), 0)
+        if said < MOST_UNKNOWN:
+            self._unknown[here, comment.login] = said + 1
+        return said >= MOST_UNKNOWN
+
+    async def heard(self, trigger: Trigger, *, must_know: bool) -> bool:
+        """Hear somebody without write access out; False where it is somebody else.
+
+        Args:
+            trigger: what was said.
+            must_know: raise where GitHub does not tell who it is, instead of letting it through.
+
+        Raises:
+            GitHubError, TimeoutError: it could not be told, and must be.
+        """
+        if trigger.actor.kind is not ActorKind.PERSON or trigger.source.kind not in _SPOKEN:
+            return False
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                role = await self._circumstances.role_of(trigger, as_stranger=must_know)
+        except (GitHubError, Passing, TimeoutError):
+            if must_know:
+                raise
+            return False
+        self._unknown.pop((trigger.repository.id, trigger.actor.login), None)
+        if role.at_least(Role.WRITE):
+            return False
+        place = (trigger.repository.id, trigger.source.subject or 0)
+        if (
+            place not in self._answering
+            and not self._is_answered(place)
+            and len(self._answering) < MOST_ANSWERS
+        ):
+            answering = asyncio.create_task(self._say(place, trigger, role), name="stranger")
+            self._answering[place] = answering
+        return True
+
+    async def close(self) -> None:
+        """Break off what is being said."""
+        under_way = list(self._answering.values())
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    def _is_answered(self, place: _Place) -> bool:
+        at = self._answered.get(place)
+        return at is not None and self._clock() - at < talk.WHILE
+
+    async def _say(self, place: _Place, trigger: Trigger, role: Role) -> None:
+        run = Unrecorded(derived_id(trigger.key, trigger.received_at), self._records, self._clock)
+        try:
+            await self._make_way()
+            if (await self._claimed_at(place)) is None:
+                await self._answer(run, trigger, role)
+            if (at := await self._claimed_at(place)) is not None:
+                self._answered[place] = at
+        except (GitHubError, Passing) as error:
+            log.warning("somebody without rights got no answer", why=str(error))
+        except Exception:
+            log.exception("somebody without rights got no answer")
+        finally:
+            del self._answering[place]
+
+    async def _claimed_at(self, place: _Place) -> datetime | None:
+        async with reading(self._records).connect() as conn:
+            return await talk.claimed_at(conn, *place, talk.Scope.OUTSIDERS, now=self._clock())

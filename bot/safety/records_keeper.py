@@ -1,0 +1,105 @@
+"""Sees to it that the records branch says what the bot put there, and is there.
+
+The same goes for the branch by which outcomes are offered, where it has an open pull request. A
+reaction to pushes, no playbook: what they must say is kept, so whatever is lost in a crash is found
+by the next look. A look costs three requests where nothing was pushed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from bot.faults import Passing
+from bot.github.client import GitHub
+from bot.github.errors import GitHubError
+from bot.github.isolation import by_itself
+from bot.playbooks.incidents.record_files import (
+    OUTCOMES_BRANCHES,
+    RECORDS_BRANCHES,
+    checked,
+    checked_outcomes,
+)
+from bot.records.recovery.record_store import RecordStore
+from bot.triggers import Repository
+
+LOOK_EVERY = timedelta(minutes=10)
+_REFS = frozenset(f"refs/heads/{branch}" for branch in (*RECORDS_BRANCHES, *OUTCOMES_BRANCHES))
+
+log = structlog.get_logger(__name__)
+
+
+class RecordsKeeper:
+    """Looks after every push to a records branch, and at all of them now and then."""
+
+    def __init__(
+        self,
+        github: GitHub,
+        store: RecordStore,
+        *,
+        served: Callable[[], Awaitable[Sequence[Repository]]],
+        every: timedelta = LOOK_EVERY,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            github: where the branches are.
+            store: what they must say.
+            served: gives the repositories to look at.
+            every: time between two looks at all of them.
+        """
+        self._github = github
+        self._store = store
+        self._served = served
+        self._every = every
+        self._wanted: dict[int, Repository] = {}
+        self._something = asyncio.Event()
+
+    def pushed(self, repository: Repository, ref: str) -> None:
+        """Take notice that a branch moved, or is gone."""
+        if ref in _REFS:
+            self._wanted[repository.id] = repository
+            self._something.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        await self._want_all()
+        while True:
+            self._something.clear()
+            wanted, self._wanted = self._wanted, {}
+            for repository in wanted.values():
+                try:
+                    await by_itself(
+                        self.keep(repository),
+                        "a records branch could not be looked at",
+                        of=repository.full_name,
+                    )
+                except Passing as error:
+                    log.warning("records branches wait", why=str(error))
+            try:
+                async with asyncio.timeout(self._every.total_seconds()):
+                    await self._something.wait()
+            except TimeoutError:
+                await self._want_all()
+
+    async def keep(self, repository: Repository) -> None:
+        """Look at one repository's branches, and write them again where they must.
+
+        Raises:
+            GitHubError: GitHub could not be read or written.
+        """
+        client = self._github.repository(repository, playbook="records")
+        await checked(client, self._store)
+        await checked_outcomes(client, self._store)
+
+    async def _want_all(self) -> None:
+        try:
+            kept = await self._store.kept_for()
+            for repository in await self._served():
+                if repository.id in kept:
+                    self._wanted[repository.id] = repository
+        except (Passing, GitHubError) as error:
+            log.warning("records branches could not be looked for", why=str(error))

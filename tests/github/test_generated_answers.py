@@ -1,0 +1,415 @@
+"""Answers as GitHub's own description allows them, for every reading call the client makes.
+
+Each answer is generated from the description; then, one at a time, each nullable value in it is
+null, each optional one absent, each closed list has a word nobody has heard of, and each object a
+field more. A call gives its result, or refuses for one of the few fields it cannot do without.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from bot.github.client import GitHub, RepositoryClient
+from bot.github.errors import GitHubError
+from bot.github.models import RepositoryFacts
+from bot.triggers import Repository, Role
+
+DESCRIPTION = Path(__file__).parents[2] / ".cache" / "contracts" / "api.github.com.json"
+pytestmark = pytest.mark.skipif(
+    not DESCRIPTION.exists(), reason="GitHub's description is not downloaded: make contracts"
+)
+SHOP = Repository(id=1, owner="acme", name="shop", installation_id=2)
+SINCE = datetime(2001, 1, 1, tzinfo=UTC)
+SHA = "a" * 40
+DEPTH = 3
+"""How far inside an answer something is changed: we read nothing that lies deeper."""
+
+_ADDRESSES = re.compile(r"(?<!html)(?<!details)(?<!target)(?<!log)(?<!environment)_url$|^url$")
+"""Addresses of other calls, which we make ourselves."""
+
+FACTS = RepositoryFacts.model_validate(
+    {"id": 1, "name": "shop", "full_name": "acme/shop", "owner": {"login": "acme"},
+     "default_branch": "main"}
+)  # fmt: skip
+
+CANNOT_DO_WITHOUT: frozenset[tuple[str, str]] = frozenset()
+"""Calls and the fields they refuse to do without, though GitHub's description lets them be."""
+
+
+async def _all(items: AsyncIterator[Any]) -> list[Any]:
+    return [each async for each in items]
+
+
+Call = Callable[[GitHub, RepositoryClient], Awaitable[Any]]
+CALLS: Mapping[str, Call] = {
+    "app": lambda g, _: g.ourselves.app(),
+    "installations.list": lambda g, _: _all(g.installations.list()),
+    "installations.get": lambda g, _: g.installations.get(2),
+    "installations.repositories": lambda g, _: _all(g.installations.repositories(2)),
+    "installations.find_repository": lambda g, _: g.installations.find_repository("acme", "shop"),
+    "deliveries.failed": lambda g, _: g.deliveries.failed(SINCE),
+    "pulls.get": lambda _, r: r.pulls.get(1),
+    "pulls.list": lambda _, r: _all(r.pulls.list()),
+    "pulls.of_commit": lambda _, r: r.pulls.of_commit(SHA),
+    "pulls.commits": lambda _, r: r.pulls.commits(1),
+    "pulls.files": lambda _, r: _all(r.pulls.files(1)),
+    "pulls.reviews": lambda _, r: r.pulls.reviews(1),
+    "pulls.update": lambda _, r: r.pulls.update(1, title="x"),
+    "issues.get": lambda _, r: r.issues.get(1),
+    "issues.list": lambda _, r: _all(r.issues.list()),
+    "issues.update": lambda _, r: r.issues.update(1, body="x"),
+    "issues.ensure_assignees": lambda _, r: r.issues.ensure_assignees(1, ["octocat"]),
+    "comments.get": lambda _, r: r.comments.get(1),
+    "comments.list": lambda _, r: _all(r.comments.list(1)),
+    "checks.results": lambda _, r: r.checks.results(SHA),
+    "checks.get": lambda _, r: r.checks.get(1),
+    "checks.annotations": lambda _, r: r.checks.annotations(1),
+    "checks.first_said": lambda _, r: r.checks.first_said(SHA, "smoke"),
+    "git.branch": lambda _, r: r.git.branch("main"),
+    "git.branches": lambda _, r: r.git.branches("hotfix"),
+    "git.commit": lambda _, r: r.git.commit(SHA),
+    "git.newest": lambda _, r: r.git.newest("main"),
+    "git.commits_of": lambda _, r: r.git.commits_of("shop.py", "main"),
+    "git.pushes": lambda _, r: r.git.pushes("main"),
+    "git.compare": lambda _, r: r.git.compare("main", "dev"),
+    "git.tree": lambda _, r: r.git.tree(SHA),
+    "git.create_commit": lambda _, r: r.git.create_commit(tree=SHA, parents=[SHA], message="x"),
+    "deployments.of": lambda _, r: r.deployments.of(SHA),
+    "deployments.statuses": lambda _, r: r.deployments.statuses(1),
+    "permissions.role_of": lambda _, r: r.permissions.role_of("octocat"),
+    "permissions.people": lambda _, r: r.permissions.people(Role.WRITE),
+    "rules.for_branch": lambda _, r: r.rules.for_branch("main", FACTS),
+    "rules.kinds": lambda _, r: r.rules.kinds("main"),
+    "workflows.dispatched": lambda _, r: r.workflows.dispatched("trial.yml", SINCE),
+    "workflows.run": lambda _, r: r.workflows.run(1),
+    "workflows.jobs": lambda _, r: r.workflows.jobs(1),
+    "labels.add": lambda _, r: r.labels.add(1, ["incident"]),
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is otherwise in an answer: where, and what."""
+
+    path: tuple[str | int, ...]
+    what: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join(str(part) for part in self.path if part != 0)} {self.what}"
+
+    def of(self, answer: Any) -> Any:
+        """The answer with it."""
+        changed = json.loads(json.dumps(answer))
+        at = changed
+        for part in self.path[:-1]:
+            at = at[part]
+        last = self.path[-1]
+        match self.what:
+            case "null":
+                at[last] = None
+            case "absent":
+                del at[last]
+            case "unknown":
+                at[last] = "something_new"
+            case "more":
+                at[last] = at[last] | {"a_new_field": {"of": ["github"]}}
+        return changed
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """What fits a path of the description; a ref or file at its end may hold slashes."""
+    inner = re.sub(r"\{(ref|path)\}$", ".+", template)
+    return re.compile(re.sub(r"\{\w+\}", "[^/]+", inner) + "$")
+
+
+class Description:
+    """GitHub's description, as far as answers are generated from it."""
+
+    def __init__(self, path: Path) -> None:
+        self._document = json.loads(path.read_text(encoding="utf-8"))
+        self._routes = [
+            (_pattern(template), (template.count("{"), -len(template)), methods)
+            for template, methods in self._document["paths"].items()
+        ]
+
+    def schema(self, method: str, path: str) -> Mapping[str, Any] | None:
+        """The schema of what a request is answered with; None: nothing, or not JSON."""
+        fits = [
+            (count, methods)
+            for pattern, count, methods in self._routes
+            if pattern.match(path) and method.lower() in methods
+        ]
+        _, methods = min(fits, key=lambda each: each[0])
+        for status, response in methods[method.lower()]["responses"].items():
+            if status.startswith("2"):
+                content = self.resolved(response).get("content", {})
+                if "application/json" in content:
+                    return self.resolved(content["application/json"]["schema"])
+        return None
+
+    def resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The schema itself: behind references, the first of several, all of all."""
+        nullable = schema.get("nullable", False)
+        while True:
+            if "$ref" in schema:
+                found: Any = self._document
+                for part in schema["$ref"].split("/")[1:]:
+                    found = found[part]
+                schema = found
+            elif kinds := schema.get("oneOf") or schema.get("anyOf"):
+                if "properties" in schema:
+                    break
+                schema = self._likeliest(kinds)
+            elif "allOf" in schema:
+                merged: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+                for part in schema["allOf"]:
+                    one = self.resolved(part)
+                    merged["properties"] |= one.get("properties", {})
+                    merged["required"] += one.get("required", [])
+                schema = merged
+            else:
+                break
+            nullable = nullable or schema.get("nullable", False)
+        return {**schema, "nullable": nullable}
+
+    def _likeliest(self, kinds: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Of several, an object before a word, as github.com answers."""
+        found = [self.resolved(each) for each in kinds]
+        return next((each for each in found if each.get("type") == "object"), found[0])
+
+    def answer(self, schema: Mapping[str, Any], depth: int = 0, name: str = "") -> Any:
+        """An answer with everything in it that may be there."""
+        schema = self.resolved(schema)
+        if schema.get("type") == "array":
+            return [self.answer(schema["items"], depth + 1, name)]
+        if "properties" in schema or schema.get("type") == "object":
+            if depth > DEPTH + 3:
+                return {}
+            return {
+                field: self.answer(one, depth + 1, field)
+                for field, one in schema.get("properties", {}).items()
+            }
+        if schema.get("enum"):
+            return next(each for each in schema["enum"] if each is not None)
+        return _value(schema, name)
+
+    def changes(
+        self, schema: Mapping[str, Any], path: tuple[str | int, ...] = ()
+    ) -> Iterator[Change]:
+        """Everything that may be otherwise in that answer."""
+        schema = self.resolved(schema)
+        if schema.get("type") == "array":
+            yield from self.changes(schema["items"], (*path, 0))
+            return
+        if schema.get("enum") and schema.get("type") == "string" and path:
+            yield Change(path, "unknown")
+        if sum(isinstance(part, str) for part in path) >= DEPTH:
+            return
+        required = schema.get("required", ())
+        if "properties" in schema and path and path[-1] != 0:
+            yield Change(path, "more")
+        for field, one in schema.get("properties", {}).items():
+            if _ADDRESSES.search(field):
+                continue
+            at = (*path, field)
+            if self.resolved(one)["nullable"]:
+                yield Change(at, "null")
+            if field not in required:
+                yield Change(at, "absent")
+            yield from self.changes(one, at)
+
+
+def _value(schema: Mapping[str, Any], name: str) -> Any:
+    match schema.get("type"):
+        case "integer" | "number":
+            return 1
+        case "boolean":
+            return False
+    if schema.get("format") == "date-time":
+        return "2026-05-01T12:00:00Z"
+    if name in ("sha", "oid", "head_sha", "merge_commit_sha"):
+        return SHA
+    return "0" if name == "content" else name or "word"
+
+
+@cache
+def _description() -> Description:
+    return Description(DESCRIPTION)
+
+
+class Answers:
+    """A server that answers any request by the description, with one change in one answer."""
+
+    def __init__(self, description: Description) -> None:
+        self.description = description
+        self.change: tuple[str, Change] | None = None
+        self.asked: list[str] = []
+        self.graphql: Any = None
+        self._plain: dict[str, Any] = {}
+
+    async def answer(self, request: web.Request) -> web.Response:
+        path = request.path.removeprefix("/api/v3")
+        if path == "/api/graphql":
+            return web.json_response({"data": self.graphql})
+        if path.endswith("/access_tokens"):
+            return web.json_response(
+                {"token": "t", "expires_at": "2099-01-01T00:00:00Z",
+                 "permissions": {"administration": "read"}}, status=201)  # fmt: skip
+        asked = f"{request.method} {path}"
+        schema = self.description.schema(request.method, path)
+        if schema is None:
+            return web.Response(status=204)
+        if asked not in self._plain:
+            self._plain[asked] = self.description.answer(schema)
+        self.asked.append(asked)
+        found = self._plain[asked]
+        if self.change is not None and self.change[0] == asked:
+            found = self.change[1].of(found)
+        return web.json_response(found, status=201 if request.method == "POST" else 200)
+
+
+def _client(address: str, key: str) -> GitHub:
+    """A client for which waiting takes no time."""
+    now = [time.time()]
+
+    async def pass_by(seconds: float) -> None:
+        now[0] += seconds
+
+    return GitHub(app_id=1, private_key=key, api_url=address, sleep=pass_by, clock=lambda: now[0])
+
+
+@pytest.fixture(scope="module")
+def key() -> str:
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return made.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+@dataclass
+class Server:
+    """Where the answers come from."""
+
+    answers: Answers
+    address: str
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    answers = Answers(_description())
+    app = web.Application()
+    app.router.add_route("*", "/{any:.*}", answers.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield Server(answers, f"http://127.0.0.1:{runner.addresses[0][1]}/api/v3")
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_every_answer_that_is_allowed_is_read(server: Server, key: str, name: str) -> None:
+    call, answers = CALLS[name], server.answers
+    wrong: dict[str, str] = {}
+    changes = await _changes(name, call, server, key)
+    github = _client(server.address, key)
+    try:
+        for at, change in changes:
+            if at == "GET /app":
+                # A client asks for it once.
+                await github.close()
+                github = _client(server.address, key)
+            answers.change = (at, change)
+            try:
+                await call(github, github.repository(SHOP, playbook="revert"))
+            except GitHubError as refusal:
+                wrong[str(change)] = f"refused: {refusal}"
+            except Exception as error:
+                wrong[str(change)] = f"{type(error).__name__}: {error}"[:200]
+    finally:
+        await github.close()
+    told = [
+        f"{change}: {why}"
+        for change, why in wrong.items()
+        if (name, change) not in CANNOT_DO_WITHOUT
+    ]
+    assert not told, f"{len(told)} of {len(changes)} answers:\n" + "\n".join(told)
+
+
+async def _changes(name: str, call: Call, server: Server, key: str) -> list[tuple[str, Change]]:
+    """What may be otherwise in the answers that a call asks for."""
+    answers = server.answers
+    answers.change, answers.asked = None, []
+    async with _client(server.address, key) as github:
+        await call(github, github.repository(SHOP, playbook="revert"))
+    assert answers.asked, f"{name} asked for nothing"
+    found = []
+    for asked in dict.fromkeys(answers.asked):
+        method, path = asked.split(" ", 1)
+        schema = answers.description.schema(method, path)
+        found += [(asked, each) for each in answers.description.changes(schema or {})]
+    return found
+
+
+RUN = {"status": "COMPLETED", "conclusion": "SUCCESS", "url": "https://ci.test/1"}
+PAGE = {"hasNextPage": False, "endCursor": None}
+RESULTS = {
+    "checkSuites": {
+        "pageInfo": PAGE,
+        "nodes": [
+            {
+                "id": "S",
+                "app": {"slug": "ci", "databaseId": 1},
+                "workflowRun": {"event": "push"},
+                "checkRuns": {"pageInfo": PAGE, "nodes": [RUN]},
+            }
+        ],
+    },
+    "status": {"context": {"state": "SUCCESS", "targetUrl": "https://ci.test/2"}},
+}
+HEAD = {"oid": "b" * 40, "tree": {"oid": "c" * 40}, **RESULTS}
+PULLS = {
+    "pageInfo": PAGE,
+    "nodes": [{"mergeCommit": {"oid": SHA}, "commits": {"nodes": [{"commit": HEAD}]}}],
+}
+MERGED = {"oid": SHA, "tree": {"oid": "c" * 40}, "associatedPullRequests": PULLS, **RESULTS}
+NEVER_NULL = {"oid", "id", "hasNextPage", "status"}
+"""`!` in GitHub's schema."""
+
+
+def _nulls(given: Any, path: tuple[str | int, ...] = ()) -> Iterator[Change]:
+    parts = given.items() if isinstance(given, dict) else enumerate(given)
+    for part, inner in parts:
+        if part not in NEVER_NULL or isinstance(inner, dict):
+            yield Change((*path, part), "null")
+        if isinstance(inner, dict | list):
+            yield from _nulls(inner, (*path, part))
+
+
+async def test_whatever_is_null_in_graphql_hides_nothing_else(server: Server, key: str) -> None:
+    whole = {"repository": {"c0": MERGED, "c1": MERGED | {"oid": "d" * 40}}}
+    async with _client(server.address, key) as github:
+        known = github.repository(SHOP, playbook="bisect").known_checks
+        server.answers.graphql = whole
+        assert len(await known.of([SHA, "d" * 40], "smoke")) == 4
+        assert len(await known.of_merged_heads([SHA, "d" * 40], "smoke")) == 2
+        for change in _nulls(whole):
+            server.answers.graphql = change.of(whole)
+            found = await known.of([SHA, "d" * 40], "smoke")
+            if change.path[:2] == ("repository", "c0"):
+                assert len([each for each in found if each.sha == "d" * 40]) == 2, change
+            await known.of_merged_heads([SHA, "d" * 40], "smoke")

@@ -1,0 +1,75 @@
+"""Hotfixes of branches that merge through a queue."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.playbooks.revert.landings import queue_of
+from tests.shop import GOOD, Shop
+
+
+def _groups(shop: Shop, *verdicts: str) -> list[str]:
+    """CI says this of the merge groups, one after the other; each group that was made."""
+    made: list[str] = []
+
+    def hear(event: Any) -> None:
+        ref = str(event.payload.get("ref"))
+        if event.repository is not shop.repository or event.payload.get("deleted"):
+            return
+        if event.name == "push" and ref.startswith("refs/heads/gh-readonly-queue/"):
+            shop.verdicts["smoke"] = verdicts[min(len(made), len(verdicts) - 1)]
+            made.append(event.payload["after"])
+
+    shop.github.world.listen(hear)
+    return made
+
+
+async def test_a_merge_queue_is_joined_and_followed(shop: Shop) -> None:
+    broken = await shop.broken()
+    queue_of(shop)
+    answer = await shop.says(broken, "/revert")
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+    report = await shop.report_of(await shop.merged_hotfix(), "playbooks/records")
+    assert report["merge"]["method"] == "queue"
+
+
+async def test_a_group_that_is_red_by_chance_wakes_nobody(shop: Shop) -> None:
+    broken = await shop.broken()
+    queue_of(shop)
+    groups = _groups(shop, "failure", "success")
+    answer = await shop.says(broken, "/revert")
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+    assert len(groups) == 2
+    assert len(await shop.mentions(broken)) == 1, "only the last word calls anybody"
+
+
+async def test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_again(
+    shop: Shop,
+) -> None:
+    broken = await shop.broken()
+    queue_of(shop)
+    groups = _groups(shop, "failure", "failure", "success")
+    answer = await shop.says(broken, "/revert")
+    said = await shop.standing(broken, "was taken out of it")
+    assert "`smoke` failed on what the queue tested" in said
+    assert "I had it run once more to rule out chance; it stayed red." in said
+    assert len(groups) == 2
+    # Made within the same second, the next group would be the same commit: it has failed already.
+    await asyncio.sleep(1)
+    await shop.says(broken, "/retry")
+    assert await answer.reaction() == "+1"
+    assert len(groups) == 3
+
+
+async def test_a_queue_that_refuses_for_a_moment_wakes_nobody(shop: Shop) -> None:
+    broken = await shop.broken()
+    queue_of(shop)
+    words = "Base branch was modified. Review and try the merge again."
+    shop.repository.refusals.refuse("queue", 422, message=words, times=2)
+    answer = await shop.says(broken, "/revert")
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+    assert len(await shop.mentions(broken)) == 1, "only the last word calls anybody"

@@ -1,0 +1,144 @@
+"""Which faults of the database and the disk pass by themselves, and what people read of them."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from bot.faults import Passing
+from bot.playbooks.run import StepFailed
+from bot.records.outages import Outage, in_public, outage_of, passing
+
+PASSING = {
+    "08000": Outage.AWAY,
+    "08006": Outage.AWAY,
+    "25006": Outage.AWAY,
+    "40001": Outage.BUSY,
+    "40P01": Outage.BUSY,
+    "53100": Outage.FULL,
+    "53200": Outage.AWAY,
+    "53300": Outage.AWAY,
+    "55P03": Outage.BUSY,
+    "57P01": Outage.AWAY,
+    "57P02": Outage.AWAY,
+    "57P03": Outage.AWAY,
+    "58030": Outage.AWAY,
+}
+LASTING = ("22001", "23505", "42501", "42601", "42P01", "57014", "57P04", "XX001")
+
+
+def wrapped(error: BaseException) -> sa.exc.DBAPIError:
+    """As SQLAlchemy hands it on."""
+    made: object = sa.exc.DBAPIError.instance(
+        "SELECT secret FROM runs",
+        {},
+        error,
+        (psycopg.Error, sqlite3.Error),  # type: ignore[arg-type]
+    )
+    assert isinstance(made, sa.exc.DBAPIError)
+    return made
+
+
+@pytest.mark.parametrize(("state", "outage"), PASSING.items())
+def test_what_postgresql_says_of_itself_passes(state: str, outage: Outage) -> None:
+    error = psycopg.errors.lookup(state)("host 10.0.0.5, port 5432")
+    assert outage_of(error) is outage
+    assert outage_of(wrapped(error)) is outage
+    assert in_public(wrapped(error)) == outage.value
+
+
+@pytest.mark.parametrize("state", LASTING)
+def test_what_a_statement_did_wrong_does_not_pass_and_is_not_for_people(state: str) -> None:
+    error = psycopg.errors.lookup(state)("secret")
+    assert outage_of(wrapped(error)) is None
+    assert "secret" not in in_public(wrapped(error))
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        ('connection failed: connection to server at "10.0.0.5" failed: Connection refused', True),
+        ('connection is bad: connection to server on socket "/run/x" failed: No such file', True),
+        ("consuming input failed: server closed the connection unexpectedly", True),
+        ("FATAL:  the database system is starting up", True),
+        ("FATAL:  sorry, too many clients already", True),
+        ('FATAL:  password authentication failed for user "playbooks"', False),
+        ('FATAL:  database "nowhere" does not exist', False),
+        ('FATAL:  role "nobody" does not exist', False),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.5"', False),
+    ],
+)
+def test_a_server_that_cannot_be_reached_passes_and_a_refused_log_in_does_not(
+    words: str, passes: bool
+) -> None:
+    error = wrapped(psycopg.OperationalError(words))
+    assert (outage_of(error) is not None) is passes
+    assert "10.0.0.5" not in in_public(error)
+
+
+def _raised_by_sqlite(folder: Path) -> Iterator[tuple[sqlite3.Error, Outage | None]]:
+    file = folder / "some.db"
+    with closing(sqlite3.connect(file)) as holder:
+        holder.execute("CREATE TABLE kept (n INTEGER UNIQUE)")
+        holder.execute("BEGIN EXCLUSIVE")
+        with closing(sqlite3.connect(file, timeout=0)) as other:
+            yield _fault_of(other, "INSERT INTO kept VALUES (1)"), Outage.BUSY
+    with closing(sqlite3.connect(":memory:")) as full:
+        full.execute("PRAGMA max_page_count = 1")
+        yield _fault_of(full, "CREATE TABLE more (n)"), Outage.FULL
+        yield _fault_of(full, "SELECT nothing"), None
+    try:
+        sqlite3.connect(folder / "nowhere" / "some.db").close()
+    except sqlite3.Error as error:
+        yield error, Outage.AWAY
+
+
+def _fault_of(connection: sqlite3.Connection, statement: str) -> sqlite3.Error:
+    with pytest.raises(sqlite3.Error) as raised:
+        connection.execute(statement)
+    return raised.value
+
+
+def test_what_sqlite_raises_is_told_apart_by_its_code(tmp_path: Path) -> None:
+    found = list(_raised_by_sqlite(tmp_path))
+    assert len(found) == 4
+    for error, outage in found:
+        assert outage_of(error) is outage
+        assert outage_of(wrapped(error)) is outage
+        assert "some.db" not in in_public(error)
+
+
+def test_a_full_disk_passes_and_a_missing_file_does_not() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/srv/data/mirrors/1")
+    assert outage_of(full) is Outage.FULL
+    missing = FileNotFoundError(errno.ENOENT, "No such file", "/srv/data/mirrors/1")
+    assert outage_of(missing) is None
+    assert "/srv" not in in_public(full) + in_public(missing)
+
+
+def test_passing_keeps_what_is_passing_already_and_our_own_words_stay() -> None:
+    away = Passing("GitHub is away")
+    assert passing(away) is away
+    assert passing(ValueError("no")) is None
+    assert in_public(StepFailed("merge", "the branch is protected")) == "the branch is protected"
+    assert in_public(KeyError()) == "KeyError"
+
+
+def test_what_a_driver_caused_is_not_for_people_either() -> None:
+    error = RuntimeError("could not look: connection to 10.0.0.5 failed")
+    error.__cause__ = psycopg.OperationalError("connection to 10.0.0.5 failed")
+    assert in_public(error) == Outage.AWAY.value
+
+
+def test_an_error_that_was_raised_from_itself_is_looked_through_once() -> None:
+    error = ValueError("refused")
+    error.__cause__ = error
+    assert outage_of(error) is None
+    assert passing(error) is None

@@ -1,0 +1,269 @@
+"""What strangers may cost: connections, headers, bodies and packed ones, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bot.app import Bot
+from bot.intake.http.bodies import TooLarge, read_body
+from bot.intake.http.entrance import Entrance, Limits
+from bot.intake.http.rooms import STRANGERS
+from tests.intake.github.delivering import headers
+from tests.shop import API_TOKEN, Shop
+
+MB = 1024 * 1024
+SOON = 10.0
+"""Seconds after which what should have happened did not."""
+
+
+@asynccontextmanager
+async def entrance(limits: Limits) -> AsyncIterator[int]:
+    """A server that tells the length of what it was sent."""
+
+    async def length(request: web.Request) -> web.Response:
+        try:
+            return web.Response(text=str(len(await read_body(request, 25 * MB, STRANGERS))))
+        except TooLarge:
+            return web.Response(status=413)
+
+    app = web.Application()
+    app.add_routes([web.post("/", length), web.get("/", length)])
+    opened = Entrance(app, limits, last_answers=0.1)
+    port = await opened.open("127.0.0.1", 0)
+    try:
+        yield port
+    finally:
+        await opened.close()
+
+
+@asynccontextmanager
+async def knock(port: int, said: bytes) -> AsyncIterator[asyncio.StreamReader]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(said)
+        await writer.drain()
+        yield reader
+    finally:
+        writer.close()
+
+
+async def is_closed(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(), SOON) == b""
+    except ConnectionError:
+        return True
+
+
+async def post(port: int, body: bytes, **given: str) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://127.0.0.1:{port}/", data=body, headers=given) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+@pytest.mark.parametrize("said", [b"", b"P", b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+async def test_headers_that_never_end_are_not_waited_for(said: bytes) -> None:
+    async with entrance(Limits(header_seconds=0.1)) as port, knock(port, said) as reader:
+        assert await is_closed(reader)
+
+
+async def test_a_second_request_that_never_ends_is_not_waited_for_either() -> None:
+    first = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"
+    async with entrance(Limits(header_seconds=0.2)) as port, knock(port, first) as reader:
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n2")
+        await asyncio.sleep(0.4)
+        assert not reader.at_eof()  # an idle connection is kept for the next request
+    async with entrance(Limits(header_seconds=0.2)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(first)
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n2")
+        writer.write(b"POST / HTTP/1.1\r\nHo")
+        assert await is_closed(reader)
+        writer.close()
+
+
+async def test_three_hundred_half_sent_headers_make_way_for_whoever_speaks_out() -> None:
+    half = b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "
+    async with entrance(Limits(connections=60, unheard=40)) as port:
+        slow = [knock(port, half) for _ in range(300)]
+        readers = [await each.__aenter__() for each in slow]
+        assert await post(port, b"hello") == (200, "5")
+        async with asyncio.timeout(SOON):
+            while sum(each.at_eof() for each in readers) < 260:  # noqa: ASYNC110  seen from outside
+                await asyncio.sleep(0.01)
+        for each in slow:
+            await each.__aexit__(None, None, None)
+
+
+async def test_deliveries_that_come_in_the_same_second_do_not_make_way_for_each_other() -> None:
+    async with entrance(Limits(unheard=10)) as port:
+        answers = await asyncio.gather(*(post(port, b"hello") for _ in range(150)))
+    assert set(answers) == {(200, "5")}
+
+
+async def test_too_many_connections_close_idle_ones_and_never_one_at_work() -> None:
+    slow_body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\no"
+    idle = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"
+    async with (
+        entrance(Limits(connections=3)) as port,
+        knock(port, slow_body) as at_work,
+        knock(port, idle) as first,
+        knock(port, idle),
+    ):
+        await first.readuntil(b"\r\n\r\n2")
+        assert await post(port, b"hello") == (200, "5")
+        assert await is_closed(first)
+        assert not at_work.at_eof()
+
+
+async def test_a_body_that_does_not_come_is_answered_408() -> None:
+    half = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"
+    async with entrance(Limits(body_seconds=0.1)) as port, knock(port, half) as reader:
+        answer = await asyncio.wait_for(reader.read(), SOON)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"Connection: close" in answer
+
+
+async def test_twenty_large_bodies_sent_slowly_are_held_within_bounds_and_small_ones_pass() -> None:
+    body = b"x" * (4 * MB)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (len(body) + 1)
+    limits = Limits(strangers=10 * MB, body_seconds=1.5)
+    tracemalloc.start()
+    async with entrance(limits) as port:
+        pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+        before, _ = tracemalloc.get_traced_memory()
+        sending = []
+        for _, writer in pairs:
+            writer.transport.set_write_buffer_limits(0)
+            writer.write(head)
+            sending.append(asyncio.create_task(_pieces(writer, body)))
+        await asyncio.sleep(0.5)
+        held = tracemalloc.get_traced_memory()[0] - before
+        assert held < 40 * MB, held  # of the 80 that were sent; what is in flight counts twice
+        assert await post(port, b"hello") == (200, "5")
+        answers = [await asyncio.wait_for(reader.read(64), SOON) for reader, _ in pairs]
+        assert {each[:12] for each in answers} == {b"HTTP/1.1 408"}
+        for each in sending:
+            each.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+        for _, writer in pairs:
+            writer.close()
+        assert await post(port, body) == (200, str(len(body)))
+    tracemalloc.stop()
+
+
+async def _pieces(writer: asyncio.StreamWriter, body: bytes) -> None:
+    for start in range(0, len(body), 16 * 1024):
+        writer.write(body[start : start + 16 * 1024])
+        await writer.drain()
+
+
+ENTRANCES = [
+    "/webhooks/github",
+    "/incidents/revert",
+    "/incidents/bisect",
+    "/alerts/alertmanager",
+    "/alerts/grafana",
+    "/alerts/cloudevents",
+    "/alerts/mapped/datadog",
+    "/ofrep/v1/evaluate/flags",
+    "/budgets/tokens/spend",
+    "/ui/theme",
+    "/ui/act",
+    "/nowhere",
+]
+BOMB = gzip.compress(b"[" + b"0," * MB + b"0]")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
+@pytest.mark.parametrize("path", ENTRANCES)
+async def test_packed_bodies_are_refused_unread_at_every_entrance(
+    bot: Bot, path: str, encoding: str
+) -> None:
+    given = headers("issue_comment", BOMB) | {
+        "Content-Encoding": encoding,
+        "Authorization": f"Bearer {API_TOKEN}",
+    }
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"http://127.0.0.1:{bot.port}{path}", data=BOMB, headers=given) as answer,
+    ):
+        assert answer.status == 415
+        assert answer.headers["Accept-Encoding"] == "identity"
+
+
+async def observations(bot: Bot, body: bytes, **given: str) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(
+            f"http://127.0.0.1:{bot.port}/providers/observations", data=body, headers=given
+        ) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def test_observations_come_packed_from_whoever_has_a_token(shop: Shop) -> None:
+    known = {"Authorization": f"Bearer {API_TOKEN}"}
+    line = json.dumps({"event_id": "e1"}).encode()
+    plain = await observations(shop.bot, line, **known)
+    packed = await observations(
+        shop.bot, gzip.compress(line), **known, **{"Content-Encoding": "gzip"}
+    )
+    assert plain == packed
+    assert plain[0] == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (gzip.compress(b" " * (16 * MB + 1)), "gzip", 413),
+        (b"no gzip", "gzip", 415),
+        (gzip.compress(b"{}")[:-4], "gzip", 415),
+        (gzip.compress(b"{}") + b"more", "gzip", 415),
+        (b"{}", "br", 415),
+    ],
+    ids=["a bomb", "no gzip", "half of it", "more behind it", "another kind"],
+)
+async def test_what_cannot_be_unpacked_within_bounds_is_refused(
+    shop: Shop, body: bytes, encoding: str, status: int
+) -> None:
+    given = {"Authorization": f"Bearer {API_TOKEN}", "Content-Encoding": encoding}
+    assert (await observations(shop.bot, body, **given))[0] == status
+
+
+PRIVATE = [
+    ("/incidents/revert", 401),
+    ("/providers/observations", 401),
+    ("/alerts/alertmanager", 401),
+    ("/alerts/cloudevents", 401),
+    ("/alerts/mapped/datadog", 401),
+    ("/alerts/mapped/sentry", 401),
+    ("/budgets/tokens/spend", 401),
+    ("/ofrep/v1/evaluate/flags", 401),
+    ("/webhooks/github", 401),
+    ("/ui/act", 401),
+]
+
+
+@pytest.mark.parametrize(("path", "status"), PRIVATE)
+async def test_who_is_unknown_is_told_so_before_the_body_is_there(
+    bot: Bot, path: str, status: int
+) -> None:
+    said = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "X-GitHub-Event: ping\r\nX-GitHub-Delivery: d\r\nX-Hub-Signature-256: sha256=0\r\n"
+        "Content-Length: 1000\r\n\r\n"
+    )
+    async with knock(bot.port, said.encode()) as reader:
+        answer = await asyncio.wait_for(reader.readline(), SOON)
+    assert answer.startswith(f"HTTP/1.1 {status}".encode())

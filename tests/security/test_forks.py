@@ -1,0 +1,112 @@
+"""The attacks on trust, by somebody who may not write here, from a fork of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.demo.person import Person
+from bot.records.database import reading
+from bot.records.safety import config_questions
+from tests.safety.test_config_check import PATH, config_check, known
+from tests.safety.test_gate import gate_on, opened
+from tests.security.test_outsiders import has_gate
+from tests.security.test_stalls import MOST_SECONDS, ROWS, watched
+from tests.shop import Shop
+from tests.specs.test_in_pull_requests import FILE, says
+
+DATE = "checks: {smoke: [2001-13-45]}\n"
+
+
+async def test_a_configuration_nobody_can_read_costs_its_own_check_and_no_gate(
+    shop: Shop,
+    fork: Person,
+) -> None:
+    """S1."""
+    await known(shop)
+    await shop.mallory.propose_from(fork, "Configure", {PATH: DATE}, branch="config")
+    sha = await fork.head("config")
+    _, agents = await opened(shop, "agent", self_work=True)
+    number = await shop.merged("Else", {"else.txt": "x\n"})
+    await has_gate(shop, sha)
+    await gate_on(shop, agents, "success")
+    assert await (await shop.says(number, "/pause because of the evals")).reaction() == "+1"
+    await gate_on(shop, agents, "failure")
+    run = await config_check(shop, sha, "failure")
+    assert "line 1: '2001-13-45' reads as a date" in run["output"]["summary"]
+    await has_gate(shop, sha)
+
+
+async def test_a_founders_section_from_a_fork_calls_no_founder(
+    shop: Shop,
+    fork: Person,
+) -> None:
+    """S3, by who may not even push a branch here."""
+    await known(shop)
+    text = "founder: {people: [mallory]}\n"
+    number = await shop.mallory.propose_from(fork, "Configure", {PATH: text}, branch="config")
+    await config_check(shop, await fork.head("config"), "neutral")
+    await shop.looked_again()  # what it asks for is noted after it is said
+    async with reading(shop.bot.records).connect() as conn:
+        asked = await config_questions.waiting(conn, [shop.repository.id])
+    assert [each for each in asked if each.number == number] == []
+    answer = await shop.says(number, "/approve", shop.mallory)
+    await shop.looked_again()
+    assert "+1" not in await shop.alice.reactions(answer.comment)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        (FILE, ROWS, "it is no spec report"),
+        (PATH, "".join(f"k{n}: 1\n" for n in range(14_000)), ""),
+    ],
+    ids=["a report of 240 KB", "120 KB of unknown keys"],
+)
+async def test_what_a_fork_brings_holds_up_nothing(
+    shop: Shop,
+    fork: Person,
+    path: str,
+    text: str,
+    said: str,
+) -> None:
+    """S2."""
+    async with watched() as busy:
+        number = await shop.mallory.propose_from(fork, "Mine", {path: text}, branch="topic")
+        await has_gate(shop, await fork.head("topic"))
+        if said:
+            await says(shop, number, said)
+        else:
+            await config_check(shop, await fork.head("topic"), "failure")
+    assert busy.seconds < MOST_SECONDS
+
+
+async def test_self_work_from_a_fork_is_held_and_lifts_nothing(
+    shop: Shop,
+    fork: Person,
+) -> None:
+    """S5: an agent without rights here, whose pull request is held."""
+    number = await shop.mallory.propose_from(fork, "By an agent", {"a": "1\n"}, branch="agent")
+    await shop.alice.label(number, "self-work")
+    assert await (await shop.says(number, "/pause because of the evals")).reaction() == "+1"
+    await gate_on(shop, await fork.head("agent"), "failure")
+    sha = await fork.push("agent", {"a": "2\n"}, "More")
+    await gate_on(shop, sha, "failure")
+    await shop.says(number, "/unpause because fine", shop.mallory)
+    await shop.says(number, "/approve", shop.mallory)
+    await shop.looked_again()
+    await gate_on(shop, sha, "failure")
+    assert await (await shop.says(number, "/approve", shop.alice)).reaction() == "+1"
+    await gate_on(shop, sha, "success")
+    await gate_on(shop, await fork.push("agent", {"a": "3\n"}, "Later"), "failure")
+
+
+async def test_a_branch_of_a_fork_that_is_named_like_a_hotfix_is_not_ours(
+    shop: Shop,
+    fork: Person,
+) -> None:
+    """S4: whoever forks may name a branch as they like."""
+    name = "hotfix/revert-01aryz6s410000000000000000"
+    number = await shop.mallory.propose_from(fork, "A hotfix", {"a": "1\n"}, branch=name)
+    await shop.alice.label(number, "self-work")
+    assert await (await shop.says(number, "/pause because of the evals")).reaction() == "+1"
+    await gate_on(shop, await fork.head(name), "failure")
