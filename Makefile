@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench chaos fuzz screenshots contracts clean need
+.PHONY: help setup demo test thorough check format bench chaos fuzz screenshots contracts clean need
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,9 +33,12 @@ demo: $(STAMP) ## Play a story on a GitHub on this machine: make demo ARGS="--pl
 contracts: $(STAMP)
 	@$(BIN)/python tests/contracts/download.py || true
 
-test: $(STAMP) contracts ## Run every test that can run here
+test: $(STAMP) contracts ## Run the tests: of conversations, those that stand for all
 	@# Code is compiled once, not anew in each of the many processes that tests start.
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 $(ARGS)
+
+thorough: $(STAMP) contracts ## Play the conversations that `make test` leaves out (about an hour)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 --thorough $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, import contracts
 	@$(BIN)/ruff check .

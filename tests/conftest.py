@@ -42,6 +42,7 @@ pytest_plugins = [
     "tests.plugins.openapi_tally",
     "tests.plugins.scratch",
     "tests.plugins.spread",
+    "tests.plugins.thorough",
     "tests.shop",
 ]
 

@@ -33,6 +33,7 @@ def server() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.thorough
 @pytest.mark.chaos
 async def test_reverts_end_well_whatever_happens_to_postgresql_meanwhile(
     github: DemoGitHub, tmp_path: Path, server: Server, chaos_is_full: bool
@@ -54,6 +55,7 @@ async def test_reverts_end_well_whatever_happens_to_postgresql_meanwhile(
             assert not bots.wrong(), "\n".join([*bots.wrong(), bots.lane.life.said()])
 
 
+@pytest.mark.thorough
 @pytest.mark.chaos
 async def test_reverts_end_well_though_the_disk_is_full_or_sqlite_is_locked_meanwhile(
     github: DemoGitHub, tmp_path: Path, chaos_is_full: bool

@@ -31,6 +31,7 @@ async def lanes(
         await lane.close()
 
 
+@pytest.mark.sampled("revert")
 @pytest.mark.chaos
 @pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.name)
 async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
@@ -46,6 +47,7 @@ async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
     assert len(tally.survived) + len(tally.missed) == len(points)
 
 
+@pytest.mark.thorough
 @pytest.mark.chaos
 async def test_killed_while_it_undoes_what_it_did_it_undoes_the_rest(
     lanes: list[Lane], chaos_is_full: bool
@@ -64,6 +66,7 @@ def _is_of_undoing(point: Point) -> bool:
     return "undo" in point.what or point.what.startswith(("PATCH pulls/", "DELETE git/refs/"))
 
 
+@pytest.mark.thorough
 async def test_the_program_itself_is_killed_after_the_merge_and_started_again(
     github: DemoGitHub, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

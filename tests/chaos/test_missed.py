@@ -137,6 +137,7 @@ async def test_a_comment_whose_delivery_failed_is_delivered_again(
     assert triggers(lane) == 1
 
 
+@pytest.mark.thorough
 async def test_a_label_and_a_review_comment_that_were_never_delivered_are_acted_on(
     github: DemoGitHub, lane: Lane
 ) -> None:
@@ -159,6 +160,7 @@ async def test_a_label_and_a_review_comment_that_were_never_delivered_are_acted_
     assert triggers(lane) == 2
 
 
+@pytest.mark.thorough
 async def test_a_review_that_was_never_delivered_is_acted_on_unless_it_was_edited(
     github: DemoGitHub, lane: Lane
 ) -> None:
@@ -205,6 +207,7 @@ async def test_the_bisect_label_that_was_never_delivered_is_acted_on_wherever_it
     assert (on_pull.bad, on_issue.bad) == ("refs/heads/main", None)
 
 
+@pytest.mark.thorough
 async def test_an_incident_that_was_closed_untold_is_answered_once(
     github: DemoGitHub, lane: Lane
 ) -> None:
@@ -263,6 +266,7 @@ async def test_a_check_that_failed_on_main_untold_is_judged_once(
         assert triggers(lane) == 1
 
 
+@pytest.mark.thorough
 async def test_what_was_delivered_edited_or_older_than_the_app_does_not_run_again(
     github: DemoGitHub, lane: Lane
 ) -> None:

@@ -37,6 +37,7 @@ async def lanes(
         await lane.close()
 
 
+@pytest.mark.thorough
 async def test_killed_at_a_few_instants_it_ends_as_if_nothing_had_happened(
     github: DemoGitHub,
     tmp_path_factory: pytest.TempPathFactory,

@@ -28,6 +28,7 @@ def hotfix_of(repository: Repository, *, merged: bool) -> Any:
     return next((i for i in found if i.pull and (i.pull.merged_at or not merged)), None)
 
 
+@pytest.mark.thorough
 async def test_killed_while_it_watches_a_red_branch_it_still_sees_it_recover(
     github: DemoGitHub, lane: Lane
 ) -> None:

@@ -112,6 +112,7 @@ async def test_the_sibling_finishes_the_run_of_a_killed_replica_and_does_no_step
     assert [i.state for i in repository.issues.values() if i.labels] == ["closed"]
 
 
+@pytest.mark.thorough
 async def test_a_replica_that_stops_in_good_order_leaves_its_run_to_the_sibling_at_once(
     github: DemoGitHub, tmp_path: Path, postgres_url: str, pairs: list[Pair]
 ) -> None:
@@ -148,6 +149,7 @@ async def test_a_replica_that_cannot_renew_its_heartbeat_ends_itself(
     assert pair.lane.life.code == 70
 
 
+@pytest.mark.thorough
 async def test_a_replica_that_hung_until_its_sibling_took_over_does_not_go_on(
     github: DemoGitHub, tmp_path: Path, postgres_url: str, pairs: list[Pair]
 ) -> None:
@@ -161,6 +163,7 @@ async def test_a_replica_that_hung_until_its_sibling_took_over_does_not_go_on(
     assert pair.lane.life.code == 70
 
 
+@pytest.mark.thorough
 async def test_alone_it_resumes_its_own_runs_after_a_stop_in_good_order(
     github: DemoGitHub, tmp_path: Path
 ) -> None:

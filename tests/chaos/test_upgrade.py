@@ -36,6 +36,7 @@ def test_every_wait_in_the_code_has_its_story() -> None:
     assert not_covered(TODAY) == []
 
 
+@pytest.mark.thorough
 async def test_begun_by_the_release_before_it_ends_under_todays_code(ground: Ground) -> None:
     try:
         old = tree_of(the_release_before())

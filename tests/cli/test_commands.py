@@ -85,6 +85,7 @@ def test_revert_gives_the_tree_of_git_revert_and_touches_nothing(clone: Path) ->
     assert (git(clone, "status", "--porcelain"), git(clone, "rev-parse", "HEAD")) == before
 
 
+@pytest.mark.thorough
 def test_an_unknown_revision_is_named(clone: Path) -> None:
     done = playbooks("revert", "--repo", clone, "--commit", "nowhere", "--onto", "HEAD")
     assert done.returncode == 1
@@ -98,6 +99,7 @@ def test_serving_without_settings_names_every_missing_one() -> None:
         assert name in done.stderr
 
 
+@pytest.mark.sampled("revert")
 @pytest.mark.parametrize("play", ["revert", "rollback", "safety"])
 def test_the_demo_ends_with_the_json_line_of_the_contract(play: str) -> None:
     done = playbooks("demo", "--play", play, "--exit")
@@ -157,6 +159,7 @@ def test_an_altered_row_is_found_and_named(chain: Path) -> None:
     assert "3" in done.stdout
 
 
+@pytest.mark.thorough
 def test_a_row_removed_inside_is_found(chain: Path) -> None:
     tamper(chain, "DELETE FROM audit_entries WHERE seq = 2")
     assert verified(chain).returncode == 2
@@ -173,6 +176,7 @@ def test_a_cut_tail_is_found(chain: Path) -> None:
     assert done.returncode == 3, done.stdout
 
 
+@pytest.mark.thorough
 def test_without_an_outside_anchor_no_chain_is_called_intact(chain: Path) -> None:
     (chain / "none.jsonl").write_text("")
     done = verified(chain, "none.jsonl")
@@ -192,6 +196,7 @@ def settings(github: DemoGitHub, app: App, data: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.thorough
 async def test_doctor_finds_a_permission_that_is_missing(
     github: DemoGitHub, app: App, installation: Installation, tmp_path: Path
 ) -> None:
@@ -203,6 +208,7 @@ async def test_doctor_finds_a_permission_that_is_missing(
     assert done.returncode == (1 if missing else 0), done.stdout
 
 
+@pytest.mark.sampled("setting0-up.state")
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.visitor import Page
@@ -45,6 +47,7 @@ async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
     assert re.search(r"merge the pull request .{4,40}Can be made good", page.words)
 
 
+@pytest.mark.thorough
 async def test_the_same_form_sent_twice_is_one_request(arrives: Arrives, shop: Shop) -> None:
     await known_to_bot(shop.bot, shop)
     broken = await shop.broken()
@@ -70,6 +73,7 @@ async def test_a_plan_that_comes_to_nothing_says_why_and_offers_no_start(
     assert "Start it" not in plan.words
 
 
+@pytest.mark.thorough
 async def test_a_plan_says_that_a_founder_is_asked_before_what_cannot_be_undone(
     arrives: Arrives, shop: Shop
 ) -> None:
@@ -202,6 +206,7 @@ async def test_a_run_is_cancelled_with_a_reason_and_its_severity_changed(
     await shop.eventually(ended)
 
 
+@pytest.mark.thorough
 async def test_a_yes_is_to_the_commit_that_the_page_showed_and_to_no_other(
     arrives: Arrives, shop: Shop
 ) -> None:

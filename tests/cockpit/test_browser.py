@@ -82,6 +82,7 @@ async def _is_merged_onto_a_moved_base(shop: Shop) -> None:
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_revert_plays(
     browser: Browser, bot: Bot, shop: Shop
 ) -> None:
@@ -109,6 +110,7 @@ async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_re
     await watch.context.close()
 
 
+@pytest.mark.thorough
 async def test_what_happens_while_the_page_is_renewed_is_announced_too_and_stays(
     browser: Browser, bot: Bot, shop: Shop
 ) -> None:
@@ -162,6 +164,7 @@ async def test_a_red_hotfix_comes_under_needs_you_and_goes_without_reloading(
     await watch.context.close()
 
 
+@pytest.mark.thorough
 async def test_what_cannot_be_undone_is_approved_by_a_founder_and_only_seen_by_others(
     browser: Browser, bot: Bot, shop: Shop
 ) -> None:
@@ -211,6 +214,7 @@ async def test_self_work_is_paused_and_unpaused_from_a_phone(
     await watch.context.close()
 
 
+@pytest.mark.thorough
 async def test_a_bisect_is_followed_to_its_culprit_without_reloading(
     browser: Browser, bot: Bot, shop: Shop
 ) -> None:
@@ -254,6 +258,7 @@ async def test_without_scripts_the_same_is_seen_by_reloading(
     await watch.context.close()
 
 
+@pytest.mark.thorough
 async def test_a_search_is_seen_to_end_without_scripts(
     browser: Browser, bot: Bot, shop: Shop
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.visitor import Page, Visitor
@@ -21,6 +23,7 @@ async def _newest(visitor: Visitor, shop: Shop) -> str:
     return address[1]
 
 
+@pytest.mark.thorough
 async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     providers: Providers, arrives: Arrives
 ) -> None:

@@ -122,6 +122,7 @@ async def test_every_link_of_a_reverts_texts_leads_somewhere(
     assert f"{at_home}/ui/incidents/" in status
 
 
+@pytest.mark.thorough
 async def test_every_link_of_a_bisects_texts_leads_somewhere(
     shop: Shop, at_home: str, arrives: Arrives
 ) -> None:
@@ -139,6 +140,7 @@ async def test_every_link_of_a_bisects_texts_leads_somewhere(
     linked(texts, at_home, f"issue #{incident['number']}", f"pull #{fix['number']}", "check bisect")
 
 
+@pytest.mark.thorough
 async def test_every_link_of_a_shadows_a_ramps_and_a_rollbacks_texts_leads_somewhere(
     providers: Providers, at_home: str, arrives: Arrives
 ) -> None:
@@ -155,6 +157,7 @@ async def test_every_link_of_a_shadows_a_ramps_and_a_rollbacks_texts_leads_somew
         linked(texts, at_home, *(w for w in texts if w.split(" ", 1)[1] == f"#{number}"))
 
 
+@pytest.mark.thorough
 async def test_every_link_of_an_alerts_texts_leads_somewhere(
     shop: Shop, at_home: str, arrives: Arrives
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pytest
+
 from bot.demo.github.world.model import Protection
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.visitor import Visitor
@@ -89,6 +91,7 @@ async def test_a_change_of_the_configuration_waits_for_a_founder_merged_or_not(
     await _needs_nobody(alice, shop)
 
 
+@pytest.mark.thorough
 async def test_a_change_of_the_configuration_that_is_taken_back_asks_nobody(
     arrives: Arrives, shop: Shop
 ) -> None:
@@ -105,6 +108,7 @@ async def test_a_change_of_the_configuration_that_is_taken_back_asks_nobody(
     await _needs_nobody(alice, shop)
 
 
+@pytest.mark.thorough
 async def test_what_was_pushed_and_does_not_count_stands_there_with_why(
     arrives: Arrives, shop: Shop
 ) -> None:
@@ -124,6 +128,7 @@ async def test_what_was_pushed_and_does_not_count_stands_there_with_why(
     await _needs_nobody(alice, shop)
 
 
+@pytest.mark.thorough
 async def test_a_missing_review_is_asked_for_until_it_is_in(arrives: Arrives, shop: Shop) -> None:
     await known_to_bot(shop.bot, shop)
     broken = await shop.broken()
@@ -136,6 +141,7 @@ async def test_a_missing_review_is_asked_for_until_it_is_in(arrives: Arrives, sh
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_a_second_request_that_joined_hides_nothing(arrives: Arrives, shop: Shop) -> None:
     await known_to_bot(shop.bot, shop)
     broken = await shop.broken()

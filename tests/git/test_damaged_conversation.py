@@ -43,6 +43,7 @@ def lose_refs(path: Path) -> None:
     (path / "packed-refs").unlink(missing_ok=True)
 
 
+@pytest.mark.sampled("cut_packs")
 @pytest.mark.parametrize(
     "damage", [cut_packs, zero_packs, lose_packs, empty_loose_objects, lose_refs]
 )

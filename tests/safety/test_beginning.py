@@ -69,6 +69,7 @@ async def test_a_yes_has_it_begin_and_merge_and_the_plan_was_shown(
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_the_button_on_the_commit_says_no(shop: Shop, sender: Sender) -> None:
     _, approval = await asked_to_begin(shop, sender)
     repository = shop.repository
@@ -91,6 +92,7 @@ async def test_the_button_on_the_commit_says_no(shop: Shop, sender: Sender) -> N
     assert not await shop.hotfixes()
 
 
+@pytest.mark.thorough
 async def test_a_yes_to_a_plan_that_is_another_by_now_begins_nothing(
     shop: Shop, sender: Sender
 ) -> None:
@@ -105,6 +107,7 @@ async def test_a_yes_to_a_plan_that_is_another_by_now_begins_nothing(
     assert not await shop.hotfixes()
 
 
+@pytest.mark.thorough
 async def test_a_question_that_nobody_answers_ends_and_nothing_was_done(
     shop: Shop, sender: Sender, clock: Clock
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
+import pytest
 
 from bot.records.safety import pauses
 from tests.shop import API_TOKEN, Clock, Shop
@@ -97,6 +98,7 @@ async def test_a_budget_that_is_used_up_pauses_self_work_and_opens_an_incident(
     assert await shop.hotfixes() == []
 
 
+@pytest.mark.thorough
 async def test_an_overrun_of_a_merged_pull_request_is_a_reason_to_revert(
     shop: Shop, clock: Clock
 ) -> None:
@@ -117,6 +119,7 @@ async def test_an_overrun_of_a_merged_pull_request_is_a_reason_to_revert(
     assert f"#{costly}" in hotfix["title"]
 
 
+@pytest.mark.thorough
 async def test_github_requests_are_a_budget_that_warns_then_pauses_self_work(shop: Shop) -> None:
     few = "caps: {github_requests_an_hour: 1000}\n"
     number = await shop.merged("Fewer requests", {".github/playbooks.yml": few})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from bot.demo.github.changes import checks
 from bot.records.safety import config_questions
 from bot.records.safety.config_questions import ConfigQuestion
@@ -92,6 +94,7 @@ async def test_caps_count_only_after_a_founder_approved_them(shop: Shop) -> None
     assert (await shop.bot.config.of(repository)).config.caps.reverts_a_day == 10
 
 
+@pytest.mark.thorough
 async def test_what_was_approved_stays_so_when_something_else_is_pushed(shop: Shop) -> None:
     number, head = await proposed(shop, "caps", "caps: {reverts_a_day: 0}\n")
     await config_check(shop, head, "neutral")
@@ -101,6 +104,7 @@ async def test_what_was_approved_stays_so_when_something_else_is_pushed(shop: Sh
     assert run["output"]["title"] == "It can be used; a Founder approved it"
 
 
+@pytest.mark.thorough
 async def test_a_persons_revert_is_never_refused_for_a_cap(shop: Shop) -> None:
     number, _ = await proposed(shop, "caps", "caps: {reverts_a_day: 0}\n")
     await (await shop.says(number, "/approve", shop.olivia)).reaction()
@@ -171,6 +175,7 @@ async def test_caps_that_were_pushed_count_when_a_founder_presses_the_button(sho
     assert not await questions(shop)
 
 
+@pytest.mark.thorough
 async def test_the_button_on_an_older_commit_approves_what_still_stands_and_nothing_else(
     shop: Shop,
 ) -> None:
@@ -212,6 +217,7 @@ async def test_a_broken_version_that_was_pushed_is_told_on_the_default_branch_un
     assert "playbooks config" not in await shop.alice.check_runs(mended)
 
 
+@pytest.mark.thorough
 async def test_what_a_pull_request_was_asked_about_is_not_asked_again_where_it_is_merged(
     shop: Shop,
 ) -> None:

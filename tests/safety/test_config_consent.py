@@ -103,6 +103,7 @@ async def answered(shop: Shop, number: int, words: str, person: Any) -> tuple[st
     return reaction, (await shop.from_bot(number))[-1]
 
 
+@pytest.mark.thorough
 async def test_a_push_just_before_the_yes_makes_nobody_a_founder(shop: Shop) -> None:
     number, head = await proposed(shop, "fewer", FEWER)
     await config_check(shop, head, "neutral")
@@ -126,6 +127,7 @@ async def test_a_push_just_before_the_yes_makes_nobody_a_founder(shop: Shop) -> 
     assert (await counts(shop)).founder.people == ("bob",)
 
 
+@pytest.mark.thorough
 async def test_after_the_new_version_was_shown_in_words_a_bare_yes_is_to_it(shop: Shop) -> None:
     number, head = await proposed(shop, "fewer", FEWER)
     await config_check(shop, head, "neutral")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bot.demo.github.faults.request_faults import Fail, Slow
 from tests.safety.test_config_check import PATH, config_check, known, proposed
 from tests.safety.test_gate import gate_on, opened
@@ -72,6 +74,7 @@ async def test_a_check_whose_name_a_comma_cut_in_two_is_told_how_to_be_written(s
     assert 'write it in quotes: "test (ubuntu-latest, py311)"' in run["output"]["summary"]
 
 
+@pytest.mark.thorough
 async def test_a_head_that_was_judged_is_not_judged_again(shop: Shop) -> None:
     await known(shop)
     number, head = await proposed(shop, "broken", DATE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from bot.records.recovery import steps
 from bot.records.safety import approvals
 from bot.records.safety.approvals import Approval
@@ -57,6 +59,7 @@ async def test_a_revert_of_a_migration_waits_and_only_the_founder_decides(shop: 
     assert told["open-hotfix-pull-request"].compensation == "it is closed"
 
 
+@pytest.mark.thorough
 async def test_a_push_that_changes_the_plan_voids_the_approval_asked_for(shop: Shop) -> None:
     broken = await shop_with_a_founder(shop)
     await shop.says(broken, "/revert")
@@ -78,6 +81,7 @@ async def test_a_push_that_changes_the_plan_voids_the_approval_asked_for(shop: S
     assert (await asked(shop)).commit == await shop.alice.head(hotfix["head"]["ref"])
 
 
+@pytest.mark.thorough
 async def test_a_base_that_moves_under_the_same_lines_asks_anew(shop: Shop) -> None:
     broken = await shop_with_a_founder(shop)
     await shop.says(broken, "/revert")
@@ -89,6 +93,7 @@ async def test_a_base_that_moves_under_the_same_lines_asks_anew(shop: Shop) -> N
     assert (await asked(shop)).state == "void"
 
 
+@pytest.mark.thorough
 async def test_a_request_that_nobody_answered_expires_and_retry_asks_anew(
     shop: Shop, clock: Clock
 ) -> None:
@@ -111,6 +116,7 @@ async def test_a_request_that_nobody_answered_expires_and_retry_asks_anew(
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_a_founder_who_left_decides_nothing(shop: Shop) -> None:
     broken = await shop_with_a_founder(shop)
     await shop.says(broken, "/revert")
@@ -123,6 +129,7 @@ async def test_a_founder_who_left_decides_nothing(shop: Shop) -> None:
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_who_asked_does_not_approve_while_there_is_another_founder(shop: Shop) -> None:
     shop.github.set_collaborator(shop.repository, "alice", "admin")
     broken = await shop.merged("Loosen it", {".github/playbooks.yml": "adr: {directory: adr}\n"})
@@ -134,6 +141,7 @@ async def test_who_asked_does_not_approve_while_there_is_another_founder(shop: S
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_of_a_yes_and_a_no_at_once_the_first_decides_and_the_other_is_told(
     shop: Shop,
 ) -> None:

@@ -277,6 +277,7 @@ async def test_before_verification_bobs_plain_push_waits_for_another_writer(shop
     await checks(shop, theirs, hotfix="success")
 
 
+@pytest.mark.thorough
 async def test_while_the_founder_is_asked_an_app_pushes_and_the_yes_is_never_for_that(
     shop: Shop,
 ) -> None:
@@ -379,6 +380,7 @@ async def test_while_paused_an_agents_push_to_a_hotfix_is_self_work_and_red(shop
         assert "`agent`" in held
 
 
+@pytest.mark.thorough
 async def test_where_github_does_not_tell_who_pushed_a_founder_answers(shop: Shop) -> None:
     shop.repository.tells_activity = False
     shop.verdicts["smoke"] = "pending"
@@ -395,6 +397,7 @@ async def test_where_github_does_not_tell_who_pushed_a_founder_answers(shop: Sho
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_a_run_that_began_before_merges_no_foreign_head_either(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

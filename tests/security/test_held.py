@@ -117,6 +117,7 @@ async def being_reverted(shop: Shop) -> int:
     return broken
 
 
+@pytest.mark.thorough
 async def test_one_of_the_held_eases_no_incident_that_keeps_the_pause(shop: Shop) -> None:
     await work(shop)
     broken = await being_reverted(shop)

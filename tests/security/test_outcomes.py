@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from bot.demo.github.deliveries.delivery_faults import Lose
 from bot.demo.github.world.model import Protection
 from tests.security.test_records import entries, forged, path_of
@@ -67,6 +69,7 @@ async def test_what_a_writer_pushes_there_is_not_offered_and_said_once(shop: Sho
     assert len(await told(shop, number)) == len(await entries(shop)) == 1
 
 
+@pytest.mark.thorough
 async def test_unheard_of_it_is_found_before_anything_is_built_upon_it(shop: Shop) -> None:
     report, issue, first = await recovered(shop)
     await shop.alice.review(first)
@@ -98,6 +101,7 @@ async def test_unheard_of_it_is_found_before_anything_is_built_upon_it(shop: Sho
     assert commits[-1]["author"]["login"] == "playbooks[bot]"
 
 
+@pytest.mark.thorough
 async def test_it_is_looked_at_now_and_then_without_a_delivery(shop: Shop) -> None:
     _, _, number = await recovered(shop)
     before = await brought(shop, number)

@@ -64,6 +64,7 @@ async def kept(shop: Shop, report: Any) -> dict[str, str]:
     return {path: text for path, text in found.items() if text is not None}
 
 
+@pytest.mark.sampled("report")
 @pytest.mark.parametrize("what", ["report", "adr", "anchors", "gone"])
 async def test_what_somebody_changes_is_written_again_and_said_once(shop: Shop, what: str) -> None:
     report, issue = await recovered(shop)
@@ -103,6 +104,7 @@ async def test_a_deleted_branch_comes_back_with_all_anchors(shop: Shop) -> None:
     assert isinstance(chain.verdict, Intact), str(chain.verdict)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("gone", [False, True])
 async def test_unheard_of_it_is_found_before_anything_is_amended_or_copied(
     shop: Shop, gone: bool
@@ -131,6 +133,7 @@ async def test_unheard_of_it_is_found_before_anything_is_amended_or_copied(
     assert len(await told(shop, issue)) == len(await entries(shop)) == 1
 
 
+@pytest.mark.thorough
 async def test_now_and_then_it_is_looked_at_without_a_delivery(shop: Shop) -> None:
     report, issue = await recovered(shop)
     before = await kept(shop, report)

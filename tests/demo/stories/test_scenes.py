@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.demo.clients import CAPABILITY
 from bot.demo.stage import FILES
 from bot.demo.stories.bisect_history import MENDED
@@ -10,6 +12,7 @@ from tests.demo.stories.terminal import demo
 CART, PRICES = "raw/main/shop/cart.py", "raw/main/shop/prices.py"
 
 
+@pytest.mark.thorough
 async def test_after_the_story_main_is_broken_again_until_the_person_reverts() -> None:
     async with demo() as alice:
         await alice.shows("main is broken: evals fails there since #7 was merged.")
@@ -18,6 +21,7 @@ async def test_after_the_story_main_is_broken_again_until_the_person_reverts() -
         assert await alice.opens(f"{alice.home}/{CART}") == FILES["shop/cart.py"]
 
 
+@pytest.mark.thorough
 async def test_main_stays_broken_whatever_else_the_person_does() -> None:
     async with demo("--skip-story") as alice:
         revert = await alice.invites_to("/revert")
@@ -36,6 +40,7 @@ async def test_main_stays_broken_whatever_else_the_person_does() -> None:
         assert (await alice.invites_to("/revert")).page == following.page
 
 
+@pytest.mark.thorough
 async def test_a_red_check_waits_for_the_persons_bisect() -> None:
     async with demo("--play", "bisect", "--skip-story") as alice:
         bisect = await alice.invites_to("/bisect ")
@@ -63,6 +68,7 @@ async def test_self_work_is_held_and_goes_on_by_the_persons_word() -> None:
         assert (await alice.invites_to("/pause self-work because ")).page != pause.page
 
 
+@pytest.mark.thorough
 async def test_a_candidate_is_tried_and_taken_back_by_the_persons_word() -> None:
     async with demo("--play", "rollback", "--skip-story") as alice:
         await alice.accepts(await alice.invites_to(f"/shadow {CAPABILITY} provider-b"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from bot.triggers import OURSELVES, BisectRequest, Source, SourceKind, Trigger
 from tests.playbooks.bisect.bisecting import GOOD_TRIAL, TRIAL, approved, dispatched, fixes
 from tests.playbooks.judge.judging import flags_committed
@@ -90,6 +92,7 @@ async def merged(shop: Shop, number: int) -> bool:
     return bool((await shop.alice.pull_request(number))["merged"])
 
 
+@pytest.mark.thorough
 async def test_a_hotfix_that_did_not_cure_has_the_real_cause_looked_for(shop: Shop) -> None:
     innocent, guilty = await broken_by_the_second(shop)
     await shop.says(innocent, "/revert")
@@ -111,6 +114,7 @@ async def test_a_hotfix_that_did_not_cure_has_the_real_cause_looked_for(shop: Sh
     await shop.eventually(over)
 
 
+@pytest.mark.thorough
 async def test_off_it_only_suggests_a_bisect(shop: Shop) -> None:
     innocent, _ = await broken_by_the_second(shop, more="triggers: {autonomy: off}\n")
     await shop.says(innocent, "/revert")
@@ -131,6 +135,7 @@ async def test_self_work_that_broke_main_is_taken_back_without_a_person(shop: Sh
     assert await shop.alice.file("bug") is None
 
 
+@pytest.mark.thorough
 async def test_a_persons_change_is_taken_back_by_a_person_only(shop: Shop) -> None:
     await broken_by_the_second(shop)
     shop.verdicts["smoke"] = "success"
@@ -146,6 +151,7 @@ async def test_a_persons_change_is_taken_back_by_a_person_only(shop: Shop) -> No
     assert not await merged(shop, fix["number"])
 
 
+@pytest.mark.thorough
 async def test_opted_out_changes_are_named_and_nothing_is_opened(shop: Shop) -> None:
     _, guilty = await broken_by_the_second(shop, label="playbook:off")
     await asked_by_nobody(shop)
@@ -160,6 +166,7 @@ async def test_opted_out_changes_are_named_and_nothing_is_opened(shop: Shop) -> 
     assert guilty
 
 
+@pytest.mark.thorough
 async def test_what_is_only_named_is_reverted_by_the_command_it_says(shop: Shop) -> None:
     await broken_by_the_second(shop, label="playbook:off")
     await asked_by_nobody(shop)
@@ -181,6 +188,7 @@ async def test_what_is_only_named_is_reverted_by_the_command_it_says(shop: Shop)
     await shop.eventually(closed)
 
 
+@pytest.mark.thorough
 async def test_our_own_commits_are_never_suspects(shop: Shop) -> None:
     # Nothing can be tried, and nobody checked what lies between: all of it is suspected.
     good = await shop.alice.head("main")

@@ -9,6 +9,8 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from bot.app import Bot
 from bot.demo.github.changes import pushes
 from bot.demo.github.git.bare import Signature
@@ -48,6 +50,7 @@ def force_push(shop: Shop, sha: str) -> None:
     pushes.push(shop.github.world, shop.repository, "refs/heads/main", sha, shop.repository.owner)
 
 
+@pytest.mark.thorough
 async def test_a_runner_that_never_answers_is_given_up_and_asked_again_after_a_retry(
     shop: Shop, clock: Clock
 ) -> None:
@@ -78,6 +81,7 @@ async def test_a_runner_that_never_answers_is_given_up_and_asked_again_after_a_r
     measured(f"{len(given_up)} silent trials were cancelled before a person was asked")
 
 
+@pytest.mark.thorough
 async def test_at_a_cap_it_reports_and_a_retry_goes_on_with_what_was_learnt(shop: Shop) -> None:
     past = await history(shop, 30, 17)
     await configured(shop, past, "  trials: 6\n")
@@ -132,6 +136,7 @@ async def test_a_culprit_that_a_force_push_took_away_meanwhile_needs_no_fix(shop
     assert hidden_refs(shop) == []
 
 
+@pytest.mark.thorough
 async def test_a_culprit_that_a_force_push_carried_along_is_reverted_where_it_is_now(
     shop: Shop,
 ) -> None:
@@ -164,6 +169,7 @@ async def test_a_check_renamed_in_the_middle_of_the_range_blames_not_the_renamin
         assert past.commits[number][:9] in said or "more" in said
 
 
+@pytest.mark.thorough
 async def test_with_trials_a_renamed_check_is_no_hindrance(shop: Shop) -> None:
     past = await history(shop, 20, 8)
     old, new = History(shop, past.commits[:13]), History(shop, past.commits[13:])
@@ -176,6 +182,7 @@ async def test_with_trials_a_renamed_check_is_no_hindrance(shop: Shop) -> None:
     assert not set(tried(shop)) & set(past.commits[14:-1])
 
 
+@pytest.mark.thorough
 async def test_ten_thousand_commits_are_planned_in_few_requests(shop: Shop, bot: Bot) -> None:
     first = await shop.alice.push("main", {"start.txt": "here\n"}, "Begin")
     git = shop.repository.git
@@ -205,6 +212,7 @@ async def test_ten_thousand_commits_are_planned_in_few_requests(shop: Shop, bot:
     measured(f"{MANY} commits: {spent} requests until a person was asked")
 
 
+@pytest.mark.thorough
 async def test_a_retry_after_a_failed_step_uses_the_trials_that_were_made(shop: Shop) -> None:
     past = await history(shop, 12, 7)
     await past.says_ci_on_the_end("failure")
@@ -241,6 +249,7 @@ def _verifies(run: Any) -> bool:
     return "-v" in run.cause.inputs["trial_id"]
 
 
+@pytest.mark.thorough
 async def test_checking_the_suspect_counts_in_the_budget(shop: Shop) -> None:
     past = await history(shop, 4, 2)
     await configured(shop, past, "  trials: 9\n")

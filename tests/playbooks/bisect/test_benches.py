@@ -43,6 +43,7 @@ def may_write_workflows(shop: Shop) -> None:
     shop.forget_tokens()
 
 
+@pytest.mark.thorough
 async def test_commits_older_than_the_workflow_are_tried_with_todays(shop: Shop) -> None:
     may_write_workflows(shop)
     more = added_at_the_end(10, NEEDS_TODAY)
@@ -76,6 +77,7 @@ async def test_todays_files_go_away_when_it_is_cancelled(shop: Shop) -> None:
     assert hidden_refs(shop) == []
 
 
+@pytest.mark.thorough
 async def test_without_the_permission_old_commits_are_tried_as_they_are(shop: Shop) -> None:
     past = await history(shop, 8, 5, trial=None, more=added_at_the_end(8, GOOD_TRIAL))
     await past.says_ci_on_the_end("failure")
@@ -86,6 +88,7 @@ async def test_without_the_permission_old_commits_are_tried_as_they_are(shop: Sh
     assert set(past.commits) >= set(tried(shop)[:4])
 
 
+@pytest.mark.thorough
 async def test_killed_with_todays_files_laid_over_it_leaves_none(
     github: DemoGitHub, tmp_path: Path
 ) -> None:
@@ -154,6 +157,7 @@ async def test_the_servers_sandbox_finds_it_and_records_what_was_measured(shop: 
     assert all(each["metrics"] for each in report["trials"] if each["outcome"] == "fail")
 
 
+@pytest.mark.thorough
 @needs_bubblewrap
 async def test_nothing_of_the_bot_can_be_seen_in_its_sandbox(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
@@ -192,6 +196,7 @@ async def test_a_server_where_nothing_can_be_confined_says_so(
     assert "`/retry`" in said.splitlines()[0]
 
 
+@pytest.mark.thorough
 @needs_bubblewrap
 async def test_killed_while_commits_are_tried_in_the_sandbox_it_goes_on(
     github: DemoGitHub, tmp_path: Path

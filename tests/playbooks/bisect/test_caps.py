@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.playbooks.bisect.bisecting import CONFIG, approved, dispatched, fixes, history
 from tests.playbooks.bisect.test_automatic import broken_by_the_second
 from tests.shop import Shop
 
 
+@pytest.mark.thorough
 async def test_at_the_days_cap_it_reports_and_a_person_may_have_it_go_on(shop: Shop) -> None:
     config = CONFIG + "caps: {trials_a_day: 3}\n"
     await approved(shop, config)
@@ -55,6 +58,7 @@ async def test_so_many_trials_at_once_whatever_each_search_may(shop: Shop) -> No
     assert most == 2
 
 
+@pytest.mark.thorough
 async def test_a_bisect_that_nobody_asked_for_and_a_cap_refuses_is_begun_by_the_command_it_says(
     shop: Shop,
 ) -> None:

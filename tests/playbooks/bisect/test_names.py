@@ -11,6 +11,7 @@ from tests.shop import Shop
 MATRIX = "test (ubuntu-latest, 3.11)"
 
 
+@pytest.mark.sampled("test (ubuntu-latest, 3.11)")
 @pytest.mark.parametrize(
     "typed",
     [
@@ -42,6 +43,7 @@ async def test_a_name_that_no_check_has_is_answered_with_those_that_can_be_copie
     assert f"Reported there: `{MATRIX}`." in said
 
 
+@pytest.mark.sampled("HEAD~20-main~0")
 @pytest.mark.parametrize(
     ("good", "bad"),
     [
@@ -83,6 +85,7 @@ async def test_steps_that_lead_beyond_the_first_commit_are_said(shop: Shop) -> N
     await shop.told(issue, "`main` has no commit `~99` before it.", times=1)
 
 
+@pytest.mark.thorough
 async def test_a_label_bisects_the_branch_of_its_pull_request_whatever_its_name(
     shop: Shop,
 ) -> None:

@@ -22,6 +22,7 @@ from tests.playbooks.bisect.bisecting import (
 from tests.shop import Shop
 
 
+@pytest.mark.thorough
 async def test_skipped_commits_are_never_tried(shop: Shop) -> None:
     past = await history(shop, 12, 6, trial=UNHURRIED_TRIAL)
     await past.says_ci_on_the_end("failure")
@@ -35,6 +36,7 @@ async def test_skipped_commits_are_never_tried(shop: Shop) -> None:
     assert not set(skipped) & set(tried(shop))
 
 
+@pytest.mark.thorough
 async def test_the_word_of_two_people_decides_without_any_trial(shop: Shop) -> None:
     past = await history(shop, 8, 5, trial=None)
     await past.says_ci_on_the_end("failure")
@@ -53,6 +55,7 @@ async def test_the_word_of_two_people_decides_without_any_trial(shop: Shop) -> N
     assert dispatched(shop) == []
 
 
+@pytest.mark.thorough
 async def test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_leads_on(
     shop: Shop,
 ) -> None:
@@ -72,6 +75,7 @@ async def test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_le
     assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
 
 
+@pytest.mark.thorough
 async def test_a_bad_end_that_passes_is_nobodys_fault(shop: Shop) -> None:
     past = await history(shop, 10, 0)
     await past.says_ci_on_the_end("failure")
@@ -84,6 +88,7 @@ async def test_a_bad_end_that_passes_is_nobodys_fault(shop: Shop) -> None:
     assert incident["state"] == "closed"
 
 
+@pytest.mark.thorough
 async def test_a_good_end_that_fails_asks_for_an_older_one(shop: Shop) -> None:
     past = await history(shop, 10, 2)
     await past.says_ci_on_the_end("failure")
@@ -98,6 +103,7 @@ async def test_a_good_end_that_fails_asks_for_an_older_one(shop: Shop) -> None:
     assert fix["title"] == f'Revert {past.commits[2][:9]} "Change 2"'
 
 
+@pytest.mark.thorough
 async def test_where_it_never_passed_it_is_mended_and_the_commit_that_passes_is_named(
     shop: Shop,
 ) -> None:
@@ -125,6 +131,7 @@ async def test_without_a_good_end_the_last_green_commit_is_taken(shop: Shop) -> 
     assert fix["title"] == f'Revert {past.commits[14][:9]} "Change 14"'
 
 
+@pytest.mark.thorough
 async def test_without_any_green_commit_it_goes_back_by_doubling(shop: Shop) -> None:
     past = await history(shop, 9, 3)
     await past.says_ci_on_the_end("failure")
@@ -133,6 +140,7 @@ async def test_without_any_green_commit_it_goes_back_by_doubling(shop: Shop) -> 
     assert fix["title"] == f'Revert {past.commits[3][:9]} "Change 3"'
 
 
+@pytest.mark.thorough
 async def test_commits_that_do_not_build_are_no_evidence(shop: Shop) -> None:
     breaks: dict[int, dict[str, str | None]] = {
         5: {"broken-build": "x"}, 9: {"broken-build": None},
@@ -213,6 +221,7 @@ async def test_cancel_stops_every_trial_and_leaves_nothing(shop: Shop) -> None:
     assert "cancelled this bisect" in (await shop.from_bot(issue))[-1]
 
 
+@pytest.mark.thorough
 async def test_the_cancel_button_on_the_bad_end_finds_its_run(shop: Shop) -> None:
     past = await history(shop, 30, 12, trial=UNHURRIED_TRIAL)
     await past.says_ci_on_the_end("failure")
@@ -228,6 +237,7 @@ async def test_the_cancel_button_on_the_bad_end_finds_its_run(shop: Shop) -> Non
     assert ours.conclusion == "neutral"
 
 
+@pytest.mark.thorough
 async def test_a_label_on_an_issue_starts_a_bisect_of_main(shop: Shop) -> None:
     past = await history(shop, 20, 14, trial=None)
     await past.says_ci(14, twice=True)
@@ -254,6 +264,7 @@ async def test_the_culprits_pull_request_is_told_once_and_kindly(shop: Shop) -> 
     assert "If you have a fix at hand, that is as good" in comment
 
 
+@pytest.mark.thorough
 async def test_a_revert_that_conflicts_is_a_draft_with_guidance(shop: Shop) -> None:
     over: dict[int, dict[str, str | None]] = {6: {"bug": "changed since\n"}}
     past = await history(shop, 8, 4, more=over)
@@ -265,6 +276,7 @@ async def test_a_revert_that_conflicts_is_a_draft_with_guidance(shop: Shop) -> N
     assert '"culprit"' in await committed(shop, fix, "bisect")
 
 
+@pytest.mark.thorough
 async def test_what_ci_said_of_a_pull_request_counts_for_the_same_tree_merged(shop: Shop) -> None:
     past = await history(shop, 1, 0, trial=None)
     ci = shop.github.runner.app

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from bot.demo.github.actions.runner import Runner
 from bot.demo.github.git.bare import Signature
 from bot.demo.github.server import DemoGitHub
@@ -61,6 +63,7 @@ async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice
     await lane.close()
 
 
+@pytest.mark.thorough
 async def test_a_run_that_is_run_again_by_somebody_counts_once(shop: Shop) -> None:
     past = await history(shop, 12, 7, trial=GOOD_TRIAL)
     await past.says_ci_on_the_end("failure")
@@ -78,6 +81,7 @@ async def test_a_run_that_is_run_again_by_somebody_counts_once(shop: Shop) -> No
     assert issue
 
 
+@pytest.mark.thorough
 async def test_a_trial_that_was_cancelled_says_nothing_and_is_tried_again(shop: Shop) -> None:
     past = await history(shop, 10, 7, trial=UNHURRIED_TRIAL)
     await past.says_ci_on_the_end("failure")
@@ -90,6 +94,7 @@ async def test_a_trial_that_was_cancelled_says_nothing_and_is_tried_again(shop: 
     assert sum(run.cause.inputs["sha"] == sha for run in dispatched(shop)) >= 2
 
 
+@pytest.mark.thorough
 async def test_a_workflow_without_the_inputs_is_said_and_can_be_mended(shop: Shop) -> None:
     past = await history(shop, 8, 5)
     await past.says_ci_on_the_end("failure")
@@ -110,6 +115,7 @@ async def test_a_workflow_without_the_inputs_is_said_and_can_be_mended(shop: Sho
     assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
 
 
+@pytest.mark.thorough
 async def test_trials_that_fail_on_main_start_no_incident_of_their_own(shop: Shop) -> None:
     past = await history(shop, 12, 7)
     await past.says_ci_on_the_end("failure")
@@ -145,6 +151,7 @@ async def test_a_commit_of_a_fork_is_refused_though_github_resolves_it(shop: Sho
     measured(f"a fork's {forked[:9]}: refused, {len(dispatched(shop))} runs dispatched")
 
 
+@pytest.mark.thorough
 async def test_a_trial_sees_no_secret_of_the_bot(shop: Shop) -> None:
     past = await history(shop, 3, 2, trial="env; test ! -e bug")
     await past.says_ci_on_the_end("failure")
@@ -158,6 +165,7 @@ async def test_a_trial_sees_no_secret_of_the_bot(shop: Shop) -> None:
     measured(f"{len(dispatched(shop))} trials, {len(logs)} bytes of their environments: no secret")
 
 
+@pytest.mark.thorough
 async def test_two_fixes_at_once_can_both_be_merged(shop: Shop) -> None:
     past = await history(shop, 40, 13, trial=None, more={27: {"other-bug": "x\n"}})
     await past.says_ci(13, twice=True)

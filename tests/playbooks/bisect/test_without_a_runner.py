@@ -25,6 +25,7 @@ async def closed(shop: Shop) -> Any:
     return found[0] if found and found[0]["state"] == "closed" else None
 
 
+@pytest.mark.thorough
 async def test_it_says_what_to_set_and_whom_it_suspects(shop: Shop) -> None:
     past = await history(shop, 3, 2, trial=None)
     await past.says_ci_on_the_end("failure")
@@ -54,6 +55,7 @@ async def test_it_resolves_when_the_check_is_green_again(shop: Shop) -> None:
     assert "passes on `main` again" in await shop.final_word(issue)
 
 
+@pytest.mark.thorough
 async def test_once_a_workflow_is_there_a_retry_finds_the_culprit(shop: Shop) -> None:
     past = await history(shop, 6, 4, trial=None)
     await past.says_ci_on_the_end("failure")
@@ -89,6 +91,7 @@ async def test_where_the_servers_sandbox_is_off_only_a_workflow_is_named(
     assert "switched off" in said
 
 
+@pytest.mark.thorough
 async def test_a_paused_search_too_ends_when_the_check_is_green_again(shop: Shop) -> None:
     past = await history(shop, 12, 7, more={1: {".github/playbooks.yml": f"{CONFIG}  trials: 1\n"}})
     await past.says_ci_on_the_end("failure")
@@ -100,6 +103,7 @@ async def test_a_paused_search_too_ends_when_the_check_is_green_again(shop: Shop
     await shop.eventually(lambda: closed(shop))
 
 
+@pytest.mark.thorough
 async def test_a_search_in_the_past_of_a_green_branch_is_not_over_at_once(shop: Shop) -> None:
     past = await history(shop, 6, 2, trial=None)
     await past.says_ci_on_the_end("success")
@@ -113,6 +117,7 @@ async def test_a_search_in_the_past_of_a_green_branch_is_not_over_at_once(shop: 
     await shop.eventually(lambda: closed(shop))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ends", ["cancelled", "given up"])
 async def test_what_ended_early_starts_anew_by_the_command_it_says(
     shop: Shop, clock: Clock, ends: str

@@ -36,6 +36,7 @@ async def _hears(shop: Shop, told_on: int, login: str) -> bool:
     return any(f"@{login}" in each and "Nothing to do" in each for each in said)
 
 
+@pytest.mark.sampled("the change")
 @pytest.mark.parametrize("place", ["the change", "the hotfix", "the issue"])
 async def test_a_persons_revert_is_the_yes_that_a_hotfix_waits_for(
     shop: Shop, sender: Sender, place: str
@@ -63,6 +64,7 @@ async def test_who_has_joined_hears_the_end_too(shop: Shop, sender: Sender) -> N
         assert len(await runs.of_incident(conn, incident.id)) == 1
 
 
+@pytest.mark.thorough
 async def test_a_word_joins_also_where_nobody_can_be_assigned(shop: Shop, sender: Sender) -> None:
     broken, told_on = await _waits(shop, sender)
     shop.repository.refusals.refuse("assignee")
@@ -81,6 +83,7 @@ async def test_who_may_not_write_has_it_merged_by_no_word(shop: Shop, sender: Se
     assert not (await shop.hotfix())["merged_at"]
 
 
+@pytest.mark.thorough
 async def test_what_somebody_pushed_to_the_hotfix_is_not_merged_on_a_revert(
     shop: Shop, sender: Sender
 ) -> None:
@@ -97,6 +100,7 @@ async def test_what_somebody_pushed_to_the_hotfix_is_not_merged_on_a_revert(
     assert not (await shop.hotfix())["merged_at"]
 
 
+@pytest.mark.thorough
 async def test_what_needs_a_founder_is_merged_on_a_founders_revert_only(
     shop: Shop, sender: Sender
 ) -> None:
@@ -123,6 +127,7 @@ async def test_what_needs_a_founder_is_merged_on_a_founders_revert_only(
     await _ends_well(shop, told_on, "olivia")
 
 
+@pytest.mark.thorough
 async def test_after_a_no_it_begins_anew(shop: Shop, sender: Sender) -> None:
     broken, _ = await _waits(shop, sender)
     hotfix = (await shop.hotfix())["number"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import aiohttp
+import pytest
 
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.runs import Run
@@ -45,6 +46,7 @@ async def test_status_tells_of_the_run_at_work_not_of_a_request_that_joined(shop
     assert "cancelled" not in told
 
 
+@pytest.mark.thorough
 async def test_caps_count_what_was_done(shop: Shop) -> None:
     broken = await shop.broken()
     waiting = await shop.bob.open_pull_request("Later", {"later.py": "1\n"}, branch="later")
@@ -59,6 +61,7 @@ async def test_caps_count_what_was_done(shop: Shop) -> None:
     assert await _used(shop) == {REVERTS: 1, HOTFIXES: 1}
 
 
+@pytest.mark.thorough
 async def test_a_program_that_joined_finds_the_incident_by_the_id_it_was_given(
     shop: Shop,
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
+
 from bot.demo.github.world.model import Installation
 from tests.playbooks.bisect.bisecting import approved
 from tests.playbooks.judge.judging import (
@@ -59,6 +61,7 @@ async def test_a_persons_change_is_prepared_and_left_to_a_person(shop: Shop) -> 
     await shop.alone()
 
 
+@pytest.mark.thorough
 async def test_where_a_person_was_quicker_the_bots_own_revert_joins_without_a_word(
     shop: Shop,
 ) -> None:
@@ -109,6 +112,7 @@ async def test_what_cannot_be_run_again_is_proposed_and_not_done(shop: Shop) -> 
     assert await shop.hotfixes() == []
 
 
+@pytest.mark.thorough
 async def test_several_suspects_are_bisected(shop: Shop) -> None:
     config = CONFIG + "bisect: {workflow: trial.yml}\n"
     await approved(shop, config)
@@ -142,6 +146,7 @@ async def test_a_safety_violation_pauses_self_work_until_a_person_lifts_it(shop:
     await shop.alone()
 
 
+@pytest.mark.thorough
 async def test_what_a_person_let_go_on_is_not_held_again_for_the_same_red_check(
     shop: Shop,
 ) -> None:
@@ -160,6 +165,7 @@ async def test_what_a_person_let_go_on_is_not_held_again_for_the_same_red_check(
     assert await self_work_pause(shop) is None
 
 
+@pytest.mark.thorough
 async def test_a_smoke_check_that_breaks_on_main_is_reverted_too(shop: Shop) -> None:
     shop.verdicts = {}
     config = "checks: {smoke: [unit]}\n"
@@ -198,6 +204,7 @@ async def _culprit(shop: Shop) -> int:
     return next(int(p["number"]) for p in pulls if p["title"] == "Cheaper prompts")
 
 
+@pytest.mark.thorough
 async def test_self_work_that_a_persons_work_came_with_is_left_to_a_person(shop: Shop) -> None:
     await with_evals(shop)
     await shop.bob.push("agent", {"broken": "yes\n"}, "Cheaper prompts", onto="main")
@@ -216,6 +223,7 @@ async def test_self_work_that_a_persons_work_came_with_is_left_to_a_person(shop:
     assert (await shop.alice.pull_request(hotfix["number"]))["merged_at"] is None
 
 
+@pytest.mark.thorough
 async def test_our_own_commits_are_never_suspects(shop: Shop) -> None:
     await with_evals(shop)
     await flags_committed(shop)

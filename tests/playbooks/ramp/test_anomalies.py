@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers
@@ -33,6 +34,7 @@ async def rolled_back(providers: Providers, issue: int) -> str:
     return str(await providers.shop.eventually(told))
 
 
+@pytest.mark.thorough
 async def test_a_breach_while_an_approval_is_waited_for(providers: Providers) -> None:
     await providers.configure(approvals={50: 1})
     issue = await ramped(providers, 25)
@@ -49,6 +51,7 @@ async def test_silence(providers: Providers, clock: Clock) -> None:
     assert "No observation for" in await rolled_back(providers, issue)
 
 
+@pytest.mark.thorough
 async def test_a_split_that_is_not_the_configured_one(providers: Providers) -> None:
     issue = await ramped(providers)
     await providers.served(split=60)
@@ -62,12 +65,14 @@ async def test_a_split_that_is_not_the_configured_one(providers: Providers) -> N
     assert salt == f"{CAPABILITY}:2:"
 
 
+@pytest.mark.thorough
 async def test_one_arm_only(providers: Providers) -> None:
     issue = await ramped(providers)
     await providers.served(2000, split=0)
     assert "Traffic is not split as configured" in await rolled_back(providers, issue)
 
 
+@pytest.mark.thorough
 async def test_a_report_from_outside(providers: Providers) -> None:
     issue = await ramped(providers, 25)
     status, answer = await providers.post(
@@ -104,6 +109,7 @@ async def test_an_alert_that_names_the_capability(providers: Providers) -> None:
     assert report["severity"] == "critical"
 
 
+@pytest.mark.thorough
 async def test_an_alert_where_only_proposals_are_made_asks_people_on_the_ramps_issue(
     providers: Providers,
 ) -> None:
@@ -131,6 +137,7 @@ async def test_an_alert_where_only_proposals_are_made_asks_people_on_the_ramps_i
     assert await providers.percent() == 5
 
 
+@pytest.mark.thorough
 async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Providers) -> None:
     shop = providers.shop
     issue = await ramped(providers, 25)
@@ -151,6 +158,7 @@ async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Provid
     assert await providers.provider() == "provider-a"
 
 
+@pytest.mark.thorough
 async def test_a_paused_ramp_keeps_its_share_until_it_may_go_on(providers: Providers) -> None:
     shop = providers.shop
     issue = await ramped(providers)

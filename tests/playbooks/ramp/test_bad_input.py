@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bot.records.recovery import incidents
 from bot.traffic import ledger as ledgers
 from tests.playbooks.providing import CAPABILITY, Providers
@@ -47,6 +49,7 @@ async def test_what_cannot_be_ramped_or_rolled_back(providers: Providers) -> Non
     assert "nothing to roll back" in said
 
 
+@pytest.mark.thorough
 async def test_stages_come_one_after_the_other(providers: Providers) -> None:
     await providers.configure(approvals={25: 1, 50: 1})
     issue = await providers.shadowed()
@@ -91,6 +94,7 @@ async def test_two_requests_at_once_are_one_ramp(providers: Providers) -> None:
     assert len(ramps) == 1
 
 
+@pytest.mark.thorough
 async def test_a_person_may_end_a_ramp_and_begin_another(providers: Providers) -> None:
     shop = providers.shop
     issue = await providers.shadowed()
@@ -124,6 +128,7 @@ async def test_a_reader_moves_no_traffic(providers: Providers) -> None:
     assert await providers.percent() == 0
 
 
+@pytest.mark.thorough
 async def test_prometheus_is_named_and_nobody_said_where_it_is(providers: Providers) -> None:
     shop = providers.shop
     await providers.configure(prometheus={"successes": "answers_total", "failures": "errors_total"})

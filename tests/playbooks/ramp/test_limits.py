@@ -9,6 +9,7 @@ from tests.playbooks.ramp.test_anomalies import ramped, rolled_back
 from tests.shop import Clock
 
 
+@pytest.mark.thorough
 async def test_a_candidate_that_returns_less_for_its_spend(providers: Providers) -> None:
     metrics = POLICY["metrics"] | {
         "error": {"alpha": 0.01, "margin_ratio": 20, "slo_max": 0.9},
@@ -32,6 +33,7 @@ async def test_a_candidate_that_returns_less_for_its_spend(providers: Providers)
     assert report["metrics"]["roas"]["candidate"] == pytest.approx(0.5, rel=0.01)
 
 
+@pytest.mark.thorough
 async def test_more_failures_than_any_provider_may_have_where_nothing_is_left_to_compare(
     providers: Providers,
 ) -> None:

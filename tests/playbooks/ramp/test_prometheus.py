@@ -95,6 +95,7 @@ async def test_a_ramp_completes_from_its_counters_alone(
     assert 0 < seen <= counted.failures.total() + sum(map(len, counted.answers.values()))
 
 
+@pytest.mark.thorough
 async def test_a_candidate_that_costs_too_much_is_seen_in_the_counters(
     providers: Providers, counted: Exporter
 ) -> None:

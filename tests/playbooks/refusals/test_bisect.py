@@ -14,6 +14,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     choose(metafunc, SAMPLE | {("labels", "before")})
 
 
+@pytest.mark.sampled("comments, after")
 @pytest.mark.chaos
 async def test_the_culprit_is_found_and_its_fix_ends_the_incident(
     shop: Shop, refusal: Refusal, when: str

@@ -45,6 +45,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     choose(metafunc, SAMPLE["alert" if "sender" in metafunc.fixturenames else "comment"])
 
 
+@pytest.mark.sampled(
+    "the free plan, before",
+    "the records branch, before",
+    "all that tells, as if it were not there, before",
+)
 @pytest.mark.chaos
 async def test_what_was_asked_for_is_reverted(shop: Shop, refusal: Refusal, when: str) -> None:
     broken = await shop.broken()
@@ -53,6 +58,7 @@ async def test_what_was_asked_for_is_reverted(shop: Shop, refusal: Refusal, when
     await _is_reverted(shop)
 
 
+@pytest.mark.sampled("deletion of hotfix branches, after")
 @pytest.mark.chaos
 async def test_what_an_alert_names_is_reverted(
     shop: Shop, sender: Sender, refusal: Refusal, when: str

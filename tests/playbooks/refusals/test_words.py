@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.records.lifecycle import IncidentStatus
 from bot.records.recovery import incidents
 from tests.shop import BAD, GOOD, Shop
 
 
+@pytest.mark.thorough
 async def test_a_locked_conversation_is_told_of_on_the_hotfix(shop: Shop) -> None:
     broken = await shop.broken()
     shop.repository.issues[broken].locked = True
@@ -73,6 +76,7 @@ async def test_without_drafts_a_conflict_is_an_ordinary_pull_request_that_a_pers
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_without_issues_commands_on_the_hotfix_find_the_incident(shop: Shop) -> None:
     shop.repository.has_issues = False
     shop.verdicts["smoke"] = "pending"

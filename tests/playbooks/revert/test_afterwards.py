@@ -68,6 +68,7 @@ async def test_the_incident_is_resolved_once_the_branch_is_green_again(shop: Sho
     assert 'outcome: "confirmed"' in adr
 
 
+@pytest.mark.thorough
 async def test_the_incident_is_resolved_when_the_failed_check_is_run_again_and_passes(
     shop: Shop,
 ) -> None:
@@ -82,6 +83,7 @@ async def test_the_incident_is_resolved_when_the_failed_check_is_run_again_and_p
     assert "`main` is green again at " in await shop.final_word(broken)
 
 
+@pytest.mark.thorough
 async def test_the_records_of_one_incident_do_not_hide_which_checks_count_for_the_next(
     shop: Shop,
 ) -> None:
@@ -96,6 +98,7 @@ async def test_the_records_of_one_incident_do_not_hide_which_checks_count_for_th
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_watching_a_red_branch_after_the_merge_can_be_cancelled(shop: Shop) -> None:
     broken = await merged_onto_a_moved_base(shop)
     await shop.standing(broken, "I am waiting for `smoke` on `main`")
@@ -110,6 +113,7 @@ async def test_watching_a_red_branch_after_the_merge_can_be_cancelled(shop: Shop
     assert issue["state"] == "open"
 
 
+@pytest.mark.thorough
 async def test_a_branch_that_stays_red_after_the_merge_is_watched_for_two_weeks(
     shop: Shop, clock: Clock
 ) -> None:
@@ -149,6 +153,7 @@ async def test_a_hotfix_nobody_sees_to_for_two_weeks_is_given_up_and_left_open(
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.sampled("/cancel")
 @pytest.mark.parametrize("ends", ["/cancel", "by hand"])
 async def test_what_ended_without_a_merge_begins_anew_by_the_command_it_says(
     shop: Shop, ends: str
@@ -191,6 +196,7 @@ async def test_a_cancel_that_comes_a_moment_after_the_merge_says_that_it_is_merg
     assert (report["status"], report["outcome"]) == ("resolved", "confirmed")
 
 
+@pytest.mark.thorough
 async def test_of_several_pending_approvals_an_id_names_one(shop: Shop) -> None:
     config = "checks:\n  smoke: [smoke, links]\n"
     shop.verdicts["links"] = "failure"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from bot.demo.github.faults.request_faults import Revoke
 from bot.demo.github.world.model import Protection
 from bot.demo.github.world.world import Event
@@ -54,6 +56,7 @@ def _report_path(report: Any) -> str:
     return f"apps/orchestrator/orchestrator/incidents/revert-{report['incident']}.json"
 
 
+@pytest.mark.thorough
 async def test_an_attempt_takes_a_name_of_its_own_and_undoing_leaves_other_branches(
     shop: Shop,
 ) -> None:
@@ -74,6 +77,7 @@ async def test_an_attempt_takes_a_name_of_its_own_and_undoing_leaves_other_branc
     assert theirs.items() <= _refs(shop).items()
 
 
+@pytest.mark.thorough
 async def test_cancelling_takes_only_its_own_branch_back(shop: Shop) -> None:
     shop.verdicts.clear()
     broken = await shop.broken()
@@ -92,6 +96,7 @@ async def test_cancelling_takes_only_its_own_branch_back(shop: Shop) -> None:
     assert _refs(shop)[f"{name}-2"] == theirs
 
 
+@pytest.mark.thorough
 async def test_a_branch_named_hotfix_gives_a_flat_name_that_is_said_once(shop: Shop) -> None:
     broken = await shop.broken()
     theirs = _person_takes(shop, "hotfix")

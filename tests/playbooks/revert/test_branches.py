@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bot.demo.github.access.credentials import issue_token
 from bot.demo.github.world.model import Installation, Protection
 from bot.demo.person import Person
@@ -45,6 +47,7 @@ async def test_a_missing_review_is_awaited_by_name_with_a_link_and_then_merged(
     assert len(await shop.mentions(broken)) == 2
 
 
+@pytest.mark.thorough
 async def test_a_review_a_ruleset_asks_for_is_counted(shop: Shop) -> None:
     broken = await shop.broken()
     _require_reviews(shop, 2)
@@ -57,6 +60,7 @@ async def test_a_review_a_ruleset_asks_for_is_counted(shop: Shop) -> None:
     assert await answer.reaction() == "+1"
 
 
+@pytest.mark.thorough
 async def test_a_review_that_asks_for_changes_is_named(shop: Shop) -> None:
     broken = await shop.broken()
     _protect(shop, reviews=1)
@@ -69,6 +73,7 @@ async def test_a_review_that_asks_for_changes_is_named(shop: Shop) -> None:
     assert await answer.reaction() == "+1"
 
 
+@pytest.mark.thorough
 async def test_outcomes_go_through_a_pull_request_where_pushes_need_one(shop: Shop) -> None:
     broken = await shop.broken()
     _protect(shop, reviews=1)
@@ -92,6 +97,7 @@ async def test_a_required_check_that_never_reports_is_asked_about(shop: Shop, cl
     await shop.standing(broken, "Find out why `legal` did not report")
 
 
+@pytest.mark.thorough
 async def test_a_rule_that_appears_while_waiting_is_obeyed(shop: Shop) -> None:
     shop.verdicts.clear()
     broken = await shop.broken()
@@ -128,6 +134,7 @@ async def test_restricted_pushes_leave_the_merge_to_a_person_and_notice_it(shop:
     assert [pull["head"]["ref"] for pull in pulls] == ["playbooks/outcomes"]
 
 
+@pytest.mark.thorough
 async def test_auto_merge_switched_off_makes_no_difference(shop: Shop) -> None:
     shop.repository.allow_auto_merge = False
     broken = await shop.broken()
@@ -159,6 +166,7 @@ async def test_a_branch_that_must_be_up_to_date_gets_a_new_commit_never_a_forced
     assert first in {parent["sha"] for parent in parents}
 
 
+@pytest.mark.thorough
 async def test_a_base_branch_renamed_while_waiting_is_followed(shop: Shop) -> None:
     shop.verdicts.clear()
     broken = await shop.broken()
@@ -197,6 +205,7 @@ async def test_a_code_owner_whose_review_is_missing_is_named(shop: Shop) -> None
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_another_apps_check_of_the_same_name_does_not_stand_for_the_pinned_one(
     shop: Shop, ci_app: Installation
 ) -> None:

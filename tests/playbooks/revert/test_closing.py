@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bot.demo.person import Person
 from bot.records.audit_chain import audit
 from bot.records.lifecycle import IncidentStatus
@@ -81,6 +83,7 @@ async def _opened_again_it_is_taken_up_until_it_is_closed_once_more(shop: Shop, 
     await _becomes(shop, issue, IncidentStatus.RESOLVED)
 
 
+@pytest.mark.thorough
 async def test_an_issue_opened_again_after_a_day_asks_for_an_incident_of_its_own(
     shop: Shop, clock: Clock
 ) -> None:
@@ -108,6 +111,7 @@ async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop
     await _becomes(shop, issue["number"], IncidentStatus.ACTIVE)
 
 
+@pytest.mark.thorough
 async def test_who_may_not_write_resolves_nothing_by_closing(shop: Shop) -> None:
     issue = await _no_longer_watched(shop)
     shop.github.set_collaborator(shop.repository, "mallory", "triage")

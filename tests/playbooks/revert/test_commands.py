@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 import aiohttp
+import pytest
 
 from bot.demo.github.changes import checks
 from tests.shop import API_TOKEN, BAD, GOOD, SECRET, Clock, Shop
@@ -23,6 +24,7 @@ async def test_the_label_does_the_same_as_the_command(shop: Shop) -> None:
     assert (await shop.final_word(broken)).startswith("@alice Nothing to do: ")
 
 
+@pytest.mark.thorough
 async def test_a_commit_is_reverted_by_its_sha_from_any_issue(shop: Shop) -> None:
     sha = await shop.alice.push("main", {"shop.py": BAD}, "Straight to main")
     issue = await shop.alice.open_issue("Totals are zero")
@@ -33,6 +35,7 @@ async def test_a_commit_is_reverted_by_its_sha_from_any_issue(shop: Shop) -> Non
     assert hotfix["title"] == f'Revert {sha[:9]} "Straight to main"'
 
 
+@pytest.mark.thorough
 async def test_the_sha_of_a_merge_stands_for_its_pull_request(shop: Shop) -> None:
     broken = await shop.broken()
     merge = (await shop.alice.pull_request(broken))["merge_commit_sha"]
@@ -53,6 +56,7 @@ async def test_a_command_in_a_review_comment_works(shop: Shop) -> None:
     assert {"eyes", "+1"} <= {each["content"] for each in given}
 
 
+@pytest.mark.thorough
 async def test_a_command_in_a_review_works_and_the_pull_request_shows_it_was_seen(
     shop: Shop,
 ) -> None:
@@ -96,6 +100,7 @@ async def test_a_program_asks_over_http_and_finds_the_artifact_where_it_was_told
     assert (report["reason"], report["outcome"]) == ("SLO breach", "confirmed")
 
 
+@pytest.mark.thorough
 async def test_a_program_needs_a_persons_yes_where_there_are_no_evals(
     shop: Shop, clock: Clock
 ) -> None:
@@ -107,6 +112,7 @@ async def test_a_program_needs_a_persons_yes_where_there_are_no_evals(
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_a_program_needs_nobody_where_evals_are_green(shop: Shop, clock: Clock) -> None:
     config = "checks:\n  smoke: [smoke]\n  evals: [quality]\n"
     shop.verdicts["quality"] = "success"
@@ -131,6 +137,7 @@ async def test_the_command_twice_at_once_is_one_incident(shop: Shop) -> None:
     assert len(joined) == 1
 
 
+@pytest.mark.thorough
 async def test_one_delivery_sent_twenty_times_at_once_is_one_incident(shop: Shop) -> None:
     broken = await shop.broken()
     app = next(a for a in shop.github.world.apps.values() if a.slug == "playbooks")
@@ -174,6 +181,7 @@ async def _deliver(shop: Shop, payload: dict[str, Any], guid: str) -> None:
         assert answer.status == 202
 
 
+@pytest.mark.thorough
 async def test_a_legitimate_second_revert_works_later(shop: Shop) -> None:
     broken = await shop.broken()
     await (await shop.says(broken, "/revert")).reaction()
@@ -220,6 +228,7 @@ async def test_a_typo_gets_a_suggestion_and_does_nothing(shop: Shop) -> None:
     assert not await shop.incidents()
 
 
+@pytest.mark.thorough
 async def test_severity_changes_the_label_and_the_report(shop: Shop) -> None:
     shop.verdicts["smoke"] = "pending"
     await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
@@ -272,6 +281,7 @@ async def test_cancel_where_nothing_runs_says_so(shop: Shop) -> None:
     assert said.startswith("@alice There is nothing to cancel here.")
 
 
+@pytest.mark.thorough
 async def test_retry_waits_once_more_for_checks_that_did_not_report(
     shop: Shop, clock: Clock
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.shop import BAD, GOOD, Shop
 
 
@@ -53,6 +55,7 @@ async def _mark_ready(shop: Shop, number: int) -> None:
     assert "errors" not in answer
 
 
+@pytest.mark.thorough
 async def test_marked_ready_with_the_markers_still_in_it_is_never_merged(shop: Shop) -> None:
     broken = await _conflicting(shop)
     await shop.says(broken, "/revert")
@@ -75,6 +78,7 @@ async def _waiting(shop: Shop) -> tuple[int, Any, Any]:
     return broken, answer, await shop.hotfix()
 
 
+@pytest.mark.thorough
 async def test_a_base_that_moved_elsewhere_leaves_the_hotfix_as_it_is(shop: Shop) -> None:
     broken, answer, hotfix = await _waiting(shop)
     shop.verdicts["smoke"] = "success"
@@ -93,6 +97,7 @@ def _list(first: str, last: str) -> str:
     return "\n".join([first, *(f"item {number}" for number in range(20)), last]) + "\n"
 
 
+@pytest.mark.thorough
 async def test_a_base_that_moved_where_merging_would_leave_some_is_recomputed_and_verified_again(
     shop: Shop,
 ) -> None:
@@ -131,6 +136,7 @@ async def test_somebody_reverting_it_by_hand_meanwhile_makes_the_hotfix_needless
     del hotfix
 
 
+@pytest.mark.thorough
 async def test_a_base_that_comes_to_conflict_asks_a_person_and_then_goes_on(shop: Shop) -> None:
     broken, answer, hotfix = await _waiting(shop)
     later = BAD.replace("return 0", "return 0  # nobody knows why")
@@ -166,6 +172,7 @@ async def test_a_hotfix_a_person_merges_is_noticed_and_recorded(shop: Shop) -> N
     del broken
 
 
+@pytest.mark.thorough
 async def test_a_hotfix_a_person_closes_ends_the_incident(shop: Shop) -> None:
     broken, answer, hotfix = await _waiting(shop)
     await shop.bob.patch(f"pulls/{hotfix['number']}", state="closed")

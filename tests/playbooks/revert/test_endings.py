@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from bot.demo.github.world.model import Protection
 from bot.demo.github.world.world import Event
 from tests.shop import BAD, GOOD, Clock, Shop
@@ -34,6 +36,7 @@ async def _failing_on_main(shop: Shop, **report: Any) -> int:
     return broken
 
 
+@pytest.mark.thorough
 async def test_a_check_that_fails_in_another_way_than_before_is_not_the_same_failure(
     shop: Shop,
 ) -> None:
@@ -51,6 +54,7 @@ async def test_a_check_that_fails_in_another_way_than_before_is_not_the_same_fai
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_what_the_check_complains_about_counts_more_than_its_headline(shop: Shop) -> None:
     complaint = {
         "path": "shop.py",
@@ -71,6 +75,7 @@ async def test_what_the_check_complains_about_counts_more_than_its_headline(shop
     await shop.standing(broken, "did not cure it")
 
 
+@pytest.mark.thorough
 async def test_an_old_check_that_fails_in_a_new_way_cannot_be_approved(shop: Shop) -> None:
     shop.verdicts.clear()
     config = {".github/playbooks.yml": "checks: {smoke: [links]}\n"}
@@ -96,6 +101,7 @@ async def test_a_failure_only_the_hotfix_has_is_not_merged_and_names_the_check(s
     assert (await shop.alice.file("shop.py")) == BAD
 
 
+@pytest.mark.thorough
 async def test_it_goes_on_by_itself_when_the_failed_check_turns_green(shop: Shop) -> None:
     broken = await shop.broken()
     shop.verdicts["smoke"] = "failure"
@@ -116,6 +122,7 @@ async def _with_an_old_failure(shop: Shop) -> int:
     return await shop.broken()
 
 
+@pytest.mark.thorough
 async def test_a_failure_that_is_older_than_the_incident_may_be_approved_by_the_requester(
     shop: Shop,
 ) -> None:
@@ -131,6 +138,7 @@ async def test_a_failure_that_is_older_than_the_incident_may_be_approved_by_the_
     assert last.startswith("@alice Nothing to do: ")
 
 
+@pytest.mark.thorough
 async def test_an_approval_holds_for_one_commit_only(shop: Shop) -> None:
     broken = await _with_an_old_failure(shop)
     shop.github.protect(shop.repository, "main", Protection(reviews=1))
@@ -228,6 +236,7 @@ async def test_a_check_that_broke_off_is_run_again_once_and_then_merged(shop: Sh
     assert len(await shop.mentions(broken)) == 1
 
 
+@pytest.mark.thorough
 async def test_a_check_that_breaks_off_twice_asks_a_person(shop: Shop) -> None:
     shop.verdicts.clear()
     await shop.merged("Name the check", {".github/playbooks.yml": "checks: {smoke: [build]}\n"})
@@ -255,6 +264,7 @@ async def test_evals_that_are_configured_count_as_well(shop: Shop) -> None:
     assert "| quality | evals | **failed** |" in status
 
 
+@pytest.mark.thorough
 async def test_evals_that_are_not_configured_are_said_to_be_so(shop: Shop) -> None:
     broken = await shop.broken()
     await (await shop.says(broken, "/revert")).reaction()

@@ -53,6 +53,7 @@ async def _blob(shop: Shop, content: str, encoding: str = "utf-8") -> str:
     return str((await shop.alice.post("git/blobs", content=content, encoding=encoding))["sha"])
 
 
+@pytest.mark.sampled("merge")
 @pytest.mark.parametrize("method", ["squash", "merge", "rebase"])
 async def test_however_it_was_merged_all_of_the_pull_request_is_undone(
     shop: Shop, method: str
@@ -116,6 +117,7 @@ async def test_a_revert_of_a_revert_brings_the_work_back_and_supersedes_the_firs
     assert 'status: "accepted"' in (await shop.alice.file(new) or "")
 
 
+@pytest.mark.thorough
 async def test_the_records_of_the_first_incident_survive_a_revert_of_its_hotfix(
     shop: Shop,
 ) -> None:
@@ -130,6 +132,7 @@ async def test_the_records_of_the_first_incident_survive_a_revert_of_its_hotfix(
     assert json.loads(before or "")["status"] == "resolved"
 
 
+@pytest.mark.thorough
 async def test_a_rename_and_a_mode_change_are_undone(shop: Shop) -> None:
     before = await _entries(shop)
     blob = before["shop.py"][1]
@@ -147,6 +150,7 @@ async def test_a_rename_and_a_mode_change_are_undone(shop: Shop) -> None:
     assert after == before
 
 
+@pytest.mark.thorough
 async def test_binary_files_come_back_byte_for_byte(shop: Shop) -> None:
     old, new = await _blob(shop, "AAECAwT/", "base64"), await _blob(shop, "/wQDAgEA", "base64")
     entry = {"path": "logo.bin", "mode": "100644", "type": "blob"}
@@ -169,6 +173,7 @@ async def test_symbolic_links_and_submodules_come_back(shop: Shop) -> None:
     assert before["vendor/lib"] == ("160000", "1" * 40)
 
 
+@pytest.mark.thorough
 async def test_pointers_of_large_files_are_reverted_as_the_text_they_are(shop: Shop) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n"
     await shop.alice.push("main", {"model.bin": pointer.format("a" * 64)}, "Model 1")
@@ -177,6 +182,7 @@ async def test_pointers_of_large_files_are_reverted_as_the_text_they_are(shop: S
     assert await shop.alice.file("model.bin") == pointer.format("a" * 64)
 
 
+@pytest.mark.thorough
 async def test_more_than_three_hundred_files_are_one_hotfix(shop: Shop) -> None:
     many = {f"pages/{number:03}.md": f"page {number}\n" for number in range(320)}
     await shop.alice.push("main", many, "Pages")
@@ -217,6 +223,7 @@ async def test_a_workflow_file_needs_a_permission_that_is_named_and_retry_goes_o
     assert hotfix["head"]["ref"].endswith("-2")
 
 
+@pytest.mark.thorough
 async def test_a_file_that_was_deleted_since_is_a_conflict_with_its_name(shop: Shop) -> None:
     await shop.alice.push("main", {"cart.py": "1\n"}, "A cart")
     broken = await shop.merged("A better cart", {"cart.py": "2\n"})
@@ -226,6 +233,7 @@ async def test_a_file_that_was_deleted_since_is_a_conflict_with_its_name(shop: S
     assert "`cart.py` (modify/delete)" in status
 
 
+@pytest.mark.thorough
 async def test_a_pull_request_merged_into_another_branch_is_reverted_there(shop: Shop) -> None:
     await shop.alice.push("release", {"notes.md": "1\n"}, "Start a release", onto="main")
     await shop.report("success", branch="release")
@@ -237,6 +245,7 @@ async def test_a_pull_request_merged_into_another_branch_is_reverted_there(shop:
     assert hotfix["base"]["ref"] == "release"
 
 
+@pytest.mark.thorough
 async def test_where_the_commits_cannot_be_told_it_asks_for_them(shop: Shop) -> None:
     start = await shop.alice.head("main")
     broken = await shop.broken()
@@ -251,6 +260,7 @@ async def test_where_the_commits_cannot_be_told_it_asks_for_them(shop: Shop) -> 
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_files_beside_our_records_are_reverted_like_any_other(shop: Shop) -> None:
     theirs = {
         "self/tool.py": "tool\n",
@@ -269,6 +279,7 @@ async def test_files_beside_our_records_are_reverted_like_any_other(shop: Shop) 
     assert "Left as they are" not in (await shop.from_bot(broken))[0]
 
 
+@pytest.mark.thorough
 async def test_what_we_wrote_stays_and_is_named_where_it_is_reverted(shop: Shop) -> None:
     broken = await shop.broken()
     await (await shop.says(broken, "/revert")).reaction()
@@ -281,6 +292,7 @@ async def test_what_we_wrote_stays_and_is_named_where_it_is_reverted(shop: Shop)
     assert await shop.alice.file("shop.py") == BAD
 
 
+@pytest.mark.thorough
 async def test_what_is_stacked_on_it_stays_and_is_named(shop: Shop) -> None:
     two = await KINDS["stack, merged"](shop)
     await shop.alice.label(two.first, "playbook:revert")
@@ -310,6 +322,7 @@ async def test_what_was_squashed_together_is_asked_about_and_the_command_that_is
     assert f"#{two.second}" in hotfix["title"]
 
 
+@pytest.mark.thorough
 async def test_what_builds_on_it_is_asked_about_instead_of_left_in_conflict(shop: Shop) -> None:
     await shop.bob.push("base", {"a.py": "one\ntwo\n"}, "A", onto="main")
     await shop.bob.push("more", {"a.py": "one\nTWO\n"}, "B", onto="base")

@@ -61,6 +61,7 @@ async def test_writes_that_were_done_and_then_denied_are_not_done_twice(shop: Sh
     assert [rule.fired for rule in rules] == [1] * len(WRITES)
 
 
+@pytest.mark.sampled("500", "dropped")
 @pytest.mark.parametrize(
     "fault",
     [Fail(500), Drop(), Drop(done=False), Truncate(), ExpireToken()],
@@ -77,6 +78,7 @@ async def test_faults_in_the_middle_of_everything_pass(shop: Shop, fault: Fault)
     assert all(rule.fired for rule in rules)
 
 
+@pytest.mark.sampled("primary")
 @pytest.mark.parametrize(
     "limit",
     [
@@ -99,6 +101,7 @@ async def test_a_request_limit_is_waited_out(
     assert rule.fired == 1
 
 
+@pytest.mark.sampled("reordered")
 @pytest.mark.parametrize(
     "fault",
     [Duplicate(3), Reorder(0.3), Delay(0.5)],
@@ -118,6 +121,7 @@ async def test_without_any_delivery_after_the_command_it_looks_by_itself(shop: S
     await _ends_well(shop, broken)
 
 
+@pytest.mark.thorough
 async def test_lists_that_lag_make_nothing_twice(shop: Shop) -> None:
     broken = await shop.broken()
     await asyncio.sleep(2.1)  # what happened before the command is to be seen
@@ -146,6 +150,7 @@ async def test_a_permission_revoked_in_the_middle_is_named_and_retry_goes_on(sho
     assert (await shop.merged_hotfix())["head"]["ref"].endswith("-2")
 
 
+@pytest.mark.thorough
 async def test_a_suspended_installation_ends_the_run_and_retry_goes_on_afterwards(
     shop: Shop,
 ) -> None:
@@ -168,6 +173,7 @@ async def test_a_suspended_installation_ends_the_run_and_retry_goes_on_afterward
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_a_repository_renamed_in_the_middle_is_followed(shop: Shop) -> None:
     shop.verdicts["smoke"] = "pending"
     await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")

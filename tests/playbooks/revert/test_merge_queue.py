@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.playbooks.revert.landings import queue_of
 from tests.shop import GOOD, Shop
 
@@ -46,6 +48,7 @@ async def test_a_group_that_is_red_by_chance_wakes_nobody(shop: Shop) -> None:
     assert len(await shop.mentions(broken)) == 1, "only the last word calls anybody"
 
 
+@pytest.mark.thorough
 async def test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_again(
     shop: Shop,
 ) -> None:
@@ -64,6 +67,7 @@ async def test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_aga
     assert len(groups) == 3
 
 
+@pytest.mark.thorough
 async def test_a_queue_that_refuses_for_a_moment_wakes_nobody(shop: Shop) -> None:
     broken = await shop.broken()
     queue_of(shop)

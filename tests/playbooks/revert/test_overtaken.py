@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from bot.records.audit_chain import audit
 from bot.records.recovery import incidents
 from tests.shop import BAD, GOOD, Answer, Shop
@@ -53,6 +55,7 @@ async def test_it_makes_no_second_hotfix_where_the_first_was_enough(shop: Shop) 
     assert actions.count("plan.overtaken") == 1
 
 
+@pytest.mark.thorough
 async def test_it_makes_one_where_the_change_came_back_meanwhile(shop: Shop) -> None:
     broken, again = await _broken_again(shop)
     async with _slowly_planned(shop, broken, again) as slow:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.shop import GOOD, Clock, Shop
 
 CONFIG = "checks:\n  smoke: [smoke]\n  preview: [preview]\n  timeout_minutes: 5\n"
@@ -42,6 +44,7 @@ async def test_a_hotfix_is_merged_only_when_its_preview_is_deployed(shop: Shop) 
     assert "Previews: `preview`." in (await shop.hotfix())["body"]
 
 
+@pytest.mark.thorough
 async def test_a_preview_that_failed_is_never_merged_and_its_log_is_linked(shop: Shop) -> None:
     broken, hotfix = await _waiting_for_its_preview(shop)
     head = hotfix["head"]["sha"]
@@ -72,6 +75,7 @@ async def test_a_preview_that_never_comes_is_a_visible_time_out(shop: Shop, cloc
     assert not (await shop.hotfix())["merged_at"]
 
 
+@pytest.mark.thorough
 async def test_an_environment_of_its_own_is_waited_for_without_being_asked_to(shop: Shop) -> None:
     shop.verdicts["smoke"] = "pending"
     await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
@@ -96,6 +100,7 @@ async def test_an_environment_of_its_own_is_waited_for_without_being_asked_to(sh
     assert (row["environment"], row["state"], row["url"]) == ("pr-6", "success", SITE)
 
 
+@pytest.mark.thorough
 async def test_where_nothing_is_deployed_this_is_looked_up_only_once_the_checks_are_green(
     shop: Shop,
 ) -> None:
@@ -114,6 +119,7 @@ async def test_where_nothing_is_deployed_this_is_looked_up_only_once_the_checks_
     assert report["results"]["preview"] == "not configured"
 
 
+@pytest.mark.thorough
 async def test_a_preview_the_app_may_not_see_is_said_with_what_to_grant(shop: Shop) -> None:
     del shop.installation().permissions["deployments"]
     shop.forget_tokens()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from bot.records.notices import outbox
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers
 
@@ -77,6 +79,7 @@ async def test_a_breach_ends_in_an_incident_a_fix_and_a_plan(providers: Provider
     assert report["status"] == "resolved"
 
 
+@pytest.mark.thorough
 async def test_a_person_takes_a_ramp_back(providers: Providers) -> None:
     shop = providers.shop
     issue = await providers.shadowed()
@@ -102,6 +105,7 @@ async def test_a_person_takes_a_ramp_back(providers: Providers) -> None:
     assert "is paused" in (await shop.mentions(issue))[-1]
 
 
+@pytest.mark.thorough
 async def test_what_is_promoted_can_still_be_taken_back(providers: Providers) -> None:
     shop = providers.shop
     issue = await providers.shadowed()

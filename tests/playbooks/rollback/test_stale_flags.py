@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from bot.records.audit_chain import audit
 from tests.playbooks.providing import CAPABILITY, Providers, share
 from tests.playbooks.rollback.test_playbook import at_25, fix
@@ -11,6 +13,7 @@ from tests.playbooks.rollback.test_playbook import at_25, fix
 FLAGS = "flags/flagd.json"
 
 
+@pytest.mark.thorough
 async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Providers) -> None:
     shop = providers.shop
     await at_25(providers)

@@ -68,6 +68,7 @@ async def rolled_back_from_a_ramp(providers: Providers, _: Clock) -> int:
     return issue
 
 
+@pytest.mark.sampled("out_of_bounds")
 @pytest.mark.parametrize(
     "ends", [out_of_bounds, too_dear, cancelled, given_up, rolled_back, rolled_back_from_a_ramp]
 )
@@ -94,6 +95,7 @@ async def test_the_commands_that_it_says_lead_to_a_proposed_ramp(
     await shop.told(issue, BOUNDS, times=2 if ends is rolled_back_from_a_ramp else 1)
 
 
+@pytest.mark.thorough
 async def test_a_ramp_that_nobody_answered_begins_again_by_the_command_it_says(
     providers: Providers, clock: Clock
 ) -> None:

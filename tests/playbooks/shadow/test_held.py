@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.playbooks.providing import CAPABILITY, Providers
 from tests.shop import Answer, Clock
 
@@ -13,6 +15,7 @@ async def begun(providers: Providers) -> tuple[int, Answer]:
     return issue, answer
 
 
+@pytest.mark.thorough
 async def test_a_mirror_that_falls_silent_is_held_and_goes_on_by_itself(
     providers: Providers, clock: Clock
 ) -> None:
@@ -67,6 +70,7 @@ async def test_it_stops_at_its_cap_on_extra_cost(providers: Providers) -> None:
     assert (await providers.file("provider_shadow_diffs"))["extra_cost_usd"] == 10.0
 
 
+@pytest.mark.thorough
 async def test_a_shadow_is_rolled_back_and_its_capability_paused(providers: Providers) -> None:
     shop = providers.shop
     issue, shadow = await begun(providers)
@@ -82,6 +86,7 @@ async def test_a_shadow_is_rolled_back_and_its_capability_paused(providers: Prov
     assert "is paused" in (await shop.mentions(issue))[-1]
 
 
+@pytest.mark.thorough
 async def test_where_nothing_ever_fails_a_person_may_want_the_ramp_all_the_same(
     providers: Providers, clock: Clock
 ) -> None:

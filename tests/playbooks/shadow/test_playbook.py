@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.playbooks.providing import CAPABILITY, Providers
 
 
@@ -24,6 +26,7 @@ async def test_a_good_candidate_gets_a_ramp_proposed_with_its_report(providers: 
     assert await providers.provider() == "provider-a"
 
 
+@pytest.mark.thorough
 async def test_shadow_and_ramp_say_since_when_they_run_and_how_long_they_take_yet(
     providers: Providers,
 ) -> None:

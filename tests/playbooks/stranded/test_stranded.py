@@ -45,6 +45,7 @@ async def test_a_run_that_cannot_be_replayed_is_told_of_and_retry_brings_main_ba
     assert len(await shop.incidents()) == 1
 
 
+@pytest.mark.sampled("/approve")
 @pytest.mark.parametrize("command", ["/cancel", "/approve", "/reject", "/status"])
 async def test_no_command_is_answered_with_a_thumb_for_a_run_that_is_dead(
     shop: Shop, command: str
@@ -57,6 +58,7 @@ async def test_no_command_is_answered_with_a_thumb_for_a_run_that_is_dead(
     assert "/retry" in said
 
 
+@pytest.mark.thorough
 async def test_a_new_revert_takes_the_place_of_one_that_is_dead(shop: Shop) -> None:
     broken, _ = await stranded(shop)
     shop.verdicts["smoke"] = "success"

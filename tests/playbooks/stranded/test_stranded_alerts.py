@@ -112,6 +112,7 @@ async def test_an_alert_that_clears_while_nobody_follows_it_is_resolved_all_the_
     await shop.told(incident.issue or 0, FOLLOWED_ANEW, times=1)
 
 
+@pytest.mark.thorough
 async def test_a_run_that_goes_on_for_another_may_be_ended_by_an_update_too(
     shop: Shop, sender: Sender, incident: Incident
 ) -> None:
@@ -136,6 +137,7 @@ async def test_retry_where_alerts_are_followed_says_that_there_is_nothing_to_ret
     await shop.alone()
 
 
+@pytest.mark.thorough
 async def test_what_followed_from_an_alert_is_neither_judged_nor_paused_nor_asked_anew(
     shop: Shop, sender: Sender
 ) -> None:
@@ -163,6 +165,7 @@ async def test_what_followed_from_an_alert_is_neither_judged_nor_paused_nor_aske
     assert await _asked(shop, "revert") == 1
 
 
+@pytest.mark.thorough
 async def test_a_bisect_is_asked_for_once_however_often_the_bot_is_updated(
     shop: Shop, sender: Sender
 ) -> None:
@@ -176,6 +179,7 @@ async def test_a_bisect_is_asked_for_once_however_often_the_bot_is_updated(
     assert await _asked(shop, "bisect") == 1
 
 
+@pytest.mark.thorough
 async def test_retry_begins_a_revert_that_failed_although_its_alert_is_followed(
     shop: Shop, sender: Sender
 ) -> None:

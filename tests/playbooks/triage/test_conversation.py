@@ -121,6 +121,7 @@ async def test_what_fires_again_soon_is_the_same_incident_and_later_another(
     await shop.alone()
 
 
+@pytest.mark.sampled("eval.drop")
 @pytest.mark.parametrize("kind", ["slo.breach", "eval.drop", "safety.violation", "budget.overrun"])
 async def test_each_trigger_that_names_self_work_ends_in_a_merged_revert(
     shop: Shop, sender: Sender, kind: str
@@ -152,6 +153,7 @@ async def test_a_persons_change_that_is_named_is_prepared_and_not_merged(
     await sender.incident("resolved")
 
 
+@pytest.mark.thorough
 async def test_one_yes_is_enough_where_there_are_no_evals_either(
     shop: Shop, sender: Sender
 ) -> None:
@@ -179,6 +181,7 @@ async def test_nothing_named_and_one_merge_makes_a_suspect_whose_revert_waits(
     assert await self_work_pause(shop) is None
 
 
+@pytest.mark.thorough
 async def test_our_own_commits_make_no_second_suspect(shop: Shop, sender: Sender) -> None:
     suspect = await shop.broken()
     await flags_committed(shop)
@@ -190,6 +193,7 @@ async def test_our_own_commits_make_no_second_suspect(shop: Shop, sender: Sender
     assert await sender.incidents("bisect") == []
 
 
+@pytest.mark.thorough
 async def test_nothing_named_and_several_merges_are_bisected(shop: Shop, sender: Sender) -> None:
     await shop.merged("One", {"one.txt": "1\n"})
     await shop.merged("Two", {"two.txt": "2\n"})
@@ -214,6 +218,7 @@ async def test_a_budget_nobody_spent_pauses_and_asks(shop: Shop, sender: Sender)
     assert await shop.hotfixes() == []
 
 
+@pytest.mark.thorough
 async def test_switching_automatic_action_off_counts_only_with_a_founders_yes(
     shop: Shop, sender: Sender
 ) -> None:

@@ -58,6 +58,7 @@ async def _ended_and_begun_again(sender: Sender, first: Incident) -> None:
 # --- Alertmanager and Grafana ---
 
 
+@pytest.mark.sampled("grafana")
 @pytest.mark.parametrize("kind", ["alertmanager", "grafana"])
 async def test_an_alert_that_fires_again_with_its_old_start_is_not_taken_for_resolved(
     shop: Shop, sender: Sender, later: Callable[[], None], kind: str
@@ -77,6 +78,7 @@ async def test_an_alert_that_fires_again_with_its_old_start_is_not_taken_for_res
     await sender.incident("resolved")
 
 
+@pytest.mark.thorough
 async def test_what_fires_again_while_its_end_is_being_recorded_keeps_its_issue_open(
     shop: Shop, sender: Sender
 ) -> None:
@@ -141,6 +143,7 @@ async def test_a_group_key_may_have_any_length(sender: Sender) -> None:
     await sender.incident("resolved")
 
 
+@pytest.mark.thorough
 async def test_more_alerts_than_fit_are_not_all_lost(shop: Shop, sender: Sender) -> None:
     many = [alert(f"A{n}", repository=shop.name) for n in range(2001)]
     status, answer = await sender.post("/alerts/alertmanager", payload("g", *many), JSON)
@@ -214,6 +217,7 @@ def _batched(events: Sequence[Any]) -> HTTPMessage:
     )
 
 
+@pytest.mark.sampled("_binary")
 @pytest.mark.parametrize(
     "write", [to_structured_event, _binary, _as_base64, lambda event: _batched([event])]
 )
@@ -333,6 +337,7 @@ async def test_what_datadog_is_told_to_send_fires_recovers_and_fires_again(
     assert [each.status for each in await sender.incidents()] == ["resolved"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("variables", "why"),
     [
@@ -391,6 +396,7 @@ async def _sentry(sender: Sender, body: dict[str, Any], key: str = "of sentry") 
         return response.status, await response.json(content_type=None)
 
 
+@pytest.mark.thorough
 async def test_sentrys_metric_alert_fires_recovers_and_fires_again(
     shop: Shop, sender: Sender
 ) -> None:
@@ -436,6 +442,7 @@ async def test_sentrys_test_and_what_is_no_alert_open_nothing(shop: Shop, sender
     assert await sender.incidents() == []
 
 
+@pytest.mark.thorough
 async def test_a_rule_and_an_issue_of_the_same_number_are_two_things(
     shop: Shop, sender: Sender
 ) -> None:

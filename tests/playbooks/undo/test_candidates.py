@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.records.recovery import incidents
 from bot.traffic import ledger as ledgers
 from tests.playbooks.providing import CAPABILITY, Providers, providers
@@ -36,6 +38,7 @@ async def test_a_shadow_whose_evidence_is_damaged_mirrors_nothing_any_more(
     assert len(await shop.alice.issues(labels="shadow", state="all")) == 2
 
 
+@pytest.mark.thorough
 async def test_a_ramp_that_may_not_commit_its_next_stage_gives_all_traffic_back(
     providers: Providers,
 ) -> None:

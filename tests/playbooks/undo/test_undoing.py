@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from bot.records.lifecycle import RunState
@@ -115,6 +116,7 @@ async def test_an_undo_that_fails_says_what_is_left_and_how_to_do_it_by_hand(sho
     assert not await branch_is_gone(shop, hotfix)
 
 
+@pytest.mark.thorough
 async def test_what_a_cancel_could_not_undo_is_undone_by_hand_as_it_says(shop: Shop) -> None:
     broken, _, hotfix = await waiting_hotfix(shop)
     shop.repository.refusals.refuse("branch_deletion")

@@ -42,6 +42,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.sampled("postgresql")
 async def test_two_hundred_appends_from_four_processes_make_one_chain(
     url: str, engine: AsyncEngine
 ) -> None:
