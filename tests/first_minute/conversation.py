@@ -37,7 +37,7 @@ LOOKS = 2
 """As often a Run has to look and find nothing, until it is believed to rest."""
 SILENCE_S = 0.6
 """As long nothing happens where no Run is left, until that is believed."""
-A_MOMENT = 0.1
+A_MOMENT = 0.2
 CHECKS_MAY_TAKE = timedelta(minutes=61)
 
 

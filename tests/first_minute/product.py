@@ -152,10 +152,8 @@ def sample(size: int, seed: int, cells: Sequence[Cell] | None = None) -> list[Ce
     """Choose cells in which each value of each dimension, and as many pairs as fit, occur.
 
     Greedy: the next cell is the one with the most values, then pairs, that did not occur yet; ties
-    are drawn. With `size` large enough it is pairwise complete, and ends there.
-
-    Raises:
-        ValueError: `size` is too small for every value to occur.
+    are drawn. With as many as there are worlds every value occurs; with `size` large enough it is
+    pairwise complete, and ends there.
     """
     left = list(possible() if cells is None else cells)
     random.Random(seed).shuffle(left)  # noqa: S311  a sample
@@ -168,8 +166,6 @@ def sample(size: int, seed: int, cells: Sequence[Cell] | None = None) -> list[Ce
         chosen.append(best)
         values -= set(enumerate(best.values))
         pairs -= set(_pairs(best))
-    if values:
-        raise ValueError(f"{size} cells are too few: {len(values)} values do not occur")
     return chosen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -112,6 +113,11 @@ class Town:
     """The repository of the delivery that is being sent."""
     _listing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _names: count[int] = field(default_factory=lambda: count(1))
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _read_at: float = 0.0
+    _last: int = 0
+    _inbox: dict[str, tuple[Trigger, bool]] = field(default_factory=dict)
+    """What the bot was asked for, by its key, and whether it was handed over."""
 
     def __post_init__(self) -> None:
         send = self.github.deliveries._send
@@ -202,18 +208,35 @@ class Town:
 
     async def _asked_for(self, repository: Repository) -> list[tuple[str, str]]:
         """The Run of each request about a repository, with its command; or "not begun"."""
-        query = sa.select(inbox.c.payload, inbox.c.done_at).where(
-            inbox.c.key.startswith(f"{repository.id}:")
-        )
-        async with self.bot.read_only.connect() as conn:
-            rows = (await conn.execute(query)).all()
+        await self._read_inbox()
         asked = []
-        for payload, done_at in rows:
-            trigger = Trigger.model_validate(payload)
+        for key, (trigger, done) in self._inbox.items():
+            if not key.startswith(f"{repository.id}:"):
+                continue
             run = derived_id(trigger.key, trigger.received_at)
-            begun = done_at and (run in self.pulse.begun or self._is_old(trigger))
+            begun = done and (run in self.pulse.begun or self._is_old(trigger))
             asked.append((run, trigger.request.command if begun else "not begun"))
         return asked
+
+    async def _read_inbox(self) -> None:
+        """Read what has come since, and which of the rest was handed over: once for all who ask."""
+        asked_at = time.monotonic()
+        async with self._reading:
+            if self._read_at > asked_at:
+                return
+            now = time.monotonic()
+            waiting = [key for key, (_, done) in self._inbox.items() if not done]
+            query = sa.select(inbox.c.id, inbox.c.key, inbox.c.payload, inbox.c.done_at).where(
+                sa.or_(inbox.c.id > self._last, inbox.c.key.in_(waiting))
+            )
+            async with self.bot.read_only.connect() as conn:
+                rows = (await conn.execute(query)).all()
+            for row in rows:
+                known = self._inbox.get(row.key)
+                trigger = known[0] if known else Trigger.model_validate(row.payload)
+                self._inbox[row.key] = trigger, row.done_at is not None
+                self._last = max(self._last, row.id)
+            self._read_at = now
 
     def _is_old(self, trigger: Trigger) -> bool:
         """Whether it would have begun by now: of some nothing is made."""
