@@ -68,15 +68,33 @@ class Surroundings:
     longest_outage: timedelta
 
 
-async def patches_followed() -> frozenset[Patch]:
-    """Which changed playbooks this Run follows, decided where it begins and never again.
+async def patches_followed(journal: Mapping[int, str]) -> frozenset[Patch]:
+    """Which changed playbooks a Run follows, decided where it begins and never again.
 
-    A marker for each is the first thing in the journal of a Run; one begun before has something
-    else in that place (`DBOS.patch`).
+    They are named by the first step of its journal. A Run begun before there was such a step has a
+    marker of DBOS for each (`DBOS.patch`), or none at all.
+
+    Args:
+        journal: what was recorded so far, by its place; empty where the Run begins now.
+
+    Raises:
+        Unreplayable: it follows one that this code does not know.
     """
-    for name in RETIRED_PATCHES:
-        await DBOS.deprecate_patch_async(name)
-    return frozenset([patch for patch in Patch if await DBOS.patch_async(patch)])
+    first = journal[min(journal)] if journal else Step.FOLLOW_PATCHES.of(",".join(Patch)).id
+    kind, _, named = first.partition(":")
+    if kind != Step.FOLLOW_PATCHES.id:
+        for name in RETIRED_PATCHES:
+            await DBOS.deprecate_patch_async(name)
+        return frozenset([patch for patch in Patch if await DBOS.patch_async(patch)])
+
+    async def recorded() -> None:
+        """The name says it all."""
+
+    names = set(named.split(",")) - set(RETIRED_PATCHES)
+    if unknown := names - set(Patch):
+        raise Unreplayable(f"it follows {', '.join(sorted(unknown))}")
+    await DBOS.run_step_async({"name": first}, recorded)
+    return frozenset(map(Patch, names))
 
 
 class DurableRun:
@@ -109,6 +127,7 @@ class DurableRun:
         # what the one before was doing when it died. Steps come one after the other, so nothing
         # behind it can have begun.
         self._may_have_run = resumed
+        self._at: datetime | None = None
 
     def patched(self, change: Patch) -> bool:
         """As `Run.patched`."""
@@ -141,15 +160,16 @@ class DurableRun:
                     log.exception("a step failed", step=step.id)
                 else:
                     log.warning("passed over", step=step.id, why=said_of(error))
-                return {"failed": said_of(error)}
+                return self._stored(failed=said_of(error))
             await self._through_outages(
                 step, lambda _: self._declare(step, name, done=True), may_have_run=False
             )
             await self._tell("ended", step.id)
-            return {"value": adapter.dump_python(result, mode="json")}
+            return self._stored(value=adapter.dump_python(result, mode="json"))
 
         with _replaying():
             stored = await DBOS.run_step_async({"name": name}, recorded)
+        self._take_time(stored)
         return _unwrap(step, adapter, stored)
 
     async def write(
@@ -170,7 +190,7 @@ class DurableRun:
             # One transaction: what the change did and how it is undone are there together.
             await self._note(connection, step, name)
             await self._note(connection, step, name, done=True)
-            return {"value": adapter.dump_python(await change(connection), mode="json")}
+            return self._stored(value=adapter.dump_python(await change(connection), mode="json"))
 
         try:
             with _replaying():
@@ -180,13 +200,29 @@ class DurableRun:
             raise StepFailed(step, said_of(error)) from error
         if ran:
             await self._tell("ended", step.id)
+        self._take_time(stored)
         return _unwrap(step, adapter, stored)
+
+    def _stored(self, **what: Any) -> dict[str, Any]:
+        """What is recorded of a step: what came of it, and when."""
+        return {**what, "at": self._clock()}
+
+    def _clock(self) -> str:
+        return self._surroundings.clock().astimezone(UTC).isoformat()
+
+    def _take_time(self, stored: Mapping[str, Any]) -> None:
+        """No time passes between steps: it is as late as when the last one ended."""
+        if self.patched(Patch.STEPS_TELL_THE_TIME):
+            self._at = datetime.fromisoformat(stored["at"])
 
     async def wait(self, seconds: float, at: WaitPoint) -> Signal | None:
         """As `Run.wait`."""
         if seconds:
             await self._tell("waiting", at)
+            self._at = None
         signal = await self._receive(seconds)
+        if self.patched(Patch.STEPS_TELL_THE_TIME):
+            return signal
         # Hints that piled up while a step was under way ask for one look, not for one each.
         while signal is not None and signal.is_bare_hint:
             further = await self._receive(0)
@@ -202,14 +238,19 @@ class DurableRun:
 
     async def now(self) -> datetime:
         """As `Run.now`."""
+        if self._at is not None:
+            return self._at
 
         async def read() -> str:
             self._taking_turn()
-            return self._surroundings.clock().astimezone(UTC).isoformat()
+            return self._clock()
 
         name = self._stored_as(Step.READ_CLOCK)
         with _replaying():
-            return datetime.fromisoformat(await DBOS.run_step_async({"name": name}, read))
+            now = datetime.fromisoformat(await DBOS.run_step_async({"name": name}, read))
+        if self.patched(Patch.STEPS_TELL_THE_TIME):
+            self._at = now
+        return now
 
     async def _declare(self, step: AnyStep, name: str, *, done: bool = False) -> None:
         """Note how a step that touches the world is undone, before it does; then that it did."""

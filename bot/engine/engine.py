@@ -257,7 +257,9 @@ class Engine:
         try:
             while hints.unheard:
                 hints.unheard = False
-                await self._send(run, signal)
+                # It looks once more after each message, so after the one that it has not read yet.
+                if not await asyncio.to_thread(_has_unread, self._system, run):
+                    await self._send(run, signal)
                 await asyncio.sleep(self._hint_every)
         except DBOSNonExistentWorkflowError:
             log.debug("a hint to a run that is not begun: it looks at everything then", run=run)
@@ -459,7 +461,7 @@ class Engine:
             run_id,
             resumed=resumed,
             journal=journal,
-            patches=await patches_followed(),
+            patches=await patches_followed(journal),
         )
         try:
             await body(run, given)
@@ -518,6 +520,15 @@ class _Hints:
 
     unheard = False
     task: asyncio.Task[None] | None = None
+
+
+def _has_unread(system: SystemDatabase, run: str) -> bool:
+    messages = system.tables.notifications
+    query = sa.select(sa.literal(1)).where(
+        messages.c.destination_uuid == run, messages.c.consumed.is_(False)
+    )
+    with system.engine.connect() as connection:
+        return connection.execute(query.limit(1)).first() is not None
 
 
 def _read_something(engine: sa.Engine) -> None:

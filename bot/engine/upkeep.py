@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 from dbos._utils import INTERNAL_QUEUE_NAME
 
-from bot.playbooks.steps import RETIRED_PATCHES, Patch
+from bot.playbooks.steps import RETIRED_PATCHES, Patch, Step
 from bot.playbooks.stored_steps import step_named
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ _BROKEN_OFF = ("ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 _REMEMBERED_MS = 15 * 24 * 3600 * 1000
 """How long ago a Run that broke off may have begun and still be told of: longer than any waits."""
 
-_PATCHES = frozenset(f"DBOS.patch-{name}" for name in (*Patch, *RETIRED_PATCHES))
+_PATCHES = frozenset((*Patch, *RETIRED_PATCHES))
+_MARKER = "DBOS.patch-"
+"""What DBOS puts before a patch's name, in journals of Runs begun before 2026-11-30."""
 
 Fate = Literal["ours", "leave", "take up", "park"]
 
@@ -56,12 +58,16 @@ class Execution:
 
 def replayable(names: Iterable[str]) -> bool:
     """Tell whether this code knows every step and patch of a journal."""
-    return all(
-        name in _PATCHES
-        if name.startswith("DBOS.patch-")
-        else name.startswith("DBOS.") or step_named(name) is not None
-        for name in names
-    )
+    return all(map(_is_known, names))
+
+
+def _is_known(name: str) -> bool:
+    kind, _, patches = name.partition(":")
+    if kind == Step.FOLLOW_PATCHES.id:
+        return _PATCHES.issuperset(patches.split(","))
+    if name.startswith(_MARKER):
+        return name.removeprefix(_MARKER) in _PATCHES
+    return name.startswith("DBOS.") or step_named(name) is not None
 
 
 def fate(

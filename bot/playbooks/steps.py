@@ -95,6 +95,9 @@ class Step(Enum):
     CARRY_ON = ("carry-on", "carry on")
     """What a Run does between its steps; never stored."""
 
+    FOLLOW_PATCHES = ("follow-patches", "begin as this release does: {item}")
+    """The first step of each Run: `Patch`es that it follows, by name."""
+
     READ_CLOCK = ("read-clock", "read the clock")
 
     # --- A command is read, admitted and answered ---
@@ -524,6 +527,7 @@ class Patch(StrEnum):
     OVERTAKEN_PLANS = "overtaken-plans"
     CHANCE_AFTER_MERGE = "chance-after-merge"
     REFUSALS_ARE_RECORDED = "refusals-are-recorded"
+    STEPS_TELL_THE_TIME = "steps-tell-the-time"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

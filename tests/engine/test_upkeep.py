@@ -65,6 +65,8 @@ def test_a_journal_is_replayable_if_every_step_and_patch_in_it_is_known() -> Non
     assert replayable(["react with eyes", "look at the pull request", "read the clock"])
     assert not replayable([*known, "teleport-hotfix"])
     assert not replayable([*known, "DBOS.patch-of-next-year"])
+    assert replayable(["follow-patches:short-branch-names,one-yes", "react:eyes"])
+    assert not replayable(["follow-patches:short-branch-names,of-next-year", "react:eyes"])
 
 
 def test_every_step_is_found_by_its_id_and_by_the_prose_of_before() -> None:
