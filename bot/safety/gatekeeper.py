@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_AT_RECORDS = 0.5
 """Seconds between two looks for changed pauses in the records."""
+KEPT_AGAIN = timedelta(seconds=1)
+"""How soon one repository is looked at again: what comes in a burst is one more look."""
 MERGE_GROUPS_LIVE = timedelta(hours=24)
 SOMEBODY_ELSES = timedelta(seconds=30)
 """How long a head that another replica has claimed is left to it."""
@@ -101,6 +103,8 @@ class Gatekeeper:
         self._every = every
         self._waiting: dict[int, Repository] = {}
         self._keeping: dict[int, asyncio.Task[None]] = {}
+        self._began_at: dict[int, datetime] = {}
+        self._open: dict[int, frozenset[int]] = {}
         self._to_judge: dict[int, tuple[RepositoryClient, Sequence[PullRequest]]] = {}
         self._judging: dict[int, asyncio.Task[None]] = {}
         self._repositories: dict[int, Repository] = {}
@@ -125,15 +129,18 @@ class Gatekeeper:
     ) -> None:
         """Hear of a pull request, and of the labels it had at that moment.
 
-        What outsiders do is looked at together, after OUTSIDERS_EVERY.
+        What outsiders do is looked at together, after OUTSIDERS_EVERY. One that is new is looked
+        at at once: it may be merged within the second.
         """
         for number in numbers:
             seen = self._labels.get((repository.id, number), frozenset())
             self._labels[repository.id, number] = seen | labels
         if by_outsider:
             self._of_outsiders[repository.id] = repository
-        else:
-            self._look_at(repository)
+            return
+        if not self._open.get(repository.id, frozenset()).issuperset(numbers):
+            self._began_at.pop(repository.id, None)
+        self._look_at(repository)
 
     def merge_group(self, repository: Repository, sha: str, ref: str) -> None:
         """Hear of a merge group that waits for its checks."""
@@ -193,7 +200,12 @@ class Gatekeeper:
     def _begin_keeping(self) -> None:
         # One at a time for each repository, so that what is said last is what was seen last; and
         # a repository whose requests are used up holds up no other.
+        now = self._clock()
         for key in [key for key in self._waiting if key not in self._keeping]:
+            began = self._began_at.get(key)
+            if began is not None and timedelta() <= now - began < KEPT_AGAIN:
+                continue
+            self._began_at[key] = now
             task = asyncio.create_task(self._keep(self._waiting.pop(key)), name="gate")
             self._keeping[key] = task
             task.add_done_callback(partial(self._kept, key))
@@ -238,6 +250,7 @@ class Gatekeeper:
         # How many are open is anybody's doing: the list is in no cap.
         reader = self._github.repository(repository, playbook=NAME, recovery=True, metered=False)
         pulls = sorted([p async for p in reader.pulls.list()], key=lambda pull: pull.number)
+        self._open[repository.id] = frozenset(pull.number for pull in pulls)
         await self._see_whose(client, pulls)
         candidates = await self._mark(client, config, pulls)
         await self._look_for_merge_groups(client)

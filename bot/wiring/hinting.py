@@ -87,16 +87,12 @@ class Hinting:
             hint.repository, hint.pull_requests, hint.head_sha, outsider=hint.outsider
         )
         self._stir_keepers(hint)
+        heads = {sha for sha in (hint.head_sha, hint.former_sha) if sha is not None}
         async with self._records.connect() as conn:
-            woken = {
-                run.id
-                for number in (hint.pull_requests or (None,))
-                for sha in {hint.head_sha, hint.former_sha}
-                for run in await runs.watching(
-                    conn, hint.repository.id, head_sha=sha, pull_request=number
-                )
-            }
-        for run in sorted(woken):
+            woken = await runs.watching(
+                conn, hint.repository.id, heads=heads, pull_requests=hint.pull_requests
+            )
+        for run in woken:
             await self._hint(run)
 
     def _stir_keepers(self, hint: Hint) -> None:

@@ -5,7 +5,7 @@ Every function works inside the caller's transaction and never commits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -197,23 +197,22 @@ async def watching(
     conn: AsyncConnection,
     repository_id: int,
     *,
-    head_sha: str | None = None,
-    pull_request: int | None = None,
-) -> list[Run]:
-    """Read the live Runs that wait on this head commit or on this pull request."""
-    wanted = []
-    if head_sha is not None:
-        wanted.append(runs.c.watch_head_sha == head_sha)
-    if pull_request is not None:
-        wanted.append(runs.c.watch_pull_request == pull_request)
-    if not wanted:
+    heads: Collection[str] = (),
+    pull_requests: Collection[int] = (),
+) -> list[str]:
+    """Read the ids of the live Runs that wait on one of these head commits or pull requests."""
+    if not heads and not pull_requests:
         return []
-    return await _all(
-        conn,
-        runs.c.repository_id == repository_id,
-        runs.c.finished_at.is_(None),
-        sa.or_(*wanted),
+    query = (
+        sa.select(runs.c.id)
+        .where(
+            runs.c.repository_id == repository_id,
+            runs.c.finished_at.is_(None),
+            sa.or_(runs.c.watch_head_sha.in_(heads), runs.c.watch_pull_request.in_(pull_requests)),
+        )
+        .order_by(runs.c.id)
     )
+    return list(await conn.scalars(query))
 
 
 async def watch(

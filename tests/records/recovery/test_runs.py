@@ -50,13 +50,13 @@ async def test_a_delivery_finds_the_live_runs_that_wait_on_it(conn: AsyncConnect
     await runs.move(conn, "r3", RunState.CANCELLED, at=LATER, reason="no longer needed")
 
     async def woken(**about: object) -> list[str]:
-        return [run.id for run in await runs.watching(conn, REPOSITORY.id, **about)]  # type: ignore[arg-type]
+        return await runs.watching(conn, REPOSITORY.id, **about)  # type: ignore[arg-type]
 
-    assert await woken(head_sha="a" * 40) == ["r1"]
-    assert await woken(pull_request=8) == ["r2"]
-    assert await woken(head_sha="a" * 40, pull_request=8) == ["r1", "r2"]
+    assert await woken(heads=["a" * 40]) == ["r1"]
+    assert await woken(pull_requests=[8, 10]) == ["r2"]
+    assert await woken(heads=["a" * 40, "c" * 40], pull_requests=[8]) == ["r1", "r2"]
     assert await woken() == []
-    assert await runs.watching(conn, 1, head_sha="a" * 40) == []
+    assert await runs.watching(conn, 1, heads=["a" * 40]) == []
 
 
 async def test_what_becomes_known_about_a_run_is_noted(conn: AsyncConnection) -> None:
