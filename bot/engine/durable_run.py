@@ -71,8 +71,8 @@ class Surroundings:
 async def patches_followed(journal: Mapping[int, str]) -> frozenset[Patch]:
     """Which changed playbooks a Run follows, decided where it begins and never again.
 
-    They are named by the first step of its journal. A Run begun before there was such a step has a
-    marker of DBOS for each (`DBOS.patch`), or none at all.
+    They are named by the first step of its journal; a Run begun before there was such a step
+    follows none. (`DBOS.patch` would record a step for each.)
 
     Args:
         journal: what was recorded so far, by its place; empty where the Run begins now.
@@ -83,14 +83,12 @@ async def patches_followed(journal: Mapping[int, str]) -> frozenset[Patch]:
     first = journal[min(journal)] if journal else Step.FOLLOW_PATCHES.of(",".join(Patch)).id
     kind, _, named = first.partition(":")
     if kind != Step.FOLLOW_PATCHES.id:
-        for name in RETIRED_PATCHES:
-            await DBOS.deprecate_patch_async(name)
-        return frozenset([patch for patch in Patch if await DBOS.patch_async(patch)])
+        return frozenset()
 
     async def recorded() -> None:
         """The name says it all."""
 
-    names = set(named.split(",")) - set(RETIRED_PATCHES)
+    names = set(filter(None, named.split(","))) - set(RETIRED_PATCHES)
     if unknown := names - set(Patch):
         raise Unreplayable(f"it follows {', '.join(sorted(unknown))}")
     await DBOS.run_step_async({"name": first}, recorded)

@@ -40,8 +40,6 @@ _REMEMBERED_MS = 15 * 24 * 3600 * 1000
 """How long ago a Run that broke off may have begun and still be told of: longer than any waits."""
 
 _PATCHES = frozenset((*Patch, *RETIRED_PATCHES))
-_MARKER = "DBOS.patch-"
-"""What DBOS puts before a patch's name, in journals of Runs begun before 2026-11-30."""
 
 Fate = Literal["ours", "leave", "take up", "park"]
 
@@ -64,9 +62,7 @@ def replayable(names: Iterable[str]) -> bool:
 def _is_known(name: str) -> bool:
     kind, _, patches = name.partition(":")
     if kind == Step.FOLLOW_PATCHES.id:
-        return _PATCHES.issuperset(patches.split(","))
-    if name.startswith(_MARKER):
-        return name.removeprefix(_MARKER) in _PATCHES
+        return _PATCHES.issuperset(filter(None, patches.split(",")))
     return name.startswith("DBOS.") or step_named(name) is not None
 
 

@@ -120,7 +120,10 @@ class Run(Protocol):
         """
 
     async def now(self) -> datetime:
-        """Read the clock; the answer is recorded, so a replay sees the same time."""
+        """Tell the time: that at which the last step or wait ended, none passes in between.
+
+        It is recorded with what came of that, so a replay sees the same time.
+        """
 
 
 class Ending(Value):

@@ -531,7 +531,7 @@ class Patch(StrEnum):
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()
-"""Patches that every living Run follows. Append only, in the order in which they were begun."""
+"""Patches that every living Run follows."""
 
 
 class WaitPoint(StrEnum):

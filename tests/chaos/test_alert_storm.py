@@ -163,7 +163,7 @@ async def test_every_group_is_one_incident_and_the_right_ones_stay_open(
     chaos_is_full: bool,
     chaos_seed: int,
 ) -> None:
-    groups, alerts, patience = (100, 10_000, 1800.0) if chaos_is_full else (6, 300, 60.0)
+    groups, alerts, patience = (100, 10_000, 1800.0) if chaos_is_full else (6, 300, 180.0)
     github.limits.windows.clear()
     repository = lane.repository()
     await lane.start()

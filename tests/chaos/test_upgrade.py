@@ -1,7 +1,7 @@
 """A Run that waits is not stranded when the code under it is replaced.
 
-`python benchmarks/upgrade.py` tries every wait of every playbook; a plain test run one of each of
-a few, and whether the stories leave no wait out.
+`python benchmarks/upgrade.py` tries every wait of every playbook, `make thorough` a few; a plain
+test run whether the stories leave no wait out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.chaos.upgrading.stories import STORIES, Story
 from tests.chaos.upgrading.trees import TODAY, NoSuchCommit, Servers, tree_of
 from tests.chaos.upgrading.waits import not_covered, unforeseen
 
+MOST_TRIES = 3
 SAMPLED = ("revert: for checks", "shadow: for evidence")
 
 
@@ -46,6 +47,10 @@ async def test_begun_by_the_release_before_it_ends_under_todays_code(ground: Gro
     async def upgraded(story: Story) -> None:
         undisturbed = await ground.visit(story, [TODAY])
         visit = await ground.visit(story, [old, TODAY])
+        tries = 1
+        # At the moment of the stop it may just have looked again: that is another story.
+        while not visit.waited and tries < MOST_TRIES:
+            visit, tries = await ground.visit(story, [old, TODAY]), tries + 1
         assert visit.waited, visit.journal
         assert differences(visit.left, undisturbed.left) == []
         assert unforeseen({*visit.places, *undisturbed.places}) == []

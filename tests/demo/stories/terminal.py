@@ -128,5 +128,5 @@ async def demo(*arguments: str) -> AsyncIterator[Terminal]:
         except TimeoutError:
             process.kill()
             raise
-    assert "Traceback" not in errors.decode()
+    assert "Traceback" not in errors.decode(), errors.decode()
     assert "Stopped; nothing is left behind." in errors.decode()
