@@ -167,11 +167,22 @@ class Merging:
         return None if entry is None else QueueEntry.model_validate(entry)
 
     async def dequeue(self, pull: PullRequest) -> None:
-        """Take it out of the merge queue; that it is not in it is fine."""
-        if await self.queue_entry(pull) is not None:
+        """Take it out of the merge queue; that it is not in it is fine.
+
+        Raises:
+            Unprocessable: GitHub refuses, and it is still in the queue.
+        """
+        if await self.queue_entry(pull) is None:
+            return
+        try:
             await self._channel.graphql(
                 DEQUEUE, {"id": pull.node_id}, name="dequeuePullRequest", repeatable=True
             )
+        except Unprocessable:
+            # It may be out all the same: the first try went unanswered, or GitHub says that it
+            # failed to remove what it has removed (vanillagreencom/kendex#1289).
+            if await self.queue_entry(pull) is not None:
+                raise
 
 
 def _merged(pull: PullRequest) -> Merged:

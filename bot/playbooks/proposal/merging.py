@@ -22,8 +22,12 @@ from bot.triggers import Value
 
 LONG_GREEN = timedelta(minutes=10)
 """So long after all others passed, a check that has not begun is not about to."""
-_REVIEW = re.compile(r"\b(?:approving|required) reviews?\b", re.IGNORECASE)
-"""In GitHub's refusal, where the App may not read the protection that asks for reviews."""
+_REVIEW = re.compile(
+    r"\b(?:approving|required) reviews?\b|\brequires? approval from someone other than\b",
+    re.IGNORECASE,
+)
+"""In GitHub's refusal, where the App may not read the protection that asks for reviews; the second
+where whoever pushed last may not approve (flutter/cocoon#5017)."""
 _JOINING = frozenset({"and", "or", "and/or"})
 _OWNERS = re.compile(r"code owner review from (?P<owners>[^\n]{1,1000}?)(?:\.(?:\s|$)|\n|$)")
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)?")

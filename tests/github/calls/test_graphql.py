@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import graphql
 import pytest
+from aiohttp import web
 
-from bot.demo.github.faults.request_faults import Drop, FailAfter, SecondaryLimit, Truncate
+from bot.demo.github.faults.request_faults import (
+    Drop,
+    FailAfter,
+    Fault,
+    Incident,
+    SecondaryLimit,
+    Truncate,
+)
 from bot.demo.github.server import DemoGitHub
 from bot.demo.github.world.model import Repository, Ruleset
 from bot.github.calls import merging, pulls
@@ -119,6 +128,30 @@ async def test_a_pull_request_enters_the_merge_queue_once(
     assert len(repository.queue) == 1
     for _ in range(2):
         await client.merging.dequeue(pull)
+    assert repository.queue == []
+
+
+@dataclass
+class Second:
+    """Something that goes wrong with the second request only."""
+
+    fault: Fault
+    seen: int = 0
+
+    async def happen(self, incident: Incident) -> web.StreamResponse:
+        self.seen += 1
+        return await (self.fault.happen(incident) if self.seen == 2 else incident.carry_out())
+
+
+@pytest.mark.usefixtures("queue")
+async def test_what_left_the_queue_although_github_denies_it_has_left(
+    client: RepositoryClient, pull: PullRequest, github: DemoGitHub, repository: Repository
+) -> None:
+    await _pass(client, pull.head.sha)
+    await client.merging.enqueue(pull, head_sha=pull.head.sha)
+    # Done, and denied; asked again, GitHub says that it is not there.
+    github.faults.add(Second(FailAfter(502)), path="/api/graphql", times=2)
+    await client.merging.dequeue(pull)
     assert repository.queue == []
 
 

@@ -227,6 +227,14 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         {"merge_refused": "At least 1 approving review is required"},
         Ask(why="review", names=("bob",)),
     ),
+    "a refusal because we pushed last is a missing review": (
+        {"reviewers": ("bob",)},
+        {
+            "merge_refused": "Pull request New changes require approval from someone other than "
+            "playbooks because they were the last pusher."
+        },
+        Ask(why="review", names=("bob",)),
+    ),
     "what GitHub calls behind is fitted": ({"behind": True}, {}, Refit(base=BASE)),
     "GitHub's refusal is passed on": (
         {},
@@ -438,6 +446,7 @@ def test_next_move(case: tuple[dict[str, Any], dict[str, Any], Move]) -> None:
             ("a-b", "acme/x.y_z", "c"),
         ),
         ("Waiting on code owner review from alice. 3 of 4 checks are expected.", ("alice",)),
+        ("Pull request Waiting on code owner review from acme/core.", ("acme/core",)),
         ("Waiting on code owner review from !", ()),
         ("At least 1 approving review is required.", None),
         ("", None),
