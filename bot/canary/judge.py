@@ -83,7 +83,7 @@ def _missing(evidence: RampEvidence, baked: timedelta) -> list[str]:
     chosen = dict(evidence.policy.metrics.chosen())
     missing: list[str] = []
     if baked < phase.min_bake:
-        missing.append(f"It is watched for {describe(phase.min_bake - baked)} more at least.")
+        missing.append(f"It is watched for at least {describe(phase.min_bake - baked)} more.")
     fewest = here.smaller if phase.controlled else here.candidate
     whom = "each provider" if phase.controlled else "the candidate"
     if fewest < phase.min_n:

@@ -65,7 +65,7 @@ _SAID = {
 
 
 _WAITS_FOR = {
-    "founder": "it changes what another revert does not bring back",
+    "founder": "it changes files that another revert cannot restore",
     "unrelated": "checks fail that failed before it as well",
     "nothing counts": "no check tells whether it is good",
     "unstarted": "a check does not begin, and all others are green",

@@ -241,7 +241,7 @@ class Step(Enum):
         Duty.TELLING,
     )
     ASK_REQUESTER = ("ask-requester", "ask the requester", _SPEAKING, Duty.TELLING)
-    POST_FINAL_COMMENT = ("post-final-comment", "have the final word", _SPEAKING, Duty.TELLING)
+    POST_FINAL_COMMENT = ("post-final-comment", "post the final comment", _SPEAKING, Duty.TELLING)
     ASSIGN_REQUESTER = (
         "assign-requester",
         "assign the requester",

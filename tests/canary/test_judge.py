@@ -32,7 +32,7 @@ def judged(evidence: RampEvidence, minutes: float, *, quiet: float = 0) -> Verdi
 
 def test_a_good_candidate_is_promoted_once_it_has_baked() -> None:
     evidence = ramp(12_000)
-    assert judged(evidence, 9) == Continue(("It is watched for 1 min more at least.",))
+    assert judged(evidence, 9) == Continue(("It is watched for at least 1 min more.",))
     assert judged(evidence, 10) == Promote(25)
 
 
@@ -153,5 +153,5 @@ def test_the_soak_is_as_long_as_configured() -> None:
         evidence.next_phase()
     evidence.add(ramp_columns(20_000, np.random.default_rng(1), percent=95))
     assert evidence.phase.percent == 95
-    assert judged(evidence, 59) == Continue(("It is watched for 1 min more at least.",))
+    assert judged(evidence, 59) == Continue(("It is watched for at least 1 min more.",))
     assert judged(evidence, 60) == Promote(100)

@@ -66,7 +66,7 @@ def joined(issue: int | None, incident: str) -> Ending:
     where = f"#{issue}" if issue else markdown.code(incident)
     return Ending(
         outcome="joined",
-        reason=f"The culprit of this check is being looked for already, as incident {where}.",
+        reason=f"The culprit of this check is already being looked for, as incident {where}.",
         remedy="`/status` says where it stands.",
     )
 
@@ -173,9 +173,9 @@ def learnt(case: BisectCase, finding: Finding, *, reason: bool = True) -> tuple[
         for part in (
             markdown.text(finding.reason) if reason else "",
             f"With 95% probability it is one of these:\n\n{listed}{rest}" if listed else "",
-            f"To know of one of these would split them: {splitters}." if splitters else "",
-            f"That there is no culprit at all: {finding.p_no_culprit:.1%}; that it is older: "
-            f"{finding.p_before_range:.1%}.",
+            f"A result for one of these would tell the most: {splitters}." if splitters else "",
+            f"There may be no culprit at all ({finding.p_no_culprit:.1%}), or an older one "
+            f"({finding.p_before_range:.1%}).",
         )
         if part
     )

@@ -140,7 +140,7 @@ def may_it_begin(case: Case, plan: AskedPlan, reason: str) -> Standing:
             f"{'A Founder' if plan.of == 'founder' else 'Anyone with write access'} may answer. A "
             "yes also merges it once it is green; it holds "
             f"for this plan alone ({markdown.code(plan.digest[:12])}), and another one is asked "
-            f"about anew. The question stands for {hours:g} hours.",
+            f"about anew. The question is open for {hours:g} hours.",
         ),
         approvable=True,
     )

@@ -110,16 +110,16 @@ def others_pushed(case: Case, plan: AskedPlan, view: View) -> Standing:
         headline=f"Read {commit_linked(case, plan.commit)} on {proposal_linked(case)}, then "
         f"comment {command}: it holds commits that I did not make.",
         details=(
-            f"They are by {by}. I merge it on that word alone, once what counts is green. {who}. "
-            "The word holds for this commit; the next push voids it. The question stands for "
-            f"{hours:g} hours, then `/retry` asks anew.",
+            f"They are by {by}. I merge it on that approval alone, once the checks that count are "
+            f"green. {who}. The approval holds for this commit; the next push voids it. The "
+            f"question is open for {hours:g} hours, then `/retry` asks anew.",
             *(
                 ("It changes what only a Founder may change:\n\n" + "\n".join(shown),)
                 if shown
                 else ()
             ),
-            "Merging it by hand, or by an auto-merge that somebody sets, is theirs to answer for; "
-            "I notice, and finish the records. " + how_to_cancel(case),
+            "Whoever merges it by hand, or sets it to auto-merge, answers for it; I notice, and "
+            "finish the records. " + how_to_cancel(case),
         ),
         checks=view.tally.shown,
         approvable=True,
@@ -138,10 +138,10 @@ def founder_decides(case: Case, plan: AskedPlan, tally: Tally) -> Standing:
         headline=f"A Founder decides: read {proposal_linked(case)}, then `/approve` or `/reject` "
         "it. It cannot be undone.",
         details=(
-            "It touches what another revert does not bring back:\n\n" + "\n".join(shown),
+            "It touches files that another revert cannot restore:\n\n" + "\n".join(shown),
             plan.shown(),
             f"An approval holds for {commit_linked(case, plan.commit)} alone (plan "
-            f"{markdown.code(plan.digest[:12])}); another push voids it. The question stands for "
+            f"{markdown.code(plan.digest[:12])}); another push voids it. The question is open for "
             f"{hours:g} hours, then `/retry` asks anew.",
         ),
         checks=tally.shown,

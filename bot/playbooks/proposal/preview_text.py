@@ -20,7 +20,7 @@ def preview_failed(failed: tuple[str, ...], case: Case, tally: Tally) -> Standin
         f"{proposal_linked(case)} could not be deployed there, so I did not merge it.",
         details=(
             *_logs(row for row in tally.previews if row.name in failed),
-            "I go on by myself when a deployment of the same commit succeeds there. If that "
+            "I carry on by myself when a deployment of the same commit succeeds there. If that "
             f"environment says nothing about the {case.proposal}, merge it yourself. "
             + how_to_cancel(case),
         ),

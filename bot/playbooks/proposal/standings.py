@@ -170,10 +170,10 @@ def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     return Standing(
         state="needs you",
         headline=f"Look for another cause: with {offenders_linked(case)} undone, "
-        f"{names(failed)} {_fails(failed)} as before, so this revert did not cure it.",
+        f"{names(failed)} {_fails(failed)} as before, so this revert did not fix it.",
         details=(
             f"{names(failed)} passed before the incident, failed on {markdown.code(case.base)} "
-            f"and fails on the {case.proposal} too: a change beside this one broke it.",
+            f"and fails on the {case.proposal} too: another change broke it.",
             "I asked for a bisect, an incident of its own: its issue says what it finds. Should "
             f"there be none, because a cap is reached: {bisect}. " + how_to_cancel(case)
             if case.looks_further
@@ -204,7 +204,9 @@ def unstarted(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     """Everything else is green, and these do not even begin."""
     one = len(missing) == 1
     rest = (
-        "All else that counts has long been green" if tally.named(State.PASSED) else "Nothing ran"
+        "Every other check that counts has been green for a while"
+        if tally.named(State.PASSED)
+        else "Nothing ran"
     )
     return Standing(
         state="needs you",
@@ -215,7 +217,7 @@ def unstarted(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             f"{'it runs' if one else 'they run'} on {markdown.code(case.base)} only. Anyone with "
             "write access may approve; the approval holds for this commit and "
             f"{'this check' if one else 'these checks'} only.",
-            f"I go on by myself when {'its result arrives' if one else 'their results arrive'}. "
+            f"I carry on by myself when {'its result arrives' if one else 'their results arrive'}. "
             "To have me not wait next time, name other checks in "
             + markdown.code(".github/playbooks.yml")
             + " under `checks: {smoke: […]}`. "
@@ -241,7 +243,7 @@ def red(
         details=(
             f"{before} Perhaps later changes need what is undone here: then revert those with it, "
             f"as in `/revert {_example(case)}`.",
-            "If it is a passing fault, run the check again: I go on by myself when it turns "
+            "If it failed by chance, run the check again: I carry on by myself when it turns "
             "green. " + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -259,7 +261,7 @@ def red_otherwise(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing
             "What the reports complain about differs. Perhaps the first failure is cured and hid "
             "another, or later changes need what is undone here: then revert those with it, as "
             f"in `/revert {_example(case)}`.",
-            "If it is a passing fault, run the check again: I go on by myself when it turns "
+            "If it failed by chance, run the check again: I carry on by myself when it turns "
             "green. " + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -273,7 +275,8 @@ def unrelated(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         headline=f"Approve {proposal_linked(case)} with `/approve`, or mend {names(failed)} first: "
         f"{'it was' if len(failed) == 1 else 'they were'} red before the incident already.",
         details=(
-            "All else that counts is green, so this failure does not speak against the revert. "
+            "Every other check that counts is green, so this failure says nothing against the "
+            "revert. "
             "Anyone with write access may approve, since the merge can be undone; the approval "
             "holds for this commit only.",
             f"`/reject` or `/cancel` closes {proposal_linked(case)} and deletes its branch.",
@@ -293,7 +296,7 @@ def broken_off(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
             "A time-out, a cancellation or a runner that did not start says nothing about the "
             f"{case.proposal}. I asked for one more run where GitHub let me, and that was not "
             "enough.",
-            "I go on by myself when the result arrives; `/retry` asks for another run. "
+            "I carry on by myself when the result arrives; `/retry` asks for another run. "
             + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -355,11 +358,11 @@ def timed_out(
     """Checks did not report in time."""
     return Standing(
         state="needs you",
-        headline=f"Find out why {names(missing)} did not report on {proposal_linked(case)}: my "
-        "waiting time is over.",
+        headline=f"Find out why {names(missing)} did not report on {proposal_linked(case)}: I "
+        f"have stopped waiting for {'it' if len(missing) == 1 else 'them'}.",
         details=(
             *more,
-            "I go on by myself when the result arrives. `/retry` waits once more. "
+            "I carry on by myself when the result arrives. `/retry` waits once more. "
             + how_to_cancel(case),
         ),
         checks=tally.shown,

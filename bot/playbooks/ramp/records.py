@@ -29,16 +29,16 @@ def weighed(case: RampCase, policy: Policy) -> Weighed:
         chosen=Option(
             name=_NAME,
             good=(
-                f"few see it first: {stages}.",
+                f"few users see it first: {stages}.",
                 "any anomaly gives all traffic back at once, without asking anybody.",
             ),
             bad=("it takes as long as the evidence needs.",),
         ),
-        because="what it costs is time, and what it saves is everybody's bad answers.",
+        because="it costs time, and spares most users any bad answer.",
         otherwise=Option(
             name="Switch at once",
             good=("it is quick.",),
-            bad=("everybody meets what the shadow did not show.",),
+            bad=("every user meets what the shadow did not show.",),
         ),
         forgone="what the shadow showed to be good stays unused meanwhile.",
         nothing=Option(

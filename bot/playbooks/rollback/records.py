@@ -51,21 +51,21 @@ def decision(
                 Option(
                     name="Hold the stage and look",
                     good=("more is learnt about the candidate.",),
-                    bad=("users go on meeting it meanwhile.",),
+                    bad=("users keep meeting it meanwhile.",),
                 ),
                 Option(
                     name="Forward fix",
                     good=("what the candidate does better stays.",),
-                    bad=("users go on meeting it until somebody has mended it.",),
+                    bad=("users keep meeting it until somebody has fixed it.",),
                 ),
                 Option(
                     name="Do nothing",
                     good=("no traffic moves.",),
-                    bad=("users go on meeting it.",),
+                    bad=("users keep meeting it.",),
                 ),
             ),
             chosen="Roll back and pause",
-            because="an anomaly is not discussed with users in it.",
+            because="users should not wait in an anomaly while it is discussed.",
             consequences=Option(
                 name="Roll back and pause",
                 good=(f"{case.baseline} serves everything again.",),

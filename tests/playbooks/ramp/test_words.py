@@ -28,7 +28,7 @@ GIVEN = (Approval(stage=25, by="bob", founder=False),)
 STANDINGS: dict[str, Standing] = {
     "starting": text.starting(CASE),
     "asking to begin": text.asking_to_begin(missing_agreement(ASKING, 25, ())),
-    "serving": text.serving(CASE, PHASES[0], ("It is watched for 9 min 30 s more at least.",)),
+    "serving": text.serving(CASE, PHASES[0], ("It is watched for at least 9 min 30 s more.",)),
     "held back": text.serving(CASE, PHASES[3], ()),
     "the last look": text.serving(CASE, PHASES[4], ()),
     "asking for approvals": text.asking(CASE, PHASES[0], missing_agreement(ASKING, 25, GIVEN)),

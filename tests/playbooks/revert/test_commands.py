@@ -297,7 +297,7 @@ async def test_retry_waits_once_more_for_checks_that_did_not_report(
     _, again = await shop.told(broken, "my waiting time is over", times=2)
     # One mention is enough until the end: whoever commented hears of this all the same.
     assert again.startswith("`alice`: ")
-    # "I go on by myself when the result arrives."
+    # "I carry on by myself when the result arrives."
     await shop.report("success", branch=(await shop.hotfix())["head"]["ref"])
     await shop.merged_hotfix()
     assert await shop.alice.file("shop.py") == GOOD
