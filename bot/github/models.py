@@ -521,13 +521,16 @@ class BranchRules(Read):
 class QueueEntry(Read):
     """A pull request's place in the merge queue.
 
-    `state` is QUEUED, AWAITING_CHECKS, MERGEABLE, UNMERGEABLE or LOCKED.
+    `state` is QUEUED, AWAITING_CHECKS, MERGEABLE, UNMERGEABLE or LOCKED; `takes_yet` are seconds,
+    as GitHub estimates them.
     """
 
     id: str
     state: str
     position: int | None = None
     head_sha: str | None = Field(default=None, validation_alias=AliasPath("headCommit", "oid"))
+    since: datetime | None = Field(default=None, validation_alias="enqueuedAt")
+    takes_yet: int | None = Field(default=None, validation_alias="estimatedTimeToMerge")
 
 
 def _only_levels(permissions: Any) -> Any:

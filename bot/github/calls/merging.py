@@ -14,7 +14,7 @@ from bot.github.models import MergeMethod, PullRequest, QueueEntry
 from bot.github.text import cut, cut_title
 from bot.github.transport.channel import Channel
 
-QUEUE_FIELDS = "id state position headCommit { oid }"
+QUEUE_FIELDS = "id state position enqueuedAt estimatedTimeToMerge headCommit { oid }"
 ENQUEUE = f"""
 mutation($id: ID!, $head: GitObjectID!) {{
   enqueuePullRequest(input: {{pullRequestId: $id, expectedHeadOid: $head}}) {{

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from bot.faults import Passing
 from bot.git.mirror import Mirror
@@ -14,6 +15,7 @@ from bot.github.models import (
     CheckResult,
     MergeMethod,
     PullRequest,
+    QueueEntry,
     Review,
 )
 from bot.playbooks.checks.green import Counting, State, Tally, failing, tally
@@ -116,6 +118,8 @@ async def look(
         reviews_required=rules.required_reviews > 0,
         changes_wanted_by=_said(reviews, "CHANGES_REQUESTED"),
         queue="waiting" if entry else "required" if rules.merge_queue else "none",
+        queued_since=entry.since if entry else None,
+        queue_takes_yet=_takes_yet(entry),
         group=group,
         methods=tuple(method.value for method in best_first(rules)),
         up_to_date_required=rules.strict or behind,
@@ -195,6 +199,12 @@ def best_first(rules: BranchRules) -> tuple[MergeMethod, ...]:
     else:
         order = (MergeMethod.SQUASH, MergeMethod.REBASE, MergeMethod.MERGE)
     return tuple(method for method in order if method in rules.merge_methods)
+
+
+def _takes_yet(entry: QueueEntry | None) -> timedelta | None:
+    if entry is None or entry.takes_yet is None:
+        return None
+    return timedelta(seconds=max(entry.takes_yet, 0))
 
 
 def _asked(pull: PullRequest) -> tuple[str, ...]:

@@ -84,6 +84,9 @@ class View(Value):
     reviewers: tuple[str, ...] = ()
     changes_wanted_by: tuple[str, ...] = ()
     queue: Literal["none", "required", "waiting"] = "none"
+    queued_since: datetime | None = None
+    queue_takes_yet: timedelta | None = None
+    """How long until the merge queue has merged it, as GitHub estimates it."""
     group: Group | None = None
     """What the queue tests, or tested before it threw the hotfix out, as far as it is known."""
     methods: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from bot.playbooks.proposal.review_text import (
 )
 from bot.playbooks.steps import AnyStep
 from bot.playbooks.undo.undoing import Undone
-from bot.playbooks.words.outlook import moment
+from bot.playbooks.words.outlook import about, moment
 from bot.playbooks.words.standing import Standing
 from bot.playbooks.words.wording import (
     commit_linked,
@@ -54,7 +54,7 @@ def standing_for(
     tally = view.tally
     if isinstance(move, Wait):
         if view.queue == "waiting":
-            return in_queue(case, tally)
+            return in_queue(case, view)
         return verifying(move.missing, tally, deadline, (*outlook, *unreadable(view)))
     match move.why:
         case "conflict":
@@ -120,13 +120,22 @@ def green(case: Case, tally: Tally) -> Standing:
     )
 
 
-def in_queue(case: Case, tally: Tally) -> Standing:
+def in_queue(case: Case, view: View) -> Standing:
     """The merge queue has it."""
+    takes = view.queue_takes_yet
+    expected = (
+        "GitHub does not say yet how long it takes"
+        if takes is None
+        else f"GitHub expects to merge it in {about(takes)}"
+    )
+    since = view.queued_since
+    said = f"It has been there since {moment(since)}; {expected}." if since else f"{expected}."
     return Standing(
         state="working",
         headline=f"Nothing to do for you: {proposal_linked(case)} is green and stands in the "
         "merge queue.",
-        checks=tally.shown,
+        details=(said,),
+        checks=view.tally.shown,
     )
 
 

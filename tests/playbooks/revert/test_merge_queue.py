@@ -48,6 +48,18 @@ async def test_a_group_that_is_red_by_chance_wakes_nobody(shop: Shop) -> None:
     assert len(await shop.mentions(broken)) == 1, "only the last word calls anybody"
 
 
+async def test_a_wait_in_the_queue_says_how_long_github_expects_it_to_take(shop: Shop) -> None:
+    broken = await shop.broken()
+    queue_of(shop)
+    _groups(shop, "pending")
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "GitHub does not say yet how long it takes")
+    [entry] = shop.repository.queue
+    entry.takes_yet = 400
+    await shop.looked_again()
+    await shop.standing(broken, "GitHub expects to merge it in about 7 minutes")
+
+
 @pytest.mark.thorough
 async def test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_again(
     shop: Shop,

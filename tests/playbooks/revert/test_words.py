@@ -165,8 +165,11 @@ def test_the_status_while_checks_run(snapshot: SnapshotAssertion) -> None:
     assert wording.status(CASE, standing) == snapshot
 
 
-def test_the_status_in_the_merge_queue(snapshot: SnapshotAssertion) -> None:
-    view = _view(GREEN, queue="waiting")
+@pytest.mark.parametrize("takes_yet", [None, timedelta(seconds=400)], ids=["unknown", "known"])
+def test_the_status_in_the_merge_queue(
+    snapshot: SnapshotAssertion, takes_yet: timedelta | None
+) -> None:
+    view = _view(GREEN, queue="waiting", queued_since=AT, queue_takes_yet=takes_yet)
     standing = standings.standing_for(Wait(missing=("merge queue",)), view, CASE, AT, None)
     assert wording.status(CASE, standing) == snapshot
 

@@ -332,6 +332,7 @@ class Reader:
             "enqueuer": self.actor(entry.enqueued_by),
             "position": repository.queue.index(entry) + 1 if inside else 0,
             "state": entry.state,
+            "estimatedTimeToMerge": entry.takes_yet,
             "jump": False,
             "solo": False,
             "headCommit": lambda _: self.commit(repository, entry.head_sha),

@@ -145,6 +145,7 @@ type MergeQueueEntry implements Node {
   enqueuer: Actor!
   position: Int!
   state: MergeQueueEntryState!
+  estimatedTimeToMerge: Int
   jump: Boolean!
   solo: Boolean!
   headCommit: Commit

@@ -373,6 +373,8 @@ class QueueEntry:
     ref: str
     state: str = "AWAITING_CHECKS"
     app: App | None = None
+    takes_yet: int | None = None
+    """Seconds until it is merged, as GitHub estimates them; of a young queue it knows nothing."""
 
 
 @dataclass(frozen=True)
