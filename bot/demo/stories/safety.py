@@ -133,7 +133,7 @@ class SafetyScene:
         """Have the agent open a pull request, and wait for its gate."""
         self._rounds += 1
         self._number = await self._agent.open_pull_request(
-            f"Wish a nice day, in {self._rounds} ways",
+            f"Wish a nice day, in {self._rounds} {'way' if self._rounds == 1 else 'ways'}",
             {f"shop/wish_{self._rounds}.py": f"WAYS = {self._rounds}\n"},
             branch=f"agent-wish-{self._rounds}",
         )

@@ -17,6 +17,21 @@ REPORTED = "reported"
 """How an anomaly is named that came as an alert or a person's word: nothing was measured."""
 
 
+_ASKED = "Asked for by "
+
+
+def reported_by(login: str, reason: str | None) -> BreachFound:
+    """What a person or an alert says is wrong; where they gave no reason, that they asked."""
+    return BreachFound(metric=REPORTED, evidence=reason or f"{_ASKED}{login}.")
+
+
+def why_taken_back(metric: str, evidence: str) -> str:
+    """Say why traffic went back (plain text): what was measured, or the reason somebody gave."""
+    if metric != REPORTED or evidence.startswith(_ASKED):
+        return evidence
+    return f"Reason given: {evidence}"
+
+
 def is_reported(breach: BreachFound) -> bool:
     """Tell whether a rollback found this anomaly itself, so that it need not be asked for."""
     return breach.metric == REPORTED

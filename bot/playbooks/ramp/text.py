@@ -18,6 +18,7 @@ from bot.playbooks.candidate.case import (
     where,
 )
 from bot.playbooks.candidate.evidence import NAMES, curves, metric_table
+from bot.playbooks.candidate.rolling_back import why_taken_back
 from bot.playbooks.ramp.decision import Ask
 from bot.playbooks.run import Ending
 from bot.playbooks.words.standing import Standing
@@ -128,7 +129,7 @@ def rolled_back(case: RampCase, breach: Breach) -> Standing:
         details=tuple(
             part
             for part in (
-                markdown.text(breach.evidence),
+                markdown.text(why_taken_back(breach.metric, breach.evidence)),
                 also,
                 "The rollback has an incident of its own. Once the candidate is mended: "
                 f"{retry_command(case)}.",

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.candidate.case import subject_of
-from bot.playbooks.candidate.rolling_back import REPORTED
+from bot.playbooks.candidate.rolling_back import reported_by
 from bot.records.instants import Instant
 from bot.records.recovery import incidents, runs
 from bot.records.safety import pauses
@@ -66,15 +66,14 @@ async def retreat(
     ledger = await _to_take_back(conn, history)
     if ledger is None:
         return Retreat(at=now)
-    said = request.reason or f"Asked for by {trigger.actor.login}."
-    reported = BreachFound(metric=REPORTED, evidence=said)
+    reported = reported_by(trigger.actor.login, request.reason)
     if ledger.closed_at is None:
         tripped = await trip(
             conn, ledger.attempt, reported, at=now, actor=trigger.actor.login, run=run
         )
         ledger = tripped.ledger
     elif _promoted(ledger, history[-1]):
-        await _take_promotion_back(conn, trigger, ledger, history[-1], said, run, now)
+        await _take_promotion_back(conn, trigger, ledger, history[-1], reported.evidence, run, now)
     serving = await servings.find(conn, repository_id, capability) or history[-1]
     await _pause(conn, trigger, capability, ledger.breach or reported, run, now)
     served = [each.split for each in history if each.split.attempt == ledger.attempt]

@@ -15,6 +15,7 @@ from bot.playbooks.candidate.capability import CandidateParts
 from bot.playbooks.candidate.case import joined, subject_of
 from bot.playbooks.candidate.lever import Lever
 from bot.playbooks.candidate.outlook import shadow_outlook
+from bot.playbooks.candidate.rolling_back import why_taken_back
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.planning.declined import Declined
@@ -216,7 +217,7 @@ class _Shadow:
         case, breach = self.work.case, look.breach
         if breach is not None and look.judged.breach is not None:
             return await self._conclude(Stop("out of bounds", (breach.evidence,)))
-        why = breach.evidence if breach else "It was taken back."
+        why = why_taken_back(breach.metric, breach.evidence) if breach else "It was taken back."
         return await self._ended(words.rolled_back(case, why), "rolled back", RunState.CANCELLED)
 
     async def _ended(self, standing: Standing, how: str, state: RunState) -> Ending:

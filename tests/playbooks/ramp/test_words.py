@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from bot.canary.verdict import Breach
 from bot.playbooks.candidate.case import joined, status
 from bot.playbooks.candidate.records import decision
 from bot.playbooks.ramp import records, text
@@ -36,6 +37,7 @@ STANDINGS: dict[str, Standing] = {
     "inconclusive": text.asking(CASE, PHASES[1], LATE),
     "promoted": text.promoted(CASE),
     "rolled back": text.rolled_back(CASE, BREACH),
+    "rolled back by a person": text.rolled_back(CASE, Breach("reported", "answers are *empty*")),
     "cancelled": text.cancelled(CASE, BOB),
     "taken back elsewhere": text.cancelled(CASE, None),
     "given up": text.given_up(CASE),
