@@ -66,6 +66,7 @@ async def lane(github: DemoGitHub, tmp_path: Path) -> Any:
     await lane.close()
 
 
+@pytest.mark.thorough
 async def test_killed_in_the_middle_of_a_stage_the_evidence_is_the_same_to_the_last_digit(
     lane: Lane,
 ) -> None:

@@ -331,6 +331,7 @@ def test_where_every_trial_hangs_it_says_so(person: Person, clone: Repository) -
     assert "--resume" in said.err
 
 
+@pytest.mark.thorough
 def test_a_gigabyte_of_output_and_a_survivor_change_nothing(
     person: Person, clone: Repository
 ) -> None:

@@ -106,6 +106,7 @@ async def test_ofrep_clients_are_told_the_generation_and_get_their_default_for_u
     assert (unknown.value, unknown.error_code) == ("the default", "FLAG_NOT_FOUND")
 
 
+@pytest.mark.thorough
 async def test_a_split_read_from_the_file_follows_every_stage(
     client: providing.Client, engine: AsyncEngine, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ async def test_a_red_check_waits_for_the_persons_bisect() -> None:
         assert await alice.opens(f"{alice.home}/{PRICES}") == MENDED
 
 
+@pytest.mark.thorough
 async def test_self_work_is_held_and_goes_on_by_the_persons_word() -> None:
     async with demo("--play", "safety", "--skip-story") as alice:
         pause = await alice.invites_to("/pause self-work because ")

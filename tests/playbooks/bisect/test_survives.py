@@ -27,6 +27,7 @@ from tests.playbooks.bisect.bisecting import (
 from tests.shop import Shop
 
 
+@pytest.mark.thorough
 async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice(
     github: DemoGitHub, tmp_path: Path
 ) -> None:

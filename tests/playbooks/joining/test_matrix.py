@@ -10,7 +10,7 @@ from tests.playbooks.triage.alerting import Sender
 from tests.shop import Shop
 
 
-@pytest.mark.sampled("waiting for a person")
+@pytest.mark.thorough
 @pytest.mark.parametrize("state", STATES)
 async def test_a_word_joins_whoever_was_first(
     shop: Shop,

@@ -42,6 +42,7 @@ async def test_an_eval_drop_after_self_work_is_reproduced_then_reverted_and_merg
     await shop.alone()
 
 
+@pytest.mark.thorough
 async def test_a_persons_change_is_prepared_and_left_to_a_person(shop: Shop) -> None:
     await with_evals(shop)
     culprit = await breaks(shop)

@@ -45,6 +45,7 @@ async def test_a_breach_while_an_approval_is_waited_for(providers: Providers) ->
     assert "fails more often" in await rolled_back(providers, issue)
 
 
+@pytest.mark.thorough
 async def test_silence(providers: Providers, clock: Clock) -> None:
     issue = await ramped(providers)
     clock.forward(minutes=11)
