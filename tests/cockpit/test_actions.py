@@ -80,7 +80,7 @@ async def test_a_plan_says_that_a_founder_is_asked_before_what_cannot_be_undone(
     await known_to_bot(shop.bot, shop)
     broken = await shop_with_a_founder(shop)
     plan = await start(await arrives("alice"), shop, f"/revert #{broken}")
-    assert f"It changes {MIGRATION} , which another revert does not bring back" in plan.words
+    assert f"It changes {MIGRATION} , which another revert cannot restore" in plan.words
     assert "Merge the pull request, once a Founder has approved it Cannot be undone" in plan.words
     assert "Not all of it can be undone, so a Founder is asked first." in plan.words
 

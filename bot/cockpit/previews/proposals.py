@@ -34,7 +34,7 @@ def of_revert(plan: Plan) -> Preview:
         lines.append("It applies cleanly. A hotfix pull request is opened, and merged when green.")
     if plan.irreversible:
         lines.append(
-            f"It changes {_named(plan.irreversible)}, which another revert does not bring back: "
+            f"It changes {_named(plan.irreversible)}, which another revert cannot restore: "
             "a Founder decides whether it is merged."
         )
         merge = "Merge the pull request, once a Founder has approved it"

@@ -96,7 +96,7 @@ async def merged(shop: Shop, number: int) -> bool:
 async def test_a_hotfix_that_did_not_cure_has_the_real_cause_looked_for(shop: Shop) -> None:
     innocent, guilty = await broken_by_the_second(shop)
     await shop.says(innocent, "/revert")
-    status = await shop.standing(innocent, "did not cure it")
+    status = await shop.standing(innocent, "did not fix it")
     assert "I asked for a bisect, an incident of its own" in status
     fix = await the_only_fix(shop)
     assert fix["title"] == f'Revert #{guilty} "Guilty"'
@@ -118,7 +118,7 @@ async def test_a_hotfix_that_did_not_cure_has_the_real_cause_looked_for(shop: Sh
 async def test_off_it_only_suggests_a_bisect(shop: Shop) -> None:
     innocent, _ = await broken_by_the_second(shop, more="triggers: {autonomy: off}\n")
     await shop.says(innocent, "/revert")
-    status = await shop.standing(innocent, "did not cure it")
+    status = await shop.standing(innocent, "did not fix it")
     assert "To find it: `/bisect " in status
     await shop.looked_again()
     assert len(await shop.incidents()) == 1

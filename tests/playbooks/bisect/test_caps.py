@@ -64,7 +64,7 @@ async def test_a_bisect_that_nobody_asked_for_and_a_cap_refuses_is_begun_by_the_
 ) -> None:
     innocent, guilty = await broken_by_the_second(shop, more="caps: {bisects_a_day: 0}\n")
     await shop.says(innocent, "/revert")
-    status = await shop.standing(innocent, "did not cure it")
+    status = await shop.standing(innocent, "did not fix it")
     await shop.looked_again()
     assert len(await shop.incidents()) == 1
     [command] = [part for part in status.split("`") if part.startswith("/bisect ")]

@@ -200,7 +200,7 @@ async def test_a_second_request_joins_the_first(shop: Shop) -> None:
     await shop.eventually(lambda: running(shop))
     number, said = await past.bisected()
     assert await said.reaction() == "+1"
-    assert "looked for already" in (await shop.from_bot(number))[0]
+    assert "already being looked for" in (await shop.from_bot(number))[0]
     assert len(await shop.incidents()) == 1
 
 

@@ -135,7 +135,7 @@ async def test_a_hotfix_nobody_sees_to_for_two_weeks_is_given_up_and_left_open(
     shop.verdicts["smoke"] = "failure"
     broken = await shop.broken()
     answer = await shop.says(broken, "/revert")
-    await shop.standing(broken, "did not cure it")
+    await shop.standing(broken, "did not fix it")
     clock.forward(days=13)
     await shop.looked_again()
     assert len(await shop.mentions(broken)) == 1

@@ -290,11 +290,11 @@ async def test_retry_waits_once_more_for_checks_that_did_not_report(
     await shop.says(broken, "/revert")
     await shop.standing(broken, "I am waiting for `smoke`")
     clock.forward(hours=2)
-    await shop.standing(broken, "my waiting time is over")
+    await shop.standing(broken, "I have stopped waiting for it")
     assert await (await shop.says(broken, "/retry")).reaction() == "+1"
     await shop.standing(broken, "I am waiting for `smoke`")
     clock.forward(hours=2)
-    _, again = await shop.told(broken, "my waiting time is over", times=2)
+    _, again = await shop.told(broken, "I have stopped waiting for it", times=2)
     # One mention is enough until the end: whoever commented hears of this all the same.
     assert again.startswith("`alice`: ")
     # "I carry on by myself when the result arrives."

@@ -18,7 +18,7 @@ async def test_the_same_failure_on_the_hotfix_says_that_the_revert_did_not_cure_
     shop.verdicts["smoke"] = "failure"
     broken = await shop.broken()
     await shop.says(broken, "/revert")
-    status = await shop.standing(broken, "did not cure it")
+    status = await shop.standing(broken, "did not fix it")
     assert status.startswith("**Look for another cause: ")
     assert "bisect" in status
     hotfix = await shop.hotfix()
@@ -72,7 +72,7 @@ async def test_what_the_check_complains_about_counts_more_than_its_headline(shop
     moved = [{**complaint, "start_line": 7, "end_line": 7}]
     report = {"title": "Just one error", "summary": "-", "annotations": moved}
     await shop.ci.create_check_run(head, "build", "failure", output=report)
-    await shop.standing(broken, "did not cure it")
+    await shop.standing(broken, "did not fix it")
 
 
 @pytest.mark.thorough
