@@ -1,11 +1,11 @@
 """What `make test` leaves to `make thorough`: conversations another one stands for.
 
     @pytest.mark.thorough                  # this test
-    @pytest.mark.sampled("squash", "dm")   # of this test's parameters, all but these
+    @pytest.mark.sampled("one", "two")     # of this test's parameters, all but these
 
 A conversation with the bot takes seconds, and there are more than a thousand. Before every landing
 each way in, each playbook, each ending and each kind of refusal is played once; `make thorough`
-plays all of them. Whoever names a file or a test gets all that is in it.
+plays the others. Whoever names a file or a test gets all that is in it.
 """
 
 from __future__ import annotations
