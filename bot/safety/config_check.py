@@ -158,7 +158,7 @@ async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
     return False
 
 
-async def report_config(
+async def verdict_at(
     client: RepositoryClient,
     head: str,
     counting: Sections,
@@ -167,9 +167,8 @@ async def report_config(
     no_counters: str | None = None,
     on_default_branch: bool = False,
     note: str = "",
-    look_first: bool,
 ) -> ConfigVerdict:
-    """Put the check-run on a commit whose version of the file is in question.
+    """Judge the version of the file that a commit has, with what GitHub knows of its checks.
 
     Args:
         client: the repository.
@@ -179,13 +178,9 @@ async def report_config(
         no_counters: why Prometheus cannot be asked; None: it can.
         on_default_branch: whether it is the default branch's.
         note: what else is to be read there (Markdown).
-        look_first: whether it may have been put there before.
-
-    Returns:
-        what was said.
 
     Raises:
-        GitHubError: GitHub could not be read or told.
+        GitHubError: GitHub could not be read.
     """
     version = await version_at(client, head)
     verdict = judge_config(version, counting, no_counters, on_default_branch=on_default_branch)
@@ -201,6 +196,22 @@ async def report_config(
             summary="It counts once it is merged.",
             shown=verdict.digest,
         )
+    if not note:
+        return verdict
+    return verdict.model_copy(update={"summary": f"{note}\n\n{verdict.summary}"})
+
+
+async def report_verdict(client: RepositoryClient, head: str, verdict: ConfigVerdict) -> None:
+    """Ensure the check-run that says so on a commit.
+
+    Args:
+        client: the repository.
+        head: the commit that was judged.
+        verdict: what to say.
+
+    Raises:
+        GitHubError: GitHub could not be read or told.
+    """
     await client.checks.ensure_reported(
         None,
         head_sha=head,
@@ -208,10 +219,9 @@ async def report_config(
         external_id=f"config {head}",
         report=CheckReport(
             title=verdict.title,
-            summary=f"{note}\n\n{verdict.summary}" if note else verdict.summary,
+            summary=verdict.summary,
             conclusion=verdict.conclusion,
             buttons=(_APPROVE,) if verdict.asks else (),
         ),
-        look_first=look_first,
+        look_first=True,
     )
-    return verdict

@@ -13,11 +13,11 @@ from bot.github.models import PullRequest
 from bot.records.database import reading
 from bot.records.safety import config_questions, gate_reports, sensitive_config
 from bot.records.safety.config_questions import DEFAULT_BRANCH, ConfigQuestion
-from bot.records.safety.sensitive_config import Approved
 from bot.safety.config_check import (
     ConfigVerdict,
     changes_config,
-    report_config,
+    report_verdict,
+    verdict_at,
 )
 from bot.safety.config_in_force import (
     ConfigInForce,
@@ -110,14 +110,14 @@ class ConfigWatch:
                 return
         verdict = None
         if await changes_config(client, pull):
-            verdict = await report_config(
+            verdict = await verdict_at(
                 client,
                 sha,
                 counting_sections(counting),
                 approved=approved,
                 no_counters=self._no_counters(),
-                look_first=True,
             )
+            await report_verdict(client, sha, verdict)
         # Whoever may not even push a branch here is no reason to call a Founder.
         if verdict is not None and verdict.asks and not pull.is_from_fork:
             await self._ask(here, pull, verdict)
@@ -151,17 +151,25 @@ class ConfigWatch:
             return
         head = await client.git.head((await client.about()).default_branch)
         is_told = said is not None and said.commit_sha == head
-        if counts:
-            if is_told:
-                await self._say(client, head, counting)
+        if is_told and not counts:
+            return
+        if counts and not is_told:
             await self._withdraw(here, [DEFAULT_BRANCH])
             return
-        if is_told:
-            return
-        verdict = await self._say(client, head, counting)
-        if verdict.conclusion != "failure" and not verdict.asks:
+        verdict = await verdict_at(
+            client,
+            head,
+            counting_sections(counting),
+            no_counters=self._no_counters(),
+            on_default_branch=True,
+        )
+        if not (is_told or verdict.asks or verdict.conclusion == "failure"):
             # Mended since the configuration was read.
             self._config.forget(here)
+            return
+        await report_verdict(client, head, verdict)
+        if counts:
+            await self._withdraw(here, [DEFAULT_BRANCH])
             return
         question = ConfigQuestion(
             repository_id=here,
@@ -211,18 +219,6 @@ class ConfigWatch:
             asked_at=self._clock(),
         )
         await self._note(question)
-
-    async def _say(
-        self, client: RepositoryClient, head: str, counting: Approved | None
-    ) -> ConfigVerdict:
-        return await report_config(
-            client,
-            head,
-            counting_sections(counting),
-            no_counters=self._no_counters(),
-            on_default_branch=True,
-            look_first=True,
-        )
 
     async def _note(self, question: ConfigQuestion) -> None:
         async with self._records.begin() as conn:

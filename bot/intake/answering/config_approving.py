@@ -24,7 +24,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.database import reading
 from bot.records.safety import config_questions, gate_reports, sensitive_config
-from bot.safety.config_check import NAME, changes_config, report_config
+from bot.safety.config_check import NAME, changes_config, report_verdict, verdict_at
 from bot.safety.config_consent import (
     SHOWN,
     Seen,
@@ -182,7 +182,7 @@ class ConfigApproving:
     ) -> None:
         client = self._github.repository(trigger.repository, playbook="config")
         for head in version.heads:
-            await report_config(
+            verdict = await verdict_at(
                 client,
                 head,
                 counting,
@@ -190,8 +190,8 @@ class ConfigApproving:
                 no_counters=self._no_counters(),
                 on_default_branch=version.on_default_branch,
                 note=note,
-                look_first=True,
             )
+            await report_verdict(client, head, verdict)
 
     async def _version(
         self, client: RepositoryClient, source: Source, pull: PullRequest | None
