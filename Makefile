@@ -18,11 +18,11 @@ need:
 	@$(PYTHON) -c 'import re, subprocess, sys; v = subprocess.run(["git", "--version"], capture_output=True, text=True).stdout; sys.exit(tuple(map(int, re.findall(r"\d+", v)[:2])) < (2, 38))' 2>/dev/null || \
 	  { echo "git 2.38 or newer is needed (merge-tree --write-tree). Install or upgrade git."; exit 1; }
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml packaging/demo/pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory need
 	@echo "Setting up $(VENV) (once, about a minute) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' --editable packaging/demo
 	@touch $@
 
 setup: $(STAMP) ## Create .venv with everything pinned

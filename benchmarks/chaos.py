@@ -29,8 +29,9 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bot.demo.github.deliveries.delivery_faults import Duplicate, Lose, Reorder
-from bot.demo.github.faults.request_faults import (
+from bot.records.audit_chain.anchors import ANCHORS_PATH
+from fakegithub.deliveries.delivery_faults import Duplicate, Lose, Reorder
+from fakegithub.faults.request_faults import (
     Fail,
     FailAfter,
     Fault,
@@ -38,9 +39,8 @@ from bot.demo.github.faults.request_faults import (
     SecondaryLimit,
     Truncate,
 )
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Comment, Repository
-from bot.records.audit_chain.anchors import ANCHORS_PATH
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Comment, Repository
 from tests.chaos.lane import GOOD, Lane
 from tests.chaos.life import Conditions
 

@@ -22,11 +22,11 @@ import aiohttp
 import sqlalchemy as sa
 import structlog
 
-from bot.demo.stage import NAME, OWNER, Stage
 from bot.records.audit_chain import audit
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.tables import recovery
 from bot.triggers import Repository, Severity, derived_id
+from demo.stage import NAME, OWNER, Stage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

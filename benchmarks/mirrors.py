@@ -30,15 +30,15 @@ import structlog
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bot.app import Bot
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
-from bot.demo.person import Person
 from bot.git import upkeep
 from bot.git.mirror import Mirror
 from bot.git.reverting import Clean, compute_revert
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.triggers import Repository as Named
+from demo.person import Person
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
 from tests.chaos.lane import InstantCi
 from tests.shop import BAD, GOOD, SECRET, settings_for
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.outages import MOMENTS, Fleet, Moment, Outage, fleet
 from tests.chaos.taken_away import KINDS, disk_full, postgresql, small_disk, sqlite_locked
 from tests.plugins.postgres import Server, fresh_database, server_of_its_own

@@ -40,9 +40,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.fuzzing.over_http import rows, waiting
 from bot.config import CONFIG_PATH
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Issue, Repository, User
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Issue, Repository, User
 from tests.chaos.lane import API_TOKEN, Lane
 
 FORKS, COMMENTS, SLOW, PACKED = 100, 1000, 50, 50

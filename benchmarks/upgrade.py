@@ -33,7 +33,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.upgrading.cells import STOPS, Ground, NotReached, Visit
 from tests.chaos.upgrading.changes import CHANGES, ENVIRONMENT, Changed
 from tests.chaos.upgrading.end import differences, what_matters

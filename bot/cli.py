@@ -7,8 +7,9 @@ import gc
 import json
 import signal
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import NoReturn
 
 import click
 
@@ -17,18 +18,43 @@ from bot.local.command import bisect_command
 from bot.logs import set_up_logs
 from bot.settings import InvalidSettings, Settings, load_settings
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from bot.demo.stage import Stage
-    from bot.demo.stories.invitation import Scene
-
-T = TypeVar("T")
-PLAYS = ("revert", "bisect", "safety", "shadow", "ramp", "rollback", "all")
-"""What can be played by now; the others come with their playbooks."""
+COMMANDS = "playbooks.commands"
+"""The group of entry points by which another package adds commands."""
+APART = {"demo": "incident-playbooks-demo"}
+"""Commands that come in a package of their own."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class CommandLine(click.Group):
+    """Our commands, and those that other packages bring."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands, also those that are not installed."""
+        return sorted({*super().list_commands(ctx), *APART, *entry_points(group=COMMANDS).names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command; one whose package is missing says what to install."""
+        if (ours := super().get_command(ctx, cmd_name)) is not None:
+            return ours
+        for found in entry_points(group=COMMANDS, name=cmd_name):
+            loaded = found.load()
+            if isinstance(loaded, click.Command):
+                return loaded
+        return _missing(cmd_name, APART[cmd_name]) if cmd_name in APART else None
+
+
+def _missing(name: str, package: str) -> click.Command:
+    @click.command(
+        name,
+        help=f"Comes with the package {package}, which is not installed here.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    def missing() -> None:
+        _fail(f"`playbooks {name}` is in a package of its own: pip install {package}", code=2)
+
+    return missing
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="incident-playbooks")
 def main() -> None:
     """Bring a broken repository back to a safe state, and find out why."""
@@ -67,99 +93,6 @@ async def _serve(settings: Settings) -> None:
     click.echo(f"listening on {settings.public_url} (port {bot.port})", err=True)
     await stopped.wait()
     await bot.stop()
-
-
-@main.command()
-@click.option("--play", type=click.Choice(PLAYS), default="revert", show_default=True)
-@click.option("--exit", "leave", is_flag=True, help="End after the story, with one JSON line.")
-@click.option("--skip-story", is_flag=True, help="It is your turn at once.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The demo GitHub's port.")
-@click.option("--seed", type=click.IntRange(0), default=20, show_default=True)
-def demo(play: str, leave: bool, skip_story: bool, port: int, seed: int) -> None:
-    """Play a story on a GitHub on this machine; nothing else is needed."""
-    set_up_logs("error", "console")
-    try:
-        if not skip_story:
-            sys.exit(asyncio.run(_until_stopped(_demo(play, leave=leave, port=port, seed=seed))))
-        if leave or play == "all":
-            raise click.UsageError("--skip-story leaves nothing to play: name one play, no --exit.")
-        asyncio.run(_until_stopped(_your_turn(play, port=port, seed=seed)))
-    except asyncio.CancelledError:
-        click.echo("\nStopped; nothing is left behind.", err=True)
-
-
-async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
-    """Work until somebody stops it, also where it was begun in the background of a script.
-
-    Raises:
-        asyncio.CancelledError: it was stopped, and what it had begun is ended.
-    """
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    # A shell has what it begins in the background ignore an interrupt; this sets it right.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    return await task
-
-
-async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
-    from bot.demo.stage import Stage
-    from bot.demo.stories.bisect import play_bisect
-    from bot.demo.stories.providers import play_ramp, play_rollback, play_shadow
-    from bot.demo.stories.revert import play_revert
-    from bot.demo.stories.safety import play_safety
-
-    stories = {
-        "revert": play_revert,
-        "bisect": play_bisect,
-        "safety": play_safety,
-        "shadow": play_shadow,
-        "ramp": play_ramp,
-        "rollback": play_rollback,
-    }
-    if play == "all":
-        ended = []
-        for name, story in stories.items():
-            click.echo(f"\n--- {name} ---")
-            async with Stage(port=port, seed=seed) as stage:
-                ended.append((await story(stage, click.echo)).told)
-        click.echo(json.dumps([told.model_dump(mode="json") for told in ended], sort_keys=True))
-        return 0 if all(told.ok for told in ended) else 1
-    async with Stage(port=port, seed=seed) as stage:
-        click.echo(f"A GitHub on this machine: {stage.home}\n")
-        played = await stories[play](stage, click.echo)
-        if leave:
-            click.echo(json.dumps(played.told.model_dump(mode="json"), sort_keys=True))
-            return 0 if played.told.ok else 1
-        await _invite(stage, played.scene)
-    return 0
-
-
-async def _your_turn(play: str, *, port: int, seed: int) -> None:
-    from bot.demo.stage import Stage
-    from bot.demo.stories.bisect import BisectScene
-    from bot.demo.stories.providers import provider_scene
-    from bot.demo.stories.revert import RevertScene, Transcript
-    from bot.demo.stories.safety import SafetyScene
-
-    scenes = {"revert": RevertScene, "bisect": BisectScene, "safety": SafetyScene}
-    async with Stage(port=port, seed=seed) as stage:
-        click.echo(f"A GitHub on this machine: {stage.home}\n")
-        if play in scenes:
-            Transcript(stage, click.echo)
-            await _invite(stage, scenes[play](stage))
-        else:
-            await _invite(stage, await provider_scene(stage, click.echo))
-
-
-async def _invite(stage: Stage, scene: Scene) -> None:
-    from bot.demo.stories.invitation import invite
-
-    click.echo(
-        f"\nThe cockpit: {stage.bot_url}/ui/ (log in as whom you like)\n"
-        f"The bot's API: {stage.bot_url}/api-docs   Stop with Ctrl-C."
-    )
-    await invite(scene, stage.github.world, click.echo)
 
 
 @main.command()

@@ -11,11 +11,11 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from bot.demo.github.access.credentials import issue_token
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
-from bot.demo.person import Person
-from bot.triggers import Role
+from demo.person import Person
+from fakegithub.access.credentials import issue_token
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.roles import RoleName
 
 PERMISSIONS = {
     "actions": "write",
@@ -83,15 +83,15 @@ def register_app(github: DemoGitHub, owner: User) -> App:
 
 
 class People:
-    """People with a role in one repository: `people("alice", Role.WRITE)`."""
+    """People with a role in one repository: `people("alice", RoleName.WRITE)`."""
 
     def __init__(self, github: DemoGitHub, repository: Repository) -> None:
         self._github, self._repository = github, repository
         self._made: list[Person] = []
 
-    def __call__(self, login: str, role: Role) -> Person:
+    def __call__(self, login: str, role: RoleName) -> Person:
         user = self._github.world.users.get(login) or self._github.create_user(login)
-        if role is not Role.NONE:
+        if role is not RoleName.NONE:
             self._github.set_collaborator(self._repository, login, role)
         return self._person(user.token)
 
@@ -168,16 +168,16 @@ async def people(github: DemoGitHub, repository: Repository) -> AsyncIterator[Pe
 @pytest.fixture
 def alice(people: People) -> Person:
     """A maintainer with write access to the test's repository."""
-    return people("alice", Role.WRITE)
+    return people("alice", RoleName.WRITE)
 
 
 @pytest.fixture
 def mona(people: People) -> Person:
     """An administrator of the test's repository."""
-    return people("mona", Role.ADMIN)
+    return people("mona", RoleName.ADMIN)
 
 
 @pytest.fixture
 def eve(people: People) -> Person:
     """Someone without any role in the test's repository."""
-    return people("eve", Role.NONE)
+    return people("eve", RoleName.NONE)

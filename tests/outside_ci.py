@@ -14,9 +14,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from bot.demo.github.world.model import Repository
-from bot.demo.github.world.world import Event
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.world.model import Repository
+from fakegithub.world.world import Event
 
 
 class Watched(Protocol):

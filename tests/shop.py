@@ -23,11 +23,6 @@ import sqlalchemy as sa
 from dbos import error as dbos_error
 
 from bot.app import Bot
-from bot.demo.github.access.credentials import issue_token
-from bot.demo.github.faults.request_faults import Held
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
-from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
@@ -35,6 +30,11 @@ from bot.records.recovery import incidents, runs
 from bot.records.recovery.runs import Run
 from bot.records.tables.intake import inbox
 from bot.settings import Settings
+from demo.person import Person
+from fakegithub.access.credentials import issue_token
+from fakegithub.faults.request_faults import Held
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
 from tests.looks import Looks
 from tests.outside_ci import OutsideCi
 

@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from bot.app import Bot
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App
 from tests.shop import SECRET
 
 EXAMPLES = Path(__file__).parents[1] / ".cache" / "contracts" / "webhooks.json"

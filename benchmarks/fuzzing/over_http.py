@@ -32,7 +32,6 @@ from psycopg import sql
 from benchmarks.fuzzing.entrances import ENTRANCES, Input, Place
 from benchmarks.fuzzing.mutation import spoiled
 from benchmarks.fuzzing.pure import LONGEST, Finding, Tally
-from bot.demo.github.server import DemoGitHub
 from bot.github.client import GitHub
 from bot.records.database import migrate, open_database, url_from
 from bot.records.documents.spec_report import SPEC_REPORT_PATH
@@ -42,6 +41,7 @@ from bot.traffic import ledger as ledgers
 from bot.traffic.courses import percents_of
 from bot.trials.actions import fingerprint_of, judge_workflow_run
 from bot.triggers import Repository
+from fakegithub.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
 
 AT_ONCE = 8

@@ -15,10 +15,10 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from bot.demo.github.world.model import Comment, Issue, Repository
 from bot.records.audit_chain.verification import Intact, audit_verify
 from bot.safety.config_check import NAME as CONFIGURATION
 from bot.safety.gate import NAME as GATE
+from fakegithub.world.model import Comment, Issue, Repository
 
 _NAMED_BY_AN_ID = (
     (re.compile(r"\b[0-9a-hjkmnp-tv-z]{26}\b"), "<id>"),

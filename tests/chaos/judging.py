@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.demo.github.world.model import Repository
+from fakegithub.world.model import Repository
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.plays import Scene
 from tests.playbooks.judge.judging import CONFIG, STEADY, WORKFLOW

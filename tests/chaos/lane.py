@@ -14,13 +14,13 @@ from typing import Any
 
 import psycopg
 
-from bot.demo.github.changes import statuses
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Comment, Repository, User
-from bot.demo.github.world.world import Event
-from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.records.database import open_database, url_from
+from demo.person import Person
+from fakegithub.changes import statuses
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Comment, Repository, User
+from fakegithub.world.world import Event
 from tests.chaos.life import Conditions, Life
 from tests.config_approvals import approved_long_ago
 

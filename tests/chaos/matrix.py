@@ -18,8 +18,8 @@ from typing import Any, Literal, get_args
 
 from aiohttp import web
 
-from bot.demo.github.faults.writes import Write
 from bot.safety.gate import NAME as GATE
+from fakegithub.faults.writes import Write
 from tests.chaos.end_state import assert_audit_is_intact, difference, end_state, without_ids
 from tests.chaos.journals import assert_as_released
 from tests.chaos.lane import Lane

@@ -15,9 +15,9 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Comment, Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Comment, Repository
 from tests.chaos.lane import GOOD, Lane, free_port
 from tests.chaos.life import Conditions, Life
 

@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bot.demo.github.changes import checks, statuses
-from bot.demo.github.world.model import Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.changes import checks, statuses
+from fakegithub.world.model import Repository
 from tests.chaos.end_state import assert_one_of_everything, marked
 from tests.chaos.lane import Lane, eventually
 from tests.playbooks.bisect import bisecting

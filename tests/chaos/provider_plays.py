@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from bot.demo.github.world.model import Repository
+from fakegithub.world.model import Repository
 from tests.chaos.end_state import marked
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.plays import Play, Scene

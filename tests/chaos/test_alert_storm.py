@@ -19,8 +19,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.demo.github.server import DemoGitHub
 from bot.notify import LEASE
+from fakegithub.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.chaos.life import Conditions
 from tests.playbooks.triage.alerting import alert, payload

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.chaos.outages import MOMENTS, QUICK, Moment, fleet
 from tests.chaos.taken_away import (

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane
 from tests.chaos.matrix import Point, die_and_come_back, enumerate_points, sample, try_all
 from tests.chaos.plays import PLAYS, Play, Revert

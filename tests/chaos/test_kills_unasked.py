@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.judging import AutomaticRevert
 from tests.chaos.lane import Lane
 from tests.chaos.matrix import enumerate_points, try_all

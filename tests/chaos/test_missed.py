@@ -11,10 +11,10 @@ from contextlib import closing
 import aiohttp
 import pytest
 
-from bot.demo.github.deliveries.delivery_faults import DeliveryRule, Lose
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Protection, Repository
 from bot.triggers import BisectRequest, CloseRequest, JudgeRequest, SourceKind, Trigger
+from fakegithub.deliveries.delivery_faults import DeliveryRule, Lose
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Protection, Repository
 from tests.chaos.end_state import assert_one_of_everything, end_state
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.life import Conditions

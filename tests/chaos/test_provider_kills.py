@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane
 from tests.chaos.matrix import Tally, enumerate_points, try_all
 from tests.chaos.plays import Play

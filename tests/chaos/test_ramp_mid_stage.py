@@ -16,7 +16,6 @@ import aiohttp
 import pytest
 
 from bot.canary.verdict import Breach
-from bot.demo.github.server import DemoGitHub
 from bot.playbooks.candidate.reports import percents_of, report_of_ramp
 from bot.records.database import open_database, url_from
 from bot.records.documents.artifacts import canonical_bytes
@@ -24,6 +23,7 @@ from bot.records.recovery import incidents
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.course import RampCourse
+from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane, eventually
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers, headers
 

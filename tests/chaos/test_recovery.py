@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.changes import statuses
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
+from fakegithub.changes import statuses
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
 from tests.chaos.end_state import end_state, marked
 from tests.chaos.lane import Lane, eventually
 

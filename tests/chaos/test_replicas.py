@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
 from tests.chaos.lane import Lane, eventually, free_port
 from tests.chaos.life import Conditions, Life
 

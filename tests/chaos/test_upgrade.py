@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.upgrade import the_release_before
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.upgrading.cells import Ground
 from tests.chaos.upgrading.end import differences
 from tests.chaos.upgrading.stories import STORIES, Story

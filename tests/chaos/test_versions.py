@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from benchmarks.upgrade import the_release_before
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
 from tests.chaos.lane import Lane, eventually, free_port
 from tests.chaos.test_replicas import hotfixes
 from tests.chaos.upgrading.trees import TODAY, NoSuchCommit, Servers, Tree, TreeLife, tree_of

@@ -16,12 +16,12 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import public_pem, sign
 from bot.records.database import migrate, open_database
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,6 @@ from itertools import count
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Policy
-from bot.demo.person import Person
 from bot.limits import Caps
 from bot.records.audit_chain import audit
 from bot.records.documents.bisect_report import FreshRuns, TrialMade, Verification
@@ -42,6 +41,7 @@ from bot.triggers import (
     Trigger,
     derived_id,
 )
+from demo.person import Person
 from tests.canary.traffic import frozen
 from tests.traffic.trials import observed
 

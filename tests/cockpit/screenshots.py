@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser
 
-from bot.demo.stage import NAME, OWNER, Stage
+from demo.stage import NAME, OWNER, Stage
 from tests.cockpit.chromium import CHROMIUM, MISSING, THEMES, WIDTHS, addresses, chromium, log_in
 from tests.cockpit.house import House
 

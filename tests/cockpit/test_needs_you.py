@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bot.demo.github.world.model import Protection
+from fakegithub.world.model import Protection
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.visitor import Visitor
 from tests.shop import A_WHILE, BAD, Shop

@@ -18,13 +18,14 @@ from bot.cockpit.budgets import PER_PAGE
 from bot.cockpit.filters import KINDS
 from bot.cockpit.live import MOST_OF_ONE
 from bot.cockpit.text import moment
-from bot.demo.github.server import DemoGitHub
 from bot.intake.comments.commands import DEFINITIONS
 from bot.records.audit_chain.anchors import Anchor, public_key
 from bot.records.audit_chain.audit import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState
 from bot.records.tables.audit_chain import audit_entries
-from bot.triggers import Role, Severity
+from bot.triggers import Severity
+from fakegithub.server import DemoGitHub
+from fakegithub.world.roles import RoleName
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Visitor
@@ -193,7 +194,7 @@ async def test_budgets_are_paged_through_a_dozen_repositories_at_a_time(
         made = github.create_repository(
             shop.repository.owner, f"{shop.repository.name}-{number:02}", {"README.md": "#"}
         )
-        github.set_collaborator(made, "alice", Role.READ)
+        github.set_collaborator(made, "alice", RoleName.READ)
         shop.serve_too(made)
 
     async def known() -> bool:

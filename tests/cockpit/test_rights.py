@@ -15,8 +15,8 @@ import pytest
 
 from bot.app import Bot
 from bot.cockpit.routes import Route, Rule
-from bot.demo.github.server import DemoGitHub
-from bot.triggers import Role
+from fakegithub.server import DemoGitHub
+from fakegithub.world.roles import RoleName
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Page, Visitor
@@ -31,7 +31,7 @@ SAYS_NOTHING = {"/login/callback", "/static/{name}"}
 async def private(house: House, shop: Shop, github: DemoGitHub) -> dict[str, str]:
     """A private repository that alice may see and mallory may not; what is in it, by parameter."""
     shop.repository.private = True
-    github.set_collaborator(shop.repository, "mallory", Role.NONE)
+    github.set_collaborator(shop.repository, "mallory", RoleName.NONE)
     incident, run = await house.incident(
         f"Revert {HUSHED}", data={"reason": HUSHED}, reason=f"{HUSHED} waits"
     )
@@ -162,7 +162,7 @@ async def test_access_that_is_taken_away_ends_within_minutes(
     alice = await arrives("alice")
     address = f"/ui/incidents/{private['incident']}"
     assert (await alice.get(address)).status == 200
-    github.set_collaborator(shop.repository, "alice", Role.NONE)
+    github.set_collaborator(shop.repository, "alice", RoleName.NONE)
     clock.forward(minutes=6)
     assert (await alice.get(address)).status == 404
 

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from bot.demo.github.access.answers import Refused
-from bot.demo.github.changes import checks
-from bot.demo.person import Person, Rejected
 from bot.playbooks.run import Signal, SignalKind
 from bot.records.lifecycle import RunState
+from demo.person import Person, Rejected
+from fakegithub.access.answers import Refused
+from fakegithub.changes import checks
 from tests.cockpit.visitor import Visitor
 from tests.first_minute.advice import Advice, advices, waits
 from tests.first_minute.product import Cell, First, Trouble, Way

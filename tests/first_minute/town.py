@@ -17,17 +17,17 @@ import aiohttp
 import sqlalchemy as sa
 
 from bot.app import Bot
-from bot.demo.github.access.credentials import issue_token
-from bot.demo.github.deliveries.deliveries import Delivery
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
-from bot.demo.person import Person
 from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
 from bot.records.tables.intake import inbox
 from bot.triggers import Repository as KnownRepository
 from bot.triggers import Trigger, derived_id
+from demo.person import Person
+from fakegithub.access.credentials import issue_token
+from fakegithub.deliveries.deliveries import Delivery
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
 from tests.cockpit.visitor import Visitor
 from tests.looks import Looks
 from tests.outside_ci import OutsideCi

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.demo.github.world.model import CheckRun, Repository
-from bot.demo.github.world.world import Event
+from fakegithub.world.model import CheckRun, Repository
+from fakegithub.world.world import Event
 
 BOT = "playbooks[bot]"
 _HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.github.world.world import Event
 from bot.git.soundness import loose_objects
+from fakegithub.world.world import Event
 from tests.shop import GOOD, Shop
 
 

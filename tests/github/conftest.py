@@ -12,11 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo.github.faults.lag import Lag
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.github.client import GitHub, RepositoryClient
 from bot.triggers import Repository as Place
+from fakegithub.faults.lag import Lag
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
 from tests.conftest import CONTRACT, OWNER, register_app
 
 

@@ -15,7 +15,7 @@ def every_button() -> list[Button]:
     """The buttons that any module of the bot defines, alone or several together."""
     found: list[Button] = []
     for each in pkgutil.walk_packages(bot.__path__, "bot."):
-        if any(part in each.name for part in ("bot.demo", "migrations", "__main__")):
+        if any(part in each.name for part in ("demo", "migrations", "__main__")):
             continue
         for value in vars(importlib.import_module(each.name)).values():
             found += [one for one in (value if isinstance(value, tuple) else (value,))

@@ -7,12 +7,12 @@ from itertools import count
 
 import pytest
 
-from bot.demo.github.faults.request_faults import Fail
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, User
 from bot.github.client import GitHub
 from bot.github.served import FRESH, Served
 from bot.triggers import Repository as Place
+from fakegithub.faults.request_faults import Fail
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, User
 from tests.github.conftest import Time
 
 _numbers = count(1)

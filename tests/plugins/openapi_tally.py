@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.contract.openapi import PROCESS
+from fakegithub.contract.openapi import PROCESS
 from tests.contracts.download import OPENAPI
 
 _KEY = "openapi_tally"

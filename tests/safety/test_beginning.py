@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from bot.demo.github.changes import checks
 from bot.records.lifecycle import RunState
 from bot.records.safety import approvals
 from bot.records.safety.approvals import Approval
+from fakegithub.changes import checks
 from tests.playbooks.triage.alerting import Sender
 from tests.shop import GOOD, Clock, Shop
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.changes import checks
 from bot.records.safety import config_questions
 from bot.records.safety.config_questions import ConfigQuestion
+from fakegithub.changes import checks
 from tests.shop import A_WHILE, Shop
 
 PATH = ".github/playbooks.yml"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.demo.github.faults.request_faults import Fail, Slow
+from fakegithub.faults.request_faults import Fail, Slow
 from tests.safety.test_config_check import PATH, config_check, known, proposed
 from tests.safety.test_gate import gate_on, opened
 from tests.shop import A_WHILE, Shop

@@ -6,10 +6,10 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo.github.deliveries.delivery_faults import Lose
 from bot.records.recovery import incidents
 from bot.records.recovery.incidents import Opening
 from bot.triggers import Repository, Severity
+from fakegithub.deliveries.delivery_faults import Lose
 from tests.shop import API_TOKEN, Clock, Shop
 
 GATE = "self-work gate"

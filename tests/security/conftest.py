@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.demo.person import Person
+from demo.person import Person
 from tests.shop import Shop
 
 

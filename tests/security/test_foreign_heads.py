@@ -13,9 +13,6 @@ from typing import Any
 import pytest
 
 from bot.config import Config
-from bot.demo.github.access.credentials import issue_token
-from bot.demo.github.world.model import User
-from bot.demo.person import Person
 from bot.engine.durable_run import DurableRun
 from bot.github.models import ChangedFile, Commit, Push
 from bot.playbooks.checks.green import Counting, Row, State, Tally
@@ -25,6 +22,9 @@ from bot.playbooks.steps import Patch
 from bot.records.safety import pauses
 from bot.records.safety.pauses import PauseKind, Pausing
 from bot.triggers import SELF_WORK
+from demo.person import Person
+from fakegithub.access.credentials import issue_token
+from fakegithub.world.model import User
 from tests.shop import BAD, GOOD, Shop
 
 US = "playbooks[bot]"

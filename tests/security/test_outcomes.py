@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.deliveries.delivery_faults import Lose
-from bot.demo.github.world.model import Protection
+from fakegithub.deliveries.delivery_faults import Lose
+from fakegithub.world.model import Protection
 from tests.security.test_records import entries, forged, path_of
 from tests.shop import Shop
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from bot.demo.person import Person
 from bot.records.safety import pauses
 from bot.safety import metering
 from bot.triggers import SELF_WORK
+from demo.person import Person
 from tests.shop import Clock, Shop
 from tests.specs.test_in_pull_requests import FILE, SPEC, says
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.deliveries.delivery_faults import Lose
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import read_anchors
 from bot.records.audit_chain.audit import AuditEntry
 from bot.records.audit_chain.verification import Intact, audit_verify
+from fakegithub.deliveries.delivery_faults import Lose
 from tests.shop import Shop
 
 BRANCH = "playbooks/records"

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
 from bot.github.manifest import EVENTS, PERMISSIONS
+from fakegithub.server import DemoGitHub
 from tests.shop import SECRET
 
 MB = 1024 * 1024

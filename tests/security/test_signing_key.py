@@ -13,13 +13,13 @@ from dbos import error as dbos_error
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.app import Bot
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App
 from bot.records import replicas
 from bot.records.audit_chain.anchors import private_pem, public_pem
 from bot.records.audit_chain.keys import FILE, SigningKeyRefused, keep_files, settle_key
 from bot.records.database import open_database, url_from
 from bot.settings import InvalidSettings
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App
 from tests.plugins.postgres import postgres_server
 from tests.records.conftest import engine, migrated_postgresql, migrated_sqlite, url
 from tests.shop import settings_for

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.github.faults.request_faults import Fail, Slow
 from bot.intake.answering.strangers import MOST_UNKNOWN
 from bot.intake.comments.arguments import Here
 from bot.intake.github.meanings import CommentPosted
 from bot.triggers import Repository, SourceKind
+from fakegithub.faults.request_faults import Fail, Slow
 from tests.security.test_talk import TEN, settled
 from tests.shop import Shop
 

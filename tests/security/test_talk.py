@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 import structlog
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.person import Person
 from bot.safety.admission import NEEDS
+from demo.person import Person
+from fakegithub.server import DemoGitHub
 from tests.shop import Clock, Shop
 
 TEN = "\n".join(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.end_state import assert_audit_is_intact
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.plays import Scene

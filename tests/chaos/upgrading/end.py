@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bot.demo.github.world.model import Repository
+from fakegithub.world.model import Repository
 from tests.chaos.end_state import end_state
 from tests.chaos.provider_plays import forget_whose_turn_it_was
 

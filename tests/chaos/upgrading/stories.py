@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import yaml
 
-from bot.demo.github.changes import statuses
-from bot.demo.github.world.model import PullRequest, Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.changes import statuses
+from fakegithub.world.model import PullRequest, Repository
 from tests.chaos.judging import AutomaticRevert
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.plays import Bisect, Play, Revert, Scene

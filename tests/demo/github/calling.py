@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo.github.access import credentials
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
+from fakegithub.access import credentials
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
 
 
 @dataclass(frozen=True)

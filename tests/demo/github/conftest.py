@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.world.model import Installation
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.world.model import Installation
 from tests.conftest import People
 
 

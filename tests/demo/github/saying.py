@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
-from bot.demo.github.world.world import Event
-from bot.demo.person import Rejected
+from demo.person import Rejected
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
+from fakegithub.world.world import Event
 
 
 def refused(status: int, words: str = "") -> pytest.RaisesExc[Rejected]:

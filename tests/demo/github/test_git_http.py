@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.github.access.credentials import issue_token
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Installation, Protection, Repository, User
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.access.credentials import issue_token
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Installation, Protection, Repository, User
 from tests.demo.github.saying import Heard
 
 

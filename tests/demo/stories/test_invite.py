@@ -8,10 +8,10 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Installation
-from bot.demo.person import Person
-from bot.demo.stories.invitation import LOOK_EVERY_S, Invitation, invite, plain
+from demo.person import Person
+from demo.stories.invitation import LOOK_EVERY_S, Invitation, invite, plain
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Installation
 from tests.conftest import People
 
 BROKEN = Invitation(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.clients import CAPABILITY
-from bot.demo.stage import FILES
-from bot.demo.stories.bisect_history import MENDED
+from demo.clients import CAPABILITY
+from demo.stage import FILES
+from demo.stories.bisect_history import MENDED
 from tests.demo.stories.terminal import demo
 
 CART, PRICES = "raw/main/shop/cart.py", "raw/main/shop/prices.py"

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, User
 from bot.github.client import GitHub
 from bot.triggers import Repository as Place
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, User
 from tests.github.conftest import ConnectAs, Person, Time
 
 

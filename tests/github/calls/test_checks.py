@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.faults.request_faults import Drop, FailAfter
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
 from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden
 from bot.github.models import CheckKind, CheckRun
 from bot.github.text import CHECK_TEXT_LIMIT, byte_size
 from bot.triggers import Repository as Place
+from fakegithub.faults.request_faults import Drop, FailAfter
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
 from tests.github.conftest import ConnectAs, Person
 
 

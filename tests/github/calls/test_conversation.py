@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.demo.github.faults.request_faults import Drop, Fail, FailAfter, Truncate
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Repository, User
 from bot.github.calls.reactions import Emotion, Subject
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound, Uncertain, Unprocessable
 from bot.github.models import Comment, Issue
 from bot.github.text import BODY_LIMIT, marker
+from fakegithub.faults.request_faults import Drop, Fail, FailAfter, Truncate
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Repository, User
 from tests.github.conftest import Person, Time
 
 LOST = [FailAfter(502), Drop(), Truncate(), Fail(500), Drop(done=False)]

@@ -7,15 +7,15 @@ import random
 
 import pytest
 
-from bot.demo.github.faults.request_faults import Drop, Fail, FailAfter, Truncate
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
 from bot.github.calls import trees
 from bot.github.calls.git_data import STEP_TRAILER
 from bot.github.calls.trees import EXECUTABLE, SUBMODULE, SYMLINK, TreeChange
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import Commit
+from fakegithub.faults.request_faults import Drop, Fail, FailAfter, Truncate
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
 
 LOST = [FailAfter(502), Drop(), Truncate(), Fail(500), Drop(done=False)]
 HOTFIX = "hotfix/revert-01j"

@@ -9,7 +9,12 @@ import graphql
 import pytest
 from aiohttp import web
 
-from bot.demo.github.faults.request_faults import (
+from bot.github.calls import merging, pulls
+from bot.github.calls.checks import CheckReport
+from bot.github.client import GitHub, RepositoryClient
+from bot.github.errors import NotFound, Unprocessable
+from bot.github.models import PullRequest
+from fakegithub.faults.request_faults import (
     Drop,
     FailAfter,
     Fault,
@@ -17,13 +22,8 @@ from bot.demo.github.faults.request_faults import (
     SecondaryLimit,
     Truncate,
 )
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository, Ruleset
-from bot.github.calls import merging, pulls
-from bot.github.calls.checks import CheckReport
-from bot.github.client import GitHub, RepositoryClient
-from bot.github.errors import NotFound, Unprocessable
-from bot.github.models import PullRequest
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository, Ruleset
 from tests.conftest import CONTRACT
 from tests.github.conftest import Time
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import graphql
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository
 from bot.github.calls import known_checks, pulls
 from bot.github.client import RepositoryClient
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository
 from tests.conftest import CONTRACT
 
 SCHEMA = CONTRACT.parent / "schema.graphql"

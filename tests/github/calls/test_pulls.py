@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.faults.request_faults import Drop, Fail, FailAfter, Truncate
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Protection, Repository, User
 from bot.github.calls.merging import HeadMoved, Merged, NotYet
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.models import MergeMethod, PullRequest, RequiredCheck
+from fakegithub.faults.request_faults import Drop, Fail, FailAfter, Truncate
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Protection, Repository, User
 from tests.github.conftest import Person
 
 LOST = [FailAfter(502), Drop(), Truncate(), Fail(500), Drop(done=False)]

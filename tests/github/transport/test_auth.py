@@ -7,13 +7,13 @@ import asyncio
 import jwt
 import pytest
 
-from bot.demo.github.faults.request_faults import ExpireToken, Suspend
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import BadCredentials, Forbidden, NotInstalled, Suspended
 from bot.github.transport.app_auth import AppKey
 from bot.triggers import Repository as Place
+from fakegithub.faults.request_faults import ExpireToken, Suspend
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation
 from tests.github.conftest import Connect, Time
 
 

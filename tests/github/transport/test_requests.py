@@ -7,7 +7,10 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from bot.demo.github.faults.request_faults import (
+from bot.github.client import GitHub, RepositoryClient
+from bot.github.errors import Conflict, Forbidden, NotFound, RateLimited, Unavailable
+from bot.triggers import Repository as Place
+from fakegithub.faults.request_faults import (
     Drop,
     Fail,
     PrimaryLimit,
@@ -15,11 +18,8 @@ from bot.demo.github.faults.request_faults import (
     SecondaryLimit,
     Truncate,
 )
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository
-from bot.github.client import GitHub, RepositoryClient
-from bot.github.errors import Conflict, Forbidden, NotFound, RateLimited, Unavailable
-from bot.triggers import Repository as Place
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository
 from tests.github.conftest import Time
 
 

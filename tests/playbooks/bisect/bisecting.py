@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from bot.app import Bot
-from bot.demo.github.changes import checks, pushes, statuses
-from bot.demo.github.git.bare import Signature
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.changes import checks, pushes, statuses
+from fakegithub.git.bare import Signature
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Repository
 from tests.config_approvals import approved_ahead
 from tests.looks import Looks
 from tests.shop import Answer, Shop

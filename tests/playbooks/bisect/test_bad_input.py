@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
-from bot.demo.github.changes import pushes
-from bot.demo.github.git.bare import Signature
 from bot.playbooks.bisect.finding import replay
+from fakegithub.changes import pushes
+from fakegithub.git.bare import Signature
 from tests.playbooks.bisect.bisecting import (
     CONFIG,
     GOOD_TRIAL,

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
+from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane
 from tests.playbooks.bisect.bisecting import (
     CONFIG,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.world.model import Protection
+from fakegithub.world.model import Protection
 from tests.playbooks.bisect.bisecting import fixes, history
 from tests.shop import Shop
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.demo.github.changes import checks
+from fakegithub.changes import checks
 from tests.playbooks.bisect.bisecting import (
     GOOD_TRIAL,
     TRIAL,

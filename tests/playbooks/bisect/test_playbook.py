@@ -9,9 +9,9 @@ from pathlib import Path
 
 import aiohttp
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.world import Event
 from bot.playbooks.bisect.finding import replay
+from fakegithub.server import DemoGitHub
+from fakegithub.world.world import Event
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.playbooks.bisect.bisecting import (
     FLAKY_TRIAL,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.github.actions.runner import Runner
-from bot.demo.github.git.bare import Signature
-from bot.demo.github.server import DemoGitHub
+from fakegithub.actions.runner import Runner
+from fakegithub.git.bare import Signature
+from fakegithub.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.playbooks.bisect.bisecting import (
     CONFIG,

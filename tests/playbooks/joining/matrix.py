@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from bot.demo.github.changes import checks
-from bot.demo.person import Person
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
 from bot.records.recovery.runs import Run
+from demo.person import Person
+from fakegithub.changes import checks
 from tests.cockpit.asking import start
 from tests.cockpit.visitor import Visitor
 from tests.playbooks.triage.alerting import Sender, event

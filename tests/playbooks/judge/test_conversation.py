@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from bot.demo.github.world.model import Installation
+from fakegithub.world.model import Installation
 from tests.playbooks.bisect.bisecting import approved
 from tests.playbooks.judge.judging import (
     CONFIG,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.demo.github.world.refusals import Kind
 from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.runs import Run
+from fakegithub.world.refusals import Kind
 from tests.shop import Shop
 
 Refuse = Callable[[Shop, int], object]

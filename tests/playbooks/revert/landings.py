@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import count
 
 from bot.config import Config
-from bot.demo.github.world.model import Ruleset
 from bot.playbooks.revert.plan import Planned, make_plan
 from bot.triggers import Repository, RevertRequest, Target
+from fakegithub.world.model import Ruleset
 from tests.shop import Shop
 
 FIRST = {"a.py", "a2.py"}

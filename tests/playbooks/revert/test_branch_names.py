@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.faults.request_faults import Revoke
-from bot.demo.github.world.model import Protection
-from bot.demo.github.world.world import Event
+from fakegithub.faults.request_faults import Revoke
+from fakegithub.world.model import Protection
+from fakegithub.world.world import Event
 from tests.shop import BAD, GOOD, Shop
 
 _ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")

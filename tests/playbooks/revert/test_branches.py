@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.access.credentials import issue_token
-from bot.demo.github.world.model import Installation, Protection
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.access.credentials import issue_token
+from fakegithub.world.model import Installation, Protection
 from tests.shop import GOOD, Shop
 
 

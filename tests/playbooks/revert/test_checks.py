@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.demo.github.world.model import Installation
 from bot.records.audit_chain import audit
+from fakegithub.world.model import Installation
 from tests.shop import GOOD, Clock, Shop
 
 

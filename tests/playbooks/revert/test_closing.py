@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bot.demo.person import Person
 from bot.records.audit_chain import audit
 from bot.records.lifecycle import IncidentStatus
 from bot.records.recovery import incidents
+from demo.person import Person
 from tests.playbooks.revert.test_afterwards import merged_onto_a_moved_base
 from tests.shop import Clock, Shop
 

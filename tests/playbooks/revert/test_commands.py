@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo.github.changes import checks
+from fakegithub.changes import checks
 from tests.shop import API_TOKEN, BAD, GOOD, SECRET, Clock, Shop
 
 

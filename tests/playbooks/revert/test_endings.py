@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.world.model import Protection
-from bot.demo.github.world.world import Event
+from fakegithub.world.model import Protection
+from fakegithub.world.world import Event
 from tests.shop import BAD, GOOD, Clock, Shop
 
 

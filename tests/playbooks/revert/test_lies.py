@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
-from bot.demo.github.faults.request_faults import (
+from bot.github.transport import verdict
+from fakegithub.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
+from fakegithub.faults.request_faults import (
     Drop,
     ExpireToken,
     Fail,
@@ -20,7 +21,6 @@ from bot.demo.github.faults.request_faults import (
     Suspend,
     Truncate,
 )
-from bot.github.transport import verdict
 from tests.shop import GOOD, Shop
 
 

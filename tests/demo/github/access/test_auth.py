@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from bot.demo.github.access.credentials import app_jwt, issue_token, new_key_pair
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.access.credentials import app_jwt, issue_token, new_key_pair
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
 from tests.conftest import People
 from tests.demo.github.calling import as_app
 from tests.demo.github.saying import refused

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.access import credentials
-from bot.demo.github.actions.runner import ACTIONS_APP_ID
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Installation, Repository
+from fakegithub.access import credentials
+from fakegithub.actions.runner import ACTIONS_APP_ID
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Installation, Repository
 from tests.demo.github.calling import Caller, as_installation
 
 CI = """

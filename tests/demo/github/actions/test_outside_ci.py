@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository, User
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository, User
 from tests.conftest import People
 from tests.outside_ci import OutsideCi
 

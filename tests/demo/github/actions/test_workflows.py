@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.demo.github.actions import workflows
-from bot.demo.github.actions.workflows import Trigger, WorkflowError
+from fakegithub.actions import workflows
+from fakegithub.actions.workflows import Trigger, WorkflowError
 
 SMALL: dict[str, Any] = {"on": "push", "jobs": {"a": {"steps": [{"run": "true"}]}}}
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
 from tests.demo.github.saying import Heard
 
 Way = Literal["octopus", "rollup"]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.access.answers import Refused
-from bot.demo.github.changes import checks
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
-from bot.demo.github.world.world import Event
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.access.answers import Refused
+from fakegithub.changes import checks
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.world import Event
 from tests.demo.github.calling import Caller, as_installation, as_person
 
 TAKEN = {"label": "Cancel", "description": "Stop the search", "identifier": "cancel"}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Installation, Repository
-from bot.demo.github.world.world import Event
-from bot.demo.person import Person, Rejected
+from demo.person import Person, Rejected
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Installation, Repository
+from fakegithub.world.world import Event
 from tests.conftest import People
 from tests.demo.github.calling import as_installation
 

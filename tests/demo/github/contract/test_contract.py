@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from bot.demo.github.contract.description import Description, Exchange, json_schema
-from bot.demo.github.contract.openapi import Contract, Tally
-from bot.demo.github.faults.request_faults import SecondaryLimit, Truncate
-from bot.demo.github.rest import repositories
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Installation, Repository
+from fakegithub.contract.description import Description, Exchange, json_schema
+from fakegithub.contract.openapi import Contract, Tally
+from fakegithub.faults.request_faults import SecondaryLimit, Truncate
+from fakegithub.rest import repositories
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Installation, Repository
 from tests.contracts.download import OPENAPI
 from tests.demo.github.calling import as_installation
 

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
 PASSING = """
-from bot.demo.github.contract.description import Violation
-from bot.demo.github.contract.openapi import PROCESS
+from fakegithub.contract.description import Violation
+from fakegithub.contract.openapi import PROCESS
 
 
 def test_one():

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from bot.demo.github.changes import statuses
-from bot.demo.github.deliveries import deliveries
-from bot.demo.github.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository, User
+from fakegithub.changes import statuses
+from fakegithub.deliveries import deliveries
+from fakegithub.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository, User
 from tests.contracts.download import OPENAPI
 from tests.demo.github.calling import Caller, as_app, as_installation
 from tests.demo.github.receiving import Receiver

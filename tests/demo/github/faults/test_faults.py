@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo.github.faults.request_faults import (
+from fakegithub.faults.request_faults import (
     Drop,
     ExpireToken,
     Fail,
@@ -22,9 +22,9 @@ from bot.demo.github.faults.request_faults import (
     Suspend,
     Truncate,
 )
-from bot.demo.github.faults.writes import Write
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository
+from fakegithub.faults.writes import Write
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository
 from tests.demo.github.calling import Caller, as_app, as_installation
 
 

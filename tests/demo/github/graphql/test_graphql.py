@@ -9,10 +9,10 @@ from typing import Any
 import graphql
 import pytest
 
-from bot.demo.github.graphql.schema import SCHEMA
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Protection, Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.graphql.schema import SCHEMA
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Protection, Repository
 from tests.conftest import People
 from tests.demo.github.saying import Heard, refused
 

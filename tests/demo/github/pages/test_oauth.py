@@ -12,12 +12,12 @@ import pytest
 from pydantic import SecretStr
 from yarl import URL
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository
 from bot.github.client import GitHub
 from bot.github.errors import BadCredentials
 from bot.github.web_flow import Challenge
-from bot.triggers import Role
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository
+from fakegithub.world.roles import RoleName
 from tests.conftest import People
 
 BACK = "http://127.0.0.1:9/ui/login/callback"
@@ -51,7 +51,7 @@ async def test_a_person_logs_in_and_their_token_is_gone_afterwards(
     repository: Repository, installation: Installation, people: People,
 ) -> None:  # fmt: skip
     del installation
-    people("alice", Role.WRITE)
+    people("alice", RoleName.WRITE)
     flow = client.web_flow(app.client_id, SecretStr(app.client_secret))
     pair = Challenge.new()
     address = flow.address(state="s1", challenge=pair.sent, redirect_uri=BACK)
@@ -67,7 +67,7 @@ async def test_a_person_logs_in_and_their_token_is_gone_afterwards(
 async def test_a_code_works_once_and_only_with_its_verifier(
     client: GitHub, app: App, browser: aiohttp.ClientSession, people: People
 ) -> None:
-    people("alice", Role.WRITE)
+    people("alice", RoleName.WRITE)
     flow = client.web_flow(app.client_id, SecretStr(app.client_secret))
     pair = Challenge.new()
     address = flow.address(state="s", challenge=pair.sent, redirect_uri=BACK)
@@ -81,7 +81,7 @@ async def test_a_code_works_once_and_only_with_its_verifier(
 async def test_a_wrong_client_secret_gets_no_token(
     client: GitHub, app: App, browser: aiohttp.ClientSession, people: People
 ) -> None:
-    people("alice", Role.WRITE)
+    people("alice", RoleName.WRITE)
     flow = client.web_flow(app.client_id, SecretStr("guessed"))
     pair = Challenge.new()
     address = flow.address(state="s", challenge=pair.sent, redirect_uri=BACK)

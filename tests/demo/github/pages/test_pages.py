@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo.github.changes import checks
-from bot.demo.github.pages.markdown import Renderer
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Issue, Protection, Repository, User
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.changes import checks
+from fakegithub.pages.markdown import Renderer
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Issue, Protection, Repository, User
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"
 

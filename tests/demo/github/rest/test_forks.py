@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Installation, Repository
-from bot.demo.person import Person
-from bot.triggers import Role
+from demo.person import Person
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Installation, Repository
+from fakegithub.world.roles import RoleName
 from tests.conftest import People
 from tests.demo.github.saying import Heard, refused
 
@@ -135,7 +135,7 @@ async def test_a_private_repository_is_forked_by_who_may_read_it(
 ) -> None:
     repository.private = True
     with refused(404):
-        await people("eve", Role.NONE).post("forks")
-    mallory = people("mallory", Role.READ)
+        await people("eve", RoleName.NONE).post("forks")
+    mallory = people("mallory", RoleName.READ)
     assert (await mallory.post("forks"))["private"] is True
     del github

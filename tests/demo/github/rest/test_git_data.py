@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from bot.demo.github.world.model import App, Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.world.model import App, Repository
 from tests.conftest import PERMISSIONS
 from tests.demo.github.saying import refused
 

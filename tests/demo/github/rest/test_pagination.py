@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from bot.demo.github.changes import statuses
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Issue, PullRequest, Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.changes import statuses
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Issue, PullRequest, Repository
 
 _LISTS = {
     "check-suites": ("commits/{sha}/check-suites", "check_suites", 101),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bot.demo.github.rules.requirements import compute_mergeable
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
-from bot.demo.person import Person
-from bot.triggers import Role
+from demo.person import Person
+from fakegithub.rules.requirements import compute_mergeable
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
+from fakegithub.world.roles import RoleName
 from tests.conftest import People
 from tests.demo.github.saying import Heard, refused
 
@@ -128,7 +128,7 @@ async def test_a_review_and_its_comments_are_heard(
 async def test_a_reviewer_must_be_a_collaborator_and_not_the_author(
     alice: Person, people: People
 ) -> None:
-    people("mona", Role.ADMIN), people("eve", Role.NONE)
+    people("mona", RoleName.ADMIN), people("eve", RoleName.NONE)
     number = await alice.open_pull_request("One", {"a": "b"}, branch="topic")
     asked = await alice.post(f"pulls/{number}/requested_reviewers", reviewers=["mona"])
     assert [user["login"] for user in asked["requested_reviewers"]] == ["mona"]

@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
-from bot.demo.github.world.refusals import KINDS, Kind, Status
-from bot.demo.person import Person, Rejected
+from demo.person import Person, Rejected
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
+from fakegithub.world.refusals import KINDS, Kind, Status
 from tests.demo.github.saying import refused
 
 _WORKFLOW = "on: [workflow_dispatch]\njobs:\n  one:\n    steps:\n      - run: 'true'\n"

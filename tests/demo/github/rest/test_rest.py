@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import Repository
-from bot.demo.person import Person
-from bot.triggers import Role
+from demo.person import Person
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import Repository
+from fakegithub.world.roles import RoleName
 from tests.conftest import People
 from tests.demo.github.saying import refused
 
@@ -50,7 +50,7 @@ async def test_who_has_used_up_the_hour_is_refused_until_the_reset(
     github: DemoGitHub, people: People
 ) -> None:
     """https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api."""
-    greedy = people("greedy", Role.WRITE)
+    greedy = people("greedy", RoleName.WRITE)
     github.limits.exhaust("person:greedy", seconds=60)
     status, answer, headers = await greedy.request("GET", "issues")
     assert status == 403
@@ -99,15 +99,15 @@ async def test_a_permission_is_exact_in_role_name_and_folded_in_permission(
 ) -> None:
     """https://docs.github.com/rest/collaborators/collaborators#get-repository-permissions-for-a-user."""
     for login, role, folded in (
-        ("sam", Role.MAINTAIN, "write"),
-        ("tia", Role.TRIAGE, "read"),
-        ("alice", Role.WRITE, "write"),
-        ("eve", Role.NONE, "read"),
+        ("sam", RoleName.MAINTAIN, "write"),
+        ("tia", RoleName.TRIAGE, "read"),
+        ("alice", RoleName.WRITE, "write"),
+        ("eve", RoleName.NONE, "read"),
     ):
         people(login, role)
         answer = await bot.get(f"collaborators/{login}/permission")
         assert answer["permission"] == folded
-        assert answer["role_name"] == ("read" if role is Role.NONE else role)
+        assert answer["role_name"] == ("read" if role is RoleName.NONE else role)
     with refused(404):
         await alice.get("collaborators/nobody-by-that-name/permission")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.rules.code_owners import _fits, said
+from fakegithub.rules.code_owners import _fits, said
 
 
 @pytest.mark.parametrize(

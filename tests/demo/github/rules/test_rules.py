@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.demo.github.server import DemoGitHub
-from bot.demo.github.world.model import App, Protection, Repository
-from bot.demo.person import Person
+from demo.person import Person
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import App, Protection, Repository
 from tests.conftest import People
 from tests.demo.github.saying import refused
 

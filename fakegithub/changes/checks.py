@@ -1,0 +1,179 @@
+"""Check-runs: created, updated and completed by the App they belong to.
+
+https://docs.github.com/rest/checks/runs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from fakegithub.access.answers import Refused, invalid, not_found
+from fakegithub.changes import suites
+from fakegithub.shapes.check_shape import present
+from fakegithub.world.model import App, CheckRun, CheckSuite, Repository, User
+from fakegithub.world.world import World
+
+CONCLUSIONS = frozenset(
+    {"action_required", "cancelled", "failure", "neutral", "skipped", "success", "timed_out"}
+)
+
+
+_STATUSES = frozenset({"queued", "in_progress", "completed"})
+
+
+_LONGEST_TEXT = 65_535
+
+
+_MOST_ANNOTATIONS = 50
+
+
+_MOST_ACTIONS = 3
+
+
+_ACTION_LENGTHS = {"label": 20, "description": 40, "identifier": 20}
+
+
+_OUTPUT = ("title", "summary", "text")
+
+
+def create(
+    world: World,
+    repository: Repository,
+    app: App,
+    name: str,
+    head_sha: str,
+    body: Mapping[str, Any],
+    *,
+    sender: User | None = None,
+    suite: CheckSuite | None = None,
+) -> CheckRun:
+    """Begin a check on a commit and tell everyone; `body` is as in the REST API.
+
+    Raises:
+        Refused: 422 when there is no such commit or a field is wrong.
+    """
+    if repository.git.object_type(head_sha) != "commit":
+        raise Refused(422, f"No commit found for SHA: {head_sha}")
+    _refuse_wrong(body)
+    suite = suite or suites.of(world, repository, app, head_sha)
+    run = CheckRun(world.new_id(), suite, name, head_sha, world.now())
+    repository.check_runs[run.id] = run
+    _apply(world, run, body)
+    who = sender or app.bot
+    _emit(world, repository, run, "created", who)
+    _told(world, repository, run, who)
+    return run
+
+
+def update(
+    world: World,
+    repository: Repository,
+    run: CheckRun,
+    body: Mapping[str, Any],
+    *,
+    sender: User | None = None,
+) -> None:
+    """Change a check-run; completing it tells everyone.
+
+    Raises:
+        Refused: 422 when a field is wrong.
+    """
+    _refuse_wrong(body)
+    before = (run.status, run.conclusion)
+    _apply(world, run, body)
+    if (run.status, run.conclusion) != before:
+        _told(world, repository, run, sender or run.app.bot)
+
+
+def rerequest(world: World, repository: Repository, run: CheckRun, sender: User) -> None:
+    """Ask the check's App, and only it, to run the check again; nothing else changes yet."""
+    run.suite.status, run.suite.conclusion = "queued", None
+    _emit(world, repository, run, "rerequested", sender, only_app=run.app)
+
+
+def press(
+    world: World, repository: Repository, run: CheckRun, identifier: str, sender: User
+) -> None:
+    """Press one of the check's buttons: `requested_action` reaches only the check's App.
+
+    Raises:
+        Refused: 404 when the check has no such button.
+    """
+    if identifier not in {action["identifier"] for action in run.actions}:
+        raise not_found()
+    extra = {"requested_action": {"identifier": identifier}}
+    _emit(world, repository, run, "requested_action", sender, only_app=run.app, extra=extra)
+
+
+def _told(world: World, repository: Repository, run: CheckRun, sender: User) -> None:
+    if run.status == "completed":
+        _emit(world, repository, run, "completed", sender)
+    suites.settle(world, repository, run.suite, sender)
+
+
+def _emit(
+    world: World,
+    repository: Repository,
+    run: CheckRun,
+    action: str,
+    sender: User,
+    *,
+    only_app: App | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    world.emit(
+        "check_run", action, {"check_run": present(world, repository, run), **(extra or {})},
+        repository=repository, sender=sender, only_app=only_app, subjects=(run,),
+    )  # fmt: skip
+
+
+def _refuse_wrong(body: Mapping[str, Any]) -> None:
+    status, conclusion = body.get("status"), body.get("conclusion")
+    if status is not None and status not in _STATUSES:
+        raise invalid("CheckRun", "status")
+    if conclusion is not None and conclusion not in CONCLUSIONS:
+        raise invalid("CheckRun", "conclusion")
+    if conclusion is None and (status == "completed" or body.get("completed_at")):
+        raise invalid("CheckRun", "conclusion", code="missing_field")
+    output = body.get("output") or {}
+    for field in ("summary", "text"):
+        if len(output.get(field) or "") > _LONGEST_TEXT:
+            raise invalid("CheckRun", field, f"Only {_LONGEST_TEXT} characters are allowed")
+    if output and not (output.get("title") and output.get("summary")):
+        raise invalid("CheckRun", "output", "title and summary are required", "missing_field")
+    if len(output.get("annotations") or ()) > _MOST_ANNOTATIONS:
+        raise invalid("CheckRun", "annotations", f"at most {_MOST_ANNOTATIONS} in one request")
+    actions = body.get("actions") or ()
+    if len(actions) > _MOST_ACTIONS:
+        raise invalid("CheckRun", "actions", f"at most {_MOST_ACTIONS} are allowed")
+    for action in actions:
+        for field, longest in _ACTION_LENGTHS.items():
+            if not 0 < len(action.get(field) or "") <= longest:
+                raise invalid("CheckRun", f"actions.{field}", f"1 to {longest} characters")
+
+
+def _apply(world: World, run: CheckRun, body: Mapping[str, Any]) -> None:
+    if "name" in body:
+        run.name = body["name"]
+    if "external_id" in body:
+        run.external_id = body["external_id"]
+    if "details_url" in body:
+        run.details_url = body["details_url"]
+    if "started_at" in body:
+        run.started_at = datetime.fromisoformat(body["started_at"])
+    if "status" in body:
+        run.status = body["status"]
+        if run.status != "completed":
+            run.conclusion = run.completed_at = None
+    if body.get("conclusion"):
+        run.status, run.conclusion = "completed", body["conclusion"]
+        at = body.get("completed_at")
+        run.completed_at = datetime.fromisoformat(at) if at else world.now()
+    if "actions" in body:
+        run.actions = [{k: action[k] for k in _ACTION_LENGTHS} for action in body["actions"]]
+    output = body.get("output")
+    if output:
+        run.output |= {field: output[field] for field in _OUTPUT if field in output}
+        run.annotations += output.get("annotations") or []

@@ -1,0 +1,64 @@
+"""Commit statuses, the older way of reporting a check: noted, told, and folded into one state."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fakegithub.shapes import commit_shape
+from fakegithub.shapes.repositories import api_url
+from fakegithub.world.model import Repository, Status, User
+from fakegithub.world.world import World, timestamp
+
+State = Literal["error", "failure", "pending", "success"]
+
+
+def create(
+    world: World,
+    repository: Repository,
+    sha: str,
+    state: State,
+    context: str,
+    creator: User,
+    *,
+    description: str | None = None,
+    target_url: str | None = None,
+) -> Status:
+    """Note a status on a commit and tell everyone."""
+    status = Status(
+        world.new_id(), sha, state, context, creator, world.now(), description, target_url
+    )
+    repository.statuses.append(status)
+    heads = repository.git.refs("refs/heads/")
+    api = api_url(world, repository)
+    moment = timestamp(status.created_at)
+    world.emit(
+        "status", None,
+        {
+            "id": status.id, "sha": sha, "name": repository.full_name, "state": state,
+            "context": context, "description": description, "target_url": target_url,
+            "avatar_url": f"{world.url}/avatars/{creator.id}",
+            "created_at": moment, "updated_at": moment,
+            "commit": commit_shape.commit(world, repository, repository.git.commit(sha)),
+            "branches": [
+                {"name": ref[11:], "protected": ref[11:] in repository.protections,
+                 "commit": {"sha": sha, "url": f"{api}/commits/{sha}"}}
+                for ref, head in heads.items() if head == sha
+            ],
+        },
+        repository=repository, sender=creator, subjects=(status,),
+    )  # fmt: skip
+    return status
+
+
+def latest(repository: Repository, sha: str) -> list[Status]:
+    """The newest status of each context on a commit, newest first."""
+    newest = {status.context: status for status in repository.statuses if status.sha == sha}
+    return sorted(newest.values(), key=lambda status: status.id, reverse=True)
+
+
+def combined(statuses: list[Status]) -> Literal["failure", "pending", "success"]:
+    """One state for all: failure if any failed, pending if any is (or there is none)."""
+    states = {status.state for status in statuses}
+    if states & {"error", "failure"}:
+        return "failure"
+    return "pending" if not states or "pending" in states else "success"

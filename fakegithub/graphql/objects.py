@@ -1,0 +1,350 @@
+"""Objects of the GraphQL API, built for one caller and only as far as the caller may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fakegithub.access import sight
+from fakegithub.access.answers import Refused
+from fakegithub.access.callers import Caller
+from fakegithub.actions.runner import Runner
+from fakegithub.changes import merge_queue
+from fakegithub.graphql import commit_checks
+from fakegithub.graphql.connections import connection
+from fakegithub.rules import requirements
+from fakegithub.shapes import issue_shape, pull_shape
+from fakegithub.shapes.repositories import html_url
+from fakegithub.world.model import (
+    Comment,
+    Issue,
+    PullRequest,
+    QueueEntry,
+    Repository,
+    Review,
+    User,
+)
+from fakegithub.world.roles import RoleName
+from fakegithub.world.world import World, node_id, node_key, timestamp
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the world as `caller` may."""
+
+    world: World
+    caller: Caller
+    runner: Runner
+
+    @property
+    def user(self) -> User:
+        """Who asks."""
+        if self.caller.user is None:
+            raise Refused(401, "Requires authentication")
+        return self.caller.user
+
+    # Finding
+
+    def pull(self, node: str) -> tuple[Repository, Issue]:
+        """The pull request with this node id.
+
+        Raises:
+            Refused: 404 when there is none that the caller can see.
+        """
+        kind, key = node_key(node)
+        for repository in self.world.repositories.values():
+            if kind == "PullRequest" and sight.sees(self.caller, repository):
+                for issue in repository.issues.values():
+                    if issue.pull is not None and str(issue.id) == key:
+                        return repository, issue
+        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+
+    def comment_record(self, node: str) -> tuple[Repository, Comment]:
+        """The issue comment with this node id.
+
+        Raises:
+            Refused: 404 when there is none that the caller can see.
+        """
+        kind, key = node_key(node)
+        for repository in self.world.repositories.values():
+            if kind == "IssueComment" and sight.sees(self.caller, repository):
+                for issue in repository.issues.values():
+                    for comment in issue.comments:
+                        if str(comment.id) == key:
+                            return repository, comment
+        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+
+    def review_record(self, node: str) -> Review:
+        """The review with this node id.
+
+        Raises:
+            Refused: 404 when there is none that the caller can see.
+        """
+        _, key = node_key(node)
+        for repository in self.world.repositories.values():
+            if sight.sees(self.caller, repository):
+                for issue in repository.issues.values():
+                    for review in issue.pull.reviews if issue.pull else ():
+                        if str(review.id) == key:
+                            return review
+        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+
+    def require(self, repository: Repository, permission: str, role: RoleName) -> None:
+        """Refuse a caller without the permission (an App) or role (a person).
+
+        Raises:
+            Refused: 403.
+        """
+        if self.caller.kind == "installation" and not self.caller.may(permission):
+            raise Refused(403, "Resource not accessible by integration")
+        if self.caller.kind == "person" and not repository.role_of(self.user).at_least(role):
+            raise Refused(403, f"{self.user.login} does not have the correct permissions.")
+
+    def node(self, node: str) -> Any:
+        """Any object that has a node id and is known here."""
+        kind, _ = node_key(node)
+        if kind == "PullRequest":
+            return self.pull_request(*self.pull(node))
+        if kind == "IssueComment":
+            return self.comment(self.comment_record(node)[1])
+        if kind == "PullRequestReview":
+            return self.review(self.review_record(node))
+        if kind == "CheckSuite":
+            return self.check_suite(node)
+        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+
+    def repository_named(self, owner: str, name: str) -> Any:
+        """A repository by name."""
+        repository = self.world.repository(owner, name)
+        if repository is None or not sight.sees(self.caller, repository):
+            raise Refused(404, f"Could not resolve to a Repository with the name '{owner}/{name}'.")
+        return self.repository(repository)
+
+    def check_suite(self, node: str) -> Any:
+        """The runs of one App on one commit."""
+        _, identity = node_key(node)
+        for repository in self.world.repositories.values():
+            suite = repository.check_suites.get(int(identity) if identity.isdecimal() else 0)
+            if suite is not None and sight.sees(self.caller, repository):
+                return commit_checks.of_suite(self.world, self.runner, repository, suite)
+        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+
+    # Shapes: plain values, or functions for what takes arguments or is costly
+
+    def actor(self, user: User) -> Any:
+        """A user, bot or organisation."""
+        return {
+            "__typename": user.type,
+            "id": node_id("User", user.login),
+            "login": user.login.removesuffix("[bot]"),
+            "url": f"{self.world.url}/{user.login}",
+        }
+
+    def repository(self, repository: Repository) -> Any:
+        """A repository."""
+
+        def found(number: int, *, pull: bool) -> Issue | None:
+            issue = repository.issues.get(number)
+            kind = "PullRequest" if pull else "Issue"
+            if issue is None or (issue.pull is not None) != pull:
+                raise Refused(404, f"Could not resolve to a {kind} with the number of {number}.")
+            return issue
+
+        return {
+            "__typename": "Repository",
+            "id": node_id("Repository", repository.id),
+            "databaseId": repository.id,
+            "name": repository.name,
+            "nameWithOwner": repository.full_name,
+            "url": html_url(self.world, repository),
+            "autoMergeAllowed": repository.allow_auto_merge,
+            "pullRequest": lambda _, number: self.pull_request(
+                repository, found(number, pull=True)
+            ),
+            "issue": lambda _, number: self.issue(repository, found(number, pull=False)),
+            "mergeQueue": lambda _, branch=None: self.queue(repository, branch),
+            "object": lambda _, expression=None, oid=None: self.git_object(
+                repository, oid or expression or ""
+            ),
+        }
+
+    def issue(self, repository: Repository, issue: Issue | None) -> Any:
+        """An issue."""
+        if issue is None:
+            return None
+        return {
+            "__typename": "Issue",
+            "id": node_id("Issue", issue.id),
+            "number": issue.number,
+            "title": issue.title,
+            "body": issue.body or "",
+            "url": issue_shape.issue_page(self.world, repository, issue),
+            "state": issue.state.upper(),
+            "author": self.actor(issue.user),
+        }
+
+    def comment(self, comment: Comment) -> Any:
+        """An issue comment."""
+        return {
+            "__typename": "IssueComment",
+            "id": node_id("IssueComment", comment.id),
+            "body": comment.body,
+            "isMinimized": comment.minimized is not None,
+            "minimizedReason": comment.minimized,
+        }
+
+    def review(self, review: Review) -> Any:
+        """A review of a pull request."""
+        return {
+            "__typename": "PullRequestReview",
+            "id": node_id("PullRequestReview", review.id),
+            "body": review.body,
+            "lastEditedAt": timestamp(review.edited_at) if review.edited_at else None,
+        }
+
+    def commit(self, repository: Repository, sha: str | None) -> Any:
+        """A commit."""
+        if not sha:
+            return None
+        commit = repository.git.commit(sha)
+        tree = {"__typename": "Tree", "id": node_id("Tree", commit.tree), "oid": commit.tree}
+        return {
+            "__typename": "Commit", "id": node_id("Commit", sha), "oid": sha,
+            "message": commit.message, "tree": tree,
+            "associatedPullRequests": lambda _, first=None, after=None: self.pulls_of(
+                repository, sha, first, after
+            ),
+            **commit_checks.of_commit(self.world, self.runner, repository, sha),
+        }  # fmt: skip
+
+    def pulls_of(
+        self, repository: Repository, sha: str, first: int | None, after: str | None = None
+    ) -> Any:
+        """The pull requests a commit was merged by, or is the head of."""
+        found = [
+            issue
+            for issue in repository.issues.values()
+            if issue.pull is not None and sha in (issue.pull.merge_commit_sha, issue.pull.head_sha)
+        ]
+        show = partial(self.pull_request, repository)
+        return connection("associatedPullRequests", found, show, first, after)
+
+    def commits_of(self, repository: Repository, pull: PullRequest, last: int | None) -> Any:
+        """The commits of a pull request, oldest first."""
+        shas = pull_shape.commit_shas(repository, pull)
+        nodes = [
+            {"id": node_id("PullRequestCommit", sha), "commit": self.commit(repository, sha)}
+            for sha in (shas[-last:] if last else shas)
+        ]
+        return {"totalCount": len(shas), "nodes": nodes}
+
+    def git_object(self, repository: Repository, revision: str) -> Any:
+        """A commit by SHA or revision; other objects are not known here."""
+        sha = repository.git.commit_sha(revision)
+        return self.commit(repository, sha) if sha else None
+
+    def pull_request(self, repository: Repository, issue: Issue | None) -> Any:
+        """A pull request; asking for `mergeable` computes it."""
+        if issue is None or issue.pull is None:
+            return None
+        pull = issue.pull
+        merged = pull.merged_at is not None
+        if issue.state == "open":
+            requirements.compute_mergeable(repository, pull)
+        mergeable = requirements.known_mergeable(repository, issue)
+        words = {True: "MERGEABLE", False: "CONFLICTING", None: "UNKNOWN"}
+        needs = requirements.of(repository, pull.base_ref)
+        return {
+            **self.issue(repository, issue),
+            "__typename": "PullRequest",
+            "id": node_id("PullRequest", issue.id),
+            "fullDatabaseId": str(pull.id),
+            "state": "MERGED" if merged else issue.state.upper(),
+            "isDraft": pull.draft,
+            "merged": merged,
+            "mergedAt": timestamp(pull.merged_at) if pull.merged_at else None,
+            "mergeable": words[mergeable],
+            "mergeStateStatus": lambda _: requirements.mergeable_state(
+                self.world, repository, issue
+            ).upper(),
+            "reviewDecision": _decision(repository, issue, needs),
+            "headRefName": pull.head_ref,
+            "headRefOid": pull.head_sha,
+            "isCrossRepository": pull.fork is not None,
+            "baseRefName": pull.base_ref,
+            "baseRefOid": pull_shape.base_tip(repository, pull),
+            "mergeCommit": lambda _: self.commit(
+                repository, pull.merge_commit_sha if merged else None
+            ),
+            "commits": lambda _, last=None: self.commits_of(repository, pull, last),
+            "autoMergeRequest": lambda _: self.auto_merge(repository, issue),
+            "isInMergeQueue": merge_queue.entry_of(repository, issue) is not None,
+            "isMergeQueueEnabled": needs.queue is not None,
+            "mergeQueueEntry": lambda _: self.entry(
+                repository, merge_queue.entry_of(repository, issue)
+            ),
+            "repository": lambda _: self.repository(repository),
+        }
+
+    def auto_merge(self, repository: Repository, issue: Issue) -> Any:
+        """A standing order to merge."""
+        order = issue.pull.auto_merge if issue.pull else None
+        if order is None:
+            return None
+        return {
+            "enabledAt": timestamp(issue.updated_at),
+            "enabledBy": self.actor(order.enabled_by),
+            "mergeMethod": order.method.upper(),
+            "commitHeadline": order.title,
+            "commitBody": order.message,
+            "pullRequest": lambda _: self.pull_request(repository, issue),
+        }
+
+    def queue(self, repository: Repository, branch: str | None) -> Any:
+        """The merge queue of a branch, if rules ask for one."""
+        branch = branch or repository.default_branch
+        if requirements.of(repository, branch).queue is None:
+            return None
+        entries = [
+            entry
+            for entry in repository.queue
+            if pull_shape.pull_of(repository.issues[entry.number]).base_ref == branch
+        ]
+        return {
+            "__typename": "MergeQueue",
+            "id": node_id("MergeQueue", f"{repository.id}:{branch}"),
+            "url": f"{html_url(self.world, repository)}/queue/{branch}",
+            "entries": lambda _, first=None, after=None: connection(
+                "entries", entries, partial(self.entry, repository), first, after
+            ),
+        }
+
+    def entry(self, repository: Repository, entry: QueueEntry | None) -> Any:
+        """A place in the merge queue."""
+        if entry is None:
+            return None
+        inside = entry in repository.queue
+        return {
+            "__typename": "MergeQueueEntry",
+            "id": node_id("MergeQueueEntry", entry.id),
+            "enqueuedAt": timestamp(entry.enqueued_at),
+            "enqueuer": self.actor(entry.enqueued_by),
+            "position": repository.queue.index(entry) + 1 if inside else 0,
+            "state": entry.state,
+            "estimatedTimeToMerge": entry.takes_yet,
+            "jump": False,
+            "solo": False,
+            "headCommit": lambda _: self.commit(repository, entry.head_sha),
+            "baseCommit": lambda _: self.commit(repository, entry.base_sha),
+            "pullRequest": lambda _: self.pull_request(repository, repository.issues[entry.number]),
+        }
+
+
+def _decision(repository: Repository, issue: Issue, needs: requirements.Requirements) -> str | None:
+    counted, changes_wanted = requirements.approvals(repository, issue, needs)
+    if changes_wanted:
+        return "CHANGES_REQUESTED"
+    if not needs.reviews:
+        return None
+    return "APPROVED" if len(counted) >= needs.reviews else "REVIEW_REQUIRED"
