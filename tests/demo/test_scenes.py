@@ -7,7 +7,7 @@ import pytest
 from demo.clients import CAPABILITY
 from demo.stage import FILES
 from demo.stories.bisect_history import MENDED
-from tests.demo.stories.terminal import demo
+from tests.demo.terminal import demo
 
 CART, PRICES = "raw/main/shop/cart.py", "raw/main/shop/prices.py"
 

@@ -25,7 +25,7 @@ from fakegithub.faults.request_faults import (
 from fakegithub.faults.writes import Write
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import App, Installation, Repository
-from tests.demo.github.calling import Caller, as_app, as_installation
+from tests.fakegithub.calling import Caller, as_app, as_installation
 
 
 @pytest.fixture

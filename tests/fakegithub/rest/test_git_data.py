@@ -9,7 +9,7 @@ import pytest
 from demo.person import Person
 from fakegithub.world.model import App, Repository
 from tests.conftest import PERMISSIONS
-from tests.demo.github.saying import refused
+from tests.fakegithub.saying import refused
 
 
 async def _tree(person: Person, *entries: dict[str, object], base: str = "main") -> str:

@@ -14,7 +14,7 @@ from fakegithub.graphql.schema import SCHEMA
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import App, Installation, Protection, Repository
 from tests.conftest import People
-from tests.demo.github.saying import Heard, refused
+from tests.fakegithub.saying import Heard, refused
 
 _OFFICIAL = Path(__file__).parents[4] / ".cache" / "contracts" / "schema.graphql"
 

@@ -7,7 +7,7 @@ import pytest
 from demo.person import Person
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Repository
-from tests.demo.github.saying import Heard, refused
+from tests.fakegithub.saying import Heard, refused
 
 
 async def _two_commits(alice: Person) -> int:

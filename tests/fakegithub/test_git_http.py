@@ -13,7 +13,7 @@ from demo.person import Person
 from fakegithub.access.credentials import issue_token
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Installation, Protection, Repository, User
-from tests.demo.github.saying import Heard
+from tests.fakegithub.saying import Heard
 
 
 @dataclass

@@ -12,7 +12,7 @@ from fakegithub.rest import repositories
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Installation, Repository
 from tests.contracts.download import OPENAPI
-from tests.demo.github.calling import as_installation
+from tests.fakegithub.calling import as_installation
 
 pytestmark = pytest.mark.skipif(not OPENAPI.ready, reason="run `make contracts` first")
 

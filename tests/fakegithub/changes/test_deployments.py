@@ -12,7 +12,7 @@ from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Installation, Repository
 from fakegithub.world.world import Event
 from tests.conftest import People
-from tests.demo.github.calling import as_installation
+from tests.fakegithub.calling import as_installation
 
 NOW = {"auto_merge": False, "required_contexts": []}
 

@@ -7,7 +7,7 @@ import pytest
 from demo.person import Person
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import App, Repository
-from tests.demo.github.saying import Heard, refused
+from tests.fakegithub.saying import Heard, refused
 
 
 async def test_an_issue_lives_through_opening_editing_closing_and_reopening(

@@ -13,8 +13,8 @@ from fakegithub.access.credentials import app_jwt, issue_token, new_key_pair
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import App, Installation, Repository, User
 from tests.conftest import People
-from tests.demo.github.calling import as_app
-from tests.demo.github.saying import refused
+from tests.fakegithub.calling import as_app
+from tests.fakegithub.saying import refused
 
 
 async def test_an_app_proves_itself_with_its_key_and_gets_a_token_for_one_hour(

@@ -13,7 +13,7 @@ from fakegithub.changes import checks
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import App, Installation, Repository, User
 from fakegithub.world.world import Event
-from tests.demo.github.calling import Caller, as_installation, as_person
+from tests.fakegithub.calling import Caller, as_installation, as_person
 
 TAKEN = {"label": "Cancel", "description": "Stop the search", "identifier": "cancel"}
 

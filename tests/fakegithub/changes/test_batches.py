@@ -9,7 +9,7 @@ import pytest
 from demo.person import Person
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Repository
-from tests.demo.github.saying import Heard
+from tests.fakegithub.saying import Heard
 
 Way = Literal["octopus", "rollup"]
 

@@ -11,7 +11,7 @@ from fakegithub.server import DemoGitHub
 from fakegithub.world.model import App, Installation, Repository
 from fakegithub.world.roles import RoleName
 from tests.conftest import People
-from tests.demo.github.saying import Heard, refused
+from tests.fakegithub.saying import Heard, refused
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Repository
 from fakegithub.world.roles import RoleName
 from tests.conftest import People
-from tests.demo.github.saying import Heard, refused
+from tests.fakegithub.saying import Heard, refused
 
 
 async def test_a_pull_request_says_what_it_changes(

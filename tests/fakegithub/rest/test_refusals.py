@@ -13,7 +13,7 @@ from demo.person import Person, Rejected
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Repository
 from fakegithub.world.refusals import KINDS, Kind, Status
-from tests.demo.github.saying import refused
+from tests.fakegithub.saying import refused
 
 _WORKFLOW = "on: [workflow_dispatch]\njobs:\n  one:\n    steps:\n      - run: 'true'\n"
 

@@ -14,8 +14,8 @@ from fakegithub.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorde
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import App, Installation, Repository, User
 from tests.contracts.download import OPENAPI
-from tests.demo.github.calling import Caller, as_app, as_installation
-from tests.demo.github.receiving import Receiver
+from tests.fakegithub.calling import Caller, as_app, as_installation
+from tests.fakegithub.receiving import Receiver
 
 SECRET = "a shared secret"  # noqa: S105 - of this test alone
 

@@ -8,7 +8,7 @@ from demo.person import Person
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import App, Protection, Repository
 from tests.conftest import People
-from tests.demo.github.saying import refused
+from tests.fakegithub.saying import refused
 
 
 def _required_check(name: str, app: int | None = None) -> dict[str, object]:

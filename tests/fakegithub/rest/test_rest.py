@@ -7,7 +7,7 @@ from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Repository
 from fakegithub.world.roles import RoleName
 from tests.conftest import People
-from tests.demo.github.saying import refused
+from tests.fakegithub.saying import refused
 
 
 async def test_an_unchanged_answer_is_304_and_costs_nothing(alice: Person) -> None:

@@ -12,7 +12,7 @@ from fakegithub.access import credentials
 from fakegithub.actions.runner import ACTIONS_APP_ID
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import Installation, Repository
-from tests.demo.github.calling import Caller, as_installation
+from tests.fakegithub.calling import Caller, as_installation
 
 CI = """
 name: CI
