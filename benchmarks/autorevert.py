@@ -23,7 +23,15 @@ from datetime import timedelta
 from itertools import islice
 
 from bot.playbooks.checks.streak import CommitRuns, find_streak
-from bot.playbooks.judge.policy import Bisect, Evidence, Propose, Revert, RunAgain, Suspect, decide
+from bot.playbooks.judge.policy import (
+    BisectBetween,
+    CheckEvidence,
+    RevertCommit,
+    RunAgain,
+    SoleSuspect,
+    TellPeople,
+    decide,
+)
 from bot.triggers import Autonomy
 
 HEALTHY, BREAKAGES, FLAKE = 1000, 200, 0.05
@@ -182,24 +190,24 @@ def ours(branch: Branch, commit: Commit) -> None:
         if streak is not None and streak.suspect is not None:
             reverted = names[streak.suspect].change.gone
             age = timedelta(0)
-            suspect = Suspect(
+            suspect = SoleSuspect(
                 sha=streak.suspect, age=age, pull_request=1, is_self_work=True, is_reverted=reverted
             )
-        decision = decide(Evidence(streak=streak, suspect=suspect, repeats=repeats))
+        decision = decide(CheckEvidence(streak=streak, suspect=suspect, repeats=repeats))
         match decision:
             case RunAgain(shas=shas):
                 repeats += 1
                 for sha in shas:
                     branch.again(names[sha])
                 continue
-            case Revert(sha=sha, autonomy=Autonomy.MERGE):
+            case RevertCommit(sha=sha, autonomy=Autonomy.MERGE):
                 branch.revert(names[sha].change)
-            case Revert(sha=sha):
+            case RevertCommit(sha=sha):
                 branch.open(names[sha].change)
-            case Bisect():
+            case BisectBetween():
                 assert streak is not None  # noqa: S101 - a bisect needs one
                 branch.bisect([names[sha].change for sha in streak.suspects])
-            case Propose() | _:
+            case TellPeople() | _:
                 pass
         return
 

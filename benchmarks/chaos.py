@@ -35,12 +35,12 @@ from fakegithub.faults.request_faults import (
     Fail,
     FailAfter,
     Fault,
-    Incident,
+    FaultyRequest,
     SecondaryLimit,
     Truncate,
 )
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Comment, Repository
+from fakegithub.world.model import FakeComment, FakeRepository
 from tests.chaos.lane import GOOD, Lane
 from tests.chaos.life import Conditions
 
@@ -58,7 +58,7 @@ class ToTheBot:
     hits: Counter[str]
     name: str
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Let it happen, unless a person asks."""
         token = incident.request.headers.get("Authorization", "").partition(" ")[2]
         if token in incident.world.user_tokens:
@@ -71,7 +71,7 @@ class ToTheBot:
 class Broken:
     """One incident: a merged pull request, and the command that reverts it."""
 
-    repository: Repository
+    repository: FakeRepository
     path: str
     number: int
     comment: int
@@ -130,7 +130,7 @@ class Storm:
                     continue  # killed while it started
             await asyncio.sleep(0.05)
 
-    async def suffer(self, repository: Repository, paths: list[str]) -> None:
+    async def suffer(self, repository: FakeRepository, paths: list[str]) -> None:
         """Break one repository again and again, and have it reverted each time."""
         async with self.lane.person(repository) as alice:
             for path in paths:
@@ -215,11 +215,11 @@ def _carries(text: str | None, key: str, incident: str) -> bool:
     return f"playbooks:{key}:{incident} " in (text or "")
 
 
-def _count(comments: list[Comment], key: str, incident: str) -> int:
+def _count(comments: list[FakeComment], key: str, incident: str) -> int:
     return sum(_carries(comment.body, key, incident) for comment in comments)
 
 
-def incidents_of(lane: Lane, repository: Repository) -> dict[str, tuple[str, str, str]]:
+def incidents_of(lane: Lane, repository: FakeRepository) -> dict[str, tuple[str, str, str]]:
     """Each incident of a repository: its pull request, its status, its Run's state."""
     query = (
         "SELECT i.id, i.subject, i.status, r.state FROM incidents i "
@@ -232,7 +232,7 @@ def incidents_of(lane: Lane, repository: Repository) -> dict[str, tuple[str, str
     return {i: (subject.rpartition(":")[2], status, state) for i, subject, status, state in rows}
 
 
-def verified(lane: Lane, repositories: list[Repository]) -> tuple[int, str]:
+def verified(lane: Lane, repositories: list[FakeRepository]) -> tuple[int, str]:
     """`audit verify` over all chains, with the anchors of all records branches."""
     anchors = lane.folder / "anchors.jsonl"
     texts = []
@@ -291,7 +291,7 @@ async def storm(options: argparse.Namespace, folder: Path) -> int:
         return report(run, repositories, seconds, requests)
 
 
-def report(run: Storm, repositories: list[Repository], seconds: float, requests: int) -> int:
+def report(run: Storm, repositories: list[FakeRepository], seconds: float, requests: int) -> int:
     """Print the counts; 0 if everything is as it must be."""
     lane = run.lane
     faults = lane.github.faults

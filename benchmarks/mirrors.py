@@ -38,7 +38,7 @@ from bot.playbooks.parts import Patience
 from bot.triggers import Repository as Named
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.chaos.lane import InstantCi
 from tests.shop import BAD, GOOD, SECRET, settings_for
 
@@ -82,7 +82,7 @@ async def reverted(github: DemoGitHub, alice: Person, number: int) -> float:
     return took
 
 
-async def line(mirror: Mirror, what: str) -> upkeep.Condition:
+async def line(mirror: Mirror, what: str) -> upkeep.MirrorCondition:
     """Print one point of the curve."""
     found = await asyncio.to_thread(upkeep.look, mirror.path, datetime.now(UTC))
     size = await mirror.disk_bytes() / 1024
@@ -126,7 +126,7 @@ async def months(
     github: DemoGitHub,
     alice: Person,
     bot: Bot,
-    repository: Repository,
+    repository: FakeRepository,
     ci: InstantCi,
 ) -> int:
     """Refresh, revert, and print what became of the mirror."""

@@ -44,11 +44,11 @@ from bot.records.database import migrate, open_database, url_from
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.course import begun
-from bot.traffic.courses import Courses, percents_of
+from bot.traffic.courses import Evaluations, percents_of
 from bot.traffic.flag_file import FlagFile
-from bot.traffic.guard import Guard
-from bot.traffic.newest import Newest
-from bot.traffic.observing import Observing
+from bot.traffic.guard import CircuitBreaker
+from bot.traffic.newest import NewestAllocations
+from bot.traffic.observing import Ingest
 from bot.traffic.split import Split
 from tests.canary.traffic import frozen
 from tests.intake.api.providing import APP, Served, application
@@ -69,9 +69,9 @@ async def serve(folder: Path) -> None:
     async def wake(run: str) -> None:
         del run
 
-    guard = Guard(database, Courses(database), wake=wake, clock=wall_clock)
-    observing = Observing(database, clock=wall_clock, heard=guard.heard)
-    app = application(Served(), Newest(database), observing)
+    guard = CircuitBreaker(database, Evaluations(database), wake=wake, clock=wall_clock)
+    observing = Ingest(database, clock=wall_clock, heard=guard.heard)
+    app = application(Served(), NewestAllocations(database), observing)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -115,7 +115,7 @@ async def begin(folder: Path, percent: int = 50, attempt: str = "ramp-1") -> Non
     policy = Policy.model_validate({"baseline": "provider-a", "candidates": ["provider-b"]})
     baseline: FrozenBaseline = frozen()
     async with database.begin() as conn:
-        await ledgers.open_ledger(
+        await ledgers.open_log(
             conn, attempt=attempt, run_id="run-1", repository_id=APP.id, capability=CAPABILITY,
             policy=policy, frozen=baseline, at=now,
         )  # fmt: skip
@@ -198,7 +198,7 @@ async def flood(count: int, seed: int) -> bool:
         for seen, rate, now, most in marks:
             print(f"{seen:>12,} {rate:>11,.0f} {now:>8.0f} {most:>12.0f}")
         database = open_database(url_from(folder))
-        ledger, course = await Courses(database).current("ramp-1")
+        ledger, course = await Evaluations(database).current("ramp-1")
         again = await _from_the_first_entry(database, ledger)
         await database.dispose()
         same = course.save() == again
@@ -209,7 +209,7 @@ async def flood(count: int, seed: int) -> bool:
         return counted == confirmed and same
 
 
-async def _from_the_first_entry(database: AsyncEngine, ledger: ledgers.Ledger) -> bytes:
+async def _from_the_first_entry(database: AsyncEngine, ledger: ledgers.EvidenceLog) -> bytes:
     """What is learnt without any checkpoint."""
     course = begun(ledger)
     async with database.connect() as conn:

@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bot.git.report import RevertReport, revert_report
+from bot.git.report import ComputedRevert, revert_report
 
 # Both sides see no configuration but git's defaults.
 ENVIRONMENT = {
@@ -56,7 +56,7 @@ class RealGit:
         """Tell whether a commit has several parents."""
         return len(git("-C", str(self.tree), "rev-list", "--parents", "-1", commit).split()) > 2
 
-    def revert(self, commit: str, onto: str) -> RevertReport:
+    def revert(self, commit: str, onto: str) -> ComputedRevert:
         """Undo `commit` on `onto` as a person would."""
         here = ("-C", str(self.tree))
         git(*here, "checkout", "--quiet", "--force", "--detach", onto)
@@ -72,8 +72,8 @@ class RealGit:
         git(*here, "reset", "--quiet", "--hard")
         git(*here, "clean", "--quiet", "-ffdx")
         if unmerged:
-            return RevertReport(status="conflict", tree="", conflicts=tuple(unmerged))
-        return RevertReport(status="empty" if result == base else "clean", tree=result)
+            return ComputedRevert(status="conflict", tree="", conflicts=tuple(unmerged))
+        return ComputedRevert(status="empty" if result == base else "clean", tree=result)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -131,7 +131,7 @@ def main() -> int:
     return 1 if mismatches else 0
 
 
-def same(ours: RevertReport, theirs: RevertReport) -> bool:
+def same(ours: ComputedRevert, theirs: ComputedRevert) -> bool:
     """Tell whether two reports agree: a conflict by its paths, all else by the tree."""
     if "conflict" in (ours.status, theirs.status):
         return ours.status == theirs.status and sorted(ours.conflicts) == list(theirs.conflicts)
@@ -143,7 +143,7 @@ def print_table(
     merges: int,
     counts: Counter[str],
     seconds: dict[str, float],
-    mismatches: list[tuple[str, str, RevertReport, RevertReport]],
+    mismatches: list[tuple[str, str, ComputedRevert, ComputedRevert]],
 ) -> None:
     """Print counts, times and each mismatch."""
     print(f"{'commits':<12}{total:>6}   of which merges: {merges}")

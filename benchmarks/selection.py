@@ -16,7 +16,7 @@ from pathlib import Path
 
 from simulated.world import merged
 
-from bot.culprit.evidence import Outcome, Report
+from bot.culprit.evidence import TrialOutcome, TrialReport
 from bot.culprit.graph import CommitGraph
 from bot.culprit.search import Search
 from bot.culprit.settings import SearchSettings
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.process_time()
         for trial in trials:
             bad = bool(search.ancestry.of(graph.number[trial.commit])[culprit])
-            search.record(trial, Report(Outcome.FAIL if bad else Outcome.PASS))
+            search.record(trial, TrialReport(TrialOutcome.FAIL if bad else TrialOutcome.PASS))
         search.verdict()
         learning = time.process_time() - started
         print(

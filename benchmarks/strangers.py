@@ -42,7 +42,7 @@ from benchmarks.fuzzing.over_http import rows, waiting
 from bot.config import CONFIG_PATH
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Issue, Repository, User
+from fakegithub.world.model import FakeIssue, FakeRepository, FakeUser
 from tests.chaos.lane import API_TOKEN, Lane
 
 FORKS, COMMENTS, SLOW, PACKED = 100, 1000, 50, 50
@@ -89,10 +89,10 @@ class Street:
     """A repository with a bot, somebody with rights, and everybody else."""
 
     lane: Lane
-    repository: Repository
+    repository: FakeRepository
     alice: Person
-    strangers: list[User]
-    forks: list[Issue]
+    strangers: list[FakeUser]
+    forks: list[FakeIssue]
     places: list[int]
     session: aiohttp.ClientSession
 

@@ -23,27 +23,26 @@ from bot.cockpit.anchored import AnchorsInGit
 from bot.cockpit.deciding import founders_from
 from bot.cockpit.previews.planner import Planner
 from bot.cockpit.rights import roles_from
-from bot.cockpit.site import Cockpit
-from bot.cockpit.site import Parts as CockpitParts
+from bot.cockpit.site import Cockpit, CockpitParts
 from bot.config import Config
 from bot.engine import HINT_EVERY, Engine, Observer, Stuck
 from bot.github.client import GitHub
 from bot.github.served import Served
 from bot.github.transport.redaction import keep_secret
-from bot.heartbeat import Heartbeat, Rhythm
+from bot.heartbeat import Heartbeat, HeartbeatRhythm
 from bot.intake.alerts.groups import AlertIntake
 from bot.intake.alerts.mappings import who_may_send
 from bot.intake.alerts.routes import AlertRoutes
 from bot.intake.answering.answer import Writing
-from bot.intake.answering.approving import Approving
-from bot.intake.answering.closing import Closing
-from bot.intake.answering.config_approving import ConfigApproving
+from bot.intake.answering.approving import ApproveCommands
+from bot.intake.answering.closing import IssueClosings
+from bot.intake.answering.config_approving import ConfigApprovals
 from bot.intake.answering.here import ContextReader
-from bot.intake.answering.holding import Holding
-from bot.intake.answering.reception import Reception
-from bot.intake.answering.stranded import StrandedRun, Stranding
+from bot.intake.answering.holding import PauseCommands
+from bot.intake.answering.reception import CommandHandler
+from bot.intake.answering.stranded import StrandedRun, StrandedRuns
 from bot.intake.answering.strangers import Strangers
-from bot.intake.answering.talk import Talk
+from bot.intake.answering.talk import ReplyPolicy
 from bot.intake.api.flags import FlagRoutes
 from bot.intake.api.observations import ObservationRoutes
 from bot.intake.api.recoveries import Api
@@ -51,7 +50,7 @@ from bot.intake.api.safety import SafetyApi
 from bot.intake.api.stored_records import StoredRecords
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.github.meanings import OurApp
-from bot.intake.github.missed import Missed
+from bot.intake.github.missed import CatchUp
 from bot.intake.github.webhooks import LARGEST_BODY, Webhooks
 from bot.intake.http.callers import Callers
 from bot.intake.http.entrance import Entrance
@@ -73,22 +72,22 @@ from bot.records.database import keep_private, migrate, open_database, reading, 
 from bot.records.recovery.record_store import RecordStore
 from bot.records.replicas import living
 from bot.records.safety import pauses
-from bot.safety.agents import ForAgents, told
-from bot.safety.circumstances import Circumstances
+from bot.safety.agents import AgentFlags, told
+from bot.safety.circumstances import AdmissionReader
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.config_watch import ConfigWatch
-from bot.safety.flag_keeper import FlagKeeper
-from bot.safety.gatekeeper import Gatekeeper
+from bot.safety.flag_keeper import FlagSync
+from bot.safety.gatekeeper import GateReporter
 from bot.safety.metering import RequestMeter
 from bot.safety.overrun import Overruns
-from bot.safety.records_keeper import RecordsKeeper
-from bot.safety.resumer import Resumer
+from bot.safety.records_keeper import RecordsBranch
+from bot.safety.resumer import SelfWorkResumer
 from bot.settings import InvalidSettings, Settings
-from bot.specs.keeper import SpecKeeper
-from bot.traffic.courses import Courses
-from bot.traffic.guard import Guard
-from bot.traffic.newest import Newest
-from bot.traffic.observing import Observing
+from bot.specs.keeper import SpecReports
+from bot.traffic.courses import Evaluations
+from bot.traffic.guard import CircuitBreaker
+from bot.traffic.newest import NewestAllocations
+from bot.traffic.observing import Ingest
 from bot.traffic.prometheus import Prometheus
 from bot.traffic.scraper import Scraper
 from bot.trials.pool import TrialPool
@@ -99,11 +98,11 @@ from bot.triggers import (
     Trigger,
     derived_id,
 )
-from bot.wiring.accepting import Accepting
-from bot.wiring.hinting import Hinting
-from bot.wiring.lasting import lasting
+from bot.wiring.accepting import RequestWiring
+from bot.wiring.hinting import RunHints
+from bot.wiring.lasting import keep_running
 from bot.wiring.mirrors import Mirrors
-from bot.wiring.orphans import Orphans
+from bot.wiring.orphans import OrphanedRuns
 from bot.wiring.playbooks import PlaybookWiring
 from bot.wiring.privacy import keep_folder_private
 from bot.wiring.readiness import Readiness
@@ -136,7 +135,7 @@ class Bot:
         patience: Patience | None = None,
         observers: Sequence[Observer] = (),
         longest_outage: timedelta = timedelta(hours=6),
-        rhythm: Rhythm | None = None,
+        rhythm: HeartbeatRhythm | None = None,
         look_for_missed: timedelta = timedelta(minutes=1),
         hint_every: float = HINT_EVERY,
     ) -> None:
@@ -186,7 +185,7 @@ class Bot:
             hint_every=hint_every,
         )
         self.readiness = Readiness(self.read_only, self.engine.answers, data, engine_file)
-        self.orphans = Orphans(self.engine.take_up_orphans, self.engine.interrupted)
+        self.orphans = OrphanedRuns(self.engine.take_up_orphans, self.engine.interrupted)
         self.heartbeat = Heartbeat(
             self.records,
             settings.replica,
@@ -233,9 +232,9 @@ class Bot:
             clock=clock,
             no_counters=self.scraper.hindrance,
         )
-        self.talk = Talk(self.records, self.clock, self.patience.other_bots)
+        self.talk = ReplyPolicy(self.records, self.clock, self.patience.other_bots)
         self.writing = Writing(self.records, self.talk, self.clock)
-        self.circumstances = Circumstances(
+        self.circumstances = AdmissionReader(
             self.github, self.records, self.config, self.clock, settings.playbooks_founders
         )
         self.reception = self._reception()
@@ -247,7 +246,7 @@ class Bot:
             self.right_of_way.give,
         )
         self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
-        stranding = Stranding(self.github, self.inbox.put, self.writing)
+        stranding = StrandedRuns(self.github, self.inbox.put, self.writing)
         self.engine.register(SETTLE, StrandedRun, stranding.tell, stranding.broke)
         self.dispatcher = Dispatcher(
             self.inbox,
@@ -256,7 +255,7 @@ class Bot:
             replica=settings.replica,
             clock=clock,
         )
-        self.accepting = Accepting(
+        self.accepting = RequestWiring(
             self._start_run,
             self.read_only,
             self.config,
@@ -305,7 +304,7 @@ class Bot:
             "mirrors": self.mirrors.run,
         }
         self._tasks = [
-            asyncio.create_task(lasting(part, run), name=part) for part, run in parts.items()
+            asyncio.create_task(keep_running(part, run), name=part) for part, run in parts.items()
         ]
         log.info("listening", url=self.settings.public_url, port=self.port)
 
@@ -358,7 +357,7 @@ class Bot:
     # --- parts that need each other ---
 
     def _watch_traffic(self) -> None:
-        self.courses = Courses(self.records)
+        self.courses = Evaluations(self.records)
         self.prometheus = _prometheus(self.settings)
         self.scraper = Scraper(
             self.records,
@@ -366,24 +365,24 @@ class Bot:
             clock=self.clock,
             heard=lambda attempt: self.guard.heard(attempt),
         )
-        self.guard = Guard(
+        self.guard = CircuitBreaker(
             self.records,
             self.courses,
             wake=self._hint,
             clock=self.clock,
             fault=self.scraper.fault,
         )
-        self.observing = Observing(self.records, clock=self.clock, heard=self.guard.heard)
+        self.observing = Ingest(self.records, clock=self.clock, heard=self.guard.heard)
 
     def _keep_repositories(self) -> None:
-        self.specs = SpecKeeper(
+        self.specs = SpecReports(
             self.github,
             web_url=self.github.addresses.web,
             clock=self.clock,
             served=self.served.served,
             make_way=self.right_of_way.give,
         )
-        self.flag_keeper = FlagKeeper(
+        self.flag_keeper = FlagSync(
             self.github,
             self.records,
             self.record_store,
@@ -391,15 +390,15 @@ class Bot:
             served=self.served.served,
             clock=self.clock,
         )
-        self.records_keeper = RecordsKeeper(
+        self.records_keeper = RecordsBranch(
             self.github, self.record_store, served=self.served.served
         )
         self.overruns = Overruns(self.records, self.alerts.take, self.clock)
-        self.gatekeeper = Gatekeeper(
+        self.gatekeeper = GateReporter(
             github=self.github,
             records=self.records,
             config=self.config,
-            resumer=Resumer(self.records, self.clock),
+            resumer=SelfWorkResumer(self.records, self.clock),
             look_at_budgets=self._look_at_budgets,
             served=self.served.served,
             clock=self.clock,
@@ -412,7 +411,7 @@ class Bot:
             ),
             make_way=self.right_of_way.give,
         )
-        self.hinting = Hinting(
+        self.hinting = RunHints(
             self.read_only,
             specs=self.specs,
             gatekeeper=self.gatekeeper,
@@ -423,19 +422,19 @@ class Bot:
             is_known=self.served.is_known,
         )
 
-    def _reception(self) -> Reception:
+    def _reception(self) -> CommandHandler:
         safety = (self.github, self.records, self.config, self.settings.playbooks_founders)
-        return Reception(
+        return CommandHandler(
             github=self.github,
             context=ContextReader(self.read_only, self.engine),
             playbooks=self.playbooks.by_request(),
             judge=self.playbooks.judge,
             wake=self.engine.wake,
             circumstances=self.circumstances,
-            holding=Holding(*safety),
-            approving=Approving(*safety),
-            config_approving=ConfigApproving(*safety, no_counters=self.scraper.hindrance),
-            closing=Closing(self.read_only, self.signing_key, self.record_store),
+            holding=PauseCommands(*safety),
+            approving=ApproveCommands(*safety),
+            config_approving=ConfigApprovals(*safety, no_counters=self.scraper.hindrance),
+            closing=IssueClosings(self.read_only, self.signing_key, self.record_store),
             writing=self.writing,
         )
 
@@ -450,8 +449,8 @@ class Bot:
             turns_away=self.strangers.turns_away,
         )
 
-    def _missed(self, us: OurApp) -> Missed:
-        return Missed(
+    def _missed(self, us: OurApp) -> CatchUp:
+        return CatchUp(
             github=self.github,
             us=us,
             inbox=self.inbox,
@@ -486,7 +485,9 @@ class Bot:
             public_url=self.settings.public_url,
             version=version("incident-playbooks"),
             more=(
-                *FlagRoutes(callers, Newest(self.records).servings, self._self_work).endpoints,
+                *FlagRoutes(
+                    callers, NewestAllocations(self.records).servings, self._self_work
+                ).endpoints,
                 *safety.endpoints(),
                 *ObservationRoutes(callers, self.observing.put).endpoints,
                 *AlertRoutes(callers, self.alerts.take, self.clock, self._alert_mappings).endpoints,
@@ -532,7 +533,7 @@ class Bot:
         self.meter.limit(repository.id, config.caps)
         await self.overruns.look(repository, config)
 
-    async def _self_work(self, repository: Repository) -> ForAgents:
+    async def _self_work(self, repository: Repository) -> AgentFlags:
         async with self.read_only.connect() as conn:
             pause = await pauses.in_force(conn, repository.id, SELF_WORK)
         return told(pause, (await self.config.of(repository)).config.self_work)

@@ -28,7 +28,7 @@ from bot.limits import BudgetLimit, Caps, Commands, Founder
 from bot.logins import Author
 from bot.section import RepositoryPath, Section
 from bot.triggers import Autonomy
-from bot.yaml_text import Document, Fault, Unreadable, read_yaml
+from bot.yaml_text import Document, UnreadableYaml, YamlFault, read_yaml
 
 CONFIG_PATH = ".github/playbooks.yml"
 LARGEST_CONFIG = 32 * 1024
@@ -63,7 +63,7 @@ EnvironmentPattern = Annotated[str, Field(min_length=1, max_length=255)]
 CheckNames = Annotated[tuple[str, ...], Field(max_length=200)]
 
 
-class Checks(Section):
+class ChecksConfig(Section):
     """Which check-runs and statuses count, by name; whoever reports under that name is heard.
 
     Where the branch's rules pin a required check to an App, only that App's check-runs count.
@@ -118,7 +118,7 @@ class SelfWork(Section):
     incidents_hours: int = Field(default=24, ge=1, le=24 * 30)
 
 
-class Revert(Section):
+class RevertConfig(Section):
     """How a revert goes to the base branch."""
 
     merge_method: Literal["squash", "merge", "rebase"] | None = None
@@ -141,7 +141,7 @@ class TrialCommands(Section):
     evals: Command = ()
 
 
-class Bisect(Section):
+class BisectConfig(Section):
     """How a culprit is looked for.
 
     `runner` says where commits are tried. For `actions`, `workflow` is a file of
@@ -168,7 +168,7 @@ class Bisect(Section):
     """Trials at once, of all bisects of the repository together; their number: see `caps`."""
 
     @model_validator(mode="after")
-    def _sandbox_has_commands(self) -> Bisect:
+    def _sandbox_has_commands(self) -> BisectConfig:
         if self.runner == "sandbox" and not (self.commands.smoke or self.commands.evals):
             raise ValueError("runner: sandbox needs commands: {smoke: […]} or {evals: […]}")
         return self
@@ -262,15 +262,15 @@ class Config(Section):
 
     artifacts: Artifacts = Artifacts()
     adr: Adr = Adr()
-    checks: Checks = Checks()
+    checks: ChecksConfig = ChecksConfig()
     triggers: Triggers = Triggers()
     self_work: SelfWork = SelfWork()
     founder: Founder = Founder()
     budgets: dict[BudgetName, BudgetLimit] = Field(default={}, max_length=50)
     caps: Caps = Caps()
     commands: Commands = Commands()
-    revert: Revert = Revert()
-    bisect: Bisect = Bisect()
+    revert: RevertConfig = RevertConfig()
+    bisect: BisectConfig = BisectConfig()
     flags: Flags = Flags()
     capabilities: Annotated[dict[CapabilityName, Capability], Field(max_length=100)] = Field(
         default_factory=dict
@@ -363,7 +363,7 @@ def _decoded(source: str | bytes) -> str:
 def _read(text: str) -> ConfigText:
     try:
         document = read_yaml(text, most_faults=MOST_FAULTS)
-    except Unreadable as unreadable:
+    except UnreadableYaml as unreadable:
         raise _invalid([_located(fault) for fault in unreadable.faults]) from None
     doubts = [_located(doubt) for doubt in document.doubts]
     if document.data is None:
@@ -397,7 +397,7 @@ def config_schema() -> dict[str, Any]:
     }
 
 
-def _located(fault: Fault) -> str:
+def _located(fault: YamlFault) -> str:
     where = CONFIG_PATH if fault.line is None else f"{CONFIG_PATH} line {fault.line}"
     return f"{where}: {fault.problem}."
 

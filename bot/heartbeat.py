@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class HeartbeatRhythm:
     """When a replica beats, gives up by itself, and is held for dead by its siblings.
 
     `give_up_after` must be well below `dead_after`: two processes must never do one Run.
@@ -42,7 +42,7 @@ class Heartbeat:
         clock: Callable[[], datetime],
         take_over: Callable[[str], Awaitable[int]],
         give_up: Callable[[], None],
-        rhythm: Rhythm | None = None,
+        rhythm: HeartbeatRhythm | None = None,
         code: str | None = None,
     ) -> None:
         """Prepare; `run` does the work.
@@ -61,7 +61,7 @@ class Heartbeat:
         self._clock = clock
         self._take_over = take_over
         self._give_up = give_up
-        self._rhythm = rhythm or Rhythm()
+        self._rhythm = rhythm or HeartbeatRhythm()
         self._code = code
         self._lock = takeover_lock(records)
         self._renewed = time.monotonic()

@@ -34,7 +34,7 @@ _APP_ONLY = frozenset({"creation", "update", "deletion"})
 _LEVELS = ("read", "write", "admin")
 
 
-class Finding(Value):
+class DoctorFinding(Value):
     """One thing that was looked at."""
 
     subject: str
@@ -85,7 +85,7 @@ async def redeliver_failed(settings: Settings) -> list[str]:
         return [f"{each.delivered_at:%Y-%m-%d %H:%M} {each.event} {each.guid}" for each in failed]
 
 
-async def examine(settings: Settings) -> list[Finding]:
+async def examine(settings: Settings) -> list[DoctorFinding]:
     """Look at everything the bot needs; never changes anything."""
     findings = [
         _senders(settings),
@@ -99,32 +99,32 @@ async def examine(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _senders(settings: Settings) -> Finding:
+def _senders(settings: Settings) -> DoctorFinding:
     try:
         tokens, mappings = who_may_send(settings)
     except InvalidSettings as error:
         remedy = "docs/alerts says what to write."
-        return Finding(subject="senders", ok=False, what=str(error), remedy=remedy)
+        return DoctorFinding(subject="senders", ok=False, what=str(error), remedy=remedy)
     mapped = f"; alerts are mapped for {', '.join(sorted(mappings))}" if mappings else ""
     named = ", ".join(token.name for token in tokens) or "nobody"
-    return Finding(subject="senders", ok=True, what=f"tokens for {named}{mapped}")
+    return DoctorFinding(subject="senders", ok=True, what=f"tokens for {named}{mapped}")
 
 
-def _git() -> Finding:
+def _git() -> DoctorFinding:
     try:
         found = ".".join(str(part) for part in require_git())
     except GitTooOld as error:
-        return Finding(
+        return DoctorFinding(
             subject="git", ok=False, what=str(error), remedy="Install git 2.38 or newer."
         )
-    return Finding(subject="git", ok=True, what=f"version {found}")
+    return DoctorFinding(subject="git", ok=True, what=f"version {found}")
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> DoctorFinding:
     where = settings.playbooks_data
     there = next(path for path in (where, *where.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
-    return Finding(
+    return DoctorFinding(
         subject="disk",
         ok=free >= _LEAST_FREE_BYTES,
         what=f"{free / 1024**3:.1f} GiB free for {where}",
@@ -132,7 +132,7 @@ def _disk(settings: Settings) -> Finding:
     )
 
 
-async def _sandbox(settings: Settings) -> Finding:
+async def _sandbox(settings: Settings) -> DoctorFinding:
     """Nobody has to try commits on this server, so this never fails."""
     showing = Showing(settings.playbooks_sandbox_readable, settings.secret_places())
     is_off = settings.playbooks_sandbox == "off"
@@ -143,8 +143,8 @@ async def _sandbox(settings: Settings) -> Finding:
         why_not = f"no work folder can be made: {error.strerror}."
     if why_not is None:
         what = "commits can be tried here; none sees the bot's data, keys or environment"
-        return Finding(subject="sandbox", ok=True, what=what)
-    return Finding(
+        return DoctorFinding(subject="sandbox", ok=True, what=what)
+    return DoctorFinding(
         subject="sandbox",
         ok=True,
         what=f"no commit is tried here: {why_not}",
@@ -156,7 +156,7 @@ async def _nobody(_: str) -> None:
     return None
 
 
-async def _database(settings: Settings) -> Finding:
+async def _database(settings: Settings) -> DoctorFinding:
     url = (
         settings.database_url.get_secret_value()
         if settings.database_url
@@ -169,32 +169,32 @@ async def _database(settings: Settings) -> Finding:
         kind = engine.dialect.name
         await engine.dispose()
     except Exception as error:  # whatever the driver raises is what the person must see
-        return Finding(
+        return DoctorFinding(
             subject="database",
             ok=False,
             what=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             remedy="Check DATABASE_URL, or that PLAYBOOKS_DATA can be written.",
         )
-    return Finding(subject="database", ok=True, what=f"{kind} answers")
+    return DoctorFinding(subject="database", ok=True, what=f"{kind} answers")
 
 
-async def _github(github: GitHub) -> list[Finding]:
+async def _github(github: GitHub) -> list[DoctorFinding]:
     try:
         app = await github.ourselves.app()
     except GitHubError as error:
         return [
-            Finding(
+            DoctorFinding(
                 subject="GitHub",
                 ok=False,
                 what=str(error),
                 remedy="Check GITHUB_API_URL, GITHUB_APP_ID and GITHUB_PRIVATE_KEY.",
             )
         ]
-    findings = [Finding(subject="GitHub", ok=True, what=f"the App is {app.slug} ({app.id})")]
+    findings = [DoctorFinding(subject="GitHub", ok=True, what=f"the App is {app.slug} ({app.id})")]
     installed = [each async for each in github.installations.list()]
     if not installed:
         findings.append(
-            Finding(
+            DoctorFinding(
                 subject="installation",
                 ok=False,
                 what="the App is installed nowhere",
@@ -208,9 +208,9 @@ async def _github(github: GitHub) -> list[Finding]:
     return findings
 
 
-async def _repositories(github: GitHub, installation: Installation) -> list[Finding]:
+async def _repositories(github: GitHub, installation: Installation) -> list[DoctorFinding]:
     """What the first repositories of an installation lack; that is no fault, it works without."""
-    found: list[Finding] = []
+    found: list[DoctorFinding] = []
     looked = 0
     try:
         async for repository in github.installations.repositories(installation.id):
@@ -221,18 +221,18 @@ async def _repositories(github: GitHub, installation: Installation) -> list[Find
     except GitHubError as refusal:
         subject = f"installation {installation.id}, repositories"
         remedy = "Nothing works there until this is mended."
-        return [*found, Finding(subject=subject, ok=False, what=str(refusal), remedy=remedy)]
+        return [*found, DoctorFinding(subject=subject, ok=False, what=str(refusal), remedy=remedy)]
     return found
 
 
-async def _lacks(github: GitHub, repository: Repository) -> list[Finding]:
+async def _lacks(github: GitHub, repository: Repository) -> list[DoctorFinding]:
     client = github.repository(repository, playbook="doctor")
     try:
         about = await client.about()
         offered = await client.rules.are_offered(about.default_branch)
         is_apps_own = await client.rules.kinds(RECORDS_BRANCH) >= _APP_ONLY
     except GitHubError as refusal:
-        return [Finding(subject=repository.full_name, ok=False, what=in_words(refusal))]
+        return [DoctorFinding(subject=repository.full_name, ok=False, what=in_words(refusal))]
     lacking: list[tuple[str, str]] = []
     if not offered:
         remedy = "Name the checks that count in .github/playbooks.yml: no rule names them."
@@ -248,16 +248,16 @@ async def _lacks(github: GitHub, repository: Repository) -> list[Finding]:
         remedy = "Incidents go without an issue: their status stands on the pull requests."
         lacking.append(("issues are switched off", remedy))
     return [
-        Finding(subject=repository.full_name, ok=True, what=what, remedy=remedy)
+        DoctorFinding(subject=repository.full_name, ok=True, what=what, remedy=remedy)
         for what, remedy in lacking
     ]
 
 
-def _installation(installation: Installation) -> list[Finding]:
+def _installation(installation: Installation) -> list[DoctorFinding]:
     name = f"installation {installation.id}"
     if installation.suspended_at is not None:
         remedy = "An owner of the account lifts it in the installation's settings."
-        return [Finding(subject=name, ok=False, what="it is suspended", remedy=remedy)]
+        return [DoctorFinding(subject=name, ok=False, what="it is suspended", remedy=remedy)]
     missing = [
         f"{permission}: {level}"
         for permission, level in PERMISSIONS.items()
@@ -265,13 +265,13 @@ def _installation(installation: Installation) -> list[Finding]:
     ]
     unheard = sorted(set(EVENTS) - set(installation.events))
     return [
-        Finding(
+        DoctorFinding(
             subject=f"{name}, permissions",
             ok=not missing,
             what="all granted" if not missing else f"missing {', '.join(missing)}",
             remedy="" if not missing else "Grant them in the App's settings; an owner accepts.",
         ),
-        Finding(
+        DoctorFinding(
             subject=f"{name}, events",
             ok=not unheard,
             what="all subscribed" if not unheard else f"not subscribed: {', '.join(unheard)}",

@@ -50,17 +50,17 @@ _DATE = re.compile(
 
 
 @dataclass(frozen=True)
-class Fault:
+class YamlFault:
     """Something that is not allowed; `line` counts from 1, None where no line can be named."""
 
     line: int | None
     problem: str
 
 
-class Unreadable(Exception):
+class UnreadableYaml(Exception):
     """The text is not what is read here; `faults` says what is wrong, line by line."""
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[YamlFault]) -> None:
         """Keep what is wrong, at least one fault."""
         super().__init__("; ".join(fault.problem for fault in faults))
         self.faults = faults
@@ -79,8 +79,8 @@ class Document:
 
     data: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
-    doubts: list[Fault] = field(default_factory=list)
-    controls: list[Fault] = field(default_factory=list)
+    doubts: list[YamlFault] = field(default_factory=list)
+    controls: list[YamlFault] = field(default_factory=list)
 
     def line_of(self, path: Path) -> int | None:
         """The line of a value, or of the innermost thing around it that has one."""
@@ -103,7 +103,9 @@ def read_yaml(text: str, *, most_faults: int) -> Document:
     text = text.removeprefix("\ufeff")
     if odd := _UNREADABLE.search(text):
         line = len(_BREAKS.findall(text[: odd.start()])) + 1
-        raise Unreadable([Fault(line, f"the character U+{ord(odd[0]):04X} is not allowed in YAML")])
+        raise UnreadableYaml(
+            [YamlFault(line, f"the character U+{ord(odd[0]):04X} is not allowed in YAML")]
+        )
     reader = _Reader(most_faults)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -111,13 +113,15 @@ def read_yaml(text: str, *, most_faults: int) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "cannot be read"
-        reader.faults.append(Fault(mark.line + 1 if mark else None, f"not valid YAML: {problem}"))
+        reader.faults.append(
+            YamlFault(mark.line + 1 if mark else None, f"not valid YAML: {problem}")
+        )
     except RecursionError:
-        reader.faults.append(Fault(None, "nested too deeply"))
+        reader.faults.append(YamlFault(None, "nested too deeply"))
     except _Enough:
         pass
     if reader.faults:
-        raise Unreadable(reader.faults)
+        raise UnreadableYaml(reader.faults)
     return reader.document
 
 
@@ -142,7 +146,7 @@ class _Reader:
 
     def __init__(self, most_faults: int) -> None:
         self.document = Document()
-        self.faults: list[Fault] = []
+        self.faults: list[YamlFault] = []
         self._most_faults = most_faults
         self._open: list[_Open] = []
         self._values = 0
@@ -196,7 +200,7 @@ class _Reader:
         if not plain or event.tag is not None:
             if _CONTROLS.search(written):
                 self.document.controls.append(
-                    Fault(line, f"{_shown(written)} holds a character that nobody can see")
+                    YamlFault(line, f"{_shown(written)} holds a character that nobody can see")
                 )
             self._put(written, line)
             return None
@@ -251,12 +255,12 @@ class _Reader:
         self.document.doubts.extend(_split_names(closed.items))
 
     def _say(self, line: int, problem: str) -> None:
-        self.faults.append(Fault(line, problem))
+        self.faults.append(YamlFault(line, problem))
         if len(self.faults) >= self._most_faults:
             raise _Enough
 
     def _stop(self, line: int, problem: str) -> None:
-        self.faults.append(Fault(line, problem))
+        self.faults.append(YamlFault(line, problem))
         raise _Enough
 
 
@@ -308,7 +312,7 @@ def _decimal(written: str) -> float:
     return number
 
 
-def _split_names(items: list[tuple[str, int]]) -> Iterator[Fault]:
+def _split_names(items: list[tuple[str, int]]) -> Iterator[YamlFault]:
     """Find words of a list in brackets that a comma cut in two, within parentheses."""
     at = 0
     while at < len(items):
@@ -321,7 +325,7 @@ def _split_names(items: list[tuple[str, int]]) -> Iterator[Fault]:
             parts = [word for word, _ in items[at : end + 1]]
             meant = ", ".join(parts).replace("\\", "\\\\").replace('"', '\\"')
             named = ", ".join(_shown(part) for part in parts[:5])
-            yield Fault(
+            yield YamlFault(
                 items[at][1],
                 f"{named}: a comma within [ ] begins another one. If one name was meant, "
                 f'write it in quotes: "{meant[: _SHOWN * 4]}"',

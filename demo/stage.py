@@ -26,7 +26,7 @@ from bot.records.safety import pauses
 from bot.settings import Settings
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 
 OWNER, NAME = "acme", "shop"
 _CART = '''"""A shopping cart."""
@@ -116,7 +116,7 @@ class Stage:
         )
         self.api_token = secrets.token_urlsafe(24)
         self.people: dict[str, Person] = {}
-        self.repository: Repository
+        self.repository: FakeRepository
         self.bot: Bot
 
     async def __aenter__(self) -> Stage:

@@ -8,7 +8,7 @@ from fakegithub.access import credentials
 from fakegithub.changes import pushes
 from fakegithub.git.bare import BareRepository, Signature
 from fakegithub.shapes import apps, repositories
-from fakegithub.world.model import App, Installation, Label, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeLabel, FakeRepository, FakeUser
 from fakegithub.world.world import World
 
 _LABELS = {"bug": "d73a4a", "documentation": "0075ca", "enhancement": "a2eeef"}
@@ -16,9 +16,9 @@ _LABELS = {"bug": "d73a4a", "documentation": "0075ca", "enhancement": "a2eeef"}
 
 def create_user(
     world: World, login: str, *, organization: bool = False, name: str | None = None
-) -> User:
+) -> FakeUser:
     """Make an account with a token."""
-    user = User(world.new_id(), login, "Organization" if organization else "User", name=name)
+    user = FakeUser(world.new_id(), login, "Organization" if organization else "User", name=name)
     if not organization:
         user.token = world.new_secret("ghp_")
         world.user_tokens[user.token] = user
@@ -29,18 +29,18 @@ def create_user(
 def create_app(
     world: World,
     slug: str,
-    owner: User,
+    owner: FakeUser,
     permissions: dict[str, str],
     events: list[str],
     webhook_url: str | None,
     secret: str | None,
-) -> App:
+) -> FakeApp:
     """Register an App and its bot user."""
     private, public = credentials.new_key_pair()
-    bot = User(world.new_id(), f"{slug}[bot]", "Bot")
+    bot = FakeUser(world.new_id(), f"{slug}[bot]", "Bot")
     world.users[bot.login.lower()] = bot
     permissions = {"metadata": "read", **permissions}
-    app = App(
+    app = FakeApp(
         world.new_id(), slug, slug.replace("-", " ").title(), owner, bot, permissions, events,
         private, public, world.new_secret("Iv1."), world.new_secret(""), world.now(),
         webhook_url, secret,
@@ -49,9 +49,11 @@ def create_app(
     return app
 
 
-def install(world: World, app: App, account: User, chosen: list[Repository] | None) -> Installation:
+def install(
+    world: World, app: FakeApp, account: FakeUser, chosen: list[FakeRepository] | None
+) -> FakeInstallation:
     """Install an App and send it `installation.created`."""
-    installation = Installation(
+    installation = FakeInstallation(
         world.new_id(), app, account, dict(app.permissions), list(app.events), world.now(),
         None if chosen is None else {r.id for r in chosen},
     )  # fmt: skip
@@ -68,7 +70,7 @@ def install(world: World, app: App, account: User, chosen: list[Repository] | No
     return installation
 
 
-def suspend(world: World, installation: Installation) -> None:
+def suspend(world: World, installation: FakeInstallation) -> None:
     """Suspend an installation and tell its App."""
     installation.suspended_at = world.now()
     shape = apps.present_installation(world, installation)
@@ -80,22 +82,22 @@ def suspend(world: World, installation: Installation) -> None:
 
 def create_repository(
     world: World,
-    owner: User,
+    owner: FakeUser,
     name: str,
     files: Mapping[str, bytes | str] | None,
     *,
     default_branch: str,
     private: bool,
-) -> Repository:
+) -> FakeRepository:
     """Make a repository; its first commit is the owner's."""
     identity, now = world.new_id(), world.now()
     git = BareRepository.create(world.root / f"{identity}.git", default_branch)
-    repository = Repository(
+    repository = FakeRepository(
         identity, owner, name, git, now, now, now, default_branch, private=private
     )
     world.repositories[identity] = repository
     for label, color in _LABELS.items():
-        repository.labels[label] = Label(world.new_id(), label, color, default=True)
+        repository.labels[label] = FakeLabel(world.new_id(), label, color, default=True)
     if files:
         commit(world, repository, files, "Initial commit", default_branch, owner)
     return repository
@@ -103,11 +105,11 @@ def create_repository(
 
 def commit(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     files: Mapping[str, bytes | str | None],
     message: str,
     branch: str | None,
-    author: User | None,
+    author: FakeUser | None,
 ) -> str:
     """Add a commit to a branch (begun at the default branch if new) as if `author` pushed it."""
     git, user = repository.git, author or repository.owner

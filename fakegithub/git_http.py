@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from fakegithub.access import credentials, sight
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.access.callers import Caller
 from fakegithub.changes import pushes
 from fakegithub.git.bare import clean_environment
 from fakegithub.rules import push_rules, requirements
 from fakegithub.rules.requirements import Who
 from fakegithub.site import Site
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
 
 _CHUNK = 64 * 1024
@@ -40,7 +40,7 @@ def _serve(github: Site, what: str) -> Serve:
         writes = "git-receive-pack" in (what, request.query.get("service"))
         try:
             caller = credentials.authenticate(github.world, request.headers.get("Authorization"))
-        except Refused:
+        except RequestRefused:
             return _unauthorized()
         repository = github.world.repository(
             request.match_info["owner"], request.match_info["repo"]
@@ -65,7 +65,7 @@ def _unauthorized() -> web.Response:
     )  # fmt: skip
 
 
-def _may(caller: Caller, repository: Repository, *, writes: bool) -> bool:
+def _may(caller: Caller, repository: FakeRepository, *, writes: bool) -> bool:
     if caller.kind == "installation":
         return caller.may("contents=write" if writes else "contents=read")
     if caller.user is None:
@@ -76,7 +76,7 @@ def _may(caller: Caller, repository: Repository, *, writes: bool) -> bool:
 async def _backend(
     github: Site,
     request: web.Request,
-    repository: Repository,
+    repository: FakeRepository,
     caller: Caller,
     what: str,
 ) -> web.StreamResponse:
@@ -113,7 +113,7 @@ async def _backend(
 
 
 def _cgi(
-    github: Site, request: web.Request, repository: Repository, what: str, body: bytes
+    github: Site, request: web.Request, repository: FakeRepository, what: str, body: bytes
 ) -> dict[str, str]:
     return {
         **clean_environment(),
@@ -186,7 +186,7 @@ def _commands(body: bytes) -> list[tuple[str, str, str]]:
     return found
 
 
-def _rules(github: Site, repository: Repository, caller: Caller, body: bytes) -> dict[str, str]:
+def _rules(github: Site, repository: FakeRepository, caller: Caller, body: bytes) -> dict[str, str]:
     """What the pre-receive hook must refuse in this push.
 
     New commits are not here yet, so what depends on them is left to the hook; but no check can
@@ -216,7 +216,7 @@ def _rules(github: Site, repository: Repository, caller: Caller, body: bytes) ->
 
 
 def _after_push(
-    github: Site, repository: Repository, caller: Caller, before: dict[str, str]
+    github: Site, repository: FakeRepository, caller: Caller, before: dict[str, str]
 ) -> None:
     if caller.user is None:
         return

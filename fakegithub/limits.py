@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 
 HOURLY = 5000
 
@@ -17,7 +17,7 @@ _WINDOW = 3600
 
 
 @dataclass
-class Window:
+class HourUsed:
     """How much one caller has used of the current hour."""
 
     resets_at: int
@@ -30,14 +30,14 @@ class RateLimits:
 
     now: Callable[[], float]
     limit: int = HOURLY
-    windows: dict[tuple[str, str], Window] = field(default_factory=dict)
+    windows: dict[tuple[str, str], HourUsed] = field(default_factory=dict)
 
-    def window(self, key: str, resource: str = "core") -> Window:
+    def window(self, key: str, resource: str = "core") -> HourUsed:
         """The caller's current window, a fresh one when the last has passed."""
         now = int(self.now())
         window = self.windows.get((key, resource))
         if window is None or window.resets_at <= now:
-            window = self.windows[key, resource] = Window(now + _WINDOW)
+            window = self.windows[key, resource] = HourUsed(now + _WINDOW)
         return window
 
     def check(self, key: str, resource: str = "core") -> None:
@@ -48,7 +48,9 @@ class RateLimits:
         """
         if self.window(key, resource).used >= self.limit:
             who = key.partition(":")[2]
-            raise Refused(403, f"API rate limit exceeded for {who}.", headers=self.headers(key))
+            raise RequestRefused(
+                403, f"API rate limit exceeded for {who}.", headers=self.headers(key)
+            )
 
     def count(self, key: str, resource: str = "core") -> None:
         """Note one request."""
@@ -56,7 +58,7 @@ class RateLimits:
 
     def exhaust(self, key: str, seconds: int, resource: str = "core") -> None:
         """Pretend that the caller used everything; it resets in `seconds`."""
-        self.windows[key, resource] = Window(int(self.now()) + seconds, self.limit)
+        self.windows[key, resource] = HourUsed(int(self.now()) + seconds, self.limit)
 
     def headers(self, key: str, resource: str = "core") -> dict[str, str]:
         """The `X-RateLimit-*` headers of an answer to this caller."""

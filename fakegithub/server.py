@@ -15,10 +15,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from fakegithub import admin, git_http
-from fakegithub.actions.runner import Runner
+from fakegithub.actions.runner import WorkflowRunner
 from fakegithub.changes import checks, suites, waiting
 from fakegithub.contract.openapi import Contract
-from fakegithub.deliveries.deliveries import Deliveries
+from fakegithub.deliveries.deliveries import DeliverySender
 from fakegithub.faults.faults import Faults
 from fakegithub.graphql import endpoint
 from fakegithub.limits import RateLimits
@@ -27,15 +27,15 @@ from fakegithub.rest import resources, rulesets, serving
 from fakegithub.shapes.envelope import envelope
 from fakegithub.site import Site
 from fakegithub.world.model import (
-    App,
-    CheckRun,
     CheckSuite,
-    Installation,
-    Issue,
+    FakeApp,
+    FakeCheckRun,
+    FakeInstallation,
+    FakeIssue,
+    FakeRepository,
+    FakeUser,
     Protection,
-    Repository,
     Ruleset,
-    User,
 )
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import Clock, Event, World
@@ -71,8 +71,8 @@ class DemoGitHub:
         self.limits = RateLimits(lambda: clock().timestamp())
         self.faults = Faults(self.world)
         self.contract = Contract(contract)
-        self.deliveries = Deliveries(self.world, self.faults.delivery)
-        self.runner = Runner(self.world)
+        self.deliveries = DeliverySender(self.world, self.faults.delivery)
+        self.runner = WorkflowRunner(self.world)
         self.world.listen(self.contract.listen)
         self.world.listen(self.deliveries.publish)
         self.world.listen(self.runner.listen)
@@ -132,7 +132,7 @@ class DemoGitHub:
 
     def create_user(
         self, login: str, *, organization: bool = False, name: str | None = None
-    ) -> User:
+    ) -> FakeUser:
         """Make an account; `user.token` is the person's token."""
         return admin.create_user(self.world, login, organization=organization, name=name)
 
@@ -140,36 +140,36 @@ class DemoGitHub:
         self,
         slug: str,
         *,
-        owner: User,
+        owner: FakeUser,
         permissions: Mapping[str, str],
         events: list[str],
         webhook_url: str | None = None,
         secret: str | None = None,
-    ) -> App:
+    ) -> FakeApp:
         """Register an App; `app.private_key` is its PEM key."""
         return admin.create_app(
             self.world, slug, owner, dict(permissions), list(events), webhook_url, secret
         )
 
     def install(
-        self, app: App, account: User, repositories: list[Repository] | None = None
-    ) -> Installation:
+        self, app: FakeApp, account: FakeUser, repositories: list[FakeRepository] | None = None
+    ) -> FakeInstallation:
         """Install an App on an account: on all of its repositories, or on some."""
         return admin.install(self.world, app, account, repositories)
 
-    def suspend(self, installation: Installation) -> None:
+    def suspend(self, installation: FakeInstallation) -> None:
         """Suspend an installation: its tokens are refused from now on."""
         admin.suspend(self.world, installation)
 
     def create_repository(
         self,
-        owner: User,
+        owner: FakeUser,
         name: str,
         files: Mapping[str, bytes | str] | None = None,
         *,
         default_branch: str = "main",
         private: bool = False,
-    ) -> Repository:
+    ) -> FakeRepository:
         """Make a repository whose first commit has `files` (none: it stays empty)."""
         return admin.create_repository(
             self.world, owner, name, files, default_branch=default_branch, private=private
@@ -177,27 +177,29 @@ class DemoGitHub:
 
     def commit(
         self,
-        repository: Repository,
+        repository: FakeRepository,
         files: Mapping[str, bytes | str | None],
         message: str,
         *,
         branch: str | None = None,
-        author: User | None = None,
+        author: FakeUser | None = None,
     ) -> str:
         """Add a commit to a branch as if pushed (None removes a file); returns its SHA."""
         return admin.commit(self.world, repository, files, message, branch, author)
 
-    def set_collaborator(self, repository: Repository, login: str, role: RoleName | str) -> None:
+    def set_collaborator(
+        self, repository: FakeRepository, login: str, role: RoleName | str
+    ) -> None:
         """Give a person a role on a repository (`none` takes it away)."""
         repository.roles[login.lower()] = RoleName(role)
 
-    def protect(self, repository: Repository, branch: str, protection: Protection) -> None:
+    def protect(self, repository: FakeRepository, branch: str, protection: Protection) -> None:
         """Protect a branch in the classic way."""
         repository.protections[branch] = protection
 
     def add_ruleset(
         self,
-        repository: Repository,
+        repository: FakeRepository,
         name: str,
         rules: list[dict[str, Any]],
         *,
@@ -211,10 +213,10 @@ class DemoGitHub:
 
     def restrict_refs(
         self,
-        repository: Repository,
+        repository: FakeRepository,
         *patterns: str,
         rules: Iterable[str] = ("creation", "update", "deletion"),
-        bypass: Iterable[App] = (),
+        bypass: Iterable[FakeApp] = (),
     ) -> Ruleset:
         """Let only `bypass` make, move or remove branches such as `hotfix/**`."""
         actors = [
@@ -227,7 +229,7 @@ class DemoGitHub:
         )  # fmt: skip
 
     def upon_merge(
-        self, repository: Repository, change: Callable[[], object], *, by_app: bool = True
+        self, repository: FakeRepository, change: Callable[[], object], *, by_app: bool = True
     ) -> None:
         """Have `change` happen when the next pull request here is merged, before it is answered.
 
@@ -235,7 +237,7 @@ class DemoGitHub:
         """
 
         def hear(event: Event) -> None:
-            issue = next((s for s in event.subjects if isinstance(s, Issue)), None)
+            issue = next((s for s in event.subjects if isinstance(s, FakeIssue)), None)
             if event.repository is not repository or issue is None or issue.pull is None:
                 return
             merged = event.action == "closed" and issue.pull.merged_at is not None
@@ -247,14 +249,14 @@ class DemoGitHub:
 
     def report_check(
         self,
-        repository: Repository,
-        app: App,
+        repository: FakeRepository,
+        app: FakeApp,
         sha: str,
         name: str,
         conclusion: str | None,
         *,
         suite: CheckSuite | None = None,
-    ) -> CheckRun:
+    ) -> FakeCheckRun:
         """Have an App report a check in a new suite (or the one given); None: it has begun.
 
         Over HTTP an App's checks of one commit share one suite. GitHub Actions has one for each

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fakegithub.actions.runner import Runner
-from fakegithub.deliveries.deliveries import Deliveries
+from fakegithub.actions.runner import WorkflowRunner
+from fakegithub.deliveries.deliveries import DeliverySender
 from fakegithub.limits import RateLimits
 from fakegithub.world.world import World
 
@@ -16,5 +16,5 @@ class Site:
 
     world: World
     limits: RateLimits
-    deliveries: Deliveries
-    runner: Runner
+    deliveries: DeliverySender
+    runner: WorkflowRunner

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from demo.person import Person
 from fakegithub.access.credentials import issue_token
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 from fakegithub.world.roles import RoleName
 
 PERMISSIONS = {
@@ -75,7 +75,7 @@ OWNER = "octo-org"
 _names = count(1)
 
 
-def register_app(github: DemoGitHub, owner: User) -> App:
+def register_app(github: DemoGitHub, owner: FakeUser) -> FakeApp:
     """The App under test. A room with a GitHub of its own needs owner, App and installation too."""
     return github.create_app(
         "incident-playbooks", owner=owner, permissions=PERMISSIONS, events=EVENTS
@@ -85,7 +85,7 @@ def register_app(github: DemoGitHub, owner: User) -> App:
 class People:
     """People with a role in one repository: `people("alice", RoleName.WRITE)`."""
 
-    def __init__(self, github: DemoGitHub, repository: Repository) -> None:
+    def __init__(self, github: DemoGitHub, repository: FakeRepository) -> None:
         self._github, self._repository = github, repository
         self._made: list[Person] = []
 
@@ -96,7 +96,7 @@ class People:
         return self._person(user.token)
 
     def installed(
-        self, installation: Installation, permissions: dict[str, str] | None = None
+        self, installation: FakeInstallation, permissions: dict[str, str] | None = None
     ) -> Person:
         """An App's hands, with (fewer) permissions."""
         return self._person(issue_token(self._github.world, installation, permissions).token)
@@ -132,25 +132,27 @@ def _nothing_goes_wrong_any_more(request: pytest.FixtureRequest) -> Iterator[Non
 
 
 @pytest.fixture(scope="session")
-def owner(github: DemoGitHub) -> User:
+def owner(github: DemoGitHub) -> FakeUser:
     """Who owns every fixture repository."""
     return github.create_user(OWNER, organization=True)
 
 
 @pytest.fixture(scope="session")
-def app(github: DemoGitHub, owner: User) -> App:
+def app(github: DemoGitHub, owner: FakeUser) -> FakeApp:
     """The App under test, without a webhook of its own."""
     return register_app(github, owner)
 
 
 @pytest.fixture(scope="session")
-def installation(github: DemoGitHub, app: App, owner: User) -> Installation:
+def installation(github: DemoGitHub, app: FakeApp, owner: FakeUser) -> FakeInstallation:
     """The App's installation on every fixture repository."""
     return github.install(app, owner)
 
 
 @pytest.fixture
-def repository(github: DemoGitHub, owner: User, installation: Installation) -> Repository:
+def repository(
+    github: DemoGitHub, owner: FakeUser, installation: FakeInstallation
+) -> FakeRepository:
     """A fresh repository with one commit, a README and a source file."""
     del installation
     files = {"README.md": "# Hello\n", "src/app.py": "print('hello')\n"}
@@ -158,7 +160,7 @@ def repository(github: DemoGitHub, owner: User, installation: Installation) -> R
 
 
 @pytest.fixture
-async def people(github: DemoGitHub, repository: Repository) -> AsyncIterator[People]:
+async def people(github: DemoGitHub, repository: FakeRepository) -> AsyncIterator[People]:
     """Makes people (and Apps' hands) at work on the test's repository."""
     people = People(github, repository)
     yield people

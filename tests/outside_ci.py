@@ -15,14 +15,14 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from demo.person import Person
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.world import Event
 
 
 class Watched(Protocol):
     """One repository, and what is to be said of it."""
 
-    repository: Repository
+    repository: FakeRepository
     alice: Person
     ci: Person
     verdicts: dict[str, str]

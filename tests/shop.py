@@ -27,14 +27,14 @@ from bot.github.manifest import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
 from bot.records.recovery import incidents, runs
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.records.tables.intake import inbox
 from bot.settings import Settings
 from demo.person import Person
 from fakegithub.access.credentials import issue_token
 from fakegithub.faults.request_faults import Held
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 from tests.looks import Looks
 from tests.outside_ci import OutsideCi
 
@@ -65,13 +65,13 @@ _OWNER = re.compile(r"^Playbooks-Step: ([0-9a-z]{26})/", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
-def acme(github: DemoGitHub) -> User:
+def acme(github: DemoGitHub) -> FakeUser:
     """The organization whose repositories the bot serves."""
     return github.create_user("acme", organization=True)
 
 
 @pytest.fixture(scope="session")
-def playbooks_app(github: DemoGitHub, acme: User) -> App:
+def playbooks_app(github: DemoGitHub, acme: FakeUser) -> FakeApp:
     """The App the bot runs as."""
     app = github.create_app(
         "playbooks", owner=acme, permissions=PERMISSIONS, events=list(EVENTS), secret=SECRET
@@ -82,13 +82,13 @@ def playbooks_app(github: DemoGitHub, acme: User) -> App:
 
 
 @pytest.fixture(scope="session")
-def staff(github: DemoGitHub) -> dict[str, User]:
+def staff(github: DemoGitHub) -> dict[str, FakeUser]:
     """Olivia administers, Alice maintains, Bob writes, Mallory only reads."""
     return {name: github.create_user(name) for name in ("olivia", "alice", "bob", "mallory")}
 
 
 @pytest.fixture(scope="session")
-def ci_app(github: DemoGitHub, acme: User) -> Installation:
+def ci_app(github: DemoGitHub, acme: FakeUser) -> FakeInstallation:
     """Another App that reports check-runs, as hosted CI services do."""
     app = github.create_app("ci", owner=acme, permissions={"checks": "write"}, events=[])
     return github.install(app, acme)
@@ -123,7 +123,7 @@ def looks() -> Looks:
 @pytest.fixture(scope="session")
 async def bot(
     github: DemoGitHub,
-    playbooks_app: App,
+    playbooks_app: FakeApp,
     tmp_path_factory: pytest.TempPathFactory,
     clock: Clock,
     looks: Looks,
@@ -147,7 +147,7 @@ async def bot(
     await bot.stop()
 
 
-def settings_for(github: DemoGitHub, app: App, data: Path) -> Settings:
+def settings_for(github: DemoGitHub, app: FakeApp, data: Path) -> Settings:
     """What the bot needs to know to serve this GitHub."""
     return Settings.model_validate(
         {
@@ -173,7 +173,7 @@ class Shop:
     github: DemoGitHub
     bot: Bot
     looks: Looks
-    repository: Repository
+    repository: FakeRepository
     olivia: Person
     alice: Person
     bob: Person
@@ -333,7 +333,7 @@ class Shop:
         await self.eventually(ended)
         return (await self.mentions(number))[-1]
 
-    async def last_run(self) -> Run | None:
+    async def last_run(self) -> StoredRun | None:
         """The newest Run in this repository."""
         async with self.bot.read_only.connect() as conn:
             known = [
@@ -371,11 +371,11 @@ class Shop:
         path = f"apps/orchestrator/orchestrator/incidents/revert-{identity}.json"
         return json.loads(await self.alice.file(path, ref) or "null")
 
-    def installation(self) -> Installation:
+    def installation(self) -> FakeInstallation:
         """The bot's installation."""
         return _installation(self.github)
 
-    def serve_too(self, repository: Repository) -> None:
+    def serve_too(self, repository: FakeRepository) -> None:
         """The App is installed on one more repository."""
         installed = self.installation()
         installed.repositories = {repository.id, *(installed.repositories or ())}
@@ -427,12 +427,12 @@ class Answer:
         return str(await self.shop.eventually(last))
 
 
-def _installation(github: DemoGitHub) -> Installation:
+def _installation(github: DemoGitHub) -> FakeInstallation:
     found = github.world.installations.values()
     return next(each for each in found if each.app.slug == "playbooks")
 
 
-async def _serve_only(github: DemoGitHub, bot: Bot, repository: Repository) -> None:
+async def _serve_only(github: DemoGitHub, bot: Bot, repository: FakeRepository) -> None:
     """What is over costs nothing any more: once a minute the bot looks after all it serves."""
     _installation(github).repositories = {repository.id}
     # Its list of them is renewed as seldom; one asked for before this would hide the new one.
@@ -447,9 +447,9 @@ async def shop(
     bot: Bot,
     looks: Looks,
     clock: Clock,
-    acme: User,
-    staff: dict[str, User],
-    ci_app: Installation,
+    acme: FakeUser,
+    staff: dict[str, FakeUser],
+    ci_app: FakeInstallation,
 ) -> AsyncIterator[Shop]:
     """A shop on a green main, with two people who may write and one who may not."""
     github.limits.windows.clear()

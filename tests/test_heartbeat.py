@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from bot.heartbeat import Heartbeat, Rhythm
+from bot.heartbeat import Heartbeat, HeartbeatRhythm
 from bot.records.database import migrate, open_database, url_from
 
-QUICK = Rhythm(beat_every=timedelta(seconds=0.2), give_up_after=timedelta(seconds=0.5))
+QUICK = HeartbeatRhythm(beat_every=timedelta(seconds=0.2), give_up_after=timedelta(seconds=0.5))
 LATER = timedelta(hours=1)
 GOES_ON = "the heartbeat could not be renewed; nobody else is there, so it goes on"
 

@@ -14,7 +14,7 @@ import pytest
 
 from bot.app import Bot
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App
+from fakegithub.world.model import FakeApp
 from tests.shop import SECRET
 
 EXAMPLES = Path(__file__).parents[1] / ".cache" / "contracts" / "webhooks.json"
@@ -24,7 +24,7 @@ EXAMPLES = Path(__file__).parents[1] / ".cache" / "contracts" / "webhooks.json"
     not EXAMPLES.exists(), reason="the published examples are not downloaded: make contracts"
 )
 async def test_329_published_examples_cause_no_error_and_no_write(
-    github: DemoGitHub, bot: Bot, playbooks_app: App, caplog: pytest.LogCaptureFixture
+    github: DemoGitHub, bot: Bot, playbooks_app: FakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     events = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     examples = [(event["name"], example) for event in events for example in event["examples"]]

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.intake.comments.arguments import BisectArguments, Here
+from bot.intake.comments.arguments import BisectArguments, CommentPlace
 from bot.intake.comments.parsing import Command, parse
 from bot.playbooks.checks.check_names import meant
 from bot.revisions import is_ref_name, is_revision, split_steps
 
-HERE = Here("acme/shop", "https://github.example/acme/shop")
+HERE = CommentPlace("acme/shop", "https://github.example/acme/shop")
 NAMES = st.text("ab9-._/@{}~^:?*[\\ \x7f,;<>`'\"#%&+=()|!$é日", min_size=1, max_size=8)
 NEAR_NAMES = st.from_regex(r"[a-z@.]{1,3}(/|\.|\.lock|@|\{)?[a-z@./]{0,4}(\.lock)?", fullmatch=True)
 

@@ -24,8 +24,8 @@ from benchmarks.fuzzing.mutation import as_bytes, spoiled, spoiled_bytes, spoile
 from benchmarks.fuzzing.shapes import documents
 from bot.canary.observations import Expected, Observation, read_lines
 from bot.config import Config, InvalidConfig, config_schema, read_config_text
-from bot.culprit.evidence import Outcome
-from bot.github.calls.workflows import Annotation, Job, WorkflowRun
+from bot.culprit.evidence import TrialOutcome
+from bot.github.calls.workflows import JobAnnotation, WorkflowJob, WorkflowRun
 from bot.github.models import CheckResult
 from bot.intake.alerts.cloudevents import CloudEvent, event_report, read_structured
 from bot.intake.alerts.formats import (
@@ -33,7 +33,7 @@ from bot.intake.alerts.formats import (
     Alert,
     AlertmanagerBody,
     GrafanaBody,
-    Unreadable,
+    UnreadableAlert,
     alert_report,
     is_about_its_rule,
     is_test,
@@ -43,20 +43,20 @@ from bot.intake.alerts.formats import (
 from bot.intake.alerts.routes import _read_group
 from bot.intake.api.models import BisectBody, RampBody, RevertBody, RollbackBody, ShadowBody
 from bot.intake.api.safety import SpendBody
-from bot.intake.comments.arguments import Here
+from bot.intake.comments.arguments import CommentPlace
 from bot.intake.comments.commands import DEFINITIONS
 from bot.intake.comments.parsing import MOST_COMMANDS, parse
 from bot.intake.github import asking
 from bot.intake.github.events import Delivery, meanings
-from bot.intake.github.meanings import Hint, Nothing, OurApp
-from bot.intake.http.problems import Problem
+from bot.intake.github.meanings import Hint, NothingAsked, OurApp
+from bot.intake.http.problems import HttpProblem
 from bot.records.documents.spec_report import SpecReport, spec_table
 from bot.safety.config_in_force import digest_of, sensitive_sections
 from bot.specs.reading import read_spec, with_results
 from bot.trials.actions import fingerprint_of, judge_workflow_run
 from bot.trials.outcome import ResultFile, ResultFileError, read_result
 from bot.triggers import Repository
-from bot.yaml_text import Unreadable as NotYaml
+from bot.yaml_text import UnreadableYaml as NotYaml
 from bot.yaml_text import read_yaml
 
 US = OurApp(id=99, slug="playbooks")
@@ -291,10 +291,10 @@ def _read_webhook(given: Input, place: Place) -> bool:
     if not found:
         raise AssertionError("a delivery means nothing at all, not even Nothing")
     for each in found:
-        if not isinstance(each, Hint | Nothing):
+        if not isinstance(each, Hint | NothingAsked):
             for trigger in asking.triggers(each, NOW):
                 _storable(trigger)
-    return any(not isinstance(each, Nothing) for each in found)
+    return any(not isinstance(each, NothingAsked) for each in found)
 
 
 # --- commands ---
@@ -342,7 +342,7 @@ def _as_text(document: str, rng: random.Random) -> bytes:
 
 def _read_commands(given: Input, place: Place) -> bool:
     body = given.body.decode("utf-8", "surrogatepass")
-    found = parse(body, Here(place.repository.full_name, "https://github.com/acme/shop"))
+    found = parse(body, CommentPlace(place.repository.full_name, "https://github.com/acme/shop"))
     if len(found) > MOST_COMMANDS + 1:
         raise AssertionError(f"{len(found)} commands in one comment")
     if found:
@@ -450,10 +450,10 @@ def _read_alert(given: Input, place: Place) -> bool:
             _storable(report, as_text=False)
             return True
         group, alerts = _read_group(given.body, GROUPS[given.head])
-    except (Unreadable, Problem):
+    except (UnreadableAlert, HttpProblem):
         return False
     for each in alerts[:MOST_ALERTS]:
-        with suppress(Unreadable):
+        with suppress(UnreadableAlert):
             alert = read_as(Alert, each)
             is_test(alert, group.group_key)
             is_about_its_rule(alert)
@@ -589,8 +589,8 @@ def _result(place: Place) -> st.SearchStrategy[tuple[str, Any]]:
 
 _RESULT_FILE = documents(ResultFile.model_json_schema())
 _RUN = documents(WorkflowRun.model_json_schema())
-_JOB = documents(Job.model_json_schema())
-_NOTE = documents(Annotation.model_json_schema())
+_JOB = documents(WorkflowJob.model_json_schema())
+_NOTE = documents(JobAnnotation.model_json_schema())
 _FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-")
 
 
@@ -612,12 +612,12 @@ def _read_run(body: bytes) -> bool:
     try:
         given = json.loads(body.decode())
         run = WorkflowRun.model_validate(given["run"])
-        jobs = [Job.model_validate(each) for each in given["jobs"]]
-        notes = [Annotation.model_validate(each) for each in given["annotations"]]
+        jobs = [WorkflowJob.model_validate(each) for each in given["jobs"]]
+        notes = [JobAnnotation.model_validate(each) for each in given["annotations"]]
     except (ValueError, TypeError, KeyError, RecursionError):
         return False
     judgement = judge_workflow_run(run, jobs, check="smoke", build=("build",))
-    if judgement.outcome not in Outcome:
+    if judgement.outcome not in TrialOutcome:
         raise AssertionError(f"no outcome: {judgement}")
     fingerprint_of(notes)
     return True

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.culprit.evidence import Purpose, Report
+from bot.culprit.evidence import Purpose, TrialReport
 from bot.culprit.metric import MetricSearch
 from bot.culprit.search import Search
 from bot.culprit.settings import SearchSettings
-from bot.culprit.verdict import Status, Verdict
+from bot.culprit.verdict import SearchStatus, Verdict
 
 from .peers import Ending
 from .world import World
@@ -29,7 +29,7 @@ def search(
             end_rounds += 1
         for trial in trials:
             outcome = world.run(world.graph.number[trial.commit], trial.environment)
-            state.record(trial, Report(outcome))
+            state.record(trial, TrialReport(outcome))
     verdict = state.verdict()
     return Ending(
         is_right(world, verdict),
@@ -42,11 +42,11 @@ def search(
 def is_right(world: World, verdict: Verdict) -> bool:
     """Whether a verdict says the truth: the culprit, or the class that holds it."""
     if world.culprit is None:
-        return verdict.status is Status.NO_CULPRIT
-    if verdict.status is Status.CULPRIT:
+        return verdict.status is SearchStatus.NO_CULPRIT
+    if verdict.status is SearchStatus.CULPRIT:
         return verdict.culprit == world.graph.commits[world.culprit]
     named = {c.sha for c in verdict.candidates}
-    return verdict.status is Status.CLASS and world.graph.commits[world.culprit] in named
+    return verdict.status is SearchStatus.CLASS and world.graph.commits[world.culprit] in named
 
 
 def metric(world: World, deviations: float) -> Ending:

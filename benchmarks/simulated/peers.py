@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 
 from .world import World
 
@@ -47,11 +47,11 @@ def git_bisect(world: World, repeats: int = 1) -> Ending:
         while max(fails, passes) <= repeats // 2:
             outcome = world.run(best)
             runs += 1
-            if outcome is Outcome.UNTESTABLE:
+            if outcome is TrialOutcome.UNTESTABLE:
                 break
-            fails += outcome is Outcome.FAIL
-            passes += outcome is Outcome.PASS
-        if outcome is Outcome.UNTESTABLE:
+            fails += outcome is TrialOutcome.FAIL
+            passes += outcome is TrialOutcome.PASS
+        if outcome is TrialOutcome.UNTESTABLE:
             skipped.add(best)
         elif fails > passes:
             suspects &= world.ancestry.of(best)
@@ -73,7 +73,7 @@ def git_k_ary(world: World, at_once: int) -> Ending:
         results = [(cut, world.run(cut)) for cut in cuts]
         runs += len(cuts)
         rounds += 1
-        first = next((cut for cut, outcome in results if outcome is Outcome.FAIL), None)
+        first = next((cut for cut, outcome in results if outcome is TrialOutcome.FAIL), None)
         if first is None:
             low = cuts[-1] + 1
         else:

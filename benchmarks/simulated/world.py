@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bot.culprit.ancestry import Ancestry
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.culprit.graph import CommitGraph
 
 
@@ -64,12 +64,12 @@ class World:
             return False
         return bool(self.ancestry.of(node)[self.culprit])
 
-    def run(self, node: int, environment: str = "") -> Outcome:
+    def run(self, node: int, environment: str = "") -> TrialOutcome:
         """Try a node."""
         bad, flakes = self.is_bad(node), self.flakes
         if node in self.untestable:
             failed = flakes.early and self.rng.random() < flakes.false_fail
-            return Outcome.FAIL if failed else Outcome.UNTESTABLE
+            return TrialOutcome.FAIL if failed else TrialOutcome.UNTESTABLE
         rate = flakes.false_pass if bad else flakes.false_fail
         stuck = flakes.stuck
         if flakes.bad_runner is not None and environment == "runner-0":
@@ -79,7 +79,7 @@ class World:
         else:
             lied = bool(self.rng.random() < rate)
             self._said[node, environment] = lied
-        return Outcome.FAIL if bad != lied else Outcome.PASS
+        return TrialOutcome.FAIL if bad != lied else TrialOutcome.PASS
 
 
 def chain(count: int) -> Ancestry:

@@ -11,8 +11,8 @@ from bot.canary.evidence import RampEvidence
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.policy import Metrics, Policy, RatioMetric
 from bot.canary.summary import ArmSummary
-from bot.canary.tally import Tally
-from bot.canary.totals import Spent
+from bot.canary.tally import ArmTally
+from bot.canary.totals import SpentBetween
 from bot.canary.units import FirstEvents
 from simulated_traffic.world import Floats, Scene, Traffic, shadow
 
@@ -66,8 +66,8 @@ def watch_sums(policy: Policy, seen: Traffic, every: float) -> float | None:
         if number and percent != percents[number - 1]:
             evidence.next_phase()
         at = slice(number, number + 1)
-        spent = Spent(np.array([percent / 100]), baseline[at], ours[at])
-        if evidence.add_spent(spent, Tally()):
+        spent = SpentBetween(np.array([percent / 100]), baseline[at], ours[at])
+        if evidence.add_spent(spent, ArmTally()):
             return (number + 1.0) * every
     return None
 

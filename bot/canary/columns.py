@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.canary.eprocess import Bools, Floats, Ints
-from bot.canary.tally import Tally
+from bot.canary.tally import ArmTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class Columns:
         counts = None if self.counts is None else self.counts[rows]
         return Columns(self.candidate[rows], self.pi[rows], self.measured.at(rows), counts)
 
-    def tally(self, rows: Bools | None = None) -> Tally:
+    def tally(self, rows: Bools | None = None) -> ArmTally:
         """Count the observations of these rows, or of all, by arm."""
         among = np.ones(len(self), dtype=np.bool_) if rows is None else rows
         counts = np.ones(len(self), dtype=np.int64) if self.counts is None else self.counts
         ours = int(counts[among & self.candidate].sum())
-        return Tally(int(counts[among].sum()) - ours, ours)
+        return ArmTally(int(counts[among].sum()) - ours, ours)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bot.canary.columns import Columns, measurements
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.frozen import FrozenBaseline, Positive
 from bot.canary.observations import Arm
 from bot.canary.policy import Duration, Policy, RatioMetric
@@ -42,7 +42,7 @@ class CounterFault(Exception):
     """What was counted cannot be used; the message says why, and what is allowed."""
 
 
-class CounterSource(Facts):
+class CounterSource(StrictValue):
     """Where a ramp's counts come from, instead of `POST /providers/observations`.
 
     The queries name raw counters, each instance's: where a sum falls since one of them began again,
@@ -135,7 +135,7 @@ class Series:
         return self.kind == "failure"
 
 
-class Count(Facts):
+class Count(StrictValue):
     """So many equal requests. `latency`: of a bucket, seconds; None: not known."""
 
     arm: Arm
@@ -145,7 +145,7 @@ class Count(Facts):
     count: Annotated[int, Field(ge=1)]
 
 
-class Counted(Facts):
+class Counted(StrictValue):
     """What one reading brought.
 
     Attributes:

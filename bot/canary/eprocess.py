@@ -22,7 +22,7 @@ from operator import mul
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -59,7 +59,7 @@ class Crossing:
     log_e: float
 
 
-class EProcessState(Facts):
+class EProcessState(StrictValue):
     """A saved e-process: sums in ticks; the evidence at the crossing is a hexadecimal float."""
 
     n: int

@@ -9,7 +9,7 @@ import numpy as np
 from bot.canary.columns import Columns, Measurements
 from bot.canary.comparison import Comparison
 from bot.canary.eprocess import Bools, EProcess, EProcessState
-from bot.canary.facts import Facts, Sha256
+from bot.canary.facts import Sha256, StrictValue
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.likelihood import TWO_SIDED, event_ticks
 from bot.canary.limits import LimitState, absolute_limits
@@ -17,14 +17,14 @@ from bot.canary.metrics import comparisons
 from bot.canary.policy import GATE_ALPHA, SAMPLE_RATIO_ALPHA, Phase, Policy
 from bot.canary.revenue import RevenueState, RevenueWarmUp
 from bot.canary.summary import Arms, ArmsState
-from bot.canary.tally import ArmCounts, Tally
-from bot.canary.totals import Spent, TotalCosts
+from bot.canary.tally import ArmCounts, ArmTally
+from bot.canary.totals import SpentBetween, TotalCosts
 
 SAMPLE_RATIO = "sample_ratio"
 """How breaches name a split that is not the configured one."""
 
 
-class MetricState(Facts):
+class MetricState(StrictValue):
     """Saved evidence on one metric."""
 
     worse: EProcessState
@@ -33,7 +33,7 @@ class MetricState(Facts):
     here: ArmCounts
 
 
-class RampState(Facts):
+class RampState(StrictValue):
     """Saved evidence of a ramp. `policy` and `frozen`: the digests it belongs to."""
 
     policy: Sha256
@@ -59,8 +59,8 @@ class Metered:
     comparison: Comparison
     worse: EProcess
     within: EProcess
-    seen: Tally = field(default_factory=Tally)
-    here: Tally = field(default_factory=Tally)
+    seen: ArmTally = field(default_factory=ArmTally)
+    here: ArmTally = field(default_factory=ArmTally)
 
 
 def metered(comparison: Comparison, copies: int = 1) -> Metered:
@@ -113,8 +113,8 @@ class RampEvidence:
             raise ValueError("The shadow observed none of the policy's metrics.")
         self.sample_ratio = EProcess(len(TWO_SIDED), copies=self._copies, alpha=SAMPLE_RATIO_ALPHA)
         self.limits = absolute_limits(policy)
-        self.assigned = Tally()
-        self.here = Tally()
+        self.assigned = ArmTally()
+        self.here = ArmTally()
         self.arms = Arms()
         self.spent = (0.0, 0.0)
         self.revenue = RevenueWarmUp()
@@ -152,7 +152,7 @@ class RampEvidence:
         found = self._add(columns.at(np.arange(start, len(columns))))
         return crossed | {name: start + row for name, row in found.items()}
 
-    def add_spent(self, spent: Spent, requests: Tally) -> set[str]:
+    def add_spent(self, spent: SpentBetween, requests: ArmTally) -> set[str]:
         """Take in what was spent between two readings of counters.
 
         Args:
@@ -164,7 +164,7 @@ class RampEvidence:
         """
         baseline, candidate = float(spent.baseline.sum()), float(spent.candidate.sum())
         self.spent = self.spent[0] + baseline, self.spent[1] + candidate
-        counted = Tally(
+        counted = ArmTally(
             requests.baseline if baseline else 0, requests.candidate if candidate else 0
         )
         crossed = set()
@@ -243,9 +243,9 @@ class RampEvidence:
         if self.last:
             raise ValueError("The last phase has no next one.")
         self._phase += 1
-        self.here = Tally()
+        self.here = ArmTally()
         for metric in self.metrics.values():
-            metric.here = Tally()
+            metric.here = ArmTally()
         if self.phase.controlled:
             self.sample_ratio.restart()
             for metric in self.metrics.values():
@@ -288,14 +288,14 @@ class RampEvidence:
         self._phase = saved.phase
         self.revenue = RevenueWarmUp.restored(saved.revenue)
         self._begin_revenue()
-        self.assigned = Tally(*saved.assigned)
-        self.here = Tally(*saved.here)
+        self.assigned = ArmTally(*saved.assigned)
+        self.here = ArmTally(*saved.here)
         self.sample_ratio.restore(saved.sample_ratio)
         for name, state in saved.metrics.items():
             metric = self.metrics[name]
             metric.worse.restore(state.worse)
             metric.within.restore(state.within)
-            metric.seen, metric.here = Tally(*state.seen), Tally(*state.here)
+            metric.seen, metric.here = ArmTally(*state.seen), ArmTally(*state.here)
         for name, kept in saved.limits.items():
             self.limits[name].restore(kept)
         self.arms = Arms.restored(saved.arms)

@@ -12,7 +12,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 
 
-class Facts(BaseModel):
+class StrictValue(BaseModel):
     """An immutable value; unknown fields, NaN and infinity are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

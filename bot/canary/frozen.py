@@ -12,28 +12,28 @@ import numpy as np
 from pydantic import Field
 
 from bot.canary.eprocess import Floats
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 
 QUANTILES = {"latency_p50": 0.50, "latency_p95": 0.95, "latency_p99": 0.99}
 
 Positive = Annotated[float, Field(gt=0)]
 
 
-class FrozenCost(Facts):
+class FrozenCost(StrictValue):
     """Costs above `cap` (the 99.9% quantile) count as `cap`; `mean`: of the costs. USD."""
 
     mean: Positive
     cap: Positive
 
 
-class FrozenRoas(Facts):
+class FrozenRoas(StrictValue):
     """`ratio`: revenue per spend; `scale`: what a request hardly ever brings or costs. USD."""
 
     ratio: Positive
     scale: Positive
 
 
-class FrozenBaseline(Facts):
+class FrozenBaseline(StrictValue):
     """The baseline as the shadow saw it. A metric it did not see is None, and is not judged.
 
     Attributes:

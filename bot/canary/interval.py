@@ -10,7 +10,7 @@ from math import exp, log, sqrt
 import numpy as np
 
 from bot.canary.eprocess import Floats, Ints
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.sketch import Sketch
 
 RESAMPLES = 2000
@@ -18,7 +18,7 @@ LEVEL = 0.95
 _Z = 1.959963984540054
 
 
-class Interval(Facts):
+class Interval(StrictValue):
     """A ratio of candidate to baseline with its 95% interval.
 
     Attributes:

@@ -11,13 +11,13 @@ import numpy as np
 
 from bot.canary.columns import Columns, succeeded
 from bot.canary.eprocess import EProcess, EProcessState
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.frozen import QUANTILES
 from bot.canary.likelihood import RATIOS, rate_ticks
 from bot.canary.policy import SLO_ALPHA, ErrorMetric, Policy, QuantileMetric
 
 
-class LimitState(Facts):
+class LimitState(StrictValue):
     """Saved evidence on one limit."""
 
     process: EProcessState

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import AwareDatetime, Field, StrictBool, ValidationError
 
 from bot.canary.columns import Columns, Measurements
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.units import RampUnits
 
 LARGEST_LINE = 4096
@@ -50,7 +50,7 @@ _ALLOWED = {
 }
 
 
-class Observation(Facts):
+class Observation(StrictValue):
     """One request as one arm served it.
 
     Attributes:
@@ -124,7 +124,7 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadLines:
     """What became of the lines, all in their order. `places`: the lines of what was accepted."""
 
     accepted: tuple[Observation, ...]
@@ -138,7 +138,7 @@ def read_lines(
     *,
     now: datetime,
     known: Callable[[str], bool],
-) -> Reading:
+) -> ReadLines:
     """Read observations.
 
     Args:
@@ -169,7 +169,7 @@ def read_lines(
                 rejected.append(Rejection(number, event, *fault))
         else:
             rejected.append(Rejection(number, None, *found))
-    return Reading(tuple(accepted), tuple(rejected), tuple(places))
+    return ReadLines(tuple(accepted), tuple(rejected), tuple(places))
 
 
 Fault = tuple[str | None, str]

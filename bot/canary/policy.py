@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from bot.canary.facts import Facts, Seed
+from bot.canary.facts import Seed, StrictValue
 
 ALPHA_LIMIT = 0.05
 """The chance that a whole ramp of a candidate as good as the baseline is rolled back."""
@@ -54,7 +54,7 @@ Provider = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$")
 CapabilityName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
-class Shadow(Facts):
+class Shadow(StrictValue):
     """How long the candidate is run beside the baseline, unseen by users.
 
     Attributes:
@@ -72,7 +72,7 @@ class Shadow(Facts):
     max_extra_cost_usd: Annotated[float, Field(ge=0)] = 50
 
 
-class Stage(Facts):
+class RampStage(StrictValue):
     """One step of a ramp.
 
     Attributes:
@@ -92,7 +92,7 @@ class Stage(Facts):
     soak: Duration | None = None
 
     @model_validator(mode="after")
-    def _fits(self) -> Stage:
+    def _fits(self) -> RampStage:
         if self.max_bake < self.min_bake:
             raise ValueError("max_bake must not be shorter than min_bake")
         if self.percent < 100 and (self.holdback is not None or self.soak is not None):
@@ -100,7 +100,7 @@ class Stage(Facts):
         return self
 
 
-class Phase(Facts):
+class Phase(StrictValue):
     """A stretch of a ramp with one split. The stage of 100% has two: held back, then whole.
 
     Attributes:
@@ -123,7 +123,7 @@ class Phase(Facts):
         return self.percent < 100
 
 
-class ErrorMetric(Facts):
+class ErrorMetric(StrictValue):
     """Failed requests.
 
     Attributes:
@@ -145,7 +145,7 @@ class ErrorMetric(Facts):
         return self
 
 
-class RatioMetric(Facts):
+class RatioMetric(StrictValue):
     """A metric that may be `tolerance` worse before it is a breach (.05: five percent).
 
     Attributes:
@@ -183,7 +183,7 @@ class RoasMetric(RatioMetric):
 Metric = ErrorMetric | RatioMetric
 
 
-class Metrics(Facts):
+class Metrics(StrictValue):
     """What is compared. Write `null` for what is not."""
 
     error: ErrorMetric | None = ErrorMetric()
@@ -218,14 +218,14 @@ def _seed_text(value: object) -> object:
 
 
 _STAGES = (
-    Stage(percent=5),
-    Stage(percent=25),
-    Stage(percent=50),
-    Stage(percent=100, holdback=5, soak=timedelta(hours=1)),
+    RampStage(percent=5),
+    RampStage(percent=25),
+    RampStage(percent=50),
+    RampStage(percent=100, holdback=5, soak=timedelta(hours=1)),
 )
 
 
-class Policy(Facts):
+class Policy(StrictValue):
     """How a candidate for one capability is shadowed, ramped, promoted and rolled back.
 
     Attributes:
@@ -244,7 +244,7 @@ class Policy(Facts):
     unit: Literal["request", "key"] = "request"
     seed: Annotated[Seed, BeforeValidator(_seed_text)] = "0"
     shadow: Shadow = Shadow()
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=20)] = _STAGES
+    stages: Annotated[tuple[RampStage, ...], Field(min_length=1, max_length=20)] = _STAGES
     metrics: Metrics = Metrics()
     on_breach: Literal["rollback"] = "rollback"
     on_inconclusive: Literal["hold", "rollback"] = "hold"

@@ -20,18 +20,18 @@ from bot.canary.interval import (
 from bot.canary.metrics import SlowAnswers
 from bot.canary.policy import Metrics, Policy
 from bot.canary.reports import (
+    ArmShares,
     CurvePoint,
-    Evidence,
     LimitReport,
+    MetricEvidence,
     MetricOutcome,
     MetricReport,
     Pairs,
     RampReport,
     Sampling,
     ShadowDiffReport,
-    Split,
     StageReport,
-    Window,
+    WatchedSpan,
 )
 from bot.canary.sampling import HASH
 from bot.canary.shadow import ShadowEvidence
@@ -44,7 +44,7 @@ _INDEX = {name: index for index, name in enumerate(Metrics.model_fields)}
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ReportSubject:
     """What a report is about.
 
     Attributes:
@@ -58,12 +58,12 @@ class Subject:
     id: str
     capability: str
     candidate: str
-    window: Window
+    window: WatchedSpan
     input_sha256: str
 
 
 def shadow_report(
-    subject: Subject,
+    subject: ReportSubject,
     evidence: ShadowEvidence,
     verdict: Verdict,
     *,
@@ -93,14 +93,14 @@ def shadow_report(
             timeouts=evidence.timeouts,
         ),
         extra_cost_usd=evidence.extra_cost,
-        sample_ratio=Split(counts=alone.counts, evidence=_evidence(evidence.dropouts)),
+        sample_ratio=ArmShares(counts=alone.counts, evidence=_evidence(evidence.dropouts)),
         frozen=evidence.frozen,
         curve=curve,
     )
 
 
 def ramp_report(
-    subject: Subject,
+    subject: ReportSubject,
     evidence: RampEvidence,
     verdict: Verdict,
     *,
@@ -127,7 +127,7 @@ def ramp_report(
         shadow=shadow,
         salt=salt,
         stages=stages,
-        sample_ratio=Split(
+        sample_ratio=ArmShares(
             counts=evidence.assigned.counts, evidence=_evidence(evidence.sample_ratio)
         ),
         limits={
@@ -218,8 +218,8 @@ def _outcome(metric: Metered) -> MetricOutcome:
     return "within margin" if metric.within.log_e >= metric.within.limit else "inconclusive"
 
 
-def _evidence(process: EProcess) -> Evidence:
-    return Evidence(
+def _evidence(process: EProcess) -> MetricEvidence:
+    return MetricEvidence(
         log_e=process.log_e, alpha=process.alpha, limit=process.limit, crossed=process.crossed
     )
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from bot.canary.facts import Facts, Seed, Sha256
+from bot.canary.facts import Seed, Sha256, StrictValue
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.interval import Interval
 from bot.canary.policy import Share
@@ -15,14 +15,14 @@ from bot.canary.tally import ArmCounts
 MetricOutcome = Literal["breach", "within margin", "inconclusive"]
 
 
-class Window(Facts):
+class WatchedSpan(StrictValue):
     """From when to when was watched."""
 
     start: AwareDatetime
     end: AwareDatetime
 
 
-class Sampling(Facts):
+class Sampling(StrictValue):
     """Which requests were mirrored."""
 
     rate: float
@@ -30,7 +30,7 @@ class Sampling(Facts):
     hash: str
 
 
-class Pairs(Facts):
+class Pairs(StrictValue):
     """Complete pairs, and answers that stayed alone; `timeouts` are those that waited in vain."""
 
     n: int
@@ -38,7 +38,7 @@ class Pairs(Facts):
     timeouts: int
 
 
-class Evidence(Facts):
+class MetricEvidence(StrictValue):
     """An e-process and its limit: a breach if `log_e` ever reached `limit`, `-log(alpha)`, nats."""
 
     log_e: float
@@ -47,14 +47,14 @@ class Evidence(Facts):
     crossed: bool
 
 
-class Split(Facts):
+class ArmShares(StrictValue):
     """Whether each arm got its share. Counts: of the baseline, of the candidate."""
 
     counts: ArmCounts
-    evidence: Evidence
+    evidence: MetricEvidence
 
 
-class MetricReport(Facts):
+class MetricReport(StrictValue):
     """One metric in both arms.
 
     Attributes:
@@ -74,30 +74,30 @@ class MetricReport(Facts):
     candidate: float | None
     comparison: Interval | None
     tau: float | None
-    worse: Evidence
-    within: Evidence
+    worse: MetricEvidence
+    within: MetricEvidence
     verdict: MetricOutcome
     bootstrap_seed: tuple[Seed, int] | None
 
 
-class LimitReport(Facts):
+class LimitReport(StrictValue):
     """An absolute limit: bad requests of all, and how fast the error budget burns."""
 
     bad: int
     seen: int
     share: float
     burn_rate: float | None
-    evidence: Evidence
+    evidence: MetricEvidence
 
 
-class CurvePoint(Facts):
+class CurvePoint(StrictValue):
     """The evidence for a breach at one time, by metric, nats."""
 
     at: AwareDatetime
     log_e: dict[str, float]
 
 
-class _Report(Facts):
+class _Report(StrictValue):
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     schema_: str = Field(alias="schema")
@@ -106,7 +106,7 @@ class _Report(Facts):
     baseline: str
     candidate: str
     policy: Sha256
-    window: Window
+    window: WatchedSpan
     metrics: dict[str, MetricReport]
     not_observed: tuple[str, ...]
     verdict: Literal["continue", "hold", "breach", "promote"]
@@ -126,11 +126,11 @@ class ShadowDiffReport(_Report):
     coverage: Share | None
     pairs: Pairs
     extra_cost_usd: float
-    sample_ratio: Split
+    sample_ratio: ArmShares
     frozen: FrozenBaseline | None
 
 
-class StageReport(Facts):
+class StageReport(StrictValue):
     """One split of the ramp: when it was served, how many requests, and how it ended."""
 
     stage: int
@@ -150,5 +150,5 @@ class RampReport(_Report):
     shadow: str | None
     salt: str
     stages: tuple[StageReport, ...]
-    sample_ratio: Split
+    sample_ratio: ArmShares
     limits: dict[str, LimitReport]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bot.canary.columns import Columns
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.frozen import FrozenRoas
 from bot.canary.summary import ArmState, ArmSummary
 
@@ -14,7 +14,7 @@ ENOUGH = 500
 brought nothing, twice as many, and so on."""
 
 
-class RevenueState(Facts):
+class RevenueState(StrictValue):
     """What a saved ramp knows of revenue."""
 
     summary: ArmState

@@ -11,14 +11,14 @@ from pydantic import AwareDatetime
 from bot.canary.columns import PairColumns
 from bot.canary.eprocess import EProcess, EProcessState
 from bot.canary.evidence import Metered, MetricState, metered
-from bot.canary.facts import Facts, Sha256
+from bot.canary.facts import Sha256, StrictValue
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.likelihood import TWO_SIDED, event_ticks
 from bot.canary.metrics import comparisons
 from bot.canary.observations import Observation, measurements_of
 from bot.canary.policy import SAMPLE_RATIO_ALPHA, Policy
 from bot.canary.summary import FEWEST, Arms, ArmsState
-from bot.canary.tally import ArmCounts, Tally
+from bot.canary.tally import ArmCounts, ArmTally
 
 PAIR_TIMEOUT = timedelta(minutes=5)
 """An answer whose other half has not come by then is alone for good."""
@@ -30,21 +30,21 @@ WARM_UP_SHARE = 4
 """One pair in so many of `min_pairs` sets thresholds and scales; evidence comes from the rest."""
 
 
-class Waiting(Facts):
+class HalfPair(StrictValue):
     """An answer that waits for its other half, and since when."""
 
     observation: Observation
     since: AwareDatetime
 
 
-class ShadowState(Facts):
+class ShadowState(StrictValue):
     """Saved evidence of a shadow. `policy`: the digest it belongs to."""
 
     policy: Sha256
     pairs: int
     alone: ArmCounts
     timeouts: int
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[HalfPair, ...]
     frozen: FrozenBaseline | None
     metrics: dict[str, MetricState]
     dropouts: EProcessState
@@ -73,14 +73,14 @@ class ShadowEvidence:
         self.policy = policy
         self.warm_up = max(2 * FEWEST, policy.shadow.min_pairs // WARM_UP_SHARE)
         self.pairs = 0
-        self.alone = Tally()
+        self.alone = ArmTally()
         self.timeouts = 0
         self.frozen: FrozenBaseline | None = None
         self.metrics: dict[str, Metered] = {}
         self.dropouts = EProcess(len(TWO_SIDED), alpha=SAMPLE_RATIO_ALPHA)
         self.arms = Arms()
         self.extra_cost = 0.0
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, HalfPair] = {}
 
     @property
     def coverage(self) -> float | None:
@@ -101,7 +101,7 @@ class ShadowEvidence:
                 continue
             other = self._waiting.get(seen.pair_id)
             if other is None:
-                self._waiting[seen.pair_id] = Waiting(observation=seen, since=now)
+                self._waiting[seen.pair_id] = HalfPair(observation=seen, since=now)
                 self._make_room()
             elif other.observation.arm != seen.arm:
                 del self._waiting[seen.pair_id]
@@ -131,7 +131,7 @@ class ShadowEvidence:
         for metric in self.metrics.values():
             comparison = metric.comparison
             both = comparison.seen(pairs.baseline) & comparison.seen(pairs.candidate)
-            metric.seen.add(Tally(int(both.sum()), int(both.sum())))
+            metric.seen.add(ArmTally(int(both.sum()), int(both.sum())))
             metric.worse.add(comparison.worse_pairs(pairs).increments)
             metric.within.add(comparison.within_pairs(pairs).increments)
         if self.frozen is None and self.pairs >= self.warm_up:
@@ -152,7 +152,7 @@ class ShadowEvidence:
 
     def _give_up(self, pair_id: str) -> None:
         candidate = self._waiting.pop(pair_id).observation.arm == "candidate"
-        self.alone.add(Tally(int(not candidate), int(candidate)))
+        self.alone.add(ArmTally(int(not candidate), int(candidate)))
         which = np.array([candidate])
         self.dropouts.add(event_ticks(np.array([0.5]), which, 0.0, TWO_SIDED))
 
@@ -188,7 +188,7 @@ class ShadowEvidence:
         if saved.policy != self.policy.digest:
             raise ValueError("This evidence was gathered under another policy.")
         self.pairs, self.timeouts, self.extra_cost = saved.pairs, saved.timeouts, saved.extra_cost
-        self.alone = Tally(*saved.alone)
+        self.alone = ArmTally(*saved.alone)
         self._waiting = {
             waiting.observation.pair_id: waiting
             for waiting in saved.waiting
@@ -200,6 +200,6 @@ class ShadowEvidence:
             metric = self.metrics[name]
             metric.worse.restore(state.worse)
             metric.within.restore(state.within)
-            metric.seen, metric.here = Tally(*state.seen), Tally(*state.here)
+            metric.seen, metric.here = ArmTally(*state.seen), ArmTally(*state.here)
         self.dropouts.restore(saved.dropouts)
         self.arms = Arms.restored(saved.arms)

@@ -13,7 +13,7 @@ from math import ceil, log
 import numpy as np
 
 from bot.canary.eprocess import Floats, Ints
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 
 GROWTH = 1.005
 SMALLEST = 1e-9
@@ -21,7 +21,7 @@ SMALLEST = 1e-9
 _LOG_GROWTH = log(GROWTH)
 
 
-class SketchState(Facts):
+class SketchState(StrictValue):
     """A saved sketch; a bucket is a place and a count."""
 
     zeros: int

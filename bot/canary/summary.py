@@ -6,7 +6,7 @@ import numpy as np
 
 from bot.canary.columns import Columns, Measurements, PairColumns, succeeded
 from bot.canary.eprocess import Ints
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.frozen import QUANTILES, FrozenBaseline, FrozenCost, FrozenRoas
 from bot.canary.sketch import Sketch, SketchState
 
@@ -16,7 +16,7 @@ WINSOR = 0.999
 _KNOTS = (np.arange(256) + 0.5) / 256
 
 
-class ArmState(Facts):
+class ArmState(StrictValue):
     """A saved summary."""
 
     n: int
@@ -114,7 +114,7 @@ class ArmSummary:
         return found
 
 
-class ArmsState(Facts):
+class ArmsState(StrictValue):
     """Saved summaries of both arms."""
 
     baseline: ArmState

@@ -9,13 +9,13 @@ ArmCounts = tuple[int, int]
 
 
 @dataclass(slots=True)
-class Tally:
+class ArmTally:
     """Observations of both arms."""
 
     baseline: int = 0
     candidate: int = 0
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: ArmTally) -> None:
         """Add the other's counts."""
         self.baseline += other.baseline
         self.candidate += other.candidate

@@ -39,7 +39,7 @@ from pydantic import Field
 from bot.canary.columns import Columns, Measurements, PairColumns
 from bot.canary.comparison import Bound, Comparison, Gain
 from bot.canary.eprocess import Bools, Floats, Ints
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.likelihood import BETS, score_ticks
 from bot.canary.observations import Arm
 from bot.canary.policy import RatioMetric
@@ -51,7 +51,7 @@ NO_RETURN = (
 """Why return on spend is not judged by counters."""
 
 
-class Total(Facts):
+class Total(StrictValue):
     """What the requests of one arm and split cost together since the reading before, USD."""
 
     arm: Arm
@@ -60,7 +60,7 @@ class Total(Facts):
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class SpentBetween:
     """What was spent between two readings, a row per split.
 
     Attributes:
@@ -74,7 +74,7 @@ class Spent:
     candidate: Floats
 
 
-def spent_of(totals: Sequence[Total], percents: Mapping[int, int]) -> Spent:
+def spent_of(totals: Sequence[Total], percents: Mapping[int, int]) -> SpentBetween:
     """Put totals side by side, by generation."""
     generations = sorted({each.generation for each in totals})
 
@@ -88,7 +88,7 @@ def spent_of(totals: Sequence[Total], percents: Mapping[int, int]) -> Spent:
         )
 
     pi = np.array([percents[each] / 100 for each in generations], dtype=np.float64)
-    return Spent(pi, of("baseline"), of("candidate"))
+    return SpentBetween(pi, of("baseline"), of("candidate"))
 
 
 class TotalCosts(Comparison):
@@ -101,12 +101,12 @@ class TotalCosts(Comparison):
         """Compare shares of what was spent."""
         super().__init__(name, metric.alpha, Bound(1 + metric.tolerance), Bound(1 + metric.margin))
 
-    def worse_of(self, spent: Spent) -> Ints:
+    def worse_of(self, spent: SpentBetween) -> Ints:
         """Evidence that the candidate costs more than tolerated; a row per split."""
         pi, share = _shares(spent, self.tolerance.ease)
         return score_ticks(share / pi - 1)
 
-    def within_of(self, spent: Spent) -> Ints:
+    def within_of(self, spent: SpentBetween) -> Ints:
         """Evidence that it does not cost as much as the margin; a row per split."""
         pi, share = _shares(spent, self.margin.ease)
         return score_ticks((1 - share) / (1 - pi) - 1)
@@ -127,7 +127,7 @@ class TotalCosts(Comparison):
 _NOTHING = Gain(np.zeros(0, dtype=np.int64), np.zeros((0, len(BETS)), dtype=np.int64))
 
 
-def _shares(spent: Spent, ease: float) -> tuple[Floats, Floats]:
+def _shares(spent: SpentBetween, ease: float) -> tuple[Floats, Floats]:
     """The candidate's share where the split left both arms something, and where money was spent."""
     ours = spent.candidate / ease
     rows = (spent.pi > 0) & (spent.pi < 1) & (ours + spent.baseline > 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 
 
 class FirstEvents:
@@ -50,7 +50,7 @@ class FirstEvents:
         return found
 
 
-class UnitsState(Facts):
+class UnitsState(StrictValue):
     """Saved keys of a ramp."""
 
     unit: Literal["request", "key"]

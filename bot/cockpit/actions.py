@@ -16,16 +16,16 @@ from yarl import URL
 
 from bot.cockpit.previews.preview import Preview
 from bot.cockpit.rendering import ROOT
-from bot.cockpit.rights import Seen
-from bot.cockpit.routes import Route, Rule
-from bot.cockpit.visit import Refused, Visit, inside, see_other
-from bot.cockpit.window import Window
-from bot.intake.comments.arguments import Here
+from bot.cockpit.rights import VisibleRepository
+from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.visit import PageRefused, Visit, inside, see_other
+from bot.cockpit.window import ScopedRecords
+from bot.intake.comments.arguments import CommentPlace
 from bot.intake.comments.commands import COMMANDS
 from bot.intake.github.asking import triggers
 from bot.intake.github.meanings import CommentPosted
 from bot.intake.inbox import Inbox
-from bot.records.intake.answers import Answer, Outcome
+from bot.records.intake.answers import CommandResult, RequestState
 from bot.records.recovery.incidents import Incident
 from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger
 
@@ -41,7 +41,7 @@ _PATIENCE = 60.0
 class Shown:
     """A request made here and what became of it so far; `answer` is None while it waits."""
 
-    answer: Answer | None
+    answer: CommandResult | None
 
     @property
     def state(self) -> str:
@@ -51,10 +51,10 @@ class Shown:
     @property
     def is_over(self) -> bool:
         """Whether nothing more is to come."""
-        return self.answer is not None and self.answer.outcome is not Outcome.SEEN
+        return self.answer is not None and self.answer.outcome is not RequestState.SEEN
 
 
-async def answer_to_show(visit: Visit, window: Window) -> Shown | None:
+async def answer_to_show(visit: Visit, window: ScopedRecords) -> Shown | None:
     """The answer to the request that led to this page, if one did and it was this visitor's."""
     run = visit.query.get("request", "")
     if not run:
@@ -85,12 +85,12 @@ class Actions:
         self._accept = accept
         self._preview = preview
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Their addresses."""
         return (
-            Route("GET", "/start", self.start, Rule.SIGNED_IN),
-            Route("POST", "/plan", self.plan, Rule.SIGNED_IN),
-            Route("POST", "/act", self.act, Rule.SIGNED_IN),
+            PageRoute("GET", "/start", self.start, AccessRule.SIGNED_IN),
+            PageRoute("POST", "/plan", self.plan, AccessRule.SIGNED_IN),
+            PageRoute("POST", "/act", self.act, AccessRule.SIGNED_IN),
         )
 
     async def start(self, visit: Visit) -> web.StreamResponse:
@@ -99,7 +99,7 @@ class Actions:
         play = visit.query.get("play", "revert")
         offered = _offered()
         if play not in offered:
-            raise Refused(400, f"The playbook must be one of: {', '.join(offered)}.")
+            raise PageRefused(400, f"The playbook must be one of: {', '.join(offered)}.")
         async with visit.window() as window:
             shown = await answer_to_show(visit, window)
         return visit.page(
@@ -152,7 +152,7 @@ class Actions:
         back = URL(inside(visit.form.get("back", f"{ROOT}/")))
         return see_other(str(back.update_query(request=run)))
 
-    async def _place(self, visit: Visit) -> tuple[Seen, Incident | None]:
+    async def _place(self, visit: Visit) -> tuple[VisibleRepository, Incident | None]:
         """The repository, and the incident the form stood on, if it did."""
         identity = visit.form.get("incident", "")
         if not identity:
@@ -160,15 +160,17 @@ class Actions:
         async with visit.window() as window:
             incident = await window.incident(identity)
         if incident is None:
-            raise Refused(404, "There is no such incident among those you can see.")
+            raise PageRefused(404, "There is no such incident among those you can see.")
         return visit.sight.seen[incident.repository_id], incident
 
-    def _trigger(self, visit: Visit, seen: Seen, line: str, incident: Incident | None) -> Trigger:
+    def _trigger(
+        self, visit: Visit, seen: VisibleRepository, line: str, incident: Incident | None
+    ) -> Trigger:
         repository, login = seen.repository, visit.who.login
         web_address = f"{visit.web_url}/{repository.full_name}"
         asked = CommentPosted(
             repository=repository,
-            here=Here(repository.full_name, web_address),
+            here=CommentPlace(repository.full_name, web_address),
             login=login,
             kind=SourceKind.COCKPIT,
             object_id=_identity(login, visit.form.get("once", "")),
@@ -180,11 +182,11 @@ class Actions:
         )
         found = triggers(asked, visit.now)
         if len(found) != 1:
-            raise Refused(400, "That is no command: it begins with a slash, as in /status.")
+            raise PageRefused(400, "That is no command: it begins with a slash, as in /status.")
         return found[0]
 
     def _corrected(
-        self, visit: Visit, seen: Seen, line: str, correction: CorrectionRequest
+        self, visit: Visit, seen: VisibleRepository, line: str, correction: CorrectionRequest
     ) -> web.StreamResponse:
         play = _play_of(line)
         return visit.page(
@@ -218,9 +220,9 @@ def command_line(form: Mapping[str, str]) -> str:
     line = " ".join(form.get("line", "").split())
     reason = " ".join(form.get("because", "").split())
     if len(line) > LONGEST_LINE:
-        raise Refused(400, f"The command is too long: at most {LONGEST_LINE} characters.")
+        raise PageRefused(400, f"The command is too long: at most {LONGEST_LINE} characters.")
     if len(reason) > LONGEST_REASON:
-        raise Refused(400, f"The reason is too long: at most {LONGEST_REASON} characters.")
+        raise PageRefused(400, f"The reason is too long: at most {LONGEST_REASON} characters.")
     return f"{line} because {reason}" if reason else line
 
 

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bot.cockpit.chains import Chains
 from bot.cockpit.filters import whole_number, words
 from bot.cockpit.rendering import HEADERS
-from bot.cockpit.rights import Seen
-from bot.cockpit.routes import Route, Rule
-from bot.cockpit.visit import Refused, Visit
+from bot.cockpit.rights import VisibleRepository
+from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.visit import PageRefused, Visit
 from bot.cockpit.words import about, action_said, chain_said
 from bot.records.audit_chain.anchors import public_pem, sign
-from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
 
 PER_PAGE = 100
 _AT_ONCE = 200
@@ -29,11 +29,11 @@ class AuditPages:
         self._chains = chains
         self._key = signing_key
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Their addresses."""
         return (
-            Route("GET", "/audit", self.page, Rule.SIGNED_IN),
-            Route("GET", "/audit/export", self.export, Rule.SIGNED_IN),
+            PageRoute("GET", "/audit", self.page, AccessRule.SIGNED_IN),
+            PageRoute("GET", "/audit/export", self.export, AccessRule.SIGNED_IN),
         )
 
     async def page(self, visit: Visit) -> web.StreamResponse:
@@ -41,7 +41,7 @@ class AuditPages:
         chosen = _chosen(visit)
         looked_for, actor = words(visit.query, "q"), words(visit.query, "actor")
         before = whole_number(visit.query, "before")
-        found: list[AuditEntry | Unreadable] = []
+        found: list[AuditEntry | UnreadableRow] = []
         if chosen is not None:
             async with visit.window() as window:
                 found = await window.search_audit(
@@ -71,7 +71,7 @@ class AuditPages:
         """
         chosen = _chosen(visit)
         if chosen is None:
-            raise Refused(400, "Say which repository: add repo=owner/name to the address.")
+            raise PageRefused(400, "Say which repository: add repo=owner/name to the address.")
         repository = chosen.repository
         checked = await self._chains.now(repository)
         response = web.StreamResponse(
@@ -82,7 +82,7 @@ class AuditPages:
             }
         )
         await response.prepare(visit.request)
-        last: AuditEntry | Unreadable | None = None
+        last: AuditEntry | UnreadableRow | None = None
         async with visit.window() as window:
             while part := await window.chain(
                 repository.id, after=last.seq if last else 0, limit=_AT_ONCE
@@ -102,7 +102,7 @@ class AuditPages:
         return response
 
 
-def _chosen(visit: Visit) -> Seen | None:
+def _chosen(visit: Visit) -> VisibleRepository | None:
     """The repository the address names, or the only one there is."""
     sight, chosen = visit.narrowed()
     if chosen is None and len(sight.seen) == 1:

@@ -5,28 +5,28 @@ from __future__ import annotations
 from aiohttp import web
 
 from bot.cockpit.actions import answer_to_show
-from bot.cockpit.charts import Bars, bars_of
-from bot.cockpit.routes import Route, Rule
-from bot.cockpit.visit import Refused, Visit
+from bot.cockpit.charts import BarChart, bars_of
+from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.visit import PageRefused, Visit
 
 
 class BisectPages:
     """`/ui/bisects/{run}`."""
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Its address."""
-        return (Route("GET", "/bisects/{run}", self.page, Rule.SIGNED_IN),)
+        return (PageRoute("GET", "/bisects/{run}", self.page, AccessRule.SIGNED_IN),)
 
     async def page(self, visit: Visit) -> web.StreamResponse:
         """Show how far a bisect is, and what it found."""
         async with visit.window() as window:
             run = await window.run(visit.request.match_info["run"])
             if run is None or run.playbook != "bisect":
-                raise Refused(404, "There is no such bisect among those you can see.")
+                raise PageRefused(404, "There is no such bisect among those you can see.")
             progress = await window.progress_of(run)
             incident = await window.incident(run.incident_id) if run.incident_id else None
             shown = await answer_to_show(visit, window)
-        chart: Bars | None = bars_of(progress.bars) if progress and progress.bars else None
+        chart: BarChart | None = bars_of(progress.bars) if progress and progress.bars else None
         seen = visit.sight.seen[run.repository_id]
         return visit.page(
             "bisect.html",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bot.cockpit.routes import Route, Rule
+from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.spending import Spending
 from bot.cockpit.visit import Visit
 
@@ -19,9 +19,9 @@ class BudgetPages:
         """Show what `spending` reads."""
         self._spending = spending
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Its address."""
-        return (Route("GET", "/budgets", self.page, Rule.SIGNED_IN),)
+        return (PageRoute("GET", "/budgets", self.page, AccessRule.SIGNED_IN),)
 
     async def page(self, visit: Visit) -> web.StreamResponse:
         """Show the budgets of some repositories, by name, from the one that follows `after`."""

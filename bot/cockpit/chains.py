@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import Anchor
-from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
 from bot.records.audit_chain.verification import Verdict, verify
 from bot.triggers import Repository
 
@@ -29,7 +29,7 @@ _AT_ONCE = 200
 
 
 @dataclass(frozen=True)
-class Checked:
+class ChainCheck:
     """What was found about a chain, and when. `entries` is how long it was then."""
 
     verdict: Verdict
@@ -57,17 +57,17 @@ class Chains:
         self._anchors = anchors
         self._key = signing_key
         self._clock = clock
-        self._known: dict[int, Checked] = {}
-        self._checking: dict[int, asyncio.Task[Checked]] = {}
+        self._known: dict[int, ChainCheck] = {}
+        self._checking: dict[int, asyncio.Task[ChainCheck]] = {}
 
-    def last(self, repository: Repository) -> Checked | None:
+    def last(self, repository: Repository) -> ChainCheck | None:
         """What was found last; None if nothing yet. A verdict grown old is renewed meanwhile."""
         known = self._known.get(repository.id)
         if known is None or known.is_old(self._clock()):
             self._begin(repository)
         return known
 
-    async def now(self, repository: Repository) -> Checked:
+    async def now(self, repository: Repository) -> ChainCheck:
         """Check a chain as it is now, or wait for the check under way."""
         return await asyncio.shield(self._begin(repository))
 
@@ -78,7 +78,7 @@ class Chains:
             with suppress(asyncio.CancelledError, Exception):
                 await task
 
-    def _begin(self, repository: Repository) -> asyncio.Task[Checked]:
+    def _begin(self, repository: Repository) -> asyncio.Task[ChainCheck]:
         running = self._checking.get(repository.id)
         if running is None:
             running = asyncio.create_task(self._check(repository))
@@ -86,14 +86,14 @@ class Chains:
             running.add_done_callback(lambda task: self._ended(repository.id, task))
         return running
 
-    def _ended(self, repository_id: int, task: asyncio.Task[Checked]) -> None:
+    def _ended(self, repository_id: int, task: asyncio.Task[ChainCheck]) -> None:
         self._checking.pop(repository_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("a chain could not be checked", repository=repository_id, why=str(error))
 
-    async def _check(self, repository: Repository) -> Checked:
+    async def _check(self, repository: Repository) -> ChainCheck:
         began = asyncio.get_running_loop().time()
-        entries: list[AuditEntry | Unreadable] = []
+        entries: list[AuditEntry | UnreadableRow] = []
         async with self._records.connect() as conn:
             head = await audit.head_of(conn, repository.id)
             # A part at a time: reading a long chain must not keep everybody else waiting.
@@ -105,6 +105,6 @@ class Chains:
         anchors = await self._anchors(repository)
         verdict = await asyncio.to_thread(verify, entries, anchors, self._key.public_key(), head)
         took = timedelta(seconds=asyncio.get_running_loop().time() - began)
-        checked = Checked(verdict=verdict, at=self._clock(), entries=len(entries), took=took)
+        checked = ChainCheck(verdict=verdict, at=self._clock(), entries=len(entries), took=took)
         self._known[repository.id] = checked
         return checked

@@ -26,7 +26,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Bars:
+class BarChart:
     """A bar chart. `top` is the probability at its upper edge."""
 
     width: int
@@ -36,7 +36,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Curve:
+class ChartCurve:
     """One line: its points as SVG takes them, its last value, and how it is drawn.
 
     `stroke` is one of six colours; those that come round again are dashed.
@@ -50,12 +50,12 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineChart:
     """A line chart. `zero` and `limit` are heights in the chart; `low` and `high` its edges."""
 
     width: int
     height: int
-    curves: tuple[Curve, ...]
+    curves: tuple[ChartCurve, ...]
     zero: float
     limit: float | None
     low: float
@@ -66,7 +66,7 @@ class Lines:
         return round(100 * height / self.height, 1)
 
 
-def bars_of(bars: Sequence[Bar]) -> Bars:
+def bars_of(bars: Sequence[Bar]) -> BarChart:
     """Draw the posterior over a range."""
     top = max((each.probability for each in bars), default=0.0) or 1.0
     step = WIDTH / max(len(bars), 1)
@@ -85,12 +85,12 @@ def bars_of(bars: Sequence[Bar]) -> Bars:
                 is_highest=each.probability == top,
             )
         )
-    return Bars(WIDTH, HEIGHT, tuple(columns), top)
+    return BarChart(WIDTH, HEIGHT, tuple(columns), top)
 
 
 def lines_of(
     series: Mapping[str, Sequence[tuple[float, float]]], *, limit: float | None = None
-) -> Lines:
+) -> LineChart:
     """Draw values over time; each series is pairs of a time (any unit) and a value."""
     values = [value for points in series.values() for _, value in points]
     times = [time for points in series.values() for time, _ in points]
@@ -103,7 +103,7 @@ def lines_of(
         return round(HEIGHT - (value - low) / span * HEIGHT, 2)
 
     curves = tuple(
-        Curve(
+        ChartCurve(
             name=name,
             points=" ".join(
                 f"{round((time - start) / length * WIDTH, 2)},{height_of(value)}"
@@ -118,4 +118,4 @@ def lines_of(
         for place, (name, points) in enumerate(series.items())
     )
     above = None if limit is None else height_of(limit)
-    return Lines(WIDTH, HEIGHT, curves, height_of(0.0), above, low, high)
+    return LineChart(WIDTH, HEIGHT, curves, height_of(0.0), above, low, high)

@@ -29,7 +29,7 @@ FoundersOf = Callable[[Repository], Awaitable[Sequence[str]]]
 
 
 @dataclass(frozen=True)
-class Question:
+class VisitorQuestion:
     """A question that is bound to one commit, as one visitor sees it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Question:
         return self.objection is not Objection.NO_FOUNDER
 
 
-class Deciding:
+class Approvals:
     """Knows who the Founders are, for a minute at a time."""
 
     def __init__(self, founders: FoundersOf) -> None:
@@ -75,20 +75,20 @@ class Deciding:
 
     async def question(
         self, approval: Approval, repository: Repository, login: str, now: datetime
-    ) -> Question:
+    ) -> VisitorQuestion:
         """Show one approval to one person."""
         if approval.state != "pending":
-            return Question(approval, (), Objection.NO_FOUNDER, is_expired=False)
+            return VisitorQuestion(approval, (), Objection.NO_FOUNDER, is_expired=False)
         if approval.of == "person":
             # Who had a part in the commit is read from GitHub when the answer is carried out.
-            return Question(approval, (), None, approval.is_expired(now))
+            return VisitorQuestion(approval, (), None, approval.is_expired(now))
         founders = await self._of(repository, now)
         objection = (
             None
             if founders is None
             else objection_to(login, founders, asked_by=approval.requested_by)
         )
-        return Question(approval, founders, objection, approval.is_expired(now))
+        return VisitorQuestion(approval, founders, objection, approval.is_expired(now))
 
     async def _of(self, repository: Repository, now: datetime) -> tuple[str, ...] | None:
         at, known = self._known.get(repository.id, (now, None))

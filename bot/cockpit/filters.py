@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from bot.cockpit.visit import Refused
+from bot.cockpit.visit import PageRefused
 from bot.records.cockpit.board import Filter
 from bot.records.lifecycle import OPEN, IncidentStatus
 from bot.triggers import Severity
@@ -41,7 +41,7 @@ def words(query: Mapping[str, str], name: str) -> str:
     """Read words to search for."""
     given = query.get(name, "").strip()
     if len(given) > _LONGEST:
-        raise Refused(400, f"The filter {name} is too long: at most {_LONGEST} characters.")
+        raise PageRefused(400, f"The filter {name} is too long: at most {_LONGEST} characters.")
     return given.replace("\x00", "")
 
 
@@ -49,7 +49,7 @@ def identity(query: Mapping[str, str], name: str) -> str | None:
     """Read an id of ours."""
     given = query.get(name, "")
     if given and not _ID.fullmatch(given):
-        raise Refused(400, f"The filter {name} is not an id: 26 letters and digits.")
+        raise PageRefused(400, f"The filter {name} is not an id: 26 letters and digits.")
     return given or None
 
 
@@ -57,7 +57,7 @@ def whole_number(query: Mapping[str, str], name: str) -> int | None:
     """Read a whole number above zero."""
     given = query.get(name, "")
     if given and not (given.isascii() and given.isdecimal() and 0 < len(given) < 16):
-        raise Refused(400, f"The filter {name} must be a whole number.")
+        raise PageRefused(400, f"The filter {name} must be a whole number.")
     return int(given) if given else None
 
 
@@ -77,5 +77,5 @@ def _word(kind: type[Word], name: str, given: str, also: Iterable[str] = ()) -> 
         raise _wrong(name, [*also, *kind]) from None
 
 
-def _wrong(name: str, allowed: Iterable[str]) -> Refused:
-    return Refused(400, f"The filter {name} must be one of: {', '.join(map(str, allowed))}.")
+def _wrong(name: str, allowed: Iterable[str]) -> PageRefused:
+    return PageRefused(400, f"The filter {name} must be one of: {', '.join(map(str, allowed))}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bot.cockpit.routes import Route, Rule
+from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.visit import Visit
 from bot.intake.comments.commands import DEFINITIONS, who_may
 
@@ -12,9 +12,9 @@ from bot.intake.comments.commands import DEFINITIONS, who_may
 class HelpPage:
     """`/ui/help`."""
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Its address."""
-        return (Route("GET", "/help", self.page, Rule.OPEN),)
+        return (PageRoute("GET", "/help", self.page, AccessRule.OPEN),)
 
     async def page(self, visit: Visit) -> web.StreamResponse:
         """List the commands."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from bot.cockpit.actions import answer_to_show
-from bot.cockpit.deciding import Deciding
+from bot.cockpit.deciding import Approvals
 from bot.cockpit.filters import KINDS, OPEN_WORD, identity, incident_filter
-from bot.cockpit.routes import Route, Rule
-from bot.cockpit.visit import Refused, Visit
+from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.visit import PageRefused, Visit
 from bot.cockpit.words import action_said, can_retry, what_next
 from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.audit_chain.audit import AuditEntry
@@ -24,15 +24,15 @@ MOST_TOLD = 500
 class IncidentPages:
     """`/ui/incidents` and `/ui/incidents/{incident}`."""
 
-    def __init__(self, deciding: Deciding) -> None:
+    def __init__(self, deciding: Approvals) -> None:
         """`deciding` says what a visitor may decide."""
         self._deciding = deciding
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Their addresses."""
         return (
-            Route("GET", "/incidents", self.index, Rule.SIGNED_IN),
-            Route("GET", "/incidents/{incident}", self.page, Rule.SIGNED_IN),
+            PageRoute("GET", "/incidents", self.index, AccessRule.SIGNED_IN),
+            PageRoute("GET", "/incidents/{incident}", self.page, AccessRule.SIGNED_IN),
         )
 
     async def index(self, visit: Visit) -> web.StreamResponse:
@@ -57,7 +57,7 @@ class IncidentPages:
         async with visit.window() as window:
             incident = await window.incident(visit.request.match_info["incident"])
             if incident is None:
-                raise Refused(
+                raise PageRefused(
                     404,
                     "There is no such incident among those you can see.",
                     "It may be in a repository you have no access to.",

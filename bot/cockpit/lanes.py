@@ -14,15 +14,15 @@ from datetime import datetime
 from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.canary.reporting import Subject, ramp_report, shadow_report
-from bot.canary.reports import CurvePoint, RampReport, ShadowDiffReport, Window
-from bot.cockpit.charts import Lines, lines_of
+from bot.canary.reporting import ReportSubject, ramp_report, shadow_report
+from bot.canary.reports import CurvePoint, RampReport, ShadowDiffReport, WatchedSpan
+from bot.cockpit.charts import LineChart, lines_of
 from bot.playbooks.candidate.evidence import watched
 from bot.records.refusals import UnknownRecord
-from bot.traffic.course import RampCourse, ShadowCourse
-from bot.traffic.courses import Courses, UnreadableEvidence
-from bot.traffic.ledger import Ledger
-from bot.traffic.split import Serving
+from bot.traffic.course import RampEvaluation, ShadowEvaluation
+from bot.traffic.courses import Evaluations, UnreadableEvidence
+from bot.traffic.ledger import EvidenceLog
+from bot.traffic.split import Allocation
 from bot.traffic.verdicts import Judged
 
 _KEPT = 200
@@ -31,7 +31,7 @@ _LEAST_DRAWN = -1.0
 
 
 @dataclass(frozen=True)
-class Lane:
+class RolloutLane:
     """One shadow or ramp.
 
     Attributes:
@@ -44,15 +44,15 @@ class Lane:
         points: the same by time, for the table: when, and by metric.
     """
 
-    ledger: Ledger
-    servings: tuple[Serving, ...]
+    ledger: EvidenceLog
+    servings: tuple[Allocation, ...]
     report: RampReport | ShadowDiffReport | None = None
     judged: Judged | None = None
-    chart: Lines | None = None
+    chart: LineChart | None = None
     points: tuple[tuple[datetime, dict[str, float]], ...] = ()
 
     @property
-    def serving(self) -> Serving | None:
+    def serving(self) -> Allocation | None:
         """The split it had last."""
         return self.servings[-1] if self.servings else None
 
@@ -84,18 +84,20 @@ class Lane:
         return self.stage[1] / sum(self.stage)
 
 
-class Lanes:
+class RolloutLanes:
     """Adds ledgers up, for looking at only. Its courses are its own: nobody else reads on them."""
 
     def __init__(self, records: AsyncEngine) -> None:
         """Read from the records."""
-        self._courses = Courses(records)
-        self._known: LRUCache[tuple[str, int, bool], Lane] = LRUCache(_KEPT)
+        self._courses = Evaluations(records)
+        self._known: LRUCache[tuple[str, int, bool], RolloutLane] = LRUCache(_KEPT)
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def look(self, ledger: Ledger, served: Sequence[Serving], now: datetime) -> Lane:
+    async def look(
+        self, ledger: EvidenceLog, served: Sequence[Allocation], now: datetime
+    ) -> RolloutLane:
         """Look at one shadow or ramp; what was added up once is not added up again."""
-        bare = Lane(ledger, tuple(served))
+        bare = RolloutLane(ledger, tuple(served))
         # It may end without a new observation: by a person, or by silence.
         key = (ledger.attempt, ledger.last, ledger.closed_at is not None)
         async with self._one_at_a_time[ledger.attempt]:
@@ -110,22 +112,26 @@ class Lanes:
             if ledger.closed_at is not None:
                 self._courses.forget(ledger.attempt)
         # The split and the end may have changed without a new observation.
-        return Lane(ledger, tuple(served), known.report, known.judged, known.chart, known.points)
+        return RolloutLane(
+            ledger, tuple(served), known.report, known.judged, known.chart, known.points
+        )
 
 
-def _added_up(bare: Lane, course: RampCourse | ShadowCourse, now: datetime) -> Lane:
+def _added_up(
+    bare: RolloutLane, course: RampEvaluation | ShadowEvaluation, now: datetime
+) -> RolloutLane:
     ledger = bare.ledger
     verdict = ledger.breach.verdict if ledger.breach else course.judge(ledger.closed_at or now)
-    subject = Subject(
+    subject = ReportSubject(
         id=ledger.attempt,
         capability=ledger.capability,
         candidate=bare.candidate,
-        window=Window(start=ledger.opened_at, end=ledger.closed_at or now),
+        window=WatchedSpan(start=ledger.opened_at, end=ledger.closed_at or now),
         input_sha256=ledger.digest,
     )
     curve = tuple(course.curve.points)
     report: RampReport | ShadowDiffReport
-    if isinstance(course, ShadowCourse):
+    if isinstance(course, ShadowEvaluation):
         report = shadow_report(subject, course.evidence, verdict, curve=curve)
     else:
         report = ramp_report(
@@ -148,10 +154,10 @@ def _added_up(bare: Lane, course: RampCourse | ShadowCourse, now: datetime) -> L
             series[name].append((at.timestamp(), max(share, _LEAST_DRAWN)))
     drawn = {name: values for name, values in series.items() if values}
     chart = lines_of(drawn, limit=1.0) if drawn else None
-    return Lane(ledger, bare.servings, report, Judged.of(verdict), chart, points)
+    return RolloutLane(ledger, bare.servings, report, Judged.of(verdict), chart, points)
 
 
-def _up_to_now(report: RampReport | ShadowDiffReport, ledger: Ledger) -> list[CurvePoint]:
+def _up_to_now(report: RampReport | ShadowDiffReport, ledger: EvidenceLog) -> list[CurvePoint]:
     """The curve and, where it lags behind, what is known now: it keeps a point every so often."""
     points, at = list(report.curve), ledger.seen_at
     if at is None or (points and at <= points[-1].at):

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cockpit.rendering import HEADERS
 from bot.cockpit.rights import Sight
-from bot.cockpit.routes import Route, Rule
+from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.text import plain
 from bot.cockpit.visit import Visit
 from bot.records.cockpit import board
@@ -63,9 +63,9 @@ class Live:
         self._looked = asyncio.Event()
         self._streams: dict[asyncio.Task[object], Visit] = {}
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """The stream."""
-        return (Route("GET", "/events", self.stream, Rule.SIGNED_IN),)
+        return (PageRoute("GET", "/events", self.stream, AccessRule.SIGNED_IN),)
 
     async def close(self) -> None:
         """End every stream; the pages come back when there is a server again."""

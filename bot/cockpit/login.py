@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.cockpit.keys import LOGIN_LIFE, SESSION_LIFE, Keys
 from bot.cockpit.pending import Seal
 from bot.cockpit.rendering import ROOT
-from bot.cockpit.routes import Route, Rule
-from bot.cockpit.visit import Refused, Visit, inside, see_other
+from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.visit import PageRefused, Visit, inside, see_other
 from bot.faults import Passing
 from bot.github.errors import BadCredentials, GitHubError
 from bot.github.web_flow import Challenge, WebFlow
@@ -51,13 +51,13 @@ class Login:
         self._keys = keys
         self._url = url
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Their addresses."""
         return (
-            Route("GET", "/login", self.page, Rule.OPEN),
-            Route("GET", "/login/start", self.start, Rule.OPEN),
-            Route("GET", "/login/callback", self.callback, Rule.OPEN),
-            Route("POST", "/logout", self.logout, Rule.SIGNED_IN),
+            PageRoute("GET", "/login", self.page, AccessRule.OPEN),
+            PageRoute("GET", "/login/start", self.start, AccessRule.OPEN),
+            PageRoute("GET", "/login/callback", self.callback, AccessRule.OPEN),
+            PageRoute("POST", "/logout", self.logout, AccessRule.SIGNED_IN),
         )
 
     async def page(self, visit: Visit) -> web.StreamResponse:
@@ -86,14 +86,14 @@ class Login:
         flow, keys = self._configured(), self._keys()
         state, given = visit.query.get("state", ""), keys.login(visit.request)
         if not state or not given:
-            raise Refused(400, "This login was not begun in this browser.", _AGAIN)
+            raise PageRefused(400, "This login was not begun in this browser.", _AGAIN)
         pending = _seal(flow).find(given, visit.now, LOGIN_LIFE)
         if pending is None:
-            raise Refused(400, "This login is over: it was used, or took too long.", _AGAIN)
+            raise PageRefused(400, "This login is over: it was used, or took too long.", _AGAIN)
         if not secrets.compare_digest(state.encode("utf-8", "replace"), pending.state.encode()):
-            raise Refused(400, "This login was not begun in this browser.", _AGAIN)
+            raise PageRefused(400, "This login was not begun in this browser.", _AGAIN)
         if visit.query.get("error"):
-            raise Refused(403, "GitHub did not let you in: you said no, or it did.", _AGAIN)
+            raise PageRefused(403, "GitHub did not let you in: you said no, or it did.", _AGAIN)
         try:
             visitor = await flow.identify(
                 visit.query.get("code", ""),
@@ -102,10 +102,10 @@ class Login:
             )
         except BadCredentials as refused:
             log.warning("a login was refused", why=str(refused))
-            raise Refused(403, "GitHub did not accept this login.", _AGAIN) from refused
+            raise PageRefused(403, "GitHub did not accept this login.", _AGAIN) from refused
         except (Passing, GitHubError) as fault:
             log.warning("nobody can log in", why=str(fault))
-            raise Refused(
+            raise PageRefused(
                 503, "GitHub cannot be asked who you are.", "Try again in a minute."
             ) from fault
         key = secrets.token_urlsafe(32)
@@ -139,7 +139,7 @@ class Login:
 
     def _configured(self) -> WebFlow:
         if self._flow is None:
-            raise Refused(
+            raise PageRefused(
                 503,
                 "Nobody can log in: the App's client id and secret are not configured.",
                 "Set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, then start the bot again.",

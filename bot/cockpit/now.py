@@ -9,15 +9,15 @@ from typing import Literal
 from aiohttp import web
 
 from bot.cockpit.actions import answer_to_show
-from bot.cockpit.chains import Chains, Checked
+from bot.cockpit.chains import ChainCheck, Chains
 from bot.cockpit.filters import OPEN_WORD, incident_filter
-from bot.cockpit.lanes import Lane, Lanes
-from bot.cockpit.rights import Seen, Sight
-from bot.cockpit.routes import Route, Rule
-from bot.cockpit.spending import Spending, Spent
+from bot.cockpit.lanes import RolloutLane, RolloutLanes
+from bot.cockpit.rights import Sight, VisibleRepository
+from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.spending import Spending, WindowUse
 from bot.cockpit.tiles import Active, Tile, Tiles
 from bot.cockpit.visit import Visit
-from bot.cockpit.window import Window
+from bot.cockpit.window import ScopedRecords
 from bot.records.cockpit.board import Times
 from bot.records.recovery.incidents import Incident
 from bot.records.safety.config_questions import ConfigQuestion
@@ -39,17 +39,17 @@ MEASURED = timedelta(days=30)
 class ChainHead:
     """The end of one repository's audit chain, and what was found about the chain last."""
 
-    seen: Seen
+    seen: VisibleRepository
     entries: int
     head: str
-    checked: Checked | None
+    checked: ChainCheck | None
 
 
 State = Literal["quiet", "working", "needs you", "critical"]
 
 
 @dataclass(frozen=True)
-class House:
+class HouseState:
     """Everything on the page.
 
     Attributes:
@@ -73,8 +73,8 @@ class House:
     resolved: tuple[Incident, ...]
     times: Times
     pauses: tuple[Pause, ...]
-    lanes: tuple[Lane, ...]
-    spent: tuple[Spent, ...]
+    lanes: tuple[RolloutLane, ...]
+    spent: tuple[WindowUse, ...]
 
     @property
     def open_count(self) -> int:
@@ -82,18 +82,18 @@ class House:
         return sum(self.open.values())
 
 
-class NowPage:
+class HomePage:
     """`/ui/`."""
 
-    def __init__(self, chains: Chains, lanes: Lanes, spending: Spending) -> None:
+    def __init__(self, chains: Chains, lanes: RolloutLanes, spending: Spending) -> None:
         """Show the state of these."""
         self._chains = chains
         self._lanes = lanes
         self._spending = spending
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Its address."""
-        return (Route("GET", "/", self.page, Rule.SIGNED_IN),)
+        return (PageRoute("GET", "/", self.page, AccessRule.SIGNED_IN),)
 
     async def page(self, visit: Visit) -> web.StreamResponse:
         """Show how things stand."""
@@ -116,7 +116,7 @@ class NowPage:
             shown = await answer_to_show(visit, window)
             spenders = await _spenders(window, sight, visit.now)
             spent = await self._spending.read(window, spenders, visit.now)
-            house = House(
+            house = HouseState(
                 state=_state(counts, waiting, active_count),
                 open=counts,
                 needs_you=tuple(tiles[each] for each in needing[:MOST_WAITING] if each in tiles),
@@ -153,7 +153,7 @@ class NowPage:
         return visit.page("now.html", house=house, chosen=chosen, only=only, request_answer=shown)
 
 
-async def _spenders(window: Window, sight: Sight, now: datetime) -> list[Seen]:
+async def _spenders(window: ScopedRecords, sight: Sight, now: datetime) -> list[VisibleRepository]:
     """The repositories whose budgets are shown: those first that spent something lately."""
     spent = await window.spent_lately(now)
     first = sorted(sight.seen.values(), key=lambda each: each.repository.id not in spent)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from bot.cockpit.actions import answer_to_show
-from bot.cockpit.lanes import Lanes
-from bot.cockpit.routes import Route, Rule
-from bot.cockpit.visit import Refused, Visit
+from bot.cockpit.lanes import RolloutLanes
+from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.visit import PageRefused, Visit
 
 MOST = 30
 
@@ -15,15 +15,15 @@ MOST = 30
 class RampPages:
     """`/ui/ramps` and `/ui/ramps/{attempt}`."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: RolloutLanes) -> None:
         """Look through `lanes`."""
         self._lanes = lanes
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """Their addresses."""
         return (
-            Route("GET", "/ramps", self.index, Rule.SIGNED_IN),
-            Route("GET", "/ramps/{attempt}", self.page, Rule.SIGNED_IN),
+            PageRoute("GET", "/ramps", self.index, AccessRule.SIGNED_IN),
+            PageRoute("GET", "/ramps/{attempt}", self.page, AccessRule.SIGNED_IN),
         )
 
     async def index(self, visit: Visit) -> web.StreamResponse:
@@ -43,7 +43,7 @@ class RampPages:
         async with visit.window() as window:
             ledger = await window.ledger(visit.request.match_info["attempt"])
             if ledger is None:
-                raise Refused(404, "There is no such shadow or ramp among those you can see.")
+                raise PageRefused(404, "There is no such shadow or ramp among those you can see.")
             lane = await self._lanes.look(ledger, await window.served_by(ledger), visit.now)
             run = await window.run(ledger.run_id)
             shown = await answer_to_show(visit, window)

@@ -37,7 +37,7 @@ class Unknown(Exception):
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisibleRepository:
     """A repository somebody may look at, and their role in it."""
 
     repository: Repository
@@ -52,7 +52,7 @@ class Seen:
 class Sight:
     """Everything somebody may look at, by repository id; `as_of` where GitHub is not reached."""
 
-    seen: Mapping[int, Seen]
+    seen: Mapping[int, VisibleRepository]
     as_of: datetime | None = None
 
     @property
@@ -60,13 +60,13 @@ class Sight:
         """The repositories' ids."""
         return tuple(self.seen)
 
-    def named(self, full_name: str) -> Seen | None:
+    def named(self, full_name: str) -> VisibleRepository | None:
         """The repository of this name; None also where there is one they may not see."""
         wanted = full_name.lower()
         found = (each for each in self.seen.values() if _name(each) == wanted)
         return next(found, None)
 
-    def only(self, seen: Seen) -> Sight:
+    def only(self, seen: VisibleRepository) -> Sight:
         """The same, narrowed to one repository."""
         return Sight({seen.repository.id: seen}, self.as_of)
 
@@ -84,7 +84,7 @@ def roles_from(github: GitHub) -> RoleOf:
     return role_of
 
 
-class Rights:
+class VisitorPermissions:
     """Reads rights, and remembers them with the session."""
 
     def __init__(
@@ -129,7 +129,7 @@ class Rights:
         repositories = {each.id: each for each in await self._repositories()}
         return Sight(
             {
-                key: Seen(repositories[key], role)
+                key: VisibleRepository(repositories[key], role)
                 for key, role in roles.items()
                 if key in repositories and role.at_least(Role.READ)
             },
@@ -169,5 +169,5 @@ class Rights:
         return self._known
 
 
-def _name(seen: Seen) -> str:
+def _name(seen: VisibleRepository) -> str:
     return seen.repository.full_name.lower()

@@ -18,7 +18,7 @@ from bot.cockpit.visit import Visit
 Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
-class Rule(StrEnum):
+class AccessRule(StrEnum):
     """Who may ask for an address."""
 
     OPEN = "open"
@@ -28,13 +28,13 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True)
-class Route:
+class PageRoute:
     """One address below `/ui`. `path` may name `{parameters}`; see `aiohttp`'s routes."""
 
     method: str
     path: str
     handler: Handler
-    rule: Rule
+    rule: AccessRule
 
     @property
     def address(self) -> str:

@@ -19,21 +19,21 @@ from bot.cockpit.audit import AuditPages
 from bot.cockpit.bisects import BisectPages
 from bot.cockpit.budgets import BudgetPages
 from bot.cockpit.chains import Chains
-from bot.cockpit.deciding import Deciding, FoundersOf
+from bot.cockpit.deciding import Approvals, FoundersOf
 from bot.cockpit.help import HelpPage
 from bot.cockpit.incidents import IncidentPages
 from bot.cockpit.keys import Keys
-from bot.cockpit.lanes import Lanes
+from bot.cockpit.lanes import RolloutLanes
 from bot.cockpit.live import Live
 from bot.cockpit.login import Login
-from bot.cockpit.now import NowPage
+from bot.cockpit.now import HomePage
 from bot.cockpit.previews.preview import Preview
 from bot.cockpit.ramps import RampPages
 from bot.cockpit.rendering import ROOT, Templates
-from bot.cockpit.rights import NOTHING, Rights, RoleOf, Served, Sight, Unknown
-from bot.cockpit.routes import Route, Rule
+from bot.cockpit.rights import NOTHING, RoleOf, Served, Sight, Unknown, VisitorPermissions
+from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.spending import Spending
-from bot.cockpit.visit import THEME_COOKIE, THEMES, Refused, Visit, inside, see_other
+from bot.cockpit.visit import THEME_COOKIE, THEMES, PageRefused, Visit, inside, see_other
 from bot.config import Config
 from bot.github.web_flow import WebFlow
 from bot.intake.http.bodies import TooLarge, read_body
@@ -50,12 +50,12 @@ log = structlog.get_logger(__name__)
 _LARGEST_FORM = 64 * 1024
 
 
-def _put_off(outage: Outage) -> Refused:
+def _put_off(outage: Outage) -> PageRefused:
     remedy = "Reload in a few seconds. What was begun goes on by itself."
-    return Refused(503, f"This page cannot be made now: {outage.value}.", remedy)
+    return PageRefused(503, f"This page cannot be made now: {outage.value}.", remedy)
 
 
-_OUR_FAULT = Refused(
+_OUR_FAULT = PageRefused(
     500,
     "This page could not be made: the fault is ours.",
     "Reload it. If it stays so, the bot's log says more; commands on GitHub work all the same.",
@@ -63,7 +63,7 @@ _OUR_FAULT = Refused(
 
 
 @dataclass(frozen=True)
-class Parts:
+class CockpitParts:
     """What the cockpit is made of.
 
     Attributes:
@@ -106,19 +106,19 @@ class Parts:
 class Cockpit:
     """Serves everything below `/ui`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: CockpitParts) -> None:
         """Put it together; nothing is read before the first visit."""
         self._parts = parts
         self._templates = Templates()
-        self._rights = Rights(parts.records, parts.served, parts.role_of, parts.clock)
+        self._rights = VisitorPermissions(parts.records, parts.served, parts.role_of, parts.clock)
         self._chains = Chains(parts.read_only, parts.anchors, parts.signing_key, parts.clock)
         self._live = Live(parts.read_only, self._watcher, parts.look_every)
-        lanes, spending = Lanes(parts.read_only), Spending(parts.config_of)
+        lanes, spending = RolloutLanes(parts.read_only), Spending(parts.config_of)
         login = Login(parts.records, parts.flow, lambda: self._keys, parts.url)
         actions = Actions(parts.inbox, parts.accept, parts.preview)
-        self.table: tuple[Route, ...] = (
-            *NowPage(self._chains, lanes, spending).routes(),
-            *IncidentPages(Deciding(parts.founders_of)).routes(),
+        self.table: tuple[PageRoute, ...] = (
+            *HomePage(self._chains, lanes, spending).routes(),
+            *IncidentPages(Approvals(parts.founders_of)).routes(),
             *BisectPages().routes(),
             *RampPages(lanes).routes(),
             *BudgetPages(spending).routes(),
@@ -127,14 +127,14 @@ class Cockpit:
             *actions.routes(),
             *self._live.routes(),
             *login.routes(),
-            Route("POST", "/theme", self._set_theme, Rule.OPEN),
-            Route("GET", "/static/{name}", self._static, Rule.OPEN),
-            Route("GET", "", self._root, Rule.OPEN),
+            PageRoute("POST", "/theme", self._set_theme, AccessRule.OPEN),
+            PageRoute("GET", "/static/{name}", self._static, AccessRule.OPEN),
+            PageRoute("GET", "", self._root, AccessRule.OPEN),
         )
 
     def routes(self) -> list[web.RouteDef]:
         """Every route, and a page for addresses that lead nowhere."""
-        nowhere = Route("*", "/{nothing:.*}", _nowhere, Rule.OPEN)
+        nowhere = PageRoute("*", "/{nothing:.*}", _nowhere, AccessRule.OPEN)
         return [
             web.get("/", _to_the_cockpit),
             *(
@@ -152,7 +152,7 @@ class Cockpit:
     def _keys(self) -> Keys:
         return Keys(secure=self._parts.url().startswith("https://"))
 
-    def _serve(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _serve(self, route: PageRoute) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def serve(request: web.Request) -> web.StreamResponse:
             visit = Visit(
                 request=request,
@@ -163,7 +163,7 @@ class Cockpit:
             )
             try:
                 return await self._answer(route, visit)
-            except Refused as refused:
+            except PageRefused as refused:
                 return _refusal(visit, refused)
             except web.HTTPException:
                 raise
@@ -176,24 +176,24 @@ class Cockpit:
 
         return serve
 
-    async def _answer(self, route: Route, visit: Visit) -> web.StreamResponse:
+    async def _answer(self, route: PageRoute, visit: Visit) -> web.StreamResponse:
         session = visit.session = await self._session(visit)
         is_change = visit.request.method == "POST"
-        if session is None and route.rule is Rule.SIGNED_IN:
+        if session is None and route.rule is AccessRule.SIGNED_IN:
             # Before the form is read: a stranger's is of no interest.
             return self._to_login(visit)
         if is_change:
             self._refuse_other_sites(visit.request)
             visit.form = await _form(visit.request)
         is_theirs = session is not None and _same(visit.form.get("csrf", ""), session.csrf)
-        if is_change and route.rule is Rule.SIGNED_IN and not is_theirs:
-            raise Refused(
+        if is_change and route.rule is AccessRule.SIGNED_IN and not is_theirs:
+            raise PageRefused(
                 403,
                 "This form is out of date or was not made by this page: nothing was done.",
                 "Open the page again and send it from there.",
             )
         if session is not None:
-            visit.sight = await self._sight(session, needed=route.rule is Rule.SIGNED_IN)
+            visit.sight = await self._sight(session, needed=route.rule is AccessRule.SIGNED_IN)
         return await route.handler(visit)
 
     async def _session(self, visit: Visit) -> Session | None:
@@ -209,7 +209,7 @@ class Cockpit:
         try:
             return await self._rights.of(session)
         except Unknown as unknown:
-            raise Refused(
+            raise PageRefused(
                 503,
                 "GitHub cannot be asked what you may see, so nothing is shown.",
                 "Reload in a minute. The bot goes on with what it has begun.",
@@ -232,11 +232,11 @@ class Cockpit:
         came_from = request.headers.get("Sec-Fetch-Site", "same-origin")
         is_ours = origin is None or origin == str(ours)
         if not is_ours or came_from not in ("same-origin", "none"):
-            raise Refused(403, "This was sent from another site: nothing was done.")
+            raise PageRefused(403, "This was sent from another site: nothing was done.")
 
     def _to_login(self, visit: Visit) -> web.StreamResponse:
         if visit.request.method != "GET" or visit.request.path == f"{ROOT}/events":
-            raise Refused(401, "You are not logged in.", "Log in, then try again.")
+            raise PageRefused(401, "You are not logged in.", "Log in, then try again.")
         back = URL(f"{ROOT}/login").with_query(back=visit.request.path_qs)
         return see_other(str(back))
 
@@ -247,7 +247,7 @@ class Cockpit:
     async def _static(self, visit: Visit) -> web.StreamResponse:
         found = self._templates.static.response(visit.request.match_info["name"])
         if found is None:
-            raise Refused(404, "There is no such file.")
+            raise PageRefused(404, "There is no such file.")
         return found
 
     async def _set_theme(self, visit: Visit) -> web.StreamResponse:
@@ -260,7 +260,7 @@ class Cockpit:
         return answer
 
 
-def _refusal(visit: Visit, refused: Refused) -> web.Response:
+def _refusal(visit: Visit, refused: PageRefused) -> web.Response:
     """Say no on a page, with the way back to the form that was sent."""
     sent_from = visit.form.get("back", "")
     return visit.page(
@@ -278,20 +278,20 @@ async def _to_the_cockpit(_: web.Request) -> web.StreamResponse:
 
 async def _nowhere(visit: Visit) -> web.StreamResponse:
     del visit
-    raise Refused(404, "There is no such page.", "The links above lead to those there are.")
+    raise PageRefused(404, "There is no such page.", "The links above lead to those there are.")
 
 
 async def _form(request: web.Request) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
-        raise Refused(415, "Only plain forms are understood.")
+        raise PageRefused(415, "Only plain forms are understood.")
     try:
         sent = await read_body(request, _LARGEST_FORM, STRANGERS)
     except TooLarge as error:
-        raise Refused(413, "That is too much for one form.") from error
+        raise PageRefused(413, "That is too much for one form.") from error
     try:
         return dict(parse_qsl(sent.decode(), keep_blank_values=True, max_num_fields=50))
     except ValueError as error:
-        raise Refused(400, "That form cannot be read.") from error
+        raise PageRefused(400, "That form cannot be read.") from error
 
 
 def _same(given: str, expected: str) -> bool:

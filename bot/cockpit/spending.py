@@ -9,8 +9,8 @@ from datetime import datetime
 
 import structlog
 
-from bot.cockpit.rights import Seen
-from bot.cockpit.window import Window
+from bot.cockpit.rights import VisibleRepository
+from bot.cockpit.window import ScopedRecords
 from bot.config import Config
 from bot.faults import Passing
 from bot.github.errors import GitHubError
@@ -26,10 +26,10 @@ _PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
-class Spent:
+class WindowUse:
     """One budget or cap in its present window; `share` is of its limit, more than 1 if over it."""
 
-    seen: Seen
+    seen: VisibleRepository
     name: str
     used: str
     limit: str
@@ -48,8 +48,13 @@ class Spending:
         self._config_of = config_of
 
     async def read(
-        self, window: Window, seen: Sequence[Seen], now: datetime, *, unused: bool = False
-    ) -> tuple[Spent, ...]:
+        self,
+        window: ScopedRecords,
+        seen: Sequence[VisibleRepository],
+        now: datetime,
+        *,
+        unused: bool = False,
+    ) -> tuple[WindowUse, ...]:
         """Read the configured budgets of these repositories, and their caps, the fullest first.
 
         Args:
@@ -69,7 +74,7 @@ class Spending:
                 if limit is None and not balance.used and not unused:
                     continue
                 found.append(
-                    Spent(
+                    WindowUse(
                         seen=each,
                         name=WORDS.get(name, name),
                         used=_said(limit, balance.used),

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.cockpit.visit import Visit
-from bot.cockpit.window import Window
+from bot.cockpit.window import ScopedRecords
 from bot.cockpit.words import Next, leading, what_next
 from bot.records.recovery.incidents import Incident
 from bot.records.recovery.progress import BisectProgress
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 
 
 @dataclass(frozen=True)
 class Active:
     """A Run at work; `usual` is how long such Runs take here."""
 
-    run: Run
+    run: StoredRun
     repository: str
     incident: Incident | None
     progress: BisectProgress | None
@@ -38,7 +38,7 @@ class Tile:
     """One incident, what is to be done about it, and the Run that says so."""
 
     incident: Incident
-    run: Run | None
+    run: StoredRun | None
     next: Next
     at_work: Active | None
 
@@ -46,7 +46,7 @@ class Tile:
 class Tiles:
     """Makes them for one visit; what several of them need is read once."""
 
-    def __init__(self, visit: Visit, window: Window) -> None:
+    def __init__(self, visit: Visit, window: ScopedRecords) -> None:
         """Read through `window`."""
         self._visit = visit
         self._window = window
@@ -64,7 +64,7 @@ class Tiles:
         return found
 
     async def at_work(
-        self, runs: Sequence[Run], known: Mapping[str, Incident]
+        self, runs: Sequence[StoredRun], known: Mapping[str, Incident]
     ) -> tuple[Active, ...]:
         """Show these Runs; `known` are incidents that were read already."""
         missing = {run.incident_id for run in runs if run.incident_id} - known.keys()
@@ -73,7 +73,7 @@ class Tiles:
             [await self._active(run, incidents.get(run.incident_id or "")) for run in runs]
         )
 
-    async def _active(self, run: Run, incident: Incident | None) -> Active:
+    async def _active(self, run: StoredRun, incident: Incident | None) -> Active:
         if run.playbook not in self._usual:
             self._usual[run.playbook] = await self._window.usual_duration(run.playbook)
         is_bisect = run.playbook == "bisect"

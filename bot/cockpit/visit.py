@@ -18,8 +18,8 @@ from yarl import URL
 
 from bot.cockpit import text
 from bot.cockpit.rendering import HEADERS, ROOT, Templates
-from bot.cockpit.rights import NOTHING, Seen, Sight
-from bot.cockpit.window import Window
+from bot.cockpit.rights import NOTHING, Sight, VisibleRepository
+from bot.cockpit.window import ScopedRecords
 from bot.records.cockpit.sessions import Session
 from bot.records.recovery.incidents import Incident
 from bot.triggers import Role
@@ -30,7 +30,7 @@ _MOST_DECODED = 5
 THEME_COOKIE = "playbooks_theme"
 
 
-class Refused(Exception):
+class PageRefused(Exception):
     """The page says no: what is wrong, and what can be done instead. Both are plain text."""
 
     def __init__(self, status: int, what: str, remedy: str = "") -> None:
@@ -71,18 +71,18 @@ class Visit:
     def who(self) -> Session:
         """Who asks, on addresses for those who are logged in."""
         if self.session is None:
-            raise Refused(403, "You are not logged in.", "Log in, then try again.")
+            raise PageRefused(403, "You are not logged in.", "Log in, then try again.")
         return self.session
 
     @asynccontextmanager
-    async def window(self, sight: Sight | None = None) -> AsyncIterator[Window]:
+    async def window(self, sight: Sight | None = None) -> AsyncIterator[ScopedRecords]:
         """Look into the records: at everything this visitor may see, or at less."""
         chosen = self.sight if sight is None else sight
         ids = [each for each in chosen.ids if each in self.sight.seen]
         async with self.records.connect() as conn:
-            yield Window(conn, ids)
+            yield ScopedRecords(conn, ids)
 
-    def narrowed(self) -> tuple[Sight, Seen | None]:
+    def narrowed(self) -> tuple[Sight, VisibleRepository | None]:
         """What the address narrows the page to with `repo=owner/name`, if it does.
 
         Raises:
@@ -94,7 +94,7 @@ class Visit:
         seen = self.repository(name)
         return self.sight.only(seen), seen
 
-    def repository(self, full_name: str) -> Seen:
+    def repository(self, full_name: str) -> VisibleRepository:
         """One repository by name.
 
         Raises:
@@ -102,7 +102,7 @@ class Visit:
         """
         seen = self.sight.named(full_name)
         if seen is None:
-            raise Refused(
+            raise PageRefused(
                 404,
                 "There is no such repository among those you can see.",
                 "Check the name; the App must be installed there, and you need read access.",

@@ -9,16 +9,16 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit_chain import audit
-from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
 from bot.records.cockpit import board
 from bot.records.cockpit.board import Filter, Times
 from bot.records.intake import answers
-from bot.records.intake.answers import Answer
+from bot.records.intake.answers import CommandResult
 from bot.records.recovery import incidents, progress, runs, steps
 from bot.records.recovery.incidents import Incident
 from bot.records.recovery.progress import BisectProgress
-from bot.records.recovery.runs import Run
-from bot.records.recovery.steps import Step
+from bot.records.recovery.runs import StoredRun
+from bot.records.recovery.steps import StoredStep
 from bot.records.safety import approvals, budgets, config_questions, pauses
 from bot.records.safety.approvals import Approval
 from bot.records.safety.budgets import Balance, Budget
@@ -26,14 +26,14 @@ from bot.records.safety.config_questions import ConfigQuestion
 from bot.records.safety.pauses import Pause
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.ledger import Ledger
-from bot.traffic.split import Serving
+from bot.traffic.ledger import EvidenceLog
+from bot.traffic.split import Allocation
 from bot.triggers import Severity
 
-T = TypeVar("T", Incident, Run, Answer, Ledger, Pause)
+T = TypeVar("T", Incident, StoredRun, CommandResult, EvidenceLog, Pause)
 
 
-class Window:
+class ScopedRecords:
     """What may be seen. Something else is not found, as if it did not exist."""
 
     def __init__(self, conn: AsyncConnection, repositories: Sequence[int]) -> None:
@@ -75,7 +75,7 @@ class Window:
 
     # Runs
 
-    async def live_runs(self, *, limit: int, besides: Collection[str] = ()) -> list[Run]:
+    async def live_runs(self, *, limit: int, besides: Collection[str] = ()) -> list[StoredRun]:
         """What is at work on other incidents than these, oldest first."""
         return await board.live_runs(self._conn, self._ids, limit=limit, besides=besides)
 
@@ -87,19 +87,19 @@ class Window:
         """Which incidents wait for a person; their ids."""
         return await board.needing_somebody(self._conn, self._ids)
 
-    async def runs_of(self, incident_ids: Sequence[str]) -> dict[str, list[Run]]:
+    async def runs_of(self, incident_ids: Sequence[str]) -> dict[str, list[StoredRun]]:
         """The Runs of incidents, oldest first."""
         return await board.runs_of(self._conn, self._ids, incident_ids)
 
-    async def run(self, run_id: str) -> Run | None:
+    async def run(self, run_id: str) -> StoredRun | None:
         """One Run."""
         return self._mine(await runs.find(self._conn, run_id))
 
-    async def steps_of(self, run: Run) -> list[Step]:
+    async def steps_of(self, run: StoredRun) -> list[StoredStep]:
         """What a Run has done to the world."""
         return await steps.of_run(self._conn, run.id) if self._mine(run) else []
 
-    async def approval_of(self, run: Run) -> Approval | None:
+    async def approval_of(self, run: StoredRun) -> Approval | None:
         """The approval a Run asked for last, if it needs more than any writer's."""
         return await approvals.latest(self._conn, run.id) if self._mine(run) else None
 
@@ -111,29 +111,29 @@ class Window:
         """How long a playbook takes here."""
         return await board.usual_duration(self._conn, self._ids, playbook)
 
-    async def progress_of(self, run: Run) -> BisectProgress | None:
+    async def progress_of(self, run: StoredRun) -> BisectProgress | None:
         """How far a bisect is."""
         return await progress.of_run(self._conn, run.id) if self._mine(run) else None
 
-    async def answer(self, run_id: str) -> Answer | None:
+    async def answer(self, run_id: str) -> CommandResult | None:
         """What became of a request."""
         return self._mine(await answers.find(self._conn, run_id))
 
     # Traffic, pauses, budgets
 
-    async def ledgers(self, *, limit: int) -> list[Ledger]:
+    async def ledgers(self, *, limit: int) -> list[EvidenceLog]:
         """Shadows and ramps: those under way, then the newest of those that are over."""
         return await ledgers.newest(self._conn, self._ids, limit=limit)
 
-    async def ledger(self, attempt: str) -> Ledger | None:
+    async def ledger(self, attempt: str) -> EvidenceLog | None:
         """One shadow or ramp."""
         return self._mine(await ledgers.find(self._conn, attempt))
 
-    async def served_by(self, ledger: Ledger) -> list[Serving]:
+    async def served_by(self, ledger: EvidenceLog) -> list[Allocation]:
         """Every split a shadow or ramp had, oldest first."""
         return await servings.of_attempt(self._conn, ledger.attempt) if self._mine(ledger) else []
 
-    async def serving(self) -> list[Serving]:
+    async def serving(self) -> list[Allocation]:
         """Who serves which capability."""
         found = [await servings.of_repository(self._conn, each) for each in self._ids]
         return [serving for each in found for serving in each]
@@ -168,7 +168,7 @@ class Window:
 
     async def search_audit(
         self, repository_id: int, *, words: str, actor: str, before: int | None, limit: int
-    ) -> list[AuditEntry | Unreadable]:
+    ) -> list[AuditEntry | UnreadableRow]:
         """Audit entries of one repository, newest first."""
         if repository_id not in self._ids:
             return []
@@ -179,7 +179,7 @@ class Window:
 
     async def chain(
         self, repository_id: int, *, after: int = 0, limit: int | None = None
-    ) -> list[AuditEntry | Unreadable]:
+    ) -> list[AuditEntry | UnreadableRow]:
         """The audit chain of one repository, in order."""
         if repository_id not in self._ids:
             return []

@@ -18,7 +18,7 @@ from bot.records.audit_chain.verification import (
 )
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run, ToldStanding
+from bot.records.recovery.runs import StoredRun, ToldStanding
 from bot.records.recovery.steps import Reversibility
 from bot.triggers import Severity
 
@@ -94,7 +94,7 @@ class Next:
     details: tuple[str, ...] = ()
 
 
-def leading(runs: Sequence[Run]) -> Run | None:
+def leading(runs: Sequence[StoredRun]) -> StoredRun | None:
     """Which Run of an incident says where it stands (`runs`: oldest first)?
 
     The one at work. Of those that are over, the newest that told people something.
@@ -105,7 +105,9 @@ def leading(runs: Sequence[Run]) -> Run | None:
     )  # fmt: skip
 
 
-def what_next(incident: Incident, runs: Sequence[Run], asked_a_founder: Collection[str]) -> Next:
+def what_next(
+    incident: Incident, runs: Sequence[StoredRun], asked_a_founder: Collection[str]
+) -> Next:
     """Say the one next thing, as people were told it; `asked_a_founder`: Runs only they decide."""
     last = leading(runs)
     if not incident.is_open:
@@ -118,14 +120,14 @@ def what_next(incident: Incident, runs: Sequence[Run], asked_a_founder: Collecti
     return _by_state(incident, last, asked_a_founder)
 
 
-def _holds(told: ToldStanding, run: Run) -> bool:
+def _holds(told: ToldStanding, run: StoredRun) -> bool:
     """Whether what was told is not behind: the state of a Run changes a moment before."""
     if told.state in ("needs you", "stopped"):
         return True
     return run.is_live and not run.needs_somebody
 
 
-def _by_state(incident: Incident, last: Run, asked_a_founder: Collection[str]) -> Next:
+def _by_state(incident: Incident, last: StoredRun, asked_a_founder: Collection[str]) -> Next:
     """Say the one next thing where nobody was told anything yet, or what was told is over."""
     match last.state:
         case RunState.AWAITING_APPROVAL:
@@ -148,12 +150,12 @@ def _by_state(incident: Incident, last: Run, asked_a_founder: Collection[str]) -
             return Next(f"Nothing yet: the {last.playbook} is {doing(last)}.")
 
 
-def waits_for(run: Run) -> str:
+def waits_for(run: StoredRun) -> str:
     """Why a Run stands where it does, in a sentence's words; empty where nothing is known."""
     return _WAITS_FOR.get(run.reason or "", run.reason or "")
 
 
-def doing(run: Run) -> str:
+def doing(run: StoredRun) -> str:
     """What a live Run is at."""
     if run.needs_somebody:
         return "waiting for a person"
@@ -182,12 +184,12 @@ def undo_said(reversibility: Reversibility) -> str:
     return _UNDO_SAID[reversibility]
 
 
-def stage_of(run: Run) -> int:
+def stage_of(run: StoredRun) -> int:
     """How many of the stages of `STAGES` lie behind a Run."""
     return _STAGE_OF.get(run.state, len(STAGES) - 1)
 
 
-def can_retry(incident: Incident, runs: Sequence[Run]) -> bool:
+def can_retry(incident: Incident, runs: Sequence[StoredRun]) -> bool:
     """Whether `/retry` would do something."""
     return incident.is_open and bool(runs) and runs[-1].state is not RunState.SUCCEEDED
 

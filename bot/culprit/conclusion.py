@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bot.culprit.ancestry import Ancestry
 from bot.culprit.classes import along_first_parents, credible, indistinguishable, masses, splitters
 from bot.culprit.settings import Granularity, SearchSettings
-from bot.culprit.verdict import Candidate, Status, Verdict
+from bot.culprit.verdict import Candidate, SearchStatus, Verdict
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -24,7 +24,7 @@ signal that lies in one run of five either way, where the priors think one in tw
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SearchState:
     """Where a search stands.
 
     Attributes:
@@ -54,7 +54,7 @@ class Standing:
     rounds: int
 
 
-def conclude(standing: Standing) -> Verdict:
+def conclude(standing: SearchState) -> Verdict:
     """Stop for one of these reasons, in this order, or go on.
 
     Sure enough to act; the budget spent, nothing more to learn, or no trial able to run: then
@@ -74,11 +74,11 @@ def conclude(standing: Standing) -> Verdict:
     members = np.isin(labels, credible(mass))
     likeliest = cautious(float(mass.max()))
     if not over:
-        return _verdict(standing, Status.SEARCHING, members, likeliest, "Still searching.")
+        return _verdict(standing, SearchStatus.SEARCHING, members, likeliest, "Still searching.")
     if standing.infra:
         return _verdict(
             standing,
-            Status.INFRA,
+            SearchStatus.INFRA,
             members,
             likeliest,
             "Too many trials in a row could not run at all; nothing can be said of the commits.",
@@ -86,7 +86,7 @@ def conclude(standing: Standing) -> Verdict:
     why = "The budget is spent" if standing.spent else "No trial that can be made would tell more"
     return _verdict(
         standing,
-        Status.BUDGET,
+        SearchStatus.BUDGET,
         members,
         likeliest,
         f"{why}, and no commit is likely enough. If one is guilty, it is among these with 95% "
@@ -99,7 +99,7 @@ def cautious(probability: float) -> float:
     return probability / (probability + CAUTION * (1.0 - probability))
 
 
-def _outcome(standing: Standing, sure: float) -> Verdict | None:
+def _outcome(standing: SearchState, sure: float) -> Verdict | None:
     """Give the conclusion that has at least the probability `sure`, if one has."""
     commits = len(standing.ancestry.graph)
     p_none, p_before = (float(p) for p in standing.probability[commits:])
@@ -107,7 +107,7 @@ def _outcome(standing: Standing, sure: float) -> Verdict | None:
     if cautious(p_none) >= sure:
         return _verdict(
             standing,
-            Status.NO_CULPRIT,
+            SearchStatus.NO_CULPRIT,
             nobody,
             cautious(p_none),
             "The bad end passes: the failure was a flake or came from its environment.",
@@ -115,7 +115,7 @@ def _outcome(standing: Standing, sure: float) -> Verdict | None:
     if cautious(p_before) >= sure:
         return _verdict(
             standing,
-            Status.BEFORE_RANGE,
+            SearchStatus.BEFORE_RANGE,
             nobody,
             cautious(p_before),
             "The good end fails too: the culprit is older than the range.",
@@ -132,7 +132,7 @@ def _outcome(standing: Standing, sure: float) -> Verdict | None:
     return found
 
 
-def _class(standing: Standing, labels: Ints, sure: float) -> Verdict | None:
+def _class(standing: SearchState, labels: Ints, sure: float) -> Verdict | None:
     mass = masses(labels, standing.probability[: len(labels)])
     best = int(mass.argmax())
     confidence = cautious(float(mass[best]))
@@ -146,18 +146,18 @@ def _class(standing: Standing, labels: Ints, sure: float) -> Verdict | None:
     )
     if merge or members.sum() == 1:
         return _verdict(
-            standing, Status.CULPRIT, members, confidence, "One commit is guilty.", best
+            standing, SearchStatus.CULPRIT, members, confidence, "One commit is guilty.", best
         )
     return _verdict(
         standing,
-        Status.CLASS,
+        SearchStatus.CLASS,
         members,
         confidence,
         "One of these commits is guilty; no commit that can be tried tells them apart.",
     )
 
 
-def _labels(standing: Standing, untestable: frozenset[int]) -> Ints:
+def _labels(standing: SearchState, untestable: frozenset[int]) -> Ints:
     """Group commits that cannot be told apart by the commits that may be tried."""
     graph = standing.ancestry.graph
     untestable = frozenset(c for c in untestable if c < len(graph))
@@ -167,8 +167,8 @@ def _labels(standing: Standing, untestable: frozenset[int]) -> Ints:
 
 
 def _verdict(
-    standing: Standing,
-    status: Status,
+    standing: SearchState,
+    status: SearchStatus,
     members: NDArray[np.bool_],
     confidence: float,
     reason: str,
@@ -181,8 +181,10 @@ def _verdict(
     else:
         shown = {c: float(standing.probability[c]) for c in suspects}
     ordered = sorted(suspects, key=lambda c: (-shown[c], c))
-    missing = standing.untestable | standing.presumed if status is not Status.SEARCHING else ()
-    over = status not in {Status.SEARCHING, Status.BUDGET, Status.INFRA}
+    missing = (
+        standing.untestable | standing.presumed if status is not SearchStatus.SEARCHING else ()
+    )
+    over = status not in {SearchStatus.SEARCHING, SearchStatus.BUDGET, SearchStatus.INFRA}
     return Verdict(
         status=status,
         culprit=None if culprit is None else graph.commits[culprit],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class TrialOutcome(StrEnum):
     """How a trial ended. `INFRA` says nothing about the commit; `UNTESTABLE` only about itself."""
 
     PASS = "pass"  # noqa: S105 (an outcome, not a password)
@@ -56,7 +56,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TrialReport:
     """What came back from a trial.
 
     Attributes:
@@ -66,13 +66,13 @@ class Report:
         environment: where it really ran, when that is not where it was meant to.
     """
 
-    outcome: Outcome
+    outcome: TrialOutcome
     fingerprint: frozenset[str] | None = None
     environment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class FreeResult:
     """A result that existed before or beside the search, such as a check-run: free evidence.
 
     Attributes:
@@ -86,7 +86,7 @@ class Observation:
     """
 
     commit: str
-    report: Report
+    report: TrialReport
     environment: str = "ci"
     tree: str | None = None
     selected: bool = False

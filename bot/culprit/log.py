@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from bot.culprit.evidence import Observation, Outcome, Purpose, Report, Ruling, Says, Trial
+from bot.culprit.evidence import FreeResult, Purpose, Ruling, Says, Trial, TrialOutcome, TrialReport
 from bot.culprit.graph import CommitGraph
 from bot.culprit.rates import Beta, Mixture, RatePriors
 from bot.culprit.settings import Granularity, SearchSettings
@@ -23,7 +23,7 @@ class LogError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TrialsAsked:
     """Trials were asked for."""
 
     trials: tuple[Trial, ...]
@@ -34,7 +34,7 @@ class Reported:
     """A trial answered."""
 
     trial: int
-    report: Report
+    report: TrialReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class Exhausted:
     """No trial would have told more at this point."""
 
 
-Event = Asked | Reported | Abandoned | Exhausted | Observation | Ruling
+Event = TrialsAsked | Reported | Abandoned | Exhausted | FreeResult | Ruling
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SearchLog:
     """A log, read."""
 
     graph: CommitGraph
@@ -111,7 +111,7 @@ def asked(trials: Sequence[Trial]) -> dict[str, Any]:
     return {"event": "asked", "trials": [asdict(t) for t in trials]}
 
 
-def reported(trial: Trial, report: Report) -> dict[str, Any]:
+def reported(trial: Trial, report: TrialReport) -> dict[str, Any]:
     """Make the entry of a trial's answer."""
     return {"event": "reported", "trial": trial.id, "commit": trial.commit, **_report(report)}
 
@@ -126,7 +126,7 @@ def exhausted() -> dict[str, Any]:
     return {"event": "exhausted"}
 
 
-def observed(evidence: Observation | Ruling) -> dict[str, Any]:
+def observed(evidence: FreeResult | Ruling) -> dict[str, Any]:
     """Make the entry of evidence from elsewhere."""
     if isinstance(evidence, Ruling):
         return {"event": "ruling", **asdict(evidence)}
@@ -140,7 +140,7 @@ def observed(evidence: Observation | Ruling) -> dict[str, Any]:
     }
 
 
-def read(text: str) -> Record:
+def read(text: str) -> SearchLog:
     """Read a log. A last line without its newline was cut off and is ignored.
 
     Raises:
@@ -164,7 +164,7 @@ def read(text: str) -> Record:
         events = []
         for number, text_line in enumerate(lines[1:], 2):  # noqa: B007 (for the message)
             events.append(_event(json.loads(text_line)))
-        return Record(
+        return SearchLog(
             graph,
             settings,
             None if head["weights"] is None else tuple(head["weights"]),
@@ -181,7 +181,7 @@ def read(text: str) -> Record:
 def _event(entry: dict[str, Any]) -> Event:
     kind = entry["event"]
     if kind == "asked":
-        return Asked(
+        return TrialsAsked(
             tuple(
                 Trial(t["id"], t["commit"], t["environment"], Purpose(t["purpose"]), t["attempt"])
                 for t in entry["trials"]
@@ -196,7 +196,7 @@ def _event(entry: dict[str, Any]) -> Event:
     if kind == "ruling":
         return Ruling(entry["commit"], Says(entry["says"]), entry["by"])
     if kind == "observed":
-        return Observation(
+        return FreeResult(
             entry["commit"],
             _read_report(entry),
             entry["where"],
@@ -206,7 +206,7 @@ def _event(entry: dict[str, Any]) -> Event:
     raise LogError(f"Unknown event {kind!r}.")
 
 
-def _report(report: Report) -> dict[str, Any]:
+def _report(report: TrialReport) -> dict[str, Any]:
     return {
         "outcome": report.outcome,
         "fingerprint": _names(report.fingerprint),
@@ -214,8 +214,10 @@ def _report(report: Report) -> dict[str, Any]:
     }
 
 
-def _read_report(entry: Mapping[str, Any]) -> Report:
-    return Report(Outcome(entry["outcome"]), _set(entry["fingerprint"]), entry["environment"])
+def _read_report(entry: Mapping[str, Any]) -> TrialReport:
+    return TrialReport(
+        TrialOutcome(entry["outcome"]), _set(entry["fingerprint"]), entry["environment"]
+    )
 
 
 def _settings(entry: dict[str, Any]) -> SearchSettings:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bot.culprit.ancestry import Ancestry
 from bot.culprit.conclusion import cautious
 from bot.culprit.graph import CommitGraph
-from bot.culprit.verdict import Candidate, Status
+from bot.culprit.verdict import Candidate, SearchStatus
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ class MetricVerdict:
         reason: one plain sentence.
     """
 
-    status: Status
+    status: SearchStatus
     culprit: str | None
     candidates: tuple[Candidate, ...]
     confidence: float
@@ -96,7 +96,7 @@ class MetricSearch:
     def next_runs(self, count: int = 1) -> tuple[str, ...]:
         """Ask for up to `count` runs, SHAs in order; empty once there is a verdict."""
         count = min(count, self.budget - len(self._values) - len(self._pending))
-        if count < 1 or self.verdict().status is not Status.SEARCHING:
+        if count < 1 or self.verdict().status is not SearchStatus.SEARCHING:
             return ()
         chosen: list[int] = []
         for _ in range(count):
@@ -134,23 +134,23 @@ class MetricSearch:
         """Say what is concluded, or how things stand."""
         ends_done = min(self._count[self.graph.bad], self._count[-1]) >= END_RUNS
         if not ends_done:
-            status, why = Status.SEARCHING, "The ends are being measured."
+            status, why = SearchStatus.SEARCHING, "The ends are being measured."
             if len(self._values) >= self.budget:
-                status, why = Status.BUDGET, "The budget is spent."
+                status, why = SearchStatus.BUDGET, "The budget is spent."
             return self._say(status, why, self._prior / self._prior.sum())
         probability = self.probability()
         best = float(probability.max())
         if cautious(best) >= self.confidence:
-            return self._say(Status.CULPRIT, "One commit is guilty.", probability)
+            return self._say(SearchStatus.CULPRIT, "One commit is guilty.", probability)
         if self._surely_small():
             why = (
                 f"The ends differ by less than {TOO_SMALL} standard deviations of a run: "
                 "too little to pin on a commit."
             )
-            return self._say(Status.NO_CULPRIT, why, probability)
+            return self._say(SearchStatus.NO_CULPRIT, why, probability)
         if len(self._values) >= self.budget:
-            return self._say(Status.BUDGET, "The budget is spent.", probability)
-        return self._say(Status.SEARCHING, "Still searching.", probability)
+            return self._say(SearchStatus.BUDGET, "The budget is spent.", probability)
+        return self._say(SearchStatus.SEARCHING, "Still searching.", probability)
 
     def _next(self, pending: list[int]) -> int | None:
         good = len(self.graph)
@@ -242,7 +242,7 @@ class MetricSearch:
             return (inf if difference else 0.0), 0.0
         return difference / spread, sqrt(1 / len(bad) + 1 / len(good))
 
-    def _say(self, status: Status, reason: str, probability: Floats) -> MetricVerdict:
+    def _say(self, status: SearchStatus, reason: str, probability: Floats) -> MetricVerdict:
         order = np.argsort(-probability, kind="stable")
         enough = int(np.searchsorted(np.cumsum(probability[order]), 0.95)) + 1
         best = int(order[0])
@@ -251,7 +251,7 @@ class MetricSearch:
         )
         return MetricVerdict(
             status=status,
-            culprit=self.graph.commits[best] if status is Status.CULPRIT else None,
+            culprit=self.graph.commits[best] if status is SearchStatus.CULPRIT else None,
             candidates=tuple(
                 Candidate(self.graph.commits[int(c)], float(probability[c])) for c in order[:enough]
             ),

@@ -16,16 +16,16 @@ import numpy as np
 
 from bot.culprit import log
 from bot.culprit.ancestry import Ancestry
-from bot.culprit.conclusion import Standing, conclude
+from bot.culprit.conclusion import SearchState, conclude
 from bot.culprit.environments import choose_environment
 from bot.culprit.evidence import (
-    Observation,
-    Outcome,
+    FreeResult,
     Purpose,
-    Report,
     Ruling,
     Says,
     Trial,
+    TrialOutcome,
+    TrialReport,
     same_failure,
 )
 from bot.culprit.graph import CommitGraph
@@ -162,7 +162,7 @@ class Search:
         self._events.append(log.asked(trials))
         return tuple(trials)
 
-    def record(self, trial: Trial, report: Report) -> None:
+    def record(self, trial: Trial, report: TrialReport) -> None:
         """Learn how a pending trial ended.
 
         Raises:
@@ -172,7 +172,7 @@ class Search:
         self._events.append(log.reported(trial, report))
         node = self.graph.number[trial.commit]
         self._verdict, self._exhausted = None, False
-        if report.outcome is Outcome.INFRA:
+        if report.outcome is TrialOutcome.INFRA:
             self._infra[node] += 1
             self._infra_in_a_row += 1
             if self._infra[node] >= self.settings.infra_attempts:
@@ -193,7 +193,7 @@ class Search:
         self._verdict = None
         self._events.append(log.abandoned(trial))
 
-    def observe(self, evidence: Observation | Ruling) -> bool:
+    def observe(self, evidence: FreeResult | Ruling) -> bool:
         """Learn a result that exists without us, or a person's word.
 
         Returns:
@@ -211,7 +211,7 @@ class Search:
                 self._posterior.rule(self._canonical(node), good=evidence.says is Says.GOOD)
         elif evidence.selected:
             self._fingerprint = self._fingerprint or evidence.report.fingerprint
-        elif evidence.report.outcome is not Outcome.INFRA:
+        elif evidence.report.outcome is not TrialOutcome.INFRA:
             self._learn(node, evidence.report, evidence.environment)
         return True
 
@@ -220,7 +220,7 @@ class Search:
         if self._verdict is None:
             budget = self.settings.budget
             self._verdict = conclude(
-                Standing(
+                SearchState(
                     ancestry=self.ancestry,
                     probability=self._posterior.beliefs.probability,
                     settings=self.settings,
@@ -263,7 +263,7 @@ class Search:
 
     def _apply(self, event: log.Event) -> None:
         """Do again what the log says was done; choices are taken from it, not made anew."""
-        if isinstance(event, log.Asked):
+        if isinstance(event, log.TrialsAsked):
             for trial in event.trials:
                 self._ask(trial)
             self._rounds += 1
@@ -290,12 +290,12 @@ class Search:
         self._pending[trial.id] = trial
         self._asked = max(self._asked, trial.id)
 
-    def _learn(self, node: int, report: Report, environment: str) -> None:
-        failed = report.outcome is Outcome.FAIL
+    def _learn(self, node: int, report: TrialReport, environment: str) -> None:
+        failed = report.outcome is TrialOutcome.FAIL
         if failed and not same_failure(self._fingerprint, report.fingerprint):
-            report = Report(Outcome.UNTESTABLE)
+            report = TrialReport(TrialOutcome.UNTESTABLE)
         at = self._canonical(node)
-        if report.outcome is Outcome.UNTESTABLE:
+        if report.outcome is TrialOutcome.UNTESTABLE:
             self._gaps[at] += 1
         else:
             if failed and node == self.graph.bad and self._fingerprint is None:
@@ -422,8 +422,8 @@ class Search:
         count = len(self.graph)
         return self.graph.commits[node] if node < count else self.graph.goods[node - count]
 
-    def _node_of(self, evidence: Observation | Ruling) -> int | None:
+    def _node_of(self, evidence: FreeResult | Ruling) -> int | None:
         node = self.graph.number.get(evidence.commit)
-        if node is None and isinstance(evidence, Observation) and evidence.tree is not None:
+        if node is None and isinstance(evidence, FreeResult) and evidence.tree is not None:
             return self._of_tree.get(evidence.tree)
         return node

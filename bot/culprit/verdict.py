@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Status(StrEnum):
+class SearchStatus(StrEnum):
     """Where a search stands.
 
     `CULPRIT`: one commit. `CLASS`: several that no testable commit separates, or that are
@@ -52,7 +52,7 @@ class Verdict:
         p_before_range: probability that the good end is bad.
     """
 
-    status: Status
+    status: SearchStatus
     culprit: str | None
     candidates: tuple[Candidate, ...]
     confidence: float
@@ -68,4 +68,4 @@ class Verdict:
     @property
     def final(self) -> bool:
         """Whether the search is over."""
-        return self.status is not Status.SEARCHING
+        return self.status is not SearchStatus.SEARCHING

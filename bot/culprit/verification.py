@@ -17,7 +17,7 @@ MOST_RUNS = 20
 """Never ask for more runs of a commit than this, however flaky the signal."""
 
 
-class Check(StrEnum):
+class VerificationResult(StrEnum):
     """What the fresh runs say."""
 
     CONFIRMED = "confirmed"
@@ -26,7 +26,7 @@ class Check(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FreshRunPlan:
     """Fresh runs to make, in this order.
 
     Attributes:
@@ -43,14 +43,14 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class FreshRunTally:
     """How the fresh runs of one commit ended; untestable and infra runs are not counted."""
 
     failed: int = 0
     passed: int = 0
 
 
-def plan(culprit: str, parents: Sequence[str], rate: float) -> Plan:
+def plan(culprit: str, parents: Sequence[str], rate: float) -> FreshRunPlan:
     """Plan the check of a suspect: n = max(2, ⌈log 0.01 / log f̂⌉) runs of each commit.
 
     Args:
@@ -60,7 +60,7 @@ def plan(culprit: str, parents: Sequence[str], rate: float) -> Plan:
     """
     runs = runs_needed(rate)
     turn = (culprit, *parents)
-    return Plan(culprit, tuple(parents), runs, turn * runs)
+    return FreshRunPlan(culprit, tuple(parents), runs, turn * runs)
 
 
 def runs_needed(rate: float) -> int:
@@ -76,11 +76,11 @@ def runs_needed(rate: float) -> int:
 
 
 def judge(
-    check: Plan,
-    tallies: Mapping[str, Tally],
+    check: FreshRunPlan,
+    tallies: Mapping[str, FreshRunTally],
     false_fail: float,
     false_pass: float,
-) -> Check:
+) -> VerificationResult:
     """Say whether the fresh runs confirm that the culprit is bad and its parents are good.
 
     Each commit's runs are weighed as a likelihood ratio between bad and good at the given flake
@@ -95,24 +95,24 @@ def judge(
     """
     expected = [(check.culprit, True), *((p, False) for p in check.parents)]
     for sha, _ in expected:
-        tally = tallies.get(sha, Tally())
+        tally = tallies.get(sha, FreshRunTally())
         if tally.failed + tally.passed < check.runs:
-            return Check.UNDECIDED
+            return VerificationResult.UNDECIDED
     bound = log((1.0 - FAKED) / FAKED)
     weights = [
         _weight(tallies[sha], false_fail, false_pass) * (1.0 if bad else -1.0)
         for sha, bad in expected
     ]
     if any(w <= -bound for w in weights):
-        return Check.REFUTED
+        return VerificationResult.REFUTED
     # Where the planned runs all agree, they confirm by the plan's own bound.
     agree = all((tallies[sha].passed if bad else tallies[sha].failed) == 0 for sha, bad in expected)
     if agree or all(w >= bound for w in weights):
-        return Check.CONFIRMED
-    return Check.UNDECIDED
+        return VerificationResult.CONFIRMED
+    return VerificationResult.UNDECIDED
 
 
-def _weight(tally: Tally, false_fail: float, false_pass: float) -> float:
+def _weight(tally: FreshRunTally, false_fail: float, false_pass: float) -> float:
     """Log-likelihood ratio, bad to good."""
     low, high = 1e-4, 1.0 - 1e-4
     ff, fp = (min(max(rate, low), high) for rate in (false_fail, false_pass))

@@ -50,7 +50,7 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ExecutionContext:
     """What an execution works with.
 
     Attributes:
@@ -100,7 +100,7 @@ class DurableRun:
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        surroundings: ExecutionContext,
         run: str,
         *,
         resumed: bool,

@@ -36,8 +36,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.engine.durable_run import (
     DurableRun,
+    ExecutionContext,
     Observer,
-    Surroundings,
     Unreplayable,
     patches_followed,
     said_of,
@@ -491,10 +491,10 @@ class Engine:
         return await asyncio.to_thread(read)
 
     @property
-    def _surroundings(self) -> Surroundings:
+    def _surroundings(self) -> ExecutionContext:
         if self._datasource is None:
             raise RuntimeError("the engine is not launched")
-        return Surroundings(
+        return ExecutionContext(
             self._records, self._datasource, self._clock, self._observers, self._longest_outage
         )
 

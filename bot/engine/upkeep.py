@@ -45,7 +45,7 @@ Fate = Literal["ours", "leave", "take up", "park"]
 
 
 @dataclass(frozen=True)
-class Execution:
+class PendingExecution:
     """One pending execution as DBOS has it."""
 
     run: str
@@ -67,7 +67,7 @@ def _is_known(name: str) -> bool:
 
 
 def fate(
-    execution: Execution,
+    execution: PendingExecution,
     *,
     us: str,
     code: str,
@@ -131,7 +131,7 @@ class Upkeep:
                         parked.append(each.run)
         return taken, parked
 
-    def _pending(self, connection: sa.Connection) -> list[Execution]:
+    def _pending(self, connection: sa.Connection) -> list[PendingExecution]:
         """Those that are perhaps nobody's: ours under our own code never are."""
         status = self._system.tables.workflow_status
         query = sa.select(
@@ -147,7 +147,7 @@ class Upkeep:
             ),
         )
         return [
-            Execution(row[0], row[1] or "", row[2] or BEFORE_CODES, row[3])
+            PendingExecution(row[0], row[1] or "", row[2] or BEFORE_CODES, row[3])
             for row in connection.execute(query)
         ]
 
@@ -156,7 +156,7 @@ class Upkeep:
         query = sa.select(outputs.c.function_name).where(outputs.c.workflow_uuid == run).distinct()
         return connection.execute(query).scalars().all()
 
-    def _enqueue(self, connection: sa.Connection, execution: Execution) -> bool:
+    def _enqueue(self, connection: sa.Connection, execution: PendingExecution) -> bool:
         """Put it into the queue of this code, unless somebody else was quicker."""
         status = self._system.tables.workflow_status
         moved = connection.execute(

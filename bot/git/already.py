@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bot.git.history import CommitInfo, describe
-from bot.git.kept import NOTHING_KEPT, Kept
+from bot.git.kept import NOTHING_KEPT, KeptFiles
 from bot.git.patches import combined_patch_id, patch_ids
 from bot.git.process import Git
 from bot.git.reverting import Empty, EmptyReason, reverted_tree
@@ -24,7 +24,7 @@ class AlreadyReverted(Value):
 
 
 async def already_reverted(
-    git: Git, commit: str, onto: str, *, mainline: int = 1, keep: Kept = NOTHING_KEPT
+    git: Git, commit: str, onto: str, *, mainline: int = 1, keep: KeptFiles = NOTHING_KEPT
 ) -> AlreadyReverted | None:
     """Tell whether reverting `commit` on `onto` would change nothing, and who did it before.
 

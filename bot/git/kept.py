@@ -15,7 +15,7 @@ _LARGEST = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptFiles:
     """Which files a revert leaves alone.
 
     Attributes:
@@ -72,4 +72,4 @@ class Kept:
         return await asyncio.to_thread(self.wrote, change.path.decode(), content)
 
 
-NOTHING_KEPT = Kept()
+NOTHING_KEPT = KeptFiles()

@@ -40,7 +40,7 @@ class Unmerged:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergedTree:
     """A merge's outcome: the tree (with conflict markers where `unmerged` is not empty)."""
 
     tree: str
@@ -49,7 +49,7 @@ class Merged:
     clean: bool
 
 
-def parse_merge(stdout: bytes, clean: bool, sides: Sequence[str] = ()) -> Merged:
+def parse_merge(stdout: bytes, clean: bool, sides: Sequence[str] = ()) -> MergedTree:
     """Read what `git merge-tree --write-tree -z --messages` printed.
 
     Args:
@@ -90,7 +90,7 @@ def parse_merge(stdout: bytes, clean: bool, sides: Sequence[str] = ()) -> Merged
         for path in (stages or kinds)
     )
     merged.extend(stages)
-    return Merged(tree, () if clean else unmerged, tuple(dict.fromkeys(merged)), clean)
+    return MergedTree(tree, () if clean else unmerged, tuple(dict.fromkeys(merged)), clean)
 
 
 def _messages(fields: Iterator[bytes]) -> Iterator[tuple[list[bytes], str]]:
@@ -104,7 +104,7 @@ def _messages(fields: Iterator[bytes]) -> Iterator[tuple[list[bytes], str]]:
         yield record[:-2], record[-2].decode("utf-8", "replace")
 
 
-async def merge(git: Git, ours: str, theirs: str) -> Merged:
+async def merge(git: Git, ours: str, theirs: str) -> MergedTree:
     """Merge two commits as `git revert` and `git merge` do, `.gitattributes` of ours in force.
 
     A bare repository has no work tree to read attributes from. Where a path's content had to be
@@ -129,7 +129,7 @@ def _lay_out(work_tree: Path, attributes: dict[str, bytes]) -> None:
         (folder / ".gitattributes").write_bytes(text)
 
 
-async def _merge_tree(git: Git, ours: str, theirs: str, work_tree: str | None = None) -> Merged:
+async def _merge_tree(git: Git, ours: str, theirs: str, work_tree: str | None = None) -> MergedTree:
     environment = {"GIT_WORK_TREE": work_tree} if work_tree else None
     command = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
     said = await git.run(*command, network=True, ok=(0, 1), environment=environment)

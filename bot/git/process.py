@@ -108,7 +108,7 @@ _CORRUPT_WORDS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class GitOutput:
     """How a git command ended: exit code, standard output, redacted standard error."""
 
     code: int
@@ -156,7 +156,7 @@ class Git:
         limit: int = 256 * 1024 * 1024,
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
-    ) -> Output:
+    ) -> GitOutput:
         """Run `git ARGUMENTS…` in this repository.
 
         Args:
@@ -283,7 +283,7 @@ async def _communicate(
     pass_fds: Sequence[int] = (),
     network: bool = False,
     secrets: Sequence[str] = (),
-) -> Output:
+) -> GitOutput:
     process = await _spawn(argv, environment, stdin is not None, pass_fds)
     try:
         async with asyncio.timeout(timeout):
@@ -301,7 +301,7 @@ async def _communicate(
         raise OutputTooLarge(command, limit)
     words = redacted(stderr.decode("utf-8", "replace"), secrets)
     if code in ok:
-        return Output(code, stdout, words)
+        return GitOutput(code, stdout, words)
     # Before the others: a pack that found no room is called broken, too.
     if _FULL_WORDS.search(words):
         raise DiskFull(command, code, words)

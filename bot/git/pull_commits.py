@@ -30,7 +30,7 @@ from bot.git.trees import tree_of
 from bot.triggers import Value
 
 
-class MergeMethod(StrEnum):
+class LandingMethod(StrEnum):
     """How a pull request's commits came onto its base branch."""
 
     MERGE = "merge"
@@ -53,7 +53,7 @@ class Landing(Value):
     """
 
     status: Literal["landing"] = "landing"
-    method: MergeMethod
+    method: LandingMethod
     at: str
     nodes: tuple[CommitNode, ...]
     copies: dict[str, str] = Field(default_factory=dict)
@@ -62,9 +62,9 @@ class Landing(Value):
     def on_base(self) -> tuple[str, ...]:
         """What is reverted to undo all of it, newest first; of a merge only the merge itself."""
         match self.method:
-            case MergeMethod.MERGE | MergeMethod.SQUASH:
+            case LandingMethod.MERGE | LandingMethod.SQUASH:
                 return (self.at,)
-            case MergeMethod.REBASE:
+            case LandingMethod.REBASE:
                 return tuple(self.copies.values())
             case _:
                 return self.changes
@@ -82,7 +82,7 @@ class Brought(Value):
     """The commits to revert, newest first; for a merge commit only that one (mainline 1)."""
 
     status: Literal["brought"] = "brought"
-    method: MergeMethod
+    method: LandingMethod
     commits: tuple[str, ...]
 
 
@@ -189,7 +189,7 @@ async def _brings(git: Git, head: str, tip: str) -> str:
 async def _of_merge(git: Git, at: str) -> Landing:
     nodes = await commit_range(git, f"{at}^1", at)
     return Landing(
-        method=MergeMethod.MERGE,
+        method=LandingMethod.MERGE,
         at=at,
         nodes=tuple(node for node in reversed(nodes) if node.sha != at),
     )
@@ -202,7 +202,7 @@ async def _of_push(
     if known and len(known) == len(pull_commits) < _API_LISTS_AT_MOST:
         ordered = await newest_first(git, known)
         nodes = [CommitNode(sha=sha, parents=(await parents_of(git, sha))[0]) for sha in ordered]
-        return Landing(method=MergeMethod.PUSHED, at=head, nodes=tuple(nodes))
+        return Landing(method=LandingMethod.PUSHED, at=head, nodes=tuple(nodes))
     return Unclear(
         reason="its commits were pushed straight onto the base branch, and which ones cannot be"
         " told from its history",
@@ -223,7 +223,7 @@ async def _of_copies(git: Git, merge_commit: str, head: str) -> Landing | Unclea
         return Unclear(
             reason=f"it has more than {_MOST_COMMITS:,} commits", candidates=(merge_commit,)
         )
-    squash = Landing(method=MergeMethod.SQUASH, at=merge_commit, nodes=nodes)
+    squash = Landing(method=LandingMethod.SQUASH, at=merge_commit, nodes=nodes)
     # The common case first: it needs the blobs of two differences, not of every commit. A rebase
     # whose last commit alone does what all do together is undone by undoing that one.
     whole = await combined_patch_id(git, fork, head)
@@ -237,7 +237,7 @@ async def _of_copies(git: Git, merge_commit: str, head: str) -> Landing | Unclea
     found = [sha for sha in chain if sha in ids][: len(wanted)]
     if wanted and [ids[sha] for sha in found] == wanted:
         copies = dict(zip(counted, found, strict=True))
-        return Landing(method=MergeMethod.REBASE, at=merge_commit, nodes=nodes, copies=copies)
+        return Landing(method=LandingMethod.REBASE, at=merge_commit, nodes=nodes, copies=copies)
     if (earlier := await _earlier(git, merge_commit, fork, whole, own)) is not None:
         return earlier.model_copy(update={"nodes": nodes})
     some = tuple(sha for sha in chain if ids.get(sha) in set(wanted))
@@ -264,14 +264,14 @@ async def _earlier(
     ids = await patch_ids(git, [*own, *line])
     squashes = [sha for sha in line if whole is not None and ids.get(sha) == whole]
     if len(squashes) == 1:
-        return Landing(method=MergeMethod.SQUASH, at=squashes[0], nodes=())
+        return Landing(method=LandingMethod.SQUASH, at=squashes[0], nodes=())
     counted = [sha for sha in own if sha in ids]
     wanted = [ids[sha] for sha in counted]
     for start in range(len(line) - len(wanted) + 1):
         run = line[start : start + len(wanted)]
         if wanted and [ids.get(sha) for sha in run] == wanted:
             copies = dict(zip(counted, run, strict=True))
-            return Landing(method=MergeMethod.REBASE, at=run[0], nodes=(), copies=copies)
+            return Landing(method=LandingMethod.REBASE, at=run[0], nodes=(), copies=copies)
     return None
 
 

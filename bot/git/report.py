@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from bot.git.history import resolve_expression
-from bot.git.kept import NOTHING_KEPT, Kept
+from bot.git.kept import NOTHING_KEPT, KeptFiles
 from bot.git.process import Git, git_directory, require_git
-from bot.git.reverting import Conflict, Empty, reverted_tree
+from bot.git.reverting import Empty, RevertConflict, reverted_tree
 from bot.triggers import Value
 
 
-class RevertReport(Value):
+class ComputedRevert(Value):
     """What the `revert` command prints with `--json`.
 
     Attributes:
@@ -41,8 +41,8 @@ async def open_clone(path: Path) -> Git:
 
 
 async def revert_report(
-    repo: Path, commit: str, onto: str, keep: Kept = NOTHING_KEPT
-) -> RevertReport:
+    repo: Path, commit: str, onto: str, keep: KeptFiles = NOTHING_KEPT
+) -> ComputedRevert:
     """Compute what reverting `commit` on `onto` gives, writing nothing but objects.
 
     Args:
@@ -59,9 +59,9 @@ async def revert_report(
     undone = await resolve_expression(git, commit)
     base = await resolve_expression(git, onto)
     outcome = await reverted_tree(git, [undone], base, keep=keep)
-    if isinstance(outcome, Conflict):
+    if isinstance(outcome, RevertConflict):
         paths = tuple(path.path for path in outcome.paths)
-        return RevertReport(status="conflict", tree=outcome.tree, conflicts=paths)
+        return ComputedRevert(status="conflict", tree=outcome.tree, conflicts=paths)
     if isinstance(outcome, Empty):
-        return RevertReport(status="empty", tree=outcome.tree)
-    return RevertReport(status="clean", tree=outcome.tree)
+        return ComputedRevert(status="empty", tree=outcome.tree)
+    return ComputedRevert(status="clean", tree=outcome.tree)

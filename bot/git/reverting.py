@@ -17,17 +17,11 @@ from pydantic import Field
 
 from bot.git.errors import NoSuchParent
 from bot.git.history import CommitInfo, last_changes, newest_first
-from bot.git.kept import NOTHING_KEPT, Kept
-from bot.git.merging import Merged, merge
+from bot.git.kept import NOTHING_KEPT, KeptFiles
+from bot.git.merging import MergedTree, merge
 from bot.git.objects import commit_trees
 from bot.git.process import Git, require_git
-from bot.git.trees import (
-    TreeChange,
-    raw_changes,
-    tree_changes,
-    tree_of,
-    with_entries,
-)
+from bot.git.trees import ChangedPath, raw_changes, tree_changes, tree_of, with_entries
 from bot.triggers import Value
 
 # Loose helper commits get the same id each time they are made for the same trees.
@@ -83,13 +77,13 @@ class Clean(Value):
     tree: str
     onto: str
     base_tree: str
-    changes: tuple[TreeChange, ...]
+    changes: tuple[ChangedPath, ...]
     new_blobs: tuple[str, ...]
     reverted: tuple[str, ...]
     left: tuple[str, ...] = ()
 
 
-class Conflict(Value):
+class RevertConflict(Value):
     """The revert of `commit` needs a person.
 
     Attributes:
@@ -116,7 +110,7 @@ class Empty(Value):
     tree: str
 
 
-RevertOutcome = Annotated[Clean | Conflict | Empty, Field(discriminator="status")]
+RevertOutcome = Annotated[Clean | RevertConflict | Empty, Field(discriminator="status")]
 
 
 class RevertedTree(Value):
@@ -135,8 +129,8 @@ async def compute_revert(
     onto: str,
     *,
     mainline: int = 1,
-    keep: Kept = NOTHING_KEPT,
-) -> Clean | Conflict | Empty:
+    keep: KeptFiles = NOTHING_KEPT,
+) -> Clean | RevertConflict | Empty:
     """Compute what reverting `commits` on top of `onto` gives.
 
     Args:
@@ -153,7 +147,7 @@ async def compute_revert(
         GitError: Git failed otherwise.
     """
     outcome = await reverted_tree(git, commits, onto, mainline=mainline, keep=keep)
-    if isinstance(outcome, Conflict):
+    if isinstance(outcome, RevertConflict):
         return await _with_authors(git, outcome)
     if isinstance(outcome, Empty):
         return outcome
@@ -182,8 +176,8 @@ async def reverted_tree(
     onto: str,
     *,
     mainline: int = 1,
-    keep: Kept = NOTHING_KEPT,
-) -> RevertedTree | Conflict | Empty:
+    keep: KeptFiles = NOTHING_KEPT,
+) -> RevertedTree | RevertConflict | Empty:
     """Compute only the tree, as `compute_revert` does; conflicts do not say who came since."""
     require_git()
     onto_tree = await tree_of(git, onto)
@@ -234,7 +228,7 @@ class _Step(Value):
     undone: frozenset[bytes]
 
     @classmethod
-    async def read(cls, git: Git, commit: str, mainline: int, keep: Kept) -> _Step:
+    async def read(cls, git: Git, commit: str, mainline: int, keep: KeptFiles) -> _Step:
         after, before = await _way_back(git, commit, mainline)
         changes = await raw_changes(git, after, before)
         empty = None if changes else EmptyReason.COMMIT_EMPTY
@@ -253,7 +247,7 @@ class _Step(Value):
             undone=frozenset(change.path for change in undone),
         )
 
-    async def apply(self, git: Git, onto_tree: str, keep: Kept) -> Merged:
+    async def apply(self, git: Git, onto_tree: str, keep: KeptFiles) -> MergedTree:
         """Merge the way back into `onto_tree`, the reverted commit's own tree as the base."""
         merged = await _three_way(git, self.after, onto_tree, self.before)
         if not keep.paths:
@@ -262,7 +256,7 @@ class _Step(Value):
             return merged
         return await self._apply_without(git, onto_tree, keep) or merged
 
-    async def _apply_without(self, git: Git, onto_tree: str, keep: Kept) -> Merged | None:
+    async def _apply_without(self, git: Git, onto_tree: str, keep: KeptFiles) -> MergedTree | None:
         """Merge with no record file in sight, then put those of `onto_tree` back.
 
         A renamed directory makes git ask whether records added to it should follow, or take them
@@ -281,7 +275,7 @@ class _Step(Value):
         return replace(merged, tree=await with_entries(git, merged.tree, kept))
 
 
-async def _three_way(git: Git, base_tree: str, our_tree: str, their_tree: str) -> Merged:
+async def _three_way(git: Git, base_tree: str, our_tree: str, their_tree: str) -> MergedTree:
     base = await _loose_commit(git, base_tree)
     ours, theirs = await asyncio.gather(
         _loose_commit(git, our_tree, base), _loose_commit(git, their_tree, base)
@@ -309,7 +303,9 @@ async def _way_back(git: Git, commit: str, mainline: int) -> tuple[str, str]:
     return trees.tree, trees.before
 
 
-def _conflict(commit: str, onto: str, merged: Merged, reverted: tuple[str, ...]) -> Conflict:
+def _conflict(
+    commit: str, onto: str, merged: MergedTree, reverted: tuple[str, ...]
+) -> RevertConflict:
     paths = tuple(
         PathConflict(
             path=unmerged.path.decode("utf-8", "backslashreplace"),
@@ -320,10 +316,12 @@ def _conflict(commit: str, onto: str, merged: Merged, reverted: tuple[str, ...])
         )
         for unmerged in merged.unmerged
     )
-    return Conflict(commit=commit, onto=onto, paths=paths, tree=merged.tree, reverted=reverted)
+    return RevertConflict(
+        commit=commit, onto=onto, paths=paths, tree=merged.tree, reverted=reverted
+    )
 
 
-async def _with_authors(git: Git, conflict: Conflict) -> Conflict:
+async def _with_authors(git: Git, conflict: RevertConflict) -> RevertConflict:
     since = await last_changes(
         git, conflict.commit, conflict.onto, [path.path for path in conflict.paths]
     )

@@ -12,13 +12,13 @@ from typing import Literal
 
 from bot.git.errors import ShallowHistory, UnknownRevision
 from bot.git.process import Git
-from bot.git.pull_commits import Brought, Landing, MergeMethod, commits_of_pull_request
+from bot.git.pull_commits import Brought, Landing, LandingMethod, commits_of_pull_request
 from bot.triggers import Value
 
 NOTHING_OF_ITS_OWN = "all of it came with them"
 
 
-class Merged(Value):
+class LandedPullRequest(Value):
     """A merged pull request, as far as whose commits are whose is concerned."""
 
     number: int
@@ -52,7 +52,7 @@ class Together(Value):
     reason: str
 
 
-async def part_of(git: Git, landing: Landing, pull: Merged) -> frozenset[str]:
+async def part_of(git: Git, landing: Landing, pull: LandedPullRequest) -> frozenset[str]:
     """Find which of the commits that landed came with one pull request; none if it did not land.
 
     Args:
@@ -74,7 +74,7 @@ async def part_of(git: Git, landing: Landing, pull: Merged) -> frozenset[str]:
     return frozenset()
 
 
-async def _copied(git: Git, pull: Merged) -> frozenset[str]:
+async def _copied(git: Git, pull: LandedPullRequest) -> frozenset[str]:
     """What a squash or rebase merge left on the branch of the stack."""
     try:
         found = await commits_of_pull_request(
@@ -112,7 +112,7 @@ def choose(
     if not others and wanted >= landed:
         return Apart(commits=dict.fromkeys(asked, landing.on_base), whole=True)
     beside = tuple(sorted(others))
-    if landing.method is MergeMethod.SQUASH:
+    if landing.method is LandingMethod.SQUASH:
         return Together(others=beside, reason="they were squashed into one commit")
     own = {number: parts[number] - _stacked_in(parts[number], others) for number in asked}
     shared = tuple(
@@ -137,7 +137,7 @@ def _stacked_in(part: frozenset[str], others: Mapping[int, frozenset[str]]) -> f
 
 def _on_base(landing: Landing, part: Collection[str]) -> tuple[str, ...]:
     mine = [sha for sha in landing.changes if sha in part]
-    if landing.method is MergeMethod.REBASE:
+    if landing.method is LandingMethod.REBASE:
         mine = [landing.copies[sha] for sha in mine if sha in landing.copies]
     return tuple(mine)
 

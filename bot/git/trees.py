@@ -11,7 +11,7 @@ from bot.git.process import Git
 from bot.triggers import Value
 
 
-class TreeChange(Value):
+class ChangedPath(Value):
     """One path that differs between two trees, as GitHub's tree API wants it.
 
     Attributes:
@@ -79,7 +79,7 @@ async def raw_changes(
     return changes
 
 
-async def tree_changes(git: Git, base_tree: str, tree: str) -> tuple[TreeChange, ...]:
+async def tree_changes(git: Git, base_tree: str, tree: str) -> tuple[ChangedPath, ...]:
     """List what must be set on `base_tree` to get `tree`, for `POST …/git/trees`.
 
     Raises:
@@ -92,7 +92,7 @@ async def tree_changes(git: Git, base_tree: str, tree: str) -> tuple[TreeChange,
         except UnicodeDecodeError:
             raise PathNotUtf8(change.path) from None
         mode = change.old_mode if change.new is None else change.new_mode
-        changes.append(TreeChange(path=path, mode=mode, sha=change.new, previous=change.old))
+        changes.append(ChangedPath(path=path, mode=mode, sha=change.new, previous=change.old))
     return tuple(changes)
 
 

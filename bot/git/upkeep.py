@@ -42,7 +42,7 @@ _LEFT_SECONDS = 2 * 3600.0
 """Longer than any fetch may take: a temporary file that old belongs to nobody."""
 
 
-class Condition(Value):
+class MirrorCondition(Value):
     """What a mirror looks like from outside; `packed_at` is None where nobody knows."""
 
     packs: int
@@ -50,7 +50,7 @@ class Condition(Value):
     packed_at: datetime | None
 
 
-def reason_to_pack(found: Condition, now: datetime) -> str | None:
+def reason_to_pack(found: MirrorCondition, now: datetime) -> str | None:
     """Say why the mirror is to be packed now; None: it is not."""
     if found.packs > MOST_PACKS:
         return f"{found.packs} packs"
@@ -70,12 +70,12 @@ def has_grown(size: int, path: Path) -> bool:
     return size > MOST_GROWTH * cloned + GROWTH_ALLOWED_BYTES
 
 
-def look(path: Path, now: datetime) -> Condition:
+def look(path: Path, now: datetime) -> MirrorCondition:
     """Look at the mirror in this folder."""
     packed_at = None
     with contextlib.suppress(OSError):
         packed_at = datetime.fromtimestamp((path / _MARK).stat().st_mtime, now.tzinfo)
-    return Condition(
+    return MirrorCondition(
         packs=sum(1 for _ in path.glob("objects/pack/pack-*.pack")),
         loose=sum(1 for _ in loose_objects(path)),
         packed_at=packed_at,

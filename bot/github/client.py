@@ -45,7 +45,14 @@ from bot.github.transport.app_auth import (
     InstallationTokens,
     Narrowing,
 )
-from bot.github.transport.channel import Channel, Lane, Meter, Params, Sleep, Surroundings
+from bot.github.transport.channel import (
+    Channel,
+    ChannelContext,
+    ChannelIdentity,
+    Meter,
+    Params,
+    Sleep,
+)
 from bot.github.transport.counting import RequestCounter
 from bot.github.transport.wire import CONNECTIONS, new_session
 from bot.github.web_flow import WebFlow
@@ -100,7 +107,7 @@ class GitHub:
         self.requests = RequestCounter()
         self._timeout = timeout_seconds
         self._session: aiohttp.ClientSession | None = None
-        self._around = Surroundings(
+        self._around = ChannelContext(
             addresses=self.addresses,
             session=self._open_session,
             clock=clock,
@@ -110,8 +117,8 @@ class GitHub:
             slots=asyncio.Semaphore(CONNECTIONS),
             patience=patience_seconds,
         )
-        self._app_lane = Lane(AppKey(app_id, private_key, clock))
-        self._lanes: LRUCache[int, Lane] = LRUCache(INSTALLATIONS_KEPT)
+        self._app_lane = ChannelIdentity(AppKey(app_id, private_key, clock))
+        self._lanes: LRUCache[int, ChannelIdentity] = LRUCache(INSTALLATIONS_KEPT)
         auth = self._as_app("auth")
         self._tokens = InstallationTokens(
             lambda route, params, body: auth.post(route, body, repeatable=True, **params), clock
@@ -230,7 +237,7 @@ class GitHub:
     ) -> Channel:
         lane = self._lanes.get(installation_id)
         if lane is None:
-            lane = Lane(InstallationCredentials(self._tokens, installation_id))
+            lane = ChannelIdentity(InstallationCredentials(self._tokens, installation_id))
             self._lanes[installation_id] = lane
         return Channel(
             lane,

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 
-class Read(BaseModel):
+class GitHubModel(BaseModel):
     """Something read from GitHub.
 
     What has a default here need not be there: GitHub's description lets servers leave it out or
@@ -68,7 +68,7 @@ def _label_names(labels: Any) -> Any:
 LabelNames = Annotated[tuple[str, ...], BeforeValidator(_label_names)]
 
 
-class User(Read):
+class User(GitHubModel):
     """A person, bot or organization. A deleted account reads as `ghost`."""
 
     login: str
@@ -97,7 +97,7 @@ def _those_there(users: Any) -> Any:
 Users = Annotated[tuple[User, ...], BeforeValidator(_those_there)]
 
 
-class RepositoryFacts(Read):
+class RepositoryFacts(GitHubModel):
     """One repository's settings, as far as merging and linking need them."""
 
     id: int
@@ -114,7 +114,7 @@ class RepositoryFacts(Read):
     has_issues: bool = True
 
 
-class Issue(Read):
+class Issue(GitHubModel):
     """An issue, or a pull request seen as one."""
 
     number: int
@@ -138,7 +138,7 @@ class Issue(Read):
         return self.pull_request is not None
 
 
-class Comment(Read):
+class Comment(GitHubModel):
     """A comment on an issue or a pull request."""
 
     id: int
@@ -150,7 +150,7 @@ class Comment(Read):
     updated_at: datetime
 
 
-class Reaction(Read):
+class Reaction(GitHubModel):
     """One reaction, such as `eyes`."""
 
     id: int
@@ -158,7 +158,7 @@ class Reaction(Read):
     user: Author
 
 
-class Label(Read):
+class Label(GitHubModel):
     """A label of the repository."""
 
     name: str
@@ -166,7 +166,7 @@ class Label(Read):
     description: str | None = None
 
 
-class BranchPoint(Read):
+class BranchPoint(GitHubModel):
     """One end of a pull request: a branch and the commit it points to."""
 
     ref: str
@@ -175,7 +175,7 @@ class BranchPoint(Read):
     repository_id: int | None = Field(default=None, validation_alias=AliasPath("repo", "id"))
 
 
-class PullRequest(Read):
+class PullRequest(GitHubModel):
     """A pull request. `merged` and `mergeable` are only known where it was read by number."""
 
     number: int
@@ -214,7 +214,7 @@ class PullRequest(Read):
         return self.head.repository_id != self.base.repository_id
 
 
-class ChangedFile(Read):
+class ChangedFile(GitHubModel):
     """One file a pull request changes."""
 
     filename: str
@@ -225,7 +225,7 @@ class ChangedFile(Read):
     sha: str | None = None
 
 
-class Review(Read):
+class Review(GitHubModel):
     """One review. `state` is APPROVED, CHANGES_REQUESTED, COMMENTED, DISMISSED or PENDING."""
 
     id: int
@@ -237,7 +237,7 @@ class Review(Read):
     html_url: str = ""
 
 
-class App(Read):
+class App(GitHubModel):
     """A GitHub App."""
 
     id: int
@@ -250,7 +250,7 @@ class App(Read):
         return f"{self.slug}[bot]"
 
 
-class CheckOutput(Read):
+class CheckOutput(GitHubModel):
     """What a check-run says."""
 
     title: str | None = None
@@ -259,7 +259,7 @@ class CheckOutput(Read):
     annotations_count: int = 0
 
 
-class Annotation(Read):
+class Annotation(GitHubModel):
     """What a check-run says about lines of one file; level is notice, warning or failure."""
 
     path: str
@@ -268,7 +268,7 @@ class Annotation(Read):
     message: str | None = None
 
 
-class CheckRun(Read):
+class CheckRun(GitHubModel):
     """One check-run on one commit."""
 
     id: int
@@ -285,7 +285,7 @@ class CheckRun(Read):
     output: CheckOutput = CheckOutput()
 
 
-class CommitStatus(Read):
+class CommitStatus(GitHubModel):
     """One commit status (the older sibling of the check-run)."""
 
     id: int
@@ -309,7 +309,7 @@ Link = Annotated[str | None, BeforeValidator(_none_if_empty)]
 """An address; GitHub writes an empty text where there is none."""
 
 
-class Deployment(Read):
+class Deployment(GitHubModel):
     """One commit on its way to one environment; `transient` ones are made for that commit."""
 
     id: int
@@ -319,7 +319,7 @@ class Deployment(Read):
     created_at: datetime
 
 
-class DeploymentStatus(Read):
+class DeploymentStatus(GitHubModel):
     """How far a deployment has come.
 
     `inactive` says that its environment was taken down or replaced, not that it failed.
@@ -347,7 +347,7 @@ class CheckKind(StrEnum):
     STATUS = "status"
 
 
-class CheckResult(Read):
+class CheckResult(GitHubModel):
     """One check on one commit, whether a check-run or a commit status reported it.
 
     `status` is queued, in_progress or completed (and the few more that GitHub uses while a run
@@ -381,7 +381,7 @@ class CheckResult(Read):
         return self.conclusion in {"success", "neutral", "skipped"}
 
 
-class Ref(Read):
+class Ref(GitHubModel):
     """A git ref and the object it points to."""
 
     ref: str
@@ -393,7 +393,7 @@ class Ref(Read):
         return self.ref.removeprefix("refs/heads/")
 
 
-class Commit(Read):
+class Commit(GitHubModel):
     """A git commit. `login` is the author's GitHub account, where GitHub knows one.
 
     `committer` likewise is the committer's (`web-flow` for what is done on GitHub's pages).
@@ -412,14 +412,14 @@ class Commit(Read):
     verified: bool = False
 
 
-class Push(Read):
+class Push(GitHubModel):
     """One move of a branch. `by` is who moved it; None for a deleted account."""
 
     after: str
     by: str | None = Field(default=None, validation_alias=AliasPath("actor", "login"))
 
 
-class TreeEntry(Read):
+class TreeEntry(GitHubModel):
     """One entry of a git tree."""
 
     path: str
@@ -431,7 +431,7 @@ class TreeEntry(Read):
     sha: str
 
 
-class Comparison(Read):
+class CommitComparison(GitHubModel):
     """How `head` stands to `base`: identical, ahead, behind or diverged."""
 
     status: Annotated[
@@ -443,7 +443,7 @@ class Comparison(Read):
     merge_base: str = Field(validation_alias=AliasPath("merge_base_commit", "sha"))
 
 
-class File(Read):
+class File(GitHubModel):
     """A file's bytes at one commit, and its blob id."""
 
     path: str
@@ -456,7 +456,7 @@ class File(Read):
         return self.content.decode("utf-8", "replace")
 
 
-class RequiredCheck(Read):
+class RequiredCheck(GitHubModel):
     """A check a branch asks for; `integration_id` pins it to one App, None takes any."""
 
     name: str
@@ -471,7 +471,7 @@ class MergeMethod(StrEnum):
     REBASE = "rebase"
 
 
-class BranchRules(Read):
+class BranchRules(GitHubModel):
     """What one branch asks of a merge, from rulesets and classic protection together.
 
     `other_rules` are ruleset types that the bot does not judge, such as `code_scanning`.
@@ -518,7 +518,7 @@ class BranchRules(Read):
         )
 
 
-class QueueEntry(Read):
+class QueueEntry(GitHubModel):
     """A pull request's place in the merge queue.
 
     `state` is QUEUED, AWAITING_CHECKS, MERGEABLE, UNMERGEABLE or LOCKED; `takes_yet` are seconds,
@@ -543,7 +543,7 @@ Levels = Annotated[dict[str, str], BeforeValidator(_only_levels)]
 """What was granted, by permission."""
 
 
-class Installation(Read):
+class Installation(GitHubModel):
     """The App on one account."""
 
     id: int
@@ -555,7 +555,7 @@ class Installation(Read):
     suspended_at: datetime | None = None
 
 
-class Delivery(Read):
+class DeliveryAttempt(GitHubModel):
     """One attempt to deliver a webhook. All attempts of one event share `guid`."""
 
     id: int

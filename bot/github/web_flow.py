@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 from pydantic import SecretStr
 
 from bot.github.errors import BadCredentials, GitHubError, Unavailable
-from bot.github.transport.channel import USER_AGENT, Channel, Lane, Surroundings
-from bot.github.transport.verdict import Answer
+from bot.github.transport.channel import USER_AGENT, Channel, ChannelContext, ChannelIdentity
+from bot.github.transport.verdict import HttpAnswer
 from bot.github.transport.wire import exchange
 
 _ROUTE = "/login/oauth/access_token"
@@ -64,7 +64,7 @@ class _UserToken:
 class WebFlow:
     """Logs people in. A person's token is used to learn who they are, and then dropped."""
 
-    def __init__(self, client_id: str, client_secret: SecretStr, around: Surroundings) -> None:
+    def __init__(self, client_id: str, client_secret: SecretStr, around: ChannelContext) -> None:
         """Use the App's client id and secret."""
         self._client_id = client_id
         self._secret = client_secret
@@ -103,7 +103,7 @@ class WebFlow:
             await self._drop(token)
 
     async def _visitor(self, token: str) -> Visitor:
-        channel = Channel(Lane(_UserToken(token)), self._around, playbook="cockpit")
+        channel = Channel(ChannelIdentity(_UserToken(token)), self._around, playbook="cockpit")
         me = await channel.get("/user")
         found: set[int] = set()
         async for installation in channel.items("/user/installations", key="installations"):
@@ -154,7 +154,7 @@ class WebFlow:
 
     async def _send(
         self, method: str, url: str, body: dict[str, str], headers: dict[str, str]
-    ) -> Answer:
+    ) -> HttpAnswer:
         self._around.counter.sent("cockpit", f"{method} {_ROUTE}")
         answer = await exchange(
             self._around.session(),
@@ -168,6 +168,6 @@ class WebFlow:
             },
             json.dumps(body).encode(),
         )
-        if not isinstance(answer, Answer):
+        if not isinstance(answer, HttpAnswer):
             raise Unavailable(f"Logging in: {answer.reason}.", route=_ROUTE)
         return answer

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
-from bot.culprit.evidence import Observation, Outcome, Report, same_failure
+from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport, same_failure
 from bot.culprit.search import Search
-from bot.culprit.verification import Check, Plan, Tally, judge, plan
+from bot.culprit.verification import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
 
 MOST_PASSES = 3
 """How often the planned runs are made before an undecided check is left at that."""
@@ -26,13 +26,13 @@ Fingerprint = Annotated[
 Ending = Literal["confirmed", "refuted", "undecided", "no budget"]
 
 
-class Line(BaseModel):
+class CheckLogLine(BaseModel):
     """A line of the log about checks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Planned(Line):
+class CheckPlanned(CheckLogLine):
     """These fresh runs were planned, to check `checking`."""
 
     checking: str
@@ -40,34 +40,34 @@ class Planned(Line):
     runs: int
 
 
-class FreshRun(Line):
+class FreshRun(CheckLogLine):
     """How one fresh run ended."""
 
     check: str
-    outcome: Outcome
+    outcome: TrialOutcome
     fingerprint: Fingerprint = None
 
 
-class Checked(Line):
+class CheckEnded(CheckLogLine):
     """How the check ended."""
 
     checked: Ending
 
 
 @dataclass
-class Checks:
+class LocalChecks:
     """All checks of one bisect: what was planned, what ran, and how the last one ended."""
 
-    planned: Planned | None = None
+    planned: CheckPlanned | None = None
     runs: list[FreshRun] = field(default_factory=list)
     passes: int = 0
     ending: Ending | None = None
     rounds: int = 0
     trials: int = 0
 
-    def take(self, line: Planned | FreshRun | Checked) -> None:
+    def take(self, line: CheckPlanned | FreshRun | CheckEnded) -> None:
         """Follow one line of the log."""
-        if isinstance(line, Planned):
+        if isinstance(line, CheckPlanned):
             if self.ending is not None or self.planned is None:
                 self.runs, self.passes = [], 0
             self.planned, self.ending = line, None
@@ -75,7 +75,7 @@ class Checks:
             self.rounds += 1
         elif isinstance(line, FreshRun):
             self.runs.append(line)
-            self.trials += line.outcome is not Outcome.INFRA
+            self.trials += line.outcome is not TrialOutcome.INFRA
         else:
             self.ending = line.checked
 
@@ -90,36 +90,40 @@ class Checks:
         """Tell whether a commit of the plan cannot be run, so that more runs would not help."""
         if self.planned is None or self.rounds > MOST_CHECKS:
             return True
-        usable = {run.check for run in self.runs if run.outcome in (Outcome.PASS, Outcome.FAIL)}
+        usable = {
+            run.check for run in self.runs if run.outcome in (TrialOutcome.PASS, TrialOutcome.FAIL)
+        }
         return not {self.planned.checking, *self.planned.parents} <= usable
 
-    def judged(self, search: Search) -> Check:
+    def judged(self, search: Search) -> VerificationResult:
         """Say what the fresh runs confirm, by the flake rates the search found."""
         if self.planned is None:
-            return Check.UNDECIDED
+            return VerificationResult.UNDECIDED
         order = (self.planned.checking, *self.planned.parents) * self.planned.runs
-        wanted = Plan(self.planned.checking, self.planned.parents, self.planned.runs, order)
-        tallies: dict[str, Tally] = {}
+        wanted = FreshRunPlan(self.planned.checking, self.planned.parents, self.planned.runs, order)
+        tallies: dict[str, FreshRunTally] = {}
         for run in self.runs:
-            tally = tallies.get(run.check, Tally())
+            tally = tallies.get(run.check, FreshRunTally())
             other = not same_failure(search.fingerprint, run.fingerprint)
-            if run.outcome is Outcome.PASS:
-                tallies[run.check] = Tally(tally.failed, tally.passed + 1)
-            elif run.outcome is Outcome.FAIL and not other:
-                tallies[run.check] = Tally(tally.failed + 1, tally.passed)
+            if run.outcome is TrialOutcome.PASS:
+                tallies[run.check] = FreshRunTally(tally.failed, tally.passed + 1)
+            elif run.outcome is TrialOutcome.FAIL and not other:
+                tallies[run.check] = FreshRunTally(tally.failed + 1, tally.passed)
         return judge(wanted, tallies, *search.flake_bounds())
 
-    def evidence(self) -> list[Observation]:
+    def evidence(self) -> list[FreeResult]:
         """Return the fresh runs as evidence, each in a fresh environment."""
         return [
-            Observation(
-                run.check, Report(run.outcome, run.fingerprint), f"check-{self.rounds}-{number}"
+            FreeResult(
+                run.check,
+                TrialReport(run.outcome, run.fingerprint),
+                f"check-{self.rounds}-{number}",
             )
             for number, run in enumerate(self.runs, 1)
         ]
 
 
-def planned(search: Search, culprit: str, parents: tuple[str, ...]) -> Planned:
+def plan_checks(search: Search, culprit: str, parents: tuple[str, ...]) -> CheckPlanned:
     """Plan fresh runs of `culprit` and `parents`, more of them the more the signal may flake."""
     wanted = plan(culprit, parents, max(search.flake_bounds()))
-    return Planned(checking=culprit, parents=parents, runs=wanted.runs)
+    return CheckPlanned(checking=culprit, parents=parents, runs=wanted.runs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bot.git.process import Git
-from bot.local.journal import Request
+from bot.local.journal import LocalRequest
 from bot.trials.sandbox import TREE_INSIDE, Layout
 from bot.triggers import Value
 
@@ -177,7 +177,7 @@ def _paths(listed: bytes) -> list[str]:
     return [path.decode("utf-8", "backslashreplace") for path in listed.split(b"\0") if path]
 
 
-def layout_for(request: Request, home: Path) -> Layout:
+def layout_for(request: LocalRequest, home: Path) -> Layout:
     """Lay a trial's tree where the person's checkout is, so that paths into it still hold.
 
     What was installed there often names it whole: virtual environments, editable installs, the

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import click
 
-from bot.culprit.verdict import Status, Verdict
+from bot.culprit.verdict import SearchStatus, Verdict
 from bot.git.errors import GitError
 from bot.git.history import describe
 from bot.git.report import open_clone
 from bot.local import command_files, journal, words
 from bot.local.checkout import Shared, choose_shared, read_checkout, work_tree
 from bot.local.history import RangeError, resolve_end, submodules
-from bot.local.journal import Journal, JournalError, Request
+from bot.local.journal import Journal, JournalError, LocalRequest
 from bot.local.session import InfraError, run
 from bot.local.view import watching
 from bot.trials.outcome import CommandNotFoundError
@@ -141,7 +141,7 @@ async def _request(
     pristine: bool,
     skips: tuple[str, ...],
     **options: object,
-) -> Request:
+) -> LocalRequest:
     """Turn names into commits and the command's files into paths that trials can see."""
     git = await open_clone(repo)
     bad_commit = await resolve_end(git, bad)
@@ -166,7 +166,7 @@ async def _request(
     words_of = command_files.resolved(command, here, root, start)
     build_words = command_files.resolved(build_words, here, root, start)
     log_file = (log_path or _default_log(bad_commit)).absolute()
-    return Request.model_validate(
+    return LocalRequest.model_validate(
         {
             "log": str(log_file),
             "repository": str(here / repo),
@@ -259,16 +259,16 @@ async def _text(known: Journal, verdict: Verdict) -> str:
         commits = []
     untried = {each.commit: each.reason for each in known.endings.values()}
     told = words.conclusion(verdict, commits, known.request.goods, untried)
-    if verdict.status in (Status.BEFORE_RANGE, Status.NO_CULPRIT):
+    if verdict.status in (SearchStatus.BEFORE_RANGE, SearchStatus.NO_CULPRIT):
         ends = {"good": known.searches[-1].graph.goods, "bad": (known.request.bad,)}
-        end = "good" if verdict.status is Status.BEFORE_RANGE else "bad"
+        end = "good" if verdict.status is SearchStatus.BEFORE_RANGE else "bad"
         told += "".join(
             f"\n{words.unexpected(end, sha, ending.reason, ending.output)}"
             for sha in ends[end]
             if (ending := known.endings.get(sha))
         )
         told += f"\n{words.told_differences(known.differences)}" if known.differences else ""
-    checked = known.checks.ending if verdict.status is Status.CULPRIT else None
+    checked = known.checks.ending if verdict.status is SearchStatus.CULPRIT else None
     if checked in words.CHECKED:
         told += f"\n{words.CHECKED[checked]}"
     counted = f"{known.trials()} trials in {known.rounds()} rounds. Log: {known.request.log}"

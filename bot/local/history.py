@@ -23,7 +23,7 @@ class RangeError(Exception):
 
 
 @dataclass(frozen=True)
-class Range:
+class LocalRange:
     """What lies between: the graph, each commit's tree, and how suspicious each commit is."""
 
     graph: CommitGraph
@@ -44,7 +44,7 @@ async def resolve_end(git: Git, revision: str) -> str:
         raise RangeError(f"{error}.{cut}") from None
 
 
-async def read_range(git: Git, goods: Sequence[str], bad: str) -> Range:
+async def read_range(git: Git, goods: Sequence[str], bad: str) -> LocalRange:
     """Read the commits reachable from `bad` and from none of `goods` (full SHAs).
 
     Raises:
@@ -76,7 +76,7 @@ async def read_range(git: Git, goods: Sequence[str], bad: str) -> Range:
     for good in goods:
         trees[good] = (await git.run("rev-parse", f"{good}^{{tree}}")).text
     graph = CommitGraph.build(parents, bad, goods)
-    return Range(graph, trees, await _suspicion(git, graph))
+    return LocalRange(graph, trees, await _suspicion(git, graph))
 
 
 async def subjects(git: Git, graph: CommitGraph) -> dict[str, str]:

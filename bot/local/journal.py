@@ -19,10 +19,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.culprit import log
-from bot.culprit.evidence import Observation, Outcome, Report, Trial
+from bot.culprit.evidence import FreeResult, Trial, TrialOutcome, TrialReport
 from bot.culprit.search import Search
-from bot.culprit.verdict import Status, Verdict
-from bot.local.checking import Checked, Checks, Fingerprint, FreshRun, Planned
+from bot.culprit.verdict import SearchStatus, Verdict
+from bot.local.checking import CheckEnded, CheckPlanned, Fingerprint, FreshRun, LocalChecks
 from bot.trials.runner import TrialResult
 
 FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"
@@ -32,7 +32,7 @@ class JournalError(Exception):
     """The log cannot be read or written; the message says why."""
 
 
-class Request(BaseModel):
+class LocalRequest(BaseModel):
     """What was asked for: all that is needed to go on later, or elsewhere to reach the verdict.
 
     `start` is the folder trials start in, `shared` what of the `checkout` they see, `unseen` and
@@ -71,29 +71,29 @@ class Probe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     probe: str
-    outcome: Outcome
+    outcome: TrialOutcome
     fingerprint: Fingerprint = None
 
-    def evidence(self, number: int) -> Observation:
+    def evidence(self, number: int) -> FreeResult:
         """Give the search what the probe saw."""
-        report = Report(self.outcome, self.fingerprint)
-        return Observation(self.probe, report, environment=f"probe-{number}")
+        report = TrialReport(self.outcome, self.fingerprint)
+        return FreeResult(self.probe, report, environment=f"probe-{number}")
 
 
-_CHECK_LINES: Mapping[str, type[Planned | FreshRun | Checked]] = {
-    "checking": Planned,
+_CHECK_LINES: Mapping[str, type[CheckPlanned | FreshRun | CheckEnded]] = {
+    "checking": CheckPlanned,
     "check": FreshRun,
-    "checked": Checked,
+    "checked": CheckEnded,
 }
 
 
-class Ending(BaseModel):
+class EndingNote(BaseModel):
     """A note: how a trial ended that a person will ask about, and the last lines it printed."""
 
     model_config = ConfigDict(frozen=True)
 
     commit: str
-    outcome: Outcome
+    outcome: TrialOutcome
     reason: str
     output: str = ""
 
@@ -106,12 +106,12 @@ class Journal:
     hand, and how commits ended that said nothing, or not what was expected of an end.
     """
 
-    request: Request
+    request: LocalRequest
     probes: list[Probe] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
-    checks: Checks = field(default_factory=Checks)
+    checks: LocalChecks = field(default_factory=LocalChecks)
     differences: tuple[str, ...] = ()
-    endings: dict[str, Ending] = field(default_factory=dict)
+    endings: dict[str, EndingNote] = field(default_factory=dict)
 
     def verdict(self) -> Verdict | None:
         """Return what the last search concludes; None where it is not finished.
@@ -126,9 +126,9 @@ class Journal:
             asked = Search.from_log(self.searches[-1].to_log())
             verdict = asked.verdict() if not asked.next_trials(1) else verdict
         named = self.request.goods or not self.searches[-1].graph.goods
-        if verdict.status is Status.BEFORE_RANGE and not named:
+        if verdict.status is SearchStatus.BEFORE_RANGE and not named:
             return None
-        if verdict.status is Status.CULPRIT and not self.checked:
+        if verdict.status is SearchStatus.CULPRIT and not self.checked:
             return None
         return verdict if verdict.final else None
 
@@ -137,7 +137,7 @@ class Journal:
         if "differences" in note:
             self.differences = tuple(map(str, note["differences"]))
         elif "output" in note:
-            ending = Ending.model_validate(note)
+            ending = EndingNote.model_validate(note)
             self.endings.setdefault(ending.commit, ending)
 
     @property
@@ -147,7 +147,7 @@ class Journal:
 
     def trials(self) -> int:
         """Count the trials that ended in pass, fail or untestable."""
-        probed = sum(probe.outcome is not Outcome.INFRA for probe in self.probes)
+        probed = sum(probe.outcome is not TrialOutcome.INFRA for probe in self.probes)
         return probed + self.checks.trials + sum(search.trials for search in self.searches)
 
     def rounds(self) -> int:
@@ -167,7 +167,7 @@ def read(path: Path) -> Journal:
     except (OSError, UnicodeDecodeError) as error:
         raise JournalError(f"{path} cannot be read: {error}") from error
     try:
-        journal = Journal(Request.model_validate_json(lines[0] if lines else ""))
+        journal = Journal(LocalRequest.model_validate_json(lines[0] if lines else ""))
         sections: list[list[str]] = []
         for line in lines[1:]:
             entry = json.loads(line)
@@ -195,7 +195,7 @@ class Writer:
         """Write to an open, locked file."""
         self._descriptor = descriptor
 
-    def request(self, request: Request) -> None:
+    def request(self, request: LocalRequest) -> None:
         """Write the first line."""
         self._line(request.model_dump_json() + "\n")
 
@@ -212,7 +212,7 @@ class Writer:
         self._line(log.line({"note": note}))
 
     def reported(
-        self, trial: Trial, report: Report, result: TrialResult, ending: Ending | None
+        self, trial: Trial, report: TrialReport, result: TrialResult, ending: EndingNote | None
     ) -> None:
         """Write how a trial ended, and a note for people; with `ending`, what it printed last."""
         judgement = result.judgement
@@ -229,11 +229,11 @@ class Writer:
         """Write that a trial will never answer."""
         self._line(log.line(log.abandoned(trial)))
 
-    def observed(self, evidence: Observation) -> None:
+    def observed(self, evidence: FreeResult) -> None:
         """Write that the search was told of a result from outside it."""
         self._line(log.line(log.observed(evidence)))
 
-    def entry(self, entry: Probe | Planned | FreshRun | Checked) -> None:
+    def entry(self, entry: Probe | CheckPlanned | FreshRun | CheckEnded) -> None:
         """Write a probe for a good end, or a line about a check."""
         self._line(log.line(entry.model_dump(mode="json")))
 

@@ -11,32 +11,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from bot.culprit.evidence import Outcome, Report, Ruling, Says, Trial
+from bot.culprit.evidence import Ruling, Says, Trial, TrialOutcome, TrialReport
 from bot.culprit.gallop import next_good
 from bot.culprit.search import Search
 from bot.culprit.settings import Granularity, SearchSettings
-from bot.culprit.verdict import Status
-from bot.culprit.verification import Check
+from bot.culprit.verdict import SearchStatus
+from bot.culprit.verification import VerificationResult
 from bot.git.export import TreeExport
 from bot.git.history import parents_of
 from bot.git.process import Git
 from bot.git.report import open_clone
 from bot.local import good_end, words
-from bot.local.checking import MOST_PASSES, Checked, FreshRun, Planned, planned
+from bot.local.checking import MOST_PASSES, CheckEnded, CheckPlanned, FreshRun, plan_checks
 from bot.local.checkout import OBJECTS, layout_for
 from bot.local.history import RangeError, read_range, subjects, submodules
-from bot.local.journal import Ending, Journal, Probe, Request, Writer
+from bot.local.journal import EndingNote, Journal, LocalRequest, Probe, Writer
 from bot.trials.disk import remove_folder
 from bot.trials.limits import for_this_machine
 from bot.trials.outcome import CommandNotFoundError
-from bot.trials.runner import Plan, Runner, TrialResult
+from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
 from bot.trials.sandbox import (
     TREE_INSIDE,
     Bubblewrap,
-    Place,
     Sandbox,
     SandboxError,
     Unconfined,
+    WritableFolders,
     can_overlay,
     require,
     terminal_view,
@@ -50,7 +50,7 @@ _MARGIN = 0.9
 """How much of the limit of a trial is proposed to a command that stops itself."""
 
 
-class View(Protocol):
+class Watcher(Protocol):
     """Who watches: a terminal, or plain lines."""
 
     def say(self, text: str) -> None:
@@ -82,7 +82,7 @@ class InfraError(Exception):
     """Too many trials could not run at all."""
 
 
-async def run(request: Request, journal: Journal, writer: Writer, view: View) -> None:
+async def run(request: LocalRequest, journal: Journal, writer: Writer, view: Watcher) -> None:
     """Search until there is a verdict; the log then says it (`journal.read`).
 
     Args:
@@ -118,7 +118,7 @@ async def run(request: Request, journal: Journal, writer: Writer, view: View) ->
 
 class _Session:
     def __init__(
-        self, request: Request, journal: Journal, writer: Writer, view: View, git: Git
+        self, request: LocalRequest, journal: Journal, writer: Writer, view: Watcher, git: Git
     ) -> None:
         self._request = request
         self._journal = journal
@@ -148,10 +148,10 @@ class _Session:
             self._writer.note({"differences": found})
         source = TreeExport(self._git, moved)
         limits = for_this_machine(place.folder, self._request.jobs, self._request.seconds)
-        plan = Plan(
+        plan = TrialPlan(
             (self._request.command,), self._request.build, with_git=True, start=self._request.start
         )
-        self._runner = Runner(plan, source, sandbox, limits, place, self._request.jobs)
+        self._runner = LocalTrialRunner(plan, source, sandbox, limits, place, self._request.jobs)
 
     async def conclude(self) -> None:
         """Search; where the good end we found turns out bad, find an older one and go on."""
@@ -164,14 +164,14 @@ class _Session:
                 search = await self._start(goods)
             self._view.named(await subjects(self._git, search.graph))
             await self._drive(search)
-            while search.verdict().status is Status.CULPRIT and not self._journal.checked:
+            while search.verdict().status is SearchStatus.CULPRIT and not self._journal.checked:
                 await self._check(search)
                 await self._drive(search)
             verdict = search.verdict()
-            if verdict.status is Status.INFRA:
+            if verdict.status is SearchStatus.INFRA:
                 raise InfraError(words.infra(self._last_reason))
             found_by_us = not self._request.goods and search.graph.goods
-            if verdict.status is not Status.BEFORE_RANGE or not found_by_us:
+            if verdict.status is not SearchStatus.BEFORE_RANGE or not found_by_us:
                 return
             rejected |= set(search.graph.goods)
             search = None
@@ -209,7 +209,7 @@ class _Session:
             if commit in self._request.skips:
                 continue
             probe = known.get(commit) or await self._probe(commit)
-            if probe.outcome is Outcome.PASS:
+            if probe.outcome is TrialOutcome.PASS:
                 self._view.say(words.FOUND_GOOD.format(commit=commit[: words.SHORT]))
                 return (commit,)
         if self._last_probe:
@@ -238,22 +238,22 @@ class _Session:
             culprit = search.verdict().culprit or ""
             parents, _ = await parents_of(self._git, culprit)
             shown = parents[:1] if self._request.first_parent else parents
-            self._note(planned(search, culprit, shown))
+            self._note(plan_checks(search, culprit, shown))
         budget = self._request.budget
         if budget is not None and self._journal.trials() + len(checks.left()) > budget:
-            self._note(Checked(checked="no budget"))
+            self._note(CheckEnded(checked="no budget"))
             return
         await self._fresh_runs(checks.left())
-        check = Check.UNDECIDED if checks.hopeless() else checks.judged(search)
-        again = check is Check.UNDECIDED and checks.passes < MOST_PASSES
+        check = VerificationResult.UNDECIDED if checks.hopeless() else checks.judged(search)
+        again = check is VerificationResult.UNDECIDED and checks.passes < MOST_PASSES
         if again and checks.planned and not checks.hopeless():
             self._note(checks.planned)
             return
-        if check is Check.REFUTED:
+        if check is VerificationResult.REFUTED:
             for evidence in checks.evidence():
                 search.observe(evidence)
                 self._writer.observed(evidence)
-        self._note(Checked(checked=check.value))
+        self._note(CheckEnded(checked=check.value))
 
     async def _fresh_runs(self, commits: Sequence[str]) -> None:
         """Run these commits in order, as many at once as there are jobs."""
@@ -277,7 +277,7 @@ class _Session:
                 )
                 self._view.checked(commit, result)
 
-    def _note(self, line: Planned | FreshRun | Checked) -> None:
+    def _note(self, line: CheckPlanned | FreshRun | CheckEnded) -> None:
         self._writer.entry(line)
         self._journal.checks.take(line)
 
@@ -316,12 +316,12 @@ class _Session:
     def _learn(self, search: Search, trial: Trial, result: TrialResult) -> None:
         judgement = result.judgement
         self._last_reason = judgement.reason
-        report = Report(judgement.outcome, judgement.fingerprint)
+        report = TrialReport(judgement.outcome, judgement.fingerprint)
         search.record(trial, report)
         end, wanted = _expected(search, trial.commit)
         ending = None
         if judgement.outcome not in wanted and trial.commit not in self._journal.endings:
-            ending = Ending(
+            ending = EndingNote(
                 commit=trial.commit, outcome=judgement.outcome, reason=judgement.reason,
                 output=words.last_lines(result.output) if end else "",
             )  # fmt: skip
@@ -331,7 +331,7 @@ class _Session:
         if ending and end:
             self._view.say(words.unexpected(end, ending.commit, ending.reason, ending.output))
             self._once(words.told_differences(self._journal.differences))
-        if judgement.outcome is Outcome.INFRA:
+        if judgement.outcome is TrialOutcome.INFRA:
             self._explain(judgement.reason)
             if end and trial.attempt >= search.settings.infra_attempts:
                 raise InfraError(
@@ -367,7 +367,7 @@ class _Session:
             placed=tuple((each, OBJECTS / str(number)) for number, each in enumerate(hidden)),
             layout=layout,
         )
-        probe = Place.under(place.folder / "probe")
+        probe = WritableFolders.under(place.folder / "probe")
         for folder in (probe.tree, probe.scratch, probe.changes):
             folder.mkdir(parents=True, exist_ok=True)
         sandbox = replace(sandbox, overlays=can_overlay(view, probe))
@@ -381,13 +381,13 @@ class _Session:
         return sandbox
 
 
-def _expected(search: Search, commit: str) -> tuple[str | None, tuple[Outcome, ...]]:
+def _expected(search: Search, commit: str) -> tuple[str | None, tuple[TrialOutcome, ...]]:
     """Return which end of the range a commit is, if any, and how its trials should end."""
     if commit in search.graph.goods:
-        return "good", (Outcome.PASS,)
+        return "good", (TrialOutcome.PASS,)
     if commit == search.graph.commits[search.graph.bad]:
-        return "bad", (Outcome.FAIL,)
-    return None, (Outcome.PASS, Outcome.FAIL)
+        return "bad", (TrialOutcome.FAIL,)
+    return None, (TrialOutcome.PASS, TrialOutcome.FAIL)
 
 
 async def _ended(
@@ -406,4 +406,4 @@ async def _ended(
     return done
 
 
-__all__ = ["InfraError", "RangeError", "View", "run"]
+__all__ = ["InfraError", "RangeError", "Watcher", "run"]

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bot.culprit.evidence import Outcome, Trial
+from bot.culprit.evidence import Trial, TrialOutcome
 from bot.culprit.search import Search
 from bot.local.estimate import in_words, seconds_left
 from bot.local.words import SHORT, printable
@@ -21,10 +21,10 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 64
 _LIKELIEST = 5
 _STYLES = {
-    Outcome.PASS: "green",
-    Outcome.FAIL: "red",
-    Outcome.UNTESTABLE: "yellow",
-    Outcome.INFRA: "magenta",
+    TrialOutcome.PASS: "green",
+    TrialOutcome.FAIL: "red",
+    TrialOutcome.UNTESTABLE: "yellow",
+    TrialOutcome.INFRA: "magenta",
 }
 
 

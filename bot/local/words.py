@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bot.culprit.verdict import Status, Verdict
+from bot.culprit.verdict import SearchStatus, Verdict
 from bot.git.history import CommitInfo
-from bot.local.journal import Request
+from bot.local.journal import LocalRequest
 
 SHORT = 12
 _LAST_LINES = 15
@@ -42,11 +42,11 @@ CHECKED = {
 }
 
 EXIT_CODES = {
-    Status.CULPRIT: 0,
-    Status.CLASS: 3,
-    Status.NO_CULPRIT: 4,
-    Status.BEFORE_RANGE: 5,
-    Status.BUDGET: 6,
+    SearchStatus.CULPRIT: 0,
+    SearchStatus.CLASS: 3,
+    SearchStatus.NO_CULPRIT: 4,
+    SearchStatus.BEFORE_RANGE: 5,
+    SearchStatus.BUDGET: 6,
 }
 ERROR = 1
 
@@ -128,7 +128,7 @@ def last_lines(output: str) -> str:
 
 
 def differences(
-    request: Request,
+    request: LocalRequest,
     *,
     confined: bool,
     at_checkout: bool,
@@ -184,20 +184,20 @@ def conclusion(
     sure = f"{verdict.confidence:.1%}"
     commits_listed = "\n".join(f"  {_described(info, verdict)}" for info in commits)
     match verdict.status:
-        case Status.CULPRIT:
+        case SearchStatus.CULPRIT:
             return f"{verdict.culprit} is the culprit ({sure} sure).\n{commits_listed}"
-        case Status.CLASS:
+        case SearchStatus.CLASS:
             return (
                 f"One of these {len(verdict.candidates)} commits is the culprit ({sure} sure); "
                 f"no commit that can be tried tells them apart.\n{commits_listed}"
                 f"{_untried(verdict, untried)}"
             )
-        case Status.NO_CULPRIT:
+        case SearchStatus.NO_CULPRIT:
             return (
                 f"Bad passes: the bad end does not show the failure ({sure} sure). It was a flake "
                 "or came from its environment. Check the command on the bad end."
             )
-        case Status.BEFORE_RANGE:
+        case SearchStatus.BEFORE_RANGE:
             ends = ", ".join(good[:SHORT] for good in goods)
             return (
                 f"Good fails: {ends} shows the failure too ({sure} sure), so the culprit is older. "

@@ -44,7 +44,7 @@ text { font: 12px ui-sans-serif, system-ui, sans-serif; fill: #59636e; }
 """
 
 
-class Row(Value):
+class MetricRow(Value):
     """One metric: its name, its limit and what there is now (nats), and its course.
 
     `course`: for each stretch of time the highest evidence, as a share of the limit; None where
@@ -74,7 +74,7 @@ class EvidenceChart(Value):
 
     seconds: int
     stages: tuple[StageMark, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MetricRow, ...]
 
 
 def packed(chart: EvidenceChart) -> bytes:
@@ -105,7 +105,7 @@ def unpacked(content: bytes) -> EvidenceChart | None:
             course = content[at : at + points]
             at += points
             found.append(
-                Row(
+                MetricRow(
                     name=_CODES[code],
                     limit=limit / _MILLI,
                     now=now / 100,
@@ -151,7 +151,7 @@ def draw_evidence(chart: EvidenceChart) -> str:
     return "\n".join(lines)
 
 
-def _row(row: Row, top: float, inner: int) -> list[str]:
+def _row(row: MetricRow, top: float, inner: int) -> list[str]:
     room = ROW_HEIGHT - _GAP
     base = top + room
 

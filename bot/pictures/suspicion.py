@@ -7,7 +7,7 @@ from html import escape
 
 from bot.triggers import Value
 
-WIDTH, HEIGHT = 640, 170
+STRIP, HEIGHT = 640, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 26, 30
 _NARROWEST = 1.5
 
@@ -46,7 +46,7 @@ def draw(stretches: Sequence[Stretch]) -> str:
     """
     likeliest = max(stretches, key=lambda each: each.probability)
     last = stretches[-1].first + stretches[-1].count - 1
-    inner_width, inner_height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+    inner_width, inner_height = STRIP - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
     step = inner_width / len(stretches)
     base = _TOP + inner_height
     bars = []
@@ -61,17 +61,17 @@ def draw(stretches: Sequence[Stretch]) -> str:
         )
     said = f"{likeliest.sha} {likeliest.probability:.1%}"
     at = _LEFT + (stretches.index(likeliest) + 0.5) * step
-    anchor = "start" if at < WIDTH / 3 else "end" if at > 2 * WIDTH / 3 else "middle"
+    anchor = "start" if at < STRIP / 3 else "end" if at > 2 * STRIP / 3 else "middle"
     summary = escape(f"The likeliest of {last} commits is number {likeliest.where}, {said}.")
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-            f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-labelledby="t d">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {STRIP} {HEIGHT}" '
+            f'width="{STRIP}" height="{HEIGHT}" role="img" aria-labelledby="t d">',
             '<title id="t">Probability that the culprit is there</title>',
             f'<desc id="d">{summary}</desc>',
             f"<style>{_STYLE}</style>",
-            f'<line class="axis" x1="{_LEFT}" y1="{base}" x2="{WIDTH - _RIGHT}" y2="{base}"/>',
-            f'<line class="axis" x1="{_LEFT}" y1="{_TOP}" x2="{WIDTH - _RIGHT}" y2="{_TOP}" '
+            f'<line class="axis" x1="{_LEFT}" y1="{base}" x2="{STRIP - _RIGHT}" y2="{base}"/>',
+            f'<line class="axis" x1="{_LEFT}" y1="{_TOP}" x2="{STRIP - _RIGHT}" y2="{_TOP}" '
             'stroke-dasharray="2 4"/>',
             f'<text x="{_LEFT - 6}" y="{_TOP + 4}" text-anchor="end">100%</text>',
             f'<text x="{_LEFT - 6}" y="{base + 4}" text-anchor="end">0%</text>',
@@ -79,7 +79,7 @@ def draw(stretches: Sequence[Stretch]) -> str:
             f'<text class="name" x="{at:.1f}" y="{_TOP - 10}" text-anchor="{anchor}">'
             f"{escape(said)}</text>",
             f'<text x="{_LEFT}" y="{HEIGHT - 8}">1 (oldest)</text>',
-            f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{last} (newest)</text>',
+            f'<text x="{STRIP - _RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{last} (newest)</text>',
             "</svg>",
             "",
         ]

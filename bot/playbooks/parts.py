@@ -34,7 +34,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Resources:
     """What a playbook acts through, bound to one repository. These are all its side effects."""
 
     github: RepositoryClient

@@ -11,7 +11,7 @@ from bot.config import Config
 from bot.playbooks.candidate.capability import policy_in_force
 from bot.playbooks.ramp.plan import know_ramp, onward
 from bot.playbooks.ramp.plan import may_begin as may_ramp
-from bot.playbooks.rollback.retreat import would_retreat
+from bot.playbooks.rollback.retreat import would_give_traffic_back
 from bot.playbooks.rollback.text import nothing_to_take_back
 from bot.playbooks.shadow.plan import know_shadow
 from bot.playbooks.shadow.plan import may_begin as may_shadow
@@ -45,7 +45,7 @@ async def make_sure(
             else:
                 may_ramp(request, known, config, no_counters=no_counters)
         case RollbackRequest(capability=capability):
-            if await would_retreat(conn, repository_id, capability):
+            if await would_give_traffic_back(conn, repository_id, capability):
                 return
             # That a capability is not known is said first.
             policy_in_force(config, capability, None)

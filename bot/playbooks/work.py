@@ -12,21 +12,21 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from bot import markdown
 from bot.github.models import RepositoryFacts
-from bot.playbooks.checks.green import Counting, Tally
+from bot.playbooks.checks.green import CheckTally, Counting
 from bot.playbooks.incidents import papers, record_files
 from bot.playbooks.incidents.branches import Naming
-from bot.playbooks.incidents.case import C, Settled
-from bot.playbooks.incidents.casebook import Casebook
+from bot.playbooks.incidents.case import C, SettledPlan
+from bot.playbooks.incidents.casebook import IncidentRecorder
 from bot.playbooks.incidents.opening import Opened
-from bot.playbooks.incidents.papers import Account, Result
+from bot.playbooks.incidents.papers import ReportAccount, Result
 from bot.playbooks.incidents.record_files import Recorded, RecordFile, recorded
-from bot.playbooks.parts import Parts
+from bot.playbooks.parts import Resources
 from bot.playbooks.run import Run, Signal
 from bot.playbooks.steps import AnyStep, Patch
 from bot.playbooks.undo.undoing import Undoer
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.telling import Telling
-from bot.playbooks.words.voice import Saying, Voice
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.words.telling import StatusPlaces
+from bot.playbooks.words.voice import PublishedStatus, StatusPublisher
 from bot.records.documents.artifacts import TimelineEvent
 from bot.triggers import Trigger
 
@@ -34,7 +34,7 @@ CLOCKS_DIFFER_BY = timedelta(hours=1)
 """At most, ours and GitHub's: what is ours is looked for from that long before the command."""
 
 
-class Plan(Settled, Protocol):
+class ProposalPlan(SettledPlan, Protocol):
     """What every plan of a playbook that proposes a change has settled."""
 
     @property
@@ -46,10 +46,10 @@ class Plan(Settled, Protocol):
         """The repository's settings."""
 
 
-P = TypeVar("P", bound=Plan)
+P = TypeVar("P", bound=ProposalPlan)
 
 
-class Work(ABC, Generic[P, C]):
+class IncidentWorkflow(ABC, Generic[P, C]):
     """One incident under way; each playbook adds its words and papers.
 
     Attributes:
@@ -73,7 +73,7 @@ class Work(ABC, Generic[P, C]):
         run: Run,
         trigger: Trigger,
         plan: P,
-        parts: Parts,
+        parts: Resources,
         opened: Opened,
         case: C,
         *,
@@ -97,10 +97,10 @@ class Work(ABC, Generic[P, C]):
         self.github = parts.github
         self.case = case.model_copy(update={"page": parts.page_of(case.incident)})
         self.attempt = opened.attempt
-        self.casebook = Casebook(run, trigger, opened, parts.signing_key)
+        self.casebook = IncidentRecorder(run, trigger, opened, parts.signing_key)
         since = opened.incident.detected_at - CLOCKS_DIFFER_BY
-        telling = Telling(parts.github, case.incident, since=since, run=run.id)
-        self.voice = Voice(run, telling, asked_on, opened.attempt, self.case.page)
+        telling = StatusPlaces(parts.github, case.incident, since=since, run=run.id)
+        self.voice = StatusPublisher(run, telling, asked_on, opened.attempt, self.case.page)
         self.counting = Counting(smoke=(), smoke_from="passed before", evals=())
         self.adr = ""
         self.timeline: tuple[TimelineEvent, ...] = ()
@@ -110,28 +110,28 @@ class Work(ABC, Generic[P, C]):
     # --- what each playbook says in its own way ---
 
     @abstractmethod
-    def section(self, standing: Standing) -> str:
+    def section(self, standing: StatusMessage) -> str:
         """The managed section of the proposal's description."""
 
     @abstractmethod
-    def saying(self, standing: Standing, head: str | None) -> Saying:
+    def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
         """What every place says of a standing; `head` is the proposal's commit, if it counts."""
 
     @abstractmethod
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The ADR, the report, and what else is kept, in this order."""
 
-    def observe(self, *, base: str, head: str | None, tally: Tally | None) -> None:
+    def observe(self, *, base: str, head: str | None, tally: CheckTally | None) -> None:
         """Take notice of the proposal: the commits it stands on and is, and what checks say."""
 
     async def not_cured(self, checks: Sequence[str], *, bad: str) -> None:
         """Take notice that checks fail as before with the proposal, as on the base commit `bad`."""
 
-    async def verified(self, standing: Standing, head: str) -> None:
+    async def verified(self, standing: StatusMessage, head: str) -> None:
         """Say on the proposal itself that it is verified, before it is merged."""
         await self.tell(standing, head)
 
-    async def watching(self, standing: Standing) -> None:
+    async def watching(self, standing: StatusMessage) -> None:
         """Say that the base branch is watched after the merge."""
         await self.tell(standing)
 
@@ -177,14 +177,14 @@ class Work(ABC, Generic[P, C]):
             self.know(issue=number)
             await self.casebook.issue(number)
 
-    async def tell(self, standing: Standing, head: str | None = None) -> None:
+    async def tell(self, standing: StatusMessage, head: str | None = None) -> None:
         """Make every place say the same."""
         self.know(severity=self.casebook.severity, untold=self.run.untold.left)
         await self.voice.everywhere(self.case, self.saying(standing, head))
 
-    def account(self, result: Result) -> Account:
+    def account(self, result: Result) -> ReportAccount:
         """What its report tells, as things are now, besides what is the playbook's own."""
-        return Account(
+        return ReportAccount(
             case=self.case,
             trigger=self.trigger,
             result=result,

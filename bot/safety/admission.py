@@ -75,7 +75,7 @@ class Initiative(StrEnum):
     """Another bot that writes comments: never listened to."""
 
 
-class Held(Value):
+class HoldingPause(Value):
     """The pause that concerns a request."""
 
     scope: str
@@ -83,7 +83,7 @@ class Held(Value):
     by: str
 
 
-class Facts(Value):
+class AdmissionFacts(Value):
     """Everything an admission rests on.
 
     Attributes:
@@ -111,7 +111,7 @@ class Facts(Value):
     role: Role = Role.NONE
     needed: Role | None = None
     reversibility: Reversibility = Reversibility.REVERSIBLE
-    held: Held | None = None
+    held: HoldingPause | None = None
     budget: BudgetState = BudgetState.OK
     cap: str | None = None
     draws_on: tuple[Budget, ...] = ()
@@ -165,7 +165,7 @@ def initiative_of(trigger: Trigger) -> Initiative:
             return Initiative.PROGRAM if asked else Initiative.AUTOMATIC
 
 
-def admit(facts: Facts) -> Decision:
+def admit(facts: AdmissionFacts) -> Decision:
     """Decide whether a request may go on, and how far.
 
     The order of the rules is the order of what a refusal should say first: who may ask, then what
@@ -186,7 +186,7 @@ def admit(facts: Facts) -> Decision:
     return Admitted(may_merge=facts.autonomy is Autonomy.MERGE)
 
 
-def _who_may_ask(facts: Facts) -> Refused | None:
+def _who_may_ask(facts: AdmissionFacts) -> Refused | None:
     if facts.initiative is Initiative.BOT:
         return Refused(
             reason="Commands from bots are not carried out.",
@@ -204,7 +204,7 @@ def _who_may_ask(facts: Facts) -> Refused | None:
     )
 
 
-def _whose_work_is_held(facts: Facts) -> Refused | None:
+def _whose_work_is_held(facts: AdmissionFacts) -> Refused | None:
     """Whoever writes self-work does not bring the end of its pause nearer."""
     if facts.easing is None or facts.easing.may:
         return None
@@ -222,7 +222,7 @@ def _whose_work_is_held(facts: Facts) -> Refused | None:
     )
 
 
-def _what_is_held(facts: Facts) -> Refused | None:
+def _what_is_held(facts: AdmissionFacts) -> Refused | None:
     if facts.held is None or facts.command not in ADVANCING:
         return None
     return Refused(
@@ -231,7 +231,7 @@ def _what_is_held(facts: Facts) -> Refused | None:
     )
 
 
-def _limits(facts: Facts) -> Refused | None:
+def _limits(facts: AdmissionFacts) -> Refused | None:
     """What binds a program's and automatic action, and never a person's."""
     if facts.command not in PLAYBOOKS or facts.initiative is Initiative.PERSON:
         return None
@@ -253,7 +253,7 @@ def _limits(facts: Facts) -> Refused | None:
     return None
 
 
-def _what_cannot_be_undone(facts: Facts) -> NeedsApproval | None:
+def _what_cannot_be_undone(facts: AdmissionFacts) -> NeedsApproval | None:
     if facts.command not in PLAYBOOKS or facts.reversibility is not Reversibility.IRREVERSIBLE:
         return None
     return NeedsApproval(

@@ -11,7 +11,7 @@ from bot.records.safety.pauses import Pause, PauseKind
 from bot.triggers import Value
 
 
-class ForAgents(Value):
+class AgentFlags(Value):
     """How self-work stands.
 
     Attributes:
@@ -33,7 +33,7 @@ class ForAgents(Value):
     canary: int | None = None
 
 
-def told(pause: Pause | None, config: SelfWork) -> ForAgents:
+def told(pause: Pause | None, config: SelfWork) -> AgentFlags:
     """Say how self-work stands.
 
     Args:
@@ -41,12 +41,12 @@ def told(pause: Pause | None, config: SelfWork) -> ForAgents:
         config: how long the default branch has to be green before a pause lifts itself.
     """
     if pause is None:
-        return ForAgents(paused=False)
+        return AgentFlags(paused=False)
     green_for = timedelta(minutes=config.resume_after_minutes)
     until = None
     if pause.lifts_itself and pause.green_since is not None:
         until = pause.green_since + green_for
-    return ForAgents(
+    return AgentFlags(
         paused=True,
         state="half open" if pause.state == "half open" else "paused",
         reason=pause.reason,

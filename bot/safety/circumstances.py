@@ -15,7 +15,14 @@ from bot.playbooks.steps import planned, worst
 from bot.records.database import reading
 from bot.records.safety import budgets, gate_reports, pauses
 from bot.records.safety.budgets import Budget, BudgetState
-from bot.safety.admission import ADVANCING, PLAYBOOKS, Facts, Held, Initiative, initiative_of
+from bot.safety.admission import (
+    ADVANCING,
+    PLAYBOOKS,
+    AdmissionFacts,
+    HoldingPause,
+    Initiative,
+    initiative_of,
+)
 from bot.safety.caps import DRAWN, caps, every_budget, said
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of
@@ -47,7 +54,7 @@ _ONE_COMMENT_S = 60.0
 """For how long a role that was read holds, for what else was said in the same breath."""
 
 
-class Circumstances:
+class AdmissionReader:
     """Reads the Facts of any Trigger."""
 
     def __init__(
@@ -108,7 +115,7 @@ class Circumstances:
         """Tell whether somebody was seen a moment ago to have no write access."""
         return (repository_id, login) in self._without_rights
 
-    async def of_stranger(self, trigger: Trigger, role: Role) -> Facts:
+    async def of_stranger(self, trigger: Trigger, role: Role) -> AdmissionFacts:
         """Give what the answer to somebody without write access rests on; nothing is read for it.
 
         Raises:
@@ -116,7 +123,7 @@ class Circumstances:
         """
         commands = (await self._config.of(trigger.repository)).config.commands
         command = trigger.request.command
-        return Facts(
+        return AdmissionFacts(
             command=command,
             initiative=Initiative.PERSON,
             role=role,
@@ -167,7 +174,7 @@ class Circumstances:
         config = (await self._config.of(trigger.repository)).config
         return config.commands.needed(command) or Role.NONE
 
-    async def of(self, trigger: Trigger) -> Facts:
+    async def of(self, trigger: Trigger) -> AdmissionFacts:
         """Read what an admission rests on.
 
         Raises:
@@ -179,7 +186,7 @@ class Circumstances:
         role = Role.NONE
         if initiative is Initiative.PERSON:
             role = await self.role_of(trigger)
-        facts = Facts(
+        facts = AdmissionFacts(
             command=command,
             initiative=initiative,
             role=role,
@@ -226,7 +233,7 @@ def _eases(request: Request) -> bool:
 
 async def limits_of(
     conn: AsyncConnection, trigger: Trigger, config: Config, now: datetime
-) -> Facts:
+) -> AdmissionFacts:
     """Read what binds a playbook that no person asked for, as far as the records tell.
 
     Args:
@@ -238,7 +245,7 @@ async def limits_of(
     command = trigger.request.command
     known = caps(config.caps)
     drawn = tuple(known[name] for name in DRAWN.get(command, ()))
-    return Facts(
+    return AdmissionFacts(
         command=command,
         initiative=initiative_of(trigger),
         reversibility=worst(planned(command)),
@@ -251,7 +258,7 @@ async def limits_of(
     )
 
 
-async def _held(conn: AsyncConnection, trigger: Trigger) -> Held | None:
+async def _held(conn: AsyncConnection, trigger: Trigger) -> HoldingPause | None:
     match trigger.request:
         case ShadowRequest() | RampRequest() | RollbackRequest() as request:
             pause = await pauses.in_force(conn, trigger.repository.id, request.capability)
@@ -259,7 +266,7 @@ async def _held(conn: AsyncConnection, trigger: Trigger) -> Held | None:
             return None
     if pause is None:
         return None
-    return Held(scope=pause.scope, reason=pause.reason, by=pause.set_by)
+    return HoldingPause(scope=pause.scope, reason=pause.reason, by=pause.set_by)
 
 
 async def _cap_reached(

@@ -18,7 +18,7 @@ FEWEST = 7
 _SAID = re.compile(rf"/approve ([0-9a-f]{{{SHOWN}}})\b")
 
 
-class Seen(Value):
+class ShownConfig(Value):
     """What somebody could have seen when they said yes.
 
     Attributes:
@@ -43,7 +43,7 @@ def may_name(word: str) -> bool:
     return re.fullmatch(rf"[0-9a-f]{{{FEWEST},64}}", word) is not None
 
 
-def is_meant(wanted: str, named: str | None, seen: Seen) -> bool:
+def is_meant(wanted: str, named: str | None, seen: ShownConfig) -> bool:
     """Whether a yes is to this version and no other.
 
     Args:

@@ -19,7 +19,7 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.limits import Founder
 from bot.records.database import reading
 from bot.records.safety import sensitive_config
-from bot.records.safety.sensitive_config import Approved
+from bot.records.safety.sensitive_config import ApprovedSections
 from bot.triggers import Repository, Value
 
 KNOWN_FOR = timedelta(seconds=30)
@@ -122,7 +122,7 @@ def _readable(sections: Sections) -> Config:
         return Config.model_validate({k: v for k, v in sections.items() if k not in wrong})
 
 
-def counting_sections(approved: Approved | None) -> Sections:
+def counting_sections(approved: ApprovedSections | None) -> Sections:
     """The protected parts that count: the approved ones, or the defaults."""
     known = Config() if approved is None else with_sections(Config(), approved.sections)
     return sensitive_sections(known)

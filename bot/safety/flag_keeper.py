@@ -36,7 +36,7 @@ _LONGEST_PAUSE = 60.0
 log = structlog.get_logger(__name__)
 
 
-class FlagKeeper:
+class FlagSync:
     """Replaces a document that would favour a candidate more than is decided."""
 
     def __init__(

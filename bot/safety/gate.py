@@ -18,7 +18,7 @@ from bot.triggers import Value
 NAME = "self-work gate"
 
 
-class Head(Value):
+class GatedHead(Value):
     """A commit that the gate is asked about: a pull request's head, or a merge group's.
 
     Attributes:
@@ -50,7 +50,7 @@ class Gate(Value):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-def gate(head: Head, pause: Pause | None) -> Gate:
+def gate(head: GatedHead, pause: Pause | None) -> Gate:
     """Decide whether one head may be merged.
 
     Args:

@@ -27,13 +27,13 @@ from bot.github.models import PullRequest
 from bot.playbooks.proposal.ownership import Foreign, read_foreign
 from bot.records.database import reading
 from bot.records.safety import gate_reports, pauses
-from bot.records.safety.gate_reports import NOT_YET, Report
+from bot.records.safety.gate_reports import NOT_YET, GateReport
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.config_watch import ConfigWatch
-from bot.safety.gate import NAME, Gate, Head, gate, pushed_by_agent, why_self_work
+from bot.safety.gate import NAME, Gate, GatedHead, gate, pushed_by_agent, why_self_work
 from bot.safety.held import Marked, read_held
 from bot.safety.overrun import Look
-from bot.safety.resumer import Resumer
+from bot.safety.resumer import SelfWorkResumer
 from bot.triggers import SELF_WORK, Repository
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ _IN_QUEUE = re.compile(r"gh-readonly-queue/.+/pr-(\d{1,9})-[0-9a-f]{40}$")
 _APPROVE = Button("Let this one through", "Merge this commit in spite of the pause", "approve")
 
 
-class Gatekeeper:
+class GateReporter:
     """Reports the gate, and sees pauses through to their end."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Gatekeeper:
         github: GitHub,
         records: AsyncEngine,
         config: ConfigInForce,
-        resumer: Resumer,
+        resumer: SelfWorkResumer,
         look_at_budgets: Look,
         served: Callable[[], Awaitable[Sequence[Repository]]],
         clock: Callable[[], datetime],
@@ -395,7 +395,7 @@ class Gatekeeper:
             numbers = {pull.number for pull in pulls} | {n for n in groups.values() if n}
             marked = await gate_reports.marked(conn, here, numbers)
         heads = [
-            Head(
+            GatedHead(
                 number=pull.number,
                 sha=pull.head.sha,
                 ours=self._is_wholly_ours(here, pull, us),
@@ -408,7 +408,7 @@ class Gatekeeper:
         shas = {pull.number: pull.head.sha for pull in pulls}
         ours = {pull.number for pull in pulls if self._is_wholly_ours(here, pull, us)}
         heads += [
-            Head(
+            GatedHead(
                 number=number,
                 sha=sha,
                 ours=number in ours,
@@ -448,7 +448,7 @@ class Gatekeeper:
         return any(said)
 
     async def _say_by_itself(
-        self, client: RepositoryClient, head: Head, wanted: Gate
+        self, client: RepositoryClient, head: GatedHead, wanted: Gate
     ) -> bool | None:
         return await by_itself(
             self._say(client, head, wanted),
@@ -473,7 +473,7 @@ class Gatekeeper:
             known = await gate_reports.of_merge_groups(conn, here, now - MERGE_GROUPS_LIVE)
         return {each.head_sha: each.number for each in known}
 
-    async def _say(self, client: RepositoryClient, head: Head, wanted: Gate) -> bool:
+    async def _say(self, client: RepositoryClient, head: GatedHead, wanted: Gate) -> bool:
         here, now = client.repository.id, self._clock()
         async with self._records.begin() as conn:
             first = await gate_reports.claim(conn, here, head.sha, head.number, None, now)
@@ -516,5 +516,5 @@ def _queued(ref: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _somebody_elses(known: Report, now: datetime) -> bool:
+def _somebody_elses(known: GateReport, now: datetime) -> bool:
     return known.check_run == NOT_YET and now - known.first_at < SOMEBODY_ELSES

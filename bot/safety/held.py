@@ -62,7 +62,7 @@ class Lifting(Value):
         return self.held is None or (self.is_founder and self.is_alone and not named)
 
 
-class Held:
+class SelfWorkers:
     """The held of one repository, just now."""
 
     def __init__(
@@ -103,7 +103,7 @@ class Held:
 
 async def read_held(
     client: RepositoryClient, config: Config, marked: Marked, now: datetime
-) -> Held:
+) -> SelfWorkers:
     """Read which pull requests are self-work: those open, and those closed lately.
 
     Raises:
@@ -118,12 +118,12 @@ async def read_held(
         if pull.number in known
         or why_self_work(config.self_work, author=pull.user.login, labels=pull.labels)
     )
-    return Held(client, config, pulls, (await client.app()).bot_login)
+    return SelfWorkers(client, config, pulls, (await client.app()).bot_login)
 
 
 async def judge_lifting(
     client: RepositoryClient,
-    held: Held,
+    held: SelfWorkers,
     login: str,
     *,
     needed: Role | None,

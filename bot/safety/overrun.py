@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.config import Config
 from bot.limits import BudgetLimit
 from bot.records.database import reading
-from bot.records.intake.alerts import Report, Said
+from bot.records.intake.alerts import ConditionReport, Said
 from bot.records.safety import budgets
 from bot.records.safety.budgets import Balance, BudgetState, window_start
 from bot.safety.caps import budget as budget_of
@@ -28,17 +28,19 @@ from bot.triggers import OURSELVES, Repository, Severity
 _A_MOMENT = timedelta(microseconds=1)
 
 
-class Takes(Protocol):
+class ReportSink(Protocol):
     """Stores reports before it returns."""
 
-    async def __call__(self, reports: Sequence[Report], sender: str) -> None:
+    async def __call__(self, reports: Sequence[ConditionReport], sender: str) -> None:
         """Take reports in."""
 
 
 class Overruns:
     """Looks at the budgets of a repository and passes on what they say."""
 
-    def __init__(self, records: AsyncEngine, take: Takes, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, records: AsyncEngine, take: ReportSink, clock: Callable[[], datetime]
+    ) -> None:
         """Prepare; `take` is where signals go."""
         self._records = records
         self._take = take
@@ -77,7 +79,7 @@ def overrun(
     balance: Balance,
     spent: Mapping[str, int],
     now: datetime,
-) -> Report:
+) -> ConditionReport:
     """What a budget that is nearly or wholly used up says.
 
     Args:
@@ -95,7 +97,7 @@ def overrun(
     severity = severity_of(BudgetUse(share=share, still_spending=step > 10)) or Severity.LOW
     name, window = balance.budget.name, balance.budget.window
     exhausted = balance.state is BudgetState.EXHAUSTED
-    return Report(
+    return ConditionReport(
         repository=repository,
         source="budgets",
         group_key=_group(balance),
@@ -113,10 +115,10 @@ def overrun(
     )
 
 
-def over(repository: Repository, earlier: Balance, began: datetime) -> Report:
+def over(repository: Repository, earlier: Balance, began: datetime) -> ConditionReport:
     """What a budget says when a new window has begun."""
     name = earlier.budget.name
-    return Report(
+    return ConditionReport(
         repository=repository,
         source="budgets",
         group_key=_group(earlier),

@@ -32,7 +32,7 @@ _REFS = frozenset(f"refs/heads/{branch}" for branch in (*RECORDS_BRANCHES, *OUTC
 log = structlog.get_logger(__name__)
 
 
-class RecordsKeeper:
+class RecordsBranch:
     """Looks after every push to a records branch, and at all of them now and then."""
 
     def __init__(

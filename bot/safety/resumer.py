@@ -23,14 +23,14 @@ from bot.records.safety import budgets, pauses
 from bot.records.safety.budgets import BudgetState
 from bot.records.safety.pauses import Pause, PauseKind, Pausing
 from bot.safety.caps import every_budget
-from bot.safety.resuming import Lift, Note, Outlook, next_step
+from bot.safety.resuming import Lift, Note, PauseFacts, next_step
 from bot.triggers import OURSELVES, SELF_WORK, Severity
 
 _WORKING = (RunState.PREFLIGHT, RunState.RUNNING, RunState.VERIFYING, RunState.COMPENSATING)
 _SERIOUS = (Severity.HIGH, Severity.CRITICAL)
 
 
-class Resumer:
+class SelfWorkResumer:
     """Sees pauses that lift themselves through to their end."""
 
     def __init__(self, records: AsyncEngine, clock: Callable[[], datetime]) -> None:
@@ -134,7 +134,7 @@ class Resumer:
 
     async def _outlook(
         self, client: RepositoryClient, config: Config, pause: Pause, candidates: Sequence[int]
-    ) -> Outlook:
+    ) -> PauseFacts:
         canary: Literal["open", "merged", "closed"] | None = None
         merged = None
         if pause.canary is not None:
@@ -144,7 +144,7 @@ class Resumer:
             else:
                 canary = "merged" if pull.is_merged else "open"
                 merged = pull.merge_commit_sha if pull.is_merged else None
-        return Outlook(
+        return PauseFacts(
             branch=await _branch(client, config),
             trouble=await self._trouble(client.repository.id, config),
             candidates=tuple(candidates),

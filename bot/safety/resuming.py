@@ -12,7 +12,7 @@ from bot.records.safety.pauses import Pause
 from bot.triggers import Value
 
 
-class Outlook(Value):
+class PauseFacts(Value):
     """How things are just now.
 
     Attributes:
@@ -52,7 +52,7 @@ class Lift(Value):
 Step = Note | Lift | None
 
 
-def next_step(pause: Pause, outlook: Outlook, resume_after: timedelta, now: datetime) -> Step:
+def next_step(pause: Pause, outlook: PauseFacts, resume_after: timedelta, now: datetime) -> Step:
     """Decide how a pause goes on; None where it stays just as it is.
 
     Args:
@@ -75,7 +75,7 @@ def next_step(pause: Pause, outlook: Outlook, resume_after: timedelta, now: date
 
 
 def _while_half_open(
-    pause: Pause, outlook: Outlook, since: datetime | None, *, long_enough: bool
+    pause: Pause, outlook: PauseFacts, since: datetime | None, *, long_enough: bool
 ) -> Step:
     if pause.canary is None or (outlook.canary == "closed" and pause.canary_merged is None):
         wanted = _half_open(outlook, said="another canary")
@@ -104,12 +104,12 @@ def _while_half_open(
     )
 
 
-def _half_open(outlook: Outlook, said: str) -> Note:
+def _half_open(outlook: PauseFacts, said: str) -> Note:
     canary = outlook.candidates[0] if outlook.candidates else None
     return Note(state="half open", green_since=None, canary=canary, said=said)
 
 
-def _back(pause: Pause, outlook: Outlook) -> Step:
+def _back(pause: Pause, outlook: PauseFacts) -> Step:
     why = outlook.trouble or "the default branch is red"
     said = f"paused again: {why}" if pause.state == "half open" else ""
     return _changed(pause, Note(state="paused", green_since=None, said=said))

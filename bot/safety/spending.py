@@ -8,14 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit_chain import audit
 from bot.records.safety import budgets, pauses
-from bot.records.safety.budgets import Budget, BudgetState, Change
+from bot.records.safety.budgets import Budget, BudgetChange, BudgetState
 from bot.records.safety.pauses import PauseKind, Pausing
-from bot.safety.admission import Facts, Initiative
+from bot.safety.admission import AdmissionFacts, Initiative
 from bot.safety.caps import said
 from bot.triggers import SELF_WORK, Repository, Trigger
 
 
-async def draw(conn: AsyncConnection, trigger: Trigger, facts: Facts, at: datetime) -> str:
+async def draw(conn: AsyncConnection, trigger: Trigger, facts: AdmissionFacts, at: datetime) -> str:
     """Count the beginning of a playbook against its caps.
 
     What a person asks for is counted, and never refused.
@@ -44,7 +44,7 @@ async def book(
     by: str,
     at: datetime,
     attributed_to: str | None = None,
-) -> Change:
+) -> BudgetChange:
     """Book what was spent of a budget; where it is used up now, self-work is paused with it.
 
     Make it the transaction's last statement.

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.limits import Caps
-from bot.records.intake.alerts import Report, Said
+from bot.records.intake.alerts import ConditionReport, Said
 from bot.records.recovery import trials
 from bot.records.recovery.trials import TrialUse
 from bot.records.safety.budgets import WARNING_PERCENT, window_start
@@ -21,7 +21,7 @@ from bot.triggers import Repository, Severity
 
 async def trial_reports(
     conn: AsyncConnection, repository: Repository, caps: Caps, now: datetime
-) -> list[Report]:
+) -> list[ConditionReport]:
     """Say which of the two caps is nearly used up, and which no longer is.
 
     At the cap itself a bisect says so, and asks; self-work is not held for it.
@@ -49,11 +49,11 @@ def _nearly(used: TrialUse, caps: Caps) -> dict[str, str]:
 
 def _report(
     repository: Repository, name: str, began: datetime, at: datetime, said: str | None = None
-) -> Report:
+) -> ConditionReport:
     title = f"{name} is well below its limit again"
     if said is not None:
         title = f"{name} is nearly used up for the last 24 hours: {said}"
-    return Report(
+    return ConditionReport(
         repository=repository,
         source="budgets",
         group_key=f"budget {name} warning",

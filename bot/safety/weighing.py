@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.playbooks.planning.weighing import Ruling
+from bot.playbooks.planning.weighing import Weighed
 from bot.playbooks.steps import PlannedStep, worst
-from bot.safety.admission import Admitted, Facts, NeedsApproval, Refused, admit
+from bot.safety.admission import AdmissionFacts, Admitted, NeedsApproval, Refused, admit
 
 
-def weigh(facts: Facts, steps: Sequence[PlannedStep]) -> Ruling:
+def weigh(facts: AdmissionFacts, steps: Sequence[PlannedStep]) -> Weighed:
     """Admit a plan, or say whose yes it needs.
 
     Args:
@@ -18,8 +18,8 @@ def weigh(facts: Facts, steps: Sequence[PlannedStep]) -> Ruling:
     """
     match admit(facts.model_copy(update={"reversibility": worst(steps)})):
         case Admitted(may_merge=may_merge):
-            return Ruling(may_merge=may_merge)
+            return Weighed(may_merge=may_merge)
         case NeedsApproval(of=of, reason=reason, remedy=remedy):
-            return Ruling(of=of, may_merge=False, reason=reason, remedy=remedy)
+            return Weighed(of=of, may_merge=False, reason=reason, remedy=remedy)
         case Refused(reason=reason, remedy=remedy):
-            return Ruling(refused=True, may_merge=False, reason=reason, remedy=remedy)
+            return Weighed(refused=True, may_merge=False, reason=reason, remedy=remedy)

@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 _Key = tuple[int, int]
 
 
-class SpecKeeper:
+class SpecReports:
     """Shows every open pull request's `self/spec_report.json` in its description."""
 
     def __init__(

@@ -35,14 +35,14 @@ _FAULTS_TOLD = 5
 _WORST_FIRST = ("failure", "action_required", "error")
 
 
-class Fault(Value):
+class SpecFault(Value):
     """One thing wrong with the file: the field (empty: the file as a whole), and what is."""
 
     field: str
     what: str
 
 
-_TOO_LARGE = (Fault(field="", what=f"larger than {LARGEST_BYTES // 1024} KiB"),)
+_TOO_LARGE = (SpecFault(field="", what=f"larger than {LARGEST_BYTES // 1024} KiB"),)
 
 
 class _Theirs(SpecReport):
@@ -55,7 +55,7 @@ class _Theirs(SpecReport):
     metrics: Annotated[tuple[TrialMetric, ...], Field(max_length=MOST_METRICS), FailFast()]
 
 
-Read = SpecReport | tuple[Fault, ...]
+Read = SpecReport | tuple[SpecFault, ...]
 
 _known: LRUCache[str, Read] = LRUCache(200)
 
@@ -86,7 +86,7 @@ def read_spec(content: bytes) -> Read:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         return tuple(
-            Fault(field=".".join(str(part) for part in fault["loc"]), what=fault["msg"])
+            SpecFault(field=".".join(str(part) for part in fault["loc"]), what=fault["msg"])
             for fault in faults[:_FAULTS_TOLD]
         )
 

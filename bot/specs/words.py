@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bot import markdown
 from bot.records.documents.spec_report import SPEC_REPORT_PATH, SpecReport, spec_table
-from bot.specs.reading import Fault
+from bot.specs.reading import SpecFault
 
 SECTION = "spec"
 """The name of our section in the description."""
@@ -38,7 +38,7 @@ def table(report: SpecReport, head: str, file_url: str) -> str:
     )
 
 
-def invalid(faults: Sequence[Fault], head: str, file_url: str) -> str:
+def invalid(faults: Sequence[SpecFault], head: str, file_url: str) -> str:
     """Say what is wrong with the file and what to do."""
     listed = "\n".join(
         f"- {markdown.code(fault.field)}: {markdown.text(fault.what, limit=300)}"

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from bot.canary.counters import Counted, columns_of_counts
 from bot.canary.evidence import SAMPLE_RATIO, RampEvidence, RampState
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.frozen import FrozenBaseline
 from bot.canary.judge import judge_ramp
 from bot.canary.observations import columns_of
@@ -27,13 +27,13 @@ from bot.canary.verdict import Breach, Verdict
 from bot.records.instants import Instant
 from bot.traffic.contents import unpack, unpack_counts
 from bot.traffic.curve import Curve, CurveState
-from bot.traffic.ledger import Entry, Ledger
+from bot.traffic.ledger import EvidenceLog, LogEntry
 from bot.traffic.verdicts import BreachFound
 
 StageEnd = Literal["promote", "breach", "cancelled"]
 
 
-class Course(Protocol):
+class Evaluation(Protocol):
     """What was learnt so far.
 
     `seq` is the last entry taken in, `breach` what the entries led to, if to a breach.
@@ -42,7 +42,7 @@ class Course(Protocol):
     seq: int
     breach: Breach | None
 
-    def take(self, entry: Entry, percents: Mapping[int, int]) -> None:
+    def take(self, entry: LogEntry, percents: Mapping[int, int]) -> None:
         """Take in the next entry; `percents`: the candidate's share by generation."""
 
     def judge(self, now: datetime) -> Verdict:
@@ -55,7 +55,7 @@ class Course(Protocol):
         """Take over what `save` wrote."""
 
 
-class _RampSaved(Facts):
+class _RampSaved(StrictValue):
     seq: int
     entered: Instant
     seen: Instant | None
@@ -66,7 +66,7 @@ class _RampSaved(Facts):
     breach: BreachFound | None
 
 
-class RampCourse:
+class RampEvaluation:
     """The course of a ramp.
 
     Attributes:
@@ -89,8 +89,8 @@ class RampCourse:
         self._units = RampUnits(policy.unit)
         self._left: tuple[StageReport, ...] = ()
 
-    def take(self, entry: Entry, percents: Mapping[int, int]) -> None:
-        """See `Course`."""
+    def take(self, entry: LogEntry, percents: Mapping[int, int]) -> None:
+        """See `Evaluation`."""
         if self.breach is not None or entry.seq <= self.seq:
             return
         self.seq = entry.seq
@@ -116,7 +116,7 @@ class RampCourse:
             self.evidence.add_spent(spent_of(counted.totals, percents), columns.tally())
 
     def judge(self, now: datetime) -> Verdict:
-        """See `Course`."""
+        """See `Evaluation`."""
         if self.breach is not None:
             return self.breach
         return judge_ramp(self.evidence, entered=self.entered, last_seen=self.seen, now=now)
@@ -148,7 +148,7 @@ class RampCourse:
         return CurvePoint(at=at, log_e=log_e)
 
     def save(self) -> bytes:
-        """See `Course`."""
+        """See `Evaluation`."""
         saved = _RampSaved(
             seq=self.seq,
             entered=self.entered,
@@ -162,7 +162,7 @@ class RampCourse:
         return _written(saved)
 
     def restore(self, content: bytes) -> None:
-        """See `Course`."""
+        """See `Evaluation`."""
         saved = _RampSaved.model_validate_json(zlib.decompress(content))
         self.evidence.restore(saved.evidence)
         self._units = RampUnits.restored(saved.units)
@@ -172,7 +172,7 @@ class RampCourse:
         self.breach = None if saved.breach is None else saved.breach.verdict
 
 
-class _ShadowSaved(Facts):
+class _ShadowSaved(StrictValue):
     seq: int
     seen: Instant | None
     evidence: ShadowState
@@ -180,8 +180,8 @@ class _ShadowSaved(Facts):
     curve: CurveState = CurveState(points=(), spacing=0)
 
 
-class ShadowCourse:
-    """The course of a shadow; see `RampCourse` for its attributes."""
+class ShadowEvaluation:
+    """The course of a shadow; see `RampEvaluation` for its attributes."""
 
     def __init__(self, policy: Policy, opened_at: datetime) -> None:
         """Start without evidence."""
@@ -192,8 +192,8 @@ class ShadowCourse:
         self.seq = 0
         self.breach: Breach | None = None
 
-    def take(self, entry: Entry, percents: Mapping[int, int]) -> None:
-        """See `Course`."""
+    def take(self, entry: LogEntry, percents: Mapping[int, int]) -> None:
+        """See `Evaluation`."""
         del percents
         if self.breach is not None or entry.seq <= self.seq:
             return
@@ -212,13 +212,13 @@ class ShadowCourse:
         return CurvePoint(at=at, log_e=log_e)
 
     def judge(self, now: datetime) -> Verdict:
-        """See `Course`."""
+        """See `Evaluation`."""
         if self.breach is not None:
             return self.breach
         return judge_shadow(self.evidence, started=self.started, last_seen=self.seen, now=now)
 
     def save(self) -> bytes:
-        """See `Course`."""
+        """See `Evaluation`."""
         breach = None if self.breach is None else BreachFound.of(self.breach)
         saved = _ShadowSaved(
             seq=self.seq,
@@ -230,7 +230,7 @@ class ShadowCourse:
         return _written(saved)
 
     def restore(self, content: bytes) -> None:
-        """See `Course`."""
+        """See `Evaluation`."""
         saved = _ShadowSaved.model_validate_json(zlib.decompress(content))
         self.evidence.restore(saved.evidence)
         self.seq, self.seen = saved.seq, saved.seen
@@ -238,12 +238,12 @@ class ShadowCourse:
         self.breach = None if saved.breach is None else saved.breach.verdict
 
 
-def begun(ledger: Ledger) -> RampCourse | ShadowCourse:
+def begun(ledger: EvidenceLog) -> RampEvaluation | ShadowEvaluation:
     """The course of a ledger before its first entry."""
     if ledger.frozen is None:
-        return ShadowCourse(ledger.policy, ledger.opened_at)
-    return RampCourse(ledger.policy, ledger.frozen, ledger.opened_at)
+        return ShadowEvaluation(ledger.policy, ledger.opened_at)
+    return RampEvaluation(ledger.policy, ledger.frozen, ledger.opened_at)
 
 
-def _written(saved: Facts) -> bytes:
+def _written(saved: StrictValue) -> bytes:
     return zlib.compress(saved.model_dump_json().encode(), 1)

@@ -20,8 +20,8 @@ from bot.records.instants import Instant
 from bot.records.refusals import UnknownRecord
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.course import RampCourse, ShadowCourse, begun
-from bot.traffic.ledger import Ledger
+from bot.traffic.course import RampEvaluation, ShadowEvaluation, begun
+from bot.traffic.ledger import EvidenceLog
 from bot.traffic.verdicts import Judged
 from bot.triggers import Value
 
@@ -59,17 +59,17 @@ class Look(Value):
     judged: Judged
 
 
-class Courses:
+class Evaluations:
     """Adds up ledgers. `current` gives a course that must not be changed."""
 
     def __init__(self, database: AsyncEngine) -> None:
         """Read from the records database."""
         self._database = reading(database)
-        self._known: dict[str, RampCourse | ShadowCourse] = {}
+        self._known: dict[str, RampEvaluation | ShadowEvaluation] = {}
         self._saved: dict[str, int] = {}
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def current(self, attempt: str) -> tuple[Ledger, RampCourse | ShadowCourse]:
+    async def current(self, attempt: str) -> tuple[EvidenceLog, RampEvaluation | ShadowEvaluation]:
         """Add up everything that is in the ledger now.
 
         Raises:
@@ -126,8 +126,8 @@ class Courses:
     async def _read_on(
         self,
         conn: AsyncConnection,
-        ledger: Ledger,
-        course: RampCourse | ShadowCourse,
+        ledger: EvidenceLog,
+        course: RampEvaluation | ShadowEvaluation,
         percents: Mapping[int, int],
     ) -> bool:
         """Take in what is new; False: entries are missing that this course has not seen."""
@@ -159,7 +159,7 @@ async def percents_of(conn: AsyncConnection, attempt: str) -> dict[int, int]:
     }
 
 
-async def _resumed(conn: AsyncConnection, ledger: Ledger) -> RampCourse | ShadowCourse:
+async def _resumed(conn: AsyncConnection, ledger: EvidenceLog) -> RampEvaluation | ShadowEvaluation:
     course = begun(ledger)
     saved = await ledgers.checkpoint(conn, ledger.attempt)
     if saved is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from bot.canary.facts import Facts
+from bot.canary.facts import StrictValue
 from bot.canary.reports import CurvePoint
 
 MOST = 240
 
 
-class CurveState(Facts):
+class CurveState(StrictValue):
     """A saved curve; `spacing` in seconds."""
 
     points: tuple[CurvePoint, ...]

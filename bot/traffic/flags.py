@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.traffic.buckets import bucketing_prefix
-from bot.traffic.split import Serving
+from bot.traffic.split import Allocation
 
 SCHEMA = "https://flagd.dev/schema/v0/flags.json"
 WHOLE = 100
@@ -26,7 +26,7 @@ class InvalidFlags(Exception):
     """A flag document must not be used; the message names the flag and what is allowed."""
 
 
-def flag_document(servings: Iterable[Serving]) -> dict[str, Any]:
+def flag_document(servings: Iterable[Allocation]) -> dict[str, Any]:
     """Build the document of one repository; the newest serving of each capability is given.
 
     Its own generation is that of its newest change.
@@ -39,7 +39,7 @@ def flag_document(servings: Iterable[Serving]) -> dict[str, Any]:
     }
 
 
-def _flag(serving: Serving) -> dict[str, Any]:
+def _flag(serving: Allocation) -> dict[str, Any]:
     split = serving.split
     variants = {"baseline": split.baseline}
     if split.candidate is not None:
@@ -65,7 +65,7 @@ def _targeting(capability: str, salt: str, percent: int) -> dict[str, Any]:
     return {"if": [{"!!": [{"var": "targetingKey"}]}, {"fractional": fractional}, "baseline"]}
 
 
-def flag_metadata(serving: Serving) -> dict[str, str | int | float | bool]:
+def flag_metadata(serving: Allocation) -> dict[str, str | int | float | bool]:
     """What travels with every answer: the generation that decided, and what to mirror."""
     split = serving.split
     metadata: dict[str, str | int | float | bool] = {

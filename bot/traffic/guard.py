@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.canary.verdict import Breach
 from bot.records.database import reading
 from bot.traffic import ledger as ledgers
-from bot.traffic.courses import Courses, UnreadableEvidence
-from bot.traffic.ledger import Ledger
+from bot.traffic.courses import Evaluations, UnreadableEvidence
+from bot.traffic.ledger import EvidenceLog
 from bot.traffic.observed import forget_expired
 from bot.traffic.tripping import trip
 from bot.traffic.verdicts import BreachFound, Judged
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class BreakerRhythm:
     """How often the guard does what, in seconds.
 
     Attributes:
@@ -46,18 +46,18 @@ class Rhythm:
     tidy: float = 600.0
 
 
-class Guard:
+class CircuitBreaker:
     """Watches what is under way in all repositories. One per process."""
 
     def __init__(
         self,
         database: AsyncEngine,
-        courses: Courses,
+        courses: Evaluations,
         *,
         wake: Callable[[str], Awaitable[None]],
         clock: Callable[[], datetime],
         fault: Callable[[str], str | None] = lambda _: None,
-        rhythm: Rhythm | None = None,
+        rhythm: BreakerRhythm | None = None,
     ) -> None:
         """Watch what is in the records database.
 
@@ -75,7 +75,7 @@ class Guard:
         self._wake = wake
         self._clock = clock
         self._fault = fault
-        self._rhythm = rhythm or Rhythm()
+        self._rhythm = rhythm or BreakerRhythm()
         self._heard: set[str] = set()
         self._something = asyncio.Event()
         self._watched: set[str] = set()
@@ -157,7 +157,7 @@ class Guard:
             await self._trip(ledger, breach, None)
             await self._wake(ledger.run_id)
 
-    async def _trip(self, ledger: Ledger, breach: Breach, seq: int | None) -> Ledger:
+    async def _trip(self, ledger: EvidenceLog, breach: Breach, seq: int | None) -> EvidenceLog:
         async with self._database.begin() as conn:
             tripped = await trip(
                 conn,

@@ -36,11 +36,11 @@ class AlreadyUnderWay(RecordError):
     """The capability has a shadow or ramp already."""
 
 
-class LedgerClosed(RecordError):
+class EvidenceLogClosed(RecordError):
     """The shadow or ramp is over: nothing counts any more."""
 
 
-class Ledger(Value):
+class EvidenceLog(Value):
     """The head of a ledger.
 
     Attributes:
@@ -87,7 +87,7 @@ class Ledger(Value):
         return self.seq if self.closed_seq is None else self.closed_seq
 
 
-class Entry(Value):
+class LogEntry(Value):
     """One entry: observations, counts from Prometheus, or that a phase was entered."""
 
     seq: int
@@ -96,7 +96,7 @@ class Entry(Value):
     content: bytes
 
 
-async def open_ledger(
+async def open_log(
     conn: AsyncConnection,
     *,
     attempt: str,
@@ -107,7 +107,7 @@ async def open_ledger(
     at: datetime,
     frozen: FrozenBaseline | None = None,
     source: CounterSource | None = None,
-) -> Ledger:
+) -> EvidenceLog:
     """Begin to take observations: of a ramp where the baseline is `frozen`, else of a shadow.
 
     The same attempt again finds its ledger.
@@ -141,13 +141,13 @@ async def open_ledger(
     return found
 
 
-async def find(conn: AsyncConnection, attempt: str) -> Ledger | None:
+async def find(conn: AsyncConnection, attempt: str) -> EvidenceLog | None:
     """Read a ledger's head."""
     row = (await conn.execute(sa.select(evidence).where(evidence.c.attempt == attempt))).first()
     return None if row is None else _ledger(row)
 
 
-async def open_ones(conn: AsyncConnection, repository_id: int | None = None) -> list[Ledger]:
+async def open_ones(conn: AsyncConnection, repository_id: int | None = None) -> list[EvidenceLog]:
     """Read the ledgers that still take observations, of one repository or of all."""
     query = sa.select(evidence).where(evidence.c.closed_at.is_(None)).order_by(evidence.c.attempt)
     if repository_id is not None:
@@ -157,7 +157,7 @@ async def open_ones(conn: AsyncConnection, repository_id: int | None = None) -> 
 
 async def newest(
     conn: AsyncConnection, repositories: Collection[int], *, limit: int
-) -> list[Ledger]:
+) -> list[EvidenceLog]:
     """Read the ledgers of these repositories: the open ones, then the newest of the others."""
     query = (
         sa.select(evidence)
@@ -168,7 +168,7 @@ async def newest(
     return [_ledger(row) for row in await conn.execute(query)]
 
 
-async def locked(conn: AsyncConnection, attempt: str) -> Ledger:
+async def locked(conn: AsyncConnection, attempt: str) -> EvidenceLog:
     """Read a ledger's head and keep others from adding until the transaction ends.
 
     Raises:
@@ -182,15 +182,15 @@ async def locked(conn: AsyncConnection, attempt: str) -> Ledger:
 
 
 async def append(
-    conn: AsyncConnection, ledger: Ledger, kind: Kind, content: bytes, *, at: datetime
-) -> Ledger:
+    conn: AsyncConnection, ledger: EvidenceLog, kind: Kind, content: bytes, *, at: datetime
+) -> EvidenceLog:
     """Add an entry to a ledger read by `locked`.
 
     Raises:
         LedgerClosed: it is over.
     """
     if ledger.closed_at is not None:
-        raise LedgerClosed(f"{ledger.attempt} is over: nothing counts any more")
+        raise EvidenceLogClosed(f"{ledger.attempt} is over: nothing counts any more")
     seq = ledger.seq + 1
     link = bytes.fromhex(ledger.digest) + f"{kind}\n".encode() + content
     digest = hashlib.sha256(link).hexdigest()
@@ -206,7 +206,9 @@ async def append(
     return ledger.model_copy(update=changes)
 
 
-async def enter_phase(conn: AsyncConnection, attempt: str, phase: int, *, at: datetime) -> Ledger:
+async def enter_phase(
+    conn: AsyncConnection, attempt: str, phase: int, *, at: datetime
+) -> EvidenceLog:
     """Note that a ramp's split is that of phase `phase` now (from 0). Twice changes nothing.
 
     Raises:
@@ -229,7 +231,7 @@ async def close(
     at: datetime,
     seq: int | None = None,
     breach: BreachFound | None = None,
-) -> Ledger:
+) -> EvidenceLog:
     """End a ledger; what ended it first stays.
 
     Args:
@@ -258,7 +260,7 @@ async def close(
 
 async def entries(
     conn: AsyncConnection, attempt: str, *, after: int, until: int, limit: int = 50
-) -> Sequence[Entry]:
+) -> Sequence[LogEntry]:
     """Read up to `limit` entries in their order, those that follow `after` up to `until`."""
     query = (
         sa.select(evidence_entries)
@@ -274,7 +276,7 @@ async def entries(
     return [_entry(row) for row in rows]
 
 
-async def last_of_kind(conn: AsyncConnection, attempt: str, kind: Kind) -> Entry | None:
+async def last_of_kind(conn: AsyncConnection, attempt: str, kind: Kind) -> LogEntry | None:
     """Read the last entry of a kind."""
     query = (
         sa.select(evidence_entries)
@@ -346,15 +348,15 @@ async def _digest_at(conn: AsyncConnection, attempt: str, seq: int) -> str:
     return str((await conn.execute(query)).scalar_one())
 
 
-def _entry(row: sa.Row[Any]) -> Entry:
-    return Entry(seq=row.seq, kind=row.kind, at=row.at, content=bytes(row.content))
+def _entry(row: sa.Row[Any]) -> LogEntry:
+    return LogEntry(seq=row.seq, kind=row.kind, at=row.at, content=bytes(row.content))
 
 
-def _ledger(row: sa.Row[Any]) -> Ledger:
+def _ledger(row: sa.Row[Any]) -> EvidenceLog:
     columns = dict(row._mapping)
     columns["policy"] = Policy.model_validate_json(row.policy)
     if row.frozen is not None:
         columns["frozen"] = FrozenBaseline.model_validate_json(row.frozen)
     if row.source is not None:
         columns["source"] = CounterSource.model_validate_json(row.source)
-    return Ledger.model_validate(columns)
+    return EvidenceLog.model_validate(columns)

@@ -9,19 +9,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records.database import reading
 from bot.traffic import servings
-from bot.traffic.split import Serving
+from bot.traffic.split import Allocation
 
 
-class Newest:
+class NewestAllocations:
     """Clients that ask at the same time share one read, which begins after all of them asked."""
 
     def __init__(self, database: AsyncEngine) -> None:
         """Read from the records database."""
         self._database = reading(database)
-        self._under_way: dict[int, asyncio.Task[Sequence[Serving]]] = {}
-        self._next: dict[int, asyncio.Task[Sequence[Serving]]] = {}
+        self._under_way: dict[int, asyncio.Task[Sequence[Allocation]]] = {}
+        self._next: dict[int, asyncio.Task[Sequence[Allocation]]] = {}
 
-    async def servings(self, repository_id: int) -> Sequence[Serving]:
+    async def servings(self, repository_id: int) -> Sequence[Allocation]:
         """Who serves each capability of a repository now."""
         waiting = self._next.get(repository_id)
         if waiting is None:
@@ -29,7 +29,7 @@ class Newest:
             self._next[repository_id] = waiting
         return await asyncio.shield(waiting)
 
-    async def _read(self, repository_id: int) -> Sequence[Serving]:
+    async def _read(self, repository_id: int) -> Sequence[Allocation]:
         before = self._under_way.get(repository_id)
         if before is not None:
             await asyncio.wait([before])

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.canary.observations import Expected, Observation, Reading, Rejection, read_lines
+from bot.canary.observations import Expected, Observation, ReadLines, Rejection, read_lines
 from bot.records.database import reading
 from bot.traffic import ledger as ledgers
 from bot.traffic.contents import pack
 from bot.traffic.courses import percents_of
-from bot.traffic.ledger import Ledger
+from bot.traffic.ledger import EvidenceLog
 from bot.traffic.observed import key_of, remember
 
 MOST_LINES = 10_000
@@ -43,7 +43,7 @@ class Overloaded(Exception):
 class Expectation:
     """What one repository expects: by capability, the ledger and what its lines must hold."""
 
-    ledgers: Mapping[str, Ledger]
+    ledgers: Mapping[str, EvidenceLog]
     expected: Mapping[str, Expected]
 
 
@@ -52,20 +52,20 @@ class _Waiting:
     repository_id: int
     lines: Sequence[bytes]
     size: int
-    done: asyncio.Future[Reading]
+    done: asyncio.Future[ReadLines]
 
 
 @dataclass(slots=True)
 class _Batch:
     """The lines of several requests for one ledger, in the order in which they came."""
 
-    ledger: Ledger
+    ledger: EvidenceLog
     maturity: timedelta
     rows: list[tuple[bytes, Observation, int, int]] = field(default_factory=list)
     """Event key, observation, which request, which line."""
 
 
-class Observing:
+class Ingest:
     """Takes observations in. Safe for several replicas on one database."""
 
     def __init__(
@@ -90,7 +90,7 @@ class Observing:
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
 
-    async def put(self, repository_id: int, lines: Sequence[bytes]) -> Reading:
+    async def put(self, repository_id: int, lines: Sequence[bytes]) -> ReadLines:
         """Take lines in; returns once what was accepted is on disk.
 
         Raises:
@@ -134,7 +134,7 @@ class Observing:
         found, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return found
 
-    async def _store(self, taken: Sequence[_Waiting]) -> list[Reading]:
+    async def _store(self, taken: Sequence[_Waiting]) -> list[ReadLines]:
         now = self._clock()
         async with self._reading.connect() as conn:
             expectations = {
@@ -154,7 +154,7 @@ class Observing:
         return readings
 
     async def _add(
-        self, conn: AsyncConnection, batch: _Batch, readings: list[Reading], now: datetime
+        self, conn: AsyncConnection, batch: _Batch, readings: list[ReadLines], now: datetime
     ) -> None:
         """Add what is new to the ledger; what is not, or came too late, becomes a rejection."""
         ledger = await ledgers.locked(conn, batch.ledger.attempt)
@@ -201,8 +201,8 @@ async def expectation(conn: AsyncConnection, repository_id: int) -> Expectation:
 
 def _read(
     taken: Sequence[_Waiting], expectations: Mapping[int, Expectation], now: datetime
-) -> tuple[list[Reading], list[_Batch]]:
-    readings: list[Reading] = []
+) -> tuple[list[ReadLines], list[_Batch]]:
+    readings: list[ReadLines] = []
     batches: dict[str, _Batch] = {}
     for request, waiting in enumerate(taken):
         here = expectations[waiting.repository_id]
@@ -220,7 +220,7 @@ def _read(
 
 
 def _reject(
-    readings: list[Reading],
+    readings: list[ReadLines],
     rows: Sequence[tuple[bytes, Observation, int, int]],
     field: str,
     problem: str,

@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.traffic.buckets import is_candidate
 from bot.traffic.flags import flag_metadata
-from bot.traffic.split import Serving
+from bot.traffic.split import Allocation
 
 LONGEST_KEY = 4096
 """Characters of a targeting key."""
@@ -30,7 +30,7 @@ class BadContext(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OfrepAnswer:
     """Status, body, and a tag that changes when the body does."""
 
     status: HTTPStatus
@@ -67,30 +67,32 @@ def targeting_key(body: bytes) -> str | None:
     return key
 
 
-def evaluate(servings: Sequence[Serving], capability: str, key: str | None) -> Answer:
+def evaluate(servings: Sequence[Allocation], capability: str, key: str | None) -> OfrepAnswer:
     """Answer for one flag."""
     for serving in servings:
         if serving.capability == capability:
-            return Answer(HTTPStatus.OK, _evaluated(serving, key))
+            return OfrepAnswer(HTTPStatus.OK, _evaluated(serving, key))
     details = "no shadow or ramp was ever started for it, so nothing was decided: use the default"
     return failed(HTTPStatus.NOT_FOUND, "FLAG_NOT_FOUND", details, capability)
 
 
 def evaluate_all(
-    servings: Sequence[Serving], key: str | None, besides: Sequence[dict[str, Any]] = ()
-) -> Answer:
+    servings: Sequence[Allocation], key: str | None, besides: Sequence[dict[str, Any]] = ()
+) -> OfrepAnswer:
     """Answer for every flag; `besides` are flags that are no capability's, evaluated already."""
     evaluated = [_evaluated(each, key) for each in servings]
-    return Answer(HTTPStatus.OK, {"flags": [*evaluated, *besides]})
+    return OfrepAnswer(HTTPStatus.OK, {"flags": [*evaluated, *besides]})
 
 
-def failed(status: HTTPStatus, code: str, details: str, capability: str | None = None) -> Answer:
+def failed(
+    status: HTTPStatus, code: str, details: str, capability: str | None = None
+) -> OfrepAnswer:
     """Answer that there is no value; the client takes its default."""
     body = {"errorCode": code, "errorDetails": details}
-    return Answer(status, body if capability is None else {"key": capability} | body)
+    return OfrepAnswer(status, body if capability is None else {"key": capability} | body)
 
 
-def _evaluated(serving: Serving, key: str | None) -> dict[str, Any]:
+def _evaluated(serving: Allocation, key: str | None) -> dict[str, Any]:
     split = serving.split
     candidate = bool(key) and is_candidate(serving.capability, split, key or "")
     by_split = "SPLIT" if key else "DEFAULT"

@@ -19,7 +19,7 @@ from bot.records.database import reading
 from bot.traffic import ledger as ledgers
 from bot.traffic.contents import pack_counts, unpack_counts
 from bot.traffic.courses import percents_of
-from bot.traffic.ledger import Ledger
+from bot.traffic.ledger import EvidenceLog
 from bot.traffic.prometheus import Vector
 
 NOT_SET = "PROMETHEUS_URL is not set"
@@ -87,7 +87,7 @@ class Scraper:
                 self._last[ledger.attempt] = now
                 await self._try(ledger, source)
 
-    async def _try(self, ledger: Ledger, source: CounterSource) -> None:
+    async def _try(self, ledger: EvidenceLog, source: CounterSource) -> None:
         try:
             if self._query is None:
                 raise CounterFault(NOT_SET)
@@ -100,7 +100,7 @@ class Scraper:
         else:
             self._faults.pop(ledger.attempt, None)
 
-    async def _count(self, ledger: Ledger, source: CounterSource, vector: Vector) -> None:
+    async def _count(self, ledger: EvidenceLog, source: CounterSource, vector: Vector) -> None:
         series = read_series(vector.series)
         async with self._database.begin() as conn:
             ledger = await ledgers.locked(conn, ledger.attempt)

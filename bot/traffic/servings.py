@@ -19,7 +19,7 @@ from bot.records.audit_chain import audit
 from bot.records.refusals import RecordError
 from bot.records.tables.traffic import flag_documents, servings
 from bot.traffic.flags import check_flags, flag_document
-from bot.traffic.split import Serving, Split
+from bot.traffic.split import Allocation, Split
 
 
 class CandidatePaused(RecordError):
@@ -49,7 +49,7 @@ class Decided:
     incident: str | None = None
 
 
-async def find(conn: AsyncConnection, repository_id: int, capability: str) -> Serving | None:
+async def find(conn: AsyncConnection, repository_id: int, capability: str) -> Allocation | None:
     """Read who serves a capability; None: nothing was ever decided, so its baseline does."""
     query = (
         sa.select(servings)
@@ -61,7 +61,7 @@ async def find(conn: AsyncConnection, repository_id: int, capability: str) -> Se
     return None if row is None else _serving(row)
 
 
-async def of_repository(conn: AsyncConnection, repository_id: int) -> list[Serving]:
+async def of_repository(conn: AsyncConnection, repository_id: int) -> list[Allocation]:
     """Read who serves each capability of a repository, by the capability's name."""
     newest = (
         sa.select(sa.func.max(servings.c.generation))
@@ -76,7 +76,7 @@ async def of_repository(conn: AsyncConnection, repository_id: int) -> list[Servi
     return [_serving(row) for row in await conn.execute(query)]
 
 
-async def history(conn: AsyncConnection, repository_id: int, capability: str) -> list[Serving]:
+async def history(conn: AsyncConnection, repository_id: int, capability: str) -> list[Allocation]:
     """Read every change of who serves a capability, oldest first."""
     query = (
         sa.select(servings)
@@ -86,7 +86,7 @@ async def history(conn: AsyncConnection, repository_id: int, capability: str) ->
     return [_serving(row) for row in await conn.execute(query)]
 
 
-async def of_attempt(conn: AsyncConnection, attempt: str) -> list[Serving]:
+async def of_attempt(conn: AsyncConnection, attempt: str) -> list[Allocation]:
     """Read what a shadow or ramp had served, oldest first."""
     query = sa.select(servings).where(servings.c.attempt == attempt).order_by(servings.c.generation)
     return [_serving(row) for row in await conn.execute(query)]
@@ -100,7 +100,7 @@ async def set_traffic(
     decided: Decided,
     *,
     above: int = 0,
-) -> Serving:
+) -> Allocation:
     """Decide who serves a capability from now on. The same split again changes nothing.
 
     Its audit entry is appended: make this the transaction's last statement.
@@ -129,7 +129,7 @@ async def set_traffic(
     await _hold_to_its_turn(conn, now, split)
     return await _add(
         conn,
-        Serving(
+        Allocation(
             repository_id=repository_id,
             capability=capability,
             generation=max(await _generation(conn, repository_id), above) + 1,
@@ -152,7 +152,7 @@ async def pause(
     *,
     baseline: Provider,
     above: int = 0,
-) -> Serving:
+) -> Allocation:
     """Give everything to the baseline, and latch it there until `lift_pause`.
 
     A paused capability stays as it is: the first reason is kept. Its audit entry is appended:
@@ -173,7 +173,7 @@ async def pause(
         return now
     return await _add(
         conn,
-        Serving(
+        Allocation(
             repository_id=repository_id,
             capability=capability,
             generation=max(await _generation(conn, repository_id), above) + 1,
@@ -193,7 +193,7 @@ async def lift_pause(
     repository_id: int,
     capability: str,
     decided: Decided,
-) -> Serving | None:
+) -> Allocation | None:
     """Let candidates get traffic again; the split stays. None: nothing was ever decided.
 
     Its audit entry is appended: make this the transaction's last statement.
@@ -214,7 +214,7 @@ async def lift_pause(
     return await _add(conn, lifted, action="traffic.unpaused", decided=decided)
 
 
-async def renew(conn: AsyncConnection, serving: Serving, *, above: int) -> Serving:
+async def renew(conn: AsyncConnection, serving: Allocation, *, above: int) -> Allocation:
     """Decide the same again under a newer generation, where `above` is not below the present one.
 
     Nothing changes but the number, so there is no audit entry of its own.
@@ -233,7 +233,7 @@ def at_baseline(split: Split) -> Split:
     return Split(baseline=split.baseline, salt=split.salt)
 
 
-async def _hold_to_its_turn(conn: AsyncConnection, now: Serving | None, split: Split) -> None:
+async def _hold_to_its_turn(conn: AsyncConnection, now: Allocation | None, split: Split) -> None:
     """Refuse an attempt that came to its end: a Run that lagged behind must not ramp again."""
     if split.attempt is None or now is None or now.split.attempt == split.attempt:
         return
@@ -259,8 +259,8 @@ async def _generation(conn: AsyncConnection, repository_id: int) -> int:
 
 
 async def _add(
-    conn: AsyncConnection, serving: Serving, *, action: str, decided: Decided
-) -> Serving:
+    conn: AsyncConnection, serving: Allocation, *, action: str, decided: Decided
+) -> Allocation:
     await _insert(conn, serving)
     await audit.append(
         conn,
@@ -276,7 +276,7 @@ async def _add(
     return serving
 
 
-async def _insert(conn: AsyncConnection, serving: Serving) -> None:
+async def _insert(conn: AsyncConnection, serving: Allocation) -> None:
     check_flags(flag_document([serving]))
     await conn.execute(
         sa.insert(servings).values(
@@ -298,7 +298,7 @@ async def _insert(conn: AsyncConnection, serving: Serving) -> None:
     )
 
 
-def _serving(row: sa.Row[Any]) -> Serving:
+def _serving(row: sa.Row[Any]) -> Allocation:
     columns = dict(row._mapping)
     del columns["attempt"]
-    return Serving.model_validate(columns)
+    return Allocation.model_validate(columns)

@@ -58,7 +58,7 @@ class Split(Value):
         return self.percent > 0 or self.sample_rate > 0
 
 
-class Serving(Value):
+class Allocation(Value):
     """Who serves a capability since a certain change.
 
     Attributes:

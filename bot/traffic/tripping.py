@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.ledger import Ledger
+from bot.traffic.ledger import EvidenceLog
 from bot.traffic.servings import Decided
-from bot.traffic.split import Serving
+from bot.traffic.split import Allocation
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import Value
 
@@ -24,8 +24,8 @@ class Tripped(Value):
         first: it was this call that ended it; else it had ended before, and nothing was changed.
     """
 
-    ledger: Ledger
-    serving: Serving | None
+    ledger: EvidenceLog
+    serving: Allocation | None
     first: bool
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from pydantic import Field, field_validator
 
-from bot.culprit.evidence import Outcome
-from bot.github.calls.workflows import Annotation, Job, WorkflowRun
+from bot.culprit.evidence import TrialOutcome
+from bot.github.calls.workflows import JobAnnotation, WorkflowJob, WorkflowRun
 from bot.github.transport.redaction import redact
 from bot.triggers import Value
 
@@ -25,7 +25,7 @@ _INFRA = {"cancelled", "timed_out", "startup_failure", "stale", "action_required
 class TrialJudgement(Value):
     """The outcome of one trial and, in words, why. `seconds` is how long its jobs took."""
 
-    outcome: Outcome
+    outcome: TrialOutcome
     reason: str
     seconds: float | None = None
     fingerprint: tuple[str, ...] | None = None
@@ -49,7 +49,7 @@ class TrialJudgement(Value):
 
 
 def judge_workflow_run(
-    run: WorkflowRun, jobs: Sequence[Job], *, check: str | None, build: Sequence[str]
+    run: WorkflowRun, jobs: Sequence[WorkflowJob], *, check: str | None, build: Sequence[str]
 ) -> TrialJudgement:
     """Say what a completed run means.
 
@@ -63,7 +63,7 @@ def judge_workflow_run(
     return TrialJudgement(outcome=outcome, reason=reason, seconds=_seconds(jobs))
 
 
-def fingerprint_of(annotations: Sequence[Annotation]) -> tuple[str, ...] | None:
+def fingerprint_of(annotations: Sequence[JobAnnotation]) -> tuple[str, ...] | None:
     """Name the failure by the titles that problem matchers gave it; None where there is none."""
     titles = {
         each.title.strip()
@@ -74,34 +74,34 @@ def fingerprint_of(annotations: Sequence[Annotation]) -> tuple[str, ...] | None:
 
 
 def _judge(
-    run: WorkflowRun, jobs: Sequence[Job], check: str | None, build: set[str]
-) -> tuple[Outcome, str]:
+    run: WorkflowRun, jobs: Sequence[WorkflowJob], check: str | None, build: set[str]
+) -> tuple[TrialOutcome, str]:
     steps = [(step.name, step.conclusion) for job in jobs for step in job.steps]
     parts = [(job.name, job.conclusion) for job in jobs] + steps
     broken = [name for name, conclusion in parts if conclusion == "failure"]
     named = [conclusion for name, conclusion in parts if check is not None and name == check]
     if (check, "failure") in steps:
-        return Outcome.FAIL, f"{check} failed"
+        return TrialOutcome.FAIL, f"{check} failed"
     if any(_is_ours(name) for name in broken):
-        return Outcome.INFRA, "the checkout or the runner failed"
+        return TrialOutcome.INFRA, "the checkout or the runner failed"
     if any(name.lower() in build for name in broken):
-        return Outcome.UNTESTABLE, "it does not build"
+        return TrialOutcome.UNTESTABLE, "it does not build"
     if "failure" in named:
-        return Outcome.FAIL, f"{check} failed"
+        return TrialOutcome.FAIL, f"{check} failed"
     if named and set(named) <= _PASSED:
-        return Outcome.PASS, f"{check} passed"
+        return TrialOutcome.PASS, f"{check} passed"
     if run.conclusion in _INFRA or run.conclusion is None:
-        return Outcome.INFRA, f"the run was {run.conclusion or 'lost'}"
+        return TrialOutcome.INFRA, f"the run was {run.conclusion or 'lost'}"
     if run.conclusion in _PASSED:
-        return Outcome.PASS, "the run passed"
-    return Outcome.FAIL, f"{broken[-1] if broken else 'the run'} failed"
+        return TrialOutcome.PASS, "the run passed"
+    return TrialOutcome.FAIL, f"{broken[-1] if broken else 'the run'} failed"
 
 
 def _is_ours(name: str) -> bool:
     return _OURSELVES.match(name) is not None
 
 
-def _seconds(jobs: Sequence[Job]) -> float | None:
+def _seconds(jobs: Sequence[WorkflowJob]) -> float | None:
     spans = [
         (job.completed_at - job.started_at).total_seconds()
         for job in jobs

@@ -15,8 +15,8 @@ from pathlib import Path
 from bot.github.transport.redaction import redact
 from bot.trials import cgroup
 from bot.trials.disk import DiskMeter
-from bot.trials.limits import Breach, Limits, breached
-from bot.trials.output import Output
+from bot.trials.limits import LimitBroken, TrialLimits, breached
+from bot.trials.output import StreamEnds
 from bot.trials.processes import (
     group_of,
     marked,
@@ -48,7 +48,7 @@ class Execution:
     """
 
     exit_status: int
-    breach: Breach | None
+    breach: LimitBroken | None
     output: str
     output_bytes: int
     seconds: float
@@ -56,7 +56,7 @@ class Execution:
 
 async def execute(
     launch: Launch,
-    limits: Limits,
+    limits: TrialLimits,
     folders: Sequence[Path],
     mark: str,
     *,
@@ -87,7 +87,7 @@ async def execute(
         await asyncio.shield(running.end())
     if group is not None:
         if breach is None and group.ran_out_of_memory():
-            breach = Breach.MEMORY
+            breach = LimitBroken.MEMORY
         group.remove()
     return Execution(
         exit_status=running.exit_status(breach),
@@ -99,8 +99,8 @@ async def execute(
 
 
 async def _watch(
-    running: _Running, limits: Limits, meter: DiskMeter, clock: Callable[[], float]
-) -> tuple[Breach | None, float]:
+    running: _Running, limits: TrialLimits, meter: DiskMeter, clock: Callable[[], float]
+) -> tuple[LimitBroken | None, float]:
     started = clock()
     threads = threads_on_machine()
     next_look = started
@@ -110,7 +110,7 @@ async def _watch(
         grown = threads_on_machine() - threads
         if grown > limits.processes + _SUDDEN_THREADS:
             # Looking closer would take longer than such a bomb takes to double.
-            return Breach.PROCESSES, now - started
+            return LimitBroken.PROCESSES, now - started
         if not ended and now < next_look and grown <= limits.processes:
             continue
         group = group_of(snapshot(), running.pid) if not ended else []
@@ -138,7 +138,7 @@ class _Running:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._status = _SandboxStatus()
-        self.output = Output()
+        self.output = StreamEnds()
 
     async def start(self) -> None:
         argv = list(self._launch.argv)
@@ -203,7 +203,7 @@ class _Running:
             self._reader.cancel()
         self._status.close()
 
-    def exit_status(self, breach: Breach | None) -> int:
+    def exit_status(self, breach: LimitBroken | None) -> int:
         """Return the command's status, as a shell has it.
 
         Raises:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.culprit.evidence import Observation, Outcome, Report
+from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport
 from bot.github.calls.known_checks import KnownCheck
 
-_OUTCOMES = {"success": Outcome.PASS, "failure": Outcome.FAIL}
+_OUTCOMES = {"success": TrialOutcome.PASS, "failure": TrialOutcome.FAIL}
 """Everything else (cancelled, timed out, skipped, error …) says nothing about the commit."""
 
 
@@ -36,7 +36,7 @@ def green(known: Sequence[KnownCheck]) -> frozenset[str]:
     return frozenset(passed - {each.sha for each in known if each.conclusion == "failure"})
 
 
-def evidence(known: Sequence[KnownCheck], *, bad: str) -> tuple[Observation, ...]:
+def evidence(known: Sequence[KnownCheck], *, bad: str) -> tuple[FreeResult, ...]:
     """Turn results into evidence.
 
     A failure seen on the bad end alone is why anybody looks, so it is selected and proves
@@ -44,9 +44,9 @@ def evidence(known: Sequence[KnownCheck], *, bad: str) -> tuple[Observation, ...
     """
     elsewhere = any(each.conclusion == "failure" and each.sha != bad for each in known)
     return tuple(
-        Observation(
+        FreeResult(
             each.sha,
-            Report(_OUTCOMES[each.conclusion]),
+            TrialReport(_OUTCOMES[each.conclusion]),
             environment=each.where,
             selected=each.sha == bad and each.conclusion == "failure" and not elsewhere,
         )

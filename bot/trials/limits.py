@@ -13,7 +13,7 @@ from bot.trials.processes import Usage
 GIB = 1 << 30
 
 
-class Breach(StrEnum):
+class LimitBroken(StrEnum):
     """The limit a trial broke, in words that follow "it went over its limit of"."""
 
     TIME = "time"
@@ -25,7 +25,7 @@ class Breach(StrEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class TrialLimits:
     """What one trial may use. A trial over a limit is killed, and is no evidence.
 
     Attributes:
@@ -46,25 +46,25 @@ class Limits:
 
 
 def breached(
-    limits: Limits, usage: Usage, *, seconds: float, disk_bytes: int, output_bytes: int
-) -> Breach | None:
+    limits: TrialLimits, usage: Usage, *, seconds: float, disk_bytes: int, output_bytes: int
+) -> LimitBroken | None:
     """Tell which limit is broken, if any."""
     broken = {
-        Breach.MEMORY: usage.memory_bytes > limits.memory_bytes,
-        Breach.PROCESSES: usage.processes > limits.processes,
-        Breach.DISK: disk_bytes > limits.disk_bytes,
-        Breach.OUTPUT: output_bytes > limits.output_bytes,
-        Breach.CPU: limits.cpu_seconds is not None and usage.cpu_seconds > limits.cpu_seconds,
-        Breach.TIME: seconds > limits.wall_seconds,
+        LimitBroken.MEMORY: usage.memory_bytes > limits.memory_bytes,
+        LimitBroken.PROCESSES: usage.processes > limits.processes,
+        LimitBroken.DISK: disk_bytes > limits.disk_bytes,
+        LimitBroken.OUTPUT: output_bytes > limits.output_bytes,
+        LimitBroken.CPU: limits.cpu_seconds is not None and usage.cpu_seconds > limits.cpu_seconds,
+        LimitBroken.TIME: seconds > limits.wall_seconds,
     }
     return next((breach for breach, is_broken in broken.items() if is_broken), None)
 
 
-def for_this_machine(folder: Path, workers: int, wall_seconds: float) -> Limits:
+def for_this_machine(folder: Path, workers: int, wall_seconds: float) -> TrialLimits:
     """Share most of this machine's memory, and of the free disk under `folder`, by `workers`."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free = shutil.disk_usage(folder).free
-    return Limits(
+    return TrialLimits(
         wall_seconds=wall_seconds,
         memory_bytes=int(memory * 0.8) // workers,
         disk_bytes=min(20 * GIB, int(free * 0.8) // workers),

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.github.transport.redaction import redact
 
 RESULT_VARIABLE = "PLAYBOOKS_RESULT"
@@ -53,7 +53,7 @@ class ResultFile(BaseModel):
 class Judgement:
     """The outcome of one trial and, in words, why."""
 
-    outcome: Outcome
+    outcome: TrialOutcome
     reason: str
     fingerprint: frozenset[str] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -73,9 +73,9 @@ def judge(exit_status: int) -> Judgement:
             executed or found.
     """
     if exit_status == 0:
-        return Judgement(Outcome.PASS, "exit status 0")
+        return Judgement(TrialOutcome.PASS, "exit status 0")
     if exit_status == 125:
-        return Judgement(Outcome.UNTESTABLE, "exit status 125")
+        return Judgement(TrialOutcome.UNTESTABLE, "exit status 125")
     if exit_status in (126, 127):
         raise CommandNotFoundError(
             f"command not found: it ended with {exit_status}, which shells use for a command that "
@@ -83,12 +83,12 @@ def judge(exit_status: int) -> Judgement:
             "repository's root."
         )
     if exit_status in _CRASHES:
-        return Judgement(Outcome.FAIL, f"crashed with {_SIGNALS[exit_status]}")
+        return Judgement(TrialOutcome.FAIL, f"crashed with {_SIGNALS[exit_status]}")
     if exit_status in _KILLS:
-        return Judgement(Outcome.INFRA, f"killed by {_SIGNALS[exit_status]}")
+        return Judgement(TrialOutcome.INFRA, f"killed by {_SIGNALS[exit_status]}")
     # Above 128 many programs answer numbers of their own: ssh and PHP, for example, 255.
     known = f" ({_SIGNALS[exit_status]})" if exit_status in _SIGNALS else ""
-    return Judgement(Outcome.FAIL, f"exit status {exit_status}{known}")
+    return Judgement(TrialOutcome.FAIL, f"exit status {exit_status}{known}")
 
 
 def read_result(path: Path) -> ResultFile | None:
@@ -128,12 +128,12 @@ def read_result(path: Path) -> ResultFile | None:
 
 def with_result(judgement: Judgement, path: Path) -> Judgement:
     """Add fingerprint and metrics from the result file; an unreadable one makes it untestable."""
-    if judgement.outcome not in (Outcome.PASS, Outcome.FAIL):
+    if judgement.outcome not in (TrialOutcome.PASS, TrialOutcome.FAIL):
         return judgement
     try:
         result = read_result(path)
     except ResultFileError as error:
-        return Judgement(Outcome.UNTESTABLE, redact(str(error)))
+        return Judgement(TrialOutcome.UNTESTABLE, redact(str(error)))
     if result is None:
         return judgement
     names = result.fingerprint

@@ -6,7 +6,7 @@ HEAD_BYTES = 64 << 10
 TAIL_BYTES = 192 << 10
 
 
-class Output:
+class StreamEnds:
     """The first 64 KiB and the last 192 KiB of a stream, and how long it was."""
 
     def __init__(self) -> None:

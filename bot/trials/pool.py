@@ -18,16 +18,16 @@ from pathlib import Path
 
 import structlog
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.records.outages import in_public
 from bot.trials.limits import for_this_machine
 from bot.trials.outcome import CommandNotFoundError, Judgement
-from bot.trials.runner import Plan, Runner, TrialResult
+from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
 from bot.trials.sandbox import (
     Bubblewrap,
-    Place,
     SandboxError,
     Showing,
+    WritableFolders,
     require,
     server_view,
 )
@@ -47,7 +47,7 @@ class Order:
         seconds: how long one command may take.
     """
 
-    plan: Plan
+    plan: TrialPlan
     source: TreeSource
     seconds: float
 
@@ -155,7 +155,7 @@ class TrialPool:
         place = await folder.enter_async_context(workplace(self._root))
         sandbox = Bubblewrap(server_view(os.environ, self._showing))
         limits = for_this_machine(place.folder, self._workers, order.seconds)
-        runner = Runner(order.plan, order.source, sandbox, limits, place, self._workers)
+        runner = LocalTrialRunner(order.plan, order.source, sandbox, limits, place, self._workers)
         self._sessions[session] = opened = _Session(runner, folder)
         return opened
 
@@ -165,11 +165,11 @@ class TrialPool:
                 return await known.runner.run(commit, name)
         except CommandNotFoundError as error:
             # An old commit may lack the script; that says nothing of the others.
-            return _nothing(Outcome.UNTESTABLE, str(error))
+            return _nothing(TrialOutcome.UNTESTABLE, str(error))
         except Exception as error:
             log.exception("a trial could not be run", trial=name)
             # It is told in public reports: no paths of this machine.
-            return _nothing(Outcome.INFRA, in_public(error))
+            return _nothing(TrialOutcome.INFRA, in_public(error))
         finally:
             if name in known.trials:
                 await asyncio.shield(self._ended(session))
@@ -177,17 +177,17 @@ class TrialPool:
 
 @dataclass
 class _Session:
-    runner: Runner
+    runner: LocalTrialRunner
     folder: AsyncExitStack
     trials: dict[str, asyncio.Task[TrialResult]] = field(default_factory=dict)
 
 
 def _probe(place: Workplace, showing: Showing) -> None:
-    probe = Place.under(place.folder)
+    probe = WritableFolders.under(place.folder)
     for folder in (probe.tree, probe.scratch):
         folder.mkdir(exist_ok=True)
     require(Bubblewrap(server_view(os.environ, showing)), probe)
 
 
-def _nothing(outcome: Outcome, reason: str) -> TrialResult:
+def _nothing(outcome: TrialOutcome, reason: str) -> TrialResult:
     return TrialResult(Judgement(outcome, reason), 0.0, "")

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.trials.disk import copy_folder, empty_folder, remove_folder
 from bot.trials.execution import Execution, execute
-from bot.trials.limits import Breach, Limits
+from bot.trials.limits import LimitBroken, TrialLimits
 from bot.trials.outcome import CommandNotFoundError, Judgement, judge, with_result
-from bot.trials.sandbox import Caps, Place, Sandbox
+from bot.trials.sandbox import KernelLimits, Sandbox, WritableFolders
 from bot.trials.trees import TreeSource, WorkTree
 from bot.trials.workplace import Workplace
 
@@ -24,7 +24,7 @@ _FILE_TOO_LARGE = 128 + signal.SIGXFSZ
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrialPlan:
     """What is run on each commit.
 
     Attributes:
@@ -50,15 +50,15 @@ class TrialResult:
     output: str
 
 
-class Runner:
+class LocalTrialRunner:
     """Runs trials, as many at once as there are workers."""
 
     def __init__(
         self,
-        plan: Plan,
+        plan: TrialPlan,
         source: TreeSource,
         sandbox: Sandbox,
-        limits: Limits,
+        limits: TrialLimits,
         workplace: Workplace,
         workers: int = 1,
     ) -> None:
@@ -94,7 +94,7 @@ class Runner:
     async def _try(self, worker: _Worker, commit: str, mark: str) -> TrialResult:
         seconds = 0.0
         output: list[str] = []
-        judgement = Judgement(Outcome.PASS, "there is nothing to run")
+        judgement = Judgement(TrialOutcome.PASS, "there is nothing to run")
         await asyncio.to_thread(empty_folder, worker.place.changes)
         if self._plan.build is None:
             await worker.tree.move(commit, with_git=self._plan.with_git)
@@ -103,12 +103,12 @@ class Runner:
             seconds, judgement = built.seconds, built.judgement
             output.append(built.output)
         if (
-            judgement.outcome is Outcome.PASS
+            judgement.outcome is TrialOutcome.PASS
             and not (worker.place.tree / self._plan.start).is_dir()
         ):
             judgement = _no_folder(self._plan.start)
         for command in self._plan.commands:
-            if judgement.outcome is not Outcome.PASS:
+            if judgement.outcome is not TrialOutcome.PASS:
                 break
             done, result = await self._execute(worker, command, mark)
             seconds += done.seconds
@@ -128,7 +128,7 @@ class Runner:
         async with self._builds.lock(tree):
             known = self._builds.judged(tree)
             if known is not None:
-                if known.outcome is Outcome.PASS:
+                if known.outcome is TrialOutcome.PASS:
                     await asyncio.to_thread(self._builds.restore, tree, worker.place)
                     worker.tree.forget()
                 return TrialResult(known, 0.0, "")
@@ -137,9 +137,11 @@ class Runner:
                 return TrialResult(_no_folder(self._plan.start), 0.0, "")
             done, _ = await self._execute(worker, build, mark)
             judgement = _judged(done, self._limits)
-            if judgement.outcome is Outcome.FAIL:
-                judgement = Judgement(Outcome.UNTESTABLE, f"it does not build: {judgement.reason}")
-            if judgement.outcome is not Outcome.INFRA:
+            if judgement.outcome is TrialOutcome.FAIL:
+                judgement = Judgement(
+                    TrialOutcome.UNTESTABLE, f"it does not build: {judgement.reason}"
+                )
+            if judgement.outcome is not TrialOutcome.INFRA:
                 await asyncio.to_thread(self._builds.keep, tree, judgement, worker.place)
             return TrialResult(judgement, done.seconds, done.output)
 
@@ -148,7 +150,7 @@ class Runner:
     ) -> tuple[Execution, Path]:
         await asyncio.to_thread(empty_folder, worker.place.scratch)
         (worker.place.scratch / "home").mkdir()
-        caps = Caps(
+        caps = KernelLimits(
             file_bytes=self._limits.disk_bytes + _HEAD_START_BYTES,
             processes=4 * self._limits.processes,
         )
@@ -161,7 +163,7 @@ class Runner:
 
 class _Worker:
     def __init__(self, folder: Path, source: TreeSource) -> None:
-        self.place = Place.under(folder)
+        self.place = WritableFolders.under(folder)
         self.tree = WorkTree(self.place.tree, folder / "staging", source)
 
 
@@ -182,19 +184,23 @@ class _Builds:
 
     def judged(self, tree: str) -> Judgement | None:
         judgement = self._judged.get(tree)
-        if judgement is not None and judgement.outcome is Outcome.PASS and tree not in self._kept:
+        if (
+            judgement is not None
+            and judgement.outcome is TrialOutcome.PASS
+            and tree not in self._kept
+        ):
             return None
         return judgement
 
-    def restore(self, tree: str, place: Place) -> None:
+    def restore(self, tree: str, place: WritableFolders) -> None:
         self._kept.move_to_end(tree)
         kept = self._kept[tree]
         copy_folder(kept / "tree", place.tree)
         copy_folder(kept / "changes", place.changes)
 
-    def keep(self, tree: str, judgement: Judgement, place: Place) -> None:
+    def keep(self, tree: str, judgement: Judgement, place: WritableFolders) -> None:
         self._judged[tree] = judgement
-        if judgement.outcome is not Outcome.PASS:
+        if judgement.outcome is not TrialOutcome.PASS:
             return
         copy_folder(place.tree, self._folder / tree / "tree")
         copy_folder(place.changes, self._folder / tree / "changes")
@@ -206,12 +212,12 @@ class _Builds:
             remove_folder(self._kept.pop(unused))
 
 
-def _judged(done: Execution, limits: Limits) -> Judgement:
-    if done.breach is Breach.TIME:
-        return Judgement(Outcome.INFRA, f"no end after {limits.wall_seconds:g} s")
-    breach = Breach.DISK if done.exit_status == _FILE_TOO_LARGE else done.breach
+def _judged(done: Execution, limits: TrialLimits) -> Judgement:
+    if done.breach is LimitBroken.TIME:
+        return Judgement(TrialOutcome.INFRA, f"no end after {limits.wall_seconds:g} s")
+    breach = LimitBroken.DISK if done.exit_status == _FILE_TOO_LARGE else done.breach
     if breach is not None:
-        return Judgement(Outcome.INFRA, f"it went over its limit of {breach}")
+        return Judgement(TrialOutcome.INFRA, f"it went over its limit of {breach}")
     try:
         return judge(done.exit_status)
     except CommandNotFoundError as error:
@@ -221,7 +227,7 @@ def _judged(done: Execution, limits: Limits) -> Judgement:
 
 
 def _no_folder(start: str) -> Judgement:
-    return Judgement(Outcome.UNTESTABLE, f"the folder {start} is not in this commit")
+    return Judgement(TrialOutcome.UNTESTABLE, f"the folder {start} is not in this commit")
 
 
 def _with_metrics_of(before: Judgement, now: Judgement) -> Judgement:

@@ -104,7 +104,7 @@ class SandboxError(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class WritableFolders:
     """The folders of the host that a trial may write.
 
     Attributes:
@@ -119,7 +119,7 @@ class Place:
     changes: Path
 
     @classmethod
-    def under(cls, folder: Path) -> Place:
+    def under(cls, folder: Path) -> WritableFolders:
         """Name the folders of one worker."""
         return cls(folder / "tree", folder / "scratch", folder / "changes")
 
@@ -172,7 +172,7 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Caps:
+class KernelLimits:
     """What the kernel itself refuses, well above the limits that are watched.
 
     A program that meets one sees an error and would look like a failing test: so the watcher is
@@ -196,7 +196,12 @@ class Sandbox(Protocol):
         ...
 
     def launch(
-        self, place: Place, command: Sequence[str], mark: str, caps: Caps, start: str = ""
+        self,
+        place: WritableFolders,
+        command: Sequence[str],
+        mark: str,
+        caps: KernelLimits,
+        start: str = "",
     ) -> Launch:
         """Prepare `command` for `place`, whose folders exist.
 
@@ -214,7 +219,7 @@ class Sandbox(Protocol):
 
 
 @dataclass(frozen=True)
-class View:
+class HostView:
     """What a confined trial sees of the host besides its own place.
 
     Attributes:
@@ -243,7 +248,7 @@ class Showing:
     hidden: tuple[Path, ...] = ()
 
 
-def server_view(environment: Mapping[str, str], showing: Showing | None = None) -> View:
+def server_view(environment: Mapping[str, str], showing: Showing | None = None) -> HostView:
     """Return the view for commits of strangers. `environment` is the bot's; little is kept.
 
     Only what is named is seen; what is hidden is masked where it lies within that.
@@ -264,7 +269,7 @@ def server_view(environment: Mapping[str, str], showing: Showing | None = None) 
         mounts += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     hidden = _to_mask(showing)
     kept = _kept(environment, _SERVER_ENVIRONMENT)
-    return View(
+    return HostView(
         (*mounts, *masks(hidden)),
         {"LANG": "C.UTF-8", **kept, "PATH": _SERVER_PATH},
         hidden=tuple(sorted(hidden)),
@@ -303,7 +308,7 @@ def _to_mask(showing: Showing) -> set[Path]:
     return within
 
 
-def terminal_view(environment: Mapping[str, str], home: Path) -> View:
+def terminal_view(environment: Mapping[str, str], home: Path) -> HostView:
     """Return the view for a person's own commits: all they see, read-only, but no daemons."""
     mounts: list[str] = []
     for entry in sorted(Path("/").iterdir()):
@@ -314,7 +319,7 @@ def terminal_view(environment: Mapping[str, str], home: Path) -> View:
         elif entry.is_dir():
             mounts += ["--ro-bind", str(entry), str(entry)]
     mounts += ["--ro-bind-try", "/run/current-system", "/run/current-system"]
-    return View(tuple(mounts), _kept(environment, _TERMINAL_ENVIRONMENT), home)
+    return HostView(tuple(mounts), _kept(environment, _TERMINAL_ENVIRONMENT), home)
 
 
 def unpassed(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -341,7 +346,7 @@ class Bubblewrap:
         overlays: whether changes of the person's files can be kept apart; see `can_overlay`.
     """
 
-    view: View
+    view: HostView
     network: bool = False
     readable: tuple[Path, ...] = field(default=())
     placed: tuple[tuple[Path, Path], ...] = ()
@@ -349,7 +354,12 @@ class Bubblewrap:
     overlays: bool = False
 
     def launch(
-        self, place: Place, command: Sequence[str], mark: str, caps: Caps, start: str = ""
+        self,
+        place: WritableFolders,
+        command: Sequence[str],
+        mark: str,
+        caps: KernelLimits,
+        start: str = "",
     ) -> Launch:
         """Prepare `command` to run confined in `place`; see `Sandbox.launch`."""
         flags = _flags()
@@ -418,7 +428,7 @@ class Bubblewrap:
                 argv += ["--ro-bind-try", str(entry), str(entry)]
         return argv
 
-    def _shared(self, place: Place, layers: _Layers) -> list[str]:
+    def _shared(self, place: WritableFolders, layers: _Layers) -> list[str]:
         """Show what of the person's checkout lies in this tree."""
         shown = self.layout.shown(place.tree)
         _copy_once([(source, path) for source, path in shown if not source.is_dir()], place)
@@ -430,7 +440,7 @@ class Bubblewrap:
                 argv += [bind, str(above or source), str(self.layout.inside / path)]
         return argv
 
-    def _private_var_tmp(self, place: Place) -> list[str]:
+    def _private_var_tmp(self, place: WritableFolders) -> list[str]:
         if self.view.home is None or not Path("/var/tmp").is_dir():  # noqa: S108 - to be hidden
             return []
         return ["--bind", str(place.scratch), "/var/tmp"]  # noqa: S108 - the trial's own
@@ -453,7 +463,12 @@ class Unconfined:
     layout: Layout = TREE_ONLY
 
     def launch(
-        self, place: Place, command: Sequence[str], mark: str, caps: Caps, start: str = ""
+        self,
+        place: WritableFolders,
+        command: Sequence[str],
+        mark: str,
+        caps: KernelLimits,
+        start: str = "",
     ) -> Launch:
         """Prepare `command` to run in `place`, confined by nothing but limits."""
         _copy_once(self.layout.shown(place.tree), place)
@@ -469,14 +484,14 @@ class Unconfined:
         )
 
 
-def require(sandbox: Bubblewrap, place: Place) -> None:
+def require(sandbox: Bubblewrap, place: WritableFolders) -> None:
     """Try the sandbox once.
 
     Raises:
         SandboxError: it cannot work here; the message says why and what to do.
     """
     command = ["/bin/sh", "-c", _LOOK_FOR_SECRETS, "sh", *map(str, sandbox.view.hidden)]
-    launch = sandbox.launch(place, command, f"{MARK_VARIABLE}=probe", Caps(1 << 20, 64))
+    launch = sandbox.launch(place, command, f"{MARK_VARIABLE}=probe", KernelLimits(1 << 20, 64))
     try:
         tried = subprocess.run(  # noqa: S603 - our own command line, no shell
             [*launch.before, *launch.argv],
@@ -499,7 +514,7 @@ def require(sandbox: Bubblewrap, place: Place) -> None:
         )
 
 
-def can_overlay(view: View, place: Place) -> bool:
+def can_overlay(view: HostView, place: WritableFolders) -> bool:
     """Try whether changes of the person's home can be kept apart under `place`."""
     return view.home is not None and can_be_mounted(view.home, place.changes)
 
@@ -542,7 +557,7 @@ def _fits(source: Path, tree: Path, path: str) -> bool:
     return not (target.is_dir() and any(target.iterdir()))
 
 
-def _copy_once(shown: Sequence[tuple[Path, str]], place: Place) -> None:
+def _copy_once(shown: Sequence[tuple[Path, str]], place: WritableFolders) -> None:
     """Copy into the tree before a trial's first command: a build's own files stay the build's."""
     done = place.changes / _COPIED
     if not shown or done.exists():
@@ -576,7 +591,7 @@ def _flags() -> frozenset[str]:
     return frozenset(word[2:] for word in words if word.startswith("--"))
 
 
-def _started(command: Sequence[str], caps: Caps, *, apart: bool) -> tuple[str, ...]:
+def _started(command: Sequence[str], caps: KernelLimits, *, apart: bool) -> tuple[str, ...]:
     blocks = str(max(1, caps.file_bytes // 512))
     processes = str(caps.processes) if apart and _counts_per_namespace() else "0"
     return ("nice", "-n", "5", "/bin/sh", "-c", _START, "sh", blocks, processes, *command)

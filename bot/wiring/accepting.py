@@ -9,11 +9,11 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import Config
-from bot.intake.api.recoveries import Accepted, Declined
+from bot.intake.api.recoveries import Accepted, DeclinedRequest
 from bot.playbooks import preflight
 from bot.playbooks.candidate.capability import UnknownName
 from bot.playbooks.incidents.first_report import first_place
-from bot.playbooks.planning.declined import Stop
+from bot.playbooks.planning.declined import CannotPlan
 from bot.records.recovery import runs
 from bot.safety.admission import Refused, admit
 from bot.safety.circumstances import limits_of
@@ -23,7 +23,7 @@ from bot.wiring.mirrors import Mirrors
 
 
 @dataclass(frozen=True)
-class Accepting:
+class RequestWiring:
     """Starts Runs for callers who want to know which.
 
     Attributes:
@@ -73,7 +73,7 @@ class Accepting:
                 return
             decision = admit(await limits_of(conn, trigger, config, self.clock()))
         if trigger.actor.kind is ActorKind.MACHINE and isinstance(decision, Refused):
-            raise Declined(f"{decision.reason} {decision.remedy}")
+            raise DeclinedRequest(f"{decision.reason} {decision.remedy}")
 
     async def _make_sure(self, trigger: Trigger) -> None:
         config = (await self.config.of(trigger.repository)).config
@@ -81,6 +81,8 @@ class Accepting:
             try:
                 await preflight.make_sure(conn, trigger, config, no_counters=self.no_counters())
             except UnknownName as unknown:
-                raise Declined(f"{unknown.reason} {unknown.remedy}", unknown.field) from unknown
-            except Stop as stop:
-                raise Declined(f"{stop.reason} {stop.remedy}") from stop
+                raise DeclinedRequest(
+                    f"{unknown.reason} {unknown.remedy}", unknown.field
+                ) from unknown
+            except CannotPlan as stop:
+                raise DeclinedRequest(f"{stop.reason} {stop.remedy}") from stop

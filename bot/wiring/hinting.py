@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.github.meanings import Hint
 from bot.records.recovery import runs
-from bot.safety.flag_keeper import FlagKeeper
-from bot.safety.gatekeeper import Gatekeeper
-from bot.safety.records_keeper import RecordsKeeper
-from bot.specs.keeper import SpecKeeper
+from bot.safety.flag_keeper import FlagSync
+from bot.safety.gatekeeper import GateReporter
+from bot.safety.records_keeper import RecordsBranch
+from bot.specs.keeper import SpecReports
 from bot.triggers import Repository
 
 log = structlog.get_logger(__name__)
@@ -23,17 +23,17 @@ _OUR_RECORDS = "refs/heads/playbooks/"
 """No configuration counts there, and nothing is merged from there without a pull request."""
 
 
-class Hinting:
+class RunHints:
     """Passes hints on. A hint only says "look again": to lose one costs time, never work."""
 
     def __init__(
         self,
         records: AsyncEngine,
         *,
-        specs: SpecKeeper,
-        gatekeeper: Gatekeeper,
-        flag_keeper: FlagKeeper,
-        records_keeper: RecordsKeeper,
+        specs: SpecReports,
+        gatekeeper: GateReporter,
+        flag_keeper: FlagSync,
+        records_keeper: RecordsBranch,
         hint: Callable[[str], Awaitable[None]],
         serves: Callable[[Repository], Awaitable[bool]],
         is_known: Callable[[Repository], bool],

@@ -11,11 +11,13 @@ from bot.records.outages import outage_of
 
 log = structlog.get_logger(__name__)
 
-PAUSE = 1.0
+RESTART_AFTER = 1.0
 """Seconds until a part that broke off begins again."""
 
 
-async def lasting(part: str, run: Callable[[], Awaitable[None]], *, pause: float = PAUSE) -> None:
+async def keep_running(
+    part: str, run: Callable[[], Awaitable[None]], *, pause: float = RESTART_AFTER
+) -> None:
     """Run a part until cancelled.
 
     Each knows how to live with a GitHub or a database that is away. What it did not foresee must

@@ -15,12 +15,12 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 20.0
 """Seconds between two looks; a Run must be found unattended at two of them."""
 
-PAUSE = 2.0
+LOOK_EVERY = 2.0
 """Seconds until a Run that was just broken off goes on, and between tries while the database is
 away."""
 
 
-class Orphans:
+class OrphanedRuns:
     """Looks for them until cancelled. One per process."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Orphans:
         interrupted: asyncio.Event,
         *,
         every: float = LOOK_EVERY,
-        pause: float = PAUSE,
+        pause: float = LOOK_EVERY,
     ) -> None:
         """Prepare.
 

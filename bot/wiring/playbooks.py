@@ -16,23 +16,23 @@ from bot.intake.answering.playing import Playbooks
 from bot.intake.inbox import Inbox
 from bot.pictures.address import PictureAddresses
 from bot.playbooks.bisect.playbook import bisect
-from bot.playbooks.candidate.capability import CandidateParts
-from bot.playbooks.judge.playbook import JudgeParts, judge
-from bot.playbooks.parts import Parts, Patience
+from bot.playbooks.candidate.capability import RolloutResources
+from bot.playbooks.judge.playbook import AutorevertResources, autorevert
+from bot.playbooks.parts import Patience, Resources
 from bot.playbooks.planning.weighing import Weigh
 from bot.playbooks.ramp.playbook import ramp
 from bot.playbooks.revert.playbook import revert
 from bot.playbooks.rollback.playbook import rollback
 from bot.playbooks.run import Ending, Run, Signal
 from bot.playbooks.shadow.playbook import shadow
-from bot.playbooks.triage.playbook import triage
-from bot.playbooks.triage.work import TriageParts
+from bot.playbooks.triage.playbook import follow_alerts
+from bot.playbooks.triage.work import AlertResources
 from bot.records.recovery.record_store import RecordStore
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
 from bot.safety.holding import hold_self_work
 from bot.safety.severity import severity_of_check
-from bot.traffic.courses import Courses
+from bot.traffic.courses import Evaluations
 from bot.trials.pool import TrialPool
 from bot.triggers import (
     BisectRequest,
@@ -61,7 +61,7 @@ class PlaybookWiring:
     """For reading."""
     inbox: Inbox
     config: ConfigInForce
-    courses: Courses
+    courses: Evaluations
     pool: TrialPool
     pictures: PictureAddresses
     cockpit_url: str | None
@@ -90,13 +90,13 @@ class PlaybookWiring:
 
     async def judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
         """Judge a failing check of the default branch."""
-        parts = JudgeParts(
+        parts = AutorevertResources(
             parts=self._parts(trigger.repository, "judge"),
             put=self.inbox.put,
             severity=severity_of_check,
             hold=hold_self_work,
         )
-        await judge(run, trigger, request, parts)
+        await autorevert(run, trigger, request, parts)
 
     async def _revert(
         self, run: Run, trigger: Trigger, request: RevertRequest, weigh: Weigh
@@ -108,7 +108,7 @@ class PlaybookWiring:
         return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
 
     async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest, _: Weigh) -> Ending:
-        parts = TriageParts(
+        parts = AlertResources(
             parts=self._parts(trigger.repository, "triage"),
             put=self.inbox.put,
             hold=hold_self_work,
@@ -116,7 +116,7 @@ class PlaybookWiring:
             turns=self._turns,
             records=self.records,
         )
-        return await triage(run, trigger, request, parts)
+        return await follow_alerts(run, trigger, request, parts)
 
     async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest, _: Weigh) -> Ending:
         return await shadow(run, trigger, request, self._candidate_parts(trigger.repository))
@@ -129,7 +129,7 @@ class PlaybookWiring:
     ) -> Ending:
         return await rollback(run, trigger, request, self._candidate_parts(trigger.repository))
 
-    def _candidate_parts(self, repository: Repository) -> CandidateParts:
+    def _candidate_parts(self, repository: Repository) -> RolloutResources:
         parts = self._parts(repository, "rollout")
 
         async def founder(login: str) -> bool:
@@ -137,7 +137,7 @@ class PlaybookWiring:
             named = await founders_of(parts.github, config, self.founders)
             return is_founder(login, named)
 
-        return CandidateParts(
+        return RolloutResources(
             **vars(parts),
             records=self.records,
             courses=self.courses,
@@ -152,8 +152,8 @@ class PlaybookWiring:
         # A step cannot start a Run; what is in the inbox is started, whatever happens to us.
         await self.inbox.put(trigger)
 
-    def _parts(self, repository: Repository, playbook: str) -> Parts:
-        return Parts(
+    def _parts(self, repository: Repository, playbook: str) -> Resources:
+        return Resources(
             github=self.github.repository(repository, playbook=playbook),
             mirror=self.mirrors.of(repository),
             signing_key=self.signing_key,

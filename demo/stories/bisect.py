@@ -15,7 +15,7 @@ from demo.stories import bisect_history
 from demo.stories.bisect_history import Past
 from demo.stories.invitation import Invitation, Say, open_incident, red_on_main
 from demo.stories.revert import Played, Told, Transcript, until
-from fakegithub.actions.workflow_runs import WorkflowRun
+from fakegithub.actions.workflow_runs import FakeWorkflowRun
 
 LONGEST_SECONDS = 600.0
 _SPEC = "self/spec_report.json"
@@ -34,7 +34,7 @@ class BisectTranscript(Transcript):
 
     def _hear_workflow_run(self, payload: dict[str, Any], who: str) -> None:
         del who
-        run: WorkflowRun | None = self._runs.get(payload["workflow_run"]["id"])
+        run: FakeWorkflowRun | None = self._runs.get(payload["workflow_run"]["id"])
         if payload["action"] != "completed" or run is None or "sha" not in run.cause.inputs:
             return
         self.trials += 1

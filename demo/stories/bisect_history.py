@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fakegithub.changes import pushes
 from fakegithub.git.bare import BareRepository, Signature
-from fakegithub.world.model import Repository, User
+from fakegithub.world.model import FakeRepository, FakeUser
 from fakegithub.world.world import World
 
 CHECK = "unit"
@@ -97,9 +97,9 @@ class Past:
 
 def make(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     start: str,
-    author: User,
+    author: FakeUser,
     seed: int,
     *,
     commits: int = COMMITS,

@@ -9,7 +9,7 @@ from typing import Any
 DOCS = "https://docs.github.com/rest"
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The answer is no: GitHub's status and message."""
 
     def __init__(
@@ -35,17 +35,17 @@ class Refused(Exception):
         return Answer(self.status, body, self.headers)
 
 
-def not_found() -> Refused:
+def not_found() -> RequestRefused:
     """404, also for what the caller may not know to exist."""
-    return Refused(404, "Not Found")
+    return RequestRefused(404, "Not Found")
 
 
-def invalid(resource: str, field_name: str, message: str = "", code: str = "") -> Refused:
+def invalid(resource: str, field_name: str, message: str = "", code: str = "") -> RequestRefused:
     """422 about one field."""
     error = {"resource": resource, "field": field_name, "code": code or "invalid"}
     if message:
         error |= {"code": code or "custom", "message": message}
-    return Refused(422, "Validation Failed", errors=[error])
+    return RequestRefused(422, "Validation Failed", errors=[error])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fakegithub.world.model import App, Installation, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeUser
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,9 @@ class Caller:
     """Who asks: an App by JWT, an installation by token, a person by token, or nobody."""
 
     kind: Literal["app", "installation", "person", "nobody"]
-    user: User | None = None
-    app: App | None = None
-    installation: Installation | None = None
+    user: FakeUser | None = None
+    app: FakeApp | None = None
+    installation: FakeInstallation | None = None
     permissions: Mapping[str, str] = field(default_factory=dict)
     repositories: frozenset[int] | None = None
     token: str = ""

@@ -14,9 +14,9 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.access.callers import Caller
-from fakegithub.world.model import App, Installation, InstallationToken
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeInstallationToken
 from fakegithub.world.world import World
 
 TOKEN_LIFE = timedelta(hours=1)
@@ -58,7 +58,7 @@ def authenticate(world: World, header: str | None) -> Caller:
     if scheme.lower() == "basic":
         credential = _password(credential)
     elif scheme.lower() not in ("bearer", "token"):
-        raise Refused(401, "Bad credentials")
+        raise RequestRefused(401, "Bad credentials")
     if credential.count(".") == 2:
         return _by_jwt(world, credential)
     if (known := world.installation_tokens.get(credential)) is not None:
@@ -67,14 +67,14 @@ def authenticate(world: World, header: str | None) -> Caller:
         return Caller("person", user=user, token=credential)
     if (login := world.app_user_tokens.get(credential)) is not None:
         return Caller("person", user=login.user, app=login.app, token=credential)
-    raise Refused(401, "Bad credentials")
+    raise RequestRefused(401, "Bad credentials")
 
 
 def _password(encoded: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
     except ValueError:
-        raise Refused(401, "Bad credentials") from None
+        raise RequestRefused(401, "Bad credentials") from None
 
 
 def _by_jwt(world: World, token: str) -> Caller:
@@ -86,42 +86,42 @@ def _by_jwt(world: World, token: str) -> Caller:
         )  # fmt: skip
         issued, expires = float(claims["iat"]), float(claims["exp"])
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
-        raise Refused(401, NO_JWT) from None
+        raise RequestRefused(401, NO_JWT) from None
     now = world.clock().timestamp()
     if expires <= now:
-        raise Refused(
+        raise RequestRefused(
             401,
             "'Expiration time' claim ('exp') must be a numeric value representing the future "
             "time at which the assertion expires",
         )
     if expires - now > _LONGEST_JWT + _DRIFT or expires - issued > _LONGEST_JWT + _DRIFT:
-        raise Refused(401, "'Expiration time' claim ('exp') is too far in the future")
+        raise RequestRefused(401, "'Expiration time' claim ('exp') is too far in the future")
     if issued > now + _DRIFT:
-        raise Refused(
+        raise RequestRefused(
             401, "'Issued at' claim ('iat') must be an Integer representing the time that the "
             "assertion was issued",
         )  # fmt: skip
     return Caller("app", app=app)
 
 
-def _issuer(world: World, token: str) -> App:
+def _issuer(world: World, token: str) -> FakeApp:
     try:
         unchecked = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:
-        raise Refused(401, NO_JWT) from None
+        raise RequestRefused(401, NO_JWT) from None
     issuer = str(unchecked.get("iss", ""))
     for app in world.apps.values():
         if issuer in (str(app.id), app.client_id):
             return app
-    raise Refused(404, "Integration not found")
+    raise RequestRefused(404, "Integration not found")
 
 
-def _by_installation_token(world: World, token: InstallationToken) -> Caller:
+def _by_installation_token(world: World, token: FakeInstallationToken) -> Caller:
     installation = token.installation
     if token.expires_at <= world.clock() or installation.id not in world.installations:
-        raise Refused(401, "Bad credentials")
+        raise RequestRefused(401, "Bad credentials")
     if installation.suspended_at is not None:
-        raise Refused(403, "This installation has been suspended")
+        raise RequestRefused(403, "This installation has been suspended")
     held = {
         name: level
         for name, level in token.permissions.items()
@@ -136,22 +136,24 @@ def _by_installation_token(world: World, token: InstallationToken) -> Caller:
 
 def issue_token(
     world: World,
-    installation: Installation,
+    installation: FakeInstallation,
     permissions: dict[str, str] | None = None,
     repository_ids: frozenset[int] | None = None,
-) -> InstallationToken:
+) -> FakeInstallationToken:
     """Make an installation token good for one hour.
 
     Raises:
         Refused: 422 when more is asked than the installation has.
     """
     if installation.suspended_at is not None:
-        raise Refused(403, "This installation has been suspended")
+        raise RequestRefused(403, "This installation has been suspended")
     granted = Caller("app", permissions=installation.permissions)
     for name, level in (permissions or {}).items():
         if level not in ("read", "write", "admin") or not granted.may(f"{name}={level}"):
-            raise Refused(422, "The permissions requested are not granted to this installation.")
-    token = InstallationToken(
+            raise RequestRefused(
+                422, "The permissions requested are not granted to this installation."
+            )
+    token = FakeInstallationToken(
         world.new_secret("ghs_"),
         installation,
         dict(permissions) if permissions else dict(installation.permissions),

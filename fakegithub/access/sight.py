@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fakegithub.access.callers import Caller
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import covers
 
 
-def sees(caller: Caller, repository: Repository) -> bool:
+def sees(caller: Caller, repository: FakeRepository) -> bool:
     """Tell whether the caller may know that `repository` exists."""
     if caller.installation is not None:
         narrowed = caller.repositories is None or repository.id in caller.repositories

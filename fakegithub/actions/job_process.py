@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fakegithub.actions import workflows
-from fakegithub.git.bare import BareRepository, GitError, clean_environment
+from fakegithub.git.bare import BareRepository, GitRefused, clean_environment
 
 _MOST_OUTPUT = 100_000
 _SHELL = shutil.which("bash") or "/bin/sh"
@@ -56,7 +56,7 @@ class Workspace:
         if ref and ref != self._sha:
             found = self._git.commit_sha(ref.removeprefix("refs/heads/"))
             if found is None:
-                raise GitError(f"{ref} is no commit here")
+                raise GitRefused(f"{ref} is no commit here")
             treeish = found
         shutil.rmtree(self.work)
         self.work.mkdir()
@@ -69,15 +69,15 @@ class Workspace:
                 cwd=self.work, env=environment, capture_output=True, check=False,
             )  # fmt: skip
             if done.returncode:
-                raise GitError(done.stderr.decode(errors="replace").strip())
+                raise GitRefused(done.stderr.decode(errors="replace").strip())
         index.unlink()
 
-    async def do(self, step: workflows.Step, context: Mapping[str, str]) -> tuple[int, str]:
+    async def do(self, step: workflows.WorkflowStep, context: Mapping[str, str]) -> tuple[int, str]:
         """Carry out one step; returns its exit code and what it printed."""
         if step.checkout is not None:
             try:
                 self.check_out(workflows.fill(step.checkout, context))
-            except GitError as error:
+            except GitRefused as error:
                 return 1, f"{error}\n"
             return 0, ""
         script = self.temp / "step.sh"

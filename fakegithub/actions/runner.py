@@ -21,11 +21,11 @@ from cachetools import LRUCache
 from fakegithub.access import credentials
 from fakegithub.actions import workflow_shape, workflows
 from fakegithub.actions.job_process import Workspace
-from fakegithub.actions.workflow_runs import Cause, Job, Step, WorkflowRun
+from fakegithub.actions.workflow_runs import Cause, FakeWorkflowRun, Job, StepResult
 from fakegithub.actions.workflows import Workflow, WorkflowError
 from fakegithub.changes import checks, suites
-from fakegithub.git.bare import GitError
-from fakegithub.world.model import App, CheckRun, Issue, Repository, User
+from fakegithub.git.bare import GitRefused
+from fakegithub.world.model import FakeApp, FakeCheckRun, FakeIssue, FakeRepository, FakeUser
 from fakegithub.world.world import Event, World
 
 ACTIONS_APP_ID = 15368
@@ -37,13 +37,13 @@ _COMMITS_REMEMBERED = 256
 _SHA = re.compile("[0-9a-f]{40}")
 
 
-class Runner:
+class WorkflowRunner:
     """Starts workflow runs for events, and runs them, `AT_ONCE` jobs at a time."""
 
     def __init__(self, world: World) -> None:
         """Remember the world; nothing runs before `start`."""
         self.world = world
-        self.runs: dict[int, WorkflowRun] = {}
+        self.runs: dict[int, FakeWorkflowRun] = {}
         self.jobs: dict[int, Job] = {}
         self.known: dict[tuple[int, str], int] = {}
         self.errors: list[str] = []
@@ -54,21 +54,21 @@ class Runner:
         self._folder: Path | None = None
 
     @property
-    def app(self) -> App:
+    def app(self) -> FakeApp:
         """The App `github-actions`; made when first needed."""
         app = self.world.apps.get(ACTIONS_APP_ID)
         if app is None:
             app = self.world.apps[ACTIONS_APP_ID] = self._make_app()
         return app
 
-    def _make_app(self) -> App:
+    def _make_app(self) -> FakeApp:
         world = self.world
-        maker = User(world.new_id(), "github", "Organization")
-        bot = User(world.new_id(), "github-actions[bot]", "Bot")
+        maker = FakeUser(world.new_id(), "github", "Organization")
+        bot = FakeUser(world.new_id(), "github-actions[bot]", "Bot")
         for user in (maker, bot):
             world.users[user.login] = user
         private, public = credentials.new_key_pair()
-        return App(
+        return FakeApp(
             ACTIONS_APP_ID, "github-actions", "GitHub Actions", maker, bot,
             {"checks": "write", "contents": "read", "metadata": "read"}, [], private, public,
             world.new_secret("Iv1."), world.new_secret(""), world.now(),
@@ -116,7 +116,7 @@ class Runner:
             case "check_run", "rerequested":
                 self._on_rerequested(event)
 
-    def _on_push(self, repository: Repository, payload: Mapping[str, Any]) -> None:
+    def _on_push(self, repository: FakeRepository, payload: Mapping[str, Any]) -> None:
         ref, sha = str(payload["ref"]), str(payload["after"])
         branch = ref.removeprefix("refs/heads/")
         if payload.get("deleted") or branch == ref or branch.startswith("gh-readonly-queue/"):
@@ -127,8 +127,8 @@ class Runner:
             cause = Cause("push", sha, branch, ref, sha, actor, message.split("\n", 1)[0])
             self._trigger(repository, cause, branch)
 
-    def _on_pull_request(self, repository: Repository, event: Event) -> None:
-        issue = next((s for s in event.subjects if isinstance(s, Issue)), None)
+    def _on_pull_request(self, repository: FakeRepository, event: Event) -> None:
+        issue = next((s for s in event.subjects if isinstance(s, FakeIssue)), None)
         if issue is None or issue.pull is None or issue.state != "open":
             return
         pull = issue.pull
@@ -143,7 +143,7 @@ class Runner:
         )  # fmt: skip
         self._trigger(repository, cause, pull.base_ref, event.action)
 
-    def _on_merge_group(self, repository: Repository, payload: Mapping[str, Any]) -> None:
+    def _on_merge_group(self, repository: FakeRepository, payload: Mapping[str, Any]) -> None:
         group = payload["merge_group"]
         sha, ref = str(group["head_sha"]), str(group["head_ref"])
         branch = ref.removeprefix("refs/heads/")
@@ -153,14 +153,14 @@ class Runner:
         self._trigger(repository, cause, str(group["base_ref"]).removeprefix("refs/heads/"))
 
     def _on_rerequested(self, event: Event) -> None:
-        check = next((s for s in event.subjects if isinstance(s, CheckRun)), None)
+        check = next((s for s in event.subjects if isinstance(s, FakeCheckRun)), None)
         job = self.jobs.get(check.id) if check is not None else None
         run = self.run_of(job) if job is not None else None
         if job is not None and run is not None:
             self.rerun(run, [job.spec.key])
 
     def _trigger(
-        self, repository: Repository, cause: Cause, branch: str, action: str | None = None
+        self, repository: FakeRepository, cause: Cause, branch: str, action: str | None = None
     ) -> None:
         for path, workflow in self.workflows_at(repository, cause.tree).items():
             trigger = workflow.triggers.get(cause.event)
@@ -170,7 +170,7 @@ class Runner:
                 continue
             self.begin(repository, workflow, self.id_of(repository, path), cause)
 
-    def workflows_at(self, repository: Repository, treeish: str) -> dict[str, Workflow]:
+    def workflows_at(self, repository: FakeRepository, treeish: str) -> dict[str, Workflow]:
         """Every workflow that can be read there, by path; the others are in `errors`."""
         key = (repository.id, treeish)
         if key not in self._read:
@@ -180,7 +180,7 @@ class Runner:
             self._read[key] = found
         return self._read[key]
 
-    def _read_workflows(self, repository: Repository, treeish: str) -> dict[str, Workflow]:
+    def _read_workflows(self, repository: FakeRepository, treeish: str) -> dict[str, Workflow]:
         found = {}
         for entry in repository.git.tree(treeish, path=f"{workflows.FOLDER}/"):
             if entry.type != "blob" or not entry.path.endswith((".yml", ".yaml")):
@@ -193,7 +193,7 @@ class Runner:
                 self.errors.append(str(error))
         return found
 
-    def id_of(self, repository: Repository, path: str) -> int:
+    def id_of(self, repository: FakeRepository, path: str) -> int:
         """The id of a workflow file, which it keeps through all commits."""
         key = (repository.id, path)
         if key not in self.known:
@@ -203,8 +203,8 @@ class Runner:
     # One run
 
     def begin(
-        self, repository: Repository, workflow: Workflow, workflow_id: int, cause: Cause
-    ) -> WorkflowRun:
+        self, repository: FakeRepository, workflow: Workflow, workflow_id: int, cause: Cause
+    ) -> FakeWorkflowRun:
         """Start one run; its jobs wait for a free slot."""
         now = self.world.now()
         suite = suites.create(self.world, repository, self.app, cause.sha, cause.branch)
@@ -214,7 +214,7 @@ class Runner:
             title = workflows.fill(workflow.run_name, _context(repository, cause)) or title
         elif cause.event == "workflow_dispatch":
             title = workflow.name
-        run = WorkflowRun(
+        run = FakeWorkflowRun(
             self.world.new_id(), number, repository, workflow, workflow_id, cause, suite, title,
             now, now, now,
         )  # fmt: skip
@@ -223,7 +223,7 @@ class Runner:
         self._launch(run, [job.key for job in workflow.jobs])
         return run
 
-    def rerun(self, run: WorkflowRun, keys: list[str]) -> None:
+    def rerun(self, run: FakeWorkflowRun, keys: list[str]) -> None:
         """Run some jobs again, and those that need them, as a new attempt."""
         again = set(keys)
         for spec in workflows.in_order(run.workflow.jobs):
@@ -235,17 +235,17 @@ class Runner:
         self._emit(run, "requested")
         self._launch(run, [spec.key for spec in run.workflow.jobs if spec.key in again])
 
-    def cancel(self, run: WorkflowRun) -> None:
+    def cancel(self, run: FakeWorkflowRun) -> None:
         """Stop every job that has not ended."""
         for job in run.jobs.values():
             if job.task is not None and not job.task.done():
                 job.task.cancel()
 
-    def run_of(self, job: Job) -> WorkflowRun | None:
+    def run_of(self, job: Job) -> FakeWorkflowRun | None:
         """The run a job belongs to."""
         return next((run for run in self.runs.values() if run.suite is job.check.suite), None)
 
-    def _launch(self, run: WorkflowRun, keys: list[str]) -> None:
+    def _launch(self, run: FakeWorkflowRun, keys: list[str]) -> None:
         for spec in workflows.in_order(run.workflow.jobs):
             if spec.key not in keys:
                 continue
@@ -255,7 +255,7 @@ class Runner:
             )  # fmt: skip
             check.details_url = workflow_shape.job_page(self.world, run, check.id)
             job = Job(spec, check, run.attempt, self.world.now())
-            job.steps = [Step(step.name, number) for number, step in enumerate(spec.steps, 1)]
+            job.steps = [StepResult(step.name, number) for number, step in enumerate(spec.steps, 1)]
             self.jobs[job.id] = run.jobs[spec.key] = job
         for key in keys:
             job = run.jobs[key]
@@ -263,7 +263,7 @@ class Runner:
             self._tasks.add(job.task)
             job.task.add_done_callback(partial(self._finish, run, job))
 
-    async def _work(self, run: WorkflowRun, job: Job) -> str:
+    async def _work(self, run: FakeWorkflowRun, job: Job) -> str:
         """Wait for the jobs it needs and for a slot, run it, and return the conclusion."""
         needed = [run.jobs[key] for key in job.spec.needs]
         tasks = [other.task for other in needed if other.task is not None]
@@ -275,11 +275,11 @@ class Runner:
             async with self._slots:
                 self._mark_started(run, job)
                 return await self._carry_out(run, job)
-        except (OSError, GitError, RuntimeError) as error:
+        except (OSError, GitRefused, RuntimeError) as error:
             job.log += f"The runner failed: {error}\n"
             return "failure"
 
-    def _mark_started(self, run: WorkflowRun, job: Job) -> None:
+    def _mark_started(self, run: FakeWorkflowRun, job: Job) -> None:
         checks.update(
             self.world, run.repository, job.check, {"status": "in_progress"},
             sender=run.cause.actor,
@@ -289,7 +289,7 @@ class Runner:
             run.status = "in_progress"
             self._emit(run, "in_progress")
 
-    async def _carry_out(self, run: WorkflowRun, job: Job) -> str:
+    async def _carry_out(self, run: FakeWorkflowRun, job: Job) -> str:
         if self._folder is None:
             raise RuntimeError("the runner was not started")
         context = _context(run.repository, run.cause)
@@ -325,7 +325,7 @@ class Runner:
         return "failure" if failed else "success"
 
     def _environment(
-        self, run: WorkflowRun, job: Job, context: Mapping[str, str]
+        self, run: FakeWorkflowRun, job: Job, context: Mapping[str, str]
     ) -> dict[str, str]:
         own = {**run.workflow.env, **job.spec.env}
         return {
@@ -343,7 +343,7 @@ class Runner:
             **{name: workflows.fill(text, context) for name, text in own.items()},
         }
 
-    def _finish(self, run: WorkflowRun, job: Job, task: asyncio.Task[str]) -> None:
+    def _finish(self, run: FakeWorkflowRun, job: Job, task: asyncio.Task[str]) -> None:
         conclusion = "cancelled" if task.cancelled() else task.result()
         if conclusion == "failure":
             last = (job.log.strip().splitlines() or ["The job failed."])[-1]
@@ -358,14 +358,14 @@ class Runner:
         self._settle(run)
         self._tasks.discard(task)
 
-    def _settle(self, run: WorkflowRun) -> None:
+    def _settle(self, run: FakeWorkflowRun) -> None:
         run.updated_at = self.world.now()
         if any(job.check.status != "completed" for job in run.jobs.values()):
             return
         run.status, run.conclusion = "completed", run.suite.conclusion
         self._emit(run, "completed")
 
-    def _emit(self, run: WorkflowRun, action: str) -> None:
+    def _emit(self, run: FakeWorkflowRun, action: str) -> None:
         run.updated_at = self.world.now()
         shape = workflow_shape.present_run(self.world, run)
         workflow = workflow_shape.present_workflow(
@@ -382,7 +382,7 @@ def _skipped(message: str) -> bool:
     return any(word in lowered for word in _SKIP)
 
 
-def _context(repository: Repository, cause: Cause) -> dict[str, str]:
+def _context(repository: FakeRepository, cause: Cause) -> dict[str, str]:
     return {
         **{f"inputs.{name}": value for name, value in cause.inputs.items()},
         "github.sha": cause.sha,

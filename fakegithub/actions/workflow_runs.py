@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fakegithub.actions.workflows import JobSpec, Workflow
-from fakegithub.world.model import CheckRun, CheckSuite, Repository, User
+from fakegithub.world.model import CheckSuite, FakeCheckRun, FakeRepository, FakeUser
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Cause:
     branch: str
     ref: str
     tree: str
-    actor: User
+    actor: FakeUser
     title: str
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
-class Step:
+class StepResult:
     """What became of one step."""
 
     name: str
@@ -42,10 +42,10 @@ class Job:
     """One job of one attempt; on GitHub too it has the id of its check-run."""
 
     spec: JobSpec
-    check: CheckRun
+    check: FakeCheckRun
     attempt: int
     created_at: datetime
-    steps: list[Step] = field(default_factory=list)
+    steps: list[StepResult] = field(default_factory=list)
     log: str = ""
     task: asyncio.Task[str] | None = None
 
@@ -56,12 +56,12 @@ class Job:
 
 
 @dataclass(eq=False)
-class WorkflowRun:
+class FakeWorkflowRun:
     """One run of one workflow; `jobs` are those of the latest attempt, by key."""
 
     id: int
     number: int
-    repository: Repository
+    repository: FakeRepository
     workflow: Workflow
     workflow_id: int
     cause: Cause

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.actions.workflow_runs import Job, Step, WorkflowRun
+from fakegithub.actions.workflow_runs import FakeWorkflowRun, Job, StepResult
 from fakegithub.shapes import suite_shape, users
 from fakegithub.shapes.repositories import api_url, html_url, present_minimal
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.world import World, node_id, timestamp
 
 
-def job_page(world: World, run: WorkflowRun, job_id: int) -> str:
+def job_page(world: World, run: FakeWorkflowRun, job_id: int) -> str:
     """The page of a job, with its log."""
     return f"{html_url(world, run.repository)}/actions/runs/{run.id}/job/{job_id}"
 
 
 def present_workflow(
-    world: World, repository: Repository, workflow_id: int, path: str, name: str
+    world: World, repository: FakeRepository, workflow_id: int, path: str, name: str
 ) -> dict[str, Any]:
     """A workflow file."""
     page, moment = html_url(world, repository), timestamp(repository.created_at)
@@ -35,7 +35,7 @@ def present_workflow(
     }
 
 
-def present_run(world: World, run: WorkflowRun) -> dict[str, Any]:
+def present_run(world: World, run: FakeWorkflowRun) -> dict[str, Any]:
     """A workflow run."""
     repository, actions = run.repository, f"{api_url(world, run.repository)}/actions"
     url = f"{actions}/runs/{run.id}"
@@ -81,7 +81,7 @@ def present_run(world: World, run: WorkflowRun) -> dict[str, Any]:
     }
 
 
-def present_job(world: World, run: WorkflowRun, job: Job) -> dict[str, Any]:
+def present_job(world: World, run: FakeWorkflowRun, job: Job) -> dict[str, Any]:
     """A job with its steps."""
     api, check = api_url(world, run.repository), job.check
     return {
@@ -111,7 +111,7 @@ def present_job(world: World, run: WorkflowRun, job: Job) -> dict[str, Any]:
     }
 
 
-def _present_step(step: Step) -> dict[str, Any]:
+def _present_step(step: StepResult) -> dict[str, Any]:
     return {
         "name": step.name,
         "status": step.status,

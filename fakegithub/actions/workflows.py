@@ -51,7 +51,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Step:
+class WorkflowStep:
     """One step: a command, or a checkout of `ref` ("" means the event's commit)."""
 
     name: str
@@ -69,7 +69,7 @@ class JobSpec:
 
     key: str
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[WorkflowStep, ...]
     needs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     always: bool = False
@@ -77,7 +77,7 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
-class Trigger:
+class WorkflowTrigger:
     """One event that starts the workflow, and what narrows it."""
 
     branches: tuple[str, ...] | None = None
@@ -104,7 +104,7 @@ class Workflow:
 
     path: str
     name: str
-    triggers: Mapping[str, Trigger]
+    triggers: Mapping[str, WorkflowTrigger]
     jobs: tuple[JobSpec, ...]
     inputs: Mapping[str, Input] = field(default_factory=dict)
     run_name: str | None = None
@@ -164,9 +164,9 @@ def _events(path: str, on: Any) -> dict[str, dict[str, Any]]:
     return {str(name): options if isinstance(options, dict) else {} for name, options in on.items()}
 
 
-def _trigger(options: Mapping[str, Any]) -> Trigger:
+def _trigger(options: Mapping[str, Any]) -> WorkflowTrigger:
     branches = options.get("branches")
-    return Trigger(
+    return WorkflowTrigger(
         tuple(_list(branches)) if branches is not None else None,
         tuple(_list(options.get("branches-ignore"))),
         tuple(_list(options.get("types"))) or _DEFAULT_TYPES,
@@ -200,7 +200,7 @@ def _job(path: str, key: str, job: Any) -> JobSpec:
     )
 
 
-def _step(path: str, number: int, step: Any) -> Step:
+def _step(path: str, number: int, step: Any) -> WorkflowStep:
     if not isinstance(step, dict):
         raise WorkflowError(f"{path}: step {number} is not a mapping")
     _refuse_unknown(path, "step", step, _STEP_KEYS)
@@ -211,7 +211,7 @@ def _step(path: str, number: int, step: Any) -> Step:
     elif run is None:
         raise WorkflowError(f"{path}: step {number} must `run` something or use actions/checkout")
     default = uses or f"Run {str(run).strip().splitlines()[0] if str(run).strip() else ''}"
-    return Step(
+    return WorkflowStep(
         str(step.get("name") or default),
         str(run) if checkout is None else None,
         checkout,

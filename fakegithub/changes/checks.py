@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fakegithub.access.answers import Refused, invalid, not_found
+from fakegithub.access.answers import RequestRefused, invalid, not_found
 from fakegithub.changes import suites
 from fakegithub.shapes.check_shape import present
-from fakegithub.world.model import App, CheckRun, CheckSuite, Repository, User
+from fakegithub.world.model import CheckSuite, FakeApp, FakeCheckRun, FakeRepository, FakeUser
 from fakegithub.world.world import World
 
 CONCLUSIONS = frozenset(
@@ -40,25 +40,25 @@ _OUTPUT = ("title", "summary", "text")
 
 def create(
     world: World,
-    repository: Repository,
-    app: App,
+    repository: FakeRepository,
+    app: FakeApp,
     name: str,
     head_sha: str,
     body: Mapping[str, Any],
     *,
-    sender: User | None = None,
+    sender: FakeUser | None = None,
     suite: CheckSuite | None = None,
-) -> CheckRun:
+) -> FakeCheckRun:
     """Begin a check on a commit and tell everyone; `body` is as in the REST API.
 
     Raises:
         Refused: 422 when there is no such commit or a field is wrong.
     """
     if repository.git.object_type(head_sha) != "commit":
-        raise Refused(422, f"No commit found for SHA: {head_sha}")
+        raise RequestRefused(422, f"No commit found for SHA: {head_sha}")
     _refuse_wrong(body)
     suite = suite or suites.of(world, repository, app, head_sha)
-    run = CheckRun(world.new_id(), suite, name, head_sha, world.now())
+    run = FakeCheckRun(world.new_id(), suite, name, head_sha, world.now())
     repository.check_runs[run.id] = run
     _apply(world, run, body)
     who = sender or app.bot
@@ -69,11 +69,11 @@ def create(
 
 def update(
     world: World,
-    repository: Repository,
-    run: CheckRun,
+    repository: FakeRepository,
+    run: FakeCheckRun,
     body: Mapping[str, Any],
     *,
-    sender: User | None = None,
+    sender: FakeUser | None = None,
 ) -> None:
     """Change a check-run; completing it tells everyone.
 
@@ -87,14 +87,16 @@ def update(
         _told(world, repository, run, sender or run.app.bot)
 
 
-def rerequest(world: World, repository: Repository, run: CheckRun, sender: User) -> None:
+def rerequest(
+    world: World, repository: FakeRepository, run: FakeCheckRun, sender: FakeUser
+) -> None:
     """Ask the check's App, and only it, to run the check again; nothing else changes yet."""
     run.suite.status, run.suite.conclusion = "queued", None
     _emit(world, repository, run, "rerequested", sender, only_app=run.app)
 
 
 def press(
-    world: World, repository: Repository, run: CheckRun, identifier: str, sender: User
+    world: World, repository: FakeRepository, run: FakeCheckRun, identifier: str, sender: FakeUser
 ) -> None:
     """Press one of the check's buttons: `requested_action` reaches only the check's App.
 
@@ -107,7 +109,7 @@ def press(
     _emit(world, repository, run, "requested_action", sender, only_app=run.app, extra=extra)
 
 
-def _told(world: World, repository: Repository, run: CheckRun, sender: User) -> None:
+def _told(world: World, repository: FakeRepository, run: FakeCheckRun, sender: FakeUser) -> None:
     if run.status == "completed":
         _emit(world, repository, run, "completed", sender)
     suites.settle(world, repository, run.suite, sender)
@@ -115,12 +117,12 @@ def _told(world: World, repository: Repository, run: CheckRun, sender: User) -> 
 
 def _emit(
     world: World,
-    repository: Repository,
-    run: CheckRun,
+    repository: FakeRepository,
+    run: FakeCheckRun,
     action: str,
-    sender: User,
+    sender: FakeUser,
     *,
-    only_app: App | None = None,
+    only_app: FakeApp | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     world.emit(
@@ -154,7 +156,7 @@ def _refuse_wrong(body: Mapping[str, Any]) -> None:
                 raise invalid("CheckRun", f"actions.{field}", f"1 to {longest} characters")
 
 
-def _apply(world: World, run: CheckRun, body: Mapping[str, Any]) -> None:
+def _apply(world: World, run: FakeCheckRun, body: Mapping[str, Any]) -> None:
     if "name" in body:
         run.name = body["name"]
     if "external_id" in body:

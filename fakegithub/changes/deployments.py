@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from fakegithub.changes import statuses
 from fakegithub.shapes.deployment_shape import present, present_status
-from fakegithub.world.model import Deployment, DeploymentStatus, Repository, User
+from fakegithub.world.model import FakeDeployment, FakeDeploymentStatus, FakeRepository, FakeUser
 from fakegithub.world.world import World
 
 
-def unmet(repository: Repository, sha: str, required: list[str] | None) -> list[str]:
+def unmet(repository: FakeRepository, sha: str, required: list[str] | None) -> list[str]:
     """The commit statuses that speak against deploying: of those required, None: of all."""
     states = {each.context: each.state for each in statuses.latest(repository, sha)}
     named = list(states) if required is None else required
     return [context for context in named if states.get(context) != "success"]
 
 
-def create(world: World, repository: Repository, deployment: Deployment) -> None:
+def create(world: World, repository: FakeRepository, deployment: FakeDeployment) -> None:
     """Note a deployment and tell everyone."""
     repository.deployments[deployment.id] = deployment
     world.emit(
@@ -33,9 +33,9 @@ def create(world: World, repository: Repository, deployment: Deployment) -> None
 
 def report(
     world: World,
-    repository: Repository,
-    deployment: Deployment,
-    status: DeploymentStatus,
+    repository: FakeRepository,
+    deployment: FakeDeployment,
+    status: FakeDeploymentStatus,
     *,
     auto_inactive: bool = True,
 ) -> None:
@@ -52,19 +52,22 @@ def report(
             _note(world, repository, each, _inactive(world, status.creator, status.environment))
 
 
-def _is_replaced(former: Deployment, environment: str) -> bool:
+def _is_replaced(former: FakeDeployment, environment: str) -> bool:
     if former.transient or former.production or not former.statuses:
         return False
     newest = former.statuses[-1]
     return newest.environment == environment and newest.state == "success"
 
 
-def _inactive(world: World, creator: User, environment: str) -> DeploymentStatus:
-    return DeploymentStatus(world.new_id(), "inactive", creator, world.now(), environment)
+def _inactive(world: World, creator: FakeUser, environment: str) -> FakeDeploymentStatus:
+    return FakeDeploymentStatus(world.new_id(), "inactive", creator, world.now(), environment)
 
 
 def _note(
-    world: World, repository: Repository, deployment: Deployment, status: DeploymentStatus
+    world: World,
+    repository: FakeRepository,
+    deployment: FakeDeployment,
+    status: FakeDeploymentStatus,
 ) -> None:
     deployment.statuses.append(status)
     world.emit(

@@ -6,18 +6,20 @@ https://docs.github.com/pull-requests/collaborating-with-pull-requests/working-w
 from __future__ import annotations
 
 from fakegithub.shapes.repositories import present
-from fakegithub.world.model import Repository, User
+from fakegithub.world.model import FakeRepository, FakeUser
 from fakegithub.world.world import World
 
 
-def fork(world: World, parent: Repository, owner: User, name: str | None = None) -> Repository:
+def fork(
+    world: World, parent: FakeRepository, owner: FakeUser, name: str | None = None
+) -> FakeRepository:
     """Make an account's fork, or give the one it has."""
     for known in world.repositories.values():
         if known.parent is parent and known.owner is owner:
             return known
     identity, now = world.new_id(), world.now()
     git = parent.git.fork(world.root / f"{identity}.git")
-    made = Repository(
+    made = FakeRepository(
         identity, owner, name or parent.name, git, now, now, now, parent.default_branch,
         private=parent.private, plan=parent.plan, has_issues=False, parent=parent,
     )  # fmt: skip

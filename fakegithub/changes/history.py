@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from fakegithub.shapes import issue_shape, pull_shape, users
-from fakegithub.world.model import App, Issue, IssueEvent, Label, Repository, User
+from fakegithub.world.model import (
+    FakeApp,
+    FakeIssue,
+    FakeLabel,
+    FakeRepository,
+    FakeUser,
+    IssueEvent,
+)
 from fakegithub.world.world import World
 
 
 def note(
     world: World,
-    issue: Issue,
+    issue: FakeIssue,
     event: str,
-    actor: User,
+    actor: FakeUser,
     *,
-    app: App | None = None,
-    label: Label | None = None,
-    assignee: User | None = None,
+    app: FakeApp | None = None,
+    label: FakeLabel | None = None,
+    assignee: FakeUser | None = None,
     commit_id: str | None = None,
 ) -> None:
     """Add a line to the history."""
@@ -39,10 +46,10 @@ def note(
 
 def tell(
     world: World,
-    repository: Repository,
-    issue: Issue,
+    repository: FakeRepository,
+    issue: FakeIssue,
     action: str,
-    sender: User,
+    sender: FakeUser,
     **extra: Any,
 ) -> None:
     """Emit `issues` or `pull_request`, whichever it is."""
@@ -60,7 +67,12 @@ def tell(
 
 
 def add_label(
-    world: World, repository: Repository, issue: Issue, label: Label, actor: User, app: App | None
+    world: World,
+    repository: FakeRepository,
+    issue: FakeIssue,
+    label: FakeLabel,
+    actor: FakeUser,
+    app: FakeApp | None,
 ) -> None:
     """Put a label on; nothing happens when it is there already."""
     if label in issue.labels:
@@ -72,7 +84,12 @@ def add_label(
 
 
 def remove_label(
-    world: World, repository: Repository, issue: Issue, label: Label, actor: User, app: App | None
+    world: World,
+    repository: FakeRepository,
+    issue: FakeIssue,
+    label: FakeLabel,
+    actor: FakeUser,
+    app: FakeApp | None,
 ) -> None:
     """Take a label off."""
     issue.labels.remove(label)
@@ -82,7 +99,12 @@ def remove_label(
 
 
 def assign(
-    world: World, repository: Repository, issue: Issue, user: User, actor: User, app: App | None
+    world: World,
+    repository: FakeRepository,
+    issue: FakeIssue,
+    user: FakeUser,
+    actor: FakeUser,
+    app: FakeApp | None,
 ) -> None:
     """Assign a user; nothing happens when they are already."""
     if user in issue.assignees:
@@ -93,7 +115,12 @@ def assign(
 
 
 def unassign(
-    world: World, repository: Repository, issue: Issue, user: User, actor: User, app: App | None
+    world: World,
+    repository: FakeRepository,
+    issue: FakeIssue,
+    user: FakeUser,
+    actor: FakeUser,
+    app: FakeApp | None,
 ) -> None:
     """Take an assignment back."""
     issue.assignees.remove(user)
@@ -103,11 +130,11 @@ def unassign(
 
 def close(
     world: World,
-    repository: Repository,
-    issue: Issue,
-    actor: User,
+    repository: FakeRepository,
+    issue: FakeIssue,
+    actor: FakeUser,
     *,
-    app: App | None = None,
+    app: FakeApp | None = None,
     reason: str | None = "completed",
 ) -> None:
     """Close an issue or pull request (merging has been recorded before, if it was that)."""
@@ -120,7 +147,11 @@ def close(
 
 
 def reopen(
-    world: World, repository: Repository, issue: Issue, actor: User, app: App | None = None
+    world: World,
+    repository: FakeRepository,
+    issue: FakeIssue,
+    actor: FakeUser,
+    app: FakeApp | None = None,
 ) -> None:
     """Open again."""
     if issue.state == "open":

@@ -5,18 +5,18 @@ https://docs.github.com/repositories/configuring-branches-and-merges-in-your-rep
 
 from __future__ import annotations
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.changes import history, merging, pushes
 from fakegithub.rules import requirements
 from fakegithub.rules.requirements import Who
 from fakegithub.shapes import commit_shape, pull_shape
-from fakegithub.world.model import Issue, MergeMethod, QueueEntry, Repository
+from fakegithub.world.model import FakeIssue, FakeQueueEntry, FakeRepository, MergeMethod
 from fakegithub.world.world import World
 
 _METHODS: dict[str, MergeMethod] = {"MERGE": "merge", "SQUASH": "squash", "REBASE": "rebase"}
 
 
-def enqueue(world: World, repository: Repository, issue: Issue, who: Who) -> QueueEntry:
+def enqueue(world: World, repository: FakeRepository, issue: FakeIssue, who: Who) -> FakeQueueEntry:
     """Put a pull request at the end of its base branch's queue and have it tested.
 
     Raises:
@@ -25,15 +25,15 @@ def enqueue(world: World, repository: Repository, issue: Issue, who: Who) -> Que
     record = pull_shape.pull_of(issue)
     needs = requirements.of(repository, record.base_ref)
     if needs.queue is None:
-        raise Refused(422, "Merge queue is not enabled for this branch.")
+        raise RequestRefused(422, "Merge queue is not enabled for this branch.")
     if entry_of(repository, issue) is not None:
-        raise Refused(422, "Pull request is already in the queue.")
+        raise RequestRefused(422, "Pull request is already in the queue.")
     if issue.state != "open" or record.draft:
-        raise Refused(422, "Pull request is closed or a draft.")
+        raise RequestRefused(422, "Pull request is closed or a draft.")
     for reason in requirements.obstacles(world, repository, issue, needs):
-        raise Refused(422, reason)
+        raise RequestRefused(422, reason)
     method = _METHODS[needs.queue.get("merge_method", "MERGE")]
-    entry = QueueEntry(
+    entry = FakeQueueEntry(
         world.new_id(), issue.number, who.user, world.now(), method, "", "", "", app=who.app
     )
     _build(world, repository, issue, entry)
@@ -44,12 +44,14 @@ def enqueue(world: World, repository: Repository, issue: Issue, who: Who) -> Que
     return entry
 
 
-def entry_of(repository: Repository, issue: Issue) -> QueueEntry | None:
+def entry_of(repository: FakeRepository, issue: FakeIssue) -> FakeQueueEntry | None:
     """The pull request's place in the queue."""
     return next((e for e in repository.queue if e.number == issue.number), None)
 
 
-def _build(world: World, repository: Repository, issue: Issue, entry: QueueEntry) -> None:
+def _build(
+    world: World, repository: FakeRepository, issue: FakeIssue, entry: FakeQueueEntry
+) -> None:
     record = pull_shape.pull_of(issue)
     ahead = [
         e
@@ -64,17 +66,17 @@ def _build(world: World, repository: Repository, issue: Issue, entry: QueueEntry
         entry.head_sha = merging.make(
             world, repository, issue, entry.base_sha, entry.method, who, message
         )
-    except Refused:
-        raise Refused(422, "Pull request cannot be merged cleanly.") from None
+    except RequestRefused:
+        raise RequestRefused(422, "Pull request cannot be merged cleanly.") from None
     name = f"gh-readonly-queue/{record.base_ref}/pr-{issue.number}-{entry.base_sha}"
     entry.ref, entry.state = f"refs/heads/{name}", "AWAITING_CHECKS"
 
 
-def _position(repository: Repository, entry: QueueEntry) -> int:
+def _position(repository: FakeRepository, entry: FakeQueueEntry) -> int:
     return repository.queue.index(entry) if entry in repository.queue else len(repository.queue)
 
 
-def _group(world: World, repository: Repository, entry: QueueEntry) -> dict[str, object]:
+def _group(world: World, repository: FakeRepository, entry: FakeQueueEntry) -> dict[str, object]:
     record = pull_shape.pull_of(repository.issues[entry.number])
     commit = commit_shape.git_commit(world, repository, repository.git.commit(entry.head_sha))
     people = {
@@ -96,7 +98,7 @@ def _group(world: World, repository: Repository, entry: QueueEntry) -> dict[str,
     }
 
 
-def _ask_for_checks(world: World, repository: Repository, entry: QueueEntry) -> None:
+def _ask_for_checks(world: World, repository: FakeRepository, entry: FakeQueueEntry) -> None:
     pushes.push(world, repository, entry.ref, entry.head_sha, entry.enqueued_by, entry.app)
     world.emit(
         "merge_group", "checks_requested", {"merge_group": _group(world, repository, entry)},
@@ -104,7 +106,7 @@ def _ask_for_checks(world: World, repository: Repository, entry: QueueEntry) -> 
     )  # fmt: skip
 
 
-def advance(world: World, repository: Repository) -> None:
+def advance(world: World, repository: FakeRepository) -> None:
     """Merge every entry at the front that is green; throw out one that is red."""
     while repository.queue:
         entry = repository.queue[0]
@@ -131,8 +133,8 @@ def advance(world: World, repository: Repository) -> None:
 
 
 def dequeue(
-    world: World, repository: Repository, issue: Issue, reason: str, who: Who | None = None
-) -> QueueEntry | None:
+    world: World, repository: FakeRepository, issue: FakeIssue, reason: str, who: Who | None = None
+) -> FakeQueueEntry | None:
     """Take a pull request out of the queue; those behind it are built anew without it."""
     entry = entry_of(repository, issue)
     if entry is None:
@@ -148,14 +150,14 @@ def dequeue(
         _destroy(world, repository, behind, "invalidated")
         try:
             _build(world, repository, other, behind)
-        except Refused:
+        except RequestRefused:
             dequeue(world, repository, other, "MERGE_CONFLICT")
             return entry
         _ask_for_checks(world, repository, behind)
     return entry
 
 
-def _destroy(world: World, repository: Repository, entry: QueueEntry, reason: str) -> None:
+def _destroy(world: World, repository: FakeRepository, entry: FakeQueueEntry, reason: str) -> None:
     payload = {"reason": reason, "merge_group": _group(world, repository, entry)}
     world.emit("merge_group", "destroyed", payload, repository=repository,
                sender=entry.enqueued_by, subjects=(entry,))  # fmt: skip

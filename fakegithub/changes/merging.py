@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import re
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.changes import history, pushes
 from fakegithub.git.bare import Signature
 from fakegithub.rules import requirements
 from fakegithub.rules.requirements import Requirements, Who
 from fakegithub.shapes import commit_shape, pull_shape
-from fakegithub.world.model import Issue, MergeMethod, PullRequest, Repository
+from fakegithub.world.model import FakeIssue, FakePullRequest, FakeRepository, MergeMethod
 from fakegithub.world.world import World
 
 _CLOSES = re.compile(r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+#(\d+)", re.IGNORECASE)
 
 
-def allowed(repository: Repository, needs: Requirements, method: MergeMethod) -> None:
+def allowed(repository: FakeRepository, needs: Requirements, method: MergeMethod) -> None:
     """Refuse a merge method that settings or rules switch off.
 
     Raises:
@@ -32,13 +32,13 @@ def allowed(repository: Repository, needs: Requirements, method: MergeMethod) ->
     }
     word = {"merge": "Merge commits", "squash": "Squash merges", "rebase": "Rebase merges"}[method]
     if not enabled[method] or method not in needs.methods:
-        raise Refused(405, f"{word} are not allowed on this repository.")
+        raise RequestRefused(405, f"{word} are not allowed on this repository.")
     if method == "merge" and needs.linear:
-        raise Refused(405, "This branch must not contain merge commits.")
+        raise RequestRefused(405, "This branch must not contain merge commits.")
 
 
 def check(
-    world: World, repository: Repository, issue: Issue, method: MergeMethod, who: Who
+    world: World, repository: FakeRepository, issue: FakeIssue, method: MergeMethod, who: Who
 ) -> None:
     """Refuse what cannot be merged now: state, rules, conflicts.
 
@@ -47,22 +47,24 @@ def check(
     """
     record = pull_shape.pull_of(issue)
     if issue.state != "open":
-        raise Refused(405, "Pull Request is not mergeable")
+        raise RequestRefused(405, "Pull Request is not mergeable")
     if record.draft:
-        raise Refused(405, "Pull Request is still a draft")
+        raise RequestRefused(405, "Pull Request is still a draft")
     needs = requirements.of(repository, record.base_ref, who)
     allowed(repository, needs, method)
     if needs.queue is not None:
-        raise Refused(405, "Changes must be made through the merge queue")
+        raise RequestRefused(405, "Changes must be made through the merge queue")
     for reason in requirements.obstacles(world, repository, issue, needs):
-        raise Refused(405, reason)
+        raise RequestRefused(405, reason)
     if needs.signatures and not _would_be_signed(repository, record, method):
-        raise Refused(405, "Commits must have verified signatures.")
+        raise RequestRefused(405, "Commits must have verified signatures.")
     if not requirements.compute_mergeable(repository, record):
-        raise Refused(405, "Pull Request is not mergeable")
+        raise RequestRefused(405, "Pull Request is not mergeable")
 
 
-def _would_be_signed(repository: Repository, record: PullRequest, method: MergeMethod) -> bool:
+def _would_be_signed(
+    repository: FakeRepository, record: FakePullRequest, method: MergeMethod
+) -> bool:
     """A squash is GitHub's own commit; a merge keeps the commits; a rebase loses signatures."""
     commits = pull_shape.commit_shas(repository, record)
     return method == "squash" or (
@@ -71,7 +73,11 @@ def _would_be_signed(repository: Repository, record: PullRequest, method: MergeM
 
 
 def messages(
-    repository: Repository, issue: Issue, method: MergeMethod, title: str | None, body: str | None
+    repository: FakeRepository,
+    issue: FakeIssue,
+    method: MergeMethod,
+    title: str | None,
+    body: str | None,
 ) -> str:
     """The commit message GitHub proposes, or the one given.
 
@@ -96,8 +102,8 @@ def messages(
 
 def make(
     world: World,
-    repository: Repository,
-    issue: Issue,
+    repository: FakeRepository,
+    issue: FakeIssue,
     onto: str,
     method: MergeMethod,
     who: Who,
@@ -114,7 +120,7 @@ def make(
         return _rebase(repository, record, onto, commit_shape.signature_of(world, who.user))
     tree = git.merge_trees(onto, record.head_sha)
     if tree is None:
-        raise Refused(405, "Pull Request is not mergeable")
+        raise RequestRefused(405, "Pull Request is not mergeable")
     squash = method == "squash"
     author = commit_shape.signature_of(world, issue.user if squash else who.user)
     parents = [onto] if squash else [onto, record.head_sha]
@@ -123,20 +129,24 @@ def make(
     return sha
 
 
-def _rebase(repository: Repository, record: PullRequest, onto: str, committer: Signature) -> str:
+def _rebase(
+    repository: FakeRepository, record: FakePullRequest, onto: str, committer: Signature
+) -> str:
     git, head = repository.git, onto
     for commit in git.commits(pull_shape.commit_shas(repository, record)):
         if len(commit.parents) > 1:
             continue
         tree = git.cherry_pick_tree(commit.sha, head)
         if tree is None:
-            raise Refused(405, "This branch can't be rebased")
+            raise RequestRefused(405, "This branch can't be rebased")
         if tree != git.commit(head).tree:
             head = git.write_commit(tree, [head], commit.message, commit.author, committer)
     return head
 
 
-def land(world: World, repository: Repository, issue: Issue, sha: str, onto: str, who: Who) -> None:
+def land(
+    world: World, repository: FakeRepository, issue: FakeIssue, sha: str, onto: str, who: Who
+) -> None:
     """Move the base branch to `sha`, record the merge, and tell everyone."""
     record = pull_shape.pull_of(issue)
     base = f"refs/heads/{record.base_ref}"
@@ -157,8 +167,8 @@ def land(world: World, repository: Repository, issue: Issue, sha: str, onto: str
 
 def merge(
     world: World,
-    repository: Repository,
-    issue: Issue,
+    repository: FakeRepository,
+    issue: FakeIssue,
     method: MergeMethod,
     who: Who,
     title: str | None = None,
@@ -173,7 +183,7 @@ def merge(
     record = pull_shape.pull_of(issue)
     onto = repository.git.branch(record.base_ref)
     if onto is None:
-        raise Refused(405, "Base branch was modified. Review and try the merge again.")
+        raise RequestRefused(405, "Base branch was modified. Review and try the merge again.")
     message = messages(repository, issue, method, title, body)
     sha = make(world, repository, issue, onto, method, who, message)
     land(world, repository, issue, sha, onto, who)

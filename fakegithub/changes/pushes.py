@@ -9,7 +9,7 @@ from fakegithub.git.bare import ZERO
 from fakegithub.rules import requirements
 from fakegithub.shapes import commit_shape, users
 from fakegithub.shapes.repositories import html_url, present
-from fakegithub.world.model import Activity, App, Issue, Repository, User
+from fakegithub.world.model import Activity, FakeApp, FakeIssue, FakeRepository, FakeUser
 from fakegithub.world.world import World, timestamp
 
 _MOST_COMMITS = 2048
@@ -18,11 +18,11 @@ _HEADS = "refs/heads/"
 
 def push(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     ref: str,
     sha: str | None,
-    pusher: User,
-    app: App | None = None,
+    pusher: FakeUser,
+    app: FakeApp | None = None,
 ) -> None:
     """Point `ref` at `sha` (None deletes it) and tell everyone."""
     before = repository.git.ref(ref)
@@ -32,12 +32,12 @@ def push(
 
 def landed(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     ref: str,
     before: str | None,
     after: str | None,
-    pusher: User,
-    app: App | None = None,
+    pusher: FakeUser,
+    app: FakeApp | None = None,
 ) -> None:
     """Tell everyone that `ref` moved; pull requests from and to the branch follow."""
     if before == after:
@@ -68,14 +68,14 @@ def landed(
             _base_moved(world, repository, issue, before, after, pusher, app)
 
 
-def _kind(repository: Repository, before: str | None, after: str | None) -> str:
+def _kind(repository: FakeRepository, before: str | None, after: str | None) -> str:
     if before is None or after is None:
         return "branch_creation" if before is None else "branch_deletion"
     return "push" if repository.git.is_ancestor(before, after) else "force_push"
 
 
 def _created_or_deleted(
-    world: World, repository: Repository, ref: str, pusher: User, *, deleted: bool
+    world: World, repository: FakeRepository, ref: str, pusher: FakeUser, *, deleted: bool
 ) -> None:
     kind = "tag" if ref.startswith("refs/tags/") else "branch"
     payload: dict[str, Any] = {
@@ -91,11 +91,11 @@ def _created_or_deleted(
 
 def _emit(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     ref: str,
     before: str | None,
     after: str | None,
-    pusher: User,
+    pusher: FakeUser,
 ) -> None:
     git = repository.git
     commits: list[dict[str, Any]] = []
@@ -128,7 +128,7 @@ def _emit(
     world.emit("push", None, payload, repository=repository, sender=pusher, subjects=(ref, after))
 
 
-def _in_push(world: World, repository: Repository) -> dict[str, Any]:
+def _in_push(world: World, repository: FakeRepository) -> dict[str, Any]:
     """Push payloads alone give these times as Unix seconds, and the owner's name and e-mail."""
     shape = present(world, repository)
     owner = {**users.present(world, repository.owner), "name": repository.owner.login,
@@ -143,7 +143,7 @@ def _in_push(world: World, repository: Repository) -> dict[str, Any]:
     }
 
 
-def _commit(world: World, repository: Repository, sha: str) -> dict[str, Any]:
+def _commit(world: World, repository: FakeRepository, sha: str) -> dict[str, Any]:
     git, commit = repository.git, repository.git.commit(sha)
     names: dict[str, list[str]] = {"A": [], "D": [], "M": []}
     listed = git.run("diff-tree", "--root", "-r", "--no-commit-id", "--name-status", "-z", sha)
@@ -172,11 +172,11 @@ def _commit(world: World, repository: Repository, sha: str) -> dict[str, Any]:
 
 def _head_moved(
     world: World,
-    repository: Repository,
-    issue: Issue,
+    repository: FakeRepository,
+    issue: FakeIssue,
     after: str | None,
-    pusher: User,
-    app: App | None,
+    pusher: FakeUser,
+    app: FakeApp | None,
 ) -> None:
     pull = issue.pull
     if pull is None:
@@ -198,12 +198,12 @@ def _head_moved(
 
 def _base_moved(
     world: World,
-    repository: Repository,
-    issue: Issue,
+    repository: FakeRepository,
+    issue: FakeIssue,
     before: str | None,
     after: str | None,
-    pusher: User,
-    app: App | None,
+    pusher: FakeUser,
+    app: FakeApp | None,
 ) -> None:
     """A base that now contains the head means: merged elsewhere, with others or by hand.
 
@@ -227,7 +227,7 @@ def _base_moved(
         mark_merged(world, repository, issue, sha, before or after, pusher, app)
 
 
-def _merged_from(repository: Repository, branch: str) -> tuple[str, str] | None:
+def _merged_from(repository: FakeRepository, branch: str) -> tuple[str, str] | None:
     """The base, with its head, into which the last pull request from `branch` was merged."""
     for issue in reversed(repository.issues.values()):
         pull = issue.pull
@@ -239,7 +239,7 @@ def _merged_from(repository: Repository, branch: str) -> tuple[str, str] | None:
     return None
 
 
-def _brought_by(repository: Repository, head: str, before: str | None, after: str) -> str:
+def _brought_by(repository: FakeRepository, head: str, before: str | None, after: str) -> str:
     """The commit by which a push brought `head`: its own merge, if it has one.
 
     So a rolled-up pull request names the merge made when it was rolled up, and those of one
@@ -256,7 +256,7 @@ def _brought_by(repository: Repository, head: str, before: str | None, after: st
 
 
 def retarget(
-    world: World, repository: Repository, issue: Issue, base: str, sha: str, actor: User
+    world: World, repository: FakeRepository, issue: FakeIssue, base: str, sha: str, actor: FakeUser
 ) -> None:
     """Give an open pull request another base, whose head is `sha`, and tell everyone."""
     pull = issue.pull
@@ -269,12 +269,12 @@ def retarget(
 
 def mark_merged(
     world: World,
-    repository: Repository,
-    issue: Issue,
+    repository: FakeRepository,
+    issue: FakeIssue,
     sha: str,
     onto: str,
-    actor: User,
-    app: App | None,
+    actor: FakeUser,
+    app: FakeApp | None,
 ) -> None:
     """Record a merge as `sha` onto `onto`, then close the pull request."""
     pull = issue.pull

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fakegithub.shapes import commit_shape
 from fakegithub.shapes.repositories import api_url
-from fakegithub.world.model import Repository, Status, User
+from fakegithub.world.model import FakeRepository, FakeStatus, FakeUser
 from fakegithub.world.world import World, timestamp
 
 State = Literal["error", "failure", "pending", "success"]
@@ -14,17 +14,17 @@ State = Literal["error", "failure", "pending", "success"]
 
 def create(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     sha: str,
     state: State,
     context: str,
-    creator: User,
+    creator: FakeUser,
     *,
     description: str | None = None,
     target_url: str | None = None,
-) -> Status:
+) -> FakeStatus:
     """Note a status on a commit and tell everyone."""
-    status = Status(
+    status = FakeStatus(
         world.new_id(), sha, state, context, creator, world.now(), description, target_url
     )
     repository.statuses.append(status)
@@ -50,13 +50,13 @@ def create(
     return status
 
 
-def latest(repository: Repository, sha: str) -> list[Status]:
+def latest(repository: FakeRepository, sha: str) -> list[FakeStatus]:
     """The newest status of each context on a commit, newest first."""
     newest = {status.context: status for status in repository.statuses if status.sha == sha}
     return sorted(newest.values(), key=lambda status: status.id, reverse=True)
 
 
-def combined(statuses: list[Status]) -> Literal["failure", "pending", "success"]:
+def combined(statuses: list[FakeStatus]) -> Literal["failure", "pending", "success"]:
     """One state for all: failure if any failed, pending if any is (or there is none)."""
     states = {status.state for status in statuses}
     if states & {"error", "failure"}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fakegithub.shapes.suite_shape import present_event
-from fakegithub.world.model import App, CheckRun, CheckSuite, Repository, User
+from fakegithub.world.model import CheckSuite, FakeApp, FakeCheckRun, FakeRepository, FakeUser
 from fakegithub.world.world import World
 
 # The first of these that any run has is the suite's conclusion.
@@ -13,7 +13,7 @@ _WORST_FIRST = (
 )  # fmt: skip
 
 
-def of(world: World, repository: Repository, app: App, sha: str) -> CheckSuite:
+def of(world: World, repository: FakeRepository, app: FakeApp, sha: str) -> CheckSuite:
     """The App's suite on a commit; made if there is none."""
     for suite in repository.check_suites.values():
         if suite.app is app and suite.head_sha == sha:
@@ -22,7 +22,7 @@ def of(world: World, repository: Repository, app: App, sha: str) -> CheckSuite:
 
 
 def create(
-    world: World, repository: Repository, app: App, sha: str, branch: str | None = None
+    world: World, repository: FakeRepository, app: FakeApp, sha: str, branch: str | None = None
 ) -> CheckSuite:
     """Make a suite; without `branch` it gets the branch whose head the commit is."""
     if branch is None:
@@ -35,9 +35,9 @@ def create(
     return suite
 
 
-def settle(world: World, repository: Repository, suite: CheckSuite, sender: User) -> None:
+def settle(world: World, repository: FakeRepository, suite: CheckSuite, sender: FakeUser) -> None:
     """Let the suite follow its runs; when the last completes, everyone is told."""
-    newest: dict[str, CheckRun] = {}
+    newest: dict[str, FakeCheckRun] = {}
     for run in repository.check_runs.values():
         if run.suite is suite:
             newest[run.name] = run

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.changes import merge_queue
 from fakegithub.changes.merging import merge
 from fakegithub.rules.requirements import Who
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.world import Event, World
 
 # Standing orders and the queue wait for these.
@@ -29,7 +29,7 @@ def listen(world: World, event: Event) -> None:
         _settle(world, repository)
 
 
-def _settle(world: World, repository: Repository) -> None:
+def _settle(world: World, repository: FakeRepository) -> None:
     for issue in world.open_pulls(repository):
         order = issue.pull.auto_merge if issue.pull else None
         if order is None:
@@ -37,6 +37,6 @@ def _settle(world: World, repository: Repository) -> None:
         who = Who(order.enabled_by, order.app)
         try:
             merge(world, repository, issue, order.method, who, order.title, order.message)
-        except Refused:
+        except RequestRefused:
             continue
     merge_queue.advance(world, repository)

@@ -20,7 +20,7 @@ _PREFIX = "/api/v3"
 
 
 @dataclass
-class Tally:
+class ContractTally:
     """How much was judged, and what was wrong."""
 
     checked: int = 0
@@ -32,16 +32,16 @@ class Tally:
         self.violations += found
 
 
-PROCESS = Tally()
+PROCESS = ContractTally()
 """What every contract of this process judged together, for the summary of a test run."""
 
 
 class Contract:
     """Judges what passes through one demo GitHub; without a description, nothing."""
 
-    def __init__(self, path: Path | None, total: Tally = PROCESS) -> None:
+    def __init__(self, path: Path | None, total: ContractTally = PROCESS) -> None:
         """Use the description at `path`, which is read when first needed."""
-        self._path, self._total, self._own = path, total, Tally()
+        self._path, self._total, self._own = path, total, ContractTally()
         self.middleware = self._make_middleware()
 
     @property

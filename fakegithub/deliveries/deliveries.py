@@ -24,7 +24,7 @@ from fakegithub.deliveries.delivery_faults import (
     Lose,
     Reorder,
 )
-from fakegithub.world.model import App, Installation
+from fakegithub.world.model import FakeApp, FakeInstallation
 from fakegithub.world.world import Event, World, node_id
 
 LARGEST_PAYLOAD = 25 * 1024 * 1024
@@ -44,12 +44,12 @@ _SENT_TO_CHECKERS = frozenset({"check_run", "check_suite"})
 
 
 @dataclass(eq=False)
-class Delivery:
+class FakeDelivery:
     """One attempt to deliver one event to one App; a redelivery is another with the same GUID."""
 
     id: int
     guid: str
-    app: App
+    app: FakeApp
     event: str
     action: str | None
     installation_id: int | None
@@ -70,19 +70,19 @@ class Delivery:
 class _Queue:
     """What waits for one App, in order, and the task that sends it."""
 
-    waiting: deque[tuple[Delivery, DeliveryFault | None]] = field(default_factory=deque)
+    waiting: deque[tuple[FakeDelivery, DeliveryFault | None]] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    held: list[Delivery] = field(default_factory=list)
+    held: list[FakeDelivery] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
 
-class Deliveries:
+class DeliverySender:
     """Sends every event to every App that may hear it: each App one after the other."""
 
     def __init__(self, world: World, fault_of: Callable[[Event], DeliveryFault | None]) -> None:
         """Nothing is sent before `start`. `fault_of` tells what shall go wrong with an event."""
         self.world, self._fault_of = world, fault_of
-        self.log: dict[int, Delivery] = {}
+        self.log: dict[int, FakeDelivery] = {}
         self.answer_within = ANSWER_WITHIN_SECONDS
         self._queues: dict[int, _Queue] = {}
         self._late: set[asyncio.Task[None]] = set()
@@ -107,7 +107,7 @@ class Deliveries:
                 continue
             self._enqueue(self._prepare(event, installation, body), fault)
 
-    def _receivers(self, event: Event) -> list[Installation]:
+    def _receivers(self, event: Event) -> list[FakeInstallation]:
         if event.installation is not None:
             found = [event.installation]
         elif event.repository is not None:
@@ -122,7 +122,7 @@ class Deliveries:
             and _subscribed(installation, event.name)
         ]
 
-    def _prepare(self, event: Event, installation: Installation, body: bytes) -> Delivery:
+    def _prepare(self, event: Event, installation: FakeInstallation, body: bytes) -> FakeDelivery:
         app, guid = installation.app, str(uuid.UUID(int=self.world.rng.getrandbits(128), version=4))
         headers = {
             "Accept": "*/*",
@@ -134,13 +134,13 @@ class Deliveries:
             "X-GitHub-Hook-Installation-Target-ID": str(app.id),
             "X-GitHub-Hook-Installation-Target-Type": "integration",
         }
-        return Delivery(
+        return FakeDelivery(
             self.world.new_id(), guid, app, event.name, event.action, installation.id,
             event.repository.id if event.repository else None, body, headers,
             app.webhook_url or "",
         )  # fmt: skip
 
-    def redeliver(self, former: Delivery) -> Delivery:
+    def redeliver(self, former: FakeDelivery) -> FakeDelivery:
         """Send a delivery again: same GUID and payload, to the App's present address."""
         again = replace(
             former, id=self.world.new_id(), redelivery=True, delivered_at=None, duration=0.0,
@@ -150,7 +150,7 @@ class Deliveries:
         self._enqueue(again, None)
         return again
 
-    def _enqueue(self, delivery: Delivery, fault: DeliveryFault | None) -> None:
+    def _enqueue(self, delivery: FakeDelivery, fault: DeliveryFault | None) -> None:
         queue = self._queues.setdefault(delivery.app.id, _Queue())
         copies = fault.copies if isinstance(fault, Duplicate) else 1
         for _ in range(copies):
@@ -214,14 +214,14 @@ class Deliveries:
             while queue.held:
                 await self._send(queue.held.pop(0))
 
-    def _send_later(self, delivery: Delivery, seconds: float) -> None:
+    def _send_later(self, delivery: FakeDelivery, seconds: float) -> None:
         async def send() -> None:
             await asyncio.sleep(seconds)
             await self._send(delivery)
 
         self._keep(asyncio.ensure_future(send()))
 
-    def _release_later(self, queue: _Queue, delivery: Delivery, seconds: float) -> None:
+    def _release_later(self, queue: _Queue, delivery: FakeDelivery, seconds: float) -> None:
         async def release() -> None:
             await asyncio.sleep(seconds)
             if delivery in queue.held:
@@ -234,13 +234,13 @@ class Deliveries:
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    async def _send(self, delivery: Delivery) -> None:
+    async def _send(self, delivery: FakeDelivery) -> None:
         try:
             await self._post(delivery)
         finally:
             self._unsent -= 1
 
-    async def _post(self, delivery: Delivery) -> None:
+    async def _post(self, delivery: FakeDelivery) -> None:
         if self._session is None:
             return
         headers, secret = dict(delivery.headers), delivery.app.webhook_secret
@@ -265,14 +265,14 @@ class Deliveries:
             status, code = "failed to connect to host", 502
         self._record(delivery, time.monotonic() - began, status, code)
 
-    def _record(self, delivery: Delivery, seconds: float, status: str, code: int) -> None:
+    def _record(self, delivery: FakeDelivery, seconds: float, status: str, code: int) -> None:
         delivery.delivered_at = self.world.now()
         delivery.duration = round(seconds, 2)
         delivery.status, delivery.status_code = status, code
         self.log[delivery.id] = delivery
 
 
-def _subscribed(installation: Installation, event: str) -> bool:
+def _subscribed(installation: FakeInstallation, event: str) -> bool:
     if event in _ALWAYS_SENT or event in installation.events:
         return True
     return event in _SENT_TO_CHECKERS and installation.permissions.get("checks") == "write"

@@ -22,9 +22,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from fakegithub.deliveries.delivery_faults import DeliveryFault, DeliveryRule
 from fakegithub.faults.lag import Lag
-from fakegithub.faults.request_faults import Fault, Incident
+from fakegithub.faults.request_faults import Fault, FaultyRequest
 from fakegithub.faults.writes import Write, is_write
-from fakegithub.world.model import App
+from fakegithub.world.model import FakeApp
 from fakegithub.world.world import Event, World
 
 Callback = Callable[[Write], Awaitable[None] | None]
@@ -33,7 +33,7 @@ _PREFIX = "/api/v3"
 
 
 @dataclass(eq=False)
-class Rule:
+class FaultRule:
     """When a fault happens: for which requests, how often, how likely."""
 
     fault: Fault
@@ -59,7 +59,7 @@ class Rule:
 class _Hook:
     number: int
     callback: Callback
-    app: App | None
+    app: FakeApp | None
     like: Like | None = None
     seen: int = 0
 
@@ -78,7 +78,7 @@ class Faults:
 
     world: World
     rng: random.Random = field(init=False)
-    rules: list[Rule] = field(default_factory=list)
+    rules: list[FaultRule] = field(default_factory=list)
     delivery_rules: list[DeliveryRule] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     middleware: Middleware = field(init=False)
@@ -101,16 +101,16 @@ class Faults:
         path: str = "",
         times: int | None = 1,
         probability: float = 1.0,
-    ) -> Rule:
+    ) -> FaultRule:
         """Have `fault` happen to requests whose path matches the pattern `path` anywhere.
 
         REST paths are seen without `/api/v3`; GraphQL is `/api/graphql`.
         """
-        rule = Rule(fault, method, re.compile(path), times, probability)
+        rule = FaultRule(fault, method, re.compile(path), times, probability)
         self.rules.append(rule)
         return rule
 
-    def remove(self, rule: Rule) -> None:
+    def remove(self, rule: FaultRule) -> None:
         """Let that fault happen no more."""
         self.rules = [each for each in self.rules if each is not rule]
 
@@ -128,7 +128,7 @@ class Faults:
         return rule
 
     def before_write(
-        self, number: int, callback: Callback, app: App | None = None, like: Like | None = None
+        self, number: int, callback: Callback, app: FakeApp | None = None, like: Like | None = None
     ) -> None:
         """Call back before the `number`th write from now on is carried out.
 
@@ -137,12 +137,12 @@ class Faults:
         self._before.append(_Hook(number, callback, app, like))
 
     def after_write(
-        self, number: int, callback: Callback, app: App | None = None, like: Like | None = None
+        self, number: int, callback: Callback, app: FakeApp | None = None, like: Like | None = None
     ) -> None:
         """Call back after the `number`th write from now on was done, before it is answered."""
         self._after.append(_Hook(number, callback, app, like))
 
-    def never_mind(self, app: App) -> None:
+    def never_mind(self, app: FakeApp) -> None:
         """Call back for no write of this App any more."""
         for hooks in (self._before, self._after):
             hooks[:] = [hook for hook in hooks if hook.app is not app]
@@ -179,7 +179,7 @@ class Faults:
 
             if rule is None:
                 return await carry_out()
-            return await rule.fault.happen(Incident(self.world, request, carry_out))
+            return await rule.fault.happen(FaultyRequest(self.world, request, carry_out))
 
         return middleware
 

@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 from aiohttp import web
 
 from fakegithub.access import credentials
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.rest.serving import to_response
-from fakegithub.world.model import Installation
+from fakegithub.world.model import FakeInstallation
 from fakegithub.world.world import World
 
 CarryOut = Callable[[], Awaitable[web.StreamResponse]]
@@ -25,7 +25,7 @@ _SECONDARY = (
 
 
 @dataclass(frozen=True)
-class Incident:
+class FaultyRequest:
     """The request a fault happens to; `carry_out` does the work as if nothing were wrong."""
 
     world: World
@@ -33,11 +33,11 @@ class Incident:
     carry_out: CarryOut
 
     @property
-    def installation(self) -> Installation | None:
+    def installation(self) -> FakeInstallation | None:
         """Whose token the request carries."""
         try:
             caller = credentials.authenticate(self.world, self.request.headers.get("Authorization"))
-        except Refused:
+        except RequestRefused:
             return None
         return caller.installation
 
@@ -49,7 +49,7 @@ class Incident:
 class Fault(Protocol):
     """Something that goes wrong with one request."""
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Answer the request wrongly, late or not at all."""
 
 
@@ -68,7 +68,7 @@ class Fail:
 
     status: int = 500
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Answer at once."""
         del incident
         return _server_error(self.status)
@@ -80,7 +80,7 @@ class FailAfter:
 
     status: int = 502
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Do the work, then deny it."""
         await incident.carry_out()
         return _server_error(self.status)
@@ -92,7 +92,7 @@ class Drop:
 
     done: bool = True
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Do the work, then cut the line."""
         if self.done:
             await incident.carry_out()
@@ -105,7 +105,7 @@ class Drop:
 class Truncate:
     """Half of the answer, then the connection breaks; the work was done."""
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Announce the whole body, send half of it."""
         whole = await incident.carry_out()
         body = whole.body if isinstance(whole, web.Response) else None
@@ -126,7 +126,7 @@ class Slow:
 
     seconds: float
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Do the work, then wait."""
         response = await incident.carry_out()
         await asyncio.sleep(self.seconds)
@@ -139,7 +139,7 @@ class Held:
 
     released: asyncio.Event
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Do the work, then wait for whoever holds it."""
         response = await incident.carry_out()
         await self.released.wait()
@@ -152,7 +152,7 @@ class PrimaryLimit:
 
     seconds: float = 1
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """403 with remaining 0 and the time of the reset."""
         headers = {
             "X-RateLimit-Limit": "5000",
@@ -161,7 +161,7 @@ class PrimaryLimit:
             "X-RateLimit-Reset": str(incident.later(self.seconds) + 1),
             "X-RateLimit-Resource": "core",
         }
-        refused = Refused(403, "API rate limit exceeded.", headers=headers, docs=_LIMITS)
+        refused = RequestRefused(403, "API rate limit exceeded.", headers=headers, docs=_LIMITS)
         return to_response(refused.answer())
 
 
@@ -172,18 +172,20 @@ class SecondaryLimit:
     status: Literal[403, 429] = 403
     retry_after: int | None = 1
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """403 or 429, with or without saying for how long."""
         del incident
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return to_response(Refused(self.status, _SECONDARY, headers=headers, docs=_LIMITS).answer())
+        return to_response(
+            RequestRefused(self.status, _SECONDARY, headers=headers, docs=_LIMITS).answer()
+        )
 
 
 @dataclass(frozen=True)
 class ExpireToken:
     """The installation token in use expires just before this request."""
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Expire it; the request is then refused by the usual way, with 401."""
         world = incident.world
         text = incident.request.headers.get("Authorization", "").partition(" ")[2]
@@ -200,7 +202,7 @@ class Revoke:
 
     permission: str
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Take it; the request is then judged without it."""
         if incident.installation is not None:
             incident.installation.permissions.pop(self.permission, None)
@@ -211,7 +213,7 @@ class Revoke:
 class Suspend:
     """An administrator suspends the installation just before this request."""
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Suspend it; the request is then refused with 403."""
         if incident.installation is not None:
             incident.installation.suspended_at = incident.world.now()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from fakegithub.access import credentials
-from fakegithub.access.answers import Refused
-from fakegithub.world.model import App
+from fakegithub.access.answers import RequestRefused
+from fakegithub.world.model import FakeApp
 from fakegithub.world.world import World
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -31,7 +31,7 @@ class Write:
     number: int
     method: str
     path: str
-    app: App | None
+    app: FakeApp | None
     what: str | None = None
 
     def __str__(self) -> str:
@@ -57,10 +57,10 @@ async def is_write(world: World, request: web.Request, number: int) -> Write | N
     )
 
 
-def _sender(world: World, request: web.Request) -> App | None:
+def _sender(world: World, request: web.Request) -> FakeApp | None:
     try:
         return credentials.authenticate(world, request.headers.get("Authorization")).app
-    except Refused:
+    except RequestRefused:
         return None
 
 

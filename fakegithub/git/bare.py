@@ -17,10 +17,17 @@ from pathlib import Path
 
 from fakegithub.git import diffs, trees
 from fakegithub.git.diffs import Change
-from fakegithub.git.objects import Commit, Entry, Signature, parse_commit
+from fakegithub.git.objects import Signature, StoredCommit, TreeItem, parse_commit
 
 __all__ = [
-    "EMPTY_TREE", "ZERO", "BareRepository", "Change", "Commit", "Entry", "GitError", "Signature",
+    "EMPTY_TREE",
+    "ZERO",
+    "BareRepository",
+    "Change",
+    "GitRefused",
+    "Signature",
+    "StoredCommit",
+    "TreeItem",
     "clean_environment",
 ]  # fmt: skip
 
@@ -58,7 +65,7 @@ _CONFIG = (
 )
 
 
-class GitError(Exception):
+class GitRefused(Exception):
     """Git refused; the message is what it said."""
 
 
@@ -68,7 +75,7 @@ class BareRepository:
     def __init__(self, path: Path) -> None:
         """Open the repository at `path`; `create` makes it."""
         self.path = path
-        self._commits: dict[str, Commit] = {}
+        self._commits: dict[str, StoredCommit] = {}
         self._types: dict[str, str] = {}
         self._ancestry: dict[tuple[str, str], bool] = {}
         self._bases: dict[tuple[str, str], str | None] = {}
@@ -130,7 +137,7 @@ class BareRepository:
             env=clean_environment(),
         )
         if done.returncode not in ok:
-            raise GitError(done.stderr.decode(errors="replace").strip())
+            raise GitRefused(done.stderr.decode(errors="replace").strip())
         return done.returncode, done.stdout
 
     def text(self, *args: str, data: bytes = b"") -> str:
@@ -248,7 +255,7 @@ class BareRepository:
             end = out.index(b"\n", at)
             header = out[at:end].decode().split()
             if header[-1] == "missing":
-                raise GitError(f"{sha} is missing")
+                raise GitRefused(f"{sha} is missing")
             size = int(header[2])
             contents[sha] = out[end + 1 : end + 1 + size]
             at = end + size + 2
@@ -267,7 +274,7 @@ class BareRepository:
         self._types[sha] = kind
         return sha
 
-    def tree(self, treeish: str, *, recursive: bool = False, path: str = "") -> list[Entry]:
+    def tree(self, treeish: str, *, recursive: bool = False, path: str = "") -> list[TreeItem]:
         """The entries of a tree (all levels with `recursive`)."""
         flags = ["-r", "-t"] if recursive else []
         where = ["--", path] if path else []
@@ -276,10 +283,10 @@ class BareRepository:
         for record in out.decode(errors="surrogateescape").split("\0")[:-1]:
             meta, name = record.split("\t", 1)
             mode, kind, sha, size = meta.split()
-            entries.append(Entry(mode, kind, sha, name, None if size == "-" else int(size)))
+            entries.append(TreeItem(mode, kind, sha, name, None if size == "-" else int(size)))
         return entries
 
-    def entry(self, treeish: str, path: str) -> Entry | None:
+    def entry(self, treeish: str, path: str) -> TreeItem | None:
         """The entry at `path`, or None."""
         found = self.tree(treeish, path=path.strip("/"))
         return next((e for e in found if e.path == path.strip("/")), None)
@@ -310,11 +317,11 @@ class BareRepository:
             ]  # fmt: skip
         return self.write("commit", ("\n".join(lines) + "\n\n" + message).encode())
 
-    def commit(self, sha: str) -> Commit:
+    def commit(self, sha: str) -> StoredCommit:
         """Read one commit."""
         return self.commits([sha])[0]
 
-    def commits(self, shas: Iterable[str]) -> list[Commit]:
+    def commits(self, shas: Iterable[str]) -> list[StoredCommit]:
         """Read several commits with one process."""
         wanted = list(shas)
         unread = [sha for sha in wanted if sha not in self._commits]

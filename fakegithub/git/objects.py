@@ -25,7 +25,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Commit:
+class StoredCommit:
     """A commit as stored."""
 
     sha: str
@@ -38,7 +38,7 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TreeItem:
     """One entry of a tree; `size` is None for trees and submodules."""
 
     mode: str
@@ -48,14 +48,14 @@ class Entry:
     size: int | None = None
 
 
-def parse_commit(sha: str, raw: bytes) -> Commit:
+def parse_commit(sha: str, raw: bytes) -> StoredCommit:
     """Read a commit object's text."""
     head, _, message = raw.partition(b"\n\n")
     fields: dict[str, list[str]] = {}
     for line in head.decode(errors="replace").split("\n"):
         key, _, value = line.partition(" ")
         fields.setdefault(key, []).append(value)
-    return Commit(
+    return StoredCommit(
         sha, fields["tree"][0], tuple(fields.get("parent", ())),
         _signature(fields["author"][0]), _signature(fields["committer"][0]),
         message.decode(errors="replace"), "gpgsig" in fields,

@@ -5,15 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from fakegithub.actions.runner import Runner
+from fakegithub.actions.runner import WorkflowRunner
 from fakegithub.changes import statuses
 from fakegithub.graphql.connections import connection
 from fakegithub.shapes.repositories import html_url
-from fakegithub.world.model import CheckRun, CheckSuite, Repository
+from fakegithub.world.model import CheckSuite, FakeCheckRun, FakeRepository
 from fakegithub.world.world import World, node_id
 
 
-def of_commit(world: World, runner: Runner, repository: Repository, sha: str) -> dict[str, Any]:
+def of_commit(
+    world: World, runner: WorkflowRunner, repository: FakeRepository, sha: str
+) -> dict[str, Any]:
     """What a commit has beyond itself."""
 
     def suites(
@@ -61,7 +63,9 @@ def of_commit(world: World, runner: Runner, repository: Repository, sha: str) ->
     return {"checkSuites": suites, "status": status}
 
 
-def of_suite(world: World, runner: Runner, repository: Repository, suite: CheckSuite) -> Any:
+def of_suite(
+    world: World, runner: WorkflowRunner, repository: FakeRepository, suite: CheckSuite
+) -> Any:
     """The runs of one App on one commit."""
 
     def runs(
@@ -100,7 +104,7 @@ def of_suite(world: World, runner: Runner, repository: Repository, suite: CheckS
     }  # fmt: skip
 
 
-def _run(world: World, repository: Repository, run: CheckRun) -> Any:
+def _run(world: World, repository: FakeRepository, run: FakeCheckRun) -> Any:
     return {
         "__typename": "CheckRun",
         "id": node_id("CheckRun", run.id),

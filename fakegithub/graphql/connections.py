@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.world.world import node_id, node_key
 
 _MOST = 100
@@ -24,13 +24,13 @@ def connection(
         Refused: when it is not said how many, or too many are asked for.
     """
     if first is None:
-        raise Refused(
+        raise RequestRefused(
             422,
             "You must provide a `first` or `last` value to properly paginate the "
             f"`{name}` connection.",
         )
     if not 0 <= first <= _MOST:
-        raise Refused(
+        raise RequestRefused(
             422,
             f"Requesting {first} records on the `{name}` connection exceeds the `first` limit of "
             f"{_MOST} records.",
@@ -56,5 +56,5 @@ def _place(name: str, after: str | None) -> int:
         return 0
     kind, place = node_key(after)
     if kind != "cursor" or not place.isdecimal():
-        raise Refused(422, f"`{after}` does not appear to be a valid cursor of `{name}`.")
+        raise RequestRefused(422, f"`{after}` does not appear to be a valid cursor of `{name}`.")
     return int(place)

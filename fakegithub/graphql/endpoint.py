@@ -14,7 +14,7 @@ import graphql as core
 from aiohttp import web
 
 from fakegithub.access import credentials
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.access.callers import Caller
 from fakegithub.graphql import mutations
 from fakegithub.graphql.objects import Reader
@@ -40,9 +40,9 @@ def _serve(github: Site) -> Callable[[web.Request], Awaitable[web.StreamResponse
         try:
             caller = credentials.authenticate(github.world, request.headers.get("Authorization"))
             if caller.kind not in ("person", "installation"):
-                raise Refused(401, "This endpoint requires you to be authenticated.")
+                raise RequestRefused(401, "This endpoint requires you to be authenticated.")
             github.limits.check(caller.rate_key, _RESOURCE)
-        except Refused as refused:
+        except RequestRefused as refused:
             return serving.to_response(refused.answer())
         github.limits.count(caller.rate_key, _RESOURCE)
         response = _execute(github, schema, caller, await request.read())
@@ -76,7 +76,7 @@ def _error(error: core.GraphQLError) -> dict[str, Any]:
     cause = error.original_error
     kinds = {401: "FORBIDDEN", 403: "FORBIDDEN", 404: "NOT_FOUND"}
     shape: dict[str, Any] = {"message": error.message}
-    if isinstance(cause, Refused):
+    if isinstance(cause, RequestRefused):
         shape = {"type": kinds.get(cause.status, "UNPROCESSABLE"), **shape}
     if error.path:
         shape["path"] = error.path

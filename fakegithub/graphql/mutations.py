@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.changes import history, merge_queue
 from fakegithub.graphql.objects import Reader
 from fakegithub.rest.pulls import NO_DRAFTS
 from fakegithub.rules import requirements
 from fakegithub.rules.requirements import Who
 from fakegithub.shapes import pull_shape
-from fakegithub.world.model import AutoMerge, Issue, MergeMethod, Repository
+from fakegithub.world.model import AutoMerge, FakeIssue, FakeRepository, MergeMethod
 from fakegithub.world.refusals import Kind
 from fakegithub.world.roles import RoleName
 
@@ -22,24 +22,26 @@ _PULLS = "pull_requests=write"
 _METHODS: dict[str, MergeMethod] = {"MERGE": "merge", "SQUASH": "squash", "REBASE": "rebase"}
 
 
-def _writable(reader: Reader, node: str, permission: str, kind: Kind) -> tuple[Repository, Issue]:
+def _writable(
+    reader: Reader, node: str, permission: str, kind: Kind
+) -> tuple[FakeRepository, FakeIssue]:
     repository, issue = reader.pull(node)
     reader.require(repository, permission, RoleName.WRITE)
     _require(reader, repository, kind, str(issue.number))
     return repository, issue
 
 
-def _require(reader: Reader, repository: Repository, kind: Kind, about: str) -> None:
+def _require(reader: Reader, repository: FakeRepository, kind: Kind, about: str) -> None:
     """Refuse what the repository was told to refuse."""
     by_app = reader.caller.kind == "installation"
     met = repository.refusals.meet(kind, about, by_app=by_app)
     if met is not None:
-        raise Refused(met.status, met.message, docs=met.docs)
+        raise RequestRefused(met.status, met.message, docs=met.docs)
 
 
-def _check_head(issue: Issue, expected: str | None) -> None:
+def _check_head(issue: FakeIssue, expected: str | None) -> None:
     if expected and issue.pull is not None and expected != issue.pull.head_sha:
-        raise Refused(422, "The head of the pull request is not the expected commit.")
+        raise RequestRefused(422, "The head of the pull request is not the expected commit.")
 
 
 def enable_auto_merge(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
@@ -48,11 +50,11 @@ def enable_auto_merge(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     pull = pull_shape.pull_of(issue)
     _check_head(issue, given.get("expectedHeadOid"))
     if not repository.allow_auto_merge:
-        raise Refused(422, "Auto merge is not allowed for this repository")
+        raise RequestRefused(422, "Auto merge is not allowed for this repository")
     requirements.compute_mergeable(repository, pull)
     state = requirements.mergeable_state(reader.world, repository, issue)
     if issue.state != "open" or state in ("clean", "unstable", "dirty"):
-        raise Refused(422, f"Pull request Pull request is in {state} status")
+        raise RequestRefused(422, f"Pull request Pull request is in {state} status")
     pull.auto_merge = AutoMerge(
         reader.user, _METHODS[given.get("mergeMethod") or "MERGE"],
         given.get("commitHeadline"), given.get("commitBody"), reader.caller.app,
@@ -67,7 +69,7 @@ def disable_auto_merge(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     repository, issue = _writable(reader, given["pullRequestId"], _PULLS, "auto_merge")
     pull = pull_shape.pull_of(issue)
     if pull.auto_merge is None:
-        raise Refused(422, "Can't disable auto-merge for this pull request")
+        raise RequestRefused(422, "Can't disable auto-merge for this pull request")
     pull.auto_merge = None
     history.tell(reader.world, repository, issue, "auto_merge_disabled", reader.user)
     return {"pullRequest": reader.pull_request(repository, issue)}
@@ -88,7 +90,7 @@ def dequeue(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     who = Who(reader.user, reader.caller.app)
     entry = merge_queue.dequeue(reader.world, repository, issue, "MANUAL", who)
     if entry is None:
-        raise Refused(422, "Pull request is not in the merge queue.")
+        raise RequestRefused(422, "Pull request is not in the merge queue.")
     return {"mergeQueueEntry": reader.entry(repository, entry)}
 
 
@@ -108,7 +110,7 @@ def convert_to_draft(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     repository, issue = _writable(reader, given["pullRequestId"], _PULLS, "draft")
     pull = pull_shape.pull_of(issue)
     if not repository.has_drafts:
-        raise Refused(422, NO_DRAFTS)
+        raise RequestRefused(422, NO_DRAFTS)
     if not pull.draft:
         pull.draft = True
         history.note(reader.world, issue, "convert_to_draft", reader.user, app=reader.caller.app)
@@ -122,7 +124,7 @@ def minimize_comment(reader: Reader, given: dict[str, Any]) -> dict[str, Any]:
     reader.require(repository, "issues=write; pull_requests=write", RoleName.WRITE)
     _require(reader, repository, "hide", str(comment.number))
     if reader.caller.kind == "installation" and repository.issues[comment.number].locked:
-        raise Refused(403, "Unable to hide comment because issue is locked.")
+        raise RequestRefused(403, "Unable to hide comment because issue is locked.")
     comment.minimized = given["classifier"].lower().replace("_", "-")
     return {"minimizedComment": reader.comment(comment)}
 

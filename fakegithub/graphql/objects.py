@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from fakegithub.access import sight
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.access.callers import Caller
-from fakegithub.actions.runner import Runner
+from fakegithub.actions.runner import WorkflowRunner
 from fakegithub.changes import merge_queue
 from fakegithub.graphql import commit_checks
 from fakegithub.graphql.connections import connection
@@ -17,13 +17,13 @@ from fakegithub.rules import requirements
 from fakegithub.shapes import issue_shape, pull_shape
 from fakegithub.shapes.repositories import html_url
 from fakegithub.world.model import (
-    Comment,
-    Issue,
-    PullRequest,
-    QueueEntry,
-    Repository,
-    Review,
-    User,
+    FakeComment,
+    FakeIssue,
+    FakePullRequest,
+    FakeQueueEntry,
+    FakeRepository,
+    FakeReview,
+    FakeUser,
 )
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World, node_id, node_key, timestamp
@@ -35,18 +35,18 @@ class Reader:
 
     world: World
     caller: Caller
-    runner: Runner
+    runner: WorkflowRunner
 
     @property
-    def user(self) -> User:
+    def user(self) -> FakeUser:
         """Who asks."""
         if self.caller.user is None:
-            raise Refused(401, "Requires authentication")
+            raise RequestRefused(401, "Requires authentication")
         return self.caller.user
 
     # Finding
 
-    def pull(self, node: str) -> tuple[Repository, Issue]:
+    def pull(self, node: str) -> tuple[FakeRepository, FakeIssue]:
         """The pull request with this node id.
 
         Raises:
@@ -58,9 +58,9 @@ class Reader:
                 for issue in repository.issues.values():
                     if issue.pull is not None and str(issue.id) == key:
                         return repository, issue
-        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+        raise RequestRefused(404, f"Could not resolve to a node with the global id of '{node}'")
 
-    def comment_record(self, node: str) -> tuple[Repository, Comment]:
+    def comment_record(self, node: str) -> tuple[FakeRepository, FakeComment]:
         """The issue comment with this node id.
 
         Raises:
@@ -73,9 +73,9 @@ class Reader:
                     for comment in issue.comments:
                         if str(comment.id) == key:
                             return repository, comment
-        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+        raise RequestRefused(404, f"Could not resolve to a node with the global id of '{node}'")
 
-    def review_record(self, node: str) -> Review:
+    def review_record(self, node: str) -> FakeReview:
         """The review with this node id.
 
         Raises:
@@ -88,18 +88,18 @@ class Reader:
                     for review in issue.pull.reviews if issue.pull else ():
                         if str(review.id) == key:
                             return review
-        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+        raise RequestRefused(404, f"Could not resolve to a node with the global id of '{node}'")
 
-    def require(self, repository: Repository, permission: str, role: RoleName) -> None:
+    def require(self, repository: FakeRepository, permission: str, role: RoleName) -> None:
         """Refuse a caller without the permission (an App) or role (a person).
 
         Raises:
             Refused: 403.
         """
         if self.caller.kind == "installation" and not self.caller.may(permission):
-            raise Refused(403, "Resource not accessible by integration")
+            raise RequestRefused(403, "Resource not accessible by integration")
         if self.caller.kind == "person" and not repository.role_of(self.user).at_least(role):
-            raise Refused(403, f"{self.user.login} does not have the correct permissions.")
+            raise RequestRefused(403, f"{self.user.login} does not have the correct permissions.")
 
     def node(self, node: str) -> Any:
         """Any object that has a node id and is known here."""
@@ -112,13 +112,15 @@ class Reader:
             return self.review(self.review_record(node))
         if kind == "CheckSuite":
             return self.check_suite(node)
-        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+        raise RequestRefused(404, f"Could not resolve to a node with the global id of '{node}'")
 
     def repository_named(self, owner: str, name: str) -> Any:
         """A repository by name."""
         repository = self.world.repository(owner, name)
         if repository is None or not sight.sees(self.caller, repository):
-            raise Refused(404, f"Could not resolve to a Repository with the name '{owner}/{name}'.")
+            raise RequestRefused(
+                404, f"Could not resolve to a Repository with the name '{owner}/{name}'."
+            )
         return self.repository(repository)
 
     def check_suite(self, node: str) -> Any:
@@ -128,11 +130,11 @@ class Reader:
             suite = repository.check_suites.get(int(identity) if identity.isdecimal() else 0)
             if suite is not None and sight.sees(self.caller, repository):
                 return commit_checks.of_suite(self.world, self.runner, repository, suite)
-        raise Refused(404, f"Could not resolve to a node with the global id of '{node}'")
+        raise RequestRefused(404, f"Could not resolve to a node with the global id of '{node}'")
 
     # Shapes: plain values, or functions for what takes arguments or is costly
 
-    def actor(self, user: User) -> Any:
+    def actor(self, user: FakeUser) -> Any:
         """A user, bot or organisation."""
         return {
             "__typename": user.type,
@@ -141,14 +143,16 @@ class Reader:
             "url": f"{self.world.url}/{user.login}",
         }
 
-    def repository(self, repository: Repository) -> Any:
+    def repository(self, repository: FakeRepository) -> Any:
         """A repository."""
 
-        def found(number: int, *, pull: bool) -> Issue | None:
+        def found(number: int, *, pull: bool) -> FakeIssue | None:
             issue = repository.issues.get(number)
             kind = "PullRequest" if pull else "Issue"
             if issue is None or (issue.pull is not None) != pull:
-                raise Refused(404, f"Could not resolve to a {kind} with the number of {number}.")
+                raise RequestRefused(
+                    404, f"Could not resolve to a {kind} with the number of {number}."
+                )
             return issue
 
         return {
@@ -169,7 +173,7 @@ class Reader:
             ),
         }
 
-    def issue(self, repository: Repository, issue: Issue | None) -> Any:
+    def issue(self, repository: FakeRepository, issue: FakeIssue | None) -> Any:
         """An issue."""
         if issue is None:
             return None
@@ -184,7 +188,7 @@ class Reader:
             "author": self.actor(issue.user),
         }
 
-    def comment(self, comment: Comment) -> Any:
+    def comment(self, comment: FakeComment) -> Any:
         """An issue comment."""
         return {
             "__typename": "IssueComment",
@@ -194,7 +198,7 @@ class Reader:
             "minimizedReason": comment.minimized,
         }
 
-    def review(self, review: Review) -> Any:
+    def review(self, review: FakeReview) -> Any:
         """A review of a pull request."""
         return {
             "__typename": "PullRequestReview",
@@ -203,7 +207,7 @@ class Reader:
             "lastEditedAt": timestamp(review.edited_at) if review.edited_at else None,
         }
 
-    def commit(self, repository: Repository, sha: str | None) -> Any:
+    def commit(self, repository: FakeRepository, sha: str | None) -> Any:
         """A commit."""
         if not sha:
             return None
@@ -219,7 +223,7 @@ class Reader:
         }  # fmt: skip
 
     def pulls_of(
-        self, repository: Repository, sha: str, first: int | None, after: str | None = None
+        self, repository: FakeRepository, sha: str, first: int | None, after: str | None = None
     ) -> Any:
         """The pull requests a commit was merged by, or is the head of."""
         found = [
@@ -230,7 +234,9 @@ class Reader:
         show = partial(self.pull_request, repository)
         return connection("associatedPullRequests", found, show, first, after)
 
-    def commits_of(self, repository: Repository, pull: PullRequest, last: int | None) -> Any:
+    def commits_of(
+        self, repository: FakeRepository, pull: FakePullRequest, last: int | None
+    ) -> Any:
         """The commits of a pull request, oldest first."""
         shas = pull_shape.commit_shas(repository, pull)
         nodes = [
@@ -239,12 +245,12 @@ class Reader:
         ]
         return {"totalCount": len(shas), "nodes": nodes}
 
-    def git_object(self, repository: Repository, revision: str) -> Any:
+    def git_object(self, repository: FakeRepository, revision: str) -> Any:
         """A commit by SHA or revision; other objects are not known here."""
         sha = repository.git.commit_sha(revision)
         return self.commit(repository, sha) if sha else None
 
-    def pull_request(self, repository: Repository, issue: Issue | None) -> Any:
+    def pull_request(self, repository: FakeRepository, issue: FakeIssue | None) -> Any:
         """A pull request; asking for `mergeable` computes it."""
         if issue is None or issue.pull is None:
             return None
@@ -287,7 +293,7 @@ class Reader:
             "repository": lambda _: self.repository(repository),
         }
 
-    def auto_merge(self, repository: Repository, issue: Issue) -> Any:
+    def auto_merge(self, repository: FakeRepository, issue: FakeIssue) -> Any:
         """A standing order to merge."""
         order = issue.pull.auto_merge if issue.pull else None
         if order is None:
@@ -301,7 +307,7 @@ class Reader:
             "pullRequest": lambda _: self.pull_request(repository, issue),
         }
 
-    def queue(self, repository: Repository, branch: str | None) -> Any:
+    def queue(self, repository: FakeRepository, branch: str | None) -> Any:
         """The merge queue of a branch, if rules ask for one."""
         branch = branch or repository.default_branch
         if requirements.of(repository, branch).queue is None:
@@ -320,7 +326,7 @@ class Reader:
             ),
         }
 
-    def entry(self, repository: Repository, entry: QueueEntry | None) -> Any:
+    def entry(self, repository: FakeRepository, entry: FakeQueueEntry | None) -> Any:
         """A place in the merge queue."""
         if entry is None:
             return None
@@ -341,7 +347,9 @@ class Reader:
         }
 
 
-def _decision(repository: Repository, issue: Issue, needs: requirements.Requirements) -> str | None:
+def _decision(
+    repository: FakeRepository, issue: FakeIssue, needs: requirements.Requirements
+) -> str | None:
     counted, changes_wanted = requirements.approvals(repository, issue, needs)
     if changes_wanted:
         return "CHANGES_REQUESTED"

@@ -17,10 +17,10 @@ from aiohttp import web
 from multidict import MultiDictProxy
 from yarl import URL
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.changes import checks
 from fakegithub.site import Site
-from fakegithub.world.model import Repository, User
+from fakegithub.world.model import FakeRepository, FakeUser
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World
 
@@ -38,7 +38,7 @@ class _Request:
     body: Mapping[str, Any]
 
 
-def people(world: World, repository: Repository | None) -> list[User]:
+def people(world: World, repository: FakeRepository | None) -> list[FakeUser]:
     """Whom a visitor may choose to be; those who may do most in the repository come first."""
     persons = (user for user in world.users.values() if user.type == "User" and user.token)
     found = [user for user in persons if user.login != _GITHUB_ITSELF]
@@ -47,7 +47,7 @@ def people(world: World, repository: Repository | None) -> list[User]:
     return found
 
 
-def chosen(people: Sequence[User], request: web.Request) -> User | None:
+def chosen(people: Sequence[FakeUser], request: web.Request) -> FakeUser | None:
     """Whom the visitor chose to be by the cookie, else the first."""
     wanted = request.cookies.get(_COOKIE, "")
     return next((u for u in people if u.login == wanted), people[0] if people else None)
@@ -106,7 +106,7 @@ class _Forms:
         else:
             try:
                 checks.press(world, repository, run, str(form.get("identifier", "")), user)
-            except Refused as refused:
+            except RequestRefused as refused:
                 said = refused.message
         raise _back(form, said)
 
@@ -119,14 +119,14 @@ class _Forms:
             raise web.HTTPForbidden(text="This form was sent from another site.")
         return await request.post()
 
-    def _repository(self, request: web.Request) -> Repository:
+    def _repository(self, request: web.Request) -> FakeRepository:
         match = request.match_info
         found = self._github.world.repository(match["owner"], match["repo"])
         if found is None:
             raise web.HTTPNotFound
         return found
 
-    def _user(self, request: web.Request, form: _Form, repository: Repository) -> User:
+    def _user(self, request: web.Request, form: _Form, repository: FakeRepository) -> FakeUser:
         named = self._github.world.users.get(str(form.get("as", "")).lower())
         user = (
             named
@@ -137,7 +137,7 @@ class _Forms:
             raise web.HTTPForbidden(text="There is nobody to be yet.")
         return user
 
-    async def _send(self, user: User, repository: Repository, wanted: _Request) -> str:
+    async def _send(self, user: FakeUser, repository: FakeRepository, wanted: _Request) -> str:
         """Send the API request; returns GitHub's words when it refused, else nothing."""
         url = f"{self._github.world.api}/repos/{repository.full_name}/{wanted.path}"
         headers = {"Authorization": f"Bearer {user.token}"}

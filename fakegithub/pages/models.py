@@ -10,12 +10,12 @@ from typing import Any, Literal
 from fakegithub.changes import statuses
 from fakegithub.rules import requirements
 from fakegithub.world.model import (
-    CheckRun,
-    Comment,
-    Issue,
+    FakeCheckRun,
+    FakeComment,
+    FakeIssue,
+    FakeRepository,
+    FakeUser,
     IssueEvent,
-    Repository,
-    User,
 )
 from fakegithub.world.world import World
 
@@ -44,12 +44,12 @@ _REVIEWS = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class TimelineItem:
     """One thing in a conversation: something said, or a line about something done."""
 
     id: int
     at: datetime
-    who: User
+    who: FakeUser
     words: str
     body: str | None = None
     detail: str = ""
@@ -60,7 +60,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckLine:
     """One line of a checks list, whether a check-run or a status."""
 
     name: str
@@ -71,7 +71,7 @@ class Check:
     required: bool
 
 
-def conversation(issue: Issue) -> list[Entry]:
+def conversation(issue: FakeIssue) -> list[TimelineItem]:
     """Everything said and done, oldest first."""
     entries = [_comment(comment) for comment in issue.comments]
     entries += [_event(event) for event in issue.events]
@@ -79,7 +79,7 @@ def conversation(issue: Issue) -> list[Entry]:
         if review.submitted_at is not None:
             words = _REVIEWS.get(review.state, "reviewed")
             entries.append(
-                Entry(
+                TimelineItem(
                     review.id, review.submitted_at, review.user, words, review.body or None,
                     anchor=f"pullrequestreview-{review.id}",
                 )
@@ -102,18 +102,18 @@ def reactions(found: list[Any]) -> tuple[tuple[str, int], ...]:
     return tuple(counted.items())
 
 
-def _comment(comment: Comment) -> Entry:
+def _comment(comment: FakeComment) -> TimelineItem:
     place = comment.path or ""
     if place and comment.line:
         place += f", line {comment.line}"
-    return Entry(
+    return TimelineItem(
         comment.id, comment.created_at, comment.user, "commented", comment.body, "", place,
         reactions(comment.reactions), f"issuecomment-{comment.id}",
         comment.updated_at > comment.created_at,
     )  # fmt: skip
 
 
-def _event(event: IssueEvent) -> Entry:
+def _event(event: IssueEvent) -> TimelineItem:
     detail = ""
     if event.label is not None:
         detail = event.label.name
@@ -122,10 +122,10 @@ def _event(event: IssueEvent) -> Entry:
     elif event.commit_id:
         detail = event.commit_id[:10]
     words = _EVENTS.get(event.event, event.event.replace("_", " "))
-    return Entry(event.id, event.created_at, event.actor, words, None, detail)
+    return TimelineItem(event.id, event.created_at, event.actor, words, None, detail)
 
 
-def state_of(issue: Issue) -> tuple[str, Mood]:
+def state_of(issue: FakeIssue) -> tuple[str, Mood]:
     """Open, draft, merged or closed, with a colour."""
     if issue.pull is not None and issue.pull.merged_at is not None:
         return "Merged", "neutral"
@@ -141,18 +141,18 @@ def mood(status: str, conclusion: str | None) -> Mood:
     return _MOODS.get(conclusion, "neutral") if status == "completed" else "waiting"
 
 
-def check_line(page: str, run: CheckRun, *, required: bool = False) -> Check:
+def check_line(page: str, run: FakeCheckRun, *, required: bool = False) -> CheckLine:
     """A check-run as one line; `page` is the repository's address."""
     says = run.output.get("title") or (run.conclusion or run.status).replace("_", " ")
-    return Check(
+    return CheckLine(
         run.name, mood(run.status, run.conclusion), str(says), f"{page}/runs/{run.id}",
         run.app.name, required,
     )  # fmt: skip
 
 
 def checks_of(
-    world: World, repository: Repository, page: str, sha: str, base: str | None
-) -> list[Check]:
+    world: World, repository: FakeRepository, page: str, sha: str, base: str | None
+) -> list[CheckLine]:
     """Everything reported on a commit, and what `base` requires and nobody reported yet."""
     needed = {name for name, _ in requirements.of(repository, base).checks} if base else set()
     found = [
@@ -160,7 +160,7 @@ def checks_of(
         for run in world.check_runs(repository, sha)
     ]
     found += [
-        Check(
+        CheckLine(
             status.context, _MOODS[status.state], status.description or status.state,
             status.target_url or "", status.creator.login, status.context in needed,
         )
@@ -168,19 +168,19 @@ def checks_of(
     ]  # fmt: skip
     missing = sorted(needed - {check.name for check in found})
     found += [
-        Check(name, "waiting", "expected, not reported yet", "", "", True) for name in missing
+        CheckLine(name, "waiting", "expected, not reported yet", "", "", True) for name in missing
     ]
     return sorted(found, key=lambda check: check.name)
 
 
-def summary(checks: list[Check]) -> Mood:
+def summary(checks: list[CheckLine]) -> Mood:
     """One colour for all checks."""
     moods = {check.mood for check in checks}
     order: tuple[Mood, ...] = ("bad", "waiting", "good")
     return next((mood for mood in order if mood in moods), "neutral")
 
 
-def obstacles(world: World, repository: Repository, issue: Issue) -> list[str]:
+def obstacles(world: World, repository: FakeRepository, issue: FakeIssue) -> list[str]:
     """Why an open pull request cannot be merged now; empty when it can."""
     if issue.pull is None or issue.state != "open":
         return []

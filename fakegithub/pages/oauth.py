@@ -19,19 +19,19 @@ import jinja2
 from aiohttp import web
 from yarl import URL
 
-from fakegithub.access.answers import Answer, Refused, not_found
+from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.pages import forms
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import repositories
 from fakegithub.shapes.apps import present_installation
 from fakegithub.site import Site
 from fakegithub.world.model import (
-    App,
     AppUserToken,
     Authorization,
-    Installation,
-    Repository,
-    User,
+    FakeApp,
+    FakeInstallation,
+    FakeRepository,
+    FakeUser,
 )
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World, covers
@@ -67,16 +67,16 @@ be.</p>
 # What a logged-in person's token may ask
 
 
-def _login(call: Call) -> tuple[App, User]:
+def _login(call: Call) -> tuple[FakeApp, FakeUser]:
     if call.caller.app is None or call.caller.kind != "person":
-        raise Refused(
+        raise RequestRefused(
             403, "You must authenticate with an access token authorized to a GitHub App in order "
             "to list installations",
         )  # fmt: skip
     return call.caller.app, call.user
 
 
-def _shared(world: World, installation: Installation, user: User) -> list[Repository]:
+def _shared(world: World, installation: FakeInstallation, user: FakeUser) -> list[FakeRepository]:
     """What both the installation and the person can see."""
     return [
         each
@@ -186,7 +186,7 @@ class _Flow:
         self._world.app_user_tokens.pop(sent.get("access_token", ""), None)
         return web.Response(status=204)
 
-    def _asked(self, sent: Mapping[str, str]) -> tuple[App, URL]:
+    def _asked(self, sent: Mapping[str, str]) -> tuple[FakeApp, URL]:
         app = next((a for a in self._world.apps.values() if a.client_id == sent.get("client_id")),
                    None)  # fmt: skip
         if app is None or not app.callback_urls:
@@ -198,7 +198,7 @@ class _Flow:
             )
         return app, redirect
 
-    def _client(self, client_id: str, secret: str) -> App | None:
+    def _client(self, client_id: str, secret: str) -> FakeApp | None:
         for app in self._world.apps.values():
             if app.client_id == client_id and hmac.compare_digest(app.client_secret, secret):
                 return app

@@ -10,14 +10,14 @@ from typing import Any
 import jinja2
 from aiohttp import web
 
-from fakegithub.git.bare import Change, Commit, GitError
+from fakegithub.git.bare import Change, GitRefused, StoredCommit
 from fakegithub.pages import forms, models
 from fakegithub.pages.markdown import Renderer
 from fakegithub.shapes.repositories import html_url
 from fakegithub.site import Site
-from fakegithub.world.model import CheckRun, Issue, Repository
+from fakegithub.world.model import FakeCheckRun, FakeIssue, FakeRepository
 
-Page = Callable[["Visit"], web.Response]
+Page = Callable[["PageVisit"], web.Response]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HEADERS = {
@@ -40,7 +40,7 @@ def _ago(now: datetime, moment: datetime) -> str:
     return "just now"
 
 
-class Visit:
+class PageVisit:
     """One person's look at one page."""
 
     def __init__(self, site: Pages, request: web.Request) -> None:
@@ -51,14 +51,14 @@ class Visit:
         """
         self.site, self.request, self.params = site, request, request.match_info
         self.world = site.github.world
-        self.found: Repository | None = None
+        self.found: FakeRepository | None = None
         if "owner" in self.params:
             self.found = self.world.repository(self.params["owner"], self.params["repo"])
             if self.found is None:
                 raise web.HTTPNotFound
 
     @property
-    def repository(self) -> Repository:
+    def repository(self) -> FakeRepository:
         """The repository of this page."""
         if self.found is None:
             raise web.HTTPNotFound
@@ -76,21 +76,21 @@ class Visit:
             raise web.HTTPNotFound
         return int(text)
 
-    def issue(self) -> Issue:
+    def issue(self) -> FakeIssue:
         """The issue or pull request of this page."""
         issue = self.repository.issues.get(self.number("number"))
         if issue is None:
             raise web.HTTPNotFound
         return issue
 
-    def commit(self, name: str) -> Commit:
+    def commit(self, name: str) -> StoredCommit:
         """The commit that the address names."""
         sha = self.repository.git.commit_sha(self.params[name])
         if sha is None:
             raise web.HTTPNotFound
         return self.repository.git.commit(sha)
 
-    def log(self, *revisions: str, count: int = _MOST_COMMITS) -> list[Commit]:
+    def log(self, *revisions: str, count: int = _MOST_COMMITS) -> list[StoredCommit]:
         """Commits, newest first."""
         git = self.repository.git
         return git.commits(git.rev_list(f"--max-count={count}", *revisions))
@@ -126,7 +126,7 @@ class Pages:
         """Make a request handler of a page."""
 
         async def handler(request: web.Request) -> web.Response:
-            return page(Visit(self, request))
+            return page(PageVisit(self, request))
 
         return handler
 
@@ -162,13 +162,13 @@ def routes(github: Site) -> list[web.RouteDef]:
 # The site and one repository
 
 
-def front(visit: Visit) -> web.Response:
+def front(visit: PageVisit) -> web.Response:
     """Every repository."""
     public = [r for r in visit.world.repositories.values() if not r.private]
     return visit.show("front.html", repositories=public)
 
 
-def home(visit: Visit) -> web.Response:
+def home(visit: PageVisit) -> web.Response:
     """Recent commits, pull requests, issues, files and the README."""
     repository = visit.repository
     head = repository.git.branch(repository.default_branch)
@@ -184,7 +184,7 @@ def home(visit: Visit) -> web.Response:
     )  # fmt: skip
 
 
-def issue_list(visit: Visit) -> web.Response:
+def issue_list(visit: PageVisit) -> web.Response:
     """All issues, or all pull requests."""
     wanted = visit.request.path.endswith("/pulls")
     newest = sorted(visit.repository.issues.values(), key=lambda i: i.number, reverse=True)
@@ -196,7 +196,7 @@ def issue_list(visit: Visit) -> web.Response:
 # One issue or pull request
 
 
-def issue_page(visit: Visit) -> web.Response:
+def issue_page(visit: PageVisit) -> web.Response:
     """The conversation, with a box to comment."""
     issue = visit.issue()
     kind = "pull" if issue.pull else "issues"
@@ -208,7 +208,7 @@ def issue_page(visit: Visit) -> web.Response:
     )  # fmt: skip
 
 
-def _about(visit: Visit, issue: Issue) -> dict[str, Any]:
+def _about(visit: PageVisit, issue: FakeIssue) -> dict[str, Any]:
     """What the head of every page about an issue shows."""
     pull, world, repository = issue.pull, visit.world, visit.repository
     checks = (
@@ -220,7 +220,7 @@ def _about(visit: Visit, issue: Issue) -> dict[str, Any]:
     return {"issue": issue, "checks": checks, "obstacles": obstacles}
 
 
-def _pull_range(visit: Visit, issue: Issue) -> tuple[str, str]:
+def _pull_range(visit: PageVisit, issue: FakeIssue) -> tuple[str, str]:
     """The commits of a pull request: after the first, up to the second."""
     pull = issue.pull
     if pull is None:
@@ -230,7 +230,7 @@ def _pull_range(visit: Visit, issue: Issue) -> tuple[str, str]:
     return git.merge_base(base, pull.head_sha) or base, pull.head_sha
 
 
-def pull_commits(visit: Visit) -> web.Response:
+def pull_commits(visit: PageVisit) -> web.Response:
     """The commits of a pull request."""
     issue = visit.issue()
     base, head = _pull_range(visit, issue)
@@ -238,7 +238,7 @@ def pull_commits(visit: Visit) -> web.Response:
     return visit.show("issue.html", tab="commits", **_about(visit, issue), commits=commits)
 
 
-def pull_checks(visit: Visit) -> web.Response:
+def pull_checks(visit: PageVisit) -> web.Response:
     """The checks of a pull request's head."""
     issue = visit.issue()
     if issue.pull is None:
@@ -246,7 +246,7 @@ def pull_checks(visit: Visit) -> web.Response:
     return visit.show("issue.html", tab="checks", **_about(visit, issue))
 
 
-def pull_files(visit: Visit) -> web.Response:
+def pull_files(visit: PageVisit) -> web.Response:
     """What a pull request changes."""
     issue = visit.issue()
     changes = visit.repository.git.changes(*_pull_range(visit, issue))
@@ -256,13 +256,13 @@ def pull_files(visit: Visit) -> web.Response:
 # Commits and files
 
 
-def commit_list(visit: Visit) -> web.Response:
+def commit_list(visit: PageVisit) -> web.Response:
     """The history of a branch."""
     commit = visit.commit("ref")
     return visit.show("commits.html", ref=visit.params["ref"], commits=visit.log(commit.sha))
 
 
-def commit_page(visit: Visit) -> web.Response:
+def commit_page(visit: PageVisit) -> web.Response:
     """One commit, what it changed and what was checked on it."""
     commit, git = visit.commit("ref"), visit.repository.git
     empty = git.write("tree", b"")
@@ -271,7 +271,7 @@ def commit_page(visit: Visit) -> web.Response:
     return visit.show("commit.html", commit=commit, changes=changes, checks=checks)
 
 
-def _at_ref(visit: Visit) -> tuple[str, Commit, str]:
+def _at_ref(visit: PageVisit) -> tuple[str, StoredCommit, str]:
     """Split `ref/path` where a branch, tag or commit ends: the longest that exists."""
     git, parts = visit.repository.git, visit.params["ref"].strip("/").split("/")
     for end in range(len(parts), 0, -1):
@@ -282,7 +282,7 @@ def _at_ref(visit: Visit) -> tuple[str, Commit, str]:
     raise web.HTTPNotFound
 
 
-def files(visit: Visit) -> web.Response:
+def files(visit: PageVisit) -> web.Response:
     """A folder, or one file."""
     ref, commit, path = _at_ref(visit)
     git = visit.repository.git
@@ -299,12 +299,12 @@ def files(visit: Visit) -> web.Response:
     return visit.show("files.html", ref=ref, path=path, text=text, entries=entries)
 
 
-def raw_file(visit: Visit) -> web.Response:
+def raw_file(visit: PageVisit) -> web.Response:
     """One file as plain text, whatever it is."""
     _, commit, path = _at_ref(visit)
     try:
         entry = visit.repository.git.entry(commit.sha, path) if path else None
-    except GitError:
+    except GitRefused:
         entry = None
     if entry is None or entry.type != "blob":
         raise web.HTTPNotFound
@@ -315,7 +315,7 @@ def raw_file(visit: Visit) -> web.Response:
 # Checks
 
 
-def _check(visit: Visit) -> CheckRun:
+def _check(visit: PageVisit) -> FakeCheckRun:
     name = "job_id" if "job_id" in visit.params else "run_id"
     run = visit.repository.check_runs.get(visit.number(name))
     if run is None:
@@ -323,26 +323,26 @@ def _check(visit: Visit) -> CheckRun:
     return run
 
 
-def check_page(visit: Visit) -> web.Response:
+def check_page(visit: PageVisit) -> web.Response:
     """One check with its text, annotations, buttons and, for a job, its log."""
     run = _check(visit)
     return visit.show("check.html", run=run, job=visit.site.github.runner.jobs.get(run.id))
 
 
-def job_log(visit: Visit) -> web.Response:
+def job_log(visit: PageVisit) -> web.Response:
     """A job's log as plain text."""
     job = visit.site.github.runner.jobs.get(_check(visit).id)
     return web.Response(text=job.log if job else "", headers=_HEADERS)
 
 
-def workflow_runs(visit: Visit) -> web.Response:
+def workflow_runs(visit: PageVisit) -> web.Response:
     """Every workflow run."""
     runs = visit.site.github.runner.runs.values()
     mine = [run for run in runs if run.repository is visit.repository]
     return visit.show("actions.html", runs=mine[::-1], run=None)
 
 
-def workflow_run(visit: Visit) -> web.Response:
+def workflow_run(visit: PageVisit) -> web.Response:
     """One workflow run with its jobs."""
     run = visit.site.github.runner.runs.get(visit.number("run_id"))
     if run is None or run.repository is not visit.repository:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fakegithub.access.answers import Answer, Refused, not_found
+from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.actions import workflow_shape, workflows
-from fakegithub.actions.runner import Runner
-from fakegithub.actions.workflow_runs import Cause, Job, WorkflowRun
+from fakegithub.actions.workflow_runs import Cause, FakeWorkflowRun, Job
 from fakegithub.actions.workflows import Workflow, WorkflowError
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import timestamp
 
-__all__ = ["Runner", "routes"]
-
 routes = Routes()
 
 _MOST_INPUTS = 25
 _WITHOUT_RUN_DETAILS = (3, 19)
-_FILTERS: dict[str, Callable[[WorkflowRun], str]] = {
+_FILTERS: dict[str, Callable[[FakeWorkflowRun], str]] = {
     "event": lambda run: run.cause.event,
     "branch": lambda run: run.cause.branch,
     "head_sha": lambda run: run.cause.sha,
@@ -88,24 +85,26 @@ def dispatch(call: Call) -> Answer:
     path, identity = _workflow_id(call)
     body, git, ghes = call.body, call.repository.git, call.repository.ghes
     if ghes is not None and ghes <= _WITHOUT_RUN_DETAILS and "return_run_details" in body:
-        raise Refused(422, 'Invalid request.\n\n"return_run_details" is not a permitted key.')
+        raise RequestRefused(
+            422, 'Invalid request.\n\n"return_run_details" is not a permitted key.'
+        )
     ref, given = str(body.get("ref") or ""), body.get("inputs") or {}
     short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
     full = next((f for f in (f"refs/heads/{short}", f"refs/tags/{short}") if git.ref(f)), None)
     if not short or full is None:
-        raise Refused(422, f"No ref found for: {ref}")
+        raise RequestRefused(422, f"No ref found for: {ref}")
     sha = git.commit_sha(full) or ""
     workflow = call.github.runner.workflows_at(call.repository, sha).get(path)
     if workflow is None:
         raise not_found()
     if "workflow_dispatch" not in workflow.triggers:
-        raise Refused(422, "Workflow does not have 'workflow_dispatch' trigger")
+        raise RequestRefused(422, "Workflow does not have 'workflow_dispatch' trigger")
     if len(given) > _MOST_INPUTS:
-        raise Refused(422, f"you may only define up to {_MOST_INPUTS} `inputs`")
+        raise RequestRefused(422, f"you may only define up to {_MOST_INPUTS} `inputs`")
     try:
         inputs = workflows.dispatch_inputs(workflow, given)
     except WorkflowError as error:
-        raise Refused(422, str(error)) from None
+        raise RequestRefused(422, str(error)) from None
     cause = Cause("workflow_dispatch", sha, short, full, sha, call.user, workflow.name, inputs)
     run = call.github.runner.begin(call.repository, workflow, identity, cause)
     if not body.get("return_run_details"):
@@ -118,7 +117,7 @@ def dispatch(call: Call) -> Answer:
 # Runs
 
 
-def _chosen(call: Call, runs: list[WorkflowRun]) -> Answer:
+def _chosen(call: Call, runs: list[FakeWorkflowRun]) -> Answer:
     """A page of those `runs` that the query asks for, newest first."""
     query = call.query
     found = [
@@ -132,7 +131,7 @@ def _chosen(call: Call, runs: list[WorkflowRun]) -> Answer:
     return call.page(shown, wrap="workflow_runs")
 
 
-def _created(run: WorkflowRun, wanted: str) -> bool:
+def _created(run: FakeWorkflowRun, wanted: str) -> bool:
     """Decide `created`: `>=TIME`, `>TIME`, `TIME..TIME` or a date, compared as text."""
     moment = timestamp(run.created_at)
     if ".." in wanted:
@@ -145,18 +144,18 @@ def _created(run: WorkflowRun, wanted: str) -> bool:
     return moment.startswith(wanted)
 
 
-def _of_repository(call: Call) -> list[WorkflowRun]:
+def _of_repository(call: Call) -> list[FakeWorkflowRun]:
     return [r for r in call.github.runner.runs.values() if r.repository is call.repository]
 
 
-def _run(call: Call) -> WorkflowRun:
+def _run(call: Call) -> FakeWorkflowRun:
     run = call.github.runner.runs.get(call.number("run_id"))
     if run is None or run.repository is not call.repository:
         raise not_found()
     return run
 
 
-def _job(call: Call) -> tuple[WorkflowRun, Job]:
+def _job(call: Call) -> tuple[FakeWorkflowRun, Job]:
     job = call.github.runner.jobs.get(call.number("job_id"))
     run = call.github.runner.run_of(job) if job is not None else None
     if job is None or run is None or run.repository is not call.repository:
@@ -209,9 +208,9 @@ def get_job_log(call: Call) -> Answer:
     return Answer(302, headers={"Location": f"{page}/log.txt"})
 
 
-def _rerun(call: Call, run: WorkflowRun, keys: list[str]) -> Answer:
+def _rerun(call: Call, run: FakeWorkflowRun, keys: list[str]) -> Answer:
     if run.status != "completed":
-        raise Refused(403, "This workflow is already running")
+        raise RequestRefused(403, "This workflow is already running")
     call.github.runner.rerun(run, keys)
     return Answer(201, {})
 
@@ -247,6 +246,6 @@ def cancel_run(call: Call) -> Answer:
     """Stop a run."""
     run = _run(call)
     if run.status == "completed":
-        raise Refused(409, "Cannot cancel a workflow run that is completed.")
+        raise RequestRefused(409, "Cannot cancel a workflow run that is completed.")
     call.github.runner.cancel(run)
     return Answer(202, {})

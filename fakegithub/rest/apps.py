@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.access.answers import Answer, Refused, not_found
+from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.access.credentials import issue_token
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import repositories
 from fakegithub.shapes.apps import present_app, present_installation
-from fakegithub.world.model import App, Installation
+from fakegithub.world.model import FakeApp, FakeInstallation
 from fakegithub.world.world import covers, timestamp
 
 routes = Routes()
 
 
-def _app(call: Call) -> App:
+def _app(call: Call) -> FakeApp:
     if call.caller.app is None:
         raise not_found()
     return call.caller.app
 
 
-def _installation(call: Call) -> Installation:
+def _installation(call: Call) -> FakeInstallation:
     installation = call.world.installations.get(call.number("installation_id"))
     if installation is None or installation.app is not _app(call):
         raise not_found()
@@ -67,7 +67,7 @@ def create_token(call: Call) -> Answer:
     chosen = [r for r in visible if r.id in wanted or r.name.lower() in names]
     narrowed = bool(names or wanted)
     if narrowed and len(chosen) < max(len(names), len(wanted)):
-        raise Refused(
+        raise RequestRefused(
             422,
             "There is at least one repository that does not exist or is not accessible to the "
             "parent installation.",

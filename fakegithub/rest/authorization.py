@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fakegithub.access.answers import Refused, not_found
+from fakegithub.access.answers import RequestRefused, not_found
 from fakegithub.access.callers import Caller
 from fakegithub.access.credentials import NO_JWT
 from fakegithub.access.sight import sees
 from fakegithub.rest.calls import Route
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
 
 
-def authorize(caller: Caller, route: Route, repository: Repository | None) -> None:
+def authorize(caller: Caller, route: Route, repository: FakeRepository | None) -> None:
     """Refuse a caller who may not use `route` on `repository`.
 
     Raises:
@@ -21,9 +21,9 @@ def authorize(caller: Caller, route: Route, repository: Repository | None) -> No
     if route.jwt:
         if caller.kind == "app" or (route.app is not None and caller.kind == "installation"):
             return
-        raise Refused(401, NO_JWT)
+        raise RequestRefused(401, NO_JWT)
     if caller.kind == "app":
-        raise Refused(401, "Bad credentials")
+        raise RequestRefused(401, "Bad credentials")
     if repository is not None and not sees(caller, repository):
         raise not_found()
     if caller.kind == "installation":
@@ -31,25 +31,25 @@ def authorize(caller: Caller, route: Route, repository: Repository | None) -> No
     elif caller.kind == "person":
         _authorize_person(caller, route, repository)
     elif route.person is None or route.person.at_least(RoleName.TRIAGE) or route.method != "GET":
-        raise Refused(401, "Requires authentication")
+        raise RequestRefused(401, "Requires authentication")
 
 
 def _authorize_installation(caller: Caller, route: Route) -> None:
     if route.app is None or (route.app and not caller.may(route.app)):
         accepted = {"X-Accepted-GitHub-Permissions": route.app} if route.app else {}
-        raise Refused(403, "Resource not accessible by integration", headers=accepted)
+        raise RequestRefused(403, "Resource not accessible by integration", headers=accepted)
 
 
-def _authorize_person(caller: Caller, route: Route, repository: Repository | None) -> None:
+def _authorize_person(caller: Caller, route: Route, repository: FakeRepository | None) -> None:
     if route.person is None:
-        raise Refused(403, "You must authenticate with an installation access token")
+        raise RequestRefused(403, "You must authenticate with an installation access token")
     if caller.app is not None and route.method != "GET":
         # On GitHub it may write within the App's permissions; no part of this bot does.
-        raise Refused(403, "Resource not accessible by integration")
+        raise RequestRefused(403, "Resource not accessible by integration")
     if repository is None or caller.user is None:
         return
     if repository.archived and route.method != "GET":
-        raise Refused(403, "Repository was archived so is read-only.")
+        raise RequestRefused(403, "Repository was archived so is read-only.")
     if not repository.role_of(caller.user).at_least(route.person):
         needed = "admin" if route.person is RoleName.ADMIN else "write"
-        raise Refused(403, f"Must have {needed} rights to Repository.")
+        raise RequestRefused(403, f"Must have {needed} rights to Repository.")

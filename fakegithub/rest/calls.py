@@ -17,10 +17,10 @@ from typing import Any
 
 from yarl import URL
 
-from fakegithub.access.answers import Answer, Refused, not_found
+from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.access.callers import Caller
 from fakegithub.site import Site
-from fakegithub.world.model import Issue, Repository, User
+from fakegithub.world.model import FakeIssue, FakeRepository, FakeUser
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World
 
@@ -36,7 +36,7 @@ class Call:
     headers: Mapping[str, str]
     url: URL
     raw: bytes = b""
-    found: Repository | None = None
+    found: FakeRepository | None = None
 
     @property
     def world(self) -> World:
@@ -44,17 +44,17 @@ class Call:
         return self.github.world
 
     @property
-    def repository(self) -> Repository:
+    def repository(self) -> FakeRepository:
         """The repository named by the path."""
         if self.found is None:
             raise not_found()
         return self.found
 
     @property
-    def user(self) -> User:
+    def user(self) -> FakeUser:
         """Who acts: the person, or the App's bot user."""
         if self.caller.user is None:
-            raise Refused(401, "Requires authentication")
+            raise RequestRefused(401, "Requires authentication")
         return self.caller.user
 
     @property
@@ -62,7 +62,7 @@ class Call:
         """The JSON object sent; {} when nothing was sent."""
         parsed = self._parsed()
         if not isinstance(parsed, dict):
-            raise Refused(400, "Body should be a JSON object")
+            raise RequestRefused(400, "Body should be a JSON object")
         return parsed
 
     def body_list(self, name: str) -> list[Any]:
@@ -70,7 +70,7 @@ class Call:
         parsed = self._parsed()
         found = parsed.get(name) if isinstance(parsed, dict) else parsed
         if not isinstance(found, list):
-            raise Refused(422, "Invalid request.")
+            raise RequestRefused(422, "Invalid request.")
         return found
 
     def _parsed(self) -> Any:
@@ -79,7 +79,7 @@ class Call:
         try:
             return json.loads(self.raw)
         except ValueError:
-            raise Refused(400, "Problems parsing JSON") from None
+            raise RequestRefused(400, "Problems parsing JSON") from None
 
     def role(self) -> RoleName:
         """What the calling person may do in the repository (an installation: admin of nothing)."""
@@ -94,7 +94,7 @@ class Call:
             raise not_found()
         return int(text)
 
-    def issue(self) -> Issue:
+    def issue(self) -> FakeIssue:
         """The issue or pull request named by the path.
 
         Raises:
@@ -106,7 +106,7 @@ class Call:
         self.require_issues(issue)
         return issue
 
-    def require_issues(self, issue: Issue | None = None) -> None:
+    def require_issues(self, issue: FakeIssue | None = None) -> None:
         """Refuse what is about issues (and not about the pull request given) where they are off.
 
         https://docs.github.com/rest/issues/issues#create-an-issue
@@ -116,7 +116,7 @@ class Call:
         """
         if not self.repository.has_issues and (issue is None or issue.pull is None):
             docs = "https://docs.github.com/rest/issues/issues#create-an-issue"
-            raise Refused(410, "Issues has been disabled in this repository.", docs=docs)
+            raise RequestRefused(410, "Issues has been disabled in this repository.", docs=docs)
 
     def page(self, items: list[Any], wrap: str | None = None) -> Answer:
         """One page of `items` with GitHub's Link header; `wrap` names the list in an object."""

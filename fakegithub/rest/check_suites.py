@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fakegithub.access.answers import Answer, Refused, not_found
+from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes.suite_shape import present, present_event
 from fakegithub.world.model import CheckSuite
@@ -19,7 +19,7 @@ def sha_of(call: Call) -> str:
     """
     sha = call.repository.git.commit_sha(call.params["ref"].removeprefix("heads/"))
     if sha is None:
-        raise Refused(422, f"No commit found for SHA: {call.params['ref']}")
+        raise RequestRefused(422, f"No commit found for SHA: {call.params['ref']}")
     return sha
 
 

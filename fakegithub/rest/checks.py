@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.changes.checks import create, rerequest, update
 from fakegithub.rest import check_suites
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes.check_shape import present, present_annotation
-from fakegithub.world.model import App, CheckRun
+from fakegithub.world.model import FakeApp, FakeCheckRun
 from fakegithub.world.roles import RoleName
 
 routes = Routes()
@@ -16,7 +16,7 @@ routes = Routes()
 routes.list += check_suites.routes.list
 
 
-def chosen(call: Call, runs: list[CheckRun]) -> Answer:
+def chosen(call: Call, runs: list[FakeCheckRun]) -> Answer:
     """A page of those `runs` that the query asks for: check_name, status, app_id, filter."""
     query = call.query
     if query.get("filter", "latest") == "latest":
@@ -32,7 +32,7 @@ def chosen(call: Call, runs: list[CheckRun]) -> Answer:
     return call.page(shown, wrap="check_runs")
 
 
-def latest(runs: list[CheckRun]) -> list[CheckRun]:
+def latest(runs: list[FakeCheckRun]) -> list[FakeCheckRun]:
     """The newest run of each name in each suite."""
     newest = {(run.suite.id, run.name): run for run in sorted(runs, key=lambda run: run.id)}
     return list(newest.values())
@@ -41,16 +41,16 @@ def latest(runs: list[CheckRun]) -> list[CheckRun]:
 # What can be asked
 
 
-def _run(call: Call) -> CheckRun:
+def _run(call: Call) -> FakeCheckRun:
     run = call.repository.check_runs.get(call.number("check_run_id"))
     if run is None:
         raise not_found()
     return run
 
 
-def _app(call: Call) -> App:
+def _app(call: Call) -> FakeApp:
     if call.caller.app is None:
-        raise Refused(403, "You must authenticate via a GitHub App.")
+        raise RequestRefused(403, "You must authenticate via a GitHub App.")
     return call.caller.app
 
 
@@ -76,7 +76,7 @@ def update_check_run(call: Call) -> Answer:
     """Only the App that created a check-run may change it."""
     run, app = _run(call), _app(call)
     if run.app is not app:
-        raise Refused(
+        raise RequestRefused(
             403,
             f"Invalid app_id `{app.id}` - check run can only be modified by the GitHub App "
             "that created it.",

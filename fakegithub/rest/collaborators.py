@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.access.answers import Answer, Refused, not_found
+from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import users
-from fakegithub.world.model import User
+from fakegithub.world.model import FakeUser
 from fakegithub.world.roles import RoleName
 
 routes = Routes()
@@ -19,23 +19,23 @@ _STEPS = {"admin": RoleName.ADMIN, "maintain": RoleName.MAINTAIN, "push": RoleNa
 _FOLDED = {RoleName.MAINTAIN: "write", RoleName.TRIAGE: "read"}
 
 
-def _named(call: Call) -> User:
+def _named(call: Call) -> FakeUser:
     login = call.params["username"].lower()
     user = call.world.users.get(login)
     if user is None:
         raise not_found()
     if user.type == "Bot":
-        raise Refused(404, f"{user.login} is not a user")
+        raise RequestRefused(404, f"{user.login} is not a user")
     return user
 
 
-def _shape(call: Call, user: User) -> dict[str, Any]:
+def _shape(call: Call, user: FakeUser) -> dict[str, Any]:
     role = call.repository.role_of(user)
     held = {step: role.at_least(least) for step, least in _STEPS.items()}
     return {**users.present(call.world, user), "permissions": held, "role_name": str(role)}
 
 
-def _invited(call: Call, user: User) -> bool:
+def _invited(call: Call, user: FakeUser) -> bool:
     if user is call.repository.owner and user.type == "User":
         return True
     return call.repository.roles.get(user.login.lower(), RoleName.NONE) is not RoleName.NONE
@@ -73,7 +73,7 @@ def add(call: Call) -> Answer:
     given = call.body.get("permission", "push")
     role = _STEPS.get(given) or (RoleName(given) if given in list(RoleName) else None)
     if role is None:
-        raise Refused(422, "Validation Failed")
+        raise RequestRefused(422, "Validation Failed")
     call.repository.roles[_named(call).login.lower()] = role
     return Answer(204)
 

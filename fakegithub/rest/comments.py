@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.rest.issues import LONGEST_BODY
 from fakegithub.shapes import issue_shape
-from fakegithub.world.model import Comment, Issue
+from fakegithub.world.model import FakeComment, FakeIssue
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import timestamp
 
@@ -19,7 +19,7 @@ _WRITE = "issues=write; pull_requests=write"
 _COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment_id}"
 
 
-def find(call: Call) -> tuple[Issue, Comment]:
+def find(call: Call) -> tuple[FakeIssue, FakeComment]:
     """The comment named by the path, and the issue it stands on."""
     wanted = call.number("comment_id")
     for issue in call.repository.issues.values():
@@ -30,7 +30,7 @@ def find(call: Call) -> tuple[Issue, Comment]:
     raise not_found()
 
 
-def require_unlocked(call: Call, issue: Issue, what: str = "comment") -> None:
+def require_unlocked(call: Call, issue: FakeIssue, what: str = "comment") -> None:
     """Refuse what nobody but people with write access may do in a locked conversation.
 
     They may "add, hide, and delete comments"; an App is no person, whatever its permissions.
@@ -46,7 +46,7 @@ def require_unlocked(call: Call, issue: Issue, what: str = "comment") -> None:
     if not issue.locked or call.role().at_least(RoleName.WRITE):
         return
     docs = "https://docs.github.com/articles/locking-conversations/"
-    raise Refused(403, f"Unable to create {what} because issue is locked.", docs=docs)
+    raise RequestRefused(403, f"Unable to create {what} because issue is locked.", docs=docs)
 
 
 def text_of(call: Call, resource: str) -> str:
@@ -55,26 +55,26 @@ def text_of(call: Call, resource: str) -> str:
     if text is None:
         raise invalid(resource, "body", code="missing_field")
     if not isinstance(text, str) or not text.strip():
-        raise Refused(422, "Validation Failed", errors=[
+        raise RequestRefused(422, "Validation Failed", errors=[
             {"resource": resource, "code": "unprocessable", "field": "data",
              "message": "Body cannot be blank"},
         ])  # fmt: skip
     if len(text) > LONGEST_BODY:
-        raise Refused(422, "Validation Failed", errors=[
+        raise RequestRefused(422, "Validation Failed", errors=[
             {"resource": resource, "code": "unprocessable", "field": "data",
              "message": "Body is too long (maximum is 65536 characters)"},
         ])  # fmt: skip
     return text
 
 
-def require_author(call: Call, comment: Comment) -> None:
+def require_author(call: Call, comment: FakeComment) -> None:
     """Only the author or someone with write access may change a comment."""
     by_role = call.caller.kind == "installation" or call.role().at_least(RoleName.WRITE)
     if not by_role and comment.user is not call.user:
-        raise Refused(403, "Must have admin rights to Repository.")
+        raise RequestRefused(403, "Must have admin rights to Repository.")
 
 
-def rewrite(call: Call, comment: Comment, resource: str) -> dict[str, Any]:
+def rewrite(call: Call, comment: FakeComment, resource: str) -> dict[str, Any]:
     """Give a comment the body sent; what changed, as its event tells it."""
     require_author(call, comment)
     before, comment.body = comment.body, text_of(call, resource)
@@ -82,11 +82,11 @@ def rewrite(call: Call, comment: Comment, resource: str) -> dict[str, Any]:
     return {"body": {"from": before}}
 
 
-def _shape(call: Call, issue: Issue, comment: Comment) -> dict[str, Any]:
+def _shape(call: Call, issue: FakeIssue, comment: FakeComment) -> dict[str, Any]:
     return issue_shape.comment(call.world, call.repository, issue, comment)
 
 
-def _tell(call: Call, issue: Issue, comment: Comment, action: str, **extra: Any) -> None:
+def _tell(call: Call, issue: FakeIssue, comment: FakeComment, action: str, **extra: Any) -> None:
     payload = {
         "issue": issue_shape.issue(call.world, call.repository, issue),
         "comment": _shape(call, issue, comment),
@@ -97,7 +97,7 @@ def _tell(call: Call, issue: Issue, comment: Comment, action: str, **extra: Any)
     )  # fmt: skip
 
 
-def _since(call: Call, listed: list[Comment]) -> list[Comment]:
+def _since(call: Call, listed: list[FakeComment]) -> list[FakeComment]:
     since = call.query.get("since", "")
     return [comment for comment in listed if timestamp(comment.updated_at) >= since]
 
@@ -122,7 +122,9 @@ def create(call: Call) -> Answer:
     """A new comment; it notifies, and everyone hears `issue_comment.created`."""
     issue, text, now = call.issue(), text_of(call, "IssueComment"), call.world.now()
     require_unlocked(call, issue)
-    comment = Comment(call.world.new_id(), issue.number, call.user, text, now, now, call.caller.app)
+    comment = FakeComment(
+        call.world.new_id(), issue.number, call.user, text, now, now, call.caller.app
+    )
     issue.comments.append(comment)
     issue.updated_at = now
     _tell(call, issue, comment, "created")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from fakegithub.access.answers import Answer, Refused, not_found
+from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.changes import pushes
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.rest.rulesets import branch_protection
 from fakegithub.rules import requirements
 from fakegithub.shapes import commit_shape, pull_shape
 from fakegithub.shapes.repositories import api_url, html_url
-from fakegithub.world.model import Issue, Repository
+from fakegithub.world.model import FakeIssue, FakeRepository
 from fakegithub.world.roles import RoleName
 
 routes = Routes()
@@ -25,7 +25,7 @@ _MOST_COMPARED = 250
 def _commit_named(call: Call, name: str) -> str:
     sha = call.repository.git.commit_sha(name)
     if sha is None:
-        raise Refused(422, f"No commit found for SHA: {name}")
+        raise RequestRefused(422, f"No commit found for SHA: {name}")
     return sha
 
 
@@ -34,7 +34,7 @@ def list_commits(call: Call) -> Answer:
     """Commits reachable from `sha`, newest first; filters path, author, since, until."""
     query, git = call.query, call.repository.git
     if not git.refs("refs/heads/"):
-        raise Refused(409, "Git Repository is empty.")
+        raise RequestRefused(409, "Git Repository is empty.")
     start = git.commit_sha(query.get("sha") or call.repository.default_branch)
     if start is None:
         raise not_found()
@@ -65,7 +65,7 @@ def list_pulls(call: Call) -> Answer:
     return call.page([pull_shape.simple(call.world, call.repository, i) for i in found])
 
 
-def _brought(call: Call, issue: Issue) -> set[str]:
+def _brought(call: Call, issue: FakeIssue) -> set[str]:
     pull = pull_shape.pull_of(issue)
     if pull.merge_commit_sha is None or pull.merged_onto is None:
         return set()
@@ -118,7 +118,7 @@ def compare(call: Call) -> Answer:
         raise not_found()
     merge_base = git.merge_base(base, head)
     if merge_base is None:
-        raise Refused(404, f"No common ancestor between {base_name} and {head_name}.")
+        raise RequestRefused(404, f"No common ancestor between {base_name} and {head_name}.")
     if (text := _as_text(call, merge_base, head)) is not None:
         return text
     ahead = git.rev_list("--reverse", "--topo-order", head, f"^{base}")
@@ -145,7 +145,7 @@ def compare(call: Call) -> Answer:
 # Branches
 
 
-def _heads(repository: Repository) -> dict[str, str]:
+def _heads(repository: FakeRepository) -> dict[str, str]:
     heads = repository.git.refs("refs/heads/")
     return {name.removeprefix("refs/heads/"): sha for name, sha in heads.items()}
 
@@ -184,7 +184,7 @@ def rename_branch(call: Call) -> Answer:
     if sha is None:
         raise not_found()
     if repository.git.branch(new) or not repository.git.valid_ref(f"refs/heads/{new}"):
-        raise Refused(422, f"{new} is not a valid branch name, or exists already.")
+        raise RequestRefused(422, f"{new} is not a valid branch name, or exists already.")
     for issue in repository.issues.values():
         if issue.pull is not None and issue.state == "open":
             issue.pull.head_ref = new if issue.pull.is_of(None, old) else issue.pull.head_ref
@@ -205,7 +205,7 @@ def get_branch(call: Call) -> Answer:
     name = call.params["branch"]
     sha = call.repository.git.branch(name)
     if sha is None:
-        raise Refused(404, "Branch not found")
+        raise RequestRefused(404, "Branch not found")
     return Answer(200, _whole(call, name, sha))
 
 

@@ -7,9 +7,9 @@ import binascii
 from typing import Any
 from urllib.parse import quote
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.changes import pushes
-from fakegithub.git.bare import Entry
+from fakegithub.git.bare import TreeItem
 from fakegithub.rest import push_checks
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.rules import push_rules
@@ -25,7 +25,7 @@ _INLINE = 1024 * 1024
 _KINDS = {"040000": "dir", "120000": "symlink", "160000": "submodule"}
 
 
-def _shape(call: Call, entry: Entry, path: str, ref: str) -> dict[str, Any]:
+def _shape(call: Call, entry: TreeItem, path: str, ref: str) -> dict[str, Any]:
     api, page = api_url(call.world, call.repository), html_url(call.world, call.repository)
     kind = _KINDS.get(entry.mode, "file")
     where = f"{api}/contents/{quote(path)}?ref={quote(ref)}"
@@ -50,7 +50,7 @@ def _shape(call: Call, entry: Entry, path: str, ref: str) -> dict[str, Any]:
 def _commit_at(call: Call, ref: str) -> str:
     sha = call.repository.git.commit_sha(ref)
     if sha is None:
-        raise Refused(404, f"No commit found for the ref {ref}")
+        raise RequestRefused(404, f"No commit found for the ref {ref}")
     return sha
 
 
@@ -61,9 +61,9 @@ def get_contents(call: Call) -> Answer:
     ref = call.query.get("ref") or call.repository.default_branch
     ref = ref.removeprefix("refs/heads/")
     if not call.query.get("ref") and git.branch(ref) is None:
-        raise Refused(404, "This repository is empty.")
+        raise RequestRefused(404, "This repository is empty.")
     commit = _commit_at(call, ref)
-    entry = git.entry(commit, path) if path else Entry("040000", "tree", commit, "")
+    entry = git.entry(commit, path) if path else TreeItem("040000", "tree", commit, "")
     if entry is None:
         raise not_found()
     if entry.type == "tree":
@@ -90,7 +90,7 @@ def put_contents(call: Call) -> Answer:
     try:
         data = base64.b64decode(str(call.body.get("content", "")))
     except (binascii.Error, ValueError):
-        raise Refused(422, "content is not valid Base64") from None
+        raise RequestRefused(422, "content is not valid Base64") from None
     path = call.params["path"]
     existing = _replaced(call, path, needed=False)
     mode = existing.mode if existing else "100644"
@@ -121,12 +121,12 @@ def _branch(call: Call) -> str:
     return given.removeprefix("refs/heads/")
 
 
-def _replaced(call: Call, path: str, *, needed: bool) -> Entry | None:
+def _replaced(call: Call, path: str, *, needed: bool) -> TreeItem | None:
     branch, sha = _branch(call), _sent(call, "sha")
     head = call.repository.git.branch(branch)
     if head is None:
         if call.repository.git.refs("refs/heads/"):
-            raise Refused(404, f"Branch {branch} not found")
+            raise RequestRefused(404, f"Branch {branch} not found")
         return None
     existing = call.repository.git.entry(head, path)
     if existing is None:
@@ -134,9 +134,9 @@ def _replaced(call: Call, path: str, *, needed: bool) -> Entry | None:
             raise not_found()
         return None
     if not sha:
-        raise Refused(422, 'Invalid request.\n\n"sha" wasn\'t supplied.')
+        raise RequestRefused(422, 'Invalid request.\n\n"sha" wasn\'t supplied.')
     if sha != existing.sha:
-        raise Refused(409, f"{path} does not match {sha}")
+        raise RequestRefused(409, f"{path} does not match {sha}")
     return existing
 
 
@@ -157,7 +157,7 @@ def _write(call: Call, path: str, change: tuple[str, str] | None) -> str:
     reason = push_rules.refusal(world, repository, ref, sha, push_checks.who(call))
     if reason is not None:
         ruled = reason.startswith(push_rules.VIOLATED)
-        raise Refused(409, reason if ruled else f"Could not update file: {reason}")
+        raise RequestRefused(409, reason if ruled else f"Could not update file: {reason}")
     pushes.push(world, repository, ref, sha, call.user, call.caller.app)
     return sha
 

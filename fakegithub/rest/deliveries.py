@@ -6,8 +6,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from fakegithub.access.answers import Answer, Refused, not_found
-from fakegithub.deliveries.deliveries import Delivery
+from fakegithub.access.answers import Answer, RequestRefused, not_found
+from fakegithub.deliveries.deliveries import FakeDelivery
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.world.world import timestamp
 
@@ -20,7 +20,7 @@ KEPT_FOR = timedelta(days=3)
 # What an App may ask about its deliveries
 
 
-def _recent(call: Call) -> list[Delivery]:
+def _recent(call: Call) -> list[FakeDelivery]:
     """The calling App's deliveries of the last three days, newest first."""
     oldest = call.world.clock() - KEPT_FOR
     mine = [
@@ -31,7 +31,7 @@ def _recent(call: Call) -> list[Delivery]:
     return sorted(mine, key=lambda d: d.id, reverse=True)
 
 
-def _present(delivery: Delivery) -> dict[str, Any]:
+def _present(delivery: FakeDelivery) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "guid": delivery.guid,
@@ -48,7 +48,7 @@ def _present(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def _one(call: Call) -> Delivery:
+def _one(call: Call) -> FakeDelivery:
     wanted = call.number("delivery_id")
     found = next((d for d in _recent(call) if d.id == wanted), None)
     if found is None:
@@ -61,7 +61,7 @@ def list_deliveries(call: Call) -> Answer:
     """Newest first, by cursor; `status=failure` keeps those that were not answered with 2xx."""
     size, cursor = call.query.get("per_page", "30"), call.query.get("cursor", "")
     if not size.isdecimal() or (cursor and not cursor.removeprefix("v1_").isdecimal()):
-        raise Refused(400, "Invalid cursor or per_page")
+        raise RequestRefused(400, "Invalid cursor or per_page")
     found = _recent(call)
     wanted = call.query.get("status")
     if wanted in ("success", "failure"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import get_args
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.changes import deployments
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes.deployment_shape import present, present_status
-from fakegithub.world.model import Deployment, DeploymentState, DeploymentStatus
+from fakegithub.world.model import DeploymentState, FakeDeployment, FakeDeploymentStatus
 from fakegithub.world.roles import RoleName
 
 routes = Routes()
@@ -35,13 +35,15 @@ def create_deployment(call: Call) -> Answer:
     ref = body.get("ref")
     sha = repository.git.commit_sha(ref) if isinstance(ref, str) else None
     if not isinstance(ref, str) or sha is None:
-        raise Refused(422, f"No ref found for: {ref}")
+        raise RequestRefused(422, f"No ref found for: {ref}")
     if body.get("auto_merge", True):
-        raise Refused(422, "The demo GitHub merges nothing to deploy it: pass auto_merge: false.")
+        raise RequestRefused(
+            422, "The demo GitHub merges nothing to deploy it: pass auto_merge: false."
+        )
     if deployments.unmet(repository, sha, body.get("required_contexts")):
-        raise Refused(409, f"Conflict: Commit status checks failed for {ref}.")
+        raise RequestRefused(409, f"Conflict: Commit status checks failed for {ref}.")
     environment = body.get("environment") or "production"
-    deployment = Deployment(
+    deployment = FakeDeployment(
         call.world.new_id(), sha, ref, body.get("task") or "deploy", environment, call.user,
         call.world.now(), body.get("payload") or {}, body.get("description"),
         transient=bool(body.get("transient_environment", False)),
@@ -83,7 +85,7 @@ def create_status(call: Call) -> Answer:
     if len(description) > _LONGEST_DESCRIPTION:
         raise invalid("DeploymentStatus", "description", "at most 140 characters")
     before = deployment.statuses[-1].environment if deployment.statuses else deployment.environment
-    status = DeploymentStatus(
+    status = FakeDeploymentStatus(
         call.world.new_id(), body["state"], call.user, call.world.now(),
         body.get("environment") or before, description,
         log_url=body.get("log_url") or body.get("target_url") or "",
@@ -96,11 +98,11 @@ def create_status(call: Call) -> Answer:
     return Answer(201, present_status(call.world, call.repository, deployment, status))
 
 
-def _newest_first(call: Call) -> list[Deployment]:
+def _newest_first(call: Call) -> list[FakeDeployment]:
     return sorted(call.repository.deployments.values(), key=lambda each: each.id, reverse=True)
 
 
-def _named(call: Call) -> Deployment:
+def _named(call: Call) -> FakeDeployment:
     found = call.repository.deployments.get(call.number("deployment_id"))
     if found is None:
         raise not_found()

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.changes import pushes
-from fakegithub.git.bare import Entry, Signature
+from fakegithub.git.bare import Signature, TreeItem
 from fakegithub.rest import push_checks
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import commit_shape
 from fakegithub.shapes.repositories import api_url
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World, node_id
 
@@ -32,7 +32,7 @@ _WORKFLOWS = ".github/workflows/"
 # Refs
 
 
-def _ref_shape(world: World, repository: Repository, ref: str, sha: str) -> dict[str, Any]:
+def _ref_shape(world: World, repository: FakeRepository, ref: str, sha: str) -> dict[str, Any]:
     api = api_url(world, repository)
     kind = repository.git.object_type(sha) or "commit"
     return {
@@ -45,7 +45,7 @@ def _ref_shape(world: World, repository: Repository, ref: str, sha: str) -> dict
 
 def _require_commits(call: Call) -> None:
     if not call.repository.git.refs():
-        raise Refused(409, "Git Repository is empty.")
+        raise RequestRefused(409, "Git Repository is empty.")
 
 
 @routes.get(f"{_GIT}/ref/{{ref:.+}}", app=_READ)
@@ -76,11 +76,11 @@ def create_ref(call: Call) -> Answer:
         call.repository.git,
     )
     if not ref.startswith("refs/") or ref.count("/") < 2 or not git.valid_ref(ref):
-        raise Refused(422, f"{ref} is not a valid ref name.")
+        raise RequestRefused(422, f"{ref} is not a valid ref name.")
     if git.ref(ref) is not None:
-        raise Refused(422, "Reference already exists")
+        raise RequestRefused(422, "Reference already exists")
     if len(sha) != 40 or git.object_type(sha) is None:
-        raise Refused(422, "Object does not exist")
+        raise RequestRefused(422, "Object does not exist")
     push_checks.require(call, ref, sha)
     pushes.push(call.world, call.repository, ref, sha, call.user, call.caller.app)
     shape = _ref_shape(call.world, call.repository, ref, sha)
@@ -94,11 +94,11 @@ def update_ref(call: Call) -> Answer:
     sha, force = str(call.body.get("sha", "")), bool(call.body.get("force", False))
     before = git.ref(ref)
     if before is None:
-        raise Refused(422, "Reference does not exist")
+        raise RequestRefused(422, "Reference does not exist")
     if len(sha) != 40 or git.object_type(sha) is None:
-        raise Refused(422, "Object does not exist")
+        raise RequestRefused(422, "Object does not exist")
     if not force and not git.is_ancestor(before, sha):
-        raise Refused(422, "Update is not a fast forward")
+        raise RequestRefused(422, "Update is not a fast forward")
     push_checks.require(call, ref, sha)
     pushes.push(call.world, call.repository, ref, sha, call.user, call.caller.app)
     return Answer(200, _ref_shape(call.world, call.repository, ref, sha))
@@ -109,7 +109,7 @@ def delete_ref(call: Call) -> Answer:
     """Remove a ref; a branch's open pull requests close."""
     ref = f"refs/{call.params['ref']}"
     if call.repository.git.ref(ref) is None:
-        raise Refused(422, "Reference does not exist")
+        raise RequestRefused(422, "Reference does not exist")
     push_checks.require(call, ref, None)
     pushes.push(call.world, call.repository, ref, None, call.user, call.caller.app)
     return Answer(204)
@@ -138,11 +138,11 @@ def create_commit(call: Call) -> Answer:
     if not isinstance(message, str) or not message:
         raise invalid("Commit", "message", code="missing_field")
     if git.object_type(tree) != "tree":
-        raise Refused(422, "Tree SHA does not exist")
+        raise RequestRefused(422, "Tree SHA does not exist")
     parents = [str(parent) for parent in body.get("parents") or []]
     for parent in parents:
         if git.object_type(parent) != "commit":
-            raise Refused(422, "Parent SHA does not exist or is not a commit object")
+            raise RequestRefused(422, "Parent SHA does not exist or is not a commit object")
     author = _person(call, body.get("author")) or commit_shape.signature_of(world, call.user)
     committer = _person(call, body.get("committer")) or author
     own = not any(body.get(key) for key in ("author", "committer", "signature"))
@@ -164,15 +164,15 @@ def _person(call: Call, given: Any) -> Signature | None:
         stated = given.get("date")
         at = datetime.fromisoformat(stated) if stated else call.world.now()
     except (TypeError, ValueError):
-        raise Refused(422, "Invalid request.\n\nFor 'properties/date', date is not a date-time.") \
-            from None  # fmt: skip
+        why = "Invalid request.\n\nFor 'properties/date', date is not a date-time."
+        raise RequestRefused(422, why) from None
     return Signature(str(name), str(email), at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 # Trees
 
 
-def _entry_shape(call: Call, entry: Entry) -> dict[str, Any]:
+def _entry_shape(call: Call, entry: TreeItem) -> dict[str, Any]:
     api = api_url(call.world, call.repository)
     shape: dict[str, Any] = {
         "path": entry.path,
@@ -236,14 +236,14 @@ def _base_tree(call: Call, given: Any) -> str | None:
     if kind == "commit" and call.world.commits_do_as_trees:
         return call.repository.git.commit(str(given)).tree
     if kind != "tree":
-        raise Refused(422, f"base_tree {given} is not a valid tree")
+        raise RequestRefused(422, f"base_tree {given} is not a valid tree")
     return str(given)
 
 
 def _check_path(path: str) -> None:
     parts = path.split("/")
     if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts) or "\0" in path:
-        raise Refused(422, "tree.path contains a malformed path component")
+        raise RequestRefused(422, "tree.path contains a malformed path component")
 
 
 def _tree_entry(
@@ -252,7 +252,7 @@ def _tree_entry(
     git, mode = call.repository.git, str(entry.get("mode", "100644"))
     if "sha" in entry and entry["sha"] is None and "content" not in entry:
         if base is None or git.entry(base, path) is None:
-            raise Refused(422, "GitRPC::BadObjectState")
+            raise RequestRefused(422, "GitRPC::BadObjectState")
         return None
     if mode not in _TYPES:
         raise invalid("Tree", "mode")
@@ -260,10 +260,10 @@ def _tree_entry(
         return mode, git.write("blob", str(entry["content"]).encode())
     sha = str(entry.get("sha") or "")
     if not sha:
-        raise Refused(422, "Must supply either tree.sha or tree.content")
+        raise RequestRefused(422, "Must supply either tree.sha or tree.content")
     # A submodule's commit lives in another repository.
     if mode != "160000" and git.object_type(sha) != _TYPES[mode]:
-        raise Refused(422, f"tree.sha {sha} is not a valid {_TYPES[mode]}")
+        raise RequestRefused(422, f"tree.sha {sha} is not a valid {_TYPES[mode]}")
     return mode, sha
 
 
@@ -275,7 +275,7 @@ def _check_workflow(
         return
     before = call.repository.git.entry(base, path) if base else None
     if ((before.mode, before.sha) if before else None) != change:
-        raise Refused(403, "Resource not accessible by integration")
+        raise RequestRefused(403, "Resource not accessible by integration")
 
 
 # Blobs
@@ -290,7 +290,7 @@ def create_blob(call: Call) -> Answer:
     try:
         data = base64.b64decode(content) if encoding == "base64" else content.encode()
     except (binascii.Error, ValueError):
-        raise Refused(422, "content is not valid Base64") from None
+        raise RequestRefused(422, "content is not valid Base64") from None
     sha = call.repository.git.write("blob", data)
     url = f"{api_url(call.world, call.repository)}/git/blobs/{sha}"
     return Answer(201, {"sha": sha, "url": url}, {"Location": url})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.access.answers import Answer, Refused, invalid
+from fakegithub.access.answers import Answer, RequestRefused, invalid
 from fakegithub.changes import history
 from fakegithub.rest import labels
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import issue_shape, users
-from fakegithub.world.model import Issue, User
+from fakegithub.world.model import FakeIssue, FakeUser
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import timestamp
 
@@ -39,7 +39,7 @@ def may_triage(call: Call) -> bool:
     return call.caller.kind == "installation" or call.role().at_least(RoleName.TRIAGE)
 
 
-def assignable(call: Call, login: str) -> User | None:
+def assignable(call: Call, login: str) -> FakeUser | None:
     """The user, if issues here can be assigned to them."""
     user = call.world.users.get(login.lower())
     if user is None or user.type == "Organization":
@@ -48,7 +48,7 @@ def assignable(call: Call, login: str) -> User | None:
     return user if invited and call.repository.role_of(user).at_least(RoleName.READ) else None
 
 
-def _shape(call: Call, issue: Issue) -> dict[str, Any]:
+def _shape(call: Call, issue: FakeIssue) -> dict[str, Any]:
     return issue_shape.issue(call.world, call.repository, issue)
 
 
@@ -93,7 +93,7 @@ def create_issue(call: Call) -> Answer:
     check_text("Issue", body, title_needed=True)
     people = _require_assignable(call, _logins(body)) if may_triage(call) else []
     now = world.now()
-    issue = Issue(
+    issue = FakeIssue(
         world.new_id(), repository.next_number(), call.user, str(body["title"]),
         body.get("body"), now, now, call.caller.app,
     )  # fmt: skip
@@ -113,17 +113,17 @@ def create_issue(call: Call) -> Answer:
     return Answer(201, _shape(call, issue))
 
 
-def _require_assignable(call: Call, logins: list[Any]) -> list[User]:
+def _require_assignable(call: Call, logins: list[Any]) -> list[FakeUser]:
     """The users named; 422 when issues here cannot be assigned to one of them.
 
     Raises:
         Refused: 422 that names the first who cannot.
     """
-    found: list[User] = []
+    found: list[FakeUser] = []
     for login in logins:
         user = assignable(call, str(login))
         if user is None:
-            raise Refused(422, "Validation Failed", errors=[
+            raise RequestRefused(422, "Validation Failed", errors=[
                 {"value": str(login), "resource": "Issue", "field": "assignees", "code": "invalid"}
             ])  # fmt: skip
         found.append(user)
@@ -145,7 +145,7 @@ def update_issue(call: Call) -> Answer:
     """Edit, close, reopen; the author may, and whoever may triage."""
     issue, body = call.issue(), call.body
     if not may_triage(call) and issue.user is not call.user:
-        raise Refused(403, "Must have admin rights to Repository.")
+        raise RequestRefused(403, "Must have admin rights to Repository.")
     check_text("Issue", body)
     people = _require_assignable(call, list(body.get("assignees") or []))
     edit_text(call, issue, body)
@@ -165,7 +165,7 @@ def update_issue(call: Call) -> Answer:
     return Answer(200, _shape(call, issue))
 
 
-def edit_text(call: Call, issue: Issue, body: dict[str, Any]) -> None:
+def edit_text(call: Call, issue: FakeIssue, body: dict[str, Any]) -> None:
     """Change title and body, telling what they were."""
     changes = {}
     if "title" in body and body["title"] != issue.title:
@@ -179,7 +179,7 @@ def edit_text(call: Call, issue: Issue, body: dict[str, Any]) -> None:
         history.tell(call.world, call.repository, issue, "edited", call.user, changes=changes)
 
 
-def _set_assignees(call: Call, issue: Issue, wanted: list[User]) -> None:
+def _set_assignees(call: Call, issue: FakeIssue, wanted: list[FakeUser]) -> None:
     world, repository, app = call.world, call.repository, call.caller.app
     for user in [x for x in issue.assignees if x not in wanted]:
         history.unassign(world, repository, issue, user, call.user, app)

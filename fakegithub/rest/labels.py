@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.changes import history
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import issue_shape
-from fakegithub.world.model import Issue, Label, Repository
+from fakegithub.world.model import FakeIssue, FakeLabel, FakeRepository
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World
 
@@ -18,28 +18,28 @@ _READ = "issues=read; pull_requests=read"
 _WRITE = "issues=write; pull_requests=write"
 
 
-def find_or_create(world: World, repository: Repository, name: str) -> Label:
+def find_or_create(world: World, repository: FakeRepository, name: str) -> FakeLabel:
     """The label of that name (letter case aside); naming a new one makes it."""
     known = find(repository, name)
     if known is None:
-        known = repository.labels[name] = Label(world.new_id(), name)
+        known = repository.labels[name] = FakeLabel(world.new_id(), name)
     return known
 
 
-def find(repository: Repository, name: str) -> Label | None:
+def find(repository: FakeRepository, name: str) -> FakeLabel | None:
     """The label of that name, letter case aside."""
     wanted = name.lower()
     return next((x for x in repository.labels.values() if x.name.lower() == wanted), None)
 
 
-def _named(call: Call) -> Label:
+def _named(call: Call) -> FakeLabel:
     label = find(call.repository, call.params["name"])
     if label is None:
         raise not_found()
     return label
 
 
-def _shape(call: Call, label: Label) -> dict[str, Any]:
+def _shape(call: Call, label: FakeLabel) -> dict[str, Any]:
     return issue_shape.label(call.world, call.repository, label)
 
 
@@ -67,12 +67,12 @@ def create_label(call: Call) -> Answer:
     if not name:
         raise invalid("Label", "name", code="missing_field")
     if find(call.repository, name) is not None:
-        raise Refused(
+        raise RequestRefused(
             422, "Validation Failed",
             errors=[{"resource": "Label", "code": "already_exists", "field": "name"}],
         )  # fmt: skip
     color = str(body.get("color", "ededed")).lower()
-    label = Label(call.world.new_id(), name, color, body.get("description"))
+    label = FakeLabel(call.world.new_id(), name, color, body.get("description"))
     call.repository.labels[name] = label
     return Answer(201, _shape(call, label))
 
@@ -105,7 +105,7 @@ def delete_label(call: Call) -> Answer:
     return Answer(204)
 
 
-def _on(call: Call, issue: Issue) -> list[dict[str, Any]]:
+def _on(call: Call, issue: FakeIssue) -> list[dict[str, Any]]:
     return [_shape(call, label) for label in issue.labels]
 
 
@@ -132,7 +132,7 @@ def set_labels(call: Call) -> Answer:
     return Answer(200, _on(call, call.issue()))
 
 
-def set_on(call: Call, issue: Issue, names: list[str]) -> None:
+def set_on(call: Call, issue: FakeIssue, names: list[str]) -> None:
     """Make these the issue's labels, each change an event."""
     world, repository, app = call.world, call.repository, call.caller.app
     wanted = [find_or_create(world, repository, name) for name in names]
@@ -149,6 +149,6 @@ def remove_label(call: Call) -> Answer:
     """Take one label off; 404 when it is not on."""
     issue, label = call.issue(), find(call.repository, call.params["name"])
     if label is None or label not in issue.labels:
-        raise Refused(404, "Label does not exist")
+        raise RequestRefused(404, "Label does not exist")
     history.remove_label(call.world, call.repository, issue, label, call.user, call.caller.app)
     return Answer(200, _on(call, issue))

@@ -5,7 +5,7 @@ https://docs.github.com/rest/pulls/pulls#merge-a-pull-request
 
 from __future__ import annotations
 
-from fakegithub.access.answers import Answer, Refused, not_found
+from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.changes import pushes
 from fakegithub.changes.merging import merge
 from fakegithub.rest import push_checks
@@ -40,10 +40,10 @@ def merge_pull(call: Call) -> Answer:
     body = call.body
     method = body.get("merge_method", "merge")
     if method not in _METHODS:
-        raise Refused(422, "Validation Failed")
+        raise RequestRefused(422, "Validation Failed")
     expected = body.get("sha")
     if expected and expected != record.head_sha:
-        raise Refused(409, "Head branch was modified. Review and try the merge again.")
+        raise RequestRefused(409, "Head branch was modified. Review and try the merge again.")
     push_checks.require_workflows_permission(call, record.head_sha)
     sha = merge(
         call.world, call.repository, issue, method, push_checks.who(call),
@@ -59,17 +59,19 @@ def update_branch(call: Call) -> Answer:
     _, record = pull(call)
     git, expected = call.repository.git, call.body.get("expected_head_sha")
     if expected and expected != record.head_sha:
-        raise Refused(422, f"expected head sha didn't match current head ref. {record.head_sha}")
+        raise RequestRefused(
+            422, f"expected head sha didn't match current head ref. {record.head_sha}"
+        )
     if record.fork is not None:
         # A maintainer's push to somebody's fork is not played here.
-        raise Refused(403, "Resource not accessible by integration")
+        raise RequestRefused(403, "Resource not accessible by integration")
     base = git.branch(record.base_ref)
     if base is None or git.is_ancestor(base, record.head_sha):
-        raise Refused(422, "There are no new commits on the base branch.")
+        raise RequestRefused(422, "There are no new commits on the base branch.")
     message = f"Merge branch '{record.base_ref}' into {record.head_ref}"
     sha = _merge_commit(call, record.head_sha, base, message)
     if sha is None:
-        raise Refused(422, "merge conflict between base and head")
+        raise RequestRefused(422, "merge conflict between base and head")
     ref = f"refs/heads/{record.head_ref}"
     pushes.push(call.world, call.repository, ref, sha, call.user, call.caller.app)
     return Answer(202, {"message": "Updating pull request branch.", "url": str(call.url)})
@@ -93,15 +95,15 @@ def merge_branch(call: Call) -> Answer:
     git, base = call.repository.git, str(call.body.get("base", ""))
     ours, theirs = git.branch(base), git.commit_sha(str(call.body.get("head", "")))
     if ours is None:
-        raise Refused(404, "Base does not exist")
+        raise RequestRefused(404, "Base does not exist")
     if theirs is None:
-        raise Refused(404, "Head does not exist")
+        raise RequestRefused(404, "Head does not exist")
     if git.is_ancestor(theirs, ours):
         return Answer(204)
     message = call.body.get("commit_message") or f"Merge {call.body['head']} into {base}"
     sha = _merge_commit(call, ours, theirs, message)
     if sha is None:
-        raise Refused(409, "Merge conflict")
+        raise RequestRefused(409, "Merge conflict")
     ref = f"refs/heads/{base}"
     push_checks.require(call, ref, sha)
     pushes.push(call.world, call.repository, ref, sha, call.user, call.caller.app)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from fakegithub.access.answers import Answer, Refused, invalid
+from fakegithub.access.answers import Answer, RequestRefused, invalid
 from fakegithub.changes import history, pushes
 from fakegithub.rest import issues
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.rest.reviews import pull
 from fakegithub.rules import requirements
 from fakegithub.shapes import commit_shape, pull_shape
-from fakegithub.world.model import Issue, PullRequest, Repository
+from fakegithub.world.model import FakeIssue, FakePullRequest, FakeRepository
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import timestamp
 
@@ -51,11 +51,11 @@ def list_pulls(call: Call) -> Answer:
     return call.page([pull_shape.simple(call.world, call.repository, i) for i in found])
 
 
-def _head_owner(repository: Repository, record: PullRequest) -> str:
+def _head_owner(repository: FakeRepository, record: FakePullRequest) -> str:
     return pull_shape.head_repository(repository, record).owner.login.lower()
 
 
-def _fork_named(call: Call, head: str) -> tuple[Repository | None, str]:
+def _fork_named(call: Call, head: str) -> tuple[FakeRepository | None, str]:
     """The fork that `owner:branch` is about (None: this repository itself), and the branch."""
     owner, colon, branch = head.partition(":")
     if not colon or owner.lower() == call.repository.owner.login.lower():
@@ -91,13 +91,13 @@ def create_pull(call: Call) -> Answer:
         _refuse(f"No commits between {base} and {head}")
     if body.get("draft") and not repository.has_drafts:
         docs = "https://docs.github.com/rest/pulls/pulls#create-a-pull-request"
-        raise Refused(422, NO_DRAFTS, docs=docs)
+        raise RequestRefused(422, NO_DRAFTS, docs=docs)
     now = world.now()
-    issue = Issue(
+    issue = FakeIssue(
         world.new_id(), repository.next_number(), call.user, str(body["title"]),
         body.get("body"), now, now, call.caller.app,
     )  # fmt: skip
-    issue.pull = PullRequest(
+    issue.pull = FakePullRequest(
         world.new_id(), head, head_sha, base, base_sha, draft=bool(body.get("draft")),
         maintainer_can_modify=bool(body.get("maintainer_can_modify", False)), fork=fork,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def create_pull(call: Call) -> Answer:
 
 def _refuse(message: str) -> None:
     error = {"resource": "PullRequest", "code": "custom", "message": message}
-    raise Refused(422, "Validation Failed", errors=[error])
+    raise RequestRefused(422, "Validation Failed", errors=[error])
 
 
 @routes.get(_PULL, app=_READ)
@@ -132,7 +132,7 @@ def update_pull(call: Call) -> Answer:
     body = call.body
     by_role = call.caller.kind == "installation" or call.role().at_least(RoleName.WRITE)
     if not by_role and issue.user is not call.user:
-        raise Refused(403, "Must have admin rights to Repository.")
+        raise RequestRefused(403, "Must have admin rights to Repository.")
     issues.check_text("PullRequest", body)
     issues.edit_text(call, issue, body)
     if body.get("base") and body["base"] != record.base_ref:
@@ -144,14 +144,14 @@ def update_pull(call: Call) -> Answer:
     return Answer(200, pull_shape.whole(call.world, call.repository, issue))
 
 
-def _change_base(call: Call, issue: Issue, base: str) -> None:
+def _change_base(call: Call, issue: FakeIssue, base: str) -> None:
     sha = call.repository.git.branch(base)
     if sha is None or issue.state != "open":
         raise invalid("PullRequest", "base")
     pushes.retarget(call.world, call.repository, issue, base, sha, call.user)
 
 
-def _reopen(call: Call, issue: Issue, record: PullRequest) -> None:
+def _reopen(call: Call, issue: FakeIssue, record: FakePullRequest) -> None:
     head = pull_shape.head_repository(call.repository, record).git.branch(record.head_ref)
     if record.merged_at is not None or head is None:
         why = "merged" if record.merged_at else f"the {record.head_ref} branch has been deleted"

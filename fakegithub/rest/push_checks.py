@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.rest.calls import Call
 from fakegithub.rules.push_rules import VIOLATED, changes_workflows, refusal
 from fakegithub.rules.requirements import Who
@@ -21,7 +21,7 @@ def require_workflows_permission(call: Call, after: str | None) -> None:
     """
     limited = call.caller.kind == "installation" and not call.caller.may("workflows=write")
     if limited and after is not None and changes_workflows(call.repository, after):
-        raise Refused(403, "Resource not accessible by integration")
+        raise RequestRefused(403, "Resource not accessible by integration")
 
 
 def require(call: Call, ref: str, after: str | None) -> None:
@@ -38,4 +38,4 @@ def require(call: Call, ref: str, after: str | None) -> None:
     if reason is not None:
         new = call.repository.git.ref(ref) is None
         silent = new and call.repository.refusals.silent_rules and reason.startswith(VIOLATED)
-        raise Refused(422, "Reference update failed" if silent else reason)
+        raise RequestRefused(422, "Reference update failed" if silent else reason)

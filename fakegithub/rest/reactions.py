@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.rest import comments, reviews
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import issue_shape
-from fakegithub.world.model import Issue, Reaction
+from fakegithub.world.model import FakeIssue, FakeReaction
 from fakegithub.world.roles import RoleName
 
 routes = Routes()
 
-Find = Callable[[Call], tuple[Issue, list[Reaction]]]
+Find = Callable[[Call], tuple[FakeIssue, list[FakeReaction]]]
 
 
 def _list(find: Find) -> Callable[[Call], Answer]:
@@ -38,7 +38,7 @@ def _create(find: Find) -> Callable[[Call], Answer]:
         for reaction in present:
             if reaction.user is call.user and reaction.content == content:
                 return Answer(200, issue_shape.reaction(call.world, reaction))
-        reaction = Reaction(call.world.new_id(), call.user, content, call.world.now())
+        reaction = FakeReaction(call.world.new_id(), call.user, content, call.world.now())
         present.append(reaction)
         return Answer(201, issue_shape.reaction(call.world, reaction))
 
@@ -52,7 +52,7 @@ def _delete(find: Find) -> Callable[[Call], Answer]:
         for reaction in present:
             if reaction.id == wanted:
                 if reaction.user is not call.user:
-                    raise Refused(403, "Must have admin rights to Repository.")
+                    raise RequestRefused(403, "Must have admin rights to Repository.")
                 present.remove(reaction)
                 return Answer(204)
         raise not_found()
@@ -72,17 +72,17 @@ _REPOSITORY = "/repos/{owner}/{repo}"
 _READ, _WRITE = "issues=read; pull_requests=read", "issues=write; pull_requests=write"
 
 
-def _on_comment(call: Call) -> tuple[Issue, list[Reaction]]:
+def _on_comment(call: Call) -> tuple[FakeIssue, list[FakeReaction]]:
     issue, comment = comments.find(call)
     return issue, comment.reactions
 
 
-def _on_issue(call: Call) -> tuple[Issue, list[Reaction]]:
+def _on_issue(call: Call) -> tuple[FakeIssue, list[FakeReaction]]:
     issue = call.issue()
     return issue, issue.reactions
 
 
-def _on_review_comment(call: Call) -> tuple[Issue, list[Reaction]]:
+def _on_review_comment(call: Call) -> tuple[FakeIssue, list[FakeReaction]]:
     issue, comment = reviews.find_comment(call)
     return issue, comment.reactions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.rest.calls import Call, Route
 from fakegithub.world.refusals import Kind
 
@@ -83,7 +83,7 @@ def require(call: Call, kind: Kind, about: str) -> None:
     by_app = call.caller.kind == "installation"
     met = call.repository.refusals.meet(kind, about, by_app=by_app)
     if met is not None:
-        raise Refused(met.status, met.message, docs=met.docs)
+        raise RequestRefused(met.status, met.message, docs=met.docs)
 
 
 def _kinds(call: Call, route: Route) -> Iterator[tuple[Kind, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.changes import forks
 from fakegithub.git.bare import ZERO
 from fakegithub.rest.calls import Call, Routes
@@ -59,7 +59,7 @@ def create_fork(call: Call) -> Answer:
     https://docs.github.com/rest/repos/forks#create-a-fork
     """
     if call.repository.owner is call.user:
-        raise Refused(403, "A repository cannot be forked into the account it is in.")
+        raise RequestRefused(403, "A repository cannot be forked into the account it is in.")
     fork = forks.fork(call.world, call.repository, call.user, call.body.get("name"))
     return Answer(202, present_full(call.world, fork, fork.role_of(call.user)))
 

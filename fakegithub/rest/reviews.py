@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.changes import history
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.rest.comments import require_author, require_unlocked, rewrite, text_of
 from fakegithub.shapes import issue_shape, pull_shape, users
 from fakegithub.shapes.repositories import api_url
-from fakegithub.world.model import Comment, Issue, PullRequest, Review
+from fakegithub.world.model import FakeComment, FakeIssue, FakePullRequest, FakeReview
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import node_id, timestamp
 
@@ -22,7 +22,7 @@ _COMMENT = "/repos/{owner}/{repo}/pulls/comments/{comment_id}"
 _STATES = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
 
 
-def pull(call: Call) -> tuple[Issue, PullRequest]:
+def pull(call: Call) -> tuple[FakeIssue, FakePullRequest]:
     """The pull request named by the path."""
     issue = call.issue()
     if issue.pull is None:
@@ -30,7 +30,7 @@ def pull(call: Call) -> tuple[Issue, PullRequest]:
     return issue, issue.pull
 
 
-def find_comment(call: Call) -> tuple[Issue, Comment]:
+def find_comment(call: Call) -> tuple[FakeIssue, FakeComment]:
     """The review comment named by the path, and its pull request."""
     wanted = call.number("comment_id")
     for issue in call.repository.issues.values():
@@ -40,7 +40,7 @@ def find_comment(call: Call) -> tuple[Issue, Comment]:
     raise not_found()
 
 
-def _shape(call: Call, issue: Issue, review: Review) -> dict[str, Any]:
+def _shape(call: Call, issue: FakeIssue, review: FakeReview) -> dict[str, Any]:
     page = issue_shape.issue_page(call.world, call.repository, issue)
     url = f"{api_url(call.world, call.repository)}/pulls/{issue.number}"
     html = f"{page}#pullrequestreview-{review.id}"
@@ -61,7 +61,7 @@ def _shape(call: Call, issue: Issue, review: Review) -> dict[str, Any]:
     return shape
 
 
-def _comment_shape(call: Call, issue: Issue, comment: Comment) -> dict[str, Any]:
+def _comment_shape(call: Call, issue: FakeIssue, comment: FakeComment) -> dict[str, Any]:
     api = api_url(call.world, call.repository)
     url, pull_url = f"{api}/pulls/comments/{comment.id}", f"{api}/pulls/{issue.number}"
     page = issue_shape.issue_page(call.world, call.repository, issue)
@@ -101,7 +101,7 @@ def _comment_shape(call: Call, issue: Issue, comment: Comment) -> dict[str, Any]
     return shape
 
 
-def _tell(call: Call, issue: Issue, review: Review, action: str, **extra: Any) -> None:
+def _tell(call: Call, issue: FakeIssue, review: FakeReview, action: str, **extra: Any) -> None:
     shape = _shape(call, issue, review)
     shape["state"] = review.state.lower()
     shape.setdefault("submitted_at", timestamp(call.world.now()))
@@ -113,7 +113,9 @@ def _tell(call: Call, issue: Issue, review: Review, action: str, **extra: Any) -
                     sender=call.user, subjects=(issue, review))  # fmt: skip
 
 
-def _tell_comment(call: Call, issue: Issue, comment: Comment, action: str, **extra: Any) -> None:
+def _tell_comment(
+    call: Call, issue: FakeIssue, comment: FakeComment, action: str, **extra: Any
+) -> None:
     payload = {
         "comment": _comment_shape(call, issue, comment),
         "pull_request": pull_shape.simple(call.world, call.repository, issue),
@@ -141,11 +143,11 @@ def create_review(call: Call) -> Answer:
         raise invalid("PullRequestReview", "event")
     if event in ("APPROVE", "REQUEST_CHANGES") and issue.user is call.user:
         verb = "approve" if event == "APPROVE" else "request changes on"
-        raise Refused(422, "Unprocessable Entity",
+        raise RequestRefused(422, "Unprocessable Entity",
                       errors=[f"Can not {verb} your own pull request"])  # fmt: skip
     if event in ("REQUEST_CHANGES", "COMMENT") and not text and not body.get("comments"):
-        raise Refused(422, "Unprocessable Entity", errors=["Body can't be blank"])
-    review = Review(
+        raise RequestRefused(422, "Unprocessable Entity", errors=["Body can't be blank"])
+    review = FakeReview(
         call.world.new_id(), issue.number, call.user, text, "PENDING",
         body.get("commit_id") or record.head_sha,
     )  # fmt: skip
@@ -157,7 +159,9 @@ def create_review(call: Call) -> Answer:
     return Answer(200, _shape(call, issue, review))
 
 
-def _submit(call: Call, issue: Issue, record: PullRequest, review: Review, event: str) -> None:
+def _submit(
+    call: Call, issue: FakeIssue, record: FakePullRequest, review: FakeReview, event: str
+) -> None:
     states: dict[str, Any] = _STATES
     review.state, review.submitted_at = states[event], call.world.now()
     record.requested_reviewers = [u for u in record.requested_reviewers if u is not call.user]
@@ -165,7 +169,7 @@ def _submit(call: Call, issue: Issue, record: PullRequest, review: Review, event
     _tell(call, issue, review, "submitted")
 
 
-def _review(call: Call) -> tuple[Issue, PullRequest, Review]:
+def _review(call: Call) -> tuple[FakeIssue, FakePullRequest, FakeReview]:
     issue, record = pull(call)
     wanted = call.number("review_id")
     for review in record.reviews:
@@ -186,7 +190,7 @@ def update_review(call: Call) -> Answer:
     """Edit its body; only its author may. REST does not tell that it was edited."""
     issue, _, review = _review(call)
     if review.user is not call.user:
-        raise Refused(403, "Must have admin rights to Repository.")
+        raise RequestRefused(403, "Must have admin rights to Repository.")
     before, review.body = review.body, text_of(call, "PullRequestReview")
     review.edited_at = issue.updated_at = call.world.now()
     _tell(call, issue, review, "edited", changes={"body": {"from": before}})
@@ -221,11 +225,14 @@ def request_reviewers(call: Call) -> Answer:
         user = call.world.users.get(str(login).lower())
         invited = str(login).lower() in call.repository.roles or user is call.repository.owner
         if user is None or not invited:
-            raise Refused(422, "Reviews may only be requested from collaborators. One or more of "
-                               "the users or teams you specified is not a collaborator of the "
-                               f"{call.repository.full_name} repository.")  # fmt: skip
+            raise RequestRefused(
+                422,
+                "Reviews may only be requested from collaborators. One or more of the users or "
+                "teams you specified is not a collaborator of the "
+                f"{call.repository.full_name} repository.",
+            )
         if user is issue.user:
-            raise Refused(422, "Review cannot be requested from pull request author.")
+            raise RequestRefused(422, "Review cannot be requested from pull request author.")
         if user not in record.requested_reviewers:
             record.requested_reviewers.append(user)
             history.tell(call.world, call.repository, issue, "review_requested", call.user,
@@ -246,20 +253,20 @@ def list_requested(call: Call) -> Answer:
 
 def _add_comment(
     call: Call,
-    issue: Issue,
-    record: PullRequest,
+    issue: FakeIssue,
+    record: FakePullRequest,
     given: dict[str, Any],
     *,
-    review: Review | None = None,
-    reply_to: Comment | None = None,
-) -> Comment:
+    review: FakeReview | None = None,
+    reply_to: FakeComment | None = None,
+) -> FakeComment:
     path = reply_to.path if reply_to else str(given.get("path", ""))
     changed = record.head_sha
     entry = call.repository.git.entry(changed, path) if path else None
     if entry is None and reply_to is None:
         raise invalid("PullRequestReviewComment", "path")
     now = call.world.now()
-    comment = Comment(
+    comment = FakeComment(
         call.world.new_id(), issue.number, call.user, str(given.get("body", "")), now, now,
         call.caller.app, path=path, line=reply_to.line if reply_to else given.get("line"),
         commit_id=str(given.get("commit_id") or record.head_sha),
@@ -289,7 +296,7 @@ def create_comment(call: Call) -> Answer:
     if body.get("in_reply_to"):
         return Answer(201, _reply(call, issue, record, int(body["in_reply_to"])))
     now = call.world.now()
-    review = Review(call.world.new_id(), issue.number, call.user, "", "COMMENTED",
+    review = FakeReview(call.world.new_id(), issue.number, call.user, "", "COMMENTED",
                     record.head_sha, now)  # fmt: skip
     record.reviews.append(review)
     comment = _add_comment(call, issue, record, body, review=review)
@@ -305,7 +312,7 @@ def create_reply(call: Call) -> Answer:
     return Answer(201, _reply(call, issue, record, call.number("comment_id")))
 
 
-def _reply(call: Call, issue: Issue, record: PullRequest, to: int) -> dict[str, Any]:
+def _reply(call: Call, issue: FakeIssue, record: FakePullRequest, to: int) -> dict[str, Any]:
     parent = next((comment for comment in record.comments if comment.id == to), None)
     if parent is None:
         raise not_found()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.access.answers import Answer, Refused, invalid, not_found
+from fakegithub.access.answers import Answer, RequestRefused, invalid, not_found
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.rules import requirements
 from fakegithub.shapes import apps, users
 from fakegithub.shapes.repositories import api_url, html_url
-from fakegithub.world.model import Protection, Repository, Ruleset
+from fakegithub.world.model import FakeRepository, Protection, Ruleset
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World, node_id, timestamp
 
@@ -33,7 +33,7 @@ def _require_plan(call: Call) -> None:
         Refused: 403.
     """
     if not call.repository.has_rules:
-        raise Refused(403, _SELL, docs="https://docs.github.com/rest/repos/rules")
+        raise RequestRefused(403, _SELL, docs="https://docs.github.com/rest/repos/rules")
 
 
 def _require_rulesets(call: Call) -> None:
@@ -54,7 +54,7 @@ def _require_rulesets(call: Call) -> None:
 
 def add_ruleset(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     name: str,
     rules: list[dict[str, Any]],
     *,
@@ -175,7 +175,7 @@ def get_branch_rules(call: Call) -> Answer:
 # Classic protection
 
 
-def branch_protection(repository: Repository, branch: str) -> dict[str, Any]:
+def branch_protection(repository: FakeRepository, branch: str) -> dict[str, Any]:
     """The short form inside a branch."""
     protection = requirements.protection_of(repository, branch)
     checks = (protection.checks if protection else None) or []
@@ -254,7 +254,7 @@ def get_protection(call: Call) -> Answer:
     branch = call.params["branch"]
     protection = requirements.protection_of(call.repository, branch)
     if call.repository.git.branch(branch) is None or protection is None:
-        raise Refused(404, "Branch not protected")
+        raise RequestRefused(404, "Branch not protected")
     return Answer(200, _whole(call, branch, protection))
 
 
@@ -266,7 +266,7 @@ def set_protection(call: Call) -> Answer:
     needed = ("required_status_checks", "enforce_admins", "required_pull_request_reviews",
               "restrictions")  # fmt: skip
     if any(name not in body for name in needed):
-        raise Refused(422, "Invalid request.")
+        raise RequestRefused(422, "Invalid request.")
     checks, reviews, limits = (body[needed[0]], body[needed[2]], body[needed[3]])
     protection = Protection(
         enforce_admins=bool(body["enforce_admins"]),
@@ -297,5 +297,5 @@ def delete_protection(call: Call) -> Answer:
     """Protect it no longer."""
     _require_plan(call)
     if call.repository.protections.pop(call.params["branch"], None) is None:
-        raise Refused(404, "Branch not protected")
+        raise RequestRefused(404, "Branch not protected")
     return Answer(204)

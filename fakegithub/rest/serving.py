@@ -14,13 +14,13 @@ from aiohttp import web
 from yarl import URL
 
 from fakegithub.access import credentials
-from fakegithub.access.answers import Answer, Refused
+from fakegithub.access.answers import Answer, RequestRefused
 from fakegithub.access.callers import Caller
-from fakegithub.git.bare import GitError
+from fakegithub.git.bare import GitRefused
 from fakegithub.rest import authorization, refusals
 from fakegithub.rest.calls import Call, Route
 from fakegithub.site import Site
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 
 _REPOSITORY = "/repos/{owner}/{repo}"
 _BY_ID = "/repositories/{repository_id}"
@@ -42,11 +42,11 @@ def _serve(github: Site, route: Route) -> Serve:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
             caller = credentials.authenticate(github.world, request.headers.get("Authorization"))
-        except Refused as refused:
+        except RequestRefused as refused:
             return to_response(refused.answer())
         try:
             answer = await _answer(github, route, request, caller)
-        except Refused as refused:
+        except RequestRefused as refused:
             answer = refused.answer()
         return _finish(github, request, caller, answer, counted=route.path != "/rate_limit")
 
@@ -57,9 +57,9 @@ def _serve_nothing(github: Site) -> Serve:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
             credentials.authenticate(github.world, request.headers.get("Authorization"))
-        except Refused as refused:
+        except RequestRefused as refused:
             return to_response(refused.answer())
-        return to_response(Refused(404, "Not Found").answer())
+        return to_response(RequestRefused(404, "Not Found").answer())
 
     return serve
 
@@ -86,27 +86,27 @@ async def _answer(github: Site, route: Route, request: web.Request, caller: Call
     try:
         result = route.handler(call)
         return await result if inspect.isawaitable(result) else result
-    except GitError as error:
+    except GitRefused as error:
         # For example `topic` and `topic/one`, which cannot both be branches. GitHub says no more.
         # https://docs.github.com/rest/git/refs#create-a-reference
-        raise Refused(422, "Reference update failed") from error
+        raise RequestRefused(422, "Reference update failed") from error
 
 
-def _repository(github: Site, request: web.Request) -> tuple[Repository | None, URL | None]:
+def _repository(github: Site, request: web.Request) -> tuple[FakeRepository | None, URL | None]:
     """The repository the path names, and where it moved if it is named by a former name."""
     match, world = request.match_info, github.world
     if "repository_id" in match:
         if not match["repository_id"].isdecimal():
-            raise Refused(404, "Not Found")
+            raise RequestRefused(404, "Not Found")
         found = world.repositories.get(int(match["repository_id"]))
         if found is None:
-            raise Refused(404, "Not Found")
+            raise RequestRefused(404, "Not Found")
         return found, None
     if "repo" not in match or "owner" not in match:
         return None, None
     found = world.repository(match["owner"], match["repo"])
     if found is None:
-        raise Refused(404, "Not Found")
+        raise RequestRefused(404, "Not Found")
     if found.name.lower() == match["repo"].lower():
         return found, None
     named = f"/repos/{match['owner']}/{match['repo']}"

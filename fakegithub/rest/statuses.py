@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from fakegithub.access.answers import Answer, Refused, invalid
+from fakegithub.access.answers import Answer, RequestRefused, invalid
 from fakegithub.changes.statuses import State, combined, create, latest
 from fakegithub.rest import check_suites
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import users
 from fakegithub.shapes.repositories import api_url, present_minimal
-from fakegithub.world.model import Repository, Status
+from fakegithub.world.model import FakeRepository, FakeStatus
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World, node_id, timestamp
 
@@ -26,7 +26,7 @@ _LONGEST_DESCRIPTION = 140
 # What is shown
 
 
-def _present_simple(world: World, repository: Repository, status: Status) -> dict[str, Any]:
+def _present_simple(world: World, repository: FakeRepository, status: FakeStatus) -> dict[str, Any]:
     return {
         "url": f"{api_url(world, repository)}/statuses/{status.sha}",
         "avatar_url": f"{world.url}/avatars/{status.creator.id}",
@@ -41,7 +41,7 @@ def _present_simple(world: World, repository: Repository, status: Status) -> dic
     }
 
 
-def present(world: World, repository: Repository, status: Status) -> dict[str, Any]:
+def present(world: World, repository: FakeRepository, status: FakeStatus) -> dict[str, Any]:
     """A status with its creator."""
     whole = _present_simple(world, repository, status)
     return whole | {"creator": users.present(world, status.creator)}
@@ -59,7 +59,7 @@ def create_status(call: Call) -> Answer:
     if len(body.get("description") or "") > _LONGEST_DESCRIPTION:
         raise invalid("Status", "description", f"at most {_LONGEST_DESCRIPTION} characters")
     if call.repository.git.object_type(sha) != "commit":
-        raise Refused(422, f"No commit found for SHA: {sha}")
+        raise RequestRefused(422, f"No commit found for SHA: {sha}")
     status = create(
         world, call.repository, sha, body["state"], body.get("context") or "default", call.user,
         description=body.get("description"), target_url=body.get("target_url"),

@@ -7,14 +7,14 @@ from typing import Any
 from fakegithub.access.answers import Answer, not_found
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes.users import present
-from fakegithub.world.model import User
+from fakegithub.world.model import FakeUser
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World, timestamp
 
 routes = Routes()
 
 
-def _whole(world: World, user: User) -> dict[str, Any]:
+def _whole(world: World, user: FakeUser) -> dict[str, Any]:
     nothing = dict.fromkeys(("company", "email", "location", "bio", "hireable"))
     counts = dict.fromkeys(("public_repos", "public_gists", "followers", "following"), 0)
     moment = timestamp(world.now())

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from fnmatch import fnmatchcase
 
-from fakegithub.world.model import PullRequest, Repository
+from fakegithub.world.model import FakePullRequest, FakeRepository
 
 _PLACES = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 
 
-def awaited(repository: Repository, pull: PullRequest, approved: Collection[str]) -> list[str]:
+def awaited(
+    repository: FakeRepository, pull: FakePullRequest, approved: Collection[str]
+) -> list[str]:
     """The owners of changed files that none of their owners has approved; `approved`: logins."""
     git = repository.git
     tip = git.branch(pull.base_ref)
@@ -36,7 +38,7 @@ def said(owners: list[str]) -> str:
     return f"Waiting on code owner review from {names}."
 
 
-def _rules(repository: Repository, tip: str) -> list[tuple[str, list[str]]]:
+def _rules(repository: FakeRepository, tip: str) -> list[tuple[str, list[str]]]:
     git = repository.git
     entry = next((found for place in _PLACES if tip and (found := git.entry(tip, place))), None)
     if entry is None:

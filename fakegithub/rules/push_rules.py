@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fakegithub.rules import requirements
 from fakegithub.rules.requirements import Who
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.world import World
 
 VIOLATED = "Repository rule violations found"
@@ -23,7 +23,7 @@ _WORKFLOWS = ".github/workflows"
 
 
 def refusal(
-    world: World, repository: Repository, ref: str, after: str | None, caller: Who
+    world: World, repository: FakeRepository, ref: str, after: str | None, caller: Who
 ) -> str | None:
     """Why `caller` may not point `ref` at `after` (None deletes), in GitHub's words; or None."""
     if ref.startswith(("refs/pull/", _QUEUE)):
@@ -58,7 +58,7 @@ def _of_rules(
 
 def _about_the_push(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     needs: requirements.Requirements,
     before: str | None,
     after: str,
@@ -69,7 +69,7 @@ def _about_the_push(
     return _about_commits(world, repository, needs, before, after)
 
 
-def refusal_unseen(repository: Repository, ref: str, caller: Who) -> str | None:
+def refusal_unseen(repository: FakeRepository, ref: str, caller: Who) -> str | None:
     """Like `refusal`, for commits the server has not received yet: they can have no checks."""
     if ref.startswith(("refs/pull/", _QUEUE)):
         return "Cannot update this protected ref."
@@ -99,7 +99,7 @@ def _whatever_it_brings(needs: requirements.Requirements, before: str | None) ->
 
 def _about_commits(
     world: World,
-    repository: Repository,
+    repository: FakeRepository,
     needs: requirements.Requirements,
     before: str,
     after: str,
@@ -121,7 +121,7 @@ def _about_commits(
     return None
 
 
-def changes_workflows(repository: Repository, after: str) -> bool:
+def changes_workflows(repository: FakeRepository, after: str) -> bool:
     """Tell whether commits new to the repository change workflow files."""
     known = [f"^{sha}" for sha in set(repository.git.refs(_HEADS).values())]
     return bool(repository.git.rev_list("-1", after, *known, "--", _WORKFLOWS))

@@ -12,13 +12,13 @@ from typing import Any
 
 from fakegithub.rules import code_owners
 from fakegithub.world.model import (
-    App,
-    Issue,
+    FakeApp,
+    FakeIssue,
+    FakePullRequest,
+    FakeRepository,
+    FakeUser,
     Protection,
-    PullRequest,
-    Repository,
     Ruleset,
-    User,
 )
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World
@@ -52,11 +52,11 @@ class Requirements:
 class Who:
     """Who wants to change a branch."""
 
-    user: User
-    app: App | None = None
+    user: FakeUser
+    app: FakeApp | None = None
 
 
-def applies(ruleset: Ruleset, repository: Repository, branch: str) -> bool:
+def applies(ruleset: Ruleset, repository: FakeRepository, branch: str) -> bool:
     """Tell whether a ruleset speaks about a branch."""
     if ruleset.target != "branch":
         return False
@@ -71,7 +71,9 @@ def applies(ruleset: Ruleset, repository: Repository, branch: str) -> bool:
     return any(map(matches, ruleset.include)) and not any(map(matches, ruleset.exclude))
 
 
-def active_rules(repository: Repository, branch: str) -> Iterator[tuple[Ruleset, dict[str, Any]]]:
+def active_rules(
+    repository: FakeRepository, branch: str
+) -> Iterator[tuple[Ruleset, dict[str, Any]]]:
     """Every enforced rule for a branch, with the ruleset it comes from."""
     if not repository.has_rules:
         return
@@ -81,7 +83,7 @@ def active_rules(repository: Repository, branch: str) -> Iterator[tuple[Ruleset,
                 yield ruleset, rule
 
 
-def protection_of(repository: Repository, branch: str) -> Protection | None:
+def protection_of(repository: FakeRepository, branch: str) -> Protection | None:
     """Classic protection of a branch (patterns such as `release/*` too)."""
     if not repository.has_rules:
         return None
@@ -92,12 +94,12 @@ def protection_of(repository: Repository, branch: str) -> Protection | None:
     return next(matching, None)
 
 
-def is_protected(repository: Repository, branch: str) -> bool:
+def is_protected(repository: FakeRepository, branch: str) -> bool:
     """Tell whether anything protects the branch."""
     return protection_of(repository, branch) is not None or any(active_rules(repository, branch))
 
 
-def bypasses(ruleset: Ruleset, repository: Repository, who: Who) -> bool:
+def bypasses(ruleset: Ruleset, repository: FakeRepository, who: Who) -> bool:
     """Tell whether a caller is on the ruleset's bypass list."""
     for actor in ruleset.bypass_actors:
         kind, identity = actor.get("actor_type"), actor.get("actor_id")
@@ -110,7 +112,7 @@ def bypasses(ruleset: Ruleset, repository: Repository, who: Who) -> bool:
     return False
 
 
-def of(repository: Repository, branch: str, who: Who | None = None) -> Requirements:
+def of(repository: FakeRepository, branch: str, who: Who | None = None) -> Requirements:
     """What `branch` requires of `who` (None: of anyone without a bypass)."""
     needs = of_rulesets(repository, branch, who)
     protection = protection_of(repository, branch)
@@ -119,7 +121,7 @@ def of(repository: Repository, branch: str, who: Who | None = None) -> Requireme
     return needs
 
 
-def of_rulesets(repository: Repository, branch: str, who: Who | None = None) -> Requirements:
+def of_rulesets(repository: FakeRepository, branch: str, who: Who | None = None) -> Requirements:
     """What rulesets alone require."""
     needs = Requirements()
     for ruleset, rule in active_rules(repository, branch):
@@ -129,7 +131,7 @@ def of_rulesets(repository: Repository, branch: str, who: Who | None = None) -> 
 
 
 def _classic(
-    needs: Requirements, protection: Protection, repository: Repository, who: Who | None
+    needs: Requirements, protection: Protection, repository: FakeRepository, who: Who | None
 ) -> None:
     admin = who is not None and who.app is None and repository.role_of(who.user) is RoleName.ADMIN
     needs.no_force |= not protection.allow_force_pushes
@@ -186,7 +188,7 @@ def _rule(needs: Requirements, kind: str, given: dict[str, Any]) -> None:
 
 
 def check_state(
-    world: World, repository: Repository, sha: str, context: str, app_id: int | None
+    world: World, repository: FakeRepository, sha: str, context: str, app_id: int | None
 ) -> str:
     """`passed`, `failed`, `pending`, or `expected` when nothing reported yet."""
     for run in world.check_runs(repository, sha):
@@ -204,14 +206,16 @@ def check_state(
 
 
 def missing_checks(
-    world: World, repository: Repository, sha: str, needs: Requirements
+    world: World, repository: FakeRepository, sha: str, needs: Requirements
 ) -> list[tuple[str, str]]:
     """Required checks that have not passed on `sha`, each with its state."""
     states = [(name, check_state(world, repository, sha, name, app)) for name, app in needs.checks]
     return [(name, state) for name, state in states if state != "passed"]
 
 
-def approvals(repository: Repository, issue: Issue, needs: Requirements) -> tuple[list[str], bool]:
+def approvals(
+    repository: FakeRepository, issue: FakeIssue, needs: Requirements
+) -> tuple[list[str], bool]:
     """Whose approvals count, and whether someone with write access asks for changes."""
     latest: dict[str, tuple[str, str]] = {}
     for review in issue.pull.reviews if issue.pull else []:
@@ -229,7 +233,9 @@ def approvals(repository: Repository, issue: Issue, needs: Requirements) -> tupl
     return counted, any(state == "CHANGES_REQUESTED" for state, _ in latest.values())
 
 
-def obstacles(world: World, repository: Repository, issue: Issue, needs: Requirements) -> list[str]:
+def obstacles(
+    world: World, repository: FakeRepository, issue: FakeIssue, needs: Requirements
+) -> list[str]:
     """Why the rules do not let this pull request be merged yet, in GitHub's words."""
     pull = issue.pull
     if pull is None:
@@ -259,7 +265,7 @@ def obstacles(world: World, repository: Repository, issue: Issue, needs: Require
 # Mergeability
 
 
-def known_mergeable(repository: Repository, issue: Issue) -> bool | None:
+def known_mergeable(repository: FakeRepository, issue: FakeIssue) -> bool | None:
     """Whether git can merge it, if that was computed for the present head and base."""
     pull = issue.pull
     if pull is None or pull.merged_at is not None:
@@ -268,7 +274,7 @@ def known_mergeable(repository: Repository, issue: Issue) -> bool | None:
     return pull.mergeable if pull.mergeable_for == key else None
 
 
-def compute_mergeable(repository: Repository, pull: PullRequest) -> bool:
+def compute_mergeable(repository: FakeRepository, pull: FakePullRequest) -> bool:
     """Try the merge; an open pull request's `merge_commit_sha` is this test merge.
 
     It is tried some time after somebody asked: by then the pull request may have been merged, and
@@ -289,7 +295,7 @@ def compute_mergeable(repository: Repository, pull: PullRequest) -> bool:
     return pull.mergeable
 
 
-def mergeable_state(world: World, repository: Repository, issue: Issue) -> str:
+def mergeable_state(world: World, repository: FakeRepository, issue: FakeIssue) -> str:
     """GitHub's one-word summary: clean, dirty, blocked, behind, unstable, draft, unknown."""
     pull, mergeable = issue.pull, known_mergeable(repository, issue)
     if pull is None or mergeable is None:

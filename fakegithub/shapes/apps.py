@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from fakegithub.shapes import users
-from fakegithub.world.model import App, Installation
+from fakegithub.world.model import FakeApp, FakeInstallation
 from fakegithub.world.world import World, node_id, timestamp
 
 
-def present_app(world: World, app: App) -> dict[str, Any]:
+def present_app(world: World, app: FakeApp) -> dict[str, Any]:
     """An App as it stands in check-runs, comments and `GET /app`."""
     moment = timestamp(app.created_at)
     return {
@@ -29,7 +29,7 @@ def present_app(world: World, app: App) -> dict[str, Any]:
     }
 
 
-def present_installation(world: World, installation: Installation) -> dict[str, Any]:
+def present_installation(world: World, installation: FakeInstallation) -> dict[str, Any]:
     """An installation as `GET /app/installations` and installation events show it."""
     moment = timestamp(installation.created_at)
     api = f"{world.api}/app/installations/{installation.id}"

@@ -7,13 +7,13 @@ from typing import Any
 
 from fakegithub.shapes import apps, suite_shape
 from fakegithub.shapes.repositories import api_url, html_url
-from fakegithub.world.model import CheckRun, Repository
+from fakegithub.world.model import FakeCheckRun, FakeRepository
 from fakegithub.world.world import World, node_id, timestamp
 
 _OUTPUT = ("title", "summary", "text")
 
 
-def present(world: World, repository: Repository, run: CheckRun) -> dict[str, Any]:
+def present(world: World, repository: FakeRepository, run: FakeCheckRun) -> dict[str, Any]:
     """A check-run as the REST API and webhooks show it."""
     url = f"{api_url(world, repository)}/check-runs/{run.id}"
     page = f"{html_url(world, repository)}/runs/{run.id}"
@@ -42,7 +42,7 @@ def present(world: World, repository: Repository, run: CheckRun) -> dict[str, An
 
 
 def present_annotation(
-    world: World, repository: Repository, run: CheckRun, annotation: Mapping[str, Any]
+    world: World, repository: FakeRepository, run: FakeCheckRun, annotation: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a check says about some lines of a file."""
     path = str(annotation["path"])

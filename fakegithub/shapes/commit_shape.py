@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from fakegithub.git.bare import Change, Commit, Signature
+from fakegithub.git.bare import Change, Signature, StoredCommit
 from fakegithub.shapes import users
 from fakegithub.shapes.repositories import api_url, html_url
-from fakegithub.world.model import Repository, User
+from fakegithub.world.model import FakeRepository, FakeUser
 from fakegithub.world.world import World, node_id, timestamp
 
 GITHUB = ("GitHub", "noreply@github.com")
 MOST_FILES = 300
 
 
-def signature_of(world: World, user: User) -> Signature:
+def signature_of(world: World, user: FakeUser) -> Signature:
     """A user as author, now."""
     return Signature(user.name or user.login, user.email, world.now())
 
@@ -25,7 +25,7 @@ def web_flow(world: World) -> Signature:
     return Signature(*GITHUB, world.now())
 
 
-def account(world: World, email: str) -> User | None:
+def account(world: World, email: str) -> FakeUser | None:
     """The account an e-mail address belongs to, if it is GitHub's private address of one."""
     if email == GITHUB[1]:
         return world.users.get("web-flow")
@@ -34,7 +34,7 @@ def account(world: World, email: str) -> User | None:
     return world.users.get(login.lower()) if local != email else None
 
 
-def verification(repository: Repository, commit: Commit) -> dict[str, Any]:
+def verification(repository: FakeRepository, commit: StoredCommit) -> dict[str, Any]:
     """Verified means: GitHub signed it. What is pushed is not."""
     verified = commit.sha in repository.signed
     return {
@@ -54,7 +54,7 @@ def _who(signature: Signature) -> dict[str, str]:
     }
 
 
-def git_commit(world: World, repository: Repository, commit: Commit) -> dict[str, Any]:
+def git_commit(world: World, repository: FakeRepository, commit: StoredCommit) -> dict[str, Any]:
     """The Git Data API's form."""
     api, page = api_url(world, repository), html_url(world, repository)
     return {
@@ -78,7 +78,7 @@ def git_commit(world: World, repository: Repository, commit: Commit) -> dict[str
     }
 
 
-def commit(world: World, repository: Repository, record: Commit) -> dict[str, Any]:
+def commit(world: World, repository: FakeRepository, record: StoredCommit) -> dict[str, Any]:
     """The form of commit lists; `with_files` adds what a single commit has."""
     api, page = api_url(world, repository), html_url(world, repository)
     inner = git_commit(world, repository, record)
@@ -109,12 +109,12 @@ def commit(world: World, repository: Repository, record: Commit) -> dict[str, An
     }
 
 
-def commits(world: World, repository: Repository, shas: list[str]) -> list[dict[str, Any]]:
+def commits(world: World, repository: FakeRepository, shas: list[str]) -> list[dict[str, Any]]:
     """Several commits, read at once."""
     return [commit(world, repository, record) for record in repository.git.commits(shas)]
 
 
-def file(world: World, repository: Repository, sha: str, change: Change) -> dict[str, Any]:
+def file(world: World, repository: FakeRepository, sha: str, change: Change) -> dict[str, Any]:
     """One changed file as of commit `sha`."""
     api, page = api_url(world, repository), html_url(world, repository)
     path = quote(change.path)
@@ -137,7 +137,7 @@ def file(world: World, repository: Repository, sha: str, change: Change) -> dict
 
 
 def with_files(
-    shape: dict[str, Any], world: World, repository: Repository, changes: list[Change]
+    shape: dict[str, Any], world: World, repository: FakeRepository, changes: list[Change]
 ) -> dict[str, Any]:
     """Add stats and (at most 300) files to a commit's shape."""
     plus = sum(change.additions for change in changes)

@@ -6,11 +6,11 @@ from typing import Any
 
 from fakegithub.shapes import users
 from fakegithub.shapes.repositories import api_url
-from fakegithub.world.model import Deployment, DeploymentStatus, Repository
+from fakegithub.world.model import FakeDeployment, FakeDeploymentStatus, FakeRepository
 from fakegithub.world.world import World, node_id, timestamp
 
 
-def present(world: World, repository: Repository, deployment: Deployment) -> dict[str, Any]:
+def present(world: World, repository: FakeRepository, deployment: FakeDeployment) -> dict[str, Any]:
     """A deployment; its environment is that of its newest status."""
     api = api_url(world, repository)
     url = f"{api}/deployments/{deployment.id}"
@@ -37,7 +37,10 @@ def present(world: World, repository: Repository, deployment: Deployment) -> dic
 
 
 def present_status(
-    world: World, repository: Repository, deployment: Deployment, status: DeploymentStatus
+    world: World,
+    repository: FakeRepository,
+    deployment: FakeDeployment,
+    status: FakeDeploymentStatus,
 ) -> dict[str, Any]:
     """One status of a deployment."""
     api = api_url(world, repository)

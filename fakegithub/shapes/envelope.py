@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from fakegithub.shapes import repositories, users
-from fakegithub.world.model import Repository, User
+from fakegithub.world.model import FakeRepository, FakeUser
 from fakegithub.world.world import World
 
 
-def envelope(world: World, repository: Repository | None, sender: User) -> dict[str, Any]:
+def envelope(world: World, repository: FakeRepository | None, sender: FakeUser) -> dict[str, Any]:
     """`repository`, `organization` and `sender` as GitHub adds them to a payload."""
     whole: dict[str, Any] = {}
     if repository is not None:

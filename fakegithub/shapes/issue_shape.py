@@ -8,13 +8,13 @@ from typing import Any
 from fakegithub.shapes import apps, users
 from fakegithub.shapes.repositories import api_url, html_url
 from fakegithub.world.model import (
-    Comment,
-    Issue,
+    FakeComment,
+    FakeIssue,
+    FakeLabel,
+    FakeReaction,
+    FakeRepository,
+    FakeUser,
     IssueEvent,
-    Label,
-    Reaction,
-    Repository,
-    User,
 )
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World, node_id, timestamp
@@ -22,7 +22,7 @@ from fakegithub.world.world import World, node_id, timestamp
 REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
 
 
-def association(repository: Repository, user: User) -> str:
+def association(repository: FakeRepository, user: FakeUser) -> str:
     """How a user stands to a repository: OWNER, MEMBER, COLLABORATOR or NONE."""
     if user is repository.owner:
         return "OWNER"
@@ -31,7 +31,7 @@ def association(repository: Repository, user: User) -> str:
     return "NONE"
 
 
-def label(world: World, repository: Repository, record: Label) -> dict[str, Any]:
+def label(world: World, repository: FakeRepository, record: FakeLabel) -> dict[str, Any]:
     """A label."""
     return {
         "id": record.id,
@@ -44,7 +44,7 @@ def label(world: World, repository: Repository, record: Label) -> dict[str, Any]
     }
 
 
-def reaction(world: World, record: Reaction) -> dict[str, Any]:
+def reaction(world: World, record: FakeReaction) -> dict[str, Any]:
     """One reaction."""
     return {
         "id": record.id,
@@ -55,7 +55,7 @@ def reaction(world: World, record: Reaction) -> dict[str, Any]:
     }
 
 
-def rollup(url: str, records: list[Reaction]) -> dict[str, Any]:
+def rollup(url: str, records: list[FakeReaction]) -> dict[str, Any]:
     """How many of each reaction."""
     counts = Counter(record.content for record in records)
     return {
@@ -65,13 +65,13 @@ def rollup(url: str, records: list[Reaction]) -> dict[str, Any]:
     }
 
 
-def issue_page(world: World, repository: Repository, record: Issue) -> str:
+def issue_page(world: World, repository: FakeRepository, record: FakeIssue) -> str:
     """The page of an issue or pull request."""
     kind = "pull" if record.pull else "issues"
     return f"{html_url(world, repository)}/{kind}/{record.number}"
 
 
-def issue(world: World, repository: Repository, record: Issue) -> dict[str, Any]:
+def issue(world: World, repository: FakeRepository, record: FakeIssue) -> dict[str, Any]:
     """An issue, or a pull request seen as an issue."""
     api = f"{api_url(world, repository)}/issues/{record.number}"
     assignees = [users.present(world, user) for user in record.assignees]
@@ -120,7 +120,7 @@ def issue(world: World, repository: Repository, record: Issue) -> dict[str, Any]
 
 
 def comment(
-    world: World, repository: Repository, issue_record: Issue, record: Comment
+    world: World, repository: FakeRepository, issue_record: FakeIssue, record: FakeComment
 ) -> dict[str, Any]:
     """A comment on an issue or on a pull request's conversation."""
     api = api_url(world, repository)
@@ -142,7 +142,7 @@ def comment(
     }
 
 
-def event(world: World, repository: Repository, record: IssueEvent) -> dict[str, Any]:
+def event(world: World, repository: FakeRepository, record: IssueEvent) -> dict[str, Any]:
     """One line of an issue's history."""
     api = api_url(world, repository)
     shape: dict[str, Any] = {

@@ -7,36 +7,36 @@ from typing import Any
 from fakegithub.rules import requirements
 from fakegithub.shapes import issue_shape, users
 from fakegithub.shapes.repositories import api_url, present
-from fakegithub.world.model import AutoMerge, Issue, PullRequest, Repository
+from fakegithub.world.model import AutoMerge, FakeIssue, FakePullRequest, FakeRepository
 from fakegithub.world.world import World, node_id, timestamp
 
 
-def pull_of(issue: Issue) -> PullRequest:
+def pull_of(issue: FakeIssue) -> FakePullRequest:
     """The pull request behind an issue known to be one."""
     if issue.pull is None:
         raise LookupError(f"issue {issue.number} is not a pull request")
     return issue.pull
 
 
-def base_tip(repository: Repository, pull: PullRequest) -> str:
+def base_tip(repository: FakeRepository, pull: FakePullRequest) -> str:
     """The commit the pull request merges (or was merged) onto."""
     return pull.merged_onto or repository.git.branch(pull.base_ref) or pull.base_sha
 
 
-def merge_base(repository: Repository, pull: PullRequest) -> str:
+def merge_base(repository: FakeRepository, pull: FakePullRequest) -> str:
     """Where head and base parted."""
     tip = base_tip(repository, pull)
     return repository.git.merge_base(tip, pull.head_sha) or tip
 
 
-def commit_shas(repository: Repository, pull: PullRequest) -> list[str]:
+def commit_shas(repository: FakeRepository, pull: FakePullRequest) -> list[str]:
     """The pull request's commits, oldest first."""
     tip = base_tip(repository, pull)
     args = ("--reverse", "--topo-order", pull.head_sha, f"^{tip}")
     return repository.git.rev_list(*args)
 
 
-def _measure(repository: Repository, pull: PullRequest) -> tuple[int, int, int, int]:
+def _measure(repository: FakeRepository, pull: FakePullRequest) -> tuple[int, int, int, int]:
     """Commits, additions, deletions, changed files; remembered for this head and base."""
     tip = base_tip(repository, pull)
     if pull.measured is None or pull.measured[:2] != (pull.head_sha, tip):
@@ -51,12 +51,12 @@ def _measure(repository: Repository, pull: PullRequest) -> tuple[int, int, int, 
     return pull.measured[2]
 
 
-def head_repository(repository: Repository, pull: PullRequest) -> Repository:
+def head_repository(repository: FakeRepository, pull: FakePullRequest) -> FakeRepository:
     """Where the head branch is: in a fork, or in the base's own repository."""
     return pull.fork or repository
 
 
-def _side(world: World, repository: Repository, ref: str, sha: str) -> dict[str, Any]:
+def _side(world: World, repository: FakeRepository, ref: str, sha: str) -> dict[str, Any]:
     return {
         "label": f"{repository.owner.login}:{ref}",
         "ref": ref,
@@ -78,7 +78,7 @@ def auto_merge(world: World, order: AutoMerge | None) -> dict[str, Any] | None:
     }
 
 
-def simple(world: World, repository: Repository, issue: Issue) -> dict[str, Any]:
+def simple(world: World, repository: FakeRepository, issue: FakeIssue) -> dict[str, Any]:
     """The form of lists."""
     pull = pull_of(issue)
     api = api_url(world, repository)
@@ -124,7 +124,7 @@ def simple(world: World, repository: Repository, issue: Issue) -> dict[str, Any]
     }
 
 
-def whole(world: World, repository: Repository, issue: Issue) -> dict[str, Any]:
+def whole(world: World, repository: FakeRepository, issue: FakeIssue) -> dict[str, Any]:
     """The form of a single pull request and of webhook payloads.
 
     `mergeable` is null until it was computed for the present head and base.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fakegithub.shapes import users
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
 from fakegithub.world.world import World, node_id, timestamp
 
@@ -49,17 +49,17 @@ _LINKS = {
 }
 
 
-def api_url(world: World, repository: Repository) -> str:
+def api_url(world: World, repository: FakeRepository) -> str:
     """The repository's address in the REST API."""
     return f"{world.api}/repos/{repository.full_name}"
 
 
-def html_url(world: World, repository: Repository) -> str:
+def html_url(world: World, repository: FakeRepository) -> str:
     """The repository's page."""
     return f"{world.url}/{repository.full_name}"
 
 
-def present_minimal(world: World, repository: Repository) -> dict[str, Any]:
+def present_minimal(world: World, repository: FakeRepository) -> dict[str, Any]:
     """The shortest form, inside check suites and workflow runs."""
     api = api_url(world, repository)
     return {
@@ -77,7 +77,7 @@ def present_minimal(world: World, repository: Repository) -> dict[str, Any]:
     }
 
 
-def present(world: World, repository: Repository) -> dict[str, Any]:
+def present(world: World, repository: FakeRepository) -> dict[str, Any]:
     """The form inside pull requests and webhook payloads."""
     page = html_url(world, repository)
     open_issues = sum(issue.state == "open" for issue in repository.issues.values())
@@ -120,7 +120,7 @@ def present(world: World, repository: Repository) -> dict[str, Any]:
     }
 
 
-def present_full(world: World, repository: Repository, role: RoleName) -> dict[str, Any]:
+def present_full(world: World, repository: FakeRepository, role: RoleName) -> dict[str, Any]:
     """The form `GET /repos/{owner}/{repo}` answers, with merge settings."""
     steps = {"admin": RoleName.ADMIN, "maintain": RoleName.MAINTAIN, "push": RoleName.WRITE,
              "triage": RoleName.TRIAGE, "pull": RoleName.READ}  # fmt: skip
@@ -143,7 +143,7 @@ def present_full(world: World, repository: Repository, role: RoleName) -> dict[s
     }
 
 
-def _origin(world: World, repository: Repository) -> dict[str, Any]:
+def _origin(world: World, repository: FakeRepository) -> dict[str, Any]:
     """What a fork was made of: of its parent, and in the end of its source."""
     if repository.parent is None:
         return {}

@@ -7,11 +7,11 @@ from typing import Any
 from fakegithub.git.bare import Signature
 from fakegithub.shapes import apps
 from fakegithub.shapes.repositories import api_url, present_minimal
-from fakegithub.world.model import CheckSuite, Repository
+from fakegithub.world.model import CheckSuite, FakeRepository
 from fakegithub.world.world import World, node_id, timestamp
 
 
-def pulls_at(world: World, repository: Repository, sha: str) -> list[dict[str, Any]]:
+def pulls_at(world: World, repository: FakeRepository, sha: str) -> list[dict[str, Any]]:
     """Open pull requests whose head is this commit, in their shortest form.
 
     Not those from forks: what is said of their commits names none.
@@ -32,7 +32,7 @@ def pulls_at(world: World, repository: Repository, sha: str) -> list[dict[str, A
     ]
 
 
-def present_commit(repository: Repository, sha: str) -> dict[str, Any]:
+def present_commit(repository: FakeRepository, sha: str) -> dict[str, Any]:
     """A commit in the short form that suites, runs and pushes carry."""
     commit = repository.git.commit(sha)
     return {
@@ -49,7 +49,7 @@ def _who(signature: Signature) -> dict[str, str]:
     return {"name": signature.name, "email": signature.email}
 
 
-def present_simple(world: World, repository: Repository, suite: CheckSuite) -> dict[str, Any]:
+def present_simple(world: World, repository: FakeRepository, suite: CheckSuite) -> dict[str, Any]:
     """A suite as it stands inside a check-run."""
     return {
         "id": suite.id,
@@ -68,7 +68,7 @@ def present_simple(world: World, repository: Repository, suite: CheckSuite) -> d
     }
 
 
-def present_event(world: World, repository: Repository, suite: CheckSuite) -> dict[str, Any]:
+def present_event(world: World, repository: FakeRepository, suite: CheckSuite) -> dict[str, Any]:
     """A suite as webhooks show it."""
     count = sum(run.suite is suite for run in repository.check_runs.values())
     return present_simple(world, repository, suite) | {
@@ -78,7 +78,7 @@ def present_event(world: World, repository: Repository, suite: CheckSuite) -> di
     }
 
 
-def present(world: World, repository: Repository, suite: CheckSuite) -> dict[str, Any]:
+def present(world: World, repository: FakeRepository, suite: CheckSuite) -> dict[str, Any]:
     """A suite as the REST API shows it."""
     whole = present_event(world, repository, suite)
     return whole | {"repository": present_minimal(world, repository)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from fakegithub.world.model import User
+from fakegithub.world.model import FakeUser
 from fakegithub.world.world import World, node_id
 
 _LINKS = {
@@ -21,7 +21,7 @@ _LINKS = {
 }
 
 
-def present(world: World, user: User) -> dict[str, Any]:
+def present(world: World, user: FakeUser) -> dict[str, Any]:
     """The short form of a user that stands inside other objects."""
     api = f"{world.api}/users/{quote(user.login)}"
     page = f"apps/{user.login.removesuffix('[bot]')}" if user.type == "Bot" else user.login
@@ -40,7 +40,7 @@ def present(world: World, user: User) -> dict[str, Any]:
     }
 
 
-def present_organization(world: World, user: User) -> dict[str, Any]:
+def present_organization(world: World, user: FakeUser) -> dict[str, Any]:
     """The form of an organisation that stands in webhook payloads."""
     api = f"{world.api}/orgs/{user.login}"
     return {

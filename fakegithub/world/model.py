@@ -18,7 +18,7 @@ DeploymentState = Literal[
 
 
 @dataclass(eq=False)
-class User:
+class FakeUser:
     """A person, an organisation or the bot user of an App."""
 
     id: int
@@ -34,14 +34,14 @@ class User:
 
 
 @dataclass(eq=False)
-class App:
+class FakeApp:
     """A GitHub App with its bot user, keys and webhook."""
 
     id: int
     slug: str
     name: str
-    owner: User
-    bot: User
+    owner: FakeUser
+    bot: FakeUser
     permissions: dict[str, str]
     events: list[str]
     private_key: str
@@ -59,8 +59,8 @@ class App:
 class Authorization:
     """A person let an App know who they are; the App has not fetched its token yet."""
 
-    app: App
-    user: User
+    app: FakeApp
+    user: FakeUser
     redirect_uri: str
     challenge: str
     expires_at: datetime
@@ -70,17 +70,17 @@ class Authorization:
 class AppUserToken:
     """Acts as a person within an App's permissions, where the App is installed."""
 
-    app: App
-    user: User
+    app: FakeApp
+    user: FakeUser
 
 
 @dataclass(eq=False)
-class Installation:
+class FakeInstallation:
     """An App installed on an account; `repositories` None means all of the account's."""
 
     id: int
-    app: App
-    account: User
+    app: FakeApp
+    account: FakeUser
     permissions: dict[str, str]
     events: list[str]
     created_at: datetime
@@ -89,18 +89,18 @@ class Installation:
 
 
 @dataclass(frozen=True)
-class InstallationToken:
+class FakeInstallationToken:
     """A short-lived credential; permissions and repositories may be narrower than installed."""
 
     token: str
-    installation: Installation
+    installation: FakeInstallation
     permissions: dict[str, str]
     repositories: frozenset[int] | None
     expires_at: datetime
 
 
 @dataclass(eq=False)
-class Label:
+class FakeLabel:
     """A label of one repository."""
 
     id: int
@@ -111,27 +111,27 @@ class Label:
 
 
 @dataclass(eq=False)
-class Reaction:
+class FakeReaction:
     """An emoji by a user on an issue or a comment."""
 
     id: int
-    user: User
+    user: FakeUser
     content: str
     created_at: datetime
 
 
 @dataclass(eq=False)
-class Comment:
+class FakeComment:
     """An issue comment, or (with a path) a review comment on a pull request's diff."""
 
     id: int
     number: int
-    user: User
+    user: FakeUser
     body: str
     created_at: datetime
     updated_at: datetime
-    app: App | None = None
-    reactions: list[Reaction] = field(default_factory=list)
+    app: FakeApp | None = None
+    reactions: list[FakeReaction] = field(default_factory=list)
     path: str | None = None
     line: int | None = None
     commit_id: str = ""
@@ -148,21 +148,21 @@ class IssueEvent:
     id: int
     number: int
     event: str
-    actor: User
+    actor: FakeUser
     created_at: datetime
-    app: App | None = None
-    label: Label | None = None
-    assignee: User | None = None
+    app: FakeApp | None = None
+    label: FakeLabel | None = None
+    assignee: FakeUser | None = None
     commit_id: str | None = None
 
 
 @dataclass(eq=False)
-class Review:
+class FakeReview:
     """A review of a pull request."""
 
     id: int
     number: int
-    user: User
+    user: FakeUser
     body: str
     state: Literal["PENDING", "COMMENTED", "APPROVED", "CHANGES_REQUESTED", "DISMISSED"]
     commit_id: str
@@ -174,15 +174,15 @@ class Review:
 class AutoMerge:
     """A standing order to merge when every requirement is met."""
 
-    enabled_by: User
+    enabled_by: FakeUser
     method: MergeMethod
     title: str | None = None
     message: str | None = None
-    app: App | None = None
+    app: FakeApp | None = None
 
 
 @dataclass(eq=False)
-class PullRequest:
+class FakePullRequest:
     """What a pull request has beyond its issue; `fork` has its head, where that is one."""
 
     id: int
@@ -192,48 +192,48 @@ class PullRequest:
     base_sha: str
     draft: bool = False
     merged_at: datetime | None = None
-    merged_by: User | None = None
+    merged_by: FakeUser | None = None
     merge_commit_sha: str | None = None
     merged_onto: str | None = None
     merged_indirectly: bool = False
     auto_merge: AutoMerge | None = None
-    requested_reviewers: list[User] = field(default_factory=list)
-    reviews: list[Review] = field(default_factory=list)
-    comments: list[Comment] = field(default_factory=list)
+    requested_reviewers: list[FakeUser] = field(default_factory=list)
+    reviews: list[FakeReview] = field(default_factory=list)
+    comments: list[FakeComment] = field(default_factory=list)
     mergeable: bool | None = None
     mergeable_for: tuple[str, str] | None = None
     measured: tuple[str, str, tuple[int, int, int, int]] | None = None
     maintainer_can_modify: bool = False
-    fork: Repository | None = None
+    fork: FakeRepository | None = None
 
-    def is_of(self, fork: Repository | None, branch: str) -> bool:
+    def is_of(self, fork: FakeRepository | None, branch: str) -> bool:
         """Tell whether this branch is its head: of a fork, or (None) of the base's repository."""
         return self.fork is fork and self.head_ref == branch
 
 
 @dataclass(eq=False)
-class Issue:
+class FakeIssue:
     """An issue, or the conversation of a pull request."""
 
     id: int
     number: int
-    user: User
+    user: FakeUser
     title: str
     body: str | None
     created_at: datetime
     updated_at: datetime
-    app: App | None = None
+    app: FakeApp | None = None
     state: Literal["open", "closed"] = "open"
     state_reason: str | None = None
     closed_at: datetime | None = None
-    closed_by: User | None = None
+    closed_by: FakeUser | None = None
     locked: bool = False
-    labels: list[Label] = field(default_factory=list)
-    assignees: list[User] = field(default_factory=list)
-    comments: list[Comment] = field(default_factory=list)
-    reactions: list[Reaction] = field(default_factory=list)
+    labels: list[FakeLabel] = field(default_factory=list)
+    assignees: list[FakeUser] = field(default_factory=list)
+    comments: list[FakeComment] = field(default_factory=list)
+    reactions: list[FakeReaction] = field(default_factory=list)
     events: list[IssueEvent] = field(default_factory=list)
-    pull: PullRequest | None = None
+    pull: FakePullRequest | None = None
 
 
 @dataclass(eq=False)
@@ -241,7 +241,7 @@ class CheckSuite:
     """All check-runs of one App on one commit."""
 
     id: int
-    app: App
+    app: FakeApp
     head_sha: str
     head_branch: str | None
     before: str | None
@@ -252,7 +252,7 @@ class CheckSuite:
 
 
 @dataclass(eq=False)
-class CheckRun:
+class FakeCheckRun:
     """One check by one App on one commit."""
 
     id: int
@@ -271,32 +271,32 @@ class CheckRun:
     job_id: int | None = None
 
     @property
-    def app(self) -> App:
+    def app(self) -> FakeApp:
         """The App that reports this check."""
         return self.suite.app
 
 
 @dataclass(eq=False)
-class Status:
+class FakeStatus:
     """A commit status, the older way of reporting a check."""
 
     id: int
     sha: str
     state: Literal["error", "failure", "pending", "success"]
     context: str
-    creator: User
+    creator: FakeUser
     created_at: datetime
     description: str | None = None
     target_url: str | None = None
 
 
 @dataclass(eq=False)
-class DeploymentStatus:
+class FakeDeploymentStatus:
     """How far a deployment has come."""
 
     id: int
     state: DeploymentState
-    creator: User
+    creator: FakeUser
     created_at: datetime
     environment: str
     description: str = ""
@@ -305,7 +305,7 @@ class DeploymentStatus:
 
 
 @dataclass(eq=False)
-class Deployment:
+class FakeDeployment:
     """One commit on its way to one environment; its statuses from the oldest to the newest."""
 
     id: int
@@ -313,13 +313,13 @@ class Deployment:
     ref: str
     task: str
     environment: str
-    creator: User
+    creator: FakeUser
     created_at: datetime
     payload: dict[str, Any] | str
     description: str | None
     transient: bool
     production: bool
-    statuses: list[DeploymentStatus] = field(default_factory=list)
+    statuses: list[FakeDeploymentStatus] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -360,19 +360,19 @@ class Protection:
 
 
 @dataclass(eq=False)
-class QueueEntry:
+class FakeQueueEntry:
     """A pull request waiting in the merge queue, with the temporary branch it is tested on."""
 
     id: int
     number: int
-    enqueued_by: User
+    enqueued_by: FakeUser
     enqueued_at: datetime
     method: MergeMethod
     head_sha: str
     base_sha: str
     ref: str
     state: str = "AWAITING_CHECKS"
-    app: App | None = None
+    app: FakeApp | None = None
     takes_yet: int | None = None
     """Seconds until it is merged, as GitHub estimates them; of a young queue it knows nothing."""
 
@@ -385,13 +385,13 @@ class Activity:
     ref: str
     before: str | None
     after: str | None
-    actor: User
+    actor: FakeUser
     kind: str
     at: datetime
 
 
 @dataclass(eq=False)
-class Repository:
+class FakeRepository:
     """One repository with everything that belongs to it.
 
     Attributes:
@@ -402,7 +402,7 @@ class Repository:
     """
 
     id: int
-    owner: User
+    owner: FakeUser
     name: str
     git: BareRepository
     created_at: datetime
@@ -421,23 +421,23 @@ class Repository:
     allow_auto_merge: bool = False
     allow_update_branch: bool = False
     delete_branch_on_merge: bool = False
-    issues: dict[int, Issue] = field(default_factory=dict)
-    labels: dict[str, Label] = field(default_factory=dict)
+    issues: dict[int, FakeIssue] = field(default_factory=dict)
+    labels: dict[str, FakeLabel] = field(default_factory=dict)
     roles: dict[str, RoleName] = field(default_factory=dict)
     protections: dict[str, Protection] = field(default_factory=dict)
     rulesets: dict[int, Ruleset] = field(default_factory=dict)
-    queue: list[QueueEntry] = field(default_factory=list)
+    queue: list[FakeQueueEntry] = field(default_factory=list)
     check_suites: dict[int, CheckSuite] = field(default_factory=dict)
-    check_runs: dict[int, CheckRun] = field(default_factory=dict)
-    statuses: list[Status] = field(default_factory=list)
-    deployments: dict[int, Deployment] = field(default_factory=dict)
+    check_runs: dict[int, FakeCheckRun] = field(default_factory=dict)
+    statuses: list[FakeStatus] = field(default_factory=list)
+    deployments: dict[int, FakeDeployment] = field(default_factory=dict)
     signed: set[str] = field(default_factory=set)
-    push_log: dict[str, User] = field(default_factory=dict)
+    push_log: dict[str, FakeUser] = field(default_factory=dict)
     activity: list[Activity] = field(default_factory=list)
     tells_activity: bool = True
     """Whether it answers who moved which branch; older GHES do not."""
     refusals: Refusals = field(default_factory=Refusals)
-    parent: Repository | None = None
+    parent: FakeRepository | None = None
 
     @property
     def has_rules(self) -> bool:
@@ -460,7 +460,7 @@ class Repository:
         """`owner/name`."""
         return f"{self.owner.login}/{self.name}"
 
-    def role_of(self, user: User) -> RoleName:
+    def role_of(self, user: FakeUser) -> RoleName:
         """What `user` may do here: the owner is admin, others as invited, anyone reads public."""
         if user is self.owner:
             return RoleName.ADMIN

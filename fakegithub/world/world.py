@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from fakegithub.world.model import (
-    App,
     AppUserToken,
     Authorization,
-    CheckRun,
-    Installation,
-    InstallationToken,
-    Issue,
-    Repository,
-    User,
+    FakeApp,
+    FakeCheckRun,
+    FakeInstallation,
+    FakeInstallationToken,
+    FakeIssue,
+    FakeRepository,
+    FakeUser,
 )
 
 Clock = Callable[[], datetime]
@@ -41,9 +41,9 @@ class Event:
 
     name: str
     payload: dict[str, Any]
-    repository: Repository | None = None
-    installation: Installation | None = None
-    only_app: App | None = None
+    repository: FakeRepository | None = None
+    installation: FakeInstallation | None = None
+    only_app: FakeApp | None = None
     subjects: tuple[object, ...] = ()
 
     @property
@@ -54,7 +54,7 @@ class Event:
 
 
 Listener = Callable[[Event], None]
-Envelope = Callable[["World", Repository | None, User], dict[str, Any]]
+Envelope = Callable[["World", FakeRepository | None, FakeUser], dict[str, Any]]
 """What every payload carries beside what happened: where it happened, and who did it."""
 
 
@@ -70,13 +70,13 @@ class World:
     clock: Clock
     rng: random.Random
     envelope: Envelope
-    users: dict[str, User] = field(default_factory=dict)
-    apps: dict[int, App] = field(default_factory=dict)
-    installations: dict[int, Installation] = field(default_factory=dict)
-    repositories: dict[int, Repository] = field(default_factory=dict)
+    users: dict[str, FakeUser] = field(default_factory=dict)
+    apps: dict[int, FakeApp] = field(default_factory=dict)
+    installations: dict[int, FakeInstallation] = field(default_factory=dict)
+    repositories: dict[int, FakeRepository] = field(default_factory=dict)
     renamed: dict[str, int] = field(default_factory=dict)
-    user_tokens: dict[str, User] = field(default_factory=dict)
-    installation_tokens: dict[str, InstallationToken] = field(default_factory=dict)
+    user_tokens: dict[str, FakeUser] = field(default_factory=dict)
+    installation_tokens: dict[str, FakeInstallationToken] = field(default_factory=dict)
     authorizations: dict[str, Authorization] = field(default_factory=dict)
     app_user_tokens: dict[str, AppUserToken] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
@@ -119,10 +119,10 @@ class World:
         action: str | None,
         payload: dict[str, Any],
         *,
-        repository: Repository | None = None,
-        sender: User,
-        installation: Installation | None = None,
-        only_app: App | None = None,
+        repository: FakeRepository | None = None,
+        sender: FakeUser,
+        installation: FakeInstallation | None = None,
+        only_app: FakeApp | None = None,
         subjects: tuple[object, ...] = (),
     ) -> Event:
         """Tell every listener that something happened; returns the event as told."""
@@ -136,7 +136,7 @@ class World:
 
     # Finding
 
-    def repository(self, owner: str, name: str) -> Repository | None:
+    def repository(self, owner: str, name: str) -> FakeRepository | None:
         """The repository with this (or a former) name, in any letter case."""
         wanted = f"{owner}/{name}".lower()
         for repository in self.repositories.values():
@@ -145,30 +145,30 @@ class World:
         former = self.renamed.get(wanted)
         return self.repositories.get(former) if former is not None else None
 
-    def installations_on(self, repository: Repository) -> Iterator[Installation]:
+    def installations_on(self, repository: FakeRepository) -> Iterator[FakeInstallation]:
         """Every active installation that can see `repository`."""
         for installation in self.installations.values():
             if installation.suspended_at is None and covers(installation, repository):
                 yield installation
 
-    def installation_of(self, app: App, repository: Repository) -> Installation | None:
+    def installation_of(self, app: FakeApp, repository: FakeRepository) -> FakeInstallation | None:
         """The installation by which `app` sees `repository`."""
         return next((i for i in self.installations_on(repository) if i.app is app), None)
 
-    def check_runs(self, repository: Repository, sha: str) -> list[CheckRun]:
+    def check_runs(self, repository: FakeRepository, sha: str) -> list[FakeCheckRun]:
         """The latest check-run of each name in each suite of a commit: `filter=latest`."""
-        latest: dict[tuple[int, str], CheckRun] = {}
+        latest: dict[tuple[int, str], FakeCheckRun] = {}
         for run in repository.check_runs.values():
             if run.head_sha == sha:
                 latest[run.suite.id, run.name] = run
         return list(latest.values())
 
-    def open_pulls(self, repository: Repository) -> list[Issue]:
+    def open_pulls(self, repository: FakeRepository) -> list[FakeIssue]:
         """Open pull requests, oldest first."""
         return [i for i in repository.issues.values() if i.pull and i.state == "open"]
 
 
-def covers(installation: Installation, repository: Repository) -> bool:
+def covers(installation: FakeInstallation, repository: FakeRepository) -> bool:
     """Tell whether `installation` includes `repository`."""
     if installation.account is not repository.owner:
         return False

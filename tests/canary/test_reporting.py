@@ -8,8 +8,8 @@ import pytest
 from bot.canary.columns import measurements
 from bot.canary.evidence import RampEvidence, RampState
 from bot.canary.interval import generator, mean_ratio, quantile_ratio, rate_ratio
-from bot.canary.reporting import Subject, ramp_report, shadow_report
-from bot.canary.reports import CurvePoint, RampReport, ShadowDiffReport, StageReport, Window
+from bot.canary.reporting import ReportSubject, ramp_report, shadow_report
+from bot.canary.reports import CurvePoint, RampReport, ShadowDiffReport, StageReport, WatchedSpan
 from bot.canary.sampling import sampled
 from bot.canary.shadow import ShadowEvidence
 from bot.canary.sketch import GROWTH, Sketch
@@ -19,11 +19,11 @@ from bot.records.documents.artifacts import canonical_bytes
 from tests.canary.traffic import frozen, policy, ramp_columns, shadow_pairs
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-SUBJECT = Subject(
+SUBJECT = ReportSubject(
     "01jabc",
     "llm.summarize",
     "provider-b",
-    Window(start=START, end=START + timedelta(hours=1)),
+    WatchedSpan(start=START, end=START + timedelta(hours=1)),
     "0" * 64,
 )
 

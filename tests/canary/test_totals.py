@@ -16,10 +16,10 @@ from bot.canary.evidence import RampEvidence, RampState
 from bot.canary.judge import judge_ramp
 from bot.canary.likelihood import BETS
 from bot.canary.policy import RatioMetric
-from bot.canary.reporting import Subject, ramp_report
-from bot.canary.reports import Window
-from bot.canary.tally import Tally
-from bot.canary.totals import Spent, TotalCosts, spent_of
+from bot.canary.reporting import ReportSubject, ramp_report
+from bot.canary.reports import WatchedSpan
+from bot.canary.tally import ArmTally
+from bot.canary.totals import SpentBetween, TotalCosts, spent_of
 from bot.canary.verdict import Breach
 from bot.playbooks.candidate.evidence import metric_table
 from tests.canary.traffic import frozen, only, policy
@@ -92,8 +92,8 @@ def test_over_all_draws_no_bet_wins_where_the_candidate_costs_no_more(
         theirs = sum(cost for cost, ours in zip(costs, draws, strict=True) if not ours)
         ours = sum(cost for cost, ours in zip(costs, draws, strict=True) if ours)
 
-        def bet(factor: float, theirs: float = theirs, ours: float = ours) -> Spent:
-            return Spent(np.array([pi]), np.array([theirs]), np.array([ours * factor]))
+        def bet(factor: float, theirs: float = theirs, ours: float = ours) -> SpentBetween:
+            return SpentBetween(np.array([pi]), np.array([theirs]), np.array([ours * factor]))
 
         worse += chance * np.exp(metric.worse_of(bet(1.05 * cheaper))[0] * TICK)
         within += chance * np.exp(metric.within_of(bet(1.15 / cheaper))[0] * TICK)
@@ -103,8 +103,8 @@ def test_over_all_draws_no_bet_wins_where_the_candidate_costs_no_more(
 
 def test_where_nothing_was_drawn_or_spent_there_is_nothing_to_bet_on() -> None:
     metric = TotalCosts("cost", RatioMetric())
-    everything = Spent(np.array([1.0]), np.array([0.0]), np.array([5.0]))
-    nothing = Spent(np.array([0.5]), np.array([0.0]), np.array([0.0]))
+    everything = SpentBetween(np.array([1.0]), np.array([0.0]), np.array([5.0]))
+    nothing = SpentBetween(np.array([0.5]), np.array([0.0]), np.array([0.0]))
     for spent in (everything, nothing):
         assert len(metric.worse_of(spent)) == len(metric.within_of(spent)) == 0
 
@@ -113,7 +113,7 @@ def ramped(readings: int, *, candidate: float) -> RampEvidence:
     evidence = RampEvidence(RULES, SOURCE.frozen(frozen()))
     spent = spent_of(new([usd(1.0), usd(candidate, arm="candidate")]).totals, PERCENTS)
     for _ in range(readings):
-        evidence.add_spent(spent, Tally(1000, 1000))
+        evidence.add_spent(spent, ArmTally(1000, 1000))
         resumed = RampEvidence(RULES, SOURCE.frozen(frozen()))
         resumed.restore(RampState.model_validate_json(evidence.save().model_dump_json()))
         assert resumed.save() == evidence.save()
@@ -128,8 +128,8 @@ def test_a_candidate_that_costs_twice_as_much_is_a_breach_with_its_report() -> N
     assert verdict.metric == "cost"
     assert verdict.evidence.startswith("The candidate costs more than tolerated. By chance alone")
     assert verdict.evidence.endswith(" readings.")
-    window = Window(start=START, end=after(60))
-    subject = Subject("01j", "llm", "provider-b", window, "0" * 64)
+    window = WatchedSpan(start=START, end=after(60))
+    subject = ReportSubject("01j", "llm", "provider-b", window, "0" * 64)
     report = ramp_report(subject, evidence, verdict, shadow=None, salt="1", stages=(), curve=())
     cost = report.metrics["cost"]
     assert (cost.baseline, cost.candidate, cost.comparison) == (0.001, 0.002, None)

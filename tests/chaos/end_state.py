@@ -18,7 +18,7 @@ from typing import Any
 from bot.records.audit_chain.verification import Intact, audit_verify
 from bot.safety.config_check import NAME as CONFIGURATION
 from bot.safety.gate import NAME as GATE
-from fakegithub.world.model import Comment, Issue, Repository
+from fakegithub.world.model import FakeComment, FakeIssue, FakeRepository
 
 _NAMED_BY_AN_ID = (
     (re.compile(r"\b[0-9a-hjkmnp-tv-z]{26}\b"), "<id>"),
@@ -52,7 +52,7 @@ def without_ids(text: str) -> str:
     return text
 
 
-def end_state(repository: Repository, data: Path) -> dict[str, Any]:
+def end_state(repository: FakeRepository, data: Path) -> dict[str, Any]:
     """What GitHub and the bot's database show about one repository."""
 
     def same(text: str | None) -> str:
@@ -104,13 +104,13 @@ def end_state(repository: Repository, data: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _most_gates_of_a_commit(repository: Repository) -> int:
+def _most_gates_of_a_commit(repository: FakeRepository) -> int:
     """One, wherever the process died: what may have been said is looked for first."""
     of = Counter(run.head_sha for run in repository.check_runs.values() if run.name == GATE)
     return max(of.values(), default=1)
 
 
-def _issue(issue: Issue, same: Any) -> dict[str, Any]:
+def _issue(issue: FakeIssue, same: Any) -> dict[str, Any]:
     pull = issue.pull
     return {
         "title": same(issue.title),
@@ -125,7 +125,7 @@ def _issue(issue: Issue, same: Any) -> dict[str, Any]:
     }
 
 
-def _comment(comment: Comment, same: Any) -> tuple[str, str, list[str]]:
+def _comment(comment: FakeComment, same: Any) -> tuple[str, str, list[str]]:
     reactions = sorted(reaction.content for reaction in comment.reactions)
     return same(comment.user.login), same(comment.body), reactions
 
@@ -191,7 +191,7 @@ def assert_one_of_everything(state: dict[str, Any]) -> None:
     assert state["records"]["runs"][0][1] == "succeeded"
 
 
-async def assert_audit_is_intact(repository: Repository, data: Path) -> None:
+async def assert_audit_is_intact(repository: FakeRepository, data: Path) -> None:
     """`audit verify`, with the anchors on the repository's records branch."""
     report = await audit_verify(
         f"sqlite:///{data / 'playbooks.db'}", repository.git.path, data / "signing-key.pem.pub"

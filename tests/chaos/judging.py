@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.plays import Scene
 from tests.playbooks.judge.judging import CONFIG, STEADY, WORKFLOW
@@ -93,7 +93,7 @@ def _forget_how_often_it_was_tried(state: dict[str, Any], scene: Scene) -> None:
     state["check-runs"] = [run[:4] for run in state["check-runs"]]
 
 
-async def _evaluated(lane: Lane, repository: Repository, sha: str) -> None:
+async def _evaluated(lane: Lane, repository: FakeRepository, sha: str) -> None:
     async def ended() -> bool:
         runs = [r for r in repository.check_runs.values() if r.head_sha == sha]
         return any(r.name == "evals" and r.status == "completed" for r in runs)

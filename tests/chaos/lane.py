@@ -19,7 +19,7 @@ from bot.records.database import open_database, url_from
 from demo.person import Person
 from fakegithub.changes import statuses
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Comment, Repository, User
+from fakegithub.world.model import FakeComment, FakeRepository, FakeUser
 from fakegithub.world.world import Event
 from tests.chaos.life import Conditions, Life
 from tests.config_approvals import approved_long_ago
@@ -48,7 +48,7 @@ class InstantCi:
         self.silent = False
         github.world.listen(self._hear)
 
-    def watch(self, repository: Repository) -> None:
+    def watch(self, repository: FakeRepository) -> None:
         self._repositories.add(repository.id)
 
     def _hear(self, event: Event) -> None:
@@ -58,7 +58,7 @@ class InstantCi:
         if event.name == "push" and not event.payload["deleted"] and not self.silent:
             self.report(repository, event.payload["after"])
 
-    def report(self, repository: Repository, sha: str) -> None:
+    def report(self, repository: FakeRepository, sha: str) -> None:
         """Say that all is well with a commit."""
         statuses.create(self._github.world, repository, sha, "success", "smoke", repository.owner)
 
@@ -78,7 +78,7 @@ class Lane:
         """Register an App on an account of its own; `start` starts the bot."""
         number = next(_names)
         self.github, self.folder = github, folder
-        self.owner: User = github.create_user(f"org-{number}", organization=True)
+        self.owner: FakeUser = github.create_user(f"org-{number}", organization=True)
         self.port = free_port()
         secret = f"secret {number}"
         self.app = github.create_app(
@@ -112,7 +112,7 @@ class Lane:
         """Start the bot."""
         await self.life.start()
 
-    async def approved(self, repository: Repository, config: str) -> None:
+    async def approved(self, repository: FakeRepository, config: str) -> None:
         """A Founder has approved the protected parts of this configuration long ago."""
         given = self.environment.get("DATABASE_URL")
         records = open_database(given or url_from(self.data))
@@ -131,13 +131,13 @@ class Lane:
         yield
         self.app.webhook_url = url
 
-    def serve_only(self, repository: Repository) -> None:
+    def serve_only(self, repository: FakeRepository) -> None:
         """The App is installed on this repository alone: others cost nothing any more."""
         self.installation.repositories = {repository.id}
 
     # What people do
 
-    def repository(self, paths: Sequence[str] = ("shop.py",)) -> Repository:
+    def repository(self, paths: Sequence[str] = ("shop.py",)) -> FakeRepository:
         """A repository with a green main, with totals in these files."""
         # Hundreds of plays are not to share the requests of one hour.
         self.github.limits.windows.clear()
@@ -149,7 +149,7 @@ class Lane:
         self.github.commit(repository, dict.fromkeys(paths, GOOD), "Totals", author=self.alice)
         return repository
 
-    def person(self, repository: Repository) -> Person:
+    def person(self, repository: FakeRepository) -> Person:
         """Alice, at work there."""
         return Person(self.github.url, self.alice.token or "", repository.full_name)
 
@@ -168,7 +168,7 @@ class Lane:
 
     # What can be seen from outside
 
-    def reactions(self, repository: Repository, comment: int) -> set[str]:
+    def reactions(self, repository: FakeRepository, comment: int) -> set[str]:
         """The bot's reactions to a comment."""
         return {
             reaction.content
@@ -178,7 +178,7 @@ class Lane:
             for reaction in each.reactions
         }
 
-    async def told(self, repository: Repository, words: str) -> None:
+    async def told(self, repository: FakeRepository, words: str) -> None:
         """Wait until an issue's body or a comment holds these words."""
 
         async def said() -> bool:
@@ -206,7 +206,7 @@ class Lane:
             query = f"SELECT count(*) FROM workflow_status WHERE status IN ({states})"  # noqa: S608
             return int(engine.execute(query).fetchone()[0])
 
-    async def answer(self, repository: Repository, comment: int) -> str:
+    async def answer(self, repository: FakeRepository, comment: int) -> str:
         """Wait until the command has its answer, whatever still runs; the answer."""
 
         async def answered() -> str | None:
@@ -215,7 +215,7 @@ class Lane:
 
         return str(await eventually(answered, self.life))
 
-    async def done(self, repository: Repository, comment: int) -> str:
+    async def done(self, repository: FakeRepository, comment: int) -> str:
         """Wait until the command has its answer and nothing runs any more; the answer."""
 
         async def answered() -> str | None:
@@ -225,7 +225,7 @@ class Lane:
 
         return str(await eventually(answered, self.life))
 
-    async def carried_out(self, repository: Repository, comment: int) -> None:
+    async def carried_out(self, repository: FakeRepository, comment: int) -> None:
         """Wait until the command is done; fail with what the bot said if it was refused."""
         if await self.done(repository, comment) != "+1":
             said = [
@@ -238,7 +238,7 @@ class Lane:
             raise AssertionError(f"it was refused:\n{answers}\n\nits log:\n{self.life.said()}")
 
 
-def _comments(issue: Any) -> list[Comment]:
+def _comments(issue: Any) -> list[FakeComment]:
     return [*issue.comments, *(issue.pull.comments if issue.pull else [])]
 
 

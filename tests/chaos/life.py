@@ -78,7 +78,7 @@ class Conditions:
 def live(environment: Mapping[str, str], folder: str, conditions: Conditions) -> None:
     """Be the bot until a signal comes. Runs in the new process."""
     from bot.app import Bot
-    from bot.heartbeat import Rhythm
+    from bot.heartbeat import HeartbeatRhythm
     from bot.logs import set_up_logs
     from bot.playbooks.parts import Patience
     from bot.settings import load_settings
@@ -97,7 +97,7 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
             settings,
             patience=Patience(look_again=soon, look_later=soon, other_bots=soon),
             observers=(KillAtStep(room / "plan", room / "trace"),),
-            rhythm=Rhythm(
+            rhythm=HeartbeatRhythm(
                 beat_every=timedelta(seconds=conditions.beat_every),
                 give_up_after=timedelta(seconds=conditions.give_up_after),
                 dead_after=timedelta(seconds=conditions.dead_after),

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Comment, Repository
+from fakegithub.world.model import FakeComment, FakeRepository
 from tests.chaos.lane import GOOD, Lane, free_port
 from tests.chaos.life import Conditions, Life
 
@@ -43,7 +43,7 @@ NOT_FOR_PEOPLE = re.compile(
 class Asked:
     """One revert: where, of which pull request, and the comment that asks."""
 
-    repository: Repository
+    repository: FakeRepository
     person: Person
     number: int
     comment: int = 0
@@ -216,8 +216,8 @@ def wrong_with(asked: Asked, answers: list[str]) -> list[str]:
     return [f"{k}: {found[k]!r}, not {right[k]!r}" for k in right if found[k] != right[k]]
 
 
-def _texts(repository: Repository) -> list[str]:
-    comments: list[Comment] = [c for i in repository.issues.values() for c in i.comments]
+def _texts(repository: FakeRepository) -> list[str]:
+    comments: list[FakeComment] = [c for i in repository.issues.values() for c in i.comments]
     checks = [str(run.output) for run in repository.check_runs.values()]
     bodies = [issue.body or "" for issue in repository.issues.values()]
     return [*bodies, *(c.body for c in comments if c.user.type == "Bot"), *checks]

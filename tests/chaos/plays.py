@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from demo.person import Person
 from fakegithub.changes import checks, statuses
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.chaos.end_state import assert_one_of_everything, marked
 from tests.chaos.lane import Lane, eventually
 from tests.playbooks.bisect import bisecting
@@ -27,7 +27,7 @@ class Scene:
     """
 
     lane: Lane
-    repository: Repository
+    repository: FakeRepository
     person: Person
     number: int
     words: str
@@ -168,11 +168,11 @@ class Bisect:
         assert not list(scene.repository.git.refs("refs/playbooks/"))
 
 
-def _status(lane: Lane, repository: Repository, sha: str, said: str) -> None:
+def _status(lane: Lane, repository: FakeRepository, sha: str, said: str) -> None:
     statuses.create(lane.github.world, repository, sha, said, "smoke", repository.owner)
 
 
-def _check_run(lane: Lane, repository: Repository, sha: str, said: str) -> None:
+def _check_run(lane: Lane, repository: FakeRepository, sha: str, said: str) -> None:
     world, app = lane.github.world, lane.github.runner.app
     checks.create(world, repository, app, "smoke", sha, {"conclusion": said})
 

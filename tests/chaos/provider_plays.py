@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.chaos.end_state import marked
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.plays import Play, Scene
@@ -210,7 +210,7 @@ def _unnumbered(text: str) -> str:
 class Reporting:
     """The clients of a repository's capability."""
 
-    def __init__(self, lane: Lane, repository: Repository) -> None:
+    def __init__(self, lane: Lane, repository: FakeRepository) -> None:
         self._lane, self._place = lane, repository.full_name
         self._http = aiohttp.ClientSession(headers=headers())
         self._url = f"http://127.0.0.1:{lane.port}"

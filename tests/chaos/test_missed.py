@@ -14,7 +14,7 @@ import pytest
 from bot.triggers import BisectRequest, CloseRequest, JudgeRequest, SourceKind, Trigger
 from fakegithub.deliveries.delivery_faults import DeliveryRule, Lose
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Protection, Repository
+from fakegithub.world.model import FakeRepository, Protection
 from tests.chaos.end_state import assert_one_of_everything, end_state
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.life import Conditions
@@ -88,7 +88,7 @@ def requests_in(lane: Lane) -> list[Trigger]:
     return [Trigger.model_validate_json(payload) for (payload,) in rows]
 
 
-async def reverted(lane: Lane, repository: Repository) -> None:
+async def reverted(lane: Lane, repository: FakeRepository) -> None:
     """Wait until a hotfix was merged and nothing runs any more."""
 
     async def done() -> bool:

@@ -22,7 +22,7 @@ from bot.records.documents.artifacts import canonical_bytes
 from bot.records.recovery import incidents
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.course import RampCourse
+from bot.traffic.course import RampEvaluation
 from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane, eventually
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers, headers
@@ -120,7 +120,7 @@ async def in_one_go(lane: Lane, attempt: str) -> str:
         entries = await ledgers.entries(conn, attempt, after=0, until=ledger.last, limit=1000)
         shadow = next(each for each in await incidents.list_recent(conn) if each.kind == "shadow")
     await database.dispose()
-    course = RampCourse(ledger.policy, ledger.frozen, ledger.opened_at)
+    course = RampEvaluation(ledger.policy, ledger.frozen, ledger.opened_at)
     for entry in entries:
         await asyncio.to_thread(course.take, entry, percents_of(served))
     assert isinstance(course.breach, Breach)

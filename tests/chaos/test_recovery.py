@@ -9,7 +9,7 @@ import pytest
 
 from fakegithub.changes import statuses
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.chaos.end_state import end_state, marked
 from tests.chaos.lane import Lane, eventually
 
@@ -22,7 +22,7 @@ async def lane(github: DemoGitHub, tmp_path_factory: pytest.TempPathFactory) -> 
     await lane.close()
 
 
-def hotfix_of(repository: Repository, *, merged: bool) -> Any:
+def hotfix_of(repository: FakeRepository, *, merged: bool) -> Any:
     """The hotfix pull request, once it is there or merged."""
     found = [i for i in repository.issues.values() if i.pull and "hotfix/" in i.pull.head_ref]
     return next((i for i in found if i.pull and (i.pull.merged_at or not merged)), None)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.chaos.lane import Lane, eventually, free_port
 from tests.chaos.life import Conditions, Life
 
@@ -74,7 +74,7 @@ async def pairs(
         await pair.close()
 
 
-def hotfixes(repository: Repository) -> list[str]:
+def hotfixes(repository: FakeRepository) -> list[str]:
     """The heads of the hotfix pull requests."""
     return [
         issue.pull.head_sha

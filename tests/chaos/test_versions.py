@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from benchmarks.upgrade import the_release_before
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.chaos.lane import Lane, eventually, free_port
 from tests.chaos.test_replicas import hotfixes
 from tests.chaos.upgrading.trees import TODAY, NoSuchCommit, Servers, Tree, TreeLife, tree_of
@@ -81,7 +81,7 @@ def old(chaos_is_full: bool) -> Tree:
         pytest.skip(str(unknown))
 
 
-async def waits_for_ci(lane: Lane, life: TreeLife) -> tuple[Repository, int, str]:
+async def waits_for_ci(lane: Lane, life: TreeLife) -> tuple[FakeRepository, int, str]:
     """A revert was asked for, and its hotfix waits for CI."""
     lane.life = life
     repository = lane.repository()

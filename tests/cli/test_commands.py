@@ -21,7 +21,7 @@ from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import public_pem, sign
 from bot.records.database import migrate, open_database
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation
+from fakegithub.world.model import FakeApp, FakeInstallation
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,7 @@ def test_without_an_outside_anchor_no_chain_is_called_intact(chain: Path) -> Non
     assert "no anchor" in done.stdout
 
 
-def settings(github: DemoGitHub, app: App, data: Path) -> dict[str, str]:
+def settings(github: DemoGitHub, app: FakeApp, data: Path) -> dict[str, str]:
     key = data / "app.pem"
     key.write_text(app.private_key)
     return {
@@ -198,7 +198,7 @@ def settings(github: DemoGitHub, app: App, data: Path) -> dict[str, str]:
 
 @pytest.mark.thorough
 async def test_doctor_finds_a_permission_that_is_missing(
-    github: DemoGitHub, app: App, installation: Installation, tmp_path: Path
+    github: DemoGitHub, app: FakeApp, installation: FakeInstallation, tmp_path: Path
 ) -> None:
     done = await asyncio.to_thread(playbooks, "doctor", **settings(github, app, tmp_path))
     assert f"installation {installation.id}, permissions" in done.stdout
@@ -217,7 +217,7 @@ async def test_doctor_finds_a_permission_that_is_missing(
     ],
 )
 async def test_a_wrong_sender_is_named_by_doctor_and_at_the_start(
-    github: DemoGitHub, app: App, tmp_path: Path, setting: dict[str, str], said: str
+    github: DemoGitHub, app: FakeApp, tmp_path: Path, setting: dict[str, str], said: str
 ) -> None:
     wrong = settings(github, app, tmp_path) | setting
     done = await asyncio.to_thread(playbooks, "doctor", **wrong)
@@ -232,7 +232,7 @@ async def test_a_wrong_sender_is_named_by_doctor_and_at_the_start(
 
 
 async def test_doctor_says_which_credential_is_wrong(
-    github: DemoGitHub, app: App, tmp_path: Path
+    github: DemoGitHub, app: FakeApp, tmp_path: Path
 ) -> None:
     wrong = settings(github, app, tmp_path) | {"GITHUB_APP_ID": "4242"}
     done = await asyncio.to_thread(playbooks, "doctor", **wrong)

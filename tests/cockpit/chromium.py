@@ -11,7 +11,7 @@ from typing import Literal
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from bot.cockpit.rendering import ROOT
-from bot.cockpit.routes import Route
+from bot.cockpit.routes import PageRoute
 
 CHROMIUM = Path("/usr/bin/chromium")
 MISSING = f"there is no {CHROMIUM}: apt-get install chromium"
@@ -53,7 +53,7 @@ NO_PAGES = {
 """Addresses that are no page for whoever is logged in."""
 
 
-def addresses(table: Iterable[Route], ids: dict[str, str], repository: str) -> dict[str, str]:
+def addresses(table: Iterable[PageRoute], ids: dict[str, str], repository: str) -> dict[str, str]:
     """Every page there is to look at, by its path in the route table: a new one comes by itself."""
     asked = {
         "/incidents/{incident}": f"?request={ids['request']}",

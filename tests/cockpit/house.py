@@ -19,7 +19,7 @@ from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery import incidents, progress, runs, steps
 from bot.records.recovery.incidents import Incident, Opening
 from bot.records.recovery.progress import Bar, BisectProgress, Suspected
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.records.recovery.steps import Reversibility
 from bot.records.safety import approvals, budgets, config_questions, pauses
 from bot.records.safety.pauses import PauseKind, Pausing
@@ -89,7 +89,7 @@ class House:
         settled_after: timedelta | None = None,
         by: str = "alice",
         data: dict[str, str] | None = None,
-    ) -> tuple[Incident, Run]:
+    ) -> tuple[Incident, StoredRun]:
         """One incident with its Run, its story, and, where it was settled, its end."""
         number = next(_numbers)
         at = self.now - ago
@@ -151,7 +151,7 @@ class House:
             assert made is not None
         return found, made
 
-    async def tell(self, run: Run, headline: str, *details: str) -> None:
+    async def tell(self, run: StoredRun, headline: str, *details: str) -> None:
         """People were told that they are needed."""
         async with self.records.begin() as conn:
             at = self.now - timedelta(minutes=3)
@@ -161,7 +161,7 @@ class House:
 
     async def bisect(
         self, title: str, *, status: str = "searching", subjects: Sequence[str] = ()
-    ) -> tuple[Incident, Run]:
+    ) -> tuple[Incident, StoredRun]:
         """A bisect at work, with a posterior to look at."""
         incident, run = await self.incident(
             title, kind="bisect", state=RunState.RUNNING, severity=Severity.MEDIUM
@@ -239,7 +239,7 @@ class House:
         policy = Policy.model_validate({"baseline": "acme/model-1", "candidates": ["acme/model-2"]})
         began = self.now - timedelta(minutes=40)
         async with self.records.begin() as conn:
-            await ledgers.open_ledger(
+            await ledgers.open_log(
                 conn,
                 attempt=attempt,
                 run_id=run.id,
@@ -365,7 +365,7 @@ class House:
                 waiting_run.id,
                 repository_id=self.repository.id,
                 actor="alice",
-                outcome=answers.Outcome.REFUSED,
+                outcome=answers.RequestState.REFUSED,
                 at=self.now,
                 text="@alice Only a Founder decides this (`olivia`).\n\nAsk for it there.",
             )

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from bot.app import Bot
-from bot.cockpit.routes import Route, Rule
+from bot.cockpit.routes import AccessRule, PageRoute
 from fakegithub.server import DemoGitHub
 from fakegithub.world.roles import RoleName
 from tests.cockpit.conftest import Arrives
@@ -42,7 +42,7 @@ async def private(house: House, shop: Shop, github: DemoGitHub) -> dict[str, str
     return {"incident": incident.id, "run": bisect.id, "request": run.id, "attempt": attempt}
 
 
-def _path(route: Route, known: dict[str, str]) -> str:
+def _path(route: PageRoute, known: dict[str, str]) -> str:
     names = re.findall(r"\{(\w+)[^}]*\}", route.path)
     if route.path in SAYS_NOTHING:
         return route.address.replace("{name}", "cockpit.css")
@@ -66,7 +66,7 @@ def _says(page: Page, shop: Shop, known: dict[str, str]) -> list[str]:
     return [word for word in leaks if re.search(rf"{re.escape(word)}(?!\w)", body)]
 
 
-async def _call(visitor: Visitor, route: Route, path: str, form: dict[str, str]) -> Page:
+async def _call(visitor: Visitor, route: PageRoute, path: str, form: dict[str, str]) -> Page:
     if route.method == "GET" and route.path == "/events":
         return await _first_events(visitor, path)
     if route.method == "GET":
@@ -96,8 +96,8 @@ def _forms(known: dict[str, str], shop: Shop, csrf: str) -> dict[str, str]:
 
 async def test_every_address_has_a_rule(bot: Bot) -> None:
     for route in bot.cockpit.table:
-        assert isinstance(route.rule, Rule), route
-    open_addresses = {each.path for each in bot.cockpit.table if each.rule is Rule.OPEN}
+        assert isinstance(route.rule, AccessRule), route
+    open_addresses = {each.path for each in bot.cockpit.table if each.rule is AccessRule.OPEN}
     # Whoever opens another address to everybody has to say so here.
     assert open_addresses == {
         "", "/help", "/login", "/login/start", "/login/callback", "/theme", "/static/{name}",
@@ -132,7 +132,7 @@ async def test_somebody_who_is_not_logged_in_learns_nothing_from_any_address(
     nobody = await arrives("")
     for route in bot.cockpit.table:
         page = await _call(nobody, route, _path(route, private), _forms(private, shop, "x"))
-        allowed = (303, 401) if route.rule is Rule.SIGNED_IN else (200, 303, 400)
+        allowed = (303, 401) if route.rule is AccessRule.SIGNED_IN else (200, 303, 400)
         assert page.status in allowed, (route, page.status)
         assert _says(page, shop, private) == [], (route.method, route.path)
 

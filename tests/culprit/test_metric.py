@@ -5,7 +5,7 @@ import pytest
 
 from bot.culprit.graph import CommitGraph
 from bot.culprit.metric import END_RUNS, MetricSearch, MetricVerdict
-from bot.culprit.verdict import Status
+from bot.culprit.verdict import SearchStatus
 
 
 def chain(count: int) -> CommitGraph:
@@ -48,7 +48,7 @@ def test_several_runs_at_once_find_it_too() -> None:
 
 def test_no_drop_at_all_ends_early_without_blame() -> None:
     endings = [drop(MetricSearch(chain(128)), 64, 0.0, seed=s) for s in range(20)]
-    assert sum(e.status is Status.NO_CULPRIT for e in endings) >= 15
+    assert sum(e.status is SearchStatus.NO_CULPRIT for e in endings) >= 15
     assert sum(e.culprit is not None for e in endings) <= 1
 
 

@@ -5,20 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.culprit.evidence import (
-    Observation,
-    Outcome,
-    Purpose,
-    Report,
-    Ruling,
-    Says,
-    Trial,
-)
+from bot.culprit.evidence import FreeResult, Purpose, Ruling, Says, Trial, TrialOutcome, TrialReport
 from bot.culprit.graph import CommitGraph
 from bot.culprit.log import LogError
 from bot.culprit.search import Search
 from bot.culprit.settings import Granularity, SearchSettings
-from bot.culprit.verdict import Status, Verdict
+from bot.culprit.verdict import SearchStatus, Verdict
 from tests.culprit.histories import ancestors_by_definition, histories, quick
 
 
@@ -26,20 +18,20 @@ def chain(count: int) -> CommitGraph:
     return CommitGraph.chain([f"c{i}" for i in range(count)], ["good"])
 
 
-def outcome(search: Search, trial: Trial, culprit: int | None) -> Outcome:
+def outcome(search: Search, trial: Trial, culprit: int | None) -> TrialOutcome:
     node = search.graph.number[trial.commit]
     bad = (
         culprit is not None
         and node < len(search.graph)
         and culprit in ancestors_by_definition(search.graph, node)
     )
-    return Outcome.FAIL if bad else Outcome.PASS
+    return TrialOutcome.FAIL if bad else TrialOutcome.PASS
 
 
 def finish(search: Search, culprit: int | None, at_once: int = 1) -> Verdict:
     while trials := search.next_trials(at_once):
         for trial in trials:
-            search.record(trial, Report(outcome(search, trial, culprit)))
+            search.record(trial, TrialReport(outcome(search, trial, culprit)))
     return search.verdict()
 
 
@@ -65,12 +57,12 @@ def test_both_ends_are_tried_before_anything_else() -> None:
         ("good", Purpose.END),
     ]
     assert search.next_trials(4) == ()
-    assert search.verdict().status is Status.SEARCHING
+    assert search.verdict().status is SearchStatus.SEARCHING
 
 
 def test_a_bad_end_that_passes_is_no_culprit() -> None:
     verdict = finish(Search(chain(30)), None)
-    assert verdict.status is Status.NO_CULPRIT
+    assert verdict.status is SearchStatus.NO_CULPRIT
     assert verdict.confidence >= 0.99
     assert verdict.candidates == ()
     assert "bad end passes" in verdict.reason
@@ -80,8 +72,8 @@ def test_a_good_end_that_fails_is_before_the_range() -> None:
     search = Search(chain(30))
     while trials := search.next_trials(2):
         for trial in trials:
-            search.record(trial, Report(Outcome.FAIL))
-    assert search.verdict().status is Status.BEFORE_RANGE
+            search.record(trial, TrialReport(TrialOutcome.FAIL))
+    assert search.verdict().status is SearchStatus.BEFORE_RANGE
     assert "good end fails" in search.verdict().reason
 
 
@@ -90,9 +82,9 @@ def test_one_odd_result_does_not_derail_the_search() -> None:
     lied = False
     while trials := search.next_trials():
         truth = outcome(search, trials[0], 40)
-        if not lied and truth is Outcome.PASS:
-            truth, lied = Outcome.FAIL, True
-        search.record(trials[0], Report(truth))
+        if not lied and truth is TrialOutcome.PASS:
+            truth, lied = TrialOutcome.FAIL, True
+        search.record(trials[0], TrialReport(truth))
     assert lied
     assert search.verdict().culprit == "c40"
 
@@ -102,7 +94,7 @@ def test_commits_that_cannot_be_tried_form_a_class_with_the_next_that_can() -> N
     for sha in ("c5", "c6"):
         search.observe(Ruling(sha, Says.SKIP, "ann"))
     verdict = finish(search, 6)
-    assert verdict.status is Status.CLASS
+    assert verdict.status is SearchStatus.CLASS
     assert verdict.may_act
     assert {c.sha for c in verdict.candidates} == {"c5", "c6", "c7"}
     assert set(verdict.splitters) == {"c5", "c6"}
@@ -116,7 +108,7 @@ def test_a_skipped_commit_is_never_tried_nor_taken_for_failing() -> None:
     asked = []
     while trials := search.next_trials():
         asked += [t.commit for t in trials]
-        search.record(trials[0], Report(outcome(search, trials[0], 2)))
+        search.record(trials[0], TrialReport(outcome(search, trials[0], 2)))
     assert "c5" not in asked
     assert search.verdict().culprit == "c2"
 
@@ -128,11 +120,11 @@ def test_untestable_stretches_are_left_after_a_few_tries() -> None:
         node = search.graph.number[trials[0].commit]
         if 80 <= node < 120:
             tried += 1
-            search.record(trials[0], Report(Outcome.UNTESTABLE))
+            search.record(trials[0], TrialReport(TrialOutcome.UNTESTABLE))
         else:
-            search.record(trials[0], Report(outcome(search, trials[0], 100)))
+            search.record(trials[0], TrialReport(outcome(search, trials[0], 100)))
     verdict = search.verdict()
-    assert verdict.status is Status.CLASS
+    assert verdict.status is SearchStatus.CLASS
     assert "c100" in {c.sha for c in verdict.candidates}
     assert tried < 20
 
@@ -143,10 +135,10 @@ def test_infra_failures_are_no_evidence_are_retried_and_stop_the_search_in_the_e
     attempts = []
     while trials := search.next_trials():
         attempts.append(trials[0].attempt)
-        search.record(trials[0], Report(Outcome.INFRA))
+        search.record(trials[0], TrialReport(TrialOutcome.INFRA))
     assert attempts == [1, 2, 3, 1]
     assert search.probabilities() == before
-    assert search.verdict().status is Status.INFRA
+    assert search.verdict().status is SearchStatus.INFRA
     assert search.verdict().trials == 0
 
 
@@ -155,7 +147,7 @@ def test_another_failure_is_not_the_incidents_failure() -> None:
     search = Search(chain(9), settings)
     before = search.probabilities()
     trial = search.next_trials()[0]
-    search.record(trial, Report(Outcome.FAIL, frozenset({"test_unrelated"})))
+    search.record(trial, TrialReport(TrialOutcome.FAIL, frozenset({"test_unrelated"})))
     assert search.probabilities() == before
     assert trial.commit not in {t.commit for t in search.next_trials(3)}
 
@@ -164,7 +156,11 @@ def test_the_first_failure_of_the_bad_end_tells_which_failure_is_meant() -> None
     search = Search(chain(9))
     for trial in search.next_trials(2):
         failed = trial.commit == "c8"
-        report = Report(Outcome.FAIL, frozenset({"test_a"})) if failed else Report(Outcome.PASS)
+        report = (
+            TrialReport(TrialOutcome.FAIL, frozenset({"test_a"}))
+            if failed
+            else TrialReport(TrialOutcome.PASS)
+        )
         search.record(trial, report)
     assert search.fingerprint == {"test_a"}
 
@@ -172,8 +168,8 @@ def test_the_first_failure_of_the_bad_end_tells_which_failure_is_meant() -> None
 def test_the_failure_that_opened_the_incident_is_no_evidence() -> None:
     search = Search(chain(9))
     before = search.probabilities()
-    report = Report(Outcome.FAIL, frozenset({"test_a"}))
-    assert search.observe(Observation("c8", report, selected=True))
+    report = TrialReport(TrialOutcome.FAIL, frozenset({"test_a"}))
+    assert search.observe(FreeResult("c8", report, selected=True))
     assert search.probabilities() == before
     assert search.fingerprint == {"test_a"}
     assert search.next_trials()[0].commit == "c8"
@@ -181,8 +177,8 @@ def test_the_failure_that_opened_the_incident_is_no_evidence() -> None:
 
 def test_a_failure_known_from_elsewhere_is_still_reproduced_first() -> None:
     search = Search(chain(9))
-    search.observe(Observation("c8", Report(Outcome.FAIL)))
-    search.observe(Observation("good", Report(Outcome.PASS)))
+    search.observe(FreeResult("c8", TrialReport(TrialOutcome.FAIL)))
+    search.observe(FreeResult("good", TrialReport(TrialOutcome.PASS)))
     assert [t.commit for t in search.next_trials(2)] == ["c8", "good"]
 
 
@@ -190,9 +186,9 @@ def test_results_that_exist_already_spare_trials() -> None:
     paid = finish(Search(chain(256)), 100).trials
     search = Search(chain(256))
     for node in (97, 98, 99):
-        search.observe(Observation(f"c{node}", Report(Outcome.PASS), f"ci {node}"))
+        search.observe(FreeResult(f"c{node}", TrialReport(TrialOutcome.PASS), f"ci {node}"))
     for node in (100, 101, 102):
-        search.observe(Observation(f"c{node}", Report(Outcome.FAIL), f"ci {node}"))
+        search.observe(FreeResult(f"c{node}", TrialReport(TrialOutcome.FAIL), f"ci {node}"))
     verdict = finish(search, 100)
     assert verdict.culprit == "c100"
     assert verdict.trials < paid - 4
@@ -201,10 +197,10 @@ def test_results_that_exist_already_spare_trials() -> None:
 def test_a_pull_requests_run_counts_only_where_the_tree_is_the_same() -> None:
     search = Search(chain(4), trees={f"c{i}": f"tree{i}" for i in range(4)})
     before = search.probabilities()
-    fail = Report(Outcome.FAIL)
-    assert not search.observe(Observation("head", fail, tree="another"))
+    fail = TrialReport(TrialOutcome.FAIL)
+    assert not search.observe(FreeResult("head", fail, tree="another"))
     assert search.probabilities() == before
-    assert search.observe(Observation("head", fail, tree="tree1"))
+    assert search.observe(FreeResult("head", fail, tree="tree1"))
     assert search.probabilities()[3].probability < before[3].probability
 
 
@@ -226,7 +222,7 @@ def test_peoples_words_on_commits_end_a_search_without_a_trial() -> None:
 
 def test_the_budget_ends_a_search_with_its_credible_set() -> None:
     verdict = finish(Search(chain(500), SearchSettings(budget=6)), 300)
-    assert verdict.status is Status.BUDGET
+    assert verdict.status is SearchStatus.BUDGET
     assert verdict.trials == 6
     assert not verdict.may_act
     assert "c300" in {c.sha for c in verdict.candidates}
@@ -248,7 +244,7 @@ def test_the_search_looks_along_first_parents_first_and_then_inside_the_merge() 
     asked = []
     while trials := search.next_trials():
         asked.append(trials[0].commit)
-        search.record(trials[0], Report(outcome(search, trials[0], culprit)))
+        search.record(trials[0], TrialReport(outcome(search, trials[0], culprit)))
     assert search.verdict().culprit == "b2"
     first_inside = next(i for i, sha in enumerate(asked) if sha.startswith("b"))
     assert {"m5", "m6"} & set(asked[:first_inside])
@@ -262,7 +258,7 @@ def test_named_machines_take_turns_on_a_commit() -> None:
     for _ in range(9):
         for trial in search.next_trials():
             used.setdefault(trial.commit, []).append(trial.environment)
-            search.record(trial, Report(outcome(search, trial, 1)))
+            search.record(trial, TrialReport(outcome(search, trial, 1)))
     for names in used.values():
         assert len(set(names[:3])) == len(names[:3])
 
@@ -282,12 +278,14 @@ def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
 ) -> None:
     search = Search(graph, SearchSettings(seed=7, environments=("r1", "r2"), budget=30))
     search.observe(Ruling(graph.commits[0], Says.SKIP, "ann"))
-    search.observe(Observation(graph.commits[-1], Report(Outcome.FAIL, frozenset({"t"})), "ci"))
+    search.observe(
+        FreeResult(graph.commits[-1], TrialReport(TrialOutcome.FAIL, frozenset({"t"})), "ci")
+    )
     while trials := search.next_trials(3):
         for trial in trials:
             lies = random.random() < 0.1  # type: ignore[attr-defined]
             truth = outcome(search, trial, pick % len(graph))
-            search.record(trial, Report(Outcome.INFRA if lies else truth))
+            search.record(trial, TrialReport(TrialOutcome.INFRA if lies else truth))
     again = Search.from_log(search.to_log())
     assert again.to_log() == search.to_log()
     assert again.verdict() == search.verdict()
@@ -296,9 +294,9 @@ def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
 def test_a_resumed_search_chooses_as_if_it_had_never_stopped() -> None:
     search = Search(chain(300), SearchSettings(seed=3))
     for trial in search.next_trials(2):
-        search.record(trial, Report(outcome(search, trial, 77)))
+        search.record(trial, TrialReport(outcome(search, trial, 77)))
     trials = search.next_trials(4)
-    search.record(trials[2], Report(outcome(search, trials[2], 77)))
+    search.record(trials[2], TrialReport(outcome(search, trials[2], 77)))
     resumed = Search.from_log(search.to_log())
     assert resumed.pending == search.pending
     assert resumed.next_trials(2) == search.next_trials(2)
@@ -335,7 +333,9 @@ def test_claims_of_99_percent_hold_for_a_flaky_signal() -> None:
         while trials := search.next_trials():
             truth = outcome_of_chain(trials[0].commit, culprit)
             lies = rng.random() < 0.1
-            search.record(trials[0], Report(Outcome.FAIL if truth != lies else Outcome.PASS))
+            search.record(
+                trials[0], TrialReport(TrialOutcome.FAIL if truth != lies else TrialOutcome.PASS)
+            )
         verdict = search.verdict()
         claims += verdict.may_act
         right += verdict.may_act and verdict.culprit == f"c{culprit}"
@@ -359,12 +359,14 @@ def test_a_chance_failure_of_a_commit_that_cannot_be_tried_is_unlearnt() -> None
             for trial in trials:
                 node = search.graph.number[trial.commit]
                 if rng.random() < 0.15:
-                    said = Outcome.FAIL
+                    said = TrialOutcome.FAIL
                 elif node in hopeless:
-                    said = Outcome.UNTESTABLE
+                    said = TrialOutcome.UNTESTABLE
                 else:
-                    said = Outcome.FAIL if node >= culprit and node < 200 else Outcome.PASS
-                search.record(trial, Report(said))
+                    said = (
+                        TrialOutcome.FAIL if node >= culprit and node < 200 else TrialOutcome.PASS
+                    )
+                search.record(trial, TrialReport(said))
         verdict = search.verdict()
         named = {candidate.sha for candidate in verdict.candidates}
         wrong += verdict.may_act and f"c{culprit}" not in named
@@ -376,10 +378,10 @@ def surveyed(failing: str | None = None, passing: str | None = None) -> Search:
     search = Search(chain(100), SearchSettings(check_ends=False))
     for node in range(40, 61):
         if f"c{node}" not in {failing, passing}:
-            search.observe(Observation(f"c{node}", Report(Outcome.UNTESTABLE), "fresh"))
-    for sha, said in ((failing, Outcome.FAIL), (passing, Outcome.PASS)):
+            search.observe(FreeResult(f"c{node}", TrialReport(TrialOutcome.UNTESTABLE), "fresh"))
+    for sha, said in ((failing, TrialOutcome.FAIL), (passing, TrialOutcome.PASS)):
         if sha:
-            search.observe(Observation(sha, Report(said), "fresh"))
+            search.observe(FreeResult(sha, TrialReport(said), "fresh"))
     return search
 
 
@@ -398,7 +400,7 @@ def test_a_lone_failure_amid_commits_that_cannot_be_tried_says_less_than_one_far
 def test_a_pass_amid_commits_that_cannot_be_tried_proves_that_one_could() -> None:
     search = surveyed(passing="c50")
     assert mass(search, 50) < 0.15
-    search.observe(Observation("c50", Report(Outcome.UNTESTABLE), "later"))
+    search.observe(FreeResult("c50", TrialReport(TrialOutcome.UNTESTABLE), "later"))
     assert mass(search, 50) < 0.15
 
 
@@ -410,10 +412,10 @@ def test_honest_results_at_the_edge_of_an_untestable_stretch_are_kept() -> None:
         culprit = int(rng.integers(60, 140))
         while trials := search.next_trials(1):
             node = search.graph.number[trials[0].commit]
-            said = Outcome.FAIL if culprit <= node < 200 else Outcome.PASS
+            said = TrialOutcome.FAIL if culprit <= node < 200 else TrialOutcome.PASS
             if culprit - 40 <= node < culprit - 4:
-                said = Outcome.UNTESTABLE
-            search.record(trials[0], Report(said))
+                said = TrialOutcome.UNTESTABLE
+            search.record(trials[0], TrialReport(said))
         assert search.verdict().culprit == f"c{culprit}"
         runs += search.trials
     assert runs <= 20 * 20  # taking honest results back cost 22 runs each

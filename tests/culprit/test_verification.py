@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bot.culprit.gallop import next_good
-from bot.culprit.verification import Check, Tally, judge, plan, runs_needed
+from bot.culprit.verification import FreshRunTally, VerificationResult, judge, plan, runs_needed
 
 
 @pytest.mark.parametrize(
@@ -20,38 +20,38 @@ def test_the_culprit_and_all_its_parents_take_turns() -> None:
 
 def test_runs_that_all_agree_confirm() -> None:
     check = plan("c", ["p"], 0.1)
-    tallies = {"c": Tally(failed=2), "p": Tally(passed=2)}
-    assert judge(check, tallies, 0.1, 0.1) is Check.CONFIRMED
+    tallies = {"c": FreshRunTally(failed=2), "p": FreshRunTally(passed=2)}
+    assert judge(check, tallies, 0.1, 0.1) is VerificationResult.CONFIRMED
 
 
 def test_a_parent_that_fails_too_refutes() -> None:
     check = plan("c", ["p"], 0.1)
-    tallies = {"c": Tally(failed=3), "p": Tally(failed=3)}
-    assert judge(check, tallies, 0.1, 0.1) is Check.REFUTED
+    tallies = {"c": FreshRunTally(failed=3), "p": FreshRunTally(failed=3)}
+    assert judge(check, tallies, 0.1, 0.1) is VerificationResult.REFUTED
 
 
 def test_a_suspect_that_passes_is_refuted() -> None:
     check = plan("c", ["p"], 0.1)
-    tallies = {"c": Tally(passed=3), "p": Tally(passed=3)}
-    assert judge(check, tallies, 0.1, 0.1) is Check.REFUTED
+    tallies = {"c": FreshRunTally(passed=3), "p": FreshRunTally(passed=3)}
+    assert judge(check, tallies, 0.1, 0.1) is VerificationResult.REFUTED
 
 
 def test_one_odd_run_among_few_leaves_it_undecided_and_more_runs_decide() -> None:
     check = plan("c", ["p"], 0.1)
-    odd = {"c": Tally(failed=1, passed=1), "p": Tally(passed=2)}
-    assert judge(check, odd, 0.1, 0.1) is Check.UNDECIDED
-    more = {"c": Tally(failed=5, passed=1), "p": Tally(passed=6)}
-    assert judge(check, more, 0.1, 0.1) is Check.CONFIRMED
+    odd = {"c": FreshRunTally(failed=1, passed=1), "p": FreshRunTally(passed=2)}
+    assert judge(check, odd, 0.1, 0.1) is VerificationResult.UNDECIDED
+    more = {"c": FreshRunTally(failed=5, passed=1), "p": FreshRunTally(passed=6)}
+    assert judge(check, more, 0.1, 0.1) is VerificationResult.CONFIRMED
 
 
 def test_missing_runs_leave_it_undecided() -> None:
     check = plan("c", ["p"], 0.1)
-    assert judge(check, {"c": Tally(failed=2)}, 0.1, 0.1) is Check.UNDECIDED
+    assert judge(check, {"c": FreshRunTally(failed=2)}, 0.1, 0.1) is VerificationResult.UNDECIDED
 
 
 def test_a_root_commit_has_no_parent_to_compare_with() -> None:
     check = plan("c", [], 0.1)
-    assert judge(check, {"c": Tally(failed=2)}, 0.1, 0.1) is Check.CONFIRMED
+    assert judge(check, {"c": FreshRunTally(failed=2)}, 0.1, 0.1) is VerificationResult.CONFIRMED
 
 
 def test_a_good_end_is_sought_among_green_commits_first_and_then_by_doubling() -> None:

@@ -11,7 +11,7 @@ import pytest
 from demo.person import Person
 from demo.stories.invitation import LOOK_EVERY_S, Invitation, invite, plain
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Installation
+from fakegithub.world.model import FakeInstallation
 from tests.conftest import People
 
 BROKEN = Invitation(
@@ -96,7 +96,7 @@ async def test_a_look_that_meets_a_change_is_taken_again(github: DemoGitHub) -> 
 
 
 async def test_after_something_else_it_is_said_once_more_when_that_was_answered(
-    github: DemoGitHub, alice: Person, people: People, installation: Installation
+    github: DemoGitHub, alice: Person, people: People, installation: FakeInstallation
 ) -> None:
     issue, bot = await alice.open_issue("Something else"), people.installed(installation)
 

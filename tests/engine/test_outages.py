@@ -16,7 +16,7 @@ from bot.engine import Engine
 from bot.playbooks.run import Run, StepFailed
 from bot.playbooks.steps import Step
 from bot.records.database import migrate, open_database
-from bot.wiring.orphans import Orphans
+from bot.wiring.orphans import OrphanedRuns
 from tests.engine.lives import LONGEST_S, World
 from tests.forks import FORKS
 
@@ -68,7 +68,7 @@ async def broken_off(engine: Engine, story: Story, folder: Path) -> None:
     """Nobody but the sweep does anything about it."""
     del story, folder
     sweep = asyncio.create_task(
-        Orphans(engine.take_up_orphans, engine.interrupted, pause=0.1).run()
+        OrphanedRuns(engine.take_up_orphans, engine.interrupted, pause=0.1).run()
     )
     await engine.start("story", "one", "")
     while not await engine.finished("one"):  # noqa: ASYNC110 - DBOS's own state

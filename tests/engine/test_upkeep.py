@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.engine.upkeep import BEFORE_CODES, Execution, fate, replayable
+from bot.engine.upkeep import BEFORE_CODES, PendingExecution, fate, replayable
 from bot.playbooks.steps import Patch, Step
 from bot.playbooks.stored_steps import CODE, label_of, prose_of, step_named
 
@@ -39,7 +39,7 @@ OLD, NEW, NEWER = BEFORE_CODES, "steps-new", "steps-newer"
 def test_a_pending_run_is_taken_up_by_whoever_can_replay_it_and_by_nobody_else(
     executor: str, code: str, living: dict[str, str | None], known: bool, expected: str
 ) -> None:
-    pending = Execution(run="one", executor=executor, code=code, status="PENDING")
+    pending = PendingExecution(run="one", executor=executor, code=code, status="PENDING")
     assert fate(pending, us="us", code=NEW, living=living, known=known) == expected
 
 
@@ -55,7 +55,7 @@ def test_a_pending_run_is_taken_up_by_whoever_can_replay_it_and_by_nobody_else(
 def test_what_waits_in_a_queue_of_another_code_is_taken_up_once_nobody_has_that_code(
     code: str, living: dict[str, str | None], known: bool, expected: str
 ) -> None:
-    queued = Execution(run="one", executor="", code=code, status="ENQUEUED")
+    queued = PendingExecution(run="one", executor="", code=code, status="ENQUEUED")
     assert fate(queued, us="us", code=NEW, living=living, known=known) == expected
 
 

@@ -11,7 +11,7 @@ import aiohttp
 
 from fakegithub.access import credentials
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Caller:
 
     github: DemoGitHub
     token: str
-    repository: Repository | None = None
+    repository: FakeRepository | None = None
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> Reply:
         if path.startswith("."):
@@ -57,14 +57,16 @@ class Caller:
 
 
 def as_installation(
-    github: DemoGitHub, installation: Installation, repository: Repository | None = None
+    github: DemoGitHub, installation: FakeInstallation, repository: FakeRepository | None = None
 ) -> Caller:
     return Caller(github, credentials.issue_token(github.world, installation).token, repository)
 
 
-def as_app(github: DemoGitHub, app: App) -> Caller:
+def as_app(github: DemoGitHub, app: FakeApp) -> Caller:
     return Caller(github, credentials.app_jwt(app.id, app.private_key))
 
 
-def as_person(github: DemoGitHub, user: User, repository: Repository | None = None) -> Caller:
+def as_person(
+    github: DemoGitHub, user: FakeUser, repository: FakeRepository | None = None
+) -> Caller:
     return Caller(github, user.token, repository)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from demo.person import Person
-from fakegithub.world.model import Installation
+from fakegithub.world.model import FakeInstallation
 from tests.conftest import People
 
 
 @pytest.fixture
-def bot(people: People, installation: Installation) -> Person:
+def bot(people: People, installation: FakeInstallation) -> Person:
     """The App itself, acting with an installation token."""
     return people.installed(installation)

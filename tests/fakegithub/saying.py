@@ -8,7 +8,7 @@ import pytest
 
 from demo.person import Rejected
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.world import Event
 
 
@@ -20,7 +20,7 @@ def refused(status: int, words: str = "") -> pytest.RaisesExc[Rejected]:
 class Heard:
     """Events of one repository, in order."""
 
-    def __init__(self, github: DemoGitHub, repository: Repository) -> None:
+    def __init__(self, github: DemoGitHub, repository: FakeRepository) -> None:
         self.events: list[Event] = []
         self._repository = repository
         github.world.listen(self._hear)

@@ -12,7 +12,7 @@ import pytest
 from demo.person import Person
 from fakegithub.access.credentials import issue_token
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Installation, Protection, Repository, User
+from fakegithub.world.model import FakeInstallation, FakeRepository, FakeUser, Protection
 from tests.fakegithub.saying import Heard
 
 
@@ -45,15 +45,17 @@ async def git(*args: str) -> tuple[int, str]:
     return process.returncode or 0, output.decode()
 
 
-def _address(github: DemoGitHub, repository: Repository, token: str) -> str:
+def _address(github: DemoGitHub, repository: FakeRepository, token: str) -> str:
     root = github.url.replace("://", f"://x-access-token:{token}@") if token else github.url
     return f"{root}/{repository.full_name}.git"
 
 
 @pytest.fixture
-async def clone(github: DemoGitHub, repository: Repository, alice: Person, tmp_path: Path) -> Clone:
+async def clone(
+    github: DemoGitHub, repository: FakeRepository, alice: Person, tmp_path: Path
+) -> Clone:
     await alice.get("")
-    user: User = github.world.users["alice"]
+    user: FakeUser = github.world.users["alice"]
     code, said = await git(
         "clone", "-q", _address(github, repository, user.token), str(tmp_path / "clone")
     )
@@ -62,7 +64,7 @@ async def clone(github: DemoGitHub, repository: Repository, alice: Person, tmp_p
 
 
 async def test_a_push_is_heard_and_its_commits_are_not_verified(
-    github: DemoGitHub, repository: Repository, clone: Clone, alice: Person
+    github: DemoGitHub, repository: FakeRepository, clone: Clone, alice: Person
 ) -> None:
     heard = Heard(github, repository)
     sha = await clone.commit("new.txt")
@@ -76,7 +78,7 @@ async def test_a_push_is_heard_and_its_commits_are_not_verified(
 
 
 async def test_a_blobless_clone_fetches_what_it_needs_later(
-    github: DemoGitHub, repository: Repository, tmp_path: Path, installation: Installation
+    github: DemoGitHub, repository: FakeRepository, tmp_path: Path, installation: FakeInstallation
 ) -> None:
     """https://git-scm.com/docs/partial-clone."""
     repository.private = True
@@ -92,7 +94,7 @@ async def test_a_blobless_clone_fetches_what_it_needs_later(
 
 
 async def test_a_private_repository_needs_credentials(
-    github: DemoGitHub, repository: Repository
+    github: DemoGitHub, repository: FakeRepository
 ) -> None:
     repository.private = True
     for token in ("", "ghs_wrong"):
@@ -102,7 +104,7 @@ async def test_a_private_repository_needs_credentials(
 
 
 async def test_a_protected_branch_refuses_a_push(
-    github: DemoGitHub, repository: Repository, clone: Clone
+    github: DemoGitHub, repository: FakeRepository, clone: Clone
 ) -> None:
     github.protect(repository, "main", Protection(reviews=1))
     await clone.commit("new.txt")
@@ -113,7 +115,7 @@ async def test_a_protected_branch_refuses_a_push(
 
 
 async def test_a_protected_branch_refuses_force_and_merge_commits(
-    github: DemoGitHub, repository: Repository, clone: Clone
+    github: DemoGitHub, repository: FakeRepository, clone: Clone
 ) -> None:
     github.protect(repository, "main", Protection(linear_history=True))
     await clone.git("checkout", "-q", "-b", "side")
@@ -133,7 +135,7 @@ async def test_a_protected_branch_refuses_force_and_merge_commits(
 
 
 async def test_an_app_without_the_workflows_permission_pushes_no_workflow(
-    github: DemoGitHub, repository: Repository, clone: Clone, installation: Installation
+    github: DemoGitHub, repository: FakeRepository, clone: Clone, installation: FakeInstallation
 ) -> None:
     """https://docs.github.com/apps/creating-github-apps/registering-a-github-app/choosing-permissions-for-a-github-app."""
     await clone.commit(".github/workflows/ci.yml", "on: workflow_dispatch\n")

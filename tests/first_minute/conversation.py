@@ -18,7 +18,7 @@ from typing import Any
 from bot.playbooks.run import Signal, SignalKind
 from bot.records.lifecycle import RunState
 from demo.person import Person, Rejected
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.changes import checks
 from tests.cockpit.visitor import Visitor
 from tests.first_minute.advice import Advice, advices, waits
@@ -265,7 +265,7 @@ class _Conversation:
             self.result.notes.append(f"only buttons {offered}")
             return
         user = self.town.staff["bob" if person is self.shop.bob else "alice"]
-        with suppress(Refused):
+        with suppress(RequestRefused):
             checks.press(self.shop.github.world, self.shop.repository, run, button, user)
 
     # --- what is seen ---

@@ -25,9 +25,9 @@ from bot.triggers import Repository as KnownRepository
 from bot.triggers import Trigger, derived_id
 from demo.person import Person
 from fakegithub.access.credentials import issue_token
-from fakegithub.deliveries.deliveries import Delivery
+from fakegithub.deliveries.deliveries import FakeDelivery
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 from tests.cockpit.visitor import Visitor
 from tests.looks import Looks
 from tests.outside_ci import OutsideCi
@@ -101,11 +101,11 @@ class Town:
 
     github: DemoGitHub
     bot: Bot
-    app: App
-    acme: User
-    installation: Installation
-    ci_app: Installation
-    staff: dict[str, User]
+    app: FakeApp
+    acme: FakeUser
+    installation: FakeInstallation
+    ci_app: FakeInstallation
+    staff: dict[str, FakeUser]
     clock: Clock
     pulse: Pulse
     session: aiohttp.ClientSession
@@ -122,7 +122,7 @@ class Town:
     def __post_init__(self) -> None:
         send = self.github.deliveries._send
 
-        async def watched(delivery: Delivery) -> None:
+        async def watched(delivery: FakeDelivery) -> None:
             self.sending = delivery.repository_id
             try:
                 await send(delivery)
@@ -158,11 +158,11 @@ class Town:
                 self.github.world.listeners.remove(ci.hear)
                 await self._leave(repository)
 
-    def _serve(self, repository: Repository) -> None:
+    def _serve(self, repository: FakeRepository) -> None:
         serving = self.installation.repositories or set()
         self.installation.repositories = {*serving, repository.id}
 
-    async def _leave(self, repository: Repository) -> None:
+    async def _leave(self, repository: FakeRepository) -> None:
         """Nothing of this cell costs the others anything any more."""
         repository.refusals.accept()
         repository.rulesets.clear()
@@ -175,7 +175,7 @@ class Town:
             await asyncio.sleep(0.1)
         self.installation.repositories = (self.installation.repositories or set()) - {repository.id}
 
-    async def known(self, repository: Repository) -> None:
+    async def known(self, repository: FakeRepository) -> None:
         """Wait until the bot knows that it is installed here: its list is renewed once a minute."""
         served, known = self.bot.served, _as_known(repository, self.installation)
         async with self._listing, asyncio.timeout(120):
@@ -186,7 +186,7 @@ class Town:
                 served._at = None
                 await served.served()
 
-    async def under_way(self, repository: Repository) -> UnderWay:
+    async def under_way(self, repository: FakeRepository) -> UnderWay:
         """See what the bot does about a repository: all it was asked for, and how far that is."""
         asked, executing = await self._asked_for(repository), self._executing()
         unsent = self.sending == repository.id or any(
@@ -206,7 +206,7 @@ class Town:
     def _executing(self) -> set[str]:
         return {task.get_name().removeprefix("run ") for task in self.bot.engine._executing}
 
-    async def _asked_for(self, repository: Repository) -> list[tuple[str, str]]:
+    async def _asked_for(self, repository: FakeRepository) -> list[tuple[str, str]]:
         """The Run of each request about a repository, with its command; or "not begun"."""
         await self._read_inbox()
         asked = []
@@ -253,7 +253,7 @@ class Town:
             yield visitor
 
 
-def _as_known(repository: Repository, installation: Installation) -> KnownRepository:
+def _as_known(repository: FakeRepository, installation: FakeInstallation) -> KnownRepository:
     return KnownRepository(
         id=repository.id,
         owner=repository.owner.login,

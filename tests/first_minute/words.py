@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakegithub.world.model import CheckRun, Repository
+from fakegithub.world.model import FakeCheckRun, FakeRepository
 from fakegithub.world.world import Event
 
 BOT = "playbooks[bot]"
@@ -55,7 +55,7 @@ class Words:
 class Spoken:
     """Listens to one repository."""
 
-    repository: Repository
+    repository: FakeRepository
     said: list[Words] = field(default_factory=list)
     """Everything, in order; edited texts once for each edit."""
     newest: dict[tuple[str, int], Words] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Spoken:
             if run.app.slug == "playbooks" and run.name == "hotfix":
                 self._note("check", run.id, self._pull_of(run), _check_text(run.output))
 
-    def _pull_of(self, run: CheckRun) -> int:
+    def _pull_of(self, run: FakeCheckRun) -> int:
         return next(
             (n for n, i in self.repository.issues.items() if i.pull and
              i.pull.head_sha == run.head_sha), 0,

@@ -106,11 +106,11 @@ def merged_pull(git: Git, at: Served) -> Awaitable[Any]:
 
 def part_of_a_rebase(git: Git, at: Served) -> Awaitable[Any]:
     landed = pull_commits.Landing(
-        method=pull_commits.MergeMethod.REBASE,
+        method=pull_commits.LandingMethod.REBASE,
         at=at.late,
         nodes=(CommitNode(sha=at.late, parents=(at.start,)),),
     )
-    pull = sharing.Merged(number=1, merge_commit=at.late, head=at.broken)
+    pull = sharing.LandedPullRequest(number=1, merge_commit=at.late, head=at.broken)
     return sharing.part_of(git, landed, pull)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from bot.git.process import Git
-from bot.git.pull_commits import Brought, MergeMethod, Unclear, commits_of_pull_request
+from bot.git.pull_commits import Brought, LandingMethod, Unclear, commits_of_pull_request
 from tests.git.history_builder import History
 
 LINES = "".join(f"line {number}\n" for number in range(30))
@@ -64,20 +64,20 @@ async def found(
 
 async def test_a_merge_commit_is_the_one_to_revert(git: Git, pull: Pull) -> None:
     merged = pull.history.merge(pull.head)
-    assert await found(git, pull, merged) == Brought(method=MergeMethod.MERGE, commits=(merged,))
+    assert await found(git, pull, merged) == Brought(method=LandingMethod.MERGE, commits=(merged,))
 
 
 async def test_a_squash_is_one_commit_although_its_context_moved(git: Git, pull: Pull) -> None:
     squashed = pull.squash()
     assert await found(git, pull, squashed) == Brought(
-        method=MergeMethod.SQUASH, commits=(squashed,)
+        method=LandingMethod.SQUASH, commits=(squashed,)
     )
 
 
 async def test_a_rebase_is_all_its_commits_newest_first(git: Git, pull: Pull) -> None:
     copies = pull.rebase()
     assert await found(git, pull, copies[0]) == Brought(
-        method=MergeMethod.REBASE, commits=tuple(copies)
+        method=LandingMethod.REBASE, commits=tuple(copies)
     )
 
 
@@ -99,7 +99,7 @@ async def test_a_squash_of_a_branch_that_merged_its_base_is_still_told(
     pull.history.commit({"docs.md": LINES.replace("line 2\n", "two\n")})
     squashed = pull.squash()
     ours = await found(git, pull, squashed)
-    assert ours == Brought(method=MergeMethod.SQUASH, commits=(squashed,))
+    assert ours == Brought(method=LandingMethod.SQUASH, commits=(squashed,))
 
 
 async def test_commits_pushed_straight_onto_the_base_are_those_the_api_lists(
@@ -107,7 +107,7 @@ async def test_commits_pushed_straight_onto_the_base_are_those_the_api_lists(
 ) -> None:
     pull.history.branch("main", pull.head)
     ours = await found(git, pull, pull.head, pull.commits)
-    assert ours == Brought(method=MergeMethod.PUSHED, commits=tuple(reversed(pull.commits)))
+    assert ours == Brought(method=LandingMethod.PUSHED, commits=tuple(reversed(pull.commits)))
     unlisted = await found(git, pull, pull.head)
     assert isinstance(unlisted, Unclear)
     assert "pushed straight" in unlisted.reason

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.git.errors import NotARepository, ShallowHistory, UnknownRevision
-from bot.git.kept import Kept
-from bot.git.report import RevertReport, revert_report
+from bot.git.kept import KeptFiles
+from bot.git.report import ComputedRevert, revert_report
 from tests.git.history_builder import History
 
 LINES = "".join(f"line {number}\n" for number in range(20))
@@ -20,14 +20,14 @@ async def test_clean_conflict_and_empty_are_told_with_trees_and_paths(history: H
     history.commit({"b": "b\n"})
     tree, _ = history.really_revert("main~1", onto="main")
     clean = await revert_report(history.path, "main~1", "main")
-    assert clean == RevertReport(status="clean", tree=tree)
+    assert clean == ComputedRevert(status="clean", tree=tree)
     history.checkout("main")
     history.commit({"a": LINES.replace("line 3", "bang")})
     conflict = await revert_report(history.path, "main~2", "main")
     assert (conflict.status, conflict.conflicts) == ("conflict", ("a",))
     history.commit({"a": LINES})
     empty = await revert_report(history.path, "main~3", "main")
-    assert empty == RevertReport(status="empty", tree=history.tree("main"))
+    assert empty == ComputedRevert(status="empty", tree=history.tree("main"))
     assert '"conflicts":[]' in empty.model_dump_json()
 
 
@@ -58,7 +58,7 @@ async def test_a_directory_inside_and_a_bare_repository_will_do(
     history.git("clone", "--quiet", "--bare", str(history.path), str(bare))
     for place in (history.path / "deep", bare, history.git_dir):
         report = await revert_report(place, "HEAD", "HEAD")
-        assert report == RevertReport(status="clean", tree=history.tree("HEAD~1"))
+        assert report == ComputedRevert(status="clean", tree=history.tree("HEAD~1"))
 
 
 async def test_a_linked_work_tree_will_do(history: History, tmp_path: Path) -> None:
@@ -94,5 +94,5 @@ async def test_hooks_and_monitors_of_the_clone_do_not_run(history: History, tmp_
     hook = history.git_dir / "hooks" / "post-index-change"
     hook.parent.mkdir(exist_ok=True)
     hook.symlink_to(spy)
-    await revert_report(history.path, "HEAD~1", "HEAD", keep=Kept(("none/**",)))
+    await revert_report(history.path, "HEAD~1", "HEAD", keep=KeptFiles(("none/**",)))
     assert not (tmp_path / "ran").exists()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from bot.git.errors import NoSuchParent, PathNotUtf8, ShallowHistory
-from bot.git.kept import Kept
+from bot.git.kept import KeptFiles
 from bot.git.process import Git
 from bot.git.reverting import (
     Clean,
-    Conflict,
     Empty,
     EmptyReason,
+    RevertConflict,
     RevertedTree,
     compute_revert,
     reverted_tree,
@@ -23,18 +23,18 @@ LINES = "".join(f"line {number}\n" for number in range(20))
 
 async def same_as_git(
     history: History, git: Git, *commits: str, onto: str = "main"
-) -> Clean | Conflict | Empty:
+) -> Clean | RevertConflict | Empty:
     """Compute, compare with git's own revert, and hand back our answer."""
     onto = history.git("rev-parse", onto)
     tree, unmerged = history.really_revert(*commits, onto=onto)
     ours = await compute_revert(git, commits, onto)
     if unmerged:
-        assert isinstance(ours, Conflict), ours
+        assert isinstance(ours, RevertConflict), ours
         # Git puts a file that a directory pushed aside at `path~HEAD` or `path~parent of …`.
         named = sorted({name.partition("~")[0] for name in unmerged})
         assert sorted(path.path for path in ours.paths) == named
     else:
-        assert not isinstance(ours, Conflict), ours
+        assert not isinstance(ours, RevertConflict), ours
         assert ours.tree == tree
         assert isinstance(ours, Empty) == (tree == history.tree(onto))
     return ours
@@ -74,7 +74,7 @@ async def test_a_conflict_names_the_path_the_kind_and_who_changed_it_since(
     first = history.commit({"app.py": LINES.replace("line 3", "boom 1")}, "once")
     second = history.commit({"app.py": LINES.replace("line 3", "boom 2")}, "twice\n\n\x01\x02 body")
     ours = await same_as_git(history, git, broken)
-    assert isinstance(ours, Conflict)
+    assert isinstance(ours, RevertConflict)
     assert ours.commit == broken
     (path,) = ours.paths
     assert path.kinds == ("contents",)
@@ -89,7 +89,7 @@ async def test_a_file_deleted_since_is_a_modify_delete_conflict(history: History
     broken = history.commit({"app.py": LINES.replace("line 3", "boom")})
     history.commit({"app.py": None})
     ours = await same_as_git(history, git, broken)
-    assert isinstance(ours, Conflict)
+    assert isinstance(ours, RevertConflict)
     assert ours.paths[0].kinds == ("modify/delete",)
     assert not ours.paths[0].in_ours
 
@@ -124,7 +124,7 @@ async def test_a_file_renamed_two_ways_is_a_conflict(history: History, git: Git)
     history.git("mv", "b.py", "c.py")
     history.commit()
     ours = await same_as_git(history, git, broken)
-    assert isinstance(ours, Conflict)
+    assert isinstance(ours, RevertConflict)
     assert any("rename/rename" in path.kinds for path in ours.paths)
 
 
@@ -150,7 +150,7 @@ async def test_binary_files_are_undone_whole_or_conflict(history: History, git: 
     history.commit({"logo.png": b"\x89PNG\0three"})
     assert isinstance(await same_as_git(history, git, broken, onto=clean_until), Clean)
     ours = await same_as_git(history, git, broken)
-    assert isinstance(ours, Conflict)
+    assert isinstance(ours, RevertConflict)
     assert [path.path for path in ours.paths] == ["logo.png"]
     assert "contents" in ours.paths[0].kinds or "binary" in ours.paths[0].kinds
 
@@ -172,7 +172,7 @@ async def test_a_submodule_goes_back_to_its_old_commit(history: History, git: Gi
     assert ours.new_blobs == ()
     later = point("3" * 40)
     ours_later = await compute_revert(git, [broken], later)
-    assert isinstance(ours_later, Conflict)
+    assert isinstance(ours_later, RevertConflict)
     assert ours_later.paths[0].path == "vendor"
 
 
@@ -236,7 +236,7 @@ async def test_a_stack_stops_at_the_commit_in_conflict_and_says_what_went_before
     two = history.commit({"b": "2\n"})
     history.commit({"a": "9\n"})
     ours = await same_as_git(history, git, two, one)
-    assert isinstance(ours, Conflict)
+    assert isinstance(ours, RevertConflict)
     assert (ours.commit, ours.reverted) == (one, (two,))
 
 
@@ -285,7 +285,7 @@ async def test_nothing_left_to_undo_says_why(history: History, git: Git) -> None
     empty = await same_as_git(history, git, nothing)
     assert isinstance(empty, Empty)
     assert empty.reason is EmptyReason.COMMIT_EMPTY
-    kept = await compute_revert(git, [records], records, keep=Kept(("docs/decisions/**",)))
+    kept = await compute_revert(git, [records], records, keep=KeptFiles(("docs/decisions/**",)))
     assert isinstance(kept, Empty)
     assert kept.reason is EmptyReason.ONLY_RECORDS
 
@@ -302,11 +302,13 @@ async def test_record_files_stay_as_they_are_on_the_branch(history: History, git
     )
     onto = history.commit({"docs/decisions/0007-revert.md": "accepted\n"})
     globs = ["docs/decisions/**", "self/", "/apps/o/incidents/revert-*.json", "", "  "]
-    ours = await compute_revert(git, [broken], onto, keep=Kept(tuple(globs)))
+    ours = await compute_revert(git, [broken], onto, keep=KeptFiles(tuple(globs)))
     assert isinstance(ours, Clean)
     assert [change.path for change in ours.changes] == ["app.py"]
     without = await compute_revert(git, [broken], onto)
-    assert isinstance(without, Conflict), "the ADR was changed since, so git revert stops there"
+    assert isinstance(without, RevertConflict), (
+        "the ADR was changed since, so git revert stops there"
+    )
 
 
 async def test_a_record_glob_does_not_reach_into_other_directories(
@@ -314,7 +316,7 @@ async def test_a_record_glob_does_not_reach_into_other_directories(
 ) -> None:
     history.commit({"a": "a\n"})
     broken = history.commit({"docs/x.md": "x\n", "docs/deep/y.md": "y\n", "docsx/z.md": "z\n"})
-    ours = await compute_revert(git, [broken], broken, keep=Kept(("docs/*.md",)))
+    ours = await compute_revert(git, [broken], broken, keep=KeptFiles(("docs/*.md",)))
     assert isinstance(ours, Clean)
     assert [change.path for change in ours.changes] == ["docs/deep/y.md", "docsx/z.md"]
 
@@ -328,17 +330,17 @@ async def test_a_directory_renamed_back_leaves_the_records_where_they_are(
     history.git("mv", "old", "new")
     broken = history.commit()
     onto = history.commit({"new/0001.md": "adr\n", "self/report.json": "{}\n"})
-    ours = await compute_revert(git, [broken], onto, keep=Kept(("new/*.md", "self/")))
+    ours = await compute_revert(git, [broken], onto, keep=KeptFiles(("new/*.md", "self/")))
     assert isinstance(ours, Clean)
     left = {"new/0001.md", "old/app.py", "old/more.py", "self/report.json"}
     assert set(history.files(ours.tree)) == left
     code = history.commit({"new/late.py": "late\n"})
-    beside = await compute_revert(git, [broken], code, keep=Kept(("new/*.md", "self/")))
+    beside = await compute_revert(git, [broken], code, keep=KeptFiles(("new/*.md", "self/")))
     if follow == "true":
         assert isinstance(beside, Clean)
         assert set(history.files(beside.tree)) == {*left, "old/late.py"}
     else:
-        assert isinstance(beside, Conflict)
+        assert isinstance(beside, RevertConflict)
         assert [path.path for path in beside.paths] == ["old/late.py"]
         assert left <= set(history.files(beside.tree))
 
@@ -373,7 +375,7 @@ async def test_attributes_that_only_lie_in_the_work_tree_do_not_count(
     broken = history.commit({"CHANGES": LINES.replace("line 3", "boom")})
     onto = history.commit({"CHANGES": LINES.replace("line 3", "boom, again")})
     (history.path / ".gitattributes").write_text("CHANGES merge=union\n")
-    assert isinstance(await compute_revert(git, [broken], onto), Conflict)
+    assert isinstance(await compute_revert(git, [broken], onto), RevertConflict)
 
 
 async def test_workflow_files_are_told_apart(history: History, git: Git) -> None:
@@ -412,7 +414,7 @@ async def test_paths_with_quotes_spaces_and_line_ends_come_through(
     assert sorted(change.path for change in ours.changes) == sorted(names)
     last = history.commit({name: LINES.replace("line 3", "bang") for name in names})
     conflict = await compute_revert(git, [broken], last)
-    assert isinstance(conflict, Conflict)
+    assert isinstance(conflict, RevertConflict)
     assert sorted(path.path for path in conflict.paths) == sorted(names)
     assert all([info.sha for info in path.changed_since] == [last] for path in conflict.paths)
 

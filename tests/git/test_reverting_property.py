@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.git.process import Git
-from bot.git.reverting import Conflict, reverted_tree
+from bot.git.reverting import RevertConflict, reverted_tree
 from tests.git.history_builder import History
 
 NAMES = ("a", "b", "dir/c", "dir/d")
@@ -84,8 +84,8 @@ async def test_any_commit_on_any_later_one_gives_the_tree_or_the_conflict_of_git
             commits.append(history.commit())
         tree, unmerged = history.really_revert(commits[0], onto=commits[-1])
         ours = await reverted_tree(Git(history.git_dir), [commits[0]], commits[-1])
-        assert isinstance(ours, Conflict) == bool(unmerged)
-        if isinstance(ours, Conflict):
+        assert isinstance(ours, RevertConflict) == bool(unmerged)
+        if isinstance(ours, RevertConflict):
             assert sorted(path.path for path in ours.paths) == list(unmerged)
         else:
             assert ours.tree == tree

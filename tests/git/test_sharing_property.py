@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.git.process import Git
 from bot.git.pull_commits import Landing, landing_of
 from bot.git.reverting import RevertedTree, reverted_tree
-from bot.git.sharing import Apart, Merged, choose, part_of
+from bot.git.sharing import Apart, LandedPullRequest, choose, part_of
 from tests.git.history_builder import History
 
 METHODS = ("merge", "squash", "rebase")
@@ -123,7 +123,7 @@ async def test_what_is_chosen_for_one_pull_request_never_undoes_anothers_work(
                 each.number: await part_of(
                     git,
                     landing,
-                    Merged(number=each.number, merge_commit=each.merge, head=each.head),
+                    LandedPullRequest(number=each.number, merge_commit=each.merge, head=each.head),
                 )
                 for each in topics
             }

@@ -22,7 +22,7 @@ from bot.git.process import Git
 from bot.git.reverting import Clean, compute_revert
 from bot.git.soundness import loose_objects
 from bot.git.trees import has_tree
-from bot.git.upkeep import Condition, reason_to_pack
+from bot.git.upkeep import MirrorCondition, reason_to_pack
 from bot.wiring.mirrors import Mirrors
 from tests.git.history_builder import History
 
@@ -80,15 +80,15 @@ def life(tmp_path: Path) -> Life:
 @pytest.mark.parametrize(
     ("found", "why"),
     [
-        (Condition(packs=50, loose=2000, packed_at=NOW - timedelta(hours=23)), None),
-        (Condition(packs=51, loose=0, packed_at=NOW), "51 packs"),
-        (Condition(packs=1, loose=2001, packed_at=NOW), "2,001 loose objects"),
-        (Condition(packs=1, loose=0, packed_at=NOW - timedelta(days=1)), "daily"),
-        (Condition(packs=1, loose=0, packed_at=None), "daily"),
+        (MirrorCondition(packs=50, loose=2000, packed_at=NOW - timedelta(hours=23)), None),
+        (MirrorCondition(packs=51, loose=0, packed_at=NOW), "51 packs"),
+        (MirrorCondition(packs=1, loose=2001, packed_at=NOW), "2,001 loose objects"),
+        (MirrorCondition(packs=1, loose=0, packed_at=NOW - timedelta(days=1)), "daily"),
+        (MirrorCondition(packs=1, loose=0, packed_at=None), "daily"),
     ],
 )
 def test_a_mirror_is_packed_for_its_packs_its_objects_or_daily(
-    found: Condition, why: str | None
+    found: MirrorCondition, why: str | None
 ) -> None:
     assert reason_to_pack(found, NOW) == why
 

@@ -16,7 +16,7 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.triggers import Repository as Place
 from fakegithub.faults.lag import Lag
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 from tests.conftest import CONTRACT, OWNER, register_app
 
 
@@ -60,22 +60,24 @@ async def github(time: Time) -> AsyncIterator[DemoGitHub]:
 
 
 @pytest.fixture(scope="session")
-def owner(github: DemoGitHub) -> User:
+def owner(github: DemoGitHub) -> FakeUser:
     return github.create_user(OWNER, organization=True)
 
 
 @pytest.fixture(scope="session")
-def app(github: DemoGitHub, owner: User) -> App:
+def app(github: DemoGitHub, owner: FakeUser) -> FakeApp:
     return register_app(github, owner)
 
 
 @pytest.fixture(scope="session")
-def installation(github: DemoGitHub, app: App, owner: User) -> Installation:
+def installation(github: DemoGitHub, app: FakeApp, owner: FakeUser) -> FakeInstallation:
     return github.install(app, owner)
 
 
 @pytest.fixture(autouse=True)
-def _all_is_well(github: DemoGitHub, installation: Installation, app: App, time: Time) -> None:
+def _all_is_well(
+    github: DemoGitHub, installation: FakeInstallation, app: FakeApp, time: Time
+) -> None:
     github.faults.clear()
     github.limits.windows.clear()
     installation.suspended_at = None
@@ -85,7 +87,7 @@ def _all_is_well(github: DemoGitHub, installation: Installation, app: App, time:
 
 
 Connect = Callable[[], GitHub]
-ConnectAs = Callable[[App], GitHub]
+ConnectAs = Callable[[FakeApp], GitHub]
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ async def connect_as(github: DemoGitHub, time: Time) -> AsyncIterator[ConnectAs]
     """Make clients of any App."""
     opened: list[GitHub] = []
 
-    def connect(app: App) -> GitHub:
+    def connect(app: FakeApp) -> GitHub:
         client = GitHub(
             app_id=app.id,
             private_key=app.private_key,
@@ -112,7 +114,7 @@ async def connect_as(github: DemoGitHub, time: Time) -> AsyncIterator[ConnectAs]
 
 
 @pytest.fixture
-def connect(connect_as: ConnectAs, app: App) -> Connect:
+def connect(connect_as: ConnectAs, app: FakeApp) -> Connect:
     """Make clients that know nothing yet: each call is a process that was just started."""
     return lambda: connect_as(app)
 
@@ -124,7 +126,7 @@ def bot(connect: Connect) -> GitHub:
 
 
 @pytest.fixture
-def place(repository: Repository, installation: Installation) -> Place:
+def place(repository: FakeRepository, installation: FakeInstallation) -> Place:
     """The fresh repository, as Triggers name it."""
     return Place(
         id=repository.id,
@@ -141,28 +143,28 @@ def client(bot: GitHub, place: Place) -> RepositoryClient:
 
 
 @pytest.fixture
-def mallory(github: DemoGitHub, repository: Repository) -> User:
+def mallory(github: DemoGitHub, repository: FakeRepository) -> FakeUser:
     """A person without any role."""
     return github.create_user(f"mallory-{repository.name}")
 
 
 @pytest.fixture
-def wendy(github: DemoGitHub, repository: Repository) -> User:
+def wendy(github: DemoGitHub, repository: FakeRepository) -> FakeUser:
     """A person with write access."""
     user = github.create_user(f"wendy-{repository.name}")
     github.set_collaborator(repository, user.login, "write")
     return user
 
 
-Person = Callable[[User, str, dict[str, Any]], Awaitable[Any]]
+Person = Callable[[FakeUser, str, dict[str, Any]], Awaitable[Any]]
 
 
 @pytest.fixture
-async def person(github: DemoGitHub, repository: Repository) -> AsyncIterator[Person]:
+async def person(github: DemoGitHub, repository: FakeRepository) -> AsyncIterator[Person]:
     """A person posts to a path below the repository's address."""
     async with aiohttp.ClientSession() as web:
 
-        async def post(user: User, path: str, body: dict[str, Any]) -> Any:
+        async def post(user: FakeUser, path: str, body: dict[str, Any]) -> Any:
             url = f"{github.url}/api/v3/repos/{repository.full_name}/{path}"
             headers = {"Authorization": f"token {user.token}"}
             async with web.post(url, json=body, headers=headers) as response:
@@ -173,7 +175,7 @@ async def person(github: DemoGitHub, repository: Repository) -> AsyncIterator[Pe
 
 
 @pytest.fixture(scope="session")
-def other_app(github: DemoGitHub, owner: User) -> tuple[App, Installation]:
+def other_app(github: DemoGitHub, owner: FakeUser) -> tuple[FakeApp, FakeInstallation]:
     """Another App on the same repositories: a CI."""
     ci = github.create_app(
         "other-ci", owner=owner, permissions={"checks": "write", "contents": "read"}, events=[]

@@ -12,20 +12,20 @@ from bot.github.served import FRESH, Served
 from bot.triggers import Repository as Place
 from fakegithub.faults.request_faults import Fail
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeUser
 from tests.github.conftest import Time
 
 _numbers = count(1)
 
 
 @pytest.fixture
-def newcomer(github: DemoGitHub) -> User:
+def newcomer(github: DemoGitHub) -> FakeUser:
     """An account that has no repository yet."""
     return github.create_user(f"newcomer-{next(_numbers)}", organization=True)
 
 
 @pytest.fixture
-def installed(github: DemoGitHub, newcomer: User) -> Installation:
+def installed(github: DemoGitHub, newcomer: FakeUser) -> FakeInstallation:
     """An App of its own, installed on that account alone."""
     app = github.create_app(
         f"fresh-{newcomer.login}", owner=newcomer, permissions={"metadata": "read"}, events=[]
@@ -34,11 +34,13 @@ def installed(github: DemoGitHub, newcomer: User) -> Installation:
 
 
 @pytest.fixture
-def served(installed: Installation, connect_as: Callable[[App], GitHub], time: Time) -> Served:
+def served(
+    installed: FakeInstallation, connect_as: Callable[[FakeApp], GitHub], time: Time
+) -> Served:
     return Served(connect_as(installed.app), time.moment)
 
 
-def new_repository(github: DemoGitHub, owner: User, installed: Installation) -> Place:
+def new_repository(github: DemoGitHub, owner: FakeUser, installed: FakeInstallation) -> Place:
     made = github.create_repository(owner, f"shop-{next(_numbers)}")
     return Place(id=made.id, owner=owner.login, name=made.name, installation_id=installed.id)
 
@@ -48,7 +50,7 @@ async def names(served: Served) -> list[str]:
 
 
 async def test_the_first_repository_of_all_is_known_as_soon_as_something_comes_from_it(
-    github: DemoGitHub, newcomer: User, installed: Installation, served: Served
+    github: DemoGitHub, newcomer: FakeUser, installed: FakeInstallation, served: Served
 ) -> None:
     assert await names(served) == []
     place = new_repository(github, newcomer, installed)
@@ -58,7 +60,7 @@ async def test_the_first_repository_of_all_is_known_as_soon_as_something_comes_f
 
 
 async def test_what_is_heard_before_the_first_list_is_in_that_list_once(
-    github: DemoGitHub, newcomer: User, installed: Installation, served: Served
+    github: DemoGitHub, newcomer: FakeUser, installed: FakeInstallation, served: Served
 ) -> None:
     place = new_repository(github, newcomer, installed)
     served.heard(place)
@@ -66,7 +68,7 @@ async def test_what_is_heard_before_the_first_list_is_in_that_list_once(
 
 
 async def test_the_list_is_renewed_after_a_minute_and_when_the_clock_was_set_back(
-    github: DemoGitHub, newcomer: User, installed: Installation, served: Served, time: Time
+    github: DemoGitHub, newcomer: FakeUser, installed: FakeInstallation, served: Served, time: Time
 ) -> None:
     known = [new_repository(github, newcomer, installed).name]
     assert await names(served) == known
@@ -80,7 +82,7 @@ async def test_the_list_is_renewed_after_a_minute_and_when_the_clock_was_set_bac
 
 
 async def test_an_outage_of_github_leaves_the_last_list_in_force(
-    github: DemoGitHub, newcomer: User, installed: Installation, served: Served, time: Time
+    github: DemoGitHub, newcomer: FakeUser, installed: FakeInstallation, served: Served, time: Time
 ) -> None:
     place = new_repository(github, newcomer, installed)
     assert await names(served) == [place.name]

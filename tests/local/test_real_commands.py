@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.culprit.verdict import Candidate, Status, Verdict
+from bot.culprit.verdict import Candidate, SearchStatus, Verdict
 from bot.local.words import conclusion
 from tests.local.kit import Person, history
 from tests.trials.kit import Repository, needs_bubblewrap
@@ -255,7 +255,7 @@ def test_why_commits_could_not_be_tried_is_said(person: Person, clone: Repositor
 def test_without_a_verdict_no_sentence_contradicts_another() -> None:
     reason = "No trial that can be made would tell more, and no commit is likely enough."
     verdict = Verdict(
-        status=Status.BUDGET, culprit=None, candidates=(Candidate("a" * 40, 0.5),),
+        status=SearchStatus.BUDGET, culprit=None, candidates=(Candidate("a" * 40, 0.5),),
         confidence=0.5, may_act=False, may_report=False, reason=reason,
         splitters=("b" * 40, "c" * 40), trials=9, rounds=9,
         p_no_culprit=0.1, p_before_range=0.1,

@@ -17,7 +17,7 @@ from bot.pictures.evidence import (
     MOST_STAGES,
     NAMES,
     EvidenceChart,
-    Row,
+    MetricRow,
     StageMark,
     draw_evidence,
     packed,
@@ -36,7 +36,7 @@ def charts(draw: st.DrawFn) -> EvidenceChart:
     share = st.none() | st.floats(-3, 50)
     names = draw(st.lists(st.sampled_from(sorted(NAMES)), min_size=1, max_size=9, unique=True))
     rows = [
-        Row(
+        MetricRow(
             name=name,
             limit=draw(st.floats(0.5, 20)),
             now=draw(st.floats(-50, 300)),
@@ -99,7 +99,7 @@ def test_it_is_well_formed_with_words_for_who_cannot_see(chart: EvidenceChart) -
 
 def test_without_a_public_address_or_points_there_is_no_picture() -> None:
     chart = EvidenceChart(
-        seconds=1, stages=(), rows=(Row(name="cost", limit=1, now=0, course=(0,)),)
+        seconds=1, stages=(), rows=(MetricRow(name="cost", limit=1, now=0, course=(0,)),)
     )
     assert PictureAddresses(KEY, None).of_evidence(chart) is None
     assert PictureAddresses(KEY, URL).of_evidence(None) is None
@@ -107,7 +107,7 @@ def test_without_a_public_address_or_points_there_is_no_picture() -> None:
 
 async def test_it_is_served_to_whoever_has_its_address_and_to_nobody_else() -> None:
     addresses = PictureAddresses(KEY, URL)
-    rows = (Row(name="error", limit=4.2, now=5.0, course=(0.1, None, 1.2)),)
+    rows = (MetricRow(name="error", limit=4.2, now=5.0, course=(0.1, None, 1.2)),)
     chart = EvidenceChart(seconds=3000, stages=(StageMark(at=0, percent=5),), rows=rows)
     app = web.Application()
     app.add_routes(routes(addresses))

@@ -15,10 +15,10 @@ from bot.records.safety.budgets import BudgetState
 from bot.safety.admission import (
     NEEDS,
     PLAYBOOKS,
+    AdmissionFacts,
     Admitted,
     Decision,
-    Facts,
-    Held,
+    HoldingPause,
     Initiative,
     NeedsApproval,
     Refused,
@@ -39,7 +39,7 @@ from bot.triggers import (
     Trigger,
 )
 
-HELD = Held(scope="llm", reason="answers are empty", by="alice")
+HELD = HoldingPause(scope="llm", reason="answers are empty", by="alice")
 CAP = "5 reverts a day"
 
 BOTS = "Commands from bots"
@@ -55,7 +55,7 @@ PROPOSES = "only proposes"
 Verdict = Literal["merge", "open", "founder", "person", "refused"]
 
 
-def expected(facts: Facts) -> tuple[Verdict, str]:
+def expected(facts: AdmissionFacts) -> tuple[Verdict, str]:
     """The table, read from its first line to its last: the first that fits decides."""
     automatic = facts.initiative is Initiative.AUTOMATIC
     person = facts.initiative is Initiative.PERSON
@@ -92,7 +92,7 @@ def said(decision: Decision) -> tuple[Verdict, str]:
 
 
 COMBINATIONS = [
-    Facts(
+    AdmissionFacts(
         command=command, initiative=initiative, role=role, reversibility=reversibility, held=held,
         budget=budget, cap=cap, opted_out=opted_out, autonomy=autonomy,
     )
@@ -115,7 +115,7 @@ def test_every_combination_has_its_decision_and_its_reason() -> None:
 
 
 _FACTS = st.builds(
-    Facts,
+    AdmissionFacts,
     command=st.sampled_from(sorted(NEEDS)),
     initiative=st.sampled_from(Initiative),
     role=st.sampled_from(Role),
@@ -131,7 +131,7 @@ _STRENGTH: list[Verdict] = ["refused", "founder", "person", "open", "merge"]
 
 
 @given(_FACTS, st.sampled_from(Role))
-def test_a_lower_role_never_gets_more(facts: Facts, role: Role) -> None:
+def test_a_lower_role_never_gets_more(facts: AdmissionFacts, role: Role) -> None:
     lower, higher = sorted((facts.role, role), key=list(Role).index)
     got = [
         _STRENGTH.index(said(admit(facts.model_copy(update={"role": each})))[0])
@@ -142,7 +142,7 @@ def test_a_lower_role_never_gets_more(facts: Facts, role: Role) -> None:
 
 @given(_FACTS, st.sampled_from(["revert", "rollback"]), st.sampled_from(Role))
 def test_a_persons_reversible_rescue_is_never_refused_for_a_limit(
-    facts: Facts, rescue: str, role: Role
+    facts: AdmissionFacts, rescue: str, role: Role
 ) -> None:
     asked = facts.model_copy(
         update={
@@ -157,7 +157,7 @@ def test_a_persons_reversible_rescue_is_never_refused_for_a_limit(
 
 
 @given(_FACTS)
-def test_a_person_with_too_little_access_changes_nothing(facts: Facts) -> None:
+def test_a_person_with_too_little_access_changes_nothing(facts: AdmissionFacts) -> None:
     needed = NEEDS[facts.command]
     if facts.initiative is Initiative.PERSON and not facts.role.at_least(needed):
         assert isinstance(admit(facts), Refused)
@@ -165,11 +165,11 @@ def test_a_person_with_too_little_access_changes_nothing(facts: Facts) -> None:
 
 def test_asking_is_free() -> None:
     for command in ("status", "help", "later", "correction"):
-        assert admit(Facts(command=command, initiative=Initiative.PERSON)) == Admitted()
+        assert admit(AdmissionFacts(command=command, initiative=Initiative.PERSON)) == Admitted()
 
 
 def test_the_configuration_may_ask_for_more_than_write() -> None:
-    facts = Facts(
+    facts = AdmissionFacts(
         command="revert", initiative=Initiative.PERSON, role=Role.WRITE, needed=Role.ADMIN
     )
     decision = admit(facts)
@@ -178,7 +178,7 @@ def test_the_configuration_may_ask_for_more_than_write() -> None:
 
 
 def test_a_refusal_says_what_is_needed_and_who_can_help() -> None:
-    facts = Facts(command="revert", initiative=Initiative.PERSON, role=Role.READ)
+    facts = AdmissionFacts(command="revert", initiative=Initiative.PERSON, role=Role.READ)
     assert admit(facts) == Refused(
         reason="`/revert` needs write access to this repository; you have read.",
         remedy="Ask someone with write access to comment the same command.",
@@ -218,7 +218,7 @@ def test_every_command_has_its_weakest_role() -> None:
 
 
 def test_what_a_cap_refuses_is_named_as_a_person_would_ask_for_it() -> None:
-    facts = Facts(
+    facts = AdmissionFacts(
         command="revert", initiative=Initiative.PROGRAM, cap="10 reverts a day", targets=("#7",)
     )
     refused = admit(facts)

@@ -74,7 +74,7 @@ async def test_the_button_on_the_commit_says_no(shop: Shop, sender: Sender) -> N
     _, approval = await asked_to_begin(shop, sender)
     repository = shop.repository
 
-    async def offered() -> checks.CheckRun | None:
+    async def offered() -> FakeCheckRun | None:
         ours = [r for r in repository.check_runs.values() if r.name == "hotfix"]
         return next((r for r in ours if r.head_sha == approval.commit), None)
 

@@ -11,7 +11,7 @@ import pytest
 from bot.config import parse_config
 from bot.records.safety import config_questions
 from bot.safety.config_consent import (
-    Seen,
+    ShownConfig,
     digest_said,
     is_meant,
     may_name,
@@ -36,23 +36,23 @@ def digest(text: str) -> str:
 @pytest.mark.parametrize(
     ("named", "seen", "meant"),
     [
-        (None, Seen(digests=(TWO,)), True),
-        (None, Seen(digests=(ONE,)), False),
-        (None, Seen(digests=(ONE, TWO)), False),
-        (None, Seen(digests=(TWO, ONE)), False),
-        (None, Seen(), False),
-        (None, Seen(is_settled=True), True),
-        (None, Seen(digests=(ONE,), is_settled=True), False),
-        (None, Seen(digests=(ONE, TWO), said=TWO[:12]), True),
-        (None, Seen(digests=(TWO,), said=ONE[:12]), False),
-        (TWO[:7], Seen(digests=(ONE,)), True),
-        (TWO, Seen(), True),
-        (TWO[:6], Seen(digests=(TWO,)), False),
-        (ONE[:12], Seen(digests=(TWO,)), False),
-        ("", Seen(digests=(TWO,)), False),
+        (None, ShownConfig(digests=(TWO,)), True),
+        (None, ShownConfig(digests=(ONE,)), False),
+        (None, ShownConfig(digests=(ONE, TWO)), False),
+        (None, ShownConfig(digests=(TWO, ONE)), False),
+        (None, ShownConfig(), False),
+        (None, ShownConfig(is_settled=True), True),
+        (None, ShownConfig(digests=(ONE,), is_settled=True), False),
+        (None, ShownConfig(digests=(ONE, TWO), said=TWO[:12]), True),
+        (None, ShownConfig(digests=(TWO,), said=ONE[:12]), False),
+        (TWO[:7], ShownConfig(digests=(ONE,)), True),
+        (TWO, ShownConfig(), True),
+        (TWO[:6], ShownConfig(digests=(TWO,)), False),
+        (ONE[:12], ShownConfig(digests=(TWO,)), False),
+        ("", ShownConfig(digests=(TWO,)), False),
     ],
 )
-def test_a_yes_is_to_one_version(named: str | None, seen: Seen, meant: bool) -> None:
+def test_a_yes_is_to_one_version(named: str | None, seen: ShownConfig, meant: bool) -> None:
     assert is_meant(TWO, named, seen) is meant
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.config import FREE, PROTECTED, Config, parse_config
-from bot.records.safety.sensitive_config import Approved
+from bot.records.safety.sensitive_config import ApprovedSections
 from bot.safety.config_consent import changed_sections
 from bot.safety.config_in_force import (
     counting_sections,
@@ -105,8 +105,8 @@ def test_what_is_free_and_what_is_protected_in_one_section_are_told_apart() -> N
     assert with_sections(config, sensitive_sections(config)) == config
 
 
-def approved(sections: dict[str, Any]) -> Approved:
-    return Approved.model_validate(
+def approved(sections: dict[str, Any]) -> ApprovedSections:
+    return ApprovedSections.model_validate(
         {
             "repository_id": 1,
             "digest": "0" * 64,

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.records.safety.pauses import Pause, PauseKind
-from bot.safety.resuming import Lift, Note, Outlook, next_step
+from bot.safety.resuming import Lift, Note, PauseFacts, next_step
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HALF_AN_HOUR = timedelta(minutes=30)
-GREEN = Outlook(branch="green", candidates=(7, 9))
+GREEN = PauseFacts(branch="green", candidates=(7, 9))
 
 
 def pause(**known: Any) -> Pause:
@@ -27,7 +27,7 @@ def pause(**known: Any) -> Pause:
     return Pause.model_validate(base | known)
 
 
-def step(now: Pause, outlook: Outlook, minutes: float = 0) -> Any:
+def step(now: Pause, outlook: PauseFacts, minutes: float = 0) -> Any:
     return next_step(now, outlook, HALF_AN_HOUR, NOON + timedelta(minutes=minutes))
 
 
@@ -43,9 +43,9 @@ def test_green_for_long_enough_opens_half_for_the_oldest() -> None:
 
 @pytest.mark.parametrize(
     "outlook",
-    [Outlook(branch="red"), Outlook(branch="green", trouble="a high incident is open")],
+    [PauseFacts(branch="red"), PauseFacts(branch="green", trouble="a high incident is open")],
 )
-def test_red_or_trouble_starts_over(outlook: Outlook) -> None:
+def test_red_or_trouble_starts_over(outlook: PauseFacts) -> None:
     assert step(pause(green_since=NOON), outlook, 60) == Note(state="paused", green_since=None)
     back = step(pause(state="half open", canary=7), outlook, 60)
     assert (back.state, back.canary) == ("paused", None)
@@ -53,22 +53,22 @@ def test_red_or_trouble_starts_over(outlook: Outlook) -> None:
 
 
 def test_waiting_checks_neither_start_over_nor_open() -> None:
-    assert step(pause(green_since=NOON), Outlook(branch="waiting"), 60) is None
+    assert step(pause(green_since=NOON), PauseFacts(branch="waiting"), 60) is None
 
 
 def test_a_canary_that_is_closed_makes_room_for_another() -> None:
-    closed = Outlook(branch="green", candidates=(9,), canary="closed")
+    closed = PauseFacts(branch="green", candidates=(9,), canary="closed")
     assert step(pause(state="half open", canary=7), closed).canary == 9
 
 
 def test_without_work_the_next_pull_request_is_the_canary() -> None:
     half = pause(state="half open")
-    assert step(half, Outlook(branch="green")) is None
+    assert step(half, PauseFacts(branch="green")) is None
     assert step(half, GREEN).canary == 7
 
 
 def test_the_canary_merged_and_green_again_lets_everything_go_on() -> None:
-    merged = Outlook(branch="green", canary="merged", canary_merged="abc")
+    merged = PauseFacts(branch="green", canary="merged", canary_merged="abc")
     half = pause(state="half open", canary=7)
     note = step(half, merged)
     assert (note.canary_merged, note.green_since, note.said) == ("abc", None, "canary merged")
@@ -78,7 +78,7 @@ def test_the_canary_merged_and_green_again_lets_everything_go_on() -> None:
 
 
 _OUTLOOKS = st.builds(
-    Outlook,
+    PauseFacts,
     branch=st.sampled_from(["green", "red", "waiting"]),
     trouble=st.none() | st.just("an incident"),
     candidates=st.lists(st.integers(1, 9), max_size=2).map(tuple),
@@ -89,14 +89,14 @@ _OUTLOOKS = st.builds(
 
 @given(_OUTLOOKS, st.sampled_from([PauseKind.MANUAL, PauseKind.SAFETY]), st.booleans())
 def test_what_a_person_or_safety_holds_never_moves_by_itself(
-    outlook: Outlook, kind: PauseKind, half: bool
+    outlook: PauseFacts, kind: PauseKind, half: bool
 ) -> None:
     held = pause(kind=kind, state="half open" if half else "paused", green_since=NOON)
     assert step(held, outlook, 10_000) is None
 
 
 @given(st.lists(_OUTLOOKS, max_size=12))
-def test_nothing_is_lifted_without_a_merged_canary(outlooks: list[Outlook]) -> None:
+def test_nothing_is_lifted_without_a_merged_canary(outlooks: list[PauseFacts]) -> None:
     now = pause()
     for minute, outlook in enumerate(outlooks):
         taken = step(now, outlook, minute * 31)

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from bot.app import Bot
 from bot.intake.http.bodies import TooLarge, read_body
-from bot.intake.http.entrance import Entrance, Limits
+from bot.intake.http.entrance import Entrance, EntranceLimits
 from bot.intake.http.rooms import STRANGERS
 from tests.intake.github.delivering import headers
 from tests.shop import API_TOKEN, Shop
@@ -26,7 +26,7 @@ SOON = 10.0
 
 
 @asynccontextmanager
-async def entrance(limits: Limits) -> AsyncIterator[int]:
+async def entrance(limits: EntranceLimits) -> AsyncIterator[int]:
     """A server that tells the length of what it was sent."""
 
     async def length(request: web.Request) -> web.Response:
@@ -73,17 +73,17 @@ async def post(port: int, body: bytes, **given: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("said", [b"", b"P", b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 async def test_headers_that_never_end_are_not_waited_for(said: bytes) -> None:
-    async with entrance(Limits(header_seconds=0.1)) as port, knock(port, said) as reader:
+    async with entrance(EntranceLimits(header_seconds=0.1)) as port, knock(port, said) as reader:
         assert await is_closed(reader)
 
 
 async def test_a_second_request_that_never_ends_is_not_waited_for_either() -> None:
     first = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"
-    async with entrance(Limits(header_seconds=0.2)) as port, knock(port, first) as reader:
+    async with entrance(EntranceLimits(header_seconds=0.2)) as port, knock(port, first) as reader:
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n2")
         await asyncio.sleep(0.4)
         assert not reader.at_eof()  # an idle connection is kept for the next request
-    async with entrance(Limits(header_seconds=0.2)) as port:
+    async with entrance(EntranceLimits(header_seconds=0.2)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(first)
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n2")
@@ -94,7 +94,7 @@ async def test_a_second_request_that_never_ends_is_not_waited_for_either() -> No
 
 async def test_three_hundred_half_sent_headers_make_way_for_whoever_speaks_out() -> None:
     half = b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "
-    async with entrance(Limits(connections=60, unheard=40)) as port:
+    async with entrance(EntranceLimits(connections=60, unheard=40)) as port:
         slow = [knock(port, half) for _ in range(300)]
         readers = [await each.__aenter__() for each in slow]
         assert await post(port, b"hello") == (200, "5")
@@ -106,7 +106,7 @@ async def test_three_hundred_half_sent_headers_make_way_for_whoever_speaks_out()
 
 
 async def test_deliveries_that_come_in_the_same_second_do_not_make_way_for_each_other() -> None:
-    async with entrance(Limits(unheard=10)) as port:
+    async with entrance(EntranceLimits(unheard=10)) as port:
         answers = await asyncio.gather(*(post(port, b"hello") for _ in range(150)))
     assert set(answers) == {(200, "5")}
 
@@ -115,7 +115,7 @@ async def test_too_many_connections_close_idle_ones_and_never_one_at_work() -> N
     slow_body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\no"
     idle = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"
     async with (
-        entrance(Limits(connections=3)) as port,
+        entrance(EntranceLimits(connections=3)) as port,
         knock(port, slow_body) as at_work,
         knock(port, idle) as first,
         knock(port, idle),
@@ -128,7 +128,7 @@ async def test_too_many_connections_close_idle_ones_and_never_one_at_work() -> N
 
 async def test_a_body_that_does_not_come_is_answered_408() -> None:
     half = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"
-    async with entrance(Limits(body_seconds=0.1)) as port, knock(port, half) as reader:
+    async with entrance(EntranceLimits(body_seconds=0.1)) as port, knock(port, half) as reader:
         answer = await asyncio.wait_for(reader.read(), SOON)
         assert answer.startswith(b"HTTP/1.1 408")
         assert b"Connection: close" in answer
@@ -137,7 +137,7 @@ async def test_a_body_that_does_not_come_is_answered_408() -> None:
 async def test_twenty_large_bodies_sent_slowly_are_held_within_bounds_and_small_ones_pass() -> None:
     body = b"x" * (4 * MB)
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (len(body) + 1)
-    limits = Limits(strangers=10 * MB, body_seconds=1.5)
+    limits = EntranceLimits(strangers=10 * MB, body_seconds=1.5)
     tracemalloc.start()
     async with entrance(limits) as port:
         pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]

@@ -15,8 +15,16 @@ import pytest
 from bot.config import Config
 from bot.engine.durable_run import DurableRun
 from bot.github.models import ChangedFile, Commit, Push
-from bot.playbooks.checks.green import Counting, Row, State, Tally
-from bot.playbooks.proposal.merging import Approved, Ask, Merge, Move, Terms, View, next_move
+from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
+from bot.playbooks.proposal.merging import (
+    AskPerson,
+    DoubtApproval,
+    MergeNow,
+    MergeTerms,
+    Move,
+    PullRequestSnapshot,
+    next_move,
+)
 from bot.playbooks.proposal.ownership import Against, Foreign, against, foreign, protected
 from bot.playbooks.steps import Patch
 from bot.records.safety import pauses
@@ -24,15 +32,19 @@ from bot.records.safety.pauses import PauseKind, Pausing
 from bot.triggers import SELF_WORK
 from demo.person import Person
 from fakegithub.access.credentials import issue_token
-from fakegithub.world.model import User
+from fakegithub.world.model import FakeUser
 from tests.shop import BAD, GOOD, Shop
 
 US = "playbooks[bot]"
 OURS, X, Y, BASE = "a" * 40, "1" * 40, "2" * 40, "b" * 40
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 COUNTING = Counting(smoke=("smoke",), smoke_from="configured", evals=())
-GREEN = Tally(verdict="green", rows=(Row(name="smoke", kind="smoke", state=State.PASSED),))
-RUNNING = Tally(verdict="waiting", rows=(Row(name="smoke", kind="smoke", state=State.RUNNING),))
+GREEN = CheckTally(
+    verdict="green", rows=(CheckRow(name="smoke", kind="smoke", state=State.PASSED),)
+)
+RUNNING = CheckTally(
+    verdict="waiting", rows=(CheckRow(name="smoke", kind="smoke", state=State.RUNNING),)
+)
 CONFIG = Config.model_validate({"founder": {"people": ["olivia"], "paths": ["db/migrations/**"]}})
 PUSHERS = ("bob", "agent", "renovate[bot]", "alice")
 PLACES = {"plain": "shop.py", "founder.paths": "db/migrations/7.sql"}
@@ -58,14 +70,16 @@ def pushed(*by: str | None, head: str = X) -> tuple[Push, ...]:
     return tuple(Push(after=head if n == 0 else OURS, by=who) for n, who in enumerate(by))
 
 
-def move(moment: str, head: str, approved: tuple[Approved, ...], touched: tuple[str, ...]) -> Move:
-    view = View(
+def move(
+    moment: str, head: str, approved: tuple[DoubtApproval, ...], touched: tuple[str, ...]
+) -> Move:
+    view = PullRequestSnapshot(
         pull_request="open", draft=False, head=head, base_head=BASE, conflicts=False,
         tally=RUNNING if moment == "before verification" and not approved else GREEN,
         methods=("squash",),
         foreign=None if head == OURS else Foreign(head=head, makers=("bob",), irreversible=touched),
     )  # fmt: skip
-    terms = Terms(
+    terms = MergeTerms(
         commit=OURS, base=BASE, counting=COUNTING, deadline=NOW + timedelta(hours=1),
         conflict=moment == "in a conflict", approved=approved,
         irreversible=("db/migrations/1.sql",) if "Founder" in moment else (),
@@ -87,10 +101,10 @@ def test_whoever_pushes_whenever_only_the_right_yes_to_that_commit_merges_it(
         head = head.model_copy(update={"irreversible": touched})
         for old in (
             (),
-            (Approved(head=OURS, why="founder"),),
-            (Approved(head=Y, why="foreign", names=touched),),
+            (DoubtApproval(head=OURS, why="founder"),),
+            (DoubtApproval(head=Y, why="foreign", names=touched),),
         ):
-            assert move(moment, X, old, touched) == Ask(why="foreign", names=touched)
+            assert move(moment, X, old, touched) == AskPerson(why="foreign", names=touched)
 
         said = against(who, X[:12], X, head, of=head.of, founders=("olivia",))
         wanted = None
@@ -99,12 +113,12 @@ def test_whoever_pushes_whenever_only_the_right_yes_to_that_commit_merges_it(
         elif place == "founder.paths" and who != "olivia":
             wanted = Against.NO_FOUNDER
         assert said is wanted, (pusher, approver)
-        yes = (Approved(head=X, why="foreign", names=touched),)
-        assert move(moment, X, yes, touched) == Merge(head=X)
+        yes = (DoubtApproval(head=X, why="foreign", names=touched),)
+        assert move(moment, X, yes, touched) == MergeNow(head=X)
         # The next push voids it, and so does more that cannot be undone in what would be merged.
-        assert move(moment, Y, yes, touched) == Ask(why="foreign", names=touched)
+        assert move(moment, Y, yes, touched) == AskPerson(why="foreign", names=touched)
         more = (*touched, "db/migrations/8.sql")
-        assert move(moment, X, yes, more) == Ask(why="foreign", names=more)
+        assert move(moment, X, yes, more) == AskPerson(why="foreign", names=more)
 
 
 OWNERSHIP: dict[str, tuple[tuple[Commit, ...], tuple[Push, ...] | None, Foreign | None]] = {
@@ -202,7 +216,7 @@ def test_what_guards_the_bot_needs_a_founder_and_its_own_papers_do_not() -> None
 
 async def hired(shop: Shop, stack: AsyncExitStack, login: str, role: str = "write") -> Person:
     """One more person at work here."""
-    user: User | None = shop.github.world.users.get(login)
+    user: FakeUser | None = shop.github.world.users.get(login)
     user = user or shop.github.create_user(login)
     shop.github.set_collaborator(shop.repository, login, role)
     return await stack.enter_async_context(Person(shop.github.url, user.token, shop.name))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bot.operations import Finding, examine
+from bot.operations import DoctorFinding, examine
 from tests.shop import Shop
 
 RULES = ("creation", "update", "deletion", "non_fast_forward")
 
 
-async def about_records(shop: Shop) -> list[Finding]:
+async def about_records(shop: Shop) -> list[DoctorFinding]:
     found = await examine(shop.bot.settings)
     return [each for each in found if "playbooks/records" in each.what]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.github.transport.redaction import keep_secret, redact
 from bot.operations import _sandbox
 from bot.playbooks.bisect.in_sandbox import _judged
@@ -20,10 +20,10 @@ from bot.trials.actions import TrialJudgement
 from bot.trials.masking import places_of, read_mounts
 from bot.trials.sandbox import (
     Bubblewrap,
-    Place,
+    HostView,
     SandboxError,
     Showing,
-    View,
+    WritableFolders,
     require,
     server_view,
 )
@@ -66,8 +66,8 @@ def host() -> Iterator[Host]:
 
 
 async def tried(
-    repository: Repository, runner_for: RunnerFor, view: View, script: str
-) -> tuple[Outcome, str]:
+    repository: Repository, runner_for: RunnerFor, view: HostView, script: str
+) -> tuple[TrialOutcome, str]:
     runner = runner_for("/bin/sh", "-c", script, sandbox=Bubblewrap(view))
     result = await runner.run(repository.commit({"a": "1"}), "spy")
     return result.judgement.outcome, result.output
@@ -84,7 +84,7 @@ async def test_data_and_keys_beside_programs_are_masked(
     )
     view = server_view({}, host.showing)
     outcome, output = await tried(repository, runner_for, view, script)
-    assert outcome is Outcome.PASS
+    assert outcome is TrialOutcome.PASS
     assert "a tool" in output
     assert "Secret" not in output
     assert "[redacted]" not in output
@@ -98,7 +98,7 @@ async def test_only_what_is_listed_is_seen(
 ) -> None:
     script = f"ls -A {folder} 2>/dev/null | grep . && exit 1; exit 0"
     outcome, output = await tried(repository, runner_for, server_view({}), script)
-    assert (outcome, output.strip()) == (Outcome.PASS, "")
+    assert (outcome, output.strip()) == (TrialOutcome.PASS, "")
 
 
 @needs_bubblewrap
@@ -121,10 +121,12 @@ def test_data_that_holds_the_programs_refuses_the_sandbox() -> None:
 @needs_bubblewrap
 def test_a_view_that_leaks_is_refused(host: Host, tmp_path: Path) -> None:
     whole = server_view({}, Showing(readable=(host.programs,)))
-    leaking = View(whole.mounts, whole.environment, hidden=(host.data,))
+    leaking = HostView(whole.mounts, whole.environment, hidden=(host.data,))
     with pytest.raises(SandboxError, match="a trial could read"):
-        require(Bubblewrap(leaking), Place(tmp_path, tmp_path, tmp_path))
-    require(Bubblewrap(server_view({}, host.showing)), Place(tmp_path, tmp_path, tmp_path))
+        require(Bubblewrap(leaking), WritableFolders(tmp_path, tmp_path, tmp_path))
+    require(
+        Bubblewrap(server_view({}, host.showing)), WritableFolders(tmp_path, tmp_path, tmp_path)
+    )
 
 
 def test_a_folder_is_found_at_every_place_it_is_mounted() -> None:
@@ -164,7 +166,9 @@ async def test_what_trials_print_is_redacted_wherever_it_goes(
     for text in (result.output, judged.model_dump_json()):
         assert "[redacted]" in text
         assert secret not in text
-    said = TrialJudgement(outcome=Outcome.FAIL, reason=f"{secret} failed", fingerprint=(secret,))
+    said = TrialJudgement(
+        outcome=TrialOutcome.FAIL, reason=f"{secret} failed", fingerprint=(secret,)
+    )
     assert secret not in said.model_dump_json()
 
 

@@ -19,7 +19,7 @@ from bot.records.audit_chain.keys import FILE, SigningKeyRefused, keep_files, se
 from bot.records.database import open_database, url_from
 from bot.settings import InvalidSettings
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App
+from fakegithub.world.model import FakeApp
 from tests.plugins.postgres import postgres_server
 from tests.records.conftest import engine, migrated_postgresql, migrated_sqlite, url
 from tests.shop import settings_for
@@ -103,7 +103,7 @@ async def test_a_given_key_is_never_in_the_database(engine: AsyncEngine, tmp_pat
 
 
 async def test_a_bot_with_another_key_says_in_one_line_what_to_do(
-    github: DemoGitHub, playbooks_app: App, tmp_path: Path
+    github: DemoGitHub, playbooks_app: FakeApp, tmp_path: Path
 ) -> None:
     given = settings_for(github, playbooks_app, tmp_path / "a")
     first = Bot(given)

@@ -21,7 +21,7 @@ from bot.cockpit.text import with_references
 from bot.config import Config
 from bot.github.text import BODY_LIMIT, cut
 from bot.github.transport.redaction import redact
-from bot.intake.comments.arguments import Here
+from bot.intake.comments.arguments import CommentPlace
 from bot.intake.comments.parsing import parse
 from bot.playbooks.incidents.own_files import OwnFiles
 from bot.playbooks.words.quoting import quoted
@@ -115,7 +115,9 @@ UNITS = [
 READERS: dict[str, Callable[[str], object]] = {
     "cut": lambda text: cut(text + "x" * 40),
     "redact": redact,
-    "parse": lambda text: parse(text, Here("acme/shop", "https://github.example/acme/shop")),
+    "parse": lambda text: parse(
+        text, CommentPlace("acme/shop", "https://github.example/acme/shop")
+    ),
     "text": markdown.text,
     "code": markdown.code,
     "fence": markdown.fence,

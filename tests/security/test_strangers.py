@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.intake.answering.strangers import MOST_UNKNOWN
-from bot.intake.comments.arguments import Here
+from bot.intake.comments.arguments import CommentPlace
 from bot.intake.github.meanings import CommentPosted
 from bot.triggers import Repository, SourceKind
 from fakegithub.faults.request_faults import Fail, Slow
@@ -71,7 +71,7 @@ def said(shop: Shop, login: str, number: int, *, by_outsider: bool = True) -> Co
         repository=Repository(
             id=known.id, owner=known.owner.login, name=known.name, installation_id=1
         ),
-        here=Here(shop.name, ""),
+        here=CommentPlace(shop.name, ""),
         login=login,
         kind=SourceKind.ISSUE_COMMENT,
         object_id=number,

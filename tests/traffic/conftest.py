@@ -10,10 +10,10 @@ import pytest
 from aiohttp.test_utils import TestServer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.traffic.courses import Courses
-from bot.traffic.guard import Guard
-from bot.traffic.newest import Newest
-from bot.traffic.observing import Observing
+from bot.traffic.courses import Evaluations
+from bot.traffic.guard import CircuitBreaker
+from bot.traffic.newest import NewestAllocations
+from bot.traffic.observing import Ingest
 from tests.intake.api.providing import Client, Served, application
 from tests.records.conftest import (
     conn,
@@ -66,21 +66,23 @@ def woken() -> list[str]:
 
 
 @pytest.fixture
-def courses(engine: AsyncEngine) -> Courses:
-    return Courses(engine)
+def courses(engine: AsyncEngine) -> Evaluations:
+    return Evaluations(engine)
 
 
 @pytest.fixture
-def guard(engine: AsyncEngine, courses: Courses, woken: list[str], clock: Clock) -> Guard:
+def guard(
+    engine: AsyncEngine, courses: Evaluations, woken: list[str], clock: Clock
+) -> CircuitBreaker:
     async def wake(run: str) -> None:
         woken.append(run)
 
-    return Guard(engine, courses, wake=wake, clock=clock)
+    return CircuitBreaker(engine, courses, wake=wake, clock=clock)
 
 
 @pytest.fixture
-def observing(engine: AsyncEngine, guard: Guard, clock: Clock) -> Observing:
-    return Observing(engine, clock=clock, heard=guard.heard)
+def observing(engine: AsyncEngine, guard: CircuitBreaker, clock: Clock) -> Ingest:
+    return Ingest(engine, clock=clock, heard=guard.heard)
 
 
 @pytest.fixture
@@ -89,11 +91,9 @@ def served() -> Served:
 
 
 @pytest.fixture
-async def client(
-    engine: AsyncEngine, served: Served, observing: Observing
-) -> AsyncIterator[Client]:
+async def client(engine: AsyncEngine, served: Served, observing: Ingest) -> AsyncIterator[Client]:
     async with (
-        TestServer(application(served, Newest(engine), observing)) as server,
+        TestServer(application(served, NewestAllocations(engine), observing)) as server,
         aiohttp.ClientSession() as http,
     ):
         yield Client(http, str(server.make_url("")).rstrip("/"))

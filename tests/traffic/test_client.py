@@ -24,7 +24,7 @@ from bot.app import wall_clock
 from bot.canary import sampling
 from bot.traffic.buckets import is_candidate
 from bot.traffic.client import Client
-from bot.traffic.courses import Courses
+from bot.traffic.courses import Evaluations
 from bot.traffic.flag_file import FlagFile
 from bot.traffic.split import Split
 from tests.intake.api import providing
@@ -163,7 +163,7 @@ async def test_calls_go_where_the_split_says_and_are_observed(
     split = ramping(50)
     assert made == {key: "b" if is_candidate(CAPABILITY, split, key) else "a" for key in made}
     assert (program.counts.sent, program.counts.dropped, program.counts.refused) == (100, 0, 0)
-    _, course = await Courses(engine).current("ramp-1")
+    _, course = await Evaluations(engine).current("ramp-1")
     assert course.evidence.assigned.counts == (  # type: ignore[union-attr]
         list(made.values()).count("a"),
         list(made.values()).count("b"),
@@ -182,7 +182,7 @@ async def test_a_failure_is_reported_and_raised(program: Client, engine: AsyncEn
         program.close()
 
     await asyncio.to_thread(run)
-    _, course = await Courses(engine).current("ramp-1")
+    _, course = await Evaluations(engine).current("ramp-1")
     arms = course.evidence.arms
     assert arms.baseline.failed + arms.candidate.failed == 1
 
@@ -214,7 +214,7 @@ async def test_in_a_shadow_a_sample_is_answered_by_both_and_users_see_the_baseli
     assert await asyncio.to_thread(run) == {"a"}
     assert copies == [f"request-{n}" for n in range(40) if _in_sample(f"request-{n}")]
     assert program.counts.refused == 0
-    _, course = await Courses(engine).current("shadow-1")
+    _, course = await Evaluations(engine).current("shadow-1")
     assert course.evidence.pairs == len(copies)  # type: ignore[union-attr]
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from bot.traffic.contents import pack
-from bot.traffic.course import ShadowCourse
-from bot.traffic.ledger import Entry
+from bot.traffic.course import ShadowEvaluation
+from bot.traffic.ledger import LogEntry
 from tests.canary.traffic import only, policy
 from tests.traffic.trials import START, after, paired
 
 POLICY = policy(metrics=only("error"), shadow={"min_pairs": 400})
 
 
-def entries() -> list[Entry]:
+def entries() -> list[LogEntry]:
     return [
-        Entry(
+        LogEntry(
             seq=number + 1,
             kind="observations",
             at=after(number),
@@ -24,11 +24,11 @@ def entries() -> list[Entry]:
 
 
 def test_a_shadow_that_was_interrupted_draws_the_same_curve() -> None:
-    at_once, resumed = ShadowCourse(POLICY, START), ShadowCourse(POLICY, START)
+    at_once, resumed = ShadowEvaluation(POLICY, START), ShadowEvaluation(POLICY, START)
     for entry in entries():
         at_once.take(entry, {})
         resumed.take(entry, {})
-        written, resumed = resumed.save(), ShadowCourse(POLICY, START)
+        written, resumed = resumed.save(), ShadowEvaluation(POLICY, START)
         resumed.restore(written)
     assert at_once.breach is not None
     assert resumed.curve.points == at_once.curve.points

@@ -15,10 +15,10 @@ from bot.records.audit_chain import audit
 from bot.records.tables.traffic import evidence_checkpoints, evidence_entries
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.courses import Courses
-from bot.traffic.guard import Guard, Rhythm
-from bot.traffic.ledger import Ledger
-from bot.traffic.split import Serving
+from bot.traffic.courses import Evaluations
+from bot.traffic.guard import BreakerRhythm, CircuitBreaker
+from bot.traffic.ledger import EvidenceLog
+from bot.traffic.split import Allocation
 from tests.canary.traffic import only, policy
 from tests.intake.api.providing import Client
 from tests.intake.waiting import until
@@ -30,7 +30,7 @@ from tests.traffic.trials import CAPABILITY, REPOSITORY, after, observed, paired
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
-async def state(engine: AsyncEngine, attempt: str = "ramp-1") -> tuple[Ledger, Serving]:
+async def state(engine: AsyncEngine, attempt: str = "ramp-1") -> tuple[EvidenceLog, Allocation]:
     async with engine.connect() as conn:
         ledger = await ledgers.find(conn, attempt)
         serving = await servings.find(conn, REPOSITORY, CAPABILITY)
@@ -40,7 +40,7 @@ async def state(engine: AsyncEngine, attempt: str = "ramp-1") -> tuple[Ledger, S
 
 
 @asynccontextmanager
-async def watching(guard: Guard) -> AsyncIterator[None]:
+async def watching(guard: CircuitBreaker) -> AsyncIterator[None]:
     task = asyncio.create_task(guard.run())
     yield
     task.cancel()
@@ -48,7 +48,7 @@ async def watching(guard: Guard) -> AsyncIterator[None]:
         await task
 
 
-async def until_served(engine: AsyncEngine, percent: int) -> Serving:
+async def until_served(engine: AsyncEngine, percent: int) -> Allocation:
     async def reached() -> bool:
         return (await state(engine))[1].split.percent == percent
 
@@ -57,7 +57,7 @@ async def until_served(engine: AsyncEngine, percent: int) -> Serving:
 
 
 async def test_a_breach_gives_everything_to_the_baseline_and_wakes_the_run(
-    client: Client, engine: AsyncEngine, guard: Guard, woken: list[str]
+    client: Client, engine: AsyncEngine, guard: CircuitBreaker, woken: list[str]
 ) -> None:
     await begin(engine)
     async with watching(guard):
@@ -81,7 +81,7 @@ async def test_a_breach_gives_everything_to_the_baseline_and_wakes_the_run(
 
 
 async def test_a_good_candidate_is_left_alone_and_its_run_woken_when_it_may_go_on(
-    engine: AsyncEngine, guard: Guard, woken: list[str], clock: Clock
+    engine: AsyncEngine, guard: CircuitBreaker, woken: list[str], clock: Clock
 ) -> None:
     await begin(engine, rules=policy(metrics=only("error", margin_ratio=5)))
     await guard.watch("ramp-1")
@@ -99,7 +99,7 @@ async def test_a_good_candidate_is_left_alone_and_its_run_woken_when_it_may_go_o
 
 
 async def test_silence_in_a_ramp_trips_it_without_any_observation(
-    engine: AsyncEngine, guard: Guard, clock: Clock
+    engine: AsyncEngine, guard: CircuitBreaker, clock: Clock
 ) -> None:
     await begin(engine)
     clock.move(601)
@@ -109,7 +109,7 @@ async def test_silence_in_a_ramp_trips_it_without_any_observation(
 
 
 async def test_a_shadow_is_never_tripped_but_its_run_is_woken(
-    engine: AsyncEngine, guard: Guard, woken: list[str]
+    engine: AsyncEngine, guard: CircuitBreaker, woken: list[str]
 ) -> None:
     await begin(engine, "shadow-1", shadow=True)
     await report(engine, paired(4000, errors=0.5), after(1), "shadow-1")
@@ -121,7 +121,7 @@ async def test_a_shadow_is_never_tripped_but_its_run_is_woken(
 
 
 async def test_a_ramp_that_was_ended_meanwhile_is_not_tripped(
-    engine: AsyncEngine, guard: Guard, woken: list[str]
+    engine: AsyncEngine, guard: CircuitBreaker, woken: list[str]
 ) -> None:
     await begin(engine)
     await report(engine, observed(4000, errors=0.5), after(1))
@@ -133,7 +133,7 @@ async def test_a_ramp_that_was_ended_meanwhile_is_not_tripped(
 
 
 async def test_a_breach_that_nobody_saw_is_found_after_a_restart(
-    engine: AsyncEngine, guard: Guard
+    engine: AsyncEngine, guard: CircuitBreaker
 ) -> None:
     await begin(engine)
     await report(engine, observed(4000, errors=0.5), after(1))
@@ -142,11 +142,11 @@ async def test_a_breach_that_nobody_saw_is_found_after_a_restart(
 
 
 async def test_one_broken_ledger_does_not_keep_the_guard_from_the_others(
-    engine: AsyncEngine, guard: Guard, clock: Clock
+    engine: AsyncEngine, guard: CircuitBreaker, clock: Clock
 ) -> None:
     rules = (await begin(engine)).policy
     async with engine.begin() as conn:
-        await ledgers.open_ledger(
+        await ledgers.open_log(
             conn, attempt="a-broken-one", run_id="run-2", repository_id=REPOSITORY,
             capability="llm.other", policy=rules, at=after(0),
         )  # fmt: skip
@@ -158,7 +158,7 @@ async def test_one_broken_ledger_does_not_keep_the_guard_from_the_others(
 
 
 async def test_evidence_that_cannot_be_read_any_more_ends_the_ramp(
-    engine: AsyncEngine, guard: Guard, woken: list[str]
+    engine: AsyncEngine, guard: CircuitBreaker, woken: list[str]
 ) -> None:
     await begin(engine)
     await report(engine, observed(100), after(1))
@@ -172,19 +172,21 @@ async def test_evidence_that_cannot_be_read_any_more_ends_the_ramp(
 
 
 async def test_what_was_learnt_is_saved_every_so_often(
-    engine: AsyncEngine, courses: Courses, clock: Clock
+    engine: AsyncEngine, courses: Evaluations, clock: Clock
 ) -> None:
     async def wake(run: str) -> None:
         del run
 
-    guard = Guard(engine, courses, wake=wake, clock=clock, rhythm=Rhythm(checkpoint=0.05))
+    guard = CircuitBreaker(
+        engine, courses, wake=wake, clock=clock, rhythm=BreakerRhythm(checkpoint=0.05)
+    )
     await begin(engine)
     async with watching(guard):
         for number in range(3):
             await report(engine, observed(100, seed=number), after(number))
             guard.heard("ramp-1")
             await until(partial(_saved_is, engine, number + 1))
-    _, course = await Courses(engine).current("ramp-1")
+    _, course = await Evaluations(engine).current("ramp-1")
     assert course.seq == 3
 
 

@@ -17,9 +17,9 @@ from bot.records.tables.traffic import evidence_entries
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.contents import pack
-from bot.traffic.course import RampCourse
-from bot.traffic.courses import Courses, UnreadableEvidence
-from bot.traffic.ledger import AlreadyUnderWay, Ledger, LedgerClosed
+from bot.traffic.course import RampEvaluation
+from bot.traffic.courses import Evaluations, UnreadableEvidence
+from bot.traffic.ledger import AlreadyUnderWay, EvidenceLog, EvidenceLogClosed
 from bot.traffic.verdicts import BreachFound, Judged
 from tests.canary.traffic import frozen, policy
 from tests.traffic.trials import (
@@ -42,10 +42,10 @@ async def begin(
     rules: Policy | None = None,
     *,
     shadow: bool = False,
-) -> Ledger:
+) -> EvidenceLog:
     split = shadowing(attempt=attempt) if shadow else ramping(50, attempt)
     async with engine.begin() as conn:
-        ledger = await ledgers.open_ledger(
+        ledger = await ledgers.open_log(
             conn,
             attempt=attempt,
             run_id="run-1",
@@ -67,7 +67,7 @@ async def begin(
 
 async def report(
     engine: AsyncEngine, seen: Iterable[Observation], at: datetime, attempt: str = "ramp-1"
-) -> Ledger:
+) -> EvidenceLog:
     async with engine.begin() as conn:
         ledger = await ledgers.locked(conn, attempt)
         return await ledgers.append(conn, ledger, "observations", pack(tuple(seen)), at=at)
@@ -97,16 +97,16 @@ async def test_a_closed_ledger_takes_nothing_and_keeps_its_first_end(engine: Asy
         closed = await ledgers.close(conn, "ramp-1", at=after(2), breach=breach)
         assert closed == await ledgers.close(conn, "ramp-1", at=after(3))
         assert closed == await ledgers.find(conn, "ramp-1")
-        with pytest.raises(LedgerClosed):
+        with pytest.raises(EvidenceLogClosed):
             await ledgers.append(conn, closed, "observations", b"", at=after(3))
-        with pytest.raises(LedgerClosed):
+        with pytest.raises(EvidenceLogClosed):
             await ledgers.enter_phase(conn, "ramp-1", 1, at=after(3))
     await begin_anew(engine)
 
 
 async def begin_anew(engine: AsyncEngine) -> None:
     async with engine.begin() as conn:
-        again = await ledgers.open_ledger(
+        again = await ledgers.open_log(
             conn, attempt="ramp-2", run_id="run-2", repository_id=REPOSITORY,
             capability=CAPABILITY, policy=policy(), frozen=FROZEN, at=after(4),
         )  # fmt: skip
@@ -116,22 +116,22 @@ async def begin_anew(engine: AsyncEngine) -> None:
 
 async def test_a_course_is_the_same_however_often_it_was_interrupted(engine: AsyncEngine) -> None:
     await begin(engine)
-    patient = Courses(engine)
+    patient = Evaluations(engine)
     for number in range(6):
         await report(engine, observed(500, seed=number), after(number))
         if number == 2:
             async with engine.begin() as conn:
                 await ledgers.enter_phase(conn, "ramp-1", 1, at=after(number))
-        interrupted = Courses(engine)
+        interrupted = Evaluations(engine)
         _, course = await interrupted.current("ramp-1")
         async with engine.begin() as conn:
             await ledgers.save_checkpoint(conn, "ramp-1", course.seq, course.save())
         await patient.current("ramp-1")
     _, ours = await patient.current("ramp-1")
-    _, theirs = await Courses(engine).current("ramp-1")
+    _, theirs = await Evaluations(engine).current("ramp-1")
     _, resumed = await interrupted.current("ramp-1")
     assert ours.save() == theirs.save() == resumed.save()
-    assert isinstance(ours, RampCourse)
+    assert isinstance(ours, RampEvaluation)
     assert [stage.percent for stage in ours.stages(None, None)] == [5, 25]
     assert ours.evidence.assigned.counts[0] + ours.evidence.assigned.counts[1] == 3000
 
@@ -141,15 +141,15 @@ async def test_a_shadow_is_resumed_with_answers_that_wait_for_their_other_half(
 ) -> None:
     await begin(engine, "shadow-1", shadow=True)
     seen = list(paired(3000))
-    patient = Courses(engine)
+    patient = Evaluations(engine)
     for start in range(0, len(seen), 1001):
         await report(engine, seen[start : start + 1001], after(start / 100), "shadow-1")
-        _, course = await Courses(engine).current("shadow-1")
+        _, course = await Evaluations(engine).current("shadow-1")
         async with engine.begin() as conn:
             await ledgers.save_checkpoint(conn, "shadow-1", course.seq, course.save())
         await patient.current("shadow-1")
     _, ours = await patient.current("shadow-1")
-    _, theirs = await Courses(engine).current("shadow-1")
+    _, theirs = await Evaluations(engine).current("shadow-1")
     assert ours.save() == theirs.save()
     look = await patient.look("shadow-1", after(120))
     assert look.judged.kind in ("continue", "promote")
@@ -161,7 +161,7 @@ async def test_a_breach_ends_the_course_where_the_evidence_crossed_its_limit(
     await begin(engine)
     for number in range(8):
         await report(engine, observed(500, seed=number, errors=0.5), after(number))
-    courses = Courses(engine)
+    courses = Evaluations(engine)
     look = await courses.look("ramp-1", after(10))
     assert look.judged.kind == "breach"
     assert look.judged.breach is not None
@@ -176,7 +176,7 @@ async def test_silence_is_a_verdict_of_the_clock_and_stays_once_it_closed_the_le
 ) -> None:
     await begin(engine)
     await report(engine, observed(100), after(1))
-    courses = Courses(engine)
+    courses = Evaluations(engine)
     silent = (await courses.look("ramp-1", after(700))).judged
     assert silent.breach is not None
     assert silent.breach.metric == "silence"
@@ -189,14 +189,14 @@ async def test_entries_that_a_checkpoint_holds_may_go(engine: AsyncEngine) -> No
     await begin(engine)
     for number in range(4):
         await report(engine, observed(100, seed=number), after(number))
-    _, course = await Courses(engine).current("ramp-1")
+    _, course = await Evaluations(engine).current("ramp-1")
     before = course.save()
     async with engine.begin() as conn:
         await ledgers.save_checkpoint(conn, "ramp-1", 3, b"is replaced")
         await ledgers.save_checkpoint(conn, "ramp-1", 4, before)
         await ledgers.save_checkpoint(conn, "ramp-1", 2, b"comes too late")
         assert await ledgers.prune(conn, now=after(3600), keep=timedelta(minutes=5)) == 4
-    _, again = await Courses(engine).current("ramp-1")
+    _, again = await Evaluations(engine).current("ramp-1")
     assert again.save() == before
 
 
@@ -207,17 +207,17 @@ async def test_missing_entries_are_not_passed_over(engine: AsyncEngine) -> None:
     async with engine.begin() as conn:
         await conn.execute(sa.delete(evidence_entries).where(evidence_entries.c.seq == 2))
     with pytest.raises(UnreadableEvidence):
-        await Courses(engine).current("ramp-1")
+        await Evaluations(engine).current("ramp-1")
 
 
 async def test_a_damaged_checkpoint_is_added_up_anew(engine: AsyncEngine) -> None:
     await begin(engine)
     for number in range(3):
         await report(engine, observed(100, seed=number), after(number))
-    _, before = await Courses(engine).current("ramp-1")
+    _, before = await Evaluations(engine).current("ramp-1")
     async with engine.begin() as conn:
         await ledgers.save_checkpoint(conn, "ramp-1", 2, b"no checkpoint")
-    _, again = await Courses(engine).current("ramp-1")
+    _, again = await Evaluations(engine).current("ramp-1")
     assert again.save() == before.save()
 
 
@@ -232,7 +232,7 @@ async def test_what_came_after_the_end_is_not_in_the_digest(engine: AsyncEngine)
 
 async def test_an_unknown_attempt_is_said_to_be_unknown(engine: AsyncEngine) -> None:
     with pytest.raises(UnknownRecord):
-        await Courses(engine).current("nothing")
+        await Evaluations(engine).current("nothing")
 
 
 @pytest.mark.parametrize("kind", ["continue", "hold", "promote", "breach"])

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records.tables.traffic import observed_events
 from bot.traffic import ledger as ledgers
-from bot.traffic.courses import Courses
+from bot.traffic.courses import Evaluations
 from bot.traffic.observed import forget_expired
 from tests.canary.traffic import policy
 from tests.intake.api.providing import SHOP, Client, Served
@@ -43,7 +43,7 @@ def lines(count: int, **more: Any) -> list[dict[str, Any]]:
 
 
 async def counted(engine: AsyncEngine) -> int:
-    ledger, course = await Courses(engine).current("ramp-1")
+    ledger, course = await Evaluations(engine).current("ramp-1")
     del ledger
     return sum(course.evidence.assigned.counts)  # type: ignore[union-attr]
 

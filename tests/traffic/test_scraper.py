@@ -15,8 +15,8 @@ from bot.canary.counters import CounterSource
 from bot.canary.policy import Policy
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.courses import Courses
-from bot.traffic.guard import Guard
+from bot.traffic.courses import Evaluations
+from bot.traffic.guard import CircuitBreaker
 from bot.traffic.prometheus import Prometheus
 from bot.traffic.scraper import NOT_SET, Scraper
 from tests.canary.test_counters import series
@@ -78,7 +78,7 @@ async def begin(
     engine: AsyncEngine, source: CounterSource = SOURCE, rules: Policy | None = None
 ) -> None:
     async with engine.begin() as conn:
-        await ledgers.open_ledger(
+        await ledgers.open_log(
             conn, attempt="ramp-1", run_id="run-1", repository_id=REPOSITORY,
             capability=CAPABILITY, policy=rules or policy(metrics=only("error")),
             frozen=source.frozen(frozen()), source=source, at=START,
@@ -120,13 +120,13 @@ async def test_counts_become_evidence_once_whoever_reads_them(
     server[0].body = _vector(arms(160, 150), at=1015.0)
     await scraper.read_due()
     await other.read_due()
-    _, course = await Courses(engine).current("ramp-1")
+    _, course = await Evaluations(engine).current("ramp-1")
     assert course.evidence.assigned.counts == (160, 150)  # type: ignore[union-attr]
     assert heard == ["ramp-1"] * 2
 
 
 async def test_a_breach_is_found_in_counts(
-    engine: AsyncEngine, server: tuple[Server, Prometheus], scraper: Scraper, guard: Guard
+    engine: AsyncEngine, server: tuple[Server, Prometheus], scraper: Scraper, guard: CircuitBreaker
 ) -> None:
     await begin(engine)
     server[0].body = _vector(arms(1000, 500, failed=400))
@@ -141,7 +141,7 @@ async def test_a_candidate_that_costs_too_much_is_found_in_sums(
     engine: AsyncEngine,
     server: tuple[Server, Prometheus],
     scraper: Scraper,
-    guard: Guard,
+    guard: CircuitBreaker,
     clock: Clock,
 ) -> None:
     source = SOURCE.model_copy(update={"cost": "usd_total"})
@@ -155,7 +155,7 @@ async def test_a_candidate_that_costs_too_much_is_found_in_sums(
     ledger, serving = await state(engine)
     assert ledger.breach is not None
     assert (ledger.breach.metric, serving.split.percent) == ("cost", 0)
-    _, course = await Courses(engine).current("ramp-1")
+    _, course = await Evaluations(engine).current("ramp-1")
     assert course.evidence.spent[1] == 4 * course.evidence.spent[0] > 0  # type: ignore[union-attr]
 
 
@@ -169,7 +169,7 @@ async def test_after_costs_began_again_the_next_reading_counts_from_there(
         server[0].body = _vector(both, at=1000.0 + 15 * number)
         await scraper.read_due()
         clock.move(15)
-    _, course = await Courses(engine).current("ramp-1")
+    _, course = await Evaluations(engine).current("ramp-1")
     assert course.evidence.spent == (7.0, 8.0)  # type: ignore[union-attr]
     assert course.evidence.metrics["cost"].worse.n == 2
 
@@ -210,7 +210,7 @@ async def test_what_is_wrong_is_said_when_silence_ends_the_ramp(
     async def wake(run: str) -> None:
         del run
 
-    guard = Guard(engine, Courses(engine), wake=wake, clock=clock, fault=scraper.fault)
+    guard = CircuitBreaker(engine, Evaluations(engine), wake=wake, clock=clock, fault=scraper.fault)
     await begin(engine)
     breaks(server[0])
     await scraper.read_due()
@@ -238,12 +238,12 @@ async def test_when_it_comes_back_nothing_was_missed(
     clock.move(15)
     await scraper.read_due()
     assert scraper.fault("ramp-1") is None
-    _, course = await Courses(engine).current("ramp-1")
+    _, course = await Evaluations(engine).current("ramp-1")
     assert course.evidence.assigned.counts == (400, 390)  # type: ignore[union-attr]
 
 
 async def test_an_empty_answer_is_silence(
-    engine: AsyncEngine, scraper: Scraper, guard: Guard, clock: Clock
+    engine: AsyncEngine, scraper: Scraper, guard: CircuitBreaker, clock: Clock
 ) -> None:
     await begin(engine)
     clock.move(601)

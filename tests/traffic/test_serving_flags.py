@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.traffic import servings
 from bot.traffic.buckets import is_candidate
 from bot.traffic.flags import check_flags
-from bot.traffic.split import Serving, Split
+from bot.traffic.split import Allocation, Split
 from tests.intake.api.providing import SHOP, Client, Served
 from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping, shadowing
 
@@ -28,7 +28,7 @@ def client(client: Client) -> Client:
     return client
 
 
-async def decide(engine: AsyncEngine, split: Split, capability: str = CAPABILITY) -> Serving:
+async def decide(engine: AsyncEngine, split: Split, capability: str = CAPABILITY) -> Allocation:
     async with engine.begin() as conn:
         return await servings.set_traffic(
             conn,

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.records.audit_chain import audit
 from bot.traffic import servings
 from bot.traffic.servings import AttemptOver, CandidatePaused, Decided
-from bot.traffic.split import Serving, Split
+from bot.traffic.split import Allocation, Split
 from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping, shadowing
 
 
@@ -21,12 +21,12 @@ async def decide(
     *,
     above: int = 0,
     run: str | None = None,
-) -> Serving:
+) -> Allocation:
     decided = Decided(at=START, actor="alice", why="a stage", run=run)
     return await servings.set_traffic(conn, REPOSITORY, capability, split, decided, above=above)
 
 
-async def halt(conn: AsyncConnection, why: str = "errors") -> Serving:
+async def halt(conn: AsyncConnection, why: str = "errors") -> Allocation:
     decided = Decided(at=START, actor="guard", why=why)
     return await servings.pause(conn, REPOSITORY, CAPABILITY, decided, baseline="provider-a")
 

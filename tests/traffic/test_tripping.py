@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.traffic import servings
-from bot.traffic.courses import Courses
+from bot.traffic.courses import Evaluations
 from bot.traffic.tripping import Tripped, trip
 from bot.traffic.verdicts import BreachFound
 from tests.traffic.test_ledger import begin, report
@@ -26,7 +26,7 @@ async def test_the_candidate_loses_its_traffic_and_the_reason_is_kept(engine: As
     assert first.first
     assert first.serving.split.percent == 0
     assert first.serving.paused == ALERT.evidence
-    look = await Courses(engine).look("ramp-1", after(9000))
+    look = await Evaluations(engine).look("ramp-1", after(9000))
     assert look.closed
     assert look.judged.breach == ALERT
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from bot.canary.observations import Observation
-from bot.traffic.split import Serving, Split
+from bot.traffic.split import Allocation, Split
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CAPABILITY = "llm.summarize"
@@ -40,8 +40,8 @@ def shadowing(rate: float = 0.1, attempt: str = "shadow-1") -> Split:
     )
 
 
-def serving(split: Split, generation: int = 1, paused: str | None = None) -> Serving:
-    return Serving(
+def serving(split: Split, generation: int = 1, paused: str | None = None) -> Allocation:
+    return Allocation(
         repository_id=REPOSITORY,
         capability=CAPABILITY,
         generation=generation,

@@ -10,8 +10,8 @@ import pytest
 
 from bot.git.export import TreeExport
 from bot.git.process import Git
-from bot.trials.limits import Limits
-from bot.trials.runner import Plan, Runner
+from bot.trials.limits import TrialLimits
+from bot.trials.runner import LocalTrialRunner, TrialPlan
 from bot.trials.sandbox import Sandbox, Unconfined
 from bot.trials.workplace import Workplace, workplace
 from tests.trials.kit import TIGHT, Repository
@@ -28,7 +28,7 @@ async def place_of_work(tmp_path: Path) -> AsyncIterator[Workplace]:
         yield made
 
 
-RunnerFor = Callable[..., Runner]
+RunnerFor = Callable[..., LocalTrialRunner]
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def runner_for(repository: Repository, place_of_work: Workplace) -> RunnerFor:
         sandbox: Sandbox | None = None,
         build: tuple[str, ...] | None = None,
         with_git: bool = False,
-        limits: Limits = TIGHT,
+        limits: TrialLimits = TIGHT,
         workers: int = 1,
-    ) -> Runner:
-        return Runner(
-            Plan((command,), build, with_git),
+    ) -> LocalTrialRunner:
+        return LocalTrialRunner(
+            TrialPlan((command,), build, with_git),
             TreeExport(Git(repository.folder / ".git", isolated=False)),
             sandbox or Unconfined(os.environ),
             limits,

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from bot.trials.limits import Limits
+from bot.trials.limits import TrialLimits
 from bot.trials.sandbox import (
     Bubblewrap,
-    Place,
+    HostView,
     SandboxError,
-    View,
+    WritableFolders,
     require,
     server_view,
     terminal_view,
 )
 
 MIB = 1 << 20
-TIGHT = Limits(
+TIGHT = TrialLimits(
     wall_seconds=20, memory_bytes=256 * MIB, disk_bytes=64 * MIB, processes=60, output_bytes=8 * MIB
 )
 
@@ -58,7 +58,7 @@ def _refusal() -> str | None:
     """Say why bubblewrap cannot confine anything on this machine, if so."""
     try:
         folder = Path("/")
-        require(Bubblewrap(server_view({})), Place(folder, folder, folder))
+        require(Bubblewrap(server_view({})), WritableFolders(folder, folder, folder))
     except SandboxError as error:
         return str(error)
     return None
@@ -68,7 +68,7 @@ REFUSAL = _refusal()
 needs_bubblewrap = pytest.mark.skipif(REFUSAL is not None, reason=REFUSAL or "")
 
 
-def view_named(name: str, home: Path) -> View:
+def view_named(name: str, home: Path) -> HostView:
     if name == "server":
         return server_view(os.environ)
     return terminal_view({**os.environ, "HOME": str(home)}, home)

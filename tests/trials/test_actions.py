@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.github.calls.known_checks import KnownCheck
-from bot.github.calls.workflows import Annotation, Job, JobStep, WorkflowRun
+from bot.github.calls.workflows import JobAnnotation, JobStep, WorkflowJob, WorkflowRun
 from bot.trials.actions import fingerprint_of, judge_workflow_run
 from bot.trials.existing import counted, evidence, green
 
@@ -19,8 +19,8 @@ def run(conclusion: str | None) -> WorkflowRun:
     return WorkflowRun(id=1, status="completed", conclusion=conclusion, head_sha="a" * 40)
 
 
-def job(name: str, conclusion: str, *steps: tuple[str, str]) -> Job:
-    return Job(
+def job(name: str, conclusion: str, *steps: tuple[str, str]) -> WorkflowJob:
+    return WorkflowJob(
         id=1,
         name=name,
         status="completed",
@@ -34,25 +34,25 @@ def job(name: str, conclusion: str, *steps: tuple[str, str]) -> Job:
 @pytest.mark.parametrize(
     ("conclusion", "jobs", "outcome"),
     [
-        ("success", [job("trial", "success", ("unit", "success"))], Outcome.PASS),
-        ("failure", [job("trial", "failure", ("unit", "failure"))], Outcome.FAIL),
+        ("success", [job("trial", "success", ("unit", "success"))], TrialOutcome.PASS),
+        ("failure", [job("trial", "failure", ("unit", "failure"))], TrialOutcome.FAIL),
         ("failure", [job("trial", "failure", ("unit", "success"), ("e2e", "failure"))],
-         Outcome.PASS),
+         TrialOutcome.PASS),
         ("failure", [job("trial", "failure", ("build", "failure"), ("unit", "skipped"))],
-         Outcome.UNTESTABLE),
+         TrialOutcome.UNTESTABLE),
         ("failure", [job("unit", "failure", ("Build", "failure"), ("pytest", "skipped"))],
-         Outcome.UNTESTABLE),
-        ("failure", [job("unit", "failure", ("pytest", "failure"))], Outcome.FAIL),
+         TrialOutcome.UNTESTABLE),
+        ("failure", [job("unit", "failure", ("pytest", "failure"))], TrialOutcome.FAIL),
         ("failure", [job("trial", "failure", ("Run actions/checkout@v4", "failure"))],
-         Outcome.INFRA),
-        ("cancelled", [job("trial", "cancelled")], Outcome.INFRA),
-        ("timed_out", [], Outcome.INFRA),
-        ("startup_failure", [], Outcome.INFRA),
-        (None, [], Outcome.INFRA),
+         TrialOutcome.INFRA),
+        ("cancelled", [job("trial", "cancelled")], TrialOutcome.INFRA),
+        ("timed_out", [], TrialOutcome.INFRA),
+        ("startup_failure", [], TrialOutcome.INFRA),
+        (None, [], TrialOutcome.INFRA),
     ],
 )  # fmt: skip
 def test_a_run_is_judged_by_the_step_or_job_called_like_the_check(
-    conclusion: str | None, jobs: list[Job], outcome: Outcome
+    conclusion: str | None, jobs: list[WorkflowJob], outcome: TrialOutcome
 ) -> None:
     judged = judge_workflow_run(run(conclusion), jobs, check="unit", build=("build",))
     assert judged.outcome is outcome
@@ -61,15 +61,15 @@ def test_a_run_is_judged_by_the_step_or_job_called_like_the_check(
 def test_without_a_check_the_whole_run_decides_and_its_seconds_are_summed() -> None:
     jobs = [job("a", "success"), job("b", "failure", ("x", "failure"))]
     judged = judge_workflow_run(run("failure"), jobs, check=None, build=("build",))
-    assert (judged.outcome, judged.reason, judged.seconds) == (Outcome.FAIL, "x failed", 8.0)
+    assert (judged.outcome, judged.reason, judged.seconds) == (TrialOutcome.FAIL, "x failed", 8.0)
 
 
 def test_a_fingerprint_is_made_of_titles_and_of_nothing_else() -> None:
     said = (
-        Annotation(annotation_level="failure", title=" test_b ", message="x"),
-        Annotation(annotation_level="failure", title="test_a"),
-        Annotation(annotation_level="failure", message="Process completed with exit code 1."),
-        Annotation(annotation_level="warning", title="old"),
+        JobAnnotation(annotation_level="failure", title=" test_b ", message="x"),
+        JobAnnotation(annotation_level="failure", title="test_a"),
+        JobAnnotation(annotation_level="failure", message="Process completed with exit code 1."),
+        JobAnnotation(annotation_level="warning", title="old"),
     )
     assert fingerprint_of(said) == ("test_a", "test_b")
     assert fingerprint_of(said[2:]) is None

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.trials.disk import folder_bytes
-from bot.trials.limits import Limits
+from bot.trials.limits import TrialLimits
 from bot.trials.processes import snapshot
 from bot.trials.runner import TrialResult
 from bot.trials.sandbox import Bubblewrap, Sandbox, SandboxError, Unconfined
@@ -43,7 +43,7 @@ def sandbox(view: str, home: Path) -> Bubblewrap:
 
 async def attack(
     repository: Repository, runner_for: RunnerFor, sandbox: Sandbox, script: str,
-    limits: Limits = TIGHT, *, with_git: bool = False,
+    limits: TrialLimits = TIGHT, *, with_git: bool = False,
 ) -> TrialResult:  # fmt: skip
     commit = repository.commit({"a": "1"})
     runner = runner_for("/bin/sh", "-c", script, sandbox=sandbox, limits=limits, with_git=with_git)
@@ -60,7 +60,7 @@ async def test_there_is_no_network(
         result = await attack(
             repository, runner_for, sandbox, f"/bin/bash -c {shlex.quote(script)}"
         )
-        assert result.judgement.outcome is Outcome.FAIL
+        assert result.judgement.outcome is TrialOutcome.FAIL
         with pytest.raises(TimeoutError):
             server.accept()
 
@@ -73,7 +73,7 @@ async def test_network_is_there_where_it_is_allowed(
         sandbox = Bubblewrap(view_named(view, home), network=True)
         script = f"/bin/bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}'"
         result = await attack(repository, runner_for, sandbox, script)
-        assert result.judgement.outcome is Outcome.PASS
+        assert result.judgement.outcome is TrialOutcome.PASS
 
 
 @needs_bubblewrap
@@ -150,7 +150,7 @@ async def test_a_surviving_process_does_not_survive(
     writer = 'trap "" TERM HUP INT; while :; do echo x >> late; sleep 0.02; done'
     script = f"(setsid sh -c '{writer}' &) ; sleep 0.1; exit 0"
     result = await attack(repository, runner_for, sandbox, script)
-    assert result.judgement.outcome is Outcome.PASS
+    assert result.judgement.outcome is TrialOutcome.PASS
     late = place_of_work.folder / "worker-0/tree/late"
     size = late.stat().st_size
     await asyncio.sleep(0.2)
@@ -167,7 +167,7 @@ async def test_a_fork_bomb_is_stopped(
     repository: Repository, runner_for: RunnerFor, sandbox: Bubblewrap
 ) -> None:
     result = await attack(repository, runner_for, sandbox, BOMB, ROOMY)
-    assert result.judgement.outcome is Outcome.INFRA
+    assert result.judgement.outcome is TrialOutcome.INFRA
     assert result.judgement.reason == "it went over its limit of processes"
     assert len(snapshot()) < 5000
 
@@ -181,7 +181,7 @@ async def test_memory_is_limited_over_all_processes_together(
     result = await attack(
         repository, runner_for, sandbox, f"({keep}) & ({keep}) & ({keep}) & ({keep}) & {one}"
     )
-    assert result.judgement.outcome is Outcome.INFRA
+    assert result.judgement.outcome is TrialOutcome.INFRA
     assert result.judgement.reason == "it went over its limit of memory"
 
 
@@ -196,7 +196,7 @@ async def test_ten_gigabytes_of_disk_are_not_written(
     sandbox = Bubblewrap(view_named("server", home))
     script = f"dd if=/dev/zero of={where}/big bs=1M count=10240"
     result = await attack(repository, runner_for, sandbox, script)
-    assert result.judgement.outcome is Outcome.INFRA
+    assert result.judgement.outcome is TrialOutcome.INFRA
     assert result.judgement.reason == "it went over its limit of disk space"
     assert folder_bytes([place_of_work.folder]) < 2048 * MIB
 
@@ -249,7 +249,7 @@ echo 'gitdir: /elsewhere' > .git/commondir"""
     )  # fmt: skip
     for name in ("1", "2", "3"):
         result = await runner.run(repository.commit({"a": name}), name)
-        assert result.judgement.outcome is Outcome.PASS, result.output
+        assert result.judgement.outcome is TrialOutcome.PASS, result.output
     assert not sprung.exists()
 
 
@@ -275,7 +275,7 @@ async def test_no_user_namespace_can_be_made_in_the_server_view(
 ) -> None:
     sandbox = Bubblewrap(view_named("server", home))
     result = await attack(repository, runner_for, sandbox, "unshare --user --map-root-user id")
-    assert result.judgement.outcome is Outcome.FAIL
+    assert result.judgement.outcome is TrialOutcome.FAIL
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ async def test_limits_hold_without_a_sandbox_too(
 ) -> None:
     limits = ROOMY if broken == "processes" else TIGHT
     result = await attack(repository, runner_for, Unconfined(os.environ), script, limits)
-    assert result.judgement.outcome is Outcome.INFRA
+    assert result.judgement.outcome is TrialOutcome.INFRA
     assert result.judgement.reason == f"it went over its limit of {broken}"
 
 
@@ -312,8 +312,8 @@ async def test_without_bubblewrap_the_server_view_refuses(
 async def test_cpu_time_is_limited_over_all_processes_together(
     repository: Repository, runner_for: RunnerFor, sandbox: Bubblewrap
 ) -> None:
-    limits = Limits(wall_seconds=20, cpu_seconds=0.6)
+    limits = TrialLimits(wall_seconds=20, cpu_seconds=0.6)
     script = "spin() { while :; do :; done; }; spin & spin & spin"
     result = await attack(repository, runner_for, sandbox, script, limits)
-    assert result.judgement.outcome is Outcome.INFRA
+    assert result.judgement.outcome is TrialOutcome.INFRA
     assert result.judgement.reason == "it went over its limit of CPU time"

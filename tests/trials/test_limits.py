@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.trials.disk import DiskMeter, folder_bytes, remove_folder
-from bot.trials.limits import Breach, Limits, breached
-from bot.trials.output import HEAD_BYTES, TAIL_BYTES, Output
+from bot.trials.limits import LimitBroken, TrialLimits, breached
+from bot.trials.output import HEAD_BYTES, TAIL_BYTES, StreamEnds
 from bot.trials.processes import Usage, group_of, parse_stat, snapshot, usage
 
-LIMITS = Limits(
+LIMITS = TrialLimits(
     wall_seconds=10, cpu_seconds=5, memory_bytes=100, disk_bytes=100, processes=3, output_bytes=100
 )
 LITTLE = {"seconds": 1.0, "disk_bytes": 1, "output_bytes": 1}
@@ -24,12 +24,12 @@ def test_within_its_limits_nothing_is_broken() -> None:
 @pytest.mark.parametrize(
     ("used", "more", "breach"),
     [
-        (Usage(4, 1, 1), {}, Breach.PROCESSES),
-        (Usage(1, 101, 1), {}, Breach.MEMORY),
-        (Usage(1, 1, 5.1), {}, Breach.CPU),
-        (Usage(1, 1, 1), {"seconds": 10.1}, Breach.TIME),
-        (Usage(1, 1, 1), {"disk_bytes": 101}, Breach.DISK),
-        (Usage(1, 1, 1), {"output_bytes": 101}, Breach.OUTPUT),
+        (Usage(4, 1, 1), {}, LimitBroken.PROCESSES),
+        (Usage(1, 101, 1), {}, LimitBroken.MEMORY),
+        (Usage(1, 1, 5.1), {}, LimitBroken.CPU),
+        (Usage(1, 1, 1), {"seconds": 10.1}, LimitBroken.TIME),
+        (Usage(1, 1, 1), {"disk_bytes": 101}, LimitBroken.DISK),
+        (Usage(1, 1, 1), {"output_bytes": 101}, LimitBroken.OUTPUT),
     ],
 )
 def test_each_limit_is_named_when_broken(used, more, breach) -> None:
@@ -39,7 +39,7 @@ def test_each_limit_is_named_when_broken(used, more, breach) -> None:
 @given(st.lists(st.integers(0, 3 * (HEAD_BYTES + TAIL_BYTES) // 4), max_size=6))
 def test_output_keeps_start_and_end_and_counts_all(sizes: list[int]) -> None:
     whole = b"".join(bytes([65 + i % 26]) * size for i, size in enumerate(sizes))
-    output, at = Output(), 0
+    output, at = StreamEnds(), 0
     for size in sizes:
         output.add(whole[at : at + size])
         at += size

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.trials.outcome import (
     CommandNotFoundError,
     Judgement,
@@ -17,28 +17,28 @@ from bot.trials.outcome import (
     with_result,
 )
 
-FAILED = Judgement(Outcome.FAIL, "exit status 1")
+FAILED = Judgement(TrialOutcome.FAIL, "exit status 1")
 
 
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (0, Outcome.PASS),
-        (1, Outcome.FAIL),
-        (124, Outcome.FAIL),
-        (125, Outcome.UNTESTABLE),
-        (132, Outcome.FAIL),
-        (134, Outcome.FAIL),
-        (135, Outcome.FAIL),
-        (136, Outcome.FAIL),
-        (137, Outcome.INFRA),
-        (139, Outcome.FAIL),
-        (143, Outcome.INFRA),
-        *((status, Outcome.FAIL) for status in (128, 129, 130, 131, 133, 138, 140, 141, 142)),
-        *((status, Outcome.FAIL) for status in (144, 193, 255)),
+        (0, TrialOutcome.PASS),
+        (1, TrialOutcome.FAIL),
+        (124, TrialOutcome.FAIL),
+        (125, TrialOutcome.UNTESTABLE),
+        (132, TrialOutcome.FAIL),
+        (134, TrialOutcome.FAIL),
+        (135, TrialOutcome.FAIL),
+        (136, TrialOutcome.FAIL),
+        (137, TrialOutcome.INFRA),
+        (139, TrialOutcome.FAIL),
+        (143, TrialOutcome.INFRA),
+        *((status, TrialOutcome.FAIL) for status in (128, 129, 130, 131, 133, 138, 140, 141, 142)),
+        *((status, TrialOutcome.FAIL) for status in (144, 193, 255)),
     ],
 )
-def test_an_exit_status_has_one_meaning(status: int, outcome: Outcome) -> None:
+def test_an_exit_status_has_one_meaning(status: int, outcome: TrialOutcome) -> None:
     assert judge(status).outcome is outcome
 
 
@@ -50,7 +50,7 @@ def test_a_missing_command_stops_everything(status: int) -> None:
 
 @given(st.integers(0, 255).filter(lambda status: status not in (126, 127)))
 def test_only_zero_passes(status: int) -> None:
-    assert (judge(status).outcome is Outcome.PASS) == (status == 0)
+    assert (judge(status).outcome is TrialOutcome.PASS) == (status == 0)
 
 
 def test_a_result_file_names_the_failure_and_gives_numbers(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_invalid_result_makes_the_commit_untestable(tmp_path: Path, content: 
     file = tmp_path / "result.json"
     file.write_text(content)
     judged = with_result(FAILED, file)
-    assert judged.outcome is Outcome.UNTESTABLE
+    assert judged.outcome is TrialOutcome.UNTESTABLE
     assert "$PLAYBOOKS_RESULT" in judged.reason
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.culprit.evidence import Outcome
-from bot.trials.limits import Limits
+from bot.culprit.evidence import TrialOutcome
+from bot.trials.limits import TrialLimits
 from bot.trials.outcome import CommandNotFoundError
 from bot.trials.processes import marked
 from bot.trials.sandbox import MARK_VARIABLE
@@ -24,8 +24,8 @@ async def test_the_command_sees_the_files_of_its_commit(
 ) -> None:
     good, bad = repository.commit({"value": "1"}), repository.commit({"value": "2"})
     runner = runner_for("grep", "-q", "1", "value")
-    assert (await runner.run(good, "1")).judgement.outcome is Outcome.PASS
-    assert (await runner.run(bad, "2")).judgement.outcome is Outcome.FAIL
+    assert (await runner.run(good, "1")).judgement.outcome is TrialOutcome.PASS
+    assert (await runner.run(bad, "2")).judgement.outcome is TrialOutcome.FAIL
 
 
 async def test_words_of_a_command_are_never_parsed(
@@ -44,7 +44,7 @@ async def test_what_is_printed_and_measured_comes_back(
 echo '{"fingerprint": "t1", "metrics": {"speed": 2.5}}' > "$PLAYBOOKS_RESULT"; exit 3"""
     result = await runner_for(*SHELL, script).run(commit, "1")
     assert result.output == "out\nerr\n"
-    assert result.judgement.outcome is Outcome.FAIL
+    assert result.judgement.outcome is TrialOutcome.FAIL
     assert result.judgement.fingerprint == frozenset({"t1"})
     assert result.judgement.metrics == {"speed": 2.5}
 
@@ -73,15 +73,17 @@ async def test_a_crash_is_a_failure_and_a_kill_is_not(
 ) -> None:
     commit = repository.commit({"a": "1"})
     crash = await runner_for(*SHELL, "kill -SEGV $$").run(commit, "1")
-    assert crash.judgement.outcome is Outcome.FAIL
+    assert crash.judgement.outcome is TrialOutcome.FAIL
     killed = await runner_for(*SHELL, "kill -KILL $$").run(commit, "2")
-    assert killed.judgement.outcome is Outcome.INFRA
+    assert killed.judgement.outcome is TrialOutcome.INFRA
 
 
 async def test_a_hanging_command_is_infra(repository: Repository, runner_for: RunnerFor) -> None:
     commit = repository.commit({"a": "1"})
-    result = await runner_for("sleep", "1000", limits=Limits(wall_seconds=0.3)).run(commit, "1")
-    assert result.judgement.outcome is Outcome.INFRA
+    result = await runner_for("sleep", "1000", limits=TrialLimits(wall_seconds=0.3)).run(
+        commit, "1"
+    )
+    assert result.judgement.outcome is TrialOutcome.INFRA
     assert result.judgement.reason == "no end after 0.3 s"
     assert result.seconds < 5
 
@@ -97,7 +99,7 @@ async def test_a_tree_is_built_once(
     results = await asyncio.gather(
         *(runner.run(commit, str(n)) for n, commit in enumerate([first, same_tree, first, first]))
     )
-    assert {result.judgement.outcome for result in results} == {Outcome.PASS}
+    assert {result.judgement.outcome for result in results} == {TrialOutcome.PASS}
     assert (tmp_path / "builds").read_text() == "x\n"
 
 
@@ -109,7 +111,7 @@ async def test_what_does_not_build_is_untestable_and_not_built_again(
     runner = runner_for("false", build=(*SHELL, count))
     for trial in ("1", "2"):
         judged = (await runner.run(commit, trial)).judgement
-        assert judged.outcome is Outcome.UNTESTABLE
+        assert judged.outcome is TrialOutcome.UNTESTABLE
         assert judged.reason == "it does not build: exit status 2"
     assert (tmp_path / "builds").read_text() == "x\n"
 
@@ -132,7 +134,7 @@ async def test_a_process_that_leaves_its_group_is_found_without_a_sandbox(
 ) -> None:
     commit = repository.commit({"a": "1"})
     runner = runner_for(*SHELL, "setsid sleep 1000 & exit 0")
-    assert (await runner.run(commit, "1")).judgement.outcome is Outcome.PASS
+    assert (await runner.run(commit, "1")).judgement.outcome is TrialOutcome.PASS
     assert not marked(place_of_work.mark("1"))
 
 

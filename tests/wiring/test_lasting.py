@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.wiring.lasting import lasting
+from bot.wiring.lasting import keep_running
 
 
 async def test_a_part_that_broke_off_begins_again_and_can_still_be_stopped() -> None:
@@ -20,7 +20,7 @@ async def test_a_part_that_broke_off_begins_again_and_can_still_be_stopped() -> 
         again.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(lasting("guard", run, pause=0))
+    task = asyncio.create_task(keep_running("guard", run, pause=0))
     async with asyncio.timeout(30):
         await again.wait()
     assert begun == [0, 1]

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot import markdown
 from bot.cockpit.previews.preview import Preview, step
 from bot.config import Config
-from bot.playbooks.planning.declined import Stop
+from bot.playbooks.planning.declined import CannotPlan
 from bot.records.recovery.steps import Reversibility
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
@@ -27,13 +27,13 @@ async def of_pause(
     scope = markdown.code(request.scope)
     known = (SELF_WORK, *sorted(config.capabilities))
     if request.scope not in known:
-        raise Stop(
+        raise CannotPlan(
             f"There is no capability {scope} here.",
             f"Allowed: {', '.join(map(markdown.code, known))}.",
         )
     now = await pauses.in_force(conn, repository_id, request.scope)
     if now is not None and now.state == "paused" and not now.lifts_itself:
-        raise Stop(f"{scope} is paused already: {_why(now)}", "")
+        raise CannotPlan(f"{scope} is paused already: {_why(now)}", "")
     held = (
         "`self-work gate` fails on every open pull request of self-work, so that none is merged. "
         "People's pull requests and hotfixes pass."
@@ -77,10 +77,10 @@ def _why(pause: Pause) -> str:
     return f"{markdown.text(pause.reason, limit=300)} (by {markdown.text(pause.set_by)})"
 
 
-def _which(held: Sequence[Pause], scope: str | None) -> Stop:
+def _which(held: Sequence[Pause], scope: str | None) -> CannotPlan:
     if not held:
-        return Stop("Nothing is paused here.", "")
+        return CannotPlan("Nothing is paused here.", "")
     names = ", ".join(markdown.code(each.scope) for each in held)
     if scope is not None:
-        return Stop(f"{markdown.code(scope)} is not paused.", f"Paused: {names}.")
-    return Stop("Several are paused.", f"Say which: {names}.")
+        return CannotPlan(f"{markdown.code(scope)} is not paused.", f"Paused: {names}.")
+    return CannotPlan("Several are paused.", f"Say which: {names}.")

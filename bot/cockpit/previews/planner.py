@@ -18,7 +18,7 @@ from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.playbooks.bisect.plan import make_bisect_plan
-from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.declined import CannotPlan, Declined
 from bot.playbooks.revert.plan import make_plan
 from bot.safety.config_in_force import ConfigInForce
 from bot.triggers import (
@@ -64,7 +64,7 @@ class Planner:
         """Say what a request would do."""
         try:
             return await self._preview(repository, request)
-        except Stop as stop:
+        except CannotPlan as stop:
             return nothing(stop.declined)
         except (Passing, GitHubError, GitError) as fault:
             why = markdown.text(str(fault), limit=300)

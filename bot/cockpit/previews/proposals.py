@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bot import markdown
 from bot.cockpit.previews.preview import Preview, PreviewedStep, as_declared
-from bot.git.reverting import Conflict
+from bot.git.reverting import RevertConflict
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.revert.plan import Plan
+from bot.playbooks.revert.plan import RevertPlan
 from bot.playbooks.steps import MERGE_IRREVERSIBLE, Step
 
 _NAMED = 20
@@ -18,7 +18,7 @@ _BEFORE_THE_MERGE = (
 _FINDING = (Step.OPEN_INCIDENT_ISSUE, Step.PUBLISH_FIX, Step.OPEN_FIX_PULL_REQUEST)
 
 
-def of_revert(plan: Plan) -> Preview:
+def of_revert(plan: RevertPlan) -> Preview:
     """What a revert would undo, and how."""
     lines = [f"Onto {markdown.code(plan.base)}, now at {markdown.code(plan.base_head[:12])}."]
     for each in plan.offenders[:_NAMED]:
@@ -27,7 +27,7 @@ def of_revert(plan: Plan) -> Preview:
         commits = "1 commit" if count == 1 else f"{count} commits"
         lines.append(f"Undo {name}, {markdown.text(each.title, limit=200)} ({commits}).")
     steps = as_declared(_BEFORE_THE_MERGE)
-    if isinstance(plan.outcome, Conflict):
+    if isinstance(plan.outcome, RevertConflict):
         paths = _named(tuple(each.path for each in plan.outcome.paths))
         lines.append(f"It conflicts in {paths}: a draft for you to finish is opened.")
     else:

@@ -11,7 +11,7 @@ from bot.cockpit.text import duration
 from bot.config import Config
 from bot.playbooks.candidate.capability import policy_in_force
 from bot.playbooks.ramp import plan as ramps
-from bot.playbooks.rollback.retreat import would_retreat
+from bot.playbooks.rollback.retreat import would_give_traffic_back
 from bot.playbooks.rollback.severity import severity_of
 from bot.playbooks.rollback.text import nothing_to_take_back
 from bot.playbooks.shadow import plan as shadows
@@ -140,7 +140,7 @@ async def of_rollback(
     """
     capability = request.capability
     history = await servings.history(conn, repository_id, capability)
-    if not await would_retreat(conn, repository_id, capability):
+    if not await would_give_traffic_back(conn, repository_id, capability):
         policy_in_force(config, capability, None)  # that it is not known is said first
         raise nothing_to_take_back(capability)
     last = next(each.split for each in reversed(history) if each.split.attempt)

@@ -6,14 +6,14 @@ import base64
 
 from pydantic import Field
 
-from bot.github.models import File, Read
+from bot.github.models import File, GitHubModel
 from bot.github.transport.channel import Channel
 
 CONTENTS = "/repos/{owner}/{repo}/contents/{path*}"
 BLOB = "/repos/{owner}/{repo}/git/blobs/{sha}"
 
 
-class FoundFile(Read):
+class FoundFile(GitHubModel):
     """A file that is there; `content` is None where it is larger than was wanted."""
 
     sha: str

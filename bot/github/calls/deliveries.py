@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.github.models import Delivery
+from bot.github.models import DeliveryAttempt
 from bot.github.transport.channel import Channel
 
 DELIVERIES = "/app/hook/deliveries"
@@ -17,13 +17,13 @@ class Deliveries:
         """Ask through `as_app`, signed by the App's JWT."""
         self._channel = as_app
 
-    async def failed(self, since: datetime) -> tuple[Delivery, ...]:
+    async def failed(self, since: datetime) -> tuple[DeliveryAttempt, ...]:
         """Give the events since then of which no attempt was taken, oldest first.
 
         GitHub keeps deliveries for three days. Each event is given once: its latest attempt.
         Where nothing failed, this is one request.
         """
-        failed: dict[str, Delivery] = {}
+        failed: dict[str, DeliveryAttempt] = {}
         for delivery in await self._since(since, status="failure"):
             failed.setdefault(delivery.guid, delivery)
         if failed:
@@ -34,18 +34,18 @@ class Deliveries:
             sorted(failed.values(), key=lambda delivery: (delivery.delivered_at, delivery.id))
         )
 
-    async def _since(self, since: datetime, *, status: str) -> list[Delivery]:
+    async def _since(self, since: datetime, *, status: str) -> list[DeliveryAttempt]:
         """List attempts, newest first; GitHub's filter is checked against what each one says."""
         found = []
         async for data in self._channel.items(DELIVERIES, query={"status": status}):
-            delivery = Delivery.model_validate(data)
+            delivery = DeliveryAttempt.model_validate(data)
             if delivery.delivered_at < since:
                 break
             if delivery.is_ok == (status == "success") and delivery.status != "pending":
                 found.append(delivery)
         return found
 
-    async def redeliver(self, delivery: Delivery) -> None:
+    async def redeliver(self, delivery: DeliveryAttempt) -> None:
         """Have GitHub send it again; the new attempt keeps the event's delivery id."""
         # Sent twice it only arrives twice, and the inbox takes each delivery id once.
         await self._channel.post(

@@ -12,7 +12,7 @@ from bot.github.calls.ensure import ensure
 from bot.github.calls.reading import commit_from_git, commit_from_rest
 from bot.github.calls.trees import TreeChange, publish
 from bot.github.errors import BranchExists, Conflict, Forbidden, NotFound, Unprocessable
-from bot.github.models import Commit, Comparison, Push, Ref, TreeEntry
+from bot.github.models import Commit, CommitComparison, Push, Ref, TreeEntry
 from bot.github.transport.channel import Channel, Query
 
 GIT = "/repos/{owner}/{repo}/git"
@@ -97,10 +97,10 @@ class GitData:
             return None
         return None if data is None else tuple(Push.model_validate(each) for each in data)
 
-    async def compare(self, base: str, head: str) -> Comparison | None:
+    async def compare(self, base: str, head: str) -> CommitComparison | None:
         """Tell how `head` stands to `base` (each a SHA or branch); None if one is unknown."""
         data = await self._channel.find(COMPARE, query={"per_page": 1}, basehead=f"{base}...{head}")
-        return None if data is None else Comparison.model_validate(data)
+        return None if data is None else CommitComparison.model_validate(data)
 
     async def is_ancestor(self, sha: str, branch: str) -> bool:
         """Tell whether `sha` is in the history of `branch` (Decisions, 10)."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from bot.github.models import Read
+from bot.github.models import GitHubModel
 from bot.github.transport.channel import Channel
 
 AT_ONCE = 125
@@ -112,7 +112,7 @@ MORE_PULLS = (
 )
 
 
-class KnownCheck(Read):
+class KnownCheck(GitHubModel):
     """One completed run of a check on one commit.
 
     `conclusion` is in GitHub's lower-case words; `where` says who ran it and upon which event, so

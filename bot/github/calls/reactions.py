@@ -16,7 +16,7 @@ class Emotion(StrEnum):
     REFUSED = "confused"
 
 
-class Subject(StrEnum):
+class ReactionSubject(StrEnum):
     """What can be reacted to by its id (an issue or pull request: by its number)."""
 
     ISSUE = "/repos/{owner}/{repo}/issues/{id}/reactions"
@@ -31,14 +31,16 @@ class Reactions:
         """Work through `channel`."""
         self._channel = channel
 
-    async def ensure_reaction(self, subject: Subject, id: int, emotion: Emotion) -> Reaction:
+    async def ensure_reaction(
+        self, subject: ReactionSubject, id: int, emotion: Emotion
+    ) -> Reaction:
         """React once; GitHub gives the existing reaction if there is one."""
         data = await self._channel.post(
             subject.value, {"content": emotion.value}, repeatable=True, id=id
         )
         return Reaction.model_validate(data)
 
-    async def remove(self, subject: Subject, id: int, reaction_id: int) -> None:
+    async def remove(self, subject: ReactionSubject, id: int, reaction_id: int) -> None:
         """Take one of our reactions back; that it is gone already is fine."""
         await self._channel.delete(
             f"{subject.value}/{{reaction_id}}", id=id, reaction_id=reaction_id

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from bot.github.calls.ensure import ensure
 from bot.github.errors import Conflict
-from bot.github.models import Read
+from bot.github.models import GitHubModel
 from bot.github.transport.channel import Channel, Query
 
 ACTIONS = "/repos/{owner}/{repo}/actions"
@@ -25,7 +25,7 @@ LOOKS = (0.0, 1.0, 3.0, 5.0)
 """Seconds before each look for a run just dispatched: it is listed with some delay."""
 
 
-class WorkflowRun(Read):
+class WorkflowRun(GitHubModel):
     """One run of a workflow. `conclusion` is set once `status` is completed.
 
     GitHub may not say how far it is: then it is not completed.
@@ -44,7 +44,7 @@ class WorkflowRun(Read):
     updated_at: datetime | None = None
 
 
-class JobStep(Read):
+class JobStep(GitHubModel):
     """One step of a job."""
 
     name: str
@@ -52,7 +52,7 @@ class JobStep(Read):
     conclusion: str | None = None
 
 
-class Job(Read):
+class WorkflowJob(GitHubModel):
     """One job of a run; its id is also that of its check-run."""
 
     id: int
@@ -65,7 +65,7 @@ class Job(Read):
     steps: tuple[JobStep, ...] = ()
 
 
-class Annotation(Read):
+class JobAnnotation(GitHubModel):
     """A message a job left on its check-run; `title` is set by problem matchers and commands."""
 
     annotation_level: str | None = None
@@ -159,15 +159,15 @@ class Workflows:
         data = await self._channel.find(RUN, run_id=run_id)
         return None if data is None else WorkflowRun.model_validate(data)
 
-    async def jobs(self, run_id: int) -> tuple[Job, ...]:
+    async def jobs(self, run_id: int) -> tuple[WorkflowJob, ...]:
         """Give the jobs of a run's latest attempt."""
         found = self._channel.items(JOBS, key="jobs", run_id=run_id)
-        return tuple([Job.model_validate(data) async for data in found])
+        return tuple([WorkflowJob.model_validate(data) async for data in found])
 
-    async def annotations(self, job_id: int) -> tuple[Annotation, ...]:
+    async def annotations(self, job_id: int) -> tuple[JobAnnotation, ...]:
         """Give what a job left on its check-run; nothing where there is none."""
         data = await self._channel.find(ANNOTATIONS, run_id=job_id)
-        return tuple(Annotation.model_validate(each) for each in data or ())
+        return tuple(JobAnnotation.model_validate(each) for each in data or ())
 
     async def cancel(self, run_id: int) -> None:
         """Stop a run; that it is over or gone already is fine."""

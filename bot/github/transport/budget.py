@@ -10,7 +10,7 @@ from gidgethub import sansio
 from bot.github.errors import RateLimited
 
 
-class Budget:
+class HourlyLimit:
     """One installation's hourly limit as GitHub last told it, and when it may be asked again."""
 
     def __init__(self, reserve: float = 0.1) -> None:

@@ -20,16 +20,16 @@ from gidgethub import sansio
 from bot.github.errors import Forbidden, GitHubError, NotFound, Unavailable, Unprocessable
 from bot.github.transport.addresses import Addresses
 from bot.github.transport.app_auth import Clock, Credentials
-from bot.github.transport.budget import Budget
+from bot.github.transport.budget import HourlyLimit
 from bot.github.transport.counting import RequestCounter
 from bot.github.transport.verdict import (
-    Answer,
-    Fail,
-    Moved,
+    FollowTo,
+    GiveUp,
+    HttpAnswer,
     Ok,
     Refresh,
-    Request,
     Retry,
+    SentRequest,
     Unchanged,
     decide,
 )
@@ -80,7 +80,7 @@ class Meter(Protocol):
 
 
 @dataclass
-class Surroundings:
+class ChannelContext:
     """What every channel shares: the session, the addresses, the clock and the counter.
 
     `patience` is how long, in seconds, a call waits for a limit to pass before it raises
@@ -99,7 +99,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedAnswer:
     """An answer kept by its ETag."""
 
     etag: str
@@ -117,12 +117,12 @@ class Page:
 
 
 @dataclass
-class Lane:
+class ChannelIdentity:
     """What all channels of one identity share: credentials, budget and kept answers."""
 
     credentials: Credentials
-    budget: Budget = field(default_factory=Budget)
-    kept: LRUCache[tuple[str, str], Kept] = field(
+    budget: HourlyLimit = field(default_factory=HourlyLimit)
+    kept: LRUCache[tuple[str, str], CachedAnswer] = field(
         default_factory=lambda: LRUCache(CACHE_BYTES, getsizeof=lambda kept: kept.size)
     )
 
@@ -135,8 +135,8 @@ class Channel:
 
     def __init__(
         self,
-        lane: Lane,
-        around: Surroundings,
+        lane: ChannelIdentity,
+        around: ChannelContext,
         *,
         playbook: str,
         recovery: bool = False,
@@ -158,7 +158,7 @@ class Channel:
         self._outsider = outsider
 
     @property
-    def around(self) -> Surroundings:
+    def around(self) -> ChannelContext:
         """The clock, the sleep and the addresses."""
         return self._around
 
@@ -265,12 +265,12 @@ class Channel:
             url += "?" + urlencode(
                 {name: value for name, value in query.items() if value is not None}
             )
-        request = Request(method, route, method == "GET" if repeatable is None else repeatable)
+        request = SentRequest(method, route, method == "GET" if repeatable is None else repeatable)
         content = None if body is None else json.dumps(body).encode()
         return await self._persist(request, url, accept, content)
 
     async def _persist(
-        self, request: Request, url: str, accept: str, content: bytes | None
+        self, request: SentRequest, url: str, accept: str, content: bytes | None
     ) -> Page:
         """Send until there is an answer to take or an error to raise."""
         around, lane = self._around, self._lane
@@ -284,7 +284,7 @@ class Channel:
             decision = decide(request, answer, attempt, now)
             match decision:
                 case Ok(data):
-                    assert isinstance(answer, Answer)  # noqa: S101 - Ok is only said of an Answer
+                    assert isinstance(answer, HttpAnswer)  # noqa: S101 - Ok is only said of an Answer
                     return self._keep(request, url, accept, answer, data)
                 case Unchanged() if kept is not None:
                     around.counter.unchanged(self._playbook, request.name)
@@ -296,7 +296,7 @@ class Channel:
                     )
                 case Retry(after, error):
                     after *= 1 + 0.2 * around.jitter()
-                    if isinstance(answer, Answer) and answer.status in {403, 429}:
+                    if isinstance(answer, HttpAnswer) and answer.status in {403, 429}:
                         lane.budget.pause(now + after)
                     if waited + after > around.patience:
                         raise error
@@ -307,22 +307,22 @@ class Channel:
                     if refreshed:
                         raise error
                     refreshed = True
-                case Moved(location, _, error):
+                case FollowTo(location, _, error):
                     redirects += 1
                     if redirects > MAX_REDIRECTS or not around.addresses.is_ours(location):
                         raise error
                     url = location
-                case Fail(error):
+                case GiveUp(error):
                     raise error
 
     async def _send(
         self,
-        request: Request,
+        request: SentRequest,
         url: str,
         accept: str,
         content: bytes | None,
         authorization: str,
-        kept: Kept | None,
+        kept: CachedAnswer | None,
     ) -> Any:
         around, lane = self._around, self._lane
         headers = sansio.create_headers(USER_AGENT, accept=accept)
@@ -336,13 +336,13 @@ class Channel:
         async with around.slots:
             around.counter.sent(self._playbook, request.name)
             answer = await exchange(around.session(), request.method, url, headers, content)
-        if isinstance(answer, Answer):
+        if isinstance(answer, HttpAnswer):
             resource = "graphql" if request.route.startswith("/graphql") else "core"
             if resource == "core":
                 lane.budget.learn(answer.headers)
         return answer
 
-    async def _hold(self, request: Request) -> None:
+    async def _hold(self, request: SentRequest) -> None:
         """Wait while GitHub has asked this identity to; keep the reserve for recovery."""
         around, budget = self._around, self._lane.budget
         pause = budget.wait(around.clock())
@@ -375,14 +375,16 @@ class Channel:
         else:
             meter.give_back(self._metered)
 
-    def _keep(self, request: Request, url: str, accept: str, answer: Answer, data: Any) -> Page:
+    def _keep(
+        self, request: SentRequest, url: str, accept: str, answer: HttpAnswer, data: Any
+    ) -> Page:
         links = {"link": answer.headers["link"]} if "link" in answer.headers else {}
         _, _, next_url = sansio.decipher_response(200, links, b"")
         page = Page(data, next_url)
         etag = answer.headers.get("etag")
         size = len(answer.body) + 200
         if request.method == "GET" and etag and size < CACHE_BYTES // 8:
-            self._lane.kept[accept, url] = Kept(etag, page.data, page.next_url, size)
+            self._lane.kept[accept, url] = CachedAnswer(etag, page.data, page.next_url, size)
         return page
 
 

@@ -45,7 +45,7 @@ LIMITED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Request:
+class SentRequest:
     """What was asked, as far as the decision needs it.
 
     `repeatable` says that doing it twice is the same as doing it once: reading, or setting a
@@ -63,7 +63,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What came back. Header names are lower-case."""
 
     status: int
@@ -107,7 +107,7 @@ class Refresh:
 
 
 @dataclass(frozen=True)
-class Moved:
+class FollowTo:
     """Send the same request to `location`."""
 
     location: str
@@ -116,16 +116,16 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Fail:
+class GiveUp:
     """Raise `error`."""
 
     error: GitHubError
 
 
-Decision = Ok | Unchanged | Retry | Refresh | Moved | Fail
+Decision = Ok | Unchanged | Retry | Refresh | FollowTo | GiveUp
 
 
-def decide(request: Request, answer: Answer | Lost, attempt: int, now: float) -> Decision:
+def decide(request: SentRequest, answer: HttpAnswer | Lost, attempt: int, now: float) -> Decision:
     """Decide what to do about `answer` to the `attempt`-th try (counted from 1) of `request`.
 
     `now` is the time in seconds since 1970, against which a limit's reset is measured.
@@ -151,7 +151,7 @@ def decide(request: Request, answer: Answer | Lost, attempt: int, now: float) ->
     facts["said"] = said if said != _NO_REASON else ""
     if status in {301, 302, 307, 308} and headers.get("location"):
         error = NotFound(f"GitHub sends {request.name} elsewhere, which we do not follow.", **facts)
-        return Moved(headers["location"], status in {301, 308}, error)
+        return FollowTo(headers["location"], status in {301, 308}, error)
     if _is_limit(status, headers, said):
         return _limited(request, headers, facts, attempt, now, status)
     if status >= 500:
@@ -164,16 +164,16 @@ def decide(request: Request, answer: Answer | Lost, attempt: int, now: float) ->
                 **facts,
             )
         )
-    return Fail(_refusal(request, status, headers, data, said, facts))
+    return GiveUp(_refusal(request, status, headers, data, said, facts))
 
 
-def _without_answer(request: Request, lost: Lost, attempt: int) -> Decision:
+def _without_answer(request: SentRequest, lost: Lost, attempt: int) -> Decision:
     safe = request.repeatable or not lost.sent
     return _broken(request, lost.reason, attempt, {"route": request.name}, safe=safe)
 
 
 def _broken(
-    request: Request,
+    request: SentRequest,
     what: str,
     attempt: int,
     facts: dict[str, Any],
@@ -181,7 +181,7 @@ def _broken(
     safe: bool | None = None,
 ) -> Decision:
     if not (request.repeatable if safe is None else safe):
-        return Fail(
+        return GiveUp(
             Uncertain(
                 f"{request.name}: {what}. It may have been done nevertheless: look first.", **facts
             )
@@ -192,7 +192,7 @@ def _broken(
         **facts,
     )
     if attempt >= MAX_ATTEMPTS:
-        return Fail(error)
+        return GiveUp(error)
     return Retry(float(2 ** (attempt - 1)), error)
 
 
@@ -210,7 +210,7 @@ def _is_limit(status: int, headers: Mapping[str, str], said: str) -> bool:
 
 
 def _limited(
-    request: Request,
+    request: SentRequest,
     headers: Mapping[str, str],
     facts: dict[str, Any],
     attempt: int,
@@ -225,7 +225,7 @@ def _limited(
         until=until,
         **{**facts, "route": request.name, "status": status},
     )
-    return Fail(error) if attempt >= MAX_LIMITED_ATTEMPTS else Retry(after, error)
+    return GiveUp(error) if attempt >= MAX_LIMITED_ATTEMPTS else Retry(after, error)
 
 
 def _seconds_to_wait(headers: Mapping[str, str], attempt: int, now: float) -> float:
@@ -247,7 +247,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _refusal(
-    request: Request,
+    request: SentRequest,
     status: int,
     headers: Mapping[str, str],
     data: Any,
@@ -293,7 +293,7 @@ def _forbidden(
     return Forbidden(f"GitHub forbids {name}: {said}", **facts)
 
 
-def _decoded(answer: Answer) -> tuple[Any, bool]:
+def _decoded(answer: HttpAnswer) -> tuple[Any, bool]:
     """Decode a JSON body; the second value is False where it should have been JSON and is not."""
     if not answer.body:
         announced = answer.headers.get("content-length", "0")

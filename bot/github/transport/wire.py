@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import aiohttp
 from yarl import URL
 
-from bot.github.transport.verdict import Answer, Lost
+from bot.github.transport.verdict import HttpAnswer, Lost
 
 CONNECTIONS = 50
 """Requests under way at once, all installations together; GitHub bears 100."""
@@ -31,7 +31,7 @@ async def exchange(
     url: str,
     headers: Mapping[str, str],
     body: bytes | None,
-) -> Answer | Lost:
+) -> HttpAnswer | Lost:
     """Send one request and read the whole answer; redirects are not followed.
 
     `url` is sent exactly as it is: it is percent-encoded already.
@@ -42,7 +42,7 @@ async def exchange(
         ) as response:
             content = await response.read()
             named = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, named, content)
+            return HttpAnswer(response.status, named, content)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
         return Lost("GitHub could not be reached", sent=False)
     except aiohttp.ClientPayloadError:

@@ -22,16 +22,16 @@ from pydantic import Field, field_validator, model_validator
 
 from bot.intake.alerts.formats import (
     CAPABILITY,
+    AlertModel,
     Moment,
-    Read,
-    Unreadable,
+    UnreadableAlert,
     read_as,
     read_json,
     severity_of_label,
     title_of,
     web_page,
 )
-from bot.records.intake.alerts import Report, Said, SignalName
+from bot.records.intake.alerts import ConditionReport, Said, SignalName
 from bot.safety.severity import (
     UNKNOWN,
     BudgetUse,
@@ -46,7 +46,7 @@ EVENT, BATCH = "application/cloudevents+json", "application/cloudevents-batch+js
 _TYPE = re.compile(r"(?:.*\.)?(slo\.breach|eval\.drop|safety\.violation|budget\.overrun)")
 
 
-class EventData(Read):
+class EventData(AlertModel):
     """The `data` of a CloudEvent. At most one of `pull_request`, `commit`, `capability` is blamed.
 
     `burn_rates` has rates by window, such as `{"1h": 14.4, "5m": 15}`; `irreversible` belongs to a
@@ -82,7 +82,7 @@ class EventData(Read):
         return self
 
 
-class CloudEvent(Read):
+class CloudEvent(AlertModel):
     """A CloudEvent 1.0. What it is about is its `subject`: a recovery carries the same.
 
     `type` ends with slo.breach, eval.drop, safety.violation or budget.overrun; what stands before
@@ -137,7 +137,7 @@ def read_member(given: object) -> CloudEvent:
         Unreadable: it is none, or not one of ours.
     """
     if not isinstance(given, dict):
-        raise Unreadable("body", "a JSON object")
+        raise UnreadableAlert("body", "a JSON object")
     # In the JSON format null means that an attribute is not set; the SDK would read it.
     known = {name: value for name, value in given.items() if value is not None}
     if "data_base64" in known:
@@ -165,9 +165,9 @@ def _read(message: HTTPMessage, *, binary: bool) -> CloudEvent:
         event = decode(message, JSONFormat(), _Decoded)
     except CloudEventValidationError as error:
         field, [fault, *_] = next(iter(error.errors.items()))
-        raise Unreadable(field, str(fault)) from error
+        raise UnreadableAlert(field, str(fault)) from error
     except (ValueError, TypeError, OverflowError) as error:
-        raise Unreadable("time", "a time such as 2026-01-31T12:00:00Z") from error
+        raise UnreadableAlert("time", "a time such as 2026-01-31T12:00:00Z") from error
     if not isinstance(event, _Decoded):
         raise TypeError("the SDK made another event than it was told to")
     attributes = event.given | {"data": _object(event.get_data(), binary=binary)}
@@ -186,7 +186,7 @@ def _object(data: Any, *, binary: bool) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise Unreadable(field, "a JSON object")
+        raise UnreadableAlert(field, "a JSON object")
     return data
 
 
@@ -194,7 +194,7 @@ def _check_base64(given: object) -> None:
     try:
         base64.b64decode(given if isinstance(given, str) else "?", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Unreadable("data_base64", "base64 of a JSON object") from error
+        raise UnreadableAlert("data_base64", "base64 of a JSON object") from error
 
 
 def window_of(text: str) -> timedelta:
@@ -210,11 +210,11 @@ def window_of(text: str) -> timedelta:
     return timedelta(**{unit: int(found[1])})
 
 
-def event_report(event: CloudEvent, repository: Repository, received: datetime) -> Report:
+def event_report(event: CloudEvent, repository: Repository, received: datetime) -> ConditionReport:
     """What a CloudEvent says."""
     data = event.data
     condition = f"{event.type}\n{event.source}\n{event.subject}"
-    return Report(
+    return ConditionReport(
         repository=repository,
         source="cloudevents",
         group_key=condition,

@@ -26,7 +26,7 @@ from pydantic import (
 
 from bot.intake.github.payloads import web_address
 from bot.intake.http.problems import invalid
-from bot.records.intake.alerts import Report, Said, SignalName
+from bot.records.intake.alerts import ConditionReport, Said, SignalName
 from bot.safety.severity import UNKNOWN, Labelled, severity_of
 from bot.triggers import Repository, Severity
 
@@ -41,7 +41,7 @@ _LONGEST_TITLE = 200
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Unreadable(Exception):
+class UnreadableAlert(Exception):
     """An alert that cannot be read: which of its fields, and what is allowed there."""
 
     def __init__(self, field: str, problem: str) -> None:
@@ -62,7 +62,7 @@ def read_as(model: type[Model], given: object) -> Model:
     except ValidationError as error:
         first, *others = invalid(error, model).fields
         more = "".join(f"; {each.field}: {each.detail}" for each in others[:3])
-        raise Unreadable(first.field, f"{first.detail}{more}") from error
+        raise UnreadableAlert(first.field, f"{first.detail}{more}") from error
 
 
 def read_json(body: bytes, field: str = "body") -> Any:
@@ -78,7 +78,7 @@ def read_json(body: bytes, field: str = "body") -> Any:
             # Half a surrogate pair, which no database keeps, costs a letter and not the request.
             return _without_surrogates(json.loads(body))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(field, "JSON") from error
+        raise UnreadableAlert(field, "JSON") from error
 
 
 def _without_surrogates(given: Any) -> Any:
@@ -112,13 +112,13 @@ Moment = Annotated[datetime, AfterValidator(_aware)]
 Labels = Annotated[dict[str, str], Field(max_length=200), BeforeValidator(_empty_for_null)]
 
 
-class Read(BaseModel):
+class AlertModel(BaseModel):
     """Something that came from a sender; fields we do not know are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class Alert(Read):
+class Alert(AlertModel):
     """One alert of Alertmanager's; Grafana's has the same fields and more."""
 
     status: Literal["firing", "resolved"]
@@ -129,7 +129,7 @@ class Alert(Read):
     fingerprint: str = Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")
 
 
-class AlertGroup(Read):
+class AlertGroup(AlertModel):
     """What the webhooks of Alertmanager and Grafana have in common, but for the alerts."""
 
     source: ClassVar[str]
@@ -190,13 +190,13 @@ def repository_of(alert: Alert, group: AlertGroup) -> str | None:
     return alert.labels.get("repository") or group.common_labels.get("repository")
 
 
-def alert_report(alert: Alert, group: AlertGroup, repository: Repository) -> Report:
+def alert_report(alert: Alert, group: AlertGroup, repository: Repository) -> ConditionReport:
     """What one alert of Alertmanager's or Grafana's says.
 
     Which of two words is newer is told by `startsAt`, the sender's own clock: ours may differ.
     """
     labels = group.common_labels | alert.labels
-    return Report(
+    return ConditionReport(
         repository=repository,
         source=group.source,
         group_key=group.group_key,

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.intake.group_commit import GroupCommit
 from bot.intake.inbox import Inbox
 from bot.records.intake import alerts
-from bot.records.intake.alerts import Moved, Report
+from bot.records.intake.alerts import ConditionReport, GroupMoved
 from bot.triggers import (
     Actor,
     ActorKind,
@@ -35,7 +35,7 @@ MOST_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class _Said:
-    reports: Sequence[Report]
+    reports: Sequence[ConditionReport]
     sender: str
 
 
@@ -70,7 +70,7 @@ class AlertIntake:
             answered=self._wake_moved,
         )
 
-    async def take(self, reports: Sequence[Report], sender: str) -> None:
+    async def take(self, reports: Sequence[ConditionReport], sender: str) -> None:
         """Store reports and return once they are committed.
 
         Args:
@@ -112,7 +112,7 @@ class AlertIntake:
                 log.exception("a hint was lost; the Run will look again by itself")
 
 
-def _trigger(moved: Moved, sender: str, now: datetime) -> Trigger:
+def _trigger(moved: GroupMoved, sender: str, now: datetime) -> Trigger:
     group = moved.group
     url = next((each.said.url for each in group.conditions if each.said.url), None)
     return Trigger(

@@ -32,15 +32,9 @@ from pydantic import (
     model_validator,
 )
 
-from bot.intake.alerts.formats import (
-    Unreadable,
-    blamed,
-    severity_of_label,
-    title_of,
-    web_page,
-)
+from bot.intake.alerts.formats import UnreadableAlert, blamed, severity_of_label, title_of, web_page
 from bot.intake.http.tokens import ApiToken, read_tokens
-from bot.records.intake.alerts import Report, Said
+from bot.records.intake.alerts import ConditionReport, Said
 from bot.settings import InvalidSettings, Settings
 from bot.triggers import Repository, Role, Severity
 
@@ -203,7 +197,7 @@ class AlertMapping(_Setting):
 
     def report(
         self, name: str, given: object, repository: Repository, received: datetime, *, firing: bool
-    ) -> Report:
+    ) -> ConditionReport:
         """What an alert says.
 
         Args:
@@ -221,7 +215,7 @@ class AlertMapping(_Setting):
             "commit": _first(given, self.commit) or "",
             "capability": _first(given, self.capability) or "",
         }
-        return Report(
+        return ConditionReport(
             repository=repository,
             source=f"mapped/{name}",
             group_key=self._id(given),
@@ -249,9 +243,9 @@ class AlertMapping(_Setting):
                 return self.id_prefixes.get(pointer, "") + found
         raise self._missing("id", self.id)
 
-    def _missing(self, field: str, pointers: Pointers) -> Unreadable:
+    def _missing(self, field: str, pointers: Pointers) -> UnreadableAlert:
         paste = f", as docs/alerts/{self.preset}.md has it" if self.preset else ""
-        return Unreadable(field, f"something at {' or '.join(pointers)}{paste}")
+        return UnreadableAlert(field, f"something at {' or '.join(pointers)}{paste}")
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -19,7 +19,7 @@ from bot.intake.alerts.formats import (
     AlertGroup,
     AlertmanagerBody,
     GrafanaBody,
-    Unreadable,
+    UnreadableAlert,
     alert_report,
     is_about_its_rule,
     is_test,
@@ -31,10 +31,10 @@ from bot.intake.alerts.mappings import AlertMapping
 from bot.intake.http.bodies import TooLarge, read_body
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
-from bot.intake.http.problems import FieldProblem, Problem
+from bot.intake.http.problems import FieldProblem, HttpProblem
 from bot.intake.http.rooms import CALLERS, STRANGERS, Room
 from bot.intake.http.tokens import ApiToken
-from bot.records.intake.alerts import Report
+from bot.records.intake.alerts import ConditionReport
 from bot.triggers import Repository, Role
 
 LARGEST_BODY = 8 * 1024 * 1024
@@ -58,10 +58,10 @@ class AlertsAnswer(BaseModel):
     rejected: list[RejectedAlert]
 
 
-class Takes(Protocol):
+class AlertSink(Protocol):
     """Stores reports before it returns."""
 
-    async def __call__(self, reports: Sequence[Report], sender: str) -> None:
+    async def __call__(self, reports: Sequence[ConditionReport], sender: str) -> None:
         """Take reports in; see `AlertIntake.take`."""
 
 
@@ -69,7 +69,7 @@ class Takes(Protocol):
 class _Sorted:
     """The entries of one request: those that count, and why the others do not."""
 
-    reports: list[Report] = field(default_factory=list)
+    reports: list[ConditionReport] = field(default_factory=list)
     unreadable: list[RejectedAlert] = field(default_factory=list)
     elsewhere: list[RejectedAlert] = field(default_factory=list)
     passed_over: list[RejectedAlert] = field(default_factory=list)
@@ -87,7 +87,7 @@ class AlertRoutes:
     def __init__(
         self,
         callers: Callers,
-        take: Takes,
+        take: AlertSink,
         clock: Callable[[], datetime],
         mappings: Mapping[str, AlertMapping],
     ) -> None:
@@ -146,7 +146,7 @@ class AlertRoutes:
         for index, given in enumerate(alerts[:MOST_ALERTS]):
             try:
                 alert = read_as(Alert, given)
-            except Unreadable as fault:
+            except UnreadableAlert as fault:
                 found.unreadable.append(_rejected(index, fault.field, fault.problem))
                 continue
             if is_test(alert, group.group_key):
@@ -176,7 +176,7 @@ class AlertRoutes:
         found = _Sorted()
         events = await _events(request)
         for index, event in enumerate(events):
-            if isinstance(event, Unreadable):
+            if isinstance(event, UnreadableAlert):
                 found.unreadable.append(_rejected(index, event.field, event.problem))
                 continue
             repository = await self._repository(token, event.data.repository)
@@ -193,7 +193,7 @@ class AlertRoutes:
         sender, body = await self._sender(request, name, mapping)
         if mapping is None:
             known = ", ".join(sorted(self._mappings)) or "none: set PLAYBOOKS_ALERT_MAPPINGS"
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.NOT_FOUND, f"There is no mapping of that name. Known: {known}."
             )
         given = _whole(lambda: read_json(body))
@@ -203,7 +203,7 @@ class AlertRoutes:
         for index, entry in enumerate(entries):
             try:
                 await self._map(found, index, entry, name, mapping, sender, now)
-            except Unreadable as fault:
+            except UnreadableAlert as fault:
                 found.unreadable.append(_rejected(index, fault.field, fault.problem))
         return await self._stored(sender, found)
 
@@ -247,7 +247,7 @@ class AlertRoutes:
         body = await _body(request, STRANGERS)
         signer = mapping.signer(name, signature, body)
         if signer is None:
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.UNAUTHORIZED,
                 f"The signature in {signs} does not fit the body. Is the secret of this mapping "
                 "the sender's?",
@@ -258,7 +258,7 @@ class AlertRoutes:
         """The repository of this name, or what may be named instead."""
         try:
             return await self._callers.repository(token, name)
-        except Problem as problem:
+        except HttpProblem as problem:
             if problem.status is HTTPStatus.CONFLICT:
                 raise
             return problem.fields[0].detail
@@ -279,8 +279,8 @@ class AlertRoutes:
             if not found.elsewhere:
                 said = "; ".join(f"{each.field}: {each.detail}" for each in fields[:3])
                 detail = f"The request cannot be read. {said}"
-                raise Problem(HTTPStatus.BAD_REQUEST, detail, fields)
-            raise Problem(
+                raise HttpProblem(HTTPStatus.BAD_REQUEST, detail, fields)
+            raise HttpProblem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"None of the {len(bad)} names a repository this token reaches: "
                 f"{bad[0].field} must be {bad[0].problem}.",
@@ -304,10 +304,10 @@ def _read_group(
     def read() -> tuple[AlertGroup, list[object]]:
         given = read_json(body)
         if not isinstance(given, dict):
-            raise Unreadable("body", "a JSON object")
+            raise UnreadableAlert("body", "a JSON object")
         alerts = given.get("alerts")
         if not isinstance(alerts, list) or not alerts:
-            raise Unreadable("alerts", "a list of at least one alert")
+            raise UnreadableAlert("alerts", "a list of at least one alert")
         return read_as(model, {**given, "alerts": [_ANY_ALERT]}), alerts
 
     return _whole(read)
@@ -317,7 +317,7 @@ _ANY_ALERT = {"status": "firing", "startsAt": "2000-01-01T00:00:00Z", "fingerpri
 """Stands for the alerts while what is around them is read."""
 
 
-async def _events(request: web.Request) -> Sequence[CloudEvent | Unreadable]:
+async def _events(request: web.Request) -> Sequence[CloudEvent | UnreadableAlert]:
     # The binding's rule: the content type tells structured from binary, whatever headers there are.
     if request.content_type == BATCH:
         body = await _body(request)
@@ -334,10 +334,10 @@ async def _events(request: web.Request) -> Sequence[CloudEvent | Unreadable]:
     raise _wrong_type(f"{EVENT}, {BATCH}, or application/json with ce- headers")
 
 
-def _event(given: object) -> CloudEvent | Unreadable:
+def _event(given: object) -> CloudEvent | UnreadableAlert:
     try:
         return cloudevents.read_member(given)
-    except Unreadable as fault:
+    except UnreadableAlert as fault:
         return fault
 
 
@@ -351,8 +351,8 @@ def _whole(read: Callable[[], T]) -> T:
     """Read what the whole request depends on."""
     try:
         return read()
-    except Unreadable as fault:
-        raise Problem(
+    except UnreadableAlert as fault:
+        raise HttpProblem(
             HTTPStatus.BAD_REQUEST,
             f"The request cannot be read. {fault}",
             [FieldProblem(field=fault.field, detail=fault.problem)],
@@ -363,7 +363,7 @@ async def _body(request: web.Request, room: web.AppKey[Room] = CALLERS) -> bytes
     try:
         return await read_body(request, LARGEST_BODY, room)
     except TooLarge as error:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Too large: {error}.") from error
+        raise HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Too large: {error}.") from error
 
 
 def _check_json(request: web.Request) -> None:
@@ -371,12 +371,12 @@ def _check_json(request: web.Request) -> None:
         raise _wrong_type("application/json")
 
 
-def _wrong_type(allowed: str) -> Problem:
-    return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {allowed}.")
+def _wrong_type(allowed: str) -> HttpProblem:
+    return HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {allowed}.")
 
 
-def _not(what: str) -> Problem:
-    return Problem(
+def _not(what: str) -> HttpProblem:
+    return HttpProblem(
         HTTPStatus.BAD_REQUEST,
         f"The body is not {what}.",
         [FieldProblem(field="body", detail=what)],

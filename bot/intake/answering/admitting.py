@@ -7,16 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.intake.answering.here import Executions
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.safety.admission import Facts, Refused, admit, initiative_of
-from bot.safety.circumstances import Circumstances
+from bot.safety.admission import AdmissionFacts, Refused, admit, initiative_of
+from bot.safety.circumstances import AdmissionReader
 from bot.safety.spending import draw
 from bot.triggers import ActorKind, Trigger
 
 
-class Admitting:
+class AdmissionDesk:
     """Asks whether a Trigger is admitted."""
 
-    def __init__(self, circumstances: Circumstances, executions: Executions) -> None:
+    def __init__(self, circumstances: AdmissionReader, executions: Executions) -> None:
         """Prepare.
 
         Args:
@@ -26,18 +26,20 @@ class Admitting:
         self._circumstances = circumstances
         self._executions = executions
 
-    async def facts(self, run: Run, trigger: Trigger) -> Facts:
+    async def facts(self, run: Run, trigger: Trigger) -> AdmissionFacts:
         """Read what the sender may do, and what holds."""
         if trigger.actor.kind is ActorKind.BOT:
-            return Facts(command=trigger.request.command, initiative=initiative_of(trigger))
+            return AdmissionFacts(
+                command=trigger.request.command, initiative=initiative_of(trigger)
+            )
 
-        async def read(_: bool) -> Facts:
+        async def read(_: bool) -> AdmissionFacts:
             await self._executions.settle(trigger.repository.id)
             return await self._circumstances.of(trigger)
 
-        return await run.step(Step.READ_ADMISSION_FACTS, Facts, read)
+        return await run.step(Step.READ_ADMISSION_FACTS, AdmissionFacts, read)
 
-    async def refusal(self, run: Run, trigger: Trigger, facts: Facts) -> Refused | None:
+    async def refusal(self, run: Run, trigger: Trigger, facts: AdmissionFacts) -> Refused | None:
         """Why not, or None; what goes on is counted against the caps."""
         decision = admit(facts)
         if isinstance(decision, Refused):
@@ -48,7 +50,7 @@ class Admitting:
                 return capped
         return None
 
-    async def _draw(self, run: Run, trigger: Trigger, facts: Facts) -> str:
+    async def _draw(self, run: Run, trigger: Trigger, facts: AdmissionFacts) -> str:
         now = await run.now()
 
         async def count(conn: AsyncConnection) -> str:

@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.github.calls.reactions import Emotion, Subject
+from bot.github.calls.reactions import Emotion, ReactionSubject
 from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
-from bot.intake.answering.talk import COMMENTS, Talk, Tone, is_shared
+from bot.intake.answering.talk import COMMENTS, ReplyPolicy, Tone, is_shared
 from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
@@ -24,16 +24,16 @@ from bot.records.intake import answers, talk
 from bot.triggers import SourceKind, Trigger, Value
 
 _REACTS = {
-    SourceKind.ISSUE_COMMENT: Subject.ISSUE_COMMENT,
-    SourceKind.REVIEW_COMMENT: Subject.REVIEW_COMMENT,
+    SourceKind.ISSUE_COMMENT: ReactionSubject.ISSUE_COMMENT,
+    SourceKind.REVIEW_COMMENT: ReactionSubject.REVIEW_COMMENT,
     # Reviews take no reactions by REST: their pull request takes them instead.
-    SourceKind.REVIEW: Subject.ISSUE,
+    SourceKind.REVIEW: ReactionSubject.ISSUE,
 }
 
 _OUTCOMES = {
-    Emotion.SEEN: answers.Outcome.SEEN,
-    Emotion.DONE: answers.Outcome.DONE,
-    Emotion.REFUSED: answers.Outcome.REFUSED,
+    Emotion.SEEN: answers.RequestState.SEEN,
+    Emotion.DONE: answers.RequestState.DONE,
+    Emotion.REFUSED: answers.RequestState.REFUSED,
 }
 
 
@@ -50,7 +50,9 @@ _SECTIONS = "\n\n---\n\n"
 class Writing:
     """Writes the comments; one for each comment that is answered, whatever stands in that."""
 
-    def __init__(self, records: AsyncEngine, talk: Talk, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, records: AsyncEngine, talk: ReplyPolicy, clock: Callable[[], datetime]
+    ) -> None:
         """Prepare; `records` keep what was said so far, `talk` decides who is answered."""
         self.talk = talk
         self._records = records
@@ -58,7 +60,7 @@ class Writing:
         self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def ensure(
-        self, answer: Answer, text: str, emotion: Emotion, *, look_first: bool
+        self, answer: TriggerAnswer, text: str, emotion: Emotion, *, look_first: bool
     ) -> bool:
         """Have `text` said below the subject, once; False where nothing is to be said."""
         trigger, run = answer.trigger, answer.run.id
@@ -97,7 +99,7 @@ class Writing:
             return await talk.of_same_comment(conn, trigger)
 
     async def _say_together(
-        self, answer: Answer, subject: int, together: list[str], text: str, emotion: Emotion
+        self, answer: TriggerAnswer, subject: int, together: list[str], text: str, emotion: Emotion
     ) -> None:
         trigger, now = answer.trigger, self._clock()
         async with self._records.begin() as conn:
@@ -123,7 +125,7 @@ class Writing:
             )
 
 
-class Answer:
+class TriggerAnswer:
     """What the sender of one Trigger gets to see.
 
     Attributes:

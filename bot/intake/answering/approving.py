@@ -17,7 +17,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.database import reading
 from bot.records.recovery import runs
-from bot.records.recovery.runs import Run as WaitingRun
+from bot.records.recovery.runs import StoredRun as WaitingRun
 from bot.records.refusals import IllegalMove
 from bot.records.safety import approvals, gate_reports
 from bot.records.safety.approvals import Approval
@@ -51,7 +51,7 @@ class _Decided(Value):
     refused: str = ""
 
 
-class Approving:
+class ApproveCommands:
     """Decides requests that are bound to one plan; some only a Founder may decide."""
 
     def __init__(

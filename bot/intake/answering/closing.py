@@ -15,7 +15,7 @@ from bot import markdown
 from bot.github.calls.reactions import Emotion
 from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
-from bot.intake.answering.answer import Answer
+from bot.intake.answering.answer import TriggerAnswer
 from bot.playbooks.attempt import attempt
 from bot.playbooks.incidents.record_files import (
     RECORDS_BRANCH,
@@ -66,7 +66,7 @@ class _Moved(Value):
     why_not: str = ""
 
 
-class Closing:
+class IssueClosings:
     """Resolves incidents whose issue a person closes, and takes them up again."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Closing:
         self._signing_key = signing_key
         self._store = store
 
-    async def heed(self, answer: Answer, request: CloseRequest | ReopenRequest) -> None:
+    async def heed(self, answer: TriggerAnswer, request: CloseRequest | ReopenRequest) -> None:
         """Do with the incident what was done with its issue."""
         run, trigger = answer.run, answer.trigger
         found = await run.step(Step.READ_INCIDENT_OF_ISSUE, _Found, lambda _: self._find(trigger))

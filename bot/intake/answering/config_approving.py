@@ -27,7 +27,7 @@ from bot.records.safety import config_questions, gate_reports, sensitive_config
 from bot.safety.config_check import NAME, changes_config, report_verdict, verdict_at
 from bot.safety.config_consent import (
     SHOWN,
-    Seen,
+    ShownConfig,
     changed_sections,
     digest_said,
     is_meant,
@@ -67,7 +67,7 @@ class _Wanted(Value):
     writers: tuple[str, ...] = ()
     is_held: bool = False
     """Whether whoever says yes writes self-work, while a Founder is there who does not."""
-    seen: Seen = Seen()
+    seen: ShownConfig = ShownConfig()
 
     @property
     def changed(self) -> str:
@@ -76,7 +76,7 @@ class _Wanted(Value):
         return ", ".join(markdown.code(name) for name in names)
 
 
-class ConfigApproving:
+class ConfigApprovals:
     """Approves versions of the sensitive sections."""
 
     def __init__(
@@ -236,7 +236,7 @@ class ConfigApproving:
         in_force = (await self._config.of(trigger.repository)).config
         if pull is None:
             # The button stands on the check that showed it.
-            seen = Seen(digests=(digest,))
+            seen = ShownConfig(digests=(digest,))
             since = approved.in_force_at if approved else None
             writers = await writers_on_branch(client, version.heads[0], since=since)
         else:
@@ -270,7 +270,7 @@ class ConfigApproving:
 
     async def _seen(
         self, client: RepositoryClient, source: Source, pull: PullRequest, wanted: str
-    ) -> Seen:
+    ) -> ShownConfig:
         """What whoever says yes on a pull request can have seen of it by then."""
         async with reading(self._records).connect() as conn:
             shown = await gate_reports.configs_shown(conn, client.repository.id, pull.number)
@@ -278,10 +278,10 @@ class ConfigApproving:
         if source.kind is SourceKind.CHECK_RUN:
             check_run = await client.checks.get(int(source.object_id.partition(":")[0]))
             here = [d for d, each in first.items() if each.head_sha == check_run.head_sha]
-            return Seen(digests=tuple(here))
+            return ShownConfig(digests=tuple(here))
         said_at = await _said_at(client, source)
         if said_at is None:
-            return Seen()
+            return ShownConfig()
         said, us = "", (await client.app()).bot_login
         async for comment in client.comments.list(pull.number, since=pull.created_at):
             is_before = comment.created_at <= said_at and str(comment.id) != source.object_id
@@ -292,7 +292,7 @@ class ConfigApproving:
             shown_at = await client.checks.first_said(first[wanted].head_sha, NAME)
             digests = digests if shown_at is not None and shown_at <= said_at else ()
         is_settled = not digests and await _was_merged(client, pull, wanted, said_at)
-        return Seen(said=said, digests=digests, is_settled=is_settled)
+        return ShownConfig(said=said, digests=digests, is_settled=is_settled)
 
 
 async def _said_at(client: RepositoryClient, source: Source) -> datetime | None:

@@ -14,14 +14,14 @@ from bot.playbooks.steps import Step
 from bot.records.lifecycle import RunState
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.records.safety import approvals
 from bot.triggers import Source, Trigger, Value
 
 _RECENT = 200
 
 
-class Here(Value):
+class CommandContext(Value):
     """The incidents and Runs about one issue or pull request, each list oldest Run first.
 
     `elsewhere` are Runs of the same repository that wait for an approval: an id may name them.
@@ -29,19 +29,19 @@ class Here(Value):
     """
 
     incidents: tuple[Incident, ...]
-    runs: tuple[Run, ...]
-    elsewhere: tuple[Run, ...] = ()
+    runs: tuple[StoredRun, ...]
+    elsewhere: tuple[StoredRun, ...] = ()
     parked: tuple[str, ...] = ()
     asked_about: dict[str, str] = Field(default_factory=dict)
     """The commit that each Run which waits for an approval asks about, by the Run's id."""
 
     @property
-    def live(self) -> tuple[Run, ...]:
+    def live(self) -> tuple[StoredRun, ...]:
         """Those that may still do something."""
         return tuple(run for run in self.runs if run.is_live)
 
     @property
-    def last_failed(self) -> Run | None:
+    def last_failed(self) -> StoredRun | None:
         """The last one that broke off: of an open incident first, which somebody waits for.
 
         What was declined is among the others: nothing came of it, and it can be asked again. What
@@ -69,7 +69,7 @@ class Here(Value):
         asked = [self.asked_about.get(run.id) for run in self.pending(None)]
         return tuple(commit for commit in asked if commit is not None)
 
-    def pending(self, approval: str | None) -> tuple[Run, ...]:
+    def pending(self, approval: str | None) -> tuple[StoredRun, ...]:
         """Those that wait for an approval: all here, or the one named.
 
         It is named by (the end of) its id, or by the commit it asks about.
@@ -110,19 +110,19 @@ class ContextReader:
     records: AsyncEngine
     executions: Executions
 
-    async def look(self, run: EngineRun, trigger: Trigger) -> Here:
+    async def look(self, run: EngineRun, trigger: Trigger) -> CommandContext:
         """Read it once, whatever happens after; a Run that is over is not among the live ones."""
 
-        async def find(_: bool) -> Here:
+        async def find(_: bool) -> CommandContext:
             await self.executions.settle(trigger.repository.id)
             here = await find_here(self.records, trigger.repository.id, trigger.source)
             parked = [each.id for each in here.live if self.executions.is_parked(each.id)]
             return here.model_copy(update={"parked": tuple(parked)})
 
-        return await run.step(Step.READ_CONTEXT, Here, find)
+        return await run.step(Step.READ_CONTEXT, CommandContext, find)
 
 
-async def find_here(records: AsyncEngine, repository: int, source: Source) -> Here:
+async def find_here(records: AsyncEngine, repository: int, source: Source) -> CommandContext:
     """Read what concerns the issue, pull request or check-run that a Trigger came from."""
     subject = source.subject
     async with records.connect() as conn:
@@ -147,7 +147,7 @@ async def find_here(records: AsyncEngine, repository: int, source: Source) -> He
                 asked[run.id] = approval.commit
             elif run.watch_head_sha is not None:
                 asked[run.id] = run.watch_head_sha
-    return Here(
+    return CommandContext(
         incidents=tuple(chosen),
         runs=(*attached, *reversed(early)),
         elsewhere=tuple(waiting),
@@ -155,7 +155,7 @@ async def find_here(records: AsyncEngine, repository: int, source: Source) -> He
     )
 
 
-def _is_meant(run: Run, source: Source) -> bool:
+def _is_meant(run: StoredRun, source: Source) -> bool:
     """Whether its check-run's button was pressed, or it was asked for in this place."""
     if run.id == source.run:
         return True

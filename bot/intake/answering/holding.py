@@ -15,7 +15,7 @@ from bot.playbooks.steps import Step
 from bot.records.database import reading
 from bot.records.refusals import StaleVersion
 from bot.records.safety import gate_reports, pauses
-from bot.records.safety.gate_reports import Report
+from bot.records.safety.gate_reports import GateReport
 from bot.records.safety.pauses import Pause, PauseKind, Pausing
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of
@@ -48,12 +48,12 @@ class _Head(Value):
     """The pull request a commit is to be let through of."""
 
     pause: Pause | None
-    report: Report | None = None
+    report: GateReport | None = None
     now: str | None = None
     lifting: Lifting = Lifting()
 
 
-class Holding:
+class PauseCommands:
     """Carries out wishes about pauses."""
 
     def __init__(

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.github.calls.reactions import Emotion
 from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
-from bot.intake.answering.answer import Answer
-from bot.intake.answering.here import Here
+from bot.intake.answering.answer import TriggerAnswer
+from bot.intake.answering.here import CommandContext
 from bot.playbooks.attempt import attempt
 from bot.playbooks.steps import Step
 from bot.records.audit_chain import audit
@@ -20,7 +20,7 @@ from bot.records.recovery.incidents import Incident
 from bot.triggers import SeverityRequest
 
 
-async def tell_status(answer: Answer, here: Here) -> None:
+async def tell_status(answer: TriggerAnswer, here: CommandContext) -> None:
     """Say where everything here stands, and what is next."""
 
     async def read(_: bool) -> dict[str, str]:
@@ -44,7 +44,9 @@ async def tell_status(answer: Answer, here: Here) -> None:
     await answer.say(replies.status(told, next_things))
 
 
-async def set_severity(answer: Answer, here: Here, request: SeverityRequest) -> None:
+async def set_severity(
+    answer: TriggerAnswer, here: CommandContext, request: SeverityRequest
+) -> None:
     """Give the open incidents here another severity, in the records and as a label."""
     run, trigger = answer.run, answer.trigger
     open_here = [incident for incident in here.incidents if incident.is_open]

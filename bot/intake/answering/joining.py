@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot import markdown
 from bot.github.calls.reactions import Emotion
 from bot.intake.answering import replies
-from bot.intake.answering.answer import Answer, Reply
-from bot.intake.answering.approving import Approving
+from bot.intake.answering.answer import Reply, TriggerAnswer
+from bot.intake.answering.approving import ApproveCommands
 from bot.intake.answering.waking import Wake
 from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Signal, SignalKind
@@ -23,9 +23,9 @@ from bot.records.database import reading
 from bot.records.lifecycle import RunState
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
-from bot.safety.admission import Facts, Initiative
-from bot.safety.circumstances import Circumstances
+from bot.records.recovery.runs import StoredRun
+from bot.safety.admission import AdmissionFacts, Initiative
+from bot.safety.circumstances import AdmissionReader
 from bot.triggers import Role, Value
 
 
@@ -40,7 +40,7 @@ class Joined(Value):
     """
 
     incident: Incident | None
-    run: Run | None = None
+    run: StoredRun | None = None
     foreign: str | None = None
     may_approve: bool = False
 
@@ -50,11 +50,15 @@ class Joined(Value):
         return self.run is not None and self.run.state is RunState.AWAITING_APPROVAL
 
 
-class Joining:
+class JoiningRequests:
     """Passes the words of those who came second on to the Run that came first."""
 
     def __init__(
-        self, records: AsyncEngine, wake: Wake, approving: Approving, circumstances: Circumstances
+        self,
+        records: AsyncEngine,
+        wake: Wake,
+        approving: ApproveCommands,
+        circumstances: AdmissionReader,
     ) -> None:
         """Prepare.
 
@@ -69,7 +73,7 @@ class Joining:
         self._approving = approving
         self._circumstances = circumstances
 
-    async def join(self, answer: Answer, incident: str, facts: Facts) -> None:
+    async def join(self, answer: TriggerAnswer, incident: str, facts: AdmissionFacts) -> None:
         """Have the Run at work on an incident hear of this request, and answer it.
 
         Args:
@@ -110,7 +114,7 @@ class Joining:
             answer, replies.joined(trigger.actor, found.incident, run, approved=commit)
         )
 
-    async def _read(self, answer: Answer, incident_id: str, facts: Facts) -> Joined:
+    async def _read(self, answer: TriggerAnswer, incident_id: str, facts: AdmissionFacts) -> Joined:
         trigger = answer.trigger
         async with reading(self._records).connect() as conn:
             incident = await incidents.find(conn, incident_id)
@@ -134,8 +138,8 @@ class Joining:
 
     async def _pass_on(
         self,
-        answer: Answer,
-        run: Run,
+        answer: TriggerAnswer,
+        run: StoredRun,
         kind: SignalKind,
         joins: Literal["person", "program"],
         commit: str | None,
@@ -143,7 +147,7 @@ class Joining:
         signal = Signal(kind=kind, actor=answer.trigger.actor, commit=commit, joins=joins)
         await self._wake(run.id, signal, f"{answer.run.id}:{run.id}:joins")
 
-    async def _assign(self, answer: Answer, found: Joined) -> None:
+    async def _assign(self, answer: TriggerAnswer, found: Joined) -> None:
         """Whoever asked is assigned where the others are."""
         incident, login = found.incident, answer.trigger.actor.login
         if incident is None:
@@ -158,5 +162,7 @@ class Joining:
         what = f"assign {markdown.code(login)}, who asked too"
         await attempt(answer.run, Step.ASSIGN_JOINED, bool, assign, what=what, otherwise=False)
 
-    async def _tell(self, answer: Answer, text: str, emotion: Emotion = Emotion.DONE) -> None:
+    async def _tell(
+        self, answer: TriggerAnswer, text: str, emotion: Emotion = Emotion.DONE
+    ) -> None:
         await answer.say(text, emotion)

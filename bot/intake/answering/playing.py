@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.calls.reactions import Emotion
 from bot.intake.answering import replies
-from bot.intake.answering.answer import Answer
-from bot.intake.answering.joining import Joining
+from bot.intake.answering.answer import TriggerAnswer
+from bot.intake.answering.joining import JoiningRequests
 from bot.playbooks.planning.weighing import Weigh
 from bot.playbooks.run import Ending, Run, StepFailed
 from bot.playbooks.steps import Patch, Step
@@ -20,7 +20,7 @@ from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
 from bot.records.safety import budgets
-from bot.safety.admission import PLAYBOOKS, Facts, Refused
+from bot.safety.admission import PLAYBOOKS, AdmissionFacts, Refused
 from bot.safety.weighing import weigh
 from bot.triggers import ActorKind, SourceKind, Trigger, Value
 
@@ -32,7 +32,9 @@ Playbooks = Mapping[type[Value], Playbook]
 """By the type of request."""
 
 
-async def play(answer: Answer, playbook: Playbook, facts: Facts, joining: Joining) -> None:
+async def play(
+    answer: TriggerAnswer, playbook: Playbook, facts: AdmissionFacts, joining: JoiningRequests
+) -> None:
     """Carry out the request of a Trigger that was admitted, and answer it.
 
     Args:
@@ -74,7 +76,7 @@ async def play(answer: Answer, playbook: Playbook, facts: Facts, joining: Joinin
             await answer.react(Emotion.REFUSED)
 
 
-async def record_refusal(answer: Answer, refused: Refused) -> None:
+async def record_refusal(answer: TriggerAnswer, refused: Refused) -> None:
     """Keep a refused playbook that was asked for where nobody can be answered.
 
     Its Run was promised to a program, or follows from an alert: it is found, with the reason, in
@@ -112,7 +114,7 @@ async def record_refusal(answer: Answer, refused: Refused) -> None:
     log.info("a request was refused", run=run.id, command=command, why=refused.reason)
 
 
-async def fail(answer: Answer, failed: StepFailed) -> None:
+async def fail(answer: TriggerAnswer, failed: StepFailed) -> None:
     """End a Run that broke off, and tell whoever asked."""
     run = answer.run
     await _give_up(run, f"{failed.step.label}: {failed}")

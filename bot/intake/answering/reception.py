@@ -15,22 +15,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.github.calls.reactions import Emotion
 from bot.github.client import GitHub
 from bot.intake.answering import incident_here, replies
-from bot.intake.answering.admitting import Admitting
-from bot.intake.answering.answer import Answer, Reply, Writing
-from bot.intake.answering.approving import Approving
-from bot.intake.answering.closing import Closing
-from bot.intake.answering.config_approving import ConfigApproving
-from bot.intake.answering.here import ContextReader, Here
-from bot.intake.answering.holding import Holding
-from bot.intake.answering.joining import Joining
+from bot.intake.answering.admitting import AdmissionDesk
+from bot.intake.answering.answer import Reply, TriggerAnswer, Writing
+from bot.intake.answering.approving import ApproveCommands
+from bot.intake.answering.closing import IssueClosings
+from bot.intake.answering.config_approving import ConfigApprovals
+from bot.intake.answering.here import CommandContext, ContextReader
+from bot.intake.answering.holding import PauseCommands
+from bot.intake.answering.joining import JoiningRequests
 from bot.intake.answering.playing import Playbooks, fail, play, record_refusal
 from bot.intake.answering.talk import COMMENTS, Tone, tone_of
-from bot.intake.answering.waking import Wake, Waking
+from bot.intake.answering.waking import RunSignals, Wake
 from bot.playbooks.run import Run, SignalKind, StepFailed
 from bot.playbooks.steps import Step
 from bot.records.safety import budgets
-from bot.safety.admission import Facts, Refused, admit
-from bot.safety.circumstances import Circumstances
+from bot.safety.admission import AdmissionFacts, Refused, admit
+from bot.safety.circumstances import AdmissionReader
 from bot.triggers import (
     ActorKind,
     ApproveRequest,
@@ -61,7 +61,7 @@ Order = Callable[[Run, Trigger, Any], Awaitable[Reply]]
 """Carries out a small request at once, and says what came of it."""
 
 
-class Reception:
+class CommandHandler:
     """Answers Triggers."""
 
     def __init__(
@@ -72,11 +72,11 @@ class Reception:
         playbooks: Playbooks,
         judge: Judge,
         wake: Wake,
-        circumstances: Circumstances,
-        holding: Holding,
-        approving: Approving,
-        config_approving: ConfigApproving,
-        closing: Closing,
+        circumstances: AdmissionReader,
+        holding: PauseCommands,
+        approving: ApproveCommands,
+        config_approving: ConfigApprovals,
+        closing: IssueClosings,
         writing: Writing,
     ) -> None:
         """Prepare.
@@ -98,9 +98,9 @@ class Reception:
         self._context = context
         self._playbooks = playbooks
         self._judge = judge
-        self._admitting = Admitting(circumstances, context.executions)
-        self._waking = Waking(context, wake, holding, approving, config_approving)
-        self._joining = Joining(context.records, wake, approving, circumstances)
+        self._admitting = AdmissionDesk(circumstances, context.executions)
+        self._waking = RunSignals(context, wake, holding, approving, config_approving)
+        self._joining = JoiningRequests(context.records, wake, approving, circumstances)
         self._closing = closing
         self._writing = writing
         self._circumstances = circumstances
@@ -126,7 +126,7 @@ class Reception:
         client = self._github.repository(
             trigger.repository, playbook=trigger.request.command, recovery=False, metered=False
         )
-        answer = Answer(run, trigger, client, self._writing)
+        answer = TriggerAnswer(run, trigger, client, self._writing)
         facts = await self._circumstances.of_stranger(trigger, role)
         answer.tone = tone_of(trigger, facts)
         if answer.tone is Tone.NOTHING:
@@ -140,11 +140,11 @@ class Reception:
         """Tell whoever asked that this bot itself is at fault."""
         await fail(self._answer(run, trigger), failed)
 
-    def _answer(self, run: Run, trigger: Trigger) -> Answer:
+    def _answer(self, run: Run, trigger: Trigger) -> TriggerAnswer:
         client = self._github.repository(trigger.repository, playbook=trigger.request.command)
-        return Answer(run, trigger, client, self._writing)
+        return TriggerAnswer(run, trigger, client, self._writing)
 
-    async def _receive(self, answer: Answer) -> None:
+    async def _receive(self, answer: TriggerAnswer) -> None:
         run, trigger, request = answer.run, answer.trigger, answer.trigger.request
         if isinstance(request, JudgeRequest):
             # It only looks: what follows from it is a Trigger of its own, and admitted then.
@@ -189,7 +189,7 @@ class Reception:
                 await self._tell(answer)
         return None
 
-    async def _tell(self, answer: Answer) -> None:
+    async def _tell(self, answer: TriggerAnswer) -> None:
         """Answer what anybody may ask: it changes nothing."""
         trigger = answer.trigger
         match trigger.request:
@@ -212,7 +212,7 @@ class Reception:
         role = await self._circumstances.role_of(trigger)
         return await self._writing.talk.shows_receipt(trigger, role)
 
-    async def _retry(self, answer: Answer) -> None:
+    async def _retry(self, answer: TriggerAnswer) -> None:
         run, trigger = answer.run, answer.trigger
         here = await self._context.look(run, trigger)
         # What follows alerts hears of them by itself: it has nothing to try once more.
@@ -236,17 +236,17 @@ class Reception:
         decision = admit(facts)
         if isinstance(decision, Refused):
             return await answer.refuse(decision.reason, decision.remedy)
-        told = Answer(run, again, answer.client, self._writing)
+        told = TriggerAnswer(run, again, answer.client, self._writing)
         return await play(told, playbook, facts, self._joining)
 
-    async def _nothing_to_retry(self, answer: Answer, here: Here) -> None:
+    async def _nothing_to_retry(self, answer: TriggerAnswer, here: CommandContext) -> None:
         if here.parked:
             return await answer.say(replies.parked(answer.trigger.actor), Emotion.REFUSED)
         if here.live:
             return await answer.say(replies.nothing_to_retry(answer.trigger.actor), Emotion.REFUSED)
         return await answer.nothing_here()
 
-    async def _join(self, answer: Answer, incident: str, facts: Facts) -> None:
+    async def _join(self, answer: TriggerAnswer, incident: str, facts: AdmissionFacts) -> None:
         """Tell the Run that looks for what to revert that somebody wants it reverted."""
         trigger = answer.trigger
 

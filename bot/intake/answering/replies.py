@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bot import markdown
 from bot.intake.comments.commands import help_text, not_yet_text
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.triggers import Actor, ActorKind, Problem, Severity
 
 
@@ -120,7 +120,7 @@ def correction(actor: Actor, problems: Sequence[Problem]) -> str:
     )
 
 
-def joined(actor: Actor, incident: Incident | None, run: Run, *, approved: str | None) -> str:
+def joined(actor: Actor, incident: Incident | None, run: StoredRun, *, approved: str | None) -> str:
     """The same is being done already: by what, and what happens next.
 
     Nobody is mentioned: they read on where they just spoke, and are called when it needs them.
@@ -206,7 +206,9 @@ def later(actor: Actor, name: str) -> str:
     return f"{_who(actor)} {not_yet_text(name)}"
 
 
-def status(found: Sequence[tuple[Incident, Sequence[Run]]], next_things: Mapping[str, str]) -> str:
+def status(
+    found: Sequence[tuple[Incident, Sequence[StoredRun]]], next_things: Mapping[str, str]
+) -> str:
     """What is going on here, each with the one next thing to do.
 
     Args:
@@ -231,7 +233,7 @@ def next_thing(issue_body: str | None) -> str:
     return first.strip("*") if first.startswith("**") and first.endswith("**") else ""
 
 
-def _status_line(incident: Incident, runs: Sequence[Run], next_thing: str) -> str:
+def _status_line(incident: Incident, runs: Sequence[StoredRun], next_thing: str) -> str:
     issue = f"#{incident.issue}" if incident.issue else markdown.code(incident.id[-8:])
     pulls = ", ".join(f"#{number}" for number in incident.prs)
     told = next((run for run in reversed(runs) if run.is_live), runs[-1] if runs else None)
@@ -245,7 +247,7 @@ def _status_line(incident: Incident, runs: Sequence[Run], next_thing: str) -> st
 
 
 def which_approval(
-    actor: Actor, command: str, pending: Sequence[Run], here: Sequence[Incident]
+    actor: Actor, command: str, pending: Sequence[StoredRun], here: Sequence[Incident]
 ) -> str:
     """None or several wait for an approval: say so, and name them by short ids."""
     if not pending:

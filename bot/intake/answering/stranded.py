@@ -18,7 +18,7 @@ from bot import markdown
 from bot.github.calls.reactions import Emotion
 from bot.github.client import GitHub, RepositoryClient
 from bot.intake.answering import replies
-from bot.intake.answering.answer import Answer, Writing
+from bot.intake.answering.answer import TriggerAnswer, Writing
 from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Run as EngineRun
 from bot.playbooks.run import StepFailed
@@ -76,7 +76,7 @@ class _Left(Value):
     follower: str | None = None
 
 
-class Stranding:
+class StrandedRuns:
     """Tells people about a Run that an update ended, and leaves its incident free for `/retry`."""
 
     def __init__(
@@ -200,7 +200,9 @@ class Stranding:
                 issue=None if incident is None else incident.issue,
             )
         if trigger.source.kind is SourceKind.COCKPIT:
-            return await Answer(run, trigger, client, self._writing).say(text, Emotion.REFUSED)
+            return await TriggerAnswer(run, trigger, client, self._writing).say(
+                text, Emotion.REFUSED
+            )
         number = trigger.source.subject or (None if incident is None else incident.issue)
         if number is None:
             return None

@@ -18,12 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.faults import Passing
 from bot.github.errors import GitHubError
-from bot.intake.answering.unrecorded import Unrecorded
+from bot.intake.answering.unrecorded import UnrecordedRun
 from bot.intake.github.meanings import CommentPosted
 from bot.playbooks.run import Run
 from bot.records.database import reading
 from bot.records.intake import talk
-from bot.safety.circumstances import Circumstances
+from bot.safety.circumstances import AdmissionReader
 from bot.triggers import ActorKind, Role, SourceKind, Trigger, derived_id
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Strangers:
 
     def __init__(
         self,
-        circumstances: Circumstances,
+        circumstances: AdmissionReader,
         answer: AnswerStranger,
         records: AsyncEngine,
         clock: Callable[[], datetime],
@@ -157,7 +157,9 @@ class Strangers:
         return at is not None and self._clock() - at < talk.WHILE
 
     async def _say(self, place: _Place, trigger: Trigger, role: Role) -> None:
-        run = Unrecorded(derived_id(trigger.key, trigger.received_at), self._records, self._clock)
+        run = UnrecordedRun(
+            derived_id(trigger.key, trigger.received_at), self._records, self._clock
+        )
         try:
             await self._make_way()
             if (await self._claimed_at(place)) is None:

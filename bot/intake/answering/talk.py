@@ -15,11 +15,11 @@ from enum import StrEnum
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.github.client import RepositoryClient
-from bot.intake.answering.here import Here, find_here
+from bot.intake.answering.here import CommandContext, find_here
 from bot.records.database import reading
 from bot.records.intake import talk
 from bot.records.intake.talk import Scope
-from bot.safety.admission import Facts
+from bot.safety.admission import AdmissionFacts
 from bot.triggers import (
     ActorKind,
     ApproveRequest,
@@ -63,7 +63,7 @@ def is_shared(trigger: Trigger) -> bool:
     return request.command in STEERING | QUESTIONS
 
 
-def tone_of(trigger: Trigger, facts: Facts) -> Tone:
+def tone_of(trigger: Trigger, facts: AdmissionFacts) -> Tone:
     """How much is said, as far as role and configuration decide that. Pure."""
     if trigger.actor.kind is not ActorKind.PERSON or trigger.source.kind is SourceKind.COCKPIT:
         return Tone.FULL
@@ -75,7 +75,7 @@ def tone_of(trigger: Trigger, facts: Facts) -> Tone:
     return Tone.SHARED if is_shared(trigger) else Tone.FULL
 
 
-def is_awaited(trigger: Trigger, here: Here) -> bool:
+def is_awaited(trigger: Trigger, here: CommandContext) -> bool:
     """Whether something of ours is here that this could be about. Pure."""
     request = trigger.request
     match request.command:
@@ -91,7 +91,7 @@ def is_awaited(trigger: Trigger, here: Here) -> bool:
             return bool(here.live) or any(each.is_open for each in here.incidents)
 
 
-class Talk:
+class ReplyPolicy:
     """Decides about one answer, by what was said in that place before."""
 
     def __init__(

@@ -16,7 +16,7 @@ from bot.records.outages import in_public
 T = TypeVar("T")
 
 
-class Unrecorded:
+class UnrecordedRun:
     """Does steps once, at once, and writes none of them down. Nothing resumes it."""
 
     def __init__(self, run: str, records: AsyncEngine, clock: Callable[[], datetime]) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bot.github.calls.reactions import Emotion
 from bot.intake.answering import replies
-from bot.intake.answering.answer import Answer, Reply
-from bot.intake.answering.approving import Approving
-from bot.intake.answering.config_approving import ConfigApproving
-from bot.intake.answering.here import ContextReader, Here
-from bot.intake.answering.holding import Holding
+from bot.intake.answering.answer import Reply, TriggerAnswer
+from bot.intake.answering.approving import ApproveCommands
+from bot.intake.answering.config_approving import ConfigApprovals
+from bot.intake.answering.here import CommandContext, ContextReader
+from bot.intake.answering.holding import PauseCommands
 from bot.playbooks.run import Signal, SignalKind
 from bot.playbooks.steps import Step
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.safety.config_consent import may_name
 from bot.triggers import ApproveRequest, RejectRequest, RulingRequest
 
@@ -21,16 +21,16 @@ Wake = Callable[[str, Signal, str], Awaitable[None]]
 """Sends a Signal to the Run of this id, at most once per key."""
 
 
-class Waking:
+class RunSignals:
     """Passes on what is meant for a Run under way."""
 
     def __init__(
         self,
         context: ContextReader,
         wake: Wake,
-        holding: Holding,
-        approving: Approving,
-        config_approving: ConfigApproving,
+        holding: PauseCommands,
+        approving: ApproveCommands,
+        config_approving: ConfigApprovals,
     ) -> None:
         """Prepare.
 
@@ -47,7 +47,7 @@ class Waking:
         self._approving = approving
         self._config_approving = config_approving
 
-    async def cancel(self, answer: Answer) -> None:
+    async def cancel(self, answer: TriggerAnswer) -> None:
         """Cancel what is under way here."""
         here = await self._context.look(answer.run, answer.trigger)
         if not here.live:
@@ -56,7 +56,7 @@ class Waking:
             return await self._give_up(answer, here)
         return await self.send(answer, here, here.live, SignalKind.CANCEL)
 
-    async def rule(self, answer: Answer, request: RulingRequest) -> None:
+    async def rule(self, answer: TriggerAnswer, request: RulingRequest) -> None:
         """Tell the bisect here what a person knows of one commit."""
         here = await self._context.look(answer.run, answer.trigger)
         searching = [each for each in here.live if each.playbook == "bisect"]
@@ -64,7 +64,7 @@ class Waking:
             return await answer.nothing_here()
         return await self.send(answer, here, searching, SignalKind(request.command), request.sha)
 
-    async def decide(self, answer: Answer, request: ApproveRequest | RejectRequest) -> None:
+    async def decide(self, answer: TriggerAnswer, request: ApproveRequest | RejectRequest) -> None:
         """Say yes or no to the one plan that waits for it: named by its id, or the only one."""
         run, trigger = answer.run, answer.trigger
         here = await self._context.look(run, trigger)
@@ -102,13 +102,13 @@ class Waking:
             return await answer.reply(about)
         return await self.send(answer, here, pending, kind, about)
 
-    async def _nothing(self, answer: Answer, here: Here, text: str = "") -> None:
+    async def _nothing(self, answer: TriggerAnswer, here: CommandContext, text: str = "") -> None:
         """Nothing hears it; where something has broken off, the next step is said."""
         if here.is_left:
             return await answer.say(replies.left_here(answer.trigger.actor), Emotion.REFUSED)
         return await answer.nothing_here(text)
 
-    async def _give_up(self, answer: Answer, here: Here) -> None:
+    async def _give_up(self, answer: TriggerAnswer, here: CommandContext) -> None:
         """End what waits for another release; what it left open is told of as it is settled."""
 
         async def end(_: bool) -> bool:
@@ -123,9 +123,9 @@ class Waking:
 
     async def send(
         self,
-        answer: Answer,
-        here: Here,
-        live: Sequence[Run],
+        answer: TriggerAnswer,
+        here: CommandContext,
+        live: Sequence[StoredRun],
         kind: SignalKind,
         commit: str | None = None,
     ) -> None:

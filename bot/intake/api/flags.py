@@ -15,25 +15,18 @@ from aiohttp import web
 from bot.intake.http.bodies import TooLarge, read_body
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
-from bot.safety.agents import ForAgents
+from bot.safety.agents import AgentFlags
 from bot.traffic.flags import flag_document, written
-from bot.traffic.ofrep import (
-    Answer,
-    BadContext,
-    evaluate,
-    evaluate_all,
-    failed,
-    targeting_key,
-)
-from bot.traffic.split import Serving
+from bot.traffic.ofrep import BadContext, OfrepAnswer, evaluate, evaluate_all, failed, targeting_key
+from bot.traffic.split import Allocation
 from bot.triggers import SELF_WORK, Repository, Role
 
 LARGEST_CONTEXT = 64 * 1024
 _HERE = "/r/{owner}/{repo}"
 _ALWAYS_ASK = {"Cache-Control": "no-cache"}
 
-Servings = Callable[[int], Awaitable[Sequence[Serving]]]
-SelfWorkOf = Callable[[Repository], Awaitable[ForAgents]]
+Servings = Callable[[int], Awaitable[Sequence[Allocation]]]
+SelfWorkOf = Callable[[Repository], Awaitable[AgentFlags]]
 
 
 class FlagRoutes:
@@ -90,7 +83,9 @@ class FlagRoutes:
         except (BadContext, TooLarge) as fault:
             return _json(_refused(fault, capability))
         if capability == SELF_WORK:
-            return _json(Answer(HTTPStatus.OK, self_work_flag(await self._self_work(repository))))
+            return _json(
+                OfrepAnswer(HTTPStatus.OK, self_work_flag(await self._self_work(repository)))
+            )
         return _json(evaluate(await self._servings(repository.id), capability, key))
 
     async def all(self, request: web.Request) -> web.Response:
@@ -112,7 +107,7 @@ class FlagRoutes:
         return await self._callers.at_path(request, token)
 
 
-def self_work_flag(now: ForAgents) -> dict[str, Any]:
+def self_work_flag(now: AgentFlags) -> dict[str, Any]:
     """How self-work stands, as an OFREP flag: true while agents may go on."""
     details = now.model_dump(mode="json", exclude={"paused"}, exclude_none=True)
     return {
@@ -124,7 +119,7 @@ def self_work_flag(now: ForAgents) -> dict[str, Any]:
     }
 
 
-def _refused(fault: BadContext | TooLarge, capability: str | None = None) -> Answer:
+def _refused(fault: BadContext | TooLarge, capability: str | None = None) -> OfrepAnswer:
     code = fault.code if isinstance(fault, BadContext) else "INVALID_CONTEXT"
     return failed(HTTPStatus.BAD_REQUEST, code, str(fault), capability)
 
@@ -136,5 +131,5 @@ def _known(request: web.Request, etag: str) -> bool:
     return etag in tags or "*" in tags
 
 
-def _json(answer: Answer, headers: dict[str, str] | None = None) -> web.Response:
+def _json(answer: OfrepAnswer, headers: dict[str, str] | None = None) -> web.Response:
     return web.json_response(answer.body, status=answer.status, headers=headers)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
-from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.triggers import (
     CapabilityName,
     CommitTarget,
@@ -139,13 +139,13 @@ class IncidentAnswer(BaseModel):
 class RunAnswer(BaseModel):
     """One Run."""
 
-    run: Run
+    run: StoredRun
 
 
 class AuditAnswer(BaseModel):
     """Audit entries in their order; `next` is the `after` of the next page, or null."""
 
-    entries: list[AuditEntry | Unreadable]
+    entries: list[AuditEntry | UnreadableRow]
     next: int | None
 
 

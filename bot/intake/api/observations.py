@@ -9,12 +9,12 @@ from typing import Protocol
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.canary.observations import LARGEST_LINE, Observation, Reading
+from bot.canary.observations import LARGEST_LINE, Observation, ReadLines
 from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName
 from bot.intake.http.bodies import BadEncoding, TooLarge, read_packed
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import NDJSON, Endpoint
-from bot.intake.http.problems import FieldProblem, Problem, invalid
+from bot.intake.http.problems import FieldProblem, HttpProblem, invalid
 from bot.traffic.observing import MOST_LINES, Overloaded
 from bot.triggers import Role
 
@@ -51,7 +51,7 @@ class ObservationsAnswer(BaseModel):
 class Puts(Protocol):
     """Stores observations before it returns."""
 
-    def __call__(self, repository_id: int, lines: Sequence[bytes]) -> Awaitable[Reading]:
+    def __call__(self, repository_id: int, lines: Sequence[bytes]) -> Awaitable[ReadLines]:
         """Take lines in; see `Observing.put`."""
 
 
@@ -90,7 +90,7 @@ class ObservationRoutes:
         try:
             read = await self._put(repository.id, lines)
         except Overloaded as overloaded:
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.SERVICE_UNAVAILABLE, str(overloaded), headers={"Retry-After": "1"}
             ) from overloaded
         return _answer(read)
@@ -101,13 +101,13 @@ async def _lines(request: web.Request) -> list[bytes]:
         body = await read_packed(request, LARGEST_BODY)
     except TooLarge as error:
         detail = f"at most {LARGEST_BODY // (1024 * 1024)} MiB; send fewer lines at once"
-        raise Problem(
+        raise HttpProblem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"The body is too large: {detail}.",
             [FieldProblem(field="body", detail=detail)],
         ) from error
     except BadEncoding as error:
-        raise Problem(
+        raise HttpProblem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             f"The body cannot be unpacked: {error}.",
             [FieldProblem(field="body", detail="plain, or one gzip stream")],
@@ -117,7 +117,7 @@ async def _lines(request: web.Request) -> list[bytes]:
         lines.pop()
     detail = f"1 to {MOST_LINES:,} lines, each one JSON object of at most {LARGEST_LINE} bytes"
     if not lines or len(lines) > MOST_LINES:
-        raise Problem(
+        raise HttpProblem(
             HTTPStatus.BAD_REQUEST if not lines else HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"The body has {len(lines):,} lines; allowed are {detail}.",
             [FieldProblem(field="body", detail=detail)],
@@ -125,7 +125,7 @@ async def _lines(request: web.Request) -> list[bytes]:
     return lines
 
 
-def _answer(read: Reading) -> web.Response:
+def _answer(read: ReadLines) -> web.Response:
     wrong = [each for each in read.rejected if not each.duplicate]
     duplicates = len(read.rejected) - len(wrong)
     if wrong and not read.accepted and not duplicates:
@@ -136,7 +136,7 @@ def _answer(read: Reading) -> web.Response:
             )
             for each in wrong[:_MOST_NAMED]
         ]
-        raise Problem(
+        raise HttpProblem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             f"None of the {len(wrong):,} lines counts. Line {wrong[0].line}: "
             f"{wrong[0].field or 'it'} {wrong[0].problem}.",

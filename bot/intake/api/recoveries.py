@@ -32,12 +32,12 @@ from bot.intake.http import openapi
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
-from bot.intake.http.problems import FieldProblem, Handler, Problem, answering
+from bot.intake.http.problems import FieldProblem, Handler, HttpProblem, answering
 from bot.intake.http.tokens import ApiToken
 from bot.intake.inbox import Inbox
-from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.triggers import (
     Actor,
     ActorKind,
@@ -70,7 +70,7 @@ class Accepted(Value):
     issue_url: str | None = None
 
 
-class Declined(Exception):
+class DeclinedRequest(Exception):
     """The request was understood and will not be carried out; the message says why.
 
     `field` is set where a name in the request is not known.
@@ -91,12 +91,12 @@ class Records(Protocol):
     async def incident(self, incident_id: str) -> Incident | None:
         """Return one Incident."""
 
-    async def run(self, run_id: str) -> Run | None:
+    async def run(self, run_id: str) -> StoredRun | None:
         """Return one Run."""
 
     async def audit(
         self, repository_id: int, after: int, limit: int
-    ) -> Sequence[AuditEntry | Unreadable]:
+    ) -> Sequence[AuditEntry | UnreadableRow]:
         """Return up to `limit` audit entries that follow number `after`, damaged ones as such."""
 
 
@@ -226,7 +226,7 @@ class Api:
         stage = _STAGES.get(request.match_info["stage"].removesuffix("%"))
         if stage is None:
             detail = f"one of {', '.join(_STAGES)}"
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.BAD_REQUEST,
                 f"The stage must be {detail}.",
                 [FieldProblem(field="stage", detail=detail)],
@@ -250,7 +250,9 @@ class Api:
         id_ = request.match_info["id"]
         found = await self._records.incident(id_) if _ID.fullmatch(id_) else None
         if found is None or not await self._callers.reaches(token, found.repository_id):
-            raise Problem(HTTPStatus.NOT_FOUND, "No such incident in the repositories you reach.")
+            raise HttpProblem(
+                HTTPStatus.NOT_FOUND, "No such incident in the repositories you reach."
+            )
         return as_json(IncidentAnswer(incident=found))
 
     async def run(self, request: web.Request) -> web.Response:
@@ -259,7 +261,7 @@ class Api:
         id_ = request.match_info["id"]
         found = await self._records.run(id_) if len(id_) <= 100 and id_.isprintable() else None
         if found is None or not await self._callers.reaches(token, found.repository_id):
-            raise Problem(HTTPStatus.NOT_FOUND, "No such run in the repositories you reach.")
+            raise HttpProblem(HTTPStatus.NOT_FOUND, "No such run in the repositories you reach.")
         return as_json(RunAnswer(run=found))
 
     async def audit(self, request: web.Request) -> web.Response:
@@ -322,14 +324,14 @@ class Api:
         )
         stored = (await self._inbox.put(trigger)).trigger
         if stored.request != trigger.request:
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "This Idempotency-Key was used with another body. Use a new key.",
                 [FieldProblem(field="Idempotency-Key", detail="a new key for a new request")],
             )
         try:
             accepted = await self._accept(stored)
-        except Declined as declined:
+        except DeclinedRequest as declined:
             raise _declined(declined) from declined
         links = {
             "incident": f"{self._public_url}/incidents/{accepted.incident}",
@@ -351,7 +353,7 @@ class Api:
             return self._new_id()
         if not _KEY.fullmatch(key):
             detail = "1 to 255 printable ASCII characters"
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.BAD_REQUEST,
                 f"Idempotency-Key must be {detail}.",
                 [FieldProblem(field="Idempotency-Key", detail=detail)],
@@ -359,11 +361,11 @@ class Api:
         return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
 
 
-def _declined(declined: Declined) -> Problem:
+def _declined(declined: DeclinedRequest) -> HttpProblem:
     if declined.field is None:
-        return Problem(HTTPStatus.CONFLICT, str(declined))
+        return HttpProblem(HTTPStatus.CONFLICT, str(declined))
     unknown = [FieldProblem(field=declined.field, detail=str(declined))]
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(declined), unknown)
+    return HttpProblem(HTTPStatus.UNPROCESSABLE_ENTITY, str(declined), unknown)
 
 
 def _route(endpoint: Endpoint) -> web.RouteDef:
@@ -377,7 +379,7 @@ def _wrong_method(endpoints: Sequence[Endpoint]) -> Handler:
     allowed = ", ".join("GET, HEAD" if each.method == "GET" else each.method for each in endpoints)
 
     async def refuse(request: web.Request) -> web.StreamResponse:
-        raise Problem(
+        raise HttpProblem(
             HTTPStatus.METHOD_NOT_ALLOWED,
             f"{request.path} takes {allowed}.",
             headers={"Allow": allowed},

@@ -20,13 +20,13 @@ from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
-from bot.intake.http.problems import FieldProblem, Problem
+from bot.intake.http.problems import FieldProblem, HttpProblem
 from bot.intake.http.tokens import ApiToken
 from bot.limits import BudgetLimit
 from bot.records.instants import Instant
 from bot.records.refusals import IllegalMove
 from bot.records.safety.budgets import BudgetState, window_end
-from bot.safety.agents import ForAgents
+from bot.safety.agents import AgentFlags
 from bot.safety.caps import budget
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.overrun import Look
@@ -135,7 +135,7 @@ class SafetyApi:
             Endpoint("GET", "/schema/playbooks.json", "The configuration's JSON Schema.",
                      self.schema),
             Endpoint("GET", "/self-work", "Whether self-work is paused: look before you spend.",
-                     self.self_work, Role.READ, query=SelfWorkQuery, answer=ForAgents),
+                     self.self_work, Role.READ, query=SelfWorkQuery, answer=AgentFlags),
             Endpoint("POST", "/budgets/{name}/spend", "Report what was spent of a budget.",
                      self.spend, Role.WRITE, body=SpendBody, answer=SpendAnswer),
         )  # fmt: skip
@@ -200,7 +200,7 @@ class SafetyApi:
             return name, known[name]
         allowed = ", ".join(sorted(known)) or "none is configured (`budgets` in playbooks.yml)"
         shown = name if _NAME.fullmatch(name) else "that"
-        raise Problem(HTTPStatus.NOT_FOUND, f"There is no budget {shown}. Allowed: {allowed}.")
+        raise HttpProblem(HTTPStatus.NOT_FOUND, f"There is no budget {shown}. Allowed: {allowed}.")
 
     def _identity(self, request: web.Request, token: ApiToken) -> str:
         key = request.headers.get("Idempotency-Key")
@@ -211,8 +211,8 @@ class SafetyApi:
         return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
 
 
-def _wrong(field: str, allowed: str) -> Problem:
-    return Problem(
+def _wrong(field: str, allowed: str) -> HttpProblem:
+    return HttpProblem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         f"{field}: {allowed}.",
         [FieldProblem(field=field, detail=allowed)],

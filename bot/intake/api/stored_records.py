@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records.audit_chain import audit
-from bot.records.audit_chain.audit import AuditEntry, Unreadable
+from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
 from bot.records.database import reading
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 
 
 class StoredRecords:
@@ -33,14 +33,14 @@ class StoredRecords:
                 found = None if joined is None else await incidents.find(connection, joined)
             return found
 
-    async def run(self, run_id: str) -> Run | None:
+    async def run(self, run_id: str) -> StoredRun | None:
         """Return one Run."""
         async with self._database.begin() as connection:
             return await runs.find(connection, run_id)
 
     async def audit(
         self, repository_id: int, after: int, limit: int
-    ) -> list[AuditEntry | Unreadable]:
+    ) -> list[AuditEntry | UnreadableRow]:
         """Return up to `limit` audit entries that follow number `after`, damaged ones as such."""
         async with self._database.begin() as connection:
             return await audit.read(connection, repository_id, after=after, limit=limit)

@@ -33,7 +33,7 @@ class NotUnderstood(Exception):
 
 
 @dataclass(frozen=True)
-class Here:
+class CommentPlace:
     """The repository a comment stands in: `owner/name`, and its web address."""
 
     full_name: str
@@ -51,7 +51,7 @@ class Typed:
     command: str
     words: tuple[str, ...]
     reason: str
-    here: Here
+    here: CommentPlace
     raw: tuple[str, ...]
 
 
@@ -320,7 +320,7 @@ def _unwrapped(words: str) -> str:
     return words
 
 
-def _target(word: str, here: Here) -> Target:
+def _target(word: str, here: CommentPlace) -> Target:
     if _SHA.fullmatch(word):
         return CommitTarget(sha=word.lower())
     if found := _PULL_REQUEST.fullmatch(word):
@@ -339,7 +339,7 @@ def _target(word: str, here: Here) -> Target:
     )
 
 
-def _elsewhere(word: str, here: Here) -> str:
+def _elsewhere(word: str, here: CommentPlace) -> str:
     return (
         f"{shown(word, 100)} is in another repository. Comment there: "
         f"this one is {shown(here.full_name, 140)}."

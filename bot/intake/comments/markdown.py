@@ -32,7 +32,7 @@ _INVISIBLE = "\ufeff\u200b\u200e\u200f\u061c"
 
 
 @dataclass(frozen=True)
-class Line:
+class TypedLine:
     """One line typed as text; `number` counts the lines of the comment from 1."""
 
     number: int
@@ -56,21 +56,21 @@ class _Fence:
         return bool(line.strip()) and len(line) - len(line.lstrip(" ")) < self.offset
 
 
-def typed_lines(body: str) -> list[Line]:
+def typed_lines(body: str) -> list[TypedLine]:
     """Return the lines of `body` that are plain text where they start, in their order.
 
     HTML comments inside such a line are blanked; leading blanks and invisible marks are removed.
     """
     return [
-        Line(number, text.lstrip(" " + _INVISIBLE))
+        TypedLine(number, text.lstrip(" " + _INVISIBLE))
         for paragraph in _paragraphs(_LINE_END.split(body))
         for number, text in _outside_spans(paragraph)
     ]
 
 
-def _paragraphs(lines: list[str]) -> Iterator[list[Line]]:
+def _paragraphs(lines: list[str]) -> Iterator[list[TypedLine]]:
     """Group the lines that are text into runs which a code span cannot leave."""
-    paragraph: list[Line] = []
+    paragraph: list[TypedLine] = []
     fence: _Fence | None = None
     ends_block: re.Pattern[str] | None = None
     for number, line in enumerate(lines, start=1):
@@ -98,7 +98,7 @@ def _paragraphs(lines: list[str]) -> Iterator[list[Line]]:
             yield paragraph
             paragraph = []
         if is_text:
-            paragraph.append(Line(number, line))
+            paragraph.append(TypedLine(number, line))
     if paragraph:
         yield paragraph
 
@@ -122,7 +122,7 @@ def _opened_html(line: str) -> re.Pattern[str] | None:
     return None
 
 
-def _outside_spans(paragraph: list[Line]) -> Iterator[tuple[int, str]]:
+def _outside_spans(paragraph: list[TypedLine]) -> Iterator[tuple[int, str]]:
     """Yield number and text of the lines that do not start inside a code span or a comment."""
     text = "\n".join(line.text for line in paragraph)
     spans = list(_spans(text))

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.intake.comments.arguments import Arguments, Here, NotUnderstood, Typed, shown
+from bot.intake.comments.arguments import Arguments, CommentPlace, NotUnderstood, Typed, shown
 from bot.intake.comments.commands import COMMANDS
-from bot.intake.comments.markdown import Line, typed_lines
+from bot.intake.comments.markdown import TypedLine, typed_lines
 
 MOST_COMMANDS = 10
 MOST_REASON = 2_000
@@ -79,7 +79,7 @@ class Mistake:
     addressed: bool = False
 
 
-def parse(body: str, here: Here) -> list[Command | Mistake]:
+def parse(body: str, here: CommentPlace) -> list[Command | Mistake]:
     """Return the commands and mistakes of a comment, in their order.
 
     Args:
@@ -107,7 +107,7 @@ def parse(body: str, here: Here) -> list[Command | Mistake]:
     return found
 
 
-def _read(line: Line, here: Here, index: int) -> Command | Mistake | None:
+def _read(line: TypedLine, here: CommentPlace, index: int) -> Command | Mistake | None:
     words = (found.group() for found in _WORD.finditer(line.text))
     name = _command_name(next(words)[1:])
     addressed = name == _PREFIX
@@ -163,7 +163,7 @@ def _clean(reason: str) -> str:
     return plain if len(plain) <= MOST_REASON else plain[: MOST_REASON - 1] + "…"
 
 
-def _unknown(name: str, line: Line, index: int, addressed: bool) -> Mistake | None:
+def _unknown(name: str, line: TypedLine, index: int, addressed: bool) -> Mistake | None:
     near = _nearest(name)
     if addressed:
         message = f"`/playbooks` knows no command {shown(name)}. `/help` lists them."

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from bot.intake.comments.arguments import Here
+from bot.intake.comments.arguments import CommentPlace
 from bot.intake.github import payloads
 from bot.intake.github.meanings import (
     BISECT_LABEL,
@@ -22,7 +22,7 @@ from bot.intake.github.meanings import (
     IncidentClosed,
     Labeled,
     Meaning,
-    Nothing,
+    NothingAsked,
     OurApp,
 )
 from bot.intake.github.payloads import Payload
@@ -68,16 +68,16 @@ def meanings(delivery: Delivery) -> tuple[Meaning, ...]:
     """Return what a delivery means, at least one Nothing. Never raises, whatever the payload."""
     reader = _READERS.get(delivery.event)
     if reader is None:
-        return (Nothing("event not used"),)
+        return (NothingAsked("event not used"),)
     repository = payloads.repository(delivery.payload)
     if repository is None:
-        return (Nothing("no repository or installation"),)
+        return (NothingAsked("no repository or installation"),)
     return reader(delivery, repository)
 
 
 def _issue_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action != "created":
-        return (Nothing("only new comments count"),)
+        return (NothingAsked("only new comments count"),)
     return _comment(
         delivery,
         repository,
@@ -90,7 +90,7 @@ def _issue_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning,
 
 def _review_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action != "created":
-        return (Nothing("only new comments count"),)
+        return (NothingAsked("only new comments count"),)
     return _comment(
         delivery,
         repository,
@@ -113,7 +113,7 @@ def _review(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
         subject=payloads.number(delivery.payload, "pull_request", "number"),
         is_pull_request=True,
     )
-    return hint + tuple(each for each in said if not isinstance(each, Nothing))
+    return hint + tuple(each for each in said if not isinstance(each, NothingAsked))
 
 
 def _comment(
@@ -129,16 +129,16 @@ def _comment(
     author_kind = payloads.text(comment, "user", "type")
     app = payloads.number(comment, "performed_via_github_app", "id")
     if login is None or author_kind == "Bot" or app == delivery.us.id:
-        return (Nothing("not written by a person"),)
+        return (NothingAsked("not written by a person"),)
     body = payloads.text(comment, "body")
     object_id = payloads.number(comment, "id")
     if not body or object_id is None or subject is None:
-        return (Nothing("nothing to read"),)
+        return (NothingAsked("nothing to read"),)
     url = payloads.web_address(delivery.payload, "repository", "html_url")
     return (
         CommentPosted(
             repository=repository,
-            here=Here(repository.full_name, url or ""),
+            here=CommentPlace(repository.full_name, url or ""),
             login=login,
             kind=kind,
             object_id=object_id,
@@ -161,7 +161,7 @@ def _other_app(comment: Payload) -> str | None:
 def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     sender = payloads.text(delivery.payload, "sender", "login")
     if delivery.action == "edited" and sender == delivery.us.login:
-        return (Nothing("our own words"),)
+        return (NothingAsked("our own words"),)
     hint = _pull_request_hint(delivery, repository)
     label = (payloads.text(delivery.payload, "label", "name") or "").lower()
     subject = payloads.number(delivery.payload, "pull_request", "number")
@@ -191,7 +191,7 @@ def _issues(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     subject = payloads.number(delivery.payload, "issue", "number")
     login = delivery.person()
     if delivery.action != "labeled" or label != BISECT_LABEL or subject is None or login is None:
-        return (Nothing("no label of ours"),)
+        return (NothingAsked("no label of ours"),)
     return (
         Labeled(
             repository=repository,
@@ -210,7 +210,7 @@ def _issue_closed(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
     issue = payloads.mapping(delivery.payload, "issue")
     subject, login = payloads.number(issue, "number"), delivery.person()
     if INCIDENT_LABEL not in payloads.label_names(issue) or subject is None or login is None:
-        return (Nothing("no incident closed by a person"),)
+        return (NothingAsked("no incident closed by a person"),)
     return (
         IncidentClosed(
             repository=repository,
@@ -228,7 +228,7 @@ def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Mean
     subject = payloads.number(delivery.payload, "pull_request", "number")
     head = payloads.sha(delivery.payload, "pull_request", "head", "sha")
     if subject is None:
-        return (Nothing("nothing to read"),)
+        return (NothingAsked("nothing to read"),)
     seen = _labels(delivery)
     return (
         Hint(
@@ -265,7 +265,7 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
     if delivery.action not in {"completed", "rerequested", "requested_action"} and (
         ours or not ended
     ):
-        return (Nothing("check still running"),)
+        return (NothingAsked("check still running"),)
     pull_requests = payloads.numbers_in(check, "pull_requests")
     hint = _head_hint(repository, check, pull_requests)
     button = "retry"
@@ -327,14 +327,14 @@ def _failed(
 
 def _check_suite(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action not in {"completed", "rerequested"}:
-        return (Nothing("check still running"),)
+        return (NothingAsked("check still running"),)
     suite = payloads.mapping(delivery.payload, "check_suite")
     return _head_hint(repository, suite, payloads.numbers_in(suite, "pull_requests"))
 
 
 def _workflow_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action != "completed":
-        return (Nothing("check still running"),)
+        return (NothingAsked("check still running"),)
     run = payloads.mapping(delivery.payload, "workflow_run")
     return _head_hint(repository, run, payloads.numbers_in(run, "pull_requests"))
 
@@ -344,14 +344,14 @@ def _head_hint(
 ) -> tuple[Meaning, ...]:
     head = payloads.sha(payload, "head_sha")
     if head is None and not pull_requests:
-        return (Nothing("nothing to read"),)
+        return (NothingAsked("nothing to read"),)
     return (Hint(repository, head_sha=head, pull_requests=pull_requests),)
 
 
 def _status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     head = payloads.sha(delivery.payload, "sha")
     if head is None:
-        return (Nothing("nothing to read"),)
+        return (NothingAsked("nothing to read"),)
     hint = Hint(repository, head_sha=head)
     branches = payloads.names_in(delivery.payload, "branches")
     failed = payloads.text(delivery.payload, "state") == "failure"
@@ -364,13 +364,13 @@ def _status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
 
 def _deployment_status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     head = payloads.sha(delivery.payload, "deployment", "sha")
-    return (Hint(repository, head_sha=head) if head else Nothing("nothing to read"),)
+    return (Hint(repository, head_sha=head) if head else NothingAsked("nothing to read"),)
 
 
 def _push(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     ref = payloads.text(delivery.payload, "ref") or ""
     if not ref.startswith("refs/heads/"):
-        return (Nothing("not a branch"),)
+        return (NothingAsked("not a branch"),)
     after, before = (payloads.sha(delivery.payload, name) for name in ("after", "before"))
     return (Hint(repository, head_sha=after, ref=ref, former_sha=before),)
 
@@ -379,7 +379,7 @@ def _merge_group(delivery: Delivery, repository: Repository) -> tuple[Meaning, .
     group = payloads.mapping(delivery.payload, "merge_group")
     head = payloads.sha(group, "head_sha")
     if head is None:
-        return (Nothing("nothing to read"),)
+        return (NothingAsked("nothing to read"),)
     return (Hint(repository, head_sha=head, ref=payloads.text(group, "head_ref")),)
 
 

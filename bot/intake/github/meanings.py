@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bot.intake.comments.arguments import Here
+from bot.intake.comments.arguments import CommentPlace
 from bot.triggers import Repository, SourceKind
 
 REVERT_LABEL = "playbook:revert"
@@ -23,7 +23,7 @@ class CommentPosted:
     """
 
     repository: Repository
-    here: Here
+    here: CommentPlace
     login: str
     kind: SourceKind
     object_id: int
@@ -115,14 +115,14 @@ class Hint:
 
 
 @dataclass(frozen=True)
-class Nothing:
+class NothingAsked:
     """A delivery that asks nothing of us, and why; the reasons are few, so they can be counted."""
 
     reason: str
 
 
 Request = CommentPosted | Labeled | IncidentClosed | ButtonPressed | CheckFailed
-Meaning = Request | Hint | Nothing
+Meaning = Request | Hint | NothingAsked
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ _PREFIX = "playbook:"
 Served = Callable[[], Awaitable[Sequence[Repository]]]
 
 
-class Missed:
+class CatchUp:
     """Looks for what no delivery told."""
 
     def __init__(

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from bot.intake.github import asking
 from bot.intake.github.events import EVENTS, Delivery, meanings
-from bot.intake.github.meanings import CommentPosted, Hint, Meaning, Nothing, OurApp
+from bot.intake.github.meanings import CommentPosted, Hint, Meaning, NothingAsked, OurApp
 from bot.intake.http.bodies import TooLarge, read_body
 from bot.intake.http.problems import RETRY_AFTER_S
 from bot.intake.http.rooms import STRANGERS
@@ -42,12 +42,12 @@ _TRY_AGAIN_S = 0.5
 _TYPES = ("application/json", "application/x-www-form-urlencoded")
 _EVENT = re.compile(r"[a-z0-9_]{1,60}")
 _SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
-_TURNED_AWAY = Nothing("by somebody without write access, who is answered there")
+_TURNED_AWAY = NothingAsked("by somebody without write access, who is answered there")
 _NO_MATCH = "the signature does not match the webhook secret"
 _DELIVERY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
-class Refused(Exception):
+class DeliveryRefused(Exception):
     """A delivery that is answered with an error; the message goes to whoever sent it."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -112,7 +112,7 @@ class Webhooks:
         counted = event if event in EVENTS else "other"
         try:
             delivery = await self._read(request)
-        except Refused as refused:
+        except DeliveryRefused as refused:
             self._deliveries.labels(counted, f"refused {refused.status}").inc()
             return web.json_response({"error": str(refused)}, status=refused.status)
         if delivery.event == "ping":
@@ -142,7 +142,7 @@ class Webhooks:
             self._deliveries.labels(counted, "trigger" if triggers else "hint").inc()
             answer = {"triggers": len(triggers), "hints": len(hints)}
             return web.json_response(answer, status=202)
-        reasons = [meaning.reason for meaning in found if isinstance(meaning, Nothing)]
+        reasons = [meaning.reason for meaning in found if isinstance(meaning, NothingAsked)]
         reason = reasons[0] if reasons else "no command in it"
         self._deliveries.labels(counted, f"nothing: {reason}").inc()
         return web.json_response({"nothing": reason})
@@ -167,7 +167,7 @@ class Webhooks:
     def _triggers(self, found: Sequence[Meaning]) -> list[tuple[Trigger, bool]]:
         """What is asked for, each with whether it is a stranger's talk, which can wait."""
         now = self._clock()
-        asked = [meaning for meaning in found if not isinstance(meaning, Hint | Nothing)]
+        asked = [meaning for meaning in found if not isinstance(meaning, Hint | NothingAsked)]
         return [
             (trigger, isinstance(each, CommentPosted) and each.by_outsider)
             for each in asked
@@ -184,16 +184,16 @@ class Webhooks:
         event = request.headers.get("X-GitHub-Event", "")
         delivery_id = request.headers.get("X-GitHub-Delivery", "")
         if not _EVENT.fullmatch(event):
-            raise Refused(400, "header X-GitHub-Event is missing or not an event's name")
+            raise DeliveryRefused(400, "header X-GitHub-Event is missing or not an event's name")
         if not _DELIVERY.fullmatch(delivery_id):
-            raise Refused(400, "header X-GitHub-Delivery is missing or not an id")
+            raise DeliveryRefused(400, "header X-GitHub-Delivery is missing or not an id")
         if "Content-Type" not in request.headers or request.content_type not in _TYPES:
-            raise Refused(400, f"header Content-Type must be {' or '.join(_TYPES)}")
+            raise DeliveryRefused(400, f"header Content-Type must be {' or '.join(_TYPES)}")
         try:
             signature = _signature(request)
             body = await read_body(request, LARGEST_BODY, STRANGERS)
         except TooLarge as error:
-            raise Refused(413, str(error)) from error
+            raise DeliveryRefused(413, str(error)) from error
         self._check_signature(body, signature)
         payload = _payload(body, request.content_type)
         digest = hashlib.sha256(body).hexdigest()[:32]
@@ -208,16 +208,16 @@ class Webhooks:
             for secret in self._secrets
         ]
         if not any(matches):
-            raise Refused(401, _NO_MATCH)
+            raise DeliveryRefused(401, _NO_MATCH)
 
 
 def _signature(request: web.Request) -> str:
     """The signature a delivery came with; what cannot be one is refused before the body is read."""
     signature = request.headers.get("X-Hub-Signature-256", "")
     if not signature:
-        raise Refused(401, "header X-Hub-Signature-256 is missing; SHA-1 is not accepted")
+        raise DeliveryRefused(401, "header X-Hub-Signature-256 is missing; SHA-1 is not accepted")
     if not _SIGNATURE.fullmatch(signature):
-        raise Refused(401, _NO_MATCH)
+        raise DeliveryRefused(401, _NO_MATCH)
     return signature
 
 
@@ -231,7 +231,9 @@ def _payload(body: bytes, content_type: str) -> dict[str, object]:
         payload = json.loads(text)
     except (ValueError, KeyError, RecursionError) as error:
         # ValueError covers broken UTF-8, JSON and forms, and numbers of absurd length.
-        raise Refused(400, "the body is not UTF-8 JSON, or a form with one `payload`") from error
+        raise DeliveryRefused(
+            400, "the body is not UTF-8 JSON, or a form with one `payload`"
+        ) from error
     if not isinstance(payload, dict):
-        raise Refused(400, "the payload is not a JSON object")
+        raise DeliveryRefused(400, "the payload is not a JSON object")
     return payload

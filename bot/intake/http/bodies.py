@@ -11,7 +11,7 @@ from typing import TypeVar
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
-from bot.intake.http.problems import Problem, invalid
+from bot.intake.http.problems import HttpProblem, invalid
 from bot.intake.http.rooms import CALLERS, SMALL, Room
 
 LARGEST_JSON = 64 * 1024
@@ -119,13 +119,13 @@ async def read_model(request: web.Request, model: type[Model]) -> Model:
         Problem: it is not JSON, too large, or a field is wrong; says which and what is allowed.
     """
     if request.content_type != "application/json":
-        raise Problem(
+        raise HttpProblem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json."
         )
     try:
         return model.model_validate_json(await read_body(request, LARGEST_JSON))
     except TooLarge as error:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Too large: {error}.") from error
+        raise HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Too large: {error}.") from error
     except ValidationError as error:
         raise invalid(error, model) from error
 

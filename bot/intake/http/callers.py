@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from bot.intake.http.problems import FieldProblem, Problem
+from bot.intake.http.problems import FieldProblem, HttpProblem
 from bot.intake.http.tokens import ApiToken, find_token
 from bot.triggers import Repository, Role
 
@@ -37,13 +37,13 @@ class Callers:
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         token = find_token(self._tokens, secret.strip()) if scheme.lower() == "bearer" else None
         if token is None:
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.UNAUTHORIZED,
                 "Send a known API token: Authorization: Bearer TOKEN.",
                 headers={"WWW-Authenticate": 'Bearer realm="playbooks"'},
             )
         if not token.role.at_least(needed):
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.FORBIDDEN,
                 f"The token {token.name} has the role {token.role}; this needs {needed}.",
             )
@@ -67,7 +67,7 @@ class Callers:
         elif len(reached) == 1:
             return reached[0]
         if not reached:
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.CONFLICT,
                 f"The App is installed on no repository that the token {token.name} reaches "
                 f"({token.reaches}).",
@@ -76,7 +76,7 @@ class Callers:
         allowed = ", ".join(names[:20]) + (" and more" if len(names) > 20 else "")
         detail = f"one of {allowed}" if len(names) > 1 else f"{allowed}, or left out"
         what = "must be named" if name is None else "is not one this token reaches"
-        raise Problem(
+        raise HttpProblem(
             HTTPStatus.BAD_REQUEST if name is None else HTTPStatus.NOT_FOUND,
             f"The repository {what}: {detail}.",
             [FieldProblem(field="repository", detail=detail)],
@@ -94,18 +94,18 @@ class Callers:
             for each in await self._reached(token):
                 if each.full_name.lower() == f"{owner}/{repo}".lower():
                     return each
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.NOT_FOUND,
                 f"The token {token.name} reaches no repository of that name ({token.reaches}).",
             )
         served = await self._repositories.served()
         if len(served) != 1:
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.CONFLICT,
                 f"{len(served)} repositories are served: write /r/OWNER/REPO{request.path}.",
             )
         if not token.may_see(served[0]):
-            raise Problem(
+            raise HttpProblem(
                 HTTPStatus.NOT_FOUND, f"The token {token.name} does not reach that repository."
             )
         return served[0]

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
-from bot.intake.http.problems import Problem
+from bot.intake.http.problems import HttpProblem
 from bot.intake.http.rooms import CALLERS, STRANGERS, Room
 
 _MB = 1024 * 1024
@@ -24,7 +24,7 @@ _UNREAD_S = 2.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class EntranceLimits:
     """What one process spends on whoever knocks.
 
     Attributes:
@@ -54,10 +54,13 @@ class Entrance:
     """Serves an application within limits. `open`, then `close`."""
 
     def __init__(
-        self, application: web.Application, limits: Limits | None = None, last_answers: float = 5.0
+        self,
+        application: web.Application,
+        limits: EntranceLimits | None = None,
+        last_answers: float = 5.0,
     ) -> None:
         """Prepare; `last_answers` are the seconds that answers under way get at the end."""
-        self._limits = limits or Limits()
+        self._limits = limits or EntranceLimits()
         application[STRANGERS] = Room(self._limits.strangers, self._limits.body_seconds)
         application[CALLERS] = Room(self._limits.callers, self._limits.caller_seconds)
         application.middlewares.append(plain_only)
@@ -136,7 +139,7 @@ class _Connection(RequestHandler):
 
     __slots__ = ("_due", "_entrance", "_header_seconds")
 
-    def __init__(self, entrance: Entrance, server: web.Server, limits: Limits) -> None:
+    def __init__(self, entrance: Entrance, server: web.Server, limits: EntranceLimits) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -196,7 +199,7 @@ async def plain_only(
     """Refuse packed bodies unread (415): unpacking is work that the sender does not do."""
     encoding = request.headers.get(hdrs.CONTENT_ENCODING)
     if encoding not in (None, "identity") and request.path not in _UNPACKS:
-        return Problem(
+        return HttpProblem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "Send the body as it is, without Content-Encoding.",
             headers={"Accept-Encoding": "identity"},

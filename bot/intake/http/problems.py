@@ -32,7 +32,7 @@ class FieldProblem(BaseModel):
     detail: str
 
 
-class Problem(Exception):
+class HttpProblem(Exception):
     """An answer other than success: status, what happened, and the fields at fault."""
 
     def __init__(
@@ -77,7 +77,7 @@ class ProblemDocument(BaseModel):
     errors: list[FieldProblem] = []
 
 
-def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
+def invalid(error: ValidationError, model: type[BaseModel]) -> HttpProblem:
     """Turn pydantic's findings about a `model` into a 400 that names each field."""
     fields = [
         FieldProblem(
@@ -87,7 +87,7 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
         for fault in error.errors(include_input=False, include_url=False, include_context=False)
     ]
     named = "; ".join(f"{field.field}: {field.detail}" for field in fields)
-    return Problem(HTTPStatus.BAD_REQUEST, f"The request cannot be read. {named}", fields)
+    return HttpProblem(HTTPStatus.BAD_REQUEST, f"The request cannot be read. {named}", fields)
 
 
 def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
@@ -105,11 +105,11 @@ def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
             return fault["msg"].removeprefix("Value error, ")
 
 
-def put_off(why: str) -> Problem:
+def put_off(why: str) -> HttpProblem:
     """Ask to come back soon: something that is needed is away for a moment."""
     detail = f"Not done: {why}. Try again in {RETRY_AFTER_S} seconds."
     headers = {"Retry-After": str(RETRY_AFTER_S)}
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+    return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
 def answering(handler: Handler) -> Handler:
@@ -118,7 +118,7 @@ def answering(handler: Handler) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Problem as problem:
+        except HttpProblem as problem:
             return problem.response()
         except web.HTTPException:
             raise
@@ -128,6 +128,6 @@ def answering(handler: Handler) -> Handler:
                 return put_off(outage.value).response()
             log.exception("a request failed", path=request.path)
             detail = "Something went wrong here. It is in the log; try again."
-            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
+            return HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
 
     return answer

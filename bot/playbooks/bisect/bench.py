@@ -33,21 +33,21 @@ class Ended(Value):
     url: str | None = None
 
 
-class Looked(Value):
+class TrialsLook(Value):
     """What a look at the running trials shows; `head` is the commit their runs hang on."""
 
     ended: tuple[Ended, ...]
     head: str | None = None
 
 
-class Waiting(Value):
+class AwaitedTrial(Value):
     """A trial that is waited for."""
 
     sha: str
     run_id: int
 
 
-class Bench(Protocol):
+class TrialRunner(Protocol):
     """A place where commits are tried."""
 
     @property
@@ -57,10 +57,10 @@ class Bench(Protocol):
     async def start(self, name: str, sha: str, look_first: bool) -> Started:
         """Start a trial, unless it was started already."""
 
-    async def look(self, waiting: Mapping[str, Waiting]) -> Looked:
+    async def look(self, waiting: Mapping[str, AwaitedTrial]) -> TrialsLook:
         """See which of these trials have ended."""
 
-    async def stop(self, waiting: Mapping[str, Waiting]) -> None:
+    async def stop(self, waiting: Mapping[str, AwaitedTrial]) -> None:
         """End trials; nothing they say counts any more."""
 
     async def clear(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bot.github.errors import NotFound
 from bot.playbooks.bisect.plan import without_trials
-from bot.playbooks.bisect.work import BisectWork
-from bot.playbooks.checks.green import Counting, Tally, tally
+from bot.playbooks.bisect.work import BisectWorkflow
+from bot.playbooks.checks.green import CheckTally, Counting, tally
 from bot.playbooks.checks.results import checked
 from bot.playbooks.proposal.recovering import BranchHead, watch_branch
 from bot.playbooks.steps import Step
@@ -14,7 +14,7 @@ from bot.playbooks.steps import Step
 class BranchWatch:
     """Looks at the branch's newest commit, whoever mended it; deliveries about it wake the Run."""
 
-    def __init__(self, work: BisectWork) -> None:
+    def __init__(self, work: BisectWorkflow) -> None:
         """Prepare; nothing is read before the first look."""
         self._work = work
         self._watched: str | None = None
@@ -34,7 +34,7 @@ class BranchWatch:
             try:
                 found = await checked(work.github, await work.github.git.head(plan.base))
             except NotFound:
-                return BranchHead(head=None, tally=Tally(verdict="waiting", rows=()))
+                return BranchHead(head=None, tally=CheckTally(verdict="waiting", rows=()))
             results = await without_trials(found.results, found.sha, plan.config, work.github)
             return BranchHead(head=found.sha, tally=tally(counting, results))
 

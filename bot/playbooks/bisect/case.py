@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from bot import markdown
-from bot.playbooks.incidents.case import Case
+from bot.playbooks.incidents.case import IncidentContext
 
 
-class BisectCase(Case):
+class BisectMessages(IncidentContext):
     """The facts of one bisect that the texts need.
 
     `subjects` are the first lines of the suspects' messages, by SHA.

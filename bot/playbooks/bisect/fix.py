@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from pydantic import RootModel
 
-from bot.git.reverting import Clean, Conflict
+from bot.git.reverting import Clean, RevertConflict
 from bot.playbooks.bisect import standings
 from bot.playbooks.bisect import text as words
-from bot.playbooks.bisect.work import BisectWork
+from bot.playbooks.bisect.work import BisectWorkflow
 from bot.playbooks.incidents.case import first_branch
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.proposal.computed import Reverting
 from bot.playbooks.proposal.counting import see_which_checks_count
-from bot.playbooks.proposal.proposal import Proposal, Terms
+from bot.playbooks.proposal.proposal import Proposal, ProposalTerms
 from bot.playbooks.steps import Step
 from bot.playbooks.undo.irreversible import irreversible, paths_of
 from bot.records.documents.artifacts import canonical_bytes
@@ -26,12 +26,14 @@ from bot.records.documents.spec_report import SPEC_REPORT_PATH, SpecReport
 from bot.triggers import Autonomy
 
 
-def reverting(work: BisectWork, culprit: str) -> Reverting:
+def reverting(work: BisectWorkflow, culprit: str) -> Reverting:
     """The change that undoes one commit."""
     return Reverting(work.parts.mirror, (culprit,), work.plan.config)
 
 
-async def fix(work: BisectWork, verification: Verification, outcome: Clean | Conflict) -> Proposal:
+async def fix(
+    work: BisectWorkflow, verification: Verification, outcome: Clean | RevertConflict
+) -> Proposal:
     """Prepare the revert of the culprit, with its records, as a proposal.
 
     Args:
@@ -53,7 +55,7 @@ async def fix(work: BisectWork, verification: Verification, outcome: Clean | Con
         work,
         reverting(work, culprit),
         outcome,
-        Terms(
+        ProposalTerms(
             title=words.fix_title(case),
             message=words.commit_message(case, [culprit]),
             files=(*work.record_files(Result()), _spec_file(work.spec)),
@@ -74,7 +76,7 @@ class _Paths(RootModel[tuple[str, ...]]):
     """Paths, as one storable type."""
 
 
-async def _irreversible(work: BisectWork, culprit: str) -> tuple[str, ...]:
+async def _irreversible(work: BisectWorkflow, culprit: str) -> tuple[str, ...]:
     """What the revert of the culprit touches that nothing brings back."""
 
     async def read(_: bool) -> _Paths:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot.config import Bisect
-from bot.culprit.evidence import Outcome
+from bot.config import BisectConfig
+from bot.culprit.evidence import TrialOutcome
 from bot.git.errors import GitError
 from bot.git.export import TreeExport
 from bot.git.mirror import Mirror
 from bot.git.trees import has_tree
-from bot.playbooks.bisect.bench import Ended, Looked, Started, Waiting
+from bot.playbooks.bisect.bench import AwaitedTrial, Ended, Started, TrialsLook
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.trials.actions import TrialJudgement
 from bot.trials.pool import Order, TrialPool
-from bot.trials.runner import Plan, TrialResult
+from bot.trials.runner import TrialPlan, TrialResult
 
 
-class SandboxBench:
+class SandboxTrialRunner:
     """Tries commits in a pool of sandboxes on this machine.
 
     The mirror's host git, which alone has a token, writes the trees beforehand; nothing of this
@@ -59,22 +59,22 @@ class SandboxBench:
         await self._begin(name, sha)
         return Started()
 
-    async def look(self, waiting: Mapping[str, Waiting]) -> Looked:
+    async def look(self, waiting: Mapping[str, AwaitedTrial]) -> TrialsLook:
         """See which have ended; what a restart has forgotten is begun again."""
         ended = []
         for name, each in waiting.items():
             if self._pool.is_off:
                 reason = "the sandbox of this server was switched off"
-                judgement = TrialJudgement(outcome=Outcome.INFRA, reason=reason)
+                judgement = TrialJudgement(outcome=TrialOutcome.INFRA, reason=reason)
                 ended.append(Ended(name=name, judgement=judgement))
                 continue
             if not self._pool.is_known(self._run, name):
                 await self._begin(name, each.sha)
             if result := self._pool.result(self._run, name):
                 ended.append(Ended(name=name, judgement=_judged(result)))
-        return Looked(ended=tuple(ended))
+        return TrialsLook(ended=tuple(ended))
 
-    async def stop(self, waiting: Mapping[str, Waiting]) -> None:
+    async def stop(self, waiting: Mapping[str, AwaitedTrial]) -> None:
         """End the trials and all their processes."""
         await self._pool.stop(self._run, list(waiting))
 
@@ -95,7 +95,7 @@ class SandboxBench:
         return await self._mirror.read(lambda git: has_tree(git, sha))
 
 
-def commands_for(settings: Bisect, check: str | None, *, evals: tuple[str, ...]) -> Plan:
+def commands_for(settings: BisectConfig, check: str | None, *, evals: tuple[str, ...]) -> TrialPlan:
     """Choose what is run on each commit.
 
     Smoke and evals both, one after the other; where the check that is searched for is one of the
@@ -106,7 +106,7 @@ def commands_for(settings: Bisect, check: str | None, *, evals: tuple[str, ...])
         wanted = [commands.evals]
     else:
         wanted = [commands.smoke, *([commands.evals] if check is None else [])]
-    return Plan(
+    return TrialPlan(
         commands=tuple(each for each in wanted if each) or (commands.evals,),
         build=commands.build or None,
     )

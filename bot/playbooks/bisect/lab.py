@@ -14,9 +14,9 @@ from functools import partial
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.playbooks.attempt import attempt
-from bot.playbooks.bisect.bench import Bench, Ended, Looked, Started, Waiting
+from bot.playbooks.bisect.bench import AwaitedTrial, Ended, Started, TrialRunner, TrialsLook
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
@@ -33,7 +33,7 @@ class TrialRow(Value):
     sha: str
     why: str
     run_id: int
-    outcome: Outcome | None = None
+    outcome: TrialOutcome | None = None
     reason: str = ""
     seconds: float | None = None
     url: str | None = None
@@ -61,11 +61,11 @@ class _Reserved(Value):
 
 
 class _Running(Value):
-    waiting: Waiting
+    waiting: AwaitedTrial
     deadline: datetime
 
 
-class Laboratory:
+class TrialScheduler:
     """Tries commits. What it knows comes from recorded steps alone.
 
     Attributes:
@@ -73,7 +73,7 @@ class Laboratory:
         notes: what people should know of how commits are tried, in Markdown.
     """
 
-    def __init__(self, run: Run, bench: Bench, plan: BisectPlan, repository_id: int) -> None:
+    def __init__(self, run: Run, bench: TrialRunner, plan: BisectPlan, repository_id: int) -> None:
         """Prepare.
 
         Args:
@@ -99,7 +99,7 @@ class Laboratory:
         """Whether commits can be tried at all."""
         return self._bench.is_open
 
-    def equip(self, bench: Bench, plan: BisectPlan) -> None:
+    def equip(self, bench: TrialRunner, plan: BisectPlan) -> None:
         """Try on another bench from now on; what was tried stays in the table."""
         self._bench, self._plan = bench, plan
 
@@ -139,7 +139,7 @@ class Laboratory:
             self.notes.append(started.note)
         now = await self._run.now()
         deadline = now + timedelta(minutes=self._plan.config.bisect.trial_minutes)
-        waiting = Waiting(sha=sha, run_id=started.run_id)
+        waiting = AwaitedTrial(sha=sha, run_id=started.run_id)
         self._running[name] = _Running(waiting=waiting, deadline=deadline)
         self.table.append(TrialRow(name=name, sha=sha, why=why, run_id=started.run_id))
         if self._watched is None:
@@ -151,7 +151,9 @@ class Laboratory:
         if not self._running:
             return ()
         waiting = self._waiting(self._running)
-        looked = await self._run.step(Step.READ_TRIALS, Looked, lambda _: self._bench.look(waiting))
+        looked = await self._run.step(
+            Step.READ_TRIALS, TrialsLook, lambda _: self._bench.look(waiting)
+        )
         if looked.head is not None and looked.head != self._watched:
             await self._watch(looked.head)
         ended = list(looked.ended)
@@ -161,7 +163,7 @@ class Laboratory:
         if late:
             await self._stop(late)
             reason = f"no answer within {self._plan.config.bisect.trial_minutes} minutes"
-            judgement = TrialJudgement(outcome=Outcome.INFRA, reason=reason)
+            judgement = TrialJudgement(outcome=TrialOutcome.INFRA, reason=reason)
             ended += [Ended(name=name, judgement=judgement) for name in late]
         if ended:
             await self._settle([each.name for each in ended])
@@ -177,7 +179,7 @@ class Laboratory:
             await self._settle(names)
         for name in names:
             del self._running[name]
-            self._set(name, reason="cancelled: no longer needed", outcome=Outcome.INFRA)
+            self._set(name, reason="cancelled: no longer needed", outcome=TrialOutcome.INFRA)
 
     async def clear(self) -> bool:
         """Stop every trial, and remove what the bench made for them; whether there were any."""
@@ -256,7 +258,7 @@ class Laboratory:
         what = "cancel trials that are not needed any more"
         await attempt(self._run, Step.CANCEL_TRIALS, bool, stop, what=what, otherwise=False)
 
-    def _waiting(self, names: Iterable[str]) -> Mapping[str, Waiting]:
+    def _waiting(self, names: Iterable[str]) -> Mapping[str, AwaitedTrial]:
         return {name: self._running[name].waiting for name in names}
 
     async def _watch(self, head: str) -> None:

@@ -9,23 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
-from bot.playbooks.bisect.bench import Ended, Looked, Started, Waiting
-from bot.playbooks.bisect.overlay import Overlay
+from bot.playbooks.bisect.bench import AwaitedTrial, Ended, Started, TrialsLook
+from bot.playbooks.bisect.overlay import TestOverlay
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.trials.actions import TrialJudgement, fingerprint_of, judge_workflow_run
 
 
-class ActionsBench:
+class ActionsTrialRunner:
     """Tries commits by dispatching a workflow."""
 
     def __init__(
         self,
         github: RepositoryClient,
         plan: BisectPlan,
-        overlay: Overlay,
+        overlay: TestOverlay,
         *,
         run: str,
         since: datetime,
@@ -73,7 +73,7 @@ class ActionsBench:
             return Started(refused=f"{workflow} could not be dispatched: {refusal}")
         return Started(run_id=run_id, note=overlaid.note)
 
-    async def look(self, waiting: Mapping[str, Waiting]) -> Looked:
+    async def look(self, waiting: Mapping[str, AwaitedTrial]) -> TrialsLook:
         """Read the runs."""
         settings = self._plan.config.bisect
         listed = await self._github.workflows.dispatched(settings.workflow or "", self._since)
@@ -84,23 +84,23 @@ class ActionsBench:
             # Lists may lag: a run that is not listed may still be there.
             found = found or await self._github.workflows.run(run_id)
             if found is None:
-                judgement = TrialJudgement(outcome=Outcome.INFRA, reason="the run was deleted")
+                judgement = TrialJudgement(outcome=TrialOutcome.INFRA, reason="the run was deleted")
                 ended.append(Ended(name=name, judgement=judgement))
             elif found.status == "completed":
                 jobs = await self._github.workflows.jobs(run_id)
                 judgement = judge_workflow_run(
                     found, jobs, check=self._plan.check, build=settings.build
                 )
-                if judgement.outcome is Outcome.FAIL:
+                if judgement.outcome is TrialOutcome.FAIL:
                     failed = [job.id for job in jobs if job.conclusion == "failure"][:3]
                     notes = [n for j in failed for n in await self._github.workflows.annotations(j)]
                     judgement = judgement.model_copy(update={"fingerprint": fingerprint_of(notes)})
                 ended.append(Ended(name=name, judgement=judgement, url=found.html_url or None))
         ids = [each.run_id for each in waiting.values()]
         newest = max((run_id for run_id in ids if run_id in by_id), default=None)
-        return Looked(ended=tuple(ended), head=by_id[newest].head_sha if newest else None)
+        return TrialsLook(ended=tuple(ended), head=by_id[newest].head_sha if newest else None)
 
-    async def stop(self, waiting: Mapping[str, Waiting]) -> None:
+    async def stop(self, waiting: Mapping[str, AwaitedTrial]) -> None:
         """Cancel the runs."""
         for each in waiting.values():
             await self._github.workflows.cancel(each.run_id)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from bot.playbooks.bisect.work import BisectWork
+from bot.playbooks.bisect.work import BisectWorkflow
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.proposal.settling import conclude
 from bot.playbooks.run import Ending
-from bot.playbooks.words.standing import Standing
-from bot.records.documents.artifacts import Outcome
+from bot.playbooks.words.standing import StatusMessage
+from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
 
 _UNWANTED = {"cancelled": RunState.CANCELLED, "given up": RunState.TIMED_OUT}
 
 
-async def green_again(work: BisectWork, head: str, standing: Standing) -> Ending:
+async def green_again(work: BisectWorkflow, head: str, standing: StatusMessage) -> Ending:
     """End since the check passes on the branch again, at the commit `head`."""
     base = work.case.base
     work.happened(await work.run.now(), f"{base} is green again")
@@ -21,7 +21,7 @@ async def green_again(work: BisectWork, head: str, standing: Standing) -> Ending
     await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
     result = Result(
         status=IncidentStatus.RESOLVED,
-        outcome=Outcome.FAILED,
+        outcome=DecisionOutcome.FAILED,
         stopped="green again",
         accepted=False,
         said=f"no fix was proposed: {base} is green again since {head[:12]}.",
@@ -29,13 +29,13 @@ async def green_again(work: BisectWork, head: str, standing: Standing) -> Ending
     return await conclude(work, result, standing, RunState.SUCCEEDED)
 
 
-async def ended(work: BisectWork, standing: Standing, how: str) -> Ending:
+async def ended(work: BisectWorkflow, standing: StatusMessage, how: str) -> Ending:
     """End without a fix, for the reason `how`."""
     work.happened(await work.run.now(), how)
     await work.casebook.move(f"bisect.{how}", IncidentStatus.DECLINED)
     result = Result(
         status=IncidentStatus.DECLINED,
-        outcome=Outcome.FAILED,
+        outcome=DecisionOutcome.FAILED,
         stopped=how,
         accepted=False,
         said=f"no fix was proposed: {how}.",

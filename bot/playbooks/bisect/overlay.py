@@ -27,7 +27,7 @@ class Overlaid(Value):
     note: str | None = None
 
 
-class Overlay:
+class TestOverlay:
     """Lays files of today's default branch over commits that lack them."""
 
     def __init__(

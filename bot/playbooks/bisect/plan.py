@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field, RootModel
 
 from bot import markdown
-from bot.config import Bisect, Config
+from bot.config import BisectConfig, Config
 from bot.git.errors import AmbiguousRevision, UnknownRevision
 from bot.git.history import is_ancestor, merge_base, resolve, resolve_expression
 from bot.git.mirror import Mirror
@@ -24,7 +24,7 @@ from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.playbooks.bisect.range import MOST_COMMITS, count_between
 from bot.playbooks.checks.check_names import meant
-from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.declined import CannotPlan, Declined
 from bot.playbooks.planning.repository_config import read_config
 from bot.revisions import split_steps
 from bot.triggers import BisectRequest, Value
@@ -100,7 +100,7 @@ async def make_bisect_plan(
     """
     try:
         return BisectPlanned(await _plan(request, github, mirror, settled, has_sandbox=has_sandbox))
-    except Stop as stop:
+    except CannotPlan as stop:
         return BisectPlanned(stop.declined)
 
 
@@ -126,7 +126,7 @@ async def _plan(
     results = await without_trials(results, bad, config, github)
     check = which_check(request.check, results, config, reason=request.reason)
     if isinstance(check, Declined):
-        raise Stop(check.reason, check.remedy)
+        raise CannotPlan(check.reason, check.remedy)
     return BisectPlan(
         bad=bad,
         good=good,
@@ -143,7 +143,7 @@ async def _plan(
 class TrialSettings(Value):
     """How commits are tried by the newest configuration."""
 
-    bisect: Bisect
+    bisect: BisectConfig
     has_sandbox: bool
 
 
@@ -264,11 +264,11 @@ async def _commit(revision: str, github: RepositoryClient, mirror: Mirror) -> st
             continue
         with contextlib.suppress(UnknownRevision):
             return await _steps_back(sha, steps, mirror)
-        raise Stop(
+        raise CannotPlan(
             f"{markdown.code(name)} has no commit {markdown.code(steps)} before it.",
             "Go fewer steps back, or name the commit by its SHA.",
         )
-    raise Stop(
+    raise CannotPlan(
         f"There is no commit, branch or tag {markdown.code(revision)} on a branch of this "
         "repository.",
         "Check how it is written; commits of forks cannot be named.",
@@ -294,7 +294,7 @@ async def _named_commit(name: str, github: RepositoryClient, mirror: Mirror) -> 
         try:
             return await mirror.read(lambda git: resolve(git, name))
         except AmbiguousRevision as several:
-            raise Stop(
+            raise CannotPlan(
                 f"{markdown.code(name)} stands for {len(several.candidates)} commits.",
                 "Give more characters of the SHA.",
             ) from None
@@ -306,7 +306,7 @@ async def _named_commit(name: str, github: RepositoryClient, mirror: Mirror) -> 
     on_branches = [sha for each in branches if (sha := await _head(each, mirror))]
     on_tags = [sha for each in tags if (sha := await _tagged(each, github, mirror))]
     if on_branches and on_tags and on_branches[0] != on_tags[0]:
-        raise Stop(
+        raise CannotPlan(
             f"{markdown.code(name)} is both a branch and a tag.",
             f"Write which one: {markdown.code(f'refs/heads/{name}')} or "
             f"{markdown.code(f'refs/tags/{name}')}.",
@@ -365,7 +365,7 @@ async def _home(
     for name in await github.protected_branches():
         if name != default and await mirror.contains(name, bad):
             return name
-    raise Stop(
+    raise CannotPlan(
         f"{markdown.code(named or bad[:_SHORT])} is neither on {markdown.code(default)} nor on a "
         "protected branch, and only what was merged there is tried.",
         "Name a bad end that has been merged.",
@@ -375,20 +375,20 @@ async def _home(
 async def _refuse_wrong_ends(good: str, bad: str, request: BisectRequest, mirror: Mirror) -> None:
     good_named, bad_named = markdown.code(request.good or ""), markdown.code(request.bad or "")
     if good == bad:
-        raise Stop(
+        raise CannotPlan(
             f"{good_named} and {bad_named} are the same commit: nothing lies between.",
             "Name a good end that is older than the bad one.",
         )
     if not await mirror.read(lambda git: is_ancestor(git, good, bad)):
         if await mirror.read(lambda git: is_ancestor(git, bad, good)):
-            raise Stop(
+            raise CannotPlan(
                 f"The ends are the wrong way round: {good_named} comes after {bad_named}.",
                 "Write the older, good end first: "
                 + markdown.code(f"/bisect {request.bad}..{request.good}")
                 + ".",
             )
         base = await mirror.read(lambda git: merge_base(git, good, bad))
-        raise Stop(
+        raise CannotPlan(
             f"{good_named} is not an ancestor of {bad_named}, so nothing says that the change "
             "lies between.",
             f"They part at {markdown.code(base[:_SHORT])}: if that one is good, use it."
@@ -397,7 +397,7 @@ async def _refuse_wrong_ends(good: str, bad: str, request: BisectRequest, mirror
         )
     between = await mirror.read(lambda git: count_between(git, [good], bad))
     if between > MOST_COMMITS:
-        raise Stop(
+        raise CannotPlan(
             f"{between:,} commits lie between, and at most {MOST_COMMITS:,} can be searched.",
             "Name a newer good end, such as a later release.",
         )

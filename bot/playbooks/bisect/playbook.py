@@ -11,7 +11,7 @@ from functools import partial
 
 from bot.culprit.verification import runs_needed
 from bot.git.history import parents_of
-from bot.git.reverting import Clean, Conflict, Empty
+from bot.git.reverting import Clean, Empty, RevertConflict
 from bot.playbooks.bisect import standings
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.branch_watch import BranchWatch
@@ -27,13 +27,13 @@ from bot.playbooks.bisect.plan import (
     trial_settings,
 )
 from bot.playbooks.bisect.remembered import earlier_trials
-from bot.playbooks.bisect.search import Hunt, NoGoodEnd, Stopped
+from bot.playbooks.bisect.search import NoGoodEnd, RangeSearch, Stopped
 from bot.playbooks.bisect.verify import Cancelled, Verifier, publish_preview
-from bot.playbooks.bisect.work import BisectWork
+from bot.playbooks.bisect.work import BisectWorkflow
 from bot.playbooks.incidents.case import Offender
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
-from bot.playbooks.parts import Parts
+from bot.playbooks.parts import Resources
 from bot.playbooks.planning.autonomy import how_far
 from bot.playbooks.planning.declined import Declined
 from bot.playbooks.planning.landed import everybody_behind
@@ -44,7 +44,7 @@ from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.undo.undoing import TakenBack, Undoer
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import listed
 from bot.records.documents.bisect_report import Verification
 from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
@@ -56,7 +56,7 @@ UNKNOWN_SEVERITY = Severity.MEDIUM
 NO_RUNNER = "No runner is configured."
 
 
-async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Parts) -> Ending:
+async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Resources) -> Ending:
     """Find the commit that broke a check, propose its revert, and record all of it."""
     planned = await run.step(
         Step.PLAN_BISECT,
@@ -81,7 +81,7 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
     )
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)
-    work = BisectWork(run, trigger, plan, parts, opened)
+    work = BisectWorkflow(run, trigger, plan, parts, opened)
     playbook = _Bisect(work)
     try:
         await playbook.announce()
@@ -92,7 +92,7 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Part
         raise
 
 
-async def _plan(request: BisectRequest, parts: Parts) -> BisectPlanned:
+async def _plan(request: BisectRequest, parts: Resources) -> BisectPlanned:
     return await make_bisect_plan(
         request,
         github=parts.github,
@@ -127,7 +127,7 @@ class _GreenAgain(Exception):
 class _Enough(Exception):
     """A person ended it, or nobody came."""
 
-    def __init__(self, standing: Standing, how: str) -> None:
+    def __init__(self, standing: StatusMessage, how: str) -> None:
         super().__init__(how)
         self.standing = standing
         self.how = how
@@ -136,7 +136,7 @@ class _Enough(Exception):
 class _Bisect:
     """The steps."""
 
-    def __init__(self, work: BisectWork) -> None:
+    def __init__(self, work: BisectWorkflow) -> None:
         self.work = work
         self.run = work.run
         self.github = work.github
@@ -200,7 +200,7 @@ class _Bisect:
 
     # 1. Identify range of commits; run binary search.  2. At each step: build, smoke, evals.
 
-    async def _identify_range(self) -> Hunt:
+    async def _identify_range(self) -> RangeSearch:
         work = self.work
         hunt = work.begin_hunt(await self.run.now())
         if work.attempt > 1:
@@ -210,7 +210,7 @@ class _Bisect:
         work.happened(await self.run.now(), f"range read: {len(hunt.graph)} commits")
         return hunt
 
-    async def _find(self, hunt: Hunt) -> tuple[str | None, Verification]:
+    async def _find(self, hunt: RangeSearch) -> tuple[str | None, Verification]:
         """Search and verify, again and again where a person wants it; None: there is nobody."""
         work = self.work
 
@@ -263,7 +263,9 @@ class _Bisect:
         self._is_closed = not self.work.lab.is_open or (stopped is not None and stopped.closed)
         return self._is_closed
 
-    def _cannot_try(self, hunt: Hunt, stopped: Stopped | None, culprit: str | None) -> Standing:
+    def _cannot_try(
+        self, hunt: RangeSearch, stopped: Stopped | None, culprit: str | None
+    ) -> StatusMessage:
         work = self.work
         why = stopped.why if stopped else ""
         has_sandbox = work.plan.has_sandbox and not why
@@ -272,7 +274,7 @@ class _Bisect:
         )
 
     async def _report_and_wait(
-        self, hunt: Hunt, standing: Standing, why: str, *, besides: int = 0
+        self, hunt: RangeSearch, standing: StatusMessage, why: str, *, besides: int = 0
     ) -> None:
         """Report, and wait for a person to have it go on; `besides` trials to check a suspect."""
         work = self.work
@@ -323,7 +325,7 @@ class _Bisect:
 
         self.work.equip(await self.run.step(Step.READ_TRIAL_SETTINGS, TrialSettings, read))
 
-    async def _until_green(self, standing: Standing) -> None:
+    async def _until_green(self, standing: StatusMessage) -> None:
         """The search is over and a person decides: stay until the branch is well, or nobody comes.
 
         Raises:
@@ -368,7 +370,7 @@ class _Bisect:
         self.work.autonomy = suspect.autonomy
         return suspect
 
-    def _fresh_runs(self, hunt: Hunt, suspect: _Suspect) -> int:
+    def _fresh_runs(self, hunt: RangeSearch, suspect: _Suspect) -> int:
         """How many trials checking the suspect takes at first; none where none can be made."""
         if not self.work.lab.is_open:
             return 0
@@ -376,7 +378,9 @@ class _Bisect:
         # The suspect, its parents, and the bad end without it.
         return each * (len(suspect.parents) + 2)
 
-    async def _verify(self, hunt: Hunt, suspect: _Suspect, stopped: Stopped | None) -> Verification:
+    async def _verify(
+        self, hunt: RangeSearch, suspect: _Suspect, stopped: Stopped | None
+    ) -> Verification:
         """Fresh, interleaved runs of culprit, parents, and the bad end without the culprit."""
         work, culprit = self.work, suspect.offender.sha
         if not work.lab.is_open:
@@ -445,7 +449,7 @@ class _Bisect:
 
     # 3. On culprit found: open fix PR referencing incident; include spec report.
 
-    async def _compute(self, culprit: str) -> Clean | Conflict | Empty:
+    async def _compute(self, culprit: str) -> Clean | RevertConflict | Empty:
         work = self.work
 
         async def compute(_: bool) -> Computed:
@@ -455,7 +459,7 @@ class _Bisect:
         return (await self.run.step(Step.COMPUTE_FIX, Computed, compute)).root
 
     async def _propose(
-        self, hunt: Hunt, verification: Verification, outcome: Clean | Conflict
+        self, hunt: RangeSearch, verification: Verification, outcome: Clean | RevertConflict
     ) -> Ending:
         work = self.work
         culprit = work.case.offenders[0]
@@ -468,7 +472,7 @@ class _Bisect:
             await work.voice.comment(Step.COMMENT_ON_CULPRIT, culprit.number, "culprit", body)
         return await followed_to_its_end(work, await proposal.follow(published))
 
-    async def _nobody(self, hunt: Hunt) -> Ending:
+    async def _nobody(self, hunt: RangeSearch) -> Ending:
         """The search is sure that there is no culprit in this range."""
         work, finding = self.work, hunt.finding
         if finding.status == "no_culprit":

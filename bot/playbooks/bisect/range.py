@@ -22,7 +22,7 @@ _DOCUMENTATION = (".md", ".rst", ".adoc")
 _DOCUMENTATION_NAMES = ("LICENSE", "COPYING", "AUTHORS", "CHANGES", "CHANGELOG", "NEWS")
 
 
-class Range(Value):
+class CommitRange(Value):
     """What lies between: each commit with its parents, newest first; trees; prior weights."""
 
     goods: tuple[str, ...]
@@ -43,7 +43,9 @@ async def count_between(git: Git, goods: Sequence[str], bad: str) -> int:
     return int(said.text)
 
 
-async def read_range(git: Git, goods: Sequence[str], bad: str, *, own: OwnFiles, bot: str) -> Range:
+async def read_range(
+    git: Git, goods: Sequence[str], bad: str, *, own: OwnFiles, bot: str
+) -> CommitRange:
     """Read the commits reachable from `bad` and from none of `goods` (full SHAs).
 
     Args:
@@ -74,7 +76,7 @@ async def read_range(git: Git, goods: Sequence[str], bad: str, *, own: OwnFiles,
             is_ours=own.named,
             made=await _made_by(git, goods, bad, bot),
         )
-    return Range(goods=tuple(goods), bad=bad, parents=parents, trees=trees, weights=weights)
+    return CommitRange(goods=tuple(goods), bad=bad, parents=parents, trees=trees, weights=weights)
 
 
 def suspicion(

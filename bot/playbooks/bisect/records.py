@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.playbooks.bisect.case import BisectCase
+from bot.playbooks.bisect.case import BisectMessages
 from bot.playbooks.bisect.finding import bars, finding_of, log_lines
 from bot.playbooks.bisect.lab import TrialRow
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.bisect.search import Hunt
+from bot.playbooks.bisect.search import RangeSearch
 from bot.playbooks.bisect.text import incident_title
-from bot.playbooks.checks.green import Counting, Row, State, Tally
-from bot.playbooks.incidents.papers import Account, pointers
+from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
+from bot.playbooks.incidents.papers import ReportAccount, pointers
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, render
 from bot.records.documents.artifacts import canonical_bytes
@@ -38,7 +38,7 @@ BARS_SHOWN = 60
 SUSPECTS_SHOWN = 20
 
 
-def decision(case: BisectCase, *, at: datetime, seed: str, audit: Anchor) -> str:
+def decision(case: BisectMessages, *, at: datetime, seed: str, audit: Anchor) -> str:
     """Write the ADR of a bisect: proposed, its outcome pending."""
     signal = case.check or "the trial"
     return render(
@@ -84,7 +84,10 @@ def decision(case: BisectCase, *, at: datetime, seed: str, audit: Anchor) -> str
 
 
 def shown(
-    case: BisectCase, hunt: Hunt, trials: Sequence[TrialRow], verification: Verification | None
+    case: BisectMessages,
+    hunt: RangeSearch,
+    trials: Sequence[TrialRow],
+    verification: Verification | None,
 ) -> BisectProgress:
     """What people look at while a bisect is at work."""
     search, finding = hunt.search, hunt.finding
@@ -120,9 +123,9 @@ def shown(
 
 
 def report(
-    account: Account,
+    account: ReportAccount,
     plan: BisectPlan,
-    hunt: Hunt | None,
+    hunt: RangeSearch | None,
     trials: Sequence[TrialRow],
     verification: Verification | None,
     spec: SpecReport | None,
@@ -154,12 +157,12 @@ def report(
 
 
 def spec_report(
-    case: BisectCase,
+    case: BisectMessages,
     trigger: Trigger,
     verification: Verification,
     trials: Sequence[TrialRow],
     counting: Counting,
-    tally: Tally | None,
+    tally: CheckTally | None,
     *,
     run: str,
     seed: str,
@@ -239,7 +242,7 @@ _OBSERVED = {
 
 
 def _checked(
-    name: str, number: int, signal: str | None, counting: Counting, rows: Sequence[Row]
+    name: str, number: int, signal: str | None, counting: Counting, rows: Sequence[CheckRow]
 ) -> Requirement:
     row = next((each for each in rows if each.name == name), None)
     observed, verdict = _OBSERVED[row.state] if row else (None, Met.UNKNOWN)

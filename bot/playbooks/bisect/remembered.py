@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.culprit.evidence import Observation, Outcome, Report
+from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.documents.bisect_report import TrialMade
@@ -36,10 +36,12 @@ async def earlier_trials(run: Run, incident: str) -> tuple[TrialMade, ...]:
     return tuple(await run.write(Step.READ_EARLIER_TRIALS, list[TrialMade], read))
 
 
-def as_evidence(trials: Sequence[TrialMade]) -> tuple[Observation, ...]:
+def as_evidence(trials: Sequence[TrialMade]) -> tuple[FreeResult, ...]:
     """Turn them into evidence: each was made on a machine of its own."""
     return tuple(
-        Observation(each.sha, Report(Outcome(each.outcome)), environment=f"fresh-{each.name}")
+        FreeResult(
+            each.sha, TrialReport(TrialOutcome(each.outcome)), environment=f"fresh-{each.name}"
+        )
         for each in trials
         if each.outcome in _SAID
     )

@@ -12,22 +12,22 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot import markdown
-from bot.culprit.evidence import Outcome, Report, Ruling, Says, Trial
+from bot.culprit.evidence import Ruling, Says, Trial, TrialOutcome, TrialReport
 from bot.culprit.gallop import next_good
 from bot.culprit.graph import CommitGraph
 from bot.culprit.rates import History, RatePriors
 from bot.culprit.search import Search
 from bot.culprit.settings import SearchSettings
-from bot.culprit.verdict import Status
+from bot.culprit.verdict import SearchStatus
 from bot.git.history import first_parents
 from bot.git.mirror import Mirror
 from bot.github.calls.known_checks import AT_ONCE, KnownCheck
 from bot.github.client import RepositoryClient
 from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
-from bot.playbooks.bisect.lab import Begun, Laboratory
+from bot.playbooks.bisect.lab import Begun, TrialScheduler
 from bot.playbooks.bisect.outlook import outlook
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.bisect.range import MOST_COMMITS, Range, read_range
+from bot.playbooks.bisect.range import MOST_COMMITS, CommitRange, read_range
 from bot.playbooks.bisect.remembered import as_evidence
 from bot.playbooks.incidents.own_files import own_files
 from bot.playbooks.run import Run, Signal, SignalKind
@@ -74,7 +74,7 @@ class _Line(Value):
 Tell = Callable[[], Awaitable[None]]
 
 
-class Hunt:
+class RangeSearch:
     """One search under way, over one range or, going back, several.
 
     Attributes:
@@ -91,7 +91,7 @@ class Hunt:
         github: RepositoryClient,
         mirror: Mirror,
         plan: BisectPlan,
-        lab: Laboratory,
+        lab: TrialScheduler,
         *,
         look_again: timedelta,
         since: datetime,
@@ -112,7 +112,7 @@ class Hunt:
         self.known: tuple[KnownCheck, ...] = ()
         self.remembered: tuple[TrialMade, ...] = ()
         self.notes: list[str] = []
-        self.range: Range
+        self.range: CommitRange
         self.search: Search
         self._run = run
         self._github = github
@@ -155,7 +155,7 @@ class Hunt:
     @property
     def _spent(self) -> int:
         """Every trial counts, those that check a suspect too; those that said nothing do not."""
-        return sum(row.outcome is not Outcome.INFRA for row in self.lab.table)
+        return sum(row.outcome is not TrialOutcome.INFRA for row in self.lab.table)
 
     # 1. Identify range of commits …
 
@@ -168,7 +168,7 @@ class Hunt:
         good = self._plan.good or await self._good_end()
         self.range = await self._run.step(
             Step.READ_RANGE,
-            Range,
+            CommitRange,
             partial(self._read, good),
         )
         graph = self.range.graph
@@ -182,7 +182,7 @@ class Hunt:
             self.known = counted(known.results, ours=ours)
         self.search = self._new_search(graph)
 
-    async def _read(self, good: str, _: bool) -> Range:
+    async def _read(self, good: str, _: bool) -> CommitRange:
         bot = (await self._github.app()).bot_login
         own = await self._mirror.read(lambda git: own_files(self._plan.config, git))
         return await self._mirror.read(
@@ -277,7 +277,7 @@ class Hunt:
             verdict = self.search.verdict()
             if (
                 stopped is None
-                and verdict.status is Status.BEFORE_RANGE
+                and verdict.status is SearchStatus.BEFORE_RANGE
                 and self._plan.good is None
             ):
                 self._rejected += self.graph.goods
@@ -318,7 +318,7 @@ class Hunt:
                 return stopped
             for ended in await self.lab.look():
                 names = ended.judgement.fingerprint
-                report = Report(ended.judgement.outcome, frozenset(names) if names else None)
+                report = TrialReport(ended.judgement.outcome, frozenset(names) if names else None)
                 self.search.record(pending.pop(ended.name), report)
 
     async def _ask(self, pending: dict[str, Trial]) -> Begun | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bot import markdown
-from bot.playbooks.bisect.case import BisectCase
+from bot.playbooks.bisect.case import BisectMessages
 from bot.playbooks.bisect.text import learnt, linked, verification_in_words
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.records.documents.bisect_report import Finding, Verification
 from bot.triggers import Actor
 
@@ -23,17 +23,17 @@ bisect:
   commands: {{smoke: [make, test]}}"""
 
 
-def starting(case: BisectCase) -> Standing:
+def starting(case: BisectMessages) -> StatusMessage:
     """The incident is open."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you yet: I am reading what is known of {case.signal}.",
     )
 
 
-def searching(case: BisectCase, finding: Finding, running: int, outlook: str) -> Standing:
+def searching(case: BisectMessages, finding: Finding, running: int, outlook: str) -> StatusMessage:
     """Trials are under way; `outlook` says how long yet."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you: {_counted(running, 'trial')} running, "
         f"{finding.trials} {'has' if finding.trials == 1 else 'have'} ended.",
@@ -48,9 +48,9 @@ def searching(case: BisectCase, finding: Finding, running: int, outlook: str) ->
     )
 
 
-def verifying(case: BisectCase, culprit: str, running: int, outlook: str) -> Standing:
+def verifying(case: BisectMessages, culprit: str, running: int, outlook: str) -> StatusMessage:
     """A suspect is checked with fresh runs; `outlook` says how long yet."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you: {running} fresh "
         f"{'run checks' if running == 1 else 'runs check'} the suspect {linked(case, culprit)} "
@@ -59,17 +59,17 @@ def verifying(case: BisectCase, culprit: str, running: int, outlook: str) -> Sta
     )
 
 
-def proposing() -> Standing:
+def proposing() -> StatusMessage:
     """The fix is being made."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline="Nothing to do for you yet: the culprit is found, and I am preparing the fix.",
     )
 
 
-def paused(case: BisectCase, finding: Finding, why: str) -> Standing:
+def paused(case: BisectMessages, finding: Finding, why: str) -> StatusMessage:
     """It stopped before it was sure, and a person can have it go on."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline="Comment `/retry` to search on, or say what you know of the commits below: "
         "the culprit is not certain yet.",
@@ -83,8 +83,8 @@ def paused(case: BisectCase, finding: Finding, why: str) -> Standing:
 
 
 def cannot_try(
-    case: BisectCase, finding: Finding, culprit: str | None, *, why: str, has_sandbox: bool
-) -> Standing:
+    case: BisectMessages, finding: Finding, culprit: str | None, *, why: str, has_sandbox: bool
+) -> StatusMessage:
     """What is known does not decide, and no commit can be tried.
 
     Args:
@@ -100,7 +100,7 @@ def cannot_try(
     if suspect is None and likeliest is not None and likeliest.probability >= _LIKELY:
         suspect = likeliest.sha
     settings = _SETTINGS_OF_BOTH if has_sandbox else _SETTINGS_OF_A_WORKFLOW
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"I cannot try commits here: set {ways}, then comment `/retry`.",
         details=(
@@ -122,9 +122,9 @@ def cannot_try(
     )
 
 
-def green_again(case: BisectCase, head: str) -> Standing:
+def green_again(case: BisectMessages, head: str) -> StatusMessage:
     """Somebody mended the branch while the search waited."""
-    return Standing(
+    return StatusMessage(
         state="done",
         headline=f"Nothing to do: {case.signal} passes on {markdown.code(case.base)} again, at "
         f"{linked(case, head)}.",
@@ -137,11 +137,11 @@ def green_again(case: BisectCase, head: str) -> Standing:
 
 
 def unconfirmed(
-    case: BisectCase, finding: Finding, culprit: str, verification: Verification
-) -> Standing:
+    case: BisectMessages, finding: Finding, culprit: str, verification: Verification
+) -> StatusMessage:
     """Fresh runs do not bear the search out."""
     said = "contradict it" if verification.boundary == "refuted" else "do not settle it"
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at {linked(case, culprit)}: the search names it, but fresh runs {said}.",
         details=(
@@ -152,9 +152,9 @@ def unconfirmed(
     )
 
 
-def not_to_revert(case: BisectCase, finding: Finding, culprit: str) -> Standing:
+def not_to_revert(case: BisectMessages, finding: Finding, culprit: str) -> StatusMessage:
     """The culprit is known, and reverting it would change nothing on the branch."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"Look at {linked(case, culprit)}: it broke {case.signal}, but its change is not "
         f"on {markdown.code(case.base)} any more, so there is nothing to revert.",
@@ -163,10 +163,10 @@ def not_to_revert(case: BisectCase, finding: Finding, culprit: str) -> Standing:
 
 
 def only_named(
-    case: BisectCase, finding: Finding, culprit: str, verification: Verification
-) -> Standing:
+    case: BisectMessages, finding: Finding, culprit: str, verification: Verification
+) -> StatusMessage:
     """Nobody asked, and the configuration lets the bot name a culprit but propose nothing."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Comment `/revert {culprit[:12]}` if you agree: {linked(case, culprit)} broke "
         f"{case.signal} ({finding.confidence:.1%} sure).",
@@ -179,9 +179,9 @@ def only_named(
     )
 
 
-def nobody(case: BisectCase, finding: Finding) -> Standing:
+def nobody(case: BisectMessages, finding: Finding) -> StatusMessage:
     """The bad end passes."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"Nothing to revert: the bad end passes {case.signal} "
         f"({finding.confidence:.1%} sure).",
@@ -192,9 +192,9 @@ def nobody(case: BisectCase, finding: Finding) -> Standing:
     )
 
 
-def older(case: BisectCase, finding: Finding) -> Standing:
+def older(case: BisectMessages, finding: Finding) -> StatusMessage:
     """The good end fails too."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"Name an older good end: {linked(case, case.good)} fails {case.signal} too "
         f"({finding.confidence:.1%} sure).",
@@ -205,9 +205,9 @@ def older(case: BisectCase, finding: Finding) -> Standing:
     )
 
 
-def nothing_older(case: BisectCase) -> Standing:
+def nothing_older(case: BisectMessages) -> StatusMessage:
     """There is no commit before the bad end that could be good."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"Nothing to search: no commit before {linked(case, case.bad)} passes "
         f"{case.signal}.",
@@ -219,19 +219,19 @@ def nothing_older(case: BisectCase) -> Standing:
     )
 
 
-def cancelled(case: BisectCase, by: Actor | None) -> Standing:
+def cancelled(case: BisectMessages, by: Actor | None) -> StatusMessage:
     """Somebody said /cancel."""
     name = markdown.code(by.login) if by else "Somebody"
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"{name} cancelled this bisect; no trial runs any more.",
         details=(_anew(case),),
     )
 
 
-def given_up(case: BisectCase) -> Standing:
+def given_up(case: BisectMessages) -> StatusMessage:
     """Nobody came."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline="I stopped waiting for an answer to this bisect.",
         details=(_anew(case),),
@@ -242,11 +242,11 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what} is" if count == 1 else f"{count} {what}s are"
 
 
-def _anew(case: BisectCase) -> str:
+def _anew(case: BisectMessages) -> str:
     return f"{markdown.code(case.anew)} starts anew; results that exist are used again."
 
 
-def _until_green(case: BisectCase) -> str:
+def _until_green(case: BisectMessages) -> str:
     """How it ends without anybody's word."""
     if case.check is None:
         return "`/cancel` ends it."
@@ -256,7 +256,7 @@ def _until_green(case: BisectCase) -> str:
     )
 
 
-def _likeliest(case: BisectCase, finding: Finding) -> tuple[str, ...]:
+def _likeliest(case: BisectMessages, finding: Finding) -> tuple[str, ...]:
     if not finding.suspects:
         return ()
     first = finding.suspects[0]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
-from bot.culprit.evidence import Outcome
-from bot.playbooks.bisect.case import BisectCase
+from bot.culprit.evidence import TrialOutcome
+from bot.playbooks.bisect.case import BisectMessages
 from bot.playbooks.bisect.lab import TrialRow
 from bot.playbooks.run import Ending
 from bot.playbooks.words.quoting import quoted
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import (
     body,
     commands,
@@ -41,17 +41,17 @@ def incident_title(check: str | None, base: str) -> str:
     return f"{quoted(check or 'The trial')} fails on {quoted(base)}"
 
 
-def issue_title(case: BisectCase) -> str:
+def issue_title(case: BisectMessages) -> str:
     """The incident issue's title (plain text)."""
     return f"Incident: {incident_title(case.check, case.base)}"
 
 
-def fix_title(case: BisectCase) -> str:
+def fix_title(case: BisectMessages) -> str:
     """The fix pull request's title (plain text)."""
     return f"Revert {offenders_in_words(case.offenders)}"
 
 
-def commit_message(case: BisectCase, commits: Sequence[str]) -> str:
+def commit_message(case: BisectMessages, commits: Sequence[str]) -> str:
     """The fix commit's message, in the form of `git revert`."""
     lines = "\n".join(f"This reverts commit {sha}." for sha in commits)
     found = f"Found by bisect: {quoted(case.check or 'the trial')} fails since then."
@@ -74,7 +74,7 @@ def joined(issue: int | None, incident: str) -> Ending:
 # --- documents ----------------------------------------------------------------------------------
 
 
-def issue_body(case: BisectCase, standing: Standing, picture: str) -> str:
+def issue_body(case: BisectMessages, standing: StatusMessage, picture: str) -> str:
     """The incident issue, in short."""
     reason = f" Reason given: {markdown.text(case.reason)}" if case.reason else ""
     over = standing.state in ("done", "stopped")
@@ -95,7 +95,7 @@ def issue_body(case: BisectCase, standing: Standing, picture: str) -> str:
 
 
 def check_summary(
-    case: BisectCase, standing: Standing, picture: str, trials: Sequence[TrialRow]
+    case: BisectMessages, standing: StatusMessage, picture: str, trials: Sequence[TrialRow]
 ) -> str:
     """What the `bisect` check-run says: where it stands, the suspicion, every trial."""
     return paragraphs(
@@ -103,7 +103,7 @@ def check_summary(
     )
 
 
-def check_title(standing: Standing) -> str:
+def check_title(standing: StatusMessage) -> str:
     """The `bisect` check-run's title (plain text)."""
     return {
         "working": "Looking for the culprit",
@@ -121,8 +121,8 @@ def as_picture(chart: str, address: str | None) -> str:
 
 
 def fix_section(
-    case: BisectCase,
-    standing: Standing,
+    case: BisectMessages,
+    standing: StatusMessage,
     finding: Finding,
     verification: Verification,
     spec: SpecReport,
@@ -141,7 +141,7 @@ def fix_section(
     )
 
 
-def culprit_comment(case: BisectCase, finding: Finding, verification: Verification) -> str:
+def culprit_comment(case: BisectMessages, finding: Finding, verification: Verification) -> str:
     """The one comment on the pull request that brought the culprit: facts, kindly."""
     culprit = case.offenders[0].sha
     return paragraphs(
@@ -158,7 +158,7 @@ def culprit_comment(case: BisectCase, finding: Finding, verification: Verificati
 # --- pieces -------------------------------------------------------------------------------------
 
 
-def learnt(case: BisectCase, finding: Finding, *, reason: bool = True) -> tuple[str, ...]:
+def learnt(case: BisectMessages, finding: Finding, *, reason: bool = True) -> tuple[str, ...]:
     """What a search has found out, however unsure; with or without why it went no further."""
     listed = "\n".join(
         f"- {each.probability:.1%} {linked(case, each.sha)} "
@@ -215,13 +215,13 @@ def verification_in_words(verification: Verification) -> str:
     return f"{'; '.join(parts).capitalize()}.{note}"
 
 
-def trial_table(case: BisectCase, trials: Sequence[TrialRow]) -> str:
+def trial_table(case: BisectMessages, trials: Sequence[TrialRow]) -> str:
     """Every trial, newest last; of very many the newest."""
     if not trials:
         return "No trial has been made."
     lines = ["| trial | commit | for | result | seconds |", "|---|---|---|---|---|"]
     for row in trials[-_TRIALS_SHOWN:]:
-        marks = {Outcome.FAIL: "**fail**", None: "running"}
+        marks = {TrialOutcome.FAIL: "**fail**", None: "running"}
         result = marks.get(row.outcome, str(row.outcome))
         if row.reason:
             result = f"{result}: {markdown.text(row.reason)}"
@@ -231,6 +231,6 @@ def trial_table(case: BisectCase, trials: Sequence[TrialRow]) -> str:
     return "\n".join(lines)
 
 
-def linked(case: BisectCase, sha: str) -> str:
+def linked(case: BisectMessages, sha: str) -> str:
     """A commit as a short link, its SHA fit to be copied."""
     return f"[`{sha[:_SHORT]}`]({case.repository_url}/commit/{sha})"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
-from bot.culprit.evidence import Outcome
-from bot.culprit.verification import Check, Plan, Tally, judge, plan
+from bot.culprit.evidence import TrialOutcome
+from bot.culprit.verification import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.reverting import Clean
@@ -19,7 +19,7 @@ from bot.git.trees import read_blob
 from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
 from bot.playbooks.bisect.hidden import hidden_ref
-from bot.playbooks.bisect.lab import Laboratory
+from bot.playbooks.bisect.lab import TrialScheduler
 from bot.playbooks.run import Run, SignalKind
 from bot.playbooks.steps import WaitPoint
 from bot.records.documents.bisect_report import FreshRuns, Verification
@@ -86,7 +86,7 @@ class Verifier:
     def __init__(
         self,
         run: Run,
-        lab: Laboratory,
+        lab: TrialScheduler,
         *,
         parallel: int,
         look_again: timedelta,
@@ -134,9 +134,9 @@ class Verifier:
         """
         others = [*parents, *([preview] if preview else [])]
         fresh = plan(culprit, others, max(bounds))
-        boundary = Plan(culprit, tuple(parents), fresh.runs, ())
-        revert = Plan(culprit, (preview,) if preview else (), fresh.runs, ())
-        checked = (Check.UNDECIDED, Check.UNDECIDED)
+        boundary = FreshRunPlan(culprit, tuple(parents), fresh.runs, ())
+        revert = FreshRunPlan(culprit, (preview,) if preview else (), fresh.runs, ())
+        checked = (VerificationResult.UNDECIDED, VerificationResult.UNDECIDED)
         note = ""
         for turn in range(1, TURNS + 1):
             if turn * len(fresh.order) > most:
@@ -146,7 +146,11 @@ class Verifier:
             note = refused or ""
             tallies = self._tallies((culprit, *others))
             checked = (judge(boundary, tallies, *bounds), judge(revert, tallies, *bounds))
-            if refused or Check.REFUTED in checked or Check.UNDECIDED not in checked:
+            if (
+                refused
+                or VerificationResult.REFUTED in checked
+                or VerificationResult.UNDECIDED not in checked
+            ):
                 break
         roles = dict.fromkeys(parents, "parent") | {culprit: "culprit"}
         return Verification(
@@ -188,9 +192,9 @@ class Verifier:
             for ended in await self._lab.look():
                 sha = under_way.pop(ended.name)
                 outcome = ended.judgement.outcome
-                if outcome is Outcome.PASS:
+                if outcome is TrialOutcome.PASS:
                     self._passed[sha] = self._passed.get(sha, 0) + 1
-                elif outcome is Outcome.FAIL:
+                elif outcome is TrialOutcome.FAIL:
                     self._failed[sha] = self._failed.get(sha, 0) + 1
                 else:
                     self._empty[sha] = self._empty.get(sha, 0) + 1
@@ -198,8 +202,8 @@ class Verifier:
                         left.append(sha)
         return None
 
-    def _tallies(self, commits: Sequence[str]) -> Mapping[str, Tally]:
+    def _tallies(self, commits: Sequence[str]) -> Mapping[str, FreshRunTally]:
         return {
-            sha: Tally(failed=self._failed.get(sha, 0), passed=self._passed.get(sha, 0))
+            sha: FreshRunTally(failed=self._failed.get(sha, 0), passed=self._passed.get(sha, 0))
             for sha in commits
         }

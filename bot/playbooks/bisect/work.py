@@ -15,24 +15,24 @@ from bot.pictures.address import MOST_STRETCHES
 from bot.pictures.suspicion import Stretch
 from bot.playbooks.bisect import records as documents
 from bot.playbooks.bisect import text as words
-from bot.playbooks.bisect.benches import bench_for
-from bot.playbooks.bisect.case import BisectCase
+from bot.playbooks.bisect.benches import trial_runner_for
+from bot.playbooks.bisect.case import BisectMessages
 from bot.playbooks.bisect.finding import bars, chart
-from bot.playbooks.bisect.lab import Laboratory
+from bot.playbooks.bisect.lab import TrialScheduler
 from bot.playbooks.bisect.plan import BisectPlan, TrialSettings
-from bot.playbooks.bisect.search import Hunt
-from bot.playbooks.checks.green import Tally
+from bot.playbooks.bisect.search import RangeSearch
+from bot.playbooks.checks.green import CheckTally
 from bot.playbooks.incidents.case import case_of
 from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
-from bot.playbooks.parts import Parts
+from bot.playbooks.parts import Resources
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Patch, Step
 from bot.playbooks.words import wording
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.voice import OurCheck, Saying
-from bot.playbooks.work import Work
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.words.voice import OurCheck, PublishedStatus
+from bot.playbooks.work import IncidentWorkflow
 from bot.records.documents.bisect_report import Finding, Verification
 from bot.records.documents.spec_report import SpecReport
 from bot.records.recovery import progress
@@ -47,7 +47,7 @@ _BUTTONS = (
 _SUBJECTS = 10
 
 
-class BisectWork(Work[BisectPlan, BisectCase]):
+class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
     """One bisect under way.
 
     Attributes:
@@ -59,17 +59,17 @@ class BisectWork(Work[BisectPlan, BisectCase]):
     """
 
     def __init__(
-        self, run: Run, trigger: Trigger, plan: BisectPlan, parts: Parts, opened: Opened
+        self, run: Run, trigger: Trigger, plan: BisectPlan, parts: Resources, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
-        bench = bench_for(plan, parts, trigger, run=run.id, incident=opened.incident.id)
-        self.lab = Laboratory(run, bench, plan, trigger.repository.id)
-        self.hunt: Hunt | None = None
+        bench = trial_runner_for(plan, parts, trigger, run=run.id, incident=opened.incident.id)
+        self.lab = TrialScheduler(run, bench, plan, trigger.repository.id)
+        self.hunt: RangeSearch | None = None
         self.verification: Verification | None = None
         self.spec: SpecReport | None = None
         self.autonomy = Autonomy.OPEN
         case = case_of(
-            BisectCase,
+            BisectMessages,
             trigger,
             opened,
             plan,
@@ -96,16 +96,16 @@ class BisectWork(Work[BisectPlan, BisectCase]):
         config = self.plan.config.model_copy(update={"bisect": found.bisect})
         changed = {"config": config, "has_sandbox": found.has_sandbox}
         self.plan = self.plan.model_copy(update=changed)
-        bench = bench_for(
+        bench = trial_runner_for(
             self.plan, self.parts, self.trigger, run=self.run.id, incident=self.case.incident
         )
         self.lab.equip(bench, self.plan)
         if self.hunt is not None:
             self.hunt.equip(self.plan)
 
-    def begin_hunt(self, since: datetime) -> Hunt:
+    def begin_hunt(self, since: datetime) -> RangeSearch:
         """Prepare the search; its minutes count from `since`."""
-        self.hunt = Hunt(
+        self.hunt = RangeSearch(
             self.run,
             self.github,
             self.parts.mirror,
@@ -139,7 +139,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
                 severity=self.casebook.severity,
             )
 
-    def _notes(self, hunt: Hunt) -> tuple[str, ...]:
+    def _notes(self, hunt: RangeSearch) -> tuple[str, ...]:
         room = (words.NO_ROOM,) if hunt.waits_for_room else ()
         return (*hunt.notes, *self.lab.notes, *room)
 
@@ -153,7 +153,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
 
         self.know(subjects=await self.run.step(Step.READ_SUBJECTS, dict[str, str], read))
 
-    async def tell(self, standing: Standing, head: str | None = None) -> None:
+    async def tell(self, standing: StatusMessage, head: str | None = None) -> None:
         """Make every place say the same."""
         self.note_progress()
         await self._show()
@@ -172,7 +172,7 @@ class BisectWork(Work[BisectPlan, BisectCase]):
 
         await self.run.write(Step.STORE_PROGRESS, bool, change)
 
-    def section(self, standing: Standing) -> str:
+    def section(self, standing: StatusMessage) -> str:
         """The managed section of the fix pull request's description."""
         if self.hunt is None or self.verification is None or self.spec is None:
             return ""
@@ -180,12 +180,12 @@ class BisectWork(Work[BisectPlan, BisectCase]):
             self.case, standing, self.hunt.finding, self.verification, self.spec
         )
 
-    def saying(self, standing: Standing, head: str | None) -> Saying:
+    def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
         """What every place says of a standing; the check-run is on the bad end."""
         del head
         case = self.case
         picture = self._picture(self.hunt) if self.hunt else ""
-        return Saying(
+        return PublishedStatus(
             standing=standing,
             status=wording.status(case, standing),
             issue=words.issue_body(case, standing, picture),
@@ -201,18 +201,18 @@ class BisectWork(Work[BisectPlan, BisectCase]):
             ),
         )
 
-    def _picture(self, hunt: Hunt) -> str:
+    def _picture(self, hunt: RangeSearch) -> str:
         stretches = [
             Stretch(first=each.first, count=each.count, sha=each.sha, probability=each.probability)
             for each in bars(hunt.search, MOST_STRETCHES)
         ]
         return words.as_picture(chart(hunt.search), self.parts.pictures.of(stretches))
 
-    def observe(self, *, base: str, head: str | None, tally: Tally | None) -> None:
+    def observe(self, *, base: str, head: str | None, tally: CheckTally | None) -> None:
         """Bring the spec report up to what the fix is now."""
         self.spec = self.spec_report(base=base, head=head, tally=tally)
 
-    def spec_report(self, *, base: str, head: str | None, tally: Tally | None) -> SpecReport:
+    def spec_report(self, *, base: str, head: str | None, tally: CheckTally | None) -> SpecReport:
         """Say what the fix must achieve, and what is observed of it by now."""
         return documents.spec_report(
             self.case,

@@ -12,21 +12,21 @@ from bot import markdown
 from bot.canary.policy import Policy
 from bot.config import Config
 from bot.github.models import RepositoryFacts
-from bot.playbooks.parts import Parts
-from bot.playbooks.planning.declined import Stop
+from bot.playbooks.parts import Resources
+from bot.playbooks.planning.declined import CannotPlan
 from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.run import Signal
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
 from bot.traffic import servings
-from bot.traffic.courses import Courses
+from bot.traffic.courses import Evaluations
 from bot.traffic.servings import Decided
-from bot.traffic.split import Serving
+from bot.traffic.split import Allocation
 from bot.triggers import OURSELVES, Trigger, Value
 
 
 @dataclass(frozen=True)
-class CandidateParts(Parts):
+class RolloutResources(Resources):
     """What shadow, ramp and rollback act through besides.
 
     Attributes:
@@ -40,7 +40,7 @@ class CandidateParts(Parts):
     """
 
     records: AsyncEngine
-    courses: Courses
+    courses: Evaluations
     ask: Callable[[Trigger], Awaitable[None]]
     wake: Callable[[str, Signal, str], Awaitable[None]]
     is_founder: Callable[[str], Awaitable[bool]]
@@ -66,7 +66,7 @@ class Configured(Value):
     config_fault: str | None
 
 
-class Settled(Configured):
+class CapabilitySettings(Configured):
     """What the configuration says of a capability.
 
     Attributes:
@@ -80,7 +80,7 @@ class Settled(Configured):
     candidate: str
 
 
-class UnknownName(Stop):
+class UnknownName(CannotPlan):
     """A name that the configuration does not know. `field`: of the request."""
 
     def __init__(self, field: str, reason: str, remedy: str) -> None:
@@ -89,7 +89,7 @@ class UnknownName(Stop):
         self.field = field
 
 
-async def read_configured(parts: Parts) -> Configured:
+async def read_configured(parts: Resources) -> Configured:
     """Read the configuration from the head of the default branch.
 
     Raises:
@@ -110,7 +110,7 @@ async def read_configured(parts: Parts) -> Configured:
     )
 
 
-def policy_in_force(config: Config, capability: str, serving: Serving | None) -> Policy:
+def policy_in_force(config: Config, capability: str, serving: Allocation | None) -> Policy:
     """The configured policy, with whoever serves now as its baseline.
 
     Raises:
@@ -144,7 +144,9 @@ def known_candidate(policy: Policy, capability: str, candidate: str) -> None:
         Stop: it serves already, or the configuration does not name it.
     """
     if candidate == policy.baseline:
-        raise Stop(f"{markdown.code(candidate)} serves {markdown.code(capability)} already.", "")
+        raise CannotPlan(
+            f"{markdown.code(candidate)} serves {markdown.code(capability)} already.", ""
+        )
     if candidate not in policy.candidates:
         allowed = ", ".join(map(markdown.code, policy.candidates))
         raise UnknownName(
@@ -162,7 +164,7 @@ def not_paused(capability: str, pause: Pause | None) -> None:
         Stop: the capability is paused.
     """
     if pause is not None:
-        raise Stop(
+        raise CannotPlan(
             f"{markdown.code(capability)} is paused: {markdown.text(pause.reason)}",
             f"Lift the pause first: `/unpause {capability} because …`.",
         )

@@ -7,13 +7,13 @@ from typing import Literal
 
 from bot import markdown
 from bot.canary.wording import NAMES
-from bot.playbooks.incidents.case import Case
+from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.run import Ending
 from bot.playbooks.words import wording
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 
 
-class CandidateCase(Case):
+class RolloutMessages(IncidentContext):
     """One shadow, ramp or rollback.
 
     Attributes:
@@ -39,12 +39,12 @@ def subject_of(capability: str) -> str:
     return f"capability:{capability}"
 
 
-def on_trial(case: CandidateCase) -> str:
+def on_trial(case: RolloutMessages) -> str:
     """`candidate` for `capability`, as inline code."""
     return f"{markdown.code(case.candidate or 'nobody')} for {markdown.code(case.capability)}"
 
 
-def retry_command(case: CandidateCase) -> str:
+def retry_command(case: RolloutMessages) -> str:
     """How a candidate that was rolled back is tried again: the pause is lifted first."""
     lift = markdown.code(f"/unpause {case.capability} because …")
     shadow = markdown.code(f"/shadow {case.capability} {case.candidate}")
@@ -65,7 +65,7 @@ def joined(kind: Literal["shadow", "ramp"], issue: int | None, incident: str) ->
     )
 
 
-def reason_given(case: Case) -> str:
+def reason_given(case: IncidentContext) -> str:
     """What the asker said, as a sentence; empty where they said nothing."""
     return f"Reason given: {markdown.text(case.reason)}" if case.reason else ""
 
@@ -83,13 +83,17 @@ def unseen(names: Sequence[str]) -> str:
     return f"Nobody reported these, so they are not judged: {shown}."
 
 
-def status(case: CandidateCase, standing: Standing) -> str:
+def status(case: RolloutMessages, standing: StatusMessage) -> str:
     """The sticky comment; its first line is the one next thing to do."""
     return wording.status(case, standing)
 
 
 def issue_body(
-    case: CandidateCase, standing: Standing, about: str, *sections: str, commands: Sequence[str]
+    case: RolloutMessages,
+    standing: StatusMessage,
+    about: str,
+    *sections: str,
+    commands: Sequence[str],
 ) -> str:
     """The issue: where it stands, what it is about, what was observed, and what may be said.
 

@@ -12,11 +12,11 @@ from itertools import pairwise
 
 from bot import markdown
 from bot.canary.evidence import SAMPLE_RATIO
-from bot.canary.reports import Evidence, MetricReport, RampReport, ShadowDiffReport
+from bot.canary.reports import MetricEvidence, MetricReport, RampReport, ShadowDiffReport
 from bot.canary.shadow import DROPOUTS
 from bot.canary.wording import NAMES as WATCHED
 from bot.canary.wording import against, chance, share
-from bot.pictures.evidence import MOST_POINTS, MOST_STAGES, EvidenceChart, Row, StageMark
+from bot.pictures.evidence import MOST_POINTS, MOST_STAGES, EvidenceChart, MetricRow, StageMark
 
 NAMES = {**WATCHED, "silence": "silence"}
 Report = RampReport | ShadowDiffReport
@@ -103,12 +103,12 @@ def curves(report: Report, picture: str | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _where(evidence: Evidence) -> str:
+def _where(evidence: MetricEvidence) -> str:
     said = against(evidence.log_e, evidence.limit, crossed=evidence.crossed)
     return said.upper() if evidence.crossed else said
 
 
-def watched(report: Report) -> dict[str, Evidence]:
+def watched(report: Report) -> dict[str, MetricEvidence]:
     """Everything that speaks against a candidate.
 
     Metrics, and the split of a ramp or the lost answers of a shadow; absolute limits once they
@@ -143,7 +143,7 @@ def chart_of(report: Report) -> EvidenceChart | None:
                 course[stretch] = now if before is None else max(before, now)
         if any(seen is not None for seen in course):
             rows.append(
-                Row(name=name, limit=evidence.limit, now=evidence.log_e, course=tuple(course))
+                MetricRow(name=name, limit=evidence.limit, now=evidence.log_e, course=tuple(course))
             )
     if not rows:
         return None

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.counters import CounterSource
 from bot.canary.frozen import FrozenBaseline
-from bot.playbooks.candidate.capability import Settled, lift_latch
+from bot.playbooks.candidate.capability import CapabilitySettings, lift_latch
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.lifecycle import RunState
@@ -16,14 +16,16 @@ from bot.records.recovery import runs
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
 from bot.traffic.servings import Decided
-from bot.traffic.split import Serving, Split
+from bot.traffic.split import Allocation, Split
 from bot.triggers import OURSELVES
 
 
-class Lever:
+class TrafficControl:
     """Moves the traffic of one capability while a candidate is on trial."""
 
-    def __init__(self, run: Run, repository_id: int, attempt: str, plan: Settled) -> None:
+    def __init__(
+        self, run: Run, repository_id: int, attempt: str, plan: CapabilitySettings
+    ) -> None:
         """Take it in hand; nothing is moved yet."""
         self._run = run
         self._repository = repository_id
@@ -57,10 +59,10 @@ class Lever:
         """
         plan = self._settled
 
-        async def change(conn: AsyncConnection) -> Serving:
+        async def change(conn: AsyncConnection) -> Allocation:
             await runs.move(conn, self._run.id, RunState.VERIFYING, at=now)
             await lift_latch(conn, self._repository, plan.capability, at=now, why=asked_for)
-            await ledgers.open_ledger(
+            await ledgers.open_log(
                 conn,
                 attempt=self._attempt,
                 run_id=self._run.id,
@@ -73,7 +75,7 @@ class Lever:
             )
             return await self.serve(conn, split, now, why)
 
-        await self._run.write(step, Serving, change)
+        await self._run.write(step, Allocation, change)
 
     async def close(self, step: Step, split: Split, now: datetime, *, why: str) -> bool:
         """Close the ledger although nothing is wrong, and serve this; False if it is over."""
@@ -88,7 +90,9 @@ class Lever:
 
         return await self._run.write(step, bool, change)
 
-    async def serve(self, conn: AsyncConnection, split: Split, now: datetime, why: str) -> Serving:
+    async def serve(
+        self, conn: AsyncConnection, split: Split, now: datetime, why: str
+    ) -> Allocation:
         """Serve a split from now on, within the caller's transaction."""
         return await servings.set_traffic(
             conn,

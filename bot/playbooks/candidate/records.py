@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.canary.policy import Policy
-from bot.playbooks.candidate.case import CandidateCase
+from bot.playbooks.candidate.case import RolloutMessages
 from bot.playbooks.incidents.papers import pointers
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class WeighedCandidate:
     """What a shadow and a ramp say differently.
 
     Attributes:
@@ -44,7 +44,7 @@ class Weighed:
 
 
 def decision(
-    case: CandidateCase, policy: Policy, weighed: Weighed, *, at: datetime, audit: Anchor
+    case: RolloutMessages, policy: Policy, weighed: WeighedCandidate, *, at: datetime, audit: Anchor
 ) -> str:
     """Write the ADR: proposed, its outcome pending."""
     return render(

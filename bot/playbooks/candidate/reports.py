@@ -7,19 +7,21 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.canary.reporting import Subject, ramp_report, shadow_report
-from bot.canary.reports import RampReport, ShadowDiffReport, Window
+from bot.canary.reporting import ReportSubject, ramp_report, shadow_report
+from bot.canary.reports import RampReport, ShadowDiffReport, WatchedSpan
 from bot.canary.verdict import Verdict
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.course import Course, RampCourse, ShadowCourse, StageEnd, begun
-from bot.traffic.ledger import Ledger
-from bot.traffic.split import Serving
+from bot.traffic.course import Evaluation, RampEvaluation, ShadowEvaluation, StageEnd, begun
+from bot.traffic.ledger import EvidenceLog
+from bot.traffic.split import Allocation
 
 _AT_ONCE = 50
 
 
-async def read_course(conn: AsyncConnection, ledger: Ledger) -> RampCourse | ShadowCourse:
+async def read_course(
+    conn: AsyncConnection, ledger: EvidenceLog
+) -> RampEvaluation | ShadowEvaluation:
     """Add up everything that counts, from the last checkpoint on."""
     course = begun(ledger)
     saved = await ledgers.checkpoint(conn, ledger.attempt)
@@ -31,7 +33,7 @@ async def read_course(conn: AsyncConnection, ledger: Ledger) -> RampCourse | Sha
 
 
 async def _take_all(
-    conn: AsyncConnection, ledger: Ledger, course: Course, percents: Mapping[int, int]
+    conn: AsyncConnection, ledger: EvidenceLog, course: Evaluation, percents: Mapping[int, int]
 ) -> None:
     while course.seq < ledger.last:
         found = await ledgers.entries(
@@ -43,20 +45,22 @@ async def _take_all(
             return
 
 
-async def live_ledger(conn: AsyncConnection, repository_id: int, capability: str) -> Ledger | None:
+async def live_ledger(
+    conn: AsyncConnection, repository_id: int, capability: str
+) -> EvidenceLog | None:
     """Read the ledger of the shadow or ramp that the capability has now."""
     found = await ledgers.open_ones(conn, repository_id)
     return next((each for each in found if each.capability == capability), None)
 
 
-def percents_of(served: list[Serving]) -> dict[int, int]:
+def percents_of(served: list[Allocation]) -> dict[int, int]:
     """The candidate's share by generation."""
     return {each.generation: each.split.percent for each in served}
 
 
 def report_of_ramp(
-    ledger: Ledger,
-    course: RampCourse,
+    ledger: EvidenceLog,
+    course: RampEvaluation,
     verdict: Verdict,
     *,
     candidate: str,
@@ -90,7 +94,12 @@ def report_of_ramp(
 
 
 def report_of_shadow(
-    ledger: Ledger, course: ShadowCourse, verdict: Verdict, *, candidate: str, now: datetime
+    ledger: EvidenceLog,
+    course: ShadowEvaluation,
+    verdict: Verdict,
+    *,
+    candidate: str,
+    now: datetime,
 ) -> ShadowDiffReport:
     """Describe a shadow as it is now, or as it ended; see `report_of_ramp`."""
     return shadow_report(
@@ -101,11 +110,11 @@ def report_of_shadow(
     )
 
 
-def _subject(ledger: Ledger, candidate: str, until: datetime) -> Subject:
-    return Subject(
+def _subject(ledger: EvidenceLog, candidate: str, until: datetime) -> ReportSubject:
+    return ReportSubject(
         id=ledger.attempt,
         capability=ledger.capability,
         candidate=candidate,
-        window=Window(start=ledger.opened_at, end=max(until, ledger.opened_at)),
+        window=WatchedSpan(start=ledger.opened_at, end=max(until, ledger.opened_at)),
         input_sha256=ledger.digest,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import JsonValue
 
-from bot.playbooks.candidate.capability import CandidateParts
+from bot.playbooks.candidate.capability import RolloutResources
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.documents.rollback_report import Reshadow
@@ -38,7 +38,7 @@ def is_reported(breach: BreachFound) -> bool:
 
 
 async def ask_for_rollback(
-    run: Run, trigger: Trigger, capability: str, breach: BreachFound, parts: CandidateParts
+    run: Run, trigger: Trigger, capability: str, breach: BreachFound, parts: RolloutResources
 ) -> None:
     """Start the rollback of what this Run watched; asked twice it is the same rollback."""
     request = Trigger(

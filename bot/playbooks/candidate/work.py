@@ -9,10 +9,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 from bot import markdown
 from bot.canary.reports import RampReport, ShadowDiffReport
-from bot.playbooks.candidate.capability import CandidateParts, Settled
-from bot.playbooks.candidate.case import CandidateCase, status
+from bot.playbooks.candidate.capability import CapabilitySettings, RolloutResources
+from bot.playbooks.candidate.case import RolloutMessages, status
 from bot.playbooks.candidate.evidence import chart_of
-from bot.playbooks.candidate.records import Weighed, decision
+from bot.playbooks.candidate.records import WeighedCandidate, decision
 from bot.playbooks.incidents.branches import about_capability
 from bot.playbooks.incidents.case import case_of
 from bot.playbooks.incidents.opening import Opened
@@ -20,22 +20,22 @@ from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.run import Run, StepFailed
 from bot.playbooks.steps import Patch, Step
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.voice import Saying
-from bot.playbooks.work import Work
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.words.voice import PublishedStatus
+from bot.playbooks.work import IncidentWorkflow
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Trigger
 
-P = TypeVar("P", bound=Settled)
-C = TypeVar("C", bound=CandidateCase)
+P = TypeVar("P", bound=CapabilitySettings)
+C = TypeVar("C", bound=RolloutMessages)
 R = TypeVar("R", ShadowDiffReport, RampReport)
 
 TELL_EVERY = timedelta(minutes=10)
 """As long as nothing changes but the numbers, the issue is brought up to date so often."""
 
 
-class CandidateWork(Work[P, C], Generic[P, C, R]):
+class RolloutWorkflow(IncidentWorkflow[P, C], Generic[P, C, R]):
     """One shadow or ramp under way.
 
     Attributes:
@@ -49,7 +49,7 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
         run: Run,
         trigger: Trigger,
         plan: P,
-        parts: CandidateParts,
+        parts: RolloutResources,
         opened: Opened,
         facts: type[C],
         kind: Literal["shadow", "ramp"],
@@ -92,11 +92,11 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
         self._told: tuple[object, datetime] | None = None
 
     @abstractmethod
-    def weighed(self) -> Weighed:
+    def weighed(self) -> WeighedCandidate:
         """What was weighed before it began, for the decision record."""
 
     @abstractmethod
-    def issue_body(self, standing: Standing, picture: str | None) -> str:
+    def issue_body(self, standing: StatusMessage, picture: str | None) -> str:
         """What its issue says; `picture`: the address of its evidence, where there is one."""
 
     def decide(self, at: datetime) -> None:
@@ -105,14 +105,14 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
             self.case, self.plan.policy, self.weighed(), at=at, audit=self.casebook.anchor
         )
 
-    def saying(self, standing: Standing, head: str | None) -> Saying:
+    def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
         """What the status and the issue say of a standing."""
         del head
         chart = None if self.report is None else chart_of(self.report)
         issue = self.issue_body(standing, self.parts.pictures.of_evidence(chart))
-        return Saying(standing, status(self.case, standing), issue)
+        return PublishedStatus(standing, status(self.case, standing), issue)
 
-    def section(self, standing: Standing) -> str:
+    def section(self, standing: StatusMessage) -> str:
         """Nothing is proposed: nothing stands in a description."""
         del standing
         return ""
@@ -126,7 +126,7 @@ class CandidateWork(Work[P, C], Generic[P, C, R]):
         written = canonical_bytes(self.report).decode()
         return adr, RecordFile(path=self.case.artifact, content=markdown.for_file(written))
 
-    async def announce(self, standing: Standing) -> None:
+    async def announce(self, standing: StatusMessage) -> None:
         """Open its issue and write its decision record, before a request reaches the candidate."""
         kind, now = self.case.kind, await self.run.now()
         self.happened(now, f"{kind} asked for")

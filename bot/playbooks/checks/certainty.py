@@ -33,7 +33,7 @@ UNSTEADY = (4.0, 1.0)
 """Failing and passing runs that the other breakages are thought to have had."""
 
 
-class Record(Value):
+class CheckRecord(Value):
     """What a check did on commits known to be healthy: how often it flaked, how often it passed."""
 
     flakes: int = Field(default=0, ge=0)
@@ -52,7 +52,7 @@ class Certainty(Value):
     begun: float
 
 
-def weigh(fails: int, passes: int, before: Sequence[int], record: Record) -> Certainty:
+def weigh(fails: int, passes: int, before: Sequence[int], record: CheckRecord) -> Certainty:
     """Weigh what the runs of a check say about a suspect.
 
     Args:

@@ -20,7 +20,7 @@ class Awaited(Value):
     since: datetime | None
 
 
-class Outlook(Value):
+class TimeLeft(Value):
     """About how long one check takes yet.
 
     Attributes:
@@ -53,7 +53,9 @@ def durations(results: Iterable[CheckResult]) -> dict[str, float]:
     return found
 
 
-def slowest(awaited: Sequence[Awaited], took: Mapping[str, float], now: datetime) -> Outlook | None:
+def slowest(
+    awaited: Sequence[Awaited], took: Mapping[str, float], now: datetime
+) -> TimeLeft | None:
     """Say about how long it takes until all have ended: by the one that ends last.
 
     Args:
@@ -72,15 +74,15 @@ def slowest(awaited: Sequence[Awaited], took: Mapping[str, float], now: datetime
     return max(found, key=lambda each: (_left(each, now), each.name), default=None)
 
 
-def _one(each: Awaited, took: float | None, now: datetime) -> Outlook:
+def _one(each: Awaited, took: float | None, now: datetime) -> TimeLeft:
     if took is None:
-        return Outlook(name=each.name, how="unknown", since=each.since)
+        return TimeLeft(name=each.name, how="unknown", since=each.since)
     length = timedelta(seconds=took)
     is_late = each.since is not None and each.since + length < now
     how: Literal["in time", "longer"] = "longer" if is_late else "in time"
-    return Outlook(name=each.name, how=how, since=each.since, took=length)
+    return TimeLeft(name=each.name, how=how, since=each.since, took=length)
 
 
-def _left(each: Outlook, now: datetime) -> timedelta:
+def _left(each: TimeLeft, now: datetime) -> timedelta:
     took = each.took or timedelta()
     return took if each.since is None else each.since + took - now

@@ -108,7 +108,7 @@ class State(StrEnum):
     INFRA = "infra"
 
 
-class Row(Value):
+class CheckRow(Value):
     """One check that counts, or one environment that the hotfix is deployed to."""
 
     name: str
@@ -121,12 +121,12 @@ class Row(Value):
     """Since when it has been running."""
 
 
-class Tally(Value):
+class CheckTally(Value):
     """What the checks that count say, and the previews, together."""
 
     verdict: Literal["green", "red", "waiting", "nothing counts"]
-    rows: tuple[Row, ...]
-    previews: tuple[Row, ...] = ()
+    rows: tuple[CheckRow, ...]
+    previews: tuple[CheckRow, ...] = ()
 
     def named(self, *states: State) -> tuple[str, ...]:
         """The names of the checks in one of these states."""
@@ -139,11 +139,11 @@ class Tally(Value):
         return tuple(row.name for row in self.shown if row.state in states)
 
     @property
-    def shown(self) -> tuple[Row, ...]:
+    def shown(self) -> tuple[CheckRow, ...]:
         """Every row people see."""
         return (*self.rows, *self.previews)
 
-    def with_previews(self, previews: tuple[Row, ...]) -> Tally:
+    def with_previews(self, previews: tuple[CheckRow, ...]) -> CheckTally:
         """The same with the previews. They can hold the hotfix up; checks alone make it green."""
         states = {row.state for row in previews}
         verdict = self.verdict
@@ -151,11 +151,11 @@ class Tally(Value):
             verdict = "waiting"
         elif verdict != "waiting" and State.FAILED in states:
             verdict = "red"
-        return Tally(verdict=verdict, rows=self.rows, previews=previews)
+        return CheckTally(verdict=verdict, rows=self.rows, previews=previews)
 
 
 def which_count(
-    configured: config.Checks,
+    configured: config.ChecksConfig,
     required: Iterable[str],
     before: Iterable[CheckResult],
 ) -> Counting:
@@ -178,7 +178,7 @@ def which_count(
 
 
 def _smoke(
-    configured: config.Checks, required: Iterable[str], before: Sequence[CheckResult]
+    configured: config.ChecksConfig, required: Iterable[str], before: Sequence[CheckResult]
 ) -> tuple[tuple[str, ...], Literal["configured", "required", "passed before"]]:
     evals = set(configured.evals)
     if configured.smoke:
@@ -195,10 +195,10 @@ def failing(results: Iterable[CheckResult]) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if _state(found[name]) is State.FAILED))
 
 
-def tally(counting: Counting, results: Sequence[CheckResult]) -> Tally:
+def tally(counting: Counting, results: Sequence[CheckResult]) -> CheckTally:
     """Say what the checks that count report; a check that is absent is never a pass."""
     rows = tuple(
-        Row(
+        CheckRow(
             name=name,
             kind="smoke" if name in counting.smoke else "evals",
             state=_state(found),
@@ -214,7 +214,7 @@ def tally(counting: Counting, results: Sequence[CheckResult]) -> Tally:
             newest([each for each in results if each.name == name and counting.takes(each)])
         ]
     )
-    return Tally(verdict=_verdict(rows), rows=rows)
+    return CheckTally(verdict=_verdict(rows), rows=rows)
 
 
 def _by_name(results: Iterable[CheckResult]) -> dict[str, list[CheckResult]]:
@@ -224,7 +224,7 @@ def _by_name(results: Iterable[CheckResult]) -> dict[str, list[CheckResult]]:
     return found
 
 
-def _verdict(rows: Sequence[Row]) -> Literal["green", "red", "waiting", "nothing counts"]:
+def _verdict(rows: Sequence[CheckRow]) -> Literal["green", "red", "waiting", "nothing counts"]:
     states = {row.state for row in rows}
     if not states:
         return "nothing counts"

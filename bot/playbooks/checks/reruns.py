@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import Field
 
 from bot.playbooks.checks.chance import Chance
-from bot.playbooks.checks.green import Row, State, Tally
+from bot.playbooks.checks.green import CheckRow, CheckTally, State
 from bot.triggers import Value
 
 
@@ -16,7 +16,7 @@ class Reran(Value):
     """Checks of one commit that were asked to run again."""
 
     head: str
-    old: tuple[Row, ...]
+    old: tuple[CheckRow, ...]
     """What they said then: as long as they say just this, the new run has not ended."""
     agreed: bool
     """Whether GitHub took the request; not every check can be run again from outside."""
@@ -28,7 +28,11 @@ class Reran(Value):
     """Until then a new run has begun, or none will."""
 
     def again(
-        self, names: tuple[str, ...], rows: tuple[Row, ...], refused: tuple[str, ...], by: datetime
+        self,
+        names: tuple[str, ...],
+        rows: tuple[CheckRow, ...],
+        refused: tuple[str, ...],
+        by: datetime,
     ) -> Reran:
         """The same after one more request."""
         asked = [row for row in rows if row.name in names]
@@ -77,7 +81,9 @@ class Reruns(Value):
         return bool(self.begins) and not self.is_certain
 
 
-def reruns(tally: Tally, chances: Sequence[Chance], reran: Reran | None, now: datetime) -> Reruns:
+def reruns(
+    tally: CheckTally, chances: Sequence[Chance], reran: Reran | None, now: datetime
+) -> Reruns:
     """Decide what of the red checks of a commit to run again.
 
     Args:

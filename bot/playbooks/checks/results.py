@@ -19,14 +19,14 @@ _HEADS = 5
 """How many heads of pull requests are looked at for the names of checks."""
 
 
-class Checked(Value):
+class CheckedCommit(Value):
     """A commit, and what others than ourselves reported on it."""
 
     sha: str
     results: tuple[CheckResult, ...]
 
 
-async def checked(github: RepositoryClient, sha: str) -> Checked:
+async def checked(github: RepositoryClient, sha: str) -> CheckedCommit:
     """Look behind commits on which no check runs because they asked for none.
 
     Args:
@@ -43,12 +43,12 @@ async def checked(github: RepositoryClient, sha: str) -> Checked:
         all_of = await github.checks.results(found)
         results = tuple(r for r in all_of if r.app_id != us and r.name not in OUR_CHECKS)
         if results:
-            return Checked(sha=found, results=results)
+            return CheckedCommit(sha=found, results=results)
         commit = await github.git.commit(found)
         if commit is None or SKIPS_CHECKS not in commit.message or not commit.parents:
             break
         found = commit.parents[0]
-    return Checked(sha=found, results=())
+    return CheckedCommit(sha=found, results=())
 
 
 async def names_on_pull_requests(

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
 
 
-class Place(Value):
+class CodePlace(Value):
     """A spot in the code that a check complained about; its line number may move, so it is left."""
 
     path: str
@@ -29,7 +29,7 @@ class Failure(Value):
     """
 
     headlines: frozenset[str] = frozenset()
-    places: frozenset[Place] = frozenset()
+    places: frozenset[CodePlace] = frozenset()
 
 
 Failures = Mapping[str, Failure]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
-from bot.playbooks.checks.certainty import Record
+from bot.playbooks.checks.certainty import CheckRecord
 from bot.triggers import Value
 
 _NEAR = 10
@@ -55,7 +55,7 @@ class Streak(Value):
     fails: int
     passes: int
     before: tuple[int, ...] = ()
-    record: Record = Record()
+    record: CheckRecord = CheckRecord()
 
     @property
     def suspect(self) -> str | None:
@@ -94,24 +94,24 @@ def find_streak(line: Sequence[CommitRuns]) -> Streak | None:
     )
 
 
-class Past(Value):
+class CheckPast(Value):
     """What a check did before; see `Streak`."""
 
     before: tuple[int, ...]
-    record: Record
+    record: CheckRecord
 
 
-def past_of(line: Sequence[CommitRuns]) -> Past:
+def past_of(line: Sequence[CommitRuns]) -> CheckPast:
     """Tell the steady end of a line, newest first, from what lies further back."""
     seen = [commit for commit in line if commit.fails or commit.passes]
     steady = list(takewhile(lambda commit: commit.is_good, seen))[:_NEAR]
-    return Past(
+    return CheckPast(
         before=tuple(commit.passes for commit in steady),
         record=_record(seen[len(steady) :]),
     )
 
 
-def _record(healthy: Sequence[CommitRuns]) -> Record:
+def _record(healthy: Sequence[CommitRuns]) -> CheckRecord:
     """Count runs on commits that passed at least once: their failures were flakes."""
     passed = [commit for commit in healthy if commit.passes]
-    return Record(flakes=sum(c.fails for c in passed), passes=sum(c.passes for c in passed))
+    return CheckRecord(flakes=sum(c.fails for c in passed), passes=sum(c.passes for c in passed))

@@ -15,7 +15,7 @@ from bot.records.documents.adr import adr_path
 from bot.records.documents.artifacts import ArtifactKind, artifact_path
 from bot.triggers import Actor, Severity, Trigger, Value
 
-C = TypeVar("C", bound="Case")
+C = TypeVar("C", bound="IncidentContext")
 
 
 class Offender(Value):
@@ -37,7 +37,7 @@ class Offender(Value):
         return f"pull_request:{self.number}" if self.number else f"commit:{self.sha}"
 
 
-class Case(Value):
+class IncidentContext(Value):
     """The facts of one incident; links are filled in as things appear."""
 
     kind: ArtifactKind
@@ -94,7 +94,7 @@ class Case(Value):
         return f"Comment {markdown.code(self.anew)} again to start anew."
 
 
-class Settled(Protocol):
+class SettledPlan(Protocol):
     """What every plan has settled before anything is touched."""
 
     @property
@@ -114,7 +114,7 @@ def case_of(
     facts: type[C],
     trigger: Trigger,
     opened: Opened,
-    plan: Settled,
+    plan: SettledPlan,
     *,
     kind: ArtifactKind,
     proposal: Literal["hotfix", "fix"],
@@ -163,7 +163,7 @@ def case_of(
     return case.model_copy(update={"branch": first_branch(case, naming, about)})
 
 
-def first_branch(case: Case, naming: Naming, about: str | None = None) -> str:
+def first_branch(case: IncidentContext, naming: Naming, about: str | None = None) -> str:
     """Name the branch that a proposal is to have; empty while it is not known what it is about."""
     if about is None and case.offenders:
         about = about_change(case.offenders[0].number, case.offenders[0].sha)

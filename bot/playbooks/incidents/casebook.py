@@ -55,7 +55,7 @@ class _Noted(Value):
     severity: Severity
 
 
-class Casebook:
+class IncidentRecorder:
     """Writes down what one Run does about its incident.
 
     Attributes:

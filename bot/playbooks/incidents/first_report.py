@@ -19,14 +19,14 @@ _KINDS: dict[str, ArtifactKind] = {
 
 
 @dataclass(frozen=True)
-class Place:
+class FilePlace:
     """A path in the repository, and the branch that has its final bytes first."""
 
     path: str
     ref: str
 
 
-def first_place(request: Request, run: str, root: str) -> Place:
+def first_place(request: Request, run: str, root: str) -> FilePlace:
     """Name the report that a Run for this request will write.
 
     Args:
@@ -38,4 +38,4 @@ def first_place(request: Request, run: str, root: str) -> Place:
         LookupError: no playbook carries out this request.
     """
     # A proposal's branch is named when it is published, and gone once it is merged.
-    return Place(artifact_path(root, _KINDS[request.command], run), RECORDS_BRANCH)
+    return FilePlace(artifact_path(root, _KINDS[request.command], run), RECORDS_BRANCH)

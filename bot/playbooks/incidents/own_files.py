@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.config import Config
-from bot.git.kept import Kept
+from bot.git.kept import KeptFiles
 from bot.git.process import Git
 from bot.playbooks.incidents.record_files import RECORDS_BRANCHES
 from bot.records.documents.artifacts import canonical_bytes
@@ -40,12 +40,12 @@ class OwnFiles:
     incidents: frozenset[str] | None = None
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> KeptFiles:
         """The same for a computed revert."""
         root = self.config.artifacts.root
         folders = ("incidents", "provider_shadow_diffs", "ramp_reports")
         flags = self.config.flags.path
-        return Kept(
+        return KeptFiles(
             paths=(
                 f"{self.config.adr.directory}/*.md",
                 *(f"{root}/{folder}/*.json" for folder in folders),

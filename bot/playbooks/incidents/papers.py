@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.playbooks.checks.green import Tally
-from bot.playbooks.incidents.case import Case
+from bot.playbooks.checks.green import CheckTally
+from bot.playbooks.incidents.case import IncidentContext
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import Pointer, with_outcome, with_status
 from bot.records.documents.artifacts import (
+    DecisionOutcome,
     HotfixRefs,
-    Merge,
+    MergeRecord,
     NumberedLink,
     Origin,
-    Outcome,
     TimelineEvent,
 )
 from bot.records.lifecycle import IncidentStatus
@@ -38,17 +38,17 @@ class Result(Value):
     """
 
     status: IncidentStatus = IncidentStatus.ACTIVE
-    outcome: Outcome = Outcome.PENDING
+    outcome: DecisionOutcome = DecisionOutcome.PENDING
     stopped: str | None = None
-    tally: Tally | None = None
+    tally: CheckTally | None = None
     refs: HotfixRefs | None = None
-    merge: Merge | None = None
+    merge: MergeRecord | None = None
     accepted: bool | None = None
     said: str = ""
 
 
 @dataclass(frozen=True)
-class Account:
+class ReportAccount:
     """What every report on an incident tells alike, whatever the playbook.
 
     Attributes:
@@ -60,7 +60,7 @@ class Account:
         audit: the signed end of the audit chain as of now.
     """
 
-    case: Case
+    case: IncidentContext
     trigger: Trigger
     result: Result
     run: str
@@ -95,12 +95,12 @@ def settled(adr: str, result: Result, on: datetime) -> str:
     """Write into the ADR what became of its decision, once that is known."""
     if result.accepted is not None:
         adr = with_status(adr, "accepted" if result.accepted else "rejected", on.date())
-    if result.outcome is not Outcome.PENDING:
+    if result.outcome is not DecisionOutcome.PENDING:
         adr = with_outcome(adr, result.outcome, on.date(), result.said)
     return adr
 
 
-def pointers(case: Case) -> tuple[Pointer, ...]:
+def pointers(case: IncidentContext) -> tuple[Pointer, ...]:
     """Where the ADR sends its readers: the report, and the incident issue where there is one."""
     report = Pointer(label="Report", value=case.artifact)
     issue = numbered(case, "issues", case.issue)
@@ -119,7 +119,7 @@ def origin(trigger: Trigger) -> Origin:
     )
 
 
-def numbered(case: Case, place: str, number: int | None) -> NumberedLink | None:
+def numbered(case: IncidentContext, place: str, number: int | None) -> NumberedLink | None:
     """Link an issue (`issues`) or a pull request (`pull`), for the report."""
     if number is None:
         return None

@@ -17,7 +17,7 @@ from bot.github.models import CheckKind
 from bot.playbooks.checks.green import OUR_CHECKS
 from bot.playbooks.checks.past import WINDOW, by_commit, runs_with_a_verdict
 from bot.playbooks.checks.streak import CommitRuns, find_streak
-from bot.playbooks.judge.policy import Evidence
+from bot.playbooks.judge.policy import CheckEvidence
 from bot.playbooks.judge.suspects import is_own, only_one, read_suspect, without_hotfixes
 from bot.playbooks.planning.repository_config import read_config
 from bot.triggers import Value
@@ -26,7 +26,7 @@ Purpose = Literal["smoke", "evals", "slo", "safety"]
 """What a check is configured as."""
 
 
-class Looked(Value):
+class CheckLook(Value):
     """One look at a check on the default branch.
 
     Attributes:
@@ -39,12 +39,12 @@ class Looked(Value):
 
     purpose: Purpose | None
     base: str
-    evidence: Evidence
+    evidence: CheckEvidence
     runs: dict[str, int] = Field(default_factory=dict)
     url: str | None = None
 
 
-class Asked(Value):
+class RerunsAsked(Value):
     """What came of asking for runs again.
 
     `before` has, for each commit where GitHub agreed, how many runs had ended until then; the
@@ -67,7 +67,7 @@ async def look(
     awaited: Mapping[str, int],
     exhausted: bool,
     refused: Sequence[str],
-) -> Looked:
+) -> CheckLook:
     """Look at one check on the default branch.
 
     Args:
@@ -88,14 +88,14 @@ async def look(
     config = await settled(newest)
     purpose = purpose_of(check, config)
     if purpose is None:
-        return Looked(purpose=None, base=base, evidence=Evidence(streak=None))
+        return CheckLook(purpose=None, base=base, evidence=CheckEvidence(streak=None))
     line = await mirror.read(lambda git: first_parents(git, head, WINDOW))
     known = await runs_with_a_verdict(check, line, github)
     commits = by_commit(line, known)
     commits = await _with_records(commits, config, (await github.app()).bot_login, mirror)
     streak = find_streak(commits)
     counted = {commit.sha: commit.fails + commit.passes for commit in commits}
-    evidence = Evidence(
+    evidence = CheckEvidence(
         streak=streak,
         seen=any(counted.values()),
         is_running=any(counted.get(sha, 0) <= before for sha, before in awaited.items()),
@@ -106,7 +106,7 @@ async def look(
         can_try=config.bisect.can_try,
     )
     if streak is None:
-        return Looked(purpose=purpose, base=base, evidence=evidence)
+        return CheckLook(purpose=purpose, base=base, evidence=evidence)
     ends = {streak.bad, *([streak.good] if streak.good else [])}
     can = frozenset() if exhausted else ends - set(refused)
     evidence = evidence.model_copy(update={"can_repeat": frozenset(can)})
@@ -120,7 +120,7 @@ async def look(
         )
         evidence = evidence.model_copy(update={"suspect": found})
     failing = [e.url for e in known if e.sha == streak.bad and e.conclusion == "failure"]
-    return Looked(
+    return CheckLook(
         purpose=purpose,
         base=base,
         evidence=evidence,
@@ -145,7 +145,7 @@ def purpose_of(check: str, config: Config) -> Purpose | None:
 
 async def run_again(
     check: str, runs: Mapping[str, int], github: RepositoryClient, look_first: bool
-) -> Asked:
+) -> RerunsAsked:
     """Have a check run once more on each of these commits; `runs` says how many had ended.
 
     Where an earlier attempt may have got through, a check that runs by now is left alone.
@@ -170,7 +170,7 @@ async def run_again(
             refused.append(sha)
         else:
             before[sha] = ended
-    return Asked(before=before, refused=tuple(refused))
+    return RerunsAsked(before=before, refused=tuple(refused))
 
 
 async def _with_records(

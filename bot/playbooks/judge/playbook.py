@@ -18,18 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.attempt import attempt
 from bot.playbooks.judge import text as words
-from bot.playbooks.judge.evidence import Asked, Looked, Purpose, look, run_again
+from bot.playbooks.judge.evidence import CheckLook, Purpose, RerunsAsked, look, run_again
 from bot.playbooks.judge.policy import (
-    Bisect,
+    BisectBetween,
     Decision,
-    Nothing,
-    Propose,
-    Revert,
+    LeaveAlone,
+    RevertCommit,
     RunAgain,
-    Wait,
+    TellPeople,
+    WaitForRun,
     decide,
 )
-from bot.playbooks.parts import Parts
+from bot.playbooks.parts import Resources
 from bot.playbooks.run import Run, SignalKind
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Step, WaitPoint
@@ -57,7 +57,7 @@ RUN_TAKES = timedelta(hours=1)
 """How long a run that was asked for may take before what is known has to do."""
 
 
-class Hold(Protocol):
+class PauseSelfWork(Protocol):
     """Pauses self-work; within the caller's transaction, and at most once per `key`."""
 
     async def __call__(
@@ -83,7 +83,7 @@ class Hold(Protocol):
 
 
 @dataclass(frozen=True)
-class JudgeParts:
+class AutorevertResources:
     """What a judgement acts through.
 
     Attributes:
@@ -93,13 +93,15 @@ class JudgeParts:
         hold: pauses self-work.
     """
 
-    parts: Parts
+    parts: Resources
     put: Callable[[Trigger], Awaitable[object]]
     severity: Callable[[Purpose], Severity]
-    hold: Hold
+    hold: PauseSelfWork
 
 
-async def judge(run: Run, trigger: Trigger, request: JudgeRequest, parts: JudgeParts) -> None:
+async def autorevert(
+    run: Run, trigger: Trigger, request: JudgeRequest, parts: AutorevertResources
+) -> None:
     """Judge one failing check to its end."""
     await _Judging(run, trigger, request, parts).to_its_end()
 
@@ -110,7 +112,7 @@ class _Noted(Value):
 
 class _Judging:
     def __init__(
-        self, run: Run, trigger: Trigger, request: JudgeRequest, parts: JudgeParts
+        self, run: Run, trigger: Trigger, request: JudgeRequest, parts: AutorevertResources
     ) -> None:
         self.run, self.trigger = run, trigger
         self.check, self.base = request.check, request.base
@@ -134,10 +136,10 @@ class _Judging:
             match decision:
                 case RunAgain(shas=shas):
                     await self._run_again(shas, looked, now)
-                case Wait():
+                case WaitForRun():
                     signals = await heard(self.run, self._a_while, WaitPoint.CHECK_RERUN)
                     if first(signals, SignalKind.CANCEL):
-                        decision = Nothing(reason="a person cancelled it")
+                        decision = LeaveAlone(reason="a person cancelled it")
                         return await self._end(looked, decision, now)
                 case _:
                     return await self._end(looked, decision, now)
@@ -146,11 +148,11 @@ class _Judging:
     def _a_while(self) -> float:
         return self.parts.parts.patience.look_again.total_seconds()
 
-    async def _look(self, now: datetime, *, exhausted: bool) -> Looked:
+    async def _look(self, now: datetime, *, exhausted: bool) -> CheckLook:
         # What the step works with must be as it was when it was first run.
         awaited, refused, repeats = dict(self.awaited), self.refused, self.repeats
 
-        async def read(_: bool) -> Looked:
+        async def read(_: bool) -> CheckLook:
             return await look(
                 self.check,
                 self.base,
@@ -164,16 +166,16 @@ class _Judging:
                 refused=refused,
             )
 
-        return await self.run.step(Step.READ_CHECK, Looked, read)
+        return await self.run.step(Step.READ_CHECK, CheckLook, read)
 
-    async def _run_again(self, shas: tuple[str, ...], looked: Looked, now: datetime) -> None:
+    async def _run_again(self, shas: tuple[str, ...], looked: CheckLook, now: datetime) -> None:
         await self._watch(shas[0], now)
         ended = {sha: looked.runs[sha] for sha in shas}
 
-        async def ask(look_first: bool) -> Asked:
+        async def ask(look_first: bool) -> RerunsAsked:
             return await run_again(self.check, ended, self.github, look_first)
 
-        asked = await self.run.step(Step.RERUN_CHECK, Asked, ask)
+        asked = await self.run.step(Step.RERUN_CHECK, RerunsAsked, ask)
         self.repeats += 1
         self.awaited = dict(asked.before)
         self.refused = (*self.refused, *asked.refused)
@@ -195,7 +197,7 @@ class _Judging:
         await self.run.write(Step.WATCH_COMMIT, bool, change)
         self._recorded = True
 
-    async def _end(self, looked: Looked, decision: Decision, now: datetime) -> None:
+    async def _end(self, looked: CheckLook, decision: Decision, now: datetime) -> None:
         # First of all nothing further is merged; then what follows is asked for.
         await self._note(looked, decision, now)
         asked = self._asked(looked, decision, now)
@@ -206,7 +208,7 @@ class _Judging:
                 return True
 
             await self.run.step(Step.REQUEST_PLAYBOOK.of(asked.request.command), bool, put)
-        elif isinstance(decision, Propose):
+        elif isinstance(decision, TellPeople):
             await self._propose(looked, decision)
         await self._finish(now)
 
@@ -220,10 +222,10 @@ class _Judging:
 
         await self.run.write(Step.END_RUN, bool, change)
 
-    def _asked(self, looked: Looked, decision: Decision, now: datetime) -> Trigger | None:
+    def _asked(self, looked: CheckLook, decision: Decision, now: datetime) -> Trigger | None:
         """The Trigger that follows; the same evidence never asks twice for the same."""
         match decision:
-            case Revert(sha=sha, autonomy=autonomy, reason=seen):
+            case RevertCommit(sha=sha, autonomy=autonomy, reason=seen):
                 suspect = looked.evidence.suspect
                 number = suspect.pull_request if suspect else None
                 alone = suspect.alone if suspect else None
@@ -236,7 +238,7 @@ class _Judging:
                     about=f"check:{self.check}",
                 )
                 return self._trigger(f"revert:{sha}", number, looked.url, now, request)
-            case Bisect(good=good, bad=bad, reason=seen):
+            case BisectBetween(good=good, bad=bad, reason=seen):
                 request = BisectRequest(
                     good=good,
                     bad=bad,
@@ -266,7 +268,7 @@ class _Judging:
             request=request,
         )
 
-    async def _propose(self, looked: Looked, decision: Propose) -> None:
+    async def _propose(self, looked: CheckLook, decision: TellPeople) -> None:
         suspect = looked.evidence.suspect
         if suspect is None or suspect.pull_request is None:
             return
@@ -287,17 +289,17 @@ class _Judging:
             self.run, Step.COMMENT_ON_PULL_REQUEST, bool, comment, what=what, otherwise=False
         )
 
-    def _failure(self, looked: Looked) -> str:
+    def _failure(self, looked: CheckLook) -> str:
         """What makes this failure one, however many commits are red with it: where it began."""
         streak = looked.evidence.streak
         if streak is None or streak.good is None:
             return self.trigger.key
         return f"{self.trigger.repository.id}:red since {streak.good}:{self.check}"
 
-    async def _note(self, looked: Looked, decision: Decision, now: datetime) -> None:
+    async def _note(self, looked: CheckLook, decision: Decision, now: datetime) -> None:
         """Pause what has to be paused, and write down what was seen and decided."""
         self_work = _is_self_works_fault(looked, decision)
-        is_safety = looked.purpose == "safety" and not isinstance(decision, Nothing)
+        is_safety = looked.purpose == "safety" and not isinstance(decision, LeaveAlone)
         change = partial(
             self._write, looked, decision, now, hold=self_work or is_safety, is_safety=is_safety
         )
@@ -305,7 +307,7 @@ class _Judging:
 
     async def _write(
         self,
-        looked: Looked,
+        looked: CheckLook,
         decision: Decision,
         now: datetime,
         conn: AsyncConnection,
@@ -349,6 +351,6 @@ class _Judging:
         return _Noted(seq=entry.seq)
 
 
-def _is_self_works_fault(looked: Looked, decision: Decision) -> bool:
+def _is_self_works_fault(looked: CheckLook, decision: Decision) -> bool:
     suspect = looked.evidence.suspect
-    return isinstance(decision, Revert) and suspect is not None and suspect.is_self_work
+    return isinstance(decision, RevertCommit) and suspect is not None and suspect.is_self_work

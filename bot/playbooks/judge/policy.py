@@ -21,7 +21,7 @@ UNLIKELY = 0.1
 """Below this it was a flake."""
 
 
-class Suspect(Value):
+class SoleSuspect(Value):
     """The only change that may have begun it, as far as a revert is concerned."""
 
     sha: str
@@ -45,7 +45,7 @@ class Suspect(Value):
         return None if self.together or self.is_mixed else self.pull_request
 
 
-class Evidence(Value):
+class CheckEvidence(Value):
     """Everything the decision rests on, read just now.
 
     Attributes:
@@ -65,7 +65,7 @@ class Evidence(Value):
     streak: Streak | None
     seen: bool = True
     is_running: bool = False
-    suspect: Suspect | None = None
+    suspect: SoleSuspect | None = None
     autonomy: Autonomy = Autonomy.MERGE
     young: timedelta = timedelta(hours=24)
     repeats: int = Field(default=0, ge=0)
@@ -87,14 +87,14 @@ class Evidence(Value):
         return weigh(found.fails, found.passes, (nearest, *further), found.record)
 
 
-class Nothing(Value):
+class LeaveAlone(Value):
     """Leave it."""
 
     action: Literal["nothing"] = "nothing"
     reason: str
 
 
-class Wait(Value):
+class WaitForRun(Value):
     """A run is under way; look again when it ends."""
 
     action: Literal["wait"] = "wait"
@@ -107,14 +107,14 @@ class RunAgain(Value):
     shas: tuple[str, ...]
 
 
-class Propose(Value):
+class TellPeople(Value):
     """Tell people what the evidence is, and change nothing."""
 
     action: Literal["propose"] = "propose"
     reason: str
 
 
-class Revert(Value):
+class RevertCommit(Value):
     """Revert this commit; with `open` a person has it merged, with `propose` has it begin."""
 
     action: Literal["revert"] = "revert"
@@ -123,7 +123,7 @@ class Revert(Value):
     reason: str
 
 
-class Bisect(Value):
+class BisectBetween(Value):
     """Look for the culprit between these two."""
 
     action: Literal["bisect"] = "bisect"
@@ -133,27 +133,28 @@ class Bisect(Value):
 
 
 Decision = Annotated[
-    Nothing | Wait | RunAgain | Propose | Revert | Bisect, Field(discriminator="action")
+    LeaveAlone | WaitForRun | RunAgain | TellPeople | RevertCommit | BisectBetween,
+    Field(discriminator="action"),
 ]
 
 
-def decide(evidence: Evidence) -> Decision:
+def decide(evidence: CheckEvidence) -> Decision:
     """Decide what follows from the evidence as it is now."""
     streak = evidence.streak
     if evidence.autonomy is Autonomy.OFF:
-        return Nothing(reason="automatic action is switched off here")
+        return LeaveAlone(reason="automatic action is switched off here")
     if streak is None and not evidence.seen:
-        return Nothing(reason="no run of the check is seen on this branch")
+        return LeaveAlone(reason="no run of the check is seen on this branch")
     if streak is None:
-        return Nothing(reason="the check passes again")
+        return LeaveAlone(reason="the check passes again")
     if evidence.is_running:
-        return Wait()
+        return WaitForRun()
     if streak.good is None:
-        return Nothing(reason="the check has not passed on this branch lately")
+        return LeaveAlone(reason="the check has not passed on this branch lately")
     if not streak.suspects:
-        return Nothing(reason="nothing but records of incidents changed since it passed")
+        return LeaveAlone(reason="nothing but records of incidents changed since it passed")
     if evidence.certainty.broken < UNLIKELY:
-        return Nothing(reason=f"it flaked: {_counted(streak)}")
+        return LeaveAlone(reason=f"it flaked: {_counted(streak)}")
     if (again := _worth_repeating(evidence, streak, streak.good)) and evidence.repeats < MOST:
         return RunAgain(shas=again)
     if evidence.suspect is None:
@@ -161,7 +162,7 @@ def decide(evidence: Evidence) -> Decision:
     return _about(evidence.suspect, evidence, streak, streak.good)
 
 
-def _worth_repeating(evidence: Evidence, streak: Streak, good: str) -> tuple[str, ...]:
+def _worth_repeating(evidence: CheckEvidence, streak: Streak, good: str) -> tuple[str, ...]:
     """Where another run would tell more: both at once, since each may take long."""
     sure = evidence.certainty
     wanted = [streak.bad] if sure.broken < CERTAIN else []
@@ -171,37 +172,39 @@ def _worth_repeating(evidence: Evidence, streak: Streak, good: str) -> tuple[str
     return tuple(sha for sha in wanted if can is None or sha in can)
 
 
-def _among_several(evidence: Evidence, streak: Streak, good: str) -> Decision:
+def _among_several(evidence: CheckEvidence, streak: Streak, good: str) -> Decision:
     reason = f"{_counted(streak)}, and {len(streak.suspects)} changes came since it passed"
     reproduced = streak.fails > 1 and evidence.certainty.broken >= LIKELY
     if evidence.autonomy is Autonomy.PROPOSE or not (reproduced or evidence.can_try):
-        return Propose(reason=reason)
-    return Bisect(good=good, bad=streak.bad, reason=reason)
+        return TellPeople(reason=reason)
+    return BisectBetween(good=good, bad=streak.bad, reason=reason)
 
 
-def _about(suspect: Suspect, evidence: Evidence, streak: Streak, good: str) -> Decision:
+def _about(suspect: SoleSuspect, evidence: CheckEvidence, streak: Streak, good: str) -> Decision:
     seen = f"{_counted(streak)}, and it passed on {good[:9]} before"
     if suspect.is_reverted:
-        return Nothing(reason="the change is reverted already")
+        return LeaveAlone(reason="the change is reverted already")
     if suspect.is_hotfix:
-        return Propose(reason=f"{seen}; the change is itself a hotfix")
+        return TellPeople(reason=f"{seen}; the change is itself a hotfix")
     if suspect.is_opted_out:
-        return Propose(reason=f"{seen}; the pull request is opted out of automatic action")
+        return TellPeople(reason=f"{seen}; the pull request is opted out of automatic action")
     proposes = evidence.autonomy is Autonomy.PROPOSE
     if evidence.certainty.begun < LIKELY or streak.fails < 2:
         if evidence.can_try and not proposes:
-            return Bisect(good=good, bad=streak.bad, reason=f"{seen}; it could not be run again")
-        return Propose(reason=f"{seen}; it could not be run again, so it may be a flake")
+            return BisectBetween(
+                good=good, bad=streak.bad, reason=f"{seen}; it could not be run again"
+            )
+        return TellPeople(reason=f"{seen}; it could not be run again, so it may be a flake")
     if suspect.age > evidence.young:
         if proposes:
-            return Propose(reason=f"{seen}; the change is too old to blame at once")
-        return Bisect(
+            return TellPeople(reason=f"{seen}; the change is too old to blame at once")
+        return BisectBetween(
             good=good, bad=streak.bad, reason=f"{seen}; the change is too old to blame at once"
         )
     most = Autonomy.MERGE if suspect.is_self_work else Autonomy.OPEN
     if evidence.certainty.begun < CERTAIN:
         most = Autonomy.OPEN
-    return Revert(sha=suspect.sha, autonomy=evidence.autonomy.at_most(most), reason=seen)
+    return RevertCommit(sha=suspect.sha, autonomy=evidence.autonomy.at_most(most), reason=seen)
 
 
 def _counted(streak: Streak) -> str:

@@ -15,7 +15,7 @@ from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.playbooks.incidents.branches import is_hotfix
 from bot.playbooks.incidents.own_files import OwnFiles, is_by, own_files
-from bot.playbooks.judge.policy import Suspect
+from bot.playbooks.judge.policy import SoleSuspect
 from bot.playbooks.planning.autonomy import is_opted_out, is_self_work
 from bot.playbooks.planning.landed import everybody_behind
 
@@ -69,7 +69,7 @@ async def read_suspect(
     mirror: Mirror,
     now: datetime,
     named: PullRequest | None = None,
-) -> Suspect:
+) -> SoleSuspect:
     """Read the facts about one suspected commit.
 
     Args:
@@ -85,7 +85,7 @@ async def read_suspect(
     [info] = await mirror.read(lambda git: describe(git, [sha]))
     own = await mirror.read(lambda git: own_files(config, git))
     reverted = await mirror.read(lambda git: already_reverted(git, sha, head, keep=own.kept))
-    facts = Suspect(
+    facts = SoleSuspect(
         sha=sha,
         # A commit's clock is its author's: one from the future is young.
         age=max(now - info.committed_at, timedelta(0)),

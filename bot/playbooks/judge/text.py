@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bot import markdown
-from bot.playbooks.judge.evidence import Looked
-from bot.playbooks.judge.policy import Propose
+from bot.playbooks.judge.evidence import CheckLook
+from bot.playbooks.judge.policy import TellPeople
 from bot.playbooks.words.quoting import quoted
 
 _SIGNALS = {
@@ -15,19 +15,19 @@ _SIGNALS = {
 }
 
 
-def reason(check: str, looked: Looked, seen: str) -> str:
+def reason(check: str, looked: CheckLook, seen: str) -> str:
     """Why a revert or a bisect is asked for, as plain text."""
     what = _SIGNALS.get(looked.purpose or "", "check")
     return f"{what} {quoted(check, limit=100)} on {quoted(looked.base)}: {seen}"
 
 
-def hold_reason(check: str, looked: Looked) -> str:
+def hold_reason(check: str, looked: CheckLook) -> str:
     """Why self-work is paused, as plain text."""
     what = _SIGNALS.get(looked.purpose or "", "check")
     return f"{what} {quoted(check, limit=100)} fails on {quoted(looked.base)}"
 
 
-def proposal(check: str, looked: Looked, decision: Propose, suspect: str) -> str:
+def proposal(check: str, looked: CheckLook, decision: TellPeople, suspect: str) -> str:
     """The comment on the suspected pull request that leaves it to people.
 
     `suspect` is what to revert, `#12` or a SHA.

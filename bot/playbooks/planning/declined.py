@@ -15,7 +15,7 @@ class Declined(Value):
     remedy: str
 
 
-class Stop(Exception):
+class CannotPlan(Exception):
     """Planning cannot go on; it becomes a `Declined`. Both texts are Markdown."""
 
     def __init__(self, reason: str, remedy: str) -> None:

@@ -16,8 +16,8 @@ from bot.git.errors import UnknownRevision
 from bot.git.history import describe, is_ancestor, parents_of, resolve
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.pull_commits import Landing, MergeMethod, Unclear, landing_of, landing_of_merge
-from bot.git.sharing import Merged, part_of, strangers
+from bot.git.pull_commits import Landing, LandingMethod, Unclear, landing_of, landing_of_merge
+from bot.git.sharing import LandedPullRequest, part_of, strangers
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 
@@ -103,7 +103,7 @@ async def look_into(
     base = known[0].base.ref if known else None
     parts: dict[int, frozenset[str]] = {}
     for number, pull in pulls.items():
-        if known and number == known[0].number and landing.method is not MergeMethod.MERGE:
+        if known and number == known[0].number and landing.method is not LandingMethod.MERGE:
             part = frozenset(node.sha for node in landing.nodes)
         else:
             part = await _part(landing, pull, base, github, mirror)
@@ -136,9 +136,9 @@ async def _part(
 ) -> frozenset[str]:
     merge = pull.merge_commit_sha or ""
     parents = {node.sha: node.parents for node in landing.nodes}
-    facts = Merged(number=pull.number, merge_commit=merge, head=pull.head.sha)
+    facts = LandedPullRequest(number=pull.number, merge_commit=merge, head=pull.head.sha)
     if pull.head.sha in parents and merge not in parents:
-        copied = landing.method in (MergeMethod.SQUASH, MergeMethod.REBASE)
+        copied = landing.method in (LandingMethod.SQUASH, LandingMethod.REBASE)
         if copied and await mirror.read(lambda git: _has(git, merge, f"{landing.at}^1")):
             # It had come to the branch before; only its commits are below the later ones.
             return frozenset()

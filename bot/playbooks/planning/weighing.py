@@ -12,7 +12,7 @@ from bot.playbooks.steps import PlannedStep
 from bot.triggers import Value
 
 
-class Ruling(Value):
+class Weighed(Value):
     """What came of weighing a plan.
 
     Attributes:
@@ -30,5 +30,5 @@ class Ruling(Value):
     remedy: str = ""
 
 
-Weigh = Callable[[Sequence[PlannedStep]], Ruling]
+Weigh = Callable[[Sequence[PlannedStep]], Weighed]
 """Weighs the steps of a plan against the circumstances in which it was asked for."""

@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bot import markdown
-from bot.playbooks.incidents.case import Case
+from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.proposal.founder import AskedPlan
 from bot.playbooks.run import Signal, SignalKind
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import WaitPoint, planned
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.work import Work
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.work import IncidentWorkflow
 from bot.triggers import Actor
 
 WHY = "to begin"
@@ -47,7 +47,7 @@ class Question:
 
 
 def plan_to_begin(
-    case: Case,
+    case: IncidentContext,
     *,
     of: Literal["founder", "person"],
     reverts: tuple[str, ...],
@@ -69,7 +69,7 @@ def plan_to_begin(
     )
 
 
-async def agreement(work: Work[Any, Any], question: Question) -> Followed | None:
+async def agreement(work: IncidentWorkflow[Any, Any], question: Question) -> Followed | None:
     """Wait until a person agrees to begin; how it ended where nobody does.
 
     Nothing has been done by then that needs undoing: the incident is open, and its issue says so.
@@ -108,7 +108,9 @@ async def agreement(work: Work[Any, Any], question: Question) -> Followed | None
         plan = now_planned
 
 
-async def _answer(work: Work[Any, Any], plan: AskedPlan, until: datetime) -> Signal | None:
+async def _answer(
+    work: IncidentWorkflow[Any, Any], plan: AskedPlan, until: datetime
+) -> Signal | None:
     """The first word that decides; None where none came in time."""
     run = work.run
     while (left := until - await run.now()) > timedelta():
@@ -127,10 +129,10 @@ async def _answer(work: Work[Any, Any], plan: AskedPlan, until: datetime) -> Sig
     return None
 
 
-def may_it_begin(case: Case, plan: AskedPlan, reason: str) -> Standing:
+def may_it_begin(case: IncidentContext, plan: AskedPlan, reason: str) -> StatusMessage:
     """Nothing is done yet: a person says whether it begins."""
     hours = plan.expires_after.total_seconds() / 3600
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Decide whether this {case.kind} begins: `/approve` or `/reject`. Nothing is "
         "done yet.",
@@ -146,8 +148,8 @@ def may_it_begin(case: Case, plan: AskedPlan, reason: str) -> Standing:
     )
 
 
-def settled(case: Case, by: Actor | None, *, began: bool = False) -> Standing:
+def settled(case: IncidentContext, by: Actor | None, *, began: bool = False) -> StatusMessage:
     """The question has its answer, or needs none any more."""
     who = "Nobody" if by is None else markdown.code(by.login)
     said = f"{who} {'had' if began else 'did not have'} this {case.kind} begin."
-    return Standing(state="working", headline=f"Nothing to do for you: {said}")
+    return StatusMessage(state="working", headline=f"Nothing to do for you: {said}")

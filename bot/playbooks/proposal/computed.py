@@ -10,24 +10,24 @@ from pydantic import Field, RootModel
 
 from bot.config import Config
 from bot.git.mirror import Mirror
-from bot.git.reverting import Clean, Conflict, Empty, compute_revert
+from bot.git.reverting import Clean, Empty, RevertConflict, compute_revert
 from bot.git.trees import has_tree
 from bot.playbooks.incidents.own_files import own_files
 
-Outcome = Clean | Conflict | Empty
+Outcome = Clean | RevertConflict | Empty
 
 
 class Computed(RootModel[Annotated[Outcome, Field(discriminator="status")]]):
     """What computing gave, as one storable type."""
 
 
-class Change(Protocol):
+class ComputedChange(Protocol):
     """A change that can be computed on any commit, and again with the same result."""
 
     async def onto(self, commit: str) -> Outcome:
         """Compute it on a commit of the mirror."""
 
-    async def have(self, outcome: Clean | Conflict) -> None:
+    async def have(self, outcome: Clean | RevertConflict) -> None:
         """Bring what `outcome` names into this mirror, unless it is there."""
 
 
@@ -48,7 +48,7 @@ class Reverting:
             lambda git: compute_revert(git, self.commits, commit, keep=own.kept)
         )
 
-    async def have(self, outcome: Clean | Conflict) -> None:
+    async def have(self, outcome: Clean | RevertConflict) -> None:
         """Bring what `outcome` names into this mirror, unless it is there.
 
         It was computed into the mirror of one machine. Another replica may go on with the Run, or
@@ -66,7 +66,7 @@ class Reverting:
         return await self.mirror.read(lambda git: has_tree(git, treeish))
 
 
-async def on_newest(change: Change, mirror: Mirror, branch: str) -> Outcome:
+async def on_newest(change: ComputedChange, mirror: Mirror, branch: str) -> Outcome:
     """Compute a change on the newest head of a branch."""
     await mirror.refresh()
     return await change.onto(await mirror.branch_head(branch))

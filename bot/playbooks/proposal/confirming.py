@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bot.playbooks.checks.green import State, Tally
+from bot.playbooks.checks.green import CheckTally, State
 
 Confirmation = Literal["cured", "unseen", "not cured", "wait"]
 
 
 def confirmation(
-    *, same_tree: bool, on_base: Tally, on_hotfix: Tally | None, overdue: bool
+    *, same_tree: bool, on_base: CheckTally, on_hotfix: CheckTally | None, overdue: bool
 ) -> Confirmation:
     """Say whether the merged base branch is good.
 

@@ -9,10 +9,10 @@ from bot.github.models import BranchRules
 from bot.playbooks.checks.green import OUR_CHECKS, Counting, which_count
 from bot.playbooks.checks.results import checked
 from bot.playbooks.steps import Step
-from bot.playbooks.work import Work
+from bot.playbooks.work import IncidentWorkflow
 
 
-async def see_which_checks_count(work: Work[Any, Any], before: str) -> None:
+async def see_which_checks_count(work: IncidentWorkflow[Any, Any], before: str) -> None:
     """Settle which checks decide about the proposal (Decisions 5).
 
     Args:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from bot import markdown
-from bot.playbooks.checks.duration import Awaited, Outlook, slowest
-from bot.playbooks.checks.green import State, Tally
+from bot.playbooks.checks.duration import Awaited, TimeLeft, slowest
+from bot.playbooks.checks.green import CheckTally, State
 from bot.playbooks.words.outlook import about, moment
 
 _MINUTE = timedelta(minutes=1)
 
 
-def how_long(tally: Tally, took: Mapping[str, float], base: str, now: datetime) -> tuple[str, ...]:
+def how_long(
+    tally: CheckTally, took: Mapping[str, float], base: str, now: datetime
+) -> tuple[str, ...]:
     """One sentence on how long it takes until the checks that count have ended; or none.
 
     Args:
@@ -31,7 +33,7 @@ def how_long(tally: Tally, took: Mapping[str, float], base: str, now: datetime) 
     return () if found is None else (_said(found, markdown.code(base)),)
 
 
-def _said(found: Outlook, base: str) -> str:
+def _said(found: TimeLeft, base: str) -> str:
     name = markdown.code(found.name)
     if found.took is None:
         since = f"{name} has been running since {moment(found.since)}" if found.since else ""
@@ -48,7 +50,7 @@ def _said(found: Outlook, base: str) -> str:
     return f"{running}. On {base} it took {took}, so I expect it by {moment(_up(found))}."
 
 
-def _up(found: Outlook) -> datetime:
+def _up(found: TimeLeft) -> datetime:
     """The expected end, up to the next whole minute."""
     end = found.end
     if end is None:

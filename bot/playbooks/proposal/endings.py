@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bot import markdown
-from bot.playbooks.checks.green import State, Tally
-from bot.playbooks.incidents.case import Case
+from bot.playbooks.checks.green import CheckTally, State
+from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.undo.undoing import Undone
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import (
     commit_linked,
     name_of,
@@ -19,7 +19,9 @@ from bot.playbooks.words.wording import (
 _NOTHING = Undone()
 
 
-def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> Standing:
+def merged(
+    sha: str, case: IncidentContext, tally: CheckTally, unseen: tuple[str, ...] = ()
+) -> StatusMessage:
     """Done."""
     details = (
         (f"{markdown.code(case.base)} itself had no result of {names(unseen)} in time.",)
@@ -30,7 +32,7 @@ def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> 
     if case.offenders:
         verb = "is" if len(case.offenders) == 1 else "are"
         done = f"{offenders_linked(case)} {verb} reverted on {markdown.code(case.base)} by"
-    return Standing(
+    return StatusMessage(
         state="done",
         headline=f"Nothing to do: {done} {commit_linked(case, sha)}.",
         details=details,
@@ -38,10 +40,12 @@ def merged(sha: str, case: Case, tally: Tally, unseen: tuple[str, ...] = ()) -> 
     )
 
 
-def confirming(sha: str, case: Case, tally: Tally, outlook: tuple[str, ...] = ()) -> Standing:
+def confirming(
+    sha: str, case: IncidentContext, tally: CheckTally, outlook: tuple[str, ...] = ()
+) -> StatusMessage:
     """Merged, but onto a base that had moved: the result is watched once more."""
     missing = tally.named(State.MISSING, State.RUNNING)
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}; I am waiting for {names(missing)} on "
@@ -51,9 +55,11 @@ def confirming(sha: str, case: Case, tally: Tally, outlook: tuple[str, ...] = ()
     )
 
 
-def run_again_after_merge(sha: str, case: Case, again: tuple[str, ...], tally: Tally) -> Standing:
+def run_again_after_merge(
+    sha: str, case: IncidentContext, again: tuple[str, ...], tally: CheckTally
+) -> StatusMessage:
     """Merged; what is red on the branch may be red by chance, and runs once more."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}; {names(again)} failed on {markdown.code(case.base)}, perhaps "
@@ -63,10 +69,12 @@ def run_again_after_merge(sha: str, case: Case, again: tuple[str, ...], tally: T
     )
 
 
-def red_after_merge(sha: str, case: Case, tally: Tally, again: tuple[str, ...] = ()) -> Standing:
+def red_after_merge(
+    sha: str, case: IncidentContext, tally: CheckTally, again: tuple[str, ...] = ()
+) -> StatusMessage:
     """Merged, yet the branch is not green; `again` names what was run once more."""
     failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at {markdown.code(case.base)}: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}, but {names(failed)} did not turn green there.",
@@ -82,9 +90,9 @@ def red_after_merge(sha: str, case: Case, tally: Tally, again: tuple[str, ...] =
     )
 
 
-def recovered(sha: str, head: str, case: Case, tally: Tally) -> Standing:
+def recovered(sha: str, head: str, case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """The branch was red after the merge, and somebody mended it."""
-    return Standing(
+    return StatusMessage(
         state="done",
         headline=f"Nothing to do: {markdown.code(case.base)} is green again at "
         f"{commit_linked(case, head)}; the {case.proposal} was merged as "
@@ -93,10 +101,10 @@ def recovered(sha: str, head: str, case: Case, tally: Tally) -> Standing:
     )
 
 
-def left_red(sha: str, case: Case, tally: Tally) -> Standing:
+def left_red(sha: str, case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """The branch was red after the merge, and nobody mended it in all that time."""
     failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at {markdown.code(case.base)}: {names(failed)} did not turn green since "
         f"the {case.proposal} was merged as {commit_linked(case, sha)}, and I stopped watching.",
@@ -105,9 +113,9 @@ def left_red(sha: str, case: Case, tally: Tally) -> Standing:
     )
 
 
-def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
+def not_watched(sha: str, case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """`/cancel` came when the proposal was merged already."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Close this incident's issue once {markdown.code(case.base)} is well: the "
         f"{case.proposal} was merged as {commit_linked(case, sha)} before you cancelled, and I "
@@ -117,13 +125,13 @@ def not_watched(sha: str, case: Case, tally: Tally) -> Standing:
     )
 
 
-def unread(sha: str, case: Case, why: str) -> Standing:
+def unread(sha: str, case: IncidentContext, why: str) -> StatusMessage:
     """Merged, and GitHub does not show what became of the branch."""
     done = f"{proposal_linked(case)} is merged"
     if case.offenders:
         verb = "is" if len(case.offenders) == 1 else "are"
         done = f"{offenders_linked(case)} {verb} reverted"
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look whether {markdown.code(case.base)} is green, then close this incident's "
         f"issue: {done} there by {commit_linked(case, sha)}, and I cannot see its checks.",
@@ -134,19 +142,19 @@ def unread(sha: str, case: Case, why: str) -> Standing:
     )
 
 
-def unmerged(followed: Followed, case: Case, undone: Undone = _NOTHING) -> Standing:
+def unmerged(followed: Followed, case: IncidentContext, undone: Undone = _NOTHING) -> StatusMessage:
     """Ended without a merge; what could not be undone needs somebody's hands."""
     standing = _unmerged(followed, case)
     if undone.is_whole:
         return standing
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Undo the rest of {proposal_linked(case)} by hand: I could not.",
         details=(standing.headline, *undone.told()),
     )
 
 
-def _unmerged(followed: Followed, case: Case) -> Standing:
+def _unmerged(followed: Followed, case: IncidentContext) -> StatusMessage:
     asker = followed.by or case.requested_by
     base = markdown.code(case.base)
     match followed.how:
@@ -156,14 +164,14 @@ def _unmerged(followed: Followed, case: Case) -> Standing:
                 if case.pull_request
                 else f"No {case.proposal} was opened. "
             )
-            return Standing(
+            return StatusMessage(
                 state="stopped",
                 headline=f"Nothing to do: {name_of(asker)} {followed.how} this {case.kind}; "
                 f"{base} is as it was.",
                 details=(done + case.how_to_begin_anew,),
             )
         case "cured elsewhere":
-            return Standing(
+            return StatusMessage(
                 state="stopped",
                 headline=f"Nothing to do: {offenders_linked(case)} "
                 f"{'was' if len(case.offenders) == 1 else 'were'} reverted on {base} by "
@@ -171,20 +179,20 @@ def _unmerged(followed: Followed, case: Case) -> Standing:
                 details=(f"I closed the {case.proposal}, since it would change nothing any more.",),
             )
         case "given up" if case.pull_request is None:
-            return Standing(
+            return StatusMessage(
                 state="stopped",
                 headline=f"Nothing was done: nobody had this {case.kind} begin in time.",
                 details=(case.how_to_begin_anew,),
             )
         case "given up":
-            return Standing(
+            return StatusMessage(
                 state="stopped",
                 headline=f"Merge or close {proposal_linked(case)} yourself: I stopped waiting for "
                 "it, and it stays open.",
                 details=(case.how_to_begin_anew,),
             )
         case _:
-            return Standing(
+            return StatusMessage(
                 state="stopped",
                 headline=f"Nothing to do: {proposal_linked(case)} was closed without merging; "
                 f"{base} is as it was.",

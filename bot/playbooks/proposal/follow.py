@@ -15,7 +15,7 @@ from bot.github.calls.merging import HeadMoved, Merged, NotYet
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, MergeMethod
-from bot.playbooks.checks.green import Counting, State, Tally
+from bot.playbooks.checks.green import CheckTally, Counting, State
 from bot.playbooks.checks.newest import newest
 from bot.playbooks.checks.reruns import Reran
 from bot.playbooks.checks.results import names_on_pull_requests
@@ -25,16 +25,16 @@ from bot.playbooks.proposal.looking import look
 from bot.playbooks.proposal.merging import (
     APPROVABLE,
     LONG_GREEN,
-    Approved,
-    Ask,
+    AskPerson,
+    DoubtApproval,
     Enqueue,
-    Finish,
-    Merge,
+    FinishProposal,
+    KeepWaiting,
+    MergeNow,
+    MergeTerms,
+    PullRequestSnapshot,
     Refit,
     Rerun,
-    Terms,
-    View,
-    Wait,
     Why,
     next_move,
 )
@@ -87,7 +87,7 @@ class Followed(Value):
 
     how: How
     at: datetime
-    tally: Tally | None = None
+    tally: CheckTally | None = None
     hotfix: Hotfix | None = None
     before: str = ""
     """The last commit of the base branch before the incident, where it is known."""
@@ -126,10 +126,16 @@ class Reporting(Value):
 class Owner(Protocol):
     """The playbook whose proposal is followed: it knows the words, and how to compute it again."""
 
-    async def tell(self, move: Wait | Ask, view: View, deadline: datetime, now: datetime) -> None:
+    async def tell(
+        self,
+        move: KeepWaiting | AskPerson,
+        view: PullRequestSnapshot,
+        deadline: datetime,
+        now: datetime,
+    ) -> None:
         """Tell people where it stands; called for every look that ends in waiting."""
 
-    async def green(self, view: View) -> None:
+    async def green(self, view: PullRequestSnapshot) -> None:
         """Say on the proposal itself that it is verified; called before it is merged."""
 
     async def approved(self, why: Why, head: str, by: Actor, names: tuple[str, ...] = ()) -> None:
@@ -147,7 +153,7 @@ class Owner(Protocol):
         It is part of a look, and only reads.
         """
 
-    async def refit(self, hotfix: Hotfix, view: View) -> Fitted:
+    async def refit(self, hotfix: Hotfix, view: PullRequestSnapshot) -> Fitted:
         """Make the proposal fit the moved base."""
 
     def message(self) -> tuple[str, str]:
@@ -200,7 +206,7 @@ class _Following:
         self._a_while = patience.look_again.total_seconds()
         self.hotfix = watched.hotfix
         self.conflict = watched.conflict
-        self.approved: tuple[Approved, ...] = ()
+        self.approved: tuple[DoubtApproval, ...] = ()
         self.method: Method = "by hand"
         self.said_green: str | None = None
         self.joined: set[Literal["person", "program"]] = set()
@@ -222,33 +228,33 @@ class _Following:
         began = await run.now()
         self.deadline = began + self.watched.checks_may_take
         while True:
-            view = await run.step(Step.READ_PULL_REQUEST, View, self._look)
+            view = await run.step(Step.READ_PULL_REQUEST, PullRequestSnapshot, self._look)
             now = await run.now()
             if await self._sees_who_reports(view, now - began):
                 continue
             self._note_queue(view, now)
             move = next_move(view, self._terms(), now)
             match move:
-                case Finish(merged=merged, sha=sha):
+                case FinishProposal(merged=merged, sha=sha):
                     return self._ended("merged" if merged else "closed", now, view, sha=sha)
                 case Refit():
                     if ended := await self._refit(view, now):
                         return ended
-                case Merge() | Enqueue() | Rerun():
+                case MergeNow() | Enqueue() | Rerun():
                     # A person's word that came meanwhile counts before we act.
                     if ended := await self._listen(0, view, None):
                         return ended
                     pause = await self._act(move, view, now)
                     if pause and (ended := await self._listen(pause, view, None)):
                         return ended
-                case Wait() | Ask():
+                case KeepWaiting() | AskPerson():
                     await self.owner.tell(move, view, self.deadline, now)
                     if ended := await self._listen(self._a_while, view, move):
                         return ended
                     if now - began > self.patience.give_up:
                         return self._ended("given up", now, view)
 
-    async def _look(self, _: bool) -> View:
+    async def _look(self, _: bool) -> PullRequestSnapshot:
         watched = self.watched
         view = await look(
             self.github,
@@ -265,7 +271,7 @@ class _Following:
         foreign = await self.owner.whose(watched.pull_request, view.head)
         return view.model_copy(update={"foreign": foreign})
 
-    async def _sees_who_reports(self, view: View, waited: timedelta) -> bool:
+    async def _sees_who_reports(self, view: PullRequestSnapshot, waited: timedelta) -> bool:
         """Find out what does not report on pull requests, and need not be waited for.
 
         GitHub is asked once, and only where something is missing that had time to begin.
@@ -294,8 +300,8 @@ class _Following:
         self.counting = self.counting.reporting(names | begun)
         return True
 
-    def _terms(self) -> Terms:
-        return Terms(
+    def _terms(self) -> MergeTerms:
+        return MergeTerms(
             commit=self.hotfix.commit,
             base=self.hotfix.base_head,
             counting=self.counting,
@@ -316,7 +322,7 @@ class _Following:
             irreversible=self.watched.irreversible,
         )
 
-    def _note_queue(self, view: View, now: datetime) -> None:
+    def _note_queue(self, view: PullRequestSnapshot, now: datetime) -> None:
         if view.queue == "waiting" and view.group:
             self._note_group(view.group.commit)
         if self.enqueued != view.head or view.queue == "waiting":
@@ -329,7 +335,9 @@ class _Following:
         if commit and commit not in self.tested:
             self.tested = (*self.tested, commit)
 
-    async def _act(self, move: Merge | Enqueue | Rerun, view: View, now: datetime) -> float:
+    async def _act(
+        self, move: MergeNow | Enqueue | Rerun, view: PullRequestSnapshot, now: datetime
+    ) -> float:
         """Do it, and say how many seconds GitHub needs until its effect can be seen."""
         if isinstance(move, Rerun) and self.patient:
             await self._rerun(move.names, view)
@@ -353,7 +361,7 @@ class _Following:
             return await self._enqueue(move.head, view)
         return await self._merge(move.head, view)
 
-    async def _rerun(self, names: tuple[str, ...], view: View) -> None:
+    async def _rerun(self, names: tuple[str, ...], view: PullRequestSnapshot) -> None:
         again = partial(run_again, self.github, view.head, names)
         answer = await self.run.step(Step.RERUN_CHECKS, RerunAnswer, again)
         now = await self.run.now()
@@ -363,7 +371,7 @@ class _Following:
         self.reran = before.again(names, view.tally.rows, answer.refused, by)
         self.deadline = now + self.watched.checks_may_take
 
-    async def _enqueue(self, head: str, view: View) -> float:
+    async def _enqueue(self, head: str, view: PullRequestSnapshot) -> float:
         enqueue = self._only_ours(
             head, partial(_enqueue, self.github, self.watched.pull_request, head)
         )
@@ -376,7 +384,7 @@ class _Following:
         self._note_group(answer.group)
         return self._refused(answer)
 
-    def _merging(self, view: View, step: Step, for_good: Step) -> Step:
+    def _merging(self, view: PullRequestSnapshot, step: Step, for_good: Step) -> Step:
         """Choose the step: a merge that cannot be undone is declared as such."""
         touched = view.foreign.irreversible if view.foreign else ()
         return for_good if self.watched.irreversible or touched else step
@@ -395,7 +403,7 @@ class _Following:
 
         return refuse
 
-    async def _merge(self, head: str, view: View) -> float:
+    async def _merge(self, head: str, view: PullRequestSnapshot) -> float:
         method = _method(view.methods, self.watched.preferred)
         number, message = self.watched.pull_request, self.owner.message()
         merge = self._only_ours(head, partial(_merge, self.github, number, head, method, message))
@@ -415,7 +423,7 @@ class _Following:
         self.refused = answer.refused
         return 0
 
-    async def _refit(self, view: View, now: datetime) -> Followed | None:
+    async def _refit(self, view: PullRequestSnapshot, now: datetime) -> Followed | None:
         before = self.hotfix
         fitted = await self.owner.refit(before, view)
         if fitted.hotfix is None:
@@ -428,7 +436,9 @@ class _Following:
             return await self._listen(self._a_while, view, None)
         return None
 
-    async def _listen(self, seconds: float, view: View, move: Wait | Ask | None) -> Followed | None:
+    async def _listen(
+        self, seconds: float, view: PullRequestSnapshot, move: KeepWaiting | AskPerson | None
+    ) -> Followed | None:
         """Wait for a Signal; the end, where a person wants one."""
         signals = await heard(self.run, seconds, WaitPoint.PULL_REQUEST)
         if seconds:
@@ -441,13 +451,13 @@ class _Following:
         if cancel := first(signals, SignalKind.CANCEL):
             return self._ended("cancelled", now, view, by=cancel.actor)
         self.joined.update(each.joins for each in signals if each.joins)
-        asked = move.why if isinstance(move, Ask) and move.why in APPROVABLE else None
+        asked = move.why if isinstance(move, AskPerson) and move.why in APPROVABLE else None
         meant = (view.head,) if self._is_bound(asked) else (None, view.head)
         about_this = [each for each in signals if each.commit in meant]
         if asked and (reject := first(about_this, SignalKind.REJECT)):
             return self._ended("rejected", now, view, by=reject.actor)
         if asked and (approve := first(about_this, SignalKind.APPROVE)):
-            names = move.names if isinstance(move, Ask) else ()
+            names = move.names if isinstance(move, AskPerson) else ()
             await self._approve(asked, view.head, approve, names)
             self._decide_besides(asked, view.head)
         elif asked and (joining := self._settles(asked, signals)):
@@ -470,7 +480,7 @@ class _Following:
     async def _approve(
         self, why: Why, head: str, signal: Signal, names: tuple[str, ...] = ()
     ) -> None:
-        self.approved = (*self.approved, Approved(head=head, why=why, names=names))
+        self.approved = (*self.approved, DoubtApproval(head=head, why=why, names=names))
         if signal.actor is not None:
             bound = names if why == "unstarted" else ()
             await self.owner.approved(why, head, signal.actor, bound)
@@ -479,13 +489,15 @@ class _Following:
         """Who waves a doubt about a commit through has decided about its merge, too."""
         if self.one_yes and why in _TO_BE_MERGED:
             besides: tuple[Why, ...] = ("no evals", "person")
-            self.approved += tuple(Approved(head=head, why=each) for each in besides if each != why)
+            self.approved += tuple(
+                DoubtApproval(head=head, why=each) for each in besides if each != why
+            )
 
     def _ended(
         self,
         how: How,
         at: datetime,
-        view: View,
+        view: PullRequestSnapshot,
         *,
         sha: str | None = None,
         by: Actor | None = None,

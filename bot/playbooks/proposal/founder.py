@@ -9,12 +9,12 @@ from typing import Literal
 import rfc8785
 
 from bot import markdown
-from bot.playbooks.checks.green import Tally
-from bot.playbooks.incidents.case import Case
-from bot.playbooks.proposal.merging import View
+from bot.playbooks.checks.green import CheckTally
+from bot.playbooks.incidents.case import IncidentContext
+from bot.playbooks.proposal.merging import PullRequestSnapshot
 from bot.playbooks.proposal.ownership import SHOWN, Foreign
 from bot.playbooks.steps import PlannedStep, planned
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import commit_linked, how_to_cancel, proposal_linked
 from bot.triggers import Value
 
@@ -66,7 +66,7 @@ class AskedPlan(Value):
 
 
 def founders_plan(
-    case: Case, commit: str, irreversible: tuple[str, ...], expires_after: timedelta
+    case: IncidentContext, commit: str, irreversible: tuple[str, ...], expires_after: timedelta
 ) -> AskedPlan:
     """Lay out what is done so far and what a Founder's yes would do."""
     return AskedPlan(
@@ -80,7 +80,7 @@ def founders_plan(
     )
 
 
-def plan_of_others(case: Case, foreign: Foreign, expires_after: timedelta) -> AskedPlan:
+def plan_of_others(case: IncidentContext, foreign: Foreign, expires_after: timedelta) -> AskedPlan:
     """Lay out what a yes to a commit that we did not make would do."""
     return AskedPlan(
         of=foreign.of,
@@ -93,7 +93,9 @@ def plan_of_others(case: Case, foreign: Foreign, expires_after: timedelta) -> As
     )
 
 
-def others_pushed(case: Case, plan: AskedPlan, view: View) -> Standing:
+def others_pushed(
+    case: IncidentContext, plan: AskedPlan, view: PullRequestSnapshot
+) -> StatusMessage:
     """The head holds commits that we did not make: somebody else answers for just this one."""
     makers = view.foreign.makers if view.foreign else ()
     command = markdown.code(f"/approve {plan.commit[:SHOWN]}")
@@ -105,7 +107,7 @@ def others_pushed(case: Case, plan: AskedPlan, view: View) -> Standing:
     if len(plan.irreversible) > _PATHS_SHOWN:
         shown.append(f"- … and {len(plan.irreversible) - _PATHS_SHOWN} more")
     hours = plan.expires_after.total_seconds() / 3600
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Read {commit_linked(case, plan.commit)} on {proposal_linked(case)}, then "
         f"comment {command}: it holds commits that I did not make.",
@@ -127,13 +129,13 @@ def others_pushed(case: Case, plan: AskedPlan, view: View) -> Standing:
     )
 
 
-def founder_decides(case: Case, plan: AskedPlan, tally: Tally) -> Standing:
+def founder_decides(case: IncidentContext, plan: AskedPlan, tally: CheckTally) -> StatusMessage:
     """It is green, and what it does cannot be undone."""
     shown = [f"- {markdown.code(path)}" for path in plan.irreversible[:_PATHS_SHOWN]]
     if len(plan.irreversible) > _PATHS_SHOWN:
         shown.append(f"- … and {len(plan.irreversible) - _PATHS_SHOWN} more")
     hours = plan.expires_after.total_seconds() / 3600
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"A Founder decides: read {proposal_linked(case)}, then `/approve` or `/reject` "
         "it. It cannot be undone.",

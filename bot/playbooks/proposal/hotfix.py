@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from bot.git.merging import merge
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean, Conflict
+from bot.git.reverting import Clean, RevertConflict
 from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entries
 from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
@@ -37,7 +37,7 @@ class Hotfix(Value):
 
 
 async def publish(
-    outcome: Clean | Conflict,
+    outcome: Clean | RevertConflict,
     files: Sequence[RecordFile],
     *,
     mirror: Mirror,
@@ -149,7 +149,7 @@ async def take_back(github: RepositoryClient, branch: str) -> None:
 
 
 async def tree_with_records(
-    git: Git, outcome: Clean | Conflict, files: Sequence[RecordFile]
+    git: Git, outcome: Clean | RevertConflict, files: Sequence[RecordFile]
 ) -> str:
     """The id of the tree that the hotfix commit must have, computed on the mirror."""
     written = []
@@ -179,7 +179,7 @@ async def merging_gives(
 
 
 async def _trees(
-    git: Git, outcome: Clean | Conflict, files: Sequence[RecordFile]
+    git: Git, outcome: Clean | RevertConflict, files: Sequence[RecordFile]
 ) -> tuple[str, str, list[TreeChange]]:
     """The base's tree, the tree wanted, and what must be sent to get from one to the other."""
     base_tree = await tree_of(git, outcome.onto)
@@ -188,7 +188,7 @@ async def _trees(
 
 
 async def _entries(
-    git: Git, outcome: Clean | Conflict, base_tree: str, files: Sequence[RecordFile]
+    git: Git, outcome: Clean | RevertConflict, base_tree: str, files: Sequence[RecordFile]
 ) -> list[TreeChange]:
     if isinstance(outcome, Clean):
         changes, fresh = outcome.changes, set(outcome.new_blobs)

@@ -18,21 +18,21 @@ from bot.github.models import (
     QueueEntry,
     Review,
 )
-from bot.playbooks.checks.green import Counting, State, Tally, failing, tally
+from bot.playbooks.checks.green import CheckTally, Counting, State, failing, tally
 from bot.playbooks.checks.newest import newest
 from bot.playbooks.checks.results import checked
 from bot.playbooks.checks.same_failure import (
+    CodePlace,
     Failure,
     Failures,
-    Place,
     alike,
     headline,
     joined,
     otherwise,
 )
 from bot.playbooks.proposal.counting import required
-from bot.playbooks.proposal.merge_groups import Group, left
-from bot.playbooks.proposal.merging import View
+from bot.playbooks.proposal.merge_groups import QueueGroup, left
+from bot.playbooks.proposal.merging import PullRequestSnapshot
 from bot.playbooks.proposal.previews import with_previews
 from bot.playbooks.proposal.rerun_requests import chances, run_by_app
 from bot.triggers import Value
@@ -51,7 +51,7 @@ async def look(
     before: str,
     broken: str,
     tested: tuple[str, ...] = (),
-) -> View:
+) -> PullRequestSnapshot:
     """Read a hotfix pull request, its checks and its branch's rules.
 
     Args:
@@ -67,7 +67,7 @@ async def look(
     results = await github.checks.results(pull.head.sha)
     verdicts = tally(counting, results)
     if pull.is_merged or pull.state == "closed":
-        return View(
+        return PullRequestSnapshot(
             pull_request="merged" if pull.is_merged else "closed",
             merge_sha=pull.merge_commit_sha if pull.is_merged else None,
             draft=pull.draft,
@@ -92,11 +92,11 @@ async def look(
     reviewed = rules.pull_request_required or not rules.complete
     reviews = await github.pulls.reviews(number) if reviewed else ()
     entry = await github.merging.queue_entry(pull) if rules.merge_queue else None
-    group = Group(commit=entry.head_sha) if entry and entry.head_sha else None
+    group = QueueGroup(commit=entry.head_sha) if entry and entry.head_sha else None
     if rules.merge_queue and entry is None and tested:
         group = await left(github, mirror, tested, named, before)
     behind = pull.mergeable_state == "behind"
-    return View(
+    return PullRequestSnapshot(
         pull_request="open",
         draft=pull.draft,
         head=pull.head.sha,
@@ -142,7 +142,7 @@ async def _compare(
     *,
     before: str,
     broken: str,
-    tally: Tally,
+    tally: CheckTally,
 ) -> _Compared:
     names = tally.named(State.FAILED)
     if tally.verdict != "red":
@@ -181,7 +181,7 @@ async def _failure(github: RepositoryClient, result: CheckResult) -> Failure:
     return Failure(
         headlines=frozenset([headline(result.title)] if result.title else []),
         places=frozenset(
-            Place(path=each.path, said=headline(each.title or each.message or ""))
+            CodePlace(path=each.path, said=headline(each.title or each.message or ""))
             for each in said
             # Actions itself notes on `.github` that a step failed: true of every failure.
             if each.annotation_level == "failure" and each.path != ".github"

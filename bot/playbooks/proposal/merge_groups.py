@@ -16,7 +16,7 @@ from bot.playbooks.proposal.rerun_requests import chances
 from bot.triggers import Value
 
 
-class Group(Value):
+class QueueGroup(Value):
     """What the queue tests of a proposal, or tested last.
 
     Attributes:
@@ -42,7 +42,7 @@ async def left(
     tested: tuple[str, ...],
     required: Collection[str],
     before: str,
-) -> Group:
+) -> QueueGroup:
     """Read why the queue may have thrown a proposal out.
 
     Args:
@@ -57,7 +57,7 @@ async def left(
     """
     results = await github.checks.results(tested[-1])
     red = tuple(name for name in failing(results) if not required or name in required)
-    return Group(
+    return QueueGroup(
         commit=tested[-1],
         red=red,
         chances=await chances(github, mirror, red, results, tested, before),

@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bot.playbooks.checks.chance import Chance
-from bot.playbooks.checks.green import Counting, State, Tally
+from bot.playbooks.checks.green import CheckTally, Counting, State
 from bot.playbooks.checks.reruns import Reran, reruns
-from bot.playbooks.proposal.merge_groups import Group
+from bot.playbooks.proposal.merge_groups import QueueGroup
 from bot.playbooks.proposal.ownership import Foreign
 from bot.triggers import Value
 
@@ -46,7 +46,7 @@ def code_owners(refusal: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(named))[:_MOST_OWNERS]
 
 
-class View(Value):
+class PullRequestSnapshot(Value):
     """A hotfix pull request as GitHub shows it now."""
 
     pull_request: Literal["open", "closed", "merged"]
@@ -59,7 +59,7 @@ class View(Value):
     base_ref: str = ""
     """The branch it goes to, by its present name."""
     conflicts: bool
-    tally: Tally
+    tally: CheckTally
     previews_hidden: bool = False
     """Whether the App may not read deployments, although previews are waited for."""
     red_before: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class View(Value):
     queued_since: datetime | None = None
     queue_takes_yet: timedelta | None = None
     """How long until the merge queue has merged it, as GitHub estimates it."""
-    group: Group | None = None
+    group: QueueGroup | None = None
     """What the queue tests, or tested before it threw the hotfix out, as far as it is known."""
     methods: tuple[str, ...] = ()
     """How the base branch may be merged into, the best first."""
@@ -124,7 +124,7 @@ APPROVABLE: frozenset[Why] = frozenset(
 """What a person may wave through: it does not speak against the hotfix itself."""
 
 
-class Approved(Value):
+class DoubtApproval(Value):
     """A person's yes to one doubt about one commit; another commit or doubt needs its own."""
 
     head: str
@@ -135,7 +135,7 @@ class Approved(Value):
     A yes to those holds for no others.
     """
 
-    def covers(self, doubt: Ask, head: str) -> bool:
+    def covers(self, doubt: AskPerson, head: str) -> bool:
         """Tell whether it answers this doubt about this commit."""
         if (self.head, self.why) != (head, doubt.why):
             return False
@@ -143,7 +143,7 @@ class Approved(Value):
         return not bound or {*doubt.names} <= {*self.names}
 
 
-class Terms(Value):
+class MergeTerms(Value):
     """What was settled before: what we published, on which base, and until when we wait."""
 
     commit: str
@@ -161,7 +161,7 @@ class Terms(Value):
     """Whether a head that we did not make is asked about; Runs begun before merge none at all."""
     merge_refused: str | None = None
     """Why GitHub last refused to merge this very head, in its words."""
-    approved: tuple[Approved, ...] = ()
+    approved: tuple[DoubtApproval, ...] = ()
     reran: Reran | None = None
     left_queue: bool = False
     """The hotfix was in the merge queue and is no longer."""
@@ -175,14 +175,14 @@ class Terms(Value):
     """Paths of the change that cannot be undone: a Founder decides whether it is merged."""
 
 
-class Wait(Value):
+class KeepWaiting(Value):
     """Nothing to do yet; `missing` names what is still awaited."""
 
     action: Literal["wait"] = "wait"
     missing: tuple[str, ...]
 
 
-class Merge(Value):
+class MergeNow(Value):
     """Everything holds: merge exactly this head."""
 
     action: Literal["merge"] = "merge"
@@ -210,7 +210,7 @@ class Rerun(Value):
     names: tuple[str, ...]
 
 
-class Ask(Value):
+class AskPerson(Value):
     """Only a person can go on. `why` selects the words."""
 
     action: Literal["ask"] = "ask"
@@ -224,7 +224,7 @@ class Ask(Value):
     """Checks among them that GitHub could not run again."""
 
 
-class Finish(Value):
+class FinishProposal(Value):
     """The pull request is closed, merged or not."""
 
     action: Literal["finish"] = "finish"
@@ -233,12 +233,12 @@ class Finish(Value):
 
 
 Move = Annotated[
-    Wait | Merge | Enqueue | Refit | Rerun | Ask | Finish,
+    KeepWaiting | MergeNow | Enqueue | Refit | Rerun | AskPerson | FinishProposal,
     Field(discriminator="action"),
 ]
 
 
-def next_move(view: View, terms: Terms, now: datetime) -> Move:
+def next_move(view: PullRequestSnapshot, terms: MergeTerms, now: datetime) -> Move:
     """Decide what to do next with an open hotfix.
 
     Args:
@@ -247,24 +247,24 @@ def next_move(view: View, terms: Terms, now: datetime) -> Move:
         now: the time, for the visible time-out.
     """
     if view.pull_request == "merged":
-        return Finish(merged=True, sha=view.merge_sha)
+        return FinishProposal(merged=True, sha=view.merge_sha)
     if view.pull_request == "closed":
-        return Finish(merged=False)
+        return FinishProposal(merged=False)
     ours = view.head == terms.commit
     # Of a conflict our own commit holds the markers: never merged, whatever the checks say.
     if terms.conflict and (ours or view.draft or view.conflicts):
-        return Ask(why="conflict")
+        return AskPerson(why="conflict")
     if ours and (view.base_head != terms.base or view.conflicts or view.behind):
         return Refit(base=view.base_head)
     # What a person has to merge anyway is not asked about: that is their answer.
     foreign = not ours and terms.asks_about_foreign and not (terms.conflict and not terms.drafts)
     if foreign:
         touched = view.foreign.irreversible if view.foreign else ()
-        question = Ask(why="foreign", names=touched)
+        question = AskPerson(why="foreign", names=touched)
         if not any(each.covers(question, view.head) for each in terms.approved):
             return question
     for doubt in _doubts(view, terms, now, answered_for=foreign):
-        if not isinstance(doubt, Ask):
+        if not isinstance(doubt, AskPerson):
             return doubt
         if not any(each.covers(doubt, view.head) for each in terms.approved):
             return doubt
@@ -272,8 +272,8 @@ def next_move(view: View, terms: Terms, now: datetime) -> Move:
 
 
 def _doubts(
-    view: View, terms: Terms, now: datetime, *, answered_for: bool
-) -> Iterator[Wait | Rerun | Ask]:
+    view: PullRequestSnapshot, terms: MergeTerms, now: datetime, *, answered_for: bool
+) -> Iterator[KeepWaiting | Rerun | AskPerson]:
     """What the checks leave to be wished for, most important first.
 
     A person who answers for this very commit has answered whether anybody shall decide about it.
@@ -282,30 +282,30 @@ def _doubts(
     missing = tally.awaited
     match tally.verdict:
         case "nothing counts":
-            yield Ask(why="nothing counts")
+            yield AskPerson(why="nothing counts")
         case "red" if terms.patient:
             yield _when_red_once_more(view, terms, now)
         case "red":
             yield _when_red(view, terms, now)
         case "waiting" if terms.patient and _never_begun(view, terms, now):
-            yield Ask(why="unstarted", names=missing)
+            yield AskPerson(why="unstarted", names=missing)
         case "waiting" if now >= terms.deadline:
-            yield Ask(why="timed out", names=missing)
+            yield AskPerson(why="timed out", names=missing)
         case "waiting":
-            yield Wait(missing=missing)
+            yield KeepWaiting(missing=missing)
         case "green":
             pass
     if answered_for:
         return
     if terms.evals_wanted and not terms.counting.evals:
-        yield Ask(why="no evals")
+        yield AskPerson(why="no evals")
     if terms.person_wanted:
-        yield Ask(why="person")
+        yield AskPerson(why="person")
     if terms.irreversible:
-        yield Ask(why="founder", names=terms.irreversible)
+        yield AskPerson(why="founder", names=terms.irreversible)
 
 
-def _never_begun(view: View, terms: Terms, now: datetime) -> bool:
+def _never_begun(view: PullRequestSnapshot, terms: MergeTerms, now: datetime) -> bool:
     """Tell whether all that is awaited are checks that do not even begin, without a reason to.
 
     Without what the branch requires GitHub merges nothing, whatever a person says here.
@@ -321,16 +321,18 @@ def _never_begun(view: View, terms: Terms, now: datetime) -> bool:
     return now >= terms.deadline or (last is not None and now - last >= LONG_GREEN)
 
 
-def _when_red_once_more(view: View, terms: Terms, now: datetime) -> Wait | Rerun | Ask:
+def _when_red_once_more(
+    view: PullRequestSnapshot, terms: MergeTerms, now: datetime
+) -> KeepWaiting | Rerun | AskPerson:
     """Run again what may be red by chance; only then is it anybody's failure."""
     reran = terms.reran if terms.reran and terms.reran.head == view.head else None
     again = reruns(view.tally, view.chances, reran, now)
     if again.are_worth_it:
         return Rerun(names=again.wanted)
     if again.are_awaited:
-        return Wait(missing=tuple(sorted(again.begins)))
+        return KeepWaiting(missing=tuple(sorted(again.begins)))
     asked = _when_red(view, terms, now, passed_over=again.begins if again.is_certain else ())
-    if not isinstance(asked, Ask):
+    if not isinstance(asked, AskPerson):
         return asked
     not_again = again.stuck | {*view.only_statuses}
     cannot = tuple(name for name in asked.names if name in not_again)
@@ -339,61 +341,61 @@ def _when_red_once_more(view: View, terms: Terms, now: datetime) -> Wait | Rerun
 
 
 def _when_red(
-    view: View, terms: Terms, now: datetime, passed_over: Collection[str] = ()
-) -> Wait | Rerun | Ask:
+    view: PullRequestSnapshot, terms: MergeTerms, now: datetime, passed_over: Collection[str] = ()
+) -> KeepWaiting | Rerun | AskPerson:
     """Whose failure is it (Decisions 6)?"""
     failed = tuple(n for n in view.tally.named(State.FAILED) if n not in passed_over)
     broken_off = tuple(n for n in view.tally.named(State.INFRA) if n not in passed_over)
     new = [name for name in failed if name not in view.red_before]
     if persisting := tuple(name for name in new if name in view.red_on_base):
-        return Ask(why="not cured", names=persisting)
+        return AskPerson(why="not cured", names=persisting)
     if new:
-        return Ask(why="red", names=tuple(new))
+        return AskPerson(why="red", names=tuple(new))
     if failed_previews := [row.name for row in view.tally.previews if row.state is State.FAILED]:
-        return Ask(why="preview", names=tuple(failed_previews))
+        return AskPerson(why="preview", names=tuple(failed_previews))
     if broken_off:
         return _when_broken_off(broken_off, view, terms, now)
-    return Ask(why="unrelated", names=failed)
+    return AskPerson(why="unrelated", names=failed)
 
 
 def _when_broken_off(
-    names: tuple[str, ...], view: View, terms: Terms, now: datetime
-) -> Wait | Rerun | Ask:
+    names: tuple[str, ...], view: PullRequestSnapshot, terms: MergeTerms, now: datetime
+) -> KeepWaiting | Rerun | AskPerson:
     reran = terms.reran
     if terms.patient:
-        return Ask(why="infra", names=names)
+        return AskPerson(why="infra", names=names)
     if reran is None or reran.head != view.head:
         return Rerun(names=names)
     unchanged = all(row in reran.old for row in view.tally.rows if row.name in names)
     if reran.agreed and unchanged and now < terms.deadline:
-        return Wait(missing=names)
-    return Ask(why="infra", names=names)
+        return KeepWaiting(missing=names)
+    return AskPerson(why="infra", names=names)
 
 
-def _left_by_chance(view: View, terms: Terms) -> bool:
+def _left_by_chance(view: PullRequestSnapshot, terms: MergeTerms) -> bool:
     return view.group is not None and view.group.is_worth_another(terms.requeued)
 
 
-def _when_verified(view: View, terms: Terms, *, ours: bool) -> Move:
+def _when_verified(view: PullRequestSnapshot, terms: MergeTerms, *, ours: bool) -> Move:
     if not ours and not (terms.conflict and terms.drafts):
         # Somebody pushed to the hotfix: what is there now is theirs to answer for. Without drafts
         # nobody says when a conflict is resolved.
-        return Ask(why="changed")
+        return AskPerson(why="changed")
     if view.changes_wanted_by and (view.reviews_required or terms.merge_refused):
-        return Ask(why="changes wanted", names=view.changes_wanted_by)
+        return AskPerson(why="changes wanted", names=view.changes_wanted_by)
     if view.approvals_missing:
-        return Ask(why="review", names=view.reviewers)
+        return AskPerson(why="review", names=view.reviewers)
     if view.queue == "waiting":
-        return Wait(missing=("merge queue",))
+        return KeepWaiting(missing=("merge queue",))
     if (owners := code_owners(terms.merge_refused or "")) is not None:
-        return Ask(why="code owner", names=owners)
+        return AskPerson(why="code owner", names=owners)
     if terms.merge_refused is not None and _REVIEW.search(terms.merge_refused):
-        return Ask(why="review", names=view.reviewers)
+        return AskPerson(why="review", names=view.reviewers)
     if terms.merge_refused is not None:
-        return Ask(why="merge refused", reason=terms.merge_refused)
+        return AskPerson(why="merge refused", reason=terms.merge_refused)
     if terms.left_queue and not _left_by_chance(view, terms):
         red = view.group.red if view.group else ()
-        return Ask(why="left the queue", names=red, reran=terms.requeued)
+        return AskPerson(why="left the queue", names=red, reran=terms.requeued)
     if view.queue == "required":
         return Enqueue(head=view.head)
-    return Merge(head=view.head)
+    return MergeNow(head=view.head)

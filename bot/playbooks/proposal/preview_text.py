@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bot import markdown
-from bot.playbooks.checks.green import Row, Tally
-from bot.playbooks.incidents.case import Case
-from bot.playbooks.proposal.merging import View
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.checks.green import CheckRow, CheckTally
+from bot.playbooks.incidents.case import IncidentContext
+from bot.playbooks.proposal.merging import PullRequestSnapshot
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import how_to_cancel, names, proposal_linked
 
 
-def preview_failed(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def preview_failed(
+    failed: tuple[str, ...], case: IncidentContext, tally: CheckTally
+) -> StatusMessage:
     """The proposal was deployed for a look at it, and that went wrong."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at the {'preview' if len(failed) == 1 else 'previews'} {names(failed)}: "
         f"{proposal_linked(case)} could not be deployed there, so I did not merge it.",
@@ -28,7 +30,7 @@ def preview_failed(failed: tuple[str, ...], case: Case, tally: Tally) -> Standin
     )
 
 
-def unreadable(view: View) -> tuple[str, ...]:
+def unreadable(view: PullRequestSnapshot) -> tuple[str, ...]:
     """That the App may not see what is waited for, and what to do about it."""
     if not view.previews_hidden:
         return ()
@@ -38,6 +40,6 @@ def unreadable(view: View) -> tuple[str, ...]:
     )
 
 
-def _logs(failed: Iterable[Row]) -> tuple[str, ...]:
+def _logs(failed: Iterable[CheckRow]) -> tuple[str, ...]:
     linked = [markdown.link(f"log of {row.name}", row.url) for row in failed if row.url]
     return (f"What went wrong there: {', '.join(linked)}.",) if linked else ()

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound
 from bot.github.models import Deployment, DeploymentStatus
-from bot.playbooks.checks.green import Counting, Row, State, Tally
+from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.triggers import Value
 
 _STATES = {"success": State.PASSED, "failure": State.FAILED, "error": State.FAILED}
@@ -21,12 +21,12 @@ _STATES = {"success": State.PASSED, "failure": State.FAILED, "error": State.FAIL
 class Previewed(Value):
     """The checks with the previews; `hidden`: the App may not read deployments."""
 
-    tally: Tally
+    tally: CheckTally
     hidden: bool = False
 
 
 async def with_previews(
-    github: RepositoryClient, counting: Counting, sha: str, checks: Tally
+    github: RepositoryClient, counting: Counting, sha: str, checks: CheckTally
 ) -> Previewed:
     """Add what the deployments of a commit say.
 
@@ -73,7 +73,7 @@ def preview_rows(
     patterns: tuple[str, ...] | None,
     deployments: Sequence[Deployment],
     said: Mapping[int, Sequence[DeploymentStatus]],
-) -> tuple[Row, ...]:
+) -> tuple[CheckRow, ...]:
     """Say how each preview stands, and which are not there yet.
 
     Args:
@@ -84,23 +84,23 @@ def preview_rows(
     rows = [row for each in deployments if (row := _row(each, said.get(each.id, ()))) is not None]
     names = [row.name for row in rows]
     missing = [p for p in patterns or () if not any(_matches(name, (p,)) for name in names)]
-    rows += [Row(name=pattern, kind="preview", state=State.MISSING) for pattern in missing]
+    rows += [CheckRow(name=pattern, kind="preview", state=State.MISSING) for pattern in missing]
     return tuple(sorted(rows, key=lambda row: row.name))
 
 
-def _row(deployment: Deployment, said: Sequence[DeploymentStatus]) -> Row | None:
+def _row(deployment: Deployment, said: Sequence[DeploymentStatus]) -> CheckRow | None:
     standing = [each for each in said if each.state != "inactive"]
     if said and not standing:
         # Taken down before it came to anything: as if it had never been.
         return None
     if not standing:
-        return Row(name=deployment.environment, kind="preview", state=State.RUNNING)
+        return CheckRow(name=deployment.environment, kind="preview", state=State.RUNNING)
     newest = standing[0]
     state = _STATES.get(newest.state, State.RUNNING)
     links = (newest.log_url, newest.environment_url)
     if state is State.PASSED:
         links = (newest.environment_url, newest.log_url)
-    return Row(
+    return CheckRow(
         name=deployment.environment,
         kind="preview",
         state=state,

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from bot import markdown
-from bot.git.reverting import Clean, Conflict, Empty
+from bot.git.reverting import Clean, Empty, RevertConflict
 from bot.github.errors import BranchExists, Forbidden, Unprocessable
 from bot.github.models import MergeMethod, PullRequest
 from bot.github.refusals import in_words, is_by_ruleset
@@ -24,7 +24,7 @@ from bot.playbooks.incidents.opening import Refs
 from bot.playbooks.incidents.record_files import RecordFile
 from bot.playbooks.proposal import hotfix as hotfixes
 from bot.playbooks.proposal import standings
-from bot.playbooks.proposal.computed import Change, on_newest
+from bot.playbooks.proposal.computed import ComputedChange, on_newest
 from bot.playbooks.proposal.duration_text import how_long
 from bot.playbooks.proposal.follow import Fitted, Followed, Watched, follow
 from bot.playbooks.proposal.founder import (
@@ -35,7 +35,13 @@ from bot.playbooks.proposal.founder import (
     plan_of_others,
 )
 from bot.playbooks.proposal.hotfix import Hotfix
-from bot.playbooks.proposal.merging import APPROVABLE, Ask, View, Wait, Why
+from bot.playbooks.proposal.merging import (
+    APPROVABLE,
+    AskPerson,
+    KeepWaiting,
+    PullRequestSnapshot,
+    Why,
+)
 from bot.playbooks.proposal.ownership import (
     SHOWN,
     Foreign,
@@ -46,8 +52,8 @@ from bot.playbooks.proposal.ownership import (
 from bot.playbooks.run import Signal
 from bot.playbooks.steps import Step, steps_of
 from bot.playbooks.undo.undoing import TakenBack, Undoer
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.work import Work
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.work import IncidentWorkflow
 from bot.triggers import Actor, Value
 
 ACTION_REQUIRED = "Action required"
@@ -55,7 +61,7 @@ ACTION_REQUIRED = "Action required"
 
 
 @dataclass(frozen=True)
-class Terms:
+class ProposalTerms:
     """What is proposed, and who decides about it.
 
     Attributes:
@@ -76,7 +82,7 @@ class Terms:
     message: str
     files: tuple[RecordFile, ...]
     before: str
-    starting: Standing
+    starting: StatusMessage
     evals_wanted: bool = False
     person_wanted: bool = False
     irreversible: tuple[str, ...] = ()
@@ -88,14 +94,18 @@ class _Refitted(Value):
     """The proposal on the moved base; None where nothing is left to change."""
 
     hotfix: Hotfix | None
-    conflict: Conflict | None = None
+    conflict: RevertConflict | None = None
 
 
 class Proposal:
     """Proposes one change, and is what `follow` asks of its playbook."""
 
     def __init__(
-        self, work: Work[Any, Any], change: Change, outcome: Clean | Conflict, terms: Terms
+        self,
+        work: IncidentWorkflow[Any, Any],
+        change: ComputedChange,
+        outcome: Clean | RevertConflict,
+        terms: ProposalTerms,
     ) -> None:
         """Prepare.
 
@@ -115,7 +125,7 @@ class Proposal:
         self._base = outcome.onto
         self._terms = terms
         self._files = terms.files
-        self._conflict = outcome if isinstance(outcome, Conflict) else None
+        self._conflict = outcome if isinstance(outcome, RevertConflict) else None
         self._approval: tuple[Why, str] | None = None
         self._asked_plan: str | None = None
         work.undoers.extend(undoers_of(work))
@@ -164,16 +174,22 @@ class Proposal:
 
     # --- what `follow` asks for ---
 
-    async def tell(self, move: Wait | Ask, view: View, deadline: datetime, now: datetime) -> None:
+    async def tell(
+        self,
+        move: KeepWaiting | AskPerson,
+        view: PullRequestSnapshot,
+        deadline: datetime,
+        now: datetime,
+    ) -> None:
         """Say where it stands; ask the requester once for each thing needed."""
         work = self.work
-        asked = (move.why, view.head) if isinstance(move, Ask) else None
-        plan = self._plan_asked(move, view) if isinstance(move, Ask) else None
+        asked = (move.why, view.head) if isinstance(move, AskPerson) else None
+        plan = self._plan_asked(move, view) if isinstance(move, AskPerson) else None
         await self._settle_approval(asked if asked and asked[0] in APPROVABLE else None, plan)
         self._observe(view)
-        if isinstance(move, Ask) and move.why == "not cured":
+        if isinstance(move, AskPerson) and move.why == "not cured":
             await work.not_cured(move.names, bad=self._outcome.onto)
-        if plan is not None and isinstance(move, Ask) and move.why == "foreign":
+        if plan is not None and isinstance(move, AskPerson) and move.why == "foreign":
             standing = others_pushed(work.case, plan, view)
         elif plan is not None:
             standing = founder_decides(work.case, plan, view.tally)
@@ -183,12 +199,12 @@ class Proposal:
                 move, view, work.case, deadline, self._conflict, outlook
             )
         await work.tell(standing, view.head)
-        if isinstance(move, Ask):
+        if isinstance(move, AskPerson):
             # Each commit of somebody else's is a question of its own.
             named = f"{move.why} {view.head[:SHOWN]}" if move.why == "foreign" else move.why
             await work.voice.ask(work.case, standing, named)
 
-    async def green(self, view: View) -> None:
+    async def green(self, view: PullRequestSnapshot) -> None:
         """Say on the proposal itself that it is verified, before it is merged."""
         await self._settle_approval(None)
         self._observe(view)
@@ -228,7 +244,7 @@ class Proposal:
         title, _, body = self._terms.message.partition("\n\n")
         return title, body
 
-    async def refit(self, hotfix: Hotfix, view: View) -> Fitted:
+    async def refit(self, hotfix: Hotfix, view: PullRequestSnapshot) -> Fitted:
         """Compute the change on the base's new head; publish only what merging would not give."""
         if view.base_ref and view.base_ref != self.work.case.base:
             self.work.know(base=view.base_ref)
@@ -269,7 +285,11 @@ class Proposal:
         raise taken
 
     async def _publish(
-        self, outcome: Clean | Conflict, onto_hotfix: str | None, branch: str, look_first: bool
+        self,
+        outcome: Clean | RevertConflict,
+        onto_hotfix: str | None,
+        branch: str,
+        look_first: bool,
     ) -> Hotfix:
         await self._change.have(outcome)
         try:
@@ -311,13 +331,15 @@ class Proposal:
             look_first=look_first,
         )
 
-    async def _refit(self, hotfix: Hotfix, view: View, look_first: bool) -> _Refitted:
+    async def _refit(
+        self, hotfix: Hotfix, view: PullRequestSnapshot, look_first: bool
+    ) -> _Refitted:
         mirror = self.work.parts.mirror
         outcome = await on_newest(self._change, mirror, self.work.case.base)
         if isinstance(outcome, Empty):
             return _Refitted(hotfix=None)
         as_it_is = hotfix.model_copy(update={"base_head": outcome.onto})
-        if isinstance(outcome, Conflict):
+        if isinstance(outcome, RevertConflict):
             return _Refitted(hotfix=as_it_is, conflict=outcome)
         if not view.up_to_date_required and await hotfixes.merging_gives(
             mirror, partial(self._change.have, outcome), hotfix, outcome, self._files
@@ -345,7 +367,7 @@ class Proposal:
             },
         )
 
-    def _plan_asked(self, move: Ask, view: View) -> AskedPlan | None:
+    def _plan_asked(self, move: AskPerson, view: PullRequestSnapshot) -> AskedPlan | None:
         """What a yes to this question is bound to, where it is bound to more than the commit."""
         until = timedelta(hours=self.work.plan.config.founder.approval_hours)
         if move.why == "foreign":
@@ -355,7 +377,7 @@ class Proposal:
             return founders_plan(self.work.case, view.head, self._terms.irreversible, until)
         return None
 
-    def _observe(self, view: View) -> None:
+    def _observe(self, view: PullRequestSnapshot) -> None:
         self.work.observe(base=self._base, head=view.head, tally=view.tally)
 
     async def _settle_approval(
@@ -372,7 +394,7 @@ class Proposal:
         self._approval, self._asked_plan = wanted, digest
 
 
-def undoers_of(work: Work[Any, Any]) -> tuple[Undoer, Undoer]:
+def undoers_of(work: IncidentWorkflow[Any, Any]) -> tuple[Undoer, Undoer]:
     """How a proposal is taken back: its pull request is closed, its branch deleted."""
     # What is gone when it is looked for again was taken back by the attempt before.
 
@@ -416,7 +438,7 @@ def undoers_of(work: Work[Any, Any]) -> tuple[Undoer, Undoer]:
     )
 
 
-async def take_earlier_attempts_back(work: Work[Any, Any]) -> None:
+async def take_earlier_attempts_back(work: IncidentWorkflow[Any, Any]) -> None:
     """Close what an earlier attempt at this incident left open."""
     if work.attempt == 1:
         return

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.errors import NotFound
 from bot.playbooks.checks.chance import Chance
-from bot.playbooks.checks.green import State, Tally, tally
+from bot.playbooks.checks.green import CheckTally, State, tally
 from bot.playbooks.checks.reruns import Reran, reruns
 from bot.playbooks.checks.results import checked
 from bot.playbooks.proposal import endings
@@ -21,7 +21,7 @@ from bot.playbooks.proposal.rerun_requests import RerunAnswer, chances, run_agai
 from bot.playbooks.run import SignalKind
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
-from bot.playbooks.work import Work
+from bot.playbooks.work import IncidentWorkflow
 from bot.records.recovery import runs
 from bot.triggers import Value
 
@@ -31,7 +31,7 @@ class Recovery(Value):
 
     how: Literal["green", "cancelled", "given up"]
     head: str
-    tally: Tally
+    tally: CheckTally
 
 
 class BranchHead(Value):
@@ -41,16 +41,16 @@ class BranchHead(Value):
     """
 
     head: str | None
-    tally: Tally
+    tally: CheckTally
     chances: tuple[Chance, ...] = ()
     """How sure each failure is that may be run again, where it is asked."""
 
 
 async def recovery(
-    work: Work[Any, Any],
+    work: IncidentWorkflow[Any, Any],
     followed: Followed,
     sha: str,
-    on_merge: Tally,
+    on_merge: CheckTally,
     *,
     red: Callable[[], Awaitable[None]],
 ) -> Recovery:
@@ -120,7 +120,11 @@ async def recovery(
 
 
 async def _run_again(
-    work: Work[Any, Any], head: str, names: tuple[str, ...], tally: Tally, before: Reran | None
+    work: IncidentWorkflow[Any, Any],
+    head: str,
+    names: tuple[str, ...],
+    tally: CheckTally,
+    before: Reran | None,
 ) -> Reran:
     again = partial(run_again, work.github, head, names)
     answer = await work.run.step(Step.RERUN_CHECKS, RerunAnswer, again)
@@ -129,18 +133,18 @@ async def _run_again(
     return reran.again(names, tally.rows, answer.refused, by)
 
 
-def _checks_may_take(work: Work[Any, Any]) -> timedelta:
+def _checks_may_take(work: IncidentWorkflow[Any, Any]) -> timedelta:
     return timedelta(minutes=work.plan.config.checks.timeout_minutes)
 
 
-def _look(work: Work[Any, Any], before: str) -> Callable[[bool], Awaitable[BranchHead]]:
+def _look(work: IncidentWorkflow[Any, Any], before: str) -> Callable[[bool], Awaitable[BranchHead]]:
     """Look at the base branch; where `before` is known, how sure its failures are, too."""
 
     async def look(_: bool) -> BranchHead:
         try:
             found = await checked(work.github, await work.github.git.head(work.case.base))
         except NotFound:
-            return BranchHead(head=None, tally=Tally(verdict="waiting", rows=()))
+            return BranchHead(head=None, tally=CheckTally(verdict="waiting", rows=()))
         shown = tally(work.counting, found.results)
         if not before or shown.verdict != "red":
             return BranchHead(head=found.sha, tally=shown)
@@ -153,7 +157,7 @@ def _look(work: Work[Any, Any], before: str) -> Callable[[bool], Awaitable[Branc
     return look
 
 
-async def watch_branch(work: Work[Any, Any], head: str) -> None:
+async def watch_branch(work: IncidentWorkflow[Any, Any], head: str) -> None:
     """From now on deliveries about this commit wake the Run."""
     now, run = await work.run.now(), work.run.id
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from bot import markdown
-from bot.playbooks.checks.green import Tally
-from bot.playbooks.incidents.case import Case
-from bot.playbooks.proposal.merging import View
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.checks.green import CheckTally
+from bot.playbooks.incidents.case import IncidentContext
+from bot.playbooks.proposal.merging import PullRequestSnapshot
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import how_to_cancel, listed, proposal_linked
 
 
-def awaiting_review(asked: tuple[str, ...], view: View, case: Case) -> Standing:
+def awaiting_review(
+    asked: tuple[str, ...], view: PullRequestSnapshot, case: IncidentContext
+) -> StatusMessage:
     """The branch asks for reviews."""
     missing = max(view.approvals_missing, 1)
     people = f" Asked: {', '.join(markdown.mention(name) for name in asked)}." if asked else ""
     owners = " One has to be a code owner's." if view.code_owners_review else ""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Review {proposal_linked(case)}: it is green and needs {missing} more "
         f"{'approval' if missing == 1 else 'approvals'}.{people}",
@@ -27,14 +29,16 @@ def awaiting_review(asked: tuple[str, ...], view: View, case: Case) -> Standing:
     )
 
 
-def awaiting_code_owner(owners: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def awaiting_code_owner(
+    owners: tuple[str, ...], case: IncidentContext, tally: CheckTally
+) -> StatusMessage:
     """The branch asks for a review by those to whom the changed files belong.
 
     GitHub names them when it refuses the merge; teams are named, and not notified.
     """
     who = listed([markdown.mention(name) for name in owners], "or")
     named = f": {who}" if owners else ", named in `CODEOWNERS`"
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Review {proposal_linked(case)}: it is green and waits for a code owner{named}.",
         details=(
@@ -46,10 +50,10 @@ def awaiting_code_owner(owners: tuple[str, ...], case: Case, tally: Tally) -> St
     )
 
 
-def changes_wanted(by: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def changes_wanted(by: tuple[str, ...], case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """A reviewer said no."""
     people = ", ".join(markdown.code(name) for name in by)
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Settle it with {people}, whose review of {proposal_linked(case)} asks for "
         "changes.",

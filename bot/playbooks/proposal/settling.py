@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from bot import markdown
 from bot.playbooks.attempt import attempt
-from bot.playbooks.checks.green import State, Tally, tally
+from bot.playbooks.checks.green import CheckTally, State, tally
 from bot.playbooks.incidents import record_files
 from bot.playbooks.incidents.casebook import undone_refs
 from bot.playbooks.incidents.papers import Result
@@ -26,22 +26,22 @@ from bot.playbooks.run import Ending, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import AnyStep, Step, WaitPoint, steps_of
 from bot.playbooks.undo.undoing import Undone, see_what_to_undo, undo
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.work import Work
-from bot.records.documents.artifacts import HotfixRefs, Merge, Outcome
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.work import IncidentWorkflow
+from bot.records.documents.artifacts import DecisionOutcome, HotfixRefs, MergeRecord
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.triggers import Value
 
 _TAKEN_BACK = ("cancelled", "rejected", "cured elsewhere")
 
-AnyWork = Work[Any, Any]
+AnyWork = IncidentWorkflow[Any, Any]
 
 
 class _OnBase(Value):
     """What the base branch shows after the merge."""
 
     same_tree: bool
-    tally: Tally
+    tally: CheckTally
 
 
 class _Seen(Value):
@@ -53,7 +53,7 @@ class _Seen(Value):
 
     how: Literal["verified", "recovered", "red", "cancelled", "given up", "unread"]
     unseen: tuple[str, ...] = ()
-    tally: Tally
+    tally: CheckTally
     head: str = ""
     why: str = ""
     """Why it could not be read."""
@@ -109,7 +109,7 @@ async def _keep_papers(work: AnyWork, step: AnyStep, undone: Undone) -> None:
 async def conclude(
     work: AnyWork,
     result: Result,
-    standing: Standing,
+    standing: StatusMessage,
     state: RunState,
     *,
     head: str | None = None,
@@ -209,7 +209,7 @@ async def _watched(work: AnyWork, followed: Followed, sha: str) -> _Seen:
         seen = await _confirm(work, followed, sha)
         return await _see_recover(work, followed, sha, seen) if seen.how == "red" else seen
     except StepFailed as hidden:
-        shown = followed.tally or Tally(verdict="nothing counts", rows=())
+        shown = followed.tally or CheckTally(verdict="nothing counts", rows=())
         return _Seen(how="unread", tally=shown, why=str(hidden))
 
 
@@ -240,16 +240,20 @@ def _result(work: AnyWork, followed: Followed, sha: str, seen: _Seen) -> Result:
         outcome=_outcome(seen),
         tally=followed.tally,
         refs=_refs(work, followed),
-        merge=Merge(sha=sha, method=followed.method, at=followed.at),
+        merge=MergeRecord(sha=sha, method=followed.method, at=followed.at),
         accepted=True,
         said=said,
     )
 
 
-def _outcome(seen: _Seen) -> Outcome:
+def _outcome(seen: _Seen) -> DecisionOutcome:
     if seen.how == "unread":
-        return Outcome.PENDING
-    return Outcome.CONFIRMED if seen.how in ("verified", "recovered") else Outcome.FAILED
+        return DecisionOutcome.PENDING
+    return (
+        DecisionOutcome.CONFIRMED
+        if seen.how in ("verified", "recovered")
+        else DecisionOutcome.FAILED
+    )
 
 
 async def _stopped(work: AnyWork, followed: Followed, undone: Undone) -> Ending:
@@ -260,7 +264,7 @@ async def _stopped(work: AnyWork, followed: Followed, undone: Undone) -> Ending:
     await work.casebook.move(f"{name}.{followed.how}", IncidentStatus.DECLINED, refs=refs)
     result = Result(
         status=IncidentStatus.DECLINED,
-        outcome=Outcome.FAILED,
+        outcome=DecisionOutcome.FAILED,
         stopped=followed.how,
         tally=followed.tally,
         refs=_refs(work, followed),
@@ -281,7 +285,7 @@ async def _confirm(work: AnyWork, followed: Followed, sha: str) -> _Seen:
     async def look(_: bool) -> _OnBase:
         commit = await work.github.git.commit(sha)
         if commit is not None and commit.tree == verified and _is_good(work, followed):
-            return _OnBase(same_tree=True, tally=Tally(verdict="green", rows=()))
+            return _OnBase(same_tree=True, tally=CheckTally(verdict="green", rows=()))
         results = await work.github.checks.results(sha)
         return _OnBase(same_tree=False, tally=tally(work.counting, results))
 

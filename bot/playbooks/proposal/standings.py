@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot import markdown
-from bot.git.reverting import Conflict, PathConflict
-from bot.playbooks.checks.green import State, Tally
-from bot.playbooks.incidents.case import Case
-from bot.playbooks.proposal.merging import Ask, View, Wait
+from bot.git.reverting import PathConflict, RevertConflict
+from bot.playbooks.checks.green import CheckTally, State
+from bot.playbooks.incidents.case import IncidentContext
+from bot.playbooks.proposal.merging import AskPerson, KeepWaiting, PullRequestSnapshot
 from bot.playbooks.proposal.preview_text import preview_failed, unreadable
 from bot.playbooks.proposal.review_text import (
     awaiting_code_owner,
@@ -21,7 +21,7 @@ from bot.playbooks.proposal.review_text import (
 from bot.playbooks.steps import AnyStep
 from bot.playbooks.undo.undoing import Undone
 from bot.playbooks.words.outlook import about, moment
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import (
     commit_linked,
     how_to_cancel,
@@ -33,9 +33,9 @@ from bot.playbooks.words.wording import (
 _PATHS_SHOWN = 20
 
 
-def starting(case: Case) -> Standing:
+def starting(case: IncidentContext) -> StatusMessage:
     """The incident is open, the proposal is being made."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you yet: I am preparing the {case.proposal} for "
         f"{markdown.code(case.base)}.",
@@ -43,16 +43,16 @@ def starting(case: Case) -> Standing:
 
 
 def standing_for(
-    move: Wait | Ask,
-    view: View,
-    case: Case,
+    move: KeepWaiting | AskPerson,
+    view: PullRequestSnapshot,
+    case: IncidentContext,
     deadline: datetime,
-    conflict: Conflict | None,
+    conflict: RevertConflict | None,
     outlook: tuple[str, ...] = (),
-) -> Standing:
+) -> StatusMessage:
     """Choose the words for what comes next; `outlook` says how long checks take yet."""
     tally = view.tally
-    if isinstance(move, Wait):
+    if isinstance(move, KeepWaiting):
         if view.queue == "waiting":
             return in_queue(case, view)
         return verifying(move.missing, tally, deadline, (*outlook, *unreadable(view)))
@@ -99,10 +99,10 @@ def standing_for(
 
 
 def verifying(
-    missing: tuple[str, ...], tally: Tally, deadline: datetime, more: tuple[str, ...] = ()
-) -> Standing:
+    missing: tuple[str, ...], tally: CheckTally, deadline: datetime, more: tuple[str, ...] = ()
+) -> StatusMessage:
     """Checks are running."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you yet: I am waiting for {names(missing)}.",
         details=(*more, f"I wait until {moment(deadline)}, then I ask you."),
@@ -110,17 +110,17 @@ def verifying(
     )
 
 
-def green(case: Case, tally: Tally) -> Standing:
+def green(case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """Everything that counts passed, or was approved; the merge is next."""
     word = "green" if tally.verdict == "green" else "approved"
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you: {proposal_linked(case)} is {word}, and I am merging it.",
         checks=tally.shown,
     )
 
 
-def in_queue(case: Case, view: View) -> Standing:
+def in_queue(case: IncidentContext, view: PullRequestSnapshot) -> StatusMessage:
     """The merge queue has it."""
     takes = view.queue_takes_yet
     expected = (
@@ -130,7 +130,7 @@ def in_queue(case: Case, view: View) -> Standing:
     )
     since = view.queued_since
     said = f"It has been there since {moment(since)}; {expected}." if since else f"{expected}."
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you: {proposal_linked(case)} is green and stands in the "
         "merge queue.",
@@ -139,14 +139,14 @@ def in_queue(case: Case, view: View) -> Standing:
     )
 
 
-def conflicted(case: Case, conflict: Conflict | None) -> Standing:
+def conflicted(case: IncidentContext, conflict: RevertConflict | None) -> StatusMessage:
     """The revert needs a person's hands."""
     paths = conflict.paths if conflict else ()
     shown = [_conflicting(case, path) for path in paths[:_PATHS_SHOWN]]
     if len(paths) > _PATHS_SHOWN:
         shown.append(f"- … and {len(paths) - _PATHS_SHOWN} more")
     count = f"{len(paths)} conflicting {'path' if len(paths) == 1 else 'paths'}"
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Resolve {count if paths else 'the conflict'} on {markdown.code(case.branch)}, "
         + (
@@ -173,10 +173,10 @@ def conflicted(case: Case, conflict: Conflict | None) -> Standing:
     )
 
 
-def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def not_cured(failed: tuple[str, ...], case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """The failure is the one the broken base has: something else is guilty."""
     bisect = markdown.code(f"/bisect {case.before[:12]}..{case.base}")
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look for another cause: with {offenders_linked(case)} undone, "
         f"{names(failed)} {_fails(failed)} as before, so this revert did not fix it.",
@@ -193,7 +193,7 @@ def not_cured(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     )
 
 
-def with_reruns(standing: Standing, move: Ask) -> Standing:
+def with_reruns(standing: StatusMessage, move: AskPerson) -> StatusMessage:
     """The same, saying how often it was run again by then, or that it could not be."""
     said = []
     if move.reran:
@@ -209,7 +209,7 @@ def with_reruns(standing: Standing, move: Ask) -> Standing:
     return standing.model_copy(update={"details": (" ".join(said), *standing.details)})
 
 
-def unstarted(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def unstarted(missing: tuple[str, ...], case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """Everything else is green, and these do not even begin."""
     one = len(missing) == 1
     rest = (
@@ -217,7 +217,7 @@ def unstarted(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
         if tally.named(State.PASSED)
         else "Nothing ran"
     )
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Approve {proposal_linked(case)} without {names(missing)} by `/approve`, or find "
         f"out why {'it does' if one else 'they do'} not begin.",
@@ -238,14 +238,14 @@ def unstarted(missing: tuple[str, ...], case: Case, tally: Tally) -> Standing:
 
 
 def red(
-    failed: tuple[str, ...], case: Case, tally: Tally, unseen: tuple[str, ...] = ()
-) -> Standing:
+    failed: tuple[str, ...], case: IncidentContext, tally: CheckTally, unseen: tuple[str, ...] = ()
+) -> StatusMessage:
     """A check fails on the proposal alone: later work may need what is undone."""
     base = markdown.code(case.base)
     before = f"On {base} {'it was' if len(failed) == 1 else 'they were'} not red."
     if unseen:
         before = f"Of {names(unseen)} there is no result on {base} to compare with."
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at {names(failed)}: only on {proposal_linked(case)} "
         f"{'does it fail' if len(failed) == 1 else 'do they fail'}, so I did not merge it.",
@@ -259,9 +259,11 @@ def red(
     )
 
 
-def red_otherwise(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def red_otherwise(
+    failed: tuple[str, ...], case: IncidentContext, tally: CheckTally
+) -> StatusMessage:
     """A check fails on the proposal as on the base, but its report tells of something else."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at {names(failed)}: on {proposal_linked(case)} "
         f"{'it fails' if len(failed) == 1 else 'they fail'} in another way than on "
@@ -277,9 +279,9 @@ def red_otherwise(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing
     )
 
 
-def unrelated(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def unrelated(failed: tuple[str, ...], case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """What fails had failed before the incident."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Approve {proposal_linked(case)} with `/approve`, or mend {names(failed)} first: "
         f"{'it was' if len(failed) == 1 else 'they were'} red before the incident already.",
@@ -295,9 +297,9 @@ def unrelated(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     )
 
 
-def broken_off(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def broken_off(failed: tuple[str, ...], case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """Checks end without a verdict, again after they were run once more."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Run {names(failed)} again on {proposal_linked(case)}: "
         f"{'it' if len(failed) == 1 else 'they'} broke off without a verdict.",
@@ -312,9 +314,9 @@ def broken_off(failed: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     )
 
 
-def nothing_counts(case: Case, tally: Tally) -> Standing:
+def nothing_counts(case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """No check can say whether the proposal is good."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at {proposal_linked(case)}, then `/approve` it: no check says whether it "
         "is good.",
@@ -332,9 +334,9 @@ def nothing_counts(case: Case, tally: Tally) -> Standing:
     )
 
 
-def no_evals(case: Case, tally: Tally) -> Standing:
+def no_evals(case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """Nobody asked in person, and there are no evals."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at {proposal_linked(case)}, then `/approve` it: smoke is green, and evals "
         "are not configured.",
@@ -347,9 +349,9 @@ def no_evals(case: Case, tally: Tally) -> Standing:
     )
 
 
-def person_decides(case: Case, tally: Tally) -> Standing:
+def person_decides(case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """It is green, and only a person may have it merged."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Merge {proposal_linked(case)}, or comment `/approve` and I do: it is green.",
         details=(
@@ -362,10 +364,10 @@ def person_decides(case: Case, tally: Tally) -> Standing:
 
 
 def timed_out(
-    missing: tuple[str, ...], case: Case, tally: Tally, more: tuple[str, ...] = ()
-) -> Standing:
+    missing: tuple[str, ...], case: IncidentContext, tally: CheckTally, more: tuple[str, ...] = ()
+) -> StatusMessage:
     """Checks did not report in time."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Find out why {names(missing)} did not report on {proposal_linked(case)}: I "
         f"have stopped waiting for {'it' if len(missing) == 1 else 'them'}.",
@@ -378,9 +380,9 @@ def timed_out(
     )
 
 
-def changed_by_others(case: Case, tally: Tally) -> Standing:
+def changed_by_others(case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """Somebody pushed to its branch."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Merge {proposal_linked(case)} yourself: it is green, but it holds commits I did "
         "not make.",
@@ -389,10 +391,10 @@ def changed_by_others(case: Case, tally: Tally) -> Standing:
     )
 
 
-def left_the_queue(red: tuple[str, ...], case: Case, tally: Tally) -> Standing:
+def left_the_queue(red: tuple[str, ...], case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """The merge queue threw it out; `red` failed there, where that is known."""
     failed = f"{names(red)} failed" if red else "Usually a check failed"
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at the merge queue: {proposal_linked(case)} was taken out of it.",
         details=(
@@ -403,9 +405,9 @@ def left_the_queue(red: tuple[str, ...], case: Case, tally: Tally) -> Standing:
     )
 
 
-def merge_refused(why: str, case: Case, tally: Tally) -> Standing:
+def merge_refused(why: str, case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """GitHub would not merge it."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Look at {proposal_linked(case)}: it is verified, but GitHub refuses to merge "
         "it.",
@@ -418,9 +420,9 @@ def merge_refused(why: str, case: Case, tally: Tally) -> Standing:
     )
 
 
-def broke_off(step: AnyStep, why: str, undone: Undone) -> Standing:
+def broke_off(step: AnyStep, why: str, undone: Undone) -> StatusMessage:
     """A step failed, and will not be tried again by itself."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"Mend the cause, then comment `/retry`: “{step.label}” did not work.",
         details=(markdown.text(why, limit=1000), *undone.told()),
@@ -431,12 +433,12 @@ def _fails(failed: tuple[str, ...]) -> str:
     return "fails" if len(failed) == 1 else "fail"
 
 
-def _example(case: Case) -> str:
+def _example(case: IncidentContext) -> str:
     named = [f"#{o.number}" if o.number else o.sha[:9] for o in case.offenders[:3]]
     return " ".join([*named, "#…"])
 
 
-def _conflicting(case: Case, path: PathConflict) -> str:
+def _conflicting(case: IncidentContext, path: PathConflict) -> str:
     since = ", ".join(
         f"{markdown.text(commit.author)} in {commit_linked(case, commit.sha)}"
         for commit in path.changed_since[:3]

@@ -17,7 +17,7 @@ Needed = int | Literal["founder"] | None
 Why = Literal["approval", "inconclusive"]
 
 
-class Approval(Value):
+class StageApproval(Value):
     """A person agreed to a stage (percent)."""
 
     stage: int
@@ -26,19 +26,19 @@ class Approval(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class RampWaits:
     """Nothing to do yet. `missing`: a sentence each."""
 
     missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Held(Wait):
+class RampHeld(RampWaits):
     """It could go on, but somebody paused the capability."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AskAboutRamp:
     """Only a person can say how to go on.
 
     `stage`: what they are asked to agree to; `founder`: only a Founder can.
@@ -58,18 +58,18 @@ class Enter:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class PromoteCandidate:
     """The candidate is good enough for everything: it becomes the active provider."""
 
 
 @dataclass(frozen=True, slots=True)
-class RollBack:
+class RollBackRamp:
     """An anomaly: traffic goes back at once."""
 
     breach: Breach
 
 
-Move = Wait | Ask | Enter | Finish | RollBack
+Move = RampWaits | AskAboutRamp | Enter | PromoteCandidate | RollBackRamp
 
 
 def next_move(
@@ -77,7 +77,7 @@ def next_move(
     phase: int,
     verdict: Verdict,
     *,
-    approvals: Collection[Approval] = (),
+    approvals: Collection[StageApproval] = (),
     insisted: Collection[int] = (),
 ) -> Move:
     """Decide what follows from a verdict.
@@ -92,11 +92,11 @@ def next_move(
     match verdict:
         case Breach():
             # Before anything else, whatever is being waited for.
-            return RollBack(verdict)
+            return RollBackRamp(verdict)
         case Continue(waiting):
-            return Wait(waiting)
+            return RampWaits(waiting)
         case Hold(reasons) if phase not in insisted:
-            return Ask("inconclusive", _stage_after(policy, phase), reasons)
+            return AskAboutRamp("inconclusive", _stage_after(policy, phase), reasons)
         case Hold() | Promote():
             return _onward(policy, phase, approvals)
 
@@ -106,7 +106,7 @@ def needed(policy: Policy, stage: int) -> Needed:
     return policy.approvals.get(stage)
 
 
-def is_agreed(policy: Policy, stage: int, approvals: Collection[Approval]) -> bool:
+def is_agreed(policy: Policy, stage: int, approvals: Collection[StageApproval]) -> bool:
     """Tell whether everybody who has to agree to a stage has done so; a person counts once."""
     wanted = needed(policy, stage)
     given = [each for each in approvals if each.stage == stage]
@@ -117,7 +117,9 @@ def is_agreed(policy: Policy, stage: int, approvals: Collection[Approval]) -> bo
     return len({each.by for each in given}) >= wanted
 
 
-def missing_agreement(policy: Policy, stage: int, approvals: Collection[Approval]) -> Ask:
+def missing_agreement(
+    policy: Policy, stage: int, approvals: Collection[StageApproval]
+) -> AskAboutRamp:
     """Ask for the approvals that a stage still needs."""
     wanted = needed(policy, stage)
     if wanted == "founder":
@@ -127,13 +129,13 @@ def missing_agreement(policy: Policy, stage: int, approvals: Collection[Approval
         approvals_needed = "1 approval" if wanted == 1 else f"{wanted} approvals"
         so_far = f"{given} given" if given else "none given"
         said = f"The stage of {stage}% needs {approvals_needed}; {so_far} so far."
-    return Ask("approval", stage, (said,), founder=wanted == "founder")
+    return AskAboutRamp("approval", stage, (said,), founder=wanted == "founder")
 
 
-def _onward(policy: Policy, phase: int, approvals: Collection[Approval]) -> Move:
+def _onward(policy: Policy, phase: int, approvals: Collection[StageApproval]) -> Move:
     phases = policy.phases
     if phase == len(phases) - 1:
-        return Finish()
+        return PromoteCandidate()
     following = phases[phase + 1]
     # Growing within a stage (from held back to whole) needs no further approval.
     if following.stage != phases[phase].stage and not is_agreed(policy, following.stage, approvals):

@@ -7,20 +7,20 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.policy import Phase
-from bot.playbooks.candidate.lever import Lever
+from bot.playbooks.candidate.lever import TrafficControl
 from bot.playbooks.ramp.plan import RampPlan
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.lifecycle import IncidentStatus
 from bot.records.recovery import incidents
 from bot.traffic import ledger as ledgers
-from bot.traffic.split import Serving, Split
+from bot.traffic.split import Allocation, Split
 from bot.traffic.tripping import trip
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import OURSELVES
 
 
-class RampLever(Lever):
+class RampTraffic(TrafficControl):
     """Moves the traffic of one ramp."""
 
     def __init__(self, run: Run, repository_id: int, attempt: str, plan: RampPlan) -> None:
@@ -51,11 +51,11 @@ class RampLever(Lever):
             StepFailed: it was taken back meanwhile.
         """
 
-        async def change(conn: AsyncConnection) -> Serving:
+        async def change(conn: AsyncConnection) -> Allocation:
             await ledgers.enter_phase(conn, self._attempt, index, at=now)
             return await self.serve(conn, self._split(phase), now, self._why(phase))
 
-        await self._run.write(Step.INCREASE_TRAFFIC, Serving, change)
+        await self._run.write(Step.INCREASE_TRAFFIC, Allocation, change)
 
     async def promote(self, now: datetime) -> None:
         """Make the candidate the active provider, and end the shadow that proposed it.
@@ -65,10 +65,10 @@ class RampLever(Lever):
         """
         plan = self._plan
 
-        async def change(conn: AsyncConnection) -> Serving:
+        async def change(conn: AsyncConnection) -> Allocation:
             ledger = await ledgers.locked(conn, self._attempt)
             if ledger.closed_at is not None:
-                raise ledgers.LedgerClosed(f"{self._attempt} is over")
+                raise ledgers.EvidenceLogClosed(f"{self._attempt} is over")
             await ledgers.close(conn, self._attempt, at=now)
             shadow = await incidents.find(conn, plan.shadow)
             if shadow is not None and shadow.status is IncidentStatus.RESOLVED:
@@ -76,7 +76,7 @@ class RampLever(Lever):
             split = Split(baseline=plan.candidate, salt=plan.salt)
             return await self.serve(conn, split, now, f"{plan.candidate} passed its ramp")
 
-        await self._run.write(Step.PROMOTE_CANDIDATE, Serving, change)
+        await self._run.write(Step.PROMOTE_CANDIDATE, Allocation, change)
 
     async def leave(self, why: str, now: datetime) -> bool:
         """Give everything back to the baseline although nothing is wrong; False if it is over."""

@@ -16,10 +16,10 @@ from bot.records.refusals import UnknownRecord
 from bot.records.safety import pauses
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.course import RampCourse, StageEnd
-from bot.traffic.courses import Courses, Look
-from bot.traffic.ledger import Ledger
-from bot.traffic.split import Serving
+from bot.traffic.course import RampEvaluation, StageEnd
+from bot.traffic.courses import Evaluations, Look
+from bot.traffic.ledger import EvidenceLog
+from bot.traffic.split import Allocation
 from bot.traffic.verdicts import BreachFound, Judged
 from bot.triggers import Value
 
@@ -31,7 +31,7 @@ _STAGE_ENDS: dict[End, StageEnd] = {
 }
 
 
-class RampLook(Value):
+class RampSnapshot(Value):
     """What a ramp looks like.
 
     Attributes:
@@ -54,8 +54,8 @@ class RampLook(Value):
 
 
 async def look_at_ramp(
-    courses: Courses, records: AsyncEngine, attempt: str, plan: RampPlan, now: datetime
-) -> RampLook:
+    courses: Evaluations, records: AsyncEngine, attempt: str, plan: RampPlan, now: datetime
+) -> RampSnapshot:
     """Judge a ramp now, and see whether it still has the capability.
 
     Raises:
@@ -67,7 +67,7 @@ async def look_at_ramp(
         ledger = await _ramp(conn, attempt)
         serving = await servings.find(conn, ledger.repository_id, ledger.capability)
         pause = await pauses.in_force(conn, ledger.repository_id, ledger.capability)
-    return RampLook(
+    return RampSnapshot(
         judged=look.judged,
         phase=ledger.phase,
         paused=None if pause is None else pause.reason,
@@ -75,7 +75,7 @@ async def look_at_ramp(
         breach=ledger.breach,
         entered=ledger.entered_at,
         left=stage_left(course.evidence, entered=course.entered, opened=ledger.opened_at, now=now)
-        if isinstance(course, RampCourse)
+        if isinstance(course, RampEvaluation)
         else None,
     )
 
@@ -92,7 +92,7 @@ async def describe_ramp(
         ledger = await _ramp(conn, attempt)
         serving = await servings.find(conn, ledger.repository_id, ledger.capability)
         course = await read_course(conn, ledger)
-    if not isinstance(course, RampCourse):
+    if not isinstance(course, RampEvaluation):
         raise UnknownRecord(f"{attempt} is not a ramp")
     over = _end(ledger, serving, plan.candidate)
     verdict: Verdict = course.judge(ledger.closed_at or now)
@@ -112,14 +112,14 @@ async def describe_ramp(
     )
 
 
-async def _ramp(conn: AsyncConnection, attempt: str) -> Ledger:
+async def _ramp(conn: AsyncConnection, attempt: str) -> EvidenceLog:
     ledger = await ledgers.find(conn, attempt)
     if ledger is None:
         raise UnknownRecord(f"the ramp {attempt} never began")
     return ledger
 
 
-def _end(ledger: Ledger, serving: Serving | None, candidate: str) -> End | None:
+def _end(ledger: EvidenceLog, serving: Allocation | None, candidate: str) -> End | None:
     if ledger.closed_at is None:
         return None
     if ledger.breach is not None:

@@ -13,8 +13,8 @@ from bot.canary.frozen import FrozenBaseline
 from bot.canary.policy import Policy
 from bot.config import Config
 from bot.playbooks.candidate.capability import (
-    CandidateParts,
-    Settled,
+    CapabilitySettings,
+    RolloutResources,
     known_candidate,
     not_paused,
     policy_in_force,
@@ -22,7 +22,7 @@ from bot.playbooks.candidate.capability import (
 )
 from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.reports import live_ledger, read_course
-from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.declined import CannotPlan, Declined
 from bot.playbooks.ramp.stages import check_stage, next_stage
 from bot.records.documents.artifacts import artifact_path
 from bot.records.lifecycle import IncidentStatus
@@ -32,13 +32,13 @@ from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.course import ShadowCourse
-from bot.traffic.ledger import Ledger
-from bot.traffic.split import Serving
+from bot.traffic.course import ShadowEvaluation
+from bot.traffic.ledger import EvidenceLog
+from bot.traffic.split import Allocation
 from bot.triggers import RampRequest, Value
 
 
-class RampPlan(Settled):
+class RampPlan(CapabilitySettings):
     """A new ramp.
 
     Attributes:
@@ -81,9 +81,9 @@ class RampPlanned(RootModel[Annotated[RampPlan | Onward | Declined, Field(discri
 class RampKnown(Value):
     """What the records know of the capability."""
 
-    serving: Serving | None
+    serving: Allocation | None
     pause: Pause | None
-    live: Ledger | None
+    live: EvidenceLog | None
     issue: int | None
     shadow: str | None
     candidate: str | None
@@ -92,7 +92,7 @@ class RampKnown(Value):
 
 
 async def make_ramp_plan(
-    request: RampRequest, repository_id: int, parts: CandidateParts
+    request: RampRequest, repository_id: int, parts: RolloutResources
 ) -> RampPlanned:
     """Work out what a request for a ramp means now.
 
@@ -106,7 +106,7 @@ async def make_ramp_plan(
         if known.live is not None:
             return RampPlanned(onward(request, known.live, known.issue))
         policy = may_begin(request, known, found.config, no_counters=parts.no_counters())
-    except Stop as stop:
+    except CannotPlan as stop:
         return RampPlanned(stop.declined)
     if known.shadow is None or known.candidate is None or known.frozen is None:
         raise LookupError("a ramp may begin only after a shadow")
@@ -127,7 +127,7 @@ async def make_ramp_plan(
     )
 
 
-def onward(request: RampRequest, live: Ledger, issue: int | None) -> Onward:
+def onward(request: RampRequest, live: EvidenceLog, issue: int | None) -> Onward:
     """Take a request about the ramp under way: only its next stage can be asked for.
 
     Raises:
@@ -135,7 +135,7 @@ def onward(request: RampRequest, live: Ledger, issue: int | None) -> Onward:
     """
     where = f"#{issue}" if issue else markdown.code(live.attempt[-8:])
     if live.mode == "shadow":
-        raise Stop(
+        raise CannotPlan(
             f"{markdown.code(request.capability)} is still being shadowed: {where}.",
             "The ramp is proposed there once the evidence is in; `/cancel` there ends the shadow.",
         )
@@ -160,7 +160,7 @@ def may_begin(
     not_paused(capability, known.pause)
     _in_order(policy, request, None)
     if known.shadow is None or known.candidate is None or known.frozen is None:
-        raise Stop(
+        raise CannotPlan(
             f"No candidate for {markdown.code(capability)} has been shadowed with a good result "
             "since the last ramp.",
             f"Shadow one first: `/shadow {capability} CANDIDATE`, where CANDIDATE is one of "
@@ -168,7 +168,7 @@ def may_begin(
         )
     known_candidate(policy, capability, known.candidate)
     if no_counters is not None and config.capabilities[capability].prometheus is not None:
-        raise Stop(
+        raise CannotPlan(
             f"{markdown.code(capability)} is judged by Prometheus, which this bot cannot ask: "
             f"{no_counters}.",
             "Whoever runs the bot sets it and restarts; or take `prometheus` out of the capability "
@@ -180,7 +180,7 @@ def may_begin(
 def _in_order(policy: Policy, request: RampRequest, serving: int | None) -> None:
     found = check_stage(policy, request.capability, request.stage, serving)
     if found is not None:
-        raise Stop(found.reason, found.remedy)
+        raise CannotPlan(found.reason, found.remedy)
 
 
 async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) -> RampKnown:
@@ -194,7 +194,7 @@ async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) 
     if shadow is not None and (kept := await ledgers.find(conn, shadow.id)) is not None:
         course = await read_course(conn, kept)
         served = await servings.of_attempt(conn, shadow.id)
-        if isinstance(course, ShadowCourse) and served:
+        if isinstance(course, ShadowEvaluation) and served:
             candidate = served[0].split.candidate
             frozen = course.evidence.arms.baseline.freeze()
     return RampKnown(

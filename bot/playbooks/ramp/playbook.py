@@ -7,15 +7,15 @@
 
 from __future__ import annotations
 
-from bot.playbooks.candidate.capability import CandidateParts
+from bot.playbooks.candidate.capability import RolloutResources
 from bot.playbooks.candidate.case import joined, subject_of
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.planning.declined import Declined
 from bot.playbooks.proposal.settling import broke_off
 from bot.playbooks.ramp import text as words
 from bot.playbooks.ramp.plan import Onward, RampPlanned, make_ramp_plan
-from bot.playbooks.ramp.watch import Watch
-from bot.playbooks.ramp.work import RampWork
+from bot.playbooks.ramp.watch import RampWatch
+from bot.playbooks.ramp.work import RampWorkflow
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import Step
 from bot.triggers import RampRequest, Severity, Trigger
@@ -23,7 +23,7 @@ from bot.triggers import RampRequest, Severity, Trigger
 __all__ = ["ramp"]
 
 
-async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: CandidateParts) -> Ending:
+async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RolloutResources) -> Ending:
     """Give the candidate more and more of the traffic, and take it back at any anomaly."""
     planned = await run.step(
         Step.PLAN_RAMP,
@@ -50,8 +50,8 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: Candidat
     )
     if opened.joined:
         return joined("ramp", opened.incident.issue, opened.incident.id)
-    work = RampWork(run, trigger, plan, parts, opened)
-    watch = Watch(work, parts)
+    work = RampWorkflow(run, trigger, plan, parts, opened)
+    watch = RampWatch(work, parts)
     try:
         await work.announce(words.starting(work.case))
         return await watch.to_its_end()
@@ -61,7 +61,7 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: Candidat
         raise
 
 
-async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: CandidateParts) -> Ending:
+async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: RolloutResources) -> Ending:
     """Tell the ramp under way that its next stage is wanted."""
     if plan.stage is None:
         return joined("ramp", plan.issue, plan.incident)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from bot.canary.policy import Policy
-from bot.playbooks.candidate.records import Weighed
-from bot.playbooks.ramp.text import RampCase, title
+from bot.playbooks.candidate.records import WeighedCandidate
+from bot.playbooks.ramp.text import RampMessages, title
 from bot.records.documents.adr import Option, Pointer
 
 _NAME = "Ramp step by step"
 
 
-def weighed(case: RampCase, policy: Policy) -> Weighed:
+def weighed(case: RampMessages, policy: Policy) -> WeighedCandidate:
     """Why the candidate is ramped, and what was passed over for it."""
     candidate = case.candidate or ""
     stages = ", ".join(f"{phase.percent}%" for phase in policy.phases)
-    return Weighed(
+    return WeighedCandidate(
         title=title(case.capability, candidate),
         problem=(
             f"{case.baseline} provides {case.capability}; {candidate} might do it as well or "

@@ -9,7 +9,7 @@ from bot.canary.policy import Phase
 from bot.canary.reports import RampReport, StageReport
 from bot.canary.verdict import Breach
 from bot.playbooks.candidate.case import (
-    CandidateCase,
+    RolloutMessages,
     bullets,
     issue_body,
     on_trial,
@@ -19,13 +19,13 @@ from bot.playbooks.candidate.case import (
 )
 from bot.playbooks.candidate.evidence import NAMES, curves, metric_table
 from bot.playbooks.candidate.rolling_back import why_taken_back
-from bot.playbooks.ramp.decision import Ask
+from bot.playbooks.ramp.decision import AskAboutRamp
 from bot.playbooks.run import Ending
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.triggers import Actor
 
 
-class RampCase(CandidateCase):
+class RampMessages(RolloutMessages):
     """One ramp.
 
     Attributes:
@@ -47,17 +47,17 @@ def title(capability: str, candidate: str) -> str:
 # --- where it stands ---------------------------------------------------------------------------
 
 
-def starting(case: RampCase) -> Standing:
+def starting(case: RampMessages) -> StatusMessage:
     """Before the first observation."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do: {on_trial(case)} is about to get its first traffic.",
     )
 
 
-def asking_to_begin(ask: Ask) -> Standing:
+def asking_to_begin(ask: AskAboutRamp) -> StatusMessage:
     """Somebody has to agree before the candidate gets anything."""
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=_approve(ask, f"the first stage, {ask.stage}%,"),
         details=(bullets(ask.reasons),),
@@ -65,17 +65,19 @@ def asking_to_begin(ask: Ask) -> Standing:
     )
 
 
-def serving(case: RampCase, phase: Phase, missing: Sequence[str], outlook: str = "") -> Standing:
+def serving(
+    case: RampMessages, phase: Phase, missing: Sequence[str], outlook: str = ""
+) -> StatusMessage:
     """It serves its share, and evidence is gathered; `outlook` says how long yet."""
     details = [outlook] if outlook else []
     if missing:
         details.append(f"Missing for the next step:\n\n{bullets(missing)}")
-    return Standing(
+    return StatusMessage(
         state="working", headline=f"Nothing to do: {_share(case, phase)}.", details=tuple(details)
     )
 
 
-def asking(case: RampCase, phase: Phase, ask: Ask) -> Standing:
+def asking(case: RampMessages, phase: Phase, ask: AskAboutRamp) -> StatusMessage:
     """A person has to say whether it goes on."""
     if ask.why == "approval":
         headline = _approve(ask, f"the stage of {ask.stage}%")
@@ -84,7 +86,7 @@ def asking(case: RampCase, phase: Phase, ask: Ask) -> Standing:
             "It is not clear yet whether the candidate is good enough: `/approve` goes on all the "
             "same, `/cancel` gives all traffic back."
         )
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=headline,
         details=(
@@ -95,15 +97,15 @@ def asking(case: RampCase, phase: Phase, ask: Ask) -> Standing:
     )
 
 
-def _approve(ask: Ask, what: str) -> str:
+def _approve(ask: AskAboutRamp, what: str) -> str:
     """Say who does it, where that is not just anybody."""
     how = f"{what} with `/approve`, or end the ramp with `/reject`."
     return f"A Founder decides: approve {how}" if ask.founder else f"Approve {how}"
 
 
-def promoted(case: RampCase) -> Standing:
+def promoted(case: RampMessages) -> StatusMessage:
     """The candidate is the active provider now."""
-    return Standing(
+    return StatusMessage(
         state="done",
         headline=f"{markdown.code(case.candidate or '')} is the active provider of "
         f"{markdown.code(case.capability)} now.",
@@ -115,14 +117,14 @@ def promoted(case: RampCase) -> Standing:
     )
 
 
-def rolled_back(case: RampCase, breach: Breach) -> Standing:
+def rolled_back(case: RampMessages, breach: Breach) -> StatusMessage:
     """All traffic went back to the baseline."""
     also = (
         f"Also beyond its limit: {', '.join(NAMES.get(name, name) for name in breach.also)}."
         if breach.also
         else ""
     )
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"{markdown.code(case.capability)} is back on {markdown.code(case.baseline)}: "
         "the ramp was rolled back.",
@@ -139,10 +141,10 @@ def rolled_back(case: RampCase, breach: Breach) -> Standing:
     )
 
 
-def cancelled(case: RampCase, by: Actor | None) -> Standing:
+def cancelled(case: RampMessages, by: Actor | None) -> StatusMessage:
     """A person ended it; nothing was wrong."""
     who = f" by {markdown.code(by.login)}" if by else ""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"{markdown.code(case.capability)} is back on {markdown.code(case.baseline)}: "
         f"the ramp was cancelled{who}.",
@@ -150,9 +152,9 @@ def cancelled(case: RampCase, by: Actor | None) -> Standing:
     )
 
 
-def given_up(case: RampCase) -> Standing:
+def given_up(case: RampMessages) -> StatusMessage:
     """Nobody answered for too long."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"{markdown.code(case.capability)} is back on {markdown.code(case.baseline)}: "
         "nobody said how to go on.",
@@ -160,7 +162,7 @@ def given_up(case: RampCase) -> Standing:
     )
 
 
-def _share(case: RampCase, phase: Phase) -> str:
+def _share(case: RampMessages, phase: Phase) -> str:
     if phase.percent == 100:
         return f"{on_trial(case)} serves all traffic, the last look before it is promoted"
     if phase.stage == 100:
@@ -173,7 +175,7 @@ def _share(case: RampCase, phase: Phase) -> str:
 
 
 def issue(
-    case: RampCase, standing: Standing, report: RampReport | None, picture: str | None
+    case: RampMessages, standing: StatusMessage, report: RampReport | None, picture: str | None
 ) -> str:
     """The ramp's issue: its stages, and each metric's evidence against its limit.
 
@@ -201,7 +203,7 @@ def issue(
     )
 
 
-def _commands(case: RampCase, standing: Standing) -> tuple[str, ...]:
+def _commands(case: RampMessages, standing: StatusMessage) -> tuple[str, ...]:
     rollback = f"/rollback {case.capability} because …"
     match standing.state:
         case "done":
@@ -229,7 +231,7 @@ def stage_table(stages: Sequence[StageReport]) -> str:
     return "\n".join(lines)
 
 
-def _policy(case: RampCase) -> str:
+def _policy(case: RampMessages) -> str:
     if not case.policy_changed:
         return ""
     return (

@@ -9,45 +9,45 @@ from bot.canary.policy import Phase
 from bot.canary.reports import RampReport
 from bot.playbooks.attempt import attempt
 from bot.playbooks.candidate import flag_file
-from bot.playbooks.candidate.capability import CandidateParts, policy_for, read_configured
+from bot.playbooks.candidate.capability import RolloutResources, policy_for, read_configured
 from bot.playbooks.candidate.outlook import ramp_outlook
 from bot.playbooks.candidate.rolling_back import ask_for_rollback, is_reported
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import BroughtHome
-from bot.playbooks.planning.declined import Stop
+from bot.playbooks.planning.declined import CannotPlan
 from bot.playbooks.proposal.settling import conclude
 from bot.playbooks.ramp import text as words
 from bot.playbooks.ramp.decision import (
-    Approval,
-    Ask,
+    AskAboutRamp,
     Enter,
-    Finish,
-    Held,
     Move,
-    RollBack,
-    Wait,
+    PromoteCandidate,
+    RampHeld,
+    RampWaits,
+    RollBackRamp,
+    StageApproval,
     is_agreed,
     missing_agreement,
     next_move,
 )
-from bot.playbooks.ramp.lever import RampLever
-from bot.playbooks.ramp.look import RampLook, describe_ramp, look_at_ramp
-from bot.playbooks.ramp.work import RampWork
+from bot.playbooks.ramp.lever import RampTraffic
+from bot.playbooks.ramp.look import RampSnapshot, describe_ramp, look_at_ramp
+from bot.playbooks.ramp.work import RampWorkflow
 from bot.playbooks.run import Ending, Signal, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
-from bot.playbooks.words.standing import Standing
-from bot.records.documents.artifacts import Outcome
+from bot.playbooks.words.standing import StatusMessage
+from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import OURSELVES, Actor
 
 
-class Watch:
+class RampWatch:
     """Watches one ramp."""
 
-    def __init__(self, work: RampWork, parts: CandidateParts) -> None:
+    def __init__(self, work: RampWorkflow, parts: RolloutResources) -> None:
         """Begin, or begin again after a crash."""
         self.work = work
         self.run = work.run
@@ -55,11 +55,11 @@ class Watch:
         self.plan = work.plan
         self.attempt = work.case.incident
         self._repository = work.trigger.repository.id
-        self._lever = RampLever(work.run, self._repository, self.attempt, work.plan)
+        self._lever = RampTraffic(work.run, self._repository, self.attempt, work.plan)
         self._a_while = parts.patience.look_again.total_seconds()
-        self._approvals: tuple[Approval, ...] = ()
+        self._approvals: tuple[StageApproval, ...] = ()
         self._insisted: frozenset[int] = frozenset()
-        self._asking: Ask | None = None
+        self._asking: AskAboutRamp | None = None
         self._began = False
         self.work.undoers.append(
             Undoer(
@@ -76,7 +76,7 @@ class Watch:
         await self._begin()
         asked_since: datetime | None = None
         while True:
-            look = await self.run.step(Step.READ_EVIDENCE, RampLook, self._look)
+            look = await self.run.step(Step.READ_EVIDENCE, RampSnapshot, self._look)
             now = await self.run.now()
             if look.over is not None:
                 return await self._over(look)
@@ -87,19 +87,19 @@ class Watch:
                 approvals=self._approvals,
                 insisted=self._insisted,
             )
-            if isinstance(move, RollBack):
+            if isinstance(move, RollBackRamp):
                 # Pause and roll back at once; the rollback writes down the incident.
                 await self._lever.trip(BreachFound.of(move.breach), now)
                 continue
-            if isinstance(move, Enter | Finish) and look.paused is not None:
-                move = Held((f"The capability is paused: {look.paused}",))
-            if isinstance(move, Enter | Finish):
+            if isinstance(move, Enter | PromoteCandidate) and look.paused is not None:
+                move = RampHeld((f"The capability is paused: {look.paused}",))
+            if isinstance(move, Enter | PromoteCandidate):
                 await self._settle_asking(None)
                 await self._move_on(move, look.phase)
                 continue
-            await self._settle_asking(move if isinstance(move, Ask) else None)
+            await self._settle_asking(move if isinstance(move, AskAboutRamp) else None)
             await self._tell(move, look, now)
-            asked_since = (asked_since or now) if isinstance(move, Ask) else None
+            asked_since = (asked_since or now) if isinstance(move, AskAboutRamp) else None
             if ended := await self._listen(look.phase):
                 return ended
             if asked_since and now - asked_since > self.parts.patience.give_up:
@@ -130,16 +130,16 @@ class Watch:
         await self._lever.begin(first_phase, now)
         await self._entered(first_phase, now)
 
-    async def _move_on(self, move: Enter | Finish, phase: int) -> None:
+    async def _move_on(self, move: Enter | PromoteCandidate, phase: int) -> None:
         """Grow or promote; where somebody took the traffic away meanwhile, the next look tells."""
         now = await self.run.now()
         try:
-            if isinstance(move, Finish):
+            if isinstance(move, PromoteCandidate):
                 await self._lever.promote(now)
                 return
             await self._lever.enter(phase + 1, move.phase, now)
         except StepFailed:
-            look = await self.run.step(Step.READ_EVIDENCE, RampLook, self._look)
+            look = await self.run.step(Step.READ_EVIDENCE, RampSnapshot, self._look)
             if look.over is None:
                 raise
             return
@@ -176,13 +176,13 @@ class Watch:
 
     # --- people ---
 
-    async def _look(self, _: bool) -> RampLook:
+    async def _look(self, _: bool) -> RampSnapshot:
         now = self.parts.clock()
         return await look_at_ramp(
             self.parts.courses, self.parts.records, self.attempt, self.plan, now
         )
 
-    async def _tell(self, move: Move, look: RampLook, now: datetime) -> None:
+    async def _tell(self, move: Move, look: RampSnapshot, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
         stage, is_open = getattr(move, "stage", None), look.left is None
         if not self.work.is_news((type(move), look.phase, stage, is_open), now):
@@ -190,14 +190,14 @@ class Watch:
         self.work.report = await self._describe()
         await self._see_the_policy()
         case, phase = self.work.case, self.plan.policy.phases[look.phase]
-        if isinstance(move, Ask):
+        if isinstance(move, AskAboutRamp):
             standing = words.asking(case, phase, move)
             await self.work.tell(standing)
             await self.work.voice.ask(case, standing, f"{move.why} of {move.stage}")
-        elif isinstance(move, Wait):
+        elif isinstance(move, RampWaits):
             await self.work.tell(words.serving(case, phase, move.missing, self._outlook(look)))
 
-    def _outlook(self, look: RampLook) -> str:
+    def _outlook(self, look: RampSnapshot) -> str:
         """How long it takes yet; nothing where an older look did not see it."""
         if look.entered is None:
             return ""
@@ -221,7 +221,7 @@ class Watch:
             found = await read_configured(self.parts)
             try:
                 now = policy_for(found.config, self.plan.capability, self.plan.policy.baseline)
-            except Stop:
+            except CannotPlan:
                 return True
             return now.digest != self.plan.policy.digest
 
@@ -235,7 +235,7 @@ class Watch:
 
         return await self.run.step(Step.READ_FULL_EVIDENCE, RampReport, describe)
 
-    async def _settle_asking(self, ask: Ask | None) -> None:
+    async def _settle_asking(self, ask: AskAboutRamp | None) -> None:
         """Keep the records in step with what has to be approved now, if anything."""
         if ask is not None and self._asking is not None and _same(ask, self._asking):
             return
@@ -269,7 +269,7 @@ class Watch:
 
         is_founder = await self.run.step(Step.READ_FOUNDER_ROLE, bool, founder)
         stage = phases[phase + 1].stage
-        self._approvals += (Approval(stage=stage, by=by.login, founder=is_founder),)
+        self._approvals += (StageApproval(stage=stage, by=by.login, founder=is_founder),)
         self._insisted |= {phase}
         if self._asking is not None:
             await self.work.casebook.approved(self._asking.why, _of(self._asking), by.login)
@@ -283,19 +283,19 @@ class Watch:
         found = await self._lever.leave("the ramp was given up", await self.run.now())
         return TakenBack(found=found)
 
-    async def _leave(self, standing: Standing, how: str) -> Ending:
+    async def _leave(self, standing: StatusMessage, how: str) -> Ending:
         """End it although nothing is wrong."""
         if self._began:
             undone = await undo(await see_what_to_undo(self.work))
             for left in undone.left:
                 raise StepFailed(left.step, left.why)
-            look = await self.run.step(Step.READ_EVIDENCE, RampLook, self._look)
+            look = await self.run.step(Step.READ_EVIDENCE, RampSnapshot, self._look)
             if look.over not in (None, "left"):
                 # Something else was quicker.
                 return await self._over(look)
         return await self._ended(standing, how, RunState.CANCELLED)
 
-    async def _over(self, look: RampLook) -> Ending:
+    async def _over(self, look: RampSnapshot) -> Ending:
         """It ended: say how, and see to the rollback where there was an anomaly."""
         case = self.work.case
         if look.over == "promoted":
@@ -310,7 +310,7 @@ class Watch:
             words.rolled_back(case, breach.verdict), "rolled back", RunState.ROLLED_BACK
         )
 
-    async def _ended(self, standing: Standing, how: str, state: RunState) -> Ending:
+    async def _ended(self, standing: StatusMessage, how: str, state: RunState) -> Ending:
         work, now = self.work, await self.run.now()
         work.happened(now, f"ramp {how}")
         await self._settle_asking(None)
@@ -329,7 +329,7 @@ class Watch:
             await work.casebook.move(f"ramp.{how}", IncidentStatus.DECLINED)
         result = Result(
             status=IncidentStatus.RESOLVED if promoted else IncidentStatus.DECLINED,
-            outcome=Outcome.CONFIRMED if promoted else Outcome.FAILED,
+            outcome=DecisionOutcome.CONFIRMED if promoted else DecisionOutcome.FAILED,
             stopped=None if promoted else how,
             accepted=promoted,
             said=f"the candidate was {how}.",
@@ -338,9 +338,9 @@ class Watch:
         return await conclude(work, result, standing, state, home=self._began)
 
 
-def _same(one: Ask, other: Ask) -> bool:
+def _same(one: AskAboutRamp, other: AskAboutRamp) -> bool:
     return (one.why, one.stage) == (other.why, other.stage)
 
 
-def _of(ask: Ask) -> str:
+def _of(ask: AskAboutRamp) -> str:
     return f"stage {ask.stage}%"

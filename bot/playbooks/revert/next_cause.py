@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-from bot.playbooks.incidents.case import Case
+from bot.playbooks.incidents.case import IncidentContext
 from bot.triggers import OURSELVES, BisectRequest, Source, SourceKind, Trigger
 
 
-def bisect_for(trigger: Trigger, case: Case, check: str, *, bad: str, now: datetime) -> Trigger:
+def bisect_for(
+    trigger: Trigger, case: IncidentContext, check: str, *, bad: str, now: datetime
+) -> Trigger:
     """Ask for the commit that broke a check, between the last good commit and the broken one.
 
     The same incident asks once for the same check.

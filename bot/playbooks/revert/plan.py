@@ -16,10 +16,10 @@ from bot.config import Config
 from bot.git.already import already_reverted
 from bot.git.errors import UnknownRevision
 from bot.git.history import CommitInfo, newest_first, parents_of
-from bot.git.kept import Kept
+from bot.git.kept import KeptFiles
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean, Conflict, Empty, EmptyReason, compute_revert
+from bot.git.reverting import Clean, Empty, EmptyReason, RevertConflict, compute_revert
 from bot.git.trees import read_blob
 from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts
@@ -27,7 +27,7 @@ from bot.playbooks.incidents.case import Offender
 from bot.playbooks.incidents.own_files import own_files
 from bot.playbooks.incidents.record_files import RECORDS_BRANCHES, RecordFile
 from bot.playbooks.planning.autonomy import is_self_work
-from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.declined import CannotPlan, Declined
 from bot.playbooks.planning.landed import needed
 from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.revert.targets import (
@@ -44,7 +44,7 @@ from bot.triggers import CommitTarget, PullRequestTarget, RevertRequest, Value
 _LARGEST_ADR = 1 << 20
 
 
-class Plan(Value):
+class RevertPlan(Value):
     """What the revert will do, settled before anything is touched."""
 
     kind: Literal["plan"] = "plan"
@@ -55,7 +55,7 @@ class Plan(Value):
     facts: RepositoryFacts
     before: str
     """The last commit of the base branch before the incident."""
-    outcome: Annotated[Clean | Conflict, Field(discriminator="status")]
+    outcome: Annotated[Clean | RevertConflict, Field(discriminator="status")]
     config: Config
     config_fault: str | None
     """Why the newest `.github/playbooks.yml` was passed over, if it was."""
@@ -82,7 +82,7 @@ class Plan(Value):
         return tuple(dict.fromkeys(sha for offender in self.offenders for sha in offender.commits))
 
 
-class Planned(RootModel[Annotated[Plan | Declined, Field(discriminator="kind")]]):
+class RevertPlanned(RootModel[Annotated[RevertPlan | Declined, Field(discriminator="kind")]]):
     """A Plan or a Declined, as one storable type."""
 
 
@@ -92,7 +92,7 @@ async def make_plan(
     github: RepositoryClient,
     mirror: Mirror,
     settled: Callable[[Config], Awaitable[Config]],
-) -> Planned:
+) -> RevertPlanned:
     """Work out what a revert request means on the repository as it is now.
 
     Args:
@@ -106,12 +106,12 @@ async def make_plan(
     """
     try:
         plan, located = await _plan(request, github, mirror, settled)
-    except Stop as stop:
-        return Planned(stop.declined)
+    except CannotPlan as stop:
+        return RevertPlanned(stop.declined)
     touched = await paths_of(plan.commits, mirror)
     config = plan.config
     marks = config.self_work
-    return Planned(
+    return RevertPlanned(
         plan.model_copy(
             update={
                 "irreversible": irreversible(touched, config.founder),
@@ -128,7 +128,7 @@ async def _plan(
     github: RepositoryClient,
     mirror: Mirror,
     settled: Callable[[Config], Awaitable[Config]],
-) -> tuple[Plan, list[Located]]:
+) -> tuple[RevertPlan, list[Located]]:
     named = [target for target in request.targets if isinstance(target, PullRequestTarget)]
     merged = [await merged_pull_request(target, github) for target in named]
     facts = await github.about()
@@ -152,11 +152,11 @@ async def _plan(
     incidents = [each.incident for each in offenders if each.incident]
     own = await mirror.read(lambda git: own_files(config, git, incidents))
 
-    async def undo(commits: Sequence[str]) -> Clean | Conflict | Empty:
+    async def undo(commits: Sequence[str]) -> Clean | RevertConflict | Empty:
         return await mirror.read(lambda git: compute_revert(git, commits, base_head, keep=own.kept))
 
     outcome = await undo(commits)
-    if isinstance(outcome, Conflict):
+    if isinstance(outcome, RevertConflict):
 
         async def clean(commits: Sequence[str]) -> bool:
             return isinstance(await undo(commits), Clean)
@@ -172,7 +172,7 @@ async def _plan(
     if (asks := await came_twice(located, base_head, github, mirror)) is not None:
         raise asks
     oldest, parents = await mirror.read(lambda git: _oldest(git, commits))
-    plan = Plan(
+    plan = RevertPlan(
         subject="+".join(sorted(offender.subject for offender in offenders)),
         offenders=offenders,
         base=base,
@@ -195,7 +195,7 @@ async def _oldest(git: Git, commits: Sequence[str]) -> tuple[str, tuple[str, ...
 def _one_base(located: Sequence[Located]) -> str:
     bases = sorted({each.base for each in located})
     if len(bases) > 1:
-        raise Stop(
+        raise CannotPlan(
             f"These went to different branches: {', '.join(map(markdown.code, bases))}.",
             "Use one `/revert` for each branch.",
         )
@@ -203,7 +203,7 @@ def _one_base(located: Sequence[Located]) -> str:
 
 
 async def _undone_by(
-    git: Git, outcome: Empty, commits: list[str], base_head: str, keep: Kept
+    git: Git, outcome: Empty, commits: list[str], base_head: str, keep: KeptFiles
 ) -> CommitInfo | None:
     if outcome.reason in (EmptyReason.COMMIT_EMPTY, EmptyReason.ONLY_RECORDS):
         return None
@@ -213,16 +213,16 @@ async def _undone_by(
 
 def _nothing_to_revert(
     outcome: Empty, base: str, by: CommitInfo | None, pull_request: int | None
-) -> Stop:
+) -> CannotPlan:
     if outcome.reason is EmptyReason.COMMIT_EMPTY:
-        return Stop("That commit changed nothing, so there is nothing to revert.", "")
+        return CannotPlan("That commit changed nothing, so there is nothing to revert.", "")
     if outcome.reason is EmptyReason.ONLY_RECORDS:
-        return Stop(
+        return CannotPlan(
             "That commit changed only records of incidents, and a revert leaves those alone.", ""
         )
     pull = f"#{pull_request}, " if pull_request else ""
     undone = f" by {pull}{by.sha[:12]} ({markdown.text(by.subject)})" if by else ""
-    return Stop(
+    return CannotPlan(
         f"It is already reverted on {markdown.code(base)}{undone}.",
         "If things are still broken, something else broke them: `/revert #NUMBER` reverts that, "
         f"and {markdown.code(f'/bisect GOOD..{base} check NAME')} looks for it.",

@@ -13,13 +13,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bot import markdown
-from bot.git.reverting import Conflict
+from bot.git.reverting import RevertConflict
 from bot.playbooks.attempt import attempt
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
-from bot.playbooks.parts import Parts
+from bot.playbooks.parts import Resources
 from bot.playbooks.planning.declined import Declined
-from bot.playbooks.planning.weighing import Ruling, Weigh
+from bot.playbooks.planning.weighing import Weigh, Weighed
 from bot.playbooks.proposal import standings
 from bot.playbooks.proposal.agreeing import Question, agreement, plan_to_begin
 from bot.playbooks.proposal.computed import Reverting
@@ -27,11 +27,11 @@ from bot.playbooks.proposal.counting import see_which_checks_count
 from bot.playbooks.proposal.follow import Followed
 from bot.playbooks.proposal.founder import AskedPlan
 from bot.playbooks.proposal.hotfix import Hotfix
-from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
+from bot.playbooks.proposal.proposal import Proposal, ProposalTerms, take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
 from bot.playbooks.revert import text as words
-from bot.playbooks.revert.plan import Plan, Planned, make_plan
-from bot.playbooks.revert.work import RevertWork
+from bot.playbooks.revert.plan import RevertPlan, RevertPlanned, make_plan
+from bot.playbooks.revert.work import RevertWorkflow
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
@@ -46,7 +46,7 @@ UNKNOWN_SEVERITY = Severity.MEDIUM
 
 
 async def revert(
-    run: Run, trigger: Trigger, request: RevertRequest, parts: Parts, weigh: Weigh
+    run: Run, trigger: Trigger, request: RevertRequest, parts: Resources, weigh: Weigh
 ) -> Ending:
     """Bring the repository back to before what the request names, and record all of it."""
     before: str | None = None
@@ -71,7 +71,7 @@ async def revert(
         before = opened.incident.id
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)
-    work = RevertWork(run, trigger, plan, parts, opened)
+    work = RevertWorkflow(run, trigger, plan, parts, opened)
     try:
         await _announce(work)
         if cancelled := await _cancelled_already(work):
@@ -90,7 +90,7 @@ async def revert(
         raise
 
 
-def _incident(request: RevertRequest, plan: Plan) -> NewIncident:
+def _incident(request: RevertRequest, plan: RevertPlan) -> NewIncident:
     return NewIncident(
         kind="revert",
         subject=plan.subject,
@@ -106,16 +106,16 @@ def _incident(request: RevertRequest, plan: Plan) -> NewIncident:
     )
 
 
-async def _make_plan(run: Run, request: RevertRequest, parts: Parts) -> Planned:
-    async def make(_: bool) -> Planned:
+async def _make_plan(run: Run, request: RevertRequest, parts: Resources) -> RevertPlanned:
+    async def make(_: bool) -> RevertPlanned:
         return await make_plan(
             request, github=parts.github, mirror=parts.mirror, settled=parts.settled
         )
 
-    return await run.step(Step.PLAN_REVERT, Planned, make)
+    return await run.step(Step.PLAN_REVERT, RevertPlanned, make)
 
 
-async def _announce(work: RevertWork) -> None:
+async def _announce(work: RevertWorkflow) -> None:
     """Open the incident issue and put the sticky status where people asked."""
     standing = standings.starting(work.case)
     await take_earlier_attempts_back(work)
@@ -129,7 +129,7 @@ async def _announce(work: RevertWork) -> None:
     work.decide(now)
 
 
-async def _cancelled_already(work: RevertWork) -> Followed | None:
+async def _cancelled_already(work: RevertWorkflow) -> Followed | None:
     """Hear whether somebody said `/cancel`, or asked for the same, before there was a hotfix."""
     signals = await heard(work.run, 0, WaitPoint.BEFORE_PUBLISHING)
     work.note_joined(signals)
@@ -139,12 +139,12 @@ async def _cancelled_already(work: RevertWork) -> Followed | None:
     return Followed(how="cancelled", at=await work.run.now(), by=cancel.actor)
 
 
-def _question(work: RevertWork, request: RevertRequest, ruling: Ruling) -> Question:
+def _question(work: RevertWorkflow, request: RevertRequest, ruling: Weighed) -> Question:
     """What a person is asked before a revert that nobody asked for begins."""
 
     def asked() -> AskedPlan:
         plan = work.plan
-        conflict = plan.outcome if isinstance(plan.outcome, Conflict) else None
+        conflict = plan.outcome if isinstance(plan.outcome, RevertConflict) else None
         return plan_to_begin(
             work.case,
             of=ruling.of or "person",
@@ -164,14 +164,14 @@ def _question(work: RevertWork, request: RevertRequest, ruling: Ruling) -> Quest
     return Question(plan=asked(), reason=ruling.reason, head=work.plan.commits[0], anew=anew)
 
 
-def _asks_first(work: RevertWork, request: RevertRequest, ruling: Ruling) -> bool:
+def _asks_first(work: RevertWorkflow, request: RevertRequest, ruling: Weighed) -> bool:
     """Whether a person is asked before anything is done, not only before the merge."""
     if work.joined and ruling.of != "founder":
         return False
     return ruling.of == "person" or request.autonomy is Autonomy.PROPOSE
 
 
-def _person_wanted(request: Request, ruling: Ruling, plan: Plan) -> bool:
+def _person_wanted(request: Request, ruling: Weighed, plan: RevertPlan) -> bool:
     """Whether nobody asked for this, and the evidence alone does not suffice to merge it.
 
     Whatever asked for it: where a person's work goes too, no evidence suffices (Decisions 4).
@@ -182,7 +182,7 @@ def _person_wanted(request: Request, ruling: Ruling, plan: Plan) -> bool:
     return autonomy not in (None, Autonomy.MERGE) or not (ruling.may_merge or ruling.of)
 
 
-def _hotfix(work: RevertWork, ruling: Ruling) -> Proposal:
+def _hotfix(work: RevertWorkflow, ruling: Weighed) -> Proposal:
     """The computed revert with its ADR and report."""
     plan, case, trigger = work.plan, work.case, work.trigger
     by_person = trigger.actor.kind is ActorKind.PERSON or "person" in work.joined
@@ -190,7 +190,7 @@ def _hotfix(work: RevertWork, ruling: Ruling) -> Proposal:
         work,
         Reverting(work.parts.mirror, plan.commits, plan.config, plan.own_incidents),
         plan.outcome,
-        Terms(
+        ProposalTerms(
             title=words.pull_request_title(case),
             message=words.commit_message(case, plan.commits),
             files=work.record_files(Result()),
@@ -206,7 +206,7 @@ def _hotfix(work: RevertWork, ruling: Ruling) -> Proposal:
 # 2. Revert offending PR (git revert) into hotfix branch.
 
 
-async def _revert_into_hotfix_branch(work: RevertWork, hotfix: Proposal) -> Hotfix:
+async def _revert_into_hotfix_branch(work: RevertWorkflow, hotfix: Proposal) -> Hotfix:
     published = await hotfix.open()
     number = work.case.pull_request
     if number is not None and (whom := assignees(work.case)):

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.git.reverting import Clean, Conflict
-from bot.playbooks.checks.green import Counting, Row, State, Tally
-from bot.playbooks.incidents.case import Case
-from bot.playbooks.incidents.papers import Account, Result, pointers
-from bot.playbooks.revert.plan import Plan
+from bot.git.reverting import Clean, RevertConflict
+from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
+from bot.playbooks.incidents.case import IncidentContext
+from bot.playbooks.incidents.papers import ReportAccount, Result, pointers
+from bot.playbooks.revert.plan import RevertPlan
 from bot.playbooks.words.wording import offenders_in_words, which_checks
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, render
 from bot.records.documents.artifacts import (
     NOT_CONFIGURED,
-    CheckResult,
+    ChecksVerdict,
     HotfixRefs,
     PreviewResult,
+    ReportedCheck,
     Results,
     RevertedTarget,
     RevertReport,
-    Verdict,
     canonical_bytes,
 )
 
 
-def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit: Anchor) -> str:
+def decision(
+    case: IncidentContext, plan: RevertPlan, counting: Counting, *, at: datetime, audit: Anchor
+) -> str:
     """Write the ADR of a revert: proposed, its outcome pending."""
     what = offenders_in_words(case.offenders)
     conflict = plan.outcome.status == "conflict"
@@ -71,7 +73,7 @@ def decision(case: Case, plan: Plan, counting: Counting, *, at: datetime, audit:
     )
 
 
-def report(account: Account, plan: Plan, counting: Counting) -> bytes:
+def report(account: ReportAccount, plan: RevertPlan, counting: Counting) -> bytes:
     """Write `incidents/revert-<id>.json`."""
     case, result = account.case, account.result
     outcome, refs = plan.outcome, result.refs
@@ -94,7 +96,7 @@ def report(account: Account, plan: Plan, counting: Counting) -> bytes:
                 commit=refs.commit if refs else None,
                 tree=outcome.tree if isinstance(outcome, Clean) else None,
                 conflicts=tuple(path.path for path in outcome.paths)
-                if isinstance(outcome, Conflict)
+                if isinstance(outcome, RevertConflict)
                 else (),
             ),
             results=_results(counting, result),
@@ -127,24 +129,24 @@ def _results(counting: Counting, result: Result) -> Results:
     )
 
 
-def _check(row: Row) -> CheckResult:
-    return CheckResult(name=row.name, conclusion=_CONCLUSIONS[row.state], url=row.url)
+def _check(row: CheckRow) -> ReportedCheck:
+    return ReportedCheck(name=row.name, conclusion=_CONCLUSIONS[row.state], url=row.url)
 
 
-def _preview(row: Row) -> PreviewResult:
+def _preview(row: CheckRow) -> PreviewResult:
     state = "pending" if row.state is State.RUNNING else _CONCLUSIONS[row.state]
     return PreviewResult(environment=row.name, state=state, url=row.url)
 
 
-def _verdict(result: Tally | None) -> Verdict:
+def _verdict(result: CheckTally | None) -> ChecksVerdict:
     if result is None:
-        return Verdict.PENDING
+        return ChecksVerdict.PENDING
     failed = [row for row in result.shown if row.state is State.FAILED]
     if result.verdict == "red" and not failed:
-        return Verdict.INFRA
+        return ChecksVerdict.INFRA
     return {
-        "green": Verdict.GREEN,
-        "red": Verdict.RED,
-        "waiting": Verdict.PENDING,
-        "nothing counts": Verdict.NO_CHECKS,
+        "green": ChecksVerdict.GREEN,
+        "red": ChecksVerdict.RED,
+        "waiting": ChecksVerdict.PENDING,
+        "nothing counts": ChecksVerdict.NO_CHECKS,
     }[result.verdict]

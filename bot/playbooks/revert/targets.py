@@ -18,7 +18,7 @@ from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest, RepositoryFacts
 from bot.playbooks.incidents.branches import incident_of_hotfix, is_hotfix
 from bot.playbooks.incidents.case import Offender
-from bot.playbooks.planning.declined import Stop
+from bot.playbooks.planning.declined import CannotPlan
 from bot.playbooks.planning.landed import Landed, brought_with, landing_of_pull, look_into, needed
 from bot.playbooks.words.wording import listed
 from bot.triggers import CommitTarget, PullRequestTarget
@@ -60,15 +60,17 @@ async def merged_pull_request(target: PullRequestTarget, github: RepositoryClien
             if known
             else f"There is no pull request #{target.number} in this repository."
         )
-        raise Stop(what, "Name the pull request that broke things: `/revert #NUMBER`, or a SHA.")
+        raise CannotPlan(
+            what, "Name the pull request that broke things: `/revert #NUMBER`, or a SHA."
+        )
     if pull.is_merged and pull.merge_commit_sha:
         return pull
     if pull.state == "open":
-        raise Stop(
+        raise CannotPlan(
             f"#{pull.number} is not merged, so there is nothing to revert.",
             "Close it, or name the pull request that broke things: `/revert #NUMBER`.",
         )
-    raise Stop(
+    raise CannotPlan(
         f"#{pull.number} was closed without being merged, so there is nothing to revert.",
         "Name the pull request that broke things: `/revert #NUMBER`.",
     )
@@ -101,7 +103,7 @@ async def brought_by(
         landed = await look_into(here[0].landing, github, mirror, [*known.values()])
         together = asked & landed.parts.keys()
         if lost := [home.pull.number for home in here if home.pull.number not in together]:
-            raise Stop(
+            raise CannotPlan(
                 f"I cannot tell which commits #{lost[0]} brought: they are no longer on "
                 f"{markdown.code(key[0])} as they were.",
                 "Name the commits to revert: `/revert SHA SHA`.",
@@ -118,7 +120,7 @@ async def brought_by(
 
 async def wider(
     located: Sequence[Located], clean: Callable[[Sequence[str]], Awaitable[bool]]
-) -> Stop | None:
+) -> CannotPlan | None:
     """Ask for others too, where the commits of some alone cannot be undone but with others can.
 
     Args:
@@ -147,7 +149,7 @@ async def wider(
 
 async def came_twice(
     located: Sequence[Located], onto: str, github: RepositoryClient, mirror: Mirror
-) -> Stop | None:
+) -> CannotPlan | None:
     """Ask for whoever brought the same change as well: undoing it once undoes it for both.
 
     What our own hotfixes brought back is nobody's work.
@@ -189,7 +191,7 @@ async def came_twice(
             more = f"#{pulls[0].number}" if pulls else twin[:12]
             command = " ".join([*named, more])
             what = f"#{offender.number}" if offender.number else markdown.code(offender.sha[:12])
-            return Stop(
+            return CannotPlan(
                 f"{who} brought the same change as {what}, so it would go as well. "
                 "I reverted nothing.",
                 f"To revert both: `/revert {command}`.",
@@ -197,7 +199,7 @@ async def came_twice(
     return None
 
 
-def _asks_about(choice: Together, asked: Sequence[int], landed: Landed) -> Stop:
+def _asks_about(choice: Together, asked: Sequence[int], landed: Landed) -> CannotPlan:
     """Name everybody who would be undone as well, and the command that says so."""
     named = listed([f"#{number}" for number in asked])
     others = listed([f"#{number}" for number in choice.others[:_MOST_NAMED]])
@@ -212,7 +214,7 @@ def _asks_about(choice: Together, asked: Sequence[int], landed: Landed) -> Stop:
     if choice.reason == NOTHING_OF_ITS_OWN:
         first = f"`/revert #{choice.others[0]}`"
         remedy += f" To revert one of them, name it, such as {first}."
-    return Stop(
+    return CannotPlan(
         f"{named} cannot be reverted without {others}: {choice.reason}. I reverted nothing.",
         remedy,
     )
@@ -232,13 +234,13 @@ async def _home_of(
     try:
         found = await landing_of_pull(top, onto, github, mirror)
     except UnknownRevision:
-        raise Stop(
+        raise CannotPlan(
             f"I cannot tell which commits #{pull.number} brought: they are no longer on "
             f"{markdown.code(base)}.",
             "Name the commits to revert: `/revert SHA SHA`.",
         ) from None
     if isinstance(found, Unclear):
-        raise Stop(
+        raise CannotPlan(
             f"I cannot tell which commits #{pull.number} brought: {markdown.text(found.reason)}.",
             _name_commits(found),
         )
@@ -292,7 +294,7 @@ async def _base_of(pull: PullRequest, facts: RepositoryFacts, mirror: Mirror) ->
             return facts.default_branch, head
     except UnknownRevision:
         pass
-    raise Stop(
+    raise CannotPlan(
         f"#{pull.number} was merged into {markdown.code(pull.base.ref)}, and that branch is gone.",
         "If its commits are on another branch, name them: `/revert SHA`.",
     )
@@ -344,12 +346,12 @@ async def named_commit(
     try:
         sha = await mirror.read(lambda git: resolve(git, target.sha))
     except UnknownRevision:
-        raise Stop(
+        raise CannotPlan(
             f"There is no commit {markdown.code(target.sha)} on a branch of this repository.",
             "Check the SHA; commits of forks cannot be named.",
         ) from None
     except AmbiguousRevision as several:
-        raise Stop(
+        raise CannotPlan(
             f"{markdown.code(target.sha)} stands for {len(several.candidates)} commits.",
             "Give more characters of the SHA.",
         ) from None
@@ -390,7 +392,7 @@ async def _not_the_branch_itself(
         return
     pulls = [f"#{number}" for number in list(landed.pulls)[:_MOST_NAMED]]
     names = listed(pulls) if pulls else "what others put there"
-    raise Stop(
+    raise CannotPlan(
         f"{markdown.code(sha[:12])} merged {markdown.code(base)} into work that was under way: "
         f"to undo it would undo {names} as well.",
         "Name the pull request that broke things: `/revert #NUMBER`.",
@@ -407,7 +409,7 @@ async def _protected_home(
     for name in await github.protected_branches():
         if name != default and await mirror.contains(name, sha):
             return name
-    raise Stop(
+    raise CannotPlan(
         f"{markdown.code(sha[:12])} is neither on {markdown.code(default)} nor on a protected "
         "branch, so there is nothing to revert.",
         "Name a commit that has been merged.",

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from bot import markdown
 from bot.playbooks.checks.green import Counting
-from bot.playbooks.incidents.case import Case
+from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.run import Ending
 from bot.playbooks.words.quoting import quoted
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import (
     body,
     commands,
@@ -26,24 +26,24 @@ from bot.playbooks.words.wording import (
 )
 
 
-def issue_title(case: Case) -> str:
+def issue_title(case: IncidentContext) -> str:
     """The incident issue's title (plain text)."""
     return f"Incident: {quoted(case.base)} broken by {offenders_in_words(case.offenders)}"
 
 
-def pull_request_title(case: Case) -> str:
+def pull_request_title(case: IncidentContext) -> str:
     """The hotfix pull request's title (plain text)."""
     return f"Revert {offenders_in_words(case.offenders)}"
 
 
-def commit_message(case: Case, commits: tuple[str, ...]) -> str:
+def commit_message(case: IncidentContext, commits: tuple[str, ...]) -> str:
     """The hotfix commit's message, in the form of `git revert`."""
     lines = [f"This reverts commit {sha}." for sha in commits]
     reason = f"\nReason: {quoted(case.reason, limit=1000)}" if case.reason else ""
     return f"{pull_request_title(case)}\n\n" + "\n".join(lines) + reason
 
 
-def issue_body(case: Case, standing: Standing) -> str:
+def issue_body(case: IncidentContext, standing: StatusMessage) -> str:
     """The incident issue."""
     reason = f" Reason given: {markdown.text(case.reason)}" if case.reason else ""
     return paragraphs(
@@ -58,7 +58,7 @@ def issue_body(case: Case, standing: Standing) -> str:
     )
 
 
-def _about(case: Case, standing: Standing) -> str:
+def _about(case: IncidentContext, standing: StatusMessage) -> str:
     base, what = markdown.code(case.base), offenders_linked(case)
     one = len(case.offenders) == 1
     match standing.state:
@@ -70,7 +70,7 @@ def _about(case: Case, standing: Standing) -> str:
             return f"{base} is broken, and {what} {'is' if one else 'are'} being reverted."
 
 
-def pull_request_section(case: Case, counting: Counting, standing: Standing) -> str:
+def pull_request_section(case: IncidentContext, counting: Counting, standing: StatusMessage) -> str:
     """The managed section of the hotfix pull request's description."""
     reason = f" Reason: {markdown.text(case.reason)}" if case.reason else ""
     return paragraphs(
@@ -86,7 +86,7 @@ def pull_request_section(case: Case, counting: Counting, standing: Standing) -> 
     )
 
 
-def check_title(standing: Standing) -> str:
+def check_title(standing: StatusMessage) -> str:
     """The `hotfix` check-run's title (plain text)."""
     return {
         "working": "Verifying the hotfix",

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot.github.calls.checks import Button
-from bot.playbooks.incidents.case import Case, case_of
+from bot.playbooks.incidents.case import IncidentContext, case_of
 from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import RecordFile
-from bot.playbooks.parts import Parts
+from bot.playbooks.parts import Resources
 from bot.playbooks.revert import records as documents
 from bot.playbooks.revert import text as words
 from bot.playbooks.revert.next_cause import bisect_for
-from bot.playbooks.revert.plan import Plan
+from bot.playbooks.revert.plan import RevertPlan
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Patch, Step
 from bot.playbooks.words import wording
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.voice import OurCheck, Saying
-from bot.playbooks.work import Work
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.words.voice import OurCheck, PublishedStatus
+from bot.playbooks.work import IncidentWorkflow
 from bot.records.documents.adr import superseded_by
 from bot.triggers import Autonomy, Trigger
 
@@ -32,17 +32,17 @@ _LEAVE = Button("Reject", "Leave it as it is (/reject)", "reject")
 _APPROVE = Button("Approve", "Merge it all the same (/approve)", "approve")
 
 
-class RevertWork(Work[Plan, Case]):
+class RevertWorkflow(IncidentWorkflow[RevertPlan, IncidentContext]):
     """One revert under way."""
 
     merging_vouches = True
 
     def __init__(
-        self, run: Run, trigger: Trigger, plan: Plan, parts: Parts, opened: Opened
+        self, run: Run, trigger: Trigger, plan: RevertPlan, parts: Resources, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
         case = case_of(
-            Case,
+            IncidentContext,
             trigger,
             opened,
             plan,
@@ -64,18 +64,18 @@ class RevertWork(Work[Plan, Case]):
             self.case, self.plan, self.counting, at=at, audit=self.casebook.anchor
         )
 
-    def section(self, standing: Standing) -> str:
+    def section(self, standing: StatusMessage) -> str:
         """The managed section of the hotfix pull request's description."""
         return words.pull_request_section(self.case, self.counting, standing)
 
-    def saying(self, standing: Standing, head: str | None) -> Saying:
+    def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
         """What every place says of a standing; the hotfix only once it is known."""
         case = self.case
         status, issue = wording.status(case, standing), words.issue_body(case, standing)
         if head is None:
-            return Saying(standing, status, issue)
+            return PublishedStatus(standing, status, issue)
         if case.pull_request is None:
-            return Saying(
+            return PublishedStatus(
                 standing, status, issue, check=_before_there_is_one(standing, head, status)
             )
         approve = (_APPROVE,) if standing.approvable else ()
@@ -86,7 +86,7 @@ class RevertWork(Work[Plan, Case]):
             summary=status,
             buttons=(*approve, _RETRY, _CANCEL),
         )
-        return Saying(standing, status, issue, self.section(standing), check)
+        return PublishedStatus(standing, status, issue, self.section(standing), check)
 
     async def not_cured(self, checks: Sequence[str], *, bad: str) -> None:
         """Have the real cause looked for, once, unless automatic action is off here."""
@@ -107,11 +107,11 @@ class RevertWork(Work[Plan, Case]):
         self.know(looks_further=True)
         self.happened(now, "bisect asked for: the hotfix does not cure it")
 
-    async def verified(self, standing: Standing, head: str) -> None:
+    async def verified(self, standing: StatusMessage, head: str) -> None:
         """Say only on the check-run that it is verified: the merge is a moment away."""
         await self.voice.verified(self.saying(standing, head))
 
-    async def watching(self, standing: Standing) -> None:
+    async def watching(self, standing: StatusMessage) -> None:
         """Say only in the sticky status that the base branch is watched."""
         await self.voice.status(self.saying(standing, None))
 
@@ -131,7 +131,7 @@ class RevertWork(Work[Plan, Case]):
         )
 
 
-def _before_there_is_one(standing: Standing, head: str, status: str) -> OurCheck:
+def _before_there_is_one(standing: StatusMessage, head: str, status: str) -> OurCheck:
     """What stands on the commit that is to be reverted while a person is asked about it."""
     asking = standing.state == "needs you"
     return OurCheck(
@@ -145,7 +145,7 @@ def _before_there_is_one(standing: Standing, head: str, status: str) -> OurCheck
     )
 
 
-def _asked_on(trigger: Trigger, plan: Plan) -> int | None:
+def _asked_on(trigger: Trigger, plan: RevertPlan) -> int | None:
     """Where people look for an answer; None where only the incident issue is left."""
     if trigger.source.subject is not None:
         return trigger.source.subject

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean, Conflict
+from bot.git.reverting import Clean, RevertConflict
 from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of, with_entries
 from bot.traffic.flags import InvalidFlags, check_flags, flag_document, generation_of, written
 
@@ -71,7 +71,7 @@ class SettingFlags:
             reverted=(),
         )
 
-    async def have(self, outcome: Clean | Conflict) -> None:
+    async def have(self, outcome: Clean | RevertConflict) -> None:
         """Make the objects it names again: another replica may go on with the Run.
 
         Raises:

@@ -8,13 +8,13 @@ from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.reports import MetricReport
-from bot.playbooks.candidate.capability import CandidateParts, Configured, read_configured
+from bot.playbooks.candidate.capability import Configured, RolloutResources, read_configured
 from bot.playbooks.candidate.reports import read_course, report_of_ramp, report_of_shadow
 from bot.playbooks.candidate.rolling_back import is_reported
 from bot.playbooks.proposal.computed import Computed
 from bot.playbooks.rollback.change import SettingFlags
 from bot.playbooks.rollback.reshadow import plan_reshadow
-from bot.playbooks.rollback.retreat import Retreat
+from bot.playbooks.rollback.retreat import TrafficBack
 from bot.playbooks.rollback.severity import severity_of
 from bot.records.documents.artifacts import artifact_path
 from bot.records.documents.rollback_report import Anomaly, Reshadow
@@ -23,9 +23,9 @@ from bot.records.recovery.incidents import Incident
 from bot.records.refusals import UnknownRecord
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.course import RampCourse
+from bot.traffic.course import RampEvaluation
 from bot.traffic.flags import flag_document
-from bot.traffic.ledger import Ledger
+from bot.traffic.ledger import EvidenceLog
 from bot.triggers import RollbackRequest, Severity, SourceKind, Trigger
 
 
@@ -48,7 +48,7 @@ class RollbackPlan(Configured):
     """
 
     capability: str
-    retreat: Retreat
+    retreat: TrafficBack
     mode: Literal["shadow", "ramp"]
     policy: str
     anomaly: Anomaly
@@ -60,7 +60,7 @@ class RollbackPlan(Configured):
     flag: dict[str, JsonValue]
     outcome: Computed
 
-    def change(self, parts: CandidateParts) -> SettingFlags:
+    def change(self, parts: RolloutResources) -> SettingFlags:
         """The fix: the committed flag document gives everything to the baseline."""
         return SettingFlags(
             mirror=parts.mirror,
@@ -72,7 +72,7 @@ class RollbackPlan(Configured):
 
 
 async def make_rollback_plan(
-    trigger: Trigger, request: RollbackRequest, retreat: Retreat, parts: CandidateParts
+    trigger: Trigger, request: RollbackRequest, retreat: TrafficBack, parts: RolloutResources
 ) -> RollbackPlan:
     """Gather what was observed, and compute the fix.
 
@@ -112,8 +112,8 @@ async def make_rollback_plan(
 
 async def _observed(
     conn: AsyncConnection,
-    ledger: Ledger,
-    retreat: Retreat,
+    ledger: EvidenceLog,
+    retreat: TrafficBack,
     trigger: Trigger,
     request: RollbackRequest,
 ) -> dict[str, Any]:
@@ -122,8 +122,8 @@ async def _observed(
     candidate, until = retreat.candidate or "", ledger.closed_at or retreat.at
     verdict = course.judge(until)
     anomaly = _anomaly(retreat, trigger)
-    evidence = course.evidence if isinstance(course, RampCourse) else None
-    if isinstance(course, RampCourse):
+    evidence = course.evidence if isinstance(course, RampEvaluation) else None
+    if isinstance(course, RampEvaluation):
         metrics = report_of_ramp(
             ledger,
             course,
@@ -153,7 +153,7 @@ async def _observed(
     }
 
 
-def _anomaly(retreat: Retreat, trigger: Trigger) -> Anomaly:
+def _anomaly(retreat: TrafficBack, trigger: Trigger) -> Anomaly:
     breach = retreat.breach
     if breach is None or is_reported(breach):
         return Anomaly(

@@ -12,20 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot import markdown
 from bot.playbooks.attempt import attempt
 from bot.playbooks.candidate import flag_file
-from bot.playbooks.candidate.capability import CandidateParts, policy_in_force, read_configured
+from bot.playbooks.candidate.capability import RolloutResources, policy_in_force, read_configured
 from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.rolling_back import plan_refs
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result
 from bot.playbooks.incidents.record_files import BroughtHome
-from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.declined import CannotPlan, Declined
 from bot.playbooks.proposal.counting import see_which_checks_count
-from bot.playbooks.proposal.proposal import Proposal, Terms, take_earlier_attempts_back
+from bot.playbooks.proposal.proposal import Proposal, ProposalTerms, take_earlier_attempts_back
 from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
 from bot.playbooks.rollback import text as words
 from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
-from bot.playbooks.rollback.retreat import Retreat, retreat
-from bot.playbooks.rollback.work import RollbackWork
+from bot.playbooks.rollback.retreat import TrafficBack, give_traffic_back
+from bot.playbooks.rollback.work import RollbackWorkflow
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import Step
 from bot.records.lifecycle import IncidentStatus
@@ -36,7 +36,7 @@ __all__ = ["rollback"]
 
 
 async def rollback(
-    run: Run, trigger: Trigger, request: RollbackRequest, parts: CandidateParts
+    run: Run, trigger: Trigger, request: RollbackRequest, parts: RolloutResources
 ) -> Ending:
     """Take all traffic back to the baseline, and write down why."""
     taken = await _take_back(run, trigger, request)
@@ -70,7 +70,7 @@ async def rollback(
     )
     if opened.joined:
         return words.joined(opened.incident.issue, opened.incident.id)
-    work = RollbackWork(run, trigger, plan, parts, opened)
+    work = RollbackWorkflow(run, trigger, plan, parts, opened)
     await _commit_flags(work, parts)
     try:
         await _file_incident(work)
@@ -84,23 +84,23 @@ async def rollback(
 # 1. Pause capability and revert traffic to baseline.
 
 
-async def _take_back(run: Run, trigger: Trigger, request: RollbackRequest) -> Retreat:
+async def _take_back(run: Run, trigger: Trigger, request: RollbackRequest) -> TrafficBack:
     now = await run.now()
 
-    async def change(conn: AsyncConnection) -> Retreat:
-        return await retreat(conn, trigger, request, run=run.id, now=now)
+    async def change(conn: AsyncConnection) -> TrafficBack:
+        return await give_traffic_back(conn, trigger, request, run=run.id, now=now)
 
-    return await run.write(Step.ROLL_BACK_TRAFFIC, Retreat, change)
+    return await run.write(Step.ROLL_BACK_TRAFFIC, TrafficBack, change)
 
 
-async def _nothing(run: Run, request: RollbackRequest, parts: CandidateParts) -> Ending:
+async def _nothing(run: Run, request: RollbackRequest, parts: RolloutResources) -> Ending:
     """Say why there is nothing to take back."""
 
     async def why(_: bool) -> Declined:
         found = await read_configured(parts)
         try:
             policy_in_force(found.config, request.capability, None)
-        except Stop as unknown:
+        except CannotPlan as unknown:
             return unknown.declined
         return words.nothing_to_take_back(request.capability).declined
 
@@ -108,7 +108,7 @@ async def _nothing(run: Run, request: RollbackRequest, parts: CandidateParts) ->
     return Ending(outcome="declined", reason=said.reason, remedy=said.remedy)
 
 
-async def _commit_flags(work: RollbackWork, parts: CandidateParts) -> None:
+async def _commit_flags(work: RollbackWorkflow, parts: RolloutResources) -> None:
     """Bring the document that is served to the repository: programs may read the file."""
     path = work.plan.config.flags.path
     if path is None:
@@ -141,7 +141,7 @@ async def _commit_flags(work: RollbackWork, parts: CandidateParts) -> None:
 # 2. File incident; capture diffs. Opening it notified the Founder if it is high or critical.
 
 
-async def _file_incident(work: RollbackWork) -> None:
+async def _file_incident(work: RollbackWorkflow) -> None:
     run, case, plan = work.run, work.case, work.plan
     await take_earlier_attempts_back(work)
     await see_which_checks_count(work, plan.base_head)
@@ -162,7 +162,7 @@ async def _file_incident(work: RollbackWork) -> None:
     await work.voice.first_status(work.saying(standing, None))
 
 
-async def _use_up_the_shadow(work: RollbackWork) -> None:
+async def _use_up_the_shadow(work: RollbackWorkflow) -> None:
     """What the shadow before proposed does not hold any more, where it has to be made anew."""
     if not work.plan.reshadow.needed:
         return
@@ -181,7 +181,7 @@ async def _use_up_the_shadow(work: RollbackWork) -> None:
 # 3. Open fix PR; include plan to re-shadow if needed.
 
 
-async def _propose_fix(work: RollbackWork, parts: CandidateParts) -> Ending:
+async def _propose_fix(work: RollbackWorkflow, parts: RolloutResources) -> Ending:
     plan, case = work.plan, work.case
     outcome = plan.outcome.root
     if outcome.status == "empty":
@@ -190,7 +190,7 @@ async def _propose_fix(work: RollbackWork, parts: CandidateParts) -> Ending:
         work,
         plan.change(parts),
         outcome,
-        Terms(
+        ProposalTerms(
             title=words.title(case.capability, case.candidate),
             message=words.commit_message(case, work.facts),
             files=work.record_files(Result()),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.playbooks.candidate.case import CandidateCase
-from bot.playbooks.incidents.papers import Account, pointers
+from bot.playbooks.candidate.case import RolloutMessages
+from bot.playbooks.incidents.papers import ReportAccount, pointers
 from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts, title
 from bot.records.audit_chain.anchors import Anchor
@@ -15,7 +15,7 @@ from bot.records.documents.rollback_report import Anomaly, RollbackReport, Traff
 
 
 def decision(
-    case: CandidateCase, facts: RollbackFacts, watched: Pointer, *, at: datetime, audit: Anchor
+    case: RolloutMessages, facts: RollbackFacts, watched: Pointer, *, at: datetime, audit: Anchor
 ) -> str:
     """Write the ADR of a rollback: proposed, its outcome pending.
 
@@ -79,14 +79,14 @@ def decision(
     )
 
 
-def _why(case: CandidateCase, anomaly: Anomaly) -> str:
+def _why(case: RolloutMessages, anomaly: Anomaly) -> str:
     if anomaly.kind == "breach":
         return anomaly.said
     who = case.requested_by.login
     return f"{who} reported: {case.reason}" if case.reason else f"{who} had it taken back."
 
 
-def report(account: Account, case: CandidateCase, plan: RollbackPlan) -> bytes:
+def report(account: ReportAccount, case: RolloutMessages, plan: RollbackPlan) -> bytes:
     """Write `incidents/rollback-<id>.json`."""
     refs = account.result.refs or HotfixRefs(
         base_branch=case.base, base=plan.base_head, branch=case.branch

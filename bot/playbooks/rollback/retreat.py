@@ -17,15 +17,15 @@ from bot.records.safety import pauses
 from bot.records.safety.pauses import PauseKind, Pausing
 from bot.traffic import ledger as ledgers
 from bot.traffic import servings
-from bot.traffic.ledger import Ledger
+from bot.traffic.ledger import EvidenceLog
 from bot.traffic.servings import Decided
-from bot.traffic.split import Serving, Split
+from bot.traffic.split import Allocation, Split
 from bot.traffic.tripping import trip
 from bot.traffic.verdicts import BreachFound
 from bot.triggers import RollbackRequest, Trigger, Value
 
 
-class Retreat(Value):
+class TrafficBack(Value):
     """What was taken back.
 
     Attributes:
@@ -49,9 +49,9 @@ class Retreat(Value):
     breach: BreachFound | None = None
 
 
-async def retreat(
+async def give_traffic_back(
     conn: AsyncConnection, trigger: Trigger, request: RollbackRequest, *, run: str, now: datetime
-) -> Retreat:
+) -> TrafficBack:
     """Give everything back to the baseline; where that was done before, say what was.
 
     Args:
@@ -65,7 +65,7 @@ async def retreat(
     history = await servings.history(conn, repository_id, capability)
     ledger = await _to_take_back(conn, history)
     if ledger is None:
-        return Retreat(at=now)
+        return TrafficBack(at=now)
     reported = reported_by(trigger.actor.login, request.reason)
     if ledger.closed_at is None:
         tripped = await trip(
@@ -77,7 +77,7 @@ async def retreat(
     serving = await servings.find(conn, repository_id, capability) or history[-1]
     await _pause(conn, trigger, capability, ledger.breach or reported, run, now)
     served = [each.split for each in history if each.split.attempt == ledger.attempt]
-    return Retreat(
+    return TrafficBack(
         attempt=ledger.attempt,
         watcher=ledger.run_id,
         baseline=serving.split.baseline,
@@ -89,13 +89,15 @@ async def retreat(
     )
 
 
-async def would_retreat(conn: AsyncConnection, repository_id: int, capability: str) -> bool:
+async def would_give_traffic_back(
+    conn: AsyncConnection, repository_id: int, capability: str
+) -> bool:
     """Tell whether there is something to take back."""
     history = await servings.history(conn, repository_id, capability)
     return await _to_take_back(conn, history) is not None
 
 
-async def _to_take_back(conn: AsyncConnection, history: list[Serving]) -> Ledger | None:
+async def _to_take_back(conn: AsyncConnection, history: list[Allocation]) -> EvidenceLog | None:
     attempt = next((each.split.attempt for each in reversed(history) if each.split.attempt), None)
     ledger = None if attempt is None else await ledgers.find(conn, attempt)
     if ledger is None or not await _concerns(conn, ledger, history[-1]):
@@ -103,7 +105,7 @@ async def _to_take_back(conn: AsyncConnection, history: list[Serving]) -> Ledger
     return ledger
 
 
-async def _concerns(conn: AsyncConnection, ledger: Ledger, serving: Serving) -> bool:
+async def _concerns(conn: AsyncConnection, ledger: EvidenceLog, serving: Allocation) -> bool:
     """Whether there is something to take back, or to write down that was taken back before."""
     if ledger.closed_at is None or _promoted(ledger, serving):
         return True
@@ -117,15 +119,15 @@ async def _concerns(conn: AsyncConnection, ledger: Ledger, serving: Serving) -> 
     return not ended or max(ended) < ledger.closed_at
 
 
-def _promoted(ledger: Ledger, serving: Serving) -> bool:
+def _promoted(ledger: EvidenceLog, serving: Allocation) -> bool:
     return serving.split.baseline != ledger.policy.baseline
 
 
 async def _take_promotion_back(
     conn: AsyncConnection,
     trigger: Trigger,
-    ledger: Ledger,
-    serving: Serving,
+    ledger: EvidenceLog,
+    serving: Allocation,
     why: str,
     run: str,
     now: datetime,
@@ -159,7 +161,7 @@ async def _pause(
     await pauses.pause(conn, wish)
 
 
-def _share(history: list[Serving], served: list[Split], ledger: Ledger) -> int:
+def _share(history: list[Allocation], served: list[Split], ledger: EvidenceLog) -> int:
     if _promoted(ledger, history[-1]):
         return 100
     return served[-1].percent

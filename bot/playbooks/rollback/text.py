@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bot import markdown
 from bot.canary.reports import MetricReport
-from bot.playbooks.candidate.case import CandidateCase, issue_body, reason_given, where
+from bot.playbooks.candidate.case import RolloutMessages, issue_body, reason_given, where
 from bot.playbooks.candidate.evidence import NAMES, metric_table
 from bot.playbooks.checks.green import Counting
-from bot.playbooks.planning.declined import Stop
+from bot.playbooks.planning.declined import CannotPlan
 from bot.playbooks.run import Ending
 from bot.playbooks.words import wording
 from bot.playbooks.words.quoting import quoted
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.records.documents.rollback_report import Anomaly, Reshadow
 from bot.triggers import Value
 
@@ -39,12 +39,12 @@ def title(capability: str, candidate: str | None) -> str:
     return f"Roll {capability} back" + (f" from {candidate}" if candidate else "")
 
 
-def issue_title(case: CandidateCase) -> str:
+def issue_title(case: RolloutMessages) -> str:
     """The incident issue's title (plain text)."""
     return f"Incident: {case.capability} rolled back to {case.baseline}"
 
 
-def commit_message(case: CandidateCase, facts: RollbackFacts) -> str:
+def commit_message(case: RolloutMessages, facts: RollbackFacts) -> str:
     """The fix commit's message."""
     return (
         f"{title(case.capability, case.candidate)}\n\n"
@@ -53,23 +53,23 @@ def commit_message(case: CandidateCase, facts: RollbackFacts) -> str:
     )
 
 
-def flags_message(case: CandidateCase) -> str:
+def flags_message(case: RolloutMessages) -> str:
     """The message of the commit that brings the flag document up to date."""
     return f"Flags: all of {case.capability} for {case.baseline}, and paused"
 
 
-def starting(case: CandidateCase) -> Standing:
+def starting(case: RolloutMessages) -> StatusMessage:
     """Traffic is back; the fix is being made."""
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do for you yet: {markdown.code(case.baseline)} serves all of "
         f"{markdown.code(case.capability)} again, and I am preparing the fix.",
     )
 
 
-def nothing_to_take_back(capability: str) -> Stop:
+def nothing_to_take_back(capability: str) -> CannotPlan:
     """No candidate has any traffic."""
-    return Stop(
+    return CannotPlan(
         f"No candidate has any traffic of {markdown.code(capability)}: there is nothing to roll "
         "back.",
         f"To keep candidates out: `/pause {capability} because …`.",
@@ -85,7 +85,7 @@ def joined(issue: int | None, incident: str) -> Ending:
     )
 
 
-def issue(case: CandidateCase, standing: Standing, facts: RollbackFacts) -> str:
+def issue(case: RolloutMessages, standing: StatusMessage, facts: RollbackFacts) -> str:
     """The incident issue: what was odd, what was compared, and how to try again."""
     return issue_body(
         _unrepeated(case, facts),
@@ -97,14 +97,14 @@ def issue(case: CandidateCase, standing: Standing, facts: RollbackFacts) -> str:
     )
 
 
-def _commands(standing: Standing) -> tuple[str, ...]:
+def _commands(standing: StatusMessage) -> tuple[str, ...]:
     if standing.state in ("done", "stopped"):
         return ("/status",)
     return "/status", "/retry", "/cancel", "/severity low|medium|high|critical"
 
 
 def section(
-    case: CandidateCase, standing: Standing, facts: RollbackFacts, counting: Counting
+    case: RolloutMessages, standing: StatusMessage, facts: RollbackFacts, counting: Counting
 ) -> str:
     """The managed section of the fix pull request's description."""
     return wording.paragraphs(
@@ -120,7 +120,7 @@ def section(
     )
 
 
-def what_happened(case: CandidateCase, facts: RollbackFacts) -> str:
+def what_happened(case: RolloutMessages, facts: RollbackFacts) -> str:
     """What was odd, and what was done at once."""
     candidate, capability = markdown.code(case.candidate or ""), markdown.code(case.capability)
     if facts.before:
@@ -140,7 +140,7 @@ def what_happened(case: CandidateCase, facts: RollbackFacts) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _why(case: CandidateCase, anomaly: Anomaly) -> str:
+def _why(case: RolloutMessages, anomaly: Anomaly) -> str:
     """What was measured, or who said so; what they said stands below."""
     by = wording.name_of(case.requested_by)
     return {
@@ -150,13 +150,13 @@ def _why(case: CandidateCase, anomaly: Anomaly) -> str:
     }[anomaly.kind]
 
 
-def _unrepeated(case: CandidateCase, facts: RollbackFacts) -> CandidateCase:
+def _unrepeated(case: RolloutMessages, facts: RollbackFacts) -> RolloutMessages:
     """What was measured is the reason too: it is said once."""
     measured = facts.anomaly.kind == "breach"
     return case.model_copy(update={"reason": ""}) if measured else case
 
 
-def again(case: CandidateCase, plan: Reshadow) -> str:
+def again(case: RolloutMessages, plan: Reshadow) -> str:
     """How to try again."""
     lines = [f"**To try again:** {markdown.text(plan.reason)}"]
     if plan.min_pairs is not None:

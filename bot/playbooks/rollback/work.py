@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.playbooks.candidate.capability import CandidateParts
-from bot.playbooks.candidate.case import CandidateCase, status
+from bot.playbooks.candidate.capability import RolloutResources
+from bot.playbooks.candidate.case import RolloutMessages, status
 from bot.playbooks.incidents.branches import about_capability
 from bot.playbooks.incidents.case import case_of
 from bot.playbooks.incidents.opening import Opened
@@ -17,14 +17,14 @@ from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Patch
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.voice import Saying
-from bot.playbooks.work import Work
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.words.voice import PublishedStatus
+from bot.playbooks.work import IncidentWorkflow
 from bot.records.documents.adr import Pointer
 from bot.triggers import Trigger
 
 
-class RollbackWork(Work[RollbackPlan, CandidateCase]):
+class RollbackWorkflow(IncidentWorkflow[RollbackPlan, RolloutMessages]):
     """One rollback under way."""
 
     merging_vouches = True
@@ -34,13 +34,13 @@ class RollbackWork(Work[RollbackPlan, CandidateCase]):
         run: Run,
         trigger: Trigger,
         plan: RollbackPlan,
-        parts: CandidateParts,
+        parts: RolloutResources,
         opened: Opened,
     ) -> None:
         """Begin, or begin again after a crash."""
         retreat = plan.retreat
         case = case_of(
-            CandidateCase,
+            RolloutMessages,
             trigger,
             opened,
             plan,
@@ -75,17 +75,17 @@ class RollbackWork(Work[RollbackPlan, CandidateCase]):
             audit=self.casebook.anchor,
         )
 
-    def section(self, standing: Standing) -> str:
+    def section(self, standing: StatusMessage) -> str:
         """The managed section of the fix pull request's description."""
         return words.section(self.case, standing, self.facts, self.counting)
 
-    def saying(self, standing: Standing, head: str | None) -> Saying:
+    def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
         """What every place says of a standing."""
         del head
         case = self.case
         issue = words.issue(case, standing, self.facts)
         section = None if case.pull_request is None else self.section(standing)
-        return Saying(standing, status(case, standing), issue, section)
+        return PublishedStatus(standing, status(case, standing), issue, section)
 
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The ADR and the report."""

@@ -10,14 +10,14 @@ from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class ShadowWaits:
     """Nothing to do yet. `missing`: a sentence each."""
 
     missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AskAboutShadow:
     """Something keeps the shadow from a verdict; it goes on by itself once that is mended.
 
     `may_insist`: enough was compared for a person to want the ramp all the same.
@@ -28,19 +28,19 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Propose:
+class ProposeRamp:
     """Within bounds: a ramp may be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopShadow:
     """Mirror nothing more. `reasons`: a sentence each."""
 
     how: Literal["out of bounds", "too dear"]
     reasons: tuple[str, ...]
 
 
-Move = Wait | Ask | Propose | Stop
+Move = ShadowWaits | AskAboutShadow | ProposeRamp | StopShadow
 
 
 def next_move(policy: Policy, verdict: Verdict, extra_cost: float, pairs: int) -> Move:
@@ -54,13 +54,13 @@ def next_move(policy: Policy, verdict: Verdict, extra_cost: float, pairs: int) -
     """
     match verdict:
         case Breach():
-            return Stop("out of bounds", (verdict.evidence,))
+            return StopShadow("out of bounds", (verdict.evidence,))
         case Promote():
-            return Propose()
+            return ProposeRamp()
         case Hold(reasons) if extra_cost > policy.shadow.max_extra_cost_usd:
             # The cap is a cap: what is not mirrored costs nothing.
-            return Stop("too dear", reasons)
+            return StopShadow("too dear", reasons)
         case Hold(reasons):
-            return Ask(reasons, may_insist=pairs >= policy.shadow.min_pairs)
+            return AskAboutShadow(reasons, may_insist=pairs >= policy.shadow.min_pairs)
         case Continue(waiting):
-            return Wait(waiting)
+            return ShadowWaits(waiting)

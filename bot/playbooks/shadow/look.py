@@ -13,13 +13,13 @@ from bot.playbooks.candidate.reports import read_course, report_of_shadow
 from bot.playbooks.shadow.plan import ShadowPlan
 from bot.records.refusals import UnknownRecord
 from bot.traffic import ledger as ledgers
-from bot.traffic.course import ShadowCourse
-from bot.traffic.courses import Courses
+from bot.traffic.course import ShadowEvaluation
+from bot.traffic.courses import Evaluations
 from bot.traffic.verdicts import BreachFound, Judged
 from bot.triggers import Value
 
 
-class ShadowLook(Value):
+class ShadowSnapshot(Value):
     """What a shadow looks like.
 
     Attributes:
@@ -41,16 +41,16 @@ class ShadowLook(Value):
     left: timedelta | None = None
 
 
-async def look_at_shadow(courses: Courses, attempt: str, now: datetime) -> ShadowLook:
+async def look_at_shadow(courses: Evaluations, attempt: str, now: datetime) -> ShadowSnapshot:
     """Judge a shadow now.
 
     Raises:
         UnknownRecord: it never began.
     """
     ledger, course = await courses.current(attempt)
-    if not isinstance(course, ShadowCourse):
+    if not isinstance(course, ShadowEvaluation):
         raise UnknownRecord(f"{attempt} is not a shadow")
-    return ShadowLook(
+    return ShadowSnapshot(
         judged=Judged.of(course.judge(ledger.closed_at or now)),
         extra_cost=course.evidence.extra_cost,
         pairs=course.evidence.pairs,
@@ -72,7 +72,7 @@ async def describe_shadow(
     async with records.connect() as conn:
         ledger = await ledgers.find(conn, attempt)
         course = None if ledger is None else await read_course(conn, ledger)
-    if ledger is None or not isinstance(course, ShadowCourse):
+    if ledger is None or not isinstance(course, ShadowEvaluation):
         raise UnknownRecord(f"the shadow {attempt} never began")
     verdict: Verdict = course.judge(ledger.closed_at or now)
     if ledger.breach is not None:

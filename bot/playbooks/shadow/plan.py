@@ -11,8 +11,8 @@ from bot import markdown
 from bot.canary.policy import Policy
 from bot.config import Config
 from bot.playbooks.candidate.capability import (
-    CandidateParts,
-    Settled,
+    CapabilitySettings,
+    RolloutResources,
     known_candidate,
     not_paused,
     policy_in_force,
@@ -21,18 +21,18 @@ from bot.playbooks.candidate.capability import (
 from bot.playbooks.candidate.case import subject_of, where
 from bot.playbooks.candidate.reports import live_ledger
 from bot.playbooks.candidate.rolling_back import planned_pairs
-from bot.playbooks.planning.declined import Declined, Stop
+from bot.playbooks.planning.declined import CannotPlan, Declined
 from bot.records.audit_chain import audit
 from bot.records.recovery import incidents
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
 from bot.traffic import servings
-from bot.traffic.ledger import Ledger
-from bot.traffic.split import Serving
+from bot.traffic.ledger import EvidenceLog
+from bot.traffic.split import Allocation
 from bot.triggers import ShadowRequest, Value
 
 
-class ShadowPlan(Settled):
+class ShadowPlan(CapabilitySettings):
     """A new shadow."""
 
     kind: Literal["plan"] = "plan"
@@ -45,15 +45,15 @@ class ShadowPlanned(RootModel[Annotated[ShadowPlan | Declined, Field(discriminat
 class ShadowKnown(Value):
     """What the records know of the capability."""
 
-    serving: Serving | None
+    serving: Allocation | None
     pause: Pause | None
-    live: Ledger | None
+    live: EvidenceLog | None
     issue: int | None
     min_pairs: int
 
 
 async def make_shadow_plan(
-    request: ShadowRequest, repository_id: int, parts: CandidateParts
+    request: ShadowRequest, repository_id: int, parts: RolloutResources
 ) -> ShadowPlanned:
     """Work out what a request for a shadow means now.
 
@@ -65,7 +65,7 @@ async def make_shadow_plan(
         known = await know_shadow(conn, repository_id, request)
     try:
         policy = may_begin(request, known, found.config)
-    except Stop as stop:
+    except CannotPlan as stop:
         return ShadowPlanned(stop.declined)
     return ShadowPlanned(
         ShadowPlan(
@@ -87,7 +87,7 @@ def may_begin(request: ShadowRequest, known: ShadowKnown, config: Config) -> Pol
     known_candidate(policy, request.capability, request.candidate)
     if known.live is not None:
         there = where(known.issue, known.live.attempt)
-        raise Stop(
+        raise CannotPlan(
             f"A {known.live.mode} of {markdown.code(request.capability)} is under way: {there}.",
             "One at a time: wait for it, or end it with `/cancel` there.",
         )

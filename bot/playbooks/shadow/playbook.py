@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
-from bot.playbooks.candidate.capability import CandidateParts
+from bot.playbooks.candidate.capability import RolloutResources
 from bot.playbooks.candidate.case import joined, subject_of
-from bot.playbooks.candidate.lever import Lever
+from bot.playbooks.candidate.lever import TrafficControl
 from bot.playbooks.candidate.outlook import shadow_outlook
 from bot.playbooks.candidate.rolling_back import why_taken_back
 from bot.playbooks.incidents.opening import NewIncident, open_incident
@@ -22,15 +22,22 @@ from bot.playbooks.planning.declined import Declined
 from bot.playbooks.proposal.settling import broke_off, conclude
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.shadow import text as words
-from bot.playbooks.shadow.decision import Ask, Move, Propose, Stop, Wait, next_move
-from bot.playbooks.shadow.look import ShadowLook, describe_shadow, look_at_shadow
+from bot.playbooks.shadow.decision import (
+    AskAboutShadow,
+    Move,
+    ProposeRamp,
+    ShadowWaits,
+    StopShadow,
+    next_move,
+)
+from bot.playbooks.shadow.look import ShadowSnapshot, describe_shadow, look_at_shadow
 from bot.playbooks.shadow.plan import ShadowPlanned, make_shadow_plan
-from bot.playbooks.shadow.work import ShadowWork
+from bot.playbooks.shadow.work import ShadowWorkflow
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
-from bot.playbooks.words.standing import Standing
-from bot.records.documents.artifacts import Outcome
+from bot.playbooks.words.standing import StatusMessage
+from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.traffic.split import Split
 from bot.triggers import OURSELVES, Severity, ShadowRequest, Trigger
@@ -41,7 +48,7 @@ _INSISTING = ("inconclusive", "the ramp")
 
 
 async def shadow(
-    run: Run, trigger: Trigger, request: ShadowRequest, parts: CandidateParts
+    run: Run, trigger: Trigger, request: ShadowRequest, parts: RolloutResources
 ) -> Ending:
     """Run the candidate beside the baseline, compare them, and propose a ramp or not."""
     planned = await run.step(
@@ -71,7 +78,7 @@ async def shadow(
     )
     if opened.joined:
         return joined("shadow", opened.incident.issue, opened.incident.id)
-    playbook = _Shadow(ShadowWork(run, trigger, plan, parts, opened), parts)
+    playbook = _Shadow(ShadowWorkflow(run, trigger, plan, parts, opened), parts)
     try:
         await playbook.work.announce(words.mirroring(playbook.work.case, ()))
         await playbook.begin()
@@ -85,13 +92,13 @@ async def shadow(
 class _Shadow:
     """The steps."""
 
-    def __init__(self, work: ShadowWork, parts: CandidateParts) -> None:
+    def __init__(self, work: ShadowWorkflow, parts: RolloutResources) -> None:
         self.work = work
         self.run = work.run
         self.parts = parts
         self.plan = work.plan
         self.attempt = work.case.incident
-        self._lever = Lever(self.run, work.trigger.repository.id, self.attempt, self.plan)
+        self._lever = TrafficControl(self.run, work.trigger.repository.id, self.attempt, self.plan)
         self.work.undoers.append(
             Undoer(
                 of=(Step.START_MIRRORING,),
@@ -125,19 +132,19 @@ class _Shadow:
         held_since: datetime | None = None
         patience = self.parts.patience
         while True:
-            look = await self.run.step(Step.READ_EVIDENCE, ShadowLook, self._look)
+            look = await self.run.step(Step.READ_EVIDENCE, ShadowSnapshot, self._look)
             now = await self.run.now()
             if look.over:
                 return await self._taken_away(look)
             move = next_move(self.plan.policy, look.judged.verdict, look.extra_cost, look.pairs)
-            if isinstance(move, Propose | Stop):
+            if isinstance(move, ProposeRamp | StopShadow):
                 return await self._conclude(move)
-            await self._settle_asking(isinstance(move, Ask) and move.may_insist)
+            await self._settle_asking(isinstance(move, AskAboutShadow) and move.may_insist)
             await self._tell(move, look, now)
-            held_since = (held_since or now) if isinstance(move, Ask) else None
+            held_since = (held_since or now) if isinstance(move, AskAboutShadow) else None
             signals = await heard(self.run, patience.look_again.total_seconds(), WaitPoint.SHADOW)
             insisted = first(signals, SignalKind.APPROVE) if self._asking else None
-            if insisted and isinstance(move, Ask):
+            if insisted and isinstance(move, AskAboutShadow):
                 return await self._insisted_on(insisted, move)
             reject = first(signals, SignalKind.REJECT) if self._asking else None
             if cancel := first(signals, SignalKind.CANCEL) or reject:
@@ -162,7 +169,7 @@ class _Shadow:
             await self.work.casebook.need_no_approval(*_INSISTING)
         self._asking = asking
 
-    async def _insisted_on(self, by: Signal, ask: Ask) -> Ending:
+    async def _insisted_on(self, by: Signal, ask: AskAboutShadow) -> Ending:
         """A person wants the ramp although the evidence does not say so: it will be watched."""
         login = OURSELVES.login if by.actor is None else by.actor.login
         await self.work.casebook.approved(*_INSISTING, login)
@@ -170,24 +177,24 @@ class _Shadow:
         standing = words.insisted_on(self.work.case, login, ask.reasons)
         return await self._ended(standing, "insisted on", RunState.SUCCEEDED)
 
-    async def _look(self, _: bool) -> ShadowLook:
+    async def _look(self, _: bool) -> ShadowSnapshot:
         return await look_at_shadow(self.parts.courses, self.attempt, self.parts.clock())
 
-    async def _tell(self, move: Move, look: ShadowLook, now: datetime) -> None:
+    async def _tell(self, move: Move, look: ShadowSnapshot, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
-        what = move.may_insist if isinstance(move, Ask) else type(move)
+        what = move.may_insist if isinstance(move, AskAboutShadow) else type(move)
         if not self.work.is_news((what, look.left is None), now):
             return
         self.work.report = await self._describe()
         case = self.work.case
-        if isinstance(move, Ask):
+        if isinstance(move, AskAboutShadow):
             standing = words.held(case, move.reasons, may_insist=move.may_insist)
             await self.work.tell(standing)
             await self.work.voice.ask(case, standing, "held")
-        elif isinstance(move, Wait):
+        elif isinstance(move, ShadowWaits):
             await self.work.tell(words.mirroring(case, move.missing, self._outlook(look)))
 
-    def _outlook(self, look: ShadowLook) -> str:
+    def _outlook(self, look: ShadowSnapshot) -> str:
         """How long it takes yet; nothing where an older look did not see it."""
         if look.started is None:
             return ""
@@ -205,22 +212,22 @@ class _Shadow:
         split = Split(baseline=self.plan.policy.baseline)
         return await self._lever.close(Step.STOP_MIRRORING, split, await self.run.now(), why=why)
 
-    async def _conclude(self, move: Propose | Stop) -> Ending:
+    async def _conclude(self, move: ProposeRamp | StopShadow) -> Ending:
         case = self.work.case
-        if isinstance(move, Propose):
+        if isinstance(move, ProposeRamp):
             return await self._ended(words.within_bounds(case), "within bounds", RunState.SUCCEEDED)
         say = words.out_of_bounds if move.how == "out of bounds" else words.too_dear
         return await self._ended(say(case, move.reasons), move.how, RunState.CANCELLED)
 
-    async def _taken_away(self, look: ShadowLook) -> Ending:
+    async def _taken_away(self, look: ShadowSnapshot) -> Ending:
         """Somebody or something else ended it."""
         case, breach = self.work.case, look.breach
         if breach is not None and look.judged.breach is not None:
-            return await self._conclude(Stop("out of bounds", (breach.evidence,)))
+            return await self._conclude(StopShadow("out of bounds", (breach.evidence,)))
         why = why_taken_back(breach.metric, breach.evidence) if breach else "It was taken back."
         return await self._ended(words.rolled_back(case, why), "rolled back", RunState.CANCELLED)
 
-    async def _ended(self, standing: Standing, how: str, state: RunState) -> Ending:
+    async def _ended(self, standing: StatusMessage, how: str, state: RunState) -> Ending:
         work = self.work
         await self._settle_asking(False)
         await self._stop_mirroring(f"shadow {how}")
@@ -234,7 +241,7 @@ class _Shadow:
             await work.casebook.move(f"shadow.{how}", IncidentStatus.DECLINED)
         result = Result(
             status=IncidentStatus.RESOLVED if within else IncidentStatus.DECLINED,
-            outcome=Outcome.CONFIRMED if within else Outcome.FAILED,
+            outcome=DecisionOutcome.CONFIRMED if within else DecisionOutcome.FAILED,
             stopped=None if within else how,
             accepted=within,
             said=f"the candidate is {how}." if within else f"the shadow ended: {how}.",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from bot.canary.policy import Policy
-from bot.playbooks.candidate.case import CandidateCase
-from bot.playbooks.candidate.records import Weighed
+from bot.playbooks.candidate.case import RolloutMessages
+from bot.playbooks.candidate.records import WeighedCandidate
 from bot.playbooks.shadow.text import title
 from bot.records.documents.adr import Option
 
 _NAME = "Shadow the candidate"
 
 
-def weighed(case: CandidateCase, policy: Policy) -> Weighed:
+def weighed(case: RolloutMessages, policy: Policy) -> WeighedCandidate:
     """Why the candidate is shadowed, and what was passed over for it."""
     candidate, shadow = case.candidate or "", policy.shadow
-    return Weighed(
+    return WeighedCandidate(
         title=title(case.capability, candidate),
         problem=(
             f"{candidate} might provide {case.capability} as well as {case.baseline}, or "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bot import markdown
 from bot.canary.reports import ShadowDiffReport
 from bot.playbooks.candidate.case import (
-    CandidateCase,
+    RolloutMessages,
     bullets,
     issue_body,
     on_trial,
@@ -15,7 +15,7 @@ from bot.playbooks.candidate.case import (
     unseen,
 )
 from bot.playbooks.candidate.evidence import curves, metric_table
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.triggers import Actor
 
 
@@ -27,25 +27,25 @@ def title(capability: str, candidate: str) -> str:
 # --- where it stands ---------------------------------------------------------------------------
 
 
-def mirroring(case: CandidateCase, missing: Sequence[str], outlook: str = "") -> Standing:
+def mirroring(case: RolloutMessages, missing: Sequence[str], outlook: str = "") -> StatusMessage:
     """Copies of requests go to the candidate; `outlook` says how long yet."""
     details = [outlook] if outlook else []
     if missing:
         details.append(f"Missing for a verdict:\n\n{bullets(missing)}")
-    return Standing(
+    return StatusMessage(
         state="working",
         headline=f"Nothing to do: {on_trial(case)} answers copies of requests, unseen by users.",
         details=tuple(details),
     )
 
 
-def held(case: CandidateCase, reasons: Sequence[str], *, may_insist: bool) -> Standing:
+def held(case: RolloutMessages, reasons: Sequence[str], *, may_insist: bool) -> StatusMessage:
     """Something is in the way; it goes on by itself, or a person says so."""
     insist = (
         "Or `/approve` it as it is: the ramp is proposed all the same, and watched as every ramp "
         "is."
     )
-    return Standing(
+    return StatusMessage(
         state="needs you",
         headline=f"The shadow of {on_trial(case)} is held: mend what is in the way, or `/cancel` "
         "it.",
@@ -58,9 +58,9 @@ def held(case: CandidateCase, reasons: Sequence[str], *, may_insist: bool) -> St
     )
 
 
-def insisted_on(case: CandidateCase, by: str, reasons: Sequence[str]) -> Standing:
+def insisted_on(case: RolloutMessages, by: str, reasons: Sequence[str]) -> StatusMessage:
     """A person wants the ramp although it was not shown that the candidate is good enough."""
-    return Standing(
+    return StatusMessage(
         state="done",
         headline=f"Ramp it with `/ramp {case.capability}`: {markdown.code(by)} approved "
         f"{on_trial(case)} as it is.",
@@ -72,9 +72,9 @@ def insisted_on(case: CandidateCase, by: str, reasons: Sequence[str]) -> Standin
     )
 
 
-def within_bounds(case: CandidateCase) -> Standing:
+def within_bounds(case: RolloutMessages) -> StatusMessage:
     """The candidate is good enough to be ramped."""
-    return Standing(
+    return StatusMessage(
         state="done",
         headline=f"Ramp it with `/ramp {case.capability}`: {on_trial(case)} stayed within the "
         "policy's bounds.",
@@ -85,9 +85,9 @@ def within_bounds(case: CandidateCase) -> Standing:
     )
 
 
-def out_of_bounds(case: CandidateCase, reasons: Sequence[str]) -> Standing:
+def out_of_bounds(case: RolloutMessages, reasons: Sequence[str]) -> StatusMessage:
     """The candidate is worse than tolerated."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"{on_trial(case)} is not good enough: no ramp is proposed.",
         details=(
@@ -98,9 +98,9 @@ def out_of_bounds(case: CandidateCase, reasons: Sequence[str]) -> Standing:
     )
 
 
-def too_dear(case: CandidateCase, reasons: Sequence[str]) -> Standing:
+def too_dear(case: RolloutMessages, reasons: Sequence[str]) -> StatusMessage:
     """The cap on extra cost is reached."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"The shadow of {on_trial(case)} was stopped: it reached its cap on extra cost.",
         details=(
@@ -111,10 +111,10 @@ def too_dear(case: CandidateCase, reasons: Sequence[str]) -> Standing:
     )
 
 
-def cancelled(case: CandidateCase, by: Actor | None) -> Standing:
+def cancelled(case: RolloutMessages, by: Actor | None) -> StatusMessage:
     """A person ended it."""
     who = f" by {markdown.code(by.login)}" if by else ""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"The shadow of {on_trial(case)} was cancelled{who}: nothing is mirrored any "
         "more.",
@@ -122,9 +122,9 @@ def cancelled(case: CandidateCase, by: Actor | None) -> Standing:
     )
 
 
-def given_up(case: CandidateCase) -> Standing:
+def given_up(case: RolloutMessages) -> StatusMessage:
     """It was held for too long."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"The shadow of {on_trial(case)} ended without a verdict: nobody mended what was "
         "in the way.",
@@ -132,9 +132,9 @@ def given_up(case: CandidateCase) -> Standing:
     )
 
 
-def rolled_back(case: CandidateCase, why: str) -> Standing:
+def rolled_back(case: RolloutMessages, why: str) -> StatusMessage:
     """The capability was rolled back and paused."""
-    return Standing(
+    return StatusMessage(
         state="stopped",
         headline=f"The shadow of {on_trial(case)} ended: {markdown.code(case.capability)} was "
         "rolled back and is paused.",
@@ -150,7 +150,10 @@ def rolled_back(case: CandidateCase, why: str) -> Standing:
 
 
 def issue(
-    case: CandidateCase, standing: Standing, report: ShadowDiffReport | None, picture: str | None
+    case: RolloutMessages,
+    standing: StatusMessage,
+    report: ShadowDiffReport | None,
+    picture: str | None,
 ) -> str:
     """The shadow's issue: what was compared, and each metric's evidence against its limit.
 
@@ -177,7 +180,7 @@ def issue(
     )
 
 
-def _commands(case: CandidateCase, standing: Standing) -> tuple[str, ...]:
+def _commands(case: RolloutMessages, standing: StatusMessage) -> tuple[str, ...]:
     if standing.state == "done":
         return "/status", f"/ramp {case.capability}"
     if standing.state == "needs you":

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from bot.canary.reports import ShadowDiffReport
-from bot.playbooks.candidate.capability import CandidateParts
-from bot.playbooks.candidate.case import CandidateCase
-from bot.playbooks.candidate.records import Weighed
-from bot.playbooks.candidate.work import CandidateWork
+from bot.playbooks.candidate.capability import RolloutResources
+from bot.playbooks.candidate.case import RolloutMessages
+from bot.playbooks.candidate.records import WeighedCandidate
+from bot.playbooks.candidate.work import RolloutWorkflow
 from bot.playbooks.incidents.opening import Opened
 from bot.playbooks.run import Run
 from bot.playbooks.shadow import records
 from bot.playbooks.shadow import text as words
 from bot.playbooks.shadow.plan import ShadowPlan
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.triggers import Trigger
 
 
-class ShadowWork(CandidateWork[ShadowPlan, CandidateCase, ShadowDiffReport]):
+class ShadowWorkflow(RolloutWorkflow[ShadowPlan, RolloutMessages, ShadowDiffReport]):
     """One shadow under way."""
 
     def __init__(
-        self, run: Run, trigger: Trigger, plan: ShadowPlan, parts: CandidateParts, opened: Opened
+        self, run: Run, trigger: Trigger, plan: ShadowPlan, parts: RolloutResources, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
         title = words.title(plan.capability, plan.candidate)
-        super().__init__(run, trigger, plan, parts, opened, CandidateCase, "shadow", title)
+        super().__init__(run, trigger, plan, parts, opened, RolloutMessages, "shadow", title)
 
-    def weighed(self) -> Weighed:
+    def weighed(self) -> WeighedCandidate:
         """What was weighed before it began, for the decision record."""
         return records.weighed(self.case, self.plan.policy)
 
-    def issue_body(self, standing: Standing, picture: str | None) -> str:
+    def issue_body(self, standing: StatusMessage, picture: str | None) -> str:
         """What its issue says."""
         return words.issue(self.case, standing, self.report, picture)

@@ -16,7 +16,7 @@ from bot.playbooks.triage.blame import Following, LeaveIt, RevertIt, what_follow
 from bot.playbooks.triage.by_hand import ask_people
 from bot.playbooks.triage.opening import began_at, remember
 from bot.playbooks.triage.suspecting import gather
-from bot.playbooks.triage.work import TriageWork
+from bot.playbooks.triage.work import AlertWorkflow
 from bot.records.audit_chain import audit
 from bot.records.documents.adr import adr_path
 from bot.records.recovery import incidents
@@ -29,7 +29,7 @@ class _Following(Value):
     self_work: bool = False
 
 
-async def announce(work: TriageWork) -> None:
+async def follow_group(work: AlertWorkflow) -> None:
     """Decide what follows, open the issue, and put the decision record in its place.
 
     Where an earlier Run of this episode has decided, that stands: what it did may be undone, or
@@ -47,7 +47,7 @@ async def announce(work: TriageWork) -> None:
     )
 
 
-async def _decide(work: TriageWork, now: datetime) -> Following:
+async def _decide(work: AlertWorkflow, now: datetime) -> Following:
     found = await _what_follows(work, now)
     path = adr_path(
         found.adr, work.incident, f"Respond to {work.facts.group.title}", work.since.date()
@@ -58,7 +58,7 @@ async def _decide(work: TriageWork, now: datetime) -> Following:
     return found.following
 
 
-async def _what_follows(work: TriageWork, now: datetime) -> _Following:
+async def _what_follows(work: AlertWorkflow, now: datetime) -> _Following:
     group = work.facts.group
     firing = [each for each in group.conditions if each.firing]
     began = began_at(group, work.since)
@@ -86,7 +86,7 @@ async def _what_follows(work: TriageWork, now: datetime) -> _Following:
     return await work.run.step(Step.READ_BLAME, _Following, look)
 
 
-async def _open_issue(work: TriageWork) -> None:
+async def _open_issue(work: AlertWorkflow) -> None:
     facts, number = work.facts, work.facts.issue
     body = words.issue_body(facts)
     await work.keep()
@@ -130,7 +130,7 @@ async def _open_issue(work: TriageWork) -> None:
     work.said = body
 
 
-async def _ask(work: TriageWork, following: Following, now: datetime) -> None:
+async def _ask(work: AlertWorkflow, following: Following, now: datetime) -> None:
     asked = trigger_for(following, work.facts, work.trigger, run=work.first, at=now)
     if asked is None:
         return
@@ -142,7 +142,9 @@ async def _ask(work: TriageWork, following: Following, now: datetime) -> None:
     await work.run.step(Step.REQUEST_PLAYBOOK.of(asked.request.command), bool, put)
 
 
-async def _write(work: TriageWork, found: _Following, now: datetime, conn: AsyncConnection) -> bool:
+async def _write(
+    work: AlertWorkflow, found: _Following, now: datetime, conn: AsyncConnection
+) -> bool:
     group = work.facts.group
     signals = {each.said.signal for each in group.conditions if each.firing}
     is_safety = "safety.violation" in signals

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.playbooks.triage import text as words
-from bot.playbooks.triage.blame import Following, LookForIt, RevertIt, RollBack
-from bot.playbooks.triage.text import Facts
+from bot.playbooks.triage.blame import Following, LookForIt, RevertIt, RollBackCapability
+from bot.playbooks.triage.text import AlertFacts
 from bot.triggers import (
     OURSELVES,
     BisectRequest,
@@ -25,7 +25,7 @@ _LONGEST_TOPIC = 500
 
 
 def trigger_for(
-    following: Following, facts: Facts, alert: Trigger, *, run: str, at: datetime
+    following: Following, facts: AlertFacts, alert: Trigger, *, run: str, at: datetime
 ) -> Trigger | None:
     """Make the Trigger that follows; None where people decide.
 
@@ -51,7 +51,7 @@ def trigger_for(
                 about=facts.group.group_key[:_LONGEST_TOPIC],
             )
             identity = f"revert:{sha}"
-        case RollBack(capability=capability):
+        case RollBackCapability(capability=capability):
             request = RollbackRequest(capability=capability, reason=reason, severity=facts.severity)
             identity = f"rollback:{capability}:{run}"
         case LookForIt():

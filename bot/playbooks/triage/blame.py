@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.playbooks.judge.policy import Suspect
+from bot.playbooks.judge.policy import SoleSuspect
 from bot.records.intake.alerts import Condition, Said
 from bot.triggers import Autonomy, Severity, Value
 
@@ -23,7 +23,7 @@ WITHOUT_A_SIGN = (Severity.HIGH, Severity.CRITICAL)
 """An alert that names nothing and says not even what sort it is must at least be this bad."""
 
 
-class Evidence(Value):
+class AlertEvidence(Value):
     """What the decision rests on.
 
     Attributes:
@@ -36,8 +36,8 @@ class Evidence(Value):
 
     conditions: tuple[Condition, ...]
     autonomy: Autonomy = Autonomy.MERGE
-    named: Suspect | None = None
-    suspects: tuple[Suspect, ...] = ()
+    named: SoleSuspect | None = None
+    suspects: tuple[SoleSuspect, ...] = ()
     is_known: bool = True
 
 
@@ -66,7 +66,7 @@ class RevertIt(Value):
     reason: str
 
 
-class RollBack(Value):
+class RollBackCapability(Value):
     """Give the traffic of this capability back."""
 
     action: Literal["roll back"] = "roll back"
@@ -81,7 +81,9 @@ class LookForIt(Value):
     reason: str
 
 
-Following = Annotated[LeaveIt | RevertIt | RollBack | LookForIt, Field(discriminator="action")]
+Following = Annotated[
+    LeaveIt | RevertIt | RollBackCapability | LookForIt, Field(discriminator="action")
+]
 
 
 def naming(conditions: Sequence[Condition]) -> Said | None:
@@ -94,7 +96,7 @@ def naming(conditions: Sequence[Condition]) -> Said | None:
     return None
 
 
-def what_follows(evidence: Evidence) -> Following:
+def what_follows(evidence: AlertEvidence) -> Following:
     """Decide what is done about alerts that fire."""
     severities = {each.said.severity for each in evidence.conditions}
     named = naming(evidence.conditions)
@@ -111,7 +113,7 @@ def what_follows(evidence: Evidence) -> Following:
     return _of_change(evidence, named, reason)
 
 
-def _of_capability(capability: str, evidence: Evidence, reason: str) -> Following:
+def _of_capability(capability: str, evidence: AlertEvidence, reason: str) -> Following:
     if not evidence.is_known:
         return LeaveIt(reason=f"the capability {capability} is not configured here")
     if evidence.autonomy is Autonomy.PROPOSE:
@@ -120,10 +122,10 @@ def _of_capability(capability: str, evidence: Evidence, reason: str) -> Followin
             commands=(f"/rollback {capability}",),
             capability=capability,
         )
-    return RollBack(capability=capability, reason=reason)
+    return RollBackCapability(capability=capability, reason=reason)
 
 
-def _of_change(evidence: Evidence, named: Said, reason: str) -> Following:
+def _of_change(evidence: AlertEvidence, named: Said, reason: str) -> Following:
     suspect = evidence.named
     if suspect is None:
         what = f"#{named.pull_request}" if named.pull_request else (named.commit or "")[:9]
@@ -139,7 +141,7 @@ def _of_change(evidence: Evidence, named: Said, reason: str) -> Following:
     return _revert(suspect, evidence.autonomy.at_most(most), reason)
 
 
-def _suspicion(evidence: Evidence, severities: set[Severity]) -> Following:
+def _suspicion(evidence: AlertEvidence, severities: set[Severity]) -> Following:
     signals = {each.said.signal for each in evidence.conditions}
     if "budget.overrun" in signals:
         return LeaveIt(reason="nobody says what spent it")
@@ -163,7 +165,7 @@ def _suspicion(evidence: Evidence, severities: set[Severity]) -> Following:
     return _revert(suspect, autonomy, reason)
 
 
-def _by_hand(named: Said | None, evidence: Evidence) -> tuple[str, ...]:
+def _by_hand(named: Said | None, evidence: AlertEvidence) -> tuple[str, ...]:
     """What a person may comment to have done what an alert asks for."""
     if named is not None and evidence.named is not None and not evidence.named.is_reverted:
         return (_revert_by_hand(evidence.named),)
@@ -172,9 +174,9 @@ def _by_hand(named: Said | None, evidence: Evidence) -> tuple[str, ...]:
     return ()
 
 
-def _revert_by_hand(suspect: Suspect) -> str:
+def _revert_by_hand(suspect: SoleSuspect) -> str:
     return f"/revert #{suspect.alone}" if suspect.alone else f"/revert {suspect.sha}"
 
 
-def _revert(suspect: Suspect, autonomy: Autonomy, reason: str) -> Following:
+def _revert(suspect: SoleSuspect, autonomy: Autonomy, reason: str) -> Following:
     return RevertIt(sha=suspect.sha, pull_request=suspect.alone, autonomy=autonomy, reason=reason)

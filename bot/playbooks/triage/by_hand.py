@@ -6,19 +6,25 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.playbooks.attempt import attempt
 from bot.playbooks.candidate.reports import live_ledger
-from bot.playbooks.rollback.retreat import would_retreat
+from bot.playbooks.rollback.retreat import would_give_traffic_back
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.playbooks.triage import text as words
 from bot.playbooks.triage.blame import LeaveIt
-from bot.playbooks.triage.text import Facts
-from bot.playbooks.words.telling import Telling
+from bot.playbooks.triage.text import AlertFacts
+from bot.playbooks.words.telling import StatusPlaces
 from bot.records.recovery import incidents
 from bot.triggers import Trigger
 
 
 async def ask_people(
-    run: Run, trigger: Trigger, facts: Facts, telling: Telling, records: AsyncEngine, *, first: str
+    run: Run,
+    trigger: Trigger,
+    facts: AlertFacts,
+    telling: StatusPlaces,
+    records: AsyncEngine,
+    *,
+    first: str,
 ) -> None:
     """Ask for a rollback that is left to people: on the ramp's issue, else on the incident's.
 
@@ -39,7 +45,7 @@ async def ask_people(
 
     async def see(_: bool) -> int:
         async with records.connect() as conn:
-            if not await would_retreat(conn, trigger.repository.id, capability):
+            if not await would_give_traffic_back(conn, trigger.repository.id, capability):
                 return 0
             live = await live_ledger(conn, trigger.repository.id, capability)
             watched = None if live is None else await incidents.find(conn, live.attempt)

@@ -17,7 +17,7 @@ from bot.playbooks.triage.blame import Following
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import sign
 from bot.records.intake import alerts
-from bot.records.intake.alerts import Group
+from bot.records.intake.alerts import ConditionGroup
 from bot.records.lifecycle import REOPEN_WINDOW, IncidentStatus, RunState
 from bot.records.notices.announcing import announce
 from bot.records.recovery import incidents, runs
@@ -42,18 +42,18 @@ class Triaged(Value):
     """
 
     opened: Opened
-    group: Group
+    group: ConditionGroup
     first: str = ""
     following: Following | None = None
 
 
-def severity_of(group: Group) -> Severity:
+def severity_of(group: ConditionGroup) -> Severity:
     """The worst of what fires; of what has cleared, where nothing fires any more."""
     firing = [each for each in group.conditions if each.firing] or list(group.conditions)
     return max((each.said.severity for each in firing), key=_ORDER.index, default=Severity.MEDIUM)
 
 
-def began_at(group: Group, detected: datetime) -> datetime:
+def began_at(group: ConditionGroup, detected: datetime) -> datetime:
     """When it began: never after we heard of it, whatever the senders' clocks say."""
     return min([each.at for each in group.conditions] + [detected])
 
@@ -126,18 +126,18 @@ async def remember(conn: AsyncConnection, run: str, following: Following, at: da
         await runs.note(conn, run, at=at, inputs={**known.inputs, **decided})
 
 
-def _decided(episode: Sequence[runs.Run]) -> Following | None:
+def _decided(episode: Sequence[runs.StoredRun]) -> Following | None:
     found = [r.inputs[_DECIDED] for r in episode if _DECIDED in r.inputs]
     return _FOLLOWING.validate_python(found[-1]) if found else None
 
 
-def _of_episode(before: Sequence[runs.Run], group: Group) -> list[runs.Run]:
+def _of_episode(before: Sequence[runs.StoredRun], group: ConditionGroup) -> list[runs.StoredRun]:
     """The Runs that followed the group's present episode, oldest first."""
     asked: dict[str, JsonValue] = {"group": group.id, "episode": group.episode}
     return [r for r in before if asked.items() <= r.inputs.items()]
 
 
-async def _is_followed(conn: AsyncConnection, group: Group, *, besides: str) -> bool:
+async def _is_followed(conn: AsyncConnection, group: ConditionGroup, *, besides: str) -> bool:
     if not group.followed or group.run in ("", besides):
         return False
     known = await runs.find(conn, group.run)
@@ -146,7 +146,7 @@ async def _is_followed(conn: AsyncConnection, group: Group, *, besides: str) -> 
 
 
 async def _incident(
-    conn: AsyncConnection, trigger: Trigger, group: Group, now: datetime
+    conn: AsyncConnection, trigger: Trigger, group: ConditionGroup, now: datetime
 ) -> tuple[Incident, str]:
     subject = f"alerts:{group.id}"
     latest = await incidents.latest_about(conn, group.repository_id, KIND, subject)

@@ -15,18 +15,18 @@ from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.triage import announcing
 from bot.playbooks.triage.opening import open_for_group, severity_of
-from bot.playbooks.triage.work import TriageParts, TriageWork
+from bot.playbooks.triage.work import AlertResources, AlertWorkflow
 from bot.records.audit_chain import audit
 from bot.records.documents.adr import with_outcome, with_status
-from bot.records.documents.artifacts import Outcome
+from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.intake import alerts
-from bot.records.intake.alerts import Group
+from bot.records.intake.alerts import ConditionGroup
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.notices.announcing import announce
 from bot.records.recovery import incidents
 from bot.triggers import OURSELVES, Severity, TriageRequest, Trigger, Value
 
-__all__ = ["triage"]
+__all__ = ["follow_alerts"]
 
 _ORDER = list(Severity)
 _SETTLING = 4
@@ -36,28 +36,30 @@ _SETTLING = 4
 class _Looked(Value):
     """The group now, and the severity its incident has."""
 
-    group: Group
+    group: ConditionGroup
     severity: Severity
     ended: bool = False
 
 
-async def triage(run: Run, trigger: Trigger, request: TriageRequest, parts: TriageParts) -> Ending:
+async def follow_alerts(
+    run: Run, trigger: Trigger, request: TriageRequest, parts: AlertResources
+) -> Ending:
     """Keep the incident of one group of alerts."""
     triaged = await open_for_group(run, trigger, request.group, signing_key=parts.parts.signing_key)
     if triaged is None:
         reason = "There is no such group of alerts, or they are followed already."
         return Ending(outcome="declined", reason=reason)
-    work = TriageWork(run, trigger, parts, triaged)
+    work = AlertWorkflow(run, trigger, parts, triaged)
     try:
         async with parts.turns:
-            await announcing.announce(work)
+            await announcing.follow_group(work)
         return await _to_its_end(work)
     except StepFailed as failed:
         await _broke_off(work, failed)
         raise
 
 
-async def _to_its_end(work: TriageWork) -> Ending:
+async def _to_its_end(work: AlertWorkflow) -> Ending:
     """Follow the group until every condition has cleared."""
     began = await work.run.now()
     patience = work.parts.parts.patience
@@ -79,20 +81,20 @@ async def _to_its_end(work: TriageWork) -> Ending:
             return await _given_up(work)
 
 
-async def _look(work: TriageWork, now: datetime, *, may_end: bool) -> _Looked:
+async def _look(work: AlertWorkflow, now: datetime, *, may_end: bool) -> _Looked:
     """See where the group stands; with `may_end`, what has cleared ends the incident.
 
     Most looks find nothing to write, and a hundred groups may be looked at each second.
     """
     group_id, records = work.facts.group.id, work.parts.records
 
-    async def read(_: bool) -> Group | None:
+    async def read(_: bool) -> ConditionGroup | None:
         async with records.connect() as conn:
             return await alerts.find(conn, group_id)
 
     # `Group | None` is a type, and only used to read the result back.
-    found = await work.run.step(Step.READ_ALERTS, Group | None, read)  # type: ignore[arg-type]
-    group: Group = found or work.facts.group
+    found = await work.run.step(Step.READ_ALERTS, ConditionGroup | None, read)  # type: ignore[arg-type]
+    group: ConditionGroup = found or work.facts.group
     is_over = group.is_clear and may_end
     is_worse = _ORDER.index(severity_of(group)) > _ORDER.index(work.facts.severity)
     if not is_over and (group.is_clear or not is_worse):
@@ -100,7 +102,7 @@ async def _look(work: TriageWork, now: datetime, *, may_end: bool) -> _Looked:
     return await _write_down(work, now, may_end=may_end)
 
 
-async def _write_down(work: TriageWork, now: datetime, *, may_end: bool) -> _Looked:
+async def _write_down(work: AlertWorkflow, now: datetime, *, may_end: bool) -> _Looked:
     """Raise the severity, or end the incident, by what is known at just that moment."""
     incident, group_id, run = work.incident, work.facts.group.id, work.run.id
 
@@ -131,24 +133,24 @@ async def _write_down(work: TriageWork, now: datetime, *, may_end: bool) -> _Loo
     return await work.run.write(Step.READ_FIRING_ALERTS, _Looked, change)
 
 
-async def _resolved(work: TriageWork, now: datetime) -> Ending:
+async def _resolved(work: AlertWorkflow, now: datetime) -> Ending:
     work.adr = with_status(work.adr, "accepted", now.date())
     said = "every condition has cleared."
-    work.adr = with_outcome(work.adr, Outcome.CONFIRMED, now.date(), said)
+    work.adr = with_outcome(work.adr, DecisionOutcome.CONFIRMED, now.date(), said)
     return await work.close(RunState.SUCCEEDED, "completed", "succeeded")
 
 
-async def _cancelled(work: TriageWork, by: str) -> Ending:
+async def _cancelled(work: AlertWorkflow, by: str) -> Ending:
     now = await work.run.now()
     await _let_go(work, "incident.cancelled", IncidentStatus.DECLINED, now)
     work.know(stopped=by)
     work.adr = with_status(work.adr, "rejected", now.date())
-    work.adr = with_outcome(work.adr, Outcome.FAILED, now.date(), f"closed by {by}.")
+    work.adr = with_outcome(work.adr, DecisionOutcome.FAILED, now.date(), f"closed by {by}.")
     await work.tell()
     return await work.close(RunState.CANCELLED, "not_planned", "stopped")
 
 
-async def _given_up(work: TriageWork) -> Ending:
+async def _given_up(work: AlertWorkflow) -> Ending:
     """Nobody says that it is over: it stays open, and the next word takes it up again."""
     now = await work.run.now()
     await _let_go(work, "incident.left", None, now)
@@ -157,7 +159,7 @@ async def _given_up(work: TriageWork) -> Ending:
 
 
 async def _let_go(
-    work: TriageWork, action: str, status: IncidentStatus | None, now: datetime
+    work: AlertWorkflow, action: str, status: IncidentStatus | None, now: datetime
 ) -> None:
     group, incident = work.facts.group.id, work.incident
 
@@ -179,7 +181,7 @@ async def _let_go(
     await work.run.write(Step.STOP_FOLLOWING_ALERTS, bool, change)
 
 
-async def _broke_off(work: TriageWork, failed: StepFailed) -> None:
+async def _broke_off(work: AlertWorkflow, failed: StepFailed) -> None:
     """Note what did not work; the next word of the group begins anew."""
 
     async def change(conn: AsyncConnection) -> bool:

@@ -11,10 +11,10 @@ from bot.git.history import describe, first_parents, is_ancestor, resolve
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
-from bot.playbooks.judge.policy import Suspect
+from bot.playbooks.judge.policy import SoleSuspect
 from bot.playbooks.judge.suspects import is_own, only_one, read_suspect, without_hotfixes
 from bot.playbooks.planning.repository_config import read_config
-from bot.playbooks.triage.blame import Evidence, naming
+from bot.playbooks.triage.blame import AlertEvidence, naming
 from bot.records.intake.alerts import Condition, Said
 
 _WINDOW = 50
@@ -28,7 +28,7 @@ async def gather(
     mirror: Mirror,
     settled: Callable[[Config], Awaitable[Config]],
     now: datetime,
-) -> tuple[Evidence, Config]:
+) -> tuple[AlertEvidence, Config]:
     """Read everything the decision about firing conditions rests on.
 
     Args:
@@ -44,10 +44,10 @@ async def gather(
     head = await mirror.branch_head(base)
     newest, _ = await mirror.read(lambda git: read_config(git, head))
     config = await settled(newest)
-    evidence = Evidence(conditions=tuple(conditions), autonomy=config.triggers.autonomy)
+    evidence = AlertEvidence(conditions=tuple(conditions), autonomy=config.triggers.autonomy)
     named = naming(conditions)
 
-    async def suspect(sha: str, pull: PullRequest | None = None) -> Suspect:
+    async def suspect(sha: str, pull: PullRequest | None = None) -> SoleSuspect:
         return await read_suspect(
             sha, base, head, config=config, github=github, mirror=mirror, now=now, named=pull
         )

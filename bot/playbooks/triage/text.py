@@ -9,24 +9,24 @@ from datetime import datetime
 from typing import Literal
 
 from bot import markdown
-from bot.playbooks.triage.blame import Following, LeaveIt, LookForIt, RevertIt, RollBack
+from bot.playbooks.triage.blame import Following, LeaveIt, LookForIt, RevertIt, RollBackCapability
 from bot.playbooks.words.quoting import quoted
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import listed
 from bot.records.audit_chain.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
-from bot.records.intake.alerts import Condition, Group
+from bot.records.intake.alerts import Condition, ConditionGroup
 from bot.triggers import Severity, Value
 
 _SHOWN = 20
 
 
-class Facts(Value):
+class AlertFacts(Value):
     """What the texts need; grows as things appear."""
 
     incident: str
     severity: Severity
-    group: Group
+    group: ConditionGroup
     adr: str
     records_url: str
     page: str | None = None
@@ -38,17 +38,17 @@ class Facts(Value):
     """Who ended it by `/cancel`."""
 
 
-def title(group: Group) -> str:
+def title(group: ConditionGroup) -> str:
     """The incident's title (plain text)."""
     return quoted(group.title, limit=180)
 
 
-def issue_title(group: Group) -> str:
+def issue_title(group: ConditionGroup) -> str:
     """The incident issue's title (plain text)."""
     return f"Incident: {title(group)}"
 
 
-def issue_body(facts: Facts) -> str:
+def issue_body(facts: AlertFacts) -> str:
     """The incident issue; its first line is the one next thing to do."""
     parts = [
         f"**{_headline(facts)}**",
@@ -66,7 +66,7 @@ def issue_body(facts: Facts) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def standing(facts: Facts) -> Standing:
+def standing(facts: AlertFacts) -> StatusMessage:
     """Where it stands: people have to act only where nothing follows by itself."""
     if facts.stopped:
         state: Literal["working", "needs you", "done", "stopped"] = "stopped"
@@ -76,10 +76,10 @@ def standing(facts: Facts) -> Standing:
         is_left = facts.following is None or isinstance(facts.following, LeaveIt)
         state = "needs you" if is_left else "working"
     details = tuple(each for each in (_what_is_done(facts.following),) if each)
-    return Standing(state=state, headline=_headline(facts), details=details)
+    return StatusMessage(state=state, headline=_headline(facts), details=details)
 
 
-def asked_by_hand(facts: Facts, left: LeaveIt, place: int) -> str:
+def asked_by_hand(facts: AlertFacts, left: LeaveIt, place: int) -> str:
     """The one comment that asks people about a capability, on the issue `place`."""
     where = f" (incident #{facts.issue})" if facts.issue and facts.issue != place else ""
     return (
@@ -90,7 +90,7 @@ def asked_by_hand(facts: Facts, left: LeaveIt, place: int) -> str:
     )
 
 
-def decision(facts: Facts, *, on: datetime, audit: Anchor) -> str:
+def decision(facts: AlertFacts, *, on: datetime, audit: Anchor) -> str:
     """The ADR: proposed, its outcome pending."""
     chosen, because = _chosen(facts.following)
     firing = [each for each in facts.group.conditions if each.firing]
@@ -121,12 +121,12 @@ def decision(facts: Facts, *, on: datetime, audit: Anchor) -> str:
     )
 
 
-def hold_reason(group: Group) -> str:
+def hold_reason(group: ConditionGroup) -> str:
     """Why self-work is paused, as plain text."""
     return f"alert: {title(group)}"
 
 
-def _headline(facts: Facts) -> str:
+def _headline(facts: AlertFacts) -> str:
     if facts.stopped:
         return f"Nothing to do: {markdown.code(facts.stopped)} closed this."
     if facts.resolved:
@@ -135,7 +135,7 @@ def _headline(facts: Facts) -> str:
         case RevertIt(pull_request=number, sha=sha):
             what = f"#{number}" if number else markdown.code(sha[:9])
             return f"Nothing to do here: I asked for a revert of {what}."
-        case RollBack(capability=capability):
+        case RollBackCapability(capability=capability):
             return f"Nothing to do here: I asked to roll back {markdown.code(capability)}."
         case LookForIt():
             return "Nothing to do here: I asked for a bisect."
@@ -161,7 +161,7 @@ def _chosen(following: Following | None) -> tuple[str, str]:
     match following:
         case RevertIt(pull_request=number, sha=sha, reason=reason):
             return f"Revert {f'#{number}' if number else sha[:9]}", f"{reason}."
-        case RollBack(capability=capability, reason=reason):
+        case RollBackCapability(capability=capability, reason=reason):
             return f"Roll back {capability}", f"{reason}."
         case LookForIt(reason=reason):
             return "Bisect", f"{reason}."
@@ -171,7 +171,7 @@ def _chosen(following: Following | None) -> tuple[str, str]:
             return "Watch", "it was over before anything could be done."
 
 
-def _table(group: Group) -> str:
+def _table(group: ConditionGroup) -> str:
     shown = sorted(group.conditions, key=lambda each: (not each.firing, each.fingerprint))
     lines = ["| condition | severity | state |", "|---|---|---|"]
     lines += [_row(each) for each in shown[:_SHOWN]]

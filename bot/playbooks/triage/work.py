@@ -13,18 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot import markdown
 from bot.playbooks.attempt import NotAllowed, Tries, attempt
 from bot.playbooks.incidents import record_files
-from bot.playbooks.incidents.casebook import Casebook
+from bot.playbooks.incidents.casebook import IncidentRecorder
 from bot.playbooks.incidents.record_files import RECORDS_BRANCH, Recorded, RecordFile, recorded
-from bot.playbooks.judge.playbook import Hold
-from bot.playbooks.parts import Parts
+from bot.playbooks.judge.playbook import PauseSelfWork
+from bot.playbooks.parts import Resources
 from bot.playbooks.run import Ending, Run
 from bot.playbooks.steps import Step
 from bot.playbooks.triage import text as words
 from bot.playbooks.triage.opening import Triaged
-from bot.playbooks.triage.text import Facts
+from bot.playbooks.triage.text import AlertFacts
 from bot.playbooks.words.keeping import keep as keep_standing
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.telling import Telling
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.words.telling import StatusPlaces
 from bot.playbooks.work import CLOCKS_DIFFER_BY
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery import incidents
@@ -32,7 +32,7 @@ from bot.triggers import Trigger
 
 
 @dataclass(frozen=True)
-class TriageParts:
+class AlertResources:
     """What triage acts through.
 
     Attributes:
@@ -46,15 +46,15 @@ class TriageParts:
         records: to look at alerts without a write.
     """
 
-    parts: Parts
+    parts: Resources
     put: Callable[[Trigger], Awaitable[object]]
-    hold: Hold
+    hold: PauseSelfWork
     recording: asyncio.Lock
     turns: asyncio.Semaphore
     records: AsyncEngine
 
 
-class TriageWork:
+class AlertWorkflow:
     """One group of alerts and its incident, under way.
 
     Attributes:
@@ -69,7 +69,7 @@ class TriageWork:
         decided: what an earlier one decided about it.
     """
 
-    def __init__(self, run: Run, trigger: Trigger, parts: TriageParts, triaged: Triaged) -> None:
+    def __init__(self, run: Run, trigger: Trigger, parts: AlertResources, triaged: Triaged) -> None:
         """Begin, or begin again after a crash."""
         self.run, self.trigger, self.parts = run, trigger, parts
         self.github = parts.parts.github
@@ -78,16 +78,16 @@ class TriageWork:
         self.attempt = opened.attempt
         self.first = triaged.first or run.id
         self.decided = triaged.following
-        self.casebook = Casebook(run, trigger, opened, parts.parts.signing_key)
+        self.casebook = IncidentRecorder(run, trigger, opened, parts.parts.signing_key)
         self.since = opened.incident.detected_at
-        self.telling = Telling(
+        self.telling = StatusPlaces(
             self.github, self.incident, since=self.since - CLOCKS_DIFFER_BY, run=run.id
         )
         self.adr = ""
         self.said = ""
-        self._kept: Standing | None = None
+        self._kept: StatusMessage | None = None
         self._labelled = opened.incident.severity
-        self.facts = Facts(
+        self.facts = AlertFacts(
             incident=self.incident,
             severity=opened.incident.severity,
             group=triaged.group,

@@ -6,11 +6,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.records.recovery import runs
 
 
-async def keep(run: Run, standing: Standing) -> None:
+async def keep(run: Run, standing: StatusMessage) -> None:
     """Keep what people are about to be told."""
     now = await run.now()
 

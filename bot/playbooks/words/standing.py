@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bot.playbooks.checks.green import Row, State
+from bot.playbooks.checks.green import CheckRow, State
 from bot.triggers import Value
 
 
-class Standing(Value):
+class StatusMessage(Value):
     """What a person should know now. `headline` and `details` are Markdown, already escaped."""
 
     state: Literal["working", "needs you", "done", "stopped"]
     headline: str
     details: tuple[str, ...] = ()
-    checks: tuple[Row, ...] = ()
+    checks: tuple[CheckRow, ...] = ()
     approvable: bool = False
     """Whether `/approve` goes on from here."""
     withheld: bool = False

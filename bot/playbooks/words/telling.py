@@ -14,7 +14,7 @@ from bot.github.calls.checks import CheckReport, Conclusion
 from bot.github.client import RepositoryClient
 from bot.github.models import Issue
 from bot.github.text import marked
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 
 _CONCLUSIONS: dict[str, Conclusion | None] = {
     "working": None,
@@ -25,7 +25,7 @@ _CONCLUSIONS: dict[str, Conclusion | None] = {
 
 
 @dataclass(frozen=True)
-class Telling:
+class StatusPlaces:
     """Speaks for one incident.
 
     Attributes:
@@ -122,7 +122,7 @@ class Telling:
         )
 
 
-def concluded(standing: Standing) -> Conclusion | None:
+def concluded(standing: StatusMessage) -> Conclusion | None:
     """How a check-run ends that says this standing; None: it is still at work."""
     if standing.withheld:
         return "failure"

@@ -12,14 +12,14 @@ from bot import markdown
 from bot.github.calls.checks import Button, CheckReport, Conclusion
 from bot.github.models import Issue
 from bot.playbooks.attempt import NotAllowed, Tries, attempt
-from bot.playbooks.incidents.case import Case
+from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.run import Effect, Run
 from bot.playbooks.steps import Step
 from bot.playbooks.untold import Tried
 from bot.playbooks.words import wording
 from bot.playbooks.words.keeping import keep
-from bot.playbooks.words.standing import Standing
-from bot.playbooks.words.telling import Telling, concluded
+from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.words.telling import StatusPlaces, concluded
 from bot.triggers import Value
 
 
@@ -45,10 +45,10 @@ class OurCheck:
 
 
 @dataclass(frozen=True)
-class Saying:
+class PublishedStatus:
     """What every place says at one moment; None where a place has nothing to say yet."""
 
-    standing: Standing
+    standing: StatusMessage
     status: str
     issue: str
     section: str | None = None
@@ -66,7 +66,7 @@ class _Said(Value):
     tried: tuple[Tried, ...] = ()
 
 
-class Voice:
+class StatusPublisher:
     """Speaks for one Run. Says the same thing twice only to places that lost it.
 
     Where nobody may speak (a locked conversation, issues that are switched off) is passed over;
@@ -76,7 +76,7 @@ class Voice:
     def __init__(
         self,
         run: Run,
-        telling: Telling,
+        telling: StatusPlaces,
         asked_on: int | None,
         attempt: int,
         page: str | None = None,
@@ -96,7 +96,7 @@ class Voice:
         self._attempt = attempt
         self._page = page
         self._round = 1
-        self._said: Saying | None = None
+        self._said: PublishedStatus | None = None
         self._asked: set[str] = set()
         # What broke off before was told with a mention; one is enough until the end.
         self._called = attempt > 1
@@ -104,7 +104,7 @@ class Voice:
         self._check_run: tuple[str, int | None] = ("", None)
 
     async def open_issue(
-        self, case: Case, title: str, body: str, *, labels: tuple[str, ...] | None = None
+        self, case: IncidentContext, title: str, body: str, *, labels: tuple[str, ...] | None = None
     ) -> int | None:
         """Open the incident issue and give its number; None where none can be opened.
 
@@ -131,7 +131,7 @@ class Voice:
         )
         return None if issue is None else issue.number
 
-    async def first_status(self, saying: Saying) -> None:
+    async def first_status(self, saying: PublishedStatus) -> None:
         """Put the sticky status where people asked."""
         await self._keep_with_the_run(saying.standing)
         self._said = saying
@@ -141,7 +141,7 @@ class Voice:
 
         self._keep(await self._tell(Step.POST_FIRST_STATUS, tell))
 
-    async def status(self, saying: Saying) -> None:
+    async def status(self, saying: PublishedStatus) -> None:
         """Change only the sticky status."""
         if saying == self._said:
             return
@@ -153,7 +153,7 @@ class Voice:
 
         self._keep(await self._tell(Step.UPDATE_STATUS, tell))
 
-    async def everywhere(self, case: Case, saying: Saying) -> None:
+    async def everywhere(self, case: IncidentContext, saying: PublishedStatus) -> None:
         """Make status, issue, pull request and check-run say the same, if they do not yet."""
         if saying == self._said:
             return
@@ -176,7 +176,7 @@ class Voice:
 
         self._keep(await self._tell(Step.PUBLISH_STATUS, tell), saying)
 
-    async def verified(self, saying: Saying) -> None:
+    async def verified(self, saying: PublishedStatus) -> None:
         """Conclude our check-run before the merge: a rule may require it."""
         if saying == self._said or saying.check is None:
             return
@@ -196,7 +196,7 @@ class Voice:
         self._asked.clear()
         self._round += 1
 
-    async def ask(self, case: Case, standing: Standing, why: str) -> None:
+    async def ask(self, case: IncidentContext, standing: StatusMessage, why: str) -> None:
         """Ask the requester for something, once for each reason."""
         if why in self._asked:
             return
@@ -207,7 +207,7 @@ class Voice:
         body = wording.needs_you(case, standing, mention=not called)
         await self._answer(Step.ASK_REQUESTER, case, key, body)
 
-    async def final_word(self, case: Case, standing: Standing) -> None:
+    async def final_word(self, case: IncidentContext, standing: StatusMessage) -> None:
         """The one new comment at the end."""
         await self._answer(
             Step.POST_FINAL_COMMENT, case, "done", wording.final_word(case, standing)
@@ -217,7 +217,7 @@ class Voice:
         """Write one new comment, as this step, on whatever issue or pull request."""
         await self._comment(step, (number,), key, body, what=f"comment on #{number}")
 
-    async def close_issue(self, case: Case, standing: Standing) -> None:
+    async def close_issue(self, case: IncidentContext, standing: StatusMessage) -> None:
         """Close the incident issue, unless somebody is still needed."""
         number = case.issue
         if number is None or standing.state == "needs you":
@@ -236,7 +236,7 @@ class Voice:
             otherwise=False,
         )
 
-    async def _keep_with_the_run(self, standing: Standing) -> None:
+    async def _keep_with_the_run(self, standing: StatusMessage) -> None:
         # Before people are told: GitHub may be down for long, and the cockpit is not.
         if self._said is None or standing != self._said.standing:
             await keep(self._run, standing)
@@ -246,17 +246,17 @@ class Voice:
         self._run.untold.take(said.tried)
         return said
 
-    def _keep(self, said: _Said, saying: Saying | None = None) -> None:
+    def _keep(self, said: _Said, saying: PublishedStatus | None = None) -> None:
         self._status_id = said.status or self._status_id
         if said.check is not None and saying is not None and saying.check is not None:
             self._check_run = saying.check.head, said.check
 
-    async def _only_status(self, saying: Saying, look_first: bool) -> _Said:
+    async def _only_status(self, saying: PublishedStatus, look_first: bool) -> _Said:
         tries = Tries()
         status = await self._status(saying, look_first, tries)
         return _Said(status=status, tried=tuple(tries.tried))
 
-    async def _status(self, saying: Saying, look_first: bool, tries: Tries) -> int | None:
+    async def _status(self, saying: PublishedStatus, look_first: bool, tries: Tries) -> int | None:
         if self._asked_on is None:
             return None
         status = self._telling.status(
@@ -265,7 +265,7 @@ class Voice:
         what = "comment on" if self._status_id is None else "edit my comment on"
         return await tries.go(f"{what} #{self._asked_on}", status)
 
-    async def _answer(self, step: Step, case: Case, key: str, body: str) -> None:
+    async def _answer(self, step: Step, case: IncidentContext, key: str, body: str) -> None:
         """Comment where people asked; where that is refused, where else they may look."""
         offenders = [each.number for each in case.offenders]
         places = (self._asked_on, case.issue, case.pull_request, *offenders)
@@ -291,7 +291,7 @@ class Voice:
 
         await attempt(self._run, step, bool, comment, what=what, otherwise=False)
 
-    async def _check(self, saying: Saying, look_first: bool, tries: Tries) -> int | None:
+    async def _check(self, saying: PublishedStatus, look_first: bool, tries: Tries) -> int | None:
         check = saying.check
         if check is None:
             return None

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
-from bot.playbooks.checks.green import Counting, Row
+from bot.playbooks.checks.green import CheckRow, Counting
 from bot.playbooks.incidents.branches import flat, folder_of
-from bot.playbooks.incidents.case import Case, Offender
+from bot.playbooks.incidents.case import IncidentContext, Offender
 from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.playbooks.words.quoting import quoted
-from bot.playbooks.words.standing import Standing, say
+from bot.playbooks.words.standing import StatusMessage, say
 from bot.triggers import Actor, ActorKind
 
 _TITLE = 180
@@ -24,7 +24,7 @@ _NAMED = 10
 """Others and files named one by one."""
 
 
-def status(case: Case, standing: Standing) -> str:
+def status(case: IncidentContext, standing: StatusMessage) -> str:
     """The sticky comment; its first line is the one next thing to do."""
     return paragraphs(
         f"**{standing.headline}**",
@@ -37,7 +37,7 @@ def status(case: Case, standing: Standing) -> str:
     )
 
 
-def needs_you(case: Case, standing: Standing, *, mention: bool = True) -> str:
+def needs_you(case: IncidentContext, standing: StatusMessage, *, mention: bool = True) -> str:
     """The new comment that asks the requester for something.
 
     Whoever was called once is named after that: they hear of each comment as it is, having
@@ -49,7 +49,7 @@ def needs_you(case: Case, standing: Standing, *, mention: bool = True) -> str:
     return paragraphs(called, *standing.details)
 
 
-def final_word(case: Case, standing: Standing) -> str:
+def final_word(case: IncidentContext, standing: StatusMessage) -> str:
     """The one new comment at the end."""
     return paragraphs(
         _called(case, standing.headline), *standing.details, facts(case), untold(case)
@@ -85,7 +85,7 @@ def offenders_in_words(offenders: Sequence[Offender]) -> str:
     return ", ".join(shown)
 
 
-def _called(case: Case, words: str) -> str:
+def _called(case: IncidentContext, words: str) -> str:
     """Say it to whoever asked; where no person did, to those whose work it is about."""
     if asked := assignees(case)[:_MENTIONED]:
         return f"{listed([markdown.mention(each) for each in asked])} {words}"
@@ -100,26 +100,26 @@ def name_of(actor: Actor) -> str:
     return markdown.code(actor.login)
 
 
-def assignees(case: Case) -> tuple[str, ...]:
+def assignees(case: IncidentContext) -> tuple[str, ...]:
     """Whom to assign: the persons who asked; machines cannot be."""
     is_person = case.requested_by.kind is ActorKind.PERSON
     first = (case.requested_by.login,) if is_person else ()
     return (*first, *case.also_asked)
 
 
-def commit_linked(case: Case, sha: str) -> str:
+def commit_linked(case: IncidentContext, sha: str) -> str:
     """A commit, linked, its short SHA fit to be copied."""
     return f"[`{sha[:9]}`]({case.repository_url}/commit/{sha})"
 
 
-def offenders_linked(case: Case) -> str:
+def offenders_linked(case: IncidentContext) -> str:
     """What is reverted, as Markdown links."""
     return listed(
         [f"#{o.number}" if o.number else commit_linked(case, o.sha) for o in case.offenders]
     )
 
 
-def staying(case: Case) -> str:
+def staying(case: IncidentContext) -> str:
     """What came with the things that are reverted, and stays: others' work, and our own records."""
     said = []
     for offender in case.offenders:
@@ -139,17 +139,17 @@ def staying(case: Case) -> str:
     return " ".join(said)
 
 
-def proposal_linked(case: Case) -> str:
+def proposal_linked(case: IncidentContext) -> str:
     """The proposal, linked where it has a pull request."""
     return f"{case.proposal} #{case.pull_request}" if case.pull_request else case.proposal
 
 
-def how_to_cancel(case: Case) -> str:
+def how_to_cancel(case: IncidentContext) -> str:
     """What `/cancel` does while a proposal is open."""
     return f"`/cancel` closes the {case.proposal} and deletes its branch."
 
 
-def facts(case: Case) -> str:
+def facts(case: IncidentContext) -> str:
     """One line of links."""
     rows = [f"Severity: {case.severity}"]
     if case.issue:
@@ -170,7 +170,7 @@ def facts(case: Case) -> str:
     return " · ".join(rows)
 
 
-def check_table(rows: tuple[Row, ...]) -> str:
+def check_table(rows: tuple[CheckRow, ...]) -> str:
     """The checks that count, as a table; empty when none does."""
     if not rows:
         return ""
@@ -194,12 +194,12 @@ def listed(shown: Sequence[str], joint: str = "and") -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {joint} {shown[-1]}"
 
 
-def body(standing: Standing) -> str:
+def body(standing: StatusMessage) -> str:
     """The details, and the checks that count."""
     return paragraphs(*standing.details, check_table(standing.checks))
 
 
-def passed_over(case: Case, standing: Standing) -> str:
+def passed_over(case: IncidentContext, standing: StatusMessage) -> str:
     """That the newest configuration is not in force, as long as somebody can mend it."""
     if case.config_fault is None or standing.state in ("done", "stopped"):
         return ""
@@ -209,7 +209,7 @@ def passed_over(case: Case, standing: Standing) -> str:
     )
 
 
-def untold(case: Case) -> str:
+def untold(case: IncidentContext) -> str:
     """What is left to do by hand, and where people could not be told; empty where nothing is."""
     left = [each for each in case.untold if each.by_hand]
     refused = [each for each in case.untold if not each.by_hand]
@@ -219,7 +219,7 @@ def untold(case: Case) -> str:
     return paragraphs(by_hand, f"GitHub did not let me {listed(named)}." if named else "")
 
 
-def in_the_way(case: Case) -> str:
+def in_the_way(case: IncidentContext) -> str:
     """That a branch is called as a folder of ours, so that ours is called otherwise."""
     said: list[tuple[str, str]] = []
     if case.branch.startswith(flat(f"{case.proposal}/")):
@@ -233,7 +233,7 @@ def in_the_way(case: Case) -> str:
     )
 
 
-def commands(standing: Standing, *live: str) -> str:
+def commands(standing: StatusMessage, *live: str) -> str:
     """What may be commented where it stands like this; once it is over, nothing is left to steer.
 
     Args:

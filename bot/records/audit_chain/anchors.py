@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import Field, ValidationError
 
-from bot.records.audit_chain.audit import Head
+from bot.records.audit_chain.audit import AuditHead
 from bot.records.instants import Instant, rfc3339
 from bot.triggers import Value
 
@@ -66,7 +66,7 @@ class Anchor(Value):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True) + "\n"
 
 
-def sign(head: Head, key: Ed25519PrivateKey, at: datetime) -> Anchor:
+def sign(head: AuditHead, key: Ed25519PrivateKey, at: datetime) -> Anchor:
     """State with our signature what the end of a chain is at the moment `at`."""
     unsigned = Anchor(
         repository=str(head.repository_id),

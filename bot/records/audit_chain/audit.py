@@ -32,7 +32,7 @@ _LARGEST_EXACT = 2**53 - 1  # RFC 8785, section 3.2.2.3: JSON numbers are double
 _OBJECT = TypeAdapter(dict[str, JsonValue])
 
 
-class Head(Value):
+class AuditHead(Value):
     """The end of a repository's chain."""
 
     repository_id: int
@@ -56,9 +56,9 @@ class AuditEntry(Value):
     entry_hash: str
 
     @property
-    def head(self) -> Head:
+    def head(self) -> AuditHead:
         """The chain's end as of this entry."""
-        return Head(repository_id=self.repository_id, seq=self.seq, head_hash=self.entry_hash)
+        return AuditHead(repository_id=self.repository_id, seq=self.seq, head_hash=self.entry_hash)
 
     def computed_hash(self) -> str:
         """Compute the hash this entry must have, from everything but its own hash."""
@@ -77,7 +77,7 @@ class AuditEntry(Value):
         return hashlib.sha256(link).hexdigest()
 
 
-class Unreadable(Value):
+class UnreadableRow(Value):
     """A row that no append could have written; `why` says what is wrong with it."""
 
     seq: int
@@ -139,13 +139,13 @@ async def append(
     return entry
 
 
-async def head_of(conn: AsyncConnection, repository_id: int) -> Head | None:
+async def head_of(conn: AsyncConnection, repository_id: int) -> AuditHead | None:
     """Read the end of a repository's chain; None if nothing was ever appended."""
     query = sa.select(audit_heads).where(
         audit_heads.c.repository_id == repository_id, audit_heads.c.seq > 0
     )
     row = (await conn.execute(query)).first()
-    return None if row is None else Head.model_validate(dict(row._mapping))
+    return None if row is None else AuditHead.model_validate(dict(row._mapping))
 
 
 async def repositories(conn: AsyncConnection) -> list[int]:
@@ -157,7 +157,7 @@ async def repositories(conn: AsyncConnection) -> list[int]:
 
 async def read(
     conn: AsyncConnection, repository_id: int, *, after: int = 0, limit: int | None = None
-) -> list[AuditEntry | Unreadable]:
+) -> list[AuditEntry | UnreadableRow]:
     """Read a chain in order, from the entry that follows number `after`; checks nothing."""
     query = (
         sa.select(audit_entries)
@@ -170,7 +170,7 @@ async def read(
 
 async def numbered(
     conn: AsyncConnection, repository_id: int, numbers: Sequence[int]
-) -> list[AuditEntry | Unreadable]:
+) -> list[AuditEntry | UnreadableRow]:
     """Read the entries with these numbers, newest first; checks nothing."""
     query = (
         sa.select(audit_entries)
@@ -191,14 +191,14 @@ async def of_incident(conn: AsyncConnection, incident_id: str) -> list[AuditEntr
     return [entry for entry in entries if isinstance(entry, AuditEntry)]
 
 
-async def _locked_head(conn: AsyncConnection, repository_id: int) -> Head | None:
+async def _locked_head(conn: AsyncConnection, repository_id: int) -> AuditHead | None:
     # The row must exist before it can be locked, also for the first two appends of a repository.
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     first = insert(audit_heads).values(repository_id=repository_id, seq=0, head_hash=GENESIS)
     await conn.execute(first.on_conflict_do_nothing())
     query = sa.select(audit_heads).where(audit_heads.c.repository_id == repository_id)
     row = (await conn.execute(query.with_for_update())).one()
-    return None if row.seq == 0 else Head.model_validate(dict(row._mapping))
+    return None if row.seq == 0 else AuditHead.model_validate(dict(row._mapping))
 
 
 def exact(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -225,7 +225,7 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-def _entry(row: sa.Row[Any]) -> AuditEntry | Unreadable:
+def _entry(row: sa.Row[Any]) -> AuditEntry | UnreadableRow:
     columns = dict(row._mapping)
     try:
         entry = AuditEntry.model_validate(
@@ -239,8 +239,8 @@ def _entry(row: sa.Row[Any]) -> AuditEntry | Unreadable:
         )
         written = _row(entry)
     except (TypeError, ValueError, RecursionError) as error:
-        return Unreadable(seq=int(row.seq), why=f"it cannot be read ({type(error).__name__})")
+        return UnreadableRow(seq=int(row.seq), why=f"it cannot be read ({type(error).__name__})")
     changed = [name for name, value in columns.items() if written[name] != value]
     if changed:
-        return Unreadable(seq=entry.seq, why=f"{', '.join(changed)} is not in canonical form")
+        return UnreadableRow(seq=entry.seq, why=f"{', '.join(changed)} is not in canonical form")
     return entry

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import ANCHORS_PATH, Anchor, public_keys, read_anchors
-from bot.records.audit_chain.audit import GENESIS, AuditEntry, Head, Unreadable
+from bot.records.audit_chain.audit import GENESIS, AuditEntry, AuditHead, UnreadableRow
 from bot.records.database import open_existing, reading
 from bot.triggers import Value
 
@@ -117,10 +117,10 @@ class AuditReport(Value):
 
 
 def verify(
-    entries: Sequence[AuditEntry | Unreadable],
+    entries: Sequence[AuditEntry | UnreadableRow],
     anchors: Sequence[Anchor],
     keys: Ed25519PublicKey | Sequence[Ed25519PublicKey],
-    head: Head | None = None,
+    head: AuditHead | None = None,
 ) -> Verdict:
     """Judge one repository's chain.
 
@@ -228,12 +228,12 @@ def _from_git(repository: Path, ref: str) -> str | None:
     return read.stdout.decode(errors="replace") if read.returncode == 0 else None
 
 
-def _first_broken(entries: Sequence[AuditEntry | Unreadable]) -> Altered | None:
+def _first_broken(entries: Sequence[AuditEntry | UnreadableRow]) -> Altered | None:
     previous = GENESIS
     for expected, entry in enumerate(entries, start=1):
         if entry.seq != expected:
             return Altered(entry=expected, reason="it was removed")
-        if isinstance(entry, Unreadable):
+        if isinstance(entry, UnreadableRow):
             return Altered(entry=entry.seq, reason=entry.why)
         if entry.prev_hash != previous:
             return Altered(entry=entry.seq, reason="it does not follow the entry before it")
@@ -260,7 +260,9 @@ def _first_disagreeing(hashes: dict[int, str], genuine: Sequence[Anchor]) -> Alt
     return None
 
 
-def _head_disagrees(hashes: dict[int, str], head: Head, last: int) -> Altered | Truncated | None:
+def _head_disagrees(
+    hashes: dict[int, str], head: AuditHead, last: int
+) -> Altered | Truncated | None:
     if head.seq > last:
         return Truncated(entry=last + 1, reason=f"the database's own head names entry {head.seq}")
     if head.seq < last:

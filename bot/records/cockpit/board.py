@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.lifecycle import LEFT_TO_PEOPLE, OPEN, IncidentStatus, RunState
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.records.tables.audit_chain import audit_entries, audit_heads
 from bot.records.tables.intake import answers
 from bot.records.tables.recovery import incidents, progress, runs
@@ -138,7 +138,7 @@ async def times(conn: AsyncConnection, repositories: Ids, *, since: datetime) ->
 
 async def live_runs(
     conn: AsyncConnection, repositories: Ids, *, limit: int, besides: Collection[str] = ()
-) -> list[Run]:
+) -> list[StoredRun]:
     """Read the Runs that may still do something, oldest first; `besides`: not these incidents'."""
     is_other = sa.or_(runs.c.incident_id.is_(None), runs.c.incident_id.not_in(besides))
     query = sa.select(runs).where(*_live(repositories), is_other)
@@ -190,12 +190,12 @@ async def needing_somebody(conn: AsyncConnection, repositories: Ids) -> list[str
 
 async def runs_of(
     conn: AsyncConnection, repositories: Ids, incident_ids: Sequence[str]
-) -> dict[str, list[Run]]:
+) -> dict[str, list[StoredRun]]:
     """Read the Runs of several incidents, oldest first, by incident."""
     query = sa.select(runs).where(
         runs.c.incident_id.in_(incident_ids), runs.c.repository_id.in_(repositories)
     )
-    found: dict[str, list[Run]] = {each: [] for each in incident_ids}
+    found: dict[str, list[StoredRun]] = {each: [] for each in incident_ids}
     for row in await conn.execute(query.order_by(runs.c.created_at, runs.c.id)):
         found[row.incident_id].append(_run(row))
     return found
@@ -341,5 +341,5 @@ def _incident(row: sa.Row[Any]) -> Incident:
     return Incident.model_validate(dict(row._mapping))
 
 
-def _run(row: sa.Row[Any]) -> Run:
-    return Run.model_validate(dict(row._mapping))
+def _run(row: sa.Row[Any]) -> StoredRun:
+    return StoredRun.model_validate(dict(row._mapping))

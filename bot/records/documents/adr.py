@@ -18,7 +18,7 @@ import yaml
 
 from bot.markdown import code, link, text
 from bot.records.audit_chain.anchors import Anchor
-from bot.records.documents.artifacts import Outcome
+from bot.records.documents.artifacts import DecisionOutcome
 from bot.triggers import Value
 
 DEFAULT_DIRECTORY = "docs/decisions"
@@ -99,7 +99,7 @@ def render(facts: AdrFacts) -> str:
             'status: "proposed"',
             f"date: {facts.date.isoformat()}",
             f"decision-makers: {_yaml(facts.decision_makers)}",
-            f'outcome: "{Outcome.PENDING}"',
+            f'outcome: "{DecisionOutcome.PENDING}"',
             "outcome-date: null",
             "---",
             "",
@@ -139,7 +139,7 @@ def render(facts: AdrFacts) -> str:
     )
 
 
-def with_outcome(adr: str, outcome: Outcome, on: date, line: str) -> str:
+def with_outcome(adr: str, outcome: DecisionOutcome, on: date, line: str) -> str:
     """Note what came of the decision, in the front matter and as a dated Confirmation line.
 
     Args:

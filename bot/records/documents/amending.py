@@ -7,20 +7,20 @@ import re
 from datetime import datetime
 
 from bot.records.documents.adr import with_outcome, with_status
-from bot.records.documents.artifacts import Outcome, TimelineEvent, canonical_bytes
+from bot.records.documents.artifacts import DecisionOutcome, TimelineEvent, canonical_bytes
 from bot.records.lifecycle import IncidentStatus
 
 _ACCEPTED = re.compile(r'^status: "?accepted"?$', re.MULTILINE)
 
 
-def outcome_of(adr: str, status: IncidentStatus) -> Outcome:
+def outcome_of(adr: str, status: IncidentStatus) -> DecisionOutcome:
     """Say what a person's word makes of a decision: only what was carried out can be confirmed."""
     carried_out = _ACCEPTED.search(adr.partition("\n---\n")[0]) is not None
     good = carried_out and status is IncidentStatus.RESOLVED
-    return Outcome.CONFIRMED if good else Outcome.FAILED
+    return DecisionOutcome.CONFIRMED if good else DecisionOutcome.FAILED
 
 
-def amended_adr(adr: str, outcome: Outcome, said: str, *, at: datetime) -> str:
+def amended_adr(adr: str, outcome: DecisionOutcome, said: str, *, at: datetime) -> str:
     """Note the outcome; a decision that was never carried out is rejected.
 
     Args:
@@ -31,13 +31,13 @@ def amended_adr(adr: str, outcome: Outcome, said: str, *, at: datetime) -> str:
     """
     if not adr:
         return adr
-    if outcome is Outcome.FAILED and not _ACCEPTED.search(adr.partition("\n---\n")[0]):
+    if outcome is DecisionOutcome.FAILED and not _ACCEPTED.search(adr.partition("\n---\n")[0]):
         adr = with_status(adr, "rejected", at.date())
     return with_outcome(adr, outcome, at.date(), said)
 
 
 def amended_report(
-    report: str, status: IncidentStatus, outcome: Outcome, said: str, *, at: datetime
+    report: str, status: IncidentStatus, outcome: DecisionOutcome, said: str, *, at: datetime
 ) -> str:
     """Note in a JSON report what became of its incident, and when.
 

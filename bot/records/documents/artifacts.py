@@ -22,13 +22,13 @@ Sha = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Seed = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 
 
-class Facts(BaseModel):
+class ReportPart(BaseModel):
     """A part of a report; unknown fields, NaN and infinity are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Report(Facts):
+class ArtifactBase(ReportPart):
     """What every artifact has. `seed` is text; null means that nothing was sampled."""
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -41,7 +41,7 @@ class Report(Facts):
     seed: Seed | None = None
 
 
-class Origin(Facts):
+class Origin(ReportPart):
     """The way the request came in."""
 
     source: str
@@ -50,7 +50,7 @@ class Origin(Facts):
     url: str | None = None
 
 
-class RevertedTarget(Facts):
+class RevertedTarget(ReportPart):
     """What was reverted: a pull request with the commits it brought, or bare commits."""
 
     kind: Literal["pull_request", "commit"]
@@ -59,7 +59,7 @@ class RevertedTarget(Facts):
     commits: tuple[Sha, ...]
 
 
-class HotfixRefs(Facts):
+class HotfixRefs(ReportPart):
     """Where the revert stands in git."""
 
     base_branch: str
@@ -70,7 +70,7 @@ class HotfixRefs(Facts):
     conflicts: tuple[str, ...] = ()
 
 
-class CheckResult(Facts):
+class ReportedCheck(ReportPart):
     """What one check said about the hotfix; `conclusion` is null while it runs."""
 
     name: str
@@ -79,7 +79,7 @@ class CheckResult(Facts):
     app: str | None = None
 
 
-class PreviewResult(Facts):
+class PreviewResult(ReportPart):
     """How the hotfix fared in one environment; `state` is null while nothing was deployed there."""
 
     environment: str
@@ -90,7 +90,7 @@ class PreviewResult(Facts):
 NOT_CONFIGURED: Literal["not configured"] = "not configured"
 
 
-class Verdict(StrEnum):
+class ChecksVerdict(StrEnum):
     """What the checks together say about a hotfix."""
 
     PENDING = "pending"
@@ -101,16 +101,16 @@ class Verdict(StrEnum):
     NO_CHECKS = "no checks"
 
 
-class Results(Facts):
+class Results(ReportPart):
     """Smoke and evals of the preview, where it was deployed, and the verdict."""
 
-    smoke: tuple[CheckResult, ...] | Literal["not configured"]
-    evals: tuple[CheckResult, ...] | Literal["not configured"]
+    smoke: tuple[ReportedCheck, ...] | Literal["not configured"]
+    evals: tuple[ReportedCheck, ...] | Literal["not configured"]
     preview: tuple[PreviewResult, ...] | Literal["not configured"] = NOT_CONFIGURED
-    verdict: Verdict
+    verdict: ChecksVerdict
 
 
-class Merge(Facts):
+class MergeRecord(ReportPart):
     """How the hotfix got in."""
 
     sha: Sha
@@ -118,7 +118,7 @@ class Merge(Facts):
     at: Instant
 
 
-class TimelineEvent(Facts):
+class TimelineEvent(ReportPart):
     """One thing that happened."""
 
     at: Instant
@@ -126,7 +126,7 @@ class TimelineEvent(Facts):
     url: str | None = None
 
 
-class Outcome(StrEnum):
+class DecisionOutcome(StrEnum):
     """Whether the decision did what it was for."""
 
     PENDING = "pending"
@@ -134,14 +134,14 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-class NumberedLink(Facts):
+class NumberedLink(ReportPart):
     """An issue or pull request."""
 
     number: int
     url: str
 
 
-class IncidentReport(Report):
+class IncidentReport(ArtifactBase):
     """What every report on an incident tells: who asked for what, and what came of it."""
 
     trigger: Origin
@@ -149,8 +149,8 @@ class IncidentReport(Report):
     reason: str
     severity: Severity
     status: IncidentStatus
-    outcome: Outcome
-    merge: Merge | None
+    outcome: DecisionOutcome
+    merge: MergeRecord | None
     timeline: tuple[TimelineEvent, ...]
     adr: str | None
     issue: NumberedLink | None

@@ -9,16 +9,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from bot.records.documents.artifacts import (
-    Facts,
-    HotfixRefs,
-    IncidentReport,
-    Sha,
-)
+from bot.records.documents.artifacts import HotfixRefs, IncidentReport, ReportPart, Sha
 from bot.records.documents.spec_report import SpecReport
 
 
-class Searched(Facts):
+class Searched(ReportPart):
     """The range: everything reachable from `bad` and from none of `goods`."""
 
     base_branch: str
@@ -28,14 +23,14 @@ class Searched(Facts):
     commits: int
 
 
-class Suspect(Facts):
+class Suspect(ReportPart):
     """A commit and the probability that it is the culprit."""
 
     sha: Sha
     probability: float
 
 
-class Finding(Facts):
+class Finding(ReportPart):
     """What the search concludes. Probabilities are rounded to six digits.
 
     `stopped` says, in words, why a search ended before it was sure: a cap, a person, a workflow
@@ -58,7 +53,7 @@ class Finding(Facts):
     p_before_range: float
 
 
-class TrialMade(Facts):
+class TrialMade(ReportPart):
     """One trial of this bisect, with its metrics."""
 
     name: str
@@ -75,7 +70,7 @@ class TrialMade(Facts):
 Checked = Literal["confirmed", "refuted", "undecided", "not made"]
 
 
-class FreshRuns(Facts):
+class FreshRuns(ReportPart):
     """How the fresh runs of one commit ended; `role` says what was expected of it."""
 
     sha: Sha
@@ -84,7 +79,7 @@ class FreshRuns(Facts):
     failed: int
 
 
-class Verification(Facts):
+class Verification(ReportPart):
     """The suspect's check by fresh, interleaved runs, apart from the search that named it.
 
     `boundary`: the culprit fails and its parents pass. `revert`: the bad end passes once the

@@ -7,17 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bot.canary.reports import MetricReport
-from bot.records.documents.artifacts import (
-    Facts,
-    HotfixRefs,
-    IncidentReport,
-)
+from bot.records.documents.artifacts import HotfixRefs, IncidentReport, ReportPart
 from bot.records.instants import Instant
 
 Percent = Annotated[int, Field(ge=0, le=100)]
 
 
-class Anomaly(Facts):
+class Anomaly(ReportPart):
     """What was odd.
 
     Attributes:
@@ -38,7 +34,7 @@ class Anomaly(Facts):
     also: tuple[str, ...] = ()
 
 
-class TrafficChange(Facts):
+class TrafficChange(ReportPart):
     """Who was served by the candidate before and after, in percent.
 
     `generation`: of the flag document that serves the baseline only.
@@ -50,7 +46,7 @@ class TrafficChange(Facts):
     at: Instant
 
 
-class Reshadow(Facts):
+class Reshadow(ReportPart):
     """What has to happen before the candidate may be ramped again.
 
     Attributes:

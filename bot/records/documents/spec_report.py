@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from bot import markdown
-from bot.records.documents.artifacts import Facts, Report, Sha
+from bot.records.documents.artifacts import ArtifactBase, ReportPart, Sha
 
 SPEC_REPORT_PATH = "self/spec_report.json"
 
@@ -27,7 +27,7 @@ class Met(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Requirement(Facts):
+class Requirement(ReportPart):
     """One thing the fix must achieve. `evidence` is an address."""
 
     id: str
@@ -40,7 +40,7 @@ class Requirement(Facts):
     evidence: str | None = None
 
 
-class TrialMetric(Facts):
+class TrialMetric(ReportPart):
     """What one trial measured."""
 
     trial: str
@@ -50,14 +50,14 @@ class TrialMetric(Facts):
     metrics: dict[str, float] = Field(default_factory=dict)
 
 
-class Point(Facts):
+class Point(ReportPart):
     """A branch and, where it is known, its commit."""
 
     branch: str
     sha: Sha | None
 
 
-class Summary(Facts):
+class Summary(ReportPart):
     """How many requirements are in each state."""
 
     met: int
@@ -65,7 +65,7 @@ class Summary(Facts):
     unknown: int
 
 
-class SpecReport(Report):
+class SpecReport(ArtifactBase):
     """The whole report; `pull_request` and the head's SHA are not known in the commit itself."""
 
     schema_: Literal["incident-playbooks/spec/1"] = Field(

@@ -56,7 +56,7 @@ class Said(Value):
     url: str | None = None
 
 
-class Report(Value):
+class ConditionReport(Value):
     """One word about one condition.
 
     Attributes:
@@ -101,7 +101,7 @@ class Condition(Value):
     heard_at: Instant | None = None
 
 
-class Group(Value):
+class ConditionGroup(Value):
     """A group of conditions. `received` counts reports; `run` is the Run that follows it."""
 
     id: str
@@ -122,15 +122,15 @@ class Group(Value):
         return not self.unseen and not any(each.firing for each in self.conditions)
 
 
-class Moved(Value):
+class GroupMoved(Value):
     """A group about which something new was said; `begins` where a Run has to follow it."""
 
-    group: Group
+    group: ConditionGroup
     repository: Repository
     begins: bool
 
 
-def supersedes(report: Report, known: Condition | None, now: datetime) -> bool:
+def supersedes(report: ConditionReport, known: Condition | None, now: datetime) -> bool:
     """Whether a report that is heard now tells more than what is known of its condition."""
     if known is None:
         return True
@@ -140,18 +140,20 @@ def supersedes(report: Report, known: Condition | None, now: datetime) -> bool:
     return fires_again and (known.heard_at is None or now - known.heard_at >= WELL_AFTER)
 
 
-async def take(conn: AsyncConnection, reports: Sequence[Report], *, at: datetime) -> list[Moved]:
+async def take(
+    conn: AsyncConnection, reports: Sequence[ConditionReport], *, at: datetime
+) -> list[GroupMoved]:
     """Take reports in; a repeat or an older word changes nothing but the count.
 
     A group that nobody follows begins a new episode when one of its conditions fires, or when it
     is heard of for the first time: who only hears of the end knows that it had begun, unless the
-    sender reports ends of what it did not report (`Report.opens_on_recovery`).
+    sender reports ends of what it did not report (`ConditionReport.opens_on_recovery`).
 
     Returns:
         The groups about which there is news. Whoever begins following one says so by `follow`.
     """
     fresh = await _without_repeats(conn, reports, at)
-    by_group: dict[str, list[Report]] = {}
+    by_group: dict[str, list[ConditionReport]] = {}
     for report in fresh:
         by_group.setdefault(report.group, []).append(report)
     if not by_group:
@@ -167,7 +169,7 @@ async def take(conn: AsyncConnection, reports: Sequence[Report], *, at: datetime
             after = after.model_copy(update={"episode": before.episode + 1, "followed": True})
         await _store(conn, after, changed)
         if begins or (before.followed and _is_news(before, after)):
-            moved.append(Moved(group=after, repository=told[-1].repository, begins=begins))
+            moved.append(GroupMoved(group=after, repository=told[-1].repository, begins=begins))
     return moved
 
 
@@ -178,7 +180,7 @@ async def follow(conn: AsyncConnection, group: str, run: str) -> None:
     )
 
 
-async def find(conn: AsyncConnection, group: str, *, lock: bool = False) -> Group | None:
+async def find(conn: AsyncConnection, group: str, *, lock: bool = False) -> ConditionGroup | None:
     """Read a group with its conditions; with `lock`, nobody changes it until the commit."""
     query = sa.select(alert_groups).where(alert_groups.c.id == group)
     row = (await conn.execute(query.with_for_update() if lock else query)).first()
@@ -195,18 +197,18 @@ async def let_go(conn: AsyncConnection, group: str) -> None:
     )
 
 
-def _is_news(before: Group, after: Group) -> bool:
+def _is_news(before: ConditionGroup, after: ConditionGroup) -> bool:
     """Whether whoever follows the group should look at once; the rest is seen in time."""
     return before.is_clear != after.is_clear or _severities(before) != _severities(after)
 
 
-def _severities(group: Group) -> set[Severity]:
+def _severities(group: ConditionGroup) -> set[Severity]:
     return {each.said.severity for each in group.conditions if each.firing}
 
 
 def _merged(
-    before: Group, told: Sequence[Report], now: datetime
-) -> tuple[Group, dict[str, Condition]]:
+    before: ConditionGroup, told: Sequence[ConditionReport], now: datetime
+) -> tuple[ConditionGroup, dict[str, Condition]]:
     conditions = {each.fingerprint: each for each in before.conditions}
     changed: dict[str, Condition] = {}
     unseen, title = before.unseen, before.title
@@ -234,8 +236,8 @@ def _merged(
 
 
 async def _without_repeats(
-    conn: AsyncConnection, reports: Sequence[Report], at: datetime
-) -> list[Report]:
+    conn: AsyncConnection, reports: Sequence[ConditionReport], at: datetime
+) -> list[ConditionReport]:
     named = {
         (each.repository.id, _kept_key(each.event)): each
         for each in reports
@@ -254,7 +256,9 @@ async def _without_repeats(
     return [each for each in reports if each.event is None] + first
 
 
-async def _locked(conn: AsyncConnection, told: dict[str, list[Report]]) -> dict[str, Group]:
+async def _locked(
+    conn: AsyncConnection, told: dict[str, list[ConditionReport]]
+) -> dict[str, ConditionGroup]:
     # The rows must be there before they can be locked, in one order for all.
     rows = [
         {
@@ -304,7 +308,9 @@ async def _conditions(
     return {group: tuple(each) for group, each in found.items()}
 
 
-async def _store(conn: AsyncConnection, group: Group, changed: dict[str, Condition]) -> None:
+async def _store(
+    conn: AsyncConnection, group: ConditionGroup, changed: dict[str, Condition]
+) -> None:
     values = group.model_dump(include={"title", "episode", "followed", "unseen", "received"})
     await conn.execute(
         sa.update(alert_groups).where(alert_groups.c.id == group.id).values(**values)
@@ -345,5 +351,5 @@ def _insert(conn: AsyncConnection) -> Any:
     return sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
 
 
-def _group(row: sa.Row[Any], conditions: tuple[Condition, ...]) -> Group:
-    return Group.model_validate({**dict(row._mapping), "conditions": conditions})
+def _group(row: sa.Row[Any], conditions: tuple[Condition, ...]) -> ConditionGroup:
+    return ConditionGroup.model_validate({**dict(row._mapping), "conditions": conditions})

@@ -19,7 +19,7 @@ from bot.records.tables.intake import answers
 from bot.triggers import Value
 
 
-class Outcome(StrEnum):
+class RequestState(StrEnum):
     """Where a request stands."""
 
     SEEN = "seen"
@@ -27,13 +27,13 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
-class Answer(Value):
+class CommandResult(Value):
     """The answer to one request. `text` is Markdown; empty where the outcome says it all."""
 
     run_id: str
     repository_id: int
     actor: str
-    outcome: Outcome
+    outcome: RequestState
     text: str
     at: Instant
 
@@ -44,7 +44,7 @@ async def put(
     *,
     repository_id: int,
     actor: str,
-    outcome: Outcome,
+    outcome: RequestState,
     at: datetime,
     text: str = "",
 ) -> None:
@@ -67,7 +67,7 @@ async def put(
     )
 
 
-async def find(conn: AsyncConnection, run_id: str) -> Answer | None:
+async def find(conn: AsyncConnection, run_id: str) -> CommandResult | None:
     """Read the answer to the request whose Run this is; None while there is none."""
     row = (await conn.execute(sa.select(answers).where(answers.c.run_id == run_id))).first()
-    return None if row is None else Answer.model_validate(dict(row._mapping))
+    return None if row is None else CommandResult.model_validate(dict(row._mapping))

@@ -16,7 +16,7 @@ from bot.records.tables.intake import readings
 from bot.triggers import Value
 
 
-class Reading(Value):
+class CatchUpMark(Value):
     """One repository: what happened before `began_at` is none of our business."""
 
     repository_id: int
@@ -30,7 +30,7 @@ async def first_start(conn: AsyncConnection) -> datetime | None:
     return began
 
 
-async def begin(conn: AsyncConnection, repository_id: int, at: datetime) -> Reading:
+async def begin(conn: AsyncConnection, repository_id: int, at: datetime) -> CatchUpMark:
     """Read a repository's row; made where it is missing, so that reading begins at `at`."""
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     await conn.execute(
@@ -43,11 +43,11 @@ async def begin(conn: AsyncConnection, repository_id: int, at: datetime) -> Read
     return begun
 
 
-async def of(conn: AsyncConnection, repository_id: int) -> Reading | None:
+async def of(conn: AsyncConnection, repository_id: int) -> CatchUpMark | None:
     """Read a repository's row; None where reading has not begun."""
     one = sa.select(readings).where(readings.c.repository_id == repository_id)
     row = (await conn.execute(one)).one_or_none()
-    return None if row is None else Reading.model_validate(dict(row._mapping))
+    return None if row is None else CatchUpMark.model_validate(dict(row._mapping))
 
 
 async def advance(conn: AsyncConnection, repository_id: int, until: datetime) -> None:

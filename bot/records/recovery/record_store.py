@@ -44,7 +44,7 @@ class KeptFile(Value):
         return not self.is_written and self.former_blob in (None, found)
 
 
-class Looked(Value):
+class BranchLook(Value):
     """The head of the branch that was found to be as it must; what was told of last."""
 
     head: str | None = None
@@ -119,14 +119,14 @@ class RecordStore:
         async with self._engine.begin() as conn:
             await _note(conn, repository_id, {"head": head})
 
-    async def looked(self, repository_id: int) -> Looked:
+    async def looked(self, repository_id: int) -> BranchLook:
         """Read the head that was found in order last."""
         query = sa.select(record_looks.c.head, record_looks.c.told_of).where(
             record_looks.c.repository_id == repository_id
         )
         async with reading(self._engine).connect() as conn:
             row = (await conn.execute(query)).first()
-        return Looked() if row is None else Looked.model_validate(dict(row._mapping))
+        return BranchLook() if row is None else BranchLook.model_validate(dict(row._mapping))
 
     async def files(self, repository_id: int) -> tuple[KeptFile, ...]:
         """Read what must be there, without the contents; the newest first."""

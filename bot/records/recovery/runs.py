@@ -37,7 +37,7 @@ class ToldStanding(Value):
     at: Instant
 
 
-class Run(Value):
+class StoredRun(Value):
     """One Run as the database has it. `version` grows by one with every change.
 
     `watch_head_sha` and `watch_pull_request` are what the Run waits on: a delivery about them
@@ -102,7 +102,7 @@ async def start(
     seed: str | None = None,
     dry_run: bool = False,
     deadline: datetime | None = None,
-) -> Run:
+) -> StoredRun:
     """Record a queued Run for a Trigger; the same Trigger again finds the Run it has."""
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     await conn.execute(
@@ -133,29 +133,29 @@ async def start(
     return found
 
 
-async def find(conn: AsyncConnection, run_id: str) -> Run | None:
+async def find(conn: AsyncConnection, run_id: str) -> StoredRun | None:
     """Read one Run; None if there is none with this id."""
     return await _first(conn, runs.c.id == run_id)
 
 
-async def find_by_trigger(conn: AsyncConnection, trigger_key: str) -> Run | None:
+async def find_by_trigger(conn: AsyncConnection, trigger_key: str) -> StoredRun | None:
     """Read the Run a Trigger started; None if it started none."""
     return await _first(conn, runs.c.trigger_key == trigger_key)
 
 
-async def of_incident(conn: AsyncConnection, incident_id: str) -> list[Run]:
+async def of_incident(conn: AsyncConnection, incident_id: str) -> list[StoredRun]:
     """Read every Run of an Incident, oldest first; requests that only joined it are none."""
     return await _all(conn, runs.c.incident_id == incident_id)
 
 
-async def joined(conn: AsyncConnection, incident_id: str) -> list[Run]:
+async def joined(conn: AsyncConnection, incident_id: str) -> list[StoredRun]:
     """Read the requests that joined an Incident, oldest first."""
     return await _all(conn, runs.c.joined_incident == incident_id)
 
 
 async def without_incident(
     conn: AsyncConnection, repository_id: int, *, limit: int = 50
-) -> list[Run]:
+) -> list[StoredRun]:
     """Read the latest Runs that have opened no Incident (yet) and joined none, newest first."""
     query = sa.select(runs).where(
         runs.c.repository_id == repository_id,
@@ -166,7 +166,7 @@ async def without_incident(
     return [_run(row) for row in await conn.execute(newest)]
 
 
-async def list_live(conn: AsyncConnection, repository_id: int | None = None) -> list[Run]:
+async def list_live(conn: AsyncConnection, repository_id: int | None = None) -> list[StoredRun]:
     """Read the Runs that may still do something, oldest first."""
     conditions: list[sa.ColumnElement[bool]] = [runs.c.finished_at.is_(None)]
     if repository_id is not None:
@@ -176,7 +176,7 @@ async def list_live(conn: AsyncConnection, repository_id: int | None = None) -> 
 
 async def list_broken_off(
     conn: AsyncConnection, repository_id: int, *, limit: int = 50
-) -> list[Run]:
+) -> list[StoredRun]:
     """Read the latest Runs that a failed step ended, newest first: they can be asked for again."""
     query = (
         sa.select(runs)
@@ -222,7 +222,7 @@ async def watch(
     at: datetime,
     head_sha: str | None,
     pull_request: int | None,
-) -> Run:
+) -> StoredRun:
     """Say what a Run waits on from now; None means nothing of that sort.
 
     Raises:
@@ -236,7 +236,7 @@ async def watch(
 
 async def move(
     conn: AsyncConnection, run_id: str, to: RunState, *, at: datetime, reason: str | None = None
-) -> Run:
+) -> StoredRun:
     """Move a Run to another state. Moving it to where it already is changes nothing.
 
     Args:
@@ -274,7 +274,7 @@ async def strand(conn: AsyncConnection, run_id: str, *, at: datetime) -> bool:
     return True
 
 
-async def list_stranded(conn: AsyncConnection, *, limit: int = 200) -> list[Run]:
+async def list_stranded(conn: AsyncConnection, *, limit: int = 200) -> list[StoredRun]:
     """Read the latest Runs that ended like this, newest first."""
     query = sa.select(runs).where(runs.c.reason == STRANDED)
     newest = query.order_by(runs.c.updated_at.desc()).limit(limit)
@@ -289,7 +289,7 @@ async def stand(
     state: Literal["working", "needs you", "done", "stopped"],
     headline: str,
     details: Sequence[str] = (),
-) -> Run:
+) -> StoredRun:
     """Keep what people are told of where a Run stands. The same again changes nothing.
 
     Raises:
@@ -315,7 +315,7 @@ async def note(
     deadline: datetime | None = None,
     artifact_path: str | None = None,
     artifact_sha256: str | None = None,
-) -> Run:
+) -> StoredRun:
     """Note what became known about a Run; what is left out stays as it is.
 
     Raises:
@@ -340,17 +340,17 @@ async def note(
     return await _change(conn, now, at, changes) if changes else now
 
 
-async def _all(conn: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> list[Run]:
+async def _all(conn: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> list[StoredRun]:
     query = sa.select(runs).where(*conditions).order_by(runs.c.created_at, runs.c.id)
     return [_run(row) for row in await conn.execute(query)]
 
 
-async def _first(conn: AsyncConnection, condition: sa.ColumnElement[bool]) -> Run | None:
+async def _first(conn: AsyncConnection, condition: sa.ColumnElement[bool]) -> StoredRun | None:
     row = (await conn.execute(sa.select(runs).where(condition))).first()
     return None if row is None else _run(row)
 
 
-async def _locked(conn: AsyncConnection, run_id: str) -> Run:
+async def _locked(conn: AsyncConnection, run_id: str) -> StoredRun:
     query = sa.select(runs).where(runs.c.id == run_id).with_for_update()
     row = (await conn.execute(query)).first()
     if row is None:
@@ -358,7 +358,9 @@ async def _locked(conn: AsyncConnection, run_id: str) -> Run:
     return _run(row)
 
 
-async def _change(conn: AsyncConnection, now: Run, at: datetime, changes: dict[str, Any]) -> Run:
+async def _change(
+    conn: AsyncConnection, now: StoredRun, at: datetime, changes: dict[str, Any]
+) -> StoredRun:
     changed = await conn.execute(
         sa.update(runs)
         .where(runs.c.id == now.id, runs.c.version == now.version)
@@ -371,5 +373,5 @@ async def _change(conn: AsyncConnection, now: Run, at: datetime, changes: dict[s
     return _run(row)
 
 
-def _run(row: sa.Row[Any]) -> Run:
-    return Run.model_validate(dict(row._mapping))
+def _run(row: sa.Row[Any]) -> StoredRun:
+    return StoredRun.model_validate(dict(row._mapping))

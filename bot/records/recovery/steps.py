@@ -27,7 +27,7 @@ class Reversibility(StrEnum):
     IRREVERSIBLE = "irreversible"
 
 
-class Step(Value):
+class StoredStep(Value):
     """One step. `key` is its idempotency key, `external_ref` what it made in the world."""
 
     key: str
@@ -49,7 +49,7 @@ async def begin(
     at: datetime,
     reversibility: Reversibility,
     compensation: str | None = None,
-) -> Step:
+) -> StoredStep:
     """Note that a step is about to act; `attempt` above 1 means it may already have acted.
 
     Args:
@@ -85,7 +85,7 @@ async def finish(
     *,
     at: datetime,
     external_ref: str | None = None,
-) -> Step:
+) -> StoredStep:
     """Note that a step is done and what it made. Finishing it again changes nothing.
 
     Raises:
@@ -103,12 +103,12 @@ async def finish(
     return _step(row)
 
 
-async def of_run(conn: AsyncConnection, run_id: str) -> list[Step]:
+async def of_run(conn: AsyncConnection, run_id: str) -> list[StoredStep]:
     """Read the steps of a Run in the order they began."""
     query = sa.select(steps).where(steps.c.run_id == run_id)
     rows = await conn.execute(query.order_by(steps.c.started_at, steps.c.key))
     return [_step(row) for row in rows]
 
 
-def _step(row: sa.Row[Any]) -> Step:
-    return Step.model_validate(dict(row._mapping))
+def _step(row: sa.Row[Any]) -> StoredStep:
+    return StoredStep.model_validate(dict(row._mapping))

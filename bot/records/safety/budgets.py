@@ -64,7 +64,7 @@ class Balance(Value):
         return _state(self.used, self.budget.limit)
 
 
-class Change(Value):
+class BudgetChange(Value):
     """What one booking did. `crossed` is the state it brought about; None if it was so before."""
 
     balance: Balance
@@ -97,7 +97,7 @@ def window_end(window: Window, at: datetime) -> datetime:
 
 async def reserve(
     conn: AsyncConnection, repository_id: int, budget: Budget, key: str, amount: int, at: datetime
-) -> Change | None:
+) -> BudgetChange | None:
     """Set an amount aside before it is spent; None where it does not fit any more.
 
     Args:
@@ -117,7 +117,7 @@ async def reserve(
     window = _window(repository_id, budget.name, began)
     if await _entry(conn, repository_id, budget.name, key) is not None:
         balance = await balance_of(conn, repository_id, budget, at)
-        return Change(balance=balance, crossed=None, booked=False)
+        return BudgetChange(balance=balance, crossed=None, booked=False)
     fits = budget_windows.c.reserved + budget_windows.c.spent + amount <= budget.limit
     row = (
         await conn.execute(
@@ -140,7 +140,7 @@ async def reserve(
 
 async def settle(
     conn: AsyncConnection, repository_id: int, budget: Budget, key: str, spent: int
-) -> Change:
+) -> BudgetChange:
     """Say what was really spent of a reservation; settling it again changes nothing.
 
     More may have been spent than was reserved: that is a fact, and it is booked.
@@ -166,7 +166,7 @@ async def settle(
     )
     if settled.rowcount == 0:
         balance = await _balance(conn, repository_id, budget, entry.began_at)
-        return Change(balance=balance, crossed=None, booked=False)
+        return BudgetChange(balance=balance, crossed=None, booked=False)
     row = (
         await conn.execute(
             sa.update(budget_windows)
@@ -190,7 +190,7 @@ async def spend(
     at: datetime,
     *,
     attributed_to: str | None = None,
-) -> Change:
+) -> BudgetChange:
     """Book what somebody else has spent already: it counts even beyond the limit.
 
     Args:
@@ -215,7 +215,7 @@ async def spend(
         if (known.spent, known.attributed_to) != (amount, attributed_to):
             raise IllegalMove(f"{key} was booked before with other values")
         balance = await _balance(conn, repository_id, budget, known.began_at)
-        return Change(balance=balance, crossed=None, booked=False)
+        return BudgetChange(balance=balance, crossed=None, booked=False)
     await conn.execute(
         sa.insert(budget_entries).values(
             repository_id=repository_id, name=budget.name, key=key, began_at=began,
@@ -336,7 +336,7 @@ async def _entry(
     return (await conn.execute(query)).first()
 
 
-def _changed(budget: Budget, row: sa.Row[Any], by: int) -> Change:
+def _changed(budget: Budget, row: sa.Row[Any], by: int) -> BudgetChange:
     balance = Balance(budget=budget, began_at=row.began_at, reserved=row.reserved, spent=row.spent)
     before = _state(balance.used - by, budget.limit)
     crossed = (
@@ -344,7 +344,7 @@ def _changed(budget: Budget, row: sa.Row[Any], by: int) -> Change:
         if list(BudgetState).index(balance.state) > list(BudgetState).index(before)
         else None
     )
-    return Change(balance=balance, crossed=crossed)
+    return BudgetChange(balance=balance, crossed=crossed)
 
 
 def _state(used: int, limit: int) -> BudgetState:

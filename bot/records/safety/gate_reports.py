@@ -22,7 +22,7 @@ NOT_YET = 0
 """The check-run of a head that is about to be reported for the first time."""
 
 
-class Report(Value):
+class GateReport(Value):
     """What the gate said on one head. `said` is empty while it is being said anew.
 
     `config_digest` is of the sensitive sections that its `playbooks config` showed, empty where it
@@ -117,41 +117,41 @@ async def exemptions_made(conn: AsyncConnection) -> dict[int, int]:
     return {int(row[0]): int(row[1]) for row in await conn.execute(query)}
 
 
-async def find(conn: AsyncConnection, repository_id: int, head_sha: str) -> Report | None:
+async def find(conn: AsyncConnection, repository_id: int, head_sha: str) -> GateReport | None:
     """Read what was said on one head."""
     query = sa.select(gate_reports).where(
         gate_reports.c.repository_id == repository_id, gate_reports.c.head_sha == head_sha
     )
     row = (await conn.execute(query)).first()
-    return None if row is None else Report.model_validate(dict(row._mapping))
+    return None if row is None else GateReport.model_validate(dict(row._mapping))
 
 
 async def of_heads(
     conn: AsyncConnection, repository_id: int, heads: Collection[str]
-) -> dict[str, Report]:
+) -> dict[str, GateReport]:
     """Read what was said on each of these heads, by the head."""
     query = sa.select(gate_reports).where(
         gate_reports.c.repository_id == repository_id, gate_reports.c.head_sha.in_(heads)
     )
-    found = [Report.model_validate(dict(row._mapping)) for row in await conn.execute(query)]
+    found = [GateReport.model_validate(dict(row._mapping)) for row in await conn.execute(query)]
     return {each.head_sha: each for each in found}
 
 
 async def of_merge_groups(
     conn: AsyncConnection, repository_id: int, since: datetime
-) -> list[Report]:
+) -> list[GateReport]:
     """Read the merge groups that were first heard of since a moment."""
     query = sa.select(gate_reports).where(
         gate_reports.c.repository_id == repository_id,
         gate_reports.c.merge_group.is_not(None),
         gate_reports.c.first_at >= since,
     )
-    return [Report.model_validate(dict(row._mapping)) for row in await conn.execute(query)]
+    return [GateReport.model_validate(dict(row._mapping)) for row in await conn.execute(query)]
 
 
 async def held_before(
     conn: AsyncConnection, repository_id: int, number: int, moment: datetime
-) -> Report | None:
+) -> GateReport | None:
     """Read the last head of a pull request that the gate had reported on by a moment."""
     query = (
         sa.select(gate_reports)
@@ -165,7 +165,7 @@ async def held_before(
         .limit(1)
     )
     row = (await conn.execute(query)).first()
-    return None if row is None else Report.model_validate(dict(row._mapping))
+    return None if row is None else GateReport.model_validate(dict(row._mapping))
 
 
 async def claim(
@@ -243,7 +243,7 @@ async def note_config(
     )
 
 
-async def configs_shown(conn: AsyncConnection, repository_id: int, number: int) -> list[Report]:
+async def configs_shown(conn: AsyncConnection, repository_id: int, number: int) -> list[GateReport]:
     """Read the heads of a pull request whose sensitive sections were shown, the oldest first."""
     query = (
         sa.select(gate_reports)
@@ -255,4 +255,4 @@ async def configs_shown(conn: AsyncConnection, repository_id: int, number: int) 
         )
         .order_by(gate_reports.c.config_at)
     )
-    return [Report.model_validate(dict(row._mapping)) for row in await conn.execute(query)]
+    return [GateReport.model_validate(dict(row._mapping)) for row in await conn.execute(query)]

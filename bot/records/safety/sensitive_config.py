@@ -20,7 +20,7 @@ from bot.records.tables.safety import sensitive_config
 from bot.triggers import Value
 
 
-class Approved(Value):
+class ApprovedSections(Value):
     """One version; `in_force_at` is None until the default branch has it."""
 
     repository_id: int
@@ -57,7 +57,7 @@ async def approve(
     )
 
 
-async def in_force(conn: AsyncConnection, repository_id: int) -> Approved | None:
+async def in_force(conn: AsyncConnection, repository_id: int) -> ApprovedSections | None:
     """Read the version that counts; None where none was ever approved: then the defaults do."""
     query = (
         sa.select(sensitive_config)
@@ -69,7 +69,7 @@ async def in_force(conn: AsyncConnection, repository_id: int) -> Approved | None
         .limit(1)
     )
     row = (await conn.execute(query)).first()
-    return None if row is None else Approved.model_validate(dict(row._mapping))
+    return None if row is None else ApprovedSections.model_validate(dict(row._mapping))
 
 
 async def approved_ahead(

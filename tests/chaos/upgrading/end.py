@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.chaos.end_state import end_state
 from tests.chaos.provider_plays import forget_whose_turn_it_was
 
@@ -24,7 +24,7 @@ _AS_OFTEN_AS_LOOKED = ("flags.replaced", "check.judged", "run.taken-over")
 Reduced = dict[str, Any]
 
 
-def reduced(repository: Repository, data: Path, may_be_repeated: Sequence[str] = ()) -> Reduced:
+def reduced(repository: FakeRepository, data: Path, may_be_repeated: Sequence[str] = ()) -> Reduced:
     """The end state, flat: each leaf by its path.
 
     Args:

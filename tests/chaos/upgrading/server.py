@@ -105,7 +105,7 @@ def _begin(order: dict[str, Any]) -> int:
 def _live(order: dict[str, Any]) -> None:
     """Be the bot until a signal comes."""
     from bot.app import Bot
-    from bot.heartbeat import Rhythm
+    from bot.heartbeat import HeartbeatRhythm
     from bot.logs import set_up_logs
     from bot.playbooks.parts import Patience
     from bot.settings import load_settings
@@ -122,7 +122,7 @@ def _live(order: dict[str, Any]) -> None:
     soon = timedelta(seconds=order["look_again"])
     wanted: dict[str, Any] = {
         "patience": Patience(look_again=soon, look_later=soon),
-        "rhythm": Rhythm(
+        "rhythm": HeartbeatRhythm(
             beat_every=timedelta(seconds=order["beat_every"]),
             give_up_after=timedelta(seconds=order["dead_after"] / 2),
             dead_after=timedelta(seconds=order["dead_after"]),

@@ -9,7 +9,7 @@ import yaml
 
 from demo.person import Person
 from fakegithub.changes import statuses
-from fakegithub.world.model import PullRequest, Repository
+from fakegithub.world.model import FakePullRequest, FakeRepository
 from tests.chaos.judging import AutomaticRevert
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.plays import Bisect, Play, Revert, Scene
@@ -154,15 +154,15 @@ class Recover(Confirm):
         )
 
 
-async def proposed(lane: Lane, scene: Scene) -> PullRequest:
+async def proposed(lane: Lane, scene: Scene) -> FakePullRequest:
     """Wait for the proposal's pull request."""
 
-    async def look() -> PullRequest | None:
+    async def look() -> FakePullRequest | None:
         heads = ("hotfix/", "hotfix-", "fix/", "fix-")
         pulls = [i.pull for i in scene.repository.issues.values() if i.pull]
         return next((p for p in pulls if p.head_ref.startswith(heads)), None)
 
-    found: PullRequest = await eventually(look, lane.life)
+    found: FakePullRequest = await eventually(look, lane.life)
     return found
 
 
@@ -237,7 +237,7 @@ class ToBegin(Story):
         await super().finish(lane, scene, comment)
 
 
-async def asking(lane: Lane, repository: Repository, words: str) -> int:
+async def asking(lane: Lane, repository: FakeRepository, words: str) -> int:
     """Wait for the issue whose text holds these words; its number."""
 
     async def look() -> int | None:

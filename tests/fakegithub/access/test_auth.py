@@ -11,14 +11,14 @@ import pytest
 from demo.person import Person
 from fakegithub.access.credentials import app_jwt, issue_token, new_key_pair
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 from tests.conftest import People
 from tests.fakegithub.calling import as_app
 from tests.fakegithub.saying import refused
 
 
 async def test_an_app_proves_itself_with_its_key_and_gets_a_token_for_one_hour(
-    github: DemoGitHub, app: App, installation: Installation
+    github: DemoGitHub, app: FakeApp, installation: FakeInstallation
 ) -> None:
     caller = as_app(github, app)
     assert (await caller.get("/app")).body["slug"] == app.slug
@@ -32,7 +32,11 @@ async def test_an_app_proves_itself_with_its_key_and_gets_a_token_for_one_hour(
 
 
 async def test_a_token_can_be_narrowed_to_a_repository_and_a_permission(
-    github: DemoGitHub, app: App, installation: Installation, repository: Repository, owner: User
+    github: DemoGitHub,
+    app: FakeApp,
+    installation: FakeInstallation,
+    repository: FakeRepository,
+    owner: FakeUser,
 ) -> None:
     other = github.create_repository(owner, f"{repository.name}-other", {"a": "b"})
     reply = await as_app(github, app).post(
@@ -50,7 +54,7 @@ async def test_a_token_can_be_narrowed_to_a_repository_and_a_permission(
 
 
 async def test_more_than_was_granted_is_not_given(
-    github: DemoGitHub, app: App, installation: Installation
+    github: DemoGitHub, app: FakeApp, installation: FakeInstallation
 ) -> None:
     reply = await as_app(github, app).post(
         f"/app/installations/{installation.id}/access_tokens",
@@ -68,7 +72,7 @@ async def test_more_than_was_granted_is_not_given(
     ],
 )
 async def test_an_app_jwt_lives_for_ten_minutes_at_most(
-    github: DemoGitHub, app: App, claims: dict[str, int], words: str
+    github: DemoGitHub, app: FakeApp, claims: dict[str, int], words: str
 ) -> None:
     now = int(github.world.clock().timestamp())
     shifted = {name: now + seconds for name, seconds in claims.items()}
@@ -78,14 +82,14 @@ async def test_an_app_jwt_lives_for_ten_minutes_at_most(
             await caller.get("/app")
 
 
-async def test_a_jwt_signed_with_another_key_is_refused(github: DemoGitHub, app: App) -> None:
+async def test_a_jwt_signed_with_another_key_is_refused(github: DemoGitHub, app: FakeApp) -> None:
     async with Person(github.url, app_jwt(app.id, new_key_pair()[0]), "x/y") as caller:
         with refused(401, "could not be decoded"):
             await caller.get("/app")
 
 
 async def test_unknown_and_revoked_tokens_are_bad_credentials(
-    github: DemoGitHub, people: People, installation: Installation, repository: Repository
+    github: DemoGitHub, people: People, installation: FakeInstallation, repository: FakeRepository
 ) -> None:
     async with Person(github.url, "ghs_nobody", repository.full_name) as stranger:
         with refused(401, "Bad credentials"):
@@ -123,7 +127,7 @@ async def test_a_suspended_installation_may_do_nothing(github: DemoGitHub) -> No
 
 
 async def test_a_missing_permission_is_named_in_a_header(
-    people: People, installation: Installation
+    people: People, installation: FakeInstallation
 ) -> None:
     """https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api."""
     bot = people.installed(installation, {"metadata": "read"})

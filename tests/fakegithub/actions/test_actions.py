@@ -11,7 +11,7 @@ import pytest
 from fakegithub.access import credentials
 from fakegithub.actions.runner import ACTIONS_APP_ID
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Installation, Repository
+from fakegithub.world.model import FakeInstallation, FakeRepository
 from tests.fakegithub.calling import Caller, as_installation
 
 CI = """
@@ -54,7 +54,7 @@ jobs:
 
 
 @pytest.fixture
-def bot(github: DemoGitHub, installation: Installation, repository: Repository) -> Caller:
+def bot(github: DemoGitHub, installation: FakeInstallation, repository: FakeRepository) -> Caller:
     return as_installation(github, installation, repository)
 
 
@@ -69,7 +69,7 @@ async def conclusions(github: DemoGitHub, bot: Caller, ref: str) -> dict[str, st
 
 
 async def test_a_push_runs_its_workflow_and_reports_each_job(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     sha = github.commit(repository, {"check.py": "pass\n", **workflow(CI)}, "Add CI")
     assert await conclusions(github, bot, sha) == {"smoke": "success", "evals": "success"}
@@ -78,7 +78,7 @@ async def test_a_push_runs_its_workflow_and_reports_each_job(
 
 
 async def test_a_failing_command_fails_its_job_and_skips_those_that_need_it(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     sha = github.commit(
         repository, {"check.py": "raise SystemExit('broken')\n", **workflow(CI)}, "Break it"
@@ -94,7 +94,7 @@ async def test_a_failing_command_fails_its_job_and_skips_those_that_need_it(
 
 
 async def test_skip_ci_in_the_message_skips_it(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     files = {"check.py": "pass\n", **workflow(CI)}
     sha = github.commit(repository, files, "Write records [skip ci]")
@@ -102,7 +102,7 @@ async def test_skip_ci_in_the_message_skips_it(
 
 
 async def test_a_dispatched_run_gets_its_inputs_and_shows_them_in_its_name(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     good = github.commit(repository, {"version": "1", **workflow(TRIAL, "trial")}, "One")
     bad = github.commit(repository, {"version": "2"}, "Two")
@@ -143,7 +143,7 @@ async def test_a_dispatched_run_gets_its_inputs_and_shows_them_in_its_name(
     ],
 )  # fmt: skip
 async def test_a_wrong_dispatch_is_refused(
-    github: DemoGitHub, repository: Repository, bot: Caller, body: dict[str, Any], says: str
+    github: DemoGitHub, repository: FakeRepository, bot: Caller, body: dict[str, Any], says: str
 ) -> None:
     sha = github.commit(repository, workflow(TRIAL, "trial"), "Trial")
     body = {**body, "ref": body["ref"].replace("SHA", sha)}
@@ -153,7 +153,7 @@ async def test_a_wrong_dispatch_is_refused(
 
 
 async def test_only_workflows_that_say_so_can_be_dispatched(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     github.commit(repository, {"check.py": "", **workflow(CI)}, "CI")
     reply = await bot.post("./actions/workflows/ci.yml/dispatches", {"ref": "main"})
@@ -165,7 +165,7 @@ async def test_only_workflows_that_say_so_can_be_dispatched(
 
 
 async def test_a_job_can_be_run_again_and_its_new_result_counts(
-    github: DemoGitHub, repository: Repository, bot: Caller, tmp_path: Path
+    github: DemoGitHub, repository: FakeRepository, bot: Caller, tmp_path: Path
 ) -> None:
     flag = tmp_path / "second"
     flaky = CI.replace("python3 check.py", f"test -e {flag} || {{ touch {flag}; exit 1; }}")
@@ -183,7 +183,7 @@ async def test_a_job_can_be_run_again_and_its_new_result_counts(
 
 
 async def test_a_run_can_be_cancelled_and_what_it_started_dies(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     slow = CI.replace("python3 check.py", "sleep 60 & sleep 60")
     sha = github.commit(repository, {"check.py": "", **workflow(slow)}, "Slow")
@@ -196,7 +196,7 @@ async def test_a_run_can_be_cancelled_and_what_it_started_dies(
 
 
 async def test_a_job_over_its_time_is_stopped(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     slow = CI.replace("smoke:\n", "smoke:\n    timeout-minutes: 0.005\n").replace(
         "python3 check.py", "sleep 60"
@@ -206,7 +206,7 @@ async def test_a_job_over_its_time_is_stopped(
 
 
 async def test_commands_see_nothing_of_the_servers_environment(
-    github: DemoGitHub, repository: Repository, bot: Caller, monkeypatch: pytest.MonkeyPatch
+    github: DemoGitHub, repository: FakeRepository, bot: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_PRIVATE_KEY", "very secret")
     shown = CI.replace("python3 check.py", "env; test ! -e .git")
@@ -218,7 +218,7 @@ async def test_commands_see_nothing_of_the_servers_environment(
 
 
 async def test_a_file_the_runner_cannot_read_is_told_not_guessed(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     strange = CI.replace("needs: smoke", "strategy: {matrix: {a: [1]}}")
     sha = github.commit(repository, workflow(strange), "Matrix")
@@ -227,7 +227,7 @@ async def test_a_file_the_runner_cannot_read_is_told_not_guessed(
 
 
 async def test_actions_need_their_permission(
-    github: DemoGitHub, repository: Repository, installation: Installation
+    github: DemoGitHub, repository: FakeRepository, installation: FakeInstallation
 ) -> None:
     token = credentials.issue_token(github.world, installation, {"contents": "read"})
     reply = await Caller(github, token.token, repository).get("./actions/runs")

@@ -10,14 +10,14 @@ import pytest
 
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository, User
+from fakegithub.world.model import FakeRepository, FakeUser
 from tests.conftest import People
 from tests.outside_ci import OutsideCi
 
 
 @dataclass
 class Watched:
-    repository: Repository
+    repository: FakeRepository
     alice: Person
     ci: Person
     verdicts: dict[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Watched:
 
 @pytest.fixture
 async def watched(
-    github: DemoGitHub, repository: Repository, owner: User, people: People, alice: Person
+    github: DemoGitHub, repository: FakeRepository, owner: FakeUser, people: People, alice: Person
 ) -> AsyncIterator[Watched]:
     known = next((app for app in github.world.apps.values() if app.slug == "outside-ci"), None)
     app = known or github.create_app(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakegithub.actions import workflows
-from fakegithub.actions.workflows import Trigger, WorkflowError
+from fakegithub.actions.workflows import WorkflowError, WorkflowTrigger
 
 SMALL: dict[str, Any] = {"on": "push", "jobs": {"a": {"steps": [{"run": "true"}]}}}
 
@@ -36,7 +36,7 @@ def read(**changed: Any) -> workflows.Workflow:
 def test_branches_are_chosen_by_githubs_patterns(
     patterns: list[str], branch: str, takes: bool
 ) -> None:
-    assert Trigger(tuple(patterns)).takes(branch) is takes
+    assert WorkflowTrigger(tuple(patterns)).takes(branch) is takes
 
 
 def test_the_word_on_may_be_a_word_a_list_or_a_mapping() -> None:

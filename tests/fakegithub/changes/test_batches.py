@@ -8,7 +8,7 @@ import pytest
 
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.fakegithub.saying import Heard
 
 Way = Literal["octopus", "rollup"]
@@ -26,7 +26,7 @@ async def _pulls_of(alice: Person, sha: str) -> list[int]:
 
 @pytest.mark.parametrize("way", ["octopus", "rollup"])
 async def test_what_one_push_lands_is_merged_each_with_the_merge_that_brought_it(
-    github: DemoGitHub, repository: Repository, alice: Person, way: Way
+    github: DemoGitHub, repository: FakeRepository, alice: Person, way: Way
 ) -> None:
     """https://docs.github.com/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/about-pull-request-merges#indirect-merges."""
     heard = Heard(github, repository)
@@ -89,7 +89,7 @@ async def test_a_batch_that_is_only_moved_forward_names_its_own_last_commits(
 
 
 async def test_a_stack_goes_to_the_base_of_what_it_stood_on_when_that_branch_is_deleted(
-    github: DemoGitHub, repository: Repository, alice: Person
+    github: DemoGitHub, repository: FakeRepository, alice: Person
 ) -> None:
     """https://docs.github.com/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/merging-a-pull-request."""
     heard = Heard(github, repository)

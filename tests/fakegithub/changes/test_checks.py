@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from demo.person import Person
-from fakegithub.access.answers import Refused
+from fakegithub.access.answers import RequestRefused
 from fakegithub.changes import checks
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 from fakegithub.world.world import Event
 from tests.fakegithub.calling import Caller, as_installation, as_person
 
@@ -19,19 +19,19 @@ TAKEN = {"label": "Cancel", "description": "Stop the search", "identifier": "can
 
 
 @pytest.fixture
-def bot(github: DemoGitHub, installation: Installation, repository: Repository) -> Caller:
+def bot(github: DemoGitHub, installation: FakeInstallation, repository: FakeRepository) -> Caller:
     return as_installation(github, installation, repository)
 
 
 @pytest.fixture
-def head(repository: Repository) -> str:
+def head(repository: FakeRepository) -> str:
     sha = repository.git.branch("main")
     assert sha is not None
     return sha
 
 
 @pytest.fixture(scope="module")
-def other_app(github: DemoGitHub, owner: User) -> tuple[App, Installation]:
+def other_app(github: DemoGitHub, owner: FakeUser) -> tuple[FakeApp, FakeInstallation]:
     permissions = {"checks": "write", "statuses": "write"}
     app = github.create_app("other-ci", owner=owner, permissions=permissions, events=[])
     return app, github.install(app, owner)
@@ -73,8 +73,8 @@ async def test_a_check_is_begun_completed_and_told(
 
 
 async def test_only_its_own_app_may_change_a_check(
-    github: DemoGitHub, bot: Caller, head: str, repository: Repository,
-    other_app: tuple[App, Installation],
+    github: DemoGitHub, bot: Caller, head: str, repository: FakeRepository,
+    other_app: tuple[FakeApp, FakeInstallation],
 ) -> None:  # fmt: skip
     made = await begin(bot, head)
     other = as_installation(github, other_app[1], repository)
@@ -84,7 +84,7 @@ async def test_only_its_own_app_may_change_a_check(
 
 
 async def test_a_person_cannot_write_checks(
-    github: DemoGitHub, repository: Repository, head: str
+    github: DemoGitHub, repository: FakeRepository, head: str
 ) -> None:
     person = github.create_user("checks-person")
     github.set_collaborator(repository, person.login, "admin")
@@ -124,8 +124,8 @@ async def test_the_latest_run_of_a_name_hides_the_earlier_ones(bot: Caller, head
 
 
 async def test_buttons_and_rerequests_reach_only_the_checks_app(
-    github: DemoGitHub, bot: Caller, head: str, repository: Repository, owner: User, app: App,
-    heard: list[Event],
+    github: DemoGitHub, bot: Caller, head: str, repository: FakeRepository, owner: FakeUser,
+    app: FakeApp, heard: list[Event],
 ) -> None:  # fmt: skip
     made = await begin(bot, head, actions=[TAKEN])
     run = repository.check_runs[made["id"]]
@@ -133,7 +133,7 @@ async def test_buttons_and_rerequests_reach_only_the_checks_app(
     checks.press(github.world, repository, run, "cancel", owner)
     assert heard[0].payload["requested_action"] == {"identifier": "cancel"}
     assert heard[0].only_app is app
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         checks.press(github.world, repository, run, "no such button", owner)
     assert (await bot.post(f"./check-runs/{made['id']}/rerequest")).status == 201
     assert (heard[1].action, heard[1].only_app) == ("rerequested", app)
@@ -166,7 +166,7 @@ async def test_a_suite_ends_with_its_worst_run(bot: Caller, head: str) -> None:
 
 
 async def test_the_newest_status_of_each_context_counts(
-    github: DemoGitHub, bot: Caller, head: str, repository: Repository, heard: list[Event]
+    github: DemoGitHub, bot: Caller, head: str, repository: FakeRepository, heard: list[Event]
 ) -> None:
     ci = github.create_user(f"ci-{repository.name}")
     github.set_collaborator(repository, ci.login, "write")
@@ -186,7 +186,7 @@ async def test_without_any_status_a_commit_is_pending(bot: Caller, head: str) ->
 
 
 async def test_one_name_may_stand_cancelled_in_one_suite_and_passed_in_a_newer_one(
-    github: DemoGitHub, repository: Repository, app: App, alice: Person
+    github: DemoGitHub, repository: FakeRepository, app: FakeApp, alice: Person
 ) -> None:
     """https://docs.github.com/rest/checks/runs#list-check-runs-for-a-git-reference."""
     sha = await alice.head("main")

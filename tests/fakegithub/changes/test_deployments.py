@@ -9,7 +9,7 @@ import pytest
 
 from demo.person import Person, Rejected
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Installation, Repository
+from fakegithub.world.model import FakeInstallation, FakeRepository
 from fakegithub.world.world import Event
 from tests.conftest import People
 from tests.fakegithub.calling import as_installation
@@ -90,7 +90,7 @@ async def test_what_does_not_exist_is_not_found(alice: Person) -> None:
 
 
 async def test_an_app_needs_the_permission(
-    github: DemoGitHub, installation: Installation, repository: Repository, people: People
+    github: DemoGitHub, installation: FakeInstallation, repository: FakeRepository, people: People
 ) -> None:
     caller = as_installation(github, installation, repository)
     assert (await caller.get("./deployments")).status == 200

@@ -6,7 +6,7 @@ import pytest
 
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from tests.fakegithub.saying import Heard, refused
 
 
@@ -104,7 +104,7 @@ async def test_conflicts_drafts_and_closed_pull_requests_are_405(alice: Person) 
 
 
 async def test_a_merge_method_that_is_switched_off_is_405(
-    alice: Person, repository: Repository
+    alice: Person, repository: FakeRepository
 ) -> None:
     repository.allow_squash_merge = False
     number = await _two_commits(alice)
@@ -122,7 +122,7 @@ async def test_merging_twice_merges_once(alice: Person) -> None:
 
 
 async def test_merging_closes_what_it_says_it_closes_and_is_heard(
-    github: DemoGitHub, alice: Person, repository: Repository
+    github: DemoGitHub, alice: Person, repository: FakeRepository
 ) -> None:
     """https://docs.github.com/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue."""
     issue = await alice.open_issue("Bug")
@@ -139,7 +139,7 @@ async def test_merging_closes_what_it_says_it_closes_and_is_heard(
 
 
 async def test_the_branch_is_deleted_where_that_is_asked_for(
-    alice: Person, repository: Repository
+    alice: Person, repository: FakeRepository
 ) -> None:
     repository.delete_branch_on_merge = True
     await alice.merge(await _two_commits(alice))

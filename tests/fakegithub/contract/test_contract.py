@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from fakegithub.contract.description import Description, Exchange, json_schema
-from fakegithub.contract.openapi import Contract, Tally
+from fakegithub.contract.openapi import Contract, ContractTally
 from fakegithub.faults.request_faults import SecondaryLimit, Truncate
 from fakegithub.rest import repositories
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Installation, Repository
+from fakegithub.world.model import FakeInstallation, FakeRepository
 from tests.contracts.download import OPENAPI
 from tests.fakegithub.calling import as_installation
 
@@ -138,7 +138,7 @@ def test_null_is_allowed_exactly_where_github_says_so() -> None:
 
 async def test_a_planted_violation_is_caught_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
     github = DemoGitHub()
-    github.contract = Contract(OPENAPI.path, total=Tally())
+    github.contract = Contract(OPENAPI.path, total=ContractTally())
     async with github:
         owner = github.create_user("org", organization=True)
         app = github.create_app("app", owner=owner, permissions={"contents": "read"}, events=[])
@@ -158,7 +158,7 @@ async def test_a_planted_violation_is_caught_over_http(monkeypatch: pytest.Monke
 
 
 async def test_what_a_fault_breaks_on_purpose_is_no_violation(
-    github: DemoGitHub, installation: Installation, repository: Repository
+    github: DemoGitHub, installation: FakeInstallation, repository: FakeRepository
 ) -> None:
     caller = as_installation(github, installation, repository)
     before = len(github.contract.violations)

@@ -12,7 +12,7 @@ from fakegithub.changes import statuses
 from fakegithub.deliveries import deliveries
 from fakegithub.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 from tests.contracts.download import OPENAPI
 from tests.fakegithub.calling import Caller, as_app, as_installation
 from tests.fakegithub.receiving import Receiver
@@ -26,10 +26,10 @@ class Hooked:
 
     github: DemoGitHub
     receiver: Receiver
-    app: App
-    installation: Installation
-    repository: Repository
-    owner: User
+    app: FakeApp
+    installation: FakeInstallation
+    repository: FakeRepository
+    owner: FakeUser
 
     @property
     def api(self) -> Caller:

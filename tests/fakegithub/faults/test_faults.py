@@ -24,12 +24,14 @@ from fakegithub.faults.request_faults import (
 )
 from fakegithub.faults.writes import Write
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from tests.fakegithub.calling import Caller, as_app, as_installation
 
 
 @pytest.fixture
-def bot(github: DemoGitHub, installation: Installation, repository: Repository) -> Iterator[Caller]:
+def bot(
+    github: DemoGitHub, installation: FakeInstallation, repository: FakeRepository
+) -> Iterator[Caller]:
     held = dict(installation.permissions)
     yield as_installation(github, installation, repository)
     github.faults.clear()
@@ -43,13 +45,13 @@ async def check(bot: Caller, name: str = "check") -> Any:
     return await bot.post("./check-runs", {"name": name, "head_sha": head})
 
 
-def made(repository: Repository) -> list[str]:
+def made(repository: FakeRepository) -> list[str]:
     return [run.name for run in repository.check_runs.values()]
 
 
 @pytest.mark.parametrize("status", [500, 502])
 async def test_a_500_before_the_work_leaves_nothing_behind(
-    github: DemoGitHub, repository: Repository, bot: Caller, status: int
+    github: DemoGitHub, repository: FakeRepository, bot: Caller, status: int
 ) -> None:
     github.faults.add(Fail(status), method="POST", path=r"/check-runs$")
     assert (await check(bot)).status == status
@@ -58,7 +60,7 @@ async def test_a_500_before_the_work_leaves_nothing_behind(
 
 
 async def test_a_502_after_the_work_leaves_it_done(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     github.faults.add(FailAfter(502), method="POST", path=r"/check-runs$")
     assert (await check(bot)).status == 502
@@ -66,7 +68,7 @@ async def test_a_502_after_the_work_leaves_it_done(
 
 
 async def test_a_dropped_connection_leaves_the_work_done(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     github.faults.add(Drop(), method="POST", path=r"/check-runs$")
     with pytest.raises(aiohttp.ClientError):
@@ -75,7 +77,7 @@ async def test_a_dropped_connection_leaves_the_work_done(
 
 
 async def test_half_an_answer_cannot_be_taken_for_a_whole_one(
-    github: DemoGitHub, repository: Repository, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:
     github.faults.add(Truncate(), method="POST", path=r"/check-runs$")
     with pytest.raises(aiohttp.ClientPayloadError):
@@ -110,7 +112,7 @@ async def test_the_secondary_limit_may_keep_its_end_to_itself(
 
 
 async def test_tokens_permissions_and_installations_end_in_the_middle(
-    github: DemoGitHub, repository: Repository, installation: Installation, bot: Caller
+    github: DemoGitHub, repository: FakeRepository, installation: FakeInstallation, bot: Caller
 ) -> None:
     assert (await bot.get(".")).status == 200
     github.faults.add(ExpireToken())
@@ -150,7 +152,7 @@ async def test_rules_fire_as_often_and_as_likely_as_asked(github: DemoGitHub, bo
 
 
 async def test_callbacks_run_around_the_nth_write(
-    github: DemoGitHub, repository: Repository, bot: Caller, app: App
+    github: DemoGitHub, repository: FakeRepository, bot: Caller, app: FakeApp
 ) -> None:
     seen: list[tuple[str, int]] = []
 
@@ -171,7 +173,7 @@ async def test_callbacks_run_around_the_nth_write(
 
 
 async def test_asking_for_a_token_is_no_write(
-    github: DemoGitHub, app: App, installation: Installation
+    github: DemoGitHub, app: FakeApp, installation: FakeInstallation
 ) -> None:
     github.faults.clear()
     path = f"/app/installations/{installation.id}/access_tokens"

@@ -12,7 +12,7 @@ import pytest
 from demo.person import Person
 from fakegithub.graphql.schema import SCHEMA
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Protection, Repository
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, Protection
 from tests.conftest import People
 from tests.fakegithub.saying import Heard, refused
 
@@ -42,7 +42,7 @@ async def _state(person: Person, number: int) -> dict[str, Any]:
     return dict(answer["data"]["repository"]["pullRequest"])
 
 
-def _queue(repository: Repository, github: DemoGitHub) -> None:
+def _queue(repository: FakeRepository, github: DemoGitHub) -> None:
     queue = {
         "type": "merge_queue",
         "parameters": {
@@ -68,7 +68,7 @@ async def _green(alice: Person, branch: str, files: dict[str, str | None]) -> in
 
 
 async def test_a_queue_takes_the_place_of_merging(
-    github: DemoGitHub, repository: Repository, alice: Person, bot: Person
+    github: DemoGitHub, repository: FakeRepository, alice: Person, bot: Person
 ) -> None:
     """https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue."""
     _queue(repository, github)
@@ -95,7 +95,7 @@ async def test_a_queue_takes_the_place_of_merging(
 
 
 async def test_a_red_entry_leaves_the_queue_and_those_behind_are_tested_anew(
-    github: DemoGitHub, repository: Repository, alice: Person
+    github: DemoGitHub, repository: FakeRepository, alice: Person
 ) -> None:
     _queue(repository, github)
     first = await _green(alice, "one", {"one": "1"})
@@ -122,7 +122,7 @@ async def test_a_red_entry_leaves_the_queue_and_those_behind_are_tested_anew(
 
 
 async def test_auto_merge_merges_when_the_last_requirement_is_met(
-    github: DemoGitHub, repository: Repository, alice: Person, bot: Person
+    github: DemoGitHub, repository: FakeRepository, alice: Person, bot: Person
 ) -> None:
     """https://docs.github.com/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/automatically-merging-a-pull-request."""
     number = await bot.open_pull_request("Topic", {"a": "1"}, branch="topic")
@@ -159,7 +159,7 @@ async def test_a_draft_becomes_ready_and_a_draft_again(alice: Person) -> None:
 
 
 async def test_errors_come_with_status_200_and_a_type(
-    people: People, installation: Installation, alice: Person, app: App
+    people: People, installation: FakeInstallation, alice: Person, app: FakeApp
 ) -> None:
     """https://docs.github.com/graphql/guides/forming-calls-with-graphql."""
     del app
@@ -187,7 +187,7 @@ query($owner: String!, $name: String!, $sha: GitObjectID!, $first: Int, $after: 
 
 
 async def test_a_long_list_goes_on_behind_its_cursor(
-    github: DemoGitHub, repository: Repository, app: App, alice: Person
+    github: DemoGitHub, repository: FakeRepository, app: FakeApp, alice: Person
 ) -> None:
     """https://docs.github.com/graphql/guides/using-pagination-in-the-graphql-api."""
     sha = await alice.head("main")

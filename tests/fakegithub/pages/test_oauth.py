@@ -16,7 +16,7 @@ from bot.github.client import GitHub
 from bot.github.errors import BadCredentials
 from bot.github.web_flow import Challenge
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from fakegithub.world.roles import RoleName
 from tests.conftest import People
 
@@ -30,7 +30,7 @@ async def browser() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def client(github: DemoGitHub, app: App) -> AsyncIterator[GitHub]:
+async def client(github: DemoGitHub, app: FakeApp) -> AsyncIterator[GitHub]:
     app.callback_urls = ["http://127.0.0.1/ui/login/callback"]
     address = f"{github.url}/api/v3"
     async with GitHub(app_id=app.id, private_key=app.private_key, api_url=address) as client:
@@ -47,8 +47,8 @@ async def comes_back(browser: aiohttp.ClientSession, address: str, **chosen: str
 
 
 async def test_a_person_logs_in_and_their_token_is_gone_afterwards(
-    github: DemoGitHub, client: GitHub, app: App, browser: aiohttp.ClientSession,
-    repository: Repository, installation: Installation, people: People,
+    github: DemoGitHub, client: GitHub, app: FakeApp, browser: aiohttp.ClientSession,
+    repository: FakeRepository, installation: FakeInstallation, people: People,
 ) -> None:  # fmt: skip
     del installation
     people("alice", RoleName.WRITE)
@@ -65,7 +65,7 @@ async def test_a_person_logs_in_and_their_token_is_gone_afterwards(
 
 
 async def test_a_code_works_once_and_only_with_its_verifier(
-    client: GitHub, app: App, browser: aiohttp.ClientSession, people: People
+    client: GitHub, app: FakeApp, browser: aiohttp.ClientSession, people: People
 ) -> None:
     people("alice", RoleName.WRITE)
     flow = client.web_flow(app.client_id, SecretStr(app.client_secret))
@@ -79,7 +79,7 @@ async def test_a_code_works_once_and_only_with_its_verifier(
 
 
 async def test_a_wrong_client_secret_gets_no_token(
-    client: GitHub, app: App, browser: aiohttp.ClientSession, people: People
+    client: GitHub, app: FakeApp, browser: aiohttp.ClientSession, people: People
 ) -> None:
     people("alice", RoleName.WRITE)
     flow = client.web_flow(app.client_id, SecretStr("guessed"))
@@ -91,7 +91,7 @@ async def test_a_wrong_client_secret_gets_no_token(
 
 
 async def test_saying_no_comes_back_as_a_refusal(
-    client: GitHub, app: App, browser: aiohttp.ClientSession
+    client: GitHub, app: FakeApp, browser: aiohttp.ClientSession
 ) -> None:
     flow = client.web_flow(app.client_id, SecretStr(app.client_secret))
     address = flow.address(state="s", challenge=Challenge.new().sent, redirect_uri=BACK)
@@ -99,7 +99,7 @@ async def test_saying_no_comes_back_as_a_refusal(
 
 
 async def test_nobody_is_sent_to_an_address_that_is_not_registered(
-    client: GitHub, app: App, browser: aiohttp.ClientSession
+    client: GitHub, app: FakeApp, browser: aiohttp.ClientSession
 ) -> None:
     flow = client.web_flow(app.client_id, SecretStr(app.client_secret))
     for elsewhere in ("http://evil.example/ui/login/callback", "http://127.0.0.1/elsewhere"):

@@ -15,7 +15,7 @@ from demo.person import Person
 from fakegithub.changes import checks
 from fakegithub.pages.markdown import Renderer
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Issue, Protection, Repository, User
+from fakegithub.world.model import FakeApp, FakeIssue, FakeRepository, FakeUser, Protection
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"
 
@@ -42,13 +42,13 @@ class Visitor:
 @dataclass
 class Scene:
     visitor: Visitor
-    repository: Repository
-    pull: Issue
-    alice: User
+    repository: FakeRepository
+    pull: FakeIssue
+    alice: FakeUser
 
 
 @pytest.fixture
-async def scene(github: DemoGitHub, repository: Repository) -> AsyncIterator[Scene]:
+async def scene(github: DemoGitHub, repository: FakeRepository) -> AsyncIterator[Scene]:
     alice = github.create_user(f"alice-{repository.id}")
     github.set_collaborator(repository, alice.login, "write")
     async with (
@@ -165,7 +165,7 @@ async def test_a_form_sent_from_another_site_is_refused(scene: Scene) -> None:
 
 
 async def test_a_check_shows_its_words_and_its_buttons_work(
-    github: DemoGitHub, scene: Scene, app: App
+    github: DemoGitHub, scene: Scene, app: FakeApp
 ) -> None:
     head = scene.repository.git.branch("topic") or ""
     body = {

@@ -8,7 +8,7 @@ import pytest
 
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from fakegithub.world.roles import RoleName
 from tests.conftest import People
 from tests.fakegithub.saying import Heard, refused
@@ -21,7 +21,9 @@ async def fork(eve: Person) -> AsyncIterator[Person]:
         yield fork
 
 
-async def test_anybody_forks_what_they_can_read_once(eve: Person, repository: Repository) -> None:
+async def test_anybody_forks_what_they_can_read_once(
+    eve: Person, repository: FakeRepository
+) -> None:
     made = await eve.post("forks")
     assert made["full_name"] == f"eve/{repository.name}"
     assert (made["fork"], made["parent"]["full_name"]) == (True, repository.full_name)
@@ -48,7 +50,7 @@ async def test_a_fork_has_branches_of_its_own_and_the_same_commits(
 
 
 async def test_a_pull_request_from_a_fork_says_where_its_head_is(
-    github: DemoGitHub, repository: Repository, eve: Person, fork: Person
+    github: DemoGitHub, repository: FakeRepository, eve: Person, fork: Person
 ) -> None:
     heard = Heard(github, repository)
     number = await eve.propose_from(fork, "Change", {"a": "b"}, branch="topic")
@@ -68,7 +70,7 @@ async def test_a_pull_request_from_a_fork_says_where_its_head_is(
 
 
 async def test_it_follows_pushes_to_the_fork_and_no_branch_here_of_that_name(
-    github: DemoGitHub, repository: Repository, eve: Person, alice: Person, fork: Person
+    github: DemoGitHub, repository: FakeRepository, eve: Person, alice: Person, fork: Person
 ) -> None:
     number = await eve.propose_from(fork, "Change", {"a": "b"}, branch="topic")
     heard = Heard(github, repository)
@@ -87,8 +89,8 @@ async def test_it_follows_pushes_to_the_fork_and_no_branch_here_of_that_name(
 
 
 async def test_checks_of_its_commit_name_no_pull_request(
-    github: DemoGitHub, people: People, installation: Installation, app: App,
-    repository: Repository, eve: Person, alice: Person, fork: Person,
+    github: DemoGitHub, people: People, installation: FakeInstallation, app: FakeApp,
+    repository: FakeRepository, eve: Person, alice: Person, fork: Person,
 ) -> None:  # fmt: skip
     """https://docs.github.com/webhooks/webhook-events-and-payloads#check_run."""
     del app
@@ -106,7 +108,7 @@ async def test_checks_of_its_commit_name_no_pull_request(
 
 @pytest.mark.parametrize("method", ["merge", "squash", "rebase"])
 async def test_it_is_merged_like_any_other(
-    repository: Repository, eve: Person, alice: Person, fork: Person, method: str
+    repository: FakeRepository, eve: Person, alice: Person, fork: Person, method: str
 ) -> None:
     repository.delete_branch_on_merge = True
     number = await eve.propose_from(fork, "Change", {"a": "b"}, branch="topic")
@@ -131,7 +133,7 @@ async def test_its_branch_is_not_updated_by_who_may_not_push_there(
 
 
 async def test_a_private_repository_is_forked_by_who_may_read_it(
-    github: DemoGitHub, people: People, repository: Repository
+    github: DemoGitHub, people: People, repository: FakeRepository
 ) -> None:
     repository.private = True
     with refused(404):

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from demo.person import Person
-from fakegithub.world.model import App, Repository
+from fakegithub.world.model import FakeApp, FakeRepository
 from tests.conftest import PERMISSIONS
 from tests.fakegithub.saying import refused
 
@@ -73,7 +73,7 @@ async def _commit(person: Person, message: str = "Change", **more: object) -> di
 
 
 async def test_github_signs_what_an_app_commits_in_its_own_name(
-    bot: Person, app: App, repository: Repository
+    bot: Person, app: FakeApp, repository: FakeRepository
 ) -> None:
     """https://docs.github.com/authentication/managing-commit-signature-verification/about-commit-signature-verification#signature-verification-for-bots."""
     commit = await _commit(bot)
@@ -175,7 +175,9 @@ async def test_a_rename_is_seen_as_one(alice: Person) -> None:
     assert (file["status"], file["previous_filename"]) == ("renamed", "src/app.py")
 
 
-async def test_an_empty_repository_has_no_commits(repository: Repository, alice: Person) -> None:
+async def test_an_empty_repository_has_no_commits(
+    repository: FakeRepository, alice: Person
+) -> None:
     for ref in repository.git.refs():
         repository.git.update_ref(ref, None)
     with refused(409, "empty"):

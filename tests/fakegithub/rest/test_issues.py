@@ -6,12 +6,12 @@ import pytest
 
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Repository
+from fakegithub.world.model import FakeApp, FakeRepository
 from tests.fakegithub.saying import Heard, refused
 
 
 async def test_an_issue_lives_through_opening_editing_closing_and_reopening(
-    github: DemoGitHub, alice: Person, repository: Repository
+    github: DemoGitHub, alice: Person, repository: FakeRepository
 ) -> None:
     heard = Heard(github, repository)
     number = await alice.open_issue("It broke", "badly", labels=["bug"])
@@ -30,7 +30,7 @@ async def test_an_issue_lives_through_opening_editing_closing_and_reopening(
 
 
 async def test_a_comment_is_heard_with_its_issue_and_an_edit_says_what_it_was(
-    github: DemoGitHub, alice: Person, repository: Repository
+    github: DemoGitHub, alice: Person, repository: FakeRepository
 ) -> None:
     heard = Heard(github, repository)
     number = await alice.open_issue("Talk")
@@ -45,7 +45,7 @@ async def test_a_comment_is_heard_with_its_issue_and_an_edit_says_what_it_was(
     assert await alice.comments(number) == []
 
 
-async def test_what_the_app_writes_bears_its_name(bot: Person, alice: Person, app: App) -> None:
+async def test_what_the_app_writes_bears_its_name(bot: Person, alice: Person, app: FakeApp) -> None:
     number = await alice.open_issue("Talk")
     comment = await bot.comment(number, "On it.")
     assert comment["user"]["login"] == f"{app.slug}[bot]"

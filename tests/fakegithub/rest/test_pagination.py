@@ -11,7 +11,7 @@ import pytest
 from demo.person import Person
 from fakegithub.changes import statuses
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Issue, PullRequest, Repository
+from fakegithub.world.model import FakeApp, FakeIssue, FakePullRequest, FakeRepository
 
 _LISTS = {
     "check-suites": ("commits/{sha}/check-suites", "check_suites", 101),
@@ -25,7 +25,12 @@ _LISTS = {
 
 
 async def _make(
-    what: str, many: int, github: DemoGitHub, repository: Repository, app: App, alice: Person
+    what: str,
+    many: int,
+    github: DemoGitHub,
+    repository: FakeRepository,
+    app: FakeApp,
+    alice: Person,
 ) -> tuple[str, int]:
     """Have many of something on a commit; the commit, and the suite they are in, if any."""
     main, now = await alice.head("main"), github.world.now()
@@ -44,8 +49,8 @@ async def _make(
                 statuses.create(github.world, repository, sha, "success", name, app.bot)
             case "pull requests of a commit":
                 # Opened by hand each would take its time.
-                pull = PullRequest(github.world.new_id(), "topic", sha, "main", main)
-                issue = Issue(github.world.new_id(), number + 1, app.bot, "One", None, now, now)
+                pull = FakePullRequest(github.world.new_id(), "topic", sha, "main", main)
+                issue = FakeIssue(github.world.new_id(), number + 1, app.bot, "One", None, now, now)
                 issue.pull = pull
                 repository.issues[issue.number] = issue
     return sha, suite.id
@@ -53,7 +58,7 @@ async def _make(
 
 @pytest.mark.parametrize("what", _LISTS)
 async def test_a_list_comes_in_pages_of_thirty_and_of_a_hundred_at_most(
-    github: DemoGitHub, repository: Repository, app: App, alice: Person, what: str
+    github: DemoGitHub, repository: FakeRepository, app: FakeApp, alice: Person, what: str
 ) -> None:
     path, wrap, many = _LISTS[what]
     sha, suite = await _make(what, many, github, repository, app, alice)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from demo.person import Person
 from fakegithub.rules.requirements import compute_mergeable
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
 from tests.conftest import People
 from tests.fakegithub.saying import Heard, refused
 
 
 async def test_a_pull_request_says_what_it_changes(
-    github: DemoGitHub, alice: Person, repository: Repository
+    github: DemoGitHub, alice: Person, repository: FakeRepository
 ) -> None:
     heard = Heard(github, repository)
     number = await alice.open_pull_request(
@@ -31,7 +31,7 @@ async def test_a_pull_request_says_what_it_changes(
 
 
 async def test_mergeability_worked_out_after_the_merge_changes_nothing(
-    alice: Person, repository: Repository
+    alice: Person, repository: FakeRepository
 ) -> None:
     number = await alice.open_pull_request("Change", {"a": "b"}, branch="topic")
     await alice.merge(number, "squash")
@@ -74,7 +74,7 @@ async def test_it_is_found_by_head_and_state(alice: Person) -> None:
 
 
 async def test_it_follows_its_branch_and_closes_with_it(
-    github: DemoGitHub, alice: Person, repository: Repository
+    github: DemoGitHub, alice: Person, repository: FakeRepository
 ) -> None:
     number = await alice.open_pull_request("One", {"a": "b"}, branch="topic")
     heard = Heard(github, repository)
@@ -106,7 +106,7 @@ async def test_nobody_approves_their_own_pull_request(alice: Person, bot: Person
 
 
 async def test_a_review_and_its_comments_are_heard(
-    github: DemoGitHub, alice: Person, eve: Person, repository: Repository
+    github: DemoGitHub, alice: Person, eve: Person, repository: FakeRepository
 ) -> None:
     number = await alice.open_pull_request("One", {"src/app.py": "x\n"}, branch="topic")
     heard = Heard(github, repository)

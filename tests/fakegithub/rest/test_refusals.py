@@ -11,7 +11,7 @@ import pytest
 
 from demo.person import Person, Rejected
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.refusals import KINDS, Kind, Status
 from tests.fakegithub.saying import refused
 
@@ -105,7 +105,7 @@ BY_GRAPHQL = ("auto_merge", "queue", "ready", "draft", "hide")
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_kind_is_refused_with_every_status_until_it_is_accepted_again(
-    github: DemoGitHub, repository: Repository, scene: Scene, alice: Person, kind: Kind
+    github: DemoGitHub, repository: FakeRepository, scene: Scene, alice: Person, kind: Kind
 ) -> None:
     if kind in NOT_AN_APPS:
         scene.hands = alice
@@ -125,7 +125,7 @@ async def test_every_kind_is_refused_with_every_status_until_it_is_accepted_agai
 
 
 async def test_people_go_on_where_an_app_is_refused(
-    repository: Repository, scene: Scene, alice: Person
+    repository: FakeRepository, scene: Scene, alice: Person
 ) -> None:
     repository.refusals.refuse("comment")
     with refused(403, "Resource not accessible by integration"):
@@ -134,7 +134,7 @@ async def test_people_go_on_where_an_app_is_refused(
 
 
 async def test_a_refusal_may_be_for_once_and_about_one_name(
-    repository: Repository, scene: Scene
+    repository: FakeRepository, scene: Scene
 ) -> None:
     repository.refusals.refuse("comment", times=1)
     repository.refusals.refuse("branch", about="playbooks/*")
@@ -147,7 +147,7 @@ async def test_a_refusal_may_be_for_once_and_about_one_name(
 
 
 async def test_a_merge_may_find_its_base_modified_for_a_moment(
-    repository: Repository, scene: Scene
+    repository: FakeRepository, scene: Scene
 ) -> None:
     """https://docs.github.com/rest/pulls/pulls#merge-a-pull-request."""
     repository.refusals.refuse("merge", times=2)
@@ -158,7 +158,7 @@ async def test_a_merge_may_find_its_base_modified_for_a_moment(
 
 
 async def test_what_changes_with_a_merge_has_changed_before_the_merger_is_answered(
-    github: DemoGitHub, repository: Repository, bot: Person, alice: Person
+    github: DemoGitHub, repository: FakeRepository, bot: Person, alice: Person
 ) -> None:
     pulls = [
         await person.open_pull_request(f"By {branch}", {branch: "1"}, branch=branch)
@@ -212,7 +212,7 @@ async def test_in_a_locked_conversation_only_people_with_write_access_speak(
 
 
 async def test_where_issues_are_off_they_are_gone_and_pull_requests_go_on(
-    repository: Repository, scene: Scene, mona: Person
+    repository: FakeRepository, scene: Scene, mona: Person
 ) -> None:
     """https://docs.github.com/rest/issues/issues#create-an-issue."""
     said = await scene.hands.comment(scene.issue, "On it.")
@@ -250,7 +250,7 @@ async def test_where_issues_are_off_they_are_gone_and_pull_requests_go_on(
 
 
 async def test_a_private_repository_on_the_free_plan_has_no_rules_and_no_drafts(
-    github: DemoGitHub, repository: Repository, mona: Person
+    github: DemoGitHub, repository: FakeRepository, mona: Person
 ) -> None:
     """https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/about-rulesets."""
     github.restrict_refs(repository, "main")
@@ -273,7 +273,7 @@ async def test_a_private_repository_on_the_free_plan_has_no_rules_and_no_drafts(
 
 
 async def test_pro_has_rules_in_a_private_repository_but_no_drafts(
-    repository: Repository, mona: Person
+    repository: FakeRepository, mona: Person
 ) -> None:
     """https://docs.github.com/rest/pulls/pulls#create-a-pull-request."""
     repository.private, repository.plan = True, "pro"
@@ -285,7 +285,7 @@ async def test_pro_has_rules_in_a_private_repository_but_no_drafts(
 
 
 async def test_older_releases_of_ghes_know_neither_rulesets_nor_run_details(
-    repository: Repository, scene: Scene
+    repository: FakeRepository, scene: Scene
 ) -> None:
     """https://docs.github.com/enterprise-server@3.19/rest/actions/workflows."""
     path = "actions/workflows/hand.yml/dispatches"
@@ -308,7 +308,7 @@ async def test_older_releases_of_ghes_know_neither_rulesets_nor_run_details(
 
 @pytest.mark.parametrize("folder", ["hotfix", "fix", "playbooks"])
 async def test_a_ruleset_keeps_a_folder_of_branches_for_those_who_may_bypass_it(
-    github: DemoGitHub, repository: Repository, scene: Scene, folder: str
+    github: DemoGitHub, repository: FakeRepository, scene: Scene, folder: str
 ) -> None:
     """https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/available-rules-for-rulesets."""
     hands, ref = scene.hands, f"refs/heads/{folder}/1"
@@ -343,7 +343,7 @@ async def test_a_ruleset_keeps_a_folder_of_branches_for_those_who_may_bypass_it(
 
 
 async def test_rules_may_forbid_only_the_tidying(
-    github: DemoGitHub, repository: Repository, scene: Scene
+    github: DemoGitHub, repository: FakeRepository, scene: Scene
 ) -> None:
     github.restrict_refs(repository, "hotfix/**", rules=["deletion"])
     await scene.hands.post("git/refs", ref="refs/heads/hotfix/1", sha=scene.sha)
@@ -353,7 +353,7 @@ async def test_rules_may_forbid_only_the_tidying(
 
 @pytest.mark.parametrize("name", ["hotfix", "fix", "playbooks"])
 async def test_a_branch_in_the_way_makes_names_below_it_impossible(
-    github: DemoGitHub, repository: Repository, scene: Scene, alice: Person, name: str
+    github: DemoGitHub, repository: FakeRepository, scene: Scene, alice: Person, name: str
 ) -> None:
     """https://docs.github.com/rest/git/refs#create-a-reference; git keeps refs as files."""
     github.commit(repository, {"a": "1"}, "In the way", branch=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
 from tests.conftest import People
 from tests.fakegithub.saying import refused
@@ -61,7 +61,7 @@ async def test_who_has_used_up_the_hour_is_refused_until_the_reset(
 
 
 async def test_a_renamed_repository_redirects_and_keeps_its_id(
-    mona: Person, repository: Repository
+    mona: Person, repository: FakeRepository
 ) -> None:
     """https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api."""
     former, number = repository.full_name, await mona.open_issue("before the move")
@@ -86,7 +86,7 @@ async def test_people_may_do_what_their_role_allows(eve: Person, alice: Person) 
 
 
 async def test_a_private_repository_does_not_exist_for_strangers(
-    repository: Repository, eve: Person, alice: Person
+    repository: FakeRepository, eve: Person, alice: Person
 ) -> None:
     repository.private = True
     with refused(404):

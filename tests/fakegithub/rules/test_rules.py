@@ -6,7 +6,7 @@ import pytest
 
 from demo.person import Person
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Protection, Repository
+from fakegithub.world.model import FakeApp, FakeRepository, Protection
 from tests.conftest import People
 from tests.fakegithub.saying import refused
 
@@ -29,7 +29,7 @@ async def _topic(alice: Person) -> int:
 
 
 async def test_a_required_check_holds_merging_until_it_passes(
-    github: DemoGitHub, repository: Repository, alice: Person
+    github: DemoGitHub, repository: FakeRepository, alice: Person
 ) -> None:
     """https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/managing-protected-branches/about-protected-branches#require-status-checks-before-merging."""
     github.protect(repository, "main", Protection(checks=[("ci", None)]))
@@ -48,8 +48,8 @@ async def test_a_required_check_holds_merging_until_it_passes(
 
 async def test_a_check_pinned_to_an_app_is_not_met_by_anyone_else(
     github: DemoGitHub,
-    repository: Repository,
-    app: App,
+    repository: FakeRepository,
+    app: FakeApp,
     people: People,
     alice: Person,
     bot: Person,
@@ -70,7 +70,7 @@ async def test_a_check_pinned_to_an_app_is_not_met_by_anyone_else(
 
 
 async def test_a_required_review_must_come_from_someone_with_write_access(
-    repository: Repository, github: DemoGitHub, alice: Person, eve: Person, mona: Person
+    repository: FakeRepository, github: DemoGitHub, alice: Person, eve: Person, mona: Person
 ) -> None:
     github.protect(repository, "main", Protection(reviews=1, dismiss_stale_reviews=True))
     number = await _topic(alice)
@@ -89,7 +89,7 @@ async def test_a_required_review_must_come_from_someone_with_write_access(
 
 
 async def test_a_protected_branch_takes_no_direct_pushes_by_any_way_in(
-    repository: Repository, github: DemoGitHub, alice: Person
+    repository: FakeRepository, github: DemoGitHub, alice: Person
 ) -> None:
     rules: list[dict[str, object]] = [
         {"type": "pull_request", "parameters": {"required_approving_review_count": 0}},
@@ -105,7 +105,7 @@ async def test_a_protected_branch_takes_no_direct_pushes_by_any_way_in(
 
 
 async def test_an_app_on_the_bypass_list_may_push(
-    repository: Repository, github: DemoGitHub, app: App, alice: Person, bot: Person
+    repository: FakeRepository, github: DemoGitHub, app: FakeApp, alice: Person, bot: Person
 ) -> None:
     actor = {"actor_id": app.id, "actor_type": "Integration", "bypass_mode": "always"}
     rule: dict[str, object] = {"type": "update"}
@@ -116,7 +116,7 @@ async def test_an_app_on_the_bypass_list_may_push(
 
 
 async def test_restricted_pushes_name_who_may(
-    repository: Repository, github: DemoGitHub, app: App, alice: Person, bot: Person
+    repository: FakeRepository, github: DemoGitHub, app: FakeApp, alice: Person, bot: Person
 ) -> None:
     github.protect(repository, "main", Protection(push_users=["alice"], push_apps=[]))
     await alice.push("main", {"a": "1"}, "Named")
@@ -127,7 +127,7 @@ async def test_restricted_pushes_name_who_may(
 
 
 async def test_linear_history_allows_no_merge_commit(
-    repository: Repository, github: DemoGitHub, alice: Person
+    repository: FakeRepository, github: DemoGitHub, alice: Person
 ) -> None:
     github.protect(repository, "main", Protection(linear_history=True))
     number = await _topic(alice)
@@ -137,7 +137,7 @@ async def test_linear_history_allows_no_merge_commit(
 
 
 async def test_required_signatures_allow_what_github_signs(
-    repository: Repository, github: DemoGitHub, alice: Person
+    repository: FakeRepository, github: DemoGitHub, alice: Person
 ) -> None:
     """https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/managing-protected-branches/about-protected-branches#require-signed-commits."""
     github.protect(repository, "main", Protection(signatures=True))
@@ -149,7 +149,7 @@ async def test_required_signatures_allow_what_github_signs(
 
 
 async def test_a_strict_branch_wants_the_head_up_to_date(
-    repository: Repository, github: DemoGitHub, alice: Person, mona: Person
+    repository: FakeRepository, github: DemoGitHub, alice: Person, mona: Person
 ) -> None:
     github.protect(repository, "main", Protection(checks=[], strict=True))
     number = await _topic(alice)
@@ -162,7 +162,7 @@ async def test_a_strict_branch_wants_the_head_up_to_date(
 
 
 async def test_administrators_pass_classic_protection_unless_it_includes_them(
-    repository: Repository, github: DemoGitHub, alice: Person, mona: Person
+    repository: FakeRepository, github: DemoGitHub, alice: Person, mona: Person
 ) -> None:
     """https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/managing-protected-branches/about-protected-branches#do-not-allow-bypassing-the-above-settings."""
     github.protect(repository, "main", Protection(reviews=1))
@@ -174,7 +174,7 @@ async def test_administrators_pass_classic_protection_unless_it_includes_them(
 
 
 async def test_rules_are_read_per_branch_and_by_administrators_in_full(
-    app: App, alice: Person, mona: Person
+    app: FakeApp, alice: Person, mona: Person
 ) -> None:
     """https://docs.github.com/rest/repos/rules#get-rules-for-a-branch."""
     made = await mona.post(
@@ -210,7 +210,7 @@ async def test_rules_are_read_per_branch_and_by_administrators_in_full(
 
 @pytest.mark.parametrize("method", ["squash", "rebase"])
 async def test_a_rule_may_allow_some_merge_methods_only(
-    repository: Repository, github: DemoGitHub, alice: Person, method: str
+    repository: FakeRepository, github: DemoGitHub, alice: Person, method: str
 ) -> None:
     parameters = {"required_approving_review_count": 0, "allowed_merge_methods": [method]}
     github.add_ruleset(repository, "way", [{"type": "pull_request", "parameters": parameters}])

@@ -12,12 +12,12 @@ from aiohttp import web
 from bot.github.client import GitHub
 from bot.triggers import Repository as Place
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeUser
 from tests.github.conftest import ConnectAs, Person, Time
 
 
 async def test_installations_and_their_repositories_are_found(
-    bot: GitHub, installation: Installation, place: Place
+    bot: GitHub, installation: FakeInstallation, place: Place
 ) -> None:
     assert installation.id in [found.id async for found in bot.installations.list()]
     found = await bot.installations.get(installation.id)
@@ -55,7 +55,7 @@ async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
 
 
 @pytest.fixture
-def listening(github: DemoGitHub, owner: User, receiver: tuple[Receiver, str]) -> App:
+def listening(github: DemoGitHub, owner: FakeUser, receiver: tuple[Receiver, str]) -> FakeApp:
     app = github.create_app(
         f"listener-{id(receiver)}",
         owner=owner,
@@ -68,7 +68,7 @@ def listening(github: DemoGitHub, owner: User, receiver: tuple[Receiver, str]) -
     return app
 
 
-async def settled(github: DemoGitHub, app: App) -> None:
+async def settled(github: DemoGitHub, app: FakeApp) -> None:
     """Wait until nothing is on its way to the App any more."""
     for _ in range(300):
         await asyncio.sleep(0.01)
@@ -79,11 +79,11 @@ async def settled(github: DemoGitHub, app: App) -> None:
 
 async def test_a_delivery_that_failed_is_sent_again_and_then_no_longer_failed(
     github: DemoGitHub,
-    listening: App,
+    listening: FakeApp,
     connect_as: ConnectAs,
     receiver: tuple[Receiver, str],
     person: Person,
-    mallory: User,
+    mallory: FakeUser,
     time: Time,
 ) -> None:
     began = time.moment() - timedelta(seconds=1)

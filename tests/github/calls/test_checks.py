@@ -12,7 +12,7 @@ from bot.github.text import CHECK_TEXT_LIMIT, byte_size
 from bot.triggers import Repository as Place
 from fakegithub.faults.request_faults import Drop, FailAfter
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository, User
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
 from tests.github.conftest import ConnectAs, Person
 
 
@@ -27,12 +27,12 @@ async def report(client: RepositoryClient, sha: str, *, again: bool = False) -> 
 
 
 @pytest.fixture
-def head(repository: Repository, github: DemoGitHub) -> str:
+def head(repository: FakeRepository, github: DemoGitHub) -> str:
     return github.commit(repository, {"a.txt": "a\n"}, "Add a")
 
 
 async def test_a_check_run_is_reported_once_and_then_updated(
-    client: RepositoryClient, repository: Repository, head: str
+    client: RepositoryClient, repository: FakeRepository, head: str
 ) -> None:
     run = await report(client, head)
     assert (run.status, run.conclusion, run.external_id) == ("in_progress", None, "01j")
@@ -59,7 +59,7 @@ async def test_a_check_run_is_reported_once_and_then_updated(
 async def test_a_lost_answer_leaves_exactly_one_check_run(
     client: RepositoryClient,
     github: DemoGitHub,
-    repository: Repository,
+    repository: FakeRepository,
     head: str,
     fault: FailAfter,
 ) -> None:
@@ -70,7 +70,7 @@ async def test_a_lost_answer_leaves_exactly_one_check_run(
 
 
 async def test_what_it_says_is_changed_where_it_is_known_or_found(
-    client: RepositoryClient, repository: Repository, head: str
+    client: RepositoryClient, repository: FakeRepository, head: str
 ) -> None:
     async def says(title: str, known: int | None, *, look_first: bool) -> int:
         return await client.checks.ensure_reported(
@@ -97,11 +97,11 @@ def test_a_fourth_button_is_refused() -> None:
 async def test_results_are_read_from_check_runs_and_statuses_alike(
     client: RepositoryClient,
     head: str,
-    other_app: tuple[App, Installation],
+    other_app: tuple[FakeApp, FakeInstallation],
     connect_as: ConnectAs,
     place: Place,
     person: Person,
-    wendy: User,
+    wendy: FakeUser,
 ) -> None:
     ci, installed = other_app
     theirs = connect_as(ci).repository(
@@ -137,9 +137,9 @@ async def test_results_are_read_from_check_runs_and_statuses_alike(
 
 async def test_another_apps_check_run_with_our_external_id_is_not_ours(
     client: RepositoryClient,
-    repository: Repository,
+    repository: FakeRepository,
     head: str,
-    other_app: tuple[App, Installation],
+    other_app: tuple[FakeApp, FakeInstallation],
     connect_as: ConnectAs,
     place: Place,
 ) -> None:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.github.calls.reactions import Emotion, Subject
+from bot.github.calls.reactions import Emotion, ReactionSubject
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound, Uncertain, Unprocessable
 from bot.github.models import Comment, Issue
 from bot.github.text import BODY_LIMIT, marker
 from fakegithub.faults.request_faults import Drop, Fail, FailAfter, Truncate
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Repository, User
+from fakegithub.world.model import FakeApp, FakeRepository, FakeUser
 from tests.github.conftest import Person, Time
 
 LOST = [FailAfter(502), Drop(), Truncate(), Fail(500), Drop(done=False)]
@@ -67,7 +67,7 @@ async def test_the_first_time_an_issue_costs_one_request(steps: Bot, bot: GitHub
 
 
 async def test_a_step_that_runs_again_finds_its_issue_and_comment(
-    steps: Bot, repository: Repository
+    steps: Bot, repository: FakeRepository
 ) -> None:
     issue = await steps.open_issue()
     comment = await steps.comment(issue.number)
@@ -77,7 +77,7 @@ async def test_a_step_that_runs_again_finds_its_issue_and_comment(
     assert len(repository.issues[1].comments) == 1
 
 
-async def test_a_closed_issue_is_found_too(steps: Bot, repository: Repository) -> None:
+async def test_a_closed_issue_is_found_too(steps: Bot, repository: FakeRepository) -> None:
     issue = await steps.open_issue()
     assert (await steps.client.issues.close(issue.number)).state == "closed"
     assert (await steps.open_issue(again=True)).state == "closed"
@@ -87,7 +87,7 @@ async def test_a_closed_issue_is_found_too(steps: Bot, repository: Repository) -
 @pytest.mark.parametrize("fault", LOST, ids=repr)
 @pytest.mark.parametrize("lag", [0.0, 3.0], ids=["lists up to date", "lists lag"])
 async def test_a_lost_answer_leaves_exactly_one_issue_and_comment(
-    steps: Bot, github: DemoGitHub, repository: Repository, fault: Fail, lag: float
+    steps: Bot, github: DemoGitHub, repository: FakeRepository, fault: Fail, lag: float
 ) -> None:
     github.faults.lag.seconds = lag
     github.faults.add(fault, method="POST", path=r"/issues$")
@@ -107,7 +107,7 @@ async def test_a_write_that_never_gets_an_answer_is_left_uncertain(
 
 
 async def test_a_copy_of_the_marker_by_somebody_else_is_not_ours(
-    steps: Bot, repository: Repository, person: Person, mallory: User
+    steps: Bot, repository: FakeRepository, person: Person, mallory: FakeUser
 ) -> None:
     issue = await steps.open_issue()
     text = f"Ha!\n\n{marker('done:1')}"
@@ -119,7 +119,7 @@ async def test_a_copy_of_the_marker_by_somebody_else_is_not_ours(
 
 
 async def test_the_sticky_comment_is_edited_in_place_and_only_when_it_says_something_new(
-    steps: Bot, bot: GitHub, repository: Repository, person: Person, mallory: User
+    steps: Bot, bot: GitHub, repository: FakeRepository, person: Person, mallory: FakeUser
 ) -> None:
     issue = await steps.open_issue()
     first = await steps.status(issue.number, "Computing the revert.")
@@ -170,7 +170,7 @@ async def test_texts_of_any_length_are_taken(steps: Bot) -> None:
 
 
 async def test_whoever_cannot_be_assigned_does_not_keep_an_issue_from_being_opened(
-    steps: Bot, github: DemoGitHub, repository: Repository
+    steps: Bot, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     me = f"ann-{repository.name}"
     github.create_user(me)
@@ -203,7 +203,7 @@ async def test_an_issue_that_is_not_there_is_not_found(client: RepositoryClient)
 
 
 async def test_people_who_cannot_be_assigned_are_left_out(
-    steps: Bot, github: DemoGitHub, repository: Repository
+    steps: Bot, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     login = f"ann-{repository.name}"
     github.create_user(login)
@@ -235,13 +235,13 @@ async def test_what_github_refuses_is_said_field_by_field(client: RepositoryClie
     assert "name" in refused.value.fields
 
 
-@pytest.mark.parametrize("subject", [Subject.ISSUE, Subject.ISSUE_COMMENT])
+@pytest.mark.parametrize("subject", [ReactionSubject.ISSUE, ReactionSubject.ISSUE_COMMENT])
 async def test_reacting_twice_is_reacting_once(
-    client: RepositoryClient, steps: Bot, app: App, subject: Subject, github: DemoGitHub
+    client: RepositoryClient, steps: Bot, app: FakeApp, subject: ReactionSubject, github: DemoGitHub
 ) -> None:
     issue = await steps.open_issue()
     comment = await steps.comment(issue.number)
-    target = issue.number if subject is Subject.ISSUE else comment.id
+    target = issue.number if subject is ReactionSubject.ISSUE else comment.id
     github.faults.add(FailAfter(502), method="POST", path="/reactions")
     first = await client.reactions.ensure_reaction(subject, target, Emotion.SEEN)
     again = await client.reactions.ensure_reaction(subject, target, Emotion.SEEN)
@@ -252,7 +252,7 @@ async def test_reacting_twice_is_reacting_once(
 
 
 async def test_roles_are_read_from_github(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     login = f"bea-{repository.name}"
     github.create_user(login)

@@ -15,13 +15,13 @@ from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import Commit
 from fakegithub.faults.request_faults import Drop, Fail, FailAfter, Truncate
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository
+from fakegithub.world.model import FakeRepository
 
 LOST = [FailAfter(502), Drop(), Truncate(), Fail(500), Drop(done=False)]
 HOTFIX = "hotfix/revert-01j"
 
 
-def paths(repository: Repository, tree: str) -> dict[str, str]:
+def paths(repository: FakeRepository, tree: str) -> dict[str, str]:
     return {
         entry.path: entry.mode
         for entry in repository.git.tree(tree, recursive=True)
@@ -45,7 +45,7 @@ async def publish(client: RepositoryClient, parent: str, *, again: bool = False)
 
 
 async def test_a_commit_on_a_new_branch_is_verified_and_costs_three_requests(
-    client: RepositoryClient, bot: GitHub, repository: Repository
+    client: RepositoryClient, bot: GitHub, repository: FakeRepository
 ) -> None:
     head = await client.git.head("main")
     before = bot.requests.total()
@@ -60,7 +60,7 @@ async def test_a_commit_on_a_new_branch_is_verified_and_costs_three_requests(
 
 
 async def test_a_copied_trailer_makes_no_commit_ours(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     head = await client.git.head("main")
     await client.git.ensure_branch(HOTFIX, head, look_first=False)
@@ -86,7 +86,7 @@ async def test_what_a_tree_is_based_on_is_a_tree_and_no_commit(client: Repositor
 @pytest.mark.parametrize("fault", LOST, ids=repr)
 @pytest.mark.parametrize("path", [r"/git/trees$", r"/git/commits$", r"/git/refs$"])
 async def test_a_lost_answer_leaves_exactly_one_commit_on_the_branch(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository, fault: Fail, path: str
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, fault: Fail, path: str
 ) -> None:
     head = await client.git.head("main")
     github.faults.add(fault, method="POST", path=path)
@@ -98,7 +98,7 @@ async def test_a_lost_answer_leaves_exactly_one_commit_on_the_branch(
 
 @pytest.mark.parametrize("fault", LOST, ids=repr)
 async def test_an_existing_branch_is_fast_forwarded_exactly_once(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository, fault: Fail
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, fault: Fail
 ) -> None:
     head = await client.git.head("main")
     base = await client.git.commit(head)
@@ -117,7 +117,7 @@ async def test_an_existing_branch_is_fast_forwarded_exactly_once(
 
 
 async def test_a_branch_that_moved_is_never_forced(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     head = await client.git.head("main")
     base = await client.git.commit(head)
@@ -137,7 +137,7 @@ async def test_a_branch_that_moved_is_never_forced(
 
 
 async def test_a_new_branch_that_somebody_else_made_is_left_alone(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     head = await client.git.head("main")
     await client.git.ensure_branch(HOTFIX, head, look_first=False)
@@ -148,7 +148,7 @@ async def test_a_new_branch_that_somebody_else_made_is_left_alone(
 
 
 async def test_branches_are_made_and_deleted_as_often_as_one_likes(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     head = await client.git.head("main")
     github.faults.add(FailAfter(502), method="POST", path=r"/git/refs$")
@@ -172,7 +172,7 @@ async def test_branches_are_made_and_deleted_as_often_as_one_likes(
 async def test_every_kind_of_change_is_published(
     client: RepositoryClient,
     github: DemoGitHub,
-    repository: Repository,
+    repository: FakeRepository,
     bot: GitHub,
     monkeypatch: pytest.MonkeyPatch,
     entries: int,
@@ -224,7 +224,10 @@ async def test_every_kind_of_change_is_published(
 
 
 async def test_a_large_change_travels_in_several_requests(
-    client: RepositoryClient, repository: Repository, bot: GitHub, monkeypatch: pytest.MonkeyPatch
+    client: RepositoryClient,
+    repository: FakeRepository,
+    bot: GitHub,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trees, "ENTRIES_PER_REQUEST", 100)
     rng = random.Random(7)  # noqa: S311 - repeatable
@@ -261,7 +264,7 @@ async def test_workflow_files_need_a_permission_that_is_named(client: Repository
 
 
 async def test_commits_are_read_by_every_name_and_unknown_ones_are_none(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     first = await client.git.head("main")
     second = github.commit(repository, {"x": "x"}, "Second\n\nBody")
@@ -280,7 +283,7 @@ async def test_commits_are_read_by_every_name_and_unknown_ones_are_none(
 
 
 async def test_files_are_read_at_a_commit(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     first = await client.git.head("main")
     binary = bytes(range(256)) * 5000
@@ -299,7 +302,7 @@ async def test_files_are_read_at_a_commit(
 
 
 async def test_a_fast_forward_that_went_in_unanswered_counts_even_if_another_came_upon_it(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     head = await client.git.head("main")
     base = await client.git.commit(head)

@@ -18,12 +18,12 @@ from fakegithub.faults.request_faults import (
     Drop,
     FailAfter,
     Fault,
-    Incident,
+    FaultyRequest,
     SecondaryLimit,
     Truncate,
 )
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Repository, Ruleset
+from fakegithub.world.model import FakeRepository, Ruleset
 from tests.conftest import CONTRACT
 from tests.github.conftest import Time
 
@@ -50,7 +50,9 @@ def test_every_query_is_one_github_understands(schema: graphql.GraphQLSchema, qu
 
 
 @pytest.fixture
-async def pull(client: RepositoryClient, github: DemoGitHub, repository: Repository) -> PullRequest:
+async def pull(
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
+) -> PullRequest:
     repository.git.update_ref(f"refs/heads/{HOTFIX}", repository.git.branch("main"))
     github.commit(repository, {"fixed.txt": "fixed\n"}, "Fix", branch=HOTFIX)
     return await client.pulls.ensure_pull_request(
@@ -59,7 +61,7 @@ async def pull(client: RepositoryClient, github: DemoGitHub, repository: Reposit
 
 
 @pytest.fixture
-def queue(github: DemoGitHub, repository: Repository, time: Time) -> None:
+def queue(github: DemoGitHub, repository: FakeRepository, time: Time) -> None:
     """A merge queue for main."""
     now, identity = time.moment(), github.world.new_id()
     parameters = {
@@ -113,7 +115,7 @@ async def test_a_pull_request_enters_the_merge_queue_once(
     client: RepositoryClient,
     pull: PullRequest,
     github: DemoGitHub,
-    repository: Repository,
+    repository: FakeRepository,
     fault: FailAfter | None,
 ) -> None:
     rules = await client.branch_rules("main")
@@ -138,14 +140,14 @@ class Second:
     fault: Fault
     seen: int = 0
 
-    async def happen(self, incident: Incident) -> web.StreamResponse:
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         self.seen += 1
         return await (self.fault.happen(incident) if self.seen == 2 else incident.carry_out())
 
 
 @pytest.mark.usefixtures("queue")
 async def test_what_left_the_queue_although_github_denies_it_has_left(
-    client: RepositoryClient, pull: PullRequest, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, pull: PullRequest, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     await _pass(client, pull.head.sha)
     await client.merging.enqueue(pull, head_sha=pull.head.sha)
@@ -157,7 +159,7 @@ async def test_what_left_the_queue_although_github_denies_it_has_left(
 
 @pytest.mark.usefixtures("queue")
 async def test_a_head_that_moved_is_not_enqueued(
-    client: RepositoryClient, pull: PullRequest, repository: Repository
+    client: RepositoryClient, pull: PullRequest, repository: FakeRepository
 ) -> None:
     await _pass(client, pull.head.sha)
     with pytest.raises(Unprocessable, match="refuses"):

@@ -10,7 +10,7 @@ import pytest
 from bot.github.calls import known_checks, pulls
 from bot.github.client import RepositoryClient
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from tests.conftest import CONTRACT
 
 SCHEMA = CONTRACT.parent / "schema.graphql"
@@ -38,16 +38,16 @@ def test_every_page_is_asked_for_in_githubs_words(
 
 
 @pytest.fixture
-def head(repository: Repository, github: DemoGitHub) -> str:
+def head(repository: FakeRepository, github: DemoGitHub) -> str:
     return github.commit(repository, {"a.txt": "a\n"}, "Add a")
 
 
 async def test_a_result_behind_many_suites_of_other_checks_is_seen(
     client: RepositoryClient,
     github: DemoGitHub,
-    repository: Repository,
+    repository: FakeRepository,
     head: str,
-    other_app: tuple[App, Installation],
+    other_app: tuple[FakeApp, FakeInstallation],
 ) -> None:
     for number in range(12):
         github.report_check(repository, other_app[0], head, f"other-{number}", "success")
@@ -59,9 +59,9 @@ async def test_a_result_behind_many_suites_of_other_checks_is_seen(
 async def test_every_suite_and_every_run_of_a_check_is_read(
     client: RepositoryClient,
     github: DemoGitHub,
-    repository: Repository,
+    repository: FakeRepository,
     head: str,
-    other_app: tuple[App, Installation],
+    other_app: tuple[FakeApp, FakeInstallation],
 ) -> None:
     app, conclusions = other_app[0], ["success"] * 70
     first = github.report_check(repository, app, head, "unit", "failure")
@@ -76,9 +76,9 @@ async def test_every_suite_and_every_run_of_a_check_is_read(
 async def test_every_result_of_a_commit_is_listed_whatever_their_number(
     client: RepositoryClient,
     github: DemoGitHub,
-    repository: Repository,
+    repository: FakeRepository,
     head: str,
-    other_app: tuple[App, Installation],
+    other_app: tuple[FakeApp, FakeInstallation],
 ) -> None:
     for number in range(130):
         github.report_check(repository, other_app[0], head, f"check-{number}", "success")

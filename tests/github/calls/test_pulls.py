@@ -9,7 +9,7 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.github.models import MergeMethod, PullRequest, RequiredCheck
 from fakegithub.faults.request_faults import Drop, Fail, FailAfter, Truncate
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import Protection, Repository, User
+from fakegithub.world.model import FakeRepository, FakeUser, Protection
 from tests.github.conftest import Person
 
 LOST = [FailAfter(502), Drop(), Truncate(), Fail(500), Drop(done=False)]
@@ -17,7 +17,7 @@ HOTFIX = "hotfix/revert-01j"
 
 
 @pytest.fixture
-def head(github: DemoGitHub, repository: Repository) -> str:
+def head(github: DemoGitHub, repository: FakeRepository) -> str:
     """The hotfix branch, one commit ahead of main."""
     repository.git.update_ref(f"refs/heads/{HOTFIX}", repository.git.branch("main"))
     return github.commit(repository, {"fixed.txt": "fixed\n"}, "Fix", branch=HOTFIX)
@@ -55,7 +55,7 @@ async def test_a_pull_request_is_opened_once(
 async def test_a_lost_answer_leaves_exactly_one_pull_request(
     client: RepositoryClient,
     github: DemoGitHub,
-    repository: Repository,
+    repository: FakeRepository,
     head: str,
     fault: Fail,
     lag: float,
@@ -68,7 +68,7 @@ async def test_a_lost_answer_leaves_exactly_one_pull_request(
 
 
 async def test_a_closed_pull_request_of_the_same_branch_is_not_opened_again(
-    client: RepositoryClient, repository: Repository, head: str
+    client: RepositoryClient, repository: FakeRepository, head: str
 ) -> None:
     del head
     pull = await open_pull(client)
@@ -79,7 +79,7 @@ async def test_a_closed_pull_request_of_the_same_branch_is_not_opened_again(
 
 
 async def test_a_pull_request_is_read_whole(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository, head: str
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, head: str
 ) -> None:
     pull = await open_pull(client)
     await client.labels.add(pull.number, ["incident"])
@@ -99,7 +99,7 @@ async def test_a_pull_request_is_read_whole(
 
 @pytest.mark.parametrize("method", list(MergeMethod))
 async def test_merging_gives_the_commit_on_the_base(
-    client: RepositoryClient, repository: Repository, head: str, method: MergeMethod
+    client: RepositoryClient, repository: FakeRepository, head: str, method: MergeMethod
 ) -> None:
     pull = await open_pull(client)
     outcome = await client.merging.merge(
@@ -118,7 +118,7 @@ async def test_merging_gives_the_commit_on_the_base(
 
 @pytest.mark.parametrize("fault", LOST, ids=repr)
 async def test_a_merge_whose_answer_is_lost_is_a_merge(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository, head: str, fault: Fail
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, head: str, fault: Fail
 ) -> None:
     pull = await open_pull(client)
     github.faults.add(fault, method="PUT", path="/merge$")
@@ -129,7 +129,7 @@ async def test_a_merge_whose_answer_is_lost_is_a_merge(
 
 
 async def test_a_head_that_moved_is_not_merged(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository, head: str
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, head: str
 ) -> None:
     pull = await open_pull(client)
     moved = github.commit(repository, {"evil.txt": "x"}, "Sneak in", branch=HOTFIX)
@@ -140,7 +140,7 @@ async def test_a_head_that_moved_is_not_merged(
 
 
 async def test_what_a_rule_forbids_is_said_and_not_merged(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository, head: str
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, head: str
 ) -> None:
     github.protect(repository, "main", Protection(checks=[("test", None)], reviews=1))
     pull = await open_pull(client)
@@ -153,7 +153,7 @@ async def test_what_a_rule_forbids_is_said_and_not_merged(
 
 
 async def test_reviews_tell_who_said_what_about_which_commit(
-    client: RepositoryClient, head: str, person: Person, wendy: User
+    client: RepositoryClient, head: str, person: Person, wendy: FakeUser
 ) -> None:
     pull = await open_pull(client)
     asked = await client.pulls.request_reviewers(pull.number, [wendy.login])
@@ -164,7 +164,7 @@ async def test_reviews_tell_who_said_what_about_which_commit(
 
 
 async def test_the_branch_tells_what_it_asks_of_a_merge(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     assert (await client.branch_rules("main")).allows_direct_commits
     github.protect(
@@ -189,7 +189,7 @@ async def test_the_branch_tells_what_it_asks_of_a_merge(
 
 
 async def test_without_administration_the_rules_are_said_to_be_incomplete(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
 ) -> None:
     github.faults.clear()
     github.protect(repository, "main", Protection(checks=[("test", None)], reviews=2))

@@ -13,7 +13,7 @@ from bot.github.transport.app_auth import AppKey
 from bot.triggers import Repository as Place
 from fakegithub.faults.request_faults import ExpireToken, Suspend
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation
+from fakegithub.world.model import FakeApp, FakeInstallation
 from tests.github.conftest import Connect, Time
 
 
@@ -69,7 +69,7 @@ async def test_the_mirrors_token_can_only_read_this_repository(
 
 
 async def test_a_permission_the_app_was_not_given_is_named(
-    bot: GitHub, installation: Installation
+    bot: GitHub, installation: FakeInstallation
 ) -> None:
     with pytest.raises(Forbidden, match="workflows"):
         await bot.token(installation.id, permissions={"workflows": "write"})
@@ -91,7 +91,7 @@ async def test_a_suspended_installation_says_who_can_lift_it(
 
 
 async def test_a_suspended_installation_is_said_too_when_the_process_just_started(
-    client: RepositoryClient, github: DemoGitHub, installation: Installation
+    client: RepositoryClient, github: DemoGitHub, installation: FakeInstallation
 ) -> None:
     installation.suspended_at = github.world.now()
     with pytest.raises(Suspended):
@@ -104,13 +104,13 @@ async def test_a_removed_app_says_so(bot: GitHub, place: Place) -> None:
         await bot.repository(gone, playbook="revert").about()
 
 
-def test_a_key_that_is_none_is_found_out_at_the_start(app: App, time: Time) -> None:
+def test_a_key_that_is_none_is_found_out_at_the_start(app: FakeApp, time: Time) -> None:
     for wrong in ("", "nonsense", app.public_key):
         with pytest.raises(BadCredentials, match="GITHUB_PRIVATE_KEY"):
             AppKey(app.id, wrong, time.now)
 
 
-def test_the_jwt_is_backdated_short_and_kept(app: App, time: Time) -> None:
+def test_the_jwt_is_backdated_short_and_kept(app: FakeApp, time: Time) -> None:
     key = AppKey(app.id, app.private_key, time.now)
     first = key.jwt()
     claims = jwt.decode(first, options={"verify_signature": False})
@@ -125,7 +125,7 @@ def test_the_jwt_is_backdated_short_and_kept(app: App, time: Time) -> None:
     assert key.jwt() != first
 
 
-async def test_the_app_knows_its_own_name_after_asking_once(connect: Connect, app: App) -> None:
+async def test_the_app_knows_its_own_name_after_asking_once(connect: Connect, app: FakeApp) -> None:
     bot = connect()
     assert await bot.ourselves.login() == f"{app.slug}[bot]"
     assert await bot.ourselves.login() == f"{app.slug}[bot]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.github.errors import RateLimited
-from bot.github.transport.budget import Budget
+from bot.github.transport.budget import HourlyLimit
 
 NOW = 1_790_000_000.0
 
@@ -20,7 +20,7 @@ def headers(remaining: int, **more: str) -> dict[str, str]:
 
 
 def test_other_work_stops_at_the_reserve_and_recovery_goes_on() -> None:
-    budget = Budget(reserve=0.1)
+    budget = HourlyLimit(reserve=0.1)
     budget.admit("GET /x", NOW, recovery=False)
     budget.learn(headers(501))
     budget.admit("GET /x", NOW, recovery=False)
@@ -33,7 +33,7 @@ def test_other_work_stops_at_the_reserve_and_recovery_goes_on() -> None:
 
 
 def test_the_limits_of_search_and_graphql_are_not_mistaken_for_the_hours() -> None:
-    budget = Budget()
+    budget = HourlyLimit()
     budget.learn(headers(4000))
     budget.learn(headers(3, **{"x-ratelimit-resource": "search"}))
     budget.learn({"x-ratelimit-limit": "odd"})
@@ -42,7 +42,7 @@ def test_the_limits_of_search_and_graphql_are_not_mistaken_for_the_hours() -> No
 
 
 def test_a_pause_holds_everyone_and_the_longest_one_counts() -> None:
-    budget = Budget()
+    budget = HourlyLimit()
     budget.pause(NOW + 60)
     budget.pause(NOW + 10)
     assert budget.wait(NOW) == 60

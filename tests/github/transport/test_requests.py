@@ -19,7 +19,7 @@ from fakegithub.faults.request_faults import (
     Truncate,
 )
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Installation, Repository
+from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from tests.github.conftest import Time
 
 
@@ -42,7 +42,7 @@ async def test_a_github_that_stays_broken_is_said_to_be_down(
     assert time.waits == [1, 2, 4, 8]
 
 
-async def test_a_github_that_cannot_be_reached_is_unavailable(place: Place, app: App) -> None:
+async def test_a_github_that_cannot_be_reached_is_unavailable(place: Place, app: FakeApp) -> None:
     offline = GitHub(
         app_id=1,
         private_key=app.private_key,
@@ -106,7 +106,7 @@ async def test_while_one_call_is_told_to_wait_the_others_of_the_installation_wai
 
 
 async def test_the_last_requests_of_the_hour_are_kept_for_recovery(
-    bot: GitHub, place: Place, github: DemoGitHub, installation: Installation
+    bot: GitHub, place: Place, github: DemoGitHub, installation: FakeInstallation
 ) -> None:
     watch = bot.repository(place, playbook="ramp")
     await watch.about()
@@ -123,7 +123,7 @@ async def test_the_last_requests_of_the_hour_are_kept_for_recovery(
 
 
 async def test_what_did_not_change_costs_nothing(
-    bot: GitHub, client: RepositoryClient, installation: Installation
+    bot: GitHub, client: RepositoryClient, installation: FakeInstallation
 ) -> None:
     first = await client.about()
     left = bot.remaining(installation.id)
@@ -142,8 +142,8 @@ async def test_installations_do_not_share_what_they_have_seen(
     client: RepositoryClient,
     place: Place,
     github: DemoGitHub,
-    app: App,
-    repository: Repository,
+    app: FakeApp,
+    repository: FakeRepository,
 ) -> None:
     repository.private = True
     await client.about()
@@ -155,7 +155,7 @@ async def test_installations_do_not_share_what_they_have_seen(
 
 
 async def test_a_renamed_repository_is_followed_for_reading_and_writing(
-    client: RepositoryClient, github: DemoGitHub, repository: Repository, time: Time
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, time: Time
 ) -> None:
     old = repository.full_name
     repository.name += "-renamed"
@@ -195,7 +195,7 @@ async def test_a_name_cannot_lead_to_another_address(client: RepositoryClient) -
 
 
 async def test_lists_are_read_to_their_end(
-    client: RepositoryClient, repository: Repository
+    client: RepositoryClient, repository: FakeRepository
 ) -> None:
     for number in range(130):
         await client.labels.ensure_label(f"l{number}", color="ffffff", description="")

@@ -11,37 +11,37 @@ import pytest
 from bot.github import errors
 from bot.github.transport.verdict import (
     MAX_ATTEMPTS,
-    Answer,
     Decision,
-    Fail,
+    FollowTo,
+    GiveUp,
+    HttpAnswer,
     Lost,
-    Moved,
     Ok,
     Refresh,
-    Request,
     Retry,
+    SentRequest,
     Unchanged,
     decide,
 )
 
-READ = Request("GET", "/repos/{owner}/{repo}", repeatable=True)
-WRITE = Request("POST", "/repos/{owner}/{repo}/issues", repeatable=False)
-SET = Request("PATCH", "/repos/{owner}/{repo}/issues/{number}", repeatable=True)
+READ = SentRequest("GET", "/repos/{owner}/{repo}", repeatable=True)
+WRITE = SentRequest("POST", "/repos/{owner}/{repo}/issues", repeatable=False)
+SET = SentRequest("PATCH", "/repos/{owner}/{repo}/issues/{number}", repeatable=True)
 NOW = 1_790_000_000.0
 
 
-def answer(status: int, body: Any = None, **headers: str) -> Answer:
+def answer(status: int, body: Any = None, **headers: str) -> HttpAnswer:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     content = b"" if body is None else json.dumps(body).encode()
-    return Answer(status, {"content-type": "application/json; charset=utf-8"} | named, content)
+    return HttpAnswer(status, {"content-type": "application/json; charset=utf-8"} | named, content)
 
 
-def said(message: str, status: int = 403, **headers: str) -> Answer:
+def said(message: str, status: int = 403, **headers: str) -> HttpAnswer:
     return answer(status, {"message": message}, **headers)
 
 
 def failure(decision: Decision) -> errors.GitHubError:
-    assert isinstance(decision, Fail)
+    assert isinstance(decision, GiveUp)
     return decision.error
 
 
@@ -61,7 +61,7 @@ def test_an_unchanged_answer_is_taken_from_what_was_kept() -> None:
 
 
 def test_a_file_is_given_as_bytes() -> None:
-    raw = Answer(200, {"content-type": "application/vnd.github.v3.raw"}, b"\xff\x00")
+    raw = HttpAnswer(200, {"content-type": "application/vnd.github.v3.raw"}, b"\xff\x00")
     assert decide(READ, raw, 1, NOW) == Ok(b"\xff\x00")
 
 
@@ -70,15 +70,15 @@ def test_a_file_is_given_as_bytes() -> None:
     [
         answer(500),
         said("oops", 502),
-        Answer(503, {"content-type": "text/html"}, b"<h1>Unicorn!</h1>"),
-        Answer(200, {"content-type": "application/json"}, b'{"id": 1, "tit'),
-        Answer(200, {"content-type": "application/json", "content-length": "9"}, b""),
+        HttpAnswer(503, {"content-type": "text/html"}, b"<h1>Unicorn!</h1>"),
+        HttpAnswer(200, {"content-type": "application/json"}, b'{"id": 1, "tit'),
+        HttpAnswer(200, {"content-type": "application/json", "content-length": "9"}, b""),
         Lost("no answer in time"),
         Lost("the answer was cut short"),
     ],
 )
 def test_reading_is_repeated_with_growing_pauses_and_creating_is_uncertain(
-    lost: Answer | Lost,
+    lost: HttpAnswer | Lost,
 ) -> None:
     for request in (READ, SET):
         waits = [wait(decide(request, lost, attempt, NOW)) for attempt in range(1, MAX_ATTEMPTS)]
@@ -108,7 +108,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("limited", "seconds"), LIMITS)
 def test_a_limit_is_obeyed_for_every_request_since_nothing_was_done(
-    limited: Answer, seconds: float
+    limited: HttpAnswer, seconds: float
 ) -> None:
     for request in (READ, WRITE):
         decision = decide(request, limited, 1, NOW)
@@ -134,7 +134,7 @@ def test_a_refused_token_is_renewed() -> None:
 def test_a_renamed_repository_is_followed(status: int) -> None:
     moved = answer(status, {}, location="https://api.github.com/repositories/1")
     decision = decide(WRITE, moved, 1, NOW)
-    assert isinstance(decision, Moved)
+    assert isinstance(decision, FollowTo)
     assert decision.location == "https://api.github.com/repositories/1"
 
 
@@ -166,7 +166,7 @@ def test_a_missing_permission_is_named() -> None:
     ],
 )
 def test_every_refusal_has_its_own_error_with_githubs_words(
-    refused: Answer, kind: type[errors.GitHubError], word: str
+    refused: HttpAnswer, kind: type[errors.GitHubError], word: str
 ) -> None:
     error = failure(decide(WRITE, refused, 1, NOW))
     assert type(error) is kind

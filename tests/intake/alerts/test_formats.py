@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from bot.intake.alerts.cloudevents import CloudEvent, event_report, window_of
 from bot.intake.alerts.formats import AlertmanagerBody, GrafanaBody, alert_report
-from bot.records.intake.alerts import Report
+from bot.records.intake.alerts import ConditionReport
 from bot.triggers import Repository
 from tests.playbooks.triage.alerting import alert, event, grafana, payload
 
@@ -20,12 +20,12 @@ REPOSITORY = Repository(id=1, owner="acme", name="shop", installation_id=2)
 NOW = datetime(2026, 5, 1, 13, tzinfo=UTC)
 
 
-def _alert(**labels: str) -> Report:
+def _alert(**labels: str) -> ConditionReport:
     body = AlertmanagerBody.model_validate(payload("g", alert("A", **labels)))
     return alert_report(body.alerts[0], body, REPOSITORY)
 
 
-def _event(kind: str, **data: object) -> Report:
+def _event(kind: str, **data: object) -> ConditionReport:
     return event_report(CloudEvent.model_validate(event(kind, **data)), REPOSITORY, NOW)
 
 
@@ -46,7 +46,7 @@ def _event(kind: str, **data: object) -> Report:
         (_event("budget.overrun", share=1.5, still_spending=True), "high"),
     ],
 )
-def test_severity_follows_the_table(report: Report, severity: str) -> None:
+def test_severity_follows_the_table(report: ConditionReport, severity: str) -> None:
     assert report.said.severity == severity
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.intake.alerts.formats import Unreadable
+from bot.intake.alerts.formats import UnreadableAlert
 from bot.intake.alerts.mappings import PRESETS, AlertMapping, read_mappings
 from bot.settings import InvalidSettings
 from bot.triggers import Repository
@@ -143,7 +143,7 @@ def test_nonsense_is_told_apart_and_never_breaks_the_reader(said: object) -> Non
     for name, mapping in read_mappings(json.dumps(mappings)).items():
         mapping.is_test(said)
         mapping.repository_of(said)
-        with suppress(Unreadable):
+        with suppress(UnreadableAlert):
             mapping.is_firing(said)
-        with suppress(Unreadable):
+        with suppress(UnreadableAlert):
             mapping.report(name, said, REPOSITORY, NOW, firing=True)

@@ -17,9 +17,9 @@ from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import answering
 from bot.intake.http.tokens import read_tokens
-from bot.safety.agents import ForAgents
-from bot.traffic.newest import Newest
-from bot.traffic.observing import Observing
+from bot.safety.agents import AgentFlags
+from bot.traffic.newest import NewestAllocations
+from bot.traffic.observing import Ingest
 from bot.triggers import Repository
 
 APP = Repository(id=11, owner="Acme", name="app", installation_id=22)
@@ -50,11 +50,11 @@ class Served:
         return self.repositories
 
 
-async def _running(_: Repository) -> ForAgents:
-    return ForAgents(paused=False)
+async def _running(_: Repository) -> AgentFlags:
+    return AgentFlags(paused=False)
 
 
-def application(served: Served, newest: Newest, observing: Observing) -> web.Application:
+def application(served: Served, newest: NewestAllocations, observing: Ingest) -> web.Application:
     callers = Callers(TOKENS, served)
     endpoints: Iterable[Endpoint] = (
         *FlagRoutes(callers, newest.servings, _running).endpoints,

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.intake.api.recoveries import Accepted, Api, Declined
+from bot.intake.api.recoveries import Accepted, Api, DeclinedRequest
 from bot.intake.api.stored_records import StoredRecords
 from bot.intake.http.callers import Callers
 from bot.intake.http.tokens import read_tokens
@@ -78,7 +78,7 @@ class Reception:
 
     async def __call__(self, trigger: Trigger) -> Accepted:
         if self.declines:
-            raise Declined(self.declines)
+            raise DeclinedRequest(self.declines)
         self.accepted.append(trigger)
         id_ = derived_id(trigger.key, trigger.received_at)
         opening = incidents.Opening(

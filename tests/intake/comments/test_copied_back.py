@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bot.intake.comments.arguments import Here
+from bot.intake.comments.arguments import CommentPlace
 from bot.intake.comments.commands import COMMANDS
 from bot.intake.comments.parsing import Command, Mistake, parse
 from bot.markdown import code, for_file, link, text
 
 GFM = MarkdownIt("gfm-like", {"linkify": False})
-HERE = Here("acme/shop", "https://github.example/acme/shop")
+HERE = CommentPlace("acme/shop", "https://github.example/acme/shop")
 HEX = "0123456789abcdef"
 SHAS = st.text(HEX, min_size=7, max_size=40)
 NAMES = st.text("abcxyz019_./-", min_size=1, max_size=20).filter(lambda name: ".." not in name)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.intake.comments import arguments as args
-from bot.intake.comments.arguments import Here
+from bot.intake.comments.arguments import CommentPlace
 from bot.intake.comments.commands import COMMANDS, DEFINITIONS
 from bot.intake.comments.parsing import MOST_COMMANDS, Command, Mistake, parse
 from bot.triggers import CommitTarget, PullRequestTarget, Severity
 
-HERE = Here("acme/app", "https://github.com/acme/app")
+HERE = CommentPlace("acme/app", "https://github.com/acme/app")
 SHA = "3f2a9c1d" * 5
 
 

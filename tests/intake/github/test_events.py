@@ -16,7 +16,7 @@ from bot.intake.github.meanings import (
     CommentPosted,
     Hint,
     Meaning,
-    Nothing,
+    NothingAsked,
     OurApp,
 )
 from bot.triggers import (
@@ -57,7 +57,7 @@ def mean(event: str, payload: Any) -> tuple[Meaning, ...]:
 
 
 def triggers(event: str, payload: Any) -> list[Trigger]:
-    asked = [each for each in mean(event, payload) if not isinstance(each, Hint | Nothing)]
+    asked = [each for each in mean(event, payload) if not isinstance(each, Hint | NothingAsked)]
     return [trigger for each in asked for trigger in asking.triggers(each, NOW)]
 
 
@@ -133,7 +133,7 @@ def test_other_issues_and_our_own_closing_ask_for_nothing() -> None:
 def test_a_deployment_says_to_look_at_its_commit() -> None:
     status = about(action="created", deployment={"sha": SHA}, deployment_status={"state": "error"})
     assert mean("deployment_status", status) == (Hint(APP, head_sha=SHA),)
-    assert mean("deployment_status", about(action="created")) == (Nothing("nothing to read"),)
+    assert mean("deployment_status", about(action="created")) == (NothingAsked("nothing to read"),)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_check_that_is_created_as_failed_is_judged_like_one_that_ends_so() -> 
 )
 def test_it_asks_nothing_of_us(event: str, payload: dict[str, Any]) -> None:
     (nothing,) = mean(event, about(**payload))
-    assert isinstance(nothing, Nothing)
+    assert isinstance(nothing, NothingAsked)
 
 
 def test_characters_that_no_database_can_hold_are_replaced() -> None:

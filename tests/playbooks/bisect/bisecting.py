@@ -12,7 +12,7 @@ from demo.person import Person
 from fakegithub.changes import checks, pushes, statuses
 from fakegithub.git.bare import Signature
 from fakegithub.server import DemoGitHub
-from fakegithub.world.model import App, Repository
+from fakegithub.world.model import FakeApp, FakeRepository
 from tests.config_approvals import approved_ahead
 from tests.looks import Looks
 from tests.shop import Answer, Shop
@@ -53,7 +53,7 @@ class History:
     commits: list[str]
 
     async def says_ci(
-        self, culprit: int, *, twice: bool = False, name: str = "smoke", app: App | None = None
+        self, culprit: int, *, twice: bool = False, name: str = "smoke", app: FakeApp | None = None
     ) -> None:
         """CI reports on every commit: failure from number `culprit` on."""
         world, repository = self.shop.github.world, self.shop.repository
@@ -77,7 +77,7 @@ class History:
         return number, await self.shop.says(number, words)
 
 
-def bare_shop(github: DemoGitHub, repository: Repository, person: Person) -> Shop:
+def bare_shop(github: DemoGitHub, repository: FakeRepository, person: Person) -> Shop:
     """A repository where one person does everything, and whatever bot it has is not the shop's."""
     return Shop(github, cast(Bot, None), cast(Looks, None), repository, *([person] * 5))
 
@@ -124,7 +124,7 @@ async def history(
 
 def put_commits(
     github: DemoGitHub,
-    repository: Repository,
+    repository: FakeRepository,
     first: str,
     count: int,
     culprit: int,

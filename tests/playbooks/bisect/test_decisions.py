@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.config import Bisect, Config, parse_config
+from bot.config import BisectConfig, Config, parse_config
 from bot.github.models import PullRequest
 from bot.playbooks.bisect.in_sandbox import commands_for
 from bot.playbooks.planning.autonomy import how_far
@@ -76,7 +76,7 @@ def test_what_came_with_a_persons_work_is_no_self_work() -> None:
 def test_what_is_run_follows_from_the_check(
     check: str | None, run: tuple[tuple[str, ...], ...]
 ) -> None:
-    settings = Bisect.model_validate(
+    settings = BisectConfig.model_validate(
         {"runner": "sandbox", "commands": {"build": ["b"], "smoke": ["smoke"], "evals": ["evals"]}}
     )
     plan = commands_for(settings, check, evals=("quality",))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.culprit.evidence import Outcome
+from bot.culprit.evidence import TrialOutcome
 from bot.playbooks.bisect.lab import TrialRow
 from bot.playbooks.bisect.outlook import checking, outlook, rounds_left
 from tests.playbooks.bisect.bisecting import UNHURRIED_TRIAL, history, running
@@ -17,7 +17,7 @@ UNTIL = datetime(2026, 3, 1, 15, 30, tzinfo=UTC)
 
 def trial(minutes: float | None) -> TrialRow:
     seconds = None if minutes is None else minutes * 60
-    outcome = None if minutes is None else Outcome.PASS
+    outcome = None if minutes is None else TrialOutcome.PASS
     return TrialRow(name="1", sha="a" * 40, why="split", run_id=1, outcome=outcome, seconds=seconds)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fakegithub.actions.runner import Runner
+from fakegithub.actions.runner import WorkflowRunner
 from fakegithub.git.bare import Signature
 from fakegithub.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
@@ -74,7 +74,7 @@ async def test_a_run_that_is_run_again_by_somebody_counts_once(shop: Shop) -> No
         return any(run.status == "completed" for run in dispatched(shop))
 
     await shop.eventually(first)
-    runner: Runner = shop.github.runner
+    runner: WorkflowRunner = shop.github.runner
     done = next(run for run in dispatched(shop) if run.status == "completed")
     runner.rerun(done, [*done.jobs])
     [fix] = await shop.eventually(lambda: fixes(shop))

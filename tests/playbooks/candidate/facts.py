@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from bot.canary.evidence import RampEvidence
-from bot.canary.reporting import Subject, ramp_report, shadow_report
+from bot.canary.reporting import ReportSubject, ramp_report, shadow_report
 from bot.canary.reports import (
     CurvePoint,
     MetricReport,
     RampReport,
     ShadowDiffReport,
     StageReport,
-    Window,
+    WatchedSpan,
 )
 from bot.canary.shadow import ShadowEvidence
 from bot.canary.verdict import Breach, Continue, Promote
-from bot.playbooks.candidate.case import CandidateCase
-from bot.playbooks.ramp.text import RampCase
+from bot.playbooks.candidate.case import RolloutMessages
+from bot.playbooks.ramp.text import RampMessages
 from bot.triggers import Actor, ActorKind, Severity
 from tests.canary.traffic import frozen, only, policy, ramp_columns, shadow_pairs
 
@@ -29,8 +29,8 @@ BOB = Actor(kind=ActorKind.PERSON, login="bob")
 ALERTS = Actor(kind=ActorKind.MACHINE, login="alertmanager")
 ID = "01k0000000000000000000000a"
 START = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
-WINDOW = Window(start=START, end=START + timedelta(minutes=40))
-SUBJECT = Subject(ID, "llm.summarize", "provider-b", WINDOW, "0" * 64)
+WINDOW = WatchedSpan(start=START, end=START + timedelta(minutes=40))
+SUBJECT = ReportSubject(ID, "llm.summarize", "provider-b", WINDOW, "0" * 64)
 POLICY = policy(metrics=only("error") | {"cost": {"alpha": 0.005}}, seed="20260101")
 BREACH = Breach(
     "error",
@@ -69,21 +69,21 @@ def case_of(kind: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def shadow_case() -> CandidateCase:
+def shadow_case() -> RolloutMessages:
     """A shadow."""
-    return CandidateCase.model_validate(case_of("shadow"))
+    return RolloutMessages.model_validate(case_of("shadow"))
 
 
-def ramp_case(**more: Any) -> RampCase:
+def ramp_case(**more: Any) -> RampMessages:
     """A ramp."""
     facts = {"shadow": "01k0000000000000000000000s", "shadow_report": "reports/shadow.json"}
-    return RampCase.model_validate(case_of("ramp") | facts | more)
+    return RampMessages.model_validate(case_of("ramp") | facts | more)
 
 
-def rollback_case(**more: Any) -> CandidateCase:
+def rollback_case(**more: Any) -> RolloutMessages:
     """A rollback with its fix."""
     facts = {"severity": Severity.HIGH, "pull_request": 8}
-    return CandidateCase.model_validate(case_of("rollback") | facts | more)
+    return RolloutMessages.model_validate(case_of("rollback") | facts | more)
 
 
 def seen_in_shadow() -> ShadowDiffReport:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from bot.canary.evidence import RampEvidence
-from bot.canary.reporting import Subject, ramp_report
-from bot.canary.reports import CurvePoint, RampReport, StageReport, Window
+from bot.canary.reporting import ReportSubject, ramp_report
+from bot.canary.reports import CurvePoint, RampReport, StageReport, WatchedSpan
 from bot.canary.verdict import Continue
 from bot.playbooks.candidate.evidence import chart_of, curves, metric_table, sparkline
 from tests.canary.traffic import frozen, policy, ramp_columns
@@ -27,9 +27,9 @@ def watched(**worse: float) -> RampReport:
         evidence.add(ramp_columns(300, rng, **(worse if minute > 5 else {})))
         log_e = {name: metric.worse.log_e for name, metric in evidence.metrics.items()}
         points.append(CurvePoint(at=START + timedelta(minutes=minute), log_e=log_e))
-    window = Window(start=START, end=START + timedelta(minutes=12))
+    window = WatchedSpan(start=START, end=START + timedelta(minutes=12))
     return ramp_report(
-        Subject("01j", "llm", "provider-b", window, "0" * 64),
+        ReportSubject("01j", "llm", "provider-b", window, "0" * 64),
         evidence,
         Continue(()),
         shadow=None,

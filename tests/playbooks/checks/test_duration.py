@@ -8,7 +8,7 @@ import pytest
 
 from bot.github.models import CheckKind, CheckResult
 from bot.playbooks.checks.duration import durations
-from bot.playbooks.checks.green import Row, State, Tally
+from bot.playbooks.checks.green import CheckRow, CheckTally, State
 from bot.playbooks.proposal.duration_text import how_long
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
@@ -18,21 +18,21 @@ def before(minutes: float) -> datetime:
     return NOW - timedelta(minutes=minutes)
 
 
-def said(*rows: Row, **took: float) -> str:
-    tally = Tally(verdict="waiting", rows=rows)
+def said(*rows: CheckRow, **took: float) -> str:
+    tally = CheckTally(verdict="waiting", rows=rows)
     return " ".join(how_long(tally, {name: 60 * m for name, m in took.items()}, "main", NOW))
 
 
-def running(name: str, minutes: float) -> Row:
-    return Row(name=name, kind="smoke", state=State.RUNNING, since=before(minutes))
+def running(name: str, minutes: float) -> CheckRow:
+    return CheckRow(name=name, kind="smoke", state=State.RUNNING, since=before(minutes))
 
 
-def missing(name: str) -> Row:
-    return Row(name=name, kind="smoke", state=State.MISSING)
+def missing(name: str) -> CheckRow:
+    return CheckRow(name=name, kind="smoke", state=State.MISSING)
 
 
-def passed(name: str) -> Row:
-    return Row(name=name, kind="smoke", state=State.PASSED)
+def passed(name: str) -> CheckRow:
+    return CheckRow(name=name, kind="smoke", state=State.PASSED)
 
 
 def test_a_check_that_runs_is_expected_when_it_ended_before() -> None:

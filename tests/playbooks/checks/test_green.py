@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.config import Checks
+from bot.config import ChecksConfig
 from bot.github.models import CheckKind, CheckResult
 from bot.playbooks.checks.green import Counting, State, failing, tally, which_count
 
@@ -30,23 +30,23 @@ BEFORE = [result("build", "success"), result("lint", "failure"), result("docs", 
 
 
 def test_configured_checks_come_first() -> None:
-    counting = which_count(Checks(smoke=("a",), evals=("b",)), ["c"], BEFORE)
+    counting = which_count(ChecksConfig(smoke=("a",), evals=("b",)), ["c"], BEFORE)
     assert (counting.smoke, counting.smoke_from, counting.evals) == (("a",), "configured", ("b",))
 
 
 def test_else_the_required_ones() -> None:
-    counting = which_count(Checks(evals=("b",)), ["c", "b", "a"], BEFORE)
+    counting = which_count(ChecksConfig(evals=("b",)), ["c", "b", "a"], BEFORE)
     assert (counting.smoke, counting.smoke_from) == (("a", "c"), "required")
 
 
 def test_else_all_that_passed_before_the_incident() -> None:
-    counting = which_count(Checks(), [], BEFORE)
+    counting = which_count(ChecksConfig(), [], BEFORE)
     assert (counting.smoke, counting.smoke_from) == (("build",), "passed before")
 
 
 def test_a_check_that_also_failed_before_did_not_pass() -> None:
     before = [result("build", "success"), result("build", "failure", app=2)]
-    assert which_count(Checks(), [], before).smoke == ()
+    assert which_count(ChecksConfig(), [], before).smoke == ()
 
 
 def test_what_the_branch_requires_by_now_counts_as_well() -> None:

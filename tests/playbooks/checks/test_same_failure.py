@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bot.playbooks.checks.same_failure import (
+    CodePlace,
     Failure,
-    Place,
     alike,
     headline,
     is_same,
@@ -14,7 +14,9 @@ from bot.playbooks.checks.same_failure import (
 
 
 def failure(*places: str, says: str = "") -> Failure:
-    spots = [Place(path=place.partition(":")[0], said=place.partition(":")[2]) for place in places]
+    spots = [
+        CodePlace(path=place.partition(":")[0], said=place.partition(":")[2]) for place in places
+    ]
     return Failure(headlines=frozenset([headline(says)] if says else []), places=frozenset(spots))
 
 
@@ -43,8 +45,8 @@ def test_a_report_that_tells_nothing_leaves_all_in_doubt() -> None:
     told = failure("cart.py:no cart", says="one failed")
     assert joined([told, failure()]) == failure()
     assert joined([told, failure("shop.py:no shop", says="one failed")]).places == {
-        Place(path="cart.py", said="no cart"),
-        Place(path="shop.py", said="no shop"),
+        CodePlace(path="cart.py", said="no cart"),
+        CodePlace(path="shop.py", said="no shop"),
     }
 
 

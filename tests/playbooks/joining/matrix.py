@@ -16,7 +16,7 @@ from typing import Any
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from demo.person import Person
 from fakegithub.changes import checks
 from tests.cockpit.asking import start
@@ -252,7 +252,7 @@ class Conversation:
         incident: Incident = await self.shop.eventually(opened)
         return incident
 
-    async def _run(self) -> Run | None:
+    async def _run(self) -> StoredRun | None:
         async with self.shop.bot.read_only.connect() as conn:
             found = await runs.of_incident(conn, (await self._incident()).id)
         return found[-1] if found else None

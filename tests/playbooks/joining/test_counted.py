@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from bot.records.recovery import incidents, runs
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.records.safety import budgets
 from bot.records.safety.budgets import Budget
 from bot.safety.caps import HOTFIXES, REVERTS
@@ -26,7 +26,7 @@ async def _used(shop: Shop) -> dict[str, int]:
         }
 
 
-async def _joined(shop: Shop) -> list[Run]:
+async def _joined(shop: Shop) -> list[StoredRun]:
     async with shop.bot.read_only.connect() as conn:
         [incident] = await incidents.list_recent(conn, shop.repository.id)
         assert len(await runs.of_incident(conn, incident.id)) == 1

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from fakegithub.world.model import Installation
+from fakegithub.world.model import FakeInstallation
 from tests.playbooks.bisect.bisecting import approved
 from tests.playbooks.judge.judging import (
     CONFIG,
@@ -237,7 +237,9 @@ async def test_our_own_commits_are_never_suspects(shop: Shop) -> None:
     await shop.alone()
 
 
-async def test_a_failure_behind_many_other_suites_is_seen(shop: Shop, ci_app: Installation) -> None:
+async def test_a_failure_behind_many_other_suites_is_seen(
+    shop: Shop, ci_app: FakeInstallation
+) -> None:
     await shop.merged("Name the check", {".github/playbooks.yml": "checks: {smoke: [unit]}\n"})
     repository, app = shop.repository, ci_app.app
     shop.github.report_check(repository, app, await shop.alice.head("main"), "unit", "success")

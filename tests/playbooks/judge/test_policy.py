@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.playbooks.checks.certainty import Record, weigh
+from bot.playbooks.checks.certainty import CheckRecord, weigh
 from bot.playbooks.checks.streak import CommitRuns, Streak, find_streak
 from bot.playbooks.judge.policy import (
     CERTAIN,
-    Bisect,
-    Evidence,
-    Nothing,
-    Propose,
-    Revert,
+    BisectBetween,
+    CheckEvidence,
+    LeaveAlone,
+    RevertCommit,
     RunAgain,
-    Suspect,
-    Wait,
+    SoleSuspect,
+    TellPeople,
+    WaitForRun,
     decide,
 )
 from bot.triggers import Autonomy
 
-STEADY = Record(passes=50)
+STEADY = CheckRecord(passes=50)
 HOUR = timedelta(hours=1)
 
 
@@ -49,8 +49,8 @@ def _names(streak: Streak | None) -> tuple[int | None, list[int], int] | None:
 
 
 def test_no_run_at_all_is_not_a_check_that_passes_again() -> None:
-    unseen = decide(Evidence(streak=find_streak(_line("-", "-")), seen=False))
-    assert unseen == Nothing(reason="no run of the check is seen on this branch")
+    unseen = decide(CheckEvidence(streak=find_streak(_line("-", "-")), seen=False))
+    assert unseen == LeaveAlone(reason="no run of the check is seen on this branch")
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,15 @@ def test_the_past_of_the_check_is_what_it_did_where_it_passed() -> None:
     streak = find_streak(_line("F", "P", "PP", "FP", "F", "P"))
     assert streak is not None
     assert streak.before == (1, 2)
-    assert streak.record == Record(flakes=1, passes=2)
+    assert streak.record == CheckRecord(flakes=1, passes=2)
 
 
 class TestCertainty:
     def test_one_failure_is_never_enough(self) -> None:
-        assert weigh(1, 0, (9,), Record(passes=10_000)).begun < CERTAIN
+        assert weigh(1, 0, (9,), CheckRecord(passes=10_000)).begun < CERTAIN
 
     def test_a_check_that_often_flakes_needs_more_failures(self) -> None:
-        flaky, steady = Record(flakes=20, passes=80), Record(passes=100)
+        flaky, steady = CheckRecord(flakes=20, passes=80), CheckRecord(passes=100)
         assert weigh(3, 0, (3,), steady).broken > CERTAIN > weigh(3, 0, (3,), flaky).broken
 
     def test_a_single_pass_before_may_have_been_luck(self) -> None:
@@ -108,14 +108,14 @@ class TestCertainty:
     def test_more_failures_never_make_it_less_broken(
         self, fails: int, passes: int, before: list[int], flakes: int, passed: int
     ) -> None:
-        record = Record(flakes=flakes, passes=4 * flakes + passed)
+        record = CheckRecord(flakes=flakes, passes=4 * flakes + passed)
         less, more = (weigh(n, passes, before, record) for n in (fails, fails + 1))
         assert 0 <= less.begun <= less.broken <= 1
         assert more.broken >= less.broken - 1e-9
         assert weigh(fails, passes + 1, before, record).broken <= less.broken + 1e-9
 
 
-SUSPECT = Suspect(sha="b" * 40, age=HOUR, pull_request=7, is_self_work=True)
+SUSPECT = SoleSuspect(sha="b" * 40, age=HOUR, pull_request=7, is_self_work=True)
 CERTAINLY = Streak(
     good="a" * 40,
     suspects=("b" * 40,),
@@ -129,46 +129,50 @@ SEVERAL = CERTAINLY.model_copy(update={"suspects": ("b" * 40, "c" * 40)})
 ONCE = CERTAINLY.model_copy(update={"fails": 1, "before": (1, 1)})
 
 
-def _evidence(**changed: object) -> Evidence:
-    return Evidence(streak=CERTAINLY, suspect=SUSPECT).model_copy(update=changed)
+def _evidence(**changed: object) -> CheckEvidence:
+    return CheckEvidence(streak=CERTAINLY, suspect=SUSPECT).model_copy(update=changed)
 
 
-def _suspect(**changed: object) -> Suspect:
+def _suspect(**changed: object) -> SoleSuspect:
     return SUSPECT.model_copy(update=changed)
 
 
 @pytest.mark.parametrize(
     ("evidence", "decision", "because"),
     [
-        (_evidence(), Revert, "failed in 5 of 5 runs"),
-        (_evidence(streak=None), Nothing, "passes again"),
-        (_evidence(autonomy=Autonomy.OFF), Nothing, "switched off"),
-        (_evidence(is_running=True), Wait, ""),
-        (_evidence(streak=CERTAINLY.model_copy(update={"good": None})), Nothing, "not passed"),
-        (_evidence(streak=CERTAINLY.model_copy(update={"suspects": ()})), Nothing, "records"),
+        (_evidence(), RevertCommit, "failed in 5 of 5 runs"),
+        (_evidence(streak=None), LeaveAlone, "passes again"),
+        (_evidence(autonomy=Autonomy.OFF), LeaveAlone, "switched off"),
+        (_evidence(is_running=True), WaitForRun, ""),
+        (_evidence(streak=CERTAINLY.model_copy(update={"good": None})), LeaveAlone, "not passed"),
+        (_evidence(streak=CERTAINLY.model_copy(update={"suspects": ()})), LeaveAlone, "records"),
         (_evidence(streak=ONCE), RunAgain, ""),
-        (_evidence(streak=ONCE.model_copy(update={"passes": 3})), Nothing, "flaked"),
-        (_evidence(streak=ONCE, can_repeat=frozenset()), Propose, "may be a flake"),
-        (_evidence(streak=ONCE, can_repeat=frozenset(), can_try=True), Bisect, "run again"),
-        (_evidence(suspect=_suspect(is_opted_out=True)), Propose, "opted out"),
-        (_evidence(suspect=_suspect(is_reverted=True)), Nothing, "reverted already"),
-        (_evidence(suspect=_suspect(is_hotfix=True)), Propose, "itself a hotfix"),
-        (_evidence(suspect=_suspect(age=25 * HOUR)), Bisect, "too old"),
-        (_evidence(autonomy=Autonomy.PROPOSE), Revert, "5 of 5"),
-        (_evidence(streak=SEVERAL, suspect=None), Bisect, "2 changes"),
-        (_evidence(streak=SEVERAL, suspect=None, autonomy=Autonomy.PROPOSE), Propose, "2 changes"),
+        (_evidence(streak=ONCE.model_copy(update={"passes": 3})), LeaveAlone, "flaked"),
+        (_evidence(streak=ONCE, can_repeat=frozenset()), TellPeople, "may be a flake"),
+        (_evidence(streak=ONCE, can_repeat=frozenset(), can_try=True), BisectBetween, "run again"),
+        (_evidence(suspect=_suspect(is_opted_out=True)), TellPeople, "opted out"),
+        (_evidence(suspect=_suspect(is_reverted=True)), LeaveAlone, "reverted already"),
+        (_evidence(suspect=_suspect(is_hotfix=True)), TellPeople, "itself a hotfix"),
+        (_evidence(suspect=_suspect(age=25 * HOUR)), BisectBetween, "too old"),
+        (_evidence(autonomy=Autonomy.PROPOSE), RevertCommit, "5 of 5"),
+        (_evidence(streak=SEVERAL, suspect=None), BisectBetween, "2 changes"),
+        (
+            _evidence(streak=SEVERAL, suspect=None, autonomy=Autonomy.PROPOSE),
+            TellPeople,
+            "2 changes",
+        ),
         (
             _evidence(
                 streak=SEVERAL.model_copy(update={"fails": 1}),
                 suspect=None,
                 can_repeat=frozenset(),
             ),
-            Propose,
+            TellPeople,
             "2 changes",
         ),
     ],
 )
-def test_the_table_of_decisions(evidence: Evidence, decision: type, because: str) -> None:
+def test_the_table_of_decisions(evidence: CheckEvidence, decision: type, because: str) -> None:
     decided = decide(evidence)
     assert isinstance(decided, decision), decided
     assert because in getattr(decided, "reason", "")
@@ -198,10 +202,10 @@ def test_the_table_of_decisions(evidence: Evidence, decision: type, because: str
     ],
 )
 def test_only_a_certain_culprit_among_self_work_is_merged_away(
-    evidence: Evidence, autonomy: str
+    evidence: CheckEvidence, autonomy: str
 ) -> None:
     decided = decide(evidence)
-    assert isinstance(decided, Revert), decided
+    assert isinstance(decided, RevertCommit), decided
     assert decided.autonomy == autonomy
 
 
@@ -222,8 +226,8 @@ def test_a_merge_always_rests_on_failures_seen_twice_and_a_commit_that_passed(
     suspect = None
     if streak is not None and streak.suspect is not None:
         suspect = _suspect(sha=streak.suspect)
-    decided = decide(Evidence(streak=streak, suspect=suspect, repeats=repeats))
-    if isinstance(decided, Revert):
+    decided = decide(CheckEvidence(streak=streak, suspect=suspect, repeats=repeats))
+    if isinstance(decided, RevertCommit):
         assert streak is not None
         assert streak.fails >= 2
         assert streak.good is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.github.models import CheckKind, CheckResult
-from bot.playbooks.checks.green import Counting, Tally, tally
+from bot.playbooks.checks.green import CheckTally, Counting, tally
 from bot.playbooks.proposal.confirming import confirmation
 
 
@@ -20,7 +20,7 @@ def _result(conclusion: str | None) -> CheckResult:
     )
 
 
-def _said(*conclusions: str | None) -> Tally:
+def _said(*conclusions: str | None) -> CheckTally:
     return tally(
         Counting(smoke=("build",), smoke_from="configured", evals=()),
         [_result(each) for each in conclusions],

@@ -9,21 +9,21 @@ import pytest
 
 from bot.playbooks.checks.certainty import MOST
 from bot.playbooks.checks.chance import Chance
-from bot.playbooks.checks.green import Counting, Row, State, Tally
+from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.playbooks.checks.reruns import Reran
-from bot.playbooks.proposal.merge_groups import Group
+from bot.playbooks.proposal.merge_groups import QueueGroup
 from bot.playbooks.proposal.merging import (
-    Approved,
-    Ask,
+    AskPerson,
+    DoubtApproval,
     Enqueue,
-    Finish,
-    Merge,
+    FinishProposal,
+    KeepWaiting,
+    MergeNow,
+    MergeTerms,
     Move,
+    PullRequestSnapshot,
     Refit,
     Rerun,
-    Terms,
-    View,
-    Wait,
     code_owners,
     next_move,
 )
@@ -33,21 +33,21 @@ OURS, BASE, OTHER = "a" * 40, "b" * 40, "c" * 40
 COUNTING = Counting(smoke=("smoke", "links"), smoke_from="configured", evals=())
 
 
-def _tally(verdict: str, **states: State) -> Tally:
-    rows = tuple(Row(name=name, kind="smoke", state=state) for name, state in states.items())
-    return Tally.model_validate({"verdict": verdict, "rows": rows})
+def _tally(verdict: str, **states: State) -> CheckTally:
+    rows = tuple(CheckRow(name=name, kind="smoke", state=state) for name, state in states.items())
+    return CheckTally.model_validate({"verdict": verdict, "rows": rows})
 
 
 GREEN = _tally("green", smoke=State.PASSED, links=State.PASSED)
 RED = _tally("red", smoke=State.FAILED, links=State.PASSED)
 LINKS_RED = _tally("red", smoke=State.PASSED, links=State.FAILED)
 BROKEN_OFF = _tally("red", smoke=State.INFRA, links=State.PASSED)
-PREVIEW = Row(name="pr-1", kind="preview", state=State.FAILED)
+PREVIEW = CheckRow(name="pr-1", kind="preview", state=State.FAILED)
 WAITING = _tally("waiting", smoke=State.RUNNING, links=State.MISSING)
 NOTHING = _tally("nothing counts")
 
 
-def _view(**changes: Any) -> View:
+def _view(**changes: Any) -> PullRequestSnapshot:
     facts: dict[str, Any] = {
         "pull_request": "open",
         "draft": False,
@@ -57,37 +57,37 @@ def _view(**changes: Any) -> View:
         "tally": GREEN,
         "methods": ("squash",),
     }
-    return View.model_validate(facts | changes)
+    return PullRequestSnapshot.model_validate(facts | changes)
 
 
-def _terms(**changes: Any) -> Terms:
+def _terms(**changes: Any) -> MergeTerms:
     facts: dict[str, Any] = {
         "commit": OURS,
         "base": BASE,
         "counting": COUNTING,
         "deadline": NOW + timedelta(minutes=5),
     }
-    return Terms.model_validate(facts | changes)
+    return MergeTerms.model_validate(facts | changes)
 
 
-def _group(broken: float) -> Group:
+def _group(broken: float) -> QueueGroup:
     """What the merge queue tested, where `smoke` is red for sure or not."""
     chance = Chance(name="smoke", broken=broken)
-    return Group(commit="e" * 40, red=("smoke",), chances=(chance,))
+    return QueueGroup(commit="e" * 40, red=("smoke",), chances=(chance,))
 
 
-def _yes(why: str, head: str = OURS) -> tuple[Approved, ...]:
-    return (Approved.model_validate({"head": head, "why": why}),)
+def _yes(why: str, head: str = OURS) -> tuple[DoubtApproval, ...]:
+    return (DoubtApproval.model_validate({"head": head, "why": why}),)
 
 
 TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
-    "green is merged at exactly this head": ({}, {}, Merge(head=OURS)),
+    "green is merged at exactly this head": ({}, {}, MergeNow(head=OURS)),
     "a merged one is finished": (
         {"pull_request": "merged", "merge_sha": OTHER, "tally": RED},
         {},
-        Finish(merged=True, sha=OTHER),
+        FinishProposal(merged=True, sha=OTHER),
     ),
-    "a closed one is finished": ({"pull_request": "closed"}, {}, Finish(merged=False)),
+    "a closed one is finished": ({"pull_request": "closed"}, {}, FinishProposal(merged=False)),
     "a moved base is fitted before anything else": (
         {"base_head": OTHER, "tally": RED},
         {},
@@ -97,135 +97,135 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "our own conflict markers are never merged": (
         {},
         {"conflict": True},
-        Ask(why="conflict"),
+        AskPerson(why="conflict"),
     ),
     "a draft a person still works on is left to them": (
         {"head": OTHER, "draft": True},
         {"conflict": True},
-        Ask(why="conflict"),
+        AskPerson(why="conflict"),
     ),
     "a resolved conflict is merged at the person's head once somebody answers for it": (
         {"head": OTHER},
         {"conflict": True, "approved": _yes("foreign", OTHER)},
-        Merge(head=OTHER),
+        MergeNow(head=OTHER),
     ),
     "a resolved conflict is asked about": (
         {"head": OTHER},
         {"conflict": True},
-        Ask(why="foreign"),
+        AskPerson(why="foreign"),
     ),
     "somebody's own commit on a clean hotfix is asked about before its checks": (
         {"head": OTHER, "tally": WAITING},
         {},
-        Ask(why="foreign"),
+        AskPerson(why="foreign"),
     ),
     "what a Run that began before makes of somebody's own commit": (
         {"head": OTHER},
         {"asks_about_foreign": False},
-        Ask(why="changed"),
+        AskPerson(why="changed"),
     ),
-    "running checks are awaited": ({"tally": WAITING}, {}, Wait(missing=("smoke", "links"))),
+    "running checks are awaited": ({"tally": WAITING}, {}, KeepWaiting(missing=("smoke", "links"))),
     "checks past their time are asked about": (
         {"tally": WAITING},
         {"deadline": NOW},
-        Ask(why="timed out", names=("smoke", "links")),
+        AskPerson(why="timed out", names=("smoke", "links")),
     ),
-    "nothing that counts is never green": ({"tally": NOTHING}, {}, Ask(why="nothing counts")),
+    "nothing that counts is never green": ({"tally": NOTHING}, {}, AskPerson(why="nothing counts")),
     "a person may say that nothing needs to count": (
         {"tally": NOTHING},
         {"approved": _yes("nothing counts")},
-        Merge(head=OURS),
+        MergeNow(head=OURS),
     ),
     "a failure of the hotfix alone is asked about": (
         {"tally": RED},
         {},
-        Ask(why="red", names=("smoke",)),
+        AskPerson(why="red", names=("smoke",)),
     ),
     "a failure of the hotfix alone cannot be approved": (
         {"tally": RED},
         {"approved": _yes("unrelated")},
-        Ask(why="red", names=("smoke",)),
+        AskPerson(why="red", names=("smoke",)),
     ),
     "the failure of the broken base is not cured": (
         {"tally": RED, "red_on_base": ("smoke",)},
         {},
-        Ask(why="not cured", names=("smoke",)),
+        AskPerson(why="not cured", names=("smoke",)),
     ),
     "a failure older than the incident is unrelated": (
         {"tally": LINKS_RED, "red_on_base": ("links",), "red_before": ("links",)},
         {},
-        Ask(why="unrelated", names=("links",)),
+        AskPerson(why="unrelated", names=("links",)),
     ),
     "a preview that failed is never merged, whatever was approved": (
         {"tally": LINKS_RED.with_previews((PREVIEW,)), "red_before": ("links",)},
         {"approved": _yes("unrelated")},
-        Ask(why="preview", names=("pr-1",)),
+        AskPerson(why="preview", names=("pr-1",)),
     ),
     "a preview that is not there yet is awaited beside the checks": (
         {"tally": GREEN.with_previews((PREVIEW.model_copy(update={"state": State.MISSING}),))},
         {},
-        Wait(missing=("pr-1",)),
+        KeepWaiting(missing=("pr-1",)),
     ),
     "a refusal for want of a code owner names the owners": (
         {},
         {"merge_refused": "Waiting on code owner review from bob."},
-        Ask(why="code owner", names=("bob",)),
+        AskPerson(why="code owner", names=("bob",)),
     ),
     "an unrelated failure may be approved": (
         {"tally": LINKS_RED, "red_before": ("links",)},
         {"approved": _yes("unrelated")},
-        Merge(head=OURS),
+        MergeNow(head=OURS),
     ),
     "an approval is of one commit": (
         {"tally": LINKS_RED, "red_before": ("links",)},
         {"approved": _yes("unrelated", OTHER)},
-        Ask(why="unrelated", names=("links",)),
+        AskPerson(why="unrelated", names=("links",)),
     ),
     "what broke off runs again": ({"tally": BROKEN_OFF}, {}, Rerun(names=("smoke",))),
     "what runs again is awaited": (
         {"tally": BROKEN_OFF},
         {"patient": False, "reran": Reran(head=OURS, old=BROKEN_OFF.rows, agreed=True)},
-        Wait(missing=("smoke",)),
+        KeepWaiting(missing=("smoke",)),
     ),
     "what cannot be run again is asked about": (
         {"tally": BROKEN_OFF},
         {"patient": False, "reran": Reran(head=OURS, old=BROKEN_OFF.rows, agreed=False)},
-        Ask(why="infra", names=("smoke",)),
+        AskPerson(why="infra", names=("smoke",)),
     ),
     "what broke off once more is asked about": (
         {"tally": BROKEN_OFF},
         {"patient": False, "reran": Reran(head=OURS, old=(), agreed=True)},
-        Ask(why="infra", names=("smoke",)),
+        AskPerson(why="infra", names=("smoke",)),
     ),
     "a program's revert without evals needs a person": (
         {},
         {"evals_wanted": True},
-        Ask(why="no evals"),
+        AskPerson(why="no evals"),
     ),
     "a program's revert with evals needs nobody": (
         {},
         {"evals_wanted": True, "counting": COUNTING.model_copy(update={"evals": ("quality",)})},
-        Merge(head=OURS),
+        MergeNow(head=OURS),
     ),
     "a missing review is awaited": (
         {"approvals_missing": 1, "reviewers": ("bob",)},
         {},
-        Ask(why="review", names=("bob",)),
+        AskPerson(why="review", names=("bob",)),
     ),
     "a reviewer who wants changes is named": (
         {"reviews_required": True, "approvals_missing": 1, "changes_wanted_by": ("bob",)},
         {},
-        Ask(why="changes wanted", names=("bob",)),
+        AskPerson(why="changes wanted", names=("bob",)),
     ),
     "a reviewer who wants changes where no review is required stops nothing": (
         {"changes_wanted_by": ("bob",)},
         {},
-        Merge(head=OURS),
+        MergeNow(head=OURS),
     ),
     "a refusal for want of a review is a missing review": (
         {"reviewers": ("bob",)},
         {"merge_refused": "At least 1 approving review is required"},
-        Ask(why="review", names=("bob",)),
+        AskPerson(why="review", names=("bob",)),
     ),
     "a refusal because we pushed last is a missing review": (
         {"reviewers": ("bob",)},
@@ -233,20 +233,20 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
             "merge_refused": "Pull request New changes require approval from someone other than "
             "playbooks because they were the last pusher."
         },
-        Ask(why="review", names=("bob",)),
+        AskPerson(why="review", names=("bob",)),
     ),
     "what GitHub calls behind is fitted": ({"behind": True}, {}, Refit(base=BASE)),
     "GitHub's refusal is passed on": (
         {},
         {"merge_refused": "locked"},
-        Ask(why="merge refused", reason="locked"),
+        AskPerson(why="merge refused", reason="locked"),
     ),
     "a merge queue is joined": ({"queue": "required"}, {}, Enqueue(head=OURS)),
-    "in the queue it waits": ({"queue": "waiting"}, {}, Wait(missing=("merge queue",))),
+    "in the queue it waits": ({"queue": "waiting"}, {}, KeepWaiting(missing=("merge queue",))),
     "thrown out of the queue it asks": (
         {"queue": "required"},
         {"left_queue": True},
-        Ask(why="left the queue"),
+        AskPerson(why="left the queue"),
     ),
     "thrown out by what may be chance it goes in again": (
         {"queue": "required", "group": _group(0.5)},
@@ -256,12 +256,12 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "thrown out by what is none it asks": (
         {"queue": "required", "group": _group(0.95)},
         {"left_queue": True, "requeued": 1},
-        Ask(why="left the queue", names=("smoke",), reran=1),
+        AskPerson(why="left the queue", names=("smoke",), reran=1),
     ),
     "thrown out by nothing that is red there it asks": (
-        {"queue": "required", "group": Group(commit="e" * 40)},
+        {"queue": "required", "group": QueueGroup(commit="e" * 40)},
         {"left_queue": True},
-        Ask(why="left the queue"),
+        AskPerson(why="left the queue"),
     ),
 }
 
@@ -271,23 +271,23 @@ DOUBTFUL, SURE = Chance(name="smoke", broken=0.5), Chance(name="smoke", broken=0
 BOTH_RED = _tally("red", smoke=State.FAILED, links=State.FAILED)
 
 
-def _reran(tally: Tally, **more: Any) -> dict[str, Any]:
+def _reran(tally: CheckTally, **more: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"rounds": {"smoke": 1}, "begins_by": SOON, "agreed": True}
     return {"reran": Reran.model_validate({"head": OURS, "old": tally.rows, **facts, **more})}
 
 
-def _quiet(minutes: int, **states: State) -> Tally:
+def _quiet(minutes: int, **states: State) -> CheckTally:
     """Smoke passed so many minutes ago, and links never began."""
     at = NOW - timedelta(minutes=minutes)
     rows = [
-        Row(name=name, kind="smoke", state=state, at=None if state is State.MISSING else at)
+        CheckRow(name=name, kind="smoke", state=state, at=None if state is State.MISSING else at)
         for name, state in ({"smoke": State.PASSED, "links": State.MISSING} | states).items()
     ]
-    return Tally(verdict="waiting", rows=tuple(rows))
+    return CheckTally(verdict="waiting", rows=tuple(rows))
 
 
-UNSTARTED = Ask(why="unstarted", names=("links",))
-WAITED_FOR = Wait(missing=("links",))
+UNSTARTED = AskPerson(why="unstarted", names=("links",))
+WAITED_FOR = KeepWaiting(missing=("links",))
 PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "what may be red by chance runs again": (
         {"tally": RED, "chances": (DOUBTFUL,)}, {}, Rerun(names=("smoke",)),
@@ -300,43 +300,43 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "an older Run asks at once, as when it began": (
         {"tally": RED, "chances": (DOUBTFUL,)},
         {"patient": False},
-        Ask(why="red", names=("smoke",)),
+        AskPerson(why="red", names=("smoke",)),
     ),
     "what is red for sure is asked about": (
-        {"tally": RED, "chances": (SURE,)}, {}, Ask(why="red", names=("smoke",)),
+        {"tally": RED, "chances": (SURE,)}, {}, AskPerson(why="red", names=("smoke",)),
     ),
     "what was run again and is red for sure says so": (
         {"tally": RED, "chances": (SURE,)},
         _reran(_tally("red"), rounds={"smoke": 2}),
-        Ask(why="red", names=("smoke",), reran=2),
+        AskPerson(why="red", names=("smoke",), reran=2),
     ),
     "not cured is said after the reruns": (
         {"tally": RED, "chances": (SURE,), "red_on_base": ("smoke",)},
         _reran(_tally("red")),
-        Ask(why="not cured", names=("smoke",), reran=1),
+        AskPerson(why="not cured", names=("smoke",), reran=1),
     ),
     "a run that was asked for may be about to begin": (
-        {"tally": RED, "chances": (DOUBTFUL,)}, _reran(RED), Wait(missing=("smoke",)),
+        {"tally": RED, "chances": (DOUBTFUL,)}, _reran(RED), KeepWaiting(missing=("smoke",)),
     ),
     "a run that was asked for and never began is asked about": (
         {"tally": RED, "chances": (DOUBTFUL,)},
         _reran(RED, begins_by=NOW),
-        Ask(why="red", names=("smoke",), cannot=("smoke",)),
+        AskPerson(why="red", names=("smoke",), cannot=("smoke",)),
     ),
     "what GitHub refuses to run again is asked about at once": (
         {"tally": RED, "chances": (DOUBTFUL,)},
         _reran(RED, refused=("smoke",)),
-        Ask(why="red", names=("smoke",), cannot=("smoke",)),
+        AskPerson(why="red", names=("smoke",), cannot=("smoke",)),
     ),
     "a commit status is asked about at once": (
         {"tally": RED, "only_statuses": ("smoke",)},
         {},
-        Ask(why="red", names=("smoke",), cannot=("smoke",)),
+        AskPerson(why="red", names=("smoke",), cannot=("smoke",)),
     ),
     "what stays in doubt is run again a few times, not for ever": (
         {"tally": RED, "chances": (DOUBTFUL,)},
         _reran(_tally("red"), rounds={"smoke": MOST}),
-        Ask(why="red", names=("smoke",), reran=MOST),
+        AskPerson(why="red", names=("smoke",), reran=MOST),
     ),
     "a new head is run again anew": (
         {"tally": RED, "chances": (DOUBTFUL,)},
@@ -351,18 +351,19 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "and then the sure one is asked about": (
         {"tally": BOTH_RED, "chances": (DOUBTFUL,), "only_statuses": ("links",)},
         _reran(BOTH_RED),
-        Ask(why="red", names=("links",), cannot=("links",)),
+        AskPerson(why="red", names=("links",), cannot=("links",)),
     ),
     "what broke off is awaited until it begins": (
-        {"tally": BROKEN_OFF}, _reran(BROKEN_OFF), Wait(missing=("smoke",)),
+        {"tally": BROKEN_OFF}, _reran(BROKEN_OFF), KeepWaiting(missing=("smoke",)),
     ),
     "what broke off and does not begin again is asked about": (
         {"tally": BROKEN_OFF},
         _reran(BROKEN_OFF, begins_by=NOW),
-        Ask(why="infra", names=("smoke",), cannot=("smoke",)),
+        AskPerson(why="infra", names=("smoke",), cannot=("smoke",)),
     ),
     "what broke off twice is asked about": (
-        {"tally": BROKEN_OFF}, _reran(_tally("red")), Ask(why="infra", names=("smoke",), reran=1),
+        {"tally": BROKEN_OFF}, _reran(_tally("red")),
+        AskPerson(why="infra", names=("smoke",), reran=1),
     ),
     "an older failure that is likely the same is not run again": (
         {
@@ -371,7 +372,7 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
             "red_before": ("smoke",),
         },
         {},
-        Ask(why="unrelated", names=("smoke",)),
+        AskPerson(why="unrelated", names=("smoke",)),
     ),
     "what does not begin is awaited a while": ({"tally": _quiet(3)}, {}, WAITED_FOR),
     "what does not begin long after the others may be waved through": (
@@ -384,7 +385,7 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         {"tally": _tally("waiting", links=State.MISSING)}, {"deadline": NOW}, UNSTARTED,
     ),
     "not while another one runs": (
-        {"tally": _quiet(30, more=State.RUNNING)}, {}, Wait(missing=("links", "more")),
+        {"tally": _quiet(30, more=State.RUNNING)}, {}, KeepWaiting(missing=("links", "more")),
     ),
     "not beside a failure": (
         {"tally": _quiet(30, more=State.FAILED)}, {}, WAITED_FOR,
@@ -395,35 +396,35 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "not while a preview is awaited": (
         {"tally": _quiet(30).with_previews((PREVIEW.model_copy(update={"state": State.MISSING}),))},
         {},
-        Wait(missing=("links", "pr-1")),
+        KeepWaiting(missing=("links", "pr-1")),
     ),
     "with a yes it is merged": (
         {"tally": _quiet(10)},
-        {"approved": (Approved(head=OURS, why="unstarted", names=("links",)),)},
-        Merge(head=OURS),
+        {"approved": (DoubtApproval(head=OURS, why="unstarted", names=("links",)),)},
+        MergeNow(head=OURS),
     ),
     "a yes holds for the checks it named": (
         {"tally": _quiet(10)},
-        {"approved": (Approved(head=OURS, why="unstarted", names=("other",)),)},
+        {"approved": (DoubtApproval(head=OURS, why="unstarted", names=("other",)),)},
         UNSTARTED,
     ),
     "and for the commit": (
         {"tally": _quiet(10)},
-        {"approved": (Approved(head=OTHER, why="unstarted", names=("links",)),)},
+        {"approved": (DoubtApproval(head=OTHER, why="unstarted", names=("links",)),)},
         UNSTARTED,
     ),
     "with a yes, what begins after all is awaited": (
         {"tally": _quiet(10, links=State.RUNNING)},
-        {"approved": (Approved(head=OURS, why="unstarted", names=("links",)),)},
+        {"approved": (DoubtApproval(head=OURS, why="unstarted", names=("links",)),)},
         WAITED_FOR,
     ),
     "a yes to it is none to other doubts": (
         {"tally": _quiet(10)},
         {
-            "approved": (Approved(head=OURS, why="unstarted", names=("links",)),),
+            "approved": (DoubtApproval(head=OURS, why="unstarted", names=("links",)),),
             "person_wanted": True,
         },
-        Ask(why="person"),
+        AskPerson(why="person"),
     ),
 }  # fmt: skip
 TABLE |= PATIENT

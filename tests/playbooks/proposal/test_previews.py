@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.github.models import Deployment, DeploymentStatus
-from bot.playbooks.checks.green import Counting, Row, State, Tally
+from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.playbooks.proposal.previews import preview_rows, that_count
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,8 +92,8 @@ ROWS = st.lists(st.sampled_from(list(State)), max_size=4)
 
 @given(verdict=VERDICTS, states=ROWS)
 def test_previews_never_make_anything_better(verdict: Any, states: list[State]) -> None:
-    rows = tuple(Row(name=str(n), kind="preview", state=s) for n, s in enumerate(states))
-    both = Tally(verdict=verdict, rows=()).with_previews(rows)
+    rows = tuple(CheckRow(name=str(n), kind="preview", state=s) for n, s in enumerate(states))
+    both = CheckTally(verdict=verdict, rows=()).with_previews(rows)
     if both.verdict == "green":
         assert verdict == "green"
         assert set(states) <= {State.PASSED, State.SKIPPED, State.INFRA}

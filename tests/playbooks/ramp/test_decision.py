@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from bot.canary.policy import Policy
 from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
 from bot.playbooks.ramp.decision import (
-    Approval,
-    Ask,
+    AskAboutRamp,
     Enter,
-    Finish,
-    RollBack,
-    Wait,
+    PromoteCandidate,
+    RampWaits,
+    RollBackRamp,
+    StageApproval,
     is_agreed,
     next_move,
 )
@@ -48,18 +48,20 @@ def test_it_grows_through_5_25_50_95_and_100_percent_and_is_promoted() -> None:
     for index in range(len(PHASES)):
         move = next_move(POLICY, index, Promote(None))
         seen.append(move.phase.percent if isinstance(move, Enter) else move)
-    assert seen == [25, 50, 95, 100, Finish()]
+    assert seen == [25, 50, 95, 100, PromoteCandidate()]
 
 
 def test_what_is_missing_is_waited_for() -> None:
-    assert next_move(POLICY, 0, Continue(("2 min left.",))) == Wait(("2 min left.",))
+    assert next_move(POLICY, 0, Continue(("2 min left.",))) == RampWaits(("2 min left.",))
 
 
 def test_what_stays_inconclusive_is_asked_about_and_a_person_may_insist() -> None:
     unclear = Hold(("No verdict after 6 h.",))
-    assert next_move(POLICY, 0, unclear) == Ask("inconclusive", 25, unclear.reasons)
+    assert next_move(POLICY, 0, unclear) == AskAboutRamp("inconclusive", 25, unclear.reasons)
     assert next_move(POLICY, 0, unclear, insisted={0}) == Enter(PHASES[1])
-    assert next_move(POLICY, 1, unclear, insisted={0}) == Ask("inconclusive", 50, unclear.reasons)
+    assert next_move(POLICY, 1, unclear, insisted={0}) == AskAboutRamp(
+        "inconclusive", 50, unclear.reasons
+    )
 
 
 @given(
@@ -70,9 +72,9 @@ def test_what_stays_inconclusive_is_asked_about_and_a_person_may_insist() -> Non
 def test_an_anomaly_rolls_back_whatever_people_have_agreed_to(
     index: int, insisted: set[int], stages: set[int]
 ) -> None:
-    approvals = [Approval(stage=stage, by="alice", founder=True) for stage in stages]
+    approvals = [StageApproval(stage=stage, by="alice", founder=True) for stage in stages]
     policy = asking(_50=2, _100="founder")
-    assert next_move(policy, index, BREACH, approvals=approvals, insisted=insisted) == RollBack(
+    assert next_move(policy, index, BREACH, approvals=approvals, insisted=insisted) == RollBackRamp(
         BREACH
     )
 
@@ -86,27 +88,27 @@ def test_no_phase_is_ever_skipped(index: int, verdict: Verdict, insisted: set[in
     move = next_move(POLICY, index, verdict, insisted=insisted)
     if isinstance(move, Enter):
         assert move.phase == PHASES[index + 1]
-    if isinstance(move, Finish):
+    if isinstance(move, PromoteCandidate):
         assert index == LAST
 
 
 def test_a_stage_that_needs_two_people_waits_for_two_different_ones() -> None:
     policy = asking(_50=2)
-    alice = Approval(stage=50, by="alice", founder=True)
-    bob = Approval(stage=50, by="bob", founder=False)
-    assert isinstance(next_move(policy, 1, Promote(50)), Ask)
-    assert isinstance(next_move(policy, 1, Promote(50), approvals=[alice, alice]), Ask)
+    alice = StageApproval(stage=50, by="alice", founder=True)
+    bob = StageApproval(stage=50, by="bob", founder=False)
+    assert isinstance(next_move(policy, 1, Promote(50)), AskAboutRamp)
+    assert isinstance(next_move(policy, 1, Promote(50), approvals=[alice, alice]), AskAboutRamp)
     assert next_move(policy, 1, Promote(50), approvals=[alice, bob]) == Enter(PHASES[2])
 
 
 def test_a_founders_stage_takes_a_founders_word_only() -> None:
     policy = asking(_100="founder")
-    bob = Approval(stage=100, by="bob", founder=False)
+    bob = StageApproval(stage=100, by="bob", founder=False)
     move = next_move(policy, 2, Promote(95), approvals=[bob])
-    assert move == Ask(
+    assert move == AskAboutRamp(
         "approval", 100, ("The stage of 100% needs a Founder's approval.",), founder=True
     )
-    olivia = Approval(stage=100, by="olivia", founder=True)
+    olivia = StageApproval(stage=100, by="olivia", founder=True)
     assert next_move(policy, 2, Promote(95), approvals=[bob, olivia]) == Enter(PHASES[3])
     # From 95% held back to the whole is the same stage: nobody is asked twice.
     assert next_move(policy, 3, Promote(100)) == Enter(PHASES[4])
@@ -114,7 +116,7 @@ def test_a_founders_stage_takes_a_founders_word_only() -> None:
 
 def test_an_approval_of_one_stage_says_nothing_of_another() -> None:
     policy = asking(_25=1, _50=1)
-    assert not is_agreed(policy, 50, [Approval(stage=25, by="alice", founder=True)])
+    assert not is_agreed(policy, 50, [StageApproval(stage=25, by="alice", founder=True)])
     assert is_agreed(policy, 5, [])
 
 

@@ -9,10 +9,10 @@ from bot.canary.verdict import Breach
 from bot.playbooks.candidate.case import joined, status
 from bot.playbooks.candidate.records import decision
 from bot.playbooks.ramp import records, text
-from bot.playbooks.ramp.decision import Approval, Ask, missing_agreement
+from bot.playbooks.ramp.decision import AskAboutRamp, StageApproval, missing_agreement
 from bot.playbooks.ramp.stages import check_stage
 from bot.playbooks.words import wording
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.records.audit_chain.anchors import Anchor
 from tests.canary.traffic import policy
 from tests.playbooks.candidate.facts import BOB, BREACH, POLICY, START, ramp_case, seen_in_ramp
@@ -20,13 +20,13 @@ from tests.playbooks.candidate.facts import BOB, BREACH, POLICY, START, ramp_cas
 CASE = ramp_case()
 ASKING = policy(approvals={25: 2, 100: "founder"})
 PHASES = POLICY.phases
-LATE = Ask(
+LATE = AskAboutRamp(
     "inconclusive",
     50,
     ("No verdict after 6 h at 25%.", "600 of 5,000 observations of each provider in this stage."),
 )
-GIVEN = (Approval(stage=25, by="bob", founder=False),)
-STANDINGS: dict[str, Standing] = {
+GIVEN = (StageApproval(stage=25, by="bob", founder=False),)
+STANDINGS: dict[str, StatusMessage] = {
     "starting": text.starting(CASE),
     "asking to begin": text.asking_to_begin(missing_agreement(ASKING, 25, ())),
     "serving": text.serving(CASE, PHASES[0], ("It is watched for at least 9 min 30 s more.",)),

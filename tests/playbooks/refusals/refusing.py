@@ -10,7 +10,7 @@ import pytest
 from bot.records.audit_chain import audit
 from bot.records.lifecycle import RunState
 from bot.records.recovery import incidents, runs
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from fakegithub.world.refusals import Kind
 from tests.shop import Shop
 
@@ -151,7 +151,7 @@ def begin(refusal: Refusal, when: str, shop: Shop, number: int) -> None:
         shop.github.upon_merge(shop.repository, lambda: refusal.begin(shop, number))
 
 
-async def runs_of(shop: Shop, playbook: str) -> list[Run]:
+async def runs_of(shop: Shop, playbook: str) -> list[StoredRun]:
     """Every Run of a playbook."""
     async with shop.bot.read_only.connect() as conn:
         found = await incidents.list_recent(conn, shop.repository.id)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from bot.config import Config
-from bot.playbooks.revert.plan import Planned, make_plan
+from bot.playbooks.revert.plan import RevertPlanned, make_plan
 from bot.triggers import Repository, RevertRequest, Target
 from fakegithub.world.model import Ruleset
 from tests.shop import Shop
@@ -266,7 +266,7 @@ def seen(shop: Shop) -> Repository:
     )
 
 
-async def planned(shop: Shop, *targets: Target) -> tuple[Planned, set[str]]:
+async def planned(shop: Shop, *targets: Target) -> tuple[RevertPlanned, set[str]]:
     """What reverting these would do, and the Python files of main that are there afterwards."""
     github = shop.bot.github.repository(seen(shop), playbook="revert")
     mirror = shop.bot.mirrors.of(seen(shop))

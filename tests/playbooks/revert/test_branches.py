@@ -8,7 +8,7 @@ import pytest
 
 from demo.person import Person
 from fakegithub.access.credentials import issue_token
-from fakegithub.world.model import Installation, Protection
+from fakegithub.world.model import FakeInstallation, Protection
 from tests.shop import GOOD, Shop
 
 
@@ -207,7 +207,7 @@ async def test_a_code_owner_whose_review_is_missing_is_named(shop: Shop) -> None
 
 @pytest.mark.thorough
 async def test_another_apps_check_of_the_same_name_does_not_stand_for_the_pinned_one(
-    shop: Shop, ci_app: Installation
+    shop: Shop, ci_app: FakeInstallation
 ) -> None:
     shop.verdicts.clear()
     broken = await shop.broken()

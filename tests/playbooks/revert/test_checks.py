@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bot.records.audit_chain import audit
-from fakegithub.world.model import Installation
+from fakegithub.world.model import FakeInstallation
 from tests.shop import GOOD, Clock, Shop
 
 
@@ -44,7 +44,7 @@ async def _reported(shop: Shop, context: str) -> None:
 
 @pytest.mark.thorough
 async def test_a_wait_says_since_when_it_runs_and_how_long_it_took_before(
-    shop: Shop, ci_app: Installation
+    shop: Shop, ci_app: FakeInstallation
 ) -> None:
     shop.verdicts.clear()
     await shop.merged("Name the check", {".github/playbooks.yml": "checks: {smoke: [unit]}\n"})
@@ -63,7 +63,7 @@ async def test_a_wait_says_since_when_it_runs_and_how_long_it_took_before(
 
 
 async def test_a_cancelled_check_is_settled_by_a_newer_run_in_another_suite(
-    shop: Shop, ci_app: Installation
+    shop: Shop, ci_app: FakeInstallation
 ) -> None:
     shop.verdicts.clear()
     await shop.merged("Name the check", {".github/playbooks.yml": "checks: {smoke: [unit]}\n"})
@@ -82,7 +82,7 @@ async def test_a_cancelled_check_is_settled_by_a_newer_run_in_another_suite(
 
 @pytest.mark.thorough
 async def test_a_newer_failure_in_another_suite_beats_an_older_success(
-    shop: Shop, ci_app: Installation
+    shop: Shop, ci_app: FakeInstallation
 ) -> None:
     shop.verdicts.clear()
     config = "checks: {smoke: [unit, slow]}\n"

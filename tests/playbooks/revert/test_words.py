@@ -8,9 +8,9 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from bot.git.history import CommitInfo
-from bot.git.reverting import Conflict, PathConflict
-from bot.playbooks.checks.green import Counting, Row, State, Tally
-from bot.playbooks.incidents.case import Case, Offender
+from bot.git.reverting import PathConflict, RevertConflict
+from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
+from bot.playbooks.incidents.case import IncidentContext, Offender
 from bot.playbooks.proposal import endings, standings
 from bot.playbooks.proposal.follow import Followed, How
 from bot.playbooks.proposal.founder import (
@@ -19,20 +19,20 @@ from bot.playbooks.proposal.founder import (
     others_pushed,
     plan_of_others,
 )
-from bot.playbooks.proposal.merging import Ask, View, Wait, Why
+from bot.playbooks.proposal.merging import AskPerson, KeepWaiting, PullRequestSnapshot, Why
 from bot.playbooks.proposal.ownership import Foreign
 from bot.playbooks.revert import text as words
 from bot.playbooks.steps import Step
 from bot.playbooks.undo.undoing import Left, Undone
 from bot.playbooks.words import wording
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.triggers import Actor, ActorKind, Severity
 
 AT = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 ALICE = Actor(kind=ActorKind.PERSON, login="alice")
 BOB = Actor(kind=ActorKind.PERSON, login="bob")
 COUNTING = Counting(smoke=("smoke", "links"), smoke_from="configured", evals=())
-CASE = Case(
+CASE = IncidentContext(
     kind="revert",
     proposal="hotfix",
     incident="01k0000000000000000000000a",
@@ -54,23 +54,23 @@ CASE = Case(
     issue=13,
     pull_request=14,
 )
-TALLY = Tally(
+TALLY = CheckTally(
     verdict="red",
     rows=(
-        Row(name="smoke", kind="smoke", state=State.PASSED, url="https://ci.example/1"),
-        Row(name="links", kind="smoke", state=State.FAILED),
+        CheckRow(name="smoke", kind="smoke", state=State.PASSED, url="https://ci.example/1"),
+        CheckRow(name="links", kind="smoke", state=State.FAILED),
     ),
 )
-PREVIEWED = Tally(
+PREVIEWED = CheckTally(
     verdict="red",
     rows=TALLY.rows[:1],
     previews=(
-        Row(name="docs", kind="preview", state=State.PASSED, url="https://docs.example/"),
-        Row(name="pr-14", kind="preview", state=State.FAILED, url="https://ci.example/2"),
+        CheckRow(name="docs", kind="preview", state=State.PASSED, url="https://docs.example/"),
+        CheckRow(name="pr-14", kind="preview", state=State.FAILED, url="https://ci.example/2"),
     ),
 )
-GREEN = Tally(verdict="green", rows=TALLY.rows[:1])
-CONFLICT = Conflict(
+GREEN = CheckTally(verdict="green", rows=TALLY.rows[:1])
+CONFLICT = RevertConflict(
     commit="1" * 40,
     onto="3" * 40,
     tree="4" * 40,
@@ -104,7 +104,7 @@ NAMES: dict[Why, tuple[str, ...]] = {
 }
 
 
-def _view(tally: Tally = TALLY, **more: object) -> View:
+def _view(tally: CheckTally = TALLY, **more: object) -> PullRequestSnapshot:
     facts = {
         "pull_request": "open",
         "draft": False,
@@ -113,10 +113,10 @@ def _view(tally: Tally = TALLY, **more: object) -> View:
         "conflicts": False,
         "tally": tally,
     }
-    return View.model_validate(facts | more)
+    return PullRequestSnapshot.model_validate(facts | more)
 
 
-def _ask(why: Why) -> Standing:
+def _ask(why: Why) -> StatusMessage:
     if why == "founder":
         plan = founders_plan(CASE, "6" * 40, ("migrations/0007.sql",), timedelta(days=1))
         return founder_decides(CASE, plan, GREEN)
@@ -125,7 +125,7 @@ def _ask(why: Why) -> Standing:
         return others_pushed(
             CASE, plan_of_others(CASE, head, timedelta(days=1)), _view(GREEN, foreign=head)
         )
-    move = Ask(why=why, names=NAMES.get(why, ("links",)), reason="It is *locked*")
+    move = AskPerson(why=why, names=NAMES.get(why, ("links",)), reason="It is *locked*")
     view = _view(PREVIEWED if why == "preview" else TALLY)
     return standings.standing_for(move, view, CASE, AT, CONFLICT)
 
@@ -157,10 +157,11 @@ def test_how_it_ends_without_a_merge(how: How, snapshot: SnapshotAssertion) -> N
 
 
 def test_the_status_while_checks_run(snapshot: SnapshotAssertion) -> None:
-    running = Tally(
-        verdict="waiting", rows=(*GREEN.rows, Row(name="links", kind="smoke", state=State.RUNNING))
+    running = CheckTally(
+        verdict="waiting",
+        rows=(*GREEN.rows, CheckRow(name="links", kind="smoke", state=State.RUNNING)),
     )
-    move = Wait(missing=("links",))
+    move = KeepWaiting(missing=("links",))
     standing = standings.standing_for(move, _view(running), CASE, AT + timedelta(hours=1), None)
     assert wording.status(CASE, standing) == snapshot
 
@@ -170,7 +171,7 @@ def test_the_status_in_the_merge_queue(
     snapshot: SnapshotAssertion, takes_yet: timedelta | None
 ) -> None:
     view = _view(GREEN, queue="waiting", queued_since=AT, queue_takes_yet=takes_yet)
-    standing = standings.standing_for(Wait(missing=("merge queue",)), view, CASE, AT, None)
+    standing = standings.standing_for(KeepWaiting(missing=("merge queue",)), view, CASE, AT, None)
     assert wording.status(CASE, standing) == snapshot
 
 
@@ -204,7 +205,7 @@ def test_the_final_word_where_watching_the_red_base_was_cancelled(
 
 def test_the_time_out_where_the_app_may_not_see_previews(snapshot: SnapshotAssertion) -> None:
     view = _view(PREVIEWED, previews_hidden=True)
-    move = Ask(why="timed out", names=("pr-14",))
+    move = AskPerson(why="timed out", names=("pr-14",))
     assert wording.needs_you(CASE, standings.standing_for(move, view, CASE, AT, None)) == snapshot
 
 

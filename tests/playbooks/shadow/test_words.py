@@ -11,7 +11,7 @@ from bot.playbooks.candidate.case import joined, status
 from bot.playbooks.candidate.records import decision
 from bot.playbooks.shadow import records, text
 from bot.playbooks.words import wording
-from bot.playbooks.words.standing import Standing
+from bot.playbooks.words.standing import StatusMessage
 from bot.records.audit_chain.anchors import Anchor
 from tests.playbooks.candidate.facts import BOB, POLICY, START, seen_in_shadow, shadow_case
 
@@ -20,7 +20,7 @@ MISSING = (
     "1,200 of 2,000 requests answered by both.",
     unproven("cost", RatioMetric(), 0.7, 2.3),
 )
-STANDINGS: dict[str, Standing] = {
+STANDINGS: dict[str, StatusMessage] = {
     "mirroring": text.mirroring(CASE, ()),
     "something is missing": text.mirroring(CASE, MISSING),
     "held": text.held(

@@ -7,13 +7,13 @@ import pytest
 from bot.playbooks.steps import Step
 from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from tests.playbooks.stranded.updating import end_by_update
 from tests.playbooks.undo.test_undoing import waiting_hotfix
 from tests.shop import Shop
 
 
-async def stranded(shop: Shop) -> tuple[int, Run]:
+async def stranded(shop: Shop) -> tuple[int, StoredRun]:
     """A revert whose hotfix waits for CI when an update ends it."""
     broken, _, _ = await waiting_hotfix(shop)
     run = await shop.last_run()

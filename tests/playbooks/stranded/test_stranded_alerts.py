@@ -13,7 +13,7 @@ from bot.records.intake import alerts
 from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
 from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.records.tables.intake import inbox
 from tests.playbooks.judge.judging import self_work_pause
 from tests.playbooks.stranded.updating import end_by_update, park
@@ -43,17 +43,17 @@ async def _clears(shop: Shop, sender: Sender) -> None:
     await shop.alone()
 
 
-async def _following(shop: Shop, incident: Incident) -> list[Run]:
+async def _following(shop: Shop, incident: Incident) -> list[StoredRun]:
     """The Runs that follow its alerts or did, oldest first."""
     async with shop.bot.read_only.connect() as conn:
         found = await runs.of_incident(conn, incident.id)
     return [each for each in found if each.playbook == "triage"]
 
 
-async def _waits(shop: Shop, incident: Incident, *, attempt: int = 1) -> Run:
+async def _waits(shop: Shop, incident: Incident, *, attempt: int = 1) -> StoredRun:
     """Wait until this attempt looks at the alerts."""
 
-    async def looks() -> Run | None:
+    async def looks() -> StoredRun | None:
         found = await _following(shop, incident)
         if len(found) < attempt or not found[attempt - 1].is_live:
             return None
@@ -68,7 +68,7 @@ async def _waits(shop: Shop, incident: Incident, *, attempt: int = 1) -> Run:
     return await shop.eventually(looks)  # type: ignore[no-any-return]
 
 
-async def _ended_by_update(shop: Shop, incident: Incident) -> Run:
+async def _ended_by_update(shop: Shop, incident: Incident) -> StoredRun:
     """An update ends its Run while that waits; wait until another follows the alerts."""
     run = await _waits(shop, incident)
     await end_by_update(shop, run, at=Step.READ_ALERTS)
@@ -190,7 +190,7 @@ async def test_retry_begins_a_revert_that_failed_although_its_alert_is_followed(
     await shop.standing(incident.issue or 0, "`/approve`")
     [revert] = await sender.incidents("revert")
 
-    async def waiting() -> Run | None:
+    async def waiting() -> StoredRun | None:
         async with shop.bot.read_only.connect() as conn:
             [run] = await runs.of_incident(conn, revert.id)
         return run if run.watch_pull_request else None

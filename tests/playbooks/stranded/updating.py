@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from bot.playbooks.steps import Step
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from tests.shop import Shop
 
 
-async def end_by_update(shop: Shop, run: Run, *, at: Step) -> None:
+async def end_by_update(shop: Shop, run: StoredRun, *, at: Step) -> None:
     """The process ends, and the next one's code takes another step than `at`: it cannot go on."""
     await _ended(shop, run)
     with shop.bot.engine._system.engine.begin() as connection:
@@ -19,7 +19,7 @@ async def end_by_update(shop: Shop, run: Run, *, at: Step) -> None:
     shop.bot.engine._over.set()
 
 
-async def park(shop: Shop, run: Run, *, at: Step) -> None:
+async def park(shop: Shop, run: StoredRun, *, at: Step) -> None:
     """A newer release, which is gone, has taken a step that this one does not know."""
     await _ended(shop, run)
     with shop.bot.engine._system.engine.begin() as connection:
@@ -33,7 +33,7 @@ async def park(shop: Shop, run: Run, *, at: Step) -> None:
     await shop.eventually(parked)
 
 
-async def _ended(shop: Shop, run: Run) -> None:
+async def _ended(shop: Shop, run: StoredRun) -> None:
     """End the execution in the middle; what tends Runs finds it pending."""
     engine, name = shop.bot.engine, f"run {run.id}"
     for task in list(engine._executing):
@@ -46,7 +46,9 @@ async def _ended(shop: Shop, run: Run) -> None:
     await shop.eventually(gone)
 
 
-def _another_step(shop: Shop, connection: sa.Connection, run: Run, at: Step, step: str) -> None:
+def _another_step(
+    shop: Shop, connection: sa.Connection, run: StoredRun, at: Step, step: str
+) -> None:
     outputs = shop.bot.engine._system.tables.operation_outputs
     first = sa.select(sa.func.min(outputs.c.function_id)).where(
         outputs.c.workflow_uuid == run.id, outputs.c.function_name == at.id
@@ -59,7 +61,7 @@ def _another_step(shop: Shop, connection: sa.Connection, run: Run, at: Step, ste
     )
 
 
-def _of_another_process(shop: Shop, connection: sa.Connection, run: Run) -> None:
+def _of_another_process(shop: Shop, connection: sa.Connection, run: StoredRun) -> None:
     status = shop.bot.engine._system.tables.workflow_status
     connection.execute(
         sa.update(status)

@@ -7,26 +7,25 @@ from datetime import timedelta
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from bot.playbooks.judge.evidence import Looked
-from bot.playbooks.judge.policy import Evidence as CheckEvidence
-from bot.playbooks.judge.policy import Propose, Suspect
+from bot.playbooks.judge.evidence import CheckLook
+from bot.playbooks.judge.policy import CheckEvidence, SoleSuspect, TellPeople
 from bot.playbooks.judge.text import proposal
 from bot.playbooks.triage import text as words
 from bot.playbooks.triage.blame import (
-    Evidence,
+    AlertEvidence,
     Following,
     LeaveIt,
     LookForIt,
     RevertIt,
-    RollBack,
+    RollBackCapability,
     what_follows,
 )
-from bot.playbooks.triage.text import Facts
-from bot.records.intake.alerts import Condition, Group, Said
+from bot.playbooks.triage.text import AlertFacts
+from bot.records.intake.alerts import Condition, ConditionGroup, Said
 from bot.triggers import Autonomy, Severity
 from tests.playbooks.triage.alerting import BEGAN
 
-SELF_WORK = Suspect(sha="a" * 40, age=timedelta(0), pull_request=7, is_self_work=True)
+SELF_WORK = SoleSuspect(sha="a" * 40, age=timedelta(0), pull_request=7, is_self_work=True)
 PERSON = SELF_WORK.model_copy(update={"is_self_work": False})
 OTHER = SELF_WORK.model_copy(update={"sha": "b" * 40, "pull_request": 8})
 
@@ -36,8 +35,8 @@ def _condition(name: str = "a", *, firing: bool = True, **said: object) -> Condi
     return Condition(fingerprint=name, at=BEGAN, firing=firing, said=Said.model_validate(facts))
 
 
-def _evidence(*, said: dict[str, object] | None = None, **changed: object) -> Evidence:
-    return Evidence(conditions=(_condition(**(said or {})),)).model_copy(update=changed)
+def _evidence(*, said: dict[str, object] | None = None, **changed: object) -> AlertEvidence:
+    return AlertEvidence(conditions=(_condition(**(said or {})),)).model_copy(update=changed)
 
 
 NAMED: dict[str, object] = {"pull_request": 7}
@@ -75,7 +74,7 @@ PROPOSED = _evidence(said={"capability": "llm"}, autonomy=Autonomy.PROPOSE)
             "itself a hotfix",
         ),
         (_evidence(said=NAMED | {"severity": "low"}, named=SELF_WORK), LeaveIt, "low"),
-        (_evidence(said={"capability": "llm"}), RollBack, "llm"),
+        (_evidence(said={"capability": "llm"}), RollBackCapability, "llm"),
         (_evidence(said={"capability": "llm"}, is_known=False), LeaveIt, "not configured"),
         (PROPOSED, LeaveIt, "/rollback llm"),
         (
@@ -95,14 +94,14 @@ PROPOSED = _evidence(said={"capability": "llm"}, autonomy=Autonomy.PROPOSE)
         (_evidence(said={"signal": "budget.overrun"}, suspects=(PERSON,)), LeaveIt, "spent"),
     ],
 )
-def test_the_table_of_what_follows(evidence: Evidence, expected: type, detail: str) -> None:
+def test_the_table_of_what_follows(evidence: AlertEvidence, expected: type, detail: str) -> None:
     following = what_follows(evidence)
     assert isinstance(following, expected), following
     assert detail in str(following)
 
 
-def _facts(following: Following | None, **changed: object) -> Facts:
-    group = Group(
+def _facts(following: Following | None, **changed: object) -> AlertFacts:
+    group = ConditionGroup(
         id="0" * 32,
         repository_id=1,
         source="alertmanager",
@@ -115,7 +114,7 @@ def _facts(following: Following | None, **changed: object) -> Facts:
         run="",
         conditions=(_condition(), _condition("b", firing=False, url="https://x.test/a")),
     )
-    facts = Facts(
+    facts = AlertFacts(
         incident="01j",
         severity=Severity.HIGH,
         group=group,
@@ -151,7 +150,9 @@ def _facts(following: Following | None, **changed: object) -> Facts:
         "switched off",
     ],
 )
-def test_the_words_of_an_incident_about_alerts(facts: Facts, snapshot: SnapshotAssertion) -> None:
+def test_the_words_of_an_incident_about_alerts(
+    facts: AlertFacts, snapshot: SnapshotAssertion
+) -> None:
     assert words.issue_title(facts.group) + "\n\n" + words.issue_body(facts) == snapshot
 
 
@@ -162,6 +163,6 @@ def test_the_words_that_ask_for_a_rollback(snapshot: SnapshotAssertion) -> None:
 
 
 def test_the_words_of_a_proposal(snapshot: SnapshotAssertion) -> None:
-    looked = Looked(purpose="slo", base="main", evidence=CheckEvidence(streak=None))
-    decision = Propose(reason="it failed once, and it passed on aaaaaaaaa before")
+    looked = CheckLook(purpose="slo", base="main", evidence=CheckEvidence(streak=None))
+    decision = TellPeople(reason="it failed once, and it passed on aaaaaaaaa before")
     assert proposal("p95 | `x`", looked, decision, "#7") == snapshot

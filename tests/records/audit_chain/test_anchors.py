@@ -17,11 +17,11 @@ from bot.records.audit_chain.anchors import (
     sign,
     with_anchor,
 )
-from bot.records.audit_chain.audit import Head
+from bot.records.audit_chain.audit import AuditHead
 from tests.records.examples import NOON
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-HEAD = Head(repository_id=2**63 - 1, seq=3, head_hash="ab" * 32)
+HEAD = AuditHead(repository_id=2**63 - 1, seq=3, head_hash="ab" * 32)
 ANCHOR = sign(HEAD, KEY, NOON)
 
 

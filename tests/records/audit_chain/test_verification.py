@@ -21,7 +21,7 @@ from bot.records.audit_chain.anchors import (
     sign,
     with_anchor,
 )
-from bot.records.audit_chain.audit import GENESIS, AuditEntry, Head
+from bot.records.audit_chain.audit import GENESIS, AuditEntry, AuditHead
 from bot.records.audit_chain.verification import (
     Altered,
     AuditReport,
@@ -91,7 +91,7 @@ def test_an_anchor_of_another_key_is_no_anchor() -> None:
 
 
 def test_an_anchor_of_an_unknown_key_beside_a_genuine_one_is_reported() -> None:
-    forged = sign(Head(repository_id=1, seq=99, head_hash="f" * 64), OTHER_KEY, NOON)
+    forged = sign(AuditHead(repository_id=1, seq=99, head_hash="f" * 64), OTHER_KEY, NOON)
     verdict = verify(TEN, [forged, *anchors(TEN, 10)], PUBLIC)
     assert isinstance(verdict, CannotCheck)
     assert "entry 99" in verdict.reason

@@ -22,7 +22,7 @@ from bot.records.documents.adr import (
     with_outcome,
     with_status,
 )
-from bot.records.documents.artifacts import Outcome
+from bot.records.documents.artifacts import DecisionOutcome
 
 DAY, NEXT_DAY = date(2026, 3, 1), date(2026, 3, 2)
 FACTS = AdrFacts(
@@ -97,7 +97,9 @@ def test_a_new_adr_is_proposed_and_its_outcome_pending() -> None:
 
 def test_the_outcome_is_noted_and_the_decision_stays() -> None:
     adr = render(FACTS)
-    done = with_outcome(adr, Outcome.CONFIRMED, NEXT_DAY, "Merged as abc; 3 of 3 checks green.")
+    done = with_outcome(
+        adr, DecisionOutcome.CONFIRMED, NEXT_DAY, "Merged as abc; 3 of 3 checks green."
+    )
     assert front_matter(done)["outcome"] == "confirmed"
     assert front_matter(done)["outcome-date"] == NEXT_DAY
     assert "\n* 2026-03-02: Merged as abc; 3 of 3 checks green.\n" in done
@@ -105,9 +107,9 @@ def test_the_outcome_is_noted_and_the_decision_stays() -> None:
 
 
 def test_noting_the_same_outcome_twice_changes_nothing() -> None:
-    once = with_outcome(render(FACTS), Outcome.FAILED, NEXT_DAY, "Still red.")
-    assert with_outcome(once, Outcome.FAILED, NEXT_DAY, "Still red.") == once
-    both = with_outcome(once, Outcome.CONFIRMED, NEXT_DAY, "Green after a retry.")
+    once = with_outcome(render(FACTS), DecisionOutcome.FAILED, NEXT_DAY, "Still red.")
+    assert with_outcome(once, DecisionOutcome.FAILED, NEXT_DAY, "Still red.") == once
+    both = with_outcome(once, DecisionOutcome.CONFIRMED, NEXT_DAY, "Green after a retry.")
     assert both.count("* 2026-03-02: ") == 2
     assert decision(both) == decision(once)
 
@@ -163,7 +165,7 @@ def test_whatever_people_write_the_structure_stays(title: str, reason: str, line
             }
         )
     )
-    adr = with_outcome(with_status(adr, "accepted", DAY), Outcome.CONFIRMED, DAY, line)
+    adr = with_outcome(with_status(adr, "accepted", DAY), DecisionOutcome.CONFIRMED, DAY, line)
     front = front_matter(adr)
     assert (front["status"], front["outcome"]) == ("accepted", "confirmed")
     assert front["decision-makers"] == [reason]

@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from bot.records.audit_chain.anchors import sign
-from bot.records.audit_chain.audit import Head
+from bot.records.audit_chain.audit import AuditHead
 from bot.records.documents.artifacts import (
-    CheckResult,
+    ChecksVerdict,
+    DecisionOutcome,
     HotfixRefs,
-    Merge,
+    MergeRecord,
     NumberedLink,
     Origin,
-    Outcome,
+    ReportedCheck,
     Results,
     RevertedTarget,
     RevertReport,
     TimelineEvent,
-    Verdict,
     artifact_path,
     canonical_bytes,
 )
@@ -46,7 +46,7 @@ REPORT = RevertReport(
     reason="Login answers 500, “since #7”",
     severity=Severity.HIGH,
     status=IncidentStatus.RESOLVED,
-    outcome=Outcome.CONFIRMED,
+    outcome=DecisionOutcome.CONFIRMED,
     targets=(RevertedTarget(kind="pull_request", number=7, commits=("a" * 40,)),),
     refs=HotfixRefs(
         base_branch="main",
@@ -56,16 +56,16 @@ REPORT = RevertReport(
         tree="d" * 40,
     ),
     results=Results(
-        smoke=(CheckResult(name="smoke", conclusion="success"),),
+        smoke=(ReportedCheck(name="smoke", conclusion="success"),),
         evals="not configured",
-        verdict=Verdict.GREEN,
+        verdict=ChecksVerdict.GREEN,
     ),
-    merge=Merge(sha="e" * 40, method="squash", at=NOON),
+    merge=MergeRecord(sha="e" * 40, method="squash", at=NOON),
     timeline=(TimelineEvent(at=NOON, what="incident opened"),),
     adr="docs/decisions/x.md",
     issue=NumberedLink(number=8, url="https://github.example/issues/8"),
     pull_request=None,
-    audit=sign(Head(repository_id=REPOSITORY.id, seq=1, head_hash="0" * 64), KEY, NOON),
+    audit=sign(AuditHead(repository_id=REPOSITORY.id, seq=1, head_hash="0" * 64), KEY, NOON),
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.intake.alerts.cloudevents import CloudEvent, event_report
 from bot.records.intake import alerts
-from bot.records.intake.alerts import WELL_AFTER, Condition, Report, Said, supersedes
+from bot.records.intake.alerts import WELL_AFTER, Condition, ConditionReport, Said, supersedes
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY
 
@@ -28,8 +28,8 @@ def _report(
     unseen: bool | None = None,
     event: str | None = None,
     opens_on_recovery: bool = True,
-) -> Report:
-    return Report(
+) -> ConditionReport:
+    return ConditionReport(
         repository=REPOSITORY,
         source="alertmanager",
         group_key=group,
@@ -43,7 +43,7 @@ def _report(
     )
 
 
-def _known(reports: Sequence[Report]) -> dict[str, tuple[datetime, bool]]:
+def _known(reports: Sequence[ConditionReport]) -> dict[str, tuple[datetime, bool]]:
     """What is known of each condition after hearing these, by the pure rule alone."""
     known: dict[str, Condition] = {}
     for report in reports:
@@ -72,7 +72,7 @@ _REPORTS = st.lists(
 
 @given(reports=_REPORTS, data=st.data())
 def test_any_order_and_any_repeats_come_to_the_same(
-    reports: list[Report], data: st.DataObject
+    reports: list[ConditionReport], data: st.DataObject
 ) -> None:
     shuffled = data.draw(st.permutations(reports + data.draw(st.lists(st.sampled_from(reports)))))
     assert _known(shuffled) == _known(reports)

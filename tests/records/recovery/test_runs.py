@@ -12,7 +12,7 @@ from bot.records.lifecycle import RunState
 from bot.records.notices import outbox
 from bot.records.notices.outbox import NotificationState
 from bot.records.recovery import incidents, runs, steps
-from bot.records.recovery.runs import Run
+from bot.records.recovery.runs import StoredRun
 from bot.records.recovery.steps import Reversibility
 from bot.records.refusals import IllegalMove, UnknownRecord
 from tests.records.examples import NOON, REPOSITORY, opening, trigger
@@ -20,7 +20,7 @@ from tests.records.examples import NOON, REPOSITORY, opening, trigger
 LATER = NOON + timedelta(minutes=5)
 
 
-async def started(conn: AsyncConnection, run_id: str = "r1", comment: str = "1") -> Run:
+async def started(conn: AsyncConnection, run_id: str = "r1", comment: str = "1") -> StoredRun:
     return await runs.start(conn, run_id, trigger(comment), playbook="revert", at=NOON)
 
 
