@@ -11,6 +11,7 @@ from bot.records.lifecycle import RunState
 from bot.records.safety import approvals
 from bot.records.safety.approvals import Approval
 from fakegithub.changes import checks
+from fakegithub.world.model import FakeCheckRun
 from tests.playbooks.triage.alerting import Sender
 from tests.shop import GOOD, Clock, Shop
 
