@@ -23,7 +23,7 @@ from simulated_traffic.ours import POLICY, frozen, only_costs, single, watch, wa
 from simulated_traffic.rivals import RIVALS
 from simulated_traffic.world import LATENCY_SIGMA, Scene, Traffic, traffic
 
-from bot.canary.frozen import FrozenBaseline
+from bot.canary.baseline import FrozenBaseline
 
 Z_ALPHA, Z_POWER = 2.3263, 0.8416
 """Normal quantiles: alpha .01 one-sided, power .8."""

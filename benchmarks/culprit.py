@@ -22,10 +22,10 @@ from simulated import ours, peers
 from simulated.peers import Ending
 from simulated.world import Flakes, Maker, World, chain, contiguous, merged, real
 
-from bot.culprit.ancestry import Ancestry
+from bot.culprit.evidence import SearchSettings
+from bot.culprit.graph import Ancestry
+from bot.culprit.posterior import History, RatePriors
 from bot.culprit.priors import suspects
-from bot.culprit.rates import History, RatePriors
-from bot.culprit.settings import SearchSettings
 
 Method = Callable[[World], Ending]
 ENOUGH_CLAIMS = 1_000

@@ -30,10 +30,10 @@ import structlog
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bot.app import Bot
-from bot.git import upkeep
+from bot.git import maintenance
 from bot.git.mirror import Mirror
-from bot.git.reverting import Clean, compute_revert
-from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.git.revert import Clean, compute_revert
+from bot.github.client import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.triggers import Repository as Named
 from demo.person import Person
@@ -82,9 +82,9 @@ async def reverted(github: DemoGitHub, alice: Person, number: int) -> float:
     return took
 
 
-async def line(mirror: Mirror, what: str) -> upkeep.MirrorCondition:
+async def line(mirror: Mirror, what: str) -> maintenance.MirrorCondition:
     """Print one point of the curve."""
-    found = await asyncio.to_thread(upkeep.look, mirror.path, datetime.now(UTC))
+    found = await asyncio.to_thread(maintenance.look, mirror.path, datetime.now(UTC))
     size = await mirror.disk_bytes() / 1024
     bar = "#" * min(60, found.packs)
     print(f"{what:>14}  {found.packs:5}  {found.loose:6,}  {size:8,.0f}  {bar}", flush=True)
@@ -158,7 +158,7 @@ async def months(
         f"each takes {slope * 1e3:+.0f} ± {error * 1e3:.0f} ms (standard error) more than the last"
     )
     print(f"most packs seen: {most}")
-    return int(most > 2 * upkeep.MOST_PACKS or slope > 2 * error)
+    return int(most > 2 * maintenance.MOST_PACKS or slope > 2 * error)
 
 
 def trend(seconds: Sequence[float]) -> tuple[float, float]:

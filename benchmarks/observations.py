@@ -38,18 +38,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bot.app import wall_clock
-from bot.canary.frozen import FrozenBaseline
+from bot.canary.baseline import FrozenBaseline
 from bot.canary.policy import Policy
 from bot.records.database import migrate, open_database, url_from
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.course import begun
-from bot.traffic.courses import Evaluations, percents_of
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.allocation import NewestAllocations
+from bot.traffic.circuit_breaker import CircuitBreaker
+from bot.traffic.evaluation import Evaluations, begun, percents_of
 from bot.traffic.flag_file import FlagFile
-from bot.traffic.guard import CircuitBreaker
-from bot.traffic.newest import NewestAllocations
-from bot.traffic.observing import Ingest
-from bot.traffic.split import Split
+from bot.traffic.flagd import Split
+from bot.traffic.ingest import Ingest
 from tests.canary.traffic import frozen
 from tests.intake.api.providing import APP, Served, application
 
@@ -123,12 +122,12 @@ async def begin(folder: Path, percent: int = 50, attempt: str = "ramp-1") -> Non
             baseline="provider-a", candidate="provider-b", percent=percent, mode="ramp",
             attempt=attempt, salt=attempt,
         )  # fmt: skip
-        await servings.set_traffic(
+        await allocation.set_traffic(
             conn,
             APP.id,
             CAPABILITY,
             split,
-            servings.Decided(at=now, actor="benchmark", why="a benchmark"),
+            allocation.Decided(at=now, actor="benchmark", why="a benchmark"),
         )
     await database.dispose()
 

@@ -36,7 +36,7 @@ from aiohttp.test_utils import TestServer
 
 from bot.git.mirror import Mirror
 from bot.git.process import Git, require_git
-from bot.git.reverting import Clean, compute_revert
+from bot.git.revert import Clean, compute_revert
 from bot.git.trees import RawChange, read_blob, with_entries
 
 ENVIRONMENT = {

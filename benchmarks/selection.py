@@ -16,10 +16,9 @@ from pathlib import Path
 
 from simulated.world import merged
 
-from bot.culprit.evidence import TrialOutcome, TrialReport
+from bot.culprit.evidence import SearchSettings, TrialOutcome, TrialReport
 from bot.culprit.graph import CommitGraph
 from bot.culprit.search import Search
-from bot.culprit.settings import SearchSettings
 
 STEPS = 6
 

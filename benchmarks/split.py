@@ -31,9 +31,9 @@ from openfeature.evaluation_context import EvaluationContext
 from benchmarks.observations import CAPABILITY, server
 from bot.app import wall_clock
 from bot.records.database import migrate, open_database, url_from
-from bot.traffic import servings
+from bot.traffic import allocation
 from bot.traffic.flag_file import FlagFile
-from bot.traffic.split import Split
+from bot.traffic.flagd import Split
 from tests.intake.api.providing import APP
 
 STAGES = (5, 25, 50, 100)
@@ -49,12 +49,12 @@ async def decide(folder: Path, percent: int) -> None:
         attempt="ramp-1", salt="7",
     )  # fmt: skip
     async with database.begin() as conn:
-        await servings.set_traffic(
+        await allocation.set_traffic(
             conn,
             APP.id,
             CAPABILITY,
             split,
-            servings.Decided(at=wall_clock(), actor="benchmark", why="a stage"),
+            allocation.Decided(at=wall_clock(), actor="benchmark", why="a stage"),
         )
     await database.dispose()
 

@@ -26,8 +26,7 @@ from bot.cockpit.rights import roles_from
 from bot.cockpit.site import Cockpit, CockpitParts
 from bot.config import Config
 from bot.engine import HINT_EVERY, Engine, Observer, Stuck
-from bot.github.client import GitHub
-from bot.github.served import Served
+from bot.github.client import GitHub, Served
 from bot.github.transport.redaction import keep_secret
 from bot.heartbeat import Heartbeat, HeartbeatRhythm
 from bot.intake.alerts.groups import AlertIntake
@@ -84,12 +83,11 @@ from bot.safety.records_keeper import RecordsBranch
 from bot.safety.resumer import SelfWorkResumer
 from bot.settings import InvalidSettings, Settings
 from bot.specs.keeper import SpecReports
-from bot.traffic.courses import Evaluations
-from bot.traffic.guard import CircuitBreaker
-from bot.traffic.newest import NewestAllocations
-from bot.traffic.observing import Ingest
-from bot.traffic.prometheus import Prometheus
-from bot.traffic.scraper import Scraper
+from bot.traffic.allocation import NewestAllocations
+from bot.traffic.circuit_breaker import CircuitBreaker
+from bot.traffic.evaluation import Evaluations
+from bot.traffic.ingest import Ingest
+from bot.traffic.prometheus import Prometheus, Scraper
 from bot.trials.pool import TrialPool
 from bot.trials.sandbox import Showing
 from bot.triggers import (

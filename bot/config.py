@@ -22,8 +22,8 @@ from pydantic import (
 )
 
 from bot.canary.counters import CounterSource
+from bot.canary.metrics import NO_RETURN
 from bot.canary.policy import CapabilityName, Policy
-from bot.canary.totals import NO_RETURN
 from bot.limits import BudgetLimit, Caps, Commands, Founder
 from bot.logins import Author
 from bot.section import RepositoryPath, Section

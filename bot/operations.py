@@ -13,11 +13,9 @@ import sqlalchemy as sa
 
 from bot.git.errors import GitTooOld
 from bot.git.process import require_git
-from bot.github.client import GitHub
-from bot.github.errors import GitHubError
-from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.github.client import EVENTS, PERMISSIONS, GitHub
+from bot.github.errors import GitHubError, in_words
 from bot.github.models import Installation
-from bot.github.refusals import in_words
 from bot.intake.alerts.mappings import who_may_send
 from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.database import open_database, url_from

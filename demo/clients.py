@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from bot.canary.sampling import sampled
+from bot.canary.sample_size import sampled
 
 CAPABILITY = "llm.summarize"
 BASELINE, CANDIDATE, NEWCOMER = "provider-a", "provider-b", "provider-c"

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from bot.app import Bot
-from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.github.client import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.records.safety import pauses
 from bot.settings import Settings

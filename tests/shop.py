@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from dbos import error as dbos_error
 
 from bot.app import Bot
-from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.github.client import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
 from bot.records.recovery import incidents, runs

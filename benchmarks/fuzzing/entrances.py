@@ -25,7 +25,7 @@ from benchmarks.fuzzing.shapes import documents
 from bot.canary.observations import Expected, Observation, read_lines
 from bot.config import Config, InvalidConfig, config_schema, read_config_text
 from bot.culprit.evidence import TrialOutcome
-from bot.github.calls.workflows import JobAnnotation, WorkflowJob, WorkflowRun
+from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
 from bot.github.models import CheckResult
 from bot.intake.alerts.cloudevents import CloudEvent, event_report, read_structured
 from bot.intake.alerts.formats import (
@@ -53,8 +53,13 @@ from bot.intake.http.problems import HttpProblem
 from bot.records.documents.spec_report import SpecReport, spec_table
 from bot.safety.config_in_force import digest_of, sensitive_sections
 from bot.specs.reading import read_spec, with_results
-from bot.trials.actions import fingerprint_of, judge_workflow_run
-from bot.trials.outcome import ResultFile, ResultFileError, read_result
+from bot.trials.outcome import (
+    ResultFile,
+    ResultFileError,
+    fingerprint_of,
+    judge_workflow_run,
+    read_result,
+)
 from bot.triggers import Repository
 from bot.yaml_text import UnreadableYaml as NotYaml
 from bot.yaml_text import read_yaml

@@ -37,9 +37,9 @@ from bot.records.database import migrate, open_database, url_from
 from bot.records.documents.spec_report import SPEC_REPORT_PATH
 from bot.safety.config_in_force import version_at
 from bot.specs.reading import LARGEST_BYTES, read_spec
-from bot.traffic import ledger as ledgers
-from bot.traffic.courses import percents_of
-from bot.trials.actions import fingerprint_of, judge_workflow_run
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import percents_of
+from bot.trials.outcome import fingerprint_of, judge_workflow_run
 from bot.triggers import Repository
 from fakegithub.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane

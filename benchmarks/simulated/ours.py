@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.culprit.evidence import Purpose, TrialReport
+from bot.culprit.evidence import Purpose, SearchSettings, TrialReport
 from bot.culprit.metric import MetricSearch
 from bot.culprit.search import Search
-from bot.culprit.settings import SearchSettings
 from bot.culprit.verdict import SearchStatus, Verdict
 
 from .peers import Ending

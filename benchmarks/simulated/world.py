@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.culprit.ancestry import Ancestry
 from bot.culprit.evidence import TrialOutcome
-from bot.culprit.graph import CommitGraph
+from bot.culprit.graph import Ancestry, CommitGraph
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bot.canary.columns import Columns
-from bot.canary.evidence import RampEvidence
-from bot.canary.frozen import FrozenBaseline
+from bot.canary.baseline import ArmSummary, FrozenBaseline
+from bot.canary.metrics import SpentBetween
+from bot.canary.observations import Columns
 from bot.canary.policy import Metrics, Policy, RatioMetric
-from bot.canary.summary import ArmSummary
-from bot.canary.tally import ArmTally
-from bot.canary.totals import SpentBetween
-from bot.canary.units import FirstEvents
+from bot.canary.ramp_evidence import RampEvidence
+from bot.canary.units import ArmTally, FirstEvents
 from simulated_traffic.world import Floats, Scene, Traffic, shadow
 
 POLICY = Policy.model_validate({"baseline": "provider-a", "candidates": ["provider-b"]})

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.canary.columns import Columns, Measurements
+from bot.canary.observations import Columns, Measurements
 
 Floats = NDArray[np.float64]
 

@@ -19,12 +19,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from bot.canary.columns import Columns, measurements
-from bot.canary.facts import StrictValue
-from bot.canary.frozen import FrozenBaseline, Positive
-from bot.canary.observations import Arm
-from bot.canary.policy import Duration, Policy, RatioMetric
-from bot.canary.totals import NO_RETURN, Total
+from bot.canary.baseline import FrozenBaseline, Positive
+from bot.canary.metrics import NO_RETURN, Total
+from bot.canary.observations import Arm, Columns, measurements
+from bot.canary.policy import Duration, Policy, RatioMetric, StrictValue
 
 MOST_SERIES = 20_000
 MOST_COUNTED = 2.0**53

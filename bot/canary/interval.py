@@ -9,9 +9,9 @@ from math import exp, log, sqrt
 
 import numpy as np
 
+from bot.canary.baseline import Sketch
 from bot.canary.eprocess import Floats, Ints
-from bot.canary.facts import StrictValue
-from bot.canary.sketch import Sketch
+from bot.canary.policy import StrictValue
 
 RESAMPLES = 2000
 LEVEL = 0.95

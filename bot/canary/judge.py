@@ -1,4 +1,4 @@
-"""Judging a ramp: continue, hold, breach or promote. Times are given, never read.
+"""What follows from the evidence: go on, hold, promote, or give the traffic back. Pure.
 
 Any anomaly in a ramp is a breach, silence included; only evidence that is merely inconclusive
 is held (Decisions 8 of the design).
@@ -6,13 +6,89 @@ is held (Decisions 8 of the design).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from bot.canary.evidence import SAMPLE_RATIO, Metered, RampEvidence
+from bot.canary.eprocess import EProcess
+from bot.canary.messages import CLAIMS, NAMES, chance, unproven
 from bot.canary.policy import Policy
-from bot.canary.revenue import ENOUGH
-from bot.canary.verdict import Breach, Continue, Crossed, Hold, Promote, Verdict, crossing_breach
-from bot.canary.wording import CLAIMS, NAMES, unproven
+from bot.canary.ramp_evidence import ENOUGH, SAMPLE_RATIO, Metered, RampEvidence
+from bot.canary.shadow_evidence import ShadowEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Go on watching. `waiting`: what is missing for a promotion, a sentence each."""
+
+    waiting: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Change nothing and ask a person; evidence goes on being gathered.
+
+    `reasons`: a sentence each.
+    """
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The candidate must go.
+
+    Attributes:
+        metric: the metric, `sample_ratio`, a limit such as `error_slo`, or `silence`.
+        evidence: one plain sentence.
+        log_e: the evidence when it reached the limit, nats; None where no test is involved.
+        limit: what it reached, nats.
+        also: whatever else crossed its limit.
+    """
+
+    metric: str
+    evidence: str
+    log_e: float | None = None
+    limit: float | None = None
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Good enough for the next split; `percent` is None where there is none left: now active."""
+
+    percent: int | None
+
+
+Verdict = Continue | Hold | Breach | Promote
+
+
+class Crossed(NamedTuple):
+    """A process that reached its limit, what it is evidence for, and of what it is made."""
+
+    process: EProcess
+    claim: str
+    unit: str = "observation"
+
+
+def crossing_breach(crossed: dict[str, Crossed]) -> Breach | None:
+    """Make a breach of the processes that reached their limits; the first is the one named.
+
+    Args:
+        crossed: by name.
+    """
+    if not crossed:
+        return None
+    name, (process, claim, unit) = next(iter(crossed.items()))
+    crossing = process.crossing
+    if crossing is None:
+        return None
+    sentence = (
+        f"{claim}. By chance alone that is seen at most {chance(crossing.log_e)} (the limit: "
+        f"{chance(process.limit)}), here after {crossing.n:,} "
+        f"{unit if crossing.n == 1 else f'{unit}s'}."
+    )
+    return Breach(name, sentence, crossing.log_e, process.limit, tuple(crossed)[1:])
 
 
 def judge_ramp(
@@ -128,3 +204,78 @@ def describe(length: timedelta) -> str:
         return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def judge_shadow(
+    evidence: ShadowEvidence, *, started: datetime, last_seen: datetime | None, now: datetime
+) -> Verdict:
+    """Judge a shadow now. `Promote` means: propose a ramp; its percent is the first stage's.
+
+    Args:
+        evidence: of this shadow.
+        started: when mirroring began.
+        last_seen: when the last observation was accepted; None: never.
+        now: the time of judging.
+    """
+    crossed = {
+        name: Crossed(metric.worse, CLAIMS[name])
+        for name, metric in evidence.metrics.items()
+        if metric.worse.crossed
+    }
+    breach = crossing_breach(crossed)
+    if breach is not None:
+        return breach
+    wrong = _wrong(evidence, started, last_seen, now)
+    missing = _missing_pairs(evidence)
+    if now - started >= timedelta(hours=evidence.policy.shadow.max_hours) and missing:
+        wrong.append(f"No verdict after {describe(now - started)} of mirroring.")
+    if wrong:
+        return Hold((*wrong, *missing))
+    return Continue(tuple(missing)) if missing else Promote(evidence.policy.phases[0].percent)
+
+
+def _wrong(
+    evidence: ShadowEvidence, started: datetime, last_seen: datetime | None, now: datetime
+) -> list[str]:
+    """Say what keeps the shadow from being trusted or from going on."""
+    policy, shadow = evidence.policy, evidence.policy.shadow
+    wrong: list[str] = []
+    quiet = now - max(started, last_seen or started)
+    if quiet > policy.max_silence:
+        wrong.append(f"No observation for {describe(quiet)}: is the mirror still on?")
+    if evidence.dropouts.crossed:
+        alone = evidence.alone
+        wrong.append(
+            f"One side goes missing more often: {alone.candidate} requests were answered by the "
+            f"candidate only, {alone.baseline} by the baseline only."
+        )
+    if evidence.extra_cost > shadow.max_extra_cost_usd:
+        wrong.append(
+            f"The candidate's answers cost {evidence.extra_cost:.2f} USD; "
+            f"{shadow.max_extra_cost_usd:g} is the cap."
+        )
+    coverage = evidence.coverage
+    enough = evidence.pairs >= shadow.min_pairs
+    if coverage is not None and enough and coverage < shadow.min_coverage:
+        wrong.append(
+            f"Only {coverage:.1%} of mirrored requests have both answers; "
+            f"{shadow.min_coverage:.1%} are needed."
+        )
+    if evidence.frozen is not None and not evidence.metrics:
+        wrong.append("None of the policy's metrics is reported.")
+    return wrong
+
+
+def _missing_pairs(evidence: ShadowEvidence) -> list[str]:
+    least = evidence.policy.shadow.min_pairs
+    missing = (
+        []
+        if evidence.pairs >= least
+        else [f"{evidence.pairs:,} of {least:,} requests answered by both."]
+    )
+    chosen = dict(evidence.policy.metrics.chosen())
+    for name, metric in evidence.metrics.items():
+        if metric.within.log_e < metric.within.limit:
+            rule, proof = chosen[name], metric.within
+            missing.append(unproven(name, rule, proof.log_e, proof.limit))
+    return missing

@@ -1,18 +1,350 @@
-"""The metrics: failures, latency by quantile and by rank, cost, return on ad spend.
+"""How each metric is compared between the arms, and the limits it is held to.
+
+An *event* is something bad that happens to some requests (a failure, a slow answer): its rates
+are compared. A *score* between -1 and 1 is high where a request went badly (its rank among the
+baseline's latencies, its cost, its missing revenue): its means are compared. Either way the
+candidate's value is first eased by what is tolerated, so that a candidate exactly that much
+worse looks like the baseline.
+
+A counter tells what the requests of an arm cost together, and nothing of a single one. Still there
+is a test. Take one reading: with `c` the costs of its requests, `b` their draws (1: the
+candidate's, with probability pi, whatever the cost), the candidate's part of the money is
+
+    share = sum(b c) / sum(c)        and        E[share | c] = pi,
+
+if a request would have cost the same with either provider, or followed the same distribution. So
+`share / pi - 1` is a score of mean 0 that is never below -1, however heavy the tails, however many
+requests there were, and whatever drift or bursts did to the costs. Betting on such scores (Waudby-
+Smith and Ramdas 2024, "Estimating means of bounded random variables by betting", as in
+`score_ticks`) gives an e-process: 1/alpha is ever reached with probability alpha at most (Ville).
+If the candidate's costs, divided by what is tolerated, are stochastically smaller than the
+baseline's, the share only falls, and so does the bet. For the promotion gate the same is done with
+the baseline's part.
+
+What it takes: each request adds its whole cost once, to a counter that stands beside the other
+arm's on the same program, so that both are read at the same instant. What it costs: a reading is a
+single bet, whose stake one request might decide; so evidence grows with the number of readings,
+and small differences need many of them. What it does not promise: equal means with another shape
+are not the null hypothesis; with many requests a reading they come to nearly the same.
+
+Return on spend has no such test. Revenue comes later than the spend it belongs to, often in parts,
+after the arm was drawn: what is added in one reading then depends on the draws of readings
+before, its mean given the past is not 0, and false alarms are not bounded.
+
+The evidence is again an e-process: against "at most this share of requests is bad".
 
 Latency is judged among successes: a quick failure is not speed, and counts as a failure.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum, log
+from typing import Annotated, NamedTuple
 
-from bot.canary.columns import Measurements, succeeded
-from bot.canary.comparison import Bound, Comparison, EventComparison, ScoreComparison
-from bot.canary.eprocess import Bools, Floats
-from bot.canary.frozen import FrozenBaseline, FrozenCost, FrozenRoas
-from bot.canary.policy import ErrorMetric, Policy, RatioMetric
-from bot.canary.totals import TotalCosts
+import numpy as np
+from pydantic import Field
+
+from bot.canary.baseline import QUANTILES, FrozenBaseline, FrozenCost, FrozenRoas
+from bot.canary.eprocess import (
+    BETS,
+    GRID,
+    RATIOS,
+    Bools,
+    EProcess,
+    EProcessState,
+    Floats,
+    Ints,
+    event_ticks,
+    rate_ticks,
+    score_ticks,
+)
+from bot.canary.observations import Arm, Columns, Measurements, PairColumns, succeeded
+from bot.canary.policy import (
+    SLO_ALPHA,
+    ErrorMetric,
+    Policy,
+    QuantileMetric,
+    RatioMetric,
+    StrictValue,
+)
+
+
+class Gain(NamedTuple):
+    """Rows that say something, their log likelihood ratios in ticks, and how often each counts."""
+
+    rows: Ints
+    increments: Ints
+    counts: Ints | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Where the candidate would be just bad enough.
+
+    Attributes:
+        ease: its values divided by this look like the baseline's.
+        ratio: its rate of events is so many times the baseline's.
+    """
+
+    ease: float = 1.0
+    ratio: float = 1.0
+
+
+class Comparison(ABC):
+    """How one metric is compared between the arms.
+
+    Attributes:
+        name: the metric.
+        alpha: the chance of a false breach.
+        tolerance: beyond it, the candidate is worse.
+        margin: to be promoted, the candidate must be shown to be better than this.
+        alternatives: columns of the increments.
+        unit: what an increment stands for.
+    """
+
+    alternatives: int
+    unit: str = "observation"
+
+    def __init__(self, name: str, alpha: float, tolerance: Bound, margin: Bound) -> None:
+        """Set up for a metric of the policy."""
+        self.name = name
+        self.alpha = alpha
+        self.tolerance = tolerance
+        self.margin = margin
+
+    @abstractmethod
+    def seen(self, measured: Measurements) -> Bools:
+        """Tell which rows carry this metric."""
+
+    def worse(self, columns: Columns) -> Gain:
+        """Evidence that the candidate is worse than tolerated."""
+        return self._ramped(columns, self.tolerance, 1)
+
+    def within(self, columns: Columns) -> Gain:
+        """Evidence that the candidate is not as bad as the margin."""
+        return self._ramped(columns, self.margin, -1)
+
+    def worse_pairs(self, pairs: PairColumns) -> Gain:
+        """The same as `worse`, from a shadow's pairs."""
+        return self._paired(pairs, self.tolerance, 1)
+
+    def within_pairs(self, pairs: PairColumns) -> Gain:
+        """The same as `within`, from a shadow's pairs."""
+        return self._paired(pairs, self.margin, -1)
+
+    @abstractmethod
+    def _ramped(self, columns: Columns, bound: Bound, sign: int) -> Gain: ...
+
+    @abstractmethod
+    def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain: ...
+
+
+class EventComparison(Comparison):
+    """Compares how often something bad happens."""
+
+    alternatives = len(GRID)
+
+    @abstractmethod
+    def bad(self, measured: Measurements, ease: float | Floats) -> Bools:
+        """Tell where it happened, values being divided by `ease`."""
+
+    def _ramped(self, columns: Columns, bound: Bound, sign: int) -> Gain:
+        ease = np.where(columns.candidate, bound.ease, 1.0)
+        rows = np.flatnonzero(self.bad(columns.measured, ease))
+        found = columns.at(rows)
+        null = log(bound.ratio)
+        increments = event_ticks(found.pi, found.candidate, null, null + sign * GRID)
+        return Gain(rows, increments, found.counts)
+
+    def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain:
+        """Only pairs of which one went badly say anything; either may, evenly."""
+        ours = self.bad(pairs.candidate, bound.ease)
+        both = self.seen(pairs.baseline) & self.seen(pairs.candidate)
+        rows = np.flatnonzero(both & (ours != self.bad(pairs.baseline, 1.0)))
+        null = log(bound.ratio)
+        evenly = np.full(len(rows), 0.5)
+        return Gain(rows, event_ticks(evenly, ours[rows], null, null + sign * GRID))
+
+
+class ScoreComparison(Comparison):
+    """Compares the means of a score."""
+
+    alternatives = len(BETS)
+
+    @abstractmethod
+    def score(self, measured: Measurements, ease: float | Floats) -> Floats:
+        """How badly each request went, -1 to 1, values being divided by `ease`."""
+
+    def _ramped(self, columns: Columns, bound: Bound, sign: int) -> Gain:
+        rows = np.flatnonzero(self.seen(columns.measured))
+        found = columns.at(rows)
+        scores = self.score(found.measured, np.where(found.candidate, bound.ease, 1.0))
+        lean = found.candidate - found.pi
+        return Gain(rows, score_ticks(sign * scores * lean), found.counts)
+
+    def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain:
+        rows = np.flatnonzero(self.seen(pairs.baseline) & self.seen(pairs.candidate))
+        found = pairs.at(rows)
+        more = self.score(found.candidate, bound.ease) - self.score(found.baseline, 1.0)
+        return Gain(rows, score_ticks(sign * more / 2))
+
+
+NO_RETURN = (
+    "revenue comes later than the spend it belongs to, often in parts, and a counter does not tell "
+    "to which request; so nothing bounds its false alarms"
+)
+"""Why return on spend is not judged by counters."""
+
+
+class Total(StrictValue):
+    """What the requests of one arm and split cost together since the reading before, USD."""
+
+    arm: Arm
+    generation: int
+    amount: Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class SpentBetween:
+    """What was spent between two readings, a row per split.
+
+    Attributes:
+        pi: the probability with which a request was the candidate's.
+        baseline: USD.
+        candidate: USD.
+    """
+
+    pi: Floats
+    baseline: Floats
+    candidate: Floats
+
+
+def spent_of(totals: Sequence[Total], percents: Mapping[int, int]) -> SpentBetween:
+    """Put totals side by side, by generation."""
+    generations = sorted({each.generation for each in totals})
+
+    def of(arm: Arm) -> Floats:
+        return np.array(
+            [
+                fsum(t.amount for t in totals if (t.generation, t.arm) == (generation, arm))
+                for generation in generations
+            ],
+            dtype=np.float64,
+        )
+
+    pi = np.array([percents[each] / 100 for each in generations], dtype=np.float64)
+    return SpentBetween(pi, of("baseline"), of("candidate"))
+
+
+class TotalCosts(Comparison):
+    """Costs, by each arm's part of the money; see the module."""
+
+    alternatives = len(BETS)
+    unit = "reading"
+
+    def __init__(self, name: str, metric: RatioMetric) -> None:
+        """Compare shares of what was spent."""
+        super().__init__(name, metric.alpha, Bound(1 + metric.tolerance), Bound(1 + metric.margin))
+
+    def worse_of(self, spent: SpentBetween) -> Ints:
+        """Evidence that the candidate costs more than tolerated; a row per split."""
+        pi, share = _shares(spent, self.tolerance.ease)
+        return score_ticks(share / pi - 1)
+
+    def within_of(self, spent: SpentBetween) -> Ints:
+        """Evidence that it does not cost as much as the margin; a row per split."""
+        pi, share = _shares(spent, self.margin.ease)
+        return score_ticks((1 - share) / (1 - pi) - 1)
+
+    def seen(self, measured: Measurements) -> Bools:
+        """No single cost is known."""
+        return np.zeros(len(measured), dtype=np.bool_)
+
+    def _ramped(self, columns: Columns, bound: Bound, sign: int) -> Gain:
+        del columns, bound, sign
+        return _NOTHING
+
+    def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain:
+        del pairs, bound, sign
+        return _NOTHING
+
+
+_NOTHING = Gain(np.zeros(0, dtype=np.int64), np.zeros((0, len(BETS)), dtype=np.int64))
+
+
+def _shares(spent: SpentBetween, ease: float) -> tuple[Floats, Floats]:
+    """The candidate's share where the split left both arms something, and where money was spent."""
+    ours = spent.candidate / ease
+    rows = (spent.pi > 0) & (spent.pi < 1) & (ours + spent.baseline > 0)
+    return spent.pi[rows], ours[rows] / (ours[rows] + spent.baseline[rows])
+
+
+class LimitState(StrictValue):
+    """Saved evidence on one limit."""
+
+    process: EProcessState
+    bad: int
+    seen: int
+
+
+@dataclass(slots=True)
+class Limit:
+    """One limit.
+
+    Attributes:
+        share: of requests that may fail, or take longer than `seconds`.
+        seconds: None for failures.
+        bad: the candidate's requests beyond it.
+        seen: the candidate's requests.
+    """
+
+    share: float
+    seconds: float | None
+    process: EProcess = field(default_factory=lambda: EProcess(len(RATIOS), alpha=SLO_ALPHA))
+    bad: int = 0
+    seen: int = 0
+
+    @property
+    def burn_rate(self) -> float | None:
+        """How many times faster than allowed the error budget burns; None without requests."""
+        return self.bad / self.seen / self.share if self.seen else None
+
+    def add(self, columns: Columns) -> int | None:
+        """Take in the candidate's requests; tells the row that crossed the limit, if one did."""
+        measured = columns.measured
+        if self.seconds is None:
+            seen, bad = np.isfinite(measured.error), measured.error == 1
+        else:
+            seen, bad = succeeded(measured), measured.latency > self.seconds
+        rows = np.flatnonzero(seen)
+        found = columns.at(rows)
+        self.seen += found.tally().candidate
+        self.bad += found.tally(bad[rows]).candidate
+        row = self.process.add(rate_ticks(bad[rows], self.share), found.counts)
+        return None if row is None else int(rows[row])
+
+    def save(self) -> LimitState:
+        """Write the state down."""
+        return LimitState(process=self.process.save(), bad=self.bad, seen=self.seen)
+
+    def restore(self, saved: LimitState) -> None:
+        """Take over a saved state."""
+        self.process.restore(saved.process)
+        self.bad, self.seen = saved.bad, saved.seen
+
+
+def absolute_limits(policy: Policy) -> dict[str, Limit]:
+    """Set up the policy's limits (`slo_max`), by name."""
+    found: dict[str, Limit] = {}
+    for name, metric in policy.metrics.chosen():
+        if isinstance(metric, ErrorMetric) and metric.slo_max is not None:
+            found[f"{name}_slo"] = Limit(metric.slo_max, None)
+        if isinstance(metric, QuantileMetric) and metric.slo_max is not None:
+            found[f"{name}_slo"] = Limit(1 - QUANTILES[name], metric.slo_max)
+    return found
 
 
 class Failures(EventComparison):

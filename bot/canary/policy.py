@@ -1,4 +1,4 @@
-"""The policy of one capability: how long a candidate is watched, and what it may cost.
+"""What a candidate is held to: stages, metrics and their limits, as the configuration says.
 
 One entry of `capabilities` in `.github/playbooks.yml`. Everything has a default except the
 providers. A policy is known by its digest: a ramp is judged by the one it started with.
@@ -6,15 +6,37 @@ providers. A policy is known by its digest: a ramp is judged by the one it start
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 from math import fsum
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from bot.canary.facts import Seed, StrictValue
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Seed = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+
+
+class StrictValue(BaseModel):
+    """An immutable value; unknown fields, NaN and infinity are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical JSON: sorted keys, no spaces, UTF-8."""
+        written = json.dumps(
+            self.model_dump(mode="json"),
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        return hashlib.sha256(written.encode()).hexdigest()
+
 
 ALPHA_LIMIT = 0.05
 """The chance that a whole ramp of a candidate as good as the baseline is rolled back."""

@@ -1,11 +1,12 @@
-"""What the split decides on: whole requests, or keys that stay where they are."""
+"""Users, campaigns and requests as units that count once, and how often each arm served them."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Literal
 
-from bot.canary.facts import StrictValue
+from bot.canary.policy import StrictValue
 
 
 class FirstEvents:
@@ -96,3 +97,30 @@ class RampUnits:
         found._requests = FirstEvents.restored(saved.requests)
         found._cohorts = FirstEvents.restored(saved.cohorts)
         return found
+
+
+ArmCounts = tuple[int, int]
+"""Of the baseline, of the candidate."""
+
+
+@dataclass(slots=True)
+class ArmTally:
+    """Observations of both arms."""
+
+    baseline: int = 0
+    candidate: int = 0
+
+    def add(self, other: ArmTally) -> None:
+        """Add the other's counts."""
+        self.baseline += other.baseline
+        self.candidate += other.candidate
+
+    @property
+    def counts(self) -> ArmCounts:
+        """As a pair, to be saved."""
+        return self.baseline, self.candidate
+
+    @property
+    def smaller(self) -> int:
+        """Of the arm with fewer."""
+        return min(self.baseline, self.candidate)

@@ -14,16 +14,21 @@ from datetime import datetime
 from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.canary.reporting import ReportSubject, ramp_report, shadow_report
-from bot.canary.reports import CurvePoint, RampReport, ShadowDiffReport, WatchedSpan
+from bot.canary.report import (
+    CurvePoint,
+    RampReport,
+    ReportSubject,
+    ShadowDiffReport,
+    WatchedSpan,
+    ramp_report,
+    shadow_report,
+)
 from bot.cockpit.charts import LineChart, lines_of
 from bot.playbooks.candidate.evidence import watched
 from bot.records.refusals import UnknownRecord
-from bot.traffic.course import RampEvaluation, ShadowEvaluation
-from bot.traffic.courses import Evaluations, UnreadableEvidence
-from bot.traffic.ledger import EvidenceLog
-from bot.traffic.split import Allocation
-from bot.traffic.verdicts import Judged
+from bot.traffic.evaluation import Evaluations, RampEvaluation, ShadowEvaluation, UnreadableEvidence
+from bot.traffic.evidence_log import EvidenceLog, Judged
+from bot.traffic.flagd import Allocation
 
 _KEPT = 200
 _LEAST_DRAWN = -1.0

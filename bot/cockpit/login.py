@@ -20,7 +20,7 @@ from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.visit import PageRefused, Visit, inside, see_other
 from bot.faults import Passing
 from bot.github.errors import BadCredentials, GitHubError
-from bot.github.web_flow import Challenge, WebFlow
+from bot.github.oauth import Challenge, WebFlow
 from bot.records.cockpit import sessions
 
 log = structlog.get_logger(__name__)

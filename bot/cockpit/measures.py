@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.canary.interval import Interval
-from bot.canary.wording import NAMES, against, share
+from bot.canary.messages import NAMES, against, share
 from bot.playbooks.candidate.evidence import value
 
 __all__ = ["against", "difference", "name_of", "share", "sign_of_harm", "value"]

@@ -35,7 +35,7 @@ from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.spending import Spending
 from bot.cockpit.visit import THEME_COOKIE, THEMES, PageRefused, Visit, inside, see_other
 from bot.config import Config
-from bot.github.web_flow import WebFlow
+from bot.github.oauth import WebFlow
 from bot.intake.http.bodies import TooLarge, read_body
 from bot.intake.http.rooms import STRANGERS
 from bot.intake.inbox import Inbox

@@ -24,10 +24,10 @@ from bot.records.safety.approvals import Approval
 from bot.records.safety.budgets import Balance, Budget
 from bot.records.safety.config_questions import ConfigQuestion
 from bot.records.safety.pauses import Pause
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.ledger import EvidenceLog
-from bot.traffic.split import Allocation
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evidence_log import EvidenceLog
+from bot.traffic.flagd import Allocation
 from bot.triggers import Severity
 
 T = TypeVar("T", Incident, StoredRun, CommandResult, EvidenceLog, Pause)
@@ -131,11 +131,11 @@ class ScopedRecords:
 
     async def served_by(self, ledger: EvidenceLog) -> list[Allocation]:
         """Every split a shadow or ramp had, oldest first."""
-        return await servings.of_attempt(self._conn, ledger.attempt) if self._mine(ledger) else []
+        return await allocation.of_attempt(self._conn, ledger.attempt) if self._mine(ledger) else []
 
     async def serving(self) -> list[Allocation]:
         """Who serves which capability."""
-        found = [await servings.of_repository(self._conn, each) for each in self._ids]
+        found = [await allocation.of_repository(self._conn, each) for each in self._ids]
         return [serving for each in found for serving in each]
 
     async def pauses(self) -> list[Pause]:

@@ -10,10 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from bot.culprit.evidence import FreeResult, Purpose, Ruling, Says, Trial, TrialOutcome, TrialReport
+from bot.culprit.evidence import (
+    FreeResult,
+    Granularity,
+    Purpose,
+    Ruling,
+    Says,
+    SearchSettings,
+    Trial,
+    TrialOutcome,
+    TrialReport,
+)
 from bot.culprit.graph import CommitGraph
-from bot.culprit.rates import Beta, Mixture, RatePriors
-from bot.culprit.settings import Granularity, SearchSettings
+from bot.culprit.posterior import Beta, Mixture, RatePriors
 
 FORMAT = "culprit-search/1"
 

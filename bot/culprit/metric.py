@@ -14,10 +14,8 @@ from math import inf, lgamma, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.culprit.ancestry import Ancestry
-from bot.culprit.conclusion import cautious
-from bot.culprit.graph import CommitGraph
-from bot.culprit.verdict import Candidate, SearchStatus
+from bot.culprit.graph import Ancestry, CommitGraph
+from bot.culprit.verdict import Candidate, SearchStatus, cautious
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from math import exp, log1p
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.culprit.ancestry import DENSE_LIMIT, Ancestry
+from bot.culprit.graph import DENSE_LIMIT, Ancestry
 
 Floats = NDArray[np.float64]
 

@@ -15,27 +15,23 @@ from typing import Any
 import numpy as np
 
 from bot.culprit import log
-from bot.culprit.ancestry import Ancestry
-from bot.culprit.conclusion import SearchState, conclude
-from bot.culprit.environments import choose_environment
 from bot.culprit.evidence import (
     FreeResult,
+    Granularity,
     Purpose,
     Ruling,
     Says,
+    SearchSettings,
     Trial,
     TrialOutcome,
     TrialReport,
     same_failure,
 )
-from bot.culprit.graph import CommitGraph
+from bot.culprit.graph import Ancestry, CommitGraph
 from bot.culprit.posterior import Posterior
 from bot.culprit.priors import Floats, impossible
-from bot.culprit.selection import choose
-from bot.culprit.settings import Granularity, SearchSettings
-from bot.culprit.stages import open_commits
-from bot.culprit.untestable import PRESUMED, Testability
-from bot.culprit.verdict import Candidate, Verdict
+from bot.culprit.selection import PRESUMED, Testability, choose, choose_environment, open_commits
+from bot.culprit.verdict import Candidate, SearchState, Verdict, conclude
 
 WORTHLESS = 0.001
 """Bits below which another trial is not worth its cost."""

@@ -1,4 +1,7 @@
-"""Which commits to try next: those whose results would tell most about the culprit.
+"""Which commits to try next: by expected gain, past untestable ones, in stages. Pure.
+
+What breaks a build stays until it is mended, so untestable commits come in stretches. Known
+commits vote for their neighbours by inverse squared distance in the graph.
 
 The measure is mutual information, in bits, between the results and the hypotheses, times what a
 trial is worth (chance of a usable result, over its cost). Several trials at once are chosen
@@ -7,16 +10,197 @@ greedily by *joint* information: trials under way count as if about to answer ei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.culprit.ancestry import sampled_descendants
+from bot.culprit.evidence import Granularity, Trial
+from bot.culprit.graph import CommitGraph, sampled_descendants
 from bot.culprit.posterior import Posterior
 
 Floats = NDArray[np.float64]
+
+INSIDE = 0.5
+"""From this probability of a merge on, the commits of its branch are tried too."""
+
+
+def open_commits(graph: CommitGraph, granularity: Granularity, probability: Floats) -> Floats:
+    """Mark with 1 the commits that may be tried at this stage, with 0 the others.
+
+    Commits of a branch often do not build on their own, so they are left out until their merge
+    is the likely culprit, or for good if only first parents are wanted.
+
+    Args:
+        graph: the range.
+        granularity: how finely to look.
+        probability: of each commit.
+    """
+    if granularity is Granularity.COMMIT or graph.is_chain:
+        return np.ones(len(graph))
+    allowed = np.zeros(len(graph))
+    allowed[list(graph.first_parent_line)] = 1.0
+    if granularity is Granularity.STAGED:
+        owner = np.array(graph.merged_by)
+        mass = np.bincount(owner, probability, len(graph))
+        allowed[mass[owner] >= INSIDE] = 1.0
+    return allowed
+
+
+def next_good(
+    history: Sequence[str], known_green: Sequence[str] = (), tried: Sequence[str] = ()
+) -> str | None:
+    """Name the next commit to try as a good end, or None if the history is used up.
+
+    Args:
+        history: first-parent history before the bad end, newest first.
+        known_green: commits believed good from elsewhere (check-runs, tags).
+        tried: commits that were tried as good ends and failed.
+
+    Returns:
+        The newest known-green commit older than all that were tried; failing that, the commit
+        at twice the distance of the oldest tried one (at first, distance 1); in the end the
+        oldest of all.
+    """
+    if not history:
+        return None
+    place = {sha: i for i, sha in enumerate(history)}
+    reached = max((place[sha] for sha in tried if sha in place), default=-1)
+    if reached >= len(history) - 1:
+        return None
+    green = [place[sha] for sha in known_green if place.get(sha, -1) > reached]
+    if green:
+        return history[min(green)]
+    return history[min(2 * (reached + 1), len(history) - 1)]
+
+
+def choose_environment(
+    names: Sequence[str],
+    posterior: Posterior,
+    node: int,
+    trial: Trial,
+    pending: Collection[Trial],
+) -> str:
+    """Choose where this commit was tried least, then the machine least stuck, then least busy.
+
+    Args:
+        names: of the lasting machines; without any, each trial gets a fresh one.
+        posterior: what was run where.
+        node: the number under which the commit's results are kept.
+        trial: the trial to place.
+        pending: trials under way.
+    """
+    if not names:
+        return f"fresh-{trial.id}"
+    here = Counter(t.environment for t in pending if t.commit == trial.commit)
+    busy = Counter(t.environment for t in pending)
+    start = trial.id % len(names)
+    return min(
+        [*names[start:], *names[:start]],
+        key=lambda e: (posterior.runs(node, e) + here[e], posterior.stuck(e), busy[e]),
+    )
+
+
+PRESUMED = 0.75
+"""From this probability on a commit is taken for untestable and not tried."""
+
+
+class Testability:
+    """What is known of which commits can be tried."""
+
+    __test__ = False  # its name is not that of a test class
+
+    def __init__(self, graph: CommitGraph) -> None:
+        """Start with every commit testable."""
+        self._graph = graph
+        self.untestable: set[int] = set()
+        self._testable: set[int] = set()
+        self._counted: dict[int, bool] = {}
+        self._against = np.zeros(len(graph))
+        self._in_favour = np.zeros(len(graph))
+        self._surprises = 0
+        self._seeded = False
+
+    def learn(self, commit: int, *, testable: bool) -> None:
+        """Learn that a commit could be tried, or not; the last word counts."""
+        if testable:
+            if self.untestable and self.probability()[commit] > 0.5:
+                self._surprises += 1
+            self._testable.add(commit)
+            self.untestable.discard(commit)
+        else:
+            self.untestable.add(commit)
+            self._testable.discard(commit)
+
+    def probability(self) -> Floats:
+        """Give the probability of being untestable for each commit."""
+        if not self.untestable:
+            return np.zeros(len(self._graph))
+        self._count_votes()
+        result = self._together * self._against / (self._against + self._in_favour)
+        result[list(self._testable)] = 0.0
+        result[list(self.untestable)] = 1.0
+        return result
+
+    def by_neighbours(self, commit: int) -> float:
+        """Give the probability of being untestable that a commit's neighbours alone suggest."""
+        if not self.untestable:
+            return 0.0
+        self._count_votes()
+        against, in_favour = self._against[commit], self._in_favour[commit]
+        if commit in self._testable:
+            in_favour = max(in_favour - _vote(np.zeros(1))[0], 0.0)
+        return float(self._together * against / (against + in_favour))
+
+    @property
+    def _together(self) -> float:
+        """How far a stretch may be trusted to be one: by the rule of succession."""
+        known = len(self.untestable)
+        return (known + 1.0) / (known + self._surprises + 1.5)
+
+    def _count_votes(self) -> None:
+        """Bring the votes up to date. Not before they matter: distances cost a walk each."""
+        if not self._seeded:
+            # Both ends were tried by whoever found the failure: they vote from the start.
+            self._seeded = True
+            self._in_favour += _vote(self._distances([self._graph.bad]))
+            roots = [c for c, parents in enumerate(self._graph.parents) if not parents]
+            self._in_favour += _vote(self._distances(roots) + 1.0)
+        for commit in self.untestable | self._testable:
+            testable = commit in self._testable
+            if self._counted.get(commit) == testable:
+                continue
+            vote = _vote(self._distances([commit]))
+            if commit in self._counted:
+                (self._against if testable else self._in_favour)[:] -= vote
+            (self._in_favour if testable else self._against)[:] += vote
+            self._counted[commit] = testable
+
+    def _distances(self, sources: Sequence[int]) -> Floats:
+        """Steps from the nearest of some commits to every other, along parents and children."""
+        count = len(self._graph)
+        if self._graph.is_chain:
+            return np.abs(np.arange(count) - sources[0]).astype(np.float64)
+        steps = np.full(count, float(count))
+        steps[list(sources)] = 0.0
+        queue = deque(sources)
+        around = self._graph.neighbours
+        while queue:
+            at = queue.popleft()
+            for near in around[at]:
+                if steps[near] == count:
+                    steps[near] = steps[at] + 1
+                    queue.append(near)
+        return steps
+
+
+def _vote(distance: Floats) -> Floats:
+    """What a commit's being testable or not says of others at a distance."""
+    vote: Floats = 1.0 / np.maximum(distance, 0.5) ** 2
+    return vote
+
 
 SAMPLES = 4_096
 """Culprits drawn where the graph is too large for exact sums (error of a probability < 0.001)."""

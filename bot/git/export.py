@@ -20,7 +20,7 @@ _COMMITS_REMEMBERED = 64
 
 
 class TreeExport:
-    """The trees of one repository's commits, as files. Satisfies `bot.trials.trees.TreeSource`."""
+    """The trees of one repository's commits, as files: a `bot.trials.worktree.TreeSource`."""
 
     def __init__(self, repository: Readable, objects_at: Mapping[Path, Path] | None = None) -> None:
         """Read from a repository; nothing is written to it.

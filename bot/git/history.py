@@ -1,4 +1,7 @@
-"""Questions about commits: what a SHA stands for, who descends from whom, who changed what."""
+"""History as git tells it: revisions, ranges, parents, and patches that are the same.
+
+Compared without context lines, so a change that was moved next to other work keeps its id.
+"""
 
 from __future__ import annotations
 
@@ -213,3 +216,36 @@ def _moment(seconds: str) -> datetime:
         return datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(0, UTC)
+
+
+_AS_PATCH = (
+    *("diff-tree", "-r", "-p", "--unified=0", "--full-index", "--no-renames", "--no-color"),
+    *("--no-ext-diff", "--no-textconv", "--root", "--diff-algorithm=myers"),
+)
+
+
+async def patch_ids(git: Git, commits: Sequence[str]) -> dict[str, str]:
+    """Return the patch-id of each commit against its parent; merges and empty commits have none.
+
+    Raises:
+        OutputTooLarge: The patches together pass 256 MB.
+    """
+    if not commits:
+        return {}
+    stdin = "".join(f"{sha}\n" for sha in commits).encode()
+    patch = await git.run(*_AS_PATCH, "--stdin", stdin=stdin, network=True)
+    lines = await _ids(git, patch.stdout)
+    return {commit: patch_id for patch_id, commit in lines}
+
+
+async def combined_patch_id(git: Git, before: str, after: str) -> str | None:
+    """Return the patch-id of everything between two trees or commits, None where equal."""
+    patch = await git.run(*_AS_PATCH, before, after, network=True)
+    lines = await _ids(git, patch.stdout)
+    return lines[0][0] if lines else None
+
+
+async def _ids(git: Git, patch: bytes) -> list[tuple[str, str]]:
+    said = await git.run("patch-id", "--stable", stdin=patch)
+    pairs = (line.split(" ", 1) for line in said.text.splitlines())
+    return [(patch_id, commit) for patch_id, commit in pairs]

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot.git import upkeep
+from bot.git import maintenance
 from bot.git.errors import (
     CorruptRepository,
     GitError,
@@ -37,8 +37,7 @@ from bot.git.errors import (
     UnknownRevision,
 )
 from bot.git.history import is_ancestor
-from bot.git.process import Git, SecretConfig, require_git
-from bot.git.soundness import (
+from bot.git.integrity import (
     Soundness,
     is_sound_object,
     loose_objects,
@@ -46,6 +45,7 @@ from bot.git.soundness import (
     sound_cruft,
     unseal_refs,
 )
+from bot.git.process import Git, SecretConfig, require_git
 
 Token = Callable[[], Awaitable[str]]
 """Gives a valid installation token; awaited for each command that may reach the remote."""
@@ -216,7 +216,9 @@ class Mirror:
         """Say why the mirror is to be packed now; None: it is not, or there is no mirror."""
         if not await asyncio.to_thread(self.path.is_dir):
             return None
-        return upkeep.reason_to_pack(await asyncio.to_thread(upkeep.look, self.path, now), now)
+        return maintenance.reason_to_pack(
+            await asyncio.to_thread(maintenance.look, self.path, now), now
+        )
 
     async def maintain(self) -> bool:
         """Pack what fetching and reverting left, and drop what nobody has used for two weeks.
@@ -246,8 +248,8 @@ class Mirror:
                     if not await self._is_mended(problem, lock, 0):
                         raise
             size = await self.disk_bytes()
-            await asyncio.to_thread(upkeep.mark_size, self.path, size)
-            has_grown = await asyncio.to_thread(upkeep.has_grown, size, self.path)
+            await asyncio.to_thread(maintenance.mark_size, self.path, size)
+            has_grown = await asyncio.to_thread(maintenance.has_grown, size, self.path)
             if has_grown and self.url:
                 async with self._held() as lock:
                     await self._rebuild(lock, f"it has grown to {size:,} bytes")
@@ -378,10 +380,10 @@ class Mirror:
 
     async def _pack(self, packing: int) -> None:
         git = self._git(self.path)
-        await asyncio.to_thread(upkeep.clear_temporary, self.path)
-        for command in (upkeep.PACK, upkeep.PRUNE, _COMMIT_GRAPH):
+        await asyncio.to_thread(maintenance.clear_temporary, self.path)
+        for command in (maintenance.PACK, maintenance.PRUNE, _COMMIT_GRAPH):
             await git.run(*command, timeout=self.clone_timeout, pass_fds=(packing,))
-        await asyncio.to_thread(upkeep.mark_packed, self.path)
+        await asyncio.to_thread(maintenance.mark_packed, self.path)
         await asyncio.to_thread(self._soundness.accept)
 
     @contextlib.asynccontextmanager
@@ -471,11 +473,11 @@ class Mirror:
 
     def _replace_by(self, fresh: Path, old: Path) -> None:
         seal_refs(fresh)
-        upkeep.mark_packed(fresh)
-        upkeep.mark_size(fresh, _disk_bytes(fresh))
+        maintenance.mark_packed(fresh)
+        maintenance.mark_size(fresh, _disk_bytes(fresh))
         if self.path.exists():
             computed = [file for file in loose_objects(self.path) if is_sound_object(file)]
-            upkeep.carry_over(self.path, fresh, [*computed, *sound_cruft(self.path)])
+            maintenance.carry_over(self.path, fresh, [*computed, *sound_cruft(self.path)])
             self.path.rename(old)
         fresh.rename(self.path)
 

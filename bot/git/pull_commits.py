@@ -2,7 +2,7 @@
 
 Decided from the branch's own history, never from the API's list: that one is cut at 250 commits
 and names the pull request's commits, which a squash or a rebase leaves off the branch. What else
-came by the same landing, and whose it was, is `bot.git.sharing`.
+came by the same landing, and whose it was, is `bot.git.shared_pushes`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from pydantic import Field
 from bot.git.errors import ShallowHistory
 from bot.git.history import (
     CommitNode,
+    combined_patch_id,
     commit_range,
     first_parents,
     is_ancestor,
     merge_base,
     newest_first,
     parents_of,
+    patch_ids,
 )
-from bot.git.merging import merge
-from bot.git.patches import combined_patch_id, patch_ids
+from bot.git.merge import merge
 from bot.git.process import Git
 from bot.git.trees import tree_of
 from bot.triggers import Value

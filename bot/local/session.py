@@ -11,23 +11,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from bot.culprit.evidence import Ruling, Says, Trial, TrialOutcome, TrialReport
-from bot.culprit.gallop import next_good
+from bot.culprit.evidence import (
+    Granularity,
+    Ruling,
+    Says,
+    SearchSettings,
+    Trial,
+    TrialOutcome,
+    TrialReport,
+)
 from bot.culprit.search import Search
-from bot.culprit.settings import Granularity, SearchSettings
+from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
 from bot.culprit.verification import VerificationResult
 from bot.git.export import TreeExport
 from bot.git.history import parents_of
 from bot.git.process import Git
-from bot.git.report import open_clone
+from bot.git.revert_report import open_clone
 from bot.local import good_end, words
 from bot.local.checking import MOST_PASSES, CheckEnded, CheckPlanned, FreshRun, plan_checks
 from bot.local.checkout import OBJECTS, layout_for
 from bot.local.history import RangeError, read_range, subjects, submodules
 from bot.local.journal import EndingNote, Journal, LocalRequest, Probe, Writer
-from bot.trials.disk import remove_folder
-from bot.trials.limits import for_this_machine
+from bot.trials.limits import for_this_machine, remove_folder
 from bot.trials.outcome import CommandNotFoundError
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
 from bot.trials.sandbox import (
@@ -42,7 +48,7 @@ from bot.trials.sandbox import (
     terminal_view,
     unpassed,
 )
-from bot.trials.workplace import Workplace, workplace
+from bot.trials.worktree import Workplace, workplace
 
 _LONGEST_WAIT_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 30.0

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bot.canary.wording import NAMES, against, chance
+from bot.canary.messages import NAMES, against, chance
 from bot.triggers import Value
 
 MOST_POINTS, MOST_STAGES = 60, 12

@@ -10,8 +10,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from bot.faults import Passing
-from bot.github.errors import GitHubError
-from bot.github.refusals import in_words
+from bot.github.errors import GitHubError, in_words
 from bot.playbooks.run import Effect, Run, StepFailed
 from bot.playbooks.steps import AnyStep, Duty
 from bot.playbooks.untold import Tried

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.github.client import RepositoryClient
-from bot.github.isolation import by_itself
+from bot.github.errors import by_itself
 from bot.github.models import PullRequest
 from bot.records.database import reading
 from bot.records.safety import config_questions, gate_reports, sensitive_config

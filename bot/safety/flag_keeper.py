@@ -22,9 +22,8 @@ from bot.playbooks.candidate import flag_file
 from bot.records.audit_chain import audit
 from bot.records.database import reading
 from bot.records.recovery.record_store import RecordStore
-from bot.traffic import servings
-from bot.traffic.flags import flag_document, generation_of
-from bot.traffic.stale import what_is_wrong
+from bot.traffic import allocation
+from bot.traffic.flagd import flag_document, generation_of, what_is_wrong
 from bot.triggers import OURSELVES, Repository
 
 SWEEP_EVERY = timedelta(hours=1)
@@ -96,7 +95,7 @@ class FlagSync:
             GitHubError: GitHub could not be read or written.
         """
         async with reading(self._records).connect() as conn:
-            known = await servings.of_repository(conn, repository.id)
+            known = await allocation.of_repository(conn, repository.id)
         if not known:
             return None
         path = (await self._config(repository)).flags.path
@@ -118,8 +117,8 @@ class FlagSync:
         above = _claimed(text)
         async with self._records.begin() as conn:
             # What is served must be newer than anything that anybody may have read.
-            for each in await servings.of_repository(conn, here.id):
-                await servings.renew(conn, each, above=above)
+            for each in await allocation.of_repository(conn, here.id):
+                await allocation.renew(conn, each, above=above)
             await audit.append(
                 conn,
                 here.id,

@@ -21,8 +21,7 @@ from bot.config import Config
 from bot.faults import Passing
 from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import GitHub, RepositoryClient
-from bot.github.errors import GitHubError
-from bot.github.isolation import by_itself
+from bot.github.errors import GitHubError, by_itself
 from bot.github.models import PullRequest
 from bot.playbooks.proposal.ownership import Foreign, read_foreign
 from bot.records.database import reading

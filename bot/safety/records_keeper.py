@@ -15,8 +15,7 @@ import structlog
 
 from bot.faults import Passing
 from bot.github.client import GitHub
-from bot.github.errors import GitHubError
-from bot.github.isolation import by_itself
+from bot.github.errors import GitHubError, by_itself
 from bot.playbooks.incidents.record_files import (
     OUTCOMES_BRANCHES,
     RECORDS_BRANCHES,

@@ -17,8 +17,7 @@ from cachetools import LRUCache
 from bot import markdown
 from bot.faults import Passing
 from bot.github.client import GitHub, RepositoryClient
-from bot.github.errors import GitHubError
-from bot.github.isolation import by_itself
+from bot.github.errors import GitHubError, by_itself
 from bot.github.models import PullRequest
 from bot.records.documents.spec_report import SPEC_REPORT_PATH, SPEC_TABLE_HEAD
 from bot.specs import words
@@ -181,13 +180,13 @@ class SpecReports:
             self._nothing_at.pop(key, None)
             self._numbers[github.repository.id, head] = number
         body = pull.body or ""
-        wanted = _with(body, section)
+        wanted = _with_report(body, section)
         if wanted == body:
             return
         # Read again: its author may have edited it while the checks were read.
         pull = await github.pulls.get(number)
         body = pull.body or ""
-        wanted = _with(body, section)
+        wanted = _with_report(body, section)
         if pull.head.sha == head and wanted != body:
             await github.pulls.update(number, body=wanted)
 
@@ -228,7 +227,7 @@ async def _brings(github: RepositoryClient, pull: PullRequest) -> bool:
     return False
 
 
-def _with(body: str, section: str | None) -> str:
+def _with_report(body: str, section: str | None) -> str:
     if section is None:
         return markdown.without_section(body, words.SECTION)
     return markdown.with_section(body, words.SECTION, section)

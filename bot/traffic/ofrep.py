@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from bot.traffic.buckets import is_candidate
-from bot.traffic.flags import flag_metadata
-from bot.traffic.split import Allocation
+from bot.traffic.flagd import Allocation, flag_metadata, is_candidate
 
 LONGEST_KEY = 4096
 """Characters of a targeting key."""

@@ -1,16 +1,30 @@
-"""Asking Prometheus: one instant query at a time, over its HTTP API."""
+"""Counts from Prometheus: asked for, and put into the evidence log.
+
+Each reading is one entry of the ledger and holds the counters' values, so the next one, in
+whatever process, counts from there: nothing is counted twice, and nothing is missed while the
+bot is away. Where nothing comes, nothing is written: the rules of silence say what follows.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import aiohttp
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.canary.counters import CounterFault
+from bot.canary.counters import CounterFault, CounterSource, counted, read_series
+from bot.records.database import reading
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import percents_of
+from bot.traffic.evidence_log import EvidenceLog, pack_counts, unpack_counts
 
+log = structlog.get_logger(__name__)
 _LONGEST_WAIT = aiohttp.ClientTimeout(total=10)
 _LARGEST_ANSWER = 16 * 1024 * 1024
 
@@ -81,3 +95,98 @@ def _vector(body: Any) -> Vector:
             raise CounterFault(f"Prometheus refuses the query: {why[:300]}")
         case _:
             raise CounterFault("Prometheus answers something unknown")
+
+
+NOT_SET = "PROMETHEUS_URL is not set"
+"""Why no counters can be read."""
+_LOOK_EVERY = 0.5
+
+
+class Scraper:
+    """Reads counters. Several processes may: each reading counts once."""
+
+    def __init__(
+        self,
+        database: AsyncEngine,
+        query: Callable[[str], Awaitable[Vector]] | None,
+        *,
+        clock: Callable[[], datetime],
+        heard: Callable[[str], None],
+    ) -> None:
+        """Write to the records database.
+
+        Args:
+            database: the records database.
+            query: asks Prometheus; None: there is none.
+            clock: tells the time (UTC).
+            heard: told of every attempt that has something new, once it is durable.
+        """
+        self._database = database
+        self._reading = reading(database)
+        self._query = query
+        self._clock = clock
+        self._heard = heard
+        self._last: dict[str, datetime] = {}
+        self._faults: dict[str, str] = {}
+
+    def hindrance(self) -> str | None:
+        """Why no counters can be read at all; None: they can be asked for."""
+        return NOT_SET if self._query is None else None
+
+    def fault(self, attempt: str) -> str | None:
+        """Why the last reading for this ramp failed; None: it did not."""
+        return self._faults.get(attempt)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            try:
+                await self.read_due()
+            except Exception:
+                log.exception("counters could not be read; trying again")
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def read_due(self) -> None:
+        """Read the counters of every ramp that is due."""
+        async with self._reading.connect() as conn:
+            found = [each for each in await ledgers.open_ones(conn) if each.source is not None]
+        known = {each.attempt for each in found}
+        self._last = {attempt: at for attempt, at in self._last.items() if attempt in known}
+        self._faults = {attempt: why for attempt, why in self._faults.items() if attempt in known}
+        for ledger in found:
+            source = ledger.source
+            last, now = self._last.get(ledger.attempt), self._clock()
+            if source is not None and (last is None or now - last >= source.every):
+                self._last[ledger.attempt] = now
+                await self._try(ledger, source)
+
+    async def _try(self, ledger: EvidenceLog, source: CounterSource) -> None:
+        try:
+            if self._query is None:
+                raise CounterFault(NOT_SET)
+            vector = await self._query(source.query)
+            await self._count(ledger, source, vector)
+        except CounterFault as fault:
+            if self._faults.get(ledger.attempt) != str(fault):
+                log.warning("no counts", capability=ledger.capability, why=str(fault))
+            self._faults[ledger.attempt] = str(fault)
+        else:
+            self._faults.pop(ledger.attempt, None)
+
+    async def _count(self, ledger: EvidenceLog, source: CounterSource, vector: Vector) -> None:
+        series = read_series(vector.series)
+        async with self._database.begin() as conn:
+            ledger = await ledgers.locked(conn, ledger.attempt)
+            if ledger.closed_at is not None:
+                return
+            entry = await ledgers.last_of_kind(conn, ledger.attempt, "counts")
+            before = None if entry is None else unpack_counts(entry.content)
+            if before is not None and vector.at <= before.read_at:
+                return
+            percents = await percents_of(conn, ledger.attempt)
+            edges = source.edges(ledger.policy)
+            found = counted(series, before, percents, edges, read_at=vector.at)
+            if found.is_empty and (before is None or found.values == before.values):
+                return
+            await ledgers.append(conn, ledger, "counts", pack_counts(found), at=self._clock())
+        self._heard(ledger.attempt)

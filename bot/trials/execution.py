@@ -1,4 +1,4 @@
-"""Runs one launched command under limits, and leaves no process of it behind."""
+"""Runs one command within its limits, and keeps the ends of what it prints."""
 
 from __future__ import annotations
 
@@ -13,19 +13,52 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.github.transport.redaction import redact
-from bot.trials import cgroup
-from bot.trials.disk import DiskMeter
-from bot.trials.limits import LimitBroken, TrialLimits, breached
-from bot.trials.output import StreamEnds
-from bot.trials.processes import (
+from bot.trials.limits import (
+    Cgroup,
+    DiskMeter,
+    LimitBroken,
+    TrialLimits,
+    breached,
+    create_cgroup,
     group_of,
     marked,
+    parent_for_trials,
     snapshot,
     threads_on_machine,
     unlinked_bytes,
     usage,
 )
 from bot.trials.sandbox import Launch, SandboxError
+
+HEAD_BYTES = 64 << 10
+TAIL_BYTES = 192 << 10
+
+
+class StreamEnds:
+    """The first 64 KiB and the last 192 KiB of a stream, and how long it was."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.total_bytes = 0
+        self._head = bytearray()
+        self._tail = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next piece."""
+        self.total_bytes += len(chunk)
+        room = HEAD_BYTES - len(self._head)
+        self._head += chunk[:room]
+        self._tail += chunk[room:] if room > 0 else chunk
+        if len(self._tail) > 2 * TAIL_BYTES:
+            del self._tail[:-TAIL_BYTES]
+
+    def text(self) -> str:
+        """Return what was kept; where something was left out, a line says how much."""
+        tail = bytes(self._tail[-TAIL_BYTES:])
+        left_out = self.total_bytes - len(self._head) - len(tail)
+        gap = f"\n[… {left_out:,} bytes left out …]\n".encode() if left_out else b""
+        return (bytes(self._head) + gap + tail).decode("utf-8", "replace")
+
 
 _GLANCE_SECONDS = 0.02
 _LOOK_SECONDS = 0.1
@@ -74,9 +107,9 @@ async def execute(
     Raises:
         SandboxError: the sandbox failed before the command could start.
     """
-    parent = cgroup.parent_for_trials()
+    parent = parent_for_trials()
     name = "playbooks-" + mark.partition("=")[2].replace("/", "-")
-    group = cgroup.create(parent, name, limits.memory_bytes) if parent else None
+    group = create_cgroup(parent, name, limits.memory_bytes) if parent else None
     running = _Running(launch, mark, group)
     try:
         await running.start()
@@ -131,7 +164,7 @@ async def _watch(
 class _Running:
     """One started command: its output, its status, and how to end all of it."""
 
-    def __init__(self, launch: Launch, mark: str, group: cgroup.Cgroup | None) -> None:
+    def __init__(self, launch: Launch, mark: str, group: Cgroup | None) -> None:
         self._launch = launch
         self._mark = mark
         self._group = group

@@ -1,19 +1,28 @@
-"""What one trial says about its commit: exit status and result file in, outcome out."""
+"""What a trial says of its commit: from an exit code, a result file, or a workflow run.
+
+A step or job called like the check decides; else the whole run does. A failure of a build step
+says that the commit cannot be tried, and whatever GitHub did itself (no runner, cancelled, timed
+out, no checkout) says nothing about the commit.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bot.culprit.evidence import TrialOutcome
+from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport
+from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
+from bot.github.calls.known_checks import KnownCheck
 from bot.github.transport.redaction import redact
+from bot.triggers import Value
 
 RESULT_VARIABLE = "PLAYBOOKS_RESULT"
 RESULT_LIMIT_BYTES = 1 << 20
@@ -142,4 +151,144 @@ def with_result(judgement: Judgement, path: Path) -> Judgement:
         judgement.reason,
         None if names is None else frozenset(map(redact, names)),
         {redact(name): value for name, value in result.metrics.items()},
+    )
+
+
+_OURSELVES = re.compile(r"set up job|complete job|(run |post )*actions/", re.IGNORECASE)
+_PASSED = {"success", "neutral"}
+_INFRA = {"cancelled", "timed_out", "startup_failure", "stale", "action_required", "skipped"}
+
+
+class TrialJudgement(Value):
+    """The outcome of one trial and, in words, why. `seconds` is how long its jobs took."""
+
+    outcome: TrialOutcome
+    reason: str
+    seconds: float | None = None
+    fingerprint: tuple[str, ...] | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("reason")
+    @classmethod
+    def _reason_without_secrets(cls, reason: str) -> str:
+        # What a trial says reaches reports, issues, logs and the cockpit.
+        return redact(reason)
+
+    @field_validator("fingerprint")
+    @classmethod
+    def _names_without_secrets(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if names is None else tuple(map(redact, names))
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_without_secrets(cls, metrics: dict[str, float]) -> dict[str, float]:
+        return {redact(name): value for name, value in metrics.items()}
+
+
+def judge_workflow_run(
+    run: WorkflowRun, jobs: Sequence[WorkflowJob], *, check: str | None, build: Sequence[str]
+) -> TrialJudgement:
+    """Say what a completed run means.
+
+    Args:
+        run: it, completed.
+        jobs: the jobs of its latest attempt.
+        check: the name of the check that is searched for; None: the whole run.
+        build: names of jobs and steps whose failure makes a commit untestable.
+    """
+    outcome, reason = _judge(run, jobs, check, {name.lower() for name in build})
+    return TrialJudgement(outcome=outcome, reason=reason, seconds=_seconds(jobs))
+
+
+def fingerprint_of(annotations: Sequence[JobAnnotation]) -> tuple[str, ...] | None:
+    """Name the failure by the titles that problem matchers gave it; None where there is none."""
+    titles = {
+        each.title.strip()
+        for each in annotations
+        if each.annotation_level == "failure" and each.title and each.title.strip()
+    }
+    return tuple(sorted(titles)) or None
+
+
+def _judge(
+    run: WorkflowRun, jobs: Sequence[WorkflowJob], check: str | None, build: set[str]
+) -> tuple[TrialOutcome, str]:
+    steps = [(step.name, step.conclusion) for job in jobs for step in job.steps]
+    parts = [(job.name, job.conclusion) for job in jobs] + steps
+    broken = [name for name, conclusion in parts if conclusion == "failure"]
+    named = [conclusion for name, conclusion in parts if check is not None and name == check]
+    if (check, "failure") in steps:
+        return TrialOutcome.FAIL, f"{check} failed"
+    if any(_is_ours(name) for name in broken):
+        return TrialOutcome.INFRA, "the checkout or the runner failed"
+    if any(name.lower() in build for name in broken):
+        return TrialOutcome.UNTESTABLE, "it does not build"
+    if "failure" in named:
+        return TrialOutcome.FAIL, f"{check} failed"
+    if named and set(named) <= _PASSED:
+        return TrialOutcome.PASS, f"{check} passed"
+    if run.conclusion in _INFRA or run.conclusion is None:
+        return TrialOutcome.INFRA, f"the run was {run.conclusion or 'lost'}"
+    if run.conclusion in _PASSED:
+        return TrialOutcome.PASS, "the run passed"
+    return TrialOutcome.FAIL, f"{broken[-1] if broken else 'the run'} failed"
+
+
+def _is_ours(name: str) -> bool:
+    return _OURSELVES.match(name) is not None
+
+
+def _seconds(jobs: Sequence[WorkflowJob]) -> float | None:
+    spans = [
+        (job.completed_at - job.started_at).total_seconds()
+        for job in jobs
+        if job.started_at and job.completed_at
+    ]
+    return round(sum(spans), 3) if spans else None
+
+
+_OUTCOMES = {"success": TrialOutcome.PASS, "failure": TrialOutcome.FAIL}
+"""Everything else (cancelled, timed out, skipped, error …) says nothing about the commit."""
+
+
+def counted(known: Sequence[KnownCheck], *, ours: int) -> tuple[KnownCheck, ...]:
+    """Leave out what says nothing about the commit it is listed on.
+
+    Those are our own check-runs, dispatched runs (what they try stands in their inputs), and
+    conclusions that are neither a pass nor a failure.
+
+    Args:
+        known: what GitHub lists.
+        ours: our App's id.
+    """
+    return tuple(
+        each
+        for each in known
+        if each.conclusion in _OUTCOMES
+        and each.app_id != ours
+        and each.event not in ("workflow_dispatch", "repository_dispatch", "schedule")
+    )
+
+
+def green(known: Sequence[KnownCheck]) -> frozenset[str]:
+    """Name the commits whose results all passed."""
+    passed = {each.sha for each in known if each.conclusion == "success"}
+    return frozenset(passed - {each.sha for each in known if each.conclusion == "failure"})
+
+
+def evidence(known: Sequence[KnownCheck], *, bad: str) -> tuple[FreeResult, ...]:
+    """Turn results into evidence.
+
+    A failure seen on the bad end alone is why anybody looks, so it is selected and proves
+    nothing; once another commit fails too, it is evidence like any other.
+    """
+    elsewhere = any(each.conclusion == "failure" and each.sha != bad for each in known)
+    return tuple(
+        FreeResult(
+            each.sha,
+            TrialReport(_OUTCOMES[each.conclusion]),
+            environment=each.where,
+            selected=each.sha == bad and each.conclusion == "failure" and not elsewhere,
+        )
+        for each in known
     )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.trials.disk import empty_folder, remove_folder
+from bot.trials.limits import empty_folder, remove_folder
 
 _TRIED_SECONDS = 30.0
 

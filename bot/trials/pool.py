@@ -31,8 +31,7 @@ from bot.trials.sandbox import (
     require,
     server_view,
 )
-from bot.trials.trees import TreeSource
-from bot.trials.workplace import Workplace, workplace
+from bot.trials.worktree import TreeSource, Workplace, workplace
 
 log = structlog.get_logger(__name__)
 

@@ -32,7 +32,7 @@ from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
 from bot.safety.holding import hold_self_work
 from bot.safety.severity import severity_of_check
-from bot.traffic.courses import Evaluations
+from bot.traffic.evaluation import Evaluations
 from bot.trials.pool import TrialPool
 from bot.triggers import (
     BisectRequest,

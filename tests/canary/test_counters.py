@@ -20,7 +20,7 @@ from bot.canary.counters import (
     counted,
     read_series,
 )
-from bot.canary.evidence import RampEvidence
+from bot.canary.ramp_evidence import RampEvidence
 from tests.canary.traffic import frozen, only, policy
 
 PERCENTS = {7: 50, 8: 100}

@@ -8,8 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bot.canary.eprocess import TICK, EProcess, EProcessState, ticks
-from bot.canary.likelihood import BETS, GRID, TWO_SIDED, event_ticks, rate_ticks, score_ticks
+from bot.canary.eprocess import (
+    BETS,
+    GRID,
+    TICK,
+    TWO_SIDED,
+    EProcess,
+    EProcessState,
+    event_ticks,
+    rate_ticks,
+    score_ticks,
+    ticks,
+)
 
 Steps = list[np.ndarray]
 

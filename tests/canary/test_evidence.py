@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.canary.columns import Columns, measurements
-from bot.canary.evidence import RampEvidence, RampState
-from bot.canary.frozen import FrozenBaseline
-from bot.canary.revenue import ENOUGH
+from bot.canary.baseline import FrozenBaseline
+from bot.canary.observations import Columns, measurements
+from bot.canary.ramp_evidence import ENOUGH, RampEvidence, RampState
 from tests.canary.traffic import frozen, only, policy, ramp_columns
 
 FROZEN = frozen()

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from bot.canary.evidence import RampEvidence
-from bot.canary.judge import judge_ramp
-from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
+from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict, judge_ramp
+from bot.canary.ramp_evidence import RampEvidence
 from tests.canary.traffic import frozen, only, policy, ramp_columns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bot.canary.columns import Columns, Measurements, PairColumns, measurements
-from bot.canary.comparison import Comparison, Gain
 from bot.canary.eprocess import TICK
-from bot.canary.metrics import comparisons
+from bot.canary.metrics import Comparison, Gain, comparisons
+from bot.canary.observations import Columns, Measurements, PairColumns, measurements
 from tests.canary.traffic import answers, frozen, only, policy
 
 FROZEN = frozen()

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from bot.canary.evidence import RampEvidence
-from bot.canary.pace import shadow_left, stage_left
-from bot.canary.shadow import ShadowEvidence
+from bot.canary.ramp_evidence import RampEvidence
+from bot.canary.sample_size import shadow_left, stage_left
+from bot.canary.shadow_evidence import ShadowEvidence
 from tests.canary.traffic import frozen, only, policy, ramp_columns, shadow_pairs
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

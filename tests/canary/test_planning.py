@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bot.canary.evidence import RampEvidence
-from bot.canary.planning import pairs_needed
 from bot.canary.policy import Policy
-from bot.canary.shadow import ShadowEvidence
+from bot.canary.ramp_evidence import RampEvidence
+from bot.canary.sample_size import pairs_needed
+from bot.canary.shadow_evidence import ShadowEvidence
 from tests.canary.traffic import frozen, policy, ramp_columns, shadow_pairs
 
 WORSE = {

@@ -5,16 +5,23 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from bot.canary.columns import measurements
-from bot.canary.evidence import RampEvidence, RampState
+from bot.canary.baseline import GROWTH, ArmSummary, Sketch
 from bot.canary.interval import generator, mean_ratio, quantile_ratio, rate_ratio
-from bot.canary.reporting import ReportSubject, ramp_report, shadow_report
-from bot.canary.reports import CurvePoint, RampReport, ShadowDiffReport, StageReport, WatchedSpan
-from bot.canary.sampling import sampled
-from bot.canary.shadow import ShadowEvidence
-from bot.canary.sketch import GROWTH, Sketch
-from bot.canary.summary import ArmSummary
-from bot.canary.verdict import Breach, Promote
+from bot.canary.judge import Breach, Promote
+from bot.canary.observations import measurements
+from bot.canary.ramp_evidence import RampEvidence, RampState
+from bot.canary.report import (
+    CurvePoint,
+    RampReport,
+    ReportSubject,
+    ShadowDiffReport,
+    StageReport,
+    WatchedSpan,
+    ramp_report,
+    shadow_report,
+)
+from bot.canary.sample_size import sampled
+from bot.canary.shadow_evidence import ShadowEvidence
 from bot.records.documents.artifacts import canonical_bytes
 from tests.canary.traffic import frozen, policy, ramp_columns, shadow_pairs
 

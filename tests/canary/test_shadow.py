@@ -8,10 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict, judge_shadow
 from bot.canary.observations import Observation
-from bot.canary.shadow import ShadowEvidence, ShadowState
-from bot.canary.shadow_judge import judge_shadow
-from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
+from bot.canary.shadow_evidence import ShadowEvidence, ShadowState
 from tests.canary.traffic import policy, shadow_pairs
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,16 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.canary.counters import KIND, Counted, CounterFault, CounterSource, counted, read_series
-from bot.canary.eprocess import TICK
-from bot.canary.evidence import RampEvidence, RampState
-from bot.canary.judge import judge_ramp
-from bot.canary.likelihood import BETS
+from bot.canary.eprocess import BETS, TICK
+from bot.canary.judge import Breach, judge_ramp
+from bot.canary.metrics import SpentBetween, TotalCosts, spent_of
 from bot.canary.policy import RatioMetric
-from bot.canary.reporting import ReportSubject, ramp_report
-from bot.canary.reports import WatchedSpan
-from bot.canary.tally import ArmTally
-from bot.canary.totals import SpentBetween, TotalCosts, spent_of
-from bot.canary.verdict import Breach
+from bot.canary.ramp_evidence import RampEvidence, RampState
+from bot.canary.report import ReportSubject, WatchedSpan, ramp_report
+from bot.canary.units import ArmTally
 from bot.playbooks.candidate.evidence import metric_table
 from tests.canary.traffic import frozen, only, policy
 from tests.traffic.trials import START, after

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.canary.messages import CLAIMS, NAMES, against, chance, promise, share, unproven
 from bot.canary.policy import Metrics, QuantileMetric
-from bot.canary.wording import CLAIMS, NAMES, against, chance, promise, share, unproven
 
 
 @given(log_e=st.floats(-1e6, 1e6), limit=st.floats(0.5, 20))

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bot.canary.columns import Columns, Measurements, PairColumns, measurements
-from bot.canary.frozen import FrozenBaseline
+from bot.canary.baseline import ArmSummary, FrozenBaseline
+from bot.canary.observations import Columns, Measurements, PairColumns, measurements
 from bot.canary.policy import Policy
-from bot.canary.summary import ArmSummary
 
 PROVIDERS = {"baseline": "provider-a", "candidates": ["provider-b"]}
 

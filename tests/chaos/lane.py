@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.github.client import EVENTS, PERMISSIONS
 from bot.records.database import open_database, url_from
 from demo.person import Person
 from fakegithub.changes import statuses

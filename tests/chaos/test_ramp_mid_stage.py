@@ -15,14 +15,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.canary.verdict import Breach
+from bot.canary.judge import Breach
 from bot.playbooks.candidate.reports import percents_of, report_of_ramp
 from bot.records.database import open_database, url_from
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.recovery import incidents
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.course import RampEvaluation
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import RampEvaluation
 from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane, eventually
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers, headers
@@ -116,7 +116,7 @@ async def in_one_go(lane: Lane, attempt: str) -> str:
         assert ledger is not None
         assert ledger.frozen is not None
         assert ledger.breach is not None
-        served = await servings.of_attempt(conn, attempt)
+        served = await allocation.of_attempt(conn, attempt)
         entries = await ledgers.entries(conn, attempt, after=0, until=ledger.last, limit=1000)
         shadow = next(each for each in await incidents.list_recent(conn) if each.kind == "shadow")
     await database.dispose()

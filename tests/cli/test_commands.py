@@ -16,7 +16,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.github.client import EVENTS, PERMISSIONS
 from bot.records.audit_chain import audit
 from bot.records.audit_chain.anchors import public_pem, sign
 from bot.records.database import migrate, open_database

@@ -24,10 +24,10 @@ from bot.records.recovery.steps import Reversibility
 from bot.records.safety import approvals, budgets, config_questions, pauses
 from bot.records.safety.pauses import PauseKind, Pausing
 from bot.safety.caps import REVERTS, caps
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.contents import pack
-from bot.traffic.split import Split
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evidence_log import pack
+from bot.traffic.flagd import Split
 from bot.triggers import (
     SELF_WORK,
     Actor,
@@ -254,12 +254,12 @@ class House:
                 if part in (0, 4):
                     if part:
                         await ledgers.enter_phase(conn, attempt, 1, at=at)
-                    serving = await servings.set_traffic(
+                    serving = await allocation.set_traffic(
                         conn,
                         self.repository.id,
                         capability,
                         split.model_copy(update={"percent": 25 if part else 5}),
-                        servings.Decided(
+                        allocation.Decided(
                             at=at,
                             actor="alice",
                             why="the next stage" if part else "the shadow was good",

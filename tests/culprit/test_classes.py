@@ -5,10 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.culprit.ancestry import Ancestry
-from bot.culprit.classes import along_first_parents, credible, indistinguishable
-from bot.culprit.graph import CommitGraph
-from bot.culprit.untestable import Testability
+from bot.culprit.graph import (
+    Ancestry,
+    CommitGraph,
+    along_first_parents,
+    credible,
+    indistinguishable,
+)
+from bot.culprit.selection import Testability
 from tests.culprit.histories import ancestors_by_definition, histories, quick
 
 

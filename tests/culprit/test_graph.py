@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from bot.culprit.ancestry import Ancestry, sampled_descendants
-from bot.culprit.graph import CommitGraph, GraphError
+from bot.culprit.graph import Ancestry, CommitGraph, GraphError, sampled_descendants
 from tests.culprit.histories import ancestors_by_definition, histories, quick
 
 

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.culprit.ancestry import Ancestry
-from bot.culprit.graph import CommitGraph
-from bot.culprit.posterior import Posterior
-from bot.culprit.rates import RATES, Beta, History, Mixture, RatePriors
+from bot.culprit.graph import Ancestry, CommitGraph
+from bot.culprit.posterior import RATES, Beta, History, Mixture, Posterior, RatePriors
 from tests.culprit.histories import ancestors_by_definition, histories, quick
 
 UNLIMITED = RatePriors(

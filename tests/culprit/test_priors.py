@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.culprit.ancestry import Ancestry
-from bot.culprit.graph import CommitGraph
+from bot.culprit.graph import Ancestry, CommitGraph
 from bot.culprit.priors import UNIFORM_SHARE, Features, impossible, suspects, weigh
 
 

@@ -5,11 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.culprit.evidence import FreeResult, Purpose, Ruling, Says, Trial, TrialOutcome, TrialReport
+from bot.culprit.evidence import (
+    FreeResult,
+    Granularity,
+    Purpose,
+    Ruling,
+    Says,
+    SearchSettings,
+    Trial,
+    TrialOutcome,
+    TrialReport,
+)
 from bot.culprit.graph import CommitGraph
 from bot.culprit.log import LogError
 from bot.culprit.search import Search
-from bot.culprit.settings import Granularity, SearchSettings
 from bot.culprit.verdict import SearchStatus, Verdict
 from tests.culprit.histories import ancestors_by_definition, histories, quick
 

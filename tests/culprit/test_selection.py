@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.culprit import ancestry as ancestry_module
-from bot.culprit.ancestry import Ancestry
-from bot.culprit.graph import CommitGraph
-from bot.culprit.posterior import Posterior
-from bot.culprit.rates import RatePriors
+from bot.culprit import graph as ancestry_module
+from bot.culprit.graph import Ancestry, CommitGraph
+from bot.culprit.posterior import Posterior, RatePriors
 from bot.culprit.selection import choose
 from tests.culprit.histories import histories, quick
 

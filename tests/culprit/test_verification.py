@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.culprit.gallop import next_good
+from bot.culprit.selection import next_good
 from bot.culprit.verification import FreshRunTally, VerificationResult, judge, plan, runs_needed
 
 

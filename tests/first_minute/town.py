@@ -17,7 +17,7 @@ import aiohttp
 import sqlalchemy as sa
 
 from bot.app import Bot
-from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.github.client import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
 from bot.records.tables.intake import inbox

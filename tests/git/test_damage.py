@@ -19,23 +19,12 @@ from typing import Any
 import pytest
 
 import bot.git
-from bot.git import (
-    already,
-    history,
-    merging,
-    objects,
-    patches,
-    pull_commits,
-    reverting,
-    sharing,
-    trees,
-    twins,
-)
+from bot.git import already_reverted, history, merge, pull_commits, revert, shared_pushes, trees
 from bot.git.export import TreeExport
 from bot.git.history import CommitNode
+from bot.git.integrity import loose_objects
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.soundness import loose_objects
 from tests.git.history_builder import History
 
 LINES = "".join(f"line {number}\n" for number in range(20))
@@ -85,7 +74,7 @@ async def whole(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Pat
     work = History(bare.parent / "work")
     work.git("push", "--quiet", str(bare), f"{served.late}:refs/heads/main")
     await mirror.refresh()
-    await mirror.read(lambda git: reverting.compute_revert(git, [served.broken], served.late))
+    await mirror.read(lambda git: revert.compute_revert(git, [served.broken], served.late))
     return folder
 
 
@@ -110,8 +99,8 @@ def part_of_a_rebase(git: Git, at: Served) -> Awaitable[Any]:
         at=at.late,
         nodes=(CommitNode(sha=at.late, parents=(at.start,)),),
     )
-    pull = sharing.LandedPullRequest(number=1, merge_commit=at.late, head=at.broken)
-    return sharing.part_of(git, landed, pull)
+    pull = shared_pushes.LandedPullRequest(number=1, merge_commit=at.late, head=at.broken)
+    return shared_pushes.part_of(git, landed, pull)
 
 
 async def rewritten(git: Git, at: Served) -> str:
@@ -120,12 +109,12 @@ async def rewritten(git: Git, at: Served) -> str:
 
 
 READS: dict[str, Read] = {
-    "already_reverted": lambda git, at: already.already_reverted(git, at.broken, at.late),
-    "combined_patch_id": lambda git, at: patches.combined_patch_id(git, at.start, at.late),
+    "already_reverted": lambda git, at: already_reverted.already_reverted(git, at.broken, at.late),
+    "combined_patch_id": lambda git, at: history.combined_patch_id(git, at.start, at.late),
     "commit_range": lambda git, at: history.commit_range(git, at.start, at.late),
-    "commit_trees": lambda git, at: objects.commit_trees(git, at.broken),
+    "commit_trees": lambda git, at: trees.commit_trees(git, at.broken),
     "commits_of_pull_request": merged_pull,
-    "compute_revert": lambda git, at: reverting.compute_revert(git, [at.broken], at.late),
+    "compute_revert": lambda git, at: revert.compute_revert(git, [at.broken], at.late),
     "describe": lambda git, at: history.describe(git, [at.start, at.late]),
     "first_parents": lambda git, at: history.first_parents(git, at.late, 9),
     "has_tree": lambda git, at: trees.has_tree(git, at.start),
@@ -135,21 +124,21 @@ READS: dict[str, Read] = {
     ),
     "landing_of_merge": lambda git, at: pull_commits.landing_of_merge(git, at.late),
     "last_changes": lambda git, at: history.last_changes(git, at.start, at.late, ["app.py"]),
-    "merge": lambda git, at: merging.merge(git, at.late, at.broken),
+    "merge": lambda git, at: merge.merge(git, at.late, at.broken),
     "merge_base": lambda git, at: history.merge_base(git, at.start, at.late),
     "newest_first": lambda git, at: history.newest_first(git, [at.start, at.broken]),
     "parents_of": lambda git, at: history.parents_of(git, at.broken),
     "part_of": part_of_a_rebase,
-    "patch_ids": lambda git, at: patches.patch_ids(git, [at.broken]),
+    "patch_ids": lambda git, at: history.patch_ids(git, [at.broken]),
     "raw_changes": lambda git, at: trees.raw_changes(git, at.start, at.late),
     "read_blob": lambda git, at: trees.read_blob(git, at.blob),
-    "read_objects": lambda git, at: objects.read_objects(git, [at.start, f"{at.late}^1"]),
+    "read_objects": lambda git, at: trees.read_objects(git, [at.start, f"{at.late}^1"]),
     "resolve": lambda git, at: history.resolve(git, at.start[:12]),
     "resolve_expression": lambda git, _: history.resolve_expression(git, "main~1"),
-    "reverted_tree": lambda git, at: reverting.reverted_tree(git, [at.broken], at.late),
+    "reverted_tree": lambda git, at: revert.reverted_tree(git, [at.broken], at.late),
     "tree_changes": lambda git, at: trees.tree_changes(git, at.start, at.late),
     "tree_of": lambda git, at: trees.tree_of(git, at.broken),
-    "twins_of": lambda git, at: twins.twins_of(git, [at.broken], at.late),
+    "twins_of": lambda git, at: already_reverted.twins_of(git, [at.broken], at.late),
     "with_entries": rewritten,
 }
 

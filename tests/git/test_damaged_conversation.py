@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.git.soundness import loose_objects
+from bot.git.integrity import loose_objects
 from fakegithub.world.world import Event
 from tests.shop import GOOD, Shop
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.git.merging import parse_merge
+from bot.git.merge import parse_merge
 
 TREE = "a" * 40
 paths = st.binary(min_size=1, max_size=20).map(lambda raw: raw.replace(b"\0", b"_"))

@@ -17,7 +17,7 @@ from bot.git.errors import GitFailed, RemoteUnavailable, UnknownRevision
 from bot.git.history import commit_range, is_ancestor, resolve
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean, compute_revert
+from bot.git.revert import Clean, compute_revert
 from bot.git.trees import read_blob
 from tests.git.remote import Remote
 

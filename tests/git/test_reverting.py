@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bot.git.errors import NoSuchParent, PathNotUtf8, ShallowHistory
-from bot.git.kept import KeptFiles
 from bot.git.process import Git
-from bot.git.reverting import (
+from bot.git.revert import (
     Clean,
     Empty,
     EmptyReason,
+    KeptFiles,
     RevertConflict,
     RevertedTree,
     compute_revert,

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.git.process import Git
-from bot.git.reverting import RevertConflict, reverted_tree
+from bot.git.revert import RevertConflict, reverted_tree
 from tests.git.history_builder import History
 
 NAMES = ("a", "b", "dir/c", "dir/d")

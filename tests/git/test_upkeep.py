@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from bot.app import Bot
-from bot.git import upkeep
+from bot.git import maintenance
 from bot.git.errors import GitFailed
+from bot.git.integrity import loose_objects
+from bot.git.maintenance import MirrorCondition, reason_to_pack
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean, compute_revert
-from bot.git.soundness import loose_objects
+from bot.git.revert import Clean, compute_revert
 from bot.git.trees import has_tree
-from bot.git.upkeep import MirrorCondition, reason_to_pack
 from bot.wiring.mirrors import Mirrors
 from tests.git.history_builder import History
 
@@ -95,11 +95,11 @@ def test_a_mirror_is_packed_for_its_packs_its_objects_or_daily(
 
 async def test_packing_leaves_two_packs_and_all_that_was_computed(life: Life) -> None:
     outcomes = [await life.goes_on(number) for number in range(4)]
-    before = upkeep.look(life.mirror.path, NOW)
+    before = maintenance.look(life.mirror.path, NOW)
     assert before.packs >= 8
     assert before.loose >= 20
     assert await life.mirror.maintain()
-    after = upkeep.look(life.mirror.path, NOW)
+    after = maintenance.look(life.mirror.path, NOW)
     assert (after.packs, after.loose) == (2, 0)
     assert [await life.has(each.tree) for each in outcomes] == [True] * 4
     assert await life.lasting() == []
@@ -185,7 +185,7 @@ async def test_a_kill_in_the_middle_of_packing_stands_in_nobodys_way(life: Life)
             await asyncio.sleep(0.05)
     assert [await life.has(each.tree) for each in outcomes] == [True] * 5
     assert await life.lasting() == []
-    assert upkeep.look(life.mirror.path, NOW).packs == 2
+    assert maintenance.look(life.mirror.path, NOW).packs == 2
 
 
 async def test_what_dead_processes_left_is_cleared(life: Life) -> None:
@@ -247,7 +247,7 @@ async def test_a_mirror_that_has_grown_out_of_bounds_is_cloned_anew(
     made = life.mirror.path.stat().st_ino
     await life.mirror.maintain()
     assert life.mirror.path.stat().st_ino == made
-    monkeypatch.setattr(upkeep, "GROWTH_ALLOWED_BYTES", 0)
+    monkeypatch.setattr(maintenance, "GROWTH_ALLOWED_BYTES", 0)
     (life.mirror.path / "playbooks-cloned-bytes").write_text("1000")
     await life.mirror.maintain()
     assert life.mirror.path.stat().st_ino != made
@@ -269,5 +269,5 @@ async def test_the_bot_packs_what_needs_it_by_itself_also_beside_one_that_cannot
                 await asyncio.sleep(0.02)
     finally:
         keeping.cancel()
-    assert upkeep.look(life.mirror.path, NOW).packs == 2
+    assert maintenance.look(life.mirror.path, NOW).packs == 2
     assert await life.has(outcome.tree)

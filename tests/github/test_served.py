@@ -7,8 +7,7 @@ from itertools import count
 
 import pytest
 
-from bot.github.client import GitHub
-from bot.github.served import FRESH, Served
+from bot.github.client import FRESH, GitHub, Served
 from bot.triggers import Repository as Place
 from fakegithub.faults.request_faults import Fail
 from fakegithub.server import DemoGitHub

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.github.text import (
+from bot.github.markers import (
     BODY_LIMIT,
     CHECK_TEXT_LIMIT,
     byte_size,

@@ -14,7 +14,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from bot.local.command import bisect_command
-from bot.trials.processes import marked
+from bot.trials.limits import marked
 from tests.trials.kit import Repository
 
 PROGRAM = (sys.executable, "-m", "bot.local")

@@ -16,8 +16,8 @@ from bot.github.transport.redaction import keep_secret, redact
 from bot.operations import _sandbox
 from bot.playbooks.bisect.in_sandbox import _judged
 from bot.settings import Settings
-from bot.trials.actions import TrialJudgement
-from bot.trials.masking import places_of, read_mounts
+from bot.trials.hidden_paths import places_of, read_mounts
+from bot.trials.outcome import TrialJudgement
 from bot.trials.sandbox import (
     Bubblewrap,
     HostView,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.github.manifest import EVENTS, PERMISSIONS
+from bot.github.client import EVENTS, PERMISSIONS
 from fakegithub.server import DemoGitHub
 from tests.shop import SECRET
 

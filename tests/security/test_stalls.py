@@ -19,7 +19,7 @@ import pytest
 from bot import faults, markdown
 from bot.cockpit.text import with_references
 from bot.config import Config
-from bot.github.text import BODY_LIMIT, cut
+from bot.github.markers import BODY_LIMIT, cut
 from bot.github.transport.redaction import redact
 from bot.intake.comments.arguments import CommentPlace
 from bot.intake.comments.parsing import parse

@@ -10,10 +10,10 @@ import pytest
 from aiohttp.test_utils import TestServer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.traffic.courses import Evaluations
-from bot.traffic.guard import CircuitBreaker
-from bot.traffic.newest import NewestAllocations
-from bot.traffic.observing import Ingest
+from bot.traffic.allocation import NewestAllocations
+from bot.traffic.circuit_breaker import CircuitBreaker
+from bot.traffic.evaluation import Evaluations
+from bot.traffic.ingest import Ingest
 from tests.intake.api.providing import Client, Served, application
 from tests.records.conftest import (
     conn,

@@ -21,12 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import bot.traffic.client
 from bot.app import wall_clock
-from bot.canary import sampling
-from bot.traffic.buckets import is_candidate
+from bot.canary import sample_size
 from bot.traffic.client import Client
-from bot.traffic.courses import Evaluations
+from bot.traffic.evaluation import Evaluations
 from bot.traffic.flag_file import FlagFile
-from bot.traffic.split import Split
+from bot.traffic.flagd import Split, is_candidate
 from tests.intake.api import providing
 from tests.intake.waiting import until
 from tests.traffic.conftest import Clock
@@ -219,7 +218,7 @@ async def test_in_a_shadow_a_sample_is_answered_by_both_and_users_see_the_baseli
 
 
 def _in_sample(key: str) -> bool:
-    return sampling.sampled("20260101", key, 0.5)
+    return sample_size.sampled("20260101", key, 0.5)
 
 
 async def test_a_slow_candidate_never_holds_up_the_caller(

@@ -19,7 +19,7 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 
 import bot.traffic.client
-from bot.canary import sampling
+from bot.canary import sample_size
 from bot.traffic.client import Client, Decision, sampled
 from bot.traffic.flag_file import FlagFile
 from tests.traffic.trials import CAPABILITY
@@ -124,7 +124,7 @@ async def test_what_does_not_fit_is_dropped_and_counted(monkeypatch: pytest.Monk
 def test_the_sample_is_the_one_that_reports_name() -> None:
     for number in range(1000):
         key = f"request-{number}"
-        assert sampled("7", key, 0.1) == sampling.sampled("7", key, 0.1)
+        assert sampled("7", key, 0.1) == sample_size.sampled("7", key, 0.1)
 
 
 def test_only_addresses_of_the_web_are_taken() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bot.traffic.contents import pack
-from bot.traffic.course import ShadowEvaluation
-from bot.traffic.ledger import LogEntry
+from bot.traffic.evaluation import ShadowEvaluation
+from bot.traffic.evidence_log import LogEntry, pack
 from tests.canary.traffic import only, policy
 from tests.traffic.trials import START, after, paired
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from bot.canary.reports import CurvePoint
-from bot.traffic.curve import MOST, Curve, CurveState
+from bot.canary.report import CurvePoint
+from bot.traffic.evaluation import MOST, Curve, CurveState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

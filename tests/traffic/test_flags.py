@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 from openfeature.contrib.tools.flagd.core import FlagdCore
 from openfeature.evaluation_context import EvaluationContext
 
-from bot.traffic.buckets import cbor_text, is_candidate, murmur3
-from bot.traffic.flags import InvalidFlags, check_flags, flag_document, written
-from bot.traffic.split import Split
+from bot.traffic.flagd import (
+    InvalidFlags,
+    Split,
+    cbor_text,
+    check_flags,
+    flag_document,
+    is_candidate,
+    murmur3,
+    written,
+)
 from tests.traffic.trials import CAPABILITY, ramping, serving, shadowing
 
 KEYS = [f"user-{number}" for number in range(20_000)]

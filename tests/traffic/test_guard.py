@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records.audit_chain import audit
 from bot.records.tables.traffic import evidence_checkpoints, evidence_entries
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.courses import Evaluations
-from bot.traffic.guard import BreakerRhythm, CircuitBreaker
-from bot.traffic.ledger import EvidenceLog
-from bot.traffic.split import Allocation
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.circuit_breaker import BreakerRhythm, CircuitBreaker
+from bot.traffic.evaluation import Evaluations
+from bot.traffic.evidence_log import EvidenceLog
+from bot.traffic.flagd import Allocation
 from tests.canary.traffic import only, policy
 from tests.intake.api.providing import Client
 from tests.intake.waiting import until
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def state(engine: AsyncEngine, attempt: str = "ramp-1") -> tuple[EvidenceLog, Allocation]:
     async with engine.connect() as conn:
         ledger = await ledgers.find(conn, attempt)
-        serving = await servings.find(conn, REPOSITORY, CAPABILITY)
+        serving = await allocation.find(conn, REPOSITORY, CAPABILITY)
     assert ledger is not None
     assert serving is not None
     return ledger, serving

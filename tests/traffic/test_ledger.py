@@ -9,18 +9,22 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.canary.judge import Breach
 from bot.canary.observations import Observation
 from bot.canary.policy import Policy
-from bot.canary.verdict import Breach
 from bot.records.refusals import UnknownRecord
 from bot.records.tables.traffic import evidence_entries
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.contents import pack
-from bot.traffic.course import RampEvaluation
-from bot.traffic.courses import Evaluations, UnreadableEvidence
-from bot.traffic.ledger import AlreadyUnderWay, EvidenceLog, EvidenceLogClosed
-from bot.traffic.verdicts import BreachFound, Judged
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import Evaluations, RampEvaluation, UnreadableEvidence
+from bot.traffic.evidence_log import (
+    AlreadyUnderWay,
+    BreachFound,
+    EvidenceLog,
+    EvidenceLogClosed,
+    Judged,
+    pack,
+)
 from tests.canary.traffic import frozen, policy
 from tests.traffic.trials import (
     CAPABILITY,
@@ -55,12 +59,12 @@ async def begin(
             frozen=None if shadow else FROZEN,
             at=START,
         )
-        await servings.set_traffic(
+        await allocation.set_traffic(
             conn,
             REPOSITORY,
             CAPABILITY,
             split,
-            servings.Decided(at=START, actor="alice", why="begin"),
+            allocation.Decided(at=START, actor="alice", why="begin"),
         )
     return ledger
 

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records.tables.traffic import observed_events
-from bot.traffic import ledger as ledgers
-from bot.traffic.courses import Evaluations
-from bot.traffic.observed import forget_expired
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import Evaluations
+from bot.traffic.ingest import forget_expired
 from tests.canary.traffic import policy
 from tests.intake.api.providing import SHOP, Client, Served
 from tests.traffic.conftest import Clock

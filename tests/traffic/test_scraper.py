@@ -13,12 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.canary.counters import CounterSource
 from bot.canary.policy import Policy
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.courses import Evaluations
-from bot.traffic.guard import CircuitBreaker
-from bot.traffic.prometheus import Prometheus
-from bot.traffic.scraper import NOT_SET, Scraper
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.circuit_breaker import CircuitBreaker
+from bot.traffic.evaluation import Evaluations
+from bot.traffic.prometheus import NOT_SET, Prometheus, Scraper
 from tests.canary.test_counters import series
 from tests.canary.test_totals import usd
 from tests.canary.traffic import frozen, only, policy
@@ -83,12 +82,12 @@ async def begin(
             capability=CAPABILITY, policy=rules or policy(metrics=only("error")),
             frozen=source.frozen(frozen()), source=source, at=START,
         )  # fmt: skip
-        await servings.set_traffic(
+        await allocation.set_traffic(
             conn,
             REPOSITORY,
             CAPABILITY,
             ramping(50),
-            servings.Decided(at=START, actor="alice", why="begin"),
+            allocation.Decided(at=START, actor="alice", why="begin"),
         )
 
 

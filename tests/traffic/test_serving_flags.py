@@ -8,10 +8,8 @@ import json
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.traffic import servings
-from bot.traffic.buckets import is_candidate
-from bot.traffic.flags import check_flags
-from bot.traffic.split import Allocation, Split
+from bot.traffic import allocation
+from bot.traffic.flagd import Allocation, Split, check_flags, is_candidate
 from tests.intake.api.providing import SHOP, Client, Served
 from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping, shadowing
 
@@ -30,12 +28,12 @@ def client(client: Client) -> Client:
 
 async def decide(engine: AsyncEngine, split: Split, capability: str = CAPABILITY) -> Allocation:
     async with engine.begin() as conn:
-        return await servings.set_traffic(
+        return await allocation.set_traffic(
             conn,
             REPOSITORY,
             capability,
             split,
-            servings.Decided(at=START, actor="alice", why="a stage"),
+            allocation.Decided(at=START, actor="alice", why="a stage"),
         )
 
 

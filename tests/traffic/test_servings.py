@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit_chain import audit
-from bot.traffic import servings
-from bot.traffic.servings import AttemptOver, CandidatePaused, Decided
-from bot.traffic.split import Allocation, Split
+from bot.traffic import allocation
+from bot.traffic.allocation import AttemptOver, CandidatePaused, Decided
+from bot.traffic.flagd import Allocation, Split
 from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping, shadowing
 
 
@@ -23,17 +23,17 @@ async def decide(
     run: str | None = None,
 ) -> Allocation:
     decided = Decided(at=START, actor="alice", why="a stage", run=run)
-    return await servings.set_traffic(conn, REPOSITORY, capability, split, decided, above=above)
+    return await allocation.set_traffic(conn, REPOSITORY, capability, split, decided, above=above)
 
 
 async def halt(conn: AsyncConnection, why: str = "errors") -> Allocation:
     decided = Decided(at=START, actor="guard", why=why)
-    return await servings.pause(conn, REPOSITORY, CAPABILITY, decided, baseline="provider-a")
+    return await allocation.pause(conn, REPOSITORY, CAPABILITY, decided, baseline="provider-a")
 
 
 async def test_nothing_decided_is_nothing_to_serve(conn: AsyncConnection) -> None:
-    assert await servings.find(conn, REPOSITORY, CAPABILITY) is None
-    assert await servings.of_repository(conn, REPOSITORY) == []
+    assert await allocation.find(conn, REPOSITORY, CAPABILITY) is None
+    assert await allocation.of_repository(conn, REPOSITORY) == []
 
 
 async def test_each_change_is_a_generation_of_the_whole_document(conn: AsyncConnection) -> None:
@@ -41,8 +41,8 @@ async def test_each_change_is_a_generation_of_the_whole_document(conn: AsyncConn
     other = await decide(conn, ramping(5, "ramp-2"), "llm.translate")
     second = await decide(conn, ramping(25))
     assert [first.generation, other.generation, second.generation] == [1, 2, 3]
-    assert await servings.of_repository(conn, REPOSITORY) == [second, other]
-    assert await servings.history(conn, REPOSITORY, CAPABILITY) == [first, second]
+    assert await allocation.of_repository(conn, REPOSITORY) == [second, other]
+    assert await allocation.history(conn, REPOSITORY, CAPABILITY) == [first, second]
 
 
 async def test_the_same_split_again_changes_nothing(conn: AsyncConnection) -> None:
@@ -73,7 +73,7 @@ async def test_a_pause_gives_everything_to_the_baseline_and_holds(conn: AsyncCon
         await decide(conn, ramping(25))
     with pytest.raises(CandidatePaused):
         await decide(conn, shadowing())
-    assert await servings.find(conn, REPOSITORY, CAPABILITY) == paused
+    assert await allocation.find(conn, REPOSITORY, CAPABILITY) == paused
 
 
 async def test_a_second_pause_keeps_the_first_reason(conn: AsyncConnection) -> None:
@@ -93,7 +93,7 @@ async def test_after_the_pause_a_new_attempt_may_begin_but_not_the_old_one(
     await decide(conn, ramping(25))
     await halt(conn)
     decided = Decided(at=START, actor="alice", why="mended")
-    lifted = await servings.lift_pause(conn, REPOSITORY, CAPABILITY, decided)
+    lifted = await allocation.lift_pause(conn, REPOSITORY, CAPABILITY, decided)
     assert lifted is not None
     assert lifted.paused is None
     with pytest.raises(AttemptOver, match="ramp-1 is over: mended"):

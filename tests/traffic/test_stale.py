@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.traffic.flags import flag_document, written
-from bot.traffic.split import Split
-from bot.traffic.stale import what_is_wrong
+from bot.traffic.flagd import Split, flag_document, what_is_wrong, written
 from tests.traffic.trials import ramping, serving, shadowing
 
 BASELINE = Split(baseline="provider-a", salt="7")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.traffic import servings
-from bot.traffic.courses import Evaluations
-from bot.traffic.tripping import Tripped, trip
-from bot.traffic.verdicts import BreachFound
+from bot.traffic import allocation
+from bot.traffic.circuit_breaker import Tripped, trip
+from bot.traffic.evaluation import Evaluations
+from bot.traffic.evidence_log import BreachFound
 from tests.traffic.test_ledger import begin, report
 from tests.traffic.trials import CAPABILITY, REPOSITORY, after, observed
 
@@ -39,4 +39,4 @@ async def test_tripping_twice_is_tripping_once(engine: AsyncEngine) -> None:
     assert second.ledger == first.ledger
     assert second.serving == first.serving
     async with engine.connect() as conn:
-        assert len(await servings.history(conn, REPOSITORY, CAPABILITY)) == 2
+        assert len(await allocation.history(conn, REPOSITORY, CAPABILITY)) == 2

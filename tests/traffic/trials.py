@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from bot.canary.observations import Observation
-from bot.traffic.split import Allocation, Split
+from bot.traffic.flagd import Allocation, Split
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CAPABILITY = "llm.summarize"

@@ -13,7 +13,7 @@ from bot.git.process import Git
 from bot.trials.limits import TrialLimits
 from bot.trials.runner import LocalTrialRunner, TrialPlan
 from bot.trials.sandbox import Sandbox, Unconfined
-from bot.trials.workplace import Workplace, workplace
+from bot.trials.worktree import Workplace, workplace
 from tests.trials.kit import TIGHT, Repository
 
 

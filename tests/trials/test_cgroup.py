@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.trials.cgroup import create, parent_for_trials
+from bot.trials.limits import create_cgroup, parent_for_trials
 
 
 def tree(folder: Path, controllers: str) -> Path:
@@ -34,14 +34,14 @@ def test_at_the_root_or_on_old_hierarchies_there_is_no_place(tmp_path: Path, tex
 
 
 def test_where_nothing_can_be_made_trials_run_without(tmp_path: Path) -> None:
-    assert create(tmp_path / "missing", "trial", 1 << 20) is None
+    assert create_cgroup(tmp_path / "missing", "trial", 1 << 20) is None
 
 
 @pytest.mark.skipif(parent_for_trials() is None, reason="no cgroup v2 with memory to write to here")
 async def test_the_kernel_holds_the_memory_limit() -> None:
     parent = parent_for_trials()
     assert parent is not None
-    group = create(parent, "playbooks-test", 32 << 20)
+    group = create_cgroup(parent, "playbooks-test", 32 << 20)
     assert group is not None
     script = f"echo $$ > {group.processes_file}; x=$(head -c 90000000 /dev/zero | tr '\\0' x); :"
     process = await asyncio.create_subprocess_exec("sh", "-c", script)

@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from bot.culprit.evidence import TrialOutcome
-from bot.trials.disk import folder_bytes
-from bot.trials.limits import TrialLimits
-from bot.trials.processes import snapshot
+from bot.trials.limits import TrialLimits, folder_bytes, snapshot
 from bot.trials.runner import TrialResult
 from bot.trials.sandbox import Bubblewrap, Sandbox, SandboxError, Unconfined
-from bot.trials.workplace import Workplace
+from bot.trials.worktree import Workplace
 from tests.trials.conftest import RunnerFor
 from tests.trials.kit import MIB, TIGHT, Repository, needs_bubblewrap, view_named
 

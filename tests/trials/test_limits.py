@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.trials.disk import DiskMeter, folder_bytes, remove_folder
-from bot.trials.limits import LimitBroken, TrialLimits, breached
-from bot.trials.output import HEAD_BYTES, TAIL_BYTES, StreamEnds
-from bot.trials.processes import Usage, group_of, parse_stat, snapshot, usage
+from bot.trials.execution import HEAD_BYTES, TAIL_BYTES, StreamEnds
+from bot.trials.limits import (
+    DiskMeter,
+    LimitBroken,
+    TrialLimits,
+    Usage,
+    breached,
+    folder_bytes,
+    group_of,
+    parse_stat,
+    remove_folder,
+    snapshot,
+    usage,
+)
 
 LIMITS = TrialLimits(
     wall_seconds=10, cpu_seconds=5, memory_bytes=100, disk_bytes=100, processes=3, output_bytes=100

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from bot.culprit.evidence import TrialOutcome
-from bot.trials.limits import TrialLimits
+from bot.trials.limits import TrialLimits, marked
 from bot.trials.outcome import CommandNotFoundError
-from bot.trials.processes import marked
 from bot.trials.sandbox import MARK_VARIABLE
-from bot.trials.workplace import Workplace, remove_dead, workplace
+from bot.trials.worktree import Workplace, remove_dead, workplace
 from tests.trials.conftest import RunnerFor
 from tests.trials.kit import Repository
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.git.export import TreeExport
 from bot.git.process import Git
-from bot.trials.trees import WorkTree
+from bot.trials.worktree import WorkTree
 from tests.trials.kit import Repository
 
 

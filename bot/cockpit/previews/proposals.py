@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot import markdown
 from bot.cockpit.previews.preview import Preview, PreviewedStep, as_declared
-from bot.git.reverting import RevertConflict
+from bot.git.revert import RevertConflict
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.revert.plan import RevertPlan
 from bot.playbooks.steps import MERGE_IRREVERSIBLE, Step

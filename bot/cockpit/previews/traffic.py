@@ -17,8 +17,8 @@ from bot.playbooks.rollback.text import nothing_to_take_back
 from bot.playbooks.shadow import plan as shadows
 from bot.playbooks.steps import Step
 from bot.records.recovery.steps import Reversibility
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
 from bot.triggers import RampRequest, RollbackRequest, Severity, ShadowRequest
 
 _WRITTEN_DOWN = (Step.OPEN_INCIDENT_ISSUE, Step.RECORD_OUTCOME)
@@ -139,7 +139,7 @@ async def of_rollback(
         Stop: there is nothing to take back.
     """
     capability = request.capability
-    history = await servings.history(conn, repository_id, capability)
+    history = await allocation.history(conn, repository_id, capability)
     if not await would_give_traffic_back(conn, repository_id, capability):
         policy_in_force(config, capability, None)  # that it is not known is said first
         raise nothing_to_take_back(capability)

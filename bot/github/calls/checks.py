@@ -1,4 +1,7 @@
-"""Check-runs and commit statuses: reading all of a commit's results, reporting our own."""
+"""Checks and deployments of a commit.
+
+https://docs.github.com/rest/deployments; the App needs `deployments: read`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,47 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from bot.github.calls.ensure import ensure
-from bot.github.calls.ours import Ourselves
-from bot.github.calls.reading import result_of_run, result_of_status
-from bot.github.models import Annotation, CheckKind, CheckResult, CheckRun, CommitStatus
-from bot.github.text import CHECK_TEXT_LIMIT, byte_size, cut, cut_title
+from bot.github.calls.app import Ourselves
+from bot.github.calls.ensure import ensure, result_of_run, result_of_status
+from bot.github.markers import CHECK_TEXT_LIMIT, byte_size, cut, cut_title
+from bot.github.models import (
+    Annotation,
+    CheckKind,
+    CheckResult,
+    CheckRun,
+    CommitStatus,
+    Deployment,
+    DeploymentStatus,
+)
 from bot.github.transport.channel import Channel, Query
+
+DEPLOYMENTS = "/repos/{owner}/{repo}/deployments"
+STATUSES = "/repos/{owner}/{repo}/deployments/{deployment_id}/statuses"
+
+
+class Deployments:
+    """The deployments of the repository; the bot never makes one."""
+
+    def __init__(self, channel: Channel) -> None:
+        """Work through `channel`."""
+        self._channel = channel
+
+    async def of(self, sha: str) -> tuple[Deployment, ...]:
+        """Give the deployments of one commit, the newest first.
+
+        Raises:
+            Forbidden: If the App was not granted `deployments: read`.
+        """
+        found = self._channel.items(DEPLOYMENTS, query={"sha": sha})
+        known = [Deployment.model_validate(data) async for data in found]
+        return tuple(sorted(known, key=lambda each: each.id, reverse=True))
+
+    async def statuses(self, deployment_id: int) -> tuple[DeploymentStatus, ...]:
+        """Give what was said of a deployment, the newest first."""
+        found = self._channel.items(STATUSES, deployment_id=deployment_id)
+        known = [DeploymentStatus.model_validate(data) async for data in found]
+        return tuple(sorted(known, key=lambda each: each.id, reverse=True))
+
 
 RUNS = "/repos/{owner}/{repo}/check-runs"
 RUN = "/repos/{owner}/{repo}/check-runs/{run_id}"

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bot.github.calls.ensure import ensure
-from bot.github.calls.reading import commit_from_git, commit_from_rest
+from bot.github.calls.ensure import commit_from_git, commit_from_rest, ensure
 from bot.github.calls.trees import TreeChange, publish
 from bot.github.errors import BranchExists, Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import Commit, CommitComparison, Push, Ref, TreeEntry

@@ -18,11 +18,10 @@ from cachetools import LRUCache
 from gidgethub import sansio
 
 from bot.github.errors import Forbidden, GitHubError, NotFound, Unavailable, Unprocessable
-from bot.github.transport.addresses import Addresses
-from bot.github.transport.app_auth import Clock, Credentials
-from bot.github.transport.budget import HourlyLimit
-from bot.github.transport.counting import RequestCounter
-from bot.github.transport.verdict import (
+from bot.github.transport.auth import Clock, Credentials
+from bot.github.transport.http import Addresses, exchange
+from bot.github.transport.rate_limit import HourlyLimit, RequestCounter
+from bot.github.transport.retry import (
     FollowTo,
     GiveUp,
     HttpAnswer,
@@ -33,7 +32,6 @@ from bot.github.transport.verdict import (
     Unchanged,
     decide,
 )
-from bot.github.transport.wire import exchange
 
 USER_AGENT = "incident-playbooks"
 API_VERSION = "2022-11-28"

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.github.calls.reactions import Emotion, ReactionSubject
+from bot.github.calls.issues import Emotion, ReactionSubject
 from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
 from bot.intake.answering.talk import COMMENTS, ReplyPolicy, Tone, is_shared

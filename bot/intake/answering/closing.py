@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot import markdown
-from bot.github.calls.reactions import Emotion
+from bot.github.calls.issues import Emotion
 from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
 from bot.intake.answering.answer import TriggerAnswer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.github.calls.reactions import Emotion
+from bot.github.calls.issues import Emotion
 from bot.github.client import RepositoryClient
 from bot.intake.answering import replies
 from bot.intake.answering.answer import TriggerAnswer

@@ -11,7 +11,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot import markdown
-from bot.github.calls.reactions import Emotion
+from bot.github.calls.issues import Emotion
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Reply, TriggerAnswer
 from bot.intake.answering.approving import ApproveCommands

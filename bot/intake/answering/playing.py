@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.github.calls.reactions import Emotion
+from bot.github.calls.issues import Emotion
 from bot.intake.answering import replies
 from bot.intake.answering.answer import TriggerAnswer
 from bot.intake.answering.joining import JoiningRequests

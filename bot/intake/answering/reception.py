@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.github.calls.reactions import Emotion
+from bot.github.calls.issues import Emotion
 from bot.github.client import GitHub
 from bot.intake.answering import incident_here, replies
 from bot.intake.answering.admitting import AdmissionDesk

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
-from bot.github.calls.reactions import Emotion
+from bot.github.calls.issues import Emotion
 from bot.github.client import GitHub, RepositoryClient
 from bot.intake.answering import replies
 from bot.intake.answering.answer import TriggerAnswer, Writing
@@ -32,9 +32,9 @@ from bot.records.recovery import incidents, runs
 from bot.records.recovery.incidents import Incident
 from bot.records.safety import approvals
 from bot.safety.admission import PLAYBOOKS
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.servings import Decided
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.allocation import Decided
 from bot.triggers import (
     OURSELVES,
     JudgeRequest,
@@ -276,16 +276,16 @@ async def _end_trial(
     if ledger is None or ledger.closed_at is not None:
         return incident
     await ledgers.close(conn, incident.id, at=now)
-    serving = await servings.find(conn, ledger.repository_id, ledger.capability)
+    serving = await allocation.find(conn, ledger.repository_id, ledger.capability)
     if serving is not None and serving.split.attempt == incident.id:
         decided = Decided(
             at=now, actor=OURSELVES.login, why=runs.STRANDED, run=run, incident=incident.id
         )
-        await servings.set_traffic(
+        await allocation.set_traffic(
             conn,
             ledger.repository_id,
             ledger.capability,
-            servings.at_baseline(serving.split),
+            allocation.at_baseline(serving.split),
             decided,
         )
     return incident

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from bot.github.calls.reactions import Emotion
+from bot.github.calls.issues import Emotion
 from bot.intake.answering import replies
 from bot.intake.answering.answer import Reply, TriggerAnswer
 from bot.intake.answering.approving import ApproveCommands

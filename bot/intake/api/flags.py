@@ -16,9 +16,8 @@ from bot.intake.http.bodies import TooLarge, read_body
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
 from bot.safety.agents import AgentFlags
-from bot.traffic.flags import flag_document, written
+from bot.traffic.flagd import Allocation, flag_document, written
 from bot.traffic.ofrep import BadContext, OfrepAnswer, evaluate, evaluate_all, failed, targeting_key
-from bot.traffic.split import Allocation
 from bot.triggers import SELF_WORK, Repository, Role
 
 LARGEST_CONTEXT = 64 * 1024

@@ -15,7 +15,7 @@ from bot.intake.http.bodies import BadEncoding, TooLarge, read_packed
 from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import NDJSON, Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem, invalid
-from bot.traffic.observing import MOST_LINES, Overloaded
+from bot.traffic.ingest import MOST_LINES, Overloaded
 from bot.triggers import Role
 
 LARGEST_BODY = 16 * 1024 * 1024

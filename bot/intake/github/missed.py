@@ -26,7 +26,7 @@ from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.faults import Passing
-from bot.github.calls.changes import Shown
+from bot.github.calls.repository import Shown
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.intake.github import asking, missed_checks, missed_closings, payloads

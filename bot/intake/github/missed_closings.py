@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.github.calls.changes import Shown
+from bot.github.calls.repository import Shown
 from bot.github.client import RepositoryClient
 from bot.intake.github import payloads
 from bot.intake.github.meanings import INCIDENT_LABEL

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from bot.trials.actions import TrialJudgement
+from bot.trials.outcome import TrialJudgement
 from bot.triggers import Value
 
 

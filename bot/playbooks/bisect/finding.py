@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 
 from bot.culprit import log
+from bot.culprit.evidence import SearchSettings
 from bot.culprit.graph import CommitGraph
 from bot.culprit.search import Search
-from bot.culprit.settings import SearchSettings
 from bot.culprit.verdict import Verdict
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.bisect_report import BisectReport, Finding, Suspect

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import RootModel
 
-from bot.git.reverting import Clean, RevertConflict
+from bot.git.revert import Clean, RevertConflict
 from bot.playbooks.bisect import standings
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.work import BisectWorkflow

@@ -12,7 +12,7 @@ from bot.git.mirror import Mirror
 from bot.git.trees import has_tree
 from bot.playbooks.bisect.bench import AwaitedTrial, Ended, Started, TrialsLook
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.trials.actions import TrialJudgement
+from bot.trials.outcome import TrialJudgement
 from bot.trials.pool import Order, TrialPool
 from bot.trials.runner import TrialPlan, TrialResult
 

@@ -22,7 +22,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.recovery import runs, trials
 from bot.records.recovery.trials import TrialCaps, TrialUse
-from bot.trials.actions import TrialJudgement
+from bot.trials.outcome import TrialJudgement
 from bot.triggers import Value
 
 

@@ -15,7 +15,7 @@ from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.playbooks.bisect.bench import AwaitedTrial, Ended, Started, TrialsLook
 from bot.playbooks.bisect.overlay import TestOverlay
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.trials.actions import TrialJudgement, fingerprint_of, judge_workflow_run
+from bot.trials.outcome import TrialJudgement, fingerprint_of, judge_workflow_run
 
 
 class ActionsTrialRunner:

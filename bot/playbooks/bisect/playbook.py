@@ -11,7 +11,7 @@ from functools import partial
 
 from bot.culprit.verification import runs_needed
 from bot.git.history import parents_of
-from bot.git.reverting import Clean, Empty, RevertConflict
+from bot.git.revert import Clean, Empty, RevertConflict
 from bot.playbooks.bisect import standings
 from bot.playbooks.bisect import text as words
 from bot.playbooks.bisect.branch_watch import BranchWatch

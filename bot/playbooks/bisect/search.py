@@ -12,12 +12,11 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot import markdown
-from bot.culprit.evidence import Ruling, Says, Trial, TrialOutcome, TrialReport
-from bot.culprit.gallop import next_good
+from bot.culprit.evidence import Ruling, Says, SearchSettings, Trial, TrialOutcome, TrialReport
 from bot.culprit.graph import CommitGraph
-from bot.culprit.rates import History, RatePriors
+from bot.culprit.posterior import History, RatePriors
 from bot.culprit.search import Search
-from bot.culprit.settings import SearchSettings
+from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
 from bot.git.history import first_parents
 from bot.git.mirror import Mirror
@@ -33,7 +32,7 @@ from bot.playbooks.incidents.own_files import own_files
 from bot.playbooks.run import Run, Signal, SignalKind
 from bot.playbooks.steps import Step, WaitPoint
 from bot.records.documents.bisect_report import Finding, TrialMade
-from bot.trials.existing import counted, evidence, green
+from bot.trials.outcome import counted, evidence, green
 from bot.triggers import Actor, Value
 
 COMMITS_ASKED_ABOUT = 1_000

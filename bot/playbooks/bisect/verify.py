@@ -14,7 +14,7 @@ from bot.culprit.evidence import TrialOutcome
 from bot.culprit.verification import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean
+from bot.git.revert import Clean
 from bot.git.trees import read_blob
 from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange

@@ -18,10 +18,10 @@ from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.run import Signal
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
-from bot.traffic import servings
-from bot.traffic.courses import Evaluations
-from bot.traffic.servings import Decided
-from bot.traffic.split import Allocation
+from bot.traffic import allocation
+from bot.traffic.allocation import Decided
+from bot.traffic.evaluation import Evaluations
+from bot.traffic.flagd import Allocation
 from bot.triggers import OURSELVES, Trigger, Value
 
 
@@ -179,7 +179,7 @@ async def lift_latch(
     """
     if await pauses.in_force(conn, repository_id, capability) is None:
         decided = Decided(at=at, actor=OURSELVES.login, why=why)
-        await servings.lift_pause(conn, repository_id, capability, decided)
+        await allocation.lift_pause(conn, repository_id, capability, decided)
 
 
 def _unknown(capability: str, config: Config) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from bot import markdown
-from bot.canary.wording import NAMES
+from bot.canary.messages import NAMES
 from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.run import Ending
 from bot.playbooks.words import wording

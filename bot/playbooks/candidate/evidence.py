@@ -11,11 +11,11 @@ from datetime import datetime
 from itertools import pairwise
 
 from bot import markdown
-from bot.canary.evidence import SAMPLE_RATIO
-from bot.canary.reports import MetricEvidence, MetricReport, RampReport, ShadowDiffReport
-from bot.canary.shadow import DROPOUTS
-from bot.canary.wording import NAMES as WATCHED
-from bot.canary.wording import against, chance, share
+from bot.canary.messages import NAMES as WATCHED
+from bot.canary.messages import against, chance, share
+from bot.canary.ramp_evidence import SAMPLE_RATIO
+from bot.canary.report import MetricEvidence, MetricReport, RampReport, ShadowDiffReport
+from bot.canary.shadow_evidence import DROPOUTS
 from bot.pictures.evidence import MOST_POINTS, MOST_STAGES, EvidenceChart, MetricRow, StageMark
 
 NAMES = {**WATCHED, "silence": "silence"}

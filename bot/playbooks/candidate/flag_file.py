@@ -8,14 +8,14 @@ from bot.github.client import RepositoryClient
 from bot.playbooks.incidents import record_files
 from bot.playbooks.incidents.record_files import BroughtHome, RecordFile
 from bot.records.recovery.record_store import RecordStore
-from bot.traffic import servings
-from bot.traffic.flags import flag_document, written
+from bot.traffic import allocation
+from bot.traffic.flagd import flag_document, written
 
 
 async def document(records: AsyncEngine, repository_id: int) -> str:
     """Write the document of a repository as it is served now."""
     async with records.connect() as conn:
-        return written(flag_document(await servings.of_repository(conn, repository_id)))
+        return written(flag_document(await allocation.of_repository(conn, repository_id)))
 
 
 async def commit(

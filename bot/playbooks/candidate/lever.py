@@ -6,17 +6,17 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.canary.baseline import FrozenBaseline
 from bot.canary.counters import CounterSource
-from bot.canary.frozen import FrozenBaseline
 from bot.playbooks.candidate.capability import CapabilitySettings, lift_latch
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.lifecycle import RunState
 from bot.records.recovery import runs
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.servings import Decided
-from bot.traffic.split import Allocation, Split
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.allocation import Decided
+from bot.traffic.flagd import Allocation, Split
 from bot.triggers import OURSELVES
 
 
@@ -94,7 +94,7 @@ class TrafficControl:
         self, conn: AsyncConnection, split: Split, now: datetime, why: str
     ) -> Allocation:
         """Serve a split from now on, within the caller's transaction."""
-        return await servings.set_traffic(
+        return await allocation.set_traffic(
             conn,
             self._repository,
             self._settled.capability,

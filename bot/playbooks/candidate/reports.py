@@ -7,14 +7,20 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.canary.reporting import ReportSubject, ramp_report, shadow_report
-from bot.canary.reports import RampReport, ShadowDiffReport, WatchedSpan
-from bot.canary.verdict import Verdict
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.course import Evaluation, RampEvaluation, ShadowEvaluation, StageEnd, begun
-from bot.traffic.ledger import EvidenceLog
-from bot.traffic.split import Allocation
+from bot.canary.judge import Verdict
+from bot.canary.report import (
+    RampReport,
+    ReportSubject,
+    ShadowDiffReport,
+    WatchedSpan,
+    ramp_report,
+    shadow_report,
+)
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import Evaluation, RampEvaluation, ShadowEvaluation, StageEnd, begun
+from bot.traffic.evidence_log import EvidenceLog
+from bot.traffic.flagd import Allocation
 
 _AT_ONCE = 50
 
@@ -27,7 +33,7 @@ async def read_course(
     saved = await ledgers.checkpoint(conn, ledger.attempt)
     if saved is not None and saved[0] <= ledger.last:
         course.restore(saved[1])
-    percents = percents_of(await servings.of_attempt(conn, ledger.attempt))
+    percents = percents_of(await allocation.of_attempt(conn, ledger.attempt))
     await _take_all(conn, ledger, course, percents)
     return course
 

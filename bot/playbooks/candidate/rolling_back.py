@@ -10,7 +10,7 @@ from bot.playbooks.candidate.capability import RolloutResources
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.documents.rollback_report import Reshadow
-from bot.traffic.verdicts import BreachFound
+from bot.traffic.evidence_log import BreachFound
 from bot.triggers import OURSELVES, RollbackRequest, Source, SourceKind, Trigger
 
 REPORTED = "reported"

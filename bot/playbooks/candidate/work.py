@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeVar
 
 from bot import markdown
-from bot.canary.reports import RampReport, ShadowDiffReport
+from bot.canary.report import RampReport, ShadowDiffReport
 from bot.playbooks.candidate.capability import CapabilitySettings, RolloutResources
 from bot.playbooks.candidate.case import RolloutMessages, status
 from bot.playbooks.candidate.evidence import chart_of

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.config import Config
-from bot.git.kept import KeptFiles
 from bot.git.process import Git
+from bot.git.revert import KeptFiles
 from bot.playbooks.incidents.record_files import RECORDS_BRANCHES
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.spec_report import SPEC_REPORT_PATH
-from bot.traffic.flags import InvalidFlags, check_flags, written
+from bot.traffic.flagd import InvalidFlags, check_flags, written
 
 _ID = "[0-9a-z]{26}"
 _OURS = re.compile(rf"(?<![0-9a-z])({_ID})(?![0-9a-z])")

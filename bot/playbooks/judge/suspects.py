@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bot.config import Config
-from bot.git.already import already_reverted
+from bot.git.already_reverted import already_reverted
 from bot.git.history import describe, parents_of
 from bot.git.mirror import Mirror
 from bot.git.process import Git

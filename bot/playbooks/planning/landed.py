@@ -17,7 +17,7 @@ from bot.git.history import describe, is_ancestor, parents_of, resolve
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.pull_commits import Landing, LandingMethod, Unclear, landing_of, landing_of_merge
-from bot.git.sharing import LandedPullRequest, part_of, strangers
+from bot.git.shared_pushes import LandedPullRequest, part_of, strangers
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 

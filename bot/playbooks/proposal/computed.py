@@ -10,7 +10,7 @@ from pydantic import Field, RootModel
 
 from bot.config import Config
 from bot.git.mirror import Mirror
-from bot.git.reverting import Clean, Empty, RevertConflict, compute_revert
+from bot.git.revert import Clean, Empty, RevertConflict, compute_revert
 from bot.git.trees import has_tree
 from bot.playbooks.incidents.own_files import own_files
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal, Protocol
 
 from bot.git.mirror import Mirror
-from bot.github.calls.merging import HeadMoved, Merged, NotYet
+from bot.github.calls.pulls import HeadMoved, Merged, NotYet
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, MergeMethod

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from bot.git.merging import merge
+from bot.git.merge import merge
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean, RevertConflict
+from bot.git.revert import Clean, RevertConflict
 from bot.git.trees import RawChange, read_blob, tree_changes, tree_of, with_entries
 from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange

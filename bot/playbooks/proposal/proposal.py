@@ -14,10 +14,9 @@ from functools import partial
 from typing import Any
 
 from bot import markdown
-from bot.git.reverting import Clean, Empty, RevertConflict
-from bot.github.errors import BranchExists, Forbidden, Unprocessable
+from bot.git.revert import Clean, Empty, RevertConflict
+from bot.github.errors import BranchExists, Forbidden, Unprocessable, in_words, is_by_ruleset
 from bot.github.models import MergeMethod, PullRequest
-from bot.github.refusals import in_words, is_by_ruleset
 from bot.playbooks.attempt import NotAllowed, attempt
 from bot.playbooks.incidents.branches import flat, folder_of
 from bot.playbooks.incidents.opening import Refs

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot import markdown
-from bot.git.reverting import PathConflict, RevertConflict
+from bot.git.revert import PathConflict, RevertConflict
 from bot.playbooks.checks.green import CheckTally, State
 from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.proposal.merging import AskPerson, KeepWaiting, PullRequestSnapshot

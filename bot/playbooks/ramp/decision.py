@@ -9,8 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.policy import Phase, Policy
-from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
 from bot.triggers import Value
 
 Needed = int | Literal["founder"] | None

@@ -13,10 +13,10 @@ from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.lifecycle import IncidentStatus
 from bot.records.recovery import incidents
-from bot.traffic import ledger as ledgers
-from bot.traffic.split import Allocation, Split
-from bot.traffic.tripping import trip
-from bot.traffic.verdicts import BreachFound
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.circuit_breaker import trip
+from bot.traffic.evidence_log import BreachFound
+from bot.traffic.flagd import Allocation, Split
 from bot.triggers import OURSELVES
 
 

@@ -7,20 +7,18 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.canary.pace import stage_left
-from bot.canary.reports import RampReport
-from bot.canary.verdict import Promote, Verdict
+from bot.canary.judge import Promote, Verdict
+from bot.canary.report import RampReport
+from bot.canary.sample_size import stage_left
 from bot.playbooks.candidate.reports import read_course, report_of_ramp
 from bot.playbooks.ramp.plan import RampPlan
 from bot.records.refusals import UnknownRecord
 from bot.records.safety import pauses
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.course import RampEvaluation, StageEnd
-from bot.traffic.courses import Evaluations, Look
-from bot.traffic.ledger import EvidenceLog
-from bot.traffic.split import Allocation
-from bot.traffic.verdicts import BreachFound, Judged
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import Evaluations, Look, RampEvaluation, StageEnd
+from bot.traffic.evidence_log import BreachFound, EvidenceLog, Judged
+from bot.traffic.flagd import Allocation
 from bot.triggers import Value
 
 End = Literal["rolled back", "promoted", "left"]
@@ -65,7 +63,7 @@ async def look_at_ramp(
     _, course = await courses.current(attempt)
     async with records.connect() as conn:
         ledger = await _ramp(conn, attempt)
-        serving = await servings.find(conn, ledger.repository_id, ledger.capability)
+        serving = await allocation.find(conn, ledger.repository_id, ledger.capability)
         pause = await pauses.in_force(conn, ledger.repository_id, ledger.capability)
     return RampSnapshot(
         judged=look.judged,
@@ -90,7 +88,7 @@ async def describe_ramp(
     """
     async with records.connect() as conn:
         ledger = await _ramp(conn, attempt)
-        serving = await servings.find(conn, ledger.repository_id, ledger.capability)
+        serving = await allocation.find(conn, ledger.repository_id, ledger.capability)
         course = await read_course(conn, ledger)
     if not isinstance(course, RampEvaluation):
         raise UnknownRecord(f"{attempt} is not a ramp")

@@ -8,8 +8,8 @@ from pydantic import Field, RootModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
+from bot.canary.baseline import FrozenBaseline
 from bot.canary.counters import CounterSource
-from bot.canary.frozen import FrozenBaseline
 from bot.canary.policy import Policy
 from bot.config import Config
 from bot.playbooks.candidate.capability import (
@@ -30,11 +30,11 @@ from bot.records.recovery import incidents
 from bot.records.recovery.incidents import Incident
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.course import ShadowEvaluation
-from bot.traffic.ledger import EvidenceLog
-from bot.traffic.split import Allocation
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import ShadowEvaluation
+from bot.traffic.evidence_log import EvidenceLog
+from bot.traffic.flagd import Allocation
 from bot.triggers import RampRequest, Value
 
 
@@ -187,13 +187,13 @@ async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) 
     """Read what the records know of a capability that is to be ramped."""
     live = await live_ledger(conn, repository_id, capability)
     incident = None if live is None else await incidents.find(conn, live.attempt)
-    history = await servings.history(conn, repository_id, capability)
+    history = await allocation.history(conn, repository_id, capability)
     ramps = {each.split.attempt for each in history if each.split.mode == "ramp"}
     shadow = await proposing_shadow(conn, repository_id, capability)
     candidate, frozen = None, None
     if shadow is not None and (kept := await ledgers.find(conn, shadow.id)) is not None:
         course = await read_course(conn, kept)
-        served = await servings.of_attempt(conn, shadow.id)
+        served = await allocation.of_attempt(conn, shadow.id)
         if isinstance(course, ShadowEvaluation) and served:
             candidate = served[0].split.candidate
             frozen = course.evidence.arms.baseline.freeze()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
+from bot.canary.judge import Breach
 from bot.canary.policy import Phase
-from bot.canary.reports import RampReport, StageReport
-from bot.canary.verdict import Breach
+from bot.canary.report import RampReport, StageReport
 from bot.playbooks.candidate.case import (
     RolloutMessages,
     bullets,

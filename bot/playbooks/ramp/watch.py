@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bot import markdown
 from bot.canary.policy import Phase
-from bot.canary.reports import RampReport
+from bot.canary.report import RampReport
 from bot.playbooks.attempt import attempt
 from bot.playbooks.candidate import flag_file
 from bot.playbooks.candidate.capability import RolloutResources, policy_for, read_configured
@@ -40,7 +40,7 @@ from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
 from bot.playbooks.words.standing import StatusMessage
 from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.traffic.verdicts import BreachFound
+from bot.traffic.evidence_log import BreachFound
 from bot.triggers import OURSELVES, Actor
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.canary.reports import RampReport
+from bot.canary.report import RampReport
 from bot.playbooks.candidate.capability import RolloutResources
 from bot.playbooks.candidate.records import WeighedCandidate
 from bot.playbooks.candidate.work import RolloutWorkflow

@@ -13,13 +13,12 @@ from pydantic import Field, RootModel
 
 from bot import markdown
 from bot.config import Config
-from bot.git.already import already_reverted
+from bot.git.already_reverted import already_reverted
 from bot.git.errors import UnknownRevision
 from bot.git.history import CommitInfo, newest_first, parents_of
-from bot.git.kept import KeptFiles
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean, Empty, EmptyReason, RevertConflict, compute_revert
+from bot.git.revert import Clean, Empty, EmptyReason, KeptFiles, RevertConflict, compute_revert
 from bot.git.trees import read_blob
 from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts

@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bot import markdown
-from bot.git.reverting import RevertConflict
+from bot.git.revert import RevertConflict
 from bot.playbooks.attempt import attempt
 from bot.playbooks.incidents.opening import NewIncident, open_incident
 from bot.playbooks.incidents.papers import Result

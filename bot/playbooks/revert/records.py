@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.git.reverting import Clean, RevertConflict
+from bot.git.revert import Clean, RevertConflict
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.incidents.papers import ReportAccount, Result, pointers

@@ -13,9 +13,9 @@ from pydantic import JsonValue
 
 from bot.git.mirror import Mirror
 from bot.git.process import Git
-from bot.git.reverting import Clean, RevertConflict
+from bot.git.revert import Clean, RevertConflict
 from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of, with_entries
-from bot.traffic.flags import InvalidFlags, check_flags, flag_document, generation_of, written
+from bot.traffic.flagd import InvalidFlags, check_flags, flag_document, generation_of, written
 
 _MODE = "100644"
 _LARGEST = 4 * 1024 * 1024

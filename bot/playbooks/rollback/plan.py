@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.canary.reports import MetricReport
+from bot.canary.report import MetricReport
 from bot.playbooks.candidate.capability import Configured, RolloutResources, read_configured
 from bot.playbooks.candidate.reports import read_course, report_of_ramp, report_of_shadow
 from bot.playbooks.candidate.rolling_back import is_reported
@@ -21,11 +21,11 @@ from bot.records.documents.rollback_report import Anomaly, Reshadow
 from bot.records.recovery import incidents
 from bot.records.recovery.incidents import Incident
 from bot.records.refusals import UnknownRecord
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.course import RampEvaluation
-from bot.traffic.flags import flag_document
-from bot.traffic.ledger import EvidenceLog
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import RampEvaluation
+from bot.traffic.evidence_log import EvidenceLog
+from bot.traffic.flagd import flag_document
 from bot.triggers import RollbackRequest, Severity, SourceKind, Trigger
 
 
@@ -86,7 +86,7 @@ async def make_rollback_plan(
             raise UnknownRecord(f"nothing is observed for {retreat.attempt}")
         incident = await incidents.find(conn, ledger.attempt)
         facts = await _observed(conn, ledger, retreat, trigger, request)
-        served = await servings.of_repository(conn, trigger.repository.id)
+        served = await allocation.of_repository(conn, trigger.repository.id)
     flag: dict[str, Any] = flag_document(served)["flags"][request.capability]
     change = SettingFlags(
         mirror=parts.mirror,
@@ -136,7 +136,7 @@ async def _observed(
         ).metrics
     else:
         metrics = report_of_shadow(ledger, course, verdict, candidate=candidate, now=until).metrics
-    history = await servings.history(conn, ledger.repository_id, ledger.capability)
+    history = await allocation.history(conn, ledger.repository_id, ledger.capability)
     ramps = {each.split.attempt for each in history if each.split.mode == "ramp"}
     return {
         "anomaly": anomaly,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bot.canary.evidence import SAMPLE_RATIO, RampEvidence
-from bot.canary.frozen import FrozenBaseline
-from bot.canary.planning import pairs_needed
+from bot.canary.baseline import ArmSummary, FrozenBaseline
+from bot.canary.messages import CLAIMS
 from bot.canary.policy import Policy
-from bot.canary.summary import ArmSummary
-from bot.canary.wording import CLAIMS
+from bot.canary.ramp_evidence import SAMPLE_RATIO, RampEvidence
+from bot.canary.sample_size import pairs_needed
 from bot.records.documents.rollback_report import Anomaly, Reshadow
 
 BROKEN_DATA = frozenset({SAMPLE_RATIO, "silence"})

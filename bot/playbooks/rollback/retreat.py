@@ -15,13 +15,12 @@ from bot.records.instants import Instant
 from bot.records.recovery import incidents, runs
 from bot.records.safety import pauses
 from bot.records.safety.pauses import PauseKind, Pausing
-from bot.traffic import ledger as ledgers
-from bot.traffic import servings
-from bot.traffic.ledger import EvidenceLog
-from bot.traffic.servings import Decided
-from bot.traffic.split import Allocation, Split
-from bot.traffic.tripping import trip
-from bot.traffic.verdicts import BreachFound
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.allocation import Decided
+from bot.traffic.circuit_breaker import trip
+from bot.traffic.evidence_log import BreachFound, EvidenceLog
+from bot.traffic.flagd import Allocation, Split
 from bot.triggers import RollbackRequest, Trigger, Value
 
 
@@ -62,7 +61,7 @@ async def give_traffic_back(
         now: the time.
     """
     repository_id, capability = trigger.repository.id, request.capability
-    history = await servings.history(conn, repository_id, capability)
+    history = await allocation.history(conn, repository_id, capability)
     ledger = await _to_take_back(conn, history)
     if ledger is None:
         return TrafficBack(at=now)
@@ -74,7 +73,7 @@ async def give_traffic_back(
         ledger = tripped.ledger
     elif _promoted(ledger, history[-1]):
         await _take_promotion_back(conn, trigger, ledger, history[-1], reported.evidence, run, now)
-    serving = await servings.find(conn, repository_id, capability) or history[-1]
+    serving = await allocation.find(conn, repository_id, capability) or history[-1]
     await _pause(conn, trigger, capability, ledger.breach or reported, run, now)
     served = [each.split for each in history if each.split.attempt == ledger.attempt]
     return TrafficBack(
@@ -93,7 +92,7 @@ async def would_give_traffic_back(
     conn: AsyncConnection, repository_id: int, capability: str
 ) -> bool:
     """Tell whether there is something to take back."""
-    history = await servings.history(conn, repository_id, capability)
+    history = await allocation.history(conn, repository_id, capability)
     return await _to_take_back(conn, history) is not None
 
 
@@ -136,8 +135,8 @@ async def _take_promotion_back(
     before = Split(baseline=ledger.policy.baseline, salt=serving.split.salt)
     repository_id, capability = ledger.repository_id, ledger.capability
     decided = Decided(at=now, actor=trigger.actor.login, why=why, run=run)
-    await servings.set_traffic(conn, repository_id, capability, before, decided)
-    await servings.pause(conn, repository_id, capability, decided, baseline=before.baseline)
+    await allocation.set_traffic(conn, repository_id, capability, before, decided)
+    await allocation.pause(conn, repository_id, capability, decided, baseline=before.baseline)
 
 
 async def _pause(

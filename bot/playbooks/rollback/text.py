@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot import markdown
-from bot.canary.reports import MetricReport
+from bot.canary.report import MetricReport
 from bot.playbooks.candidate.case import RolloutMessages, issue_body, reason_given, where
 from bot.playbooks.candidate.evidence import NAMES, metric_table
 from bot.playbooks.checks.green import Counting

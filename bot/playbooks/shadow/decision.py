@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.policy import Policy
-from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
 
 
 @dataclass(frozen=True, slots=True)

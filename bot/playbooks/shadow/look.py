@@ -6,16 +6,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.canary.pace import shadow_left
-from bot.canary.reports import ShadowDiffReport
-from bot.canary.verdict import Verdict
+from bot.canary.judge import Verdict
+from bot.canary.report import ShadowDiffReport
+from bot.canary.sample_size import shadow_left
 from bot.playbooks.candidate.reports import read_course, report_of_shadow
 from bot.playbooks.shadow.plan import ShadowPlan
 from bot.records.refusals import UnknownRecord
-from bot.traffic import ledger as ledgers
-from bot.traffic.course import ShadowEvaluation
-from bot.traffic.courses import Evaluations
-from bot.traffic.verdicts import BreachFound, Judged
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.evaluation import Evaluations, ShadowEvaluation
+from bot.traffic.evidence_log import BreachFound, Judged
 from bot.triggers import Value
 
 

@@ -26,9 +26,9 @@ from bot.records.audit_chain import audit
 from bot.records.recovery import incidents
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
-from bot.traffic import servings
-from bot.traffic.ledger import EvidenceLog
-from bot.traffic.split import Allocation
+from bot.traffic import allocation
+from bot.traffic.evidence_log import EvidenceLog
+from bot.traffic.flagd import Allocation
 from bot.triggers import ShadowRequest, Value
 
 
@@ -113,7 +113,7 @@ async def know_shadow(
     last = await incidents.latest_about(conn, repository_id, "rollback", subject)
     entries = [] if last is None else await audit.of_incident(conn, last.id)
     return ShadowKnown(
-        serving=await servings.find(conn, repository_id, request.capability),
+        serving=await allocation.find(conn, repository_id, request.capability),
         pause=await pauses.in_force(conn, repository_id, request.capability),
         live=live,
         issue=None if incident is None else incident.issue,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bot import markdown
-from bot.canary.reports import ShadowDiffReport
+from bot.canary.report import ShadowDiffReport
 from bot.playbooks.candidate.capability import RolloutResources
 from bot.playbooks.candidate.case import joined, subject_of
 from bot.playbooks.candidate.lever import TrafficControl
@@ -39,7 +39,7 @@ from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
 from bot.playbooks.words.standing import StatusMessage
 from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.traffic.split import Split
+from bot.traffic.flagd import Split
 from bot.triggers import OURSELVES, Severity, ShadowRequest, Trigger
 
 __all__ = ["shadow"]

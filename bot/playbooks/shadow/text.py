@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import markdown
-from bot.canary.reports import ShadowDiffReport
+from bot.canary.report import ShadowDiffReport
 from bot.playbooks.candidate.case import (
     RolloutMessages,
     bullets,

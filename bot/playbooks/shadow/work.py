@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.canary.reports import ShadowDiffReport
+from bot.canary.report import ShadowDiffReport
 from bot.playbooks.candidate.capability import RolloutResources
 from bot.playbooks.candidate.case import RolloutMessages
 from bot.playbooks.candidate.records import WeighedCandidate

@@ -12,8 +12,8 @@ from datetime import datetime
 from bot import markdown
 from bot.github.calls.checks import CheckReport, Conclusion
 from bot.github.client import RepositoryClient
+from bot.github.markers import marked
 from bot.github.models import Issue
-from bot.github.text import marked
 from bot.playbooks.words.standing import StatusMessage
 
 _CONCLUSIONS: dict[str, Conclusion | None] = {

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.canary.reports import MetricReport
+from bot.canary.report import MetricReport
 from bot.records.documents.artifacts import HotfixRefs, IncidentReport, ReportPart
 from bot.records.instants import Instant
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.canary.reports import RampReport, ShadowDiffReport
+from bot.canary.report import RampReport, ShadowDiffReport
 from bot.records.documents.artifacts import RevertReport
 from bot.records.documents.bisect_report import BisectReport
 from bot.records.documents.rollback_report import RollbackReport

@@ -14,7 +14,7 @@ from yarl import URL
 
 from bot.github.client import GitHub
 from bot.github.errors import BadCredentials
-from bot.github.web_flow import Challenge
+from bot.github.oauth import Challenge
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from fakegithub.world.roles import RoleName

@@ -7,8 +7,8 @@ import pytest
 from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden
+from bot.github.markers import CHECK_TEXT_LIMIT, byte_size
 from bot.github.models import CheckKind, CheckRun
-from bot.github.text import CHECK_TEXT_LIMIT, byte_size
 from bot.triggers import Repository as Place
 from fakegithub.faults.request_faults import Drop, FailAfter
 from fakegithub.server import DemoGitHub

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.github.calls.reactions import Emotion, ReactionSubject
+from bot.github.calls.issues import Emotion, ReactionSubject
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound, Uncertain, Unprocessable
+from bot.github.markers import BODY_LIMIT, marker
 from bot.github.models import Comment, Issue
-from bot.github.text import BODY_LIMIT, marker
 from fakegithub.faults.request_faults import Drop, Fail, FailAfter, Truncate
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeRepository, FakeUser

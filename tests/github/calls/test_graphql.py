@@ -9,7 +9,7 @@ import graphql
 import pytest
 from aiohttp import web
 
-from bot.github.calls import merging, pulls
+from bot.github.calls import pulls
 from bot.github.calls.checks import CheckReport
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound, Unprocessable
@@ -42,7 +42,7 @@ def schema() -> graphql.GraphQLSchema:
 
 @pytest.mark.parametrize(
     "query",
-    [pulls.READY, pulls.DRAFT, merging.ENQUEUE, merging.DEQUEUE, merging.ENTRY],
+    [pulls.READY, pulls.DRAFT, pulls.ENQUEUE, pulls.DEQUEUE, pulls.ENTRY],
     ids=["ready", "draft", "enqueue", "dequeue", "entry"],
 )
 def test_every_query_is_one_github_understands(schema: graphql.GraphQLSchema, query: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.github.calls.merging import HeadMoved, Merged, NotYet
+from bot.github.calls.pulls import HeadMoved, Merged, NotYet
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.models import MergeMethod, PullRequest, RequiredCheck
 from fakegithub.faults.request_faults import Drop, Fail, FailAfter, Truncate

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.github.calls.rules import merged_rules
+from bot.github.calls.repository import merged_rules
 from bot.github.models import BranchRules, MergeMethod, RepositoryFacts, RequiredCheck
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.github.transport.addresses import Addresses
+from bot.github.transport.http import Addresses
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import BadCredentials, Forbidden, NotInstalled, Suspended
-from bot.github.transport.app_auth import AppKey
+from bot.github.transport.auth import AppKey
 from bot.triggers import Repository as Place
 from fakegithub.faults.request_faults import ExpireToken, Suspend
 from fakegithub.server import DemoGitHub

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.github.errors import RateLimited
-from bot.github.transport.budget import HourlyLimit
+from bot.github.transport.rate_limit import HourlyLimit
 
 NOW = 1_790_000_000.0
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.github import errors
-from bot.github.transport.verdict import (
+from bot.github.transport.retry import (
     MAX_ATTEMPTS,
     Decision,
     FollowTo,

@@ -18,8 +18,8 @@ from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import answering
 from bot.intake.http.tokens import read_tokens
 from bot.safety.agents import AgentFlags
-from bot.traffic.newest import NewestAllocations
-from bot.traffic.observing import Ingest
+from bot.traffic.allocation import NewestAllocations
+from bot.traffic.ingest import Ingest
 from bot.triggers import Repository
 
 APP = Repository(id=11, owner="Acme", name="app", installation_id=22)

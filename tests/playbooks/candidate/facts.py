@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from bot.canary.evidence import RampEvidence
-from bot.canary.reporting import ReportSubject, ramp_report, shadow_report
-from bot.canary.reports import (
+from bot.canary.judge import Breach, Continue, Promote
+from bot.canary.ramp_evidence import RampEvidence
+from bot.canary.report import (
     CurvePoint,
     MetricReport,
     RampReport,
+    ReportSubject,
     ShadowDiffReport,
     StageReport,
     WatchedSpan,
+    ramp_report,
+    shadow_report,
 )
-from bot.canary.shadow import ShadowEvidence
-from bot.canary.verdict import Breach, Continue, Promote
+from bot.canary.shadow_evidence import ShadowEvidence
 from bot.playbooks.candidate.case import RolloutMessages
 from bot.playbooks.ramp.text import RampMessages
 from bot.triggers import Actor, ActorKind, Severity

@@ -9,10 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
-from bot.canary.evidence import RampEvidence
-from bot.canary.reporting import ReportSubject, ramp_report
-from bot.canary.reports import CurvePoint, RampReport, StageReport, WatchedSpan
-from bot.canary.verdict import Continue
+from bot.canary.judge import Continue
+from bot.canary.ramp_evidence import RampEvidence
+from bot.canary.report import (
+    CurvePoint,
+    RampReport,
+    ReportSubject,
+    StageReport,
+    WatchedSpan,
+    ramp_report,
+)
 from bot.playbooks.candidate.evidence import chart_of, curves, metric_table, sparkline
 from tests.canary.traffic import frozen, policy, ramp_columns
 

@@ -8,7 +8,7 @@ from bot.playbooks.incidents.record_files import commit_edits
 from bot.records.audit_chain import audit
 from bot.records.safety import pauses
 from bot.records.safety.pauses import Pause
-from bot.traffic.flags import flag_document, written
+from bot.traffic.flagd import flag_document, written
 from tests.playbooks.revert.landings import seen
 from tests.shop import Shop
 

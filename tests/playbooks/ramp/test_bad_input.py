@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.records.recovery import incidents
-from bot.traffic import ledger as ledgers
+from bot.traffic import evidence_log as ledgers
 from tests.playbooks.providing import CAPABILITY, Providers
 
 

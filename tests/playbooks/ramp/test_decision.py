@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.policy import Policy
-from bot.canary.verdict import Breach, Continue, Hold, Promote, Verdict
 from bot.playbooks.ramp.decision import (
     AskAboutRamp,
     Enter,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from bot.canary.verdict import Breach
+from bot.canary.judge import Breach
 from bot.playbooks.candidate.case import joined, status
 from bot.playbooks.candidate.records import decision
 from bot.playbooks.ramp import records, text

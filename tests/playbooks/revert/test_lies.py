@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.github.transport import verdict
+from bot.github.transport import retry
 from fakegithub.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
 from fakegithub.faults.request_faults import (
     Drop,
@@ -93,7 +93,7 @@ async def test_faults_in_the_middle_of_everything_pass(shop: Shop, fault: Fault)
 async def test_a_request_limit_is_waited_out(
     shop: Shop, limit: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verdict, "LIMITED_SECONDS", 0.3)
+    monkeypatch.setattr(retry, "LIMITED_SECONDS", 0.3)
     broken = await shop.broken()
     rule = shop.github.faults.add(limit, method="POST", path=f"{shop.name}/git/trees$")
     await shop.says(broken, "/revert")

@@ -8,7 +8,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from bot.git.history import CommitInfo
-from bot.git.reverting import PathConflict, RevertConflict
+from bot.git.revert import PathConflict, RevertConflict
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.playbooks.incidents.case import IncidentContext, Offender
 from bot.playbooks.proposal import endings, standings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bot.canary.evidence import RampEvidence
+from bot.canary.ramp_evidence import RampEvidence
 from bot.playbooks.rollback.reshadow import plan_reshadow
 from bot.playbooks.rollback.severity import severity_of
 from bot.records.documents.rollback_report import Anomaly, Reshadow

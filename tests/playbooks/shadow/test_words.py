@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from bot.canary.messages import unproven
 from bot.canary.policy import RatioMetric
-from bot.canary.wording import unproven
 from bot.playbooks.candidate.case import joined, status
 from bot.playbooks.candidate.records import decision
 from bot.playbooks.shadow import records, text

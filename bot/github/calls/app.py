@@ -1,0 +1,143 @@
+"""What the App itself is, where it is installed, and what was delivered to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+
+from bot.github.models import App, DeliveryAttempt, Installation, User
+from bot.github.transport.channel import Channel
+from bot.triggers import Repository
+
+
+class Ourselves:
+    """The App as GitHub describes it, read once."""
+
+    def __init__(self, as_app: Channel) -> None:
+        """Ask through `as_app`, signed by the App's JWT."""
+        self._channel = as_app
+        self._app: App | None = None
+        self._lock = asyncio.Lock()
+
+    async def app(self) -> App:
+        """Give the App's id, slug and name."""
+        async with self._lock:
+            if self._app is None:
+                self._app = App.model_validate(await self._channel.get("/app"))
+            return self._app
+
+    async def login(self) -> str:
+        """Give the login our comments appear under, such as `playbooks[bot]`."""
+        return (await self.app()).bot_login
+
+    async def wrote(self, user: User) -> bool:
+        """Tell whether `user` is the App."""
+        return user.login == await self.login()
+
+
+DELIVERIES = "/app/hook/deliveries"
+
+
+class Deliveries:
+    """The App's webhook deliveries of the last three days."""
+
+    def __init__(self, as_app: Channel) -> None:
+        """Ask through `as_app`, signed by the App's JWT."""
+        self._channel = as_app
+
+    async def failed(self, since: datetime) -> tuple[DeliveryAttempt, ...]:
+        """Give the events since then of which no attempt was taken, oldest first.
+
+        GitHub keeps deliveries for three days. Each event is given once: its latest attempt.
+        Where nothing failed, this is one request.
+        """
+        failed: dict[str, DeliveryAttempt] = {}
+        for delivery in await self._since(since, status="failure"):
+            failed.setdefault(delivery.guid, delivery)
+        if failed:
+            first = min(delivery.delivered_at for delivery in failed.values())
+            for delivery in await self._since(first, status="success"):
+                failed.pop(delivery.guid, None)
+        return tuple(
+            sorted(failed.values(), key=lambda delivery: (delivery.delivered_at, delivery.id))
+        )
+
+    async def _since(self, since: datetime, *, status: str) -> list[DeliveryAttempt]:
+        """List attempts, newest first; GitHub's filter is checked against what each one says."""
+        found = []
+        async for data in self._channel.items(DELIVERIES, query={"status": status}):
+            delivery = DeliveryAttempt.model_validate(data)
+            if delivery.delivered_at < since:
+                break
+            if delivery.is_ok == (status == "success") and delivery.status != "pending":
+                found.append(delivery)
+        return found
+
+    async def redeliver(self, delivery: DeliveryAttempt) -> None:
+        """Have GitHub send it again; the new attempt keeps the event's delivery id."""
+        # Sent twice it only arrives twice, and the inbox takes each delivery id once.
+        await self._channel.post(
+            f"{DELIVERIES}/{{delivery_id}}/attempts", repeatable=True, delivery_id=delivery.id
+        )
+
+
+class Installations:
+    """The App's installations."""
+
+    def __init__(
+        self, as_app: Channel, ourselves: Ourselves, as_installation: Callable[[int], Channel]
+    ) -> None:
+        """Ask through `as_app`; list repositories as each installation."""
+        self._channel = as_app
+        self._ourselves = ourselves
+        self._as_installation = as_installation
+
+    async def app(self) -> App:
+        """Give the App itself."""
+        return await self._ourselves.app()
+
+    async def list(self) -> AsyncIterator[Installation]:
+        """List the installations."""
+        async for data in self._channel.items("/app/installations"):
+            yield Installation.model_validate(data)
+
+    async def get(self, installation_id: int) -> Installation:
+        """Read one installation, with its permissions and events.
+
+        Raises:
+            NotFound: If the App was removed.
+        """
+        route = "/app/installations/{installation_id}"
+        return Installation.model_validate(
+            await self._channel.get(route, installation_id=installation_id)
+        )
+
+    async def repositories(self, installation_id: int) -> AsyncIterator[Repository]:
+        """List the repositories one installation sees."""
+        channel = self._as_installation(installation_id)
+        async for data in channel.items("/installation/repositories", key="repositories"):
+            yield Repository(
+                id=data["id"],
+                owner=data["owner"]["login"],
+                name=data["name"],
+                installation_id=installation_id,
+            )
+
+    async def find_repository(self, owner: str, name: str) -> Repository | None:
+        """Find a repository by name; None if the App is not installed on it."""
+        data = await self._channel.find(
+            "/repos/{owner}/{repo}/installation", owner=owner, repo=name
+        )
+        if data is None:
+            return None
+        channel = self._as_installation(data["id"])
+        about = await channel.find("/repos/{owner}/{repo}", owner=owner, repo=name)
+        if about is None:
+            return None
+        return Repository(
+            id=about["id"],
+            owner=about["owner"]["login"],
+            name=about["name"],
+            installation_id=data["id"],
+        )

@@ -1,0 +1,173 @@
+"""Who is this? GitHub tells, by the App's web flow with PKCE.
+
+https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-user-access-token-for-a-github-app
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from pydantic import SecretStr
+
+from bot.github.errors import BadCredentials, GitHubError, Unavailable
+from bot.github.transport.channel import USER_AGENT, Channel, ChannelContext, ChannelIdentity
+from bot.github.transport.http import exchange
+from bot.github.transport.retry import HttpAnswer
+
+_ROUTE = "/login/oauth/access_token"
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A PKCE pair (RFC 7636): `sent` goes with the person, `verifier` stays until the answer."""
+
+    verifier: str
+    sent: str
+
+    @classmethod
+    def new(cls) -> Challenge:
+        """Draw a fresh one."""
+        return cls.of(secrets.token_urlsafe(48))
+
+    @classmethod
+    def of(cls, verifier: str) -> Challenge:
+        """Give the pair of a verifier: method S256."""
+        digest = hashlib.sha256(verifier.encode("ascii")).digest()
+        return cls(verifier, base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A person as GitHub knows them, and what both they and the App can see, by repository id."""
+
+    login: str
+    repositories: frozenset[int]
+
+
+class _UserToken:
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    async def header(self) -> str:
+        return f"Bearer {self._value}"
+
+    def discard(self, header: str) -> None:
+        del header  # there is no other one
+
+
+class WebFlow:
+    """Logs people in. A person's token is used to learn who they are, and then dropped."""
+
+    def __init__(self, client_id: str, client_secret: SecretStr, around: ChannelContext) -> None:
+        """Use the App's client id and secret."""
+        self._client_id = client_id
+        self._secret = client_secret
+        self._around = around
+
+    def derived_key(self, purpose: str) -> bytes:
+        """Give 32 bytes that only who knows the client secret can, other ones for each purpose.
+
+        So all replicas have the same, and none of it is stored.
+        """
+        secret = self._secret.get_secret_value().encode()
+        return hmac.digest(secret, f"incident-playbooks {purpose}".encode(), "sha256")
+
+    def address(self, *, state: str, challenge: str, redirect_uri: str) -> str:
+        """Where to send a person who wants to log in."""
+        query = {
+            "client_id": self._client_id,
+            "redirect_uri": redirect_uri,
+            "state": state,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        return f"{self._around.addresses.web}/login/oauth/authorize?{urlencode(query)}"
+
+    async def identify(self, code: str, *, verifier: str, redirect_uri: str) -> Visitor:
+        """Learn who came back with this code.
+
+        Raises:
+            BadCredentials: the code is wrong, used or too old, or our client secret is wrong.
+            GitHubError: GitHub could not be asked.
+        """
+        token = await self._token(code, verifier, redirect_uri)
+        try:
+            return await self._visitor(token)
+        finally:
+            await self._drop(token)
+
+    async def _visitor(self, token: str) -> Visitor:
+        channel = Channel(ChannelIdentity(_UserToken(token)), self._around, playbook="cockpit")
+        me = await channel.get("/user")
+        found: set[int] = set()
+        async for installation in channel.items("/user/installations", key="installations"):
+            async for repository in channel.items(
+                "/user/installations/{installation_id}/repositories",
+                key="repositories",
+                installation_id=installation["id"],
+            ):
+                found.add(int(repository["id"]))
+        return Visitor(login=str(me["login"]), repositories=frozenset(found))
+
+    async def _token(self, code: str, verifier: str, redirect_uri: str) -> str:
+        body = {
+            "client_id": self._client_id,
+            "client_secret": self._secret.get_secret_value(),
+            "code": code,
+            "code_verifier": verifier,
+            "redirect_uri": redirect_uri,
+        }
+        answer = await self._send("POST", f"{self._around.addresses.web}{_ROUTE}", body, {})
+        if answer.status != 200:
+            raise Unavailable(f"GitHub answered the login with {answer.status}.", route=_ROUTE)
+        try:
+            said = json.loads(answer.body)
+            token = said.get("access_token")
+        except (ValueError, AttributeError):
+            raise Unavailable(
+                "GitHub's answer to the login makes no sense.", route=_ROUTE
+            ) from None
+        if not isinstance(token, str) or not token:
+            raise BadCredentials(f"GitHub refused the login: {said.get('error')}", route=_ROUTE)
+        return token
+
+    async def _drop(self, token: str) -> None:
+        """Revoke the token; where that fails it is forgotten all the same, and expires."""
+        route = f"/applications/{self._client_id}/token"
+        pair = f"{self._client_id}:{self._secret.get_secret_value()}"
+        basic = base64.b64encode(pair.encode()).decode()
+        try:
+            await self._send(
+                "DELETE",
+                self._around.addresses.rest + route,
+                {"access_token": token},
+                {"authorization": f"Basic {basic}"},
+            )
+        except GitHubError:
+            return
+
+    async def _send(
+        self, method: str, url: str, body: dict[str, str], headers: dict[str, str]
+    ) -> HttpAnswer:
+        self._around.counter.sent("cockpit", f"{method} {_ROUTE}")
+        answer = await exchange(
+            self._around.session(),
+            method,
+            url,
+            {
+                "accept": "application/json",
+                "content-type": "application/json",
+                "user-agent": USER_AGENT,
+                **headers,
+            },
+            json.dumps(body).encode(),
+        )
+        if not isinstance(answer, HttpAnswer):
+            raise Unavailable(f"Logging in: {answer.reason}.", route=_ROUTE)
+        return answer

@@ -1,0 +1,123 @@
+"""Addresses that requests may go to, and the exchange itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from bot.github.transport.retry import HttpAnswer, Lost
+
+PUBLIC_API = "https://api.github.com"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The three addresses of one GitHub, none with a trailing slash."""
+
+    rest: str
+    graphql: str
+    web: str
+
+    @classmethod
+    def derive(
+        cls, api_url: str = PUBLIC_API, *, graphql_url: str | None = None, url: str | None = None
+    ) -> Addresses:
+        """Derive the addresses from the REST address; `graphql_url` and `url` override.
+
+        - github.com: `https://api.github.com` → `https://api.github.com/graphql`,
+          `https://github.com`;
+        - GitHub Enterprise Cloud with data residency: `https://api.SUB.ghe.com` →
+          `https://SUB.ghe.com`;
+        - GitHub Enterprise Server: `https://HOST/api/v3` → `https://HOST/api/graphql`,
+          `https://HOST`.
+
+        Raises:
+            ValueError: If an address is not http(s), carries a password, or the others cannot
+                be derived from it.
+        """
+        rest = _checked(api_url, "GITHUB_API_URL")
+        parts = urlsplit(rest)
+        if parts.path == "/api/v3":
+            root = rest.removesuffix("/api/v3")
+            graphql, web = f"{root}/api/graphql", root
+        elif parts.netloc.startswith("api.") and parts.path == "":
+            graphql, web = f"{rest}/graphql", f"{parts.scheme}://{parts.netloc[4:]}"
+        elif graphql_url and url:
+            graphql, web = graphql_url, url
+        else:
+            raise ValueError(
+                f"GITHUB_API_URL is {rest}, which is neither https://api.… nor https://…/api/v3: "
+                "set GITHUB_GRAPHQL_URL and GITHUB_URL too."
+            )
+        return cls(
+            rest=rest,
+            graphql=_checked(graphql_url or graphql, "GITHUB_GRAPHQL_URL"),
+            web=_checked(url or web, "GITHUB_URL"),
+        )
+
+    def git(self, owner: str, name: str) -> str:
+        """Give the address git fetches one repository from, without credentials."""
+        return f"{self.web}/{quote(owner, safe='')}/{quote(name, safe='')}.git"
+
+    def is_ours(self, url: str) -> bool:
+        """Tell whether `url` is on the REST address's own host: only there may a token go."""
+        ours, theirs = urlsplit(self.rest), urlsplit(url)
+        return (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc)
+
+
+def _checked(address: str, setting: str) -> str:
+    address = address.strip().rstrip("/")
+    parts = urlsplit(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{setting} must be an http or https address, not {address!r}.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError(f"{setting} must be a plain address, without user, query or fragment.")
+    return address
+
+
+CONNECTIONS = 50
+"""Requests under way at once, all installations together; GitHub bears 100."""
+
+
+def new_session(timeout_seconds: float) -> aiohttp.ClientSession:
+    """Open the one HTTP session. Call it inside the running event loop."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        timeout=aiohttp.ClientTimeout(
+            total=4 * timeout_seconds, sock_connect=10, sock_read=timeout_seconds
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,
+    )
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+) -> HttpAnswer | Lost:
+    """Send one request and read the whole answer; redirects are not followed.
+
+    `url` is sent exactly as it is: it is percent-encoded already.
+    """
+    try:
+        async with session.request(
+            method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+        ) as response:
+            content = await response.read()
+            named = {name.lower(): value for name, value in response.headers.items()}
+            return HttpAnswer(response.status, named, content)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        return Lost("GitHub could not be reached", sent=False)
+    except aiohttp.ClientPayloadError:
+        return Lost("the answer was cut short")
+    except TimeoutError:
+        return Lost("no answer in time")
+    except (aiohttp.ClientError, ConnectionError) as error:
+        return Lost(f"the connection broke ({type(error).__name__})")

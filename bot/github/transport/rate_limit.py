@@ -1,0 +1,127 @@
+"""What is left of GitHub's hourly limit, and what was asked of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from gidgethub import sansio
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from bot.github.errors import RateLimited
+
+
+class RequestCounter(Collector):
+    """Counts every request sent, by playbook and route template.
+
+    It is a Prometheus collector: `registry.register(counter)`. Fetching tokens counts as the
+    playbook `auth`; answers from the ETag cache (304) are counted apart, since GitHub does not
+    charge them.
+    """
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self._sent: Counter[tuple[str, str]] = Counter()
+        self._unchanged: Counter[tuple[str, str]] = Counter()
+
+    def sent(self, playbook: str, route: str) -> None:
+        """Count one request on its way."""
+        self._sent[playbook, route] += 1
+
+    def unchanged(self, playbook: str, route: str) -> None:
+        """Count one answer that was 304."""
+        self._unchanged[playbook, route] += 1
+
+    def total(self, playbook: str | None = None) -> int:
+        """Give the number of requests, of one playbook or of all but `auth`."""
+        return sum(
+            count
+            for (name, _), count in self._sent.items()
+            if (name == playbook if playbook is not None else name != "auth")
+        )
+
+    def by_route(self, playbook: str | None = None) -> dict[str, int]:
+        """Give the number of requests per route template, most frequent first."""
+        routes: Counter[str] = Counter()
+        for (name, route), count in self._sent.items():
+            if name == playbook if playbook is not None else name != "auth":
+                routes[route] += count
+        return dict(routes.most_common())
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give the counts in Prometheus's form."""
+        for name, text, counts in (
+            ("playbooks_github_requests", "Requests sent to GitHub.", self._sent),
+            ("playbooks_github_unchanged", "Answers that were 304.", self._unchanged),
+        ):
+            family = CounterMetricFamily(name, text, labels=["playbook", "route"])
+            for labels, count in sorted(counts.items()):
+                family.add_metric(list(labels), count)
+            yield family
+
+
+class HourlyLimit:
+    """One installation's hourly limit as GitHub last told it, and when it may be asked again."""
+
+    def __init__(self, reserve: float = 0.1) -> None:
+        """Keep the share `reserve` of the limit (0 to 1) for recovery calls."""
+        self._reserve = reserve
+        self._told: sansio.RateLimit | None = None
+        self._paused_until = 0.0
+
+    @property
+    def remaining(self) -> int | None:
+        """Requests left in this hour, None before the first answer."""
+        return None if self._told is None else self._told.remaining
+
+    def learn(self, headers: Mapping[str, str], *, resource: str = "core") -> None:
+        """Take the limit from an answer's headers; answers about another limit say nothing."""
+        if headers.get("x-ratelimit-resource", resource) != resource:
+            return
+        try:
+            told = sansio.RateLimit.from_http(headers)
+        except (ValueError, OverflowError, OSError):
+            return
+        self._told = told or self._told
+
+    def pause(self, until: float) -> None:
+        """Let nobody ask before `until` (seconds since 1970)."""
+        self._paused_until = max(self._paused_until, until)
+
+    def wait(self, now: float) -> float:
+        """Give the seconds to wait before the next request."""
+        return max(self._paused_until - now, 0.0)
+
+    def refuse_longer_than(self, patience: float, now: float, route: str) -> None:
+        """Refuse a request that would have to wait more than `patience` seconds.
+
+        Raises:
+            RateLimited: If GitHub asked us to wait longer.
+        """
+        if self.wait(now) > patience:
+            until = datetime.fromtimestamp(self._paused_until, UTC)
+            raise RateLimited(
+                f"GitHub asked us to wait until {until:%H:%M:%S} UTC. It goes on by itself then.",
+                until=until,
+                route=route,
+            )
+
+    def admit(self, route: str, now: float, *, recovery: bool) -> None:
+        """Let a request pass, or keep what is left for recovery.
+
+        Raises:
+            RateLimited: If only the reserve is left and this is no recovery call.
+        """
+        told = self._told
+        if recovery or told is None or told.reset_datetime.timestamp() <= now:
+            return
+        if told.remaining <= told.limit * self._reserve:
+            until = told.reset_datetime
+            raise RateLimited(
+                f"The last {told.remaining} GitHub requests of this hour are kept for recovery; "
+                f"other work goes on at {until:%H:%M:%S} UTC.",
+                until=until,
+                route=route,
+            )
