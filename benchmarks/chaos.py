@@ -29,7 +29,7 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bot.records.audit_chain.anchors import ANCHORS_PATH
+from bot.records.audit.anchors import ANCHORS_PATH
 from fakegithub.deliveries.delivery_faults import Duplicate, Lose, Reorder
 from fakegithub.faults.request_faults import (
     Fail,

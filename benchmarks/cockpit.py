@@ -22,7 +22,7 @@ import aiohttp
 import sqlalchemy as sa
 import structlog
 
-from bot.records.audit_chain import audit
+from bot.records.audit import chain
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.tables import recovery
 from bot.triggers import Repository, Severity, derived_id
@@ -48,7 +48,7 @@ async def fill(house: House, opened: int, closed: int) -> None:
             await conn.execute(sa.insert(recovery.runs), [run for _, run in rows])
             for row, _ in rows:
                 for action in ("incident.opened", "hotfix.opened", "incident.resolved"):
-                    await audit.append(
+                    await chain.append(
                         conn, repository.id, action, actor="alice", at=row["detected_at"],
                         incident=row["id"], run=row["id"], refs={"pull_request": row["issue"]},
                     )  # fmt: skip

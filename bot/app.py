@@ -28,7 +28,6 @@ from bot.config import Config
 from bot.engine import HINT_EVERY, Engine, Observer, Stuck
 from bot.github.client import GitHub, Served
 from bot.github.transport.redaction import keep_secret
-from bot.heartbeat import Heartbeat, HeartbeatRhythm
 from bot.intake.alerts.groups import AlertIntake
 from bot.intake.alerts.mappings import who_may_send
 from bot.intake.alerts.routes import AlertRoutes
@@ -55,22 +54,17 @@ from bot.intake.http.callers import Callers
 from bot.intake.http.entrance import Entrance
 from bot.intake.inbox import Inbox
 from bot.notify import Courier, read_addresses
-from bot.pictures import routes as pictures
-from bot.pictures.address import PictureAddresses
+from bot.pictures import addresses as pictures
+from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
-from bot.records.audit_chain.anchors import private_pem
-from bot.records.audit_chain.keys import (
-    FILE,
-    InstallationKey,
-    SigningKeyRefused,
-    keep_files,
-    settle_key,
-)
+from bot.records import pauses
+from bot.records.audit.anchors import private_pem
+from bot.records.audit.keys import FILE, InstallationKey, SigningKeyRefused, keep_files, settle_key
+from bot.records.branch_record import RecordStore
 from bot.records.database import keep_private, migrate, open_database, reading, url_from
-from bot.records.recovery.record_store import RecordStore
 from bot.records.replicas import living
-from bot.records.safety import pauses
+from bot.replicas import Heartbeat, HeartbeatRhythm
 from bot.safety.agents import AgentFlags, told
 from bot.safety.circumstances import AdmissionReader
 from bot.safety.config_in_force import ConfigInForce
@@ -82,7 +76,7 @@ from bot.safety.overrun import Overruns
 from bot.safety.records_keeper import RecordsBranch
 from bot.safety.resumer import SelfWorkResumer
 from bot.settings import InvalidSettings, Settings
-from bot.specs.keeper import SpecReports
+from bot.spec_reports import SpecReports
 from bot.traffic.allocation import NewestAllocations
 from bot.traffic.circuit_breaker import CircuitBreaker
 from bot.traffic.evaluation import Evaluations
@@ -96,16 +90,9 @@ from bot.triggers import (
     Trigger,
     derived_id,
 )
-from bot.wiring.accepting import RequestWiring
-from bot.wiring.hinting import RunHints
-from bot.wiring.lasting import keep_running
-from bot.wiring.mirrors import Mirrors
-from bot.wiring.orphans import OrphanedRuns
-from bot.wiring.playbooks import PlaybookWiring
-from bot.wiring.privacy import keep_folder_private
-from bot.wiring.readiness import Readiness
-from bot.wiring.right_of_way import RightOfWay
-from bot.wiring.waiting_room import WaitingRoom
+from bot.wiring.background import Mirrors, OrphanedRuns, RunHints, keep_running
+from bot.wiring.composition import PlaybookWiring, RequestWiring
+from bot.wiring.readiness import Readiness, RightOfWay, WaitingRoom, keep_folder_private
 
 log = structlog.get_logger(__name__)
 

@@ -146,7 +146,7 @@ def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
     """Verify the chain: 0 intact, 1 could not check, 2 altered, 3 truncated."""
     import os
 
-    from bot.records.audit_chain.verification import audit_verify as verify
+    from bot.records.audit.verify import audit_verify as verify
     from bot.records.database import url_from
 
     url = (
@@ -165,7 +165,7 @@ def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
 @click.option("--url", help="Where the bot listens; default: PLAYBOOKS_HOST and PLAYBOOKS_PORT.")
 def receive(event: str, payload: Path, url: str | None) -> None:
     """Sign a payload file and deliver it to the bot that runs here."""
-    from bot.operations import deliver
+    from bot.doctor import deliver
 
     settings = _settings()
     status, answer = asyncio.run(deliver(settings, event, payload.read_bytes(), url))
@@ -176,7 +176,7 @@ def receive(event: str, payload: Path, url: str | None) -> None:
 @main.command()
 def redeliver() -> None:
     """Ask GitHub for the failed deliveries of the last 3 days, and have them sent again."""
-    from bot.operations import redeliver_failed
+    from bot.doctor import redeliver_failed
 
     settings = _settings()
     sent = asyncio.run(redeliver_failed(settings))
@@ -188,7 +188,7 @@ def redeliver() -> None:
 @main.command()
 def doctor() -> None:
     """Check settings, credentials, permissions, events, disk and database."""
-    from bot.operations import examine
+    from bot.doctor import examine
 
     settings = _settings()
     findings = asyncio.run(examine(settings))

@@ -24,9 +24,8 @@ from pydantic import (
 from bot.canary.counters import CounterSource
 from bot.canary.metrics import NO_RETURN
 from bot.canary.policy import CapabilityName, Policy
-from bot.limits import BudgetLimit, Caps, Commands, Founder
-from bot.logins import Author
-from bot.section import RepositoryPath, Section
+from bot.limits import BudgetLimit, Caps, Commands, Founder, RepositoryPath, Section
+from bot.names import Author
 from bot.triggers import Autonomy
 from bot.yaml_text import Document, UnreadableYaml, YamlFault, read_yaml
 

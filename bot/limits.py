@@ -1,21 +1,39 @@
-"""Sections of the configuration that bound what may be done: Founder, budgets, caps, commands."""
+"""What the bot may use, and who its Founders are: the sections of limits in the configuration."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
+    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
-from bot.logins import Login
-from bot.section import RepositoryPath, Section
+from bot.names import Login
 from bot.triggers import Role
+
+
+def _inside_repository(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value:
+        raise ValueError("must be a path inside the repository, without '..'")
+    return str(path).strip("/")
+
+
+RepositoryPath = Annotated[str, AfterValidator(_inside_repository)]
+
+
+class Section(BaseModel):
+    """One section of `.github/playbooks.yml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Founder(Section):

@@ -17,10 +17,8 @@ import apprise
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records.notices import outbox
-from bot.records.notices.announcing import FOUNDER, TEAM
-from bot.records.notices.outbox import Notification
-from bot.records.recovery import incidents
+from bot.records import incidents, notifications
+from bot.records.notifications import FOUNDER, TEAM, Notification
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +115,7 @@ class Courier:
         """Send some of what is due; how many messages were taken up."""
         now = self._clock()
         async with self._records.begin() as conn:
-            claimed = await outbox.claim(conn, at=now, until=now + LEASE)
+            claimed = await notifications.claim(conn, at=now, until=now + LEASE)
         for message in claimed:
             await self._deliver(message)
         return len(claimed)
@@ -127,7 +125,7 @@ class Courier:
         if not addresses:
             reason = f"NOTIFY_URLS names no address for the {message.audience}"
             async with self._records.begin() as conn:
-                await outbox.suppressed(conn, message.id, at=self._clock(), reason=reason)
+                await notifications.suppressed(conn, message.id, at=self._clock(), reason=reason)
             return
         body = await self._body(message)
         reached, failed = list(message.delivered), []
@@ -137,7 +135,7 @@ class Courier:
             if await asyncio.to_thread(_send, address.url, message.title, body):
                 reached.append(address.digest)
                 async with self._records.begin() as conn:
-                    await outbox.delivered(conn, message.id, tuple(reached))
+                    await notifications.delivered(conn, message.id, tuple(reached))
             else:
                 failed.append(address.scheme)
         await self._settle(message, failed)
@@ -146,12 +144,12 @@ class Courier:
         now = self._clock()
         async with self._records.begin() as conn:
             if not failed:
-                await outbox.sent(conn, message.id, at=now)
+                await notifications.sent(conn, message.id, at=now)
                 return
             tries = message.attempts
             again = now + PAUSES[tries - 1] if tries <= len(PAUSES) else None
             services = ", ".join(sorted(set(failed)))
-            await outbox.failed(
+            await notifications.failed(
                 conn,
                 message.id,
                 at=now,

@@ -20,7 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from bot.logins import Login
+from bot.names import Login
 
 _NEXT_ADDRESS = re.compile(r"[\s,]+(?=(?:(?:founder|team)=)?[A-Za-z][A-Za-z0-9+.-]*://)")
 

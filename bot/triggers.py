@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from ulid import ULID
 
-from bot.revisions import LONGEST, is_revision
+from bot.names import LONGEST, is_revision
 
 
 class Value(BaseModel):

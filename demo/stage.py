@@ -22,7 +22,7 @@ import aiohttp
 from bot.app import Bot
 from bot.github.client import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
-from bot.records.safety import pauses
+from bot.records import pauses
 from bot.settings import Settings
 from demo.person import Person
 from fakegithub.server import DemoGitHub

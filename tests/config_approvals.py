@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import parse_config
-from bot.records.safety import sensitive_config
+from bot.records import sensitive_config
 from bot.records.tables import safety as tables
 from bot.safety.config_in_force import digest_of, sensitive_sections
 

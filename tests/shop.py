@@ -26,8 +26,8 @@ from bot.app import Bot
 from bot.github.client import EVENTS, PERMISSIONS
 from bot.playbooks.parts import Patience
 from bot.playbooks.run import Signal, SignalKind
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.runs import StoredRun
+from bot.records import incidents, runs
+from bot.records.runs import StoredRun
 from bot.records.tables.intake import inbox
 from bot.settings import Settings
 from demo.person import Person

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from bot.faults import without_paths
+from bot.errors import without_paths
 from bot.git.errors import CorruptRepository, GitFailed, GitTimeout
 from bot.github.errors import Forbidden
 from bot.playbooks.run import StepFailed

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from bot.heartbeat import Heartbeat, HeartbeatRhythm
 from bot.records.database import migrate, open_database, url_from
+from bot.replicas import Heartbeat, HeartbeatRhythm
 
 QUICK = HeartbeatRhythm(beat_every=timedelta(seconds=0.2), give_up_after=timedelta(seconds=0.5))
 LATER = timedelta(hours=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.config import InvalidConfig, SelfWork, parse_config
-from bot.logins import is_among
+from bot.names import is_among
 from bot.safety.gate import why_self_work
 from bot.settings import Settings
 

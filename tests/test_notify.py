@@ -16,12 +16,10 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.notify import PAUSES, Courier, InvalidAddress, read_addresses
+from bot.records import incidents, notifications
 from bot.records.database import migrate, open_database, url_from
-from bot.records.notices import outbox
-from bot.records.notices.announcing import announce
-from bot.records.notices.outbox import Notification, NotificationState
-from bot.records.recovery import incidents
-from bot.records.recovery.incidents import Incident, Opening
+from bot.records.incidents import Incident, Opening
+from bot.records.notifications import Notification, NotificationState, announce
 from bot.settings import Settings
 from bot.triggers import Repository, Severity
 
@@ -102,7 +100,7 @@ async def _opened(
 
 async def _said(database: AsyncEngine, incident: Incident) -> dict[str, Notification]:
     async with database.connect() as conn:
-        return {each.audience: each for each in await outbox.of_incident(conn, incident.id)}
+        return {each.audience: each for each in await notifications.of_incident(conn, incident.id)}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +185,7 @@ async def test_a_sender_that_died_leaves_the_message_to_the_next(
 ) -> None:
     await _opened(database, "high")
     async with database.begin() as conn:
-        claimed = await outbox.claim(conn, at=NOON, until=NOON + timedelta(minutes=5))
+        claimed = await notifications.claim(conn, at=NOON, until=NOON + timedelta(minutes=5))
     assert [each.audience for each in claimed] == ["founder", "team"]
     courier = _courier(database, clock, service.url)
     assert await courier.deliver_some() == 0

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bot.intake.comments.arguments import BisectArguments, CommentPlace
 from bot.intake.comments.parsing import Command, parse
+from bot.names import is_ref_name, is_revision, split_steps
 from bot.playbooks.checks.check_names import meant
-from bot.revisions import is_ref_name, is_revision, split_steps
 
 HERE = CommentPlace("acme/shop", "https://github.example/acme/shop")
 NAMES = st.text("ab9-._/@{}~^:?*[\\ \x7f,;<>`'\"#%&+=()|!$é日", min_size=1, max_size=8)

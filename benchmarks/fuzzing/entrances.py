@@ -52,7 +52,7 @@ from bot.intake.github.meanings import Hint, NothingAsked, OurApp
 from bot.intake.http.problems import HttpProblem
 from bot.records.documents.spec_report import SpecReport, spec_table
 from bot.safety.config_in_force import digest_of, sensitive_sections
-from bot.specs.reading import read_spec, with_results
+from bot.spec_reports import read_spec, with_results
 from bot.trials.outcome import (
     ResultFile,
     ResultFileError,

@@ -36,7 +36,7 @@ from bot.github.client import GitHub
 from bot.records.database import migrate, open_database, url_from
 from bot.records.documents.spec_report import SPEC_REPORT_PATH
 from bot.safety.config_in_force import version_at
-from bot.specs.reading import LARGEST_BYTES, read_spec
+from bot.spec_reports import LARGEST_BYTES, read_spec
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import percents_of
 from bot.trials.outcome import fingerprint_of, judge_workflow_run

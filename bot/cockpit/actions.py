@@ -25,8 +25,8 @@ from bot.intake.comments.commands import COMMANDS
 from bot.intake.github.asking import triggers
 from bot.intake.github.meanings import CommentPosted
 from bot.intake.inbox import Inbox
-from bot.records.intake.answers import CommandResult, RequestState
-from bot.records.recovery.incidents import Incident
+from bot.records.command_results import CommandResult, RequestState
+from bot.records.incidents import Incident
 from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger
 
 PLAYS = ("revert", "bisect", "shadow", "ramp", "rollback", "pause", "unpause")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.playbooks.incidents.record_files import read_record
-from bot.records.audit_chain.anchors import ANCHORS_PATH, Anchor, read_anchors
+from bot.records.audit.anchors import ANCHORS_PATH, Anchor, read_anchors
 from bot.triggers import Repository
 
 

@@ -14,11 +14,11 @@ from bot.cockpit.rights import VisibleRepository
 from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.visit import PageRefused, Visit
 from bot.cockpit.words import about, action_said, chain_said
-from bot.records.audit_chain.anchors import public_pem, sign
-from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
+from bot.records.audit.anchors import public_pem, sign
+from bot.records.audit.chain import AuditEntry, UnreadableRow
 
 PER_PAGE = 100
-_AT_ONCE = 200
+_ENTRIES_AT_ONCE = 200
 
 
 class AuditPages:
@@ -85,7 +85,7 @@ class AuditPages:
         last: AuditEntry | UnreadableRow | None = None
         async with visit.window() as window:
             while part := await window.chain(
-                repository.id, after=last.seq if last else 0, limit=_AT_ONCE
+                repository.id, after=last.seq if last else 0, limit=_ENTRIES_AT_ONCE
             ):
                 last = part[-1]
                 lines = [json.dumps(each.model_dump(mode="json"), sort_keys=True) for each in part]

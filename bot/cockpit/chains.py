@@ -16,16 +16,16 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import Anchor
-from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
-from bot.records.audit_chain.verification import Verdict, verify
+from bot.records.audit import chain
+from bot.records.audit.anchors import Anchor
+from bot.records.audit.chain import AuditEntry, UnreadableRow
+from bot.records.audit.verify import Verdict, verify
 from bot.triggers import Repository
 
 log = structlog.get_logger(__name__)
 
 CHECK_EVERY = timedelta(minutes=2)
-_AT_ONCE = 200
+_CHAINS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ class Chains:
         began = asyncio.get_running_loop().time()
         entries: list[AuditEntry | UnreadableRow] = []
         async with self._records.connect() as conn:
-            head = await audit.head_of(conn, repository.id)
+            head = await chain.head_of(conn, repository.id)
             # A part at a time: reading a long chain must not keep everybody else waiting.
-            while part := await audit.read(
-                conn, repository.id, after=entries[-1].seq if entries else 0, limit=_AT_ONCE
+            while part := await chain.read(
+                conn, repository.id, after=entries[-1].seq if entries else 0, limit=_CHAINS_AT_ONCE
             ):
                 entries += part
                 await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.records.recovery.progress import Bar
+from bot.records.bisect_progress import Bar
 
 WIDTH, HEIGHT = 640, 180
 _GAP = 1.0

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 import structlog
 from cachetools import LRUCache
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.records.safety.approvals import Approval
+from bot.records.approvals import Approval
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import Objection, founders_of, objection_to
 from bot.triggers import Repository

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from bot.cockpit.visit import PageRefused
-from bot.records.cockpit.board import Filter
+from bot.records.dashboard import Filter
 from bot.records.lifecycle import OPEN, IncidentStatus
 from bot.triggers import Severity
 

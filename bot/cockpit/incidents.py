@@ -13,7 +13,7 @@ from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.visit import PageRefused, Visit
 from bot.cockpit.words import action_said, can_retry, what_next
 from bot.playbooks.incidents.record_files import RECORDS_BRANCH
-from bot.records.audit_chain.audit import AuditEntry
+from bot.records.audit.chain import AuditEntry
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity
 

@@ -25,7 +25,7 @@ from bot.canary.report import (
 )
 from bot.cockpit.charts import LineChart, lines_of
 from bot.playbooks.candidate.evidence import watched
-from bot.records.refusals import UnknownRecord
+from bot.records.lifecycle import UnknownRecord
 from bot.traffic.evaluation import Evaluations, RampEvaluation, ShadowEvaluation, UnreadableEvidence
 from bot.traffic.evidence_log import EvidenceLog, Judged
 from bot.traffic.flagd import Allocation

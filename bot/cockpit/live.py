@@ -26,8 +26,7 @@ from bot.cockpit.rights import Sight
 from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.text import plain
 from bot.cockpit.visit import Visit
-from bot.records.cockpit import board
-from bot.records.recovery import incidents
+from bot.records import dashboard, incidents
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +149,7 @@ class Live:
                 known = _number(before.get(repository, ""))
                 if known is None or mark == before.get(repository):
                     continue
-                told = await board.incidents_told_of(conn, repository, after=known)
+                told = await dashboard.incidents_told_of(conn, repository, after=known)
                 for identity in told[:_MOST_SAID]:
                     incident = await incidents.find(conn, identity)
                     if incident is not None:
@@ -171,7 +170,7 @@ class Live:
         while True:
             try:
                 async with self._records.connect() as conn:
-                    marks = await board.marks(conn, datetime.now(UTC))
+                    marks = await dashboard.marks(conn, datetime.now(UTC))
             except Exception:
                 # The database comes back, and then there is news.
                 log.exception("the cockpit cannot look for news")

@@ -18,10 +18,10 @@ from bot.cockpit.pending import Seal
 from bot.cockpit.rendering import ROOT
 from bot.cockpit.routes import AccessRule, PageRoute
 from bot.cockpit.visit import PageRefused, Visit, inside, see_other
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.errors import BadCredentials, GitHubError
 from bot.github.oauth import Challenge, WebFlow
-from bot.records.cockpit import sessions
+from bot.records import sessions
 
 log = structlog.get_logger(__name__)
 

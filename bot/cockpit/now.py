@@ -18,10 +18,10 @@ from bot.cockpit.spending import Spending, WindowUse
 from bot.cockpit.tiles import Active, Tile, Tiles
 from bot.cockpit.visit import Visit
 from bot.cockpit.window import ScopedRecords
-from bot.records.cockpit.board import Times
-from bot.records.recovery.incidents import Incident
-from bot.records.safety.config_questions import ConfigQuestion
-from bot.records.safety.pauses import Pause
+from bot.records.config_questions import ConfigQuestion
+from bot.records.dashboard import Times
+from bot.records.incidents import Incident
+from bot.records.pauses import Pause
 from bot.triggers import Severity
 
 MOST_TILES = 15

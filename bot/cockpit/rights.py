@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.records.cockpit import sessions
-from bot.records.cockpit.sessions import Session
+from bot.records import sessions
+from bot.records.sessions import Session
 from bot.triggers import Repository, Role
 
 log = structlog.get_logger(__name__)

@@ -39,10 +39,10 @@ from bot.github.oauth import WebFlow
 from bot.intake.http.bodies import TooLarge, read_body
 from bot.intake.http.rooms import STRANGERS
 from bot.intake.inbox import Inbox
-from bot.records.audit_chain.anchors import Anchor
-from bot.records.cockpit import sessions
-from bot.records.cockpit.sessions import Session
+from bot.records import sessions
+from bot.records.audit.anchors import Anchor
 from bot.records.outages import Outage, outage_of
+from bot.records.sessions import Session
 from bot.triggers import Repository, Request, Trigger
 
 log = structlog.get_logger(__name__)

@@ -12,10 +12,10 @@ import structlog
 from bot.cockpit.rights import VisibleRepository
 from bot.cockpit.window import ScopedRecords
 from bot.config import Config
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.errors import GitHubError
 from bot.limits import BudgetLimit
-from bot.records.safety.budgets import BudgetState, window_end
+from bot.records.budgets import BudgetState, window_end
 from bot.safety.caps import WORDS, every_budget
 from bot.triggers import Repository
 

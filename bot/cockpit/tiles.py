@@ -9,9 +9,9 @@ from datetime import timedelta
 from bot.cockpit.visit import Visit
 from bot.cockpit.window import ScopedRecords
 from bot.cockpit.words import Next, leading, what_next
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.progress import BisectProgress
-from bot.records.recovery.runs import StoredRun
+from bot.records.bisect_progress import BisectProgress
+from bot.records.incidents import Incident
+from bot.records.runs import StoredRun
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from bot.cockpit import text
 from bot.cockpit.rendering import HEADERS, ROOT, Templates
 from bot.cockpit.rights import NOTHING, Sight, VisibleRepository
 from bot.cockpit.window import ScopedRecords
-from bot.records.cockpit.sessions import Session
-from bot.records.recovery.incidents import Incident
+from bot.records.incidents import Incident
+from bot.records.sessions import Session
 from bot.triggers import Role
 
 THEMES = ("light", "dark")

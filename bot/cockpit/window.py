@@ -8,22 +8,30 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
-from bot.records.cockpit import board
-from bot.records.cockpit.board import Filter, Times
-from bot.records.intake import answers
-from bot.records.intake.answers import CommandResult
-from bot.records.recovery import incidents, progress, runs, steps
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.progress import BisectProgress
-from bot.records.recovery.runs import StoredRun
-from bot.records.recovery.steps import StoredStep
-from bot.records.safety import approvals, budgets, config_questions, pauses
-from bot.records.safety.approvals import Approval
-from bot.records.safety.budgets import Balance, Budget
-from bot.records.safety.config_questions import ConfigQuestion
-from bot.records.safety.pauses import Pause
+from bot.records import (
+    approvals,
+    bisect_progress,
+    budgets,
+    command_results,
+    config_questions,
+    dashboard,
+    incidents,
+    pauses,
+    runs,
+    steps,
+)
+from bot.records.approvals import Approval
+from bot.records.audit import chain
+from bot.records.audit.chain import AuditEntry, UnreadableRow
+from bot.records.bisect_progress import BisectProgress
+from bot.records.budgets import Balance, Budget
+from bot.records.command_results import CommandResult
+from bot.records.config_questions import ConfigQuestion
+from bot.records.dashboard import Filter, Times
+from bot.records.incidents import Incident
+from bot.records.pauses import Pause
+from bot.records.runs import StoredRun
+from bot.records.steps import StoredStep
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evidence_log import EvidenceLog
@@ -45,25 +53,25 @@ class ScopedRecords:
 
     async def gravest(self, wanted: Filter, *, limit: int) -> list[Incident]:
         """Incidents, the gravest first."""
-        return await board.gravest(self._conn, self._ids, wanted, limit=limit)
+        return await dashboard.gravest(self._conn, self._ids, wanted, limit=limit)
 
     async def newest(
         self, wanted: Filter, *, before: str | None = None, limit: int
     ) -> list[Incident]:
         """Incidents, the newest first."""
-        return await board.newest(self._conn, self._ids, wanted, before=before, limit=limit)
+        return await dashboard.newest(self._conn, self._ids, wanted, before=before, limit=limit)
 
     async def count_open(self, wanted: Filter) -> dict[Severity, int]:
         """How many incidents are open, by severity."""
-        return dict(await board.count_open(self._conn, self._ids, wanted))
+        return dict(await dashboard.count_open(self._conn, self._ids, wanted))
 
     async def lately_resolved(self, *, limit: int) -> list[Incident]:
         """What was resolved last."""
-        return await board.lately_resolved(self._conn, self._ids, limit=limit)
+        return await dashboard.lately_resolved(self._conn, self._ids, limit=limit)
 
     async def times(self, *, since: datetime) -> Times:
         """How long incidents took since then."""
-        return await board.times(self._conn, self._ids, since=since)
+        return await dashboard.times(self._conn, self._ids, since=since)
 
     async def incident(self, incident_id: str) -> Incident | None:
         """One incident."""
@@ -71,25 +79,25 @@ class ScopedRecords:
 
     async def these(self, incident_ids: Collection[str]) -> dict[str, Incident]:
         """Incidents by their ids."""
-        return await board.these(self._conn, self._ids, incident_ids)
+        return await dashboard.these(self._conn, self._ids, incident_ids)
 
     # Runs
 
     async def live_runs(self, *, limit: int, besides: Collection[str] = ()) -> list[StoredRun]:
         """What is at work on other incidents than these, oldest first."""
-        return await board.live_runs(self._conn, self._ids, limit=limit, besides=besides)
+        return await dashboard.live_runs(self._conn, self._ids, limit=limit, besides=besides)
 
     async def count_live(self) -> int:
         """How much is at work."""
-        return await board.count_live(self._conn, self._ids)
+        return await dashboard.count_live(self._conn, self._ids)
 
     async def needing_somebody(self) -> list[str]:
         """Which incidents wait for a person; their ids."""
-        return await board.needing_somebody(self._conn, self._ids)
+        return await dashboard.needing_somebody(self._conn, self._ids)
 
     async def runs_of(self, incident_ids: Sequence[str]) -> dict[str, list[StoredRun]]:
         """The Runs of incidents, oldest first."""
-        return await board.runs_of(self._conn, self._ids, incident_ids)
+        return await dashboard.runs_of(self._conn, self._ids, incident_ids)
 
     async def run(self, run_id: str) -> StoredRun | None:
         """One Run."""
@@ -109,15 +117,15 @@ class ScopedRecords:
 
     async def usual_duration(self, playbook: str) -> timedelta | None:
         """How long a playbook takes here."""
-        return await board.usual_duration(self._conn, self._ids, playbook)
+        return await dashboard.usual_duration(self._conn, self._ids, playbook)
 
     async def progress_of(self, run: StoredRun) -> BisectProgress | None:
         """How far a bisect is."""
-        return await progress.of_run(self._conn, run.id) if self._mine(run) else None
+        return await bisect_progress.of_run(self._conn, run.id) if self._mine(run) else None
 
     async def answer(self, run_id: str) -> CommandResult | None:
         """What became of a request."""
-        return self._mine(await answers.find(self._conn, run_id))
+        return self._mine(await command_results.find(self._conn, run_id))
 
     # Traffic, pauses, budgets
 
@@ -154,17 +162,17 @@ class ScopedRecords:
 
     async def spent_lately(self, now: datetime) -> set[int]:
         """Which repositories drew on a budget or a cap in a window that may still be open."""
-        return (await board.spent_lately(self._conn, now)).keys() & set(self._ids)
+        return (await dashboard.spent_lately(self._conn, now)).keys() & set(self._ids)
 
     # Audit
 
     async def timeline(self, incident: Incident) -> list[AuditEntry]:
         """What the audit chain says of an incident, in order."""
-        return await audit.of_incident(self._conn, incident.id) if self._mine(incident) else []
+        return await chain.of_incident(self._conn, incident.id) if self._mine(incident) else []
 
     async def heads(self) -> dict[int, tuple[int, str]]:
         """The ends of the audit chains."""
-        return await board.heads(self._conn, self._ids)
+        return await dashboard.heads(self._conn, self._ids)
 
     async def search_audit(
         self, repository_id: int, *, words: str, actor: str, before: int | None, limit: int
@@ -172,10 +180,10 @@ class ScopedRecords:
         """Audit entries of one repository, newest first."""
         if repository_id not in self._ids:
             return []
-        numbers = await board.search_audit(
+        numbers = await dashboard.search_audit(
             self._conn, repository_id, words=words, actor=actor, before=before, limit=limit
         )
-        return await audit.numbered(self._conn, repository_id, numbers)
+        return await chain.numbered(self._conn, repository_id, numbers)
 
     async def chain(
         self, repository_id: int, *, after: int = 0, limit: int | None = None
@@ -183,7 +191,7 @@ class ScopedRecords:
         """The audit chain of one repository, in order."""
         if repository_id not in self._ids:
             return []
-        return await audit.read(self._conn, repository_id, after=after, limit=limit)
+        return await chain.read(self._conn, repository_id, after=after, limit=limit)
 
     def _mine(self, found: T | None) -> T | None:
         return found if found is not None and found.repository_id in self._ids else None

@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot import markdown
-from bot.records.audit_chain.audit import AuditEntry
-from bot.records.audit_chain.verification import (
-    Altered,
-    CannotCheck,
-    Intact,
-    Truncated,
-    Verdict,
-)
+from bot.records.audit.chain import AuditEntry
+from bot.records.audit.verify import Altered, CannotCheck, Intact, Truncated, Verdict
+from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun, ToldStanding
-from bot.records.recovery.steps import Reversibility
+from bot.records.runs import StoredRun, ToldStanding
+from bot.records.steps import Reversibility
 from bot.triggers import Severity
 
 SEVERITY_SIGNS = {

@@ -1,4 +1,11 @@
-"""One execution of a Run: its journal, its steps and its waits. The engine's side of `Run`."""
+"""One durable execution: its steps, waits and patches, and what breaks it off only for a while.
+
+DBOS (3.4.0) waits by itself for a PostgreSQL server that is away, and for a locked SQLite file. It
+does not for what it has no code for (a full disk, an unwrapped driver error, a pool that is
+exhausted): such an error it records, as the result of a step or as the end of a workflow, and the
+Run is dead for good. What it never records is a task that was cancelled. So here such an error
+becomes a cancellation.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +14,62 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
-from dbos import DBOS, AsyncSQLAlchemyDatasource, PortableWorkflowError
+from dbos import DBOS, AsyncSQLAlchemyDatasource, PortableWorkflowError, _core, _datasource, _sys_db
 from dbos._context import get_local_dbos_context
 from dbos._error import DBOSUnexpectedStepError
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.playbooks.run import Effect, Signal, StepFailed
 from bot.playbooks.steps import RETIRED_PATCHES, AnyStep, Duty, Patch, Step, WaitPoint
 from bot.playbooks.stored_steps import prose_of
 from bot.playbooks.untold import Untold
-from bot.records.outages import DatabaseAway, in_public, passing
-from bot.records.recovery import runs, steps
-from bot.records.refusals import RecordError
+from bot.records import runs, steps
+from bot.records.lifecycle import RecordError
+from bot.records.outages import DatabaseAway, Outage, in_public, outage_of, passing
+
+log = structlog.get_logger(__name__)
+_RECORDING: tuple[ModuleType, ...] = (_core, _datasource, _sys_db)
+"""Where DBOS turns an error into what it records."""
+_NAME = "serialize_exception"
+
+
+class Interrupted(asyncio.CancelledError):
+    """This execution ends without a result; the Run is to be taken up again."""
+
+    def __init__(self, outage: Outage) -> None:
+        """Say what is away."""
+        super().__init__(outage.value)
+        self.outage = outage
+
+
+def never_record_outages() -> None:
+    """From now on, DBOS records no passing fault of the database; it raises `Interrupted`."""
+    for module in _RECORDING:
+        serialize = vars(module)[_NAME]
+        if not getattr(serialize, "spares_outages", False):
+            vars(module)[_NAME] = _sparing_outages(serialize)
+
+
+def _sparing_outages(serialize: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(value: Exception, *args: Any, **kwargs: Any) -> Any:
+        if (outage := outage_of(value)) is not None:
+            raise Interrupted(outage) from value
+        return serialize(value, *args, **kwargs)
+
+    vars(guarded)["spares_outages"] = True
+    return guarded
+
 
 T = TypeVar("T")
 
 MOST_PATIENT = 5.0
 """Seconds at most between two tries where the database is what is away: it is near."""
-log = structlog.get_logger(__name__)
 
 
 class Unreplayable(Exception):

@@ -37,18 +37,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.engine.durable_run import (
     DurableRun,
     ExecutionContext,
+    Interrupted,
     Observer,
     Unreplayable,
+    never_record_outages,
     patches_followed,
     said_of,
 )
-from bot.engine.interruption import Interrupted, never_record_outages
-from bot.engine.upkeep import Upkeep
+from bot.engine.reconciliation import Upkeep
 from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import Step
 from bot.playbooks.stored_steps import CODE
+from bot.records import runs
 from bot.records.outages import outage_of
-from bot.records.recovery import runs
 
 if TYPE_CHECKING:
     from dbos._sys_db import SystemDatabase

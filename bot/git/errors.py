@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from bot.faults import Guarded, Passing
+from bot.errors import Guarded, Passing
 
 _KEPT_CHARACTERS = 2000
 _HIDDEN = "[hidden]"

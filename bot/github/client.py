@@ -19,7 +19,7 @@ import structlog
 from cachetools import LRUCache
 from pydantic import SecretStr
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.calls.actions import Workflows
 from bot.github.calls.app import Deliveries, Installations, Ourselves
 from bot.github.calls.checks import Checks, Deployments

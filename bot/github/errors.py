@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.faults import Passing
+from bot.errors import Passing
 
 log = structlog.get_logger(__name__)
 

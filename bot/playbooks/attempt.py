@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.errors import GitHubError, in_words
 from bot.playbooks.run import Effect, Run, StepFailed
 from bot.playbooks.steps import AnyStep, Duty

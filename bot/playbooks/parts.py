@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bot.config import Config
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
-from bot.pictures.address import PictureAddresses
-from bot.records.recovery.record_store import RecordStore
+from bot.pictures.addresses import PictureAddresses
+from bot.records.branch_record import RecordStore
 from bot.trials.pool import TrialPool
 from bot.triggers import Trigger
 

@@ -15,7 +15,7 @@ from bot.playbooks.rollback.retreat import would_give_traffic_back
 from bot.playbooks.rollback.text import nothing_to_take_back
 from bot.playbooks.shadow.plan import know_shadow
 from bot.playbooks.shadow.plan import may_begin as may_shadow
-from bot.records.recovery import runs
+from bot.records import runs
 from bot.triggers import RampRequest, RollbackRequest, ShadowRequest, Trigger
 
 ASKED = (ShadowRequest, RampRequest, RollbackRequest)

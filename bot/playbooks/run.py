@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.faults import without_paths
+from bot.errors import without_paths
 from bot.playbooks.steps import AnyStep, Patch, WaitPoint
 from bot.playbooks.untold import Untold
 from bot.triggers import Actor, Value

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Literal
 
-from bot.records.recovery.steps import Reversibility
+from bot.records.steps import Reversibility
 from bot.triggers import Value
 
 

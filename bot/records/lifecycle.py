@@ -1,9 +1,29 @@
-"""Which moves an Incident and a Run may make. Pure: statuses in, a reason or nothing out."""
+"""Which state may follow which, and what is refused."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+
+class RecordError(Exception):
+    """A record could not be changed; the message says why in words a person can act on."""
+
+
+class UnknownRecord(RecordError):
+    """No record has this id."""
+
+
+class IllegalMove(RecordError):
+    """The life cycle has no such move."""
+
+
+class StaleVersion(RecordError):
+    """Someone else changed the record since it was read."""
+
+
+class AlreadyOpen(RecordError):
+    """Another incident about the same thing is open, so this one cannot become open again."""
 
 
 class IncidentStatus(StrEnum):

@@ -19,7 +19,7 @@ from enum import StrEnum
 import psycopg
 import sqlalchemy as sa
 
-from bot.faults import Guarded, Passing, without_paths
+from bot.errors import Guarded, Passing, without_paths
 
 
 class Outage(StrEnum):

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Literal
 
 from bot import markdown
-from bot.records.recovery.steps import Reversibility
-from bot.records.safety.budgets import Budget, BudgetState
+from bot.records.budgets import Budget, BudgetState
+from bot.records.steps import Reversibility
 from bot.safety.held import Lifting
 from bot.triggers import ActorKind, Autonomy, Role, SourceKind, Target, Trigger, Value
 

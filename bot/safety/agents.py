@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Literal
 
 from bot.config import SelfWork
-from bot.records.instants import Instant
-from bot.records.safety.pauses import Pause, PauseKind
+from bot.records.pauses import Pause, PauseKind
+from bot.records.tables.columns import Instant
 from bot.triggers import Value
 
 

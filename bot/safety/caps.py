@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from bot.config import Config
 from bot.limits import BudgetLimit, Caps
-from bot.records.safety.budgets import Budget
+from bot.records.budgets import Budget
 
 REVERTS = "cap-reverts"
 HOTFIXES = "cap-hotfix-prs"

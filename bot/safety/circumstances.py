@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.config import Config
 from bot.github.client import GitHub, RepositoryClient
 from bot.playbooks.steps import planned, worst
+from bot.records import budgets, gate_reports, pauses
+from bot.records.budgets import Budget, BudgetState
 from bot.records.database import reading
-from bot.records.safety import budgets, gate_reports, pauses
-from bot.records.safety.budgets import Budget, BudgetState
 from bot.safety.admission import (
     ADVANCING,
     PLAYBOOKS,

@@ -17,9 +17,9 @@ from bot.config import CONFIG_PATH, LARGEST_CONFIG, PROTECTED, Config
 from bot.config_versions import NO_FILE, ConfigVersion, read_version
 from bot.github.client import GitHub, RepositoryClient
 from bot.limits import Founder
+from bot.records import sensitive_config
 from bot.records.database import reading
-from bot.records.safety import sensitive_config
-from bot.records.safety.sensitive_config import ApprovedSections
+from bot.records.sensitive_config import ApprovedSections
 from bot.triggers import Repository, Value
 
 KNOWN_FOR = timedelta(seconds=30)

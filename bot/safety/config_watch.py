@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.github.client import RepositoryClient
 from bot.github.errors import by_itself
 from bot.github.models import PullRequest
+from bot.records import config_questions, gate_reports, sensitive_config
+from bot.records.config_questions import DEFAULT_BRANCH, ConfigQuestion
 from bot.records.database import reading
-from bot.records.safety import config_questions, gate_reports, sensitive_config
-from bot.records.safety.config_questions import DEFAULT_BRANCH, ConfigQuestion
 from bot.safety.config_check import (
     ConfigVerdict,
     changes_config,

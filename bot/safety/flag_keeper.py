@@ -15,13 +15,13 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import Config
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.playbooks.candidate import flag_file
-from bot.records.audit_chain import audit
+from bot.records.audit import chain
+from bot.records.branch_record import RecordStore
 from bot.records.database import reading
-from bot.records.recovery.record_store import RecordStore
 from bot.traffic import allocation
 from bot.traffic.flagd import flag_document, generation_of, what_is_wrong
 from bot.triggers import OURSELVES, Repository
@@ -119,7 +119,7 @@ class FlagSync:
             # What is served must be newer than anything that anybody may have read.
             for each in await allocation.of_repository(conn, here.id):
                 await allocation.renew(conn, each, above=above)
-            await audit.append(
+            await chain.append(
                 conn,
                 here.id,
                 "flags.replaced",

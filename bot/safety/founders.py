@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from bot.config import Config
 from bot.github.client import RepositoryClient
-from bot.logins import is_among
+from bot.names import is_among
 from bot.triggers import Role
 
 

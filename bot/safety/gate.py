@@ -11,8 +11,8 @@ from typing import Literal
 
 from bot import markdown
 from bot.config import SelfWork
-from bot.logins import is_among
-from bot.records.safety.pauses import Pause, PauseKind
+from bot.names import is_among
+from bot.records.pauses import Pause, PauseKind
 from bot.triggers import Value
 
 NAME = "self-work gate"

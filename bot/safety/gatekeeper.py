@@ -18,15 +18,15 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import Config
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError, by_itself
 from bot.github.models import PullRequest
 from bot.playbooks.proposal.ownership import Foreign, read_foreign
+from bot.records import gate_reports, pauses
 from bot.records.database import reading
-from bot.records.safety import gate_reports, pauses
-from bot.records.safety.gate_reports import NOT_YET, GateReport
+from bot.records.gate_reports import NOT_YET, GateReport
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.config_watch import ConfigWatch
 from bot.safety.gate import NAME, Gate, GatedHead, gate, pushed_by_agent, why_self_work

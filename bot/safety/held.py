@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from bot.config import Config
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
-from bot.logins import is_among
+from bot.names import is_among
 from bot.safety.founders import is_founder
 from bot.safety.gate import why_self_work
 from bot.triggers import Role, Value

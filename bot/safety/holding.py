@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.safety import pauses
-from bot.records.safety.pauses import PauseKind, Pausing
+from bot.records import pauses
+from bot.records.pauses import PauseKind, Pausing
 from bot.triggers import OURSELVES, SELF_WORK, Trigger
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.client import RepositoryClient
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
+from bot.records import incidents, runs
+from bot.records.incidents import Incident
 from bot.triggers import CommitTarget, PullRequestTarget, RevertRequest, Target
 
 _RECENT = 500

@@ -21,8 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.github.errors import RateLimited
 from bot.limits import Caps
-from bot.records.safety import budgets
-from bot.records.safety.budgets import Budget, window_end, window_start
+from bot.records import budgets
+from bot.records.budgets import Budget, window_end, window_start
 from bot.safety.caps import requests
 
 SHARE = 50

@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import Config
 from bot.limits import BudgetLimit
+from bot.records import budgets
+from bot.records.alerts import ConditionReport, Said
+from bot.records.budgets import Balance, BudgetState, window_start
 from bot.records.database import reading
-from bot.records.intake.alerts import ConditionReport, Said
-from bot.records.safety import budgets
-from bot.records.safety.budgets import Balance, BudgetState, window_start
 from bot.safety.caps import budget as budget_of
 from bot.safety.caps import watched
 from bot.safety.severity import BudgetUse, severity_of

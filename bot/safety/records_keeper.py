@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import structlog
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError, by_itself
 from bot.playbooks.incidents.record_files import (
@@ -22,7 +22,7 @@ from bot.playbooks.incidents.record_files import (
     checked,
     checked_outcomes,
 )
-from bot.records.recovery.record_store import RecordStore
+from bot.records.branch_record import RecordStore
 from bot.triggers import Repository
 
 LOOK_EVERY = timedelta(minutes=10)

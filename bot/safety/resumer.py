@@ -13,15 +13,13 @@ from bot.github.client import RepositoryClient
 from bot.playbooks.checks.green import Counting, tally
 from bot.playbooks.checks.results import checked
 from bot.playbooks.proposal.counting import required
-from bot.records.audit_chain import audit
+from bot.records import budgets, incidents, pauses, runs
+from bot.records.audit import chain
+from bot.records.budgets import BudgetState
 from bot.records.database import reading
-from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
-from bot.records.refusals import StaleVersion
-from bot.records.safety import budgets, pauses
-from bot.records.safety.budgets import BudgetState
-from bot.records.safety.pauses import Pause, PauseKind, Pausing
+from bot.records.incidents import Incident
+from bot.records.lifecycle import IncidentStatus, RunState, StaleVersion
+from bot.records.pauses import Pause, PauseKind, Pausing
 from bot.safety.caps import every_budget
 from bot.safety.resuming import Lift, Note, PauseFacts, next_step
 from bot.triggers import OURSELVES, SELF_WORK, Severity
@@ -121,7 +119,7 @@ class SelfWorkResumer:
                 canary_merged=step.canary_merged,
             )
             if step.said:
-                await audit.append(
+                await chain.append(
                     conn,
                     pause.repository_id,
                     f"self-work.{step.said.partition(':')[0]}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Literal
 
-from bot.records.safety.pauses import Pause
+from bot.records.pauses import Pause
 from bot.triggers import Value
 
 

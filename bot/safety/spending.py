@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.audit_chain import audit
-from bot.records.safety import budgets, pauses
-from bot.records.safety.budgets import Budget, BudgetChange, BudgetState
-from bot.records.safety.pauses import PauseKind, Pausing
+from bot.records import budgets, pauses
+from bot.records.audit import chain
+from bot.records.budgets import Budget, BudgetChange, BudgetState
+from bot.records.pauses import PauseKind, Pausing
 from bot.safety.admission import AdmissionFacts, Initiative
 from bot.safety.caps import said
 from bot.triggers import SELF_WORK, Repository, Trigger
@@ -65,7 +65,7 @@ async def book(
     if not change.booked:
         return change
     if change.crossed is not None:
-        await audit.append(
+        await chain.append(
             conn,
             repository.id,
             f"budget.{change.crossed}",

@@ -12,10 +12,10 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.limits import Caps
-from bot.records.intake.alerts import ConditionReport, Said
-from bot.records.recovery import trials
-from bot.records.recovery.trials import TrialUse
-from bot.records.safety.budgets import WARNING_PERCENT, window_start
+from bot.records import trials
+from bot.records.alerts import ConditionReport, Said
+from bot.records.budgets import WARNING_PERCENT, window_start
+from bot.records.trials import TrialUse
 from bot.triggers import Repository, Severity
 
 

@@ -17,9 +17,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Provider
-from bot.records.audit_chain import audit
+from bot.records.audit import chain
 from bot.records.database import reading
-from bot.records.refusals import RecordError
+from bot.records.lifecycle import RecordError
 from bot.records.tables.traffic import flag_documents, servings
 from bot.traffic.flagd import Allocation, Split, check_flags, flag_document
 
@@ -264,7 +264,7 @@ async def _add(
     conn: AsyncConnection, serving: Allocation, *, action: str, decided: Decided
 ) -> Allocation:
     await _insert(conn, serving)
-    await audit.append(
+    await chain.append(
         conn,
         serving.repository_id,
         action,

@@ -30,8 +30,8 @@ from bot.canary.report import CurvePoint, StageReport
 from bot.canary.shadow_evidence import DROPOUTS, ShadowEvidence, ShadowState
 from bot.canary.units import RampUnits, UnitsState
 from bot.records.database import reading
-from bot.records.instants import Instant
-from bot.records.refusals import UnknownRecord
+from bot.records.lifecycle import UnknownRecord
+from bot.records.tables.columns import Instant
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evidence_log import (

@@ -23,8 +23,8 @@ from bot.canary.counters import Counted, CounterSource
 from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.observations import Observation
 from bot.canary.policy import Policy
-from bot.records.instants import Instant
-from bot.records.refusals import RecordError, UnknownRecord
+from bot.records.lifecycle import RecordError, UnknownRecord
+from bot.records.tables.columns import Instant
 from bot.records.tables.traffic import evidence, evidence_checkpoints, evidence_entries
 from bot.triggers import Value
 

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bot.canary.policy import CapabilityName, Provider, Seed
-from bot.records.instants import Instant
+from bot.records.tables.columns import Instant
 from bot.triggers import Value
 
 Mode = Literal["steady", "shadow", "ramp"]

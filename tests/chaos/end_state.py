@@ -15,7 +15,7 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from bot.records.audit_chain.verification import Intact, audit_verify
+from bot.records.audit.verify import Intact, audit_verify
 from bot.safety.config_check import NAME as CONFIGURATION
 from bot.safety.gate import NAME as GATE
 from fakegithub.world.model import FakeComment, FakeIssue, FakeRepository

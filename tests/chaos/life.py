@@ -78,9 +78,9 @@ class Conditions:
 def live(environment: Mapping[str, str], folder: str, conditions: Conditions) -> None:
     """Be the bot until a signal comes. Runs in the new process."""
     from bot.app import Bot
-    from bot.heartbeat import HeartbeatRhythm
     from bot.logs import set_up_logs
     from bot.playbooks.parts import Patience
+    from bot.replicas import HeartbeatRhythm
     from bot.settings import load_settings
 
     room = Path(folder)

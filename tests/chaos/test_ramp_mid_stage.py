@@ -17,9 +17,9 @@ import pytest
 
 from bot.canary.judge import Breach
 from bot.playbooks.candidate.reports import percents_of, report_of_ramp
+from bot.records import incidents
 from bot.records.database import open_database, url_from
 from bot.records.documents.artifacts import canonical_bytes
-from bot.records.recovery import incidents
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import RampEvaluation

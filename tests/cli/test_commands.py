@@ -17,8 +17,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bot.github.client import EVENTS, PERMISSIONS
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import public_pem, sign
+from bot.records.audit import chain as audit
+from bot.records.audit.anchors import public_pem, sign
 from bot.records.database import migrate, open_database
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation

@@ -12,17 +12,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Policy
 from bot.limits import Caps
-from bot.records.audit_chain import audit
+from bot.records import (
+    approvals,
+    bisect_progress,
+    budgets,
+    command_results,
+    config_questions,
+    incidents,
+    pauses,
+    runs,
+    steps,
+)
+from bot.records.audit import chain
+from bot.records.bisect_progress import Bar, BisectProgress, Suspected
 from bot.records.documents.bisect_report import FreshRuns, TrialMade, Verification
-from bot.records.intake import answers
+from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.recovery import incidents, progress, runs, steps
-from bot.records.recovery.incidents import Incident, Opening
-from bot.records.recovery.progress import Bar, BisectProgress, Suspected
-from bot.records.recovery.runs import StoredRun
-from bot.records.recovery.steps import Reversibility
-from bot.records.safety import approvals, budgets, config_questions, pauses
-from bot.records.safety.pauses import PauseKind, Pausing
+from bot.records.pauses import PauseKind, Pausing
+from bot.records.runs import StoredRun
+from bot.records.steps import Reversibility
 from bot.safety.caps import REVERTS, caps
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
@@ -221,7 +229,7 @@ class House:
             notes=("The history is long: merges are looked into later.",),
         )
         async with self.records.begin() as conn:
-            await progress.put(conn, run.id, self.repository.id, document, at=self.now)
+            await bisect_progress.put(conn, run.id, self.repository.id, document, at=self.now)
         return incident, run
 
     async def ramp(self, capability: str = "llm.summarize", *, errors: float = 0.03) -> str:
@@ -360,12 +368,12 @@ class House:
                 settled_after=(6 + 5 * n) * minutes,
             )
         async with self.records.begin() as conn:
-            await answers.put(
+            await command_results.put(
                 conn,
                 waiting_run.id,
                 repository_id=self.repository.id,
                 actor="alice",
-                outcome=answers.RequestState.REFUSED,
+                outcome=command_results.RequestState.REFUSED,
                 at=self.now,
                 text="@alice Only a Founder decides this (`olivia`).\n\nAsk for it there.",
             )
@@ -432,7 +440,7 @@ class House:
         at: datetime,
         data: dict[str, str],
     ) -> None:
-        await audit.append(
+        await chain.append(
             conn,
             self.repository.id,
             action,

@@ -8,9 +8,9 @@ from playwright.async_api import Browser, Page
 from bot import markdown
 from bot.app import Bot
 from bot.cockpit.text import plain, with_references
-from bot.records.audit_chain import audit
+from bot.records import incidents, runs
+from bot.records.audit import chain
 from bot.records.lifecycle import RunState
-from bot.records.recovery import incidents, runs
 from bot.triggers import Severity
 from tests.cockpit.chromium import CHROMIUM, MISSING, WIDTHS, addresses, log_in
 from tests.cockpit.conftest import Arrives
@@ -51,7 +51,7 @@ async def hostile(house: House, bot: Bot) -> dict[str, str]:
         async with bot.records.begin() as conn:
             await incidents.refer(conn, incident.id, suspect=each, adr=f"docs/{each[:300]}.md")
             await runs.note(conn, run.id, at=house.now, artifact_path=f"x/{each[:300]}")
-            await audit.append(
+            await chain.append(
                 conn,
                 incident.repository_id,
                 f"odd.{each[:400]}",

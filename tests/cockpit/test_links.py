@@ -13,7 +13,7 @@ import pytest
 
 from bot.app import Bot
 from bot.notify import Courier
-from bot.records.notices.outbox import Notification, NotificationState
+from bot.records.notifications import Notification, NotificationState
 from tests.cockpit.conftest import Arrives
 from tests.playbooks.bisect.bisecting import fixes, history
 from tests.playbooks.providing import CAPABILITY, Providers, providers

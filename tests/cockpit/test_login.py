@@ -11,8 +11,8 @@ from yarl import URL
 from bot.app import Bot
 from bot.cockpit.pending import Seal
 from bot.cockpit.visit import inside
-from bot.records.cockpit.sessions import hash_of
-from bot.records.tables.cockpit import logins, sessions
+from bot.records.sessions import hash_of
+from bot.records.tables.intake import logins, sessions
 from fakegithub.server import DemoGitHub
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House

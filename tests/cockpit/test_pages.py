@@ -19,10 +19,10 @@ from bot.cockpit.filters import KINDS
 from bot.cockpit.live import MOST_OF_ONE
 from bot.cockpit.text import moment
 from bot.intake.comments.commands import DEFINITIONS
-from bot.records.audit_chain.anchors import Anchor, public_key
-from bot.records.audit_chain.audit import GENESIS, AuditEntry
+from bot.records.audit.anchors import Anchor, public_key
+from bot.records.audit.chain import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState
-from bot.records.tables.audit_chain import audit_entries
+from bot.records.tables.safety import audit_entries
 from bot.triggers import Severity
 from fakegithub.server import DemoGitHub
 from fakegithub.world.roles import RoleName

@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.engine import Engine
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import AnyStep, ItemStep, Step, WaitPoint
 from bot.records.database import migrate, open_database
-from bot.records.refusals import RecordError
+from bot.records.lifecycle import RecordError
 from tests.forks import FORKS
 
 LONGEST_S = 90.0

@@ -16,7 +16,7 @@ from bot.engine import Engine
 from bot.playbooks.run import Run, StepFailed
 from bot.playbooks.steps import Step
 from bot.records.database import migrate, open_database
-from bot.wiring.orphans import OrphanedRuns
+from bot.wiring.background import OrphanedRuns
 from tests.engine.lives import LONGEST_S, World
 from tests.forks import FORKS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.engine.upkeep import BEFORE_CODES, PendingExecution, fate, replayable
+from bot.engine.reconciliation import BEFORE_CODES, PendingExecution, fate, replayable
 from bot.playbooks.steps import Patch, Step
 from bot.playbooks.stored_steps import CODE, label_of, prose_of, step_named
 

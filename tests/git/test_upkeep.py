@@ -23,7 +23,7 @@ from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.revert import Clean, compute_revert
 from bot.git.trees import has_tree
-from bot.wiring.mirrors import Mirrors
+from bot.wiring.background import Mirrors
 from tests.git.history_builder import History
 
 LINES = "".join(f"line {number}\n" for number in range(20))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.pictures.address import EVIDENCE_FOLDER, FOLDER, LONGEST, PictureAddresses
+from bot.pictures.addresses import EVIDENCE_FOLDER, FOLDER, LONGEST, PictureAddresses, routes
 from bot.pictures.evidence import (
     MOST_POINTS,
     MOST_STAGES,
@@ -23,7 +23,6 @@ from bot.pictures.evidence import (
     packed,
     unpacked,
 )
-from bot.pictures.routes import routes
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 URL = "https://bot.example"

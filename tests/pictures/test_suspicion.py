@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.pictures.address import FOLDER, MOST_STRETCHES, PictureAddresses
-from bot.pictures.routes import routes
+from bot.pictures.addresses import FOLDER, MOST_STRETCHES, PictureAddresses, routes
 from bot.pictures.suspicion import Stretch, draw
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from bot.records.recovery.incidents import Opening
+from bot.records.incidents import Opening
 from bot.triggers import (
     Actor,
     ActorKind,

@@ -19,12 +19,11 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records.database import migrate, open_database, reading, url_from
-from bot.records.instants import from_rfc3339, in_utc, rfc3339
-from bot.records.schema_version import VERSION_TABLE
+from bot.records.database import VERSION_TABLE, migrate, open_database, reading, url_from
 from bot.records.tables import metadata
+from bot.records.tables.columns import from_rfc3339, in_utc, rfc3339
 from bot.records.tables.intake import inbox
-from bot.records.tables.replicas import replicas
+from bot.records.tables.safety import replicas
 from tests.records.examples import NOON
 
 MIGRATE = """

@@ -19,7 +19,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import bot.records
-from bot.records.schema_version import VERSION_TABLE
+from bot.records.database import VERSION_TABLE
 
 CONFIG = Config()
 CONFIG.set_main_option("script_location", str(Path(bot.records.__file__).parent / "migrations"))

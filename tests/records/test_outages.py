@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.playbooks.run import StepFailed
 from bot.records.outages import Outage, in_public, outage_of, passing
 

@@ -8,11 +8,11 @@ import pytest
 from dbos import AsyncSQLAlchemyDatasource
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import sign
-from bot.records.audit_chain.verification import Intact, verify
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
+from bot.records import incidents, runs
+from bot.records.audit import chain
+from bot.records.audit.anchors import sign
+from bot.records.audit.verify import Intact, verify
+from bot.records.incidents import Incident
 from tests.records.audit_chain.test_verification import KEY, PUBLIC
 from tests.records.examples import NOON, REPOSITORY, opening, trigger
 
@@ -41,7 +41,7 @@ async def test_ten_runs_at_once_open_one_incident_and_one_chain(
             at=NOON,
             incident_id=incident.id,
         )
-        await audit.append(
+        await chain.append(
             conn, REPOSITORY.id, "incident.opened", actor="alice", at=NOON, incident=incident.id
         )
         return incident
@@ -51,8 +51,8 @@ async def test_ten_runs_at_once_open_one_incident_and_one_chain(
     )
     assert len({incident.id for incident in opened}) == 1
     async with engine.connect() as conn:
-        entries = await audit.read(conn, REPOSITORY.id)
-        head = await audit.head_of(conn, REPOSITORY.id)
+        entries = await chain.read(conn, REPOSITORY.id)
+        head = await chain.head_of(conn, REPOSITORY.id)
         [incident] = await incidents.list_open(conn)
         assert len(await runs.of_incident(conn, incident.id)) == 10
     assert head is not None
@@ -67,11 +67,11 @@ async def test_a_step_that_fails_leaves_neither_record_nor_audit_entry(
     async def fail_after_writing() -> None:
         conn = await datasource.sql_session().connection()
         await incidents.open_or_join(conn, opening())
-        await audit.append(conn, REPOSITORY.id, "incident.opened", actor="alice", at=NOON)
+        await chain.append(conn, REPOSITORY.id, "incident.opened", actor="alice", at=NOON)
         raise RuntimeError("the step failed")
 
     with pytest.raises(RuntimeError, match="the step failed"):
         await datasource.run_tx_step_async(None, fail_after_writing)
     async with engine.connect() as conn:
         assert await incidents.list_open(conn) == []
-        assert await audit.read(conn, REPOSITORY.id) == []
+        assert await chain.read(conn, REPOSITORY.id) == []

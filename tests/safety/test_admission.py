@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.records.recovery.steps import Reversibility
-from bot.records.safety.budgets import BudgetState
+from bot.records.budgets import BudgetState
+from bot.records.steps import Reversibility
 from bot.safety.admission import (
     NEEDS,
     PLAYBOOKS,

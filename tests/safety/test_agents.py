@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from bot.config import SelfWork
-from bot.records.safety.pauses import Pause, PauseKind
+from bot.records.pauses import Pause, PauseKind
 from bot.safety.agents import told
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

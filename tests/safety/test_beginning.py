@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from bot.records import approvals
+from bot.records.approvals import Approval
 from bot.records.lifecycle import RunState
-from bot.records.safety import approvals
-from bot.records.safety.approvals import Approval
 from fakegithub.changes import checks
 from fakegithub.world.model import FakeCheckRun
 from tests.playbooks.triage.alerting import Sender

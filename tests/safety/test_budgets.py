@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.records.safety import pauses
+from bot.records import pauses
 from tests.shop import API_TOKEN, Clock, Shop
 
 CONFIG = """checks: {smoke: [smoke], evals: [quality]}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.records.safety import config_questions
-from bot.records.safety.config_questions import ConfigQuestion
+from bot.records import config_questions
+from bot.records.config_questions import ConfigQuestion
 from fakegithub.changes import checks
 from tests.shop import A_WHILE, Shop
 

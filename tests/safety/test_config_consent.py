@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.config import parse_config
-from bot.records.safety import config_questions
+from bot.records import config_questions
 from bot.safety.config_consent import (
     ShownConfig,
     digest_said,

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.records.recovery import steps
-from bot.records.safety import approvals
-from bot.records.safety.approvals import Approval
+from bot.records import approvals, steps
+from bot.records.approvals import Approval
 from tests.shop import Clock, Shop
 
 CONFIG = "founder: {people: [olivia], paths: [db/migrations/**]}\n"

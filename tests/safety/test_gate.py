@@ -6,8 +6,8 @@ from typing import Any
 
 import aiohttp
 
-from bot.records.recovery import incidents
-from bot.records.recovery.incidents import Opening
+from bot.records import incidents
+from bot.records.incidents import Opening
 from bot.triggers import Repository, Severity
 from fakegithub.deliveries.delivery_faults import Lose
 from tests.shop import API_TOKEN, Clock, Shop

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.github.errors import RateLimited
 from bot.limits import Caps
+from bot.records import budgets
+from bot.records.budgets import Balance
 from bot.records.database import migrate, open_database, url_from
-from bot.records.safety import budgets
-from bot.records.safety.budgets import Balance
 from bot.safety.caps import requests
 from bot.safety.metering import RequestMeter
 

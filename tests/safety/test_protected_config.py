@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bot.config import FREE, PROTECTED, Config, parse_config
-from bot.records.safety.sensitive_config import ApprovedSections
+from bot.limits import Section
+from bot.records.sensitive_config import ApprovedSections
 from bot.safety.config_consent import changed_sections
 from bot.safety.config_in_force import (
     counting_sections,
@@ -15,7 +16,6 @@ from bot.safety.config_in_force import (
     sensitive_sections,
     with_sections,
 )
-from bot.section import Section
 from bot.triggers import Autonomy
 from tests.config_texts import GOOD
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.records.safety.pauses import Pause, PauseKind
+from bot.records.pauses import Pause, PauseKind
 from bot.safety.resuming import Lift, Note, PauseFacts, next_step
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -27,8 +27,8 @@ from bot.playbooks.proposal.merging import (
 )
 from bot.playbooks.proposal.ownership import Against, Foreign, against, foreign, protected
 from bot.playbooks.steps import Patch
-from bot.records.safety import pauses
-from bot.records.safety.pauses import PauseKind, Pausing
+from bot.records import pauses
+from bot.records.pauses import PauseKind, Pausing
 from bot.triggers import SELF_WORK
 from demo.person import Person
 from fakegithub.access.credentials import issue_token

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bot.records import config_questions
 from bot.records.database import reading
-from bot.records.safety import config_questions
 from demo.person import Person
 from tests.safety.test_config_check import PATH, config_check, known
 from tests.safety.test_gate import gate_on, opened

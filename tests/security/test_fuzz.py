@@ -11,7 +11,7 @@ import pytest
 from benchmarks.fuzzing.entrances import ENTRANCES
 from benchmarks.fuzzing.over_http import at_the_port, drawn, target
 from benchmarks.fuzzing.pure import read_pure
-from bot.records.instants import from_rfc3339, rfc3339
+from bot.records.tables.columns import from_rfc3339, rfc3339
 from tests.shop import API_TOKEN, Shop
 
 SAMPLE = 400

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.records.recovery import incidents
-from bot.records.safety import pauses
-from bot.records.safety.pauses import PauseKind, Pausing
+from bot.records import incidents, pauses
+from bot.records.pauses import PauseKind, Pausing
 from bot.triggers import SELF_WORK
 from tests.playbooks.revert.test_closing import _no_longer_watched
 from tests.shop import Shop

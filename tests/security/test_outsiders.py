@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.records.safety import pauses
+from bot.records import pauses
 from bot.safety import metering
 from bot.triggers import SELF_WORK
 from demo.person import Person

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import read_anchors
-from bot.records.audit_chain.audit import AuditEntry
-from bot.records.audit_chain.verification import Intact, audit_verify
+from bot.records.audit import chain
+from bot.records.audit.anchors import read_anchors
+from bot.records.audit.chain import AuditEntry
+from bot.records.audit.verify import Intact, audit_verify
 from fakegithub.deliveries.delivery_faults import Lose
 from tests.shop import Shop
 
@@ -39,7 +39,7 @@ def path_of(report: Any) -> str:
 
 async def entries(shop: Shop) -> list[AuditEntry]:
     async with shop.bot.read_only.connect() as conn:
-        found = await audit.read(conn, shop.repository.id)
+        found = await chain.read(conn, shop.repository.id)
     return [e for e in found if isinstance(e, AuditEntry) and e.action == "records.rebuilt"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.operations import DoctorFinding, examine
+from bot.doctor import DoctorFinding, examine
 from tests.shop import Shop
 
 RULES = ("creation", "update", "deletion", "non_fast_forward")

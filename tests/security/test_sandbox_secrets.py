@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bot.culprit.evidence import TrialOutcome
+from bot.doctor import _sandbox
 from bot.github.transport.redaction import keep_secret, redact
-from bot.operations import _sandbox
 from bot.playbooks.bisect.in_sandbox import _judged
 from bot.settings import Settings
 from bot.trials.hidden_paths import places_of, read_mounts

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.app import Bot
 from bot.records import replicas
-from bot.records.audit_chain.anchors import private_pem, public_pem
-from bot.records.audit_chain.keys import FILE, SigningKeyRefused, keep_files, settle_key
+from bot.records.audit.anchors import private_pem, public_pem
+from bot.records.audit.keys import FILE, SigningKeyRefused, keep_files, settle_key
 from bot.records.database import open_database, url_from
 from bot.settings import InvalidSettings
 from fakegithub.server import DemoGitHub

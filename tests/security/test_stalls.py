@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot import faults, markdown
+from bot import errors, markdown
 from bot.cockpit.text import with_references
 from bot.config import Config
 from bot.github.markers import BODY_LIMIT, cut
@@ -25,7 +25,7 @@ from bot.intake.comments.arguments import CommentPlace
 from bot.intake.comments.parsing import parse
 from bot.playbooks.incidents.own_files import OwnFiles
 from bot.playbooks.words.quoting import quoted
-from bot.specs.reading import LARGEST_BYTES, read_spec
+from bot.spec_reports import LARGEST_BYTES, read_spec
 from tests.shop import Shop
 from tests.specs.test_in_pull_requests import FILE, SPEC, opened, says
 
@@ -126,7 +126,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "for_file": markdown.for_file,
     "quoted": quoted,
     "with_references": lambda text: with_references(text, str),
-    "without_paths": faults.without_paths,
+    "without_paths": errors.without_paths,
     "named": OwnFiles(Config()).named,
 }
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from bot.github.models import CheckKind, CheckResult
 from bot.records.documents.spec_report import Met, SpecReport
-from bot.specs.reading import LARGEST_BYTES, read_spec, with_results
-from bot.specs.words import LONGEST_TABLE, invalid, table
+from bot.spec_reports import LARGEST_BYTES, LONGEST_TABLE, invalid, read_spec, table, with_results
 
 ROW: dict[str, Any] = {
     "id": "R1", "statement": "unit passes", "kind": "smoke", "check": "unit",

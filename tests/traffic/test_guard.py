@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records.audit_chain import audit
+from bot.records.audit import chain
 from bot.records.tables.traffic import evidence_checkpoints, evidence_entries
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
@@ -76,7 +76,7 @@ async def test_a_breach_gives_everything_to_the_baseline_and_wakes_the_run(
     assert ledger.breach.metric == "error"
     assert ledger.closed_seq == 1
     async with engine.connect() as conn:
-        actions = [getattr(each, "action", None) for each in await audit.read(conn, REPOSITORY)]
+        actions = [getattr(each, "action", None) for each in await chain.read(conn, REPOSITORY)]
     assert actions == ["traffic.set", "traffic.paused"]
 
 

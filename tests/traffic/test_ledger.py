@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.canary.judge import Breach
 from bot.canary.observations import Observation
 from bot.canary.policy import Policy
-from bot.records.refusals import UnknownRecord
+from bot.records.lifecycle import UnknownRecord
 from bot.records.tables.traffic import evidence_entries
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.audit_chain import audit
+from bot.records.audit import chain
 from bot.traffic import allocation
 from bot.traffic.allocation import AttemptOver, CandidatePaused, Decided
 from bot.traffic.flagd import Allocation, Split
@@ -52,7 +52,7 @@ async def test_the_same_split_again_changes_nothing(conn: AsyncConnection) -> No
 async def test_every_change_has_its_audit_entry(conn: AsyncConnection) -> None:
     await decide(conn, ramping(5), run="run-1")
     await halt(conn)
-    entries = await audit.read(conn, REPOSITORY)
+    entries = await chain.read(conn, REPOSITORY)
     assert [getattr(entry, "action", None) for entry in entries] == [
         "traffic.set",
         "traffic.paused",

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.wiring.lasting import keep_running
+from bot.wiring.background import keep_running
 
 
 async def test_a_part_that_broke_off_begins_again_and_can_still_be_stopped() -> None:

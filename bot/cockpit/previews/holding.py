@@ -10,9 +10,9 @@ from bot import markdown
 from bot.cockpit.previews.preview import Preview, step
 from bot.config import Config
 from bot.playbooks.planning.declined import CannotPlan
-from bot.records.recovery.steps import Reversibility
-from bot.records.safety import pauses
-from bot.records.safety.pauses import Pause
+from bot.records import pauses
+from bot.records.pauses import Pause
+from bot.records.steps import Reversibility
 from bot.triggers import SELF_WORK, PauseRequest, UnpauseRequest
 
 

@@ -12,7 +12,7 @@ from bot.cockpit.previews.holding import of_pause, of_unpause
 from bot.cockpit.previews.preview import Preview, nothing
 from bot.cockpit.previews.proposals import of_bisect, of_revert
 from bot.cockpit.previews.traffic import of_ramp, of_rollback, of_shadow
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.git.errors import GitError
 from bot.git.mirror import Mirror
 from bot.github.client import GitHub

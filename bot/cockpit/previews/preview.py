@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bot.playbooks.planning.declined import Declined
 from bot.playbooks.steps import Step, Undo
-from bot.records.recovery.steps import Reversibility
+from bot.records.steps import Reversibility
 
 _HARMLESS_FIRST = list(Reversibility)
 

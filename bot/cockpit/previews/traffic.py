@@ -16,7 +16,7 @@ from bot.playbooks.rollback.severity import severity_of
 from bot.playbooks.rollback.text import nothing_to_take_back
 from bot.playbooks.shadow import plan as shadows
 from bot.playbooks.steps import Step
-from bot.records.recovery.steps import Reversibility
+from bot.records.steps import Reversibility
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.triggers import RampRequest, RollbackRequest, Severity, ShadowRequest

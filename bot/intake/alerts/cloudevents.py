@@ -31,7 +31,7 @@ from bot.intake.alerts.formats import (
     title_of,
     web_page,
 )
-from bot.records.intake.alerts import ConditionReport, Said, SignalName
+from bot.records.alerts import ConditionReport, Said, SignalName
 from bot.safety.severity import (
     UNKNOWN,
     BudgetUse,

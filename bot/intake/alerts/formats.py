@@ -26,7 +26,7 @@ from pydantic import (
 
 from bot.intake.github.payloads import web_address
 from bot.intake.http.problems import invalid
-from bot.records.intake.alerts import ConditionReport, Said, SignalName
+from bot.records.alerts import ConditionReport, Said, SignalName
 from bot.safety.severity import UNKNOWN, Labelled, severity_of
 from bot.triggers import Repository, Severity
 

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.group_commit import GroupCommit
 from bot.intake.inbox import Inbox
-from bot.records.intake import alerts
-from bot.records.intake.alerts import ConditionReport, GroupMoved
+from bot.records import alerts
+from bot.records.alerts import ConditionReport, GroupMoved
 from bot.triggers import (
     Actor,
     ActorKind,

@@ -34,7 +34,7 @@ from pydantic import (
 
 from bot.intake.alerts.formats import UnreadableAlert, blamed, severity_of_label, title_of, web_page
 from bot.intake.http.tokens import ApiToken, read_tokens
-from bot.records.intake.alerts import ConditionReport, Said
+from bot.records.alerts import ConditionReport, Said
 from bot.settings import InvalidSettings, Settings
 from bot.triggers import Repository, Role, Severity
 

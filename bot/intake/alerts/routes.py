@@ -34,7 +34,7 @@ from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem
 from bot.intake.http.rooms import CALLERS, STRANGERS, Room
 from bot.intake.http.tokens import ApiToken
-from bot.records.intake.alerts import ConditionReport
+from bot.records.alerts import ConditionReport
 from bot.triggers import Repository, Role
 
 LARGEST_BODY = 8 * 1024 * 1024

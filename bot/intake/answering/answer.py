@@ -19,8 +19,8 @@ from bot.intake.answering.talk import COMMENTS, ReplyPolicy, Tone, is_shared
 from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
+from bot.records import command_results, reply_claims
 from bot.records.database import reading
-from bot.records.intake import answers, talk
 from bot.triggers import SourceKind, Trigger, Value
 
 _REACTS = {
@@ -31,9 +31,9 @@ _REACTS = {
 }
 
 _OUTCOMES = {
-    Emotion.SEEN: answers.RequestState.SEEN,
-    Emotion.DONE: answers.RequestState.DONE,
-    Emotion.REFUSED: answers.RequestState.REFUSED,
+    Emotion.SEEN: command_results.RequestState.SEEN,
+    Emotion.DONE: command_results.RequestState.DONE,
+    Emotion.REFUSED: command_results.RequestState.REFUSED,
 }
 
 
@@ -88,7 +88,10 @@ class Writing:
             )
         else:
             await answer.client.comments.sticky_comment(
-                subject, key=f"answer:{of}", body=text, since=trigger.received_at - talk.WHILE
+                subject,
+                key=f"answer:{of}",
+                body=text,
+                since=trigger.received_at - reply_claims.WHILE,
             )
         return True
 
@@ -96,14 +99,14 @@ class Writing:
         if trigger.source.kind not in COMMENTS:
             return []
         async with reading(self._records).connect() as conn:
-            return await talk.of_same_comment(conn, trigger)
+            return await reply_claims.of_same_comment(conn, trigger)
 
     async def _say_together(
         self, answer: TriggerAnswer, subject: int, together: list[str], text: str, emotion: Emotion
     ) -> None:
         trigger, now = answer.trigger, self._clock()
         async with self._records.begin() as conn:
-            await answers.put(
+            await command_results.put(
                 conn,
                 answer.run.id,
                 repository_id=trigger.repository.id,
@@ -116,7 +119,7 @@ class Writing:
         lock = self._one_at_a_time.setdefault(key, asyncio.Lock())
         async with lock:
             async with reading(self._records).connect() as conn:
-                found = [await answers.find(conn, run) for run in together]
+                found = [await command_results.find(conn, run) for run in together]
             await answer.client.comments.sticky_comment(
                 subject,
                 key=key,
@@ -218,7 +221,7 @@ class TriggerAnswer:
         now = await run.now()
 
         async def change(conn: AsyncConnection) -> bool:
-            await answers.put(
+            await command_results.put(
                 conn,
                 run.id,
                 repository_id=trigger.repository.id,

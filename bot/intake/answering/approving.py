@@ -15,12 +15,11 @@ from bot.playbooks.proposal.ownership import SHOWN, Against, Foreign, against, r
 from bot.playbooks.proposal.ownership import WHY as FOREIGN
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
+from bot.records import approvals, gate_reports, runs
+from bot.records.approvals import Approval
 from bot.records.database import reading
-from bot.records.recovery import runs
-from bot.records.recovery.runs import StoredRun as WaitingRun
-from bot.records.refusals import IllegalMove
-from bot.records.safety import approvals, gate_reports
-from bot.records.safety.approvals import Approval
+from bot.records.lifecycle import IllegalMove
+from bot.records.runs import StoredRun as WaitingRun
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import Objection, founders_of, objection_to
 from bot.safety.held import Marked, read_held

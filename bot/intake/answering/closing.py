@@ -25,14 +25,13 @@ from bot.playbooks.incidents.record_files import (
     record,
 )
 from bot.playbooks.steps import Step
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import Anchor, sign
-from bot.records.documents.amending import amended_adr, amended_report, outcome_of
-from bot.records.lifecycle import IncidentStatus
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.record_store import RecordStore
-from bot.records.refusals import AlreadyOpen, IllegalMove
+from bot.records import incidents, runs
+from bot.records.audit import chain
+from bot.records.audit.anchors import Anchor, sign
+from bot.records.branch_record import RecordStore
+from bot.records.documents.adr import amended_adr, amended_report, outcome_of
+from bot.records.incidents import Incident
+from bot.records.lifecycle import AlreadyOpen, IllegalMove, IncidentStatus
 from bot.triggers import CloseRequest, ReopenRequest, Trigger, Value
 
 _TO_RESOLVED = {
@@ -172,7 +171,7 @@ class IssueClosings:
                 await incidents.move(conn, incident.id, each, at=now)
         except (IllegalMove, AlreadyOpen) as refusal:
             return _Moved(why_not=str(refusal))
-        entry = await audit.append(
+        entry = await chain.append(
             conn,
             trigger.repository.id,
             "incident.resolved" if closes else "incident.reopened",

@@ -22,8 +22,8 @@ from bot.intake.answering.answer import Reply
 from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
+from bot.records import config_questions, gate_reports, sensitive_config
 from bot.records.database import reading
-from bot.records.safety import config_questions, gate_reports, sensitive_config
 from bot.safety.config_check import NAME, changes_config, report_verdict, verdict_at
 from bot.safety.config_consent import (
     SHOWN,

@@ -11,11 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.playbooks.proposal.ownership import is_named
 from bot.playbooks.run import Run as EngineRun
 from bot.playbooks.steps import Step
+from bot.records import approvals, incidents, runs
+from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun
-from bot.records.safety import approvals
+from bot.records.runs import StoredRun
 from bot.triggers import Source, Trigger, Value
 
 _RECENT = 200

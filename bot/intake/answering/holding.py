@@ -12,11 +12,11 @@ from bot.intake.answering import replies
 from bot.intake.answering.answer import Reply
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
+from bot.records import gate_reports, pauses
 from bot.records.database import reading
-from bot.records.refusals import StaleVersion
-from bot.records.safety import gate_reports, pauses
-from bot.records.safety.gate_reports import GateReport
-from bot.records.safety.pauses import Pause, PauseKind, Pausing
+from bot.records.gate_reports import GateReport
+from bot.records.lifecycle import StaleVersion
+from bot.records.pauses import Pause, PauseKind, Pausing
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of
 from bot.safety.held import LATELY, Lifting, judge_lifting, read_held

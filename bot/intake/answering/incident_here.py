@@ -13,10 +13,10 @@ from bot.intake.answering.answer import TriggerAnswer
 from bot.intake.answering.here import CommandContext
 from bot.playbooks.attempt import attempt
 from bot.playbooks.steps import Step
-from bot.records.audit_chain import audit
-from bot.records.notices.announcing import announce
-from bot.records.recovery import incidents
-from bot.records.recovery.incidents import Incident
+from bot.records import incidents
+from bot.records.audit import chain
+from bot.records.incidents import Incident
+from bot.records.notifications import announce
 from bot.triggers import SeverityRequest
 
 
@@ -58,7 +58,7 @@ async def set_severity(
         for incident in open_here:
             changed = await incidents.set_severity(conn, incident.id, request.severity)
             await announce(conn, changed, at=now)
-        await audit.append(
+        await chain.append(
             conn,
             trigger.repository.id,
             "incident.severity",

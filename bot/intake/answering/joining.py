@@ -19,11 +19,11 @@ from bot.intake.answering.waking import Wake
 from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Signal, SignalKind
 from bot.playbooks.steps import Step
+from bot.records import incidents, runs
 from bot.records.database import reading
+from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun
+from bot.records.runs import StoredRun
 from bot.safety.admission import AdmissionFacts, Initiative
 from bot.safety.circumstances import AdmissionReader
 from bot.triggers import Role, Value

@@ -16,10 +16,9 @@ from bot.intake.answering.joining import JoiningRequests
 from bot.playbooks.planning.weighing import Weigh
 from bot.playbooks.run import Ending, Run, StepFailed
 from bot.playbooks.steps import Patch, Step
-from bot.records.audit_chain import audit
+from bot.records import budgets, runs
+from bot.records.audit import chain
 from bot.records.lifecycle import RunState
-from bot.records.recovery import runs
-from bot.records.safety import budgets
 from bot.safety.admission import PLAYBOOKS, AdmissionFacts, Refused
 from bot.safety.weighing import weigh
 from bot.triggers import ActorKind, SourceKind, Trigger, Value
@@ -99,7 +98,7 @@ async def record_refusal(answer: TriggerAnswer, refused: Refused) -> None:
             inputs=trigger.request.model_dump(mode="json"),
         )
         await runs.move(conn, run.id, RunState.FAILED, at=now, reason=refused.reason)
-        await audit.append(
+        await chain.append(
             conn,
             trigger.repository.id,
             "request.refused",

@@ -28,7 +28,7 @@ from bot.intake.answering.talk import COMMENTS, Tone, tone_of
 from bot.intake.answering.waking import RunSignals, Wake
 from bot.playbooks.run import Run, SignalKind, StepFailed
 from bot.playbooks.steps import Step
-from bot.records.safety import budgets
+from bot.records import budgets
 from bot.safety.admission import AdmissionFacts, Refused, admit
 from bot.safety.circumstances import AdmissionReader
 from bot.triggers import (

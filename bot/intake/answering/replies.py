@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from bot import markdown
 from bot.intake.comments.commands import help_text, not_yet_text
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun
+from bot.records.incidents import Incident
+from bot.records.runs import StoredRun
 from bot.triggers import Actor, ActorKind, Problem, Severity
 
 

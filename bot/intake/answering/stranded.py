@@ -25,12 +25,10 @@ from bot.playbooks.run import StepFailed
 from bot.playbooks.steps import Step
 from bot.playbooks.triage.opening import KIND as ALERT
 from bot.playbooks.work import CLOCKS_DIFFER_BY
-from bot.records.audit_chain import audit
-from bot.records.intake import alerts
+from bot.records import alerts, approvals, incidents, runs
+from bot.records.audit import chain
+from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
-from bot.records.safety import approvals
 from bot.safety.admission import PLAYBOOKS
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
@@ -128,7 +126,7 @@ class StrandedRuns:
             incident = await incidents.find(conn, known.incident_id)
             if stranded.fate == "over":
                 await approvals.void(conn, known.id, now)
-                await audit.append(
+                await chain.append(
                     conn,
                     known.repository_id,
                     "run.stranded",

@@ -16,13 +16,13 @@ import structlog
 from cachetools import LRUCache, TTLCache
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.errors import GitHubError
 from bot.intake.answering.unrecorded import UnrecordedRun
 from bot.intake.github.meanings import CommentPosted
 from bot.playbooks.run import Run
+from bot.records import reply_claims
 from bot.records.database import reading
-from bot.records.intake import talk
 from bot.safety.circumstances import AdmissionReader
 from bot.triggers import ActorKind, Role, SourceKind, Trigger, derived_id
 
@@ -154,7 +154,7 @@ class Strangers:
 
     def _is_answered(self, place: _Place) -> bool:
         at = self._answered.get(place)
-        return at is not None and self._clock() - at < talk.WHILE
+        return at is not None and self._clock() - at < reply_claims.WHILE
 
     async def _say(self, place: _Place, trigger: Trigger, role: Role) -> None:
         run = UnrecordedRun(
@@ -175,4 +175,6 @@ class Strangers:
 
     async def _claimed_at(self, place: _Place) -> datetime | None:
         async with reading(self._records).connect() as conn:
-            return await talk.claimed_at(conn, *place, talk.Scope.OUTSIDERS, now=self._clock())
+            return await reply_claims.claimed_at(
+                conn, *place, reply_claims.Scope.OUTSIDERS, now=self._clock()
+            )

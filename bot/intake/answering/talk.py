@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.github.client import RepositoryClient
 from bot.intake.answering.here import CommandContext, find_here
+from bot.records import reply_claims
 from bot.records.database import reading
-from bot.records.intake import talk
-from bot.records.intake.talk import Scope
+from bot.records.reply_claims import Scope
 from bot.safety.admission import AdmissionFacts
 from bot.triggers import (
     ActorKind,
@@ -159,7 +159,7 @@ class ReplyPolicy:
 
     async def _claim(self, trigger: Trigger, scope: Scope, run: str) -> str:
         async with self._records.begin() as conn:
-            return await talk.claim(
+            return await reply_claims.claim(
                 conn,
                 trigger.repository.id,
                 trigger.source.subject or 0,

@@ -13,7 +13,7 @@ from bot.intake.answering.here import CommandContext, ContextReader
 from bot.intake.answering.holding import PauseCommands
 from bot.playbooks.run import Signal, SignalKind
 from bot.playbooks.steps import Step
-from bot.records.recovery.runs import StoredRun
+from bot.records.runs import StoredRun
 from bot.safety.config_consent import may_name
 from bot.triggers import ApproveRequest, RejectRequest, RulingRequest
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
-from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun
+from bot.records.audit.chain import AuditEntry, UnreadableRow
+from bot.records.incidents import Incident
+from bot.records.runs import StoredRun
 from bot.triggers import (
     CapabilityName,
     CommitTarget,

@@ -35,9 +35,9 @@ from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, Handler, HttpProblem, answering
 from bot.intake.http.tokens import ApiToken
 from bot.intake.inbox import Inbox
-from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun
+from bot.records.audit.chain import AuditEntry, UnreadableRow
+from bot.records.incidents import Incident
+from bot.records.runs import StoredRun
 from bot.triggers import (
     Actor,
     ActorKind,

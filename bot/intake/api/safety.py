@@ -23,9 +23,9 @@ from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem
 from bot.intake.http.tokens import ApiToken
 from bot.limits import BudgetLimit
-from bot.records.instants import Instant
-from bot.records.refusals import IllegalMove
-from bot.records.safety.budgets import BudgetState, window_end
+from bot.records.budgets import BudgetState, window_end
+from bot.records.lifecycle import IllegalMove
+from bot.records.tables.columns import Instant
 from bot.safety.agents import AgentFlags
 from bot.safety.caps import budget
 from bot.safety.config_in_force import ConfigInForce

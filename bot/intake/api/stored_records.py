@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.audit import AuditEntry, UnreadableRow
+from bot.records import incidents, runs
+from bot.records.audit import chain
+from bot.records.audit.chain import AuditEntry, UnreadableRow
 from bot.records.database import reading
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun
+from bot.records.incidents import Incident
+from bot.records.runs import StoredRun
 
 
 class StoredRecords:
@@ -43,4 +43,4 @@ class StoredRecords:
     ) -> list[AuditEntry | UnreadableRow]:
         """Return up to `limit` audit entries that follow number `after`, damaged ones as such."""
         async with self._database.begin() as connection:
-            return await audit.read(connection, repository_id, after=after, limit=limit)
+            return await chain.read(connection, repository_id, after=after, limit=limit)

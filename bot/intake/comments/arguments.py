@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from bot.revisions import LONGEST, is_revision
+from bot.names import LONGEST, is_revision
 from bot.triggers import CommitTarget, PullRequestTarget, Severity, Target
 
 MOST_TARGETS = 20

@@ -26,7 +26,7 @@ from bot.intake.github.meanings import (
     OurApp,
 )
 from bot.intake.github.payloads import Payload
-from bot.revisions import is_ref_name
+from bot.names import is_ref_name
 from bot.safety.config_check import NAME as CONFIG_CHECK
 from bot.triggers import Repository, SourceKind
 

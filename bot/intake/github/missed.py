@@ -25,7 +25,7 @@ import structlog
 from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.calls.repository import Shown
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
@@ -40,7 +40,7 @@ from bot.intake.github.meanings import (
     OurApp,
 )
 from bot.intake.inbox import Inbox
-from bot.records.intake import readings
+from bot.records import catch_up_marks
 from bot.triggers import Repository, SourceKind, Trigger
 
 log = structlog.get_logger(__name__)
@@ -121,7 +121,7 @@ class CatchUp:
         """Look once: at failed deliveries, and at every repository."""
         now = self._clock()
         async with self._records.connect() as conn:
-            began = await readings.first_start(conn)
+            began = await catch_up_marks.first_start(conn)
         repositories = [*await self._served()]
         self._rng.shuffle(repositories)
         self._looks += 1
@@ -171,7 +171,7 @@ class CatchUp:
         # GitHub's stamps are whole seconds, rounded down.
         begin = (now if first else now - 2 * self._every).replace(microsecond=0)
         async with self._records.begin() as conn:
-            reading = await readings.begin(conn, repository.id, begin)
+            reading = await catch_up_marks.begin(conn, repository.id, begin)
         since = max(reading.began_at, reading.read_until - self._overlap)
         client = self._github.repository(repository, playbook="missed deliveries")
         issues = await client.changes.issues(since)
@@ -184,7 +184,7 @@ class CatchUp:
         settled &= await self._closings(client, issues, reading.began_at, now)
         newest = max(_moment(issue, "updated_at") for issue in issues)
         async with self._records.begin() as conn:
-            await readings.advance(conn, repository.id, min(newest, now))
+            await catch_up_marks.advance(conn, repository.id, min(newest, now))
         # Something more may have happened in the same second, or not be in the lists yet.
         if settled and now - newest >= self._every:
             self._handled[repository.id] = seen
@@ -281,7 +281,7 @@ class CatchUp:
 
     async def _read_checks(self, repository: Repository) -> None:
         async with self._records.connect() as conn:
-            reading = await readings.of(conn, repository.id)
+            reading = await catch_up_marks.of(conn, repository.id)
         if reading is None:
             return
         client = self._github.repository(repository, playbook="missed checks")

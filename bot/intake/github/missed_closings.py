@@ -14,7 +14,7 @@ from bot.github.calls.repository import Shown
 from bot.github.client import RepositoryClient
 from bot.intake.github import payloads
 from bot.intake.github.meanings import INCIDENT_LABEL
-from bot.records.recovery import incidents
+from bot.records import incidents
 
 
 async def moved_since(

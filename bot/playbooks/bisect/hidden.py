@@ -13,7 +13,7 @@ from bot.github.calls.git_data import GitData
 from bot.playbooks.attempt import attempt
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records.recovery import runs
+from bot.records import runs
 
 _ALL = "playbooks/bisect"
 

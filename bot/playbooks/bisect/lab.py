@@ -20,8 +20,8 @@ from bot.playbooks.bisect.bench import AwaitedTrial, Ended, Started, TrialRunner
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records.recovery import runs, trials
-from bot.records.recovery.trials import TrialCaps, TrialUse
+from bot.records import runs, trials
+from bot.records.trials import TrialCaps, TrialUse
 from bot.trials.outcome import TrialJudgement
 from bot.triggers import Value
 

@@ -22,11 +22,11 @@ from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
+from bot.names import split_steps
 from bot.playbooks.bisect.range import MOST_COMMITS, count_between
 from bot.playbooks.checks.check_names import meant
 from bot.playbooks.planning.declined import CannotPlan, Declined
 from bot.playbooks.planning.repository_config import read_config
-from bot.revisions import split_steps
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")

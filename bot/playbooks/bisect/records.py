@@ -13,7 +13,8 @@ from bot.playbooks.bisect.search import RangeSearch
 from bot.playbooks.bisect.text import incident_title
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.playbooks.incidents.papers import ReportAccount, pointers
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit.anchors import Anchor
+from bot.records.bisect_progress import BisectProgress, Suspected
 from bot.records.documents.adr import AdrFacts, Option, render
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.bisect_report import (
@@ -30,7 +31,6 @@ from bot.records.documents.spec_report import (
     TrialMetric,
     summary_of,
 )
-from bot.records.recovery.progress import BisectProgress, Suspected
 from bot.triggers import Trigger
 
 BARS_SHOWN = 60

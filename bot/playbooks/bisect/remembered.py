@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
+from bot.records import bisect_progress, runs
 from bot.records.documents.bisect_report import TrialMade
-from bot.records.recovery import progress, runs
 
 _SAID = frozenset({"pass", "fail", "untestable"})
 
@@ -25,7 +25,7 @@ async def earlier_trials(run: Run, incident: str) -> tuple[TrialMade, ...]:
         found = []
         earlier = [each for each in await runs.of_incident(conn, incident) if each.id != run.id]
         for attempt, each in enumerate(earlier, 1):
-            shown = await progress.of_run(conn, each.id)
+            shown = await bisect_progress.of_run(conn, each.id)
             found += [
                 trial.model_copy(update={"name": f"{trial.name}@{attempt}"})
                 for trial in (shown.trials if shown else ())

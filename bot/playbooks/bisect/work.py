@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.git.history import describe
 from bot.github.calls.checks import Button
-from bot.pictures.address import MOST_STRETCHES
+from bot.pictures.addresses import MOST_STRETCHES
 from bot.pictures.suspicion import Stretch
 from bot.playbooks.bisect import records as documents
 from bot.playbooks.bisect import text as words
@@ -33,9 +33,9 @@ from bot.playbooks.words import wording
 from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.voice import OurCheck, PublishedStatus
 from bot.playbooks.work import IncidentWorkflow
+from bot.records import bisect_progress
 from bot.records.documents.bisect_report import Finding, Verification
 from bot.records.documents.spec_report import SpecReport
-from bot.records.recovery import progress
 from bot.triggers import Autonomy, Trigger
 
 BISECT_CHECK = "bisect"
@@ -167,7 +167,7 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
         document = documents.shown(self.case, self.hunt, self.lab.table, self.verification)
 
         async def change(conn: AsyncConnection) -> bool:
-            await progress.put(conn, run, self.trigger.repository.id, document, at=now)
+            await bisect_progress.put(conn, run, self.trigger.repository.id, document, at=now)
             return True
 
         await self.run.write(Step.STORE_PROGRESS, bool, change)

@@ -16,8 +16,8 @@ from bot.playbooks.parts import Resources
 from bot.playbooks.planning.declined import CannotPlan
 from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.run import Signal
-from bot.records.safety import pauses
-from bot.records.safety.pauses import Pause
+from bot.records import pauses
+from bot.records.pauses import Pause
 from bot.traffic import allocation
 from bot.traffic.allocation import Decided
 from bot.traffic.evaluation import Evaluations

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.github.client import RepositoryClient
 from bot.playbooks.incidents import record_files
 from bot.playbooks.incidents.record_files import BroughtHome, RecordFile
-from bot.records.recovery.record_store import RecordStore
+from bot.records.branch_record import RecordStore
 from bot.traffic import allocation
 from bot.traffic.flagd import flag_document, written
 

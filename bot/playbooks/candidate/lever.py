@@ -11,8 +11,8 @@ from bot.canary.counters import CounterSource
 from bot.playbooks.candidate.capability import CapabilitySettings, lift_latch
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
+from bot.records import runs
 from bot.records.lifecycle import RunState
-from bot.records.recovery import runs
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.allocation import Decided

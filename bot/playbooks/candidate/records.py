@@ -8,7 +8,7 @@ from datetime import datetime
 from bot.canary.policy import Policy
 from bot.playbooks.candidate.case import RolloutMessages
 from bot.playbooks.incidents.papers import pointers
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 
 

@@ -17,13 +17,11 @@ from bot.playbooks.incidents.opening import Opened, Refs
 from bot.playbooks.run import Run
 from bot.playbooks.steps import AnyStep, Step
 from bot.playbooks.undo.undoing import Undone
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import Anchor, sign
+from bot.records import approvals, budgets, incidents, notifications, runs
+from bot.records.audit import chain
+from bot.records.audit.anchors import Anchor, sign
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.notices import outbox
-from bot.records.notices.announcing import FOUNDER
-from bot.records.recovery import incidents, runs
-from bot.records.safety import approvals, budgets
+from bot.records.notifications import FOUNDER
 from bot.triggers import Severity, Trigger, Value
 
 _PATHS_NOTED = 20
@@ -203,7 +201,7 @@ class IncidentRecorder:
     async def _escalate(self, conn: AsyncConnection, undone: Undone, now: datetime) -> None:
         """Tell the Founder that something is left which nobody wanted."""
         left = ", ".join(each.step.label for each in undone.left)
-        await outbox.post(
+        await notifications.post(
             conn,
             f"{self._run.id}:left",
             repository_id=self._trigger.repository.id,
@@ -275,7 +273,7 @@ class IncidentRecorder:
         async def write(conn: AsyncConnection) -> _Noted:
             await change(conn, now)
             found = await incidents.find(conn, self._incident)
-            entry = await audit.append(
+            entry = await chain.append(
                 conn,
                 self._trigger.repository.id,
                 action,

@@ -8,13 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import Anchor, sign
+from bot.records import budgets, incidents, runs
+from bot.records.audit import chain
+from bot.records.audit.anchors import Anchor, sign
+from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import RunState
-from bot.records.notices.announcing import announce
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident, Opening
-from bot.records.safety import budgets
+from bot.records.notifications import announce
 from bot.triggers import OURSELVES, Severity, SourceKind, Trigger, Value, derived_id
 
 Refs = dict[str, JsonValue]
@@ -96,7 +95,7 @@ async def open_incident(
     )
 
     async def overtaken(conn: AsyncConnection, by: Incident) -> Opened:
-        entry = await audit.append(
+        entry = await chain.append(
             conn,
             trigger.repository.id,
             "plan.overtaken",
@@ -133,7 +132,7 @@ async def open_incident(
         attempt = len(earlier) + 1
         if not existed:
             await announce(conn, incident, at=now, spared=_told_already(trigger))
-        entry = await audit.append(
+        entry = await chain.append(
             conn,
             trigger.repository.id,
             "incident.joined" if joined else "incident.opened",

@@ -17,7 +17,7 @@ from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import Commit, PullRequest
-from bot.records.recovery.record_store import RecordStore, Wrong
+from bot.records.branch_record import RecordStore, Wrong
 
 TITLE = "Record the outcomes of incidents"
 _MENDS = "Somebody else had pushed here; this is what was put here before."

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.playbooks.checks.green import CheckTally
 from bot.playbooks.incidents.case import IncidentContext
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import Pointer, with_outcome, with_status
 from bot.records.documents.artifacts import (
     DecisionOutcome,

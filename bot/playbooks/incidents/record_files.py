@@ -24,8 +24,8 @@ from bot.playbooks.incidents.branches import flat, folder_of
 from bot.playbooks.incidents.outcomes import TITLE, only_ours
 from bot.playbooks.run import Run
 from bot.playbooks.steps import AnyStep, Patch
-from bot.records.audit_chain.anchors import Anchor, read_anchors
-from bot.records.recovery.record_store import RecordStore, Wrong
+from bot.records.audit.anchors import Anchor, read_anchors
+from bot.records.branch_record import RecordStore, Wrong
 from bot.triggers import Value
 
 RECORDS_BRANCH = "playbooks/records"

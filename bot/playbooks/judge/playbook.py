@@ -34,9 +34,9 @@ from bot.playbooks.run import Run, SignalKind
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.work import CLOCKS_DIFFER_BY
-from bot.records.audit_chain import audit
+from bot.records import runs
+from bot.records.audit import chain
 from bot.records.lifecycle import RunState
-from bot.records.recovery import runs
 from bot.triggers import (
     OURSELVES,
     BisectRequest,
@@ -338,7 +338,7 @@ class _Judging:
             refs["suspects"] = list(evidence.streak.suspects[:20])
             data |= {"fails": evidence.streak.fails, "passes": evidence.streak.passes}
             data |= {"broken": round(sure.broken, 6), "begun": round(sure.begun, 6)}
-        entry = await audit.append(
+        entry = await chain.append(
             conn,
             self.trigger.repository.id,
             "check.judged",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bot.config import Config, SelfWork
 from bot.github.models import PullRequest
-from bot.logins import is_among
+from bot.names import is_among
 from bot.triggers import ActorKind, Autonomy, SourceKind, Trigger
 
 OPT_OUT = "playbook:off"

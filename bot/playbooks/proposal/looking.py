@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound

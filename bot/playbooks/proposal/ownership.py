@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import Literal
 
 from bot.config import Config
-from bot.faults import Passing
+from bot.errors import Passing
 from bot.github.calls.git_data import steps_of
 from bot.github.client import RepositoryClient
 from bot.github.models import ChangedFile, Commit, PullRequest, Push
-from bot.logins import is_among
+from bot.names import is_among
 from bot.playbooks.undo.irreversible import irreversible
 from bot.triggers import Value
 

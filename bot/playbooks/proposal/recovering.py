@@ -22,7 +22,7 @@ from bot.playbooks.run import SignalKind
 from bot.playbooks.signals import first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.work import IncidentWorkflow
-from bot.records.recovery import runs
+from bot.records import runs
 from bot.triggers import Value
 
 

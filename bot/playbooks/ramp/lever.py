@@ -11,8 +11,8 @@ from bot.playbooks.candidate.lever import TrafficControl
 from bot.playbooks.ramp.plan import RampPlan
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
+from bot.records import incidents
 from bot.records.lifecycle import IncidentStatus
-from bot.records.recovery import incidents
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.circuit_breaker import trip
 from bot.traffic.evidence_log import BreachFound

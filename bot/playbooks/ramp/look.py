@@ -12,8 +12,8 @@ from bot.canary.report import RampReport
 from bot.canary.sample_size import stage_left
 from bot.playbooks.candidate.reports import read_course, report_of_ramp
 from bot.playbooks.ramp.plan import RampPlan
-from bot.records.refusals import UnknownRecord
-from bot.records.safety import pauses
+from bot.records import pauses
+from bot.records.lifecycle import UnknownRecord
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import Evaluations, Look, RampEvaluation, StageEnd

@@ -24,12 +24,11 @@ from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.reports import live_ledger, read_course
 from bot.playbooks.planning.declined import CannotPlan, Declined
 from bot.playbooks.ramp.stages import check_stage, next_stage
+from bot.records import incidents, pauses
 from bot.records.documents.artifacts import artifact_path
+from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus
-from bot.records.recovery import incidents
-from bot.records.recovery.incidents import Incident
-from bot.records.safety import pauses
-from bot.records.safety.pauses import Pause
+from bot.records.pauses import Pause
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import ShadowEvaluation

@@ -10,7 +10,7 @@ from bot.playbooks.incidents.case import IncidentContext
 from bot.playbooks.incidents.papers import ReportAccount, Result, pointers
 from bot.playbooks.revert.plan import RevertPlan
 from bot.playbooks.words.wording import offenders_in_words, which_checks
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, render
 from bot.records.documents.artifacts import (
     NOT_CONFIGURED,

@@ -16,11 +16,11 @@ from bot.playbooks.rollback.change import SettingFlags
 from bot.playbooks.rollback.reshadow import plan_reshadow
 from bot.playbooks.rollback.retreat import TrafficBack
 from bot.playbooks.rollback.severity import severity_of
+from bot.records import incidents
 from bot.records.documents.artifacts import artifact_path
 from bot.records.documents.rollback_report import Anomaly, Reshadow
-from bot.records.recovery import incidents
-from bot.records.recovery.incidents import Incident
-from bot.records.refusals import UnknownRecord
+from bot.records.incidents import Incident
+from bot.records.lifecycle import UnknownRecord
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import RampEvaluation

@@ -28,8 +28,8 @@ from bot.playbooks.rollback.retreat import TrafficBack, give_traffic_back
 from bot.playbooks.rollback.work import RollbackWorkflow
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import Step
+from bot.records import incidents
 from bot.records.lifecycle import IncidentStatus
-from bot.records.recovery import incidents
 from bot.triggers import ActorKind, RollbackRequest, Trigger
 
 __all__ = ["rollback"]

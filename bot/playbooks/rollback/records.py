@@ -8,7 +8,7 @@ from bot.playbooks.candidate.case import RolloutMessages
 from bot.playbooks.incidents.papers import ReportAccount, pointers
 from bot.playbooks.rollback.plan import RollbackPlan
 from bot.playbooks.rollback.text import RollbackFacts, title
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 from bot.records.documents.artifacts import HotfixRefs, canonical_bytes
 from bot.records.documents.rollback_report import Anomaly, RollbackReport, TrafficChange

@@ -11,10 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.candidate.case import subject_of
 from bot.playbooks.candidate.rolling_back import reported_by
-from bot.records.instants import Instant
-from bot.records.recovery import incidents, runs
-from bot.records.safety import pauses
-from bot.records.safety.pauses import PauseKind, Pausing
+from bot.records import incidents, pauses, runs
+from bot.records.pauses import PauseKind, Pausing
+from bot.records.tables.columns import Instant
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.allocation import Decided

@@ -11,7 +11,7 @@ from bot.canary.report import ShadowDiffReport
 from bot.canary.sample_size import shadow_left
 from bot.playbooks.candidate.reports import read_course, report_of_shadow
 from bot.playbooks.shadow.plan import ShadowPlan
-from bot.records.refusals import UnknownRecord
+from bot.records.lifecycle import UnknownRecord
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import Evaluations, ShadowEvaluation
 from bot.traffic.evidence_log import BreachFound, Judged

@@ -22,10 +22,9 @@ from bot.playbooks.candidate.case import subject_of, where
 from bot.playbooks.candidate.reports import live_ledger
 from bot.playbooks.candidate.rolling_back import planned_pairs
 from bot.playbooks.planning.declined import CannotPlan, Declined
-from bot.records.audit_chain import audit
-from bot.records.recovery import incidents
-from bot.records.safety import pauses
-from bot.records.safety.pauses import Pause
+from bot.records import incidents, pauses
+from bot.records.audit import chain
+from bot.records.pauses import Pause
 from bot.traffic import allocation
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import Allocation
@@ -111,7 +110,7 @@ async def know_shadow(
     incident = None if live is None else await incidents.find(conn, live.attempt)
     subject = subject_of(request.capability)
     last = await incidents.latest_about(conn, repository_id, "rollback", subject)
-    entries = [] if last is None else await audit.of_incident(conn, last.id)
+    entries = [] if last is None else await chain.of_incident(conn, last.id)
     return ShadowKnown(
         serving=await allocation.find(conn, repository_id, request.capability),
         pause=await pauses.in_force(conn, repository_id, request.capability),

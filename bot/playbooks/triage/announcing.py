@@ -17,9 +17,9 @@ from bot.playbooks.triage.by_hand import ask_people
 from bot.playbooks.triage.opening import began_at, remember
 from bot.playbooks.triage.suspecting import gather
 from bot.playbooks.triage.work import AlertWorkflow
-from bot.records.audit_chain import audit
+from bot.records import incidents
+from bot.records.audit import chain
 from bot.records.documents.adr import adr_path
-from bot.records.recovery import incidents
 from bot.triggers import OURSELVES, Severity, Value
 
 
@@ -161,7 +161,7 @@ async def _write(
         )
     await incidents.refer(conn, work.incident, adr=work.facts.adr)
     await remember(conn, work.run.id, found.following, now)
-    await audit.append(
+    await chain.append(
         conn,
         work.trigger.repository.id,
         "alert.judged",

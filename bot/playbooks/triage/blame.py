@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bot.playbooks.judge.policy import SoleSuspect
-from bot.records.intake.alerts import Condition, Said
+from bot.records.alerts import Condition, Said
 from bot.triggers import Autonomy, Severity, Value
 
 BAD_ENOUGH = (Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)

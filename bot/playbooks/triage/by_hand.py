@@ -13,7 +13,7 @@ from bot.playbooks.triage import text as words
 from bot.playbooks.triage.blame import LeaveIt
 from bot.playbooks.triage.text import AlertFacts
 from bot.playbooks.words.telling import StatusPlaces
-from bot.records.recovery import incidents
+from bot.records import incidents
 from bot.triggers import Trigger
 
 

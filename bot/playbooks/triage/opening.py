@@ -14,14 +14,13 @@ from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.playbooks.triage import text as words
 from bot.playbooks.triage.blame import Following
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import sign
-from bot.records.intake import alerts
-from bot.records.intake.alerts import ConditionGroup
+from bot.records import alerts, incidents, runs
+from bot.records.alerts import ConditionGroup
+from bot.records.audit import chain
+from bot.records.audit.anchors import sign
+from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import REOPEN_WINDOW, IncidentStatus, RunState
-from bot.records.notices.announcing import announce
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident, Opening
+from bot.records.notifications import announce
 from bot.triggers import Severity, Trigger, Value, derived_id
 
 KIND = "alert"
@@ -86,7 +85,7 @@ async def open_for_group(
             await runs.move(conn, run.id, state, at=now)
         before = [r for r in await runs.of_incident(conn, incident.id) if r.id != run.id]
         episode = _of_episode(before, group)
-        entry = await audit.append(
+        entry = await chain.append(
             conn,
             trigger.repository.id,
             action,

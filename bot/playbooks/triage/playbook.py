@@ -16,14 +16,13 @@ from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.triage import announcing
 from bot.playbooks.triage.opening import open_for_group, severity_of
 from bot.playbooks.triage.work import AlertResources, AlertWorkflow
-from bot.records.audit_chain import audit
+from bot.records import alerts, incidents
+from bot.records.alerts import ConditionGroup
+from bot.records.audit import chain
 from bot.records.documents.adr import with_outcome, with_status
 from bot.records.documents.artifacts import DecisionOutcome
-from bot.records.intake import alerts
-from bot.records.intake.alerts import ConditionGroup
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.notices.announcing import announce
-from bot.records.recovery import incidents
+from bot.records.notifications import announce
 from bot.triggers import OURSELVES, Severity, TriageRequest, Trigger, Value
 
 __all__ = ["follow_alerts"]
@@ -118,7 +117,7 @@ async def _write_down(work: AlertWorkflow, now: datetime, *, may_end: bool) -> _
         await alerts.let_go(conn, group_id)
         for status in (IncidentStatus.MITIGATED, IncidentStatus.RESOLVED):
             await incidents.move(conn, incident, status, at=now)
-        await audit.append(
+        await chain.append(
             conn,
             work.trigger.repository.id,
             "incident.resolved",
@@ -167,7 +166,7 @@ async def _let_go(
         await alerts.let_go(conn, group)
         if status is not None:
             await incidents.move(conn, incident, status, at=now)
-        await audit.append(
+        await chain.append(
             conn,
             work.trigger.repository.id,
             action,

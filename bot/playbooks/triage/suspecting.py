@@ -15,7 +15,7 @@ from bot.playbooks.judge.policy import SoleSuspect
 from bot.playbooks.judge.suspects import is_own, only_one, read_suspect, without_hotfixes
 from bot.playbooks.planning.repository_config import read_config
 from bot.playbooks.triage.blame import AlertEvidence, naming
-from bot.records.intake.alerts import Condition, Said
+from bot.records.alerts import Condition, Said
 
 _WINDOW = 50
 

@@ -13,9 +13,9 @@ from bot.playbooks.triage.blame import Following, LeaveIt, LookForIt, RevertIt, 
 from bot.playbooks.words.quoting import quoted
 from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.wording import listed
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.alerts import Condition, ConditionGroup
+from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
-from bot.records.intake.alerts import Condition, ConditionGroup
 from bot.triggers import Severity, Value
 
 _SHOWN = 20

@@ -26,8 +26,8 @@ from bot.playbooks.words.keeping import keep as keep_standing
 from bot.playbooks.words.standing import StatusMessage
 from bot.playbooks.words.telling import StatusPlaces
 from bot.playbooks.work import CLOCKS_DIFFER_BY
+from bot.records import incidents
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.recovery import incidents
 from bot.triggers import Trigger
 
 

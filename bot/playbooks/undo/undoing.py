@@ -17,7 +17,7 @@ from bot import markdown
 from bot.playbooks.run import Run, StepFailed
 from bot.playbooks.steps import Step
 from bot.playbooks.stored_steps import step_named
-from bot.records.recovery import steps
+from bot.records import steps
 from bot.triggers import Value
 
 

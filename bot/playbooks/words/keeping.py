@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.playbooks.words.standing import StatusMessage
-from bot.records.recovery import runs
+from bot.records import runs
 
 
 async def keep(run: Run, standing: StatusMessage) -> None:

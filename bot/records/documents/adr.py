@@ -1,4 +1,4 @@
-"""Architecture decision records in MADR 4.0.0: what was decided about an incident, and why.
+"""Architecture decision records, and how their outcome is amended.
 
 The decision's text never changes afterwards. Only its front matter and one dated line under
 Confirmation tell what came of it.
@@ -10,15 +10,16 @@ import json
 import math
 import re
 import unicodedata
-from datetime import date
+from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import Literal
 
 import yaml
 
 from bot.markdown import code, link, text
-from bot.records.audit_chain.anchors import Anchor
-from bot.records.documents.artifacts import DecisionOutcome
+from bot.records.audit.anchors import Anchor
+from bot.records.documents.artifacts import DecisionOutcome, TimelineEvent, canonical_bytes
+from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Value
 
 DEFAULT_DIRECTORY = "docs/decisions"
@@ -238,3 +239,55 @@ def _with_confirmation(adr: str, line: str) -> str:
 def _slug(title: str) -> str:
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:50].rstrip("-") or "incident"
+
+
+_ACCEPTED = re.compile(r'^status: "?accepted"?$', re.MULTILINE)
+
+
+def outcome_of(adr: str, status: IncidentStatus) -> DecisionOutcome:
+    """Say what a person's word makes of a decision: only what was carried out can be confirmed."""
+    carried_out = _ACCEPTED.search(adr.partition("\n---\n")[0]) is not None
+    good = carried_out and status is IncidentStatus.RESOLVED
+    return DecisionOutcome.CONFIRMED if good else DecisionOutcome.FAILED
+
+
+def amended_adr(adr: str, outcome: DecisionOutcome, said: str, *, at: datetime) -> str:
+    """Note the outcome; a decision that was never carried out is rejected.
+
+    Args:
+        adr: as it stands; what is empty stays so.
+        outcome: what became of the decision.
+        said: one plain sentence.
+        at: when.
+    """
+    if not adr:
+        return adr
+    if outcome is DecisionOutcome.FAILED and not _ACCEPTED.search(adr.partition("\n---\n")[0]):
+        adr = with_status(adr, "rejected", at.date())
+    return with_outcome(adr, outcome, at.date(), said)
+
+
+def amended_report(
+    report: str, status: IncidentStatus, outcome: DecisionOutcome, said: str, *, at: datetime
+) -> str:
+    """Note in a JSON report what became of its incident, and when.
+
+    Args:
+        report: as it stands; what is empty stays so.
+        status: the incident's.
+        outcome: what became of the decision.
+        said: what happened, for the timeline.
+        at: when.
+    """
+    if not report:
+        return report
+    facts = json.loads(report)
+    happened = TimelineEvent(at=at, what=said).model_dump(mode="json")
+    facts |= {
+        name: value
+        for name, value in (("status", str(status)), ("outcome", str(outcome)))
+        if name in facts
+    }
+    if isinstance(facts.get("timeline"), list):
+        facts["timeline"] = [*facts["timeline"], happened]
+    return canonical_bytes(facts).decode()

@@ -1,4 +1,4 @@
-"""Artifacts: JSON reports committed to the repository; the same facts give the same bytes.
+"""The artifacts every playbook leaves, and their schemas.
 
 One function writes them. Every report names its `schema`; `schemas` beside it describes each.
 """
@@ -13,9 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from bot.records.audit_chain.anchors import Anchor
-from bot.records.instants import Instant
+from bot.canary.report import RampReport, ShadowDiffReport
+from bot.records.audit.anchors import Anchor
+from bot.records.documents.bisect_report import BisectReport
+from bot.records.documents.rollback_report import RollbackReport
+from bot.records.documents.spec_report import SpecReport
 from bot.records.lifecycle import IncidentStatus
+from bot.records.tables.columns import Instant
 from bot.triggers import Severity
 
 Sha = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -203,3 +207,24 @@ def artifact_path(root: str, kind: ArtifactKind, incident_id: str) -> str:
     if folder.is_absolute() or ".." in folder.parts:
         raise ValueError(f"artifacts.root must be a folder inside the repository, not {root!r}")
     return str(folder / _PLACES[kind].format(id=incident_id))
+
+
+REPORTS = (
+    RevertReport,
+    BisectReport,
+    RollbackReport,
+    ShadowDiffReport,
+    RampReport,
+    SpecReport,
+)
+
+
+def published_schemas() -> dict[str, dict[str, Any]]:
+    """Describe every artifact in JSON Schema, by the name its `schema` field carries."""
+    return {
+        model.model_fields["schema_"].default: {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **model.model_json_schema(mode="serialization"),
+        }
+        for model in REPORTS
+    }

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bot.canary.report import MetricReport
 from bot.records.documents.artifacts import HotfixRefs, IncidentReport, ReportPart
-from bot.records.instants import Instant
+from bot.records.tables.columns import Instant
 
 Percent = Annotated[int, Field(ge=0, le=100)]
 

@@ -6,18 +6,8 @@ same on SQLite and PostgreSQL. JSON is `json` and not `jsonb`, which refuses som
 A new room is named here, so that migrations know its tables.
 """
 
-from bot.records.tables import (
-    alerts,
-    audit_chain,
-    cockpit,
-    intake,
-    notices,
-    recovery,
-    replicas,
-    safety,
-    traffic,
-)
-from bot.records.tables.schema import metadata
+from bot.records.tables import intake, recovery, safety, traffic
+from bot.records.tables.columns import metadata
 
 __all__ = [
     "alerts",

@@ -1,11 +1,88 @@
-"""What came in: Triggers that wait, how far each repository was read, what became of a request."""
+"""Tables of what came in and went out: deliveries, alerts, notifications, sessions."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from bot.records.tables.columns import Moment, Serial, Words
-from bot.records.tables.schema import metadata
+from bot.records.tables.columns import Moment, Serial, Words, metadata
+
+logins = sa.Table(
+    "logins",
+    metadata,
+    sa.Column("state_hash", sa.Text, primary_key=True),
+    sa.Column("verifier", sa.Text, nullable=False),
+    sa.Column("back", sa.Text, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+)
+"""No longer used: a login that has begun is in the browser's cookie. For the version before."""
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("login", sa.Text, nullable=False),
+    sa.Column("csrf", sa.Text, nullable=False),
+    sa.Column("repositories", sa.JSON, nullable=False),
+    sa.Column("roles", sa.JSON, nullable=False),
+    sa.Column("read_at", Moment),
+    sa.Column("expires_at", Moment, nullable=False),
+)
+
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("repository_id", sa.BigInteger, nullable=False),
+    sa.Column("incident_id", sa.Text, sa.ForeignKey("incidents.id")),
+    sa.Column("audience", sa.Text, nullable=False),
+    sa.Column("title", Words, nullable=False),
+    sa.Column("body", Words, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", Words),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("settled_at", Moment),
+    sa.Column("delivered", sa.JSON, nullable=False, server_default="[]"),
+)
+sa.Index("ix_notifications_due", notifications.c.state, notifications.c.due_at)
+
+
+alert_groups = sa.Table(
+    "alert_groups",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("repository_id", sa.BigInteger, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("group_key", Words, nullable=False),
+    sa.Column("title", Words, nullable=False),
+    sa.Column("episode", sa.Integer, nullable=False),
+    sa.Column("followed", sa.Boolean, nullable=False),
+    sa.Column("unseen", sa.Boolean, nullable=False),
+    sa.Column("received", sa.Integer, nullable=False),
+    sa.Column("run", sa.Text, nullable=False),
+)
+
+alert_conditions = sa.Table(
+    "alert_conditions",
+    metadata,
+    sa.Column("group_id", sa.Text, sa.ForeignKey("alert_groups.id"), primary_key=True),
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("firing", sa.Boolean, nullable=False),
+    sa.Column("said", sa.JSON, nullable=False),
+    sa.Column("heard_at", Moment),
+)
+
+alert_events = sa.Table(
+    "alert_events",
+    metadata,
+    sa.Column("repository_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("received_at", Moment, nullable=False),
+)
+
 
 inbox = sa.Table(
     "inbox",

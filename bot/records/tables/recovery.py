@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from bot.records.tables.columns import Moment, Words
-from bot.records.tables.schema import metadata
+from bot.records.tables.columns import Moment, Words, metadata
 
 OPEN_STATUSES = ("triage", "active", "mitigated")
 """An incident in one of these is open: a second Trigger about the same thing joins it."""

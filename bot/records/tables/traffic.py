@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from bot.records.tables.columns import Moment, Words
-from bot.records.tables.schema import metadata
+from bot.records.tables.columns import Moment, Words, metadata
 
 # Only added to. A capability's newest row is in force; the others say what a generation meant.
 servings = sa.Table(

@@ -105,9 +105,9 @@ def _begin(order: dict[str, Any]) -> int:
 def _live(order: dict[str, Any]) -> None:
     """Be the bot until a signal comes."""
     from bot.app import Bot
-    from bot.heartbeat import HeartbeatRhythm
     from bot.logs import set_up_logs
     from bot.playbooks.parts import Patience
+    from bot.replicas import HeartbeatRhythm
     from bot.settings import load_settings
 
     room = Path(order["folder"])

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from bot.intake.alerts.cloudevents import CloudEvent, event_report, window_of
 from bot.intake.alerts.formats import AlertmanagerBody, GrafanaBody, alert_report
-from bot.records.intake.alerts import ConditionReport
+from bot.records.alerts import ConditionReport
 from bot.triggers import Repository
 from tests.playbooks.triage.alerting import alert, event, grafana, payload
 

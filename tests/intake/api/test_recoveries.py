@@ -22,8 +22,8 @@ from bot.intake.api.stored_records import StoredRecords
 from bot.intake.http.callers import Callers
 from bot.intake.http.tokens import read_tokens
 from bot.intake.inbox import Inbox
-from bot.records.audit_chain import audit
-from bot.records.recovery import incidents, runs
+from bot.records import incidents, runs
+from bot.records.audit import chain
 from bot.triggers import (
     ActorKind,
     CommitTarget,
@@ -102,7 +102,7 @@ class Reception:
                 at=trigger.received_at,
                 incident_id=incident.id,
             )
-            await audit.append(
+            await chain.append(
                 connection,
                 trigger.repository.id,
                 "incident.opened",

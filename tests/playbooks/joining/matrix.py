@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from bot.records import incidents, runs
+from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun
+from bot.records.runs import StoredRun
 from demo.person import Person
 from fakegithub.changes import checks
 from tests.cockpit.asking import start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.records.recovery import runs
+from bot.records import runs
 from tests.playbooks.triage.alerting import Sender
 from tests.shop import BAD, GOOD, Shop
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.runs import StoredRun
-from bot.records.safety import budgets
-from bot.records.safety.budgets import Budget
+from bot.records import budgets, incidents, runs
+from bot.records.budgets import Budget
+from bot.records.runs import StoredRun
 from bot.safety.caps import HOTFIXES, REVERTS
 from tests.shop import API_TOKEN, Shop
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bot.playbooks.incidents.record_files import commit_edits
-from bot.records.audit_chain import audit
-from bot.records.safety import pauses
-from bot.records.safety.pauses import Pause
+from bot.records import pauses
+from bot.records.audit import chain
+from bot.records.pauses import Pause
 from bot.traffic.flagd import flag_document, written
 from tests.playbooks.revert.landings import seen
 from tests.shop import Shop
@@ -81,7 +81,7 @@ async def judged(shop: Shop) -> Any:
 
     async def last() -> Any:
         async with shop.bot.read_only.connect() as conn:
-            entries = await audit.read(conn, shop.repository.id)
+            entries = await chain.read(conn, shop.repository.id)
         found = [e for e in entries if getattr(e, "action", "") == "check.judged"]
         return found[-1] if found else None
 

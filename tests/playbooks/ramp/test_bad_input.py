@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.records.recovery import incidents
+from bot.records import incidents
 from bot.traffic import evidence_log as ledgers
 from tests.playbooks.providing import CAPABILITY, Providers
 

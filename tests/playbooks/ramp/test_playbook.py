@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.records.recovery import incidents, runs, steps
+from bot.records import incidents, runs, steps
 from tests.playbooks.providing import CAPABILITY, Providers
 
 

@@ -13,7 +13,7 @@ from bot.playbooks.ramp.decision import AskAboutRamp, StageApproval, missing_agr
 from bot.playbooks.ramp.stages import check_stage
 from bot.playbooks.words import wording
 from bot.playbooks.words.standing import StatusMessage
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit.anchors import Anchor
 from tests.canary.traffic import policy
 from tests.playbooks.candidate.facts import BOB, BREACH, POLICY, START, ramp_case, seen_in_ramp
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.records.audit_chain import audit
+from bot.records import incidents, runs
+from bot.records.audit import chain
 from bot.records.lifecycle import RunState
-from bot.records.recovery import incidents, runs
-from bot.records.recovery.runs import StoredRun
+from bot.records.runs import StoredRun
 from fakegithub.world.refusals import Kind
 from tests.shop import Shop
 
@@ -183,7 +183,7 @@ async def ended_well(
     assert run.state is RunState.SUCCEEDED, run.reason
     async with shop.bot.read_only.connect() as conn:
         known = await incidents.list_recent(conn, shop.repository.id)
-        entries = await audit.read(conn, shop.repository.id)
+        entries = await chain.read(conn, shop.repository.id)
     assert [each.status for each in known if each.kind == playbook] == ["resolved"]
     for text in _texts(shop):
         assert not [words for words in never if words in text.lower()], text

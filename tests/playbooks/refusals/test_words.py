@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bot.records import incidents
 from bot.records.lifecycle import IncidentStatus
-from bot.records.recovery import incidents
 from tests.shop import BAD, GOOD, Shop
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.records.audit_chain import audit
+from bot.records.audit import chain
 from fakegithub.world.model import FakeInstallation
 from tests.shop import GOOD, Clock, Shop
 
@@ -193,7 +193,7 @@ async def test_a_check_that_does_not_begin_can_be_waved_through_once_the_others_
     report = await shop.report_of(await shop.merged_hotfix())
     assert "unstarted (deploy): approved by alice" in {e["what"] for e in report["timeline"]}
     async with shop.bot.read_only.connect() as conn:
-        entries = await audit.read(conn, shop.repository.id)
+        entries = await chain.read(conn, shop.repository.id)
     [given] = [e for e in entries if getattr(e, "action", "") == "approval.given"]
     assert given.refs["checks"] == ["deploy"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bot.records.audit_chain import audit
+from bot.records import incidents
+from bot.records.audit import chain
 from bot.records.lifecycle import IncidentStatus
-from bot.records.recovery import incidents
 from demo.person import Person
 from tests.playbooks.revert.test_afterwards import merged_onto_a_moved_base
 from tests.shop import Clock, Shop
@@ -65,7 +65,7 @@ async def test_closing_the_issue_of_an_unwatched_incident_resolves_it_and_reopen
     assert "closed by bob." in adr
     assert await shop.alice.file(report["adr"], "playbooks/records") == adr
     async with shop.bot.read_only.connect() as conn:
-        entries = await audit.read(conn, shop.repository.id)
+        entries = await chain.read(conn, shop.repository.id)
     [entry] = [each for each in entries if each.action == "incident.resolved"]
     assert entry.actor == "bob"
     assert entry.data == {"reason": "its issue was closed as completed"}

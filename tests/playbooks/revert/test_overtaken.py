@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.records.audit_chain import audit
-from bot.records.recovery import incidents
+from bot.records import incidents
+from bot.records.audit import chain
 from tests.shop import BAD, GOOD, Answer, Shop
 
 
@@ -34,7 +34,7 @@ async def _slowly_planned(shop: Shop, broken: int, again: str) -> AsyncIterator[
 
 async def _actions(shop: Shop) -> list[str]:
     async with shop.bot.read_only.connect() as conn:
-        entries = await audit.read(conn, shop.repository.id)
+        entries = await chain.read(conn, shop.repository.id)
     return [str(getattr(entry, "action", "")) for entry in entries]
 
 

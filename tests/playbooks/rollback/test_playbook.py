@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.records.notices import outbox
+from bot.records import notifications
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers
 
 
@@ -68,7 +68,7 @@ async def test_a_breach_ends_in_an_incident_a_fix_and_a_plan(providers: Provider
     assert flags["flags"][CAPABILITY]["metadata"]["paused"] is True
     identity = await shop.incident_of(pull)
     async with shop.bot.read_only.connect() as conn:
-        told = await outbox.of_incident(conn, identity)
+        told = await notifications.of_incident(conn, identity)
     [founder] = [each for each in told if each.audience == "founder"]
     assert founder.title.startswith("HIGH in ")
     assert founder.body == f"Roll {CAPABILITY} back from provider-b"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.records.audit_chain import audit
+from bot.records.audit import chain
 from tests.playbooks.providing import CAPABILITY, Providers, share
 from tests.playbooks.rollback.test_playbook import at_25, fix
 
@@ -33,7 +33,7 @@ async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Provid
     assert there == await providers.document()
     assert share(there["flags"][CAPABILITY]) == 0
     async with shop.bot.read_only.connect() as conn:
-        entries = await audit.read(conn, shop.repository.id)
+        entries = await chain.read(conn, shop.repository.id)
     assert "flags.replaced" in [getattr(entry, "action", None) for entry in entries]
 
 

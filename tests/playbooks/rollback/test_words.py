@@ -8,7 +8,7 @@ from syrupy.assertion import SnapshotAssertion
 from bot.playbooks.checks.green import Counting
 from bot.playbooks.rollback import records, text
 from bot.playbooks.rollback.text import RollbackFacts
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import Pointer
 from bot.records.documents.rollback_report import Anomaly, Reshadow
 from tests.playbooks.candidate.facts import ALERTS, BREACH, START, diffs, rollback_case

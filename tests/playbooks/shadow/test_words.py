@@ -12,7 +12,7 @@ from bot.playbooks.candidate.records import decision
 from bot.playbooks.shadow import records, text
 from bot.playbooks.words import wording
 from bot.playbooks.words.standing import StatusMessage
-from bot.records.audit_chain.anchors import Anchor
+from bot.records.audit.anchors import Anchor
 from tests.playbooks.candidate.facts import BOB, POLICY, START, seen_in_shadow, shadow_case
 
 CASE = shadow_case()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bot.playbooks.steps import Step
+from bot.records import runs
 from bot.records.lifecycle import RunState
-from bot.records.recovery import runs
-from bot.records.recovery.runs import StoredRun
+from bot.records.runs import StoredRun
 from tests.playbooks.stranded.updating import end_by_update
 from tests.playbooks.undo.test_undoing import waiting_hotfix
 from tests.shop import Shop

@@ -9,11 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from bot.playbooks.steps import Step
-from bot.records.intake import alerts
+from bot.records import alerts, runs
+from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
-from bot.records.recovery import runs
-from bot.records.recovery.incidents import Incident
-from bot.records.recovery.runs import StoredRun
+from bot.records.runs import StoredRun
 from bot.records.tables.intake import inbox
 from tests.playbooks.judge.judging import self_work_pause
 from tests.playbooks.stranded.updating import end_by_update, park

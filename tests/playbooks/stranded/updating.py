@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from bot.playbooks.steps import Step
-from bot.records.recovery.runs import StoredRun
+from bot.records.runs import StoredRun
 from tests.shop import Shop
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from bot.records.recovery import incidents
-from bot.records.recovery.incidents import Incident
+from bot.records import incidents
+from bot.records.incidents import Incident
 from tests.shop import API_TOKEN, Shop
 
 BEGAN = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import yaml
 
-from bot.records.intake.alerts import WELL_AFTER
+from bot.records.alerts import WELL_AFTER
 from tests.intake.alerts.published import pasted
 from tests.playbooks.triage.alerting import Sender
 from tests.shop import API_TOKEN, Clock, Shop

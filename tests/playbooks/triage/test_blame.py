@@ -21,7 +21,7 @@ from bot.playbooks.triage.blame import (
     what_follows,
 )
 from bot.playbooks.triage.text import AlertFacts
-from bot.records.intake.alerts import Condition, ConditionGroup, Said
+from bot.records.alerts import Condition, ConditionGroup, Said
 from bot.triggers import Autonomy, Severity
 from tests.playbooks.triage.alerting import BEGAN
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import aiohttp
 import pytest
 
-from bot.records.notices import outbox
+from bot.records import notifications
 from tests.playbooks.judge.judging import flags_committed, self_work_pause
 from tests.playbooks.triage.alerting import Sender, alert, event, grafana, payload
 from tests.shop import BAD, Shop
@@ -54,7 +54,7 @@ async def test_a_group_of_alerts_is_one_incident_until_every_condition_has_clear
     assert adr is not None
     assert 'outcome: "confirmed"' in adr
     async with shop.bot.read_only.connect() as conn:
-        said = {each.audience: each for each in await outbox.of_incident(conn, incident.id)}
+        said = {each.audience: each for each in await notifications.of_incident(conn, incident.id)}
     assert said["founder"].reason in (None, "NOTIFY_URLS names no address for the founder")
 
 
@@ -86,7 +86,7 @@ async def test_a_recovery_heard_before_its_alert_is_one_incident_that_is_over(
     await shop.alone()
     assert len(await sender.incidents()) == 1
     async with shop.bot.read_only.connect() as conn:
-        said = await outbox.of_incident(conn, incident.id)
+        said = await notifications.of_incident(conn, incident.id)
     assert {each.reason for each in said} == {"it was over before it was heard of"}
 
 

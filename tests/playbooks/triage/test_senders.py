@@ -15,8 +15,8 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
-from bot.records.intake.alerts import WELL_AFTER
-from bot.records.recovery.incidents import Incident
+from bot.records.alerts import WELL_AFTER
+from bot.records.incidents import Incident
 from tests.intake.alerts import published
 from tests.intake.alerts.published import (
     DATADOG_DEFAULT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.records.recovery import incidents
+from bot.records import incidents
 from bot.traffic import evidence_log as ledgers
 from tests.playbooks.providing import CAPABILITY, Providers, providers
 from tests.playbooks.undo.test_undoing import without

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from bot.records import steps
 from bot.records.lifecycle import RunState
-from bot.records.recovery import steps
-from bot.records.tables.audit_chain import audit_entries
-from bot.records.tables.notices import notifications
+from bot.records.tables.intake import notifications
+from bot.records.tables.safety import audit_entries
 from tests.shop import GOOD, Answer, Shop
 
 

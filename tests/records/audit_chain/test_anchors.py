@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bot.records.audit_chain.anchors import (
+from bot.records.audit.anchors import (
     Anchor,
     private_key,
     public_key,
@@ -17,7 +17,7 @@ from bot.records.audit_chain.anchors import (
     sign,
     with_anchor,
 )
-from bot.records.audit_chain.audit import AuditHead
+from bot.records.audit.chain import AuditHead
 from tests.records.examples import NOON
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

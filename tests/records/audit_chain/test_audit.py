@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.audit import AuditEntry
-from bot.records.tables.audit_chain import audit_entries, audit_heads
+from bot.records.audit import chain
+from bot.records.audit.chain import AuditEntry
+from bot.records.tables.safety import audit_entries, audit_heads
 from tests.records.examples import NOON
 
 APPEND = """
@@ -55,10 +55,10 @@ async def test_two_hundred_appends_from_four_processes_make_one_chain(
     ended = [await process.communicate() for process in started]
     assert [process.returncode for process in started] == [0] * 4, ended
     async with engine.connect() as conn:
-        entries = await audit.read(conn, 1)
-        head = await audit.head_of(conn, 1)
+        entries = await chain.read(conn, 1)
+        head = await chain.head_of(conn, 1)
     assert [entry.seq for entry in entries] == list(range(1, 201))
-    previous = audit.GENESIS
+    previous = chain.GENESIS
     for entry in entries:
         assert isinstance(entry, AuditEntry)
         assert entry.prev_hash == previous
@@ -71,19 +71,19 @@ async def test_two_hundred_appends_from_four_processes_make_one_chain(
 
 async def test_every_repository_has_a_chain_of_its_own(conn: AsyncConnection) -> None:
     for repository in (1, 2, 1):
-        await audit.append(conn, repository, "x", actor="a", at=NOON)
-    assert [entry.seq for entry in await audit.read(conn, 1)] == [1, 2]
-    assert [entry.seq for entry in await audit.read(conn, 2)] == [1]
-    assert await audit.repositories(conn) == [1, 2]
-    assert await audit.head_of(conn, 3) is None
+        await chain.append(conn, repository, "x", actor="a", at=NOON)
+    assert [entry.seq for entry in await chain.read(conn, 1)] == [1, 2]
+    assert [entry.seq for entry in await chain.read(conn, 2)] == [1]
+    assert await chain.repositories(conn) == [1, 2]
+    assert await chain.head_of(conn, 3) is None
 
 
 async def test_what_is_rolled_back_was_never_in_the_chain(engine: AsyncEngine) -> None:
     async with engine.connect() as conn:
-        await audit.append(conn, 1, "x", actor="a", at=NOON)
+        await chain.append(conn, 1, "x", actor="a", at=NOON)
         await conn.rollback()
     async with engine.begin() as conn:
-        assert (await audit.append(conn, 1, "y", actor="a", at=NOON)).seq == 1
+        assert (await chain.append(conn, 1, "y", actor="a", at=NOON)).seq == 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ async def test_the_database_itself_refuses_to_change_or_remove_an_entry(
 ) -> None:
     async with engine.begin() as conn:
         for _ in range(2):
-            await audit.append(conn, 1, "x", actor="a", at=NOON)
+            await chain.append(conn, 1, "x", actor="a", at=NOON)
     async with engine.connect() as conn:
         with pytest.raises(DBAPIError, match="can only be added"):
             await conn.exec_driver_sql(statement)
@@ -108,7 +108,7 @@ async def test_the_database_itself_refuses_to_change_or_remove_an_entry(
 async def test_the_database_itself_refuses_to_replace_or_truncate(engine: AsyncEngine) -> None:
     sqlite = engine.dialect.name == "sqlite"
     async with engine.begin() as conn:
-        await audit.append(conn, 1, "x", actor="a", at=NOON)
+        await chain.append(conn, 1, "x", actor="a", at=NOON)
     async with engine.connect() as conn:
         with pytest.raises(DBAPIError, match="can only be added"):
             await conn.exec_driver_sql(
@@ -121,7 +121,7 @@ async def test_the_database_itself_refuses_to_replace_or_truncate(engine: AsyncE
 
 async def test_two_entries_cannot_follow_the_same_one(engine: AsyncEngine) -> None:
     async with engine.begin() as conn:
-        first = await audit.append(conn, 1, "x", actor="a", at=NOON)
+        first = await chain.append(conn, 1, "x", actor="a", at=NOON)
     fork = {"refs": "{}", "data": "{}", "time": "t", "actor": "a", "action": "x"}
     async with engine.connect() as conn:
         with pytest.raises(DBAPIError):
@@ -133,7 +133,7 @@ async def test_two_entries_cannot_follow_the_same_one(engine: AsyncEngine) -> No
 
 
 async def test_the_hash_is_what_the_documentation_says(conn: AsyncConnection) -> None:
-    entry = await audit.append(
+    entry = await chain.append(
         conn,
         2**53 + 1,
         "incident.opened",
@@ -154,8 +154,8 @@ async def test_the_hash_is_what_the_documentation_says(conn: AsyncConnection) ->
 
 async def test_numbers_json_cannot_carry_are_written_as_text(conn: AsyncConnection) -> None:
     data = {"seed": 2**64 - 1, "ratio": 5.0, "huge": 1e300, "list": [-(2**53)], "yes": True}
-    await audit.append(conn, 1, "x", actor="a", at=NOON, data=data)  # type: ignore[arg-type]
-    [entry] = await audit.read(conn, 1)
+    await chain.append(conn, 1, "x", actor="a", at=NOON, data=data)  # type: ignore[arg-type]
+    [entry] = await chain.read(conn, 1)
     assert isinstance(entry, AuditEntry)
     assert entry.data == {
         "seed": "18446744073709551615",
@@ -168,19 +168,19 @@ async def test_numbers_json_cannot_carry_are_written_as_text(conn: AsyncConnecti
 
 async def test_a_number_that_is_not_finite_is_refused(conn: AsyncConnection) -> None:
     with pytest.raises(ValueError, match="nan"):
-        await audit.append(conn, 1, "x", actor="a", at=NOON, data={"ratio": float("nan")})
+        await chain.append(conn, 1, "x", actor="a", at=NOON, data={"ratio": float("nan")})
 
 
 async def test_the_story_of_an_incident_is_read_in_order(conn: AsyncConnection) -> None:
     for action, incident in (("opened", "i1"), ("opened", "i2"), ("merged", "i1")):
-        await audit.append(conn, 1, action, actor="a", at=NOON, incident=incident)
-    assert [entry.action for entry in await audit.of_incident(conn, "i1")] == ["opened", "merged"]
+        await chain.append(conn, 1, action, actor="a", at=NOON, incident=incident)
+    assert [entry.action for entry in await chain.of_incident(conn, "i1")] == ["opened", "merged"]
 
 
 async def test_a_chain_is_read_in_pages(conn: AsyncConnection) -> None:
     for _ in range(5):
-        await audit.append(conn, 1, "x", actor="a", at=NOON)
-    assert [entry.seq for entry in await audit.read(conn, 1, after=2, limit=2)] == [3, 4]
+        await chain.append(conn, 1, "x", actor="a", at=NOON)
+    assert [entry.seq for entry in await chain.read(conn, 1, after=2, limit=2)] == [3, 4]
 
 
 JSON = st.recursive(
@@ -208,8 +208,8 @@ def test_any_data_is_read_back_with_the_hash_it_was_written_with(data: dict[str,
         incident=None,
         run=None,
         refs={},
-        data=audit.exact(data),  # type: ignore[arg-type]
-        prev_hash=audit.GENESIS,
+        data=chain.exact(data),  # type: ignore[arg-type]
+        prev_hash=chain.GENESIS,
         entry_hash="",
     )
     text = json.dumps(entry.data)

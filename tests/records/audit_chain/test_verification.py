@@ -13,16 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records.audit_chain import audit
-from bot.records.audit_chain.anchors import (
-    ANCHORS_PATH,
-    Anchor,
-    public_pem,
-    sign,
-    with_anchor,
-)
-from bot.records.audit_chain.audit import GENESIS, AuditEntry, AuditHead
-from bot.records.audit_chain.verification import (
+from bot.records.audit import chain as audit
+from bot.records.audit.anchors import ANCHORS_PATH, Anchor, public_pem, sign, with_anchor
+from bot.records.audit.chain import GENESIS, AuditEntry, AuditHead
+from bot.records.audit.verify import (
     Altered,
     AuditReport,
     CannotCheck,

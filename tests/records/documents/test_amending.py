@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from bot.records.documents.amending import amended_adr, amended_report, outcome_of
+from bot.records.documents.adr import amended_adr, amended_report, outcome_of
 from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus
 

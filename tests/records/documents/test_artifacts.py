@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from bot.records.audit_chain.anchors import sign
-from bot.records.audit_chain.audit import AuditHead
+from bot.records.audit.anchors import sign
+from bot.records.audit.chain import AuditHead
 from bot.records.documents.artifacts import (
     ChecksVerdict,
     DecisionOutcome,
@@ -29,8 +29,8 @@ from bot.records.documents.artifacts import (
     TimelineEvent,
     artifact_path,
     canonical_bytes,
+    published_schemas,
 )
-from bot.records.documents.schemas import published_schemas
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY

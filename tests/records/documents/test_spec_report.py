@@ -6,8 +6,7 @@ import json
 
 import jsonschema_rs
 
-from bot.records.documents.artifacts import canonical_bytes
-from bot.records.documents.schemas import published_schemas
+from bot.records.documents.artifacts import canonical_bytes, published_schemas
 from bot.records.documents.spec_report import (
     Met,
     Point,

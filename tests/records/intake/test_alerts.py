@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.intake.alerts.cloudevents import CloudEvent, event_report
-from bot.records.intake import alerts
-from bot.records.intake.alerts import WELL_AFTER, Condition, ConditionReport, Said, supersedes
+from bot.records import alerts
+from bot.records.alerts import WELL_AFTER, Condition, ConditionReport, Said, supersedes
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY
 

@@ -8,10 +8,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records.lifecycle import IncidentStatus
-from bot.records.recovery import incidents
-from bot.records.recovery.incidents import Incident
-from bot.records.refusals import AlreadyOpen, IllegalMove, StaleVersion, UnknownRecord
+from bot.records import incidents
+from bot.records.incidents import Incident
+from bot.records.lifecycle import (
+    AlreadyOpen,
+    IllegalMove,
+    IncidentStatus,
+    StaleVersion,
+    UnknownRecord,
+)
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY, opening
 

@@ -8,13 +8,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.lifecycle import RunState
-from bot.records.notices import outbox
-from bot.records.notices.outbox import NotificationState
-from bot.records.recovery import incidents, runs, steps
-from bot.records.recovery.runs import StoredRun
-from bot.records.recovery.steps import Reversibility
-from bot.records.refusals import IllegalMove, UnknownRecord
+from bot.records import incidents, notifications, runs, steps
+from bot.records.lifecycle import IllegalMove, RunState, UnknownRecord
+from bot.records.notifications import NotificationState
+from bot.records.runs import StoredRun
+from bot.records.steps import Reversibility
 from tests.records.examples import NOON, REPOSITORY, opening, trigger
 
 LATER = NOON + timedelta(minutes=5)
@@ -110,7 +108,7 @@ async def test_a_step_that_never_began_cannot_finish(conn: AsyncConnection) -> N
 
 
 async def posted(conn: AsyncConnection, name: str, because: str | None = None) -> None:
-    await outbox.post(
+    await notifications.post(
         conn,
         name,
         repository_id=REPOSITORY.id,
@@ -123,14 +121,14 @@ async def posted(conn: AsyncConnection, name: str, because: str | None = None) -
 
 
 async def due(conn: AsyncConnection, at: object = NOON) -> list[str]:
-    return [message.id for message in await outbox.claim(conn, at=at, until=at)]  # type: ignore[arg-type]
+    return [message.id for message in await notifications.claim(conn, at=at, until=at)]  # type: ignore[arg-type]
 
 
 async def test_a_message_is_due_until_it_is_sent(conn: AsyncConnection) -> None:
     await posted(conn, "n1")
     await posted(conn, "n1")
     assert await due(conn) == ["n1"]
-    await outbox.sent(conn, "n1", at=NOON)
+    await notifications.sent(conn, "n1", at=NOON)
     assert await due(conn) == []
 
 
@@ -143,9 +141,9 @@ async def test_a_suppressed_message_is_kept_with_its_reason_and_never_due(
 
 async def test_a_failed_message_is_due_again_and_finally_dead(conn: AsyncConnection) -> None:
     await posted(conn, "n1")
-    await outbox.failed(conn, "n1", at=NOON, reason="refused", again_at=LATER)
+    await notifications.failed(conn, "n1", at=NOON, reason="refused", again_at=LATER)
     assert (await due(conn), await due(conn, LATER)) == ([], ["n1"])
-    [message] = await outbox.claim(conn, at=LATER, until=LATER)
+    [message] = await notifications.claim(conn, at=LATER, until=LATER)
     assert (message.state, message.attempts) == (NotificationState.FAILED, 2)
-    await outbox.failed(conn, "n1", at=LATER, reason="refused", again_at=None)
+    await notifications.failed(conn, "n1", at=LATER, reason="refused", again_at=None)
     assert await due(conn, LATER) == []

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records import runs
 from bot.records.lifecycle import RunState
-from bot.records.recovery import runs
-from bot.records.recovery.trials import TrialCaps, reserve, settle, use
+from bot.records.trials import TrialCaps, reserve, settle, use
 from tests.records.examples import REPOSITORY as SHOP
 from tests.records.examples import trigger
 

@@ -10,16 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot.records import budgets
+from bot.records.budgets import LARGEST, Budget, BudgetState, window_end, window_start
 from bot.records.database import open_database
-from bot.records.refusals import IllegalMove, UnknownRecord
-from bot.records.safety import budgets
-from bot.records.safety.budgets import (
-    LARGEST,
-    Budget,
-    BudgetState,
-    window_end,
-    window_start,
-)
+from bot.records.lifecycle import IllegalMove, UnknownRecord
 from tests.plugins.postgres import fresh_database
 from tests.records.examples import NOON
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.audit_chain import audit
-from bot.records.refusals import IllegalMove, StaleVersion
-from bot.records.safety import pauses
-from bot.records.safety.pauses import PauseKind, Pausing
+from bot.records import pauses
+from bot.records.audit import chain
+from bot.records.lifecycle import IllegalMove, StaleVersion
+from bot.records.pauses import PauseKind, Pausing
 from tests.records.examples import NOON
 
 
@@ -79,7 +79,7 @@ async def test_half_open_falls_back_at_any_new_reason(conn: AsyncConnection) -> 
 async def test_the_audit_tells_who_held_and_who_let_go(conn: AsyncConnection) -> None:
     held = await pauses.pause(conn, wish())
     await pauses.unpause(conn, held, by="bob", person=True, at=NOON, because="fine")
-    told = [e for e in await audit.read(conn, 1) if isinstance(e, audit.AuditEntry)]
+    told = [e for e in await chain.read(conn, 1) if isinstance(e, chain.AuditEntry)]
     assert [(e.action, e.actor) for e in told] == [
         ("self-work.paused", "alice"),
         ("self-work.unpaused", "bob"),

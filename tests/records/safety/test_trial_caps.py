@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.limits import Caps
-from bot.records.recovery import runs
-from bot.records.recovery.trials import TrialCaps, reserve, settle
+from bot.records import runs
+from bot.records.trials import TrialCaps, reserve, settle
 from bot.safety.trial_caps import trial_reports
 from bot.triggers import Severity
 from tests.records.examples import REPOSITORY, trigger

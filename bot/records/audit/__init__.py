@@ -1,0 +1,1 @@
+"""The audit chain, its anchors and keys, and whether it is whole."""

@@ -1,1 +1,0 @@
-"""What only the cockpit reads: lists, figures, logins."""

@@ -1,1 +1,0 @@
-"""What came in from outside, and how far it was read."""

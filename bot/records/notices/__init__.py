@@ -1,1 +1,0 @@
-"""Who hears of it: decided, and kept until it is sent."""

@@ -1,1 +1,0 @@
-"""What went wrong and what is done about it: incidents, Runs, and their steps."""

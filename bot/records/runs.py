@@ -1,0 +1,385 @@
+"""Runs: one durable execution of a playbook each, and what it is waiting for.
+
+Every function works inside the caller's transaction and never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from pydantic import JsonValue
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.records.lifecycle import (
+    FINISHED,
+    LEFT_TO_PEOPLE,
+    UNDONE,
+    IllegalMove,
+    RunState,
+    StaleVersion,
+    UnknownRecord,
+    why_run_cannot_move,
+)
+from bot.records.tables.columns import Instant
+from bot.records.tables.recovery import runs
+from bot.triggers import Trigger, Value
+
+
+class ToldStanding(Value):
+    """What people were told last of where a Run stands: Markdown, the words of others escaped.
+
+    Attributes:
+        state: whether a person has to act.
+        headline: the one next thing to do, and for whom.
+        details: what happened and what can be done, in paragraphs.
+        at: since when.
+    """
+
+    state: Literal["working", "needs you", "done", "stopped"]
+    headline: str
+    details: tuple[str, ...] = ()
+    at: Instant
+
+
+class StoredRun(Value):
+    """One Run as the database has it. `version` grows by one with every change.
+
+    `watch_head_sha` and `watch_pull_request` are what the Run waits on: a delivery about them
+    wakes it. `seed` is text because 64-bit numbers do not survive JSON. `joined_incident` is set
+    instead of `incident_id` where the request found its incident open and another Run at work on
+    it: it is no Run of that incident, and did nothing.
+    """
+
+    id: str
+    incident_id: str | None
+    joined_incident: str | None = None
+    repository_id: int
+    playbook: str
+    playbook_version: int
+    trigger_key: str
+    trigger: dict[str, JsonValue]
+    inputs: dict[str, JsonValue]
+    plan_digest: str | None
+    seed: str | None
+    actor: str
+    dry_run: bool
+    state: RunState
+    reason: str | None
+    standing: ToldStanding | None = None
+    watch_head_sha: str | None
+    watch_pull_request: int | None
+    deadline: Instant | None
+    artifact_path: str | None
+    artifact_sha256: str | None
+    created_at: Instant
+    updated_at: Instant
+    finished_at: Instant | None
+    version: int
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the Run may still do something."""
+        return self.state not in FINISHED
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Whether it goes no further without a person, as long as its Incident is open."""
+        asks = self.standing is not None and self.standing.state == "needs you"
+        return asks or self.state in LEFT_TO_PEOPLE
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether a failed step ended it; a rollback that was wished for has no reason noted."""
+        return self.state is RunState.FAILED or (self.state in UNDONE and self.reason is not None)
+
+
+async def start(
+    conn: AsyncConnection,
+    run_id: str,
+    trigger: Trigger,
+    *,
+    playbook: str,
+    at: datetime,
+    playbook_version: int = 1,
+    incident_id: str | None = None,
+    inputs: dict[str, JsonValue] | None = None,
+    seed: str | None = None,
+    dry_run: bool = False,
+    deadline: datetime | None = None,
+) -> StoredRun:
+    """Record a queued Run for a Trigger; the same Trigger again finds the Run it has."""
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    await conn.execute(
+        insert(runs)
+        .values(
+            id=run_id,
+            incident_id=incident_id,
+            repository_id=trigger.repository.id,
+            playbook=playbook,
+            playbook_version=playbook_version,
+            trigger_key=trigger.key,
+            trigger=trigger.model_dump(mode="json"),
+            inputs=inputs or {},
+            seed=seed,
+            actor=trigger.actor.login,
+            dry_run=dry_run,
+            state=RunState.QUEUED,
+            deadline=deadline,
+            created_at=at,
+            updated_at=at,
+            version=1,
+        )
+        .on_conflict_do_nothing()
+    )
+    found = await find_by_trigger(conn, trigger.key)
+    if found is None:
+        raise StaleVersion(f"run {run_id} already belongs to another trigger")
+    return found
+
+
+async def find(conn: AsyncConnection, run_id: str) -> StoredRun | None:
+    """Read one Run; None if there is none with this id."""
+    return await _first(conn, runs.c.id == run_id)
+
+
+async def find_by_trigger(conn: AsyncConnection, trigger_key: str) -> StoredRun | None:
+    """Read the Run a Trigger started; None if it started none."""
+    return await _first(conn, runs.c.trigger_key == trigger_key)
+
+
+async def of_incident(conn: AsyncConnection, incident_id: str) -> list[StoredRun]:
+    """Read every Run of an Incident, oldest first; requests that only joined it are none."""
+    return await _all(conn, runs.c.incident_id == incident_id)
+
+
+async def joined(conn: AsyncConnection, incident_id: str) -> list[StoredRun]:
+    """Read the requests that joined an Incident, oldest first."""
+    return await _all(conn, runs.c.joined_incident == incident_id)
+
+
+async def without_incident(
+    conn: AsyncConnection, repository_id: int, *, limit: int = 50
+) -> list[StoredRun]:
+    """Read the latest Runs that have opened no Incident (yet) and joined none, newest first."""
+    query = sa.select(runs).where(
+        runs.c.repository_id == repository_id,
+        runs.c.incident_id.is_(None),
+        runs.c.joined_incident.is_(None),
+    )
+    newest = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    return [_run(row) for row in await conn.execute(newest)]
+
+
+async def list_live(conn: AsyncConnection, repository_id: int | None = None) -> list[StoredRun]:
+    """Read the Runs that may still do something, oldest first."""
+    conditions: list[sa.ColumnElement[bool]] = [runs.c.finished_at.is_(None)]
+    if repository_id is not None:
+        conditions.append(runs.c.repository_id == repository_id)
+    return await _all(conn, *conditions)
+
+
+async def list_broken_off(
+    conn: AsyncConnection, repository_id: int, *, limit: int = 50
+) -> list[StoredRun]:
+    """Read the latest Runs that a failed step ended, newest first: they can be asked for again."""
+    query = (
+        sa.select(runs)
+        .where(
+            runs.c.repository_id == repository_id,
+            sa.or_(
+                runs.c.state == RunState.FAILED,
+                sa.and_(runs.c.state.in_(UNDONE), runs.c.reason.is_not(None)),
+            ),
+        )
+        .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        .limit(limit)
+    )
+    return [_run(row) for row in await conn.execute(query)]
+
+
+async def watching(
+    conn: AsyncConnection,
+    repository_id: int,
+    *,
+    heads: Collection[str] = (),
+    pull_requests: Collection[int] = (),
+) -> list[str]:
+    """Read the ids of the live Runs that wait on one of these head commits or pull requests."""
+    if not heads and not pull_requests:
+        return []
+    query = (
+        sa.select(runs.c.id)
+        .where(
+            runs.c.repository_id == repository_id,
+            runs.c.finished_at.is_(None),
+            sa.or_(runs.c.watch_head_sha.in_(heads), runs.c.watch_pull_request.in_(pull_requests)),
+        )
+        .order_by(runs.c.id)
+    )
+    return list(await conn.scalars(query))
+
+
+async def watch(
+    conn: AsyncConnection,
+    run_id: str,
+    *,
+    at: datetime,
+    head_sha: str | None,
+    pull_request: int | None,
+) -> StoredRun:
+    """Say what a Run waits on from now; None means nothing of that sort.
+
+    Raises:
+        UnknownRecord: there is no such Run.
+    """
+    now = await _locked(conn, run_id)
+    return await _change(
+        conn, now, at, {"watch_head_sha": head_sha, "watch_pull_request": pull_request}
+    )
+
+
+async def move(
+    conn: AsyncConnection, run_id: str, to: RunState, *, at: datetime, reason: str | None = None
+) -> StoredRun:
+    """Move a Run to another state. Moving it to where it already is changes nothing.
+
+    Args:
+        conn: the caller's transaction.
+        run_id: which Run.
+        to: its new state.
+        at: now.
+        reason: why, in words for people; kept until the next move.
+
+    Raises:
+        UnknownRecord: there is no such Run.
+        IllegalMove: the life cycle does not allow it.
+    """
+    now = await _locked(conn, run_id)
+    if now.state is to:
+        return now
+    if why := why_run_cannot_move(now.state, to):
+        raise IllegalMove(why)
+    finished_at = at if to in FINISHED else None
+    return await _change(conn, now, at, {"state": to, "reason": reason, "finished_at": finished_at})
+
+
+STRANDED = "this bot was updated while it was under way, and cannot go on with it"
+"""The reason of a Run whose execution is over although nothing ended it."""
+
+
+async def strand(conn: AsyncConnection, run_id: str, *, at: datetime) -> bool:
+    """End a Run whose execution is over; False where it has ended already."""
+    now = await _locked(conn, run_id)
+    if not now.is_live:
+        return False
+    undoing = now.state is RunState.COMPENSATING
+    state = RunState.ROLLBACK_FAILED if undoing else RunState.FAILED
+    await move(conn, run_id, state, at=at, reason=STRANDED)
+    return True
+
+
+async def list_stranded(conn: AsyncConnection, *, limit: int = 200) -> list[StoredRun]:
+    """Read the latest Runs that ended like this, newest first."""
+    query = sa.select(runs).where(runs.c.reason == STRANDED)
+    newest = query.order_by(runs.c.updated_at.desc()).limit(limit)
+    return [_run(row) for row in await conn.execute(newest)]
+
+
+async def stand(
+    conn: AsyncConnection,
+    run_id: str,
+    *,
+    at: datetime,
+    state: Literal["working", "needs you", "done", "stopped"],
+    headline: str,
+    details: Sequence[str] = (),
+) -> StoredRun:
+    """Keep what people are told of where a Run stands. The same again changes nothing.
+
+    Raises:
+        UnknownRecord: there is no such Run.
+    """
+    now = await _locked(conn, run_id)
+    told = ToldStanding(state=state, headline=headline, details=tuple(details), at=at)
+    if now.standing is not None and now.standing.model_copy(update={"at": at}) == told:
+        return now
+    return await _change(conn, now, at, {"standing": told.model_dump(mode="json")})
+
+
+async def note(
+    conn: AsyncConnection,
+    run_id: str,
+    *,
+    at: datetime,
+    incident_id: str | None = None,
+    joined_incident: str | None = None,
+    inputs: dict[str, JsonValue] | None = None,
+    plan_digest: str | None = None,
+    seed: str | None = None,
+    deadline: datetime | None = None,
+    artifact_path: str | None = None,
+    artifact_sha256: str | None = None,
+) -> StoredRun:
+    """Note what became known about a Run; what is left out stays as it is.
+
+    Raises:
+        UnknownRecord: there is no such Run.
+    """
+    now = await _locked(conn, run_id)
+    wanted: dict[str, Any] = {
+        "incident_id": incident_id,
+        "joined_incident": joined_incident,
+        "inputs": inputs,
+        "plan_digest": plan_digest,
+        "seed": seed,
+        "deadline": deadline,
+        "artifact_path": artifact_path,
+        "artifact_sha256": artifact_sha256,
+    }
+    changes = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None and getattr(now, name) != value
+    }
+    return await _change(conn, now, at, changes) if changes else now
+
+
+async def _all(conn: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> list[StoredRun]:
+    query = sa.select(runs).where(*conditions).order_by(runs.c.created_at, runs.c.id)
+    return [_run(row) for row in await conn.execute(query)]
+
+
+async def _first(conn: AsyncConnection, condition: sa.ColumnElement[bool]) -> StoredRun | None:
+    row = (await conn.execute(sa.select(runs).where(condition))).first()
+    return None if row is None else _run(row)
+
+
+async def _locked(conn: AsyncConnection, run_id: str) -> StoredRun:
+    query = sa.select(runs).where(runs.c.id == run_id).with_for_update()
+    row = (await conn.execute(query)).first()
+    if row is None:
+        raise UnknownRecord(f"there is no run {run_id}")
+    return _run(row)
+
+
+async def _change(
+    conn: AsyncConnection, now: StoredRun, at: datetime, changes: dict[str, Any]
+) -> StoredRun:
+    changed = await conn.execute(
+        sa.update(runs)
+        .where(runs.c.id == now.id, runs.c.version == now.version)
+        .values(**changes, updated_at=at, version=now.version + 1)
+        .returning(runs)
+    )
+    row = changed.first()
+    if row is None:
+        raise StaleVersion(f"run {now.id} changed while it was being written: try again")
+    return _run(row)
+
+
+def _run(row: sa.Row[Any]) -> StoredRun:
+    return StoredRun.model_validate(dict(row._mapping))

@@ -1,1 +1,0 @@
-"""What bounds the bot and self-work: pauses, the gate, budgets, approvals."""

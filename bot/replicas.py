@@ -1,0 +1,164 @@
+"""Several replicas on one database: each says that it lives, and takes over from the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.records import replicas
+from bot.records.outages import outage_of
+from bot.records.replicas import takeover_lock
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class HeartbeatRhythm:
+    """When a replica beats, gives up by itself, and is held for dead by its siblings.
+
+    `give_up_after` must be well below `dead_after`: two processes must never do one Run.
+    """
+
+    beat_every: timedelta = replicas.BEAT_EVERY
+    give_up_after: timedelta = replicas.GIVE_UP_AFTER
+    dead_after: timedelta = replicas.DEAD_AFTER
+
+
+class Heartbeat:
+    """One per process."""
+
+    def __init__(
+        self,
+        records: AsyncEngine,
+        replica: str,
+        *,
+        clock: Callable[[], datetime],
+        take_over: Callable[[str], Awaitable[int]],
+        give_up: Callable[[], None],
+        rhythm: HeartbeatRhythm | None = None,
+        code: str | None = None,
+    ) -> None:
+        """Prepare; `run` does the work.
+
+        Args:
+            records: the database all replicas share.
+            replica: this process's name.
+            clock: tells the time (UTC).
+            take_over: continues the Runs of a dead replica, and says how many.
+            give_up: ends this process at once; called from another thread, too.
+            rhythm: the times; Decisions 15 unless said otherwise.
+            code: what this process can replay, for its siblings to know.
+        """
+        self._records = records
+        self._replica = replica
+        self._clock = clock
+        self._take_over = take_over
+        self._give_up = give_up
+        self._rhythm = rhythm or HeartbeatRhythm()
+        self._code = code
+        self._lock = takeover_lock(records)
+        self._renewed = time.monotonic()
+
+    async def begin(self) -> None:
+        """Beat once, before anything is done in this replica's name."""
+        async with self._records.begin() as conn:
+            await replicas.join(conn, self._replica, self._clock(), self._code)
+        self._may_take_over()
+        self._renewed = time.monotonic()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(over,), name="heartbeat", daemon=True).start()
+        try:
+            while True:
+                await asyncio.sleep(self._rhythm.beat_every.total_seconds())
+                for sibling in await self._renew():
+                    await self._continue_for(sibling)
+        finally:
+            over.set()
+
+    async def leave(self) -> None:
+        """Say that this replica is gone, once nothing runs in its name any more."""
+        try:
+            async with self._records.begin() as conn:
+                await replicas.leave(conn, self._replica, self._clock(), self._rhythm.dead_after)
+        except Exception:
+            log.exception("siblings were not told that this replica stops; they will notice")
+        if self._lock is not None:
+            self._lock.release()
+
+    async def living(self) -> dict[str, str | None] | None:
+        """Which replicas are not silent; None where this one may not take over from others."""
+        if not self._may_take_over():
+            return None
+        async with self._records.connect() as conn:
+            return await replicas.living(conn, self._clock(), self._rhythm.dead_after)
+
+    def _may_take_over(self) -> bool:
+        return self._lock is None or self._lock.take()
+
+    def _may_be_taken_over(self) -> bool:
+        return self._lock is None or not self._lock.held
+
+    async def _renew(self) -> list[str]:
+        """Beat; the siblings that are now ours to take over from."""
+        try:
+            async with asyncio.timeout(self._rhythm.beat_every.total_seconds()):
+                async with self._records.begin() as conn:
+                    now = self._clock()
+                    ours = await replicas.beat(conn, self._replica, now)
+                    dead = []
+                    if self._may_take_over():
+                        dead = await replicas.take_dead(
+                            conn, self._replica, now, self._rhythm.dead_after
+                        )
+        except Exception as error:
+            if outage_of(error) is None and not isinstance(error, TimeoutError):
+                log.exception("the heartbeat could not be renewed")
+            else:
+                log.warning("the heartbeat could not be renewed", why=str(error) or "no answer")
+            return []
+        if not ours:
+            log.error("a sibling has taken over from this replica: it stops")
+            self._give_up()
+        self._renewed = time.monotonic()
+        return dead
+
+    async def _continue_for(self, sibling: str) -> None:
+        try:
+            taken = await self._take_over(sibling)
+            async with self._records.begin() as conn:
+                await replicas.forget(conn, sibling, taken_over_by=self._replica)
+        except Exception:
+            # The claim lapses, and some replica tries again.
+            log.exception("a silent replica could not be taken over from", replica=sibling)
+            return
+        log.warning("took over from a replica that fell silent", replica=sibling, runs=taken)
+
+    def _watch(self, over: threading.Event) -> None:
+        """Give up in time even where the event loop is what is stuck.
+
+        Where nobody can take over there is nothing to give up for: two processes will not do one
+        Run, and ending this one would only stop what it does.
+        """
+        longest = self._rhythm.give_up_after.total_seconds()
+        told = 0.0
+        while not over.wait(longest / 15):
+            if time.monotonic() - self._renewed < longest:
+                continue
+            if self._may_be_taken_over():
+                self._give_up()
+                return
+            if told != self._renewed:  # once for each silence
+                told = self._renewed
+                log.warning(
+                    "the heartbeat could not be renewed; nobody else is there, so it goes on"
+                )

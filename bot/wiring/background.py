@@ -1,0 +1,295 @@
+"""What runs beside the requests: mirrors, hints to Runs, and Runs nobody executes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.config import Config
+from bot.git.errors import GitError
+from bot.git.mirror import Mirror
+from bot.github.client import GitHub
+from bot.github.errors import GitHubError
+from bot.intake.github.meanings import Hint
+from bot.playbooks.planning.repository_config import read_config
+from bot.records import runs
+from bot.records.outages import outage_of
+from bot.safety.flag_keeper import FlagSync
+from bot.safety.gatekeeper import GateReporter
+from bot.safety.records_keeper import RecordsBranch
+from bot.spec_reports import SpecReports
+from bot.triggers import Repository
+
+log = structlog.get_logger(__name__)
+RESTART_AFTER = 1.0
+"""Seconds until a part that broke off begins again."""
+
+
+async def keep_running(
+    part: str, run: Callable[[], Awaitable[None]], *, pause: float = RESTART_AFTER
+) -> None:
+    """Run a part until cancelled.
+
+    Each knows how to live with a GitHub or a database that is away. What it did not foresee must
+    not end it in silence either: it is logged, and the part begins again.
+
+    Args:
+        part: its name in the log.
+        run: works until cancelled; may be called again.
+        pause: seconds in between.
+    """
+    while True:
+        try:
+            return await run()
+        except Exception as error:
+            if outage_of(error) is None:
+                log.exception("a part of the bot broke off; it begins again", part=part)
+            else:
+                log.warning("a part of the bot waits", part=part, why=str(error))
+        await asyncio.sleep(pause)
+
+
+LOOKED_AT_EVERY = timedelta(minutes=1)
+REST = 20
+"""Packing takes at most one part of so many of the time, however large the mirror."""
+_REST_AFTER_FAILURE_SECONDS = 3600.0
+
+
+class Mirrors:
+    """One mirror for each repository; always the same object, since it holds a lock."""
+
+    def __init__(self, folder: Path, github: GitHub, every: timedelta = LOOKED_AT_EVERY) -> None:
+        """Keep mirrors below `folder`; nothing is fetched before one is used.
+
+        Args:
+            folder: where they are.
+            github: where they are fetched from.
+            every: how often it is looked whether one has to be packed.
+        """
+        self._folder = folder
+        self._github = github
+        self.every = every
+        self.rest = REST
+        self._known: dict[int, Mirror] = {}
+        self._rested: dict[int, float] = {}
+
+    async def run(self) -> None:
+        """Pack the mirrors that need it, one after the other, for ever."""
+        while True:
+            await asyncio.sleep(self.every.total_seconds())
+            for mirror in await asyncio.to_thread(self._all):
+                await self._keep(mirror)
+
+    async def _keep(self, mirror: Mirror) -> None:
+        why = await mirror.reason_to_maintain(datetime.now(UTC))
+        began = time.monotonic()
+        if why is None or began < self._rested.get(mirror.repository_id, 0.0):
+            return
+        try:
+            done = await mirror.maintain()
+        except (GitError, GitHubError) as problem:
+            # It is as usable as before; the next look tries again.
+            log.warning("mirror.unpacked", mirror=mirror.repository_id, why=str(problem))
+            self._rested[mirror.repository_id] = began + _REST_AFTER_FAILURE_SECONDS
+            return
+        ended = time.monotonic()
+        self._rested[mirror.repository_id] = ended + self.rest * (ended - began)
+        if done:
+            log.info("mirror.packed", mirror=mirror.repository_id, why=why)
+
+    def _all(self) -> list[Mirror]:
+        """The mirrors in use, and those that wait in the folder since an earlier start."""
+        ids = [int(each.stem) for each in self._folder.glob("*.git") if each.stem.isdigit()]
+        return [self._known.get(each) or Mirror(self._folder, each, "") for each in ids]
+
+    def of(self, repository: Repository) -> Mirror:
+        """Give the mirror of a repository, at the address it has now."""
+        client = self._github.repository(repository, playbook="mirror", recovery=True)
+        mirror = self._known.get(repository.id)
+        if mirror is None:
+            mirror = Mirror(
+                self._folder,
+                repository.id,
+                client.clone_url,
+                client.clone_token,
+                client.discard_clone_token,
+            )
+            self._known[repository.id] = mirror
+        mirror.url = client.clone_url
+        return mirror
+
+    async def known_config(self, repository: Repository) -> Config:
+        """Read the configuration as the mirror has it; the defaults before the first fetch."""
+        mirror = self.of(repository)
+        if not mirror.path.exists():
+            return Config()
+        try:
+            about = await self._github.repository(repository, playbook="api").about()
+            head = await mirror.branch_head(about.default_branch)
+            config, _ = await mirror.read(lambda git: read_config(git, head))
+        except (GitError, GitHubError):
+            return Config()
+        return config
+
+    async def last_good_config(self, repository: Repository) -> Config | None:
+        """Read the newest configuration of the default branch that can be used.
+
+        None where the mirror cannot be brought up to date.
+        """
+        try:
+            await self.of(repository).refresh()
+        except GitError:
+            return None
+        return await self.known_config(repository)
+
+
+LOOK_EVERY = 20.0
+"""Seconds between two looks; a Run must be found unattended at two of them."""
+
+LOOK_EVERY = 2.0
+"""Seconds until a Run that was just broken off goes on, and between tries while the database is
+away."""
+
+
+class OrphanedRuns:
+    """Looks for them until cancelled. One per process."""
+
+    def __init__(
+        self,
+        take_up: Callable[[], Awaitable[int]],
+        interrupted: asyncio.Event,
+        *,
+        every: float = LOOK_EVERY,
+        pause: float = LOOK_EVERY,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            take_up: goes on with Runs that nobody executes, and says with how many.
+            interrupted: set when one was just broken off.
+            every: seconds between two looks.
+            pause: seconds before a look that does not wait for its time.
+        """
+        self._take_up = take_up
+        self._interrupted = interrupted
+        self._every = every
+        self._pause = pause
+
+    async def run(self) -> None:
+        """Look again and again. A database that is away is waited for."""
+        while True:
+            try:
+                await self._take_up()
+            except Exception as error:
+                if outage_of(error) is None:
+                    raise
+                log.warning("runs cannot be taken up; trying again soon", why=str(error))
+                self._interrupted.set()
+            # Not wait_for: before Python 3.12 it can swallow a cancellation.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every):
+                    await self._interrupted.wait()
+            await asyncio.sleep(self._pause)
+
+
+_OUR_RECORDS = "refs/heads/playbooks/"
+"""No configuration counts there, and nothing is merged from there without a pull request."""
+
+
+class RunHints:
+    """Passes hints on. A hint only says "look again": to lose one costs time, never work."""
+
+    def __init__(
+        self,
+        records: AsyncEngine,
+        *,
+        specs: SpecReports,
+        gatekeeper: GateReporter,
+        flag_keeper: FlagSync,
+        records_keeper: RecordsBranch,
+        hint: Callable[[str], Awaitable[None]],
+        serves: Callable[[Repository], Awaitable[bool]],
+        is_known: Callable[[Repository], bool],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            records: say which Runs watch what.
+            specs: keeps spec reports.
+            gatekeeper: keeps the gate.
+            flag_keeper: keeps flag documents.
+            records_keeper: keeps records branches.
+            hint: wakes one Run.
+            serves: whether the App is installed somewhere; may ask GitHub.
+            is_known: the same, where that is known without asking.
+        """
+        self._records = records
+        self._specs = specs
+        self._gatekeeper = gatekeeper
+        self._flag_keeper = flag_keeper
+        self._records_keeper = records_keeper
+        self._hint = hint
+        self._serves = serves
+        self._is_known = is_known
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def pass_on(self, hint: Hint) -> None:
+        """Wake whoever watches what a delivery was about, where the App is installed."""
+        if self._is_known(hint.repository):
+            return await self._pass_on(hint)
+        # GitHub waits for an answer meanwhile: whether it is one of ours is asked beside.
+        asking = asyncio.create_task(self._if_served(hint), name="hint")
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        return None
+
+    async def _if_served(self, hint: Hint) -> None:
+        try:
+            if await self._serves(hint.repository):
+                await self._pass_on(hint)
+            else:
+                log.debug(
+                    "a hint from where the App is not installed",
+                    repository=hint.repository.full_name,
+                )
+        except Exception:
+            log.exception("a hint was lost; the Run will look again by itself")
+
+    async def _pass_on(self, hint: Hint) -> None:
+        self._specs.heard(
+            hint.repository, hint.pull_requests, hint.head_sha, outsider=hint.outsider
+        )
+        self._stir_keepers(hint)
+        heads = {sha for sha in (hint.head_sha, hint.former_sha) if sha is not None}
+        async with self._records.connect() as conn:
+            woken = await runs.watching(
+                conn, hint.repository.id, heads=heads, pull_requests=hint.pull_requests
+            )
+        for run in woken:
+            await self._hint(run)
+
+    def _stir_keepers(self, hint: Hint) -> None:
+        ref = hint.ref or ""
+        if hint.head_sha and "gh-readonly-queue/" in ref:
+            self._gatekeeper.merge_group(hint.repository, hint.head_sha, ref)
+        elif ref.startswith("refs/heads/"):
+            if not ref.startswith(_OUR_RECORDS):
+                self._gatekeeper.pushed(hint.repository)
+            self._flag_keeper.pushed(hint.repository)
+            self._records_keeper.pushed(hint.repository, ref)
+        elif hint.about_pull_request:
+            self._gatekeeper.pull_request(
+                hint.repository,
+                hint.pull_requests,
+                hint.labels,
+                by_outsider=hint.outsider is not None,
+            )
+        else:
+            self._gatekeeper.stirred(hint.repository)

@@ -1,0 +1,245 @@
+"""Who acts through what: playbooks and requests get their parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.config import Config
+from bot.github.client import GitHub
+from bot.intake.answering.playing import Playbooks
+from bot.intake.api.recoveries import Accepted, DeclinedRequest
+from bot.intake.inbox import Inbox
+from bot.pictures.addresses import PictureAddresses
+from bot.playbooks import preflight
+from bot.playbooks.bisect.playbook import bisect
+from bot.playbooks.candidate.capability import RolloutResources, UnknownName
+from bot.playbooks.incidents.first_report import first_place
+from bot.playbooks.judge.playbook import AutorevertResources, autorevert
+from bot.playbooks.parts import Patience, Resources
+from bot.playbooks.planning.declined import CannotPlan
+from bot.playbooks.planning.weighing import Weigh
+from bot.playbooks.ramp.playbook import ramp
+from bot.playbooks.revert.playbook import revert
+from bot.playbooks.rollback.playbook import rollback
+from bot.playbooks.run import Ending, Run, Signal
+from bot.playbooks.shadow.playbook import shadow
+from bot.playbooks.triage.playbook import follow_alerts
+from bot.playbooks.triage.work import AlertResources
+from bot.records import runs
+from bot.records.branch_record import RecordStore
+from bot.safety.admission import Refused, admit
+from bot.safety.circumstances import limits_of
+from bot.safety.config_in_force import ConfigInForce
+from bot.safety.founders import founders_of, is_founder
+from bot.safety.holding import hold_self_work
+from bot.safety.severity import severity_of_check
+from bot.traffic.evaluation import Evaluations
+from bot.trials.pool import TrialPool
+from bot.triggers import (
+    ActorKind,
+    BisectRequest,
+    JudgeRequest,
+    RampRequest,
+    Repository,
+    RevertRequest,
+    RollbackRequest,
+    ShadowRequest,
+    TriageRequest,
+    Trigger,
+    derived_id,
+)
+from bot.wiring.background import Mirrors
+
+
+@dataclass(frozen=True)
+class RequestWiring:
+    """Starts Runs for callers who want to know which.
+
+    Attributes:
+        start: starts the Run of a Trigger; started twice it is the same one.
+        records: the database, for reading.
+        config: the configuration in force.
+        mirrors: the configuration as it was fetched last, for where reports will be.
+        no_counters: tells why Prometheus cannot be asked; None: it can.
+        clock: tells the time (UTC).
+    """
+
+    start: Callable[[Trigger], Awaitable[None]]
+    records: AsyncEngine
+    config: ConfigInForce
+    mirrors: Mirrors
+    no_counters: Callable[[], str | None]
+    clock: Callable[[], datetime]
+
+    async def begin(self, trigger: Trigger) -> str:
+        """Start the Run of a Trigger and give its id."""
+        await self.start(trigger)
+        return derived_id(trigger.key, trigger.received_at)
+
+    async def accept(self, trigger: Trigger) -> Accepted:
+        """Start the Run of a Trigger and say where its report will be.
+
+        Raises:
+            Declined: it cannot be done as things stand, and that can be told at once.
+        """
+        if isinstance(trigger.request, preflight.ASKED):
+            await self._make_sure(trigger)
+        known = await self.mirrors.known_config(trigger.repository)
+        config = await self.config.settled(trigger.repository.id, known)
+        await self._within_limits(trigger, config)
+        run = await self.begin(trigger)
+        place = first_place(trigger.request, run, config.artifacts.root)
+        return Accepted(run=run, incident=run, artifact_path=place.path, ref=place.ref)
+
+    async def _within_limits(self, trigger: Trigger, config: Config) -> None:
+        """Say at once what would refuse the Run, without asking GitHub: it may be away.
+
+        Raises:
+            Declined: a cap or a budget is used up, or what is asked for is paused.
+        """
+        async with self.records.connect() as conn:
+            if await runs.find_by_trigger(conn, trigger.key) is not None:
+                return
+            decision = admit(await limits_of(conn, trigger, config, self.clock()))
+        if trigger.actor.kind is ActorKind.MACHINE and isinstance(decision, Refused):
+            raise DeclinedRequest(f"{decision.reason} {decision.remedy}")
+
+    async def _make_sure(self, trigger: Trigger) -> None:
+        config = (await self.config.of(trigger.repository)).config
+        async with self.records.connect() as conn:
+            try:
+                await preflight.make_sure(conn, trigger, config, no_counters=self.no_counters())
+            except UnknownName as unknown:
+                raise DeclinedRequest(
+                    f"{unknown.reason} {unknown.remedy}", unknown.field
+                ) from unknown
+            except CannotPlan as stop:
+                raise DeclinedRequest(f"{stop.reason} {stop.remedy}") from stop
+
+
+ANNOUNCED_AT_ONCE = 6
+"""Incidents about alerts that are announced at the same time."""
+
+
+@dataclass(frozen=True)
+class PlaybookWiring:
+    """Hands each playbook its parts, bound to the repository it plays on."""
+
+    github: GitHub
+    mirrors: Mirrors
+    records: AsyncEngine
+    """For reading."""
+    inbox: Inbox
+    config: ConfigInForce
+    courses: Evaluations
+    pool: TrialPool
+    pictures: PictureAddresses
+    cockpit_url: str | None
+    """Where people reach the cockpit, where that was configured."""
+    signing_key: Ed25519PrivateKey
+    store: RecordStore
+    patience: Patience
+    founders: Sequence[str]
+    wake: Callable[[str, Signal, str], Awaitable[None]]
+    clock: Callable[[], datetime]
+    no_counters: Callable[[], str | None]
+
+    _recording: dict[int, asyncio.Lock] = field(default_factory=dict)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANNOUNCED_AT_ONCE))
+
+    def by_request(self) -> Playbooks:
+        """Say what carries out which request."""
+        return {
+            RevertRequest: self._revert,
+            BisectRequest: self._bisect,
+            ShadowRequest: self._shadow,
+            RampRequest: self._ramp,
+            RollbackRequest: self._rollback,
+            TriageRequest: self._triage,
+        }
+
+    async def judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
+        """Judge a failing check of the default branch."""
+        parts = AutorevertResources(
+            parts=self._parts(trigger.repository, "judge"),
+            put=self.inbox.put,
+            severity=severity_of_check,
+            hold=hold_self_work,
+        )
+        await autorevert(run, trigger, request, parts)
+
+    async def _revert(
+        self, run: Run, trigger: Trigger, request: RevertRequest, weigh: Weigh
+    ) -> Ending:
+        parts = self._parts(trigger.repository, "revert")
+        return await revert(run, trigger, request, parts, weigh)
+
+    async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest, _: Weigh) -> Ending:
+        return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
+
+    async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest, _: Weigh) -> Ending:
+        parts = AlertResources(
+            parts=self._parts(trigger.repository, "triage"),
+            put=self.inbox.put,
+            hold=hold_self_work,
+            recording=self._recording.setdefault(trigger.repository.id, asyncio.Lock()),
+            turns=self._turns,
+            records=self.records,
+        )
+        return await follow_alerts(run, trigger, request, parts)
+
+    async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest, _: Weigh) -> Ending:
+        return await shadow(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    async def _ramp(self, run: Run, trigger: Trigger, request: RampRequest, _: Weigh) -> Ending:
+        return await ramp(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    async def _rollback(
+        self, run: Run, trigger: Trigger, request: RollbackRequest, _: Weigh
+    ) -> Ending:
+        return await rollback(run, trigger, request, self._candidate_parts(trigger.repository))
+
+    def _candidate_parts(self, repository: Repository) -> RolloutResources:
+        parts = self._parts(repository, "rollout")
+
+        async def founder(login: str) -> bool:
+            config = (await self.config.of(repository)).config
+            named = await founders_of(parts.github, config, self.founders)
+            return is_founder(login, named)
+
+        return RolloutResources(
+            **vars(parts),
+            records=self.records,
+            courses=self.courses,
+            ask=self._ask,
+            wake=self.wake,
+            is_founder=founder,
+            clock=self.clock,
+            no_counters=self.no_counters,
+        )
+
+    async def _ask(self, trigger: Trigger) -> None:
+        # A step cannot start a Run; what is in the inbox is started, whatever happens to us.
+        await self.inbox.put(trigger)
+
+    def _parts(self, repository: Repository, playbook: str) -> Resources:
+        return Resources(
+            github=self.github.repository(repository, playbook=playbook),
+            mirror=self.mirrors.of(repository),
+            signing_key=self.signing_key,
+            store=self.store,
+            web_url=f"{self.github.addresses.web}/{repository.full_name}",
+            patience=self.patience,
+            put=self.inbox.put,
+            pool=self.pool,
+            pictures=self.pictures,
+            cockpit_url=self.cockpit_url,
+            settled=partial(self.config.settled, repository.id),
+        )
