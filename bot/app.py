@@ -19,11 +19,20 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from ulid import ULID
 
-from bot.cockpit.anchored import AnchorsInGit
-from bot.cockpit.deciding import founders_from
-from bot.cockpit.previews.planner import Planner
-from bot.cockpit.rights import roles_from
+from bot.cockpit.approvals import founders_from
+from bot.cockpit.audit import AnchorsInGit
+from bot.cockpit.permissions import roles_from
+from bot.cockpit.preview_planner import Planner
 from bot.cockpit.site import Cockpit, CockpitParts
+from bot.commands.answer import Writing
+from bot.commands.approve import ApproveCommands
+from bot.commands.approve_config import ConfigApprovals
+from bot.commands.close_issue import IssueClosings
+from bot.commands.handler import CommandHandler
+from bot.commands.pause import PauseCommands
+from bot.commands.status import ContextReader
+from bot.commands.stranded_runs import StrandedRun, StrandedRuns
+from bot.commands.strangers import ReplyPolicy, Strangers
 from bot.config import Config
 from bot.engine import HINT_EVERY, Engine, Observer, Stuck
 from bot.github.client import GitHub, Served
@@ -31,28 +40,17 @@ from bot.github.transport.redaction import keep_secret
 from bot.intake.alerts.groups import AlertIntake
 from bot.intake.alerts.mappings import who_may_send
 from bot.intake.alerts.routes import AlertRoutes
-from bot.intake.answering.answer import Writing
-from bot.intake.answering.approving import ApproveCommands
-from bot.intake.answering.closing import IssueClosings
-from bot.intake.answering.config_approving import ConfigApprovals
-from bot.intake.answering.here import ContextReader
-from bot.intake.answering.holding import PauseCommands
-from bot.intake.answering.reception import CommandHandler
-from bot.intake.answering.stranded import StrandedRun, StrandedRuns
-from bot.intake.answering.strangers import Strangers
-from bot.intake.answering.talk import ReplyPolicy
+from bot.intake.api.budgets import SafetyApi
 from bot.intake.api.flags import FlagRoutes
+from bot.intake.api.incidents import Api, StoredRecords
 from bot.intake.api.observations import ObservationRoutes
-from bot.intake.api.recoveries import Api
-from bot.intake.api.safety import SafetyApi
-from bot.intake.api.stored_records import StoredRecords
+from bot.intake.catch_up import CatchUp
 from bot.intake.dispatcher import Dispatcher
-from bot.intake.github.meanings import OurApp
-from bot.intake.github.missed import CatchUp
-from bot.intake.github.webhooks import LARGEST_BODY, Webhooks
-from bot.intake.http.callers import Callers
+from bot.intake.event_payloads import OurApp
+from bot.intake.http.auth import Callers
 from bot.intake.http.entrance import Entrance
 from bot.intake.inbox import Inbox
+from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.notify import Courier, read_addresses
 from bot.pictures import addresses as pictures
 from bot.pictures.addresses import PictureAddresses
@@ -65,16 +63,15 @@ from bot.records.branch_record import RecordStore
 from bot.records.database import keep_private, migrate, open_database, reading, url_from
 from bot.records.replicas import living
 from bot.replicas import Heartbeat, HeartbeatRhythm
-from bot.safety.agents import AgentFlags, told
-from bot.safety.circumstances import AdmissionReader
+from bot.safety.admission_facts import AdmissionReader
+from bot.safety.budgets import Overruns
+from bot.safety.config_check import ConfigWatch
 from bot.safety.config_in_force import ConfigInForce
-from bot.safety.config_watch import ConfigWatch
-from bot.safety.flag_keeper import FlagSync
-from bot.safety.gatekeeper import GateReporter
-from bot.safety.metering import RequestMeter
-from bot.safety.overrun import Overruns
-from bot.safety.records_keeper import RecordsBranch
-from bot.safety.resumer import SelfWorkResumer
+from bot.safety.flag_sync import FlagSync
+from bot.safety.gate_reporter import GateReporter
+from bot.safety.records_branch import RecordsBranch
+from bot.safety.request_meter import RequestMeter
+from bot.safety.self_work import AgentFlags, SelfWorkResumer, told
 from bot.settings import InvalidSettings, Settings
 from bot.spec_reports import SpecReports
 from bot.traffic.allocation import NewestAllocations

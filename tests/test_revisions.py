@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.intake.comments.arguments import BisectArguments, CommentPlace
-from bot.intake.comments.parsing import Command, parse
+from bot.intake.command_arguments import BisectArguments, CommentPlace
+from bot.intake.comment_parser import Command, parse
 from bot.names import is_ref_name, is_revision, split_steps
 from bot.playbooks.checks.check_names import meant
 

@@ -27,6 +27,7 @@ from bot.config import Config, InvalidConfig, config_schema, read_config_text
 from bot.culprit.evidence import TrialOutcome
 from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
 from bot.github.models import CheckResult
+from bot.intake import event_triggers
 from bot.intake.alerts.cloudevents import CloudEvent, event_report, read_structured
 from bot.intake.alerts.formats import (
     MOST_ALERTS,
@@ -41,15 +42,14 @@ from bot.intake.alerts.formats import (
     repository_of,
 )
 from bot.intake.alerts.routes import _read_group
+from bot.intake.api.budgets import SpendBody
 from bot.intake.api.models import BisectBody, RampBody, RevertBody, RollbackBody, ShadowBody
-from bot.intake.api.safety import SpendBody
-from bot.intake.comments.arguments import CommentPlace
-from bot.intake.comments.commands import DEFINITIONS
-from bot.intake.comments.parsing import MOST_COMMANDS, parse
-from bot.intake.github import asking
-from bot.intake.github.events import Delivery, meanings
-from bot.intake.github.meanings import Hint, NothingAsked, OurApp
+from bot.intake.command_arguments import CommentPlace
+from bot.intake.comment_parser import MOST_COMMANDS, parse
+from bot.intake.event_payloads import Hint, NothingAsked, OurApp
+from bot.intake.events import Delivery, meanings
 from bot.intake.http.problems import HttpProblem
+from bot.intake.slash_commands import DEFINITIONS
 from bot.records.documents.spec_report import SpecReport, spec_table
 from bot.safety.config_in_force import digest_of, sensitive_sections
 from bot.spec_reports import read_spec, with_results
@@ -297,7 +297,7 @@ def _read_webhook(given: Input, place: Place) -> bool:
         raise AssertionError("a delivery means nothing at all, not even Nothing")
     for each in found:
         if not isinstance(each, Hint | NothingAsked):
-            for trigger in asking.triggers(each, NOW):
+            for trigger in event_triggers.triggers(each, NOW):
                 _storable(trigger)
     return any(not isinstance(each, NothingAsked) for each in found)
 

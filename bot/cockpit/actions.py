@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from aiohttp import web
 from yarl import URL
 
-from bot.cockpit.previews.preview import Preview
-from bot.cockpit.rendering import ROOT
-from bot.cockpit.rights import VisibleRepository
-from bot.cockpit.routes import AccessRule, PageRoute
-from bot.cockpit.visit import PageRefused, Visit, inside, see_other
-from bot.cockpit.window import ScopedRecords
-from bot.intake.comments.arguments import CommentPlace
-from bot.intake.comments.commands import COMMANDS
-from bot.intake.github.asking import triggers
-from bot.intake.github.meanings import CommentPosted
+from bot.cockpit.permissions import VisibleRepository
+from bot.cockpit.preview import Preview
+from bot.cockpit.render import ROOT
+from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit, inside, see_other
+from bot.cockpit.scoped_records import ScopedRecords
+from bot.intake.command_arguments import CommentPlace
+from bot.intake.event_payloads import CommentPosted
+from bot.intake.event_triggers import triggers
 from bot.intake.inbox import Inbox
+from bot.intake.slash_commands import COMMANDS
 from bot.records.command_results import CommandResult, RequestState
 from bot.records.incidents import Incident
 from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger

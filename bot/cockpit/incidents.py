@@ -1,4 +1,4 @@
-"""The list of incidents, and one incident: its story, and what can be done about it."""
+"""The pages of incidents and bisects."""
 
 from __future__ import annotations
 
@@ -7,15 +7,54 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from bot.cockpit.actions import answer_to_show
-from bot.cockpit.deciding import Approvals
-from bot.cockpit.filters import KINDS, OPEN_WORD, identity, incident_filter
-from bot.cockpit.routes import AccessRule, PageRoute
-from bot.cockpit.visit import PageRefused, Visit
-from bot.cockpit.words import action_said, can_retry, what_next
+from bot.cockpit.approvals import Approvals
+from bot.cockpit.render import BarChart, bars_of
+from bot.cockpit.request import (
+    KINDS,
+    OPEN_WORD,
+    AccessRule,
+    PageRefused,
+    PageRoute,
+    Visit,
+    identity,
+    incident_filter,
+)
+from bot.cockpit.text import action_said, can_retry, what_next
 from bot.playbooks.incidents.record_files import RECORDS_BRANCH
 from bot.records.audit.chain import AuditEntry
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity
+
+
+class BisectPages:
+    """`/ui/bisects/{run}`."""
+
+    def routes(self) -> tuple[PageRoute, ...]:
+        """Its address."""
+        return (PageRoute("GET", "/bisects/{run}", self.page, AccessRule.SIGNED_IN),)
+
+    async def page(self, visit: Visit) -> web.StreamResponse:
+        """Show how far a bisect is, and what it found."""
+        async with visit.window() as window:
+            run = await window.run(visit.request.match_info["run"])
+            if run is None or run.playbook != "bisect":
+                raise PageRefused(404, "There is no such bisect among those you can see.")
+            progress = await window.progress_of(run)
+            incident = await window.incident(run.incident_id) if run.incident_id else None
+            shown = await answer_to_show(visit, window)
+        chart: BarChart | None = bars_of(progress.bars) if progress and progress.bars else None
+        seen = visit.sight.seen[run.repository_id]
+        return visit.page(
+            "bisect.html",
+            run=run,
+            waits=run.is_live and run.standing is not None and run.standing.state == "needs you",
+            seen=seen,
+            incident=incident,
+            progress=progress,
+            chart=chart,
+            request_answer=shown,
+        )
+
 
 PER_PAGE = 50
 MOST_TOLD = 500

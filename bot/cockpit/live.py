@@ -21,11 +21,10 @@ import structlog
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cockpit.rendering import HEADERS
-from bot.cockpit.rights import Sight
-from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.permissions import Sight
+from bot.cockpit.render import HEADERS
+from bot.cockpit.request import AccessRule, PageRoute, Visit
 from bot.cockpit.text import plain
-from bot.cockpit.visit import Visit
 from bot.records import dashboard, incidents
 
 log = structlog.get_logger(__name__)

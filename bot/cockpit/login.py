@@ -1,4 +1,6 @@
-"""Logging in and out: GitHub says who it is, and a session on our side remembers.
+"""Logging in to the cockpit with GitHub, and the keys of forms and sessions.
+
+Whoever is not logged in leaves nothing here, however often they begin.
 
 State ties the answer to the browser that asked, PKCE ties the code to us; until then both are in
 that browser alone. The person's token never leaves `WebFlow.identify`.
@@ -6,24 +8,133 @@ that browser alone. The person's token never leaves `WebFlow.identify`.
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cockpit.keys import LOGIN_LIFE, SESSION_LIFE, Keys
-from bot.cockpit.pending import Seal
-from bot.cockpit.rendering import ROOT
-from bot.cockpit.routes import AccessRule, PageRoute
-from bot.cockpit.visit import PageRefused, Visit, inside, see_other
+from bot.cockpit.render import ROOT
+from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit, inside, see_other
 from bot.errors import Passing
 from bot.github.errors import BadCredentials, GitHubError
 from bot.github.oauth import Challenge, WebFlow
 from bot.records import sessions
 
 log = structlog.get_logger(__name__)
+SESSION_LIFE = timedelta(hours=12)
+LOGIN_LIFE = timedelta(minutes=10)
+
+
+class Keys:
+    """Cookies that no script can read and no other site can have sent along with a change."""
+
+    def __init__(self, *, secure: bool) -> None:
+        """`secure`: the cockpit is reached by https, and its cookies by nothing else."""
+        self._secure = secure
+        # https://www.rfc-editor.org/rfc/rfc6265bis: bound to this very host.
+        prefix = "__Host-" if secure else ""
+        self._session, self._login = f"{prefix}playbooks", f"{prefix}playbooks_login"
+
+    def session(self, request: web.Request) -> str:
+        """The key to the session, empty where there is none."""
+        return request.cookies.get(self._session, "")
+
+    def login(self, request: web.Request) -> str:
+        """The key to the login under way, empty where there is none."""
+        return request.cookies.get(self._login, "")
+
+    def give_session(self, response: web.StreamResponse, key: str) -> None:
+        """Hand out the key to a session."""
+        self._give(response, self._session, key, SESSION_LIFE)
+
+    def give_login(self, response: web.StreamResponse, key: str) -> None:
+        """Hand out the key to a login."""
+        self._give(response, self._login, key, LOGIN_LIFE)
+
+    def take_session(self, response: web.StreamResponse) -> None:
+        """Take the key to the session back."""
+        response.del_cookie(self._session, path="/", secure=self._secure, httponly=True)
+
+    def take_login(self, response: web.StreamResponse) -> None:
+        """Take the key to the login back."""
+        response.del_cookie(self._login, path="/", secure=self._secure, httponly=True)
+
+    def _give(self, response: web.StreamResponse, name: str, key: str, life: timedelta) -> None:
+        response.set_cookie(
+            name,
+            key,
+            max_age=int(life.total_seconds()),
+            path="/",
+            httponly=True,
+            samesite="Lax",
+            secure=self._secure,
+        )
+
+
+LONGEST_BACK = 1_500
+"""Characters of the page to come back to: cookies have 4,096 in all."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Somebody was sent to GitHub.
+
+    Attributes:
+        state: what GitHub hands back with the answer.
+        verifier: the secret half of the PKCE pair.
+        back: the page they wanted.
+    """
+
+    state: str
+    verifier: str
+    back: str
+
+
+class Seal:
+    """Makes logins that begin, and knows its own again."""
+
+    def __init__(self, key: bytes) -> None:
+        """`key` is known to this bot and its replicas alone."""
+        self._key = key
+
+    def begin(self, back: str, until: datetime) -> tuple[Pending, str]:
+        """Begin a login that may be answered until then; the second is for the cookie."""
+        once = secrets.token_urlsafe(24)
+        kept = back if len(back) <= LONGEST_BACK else ""
+        sealed = _encoded(json.dumps([once, int(until.timestamp()), kept]).encode())
+        return self._pending(once, kept), f"{sealed}.{self._derived('cookie', sealed)}"
+
+    def find(self, cookie: str, now: datetime, life: timedelta) -> Pending | None:
+        """Read a cookie of ours; None for others, and for those that are over."""
+        sealed, _, signature = cookie.partition(".")
+        expected = self._derived("cookie", sealed)
+        if not hmac.compare_digest(signature.encode("utf-8", "replace"), expected.encode()):
+            return None
+        once, until, back = json.loads(base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))
+        if not now.timestamp() < until <= (now + life).timestamp():
+            return None
+        return self._pending(once, back)
+
+    def _pending(self, once: str, back: str) -> Pending:
+        return Pending(
+            state=self._derived("state", once), verifier=self._derived("verifier", once), back=back
+        )
+
+    def _derived(self, purpose: str, text: str) -> str:
+        said = f"{purpose}:{text}".encode("utf-8", "replace")
+        return _encoded(hmac.digest(self._key, said, "sha256"))
+
+
+def _encoded(said: bytes) -> str:
+    return base64.urlsafe_b64encode(said).rstrip(b"=").decode()
+
 
 _AGAIN = "Begin again at the login page."
 

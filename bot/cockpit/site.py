@@ -15,29 +15,30 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
 from bot.cockpit.actions import Actions
-from bot.cockpit.audit import AuditPages
-from bot.cockpit.bisects import BisectPages
-from bot.cockpit.budgets import BudgetPages
-from bot.cockpit.chains import Chains
-from bot.cockpit.deciding import Approvals, FoundersOf
-from bot.cockpit.help import HelpPage
-from bot.cockpit.incidents import IncidentPages
-from bot.cockpit.keys import Keys
-from bot.cockpit.lanes import RolloutLanes
+from bot.cockpit.approvals import Approvals, FoundersOf
+from bot.cockpit.audit import AuditPages, Chains
+from bot.cockpit.budgets import BudgetPages, Spending
+from bot.cockpit.home import HelpPage, HomePage
+from bot.cockpit.incidents import BisectPages, IncidentPages
 from bot.cockpit.live import Live
-from bot.cockpit.login import Login
-from bot.cockpit.now import HomePage
-from bot.cockpit.previews.preview import Preview
-from bot.cockpit.ramps import RampPages
-from bot.cockpit.rendering import ROOT, Templates
-from bot.cockpit.rights import NOTHING, RoleOf, Served, Sight, Unknown, VisitorPermissions
-from bot.cockpit.routes import AccessRule, PageRoute
-from bot.cockpit.spending import Spending
-from bot.cockpit.visit import THEME_COOKIE, THEMES, PageRefused, Visit, inside, see_other
+from bot.cockpit.login import Keys, Login
+from bot.cockpit.permissions import NOTHING, RoleOf, Served, Sight, Unknown, VisitorPermissions
+from bot.cockpit.preview import Preview
+from bot.cockpit.ramps import RampPages, RolloutLanes
+from bot.cockpit.render import ROOT, Templates
+from bot.cockpit.request import (
+    THEME_COOKIE,
+    THEMES,
+    AccessRule,
+    PageRefused,
+    PageRoute,
+    Visit,
+    inside,
+    see_other,
+)
 from bot.config import Config
 from bot.github.oauth import WebFlow
-from bot.intake.http.bodies import TooLarge, read_body
-from bot.intake.http.rooms import STRANGERS
+from bot.intake.http.bodies import STRANGERS, TooLarge, read_body
 from bot.intake.inbox import Inbox
 from bot.records import sessions
 from bot.records.audit.anchors import Anchor

@@ -1,12 +1,14 @@
-"""`python -m bot bisect`: options in, verdict on standard output, exit code by contract."""
+"""The command `bisect` in a clone: its options, and files that the command is made of."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import re
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from bot.culprit.verdict import SearchStatus, Verdict
 from bot.git.errors import GitError
 from bot.git.history import describe
 from bot.git.revert_report import open_clone
-from bot.local import command_files, journal, words
+from bot.local import journal, messages
 from bot.local.checkout import Shared, choose_shared, read_checkout, work_tree
 from bot.local.history import RangeError, resolve_end, submodules
 from bot.local.journal import Journal, JournalError, LocalRequest
@@ -24,6 +26,101 @@ from bot.local.session import InfraError, run
 from bot.local.view import watching
 from bot.trials.outcome import CommandNotFoundError
 from bot.trials.sandbox import SandboxError
+
+_SHARED = tuple(map(Path, ("/tmp", "/var/tmp", "/")))  # noqa: S108 - never shown whole
+_BETWEEN_NAMES = re.compile(r"[\s=;&|<>()\"'`]+")
+
+
+def resolved(
+    command: Sequence[str], here: Path, repository: Path | None, start: str
+) -> tuple[str, ...]:
+    """Make the command's words mean the same files where trials start.
+
+    A word that names a file of the checkout is read from the folder that trials start in; any other
+    word that names a file where the person stands becomes absolute.
+
+    Args:
+        command: the words.
+        here: where the person stands.
+        repository: the root of their checkout, None where it is bare.
+        start: the folder trials start in, from that root.
+    """
+    words = []
+    for number, word in enumerate(command):
+        path = here / word
+        plain = number == 0 and "/" not in word
+        is_theirs = not plain and not word.startswith(("-", "/")) and _is_file(path)
+        if is_theirs and repository is not None and _inside(path, repository):
+            named = _from_root(path, repository)
+            if _from_root(here, repository) != start:
+                word = os.path.relpath(named, start or ".")
+                word = f"./{word}" if number == 0 and "/" not in word else word
+        elif is_theirs:
+            word = str(path.resolve() if ".." in path.parts else path.absolute())
+        words.append(word)
+    return tuple(words)
+
+
+def named_in(command: Sequence[str], here: Path, repository: Path) -> tuple[str, ...]:
+    """Return what of the checkout a command names, from its root.
+
+    Each word may name a file or a folder; a name inside a word, as in a shell's text, a file only:
+    such texts name folders to delete and make them.
+    """
+    found: dict[str, None] = {}
+    for word in command:
+        for name in dict.fromkeys((word, *_BETWEEN_NAMES.split(word))):
+            path = here / name
+            there = _is_file(path) or (name == word and _is_folder(path))
+            if name.strip("./") and there and _inside(path, repository):
+                found[_from_root(path, repository)] = None
+    return tuple(found)
+
+
+def deletes(command: Sequence[str], name: str) -> bool:
+    """Tell whether a command seems to delete a folder of this name: then it makes its own."""
+    return any(
+        re.search(rf"\brm\b[^;&|\n]*(?<![\w.-]){re.escape(name)}(?![\w.-])", word)
+        for word in (*command, " ".join(command))
+    )
+
+
+def readable(command: Sequence[str]) -> tuple[Path, ...]:
+    """Return what a sandbox must show for the command: its files, with what lies beside them."""
+    found: set[Path] = set()
+    for word in command:
+        path = Path(word)
+        if path.is_absolute() and path.exists():
+            for file in (path, path.resolve()):
+                found.add(file if file.parent in _SHARED or file.is_dir() else file.parent)
+    return tuple(sorted(found - set(_SHARED)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a shell's text may be too long for a name
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _inside(path: Path, repository: Path | None) -> bool:
+    return repository is not None and path.resolve().is_relative_to(repository.resolve())
+
+
+def _from_root(path: Path, repository: Path) -> str:
+    """Return a path from the root: empty for the root itself, `/` where it lies outside."""
+    whole, root = path.resolve(), repository.resolve()
+    if not whole.is_relative_to(root):
+        return "/"
+    return "" if whole == root else str(whole.relative_to(root))
+
 
 _PROBLEMS = (
     RangeError, InfraError, JournalError, CommandNotFoundError, SandboxError, GitError, OSError,
@@ -124,9 +221,9 @@ def bisect_command(
         sys.exit(_search(Journal(request), Path(request.log), new=True, as_json=as_json))
     except _PROBLEMS as problem:
         click.echo(f"Error: {problem}", err=True)
-        sys.exit(words.ERROR)
+        sys.exit(messages.ERROR)
     except KeyboardInterrupt:
-        sys.exit(words.ERROR)
+        sys.exit(messages.ERROR)
 
 
 async def _request(
@@ -155,16 +252,16 @@ async def _request(
         typed = [*command, *build_words]
         shown = choose_shared(
             checkout,
-            command_files.named_in(typed, here, root),
+            named_in(typed, here, root),
             [_wanted(path, here, root) for path in wanted],
             dependencies=not pristine,
-            deleted=lambda name: command_files.deletes(typed, name),
+            deleted=lambda name: deletes(typed, name),
         )
     elif wanted:
-        raise RangeError(words.NO_CHECKOUT)
+        raise RangeError(messages.NO_CHECKOUT)
     start = checkout.start if checkout else ""
-    words_of = command_files.resolved(command, here, root, start)
-    build_words = command_files.resolved(build_words, here, root, start)
+    words_of = resolved(command, here, root, start)
+    build_words = resolved(build_words, here, root, start)
     log_file = (log_path or _default_log(bad_commit)).absolute()
     return LocalRequest.model_validate(
         {
@@ -174,7 +271,7 @@ async def _request(
             "bad": bad_commit,
             "command": words_of,
             "build": build_words or None,
-            "readable": [str(path) for path in command_files.readable([*words_of, *build_words])],
+            "readable": [str(path) for path in readable([*words_of, *build_words])],
             "skips": [await resolve_end(git, skip) for skip in skips],
             "checkout": str(root) if root else None,
             "start": start,
@@ -188,7 +285,7 @@ def _wanted(path: str, here: Path, root: Path) -> str:
     """Return a path that the person wants to be seen, from the root of their checkout."""
     whole = Path(os.path.normpath(here / path))
     if not os.path.lexists(whole) or not whole.is_relative_to(root) or whole == root:
-        raise RangeError(words.not_in_checkout(path))
+        raise RangeError(messages.not_in_checkout(path))
     return str(whole.relative_to(root))
 
 
@@ -204,15 +301,15 @@ def _search(known: Journal, path: Path, *, new: bool, as_json: bool) -> int:
             with watching(sys.stderr, known.request.jobs) as view:
                 asyncio.run(run(known.request, known, writer, view))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            click.echo(words.INTERRUPTED.format(resume=resume), err=True)
-            return words.ERROR
+            click.echo(messages.INTERRUPTED.format(resume=resume), err=True)
+            return messages.ERROR
         except RangeError:
             path.unlink()
             raise
         except (InfraError, SandboxError, GitError, OSError) as error:
             said = str(error)
-            click.echo("Error: " + words.FAILED.format(problem=said, resume=resume), err=True)
-            return words.ERROR
+            click.echo("Error: " + messages.FAILED.format(problem=said, resume=resume), err=True)
+            return messages.ERROR
     return _tell(path, as_json)
 
 
@@ -222,14 +319,14 @@ def _tell(path: Path, as_json: bool) -> int:
     verdict = known.verdict()
     if verdict is None:
         resume = f"python -m bot bisect --resume {shlex.quote(str(path))}"
-        raise JournalError(words.UNFINISHED.format(resume=resume))
-    if verdict.status not in words.EXIT_CODES:
-        raise JournalError(words.infra(verdict.reason))
+        raise JournalError(messages.UNFINISHED.format(resume=resume))
+    if verdict.status not in messages.EXIT_CODES:
+        raise JournalError(messages.infra(verdict.reason))
     if as_json:
         click.echo(_json(known, verdict))
     else:
         click.echo(asyncio.run(_text(known, verdict)))
-    return words.EXIT_CODES[verdict.status]
+    return messages.EXIT_CODES[verdict.status]
 
 
 def _json(known: Journal, verdict: Verdict) -> str:
@@ -258,19 +355,19 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     except GitError:
         commits = []
     untried = {each.commit: each.reason for each in known.endings.values()}
-    told = words.conclusion(verdict, commits, known.request.goods, untried)
+    told = messages.conclusion(verdict, commits, known.request.goods, untried)
     if verdict.status in (SearchStatus.BEFORE_RANGE, SearchStatus.NO_CULPRIT):
         ends = {"good": known.searches[-1].graph.goods, "bad": (known.request.bad,)}
         end = "good" if verdict.status is SearchStatus.BEFORE_RANGE else "bad"
         told += "".join(
-            f"\n{words.unexpected(end, sha, ending.reason, ending.output)}"
+            f"\n{messages.unexpected(end, sha, ending.reason, ending.output)}"
             for sha in ends[end]
             if (ending := known.endings.get(sha))
         )
-        told += f"\n{words.told_differences(known.differences)}" if known.differences else ""
+        told += f"\n{messages.told_differences(known.differences)}" if known.differences else ""
     checked = known.checks.ending if verdict.status is SearchStatus.CULPRIT else None
-    if checked in words.CHECKED:
-        told += f"\n{words.CHECKED[checked]}"
+    if checked in messages.CHECKED:
+        told += f"\n{messages.CHECKED[checked]}"
     counted = f"{known.trials()} trials in {known.rounds()} rounds. Log: {known.request.log}"
     return f"{told}\n{counted}"
 

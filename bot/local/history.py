@@ -1,7 +1,8 @@
-"""The range in question on a person's clone: ends resolved and checked, commits read."""
+"""The range a local bisect searches, and how long it takes yet."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,45 @@ from bot.culprit.priors import Features, weigh
 from bot.git.errors import GitError, UnknownRevision
 from bot.git.history import describe, is_ancestor, merge_base, resolve_expression
 from bot.git.process import Git
-from bot.local import words
+from bot.local import messages
+
+_TOLD_BY_A_TRIAL = 0.75
+"""Bits a trial tells before any has been seen to: less than one, since signals may lie."""
+_TAKEN_FOR_GRANTED = 4
+_LEAST_TOLD = 0.25
+_CHECKING = 2
+"""Rounds at the end, when the culprit and its parents are run afresh."""
+
+
+def seconds_left(
+    probabilities: Sequence[float], trials: int, seconds: Sequence[float], jobs: int
+) -> float | None:
+    """Guess how many seconds a search takes yet; None before a trial has ended.
+
+    Args:
+        probabilities: of each commit in question.
+        trials: trials that told something.
+        seconds: how long each trial took.
+        jobs: trials at once. So many split what is open into one part more, at best.
+    """
+    if not seconds:
+        return None
+    total = sum(probabilities) or 1.0
+    shares = [each / total for each in probabilities if each > 0]
+    bits = -sum(share * math.log2(share) for share in shares)
+    told = max(0.0, math.log2(max(2, len(probabilities))) - bits)
+    each = (told + _TOLD_BY_A_TRIAL * _TAKEN_FOR_GRANTED) / (trials + _TAKEN_FOR_GRANTED)
+    rounds = bits / (max(_LEAST_TOLD, each) * math.log2(jobs + 1))
+    checking = math.ceil(_CHECKING / jobs)
+    return (max(1.0, rounds) + checking) * sum(seconds) / len(seconds)
+
+
+def in_words(seconds: float) -> str:
+    """Say a span of time roughly."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
 
 _COMMITS_LOOKED_INTO = 2000
 _DOCUMENTATION = (".md", ".rst", ".adoc")
@@ -40,7 +79,7 @@ async def resolve_end(git: Git, revision: str) -> str:
     try:
         return await resolve_expression(git, revision)
     except UnknownRevision as error:
-        cut = f" {words.shallow()}" if await _shallow_edge(git) else ""
+        cut = f" {messages.shallow()}" if await _shallow_edge(git) else ""
         raise RangeError(f"{error}.{cut}") from None
 
 
@@ -54,13 +93,15 @@ async def read_range(git: Git, goods: Sequence[str], bad: str) -> LocalRange:
     edge = await _shallow_edge(git)
     for good in goods:
         if good == bad:
-            raise RangeError(words.nothing_between(good[: words.SHORT], bad[: words.SHORT]))
+            raise RangeError(
+                messages.nothing_between(good[: messages.SHORT], bad[: messages.SHORT])
+            )
         if not await is_ancestor(git, good, bad):
             if edge:
-                raise RangeError(words.shallow())
+                raise RangeError(messages.shallow())
             base = await merge_base(git, good, bad)
-            short_good, short_bad = good[: words.SHORT], bad[: words.SHORT]
-            raise RangeError(words.not_an_ancestor(short_good, short_bad, base))
+            short_good, short_bad = good[: messages.SHORT], bad[: messages.SHORT]
+            raise RangeError(messages.not_an_ancestor(short_good, short_bad, base))
     said = await git.run(
         *("rev-list", "--topo-order", "--no-commit-header", "--format=%H %T %P"),
         *(bad, *(f"^{good}" for good in goods), "--"),
@@ -72,7 +113,7 @@ async def read_range(git: Git, goods: Sequence[str], bad: str) -> LocalRange:
         parents[sha] = tuple(parent for parent in above if parent)
         trees[sha] = tree
     if edge & parents.keys():
-        raise RangeError(words.shallow())
+        raise RangeError(messages.shallow())
     for good in goods:
         trees[good] = (await git.run("rev-parse", f"{good}^{{tree}}")).text
     graph = CommitGraph.build(parents, bad, goods)

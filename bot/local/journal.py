@@ -22,7 +22,7 @@ from bot.culprit import log
 from bot.culprit.evidence import FreeResult, Trial, TrialOutcome, TrialReport
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
-from bot.local.checking import CheckEnded, CheckPlanned, Fingerprint, FreshRun, LocalChecks
+from bot.local.verification import CheckEnded, CheckPlanned, Fingerprint, FreshRun, LocalChecks
 from bot.trials.runner import TrialResult
 
 FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"

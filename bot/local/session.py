@@ -1,4 +1,4 @@
-"""One bisect on a person's clone: finds the ends, runs the trials the search asks for, logs all."""
+"""A bisect of one's own clone, from the first trial to the verdict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -28,11 +28,11 @@ from bot.git.export import TreeExport
 from bot.git.history import parents_of
 from bot.git.process import Git
 from bot.git.revert_report import open_clone
-from bot.local import good_end, words
-from bot.local.checking import MOST_PASSES, CheckEnded, CheckPlanned, FreshRun, plan_checks
+from bot.local import messages
 from bot.local.checkout import OBJECTS, layout_for
-from bot.local.history import RangeError, read_range, subjects, submodules
+from bot.local.history import read_range, subjects, submodules
 from bot.local.journal import EndingNote, Journal, LocalRequest, Probe, Writer
+from bot.local.verification import MOST_PASSES, CheckEnded, CheckPlanned, FreshRun, plan_checks
 from bot.trials.limits import for_this_machine, remove_folder
 from bot.trials.outcome import CommandNotFoundError
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
@@ -49,6 +49,28 @@ from bot.trials.sandbox import (
     unpassed,
 )
 from bot.trials.worktree import Workplace, workplace
+
+
+async def history_before(git: Git, bad: str) -> list[str]:
+    """List the commits before `bad` along first parents, newest first."""
+    said = await git.run("rev-list", "--first-parent", "--skip=1", bad, "--")
+    return said.text.split()
+
+
+async def releases(git: Git, bad: str, history: Sequence[str]) -> list[str]:
+    """List the tagged commits of `history` worth trying: what was released was probably tested."""
+    said = await git.run(
+        *("for-each-ref", "--merged", bad, "--format=%(objectname) %(*objectname)", "refs/tags")
+    )
+    tagged = {names.split(" ")[-1] or names.split(" ")[0] for names in said.text.splitlines()}
+    return thinned(history, tagged)
+
+
+def thinned(history: Sequence[str], tagged: Collection[str]) -> list[str]:
+    """Keep the 1st, 2nd, 4th, 8th … tagged commit, so that old regressions are reached soon."""
+    found = [commit for commit in history if commit in tagged]
+    return [found[2**step - 1] for step in range(len(found).bit_length())]
+
 
 _LONGEST_WAIT_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 30.0
@@ -111,14 +133,14 @@ async def run(request: LocalRequest, journal: Journal, writer: Writer, view: Wat
         await read_range(git, request.goods, request.bad)
     empty = [path for path in await submodules(git, request.bad) if path not in request.shared]
     if empty:
-        view.say(words.SUBMODULES.format(paths=words.printable(", ".join(empty))))
+        view.say(messages.SUBMODULES.format(paths=messages.printable(", ".join(empty))))
     async with workplace() as place:
         session = _Session(request, journal, writer, view, git)
         await session.prepare(place, empty)
         try:
             await session.conclude()
         except CommandNotFoundError as error:
-            told = words.told_differences(journal.differences)
+            told = messages.told_differences(journal.differences)
             raise CommandNotFoundError(f"{error}\n{told}") from error
 
 
@@ -140,9 +162,9 @@ class _Session:
         sandbox = await asyncio.to_thread(self._sandbox, place, objects)
         moved = dict(sandbox.placed) if isinstance(sandbox, Bubblewrap) else {}
         if self._request.shared:
-            self._view.say(words.sharing(self._request.shared))
+            self._view.say(messages.sharing(self._request.shared))
         checkout = self._request.checkout
-        found = words.differences(
+        found = messages.differences(
             self._request,
             confined=isinstance(sandbox, Bubblewrap),
             at_checkout=checkout is None or str(sandbox.layout.inside) == checkout,
@@ -175,7 +197,7 @@ class _Session:
                 await self._drive(search)
             verdict = search.verdict()
             if verdict.status is SearchStatus.INFRA:
-                raise InfraError(words.infra(self._last_reason))
+                raise InfraError(messages.infra(self._last_reason))
             found_by_us = not self._request.goods and search.graph.goods
             if verdict.status is not SearchStatus.BEFORE_RANGE or not found_by_us:
                 return
@@ -206,24 +228,24 @@ class _Session:
 
     async def _good_ends(self, rejected: set[str]) -> tuple[str, ...]:
         """Find a commit that passes, ever further back; none where even the first one fails."""
-        history = await good_end.history_before(self._git, self._request.bad)
-        releases = await good_end.releases(self._git, self._request.bad, history)
+        history = await history_before(self._git, self._request.bad)
+        released = await releases(self._git, self._request.bad, history)
         known = {probe.probe: probe for probe in self._journal.probes}
         tried = list(rejected)
-        while commit := next_good(history, releases, tried):
+        while commit := next_good(history, released, tried):
             tried.append(commit)
             if commit in self._request.skips:
                 continue
             probe = known.get(commit) or await self._probe(commit)
             if probe.outcome is TrialOutcome.PASS:
-                self._view.say(words.FOUND_GOOD.format(commit=commit[: words.SHORT]))
+                self._view.say(messages.FOUND_GOOD.format(commit=commit[: messages.SHORT]))
                 return (commit,)
         if self._last_probe:
             commit, result = self._last_probe
-            said = words.last_lines(result.output)
-            self._view.say(words.unexpected("oldest", commit, result.judgement.reason, said))
-            self._once(words.told_differences(self._journal.differences))
-        self._view.say(words.NO_GOOD)
+            said = messages.last_lines(result.output)
+            self._view.say(messages.unexpected("oldest", commit, result.judgement.reason, said))
+            self._once(messages.told_differences(self._journal.differences))
+        self._view.say(messages.NO_GOOD)
         return ()
 
     async def _probe(self, commit: str) -> Probe:
@@ -329,19 +351,19 @@ class _Session:
         if judgement.outcome not in wanted and trial.commit not in self._journal.endings:
             ending = EndingNote(
                 commit=trial.commit, outcome=judgement.outcome, reason=judgement.reason,
-                output=words.last_lines(result.output) if end else "",
+                output=messages.last_lines(result.output) if end else "",
             )  # fmt: skip
             self._journal.endings[trial.commit] = ending
         self._writer.reported(trial, report, result, ending)
         self._view.finished(search, trial, result)
         if ending and end:
-            self._view.say(words.unexpected(end, ending.commit, ending.reason, ending.output))
-            self._once(words.told_differences(self._journal.differences))
+            self._view.say(messages.unexpected(end, ending.commit, ending.reason, ending.output))
+            self._once(messages.told_differences(self._journal.differences))
         if judgement.outcome is TrialOutcome.INFRA:
             self._explain(judgement.reason)
             if end and trial.attempt >= search.settings.infra_attempts:
                 raise InfraError(
-                    words.end_never_ran(end, trial.commit, trial.attempt, judgement.reason)
+                    messages.end_never_ran(end, trial.commit, trial.attempt, judgement.reason)
                 )
 
     def _explain(self, reason: str) -> None:
@@ -351,11 +373,11 @@ class _Session:
             seconds = self._request.seconds
             fewer = max(1, int(seconds * _MARGIN)) if seconds >= 1 else seconds * _MARGIN
             self._once(
-                words.STOPPED.format(seconds=seconds, fewer=fewer, command=shlex.join(command))
+                messages.STOPPED.format(seconds=seconds, fewer=fewer, command=shlex.join(command))
             )
         elif reason.startswith("killed"):
             caught = shlex.quote(f"{shlex.join(command)} || exit 1")
-            self._once(words.KILLED.format(reason=reason, command=caught))
+            self._once(messages.KILLED.format(reason=reason, command=caught))
 
     def _once(self, text: str) -> None:
         if text not in self._said:
@@ -380,7 +402,7 @@ class _Session:
         try:
             require(sandbox, probe)
         except SandboxError as error:
-            self._view.say(words.NO_SANDBOX.format(reason=error))
+            self._view.say(messages.NO_SANDBOX.format(reason=error))
             return Unconfined(os.environ, replace(layout, inside=TREE_INSIDE))
         finally:
             remove_folder(place.folder / "probe")
@@ -410,6 +432,3 @@ async def _ended(
         wait = min((clock() - started) / 4, _LONGEST_WAIT_SECONDS)
         done |= (await asyncio.wait(left, timeout=wait))[0]
     return done
-
-
-__all__ = ["InfraError", "RangeError", "Watcher", "run"]

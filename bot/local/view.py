@@ -13,8 +13,8 @@ from rich.text import Text
 
 from bot.culprit.evidence import Trial, TrialOutcome
 from bot.culprit.search import Search
-from bot.local.estimate import in_words, seconds_left
-from bot.local.words import SHORT, printable
+from bot.local.history import in_words, seconds_left
+from bot.local.messages import SHORT, printable
 from bot.trials.runner import TrialResult
 
 _BARS = " ▁▂▃▄▅▆▇█"

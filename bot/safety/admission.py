@@ -1,4 +1,4 @@
-"""May this be done, by this caller, now? One pure and total decision, with a reason and a remedy.
+"""May this be done now, by this caller, for this plan? Pure.
 
 Rescue comes first (Decisions 3): a reversible recovery that a person with write access asks for is
 never refused for budgets, caps, a pause or an opt-out. Those bind what nobody asked for.
@@ -6,13 +6,16 @@ never refused for budgets, caps, a pause or an opt-out. Those bind what nobody a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal
 
 from bot import markdown
+from bot.playbooks.planning.weighing import Weighed
+from bot.playbooks.steps import PlannedStep, worst
 from bot.records.budgets import Budget, BudgetState
 from bot.records.steps import Reversibility
-from bot.safety.held import Lifting
+from bot.safety.self_workers import Lifting
 from bot.triggers import ActorKind, Autonomy, Role, SourceKind, Target, Trigger, Value
 
 NEEDS: dict[str, Role] = {
@@ -261,3 +264,19 @@ def _what_cannot_be_undone(facts: AdmissionFacts) -> NeedsApproval | None:
         reason="A step of this plan cannot be undone.",
         remedy="A Founder reads the plan, then comments `/approve` or `/reject`.",
     )
+
+
+def weigh(facts: AdmissionFacts, steps: Sequence[PlannedStep]) -> Weighed:
+    """Admit a plan, or say whose yes it needs.
+
+    Args:
+        facts: what the request was admitted on.
+        steps: of the plan.
+    """
+    match admit(facts.model_copy(update={"reversibility": worst(steps)})):
+        case Admitted(may_merge=may_merge):
+            return Weighed(may_merge=may_merge)
+        case NeedsApproval(of=of, reason=reason, remedy=remedy):
+            return Weighed(of=of, may_merge=False, reason=reason, remedy=remedy)
+        case Refused(reason=reason, remedy=remedy):
+            return Weighed(refused=True, may_merge=False, reason=reason, remedy=remedy)

@@ -1,14 +1,22 @@
-"""Who the Founders of a repository are just now."""
+"""Who the Founders are, to what they say yes, and which of them may not.
+
+GitHub tells the author and the committer of a commit, not who pushed it.
+https://docs.github.com/rest/commits/commits#list-commits
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
 
-from bot.config import Config
+from bot.config import CONFIG_PATH, PROTECTED, Config
 from bot.github.client import RepositoryClient
+from bot.github.models import Commit, PullRequest
 from bot.names import is_among
-from bot.triggers import Role
+from bot.safety.config_in_force import Sections, part_of
+from bot.triggers import Role, Value
 
 
 async def founders_of(
@@ -58,3 +66,109 @@ def objection_to(login: str, founders: Sequence[str], *, asked_by: str) -> Objec
     is_own = login.lower() == asked_by.lower()
     others = [each for each in founders if each.lower() != login.lower()]
     return Objection.THEIR_OWN if is_own and others else None
+
+
+_ALL_LISTED = 250
+"""GitHub lists no more commits of a pull request."""
+
+
+async def writers_of(client: RepositoryClient, pull: PullRequest) -> tuple[str, ...]:
+    """Name whose pull request it is, and whoever wrote a commit of it that changes the file.
+
+    Raises:
+        GitHubError: its commits could not be read.
+    """
+    brought = {each.sha for each in await client.pulls.commits(pull.number)}
+    changing = await client.git.commits_of(CONFIG_PATH, pull.head.sha)
+    if len(brought) < _ALL_LISTED:
+        changing = tuple(each for each in changing if each.sha in brought)
+    # Where not all of its commits are known, whoever changed the file lately counts.
+    return _named((pull.user.login,), changing)
+
+
+async def writers_on_branch(
+    client: RepositoryClient, head: str, *, since: datetime | None
+) -> tuple[str, ...]:
+    """Name whoever changed the file on a branch since a moment; at least whoever did last.
+
+    Raises:
+        GitHubError: the commits could not be read.
+    """
+    found = await client.git.commits_of(CONFIG_PATH, head)
+    newer = [
+        each
+        for each in found[1:]
+        if since is None or each.committed_at is None or each.committed_at >= since
+    ]
+    return _named((), [*found[:1], *newer])
+
+
+def _named(logins: Iterable[str], commits: Iterable[Commit]) -> tuple[str, ...]:
+    named = [*logins]
+    for each in commits:
+        named += [login for login in (each.login, each.committer) if login is not None]
+    return tuple(dict.fromkeys(named))
+
+
+SHOWN = 12
+"""Characters of a digest that people are shown."""
+FEWEST = 7
+"""Characters of a digest that name it."""
+
+_SAID = re.compile(rf"/approve ([0-9a-f]{{{SHOWN}}})\b")
+
+
+class ShownConfig(Value):
+    """What somebody could have seen when they said yes.
+
+    Attributes:
+        digests: of all versions that the checks of this pull request had shown by then.
+        said: the digest that our last comment before it named, in short; empty where none did.
+        is_settled: whether what they mean had been merged by then, and stands so.
+    """
+
+    digests: tuple[str, ...] = ()
+    said: str = ""
+    is_settled: bool = False
+
+
+def digest_said(comment: str) -> str:
+    """The digest that a comment of ours asks to approve, in short; empty where there is none."""
+    found = _SAID.findall(comment)
+    return found[-1] if found else ""
+
+
+def may_name(word: str) -> bool:
+    """Whether a word can be a digest, or the beginning of one."""
+    return re.fullmatch(rf"[0-9a-f]{{{FEWEST},64}}", word) is not None
+
+
+def is_meant(wanted: str, named: str | None, seen: ShownConfig) -> bool:
+    """Whether a yes is to this version and no other.
+
+    Args:
+        wanted: the digest of what would be approved now.
+        named: the digest that was typed, perhaps in short; None where none was.
+        seen: what the yes can have been to where none was typed.
+    """
+    if named is not None:
+        return may_name(named) and wanted.startswith(named)
+    if seen.said:
+        return wanted.startswith(seen.said)
+    if not seen.digests:
+        return seen.is_settled
+    # Where another version was shown before, a bare yes may be to that one.
+    return set(seen.digests) == {wanted}
+
+
+def objection_to_consent(
+    login: str, founders: Sequence[str], writers: Collection[str]
+) -> Objection | None:
+    """Say why this person's yes to what `writers` wrote does not count; None if it does."""
+    own = next((each for each in writers if each.lower() == login.lower()), "")
+    return objection_to(login, founders, asked_by=own)
+
+
+def changed_sections(wanted: Sections, counting: Sections) -> tuple[str, ...]:
+    """Name the protected keys that differ from what counts."""
+    return tuple(key for key in PROTECTED if part_of(wanted, key) != part_of(counting, key))

@@ -17,13 +17,13 @@ from bot.git.errors import GitError
 from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.intake.github.meanings import Hint
+from bot.intake.event_payloads import Hint
 from bot.playbooks.planning.repository_config import read_config
 from bot.records import runs
 from bot.records.outages import outage_of
-from bot.safety.flag_keeper import FlagSync
-from bot.safety.gatekeeper import GateReporter
-from bot.safety.records_keeper import RecordsBranch
+from bot.safety.flag_sync import FlagSync
+from bot.safety.gate_reporter import GateReporter
+from bot.safety.records_branch import RecordsBranch
 from bot.spec_reports import SpecReports
 from bot.triggers import Repository
 

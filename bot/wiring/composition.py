@@ -11,10 +11,10 @@ from functools import partial
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.commands.handler import Playbooks
 from bot.config import Config
 from bot.github.client import GitHub
-from bot.intake.answering.playing import Playbooks
-from bot.intake.api.recoveries import Accepted, DeclinedRequest
+from bot.intake.api.incidents import Accepted, DeclinedRequest
 from bot.intake.inbox import Inbox
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks import preflight
@@ -35,10 +35,10 @@ from bot.playbooks.triage.work import AlertResources
 from bot.records import runs
 from bot.records.branch_record import RecordStore
 from bot.safety.admission import Refused, admit
-from bot.safety.circumstances import limits_of
+from bot.safety.admission_facts import limits_of
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of, is_founder
-from bot.safety.holding import hold_self_work
+from bot.safety.self_work import hold_self_work
 from bot.safety.severity import severity_of_check
 from bot.traffic.evaluation import Evaluations
 from bot.trials.pool import TrialPool

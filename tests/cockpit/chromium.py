@@ -10,8 +10,8 @@ from typing import Literal
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from bot.cockpit.rendering import ROOT
-from bot.cockpit.routes import PageRoute
+from bot.cockpit.render import ROOT
+from bot.cockpit.request import PageRoute
 
 CHROMIUM = Path("/usr/bin/chromium")
 MISSING = f"there is no {CHROMIUM}: apt-get install chromium"

@@ -31,7 +31,7 @@ from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.pauses import PauseKind, Pausing
 from bot.records.runs import StoredRun
 from bot.records.steps import Reversibility
-from bot.safety.caps import REVERTS, caps
+from bot.safety.budgets import REVERTS, caps
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evidence_log import pack

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from yarl import URL
 
 from bot.app import Bot
-from bot.cockpit.pending import Seal
-from bot.cockpit.visit import inside
+from bot.cockpit.login import Seal
+from bot.cockpit.request import inside
 from bot.records.sessions import hash_of
 from bot.records.tables.intake import logins, sessions
 from fakegithub.server import DemoGitHub

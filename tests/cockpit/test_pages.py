@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from bot.app import Bot
 from bot.cockpit.budgets import PER_PAGE
-from bot.cockpit.filters import KINDS
 from bot.cockpit.live import MOST_OF_ONE
+from bot.cockpit.request import KINDS
 from bot.cockpit.text import moment
-from bot.intake.comments.commands import DEFINITIONS
+from bot.intake.slash_commands import DEFINITIONS
 from bot.records.audit.anchors import Anchor, public_key
 from bot.records.audit.chain import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState

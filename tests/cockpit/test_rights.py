@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from bot.app import Bot
-from bot.cockpit.routes import AccessRule, PageRoute
+from bot.cockpit.request import AccessRule, PageRoute
 from fakegithub.server import DemoGitHub
 from fakegithub.world.roles import RoleName
 from tests.cockpit.conftest import Arrives

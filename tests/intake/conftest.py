@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.intake.github.meanings import Hint, OurApp
-from bot.intake.github.webhooks import Webhooks
+from bot.intake.event_payloads import Hint, OurApp
 from bot.intake.inbox import Inbox
+from bot.intake.webhooks import Webhooks
 from bot.records.database import migrate, open_database, url_from
 from tests.intake.github.delivering import SECRET, Sender
 from tests.plugins.postgres import postgres_server, postgres_url

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.local.command_files import deletes, named_in, readable, resolved
-from bot.local.good_end import thinned
+from bot.local.command import deletes, named_in, readable, resolved
+from bot.local.messages import printable
+from bot.local.session import thinned
 from bot.local.view import spark
-from bot.local.words import printable
 from tests.local.kit import Person, history
 from tests.trials.kit import Repository
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.culprit.verdict import Candidate, SearchStatus, Verdict
-from bot.local.words import conclusion
+from bot.local.messages import conclusion
 from tests.local.kit import Person, history
 from tests.trials.kit import Repository, needs_bubblewrap
 

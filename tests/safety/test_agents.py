@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from bot.config import SelfWork
 from bot.records.pauses import Pause, PauseKind
-from bot.safety.agents import told
+from bot.safety.self_work import told
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 CONFIG = SelfWork(resume_after_minutes=30)

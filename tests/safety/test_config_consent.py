@@ -10,15 +10,15 @@ import pytest
 
 from bot.config import parse_config
 from bot.records import config_questions
-from bot.safety.config_consent import (
+from bot.safety.config_in_force import digest_of, sensitive_sections
+from bot.safety.founders import (
+    Objection,
     ShownConfig,
     digest_said,
     is_meant,
     may_name,
     objection_to_consent,
 )
-from bot.safety.config_in_force import digest_of, sensitive_sections
-from bot.safety.founders import Objection
 from tests.safety.test_config_check import PATH, config_check, known, press_approve, proposed
 from tests.shop import Clock, Shop
 

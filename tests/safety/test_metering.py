@@ -15,8 +15,8 @@ from bot.limits import Caps
 from bot.records import budgets
 from bot.records.budgets import Balance
 from bot.records.database import migrate, open_database, url_from
-from bot.safety.caps import requests
-from bot.safety.metering import RequestMeter
+from bot.safety.budgets import requests
+from bot.safety.request_meter import RequestMeter
 
 HERE = 7
 CAPS = Caps(github_requests_an_hour=100)

@@ -9,13 +9,13 @@ import pytest
 from bot.config import FREE, PROTECTED, Config, parse_config
 from bot.limits import Section
 from bot.records.sensitive_config import ApprovedSections
-from bot.safety.config_consent import changed_sections
 from bot.safety.config_in_force import (
     counting_sections,
     digest_of,
     sensitive_sections,
     with_sections,
 )
+from bot.safety.founders import changed_sections
 from bot.triggers import Autonomy
 from tests.config_texts import GOOD
 

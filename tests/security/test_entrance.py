@@ -14,9 +14,8 @@ import pytest
 from aiohttp import web
 
 from bot.app import Bot
-from bot.intake.http.bodies import TooLarge, read_body
+from bot.intake.http.bodies import STRANGERS, TooLarge, read_body
 from bot.intake.http.entrance import Entrance, EntranceLimits
-from bot.intake.http.rooms import STRANGERS
 from tests.intake.github.delivering import headers
 from tests.shop import API_TOKEN, Shop
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bot.records import pauses
-from bot.safety import metering
+from bot.safety import request_meter
 from bot.triggers import SELF_WORK
 from demo.person import Person
 from tests.shop import Clock, Shop
@@ -69,7 +69,7 @@ async def test_twelve_pushes_to_a_fork_are_in_no_cap(
 async def test_beyond_their_share_outsiders_wait_and_nobody_else_does(
     shop: Shop, fork: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metering, "OUTSIDERS", 250)  # of 5,000: twenty, and five for each
+    monkeypatch.setattr(request_meter, "OUTSIDERS", 250)  # of 5,000: twenty, and five for each
     await shop.mallory.propose_from(fork, "Mine", {"a": "0"}, branch="topic")
     before = sum(shop.bot.github.requests.by_route(GATE).values())
     for n in range(6):
@@ -91,7 +91,7 @@ async def test_beyond_their_share_outsiders_wait_and_nobody_else_does(
 async def test_one_of_them_leaves_something_to_the_others(
     shop: Shop, fork: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metering, "OUTSIDERS", 125)  # forty, and ten for each
+    monkeypatch.setattr(request_meter, "OUTSIDERS", 125)  # forty, and ten for each
     for n in range(8):
         await shop.mallory.propose_from(fork, "Mine", {f"{n}": "0"}, branch=f"topic-{n}")
     await shop.looked_again()

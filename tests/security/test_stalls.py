@@ -21,8 +21,8 @@ from bot.cockpit.text import with_references
 from bot.config import Config
 from bot.github.markers import BODY_LIMIT, cut
 from bot.github.transport.redaction import redact
-from bot.intake.comments.arguments import CommentPlace
-from bot.intake.comments.parsing import parse
+from bot.intake.command_arguments import CommentPlace
+from bot.intake.comment_parser import parse
 from bot.playbooks.incidents.own_files import OwnFiles
 from bot.playbooks.words.quoting import quoted
 from bot.spec_reports import LARGEST_BYTES, read_spec

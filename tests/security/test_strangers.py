@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.intake.answering.strangers import MOST_UNKNOWN
-from bot.intake.comments.arguments import CommentPlace
-from bot.intake.github.meanings import CommentPosted
+from bot.commands.strangers import MOST_UNKNOWN
+from bot.intake.command_arguments import CommentPlace
+from bot.intake.event_payloads import CommentPosted
 from bot.triggers import Repository, SourceKind
 from fakegithub.faults.request_faults import Fail, Slow
 from tests.security.test_talk import TEN, settled

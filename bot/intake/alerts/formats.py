@@ -24,7 +24,7 @@ from pydantic import (
     field_validator,
 )
 
-from bot.intake.github.payloads import web_address
+from bot.intake.event_payloads import web_address
 from bot.intake.http.problems import invalid
 from bot.records.alerts import ConditionReport, Said, SignalName
 from bot.safety.severity import UNKNOWN, Labelled, severity_of

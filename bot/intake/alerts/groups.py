@@ -13,8 +13,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.intake.group_commit import GroupCommit
-from bot.intake.inbox import Inbox
+from bot.intake.inbox import GroupCommit, Inbox
 from bot.records import alerts
 from bot.records.alerts import ConditionReport, GroupMoved
 from bot.triggers import (

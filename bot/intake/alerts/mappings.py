@@ -33,7 +33,7 @@ from pydantic import (
 )
 
 from bot.intake.alerts.formats import UnreadableAlert, blamed, severity_of_label, title_of, web_page
-from bot.intake.http.tokens import ApiToken, read_tokens
+from bot.intake.http.auth import ApiToken, read_tokens
 from bot.records.alerts import ConditionReport, Said
 from bot.settings import InvalidSettings, Settings
 from bot.triggers import Repository, Role, Severity

@@ -28,12 +28,10 @@ from bot.intake.alerts.formats import (
     repository_of,
 )
 from bot.intake.alerts.mappings import AlertMapping
-from bot.intake.http.bodies import TooLarge, read_body
-from bot.intake.http.callers import Callers
+from bot.intake.http.auth import ApiToken, Callers
+from bot.intake.http.bodies import CALLERS, STRANGERS, Room, TooLarge, read_body
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem
-from bot.intake.http.rooms import CALLERS, STRANGERS, Room
-from bot.intake.http.tokens import ApiToken
 from bot.records.alerts import ConditionReport
 from bot.triggers import Repository, Role
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
+from bot.intake.http.auth import Callers
 from bot.intake.http.bodies import TooLarge, read_body
-from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import Endpoint
-from bot.safety.agents import AgentFlags
+from bot.safety.self_work import AgentFlags
 from bot.traffic.flagd import Allocation, flag_document, written
 from bot.traffic.ofrep import BadContext, OfrepAnswer, evaluate, evaluate_all, failed, targeting_key
 from bot.triggers import SELF_WORK, Repository, Role

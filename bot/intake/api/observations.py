@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.canary.observations import LARGEST_LINE, Observation, ReadLines
 from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName
+from bot.intake.http.auth import Callers
 from bot.intake.http.bodies import BadEncoding, TooLarge, read_packed
-from bot.intake.http.callers import Callers
 from bot.intake.http.openapi import NDJSON, Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem, invalid
 from bot.traffic.ingest import MOST_LINES, Overloaded

@@ -14,8 +14,8 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
+from bot.intake.http.bodies import CALLERS, STRANGERS, Room
 from bot.intake.http.problems import HttpProblem
-from bot.intake.http.rooms import CALLERS, STRANGERS, Room
 
 _MB = 1024 * 1024
 _MOST_HEADERS = 64

@@ -1,6 +1,6 @@
 """What a playbook asks once it has a plan: may this be done, and how far by itself?
 
-The decision is `bot.safety.weighing`, by the rules that let the request in; here is its shape.
+The decision is `bot.safety.admission`, by the rules that let the request in; here is its shape.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 3. Run preview smoke + evals; ensure green.
 4. Merge hotfix; update ADR with outcome; unpause when safe.
 
-Unpausing needs no step here: `bot.safety.resuming` sees that the incident is resolved.
+Unpausing needs no step here: `bot.safety.pause_policy` sees that the incident is resolved.
 """
 
 from __future__ import annotations

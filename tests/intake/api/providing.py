@@ -13,11 +13,10 @@ from aiohttp import web
 
 from bot.intake.api.flags import FlagRoutes
 from bot.intake.api.observations import ObservationRoutes
-from bot.intake.http.callers import Callers
+from bot.intake.http.auth import Callers, read_tokens
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import answering
-from bot.intake.http.tokens import read_tokens
-from bot.safety.agents import AgentFlags
+from bot.safety.self_work import AgentFlags
 from bot.traffic.allocation import NewestAllocations
 from bot.traffic.ingest import Ingest
 from bot.triggers import Repository

@@ -17,10 +17,8 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.intake.api.recoveries import Accepted, Api, DeclinedRequest
-from bot.intake.api.stored_records import StoredRecords
-from bot.intake.http.callers import Callers
-from bot.intake.http.tokens import read_tokens
+from bot.intake.api.incidents import Accepted, Api, DeclinedRequest, StoredRecords
+from bot.intake.http.auth import Callers, read_tokens
 from bot.intake.inbox import Inbox
 from bot.records import incidents, runs
 from bot.records.audit import chain

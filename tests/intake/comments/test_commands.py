@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.intake.comments.commands import DEFINITIONS, help_text, not_yet_text
+from bot.intake.slash_commands import DEFINITIONS, help_text, not_yet_text
 from bot.safety.admission import NEEDS
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bot.intake.comments.arguments import CommentPlace
-from bot.intake.comments.commands import COMMANDS
-from bot.intake.comments.parsing import Command, Mistake, parse
+from bot.intake.command_arguments import CommentPlace
+from bot.intake.comment_parser import Command, Mistake, parse
+from bot.intake.slash_commands import COMMANDS
 from bot.markdown import code, for_file, link, text
 
 GFM = MarkdownIt("gfm-like", {"linkify": False})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.intake.comments.markdown import typed_lines
+from bot.intake.comment_parser import typed_lines
 
 LEFT_OUT = {
     "a quote": "> /x",

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.intake.comments import arguments as args
-from bot.intake.comments.arguments import CommentPlace
-from bot.intake.comments.commands import COMMANDS, DEFINITIONS
-from bot.intake.comments.parsing import MOST_COMMANDS, Command, Mistake, parse
+from bot.intake import command_arguments as args
+from bot.intake.command_arguments import CommentPlace
+from bot.intake.comment_parser import MOST_COMMANDS, Command, Mistake, parse
+from bot.intake.slash_commands import COMMANDS, DEFINITIONS
 from bot.triggers import CommitTarget, PullRequestTarget, Severity
 
 HERE = CommentPlace("acme/app", "https://github.com/acme/app")

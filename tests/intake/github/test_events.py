@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.intake.github import asking
-from bot.intake.github.events import EVENTS, Delivery, meanings
-from bot.intake.github.meanings import (
+from bot.intake import event_triggers
+from bot.intake.event_payloads import (
     CheckFailed,
     CommentPosted,
     Hint,
@@ -19,6 +18,7 @@ from bot.intake.github.meanings import (
     NothingAsked,
     OurApp,
 )
+from bot.intake.events import EVENTS, Delivery, meanings
 from bot.triggers import (
     CancelRequest,
     CloseRequest,
@@ -58,7 +58,7 @@ def mean(event: str, payload: Any) -> tuple[Meaning, ...]:
 
 def triggers(event: str, payload: Any) -> list[Trigger]:
     asked = [each for each in mean(event, payload) if not isinstance(each, Hint | NothingAsked)]
-    return [trigger for each in asked for trigger in asking.triggers(each, NOW)]
+    return [trigger for each in asked for trigger in event_triggers.triggers(each, NOW)]
 
 
 def requests(body: str, **changed: Any) -> list[Request]:
@@ -313,7 +313,7 @@ def test_characters_that_no_database_can_hold_are_replaced() -> None:
     (posted,) = mean("issue_comment", comment("/help \ud800\x00"))
     assert isinstance(posted, CommentPosted)
     assert posted.body == "/help ?\ufffd"
-    (trigger,) = asking.triggers(posted, NOW)
+    (trigger,) = event_triggers.triggers(posted, NOW)
     assert trigger.request == HelpRequest()
 
 

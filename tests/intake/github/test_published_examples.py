@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.intake.github.meanings import Hint
+from bot.intake.event_payloads import Hint
 from tests.intake.github.delivering import Sender
 
 EXAMPLES = Path(__file__).parents[3] / ".cache" / "contracts" / "webhooks.json"

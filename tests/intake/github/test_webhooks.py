@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.intake.github.meanings import Hint, OurApp
-from bot.intake.github.webhooks import LARGEST_BODY, Webhooks
+from bot.intake.event_payloads import Hint, OurApp
 from bot.intake.inbox import Inbox
+from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.triggers import Trigger
 from tests.intake.conftest import Clock
 from tests.intake.github.delivering import (

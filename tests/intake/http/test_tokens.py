@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from bot.intake.http.tokens import find_token, read_tokens
+from bot.intake.http.auth import find_token, read_tokens
 from bot.triggers import Repository, Role
 
 HASH = hashlib.sha256(b"s3cret").hexdigest()

@@ -8,7 +8,7 @@ import pytest
 from bot.records import budgets, incidents, runs
 from bot.records.budgets import Budget
 from bot.records.runs import StoredRun
-from bot.safety.caps import HOTFIXES, REVERTS
+from bot.safety.budgets import HOTFIXES, REVERTS
 from tests.shop import API_TOKEN, Shop
 
 

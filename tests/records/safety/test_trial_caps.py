@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.limits import Caps
 from bot.records import runs
 from bot.records.trials import TrialCaps, reserve, settle
-from bot.safety.trial_caps import trial_reports
+from bot.safety.budgets import trial_reports
 from bot.triggers import Severity
 from tests.records.examples import REPOSITORY, trigger
 

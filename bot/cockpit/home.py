@@ -1,0 +1,261 @@
+"""The first page: what needs somebody, what is under way; and the page of help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from aiohttp import web
+
+from bot.cockpit.actions import answer_to_show
+from bot.cockpit.audit import ChainCheck, Chains
+from bot.cockpit.budgets import Spending, WindowUse
+from bot.cockpit.permissions import Sight, VisibleRepository
+from bot.cockpit.ramps import RolloutLane, RolloutLanes
+from bot.cockpit.request import OPEN_WORD, AccessRule, PageRoute, Visit, incident_filter
+from bot.cockpit.scoped_records import ScopedRecords
+from bot.cockpit.text import Next, leading, what_next
+from bot.intake.slash_commands import DEFINITIONS, who_may
+from bot.records.bisect_progress import BisectProgress
+from bot.records.config_questions import ConfigQuestion
+from bot.records.dashboard import Times
+from bot.records.incidents import Incident
+from bot.records.pauses import Pause
+from bot.records.runs import StoredRun
+from bot.triggers import Severity
+
+
+@dataclass(frozen=True)
+class Active:
+    """A Run at work; `usual` is how long such Runs take here."""
+
+    run: StoredRun
+    repository: str
+    incident: Incident | None
+    progress: BisectProgress | None
+    usual: timedelta | None
+    age: timedelta
+
+    @property
+    def left(self) -> timedelta | None:
+        """How much longer, if it takes as long as the others did; None: it took longer already."""
+        if self.usual is None or self.age >= self.usual:
+            return None
+        return self.usual - self.age
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One incident, what is to be done about it, and the Run that says so."""
+
+    incident: Incident
+    run: StoredRun | None
+    next: Next
+    at_work: Active | None
+
+
+class Tiles:
+    """Makes them for one visit; what several of them need is read once."""
+
+    def __init__(self, visit: Visit, window: ScopedRecords) -> None:
+        """Read through `window`."""
+        self._visit = visit
+        self._window = window
+        self._usual: dict[str, timedelta | None] = {}
+
+    async def of(self, incidents: Sequence[Incident]) -> dict[str, Tile]:
+        """Make the tiles of these incidents, by id."""
+        runs = await self._window.runs_of([each.id for each in incidents])
+        asked = await self._window.asked_a_founder()
+        found = {}
+        for each in incidents:
+            run = leading(runs[each.id])
+            at_work = await self._active(run, each) if run and run.is_live else None
+            found[each.id] = Tile(each, run, what_next(each, runs[each.id], asked), at_work)
+        return found
+
+    async def at_work(
+        self, runs: Sequence[StoredRun], known: Mapping[str, Incident]
+    ) -> tuple[Active, ...]:
+        """Show these Runs; `known` are incidents that were read already."""
+        missing = {run.incident_id for run in runs if run.incident_id} - known.keys()
+        incidents = {**known, **await self._window.these(missing)}
+        return tuple(
+            [await self._active(run, incidents.get(run.incident_id or "")) for run in runs]
+        )
+
+    async def _active(self, run: StoredRun, incident: Incident | None) -> Active:
+        if run.playbook not in self._usual:
+            self._usual[run.playbook] = await self._window.usual_duration(run.playbook)
+        is_bisect = run.playbook == "bisect"
+        return Active(
+            run=run,
+            repository=self._visit.sight.seen[run.repository_id].repository.full_name,
+            incident=incident,
+            progress=await self._window.progress_of(run) if is_bisect else None,
+            usual=self._usual[run.playbook],
+            age=max(self._visit.now - run.created_at, timedelta(0)),
+        )
+
+
+class HelpPage:
+    """`/ui/help`."""
+
+    def routes(self) -> tuple[PageRoute, ...]:
+        """Its address."""
+        return (PageRoute("GET", "/help", self.page, AccessRule.OPEN),)
+
+    async def page(self, visit: Visit) -> web.StreamResponse:
+        """List the commands."""
+        return visit.page(
+            "help.html",
+            commands=[each for each in DEFINITIONS if each.available],
+            later=[each for each in DEFINITIONS if not each.available],
+            who_may=who_may,
+        )
+
+
+MOST_TILES = 15
+MOST_WAITING = 12
+"""What more there is stands on the list of incidents."""
+MOST_RESOLVED = 8
+MOST_ACTIVE = 12
+MOST_LANES = 12
+MOST_SPENDERS = 12
+MOST_BUDGETS = 8
+MEASURED = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class ChainHead:
+    """The end of one repository's audit chain, and what was found about the chain last."""
+
+    seen: VisibleRepository
+    entries: int
+    head: str
+    checked: ChainCheck | None
+
+
+State = Literal["quiet", "working", "needs you", "critical"]
+
+
+@dataclass(frozen=True)
+class HouseState:
+    """Everything on the page.
+
+    Attributes:
+        needs_you: what waits for a person, the gravest first; `needs_you_count` with what is cut.
+        config_questions: versions of the configuration that do not count; counted with them.
+        others: open incidents that need nobody; `is_cut` where there are more than are shown.
+        elsewhere: Runs at work on what no tile is about.
+        active_count: how many Runs are at work, shown or not.
+    """
+
+    state: State
+    open: dict[Severity, int]
+    needs_you: tuple[Tile, ...]
+    needs_you_count: int
+    config_questions: tuple[ConfigQuestion, ...]
+    others: tuple[Tile, ...]
+    is_cut: bool
+    elsewhere: tuple[Active, ...]
+    active_count: int
+    heads: tuple[ChainHead, ...]
+    resolved: tuple[Incident, ...]
+    times: Times
+    pauses: tuple[Pause, ...]
+    lanes: tuple[RolloutLane, ...]
+    spent: tuple[WindowUse, ...]
+
+    @property
+    def open_count(self) -> int:
+        """How many incidents are open, shown or not."""
+        return sum(self.open.values())
+
+
+class HomePage:
+    """`/ui/`."""
+
+    def __init__(self, chains: Chains, lanes: RolloutLanes, spending: Spending) -> None:
+        """Show the state of these."""
+        self._chains = chains
+        self._lanes = lanes
+        self._spending = spending
+
+    def routes(self) -> tuple[PageRoute, ...]:
+        """Its address."""
+        return (PageRoute("GET", "/", self.page, AccessRule.SIGNED_IN),)
+
+    async def page(self, visit: Visit) -> web.StreamResponse:
+        """Show how things stand."""
+        sight, chosen = visit.narrowed()
+        wanted = incident_filter(visit.query, status=OPEN_WORD)
+        async with visit.window(sight) as window:
+            counts = await window.count_open(wanted)
+            gravest = await window.gravest(wanted, limit=MOST_TILES)
+            needing = await window.needing_somebody()
+            config_questions = await window.config_questions()
+            waiting = len(needing) + len(config_questions)
+            known = {each.id: each for each in gravest}
+            hidden = [each for each in needing[:MOST_WAITING] if each not in known]
+            known |= await window.these(hidden)
+            shelf = Tiles(visit, window)
+            tiles = await shelf.of(list(known.values()))
+            live = await window.live_runs(limit=MOST_ACTIVE, besides=list(known))
+            active_count = await window.count_live()
+            heads = await window.heads()
+            shown = await answer_to_show(visit, window)
+            spenders = await _spenders(window, sight, visit.now)
+            spent = await self._spending.read(window, spenders, visit.now)
+            house = HouseState(
+                state=_state(counts, waiting, active_count),
+                open=counts,
+                needs_you=tuple(tiles[each] for each in needing[:MOST_WAITING] if each in tiles),
+                needs_you_count=waiting,
+                config_questions=tuple(config_questions[:MOST_WAITING]),
+                others=tuple(
+                    tiles[each.id] for each in gravest if not tiles[each.id].next.is_yours
+                ),
+                is_cut=sum(counts.values()) > len(gravest),
+                elsewhere=await shelf.at_work(live, known),
+                active_count=active_count,
+                heads=tuple(
+                    ChainHead(
+                        seen=sight.seen[key],
+                        entries=entries,
+                        head=head,
+                        checked=self._chains.last(sight.seen[key].repository),
+                    )
+                    for key, (entries, head) in sorted(heads.items())
+                ),
+                resolved=tuple(await window.lately_resolved(limit=MOST_RESOLVED)),
+                times=await window.times(since=visit.now - MEASURED),
+                pauses=tuple(await window.pauses()),
+                lanes=tuple(
+                    [
+                        await self._lanes.look(each, await window.served_by(each), visit.now)
+                        for each in await window.ledgers(limit=MOST_LANES)
+                        if each.closed_at is None
+                    ]
+                ),
+                spent=spent[:MOST_BUDGETS],
+            )
+        only = next(iter(sight.seen.values())) if len(sight.seen) == 1 else None
+        return visit.page("now.html", house=house, chosen=chosen, only=only, request_answer=shown)
+
+
+async def _spenders(window: ScopedRecords, sight: Sight, now: datetime) -> list[VisibleRepository]:
+    """The repositories whose budgets are shown: those first that spent something lately."""
+    spent = await window.spent_lately(now)
+    first = sorted(sight.seen.values(), key=lambda each: each.repository.id not in spent)
+    return first[:MOST_SPENDERS]
+
+
+def _state(counts: dict[Severity, int], waiting: int, active: int) -> State:
+    if counts.get(Severity.CRITICAL):
+        return "critical"
+    if waiting:
+        return "needs you"
+    return "working" if active or counts else "quiet"

@@ -1,0 +1,235 @@
+"""How one Trigger is answered: a reaction, one comment, or a row that the cockpit shows.
+
+However many commands a comment holds, their answers stand in one comment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from weakref import WeakValueDictionary
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.commands import replies
+from bot.commands.strangers import COMMENTS, ReplyPolicy, Tone, is_shared
+from bot.github.calls.issues import Emotion, ReactionSubject
+from bot.github.client import RepositoryClient
+from bot.playbooks.attempt import attempt
+from bot.playbooks.run import Run
+from bot.playbooks.steps import Step
+from bot.records import command_results, reply_claims
+from bot.records.database import reading
+from bot.triggers import SourceKind, Trigger, Value
+
+_REACTS = {
+    SourceKind.ISSUE_COMMENT: ReactionSubject.ISSUE_COMMENT,
+    SourceKind.REVIEW_COMMENT: ReactionSubject.REVIEW_COMMENT,
+    # Reviews take no reactions by REST: their pull request takes them instead.
+    SourceKind.REVIEW: ReactionSubject.ISSUE,
+}
+
+_OUTCOMES = {
+    Emotion.SEEN: command_results.RequestState.SEEN,
+    Emotion.DONE: command_results.RequestState.DONE,
+    Emotion.REFUSED: command_results.RequestState.REFUSED,
+}
+
+
+class Reply(Value):
+    """What came of a small request, in Markdown."""
+
+    text: str
+    done: bool = True
+
+
+_SECTIONS = "\n\n---\n\n"
+
+
+class Writing:
+    """Writes the comments; one for each comment that is answered, whatever stands in that."""
+
+    def __init__(
+        self, records: AsyncEngine, talk: ReplyPolicy, clock: Callable[[], datetime]
+    ) -> None:
+        """Prepare; `records` keep what was said so far, `talk` decides who is answered."""
+        self.talk = talk
+        self._records = records
+        self._clock = clock
+        self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def ensure(
+        self, answer: TriggerAnswer, text: str, emotion: Emotion, *, look_first: bool
+    ) -> bool:
+        """Have `text` said below the subject, once; False where nothing is to be said."""
+        trigger, run = answer.trigger, answer.run.id
+        subject = trigger.source.subject
+        together = await self._answered_together(trigger) or [run]
+        of = await self.talk.answer_of(
+            trigger,
+            answer.tone,
+            answer.client,
+            run=run,
+            first=together[0],
+            is_refusal=answer.is_refusal,
+        )
+        if subject is None or of is None:
+            return False
+        if of == together[0] and len(together) > 1 and answer.tone is not Tone.ONCE:
+            await self._say_together(answer, subject, together, text, emotion)
+        elif of == run:
+            await answer.client.comments.ensure_comment(
+                subject,
+                key=f"answer:{run}",
+                body=text,
+                since=trigger.received_at,
+                look_first=look_first,
+            )
+        else:
+            await answer.client.comments.sticky_comment(
+                subject,
+                key=f"answer:{of}",
+                body=text,
+                since=trigger.received_at - reply_claims.WHILE,
+            )
+        return True
+
+    async def _answered_together(self, trigger: Trigger) -> list[str]:
+        if trigger.source.kind not in COMMENTS:
+            return []
+        async with reading(self._records).connect() as conn:
+            return await reply_claims.of_same_comment(conn, trigger)
+
+    async def _say_together(
+        self, answer: TriggerAnswer, subject: int, together: list[str], text: str, emotion: Emotion
+    ) -> None:
+        trigger, now = answer.trigger, self._clock()
+        async with self._records.begin() as conn:
+            await command_results.put(
+                conn,
+                answer.run.id,
+                repository_id=trigger.repository.id,
+                actor=trigger.actor.login,
+                outcome=_OUTCOMES[emotion],
+                at=now,
+                text=text,
+            )
+        key = f"answer:{together[0]}"
+        lock = self._one_at_a_time.setdefault(key, asyncio.Lock())
+        async with lock:
+            async with reading(self._records).connect() as conn:
+                found = [await command_results.find(conn, run) for run in together]
+            await answer.client.comments.sticky_comment(
+                subject,
+                key=key,
+                body=_SECTIONS.join(each.text for each in found if each and each.text),
+                since=trigger.received_at,
+            )
+
+
+class TriggerAnswer:
+    """What the sender of one Trigger gets to see.
+
+    Attributes:
+        tone: how much is said at all; full until it is known who asks.
+        is_refusal: whether it was said that this person may not.
+    """
+
+    def __init__(
+        self, run: Run, trigger: Trigger, client: RepositoryClient, writing: Writing
+    ) -> None:
+        """Prepare; nothing is said yet.
+
+        Args:
+            run: makes what is said durable, and said once.
+            trigger: what is answered.
+            client: where it is answered.
+            writing: puts it there.
+        """
+        self.run = run
+        self.trigger = trigger
+        self.client = client
+        self.writing = writing
+        self.tone = Tone.FULL
+        self.is_refusal = False
+
+    async def nothing_here(self, text: str = "") -> None:
+        """Refuse: nothing that this command could be about is going on here.
+
+        Not a word where another bot may be meant.
+        """
+        if is_shared(self.trigger):
+            return
+        actor, command = self.trigger.actor, self.trigger.request.command
+        await self.say(text or replies.nothing_here(actor, command), Emotion.REFUSED)
+
+    async def refuse(self, reason: str, remedy: str) -> None:
+        """Say why not, and what to do instead."""
+        self.is_refusal = True
+        await self.say(replies.refusal(self.trigger.actor, reason, remedy), Emotion.REFUSED)
+
+    async def reply(self, reply: Reply) -> None:
+        """Say what came of a small request."""
+        await self.say(reply.text, Emotion.DONE if reply.done else Emotion.REFUSED)
+
+    async def say(self, text: str, emotion: Emotion = Emotion.DONE) -> None:
+        """Say something (Markdown), once, and react."""
+        subject, run = self.trigger.source.subject, self.run
+        if self.trigger.source.kind is SourceKind.COCKPIT:
+            return await self._put(emotion, text)
+        if subject is not None:
+
+            async def comment(look_first: bool) -> bool:
+                return await self.writing.ensure(self, text, emotion, look_first=look_first)
+
+            what = f"comment on #{subject}"
+            said = await attempt(run, Step.ANSWER, bool, comment, what=what, otherwise=None)
+            if said is False:
+                return None
+        return await self.react(emotion)
+
+    async def react(
+        self, emotion: Emotion, only_if: Callable[[], Awaitable[bool]] | None = None
+    ) -> None:
+        """Show receipt, success or refusal without a word, where that is possible.
+
+        `only_if` is asked just before, and may find that nothing is to be shown.
+        """
+        source = self.trigger.source
+        if source.kind is SourceKind.COCKPIT:
+            return await self._put(emotion)
+        subject = _REACTS.get(source.kind)
+        if subject is None:
+            return None  # a label or an API request: its id is no comment's
+        number = source.subject if source.kind is SourceKind.REVIEW else int(source.object_id)
+        if number is None:
+            return None
+
+        async def react(_: bool) -> bool:
+            if only_if is not None and not await only_if():
+                return False
+            await self.client.reactions.ensure_reaction(subject, number, emotion)
+            return True
+
+        what = "react to the comment"
+        await attempt(self.run, Step.REACT.of(emotion), bool, react, what=what, otherwise=False)
+        return None
+
+    async def _put(self, emotion: Emotion, text: str = "") -> None:
+        run, trigger = self.run, self.trigger
+        now = await run.now()
+
+        async def change(conn: AsyncConnection) -> bool:
+            await command_results.put(
+                conn,
+                run.id,
+                repository_id=trigger.repository.id,
+                actor=trigger.actor.login,
+                outcome=_OUTCOMES[emotion],
+                at=now,
+                text=text,
+            )
+            return True
+
+        await run.write(Step.ANSWER_IN_COCKPIT.of(emotion), bool, change)

@@ -1,0 +1,425 @@
+"""Each Trigger: acknowledged, admitted or refused, carried out, answered.
+
+Runs inside the engine, so a crash anywhere resumes where it was. Playbooks do the work; what is
+small enough to be one step (status, retry, severity …) is done beside this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.commands import replies, status
+from bot.commands.answer import Reply, TriggerAnswer, Writing
+from bot.commands.approve import ApproveCommands
+from bot.commands.approve_config import ConfigApprovals
+from bot.commands.close_issue import IssueClosings
+from bot.commands.existing_run import JoiningRequests, RunSignals, Wake
+from bot.commands.pause import PauseCommands
+from bot.commands.status import CommandContext, ContextReader, Executions
+from bot.commands.strangers import COMMENTS, Tone, tone_of
+from bot.github.calls.issues import Emotion
+from bot.github.client import GitHub
+from bot.playbooks.planning.weighing import Weigh
+from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
+from bot.playbooks.steps import Patch, Step
+from bot.records import budgets, runs
+from bot.records.audit import chain
+from bot.records.lifecycle import RunState
+from bot.safety.admission import PLAYBOOKS, AdmissionFacts, Refused, admit, initiative_of, weigh
+from bot.safety.admission_facts import AdmissionReader
+from bot.safety.budgets import draw
+from bot.triggers import (
+    ActorKind,
+    ApproveRequest,
+    CancelRequest,
+    CloseRequest,
+    CorrectionRequest,
+    HelpRequest,
+    JudgeRequest,
+    LaterRequest,
+    PauseRequest,
+    RejectRequest,
+    ReopenRequest,
+    RetryRequest,
+    RevertRequest,
+    Role,
+    RulingRequest,
+    SeverityRequest,
+    SourceKind,
+    StatusRequest,
+    TriageRequest,
+    Trigger,
+    UnpauseRequest,
+    Value,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class AdmissionDesk:
+    """Asks whether a Trigger is admitted."""
+
+    def __init__(self, circumstances: AdmissionReader, executions: Executions) -> None:
+        """Prepare.
+
+        Args:
+            circumstances: reads the facts that an admission rests on.
+            executions: ends Runs in the records that are over: nothing joins a dead one.
+        """
+        self._circumstances = circumstances
+        self._executions = executions
+
+    async def facts(self, run: Run, trigger: Trigger) -> AdmissionFacts:
+        """Read what the sender may do, and what holds."""
+        if trigger.actor.kind is ActorKind.BOT:
+            return AdmissionFacts(
+                command=trigger.request.command, initiative=initiative_of(trigger)
+            )
+
+        async def read(_: bool) -> AdmissionFacts:
+            await self._executions.settle(trigger.repository.id)
+            return await self._circumstances.of(trigger)
+
+        return await run.step(Step.READ_ADMISSION_FACTS, AdmissionFacts, read)
+
+    async def refusal(self, run: Run, trigger: Trigger, facts: AdmissionFacts) -> Refused | None:
+        """Why not, or None; what goes on is counted against the caps."""
+        decision = admit(facts)
+        if isinstance(decision, Refused):
+            return decision
+        if facts.draws_on and (reached := await self._draw(run, trigger, facts)):
+            capped = admit(facts.model_copy(update={"cap": reached}))
+            if isinstance(capped, Refused):
+                return capped
+        return None
+
+    async def _draw(self, run: Run, trigger: Trigger, facts: AdmissionFacts) -> str:
+        now = await run.now()
+
+        async def count(conn: AsyncConnection) -> str:
+            return await draw(conn, trigger, facts, now)
+
+        return await run.write(Step.COUNT_AGAINST_CAPS, str, count)
+
+
+Playbook = Callable[[Run, Trigger, Any, Weigh], Awaitable[Ending]]
+"""Carries out the request it is registered for, once its plan is weighed too."""
+Playbooks = Mapping[type[Value], Playbook]
+"""By the type of request."""
+
+
+async def play(
+    answer: TriggerAnswer, playbook: Playbook, facts: AdmissionFacts, joining: JoiningRequests
+) -> None:
+    """Carry out the request of a Trigger that was admitted, and answer it.
+
+    Args:
+        answer: to whoever asked.
+        playbook: what the request asks for.
+        facts: what its admission rested on.
+        joining: passes it on where the same is being done already.
+    """
+    run, trigger, request = answer.run, answer.trigger, answer.trigger.request
+    now = await run.now()
+
+    async def begin(conn: AsyncConnection) -> bool:
+        await runs.start(
+            conn,
+            run.id,
+            trigger,
+            playbook=request.command,
+            at=now,
+            inputs=request.model_dump(mode="json"),
+        )
+        await runs.move(conn, run.id, RunState.PREFLIGHT, at=now)
+        return True
+
+    await run.write(Step.BEGIN_RUN, bool, begin)
+    ending = await playbook(run, trigger, request, partial(weigh, facts))
+    match ending.outcome:
+        case "succeeded":
+            await answer.react(Emotion.DONE)
+        case "joined" if ending.incident and run.patched(Patch.A_WORD_JOINS):
+            await joining.join(answer, ending.incident, facts)
+        case "joined":
+            # What nobody asked for needs no answer: the incident it joined says what is done.
+            if trigger.actor.kind is ActorKind.PERSON:
+                await answer.say(replies.refusal(trigger.actor, ending.reason, ending.remedy))
+        case "declined":
+            await _give_up(run, ending.reason)
+            await answer.refuse(ending.reason, ending.remedy)
+        case "stopped" | "failed":
+            await answer.react(Emotion.REFUSED)
+
+
+async def record_refusal(answer: TriggerAnswer, refused: Refused) -> None:
+    """Keep a refused playbook that was asked for where nobody can be answered.
+
+    Its Run was promised to a program, or follows from an alert: it is found, with the reason, in
+    the records, the audit and the log.
+    """
+    run, trigger = answer.run, answer.trigger
+    source, command = trigger.source, trigger.request.command
+    has_place = source.subject is not None or source.kind is SourceKind.COCKPIT
+    if command not in PLAYBOOKS or has_place or not run.patched(Patch.REFUSALS_ARE_RECORDED):
+        return
+    now = await run.now()
+
+    async def record(conn: AsyncConnection) -> bool:
+        await runs.start(
+            conn,
+            run.id,
+            trigger,
+            playbook=command,
+            at=now,
+            inputs=trigger.request.model_dump(mode="json"),
+        )
+        await runs.move(conn, run.id, RunState.FAILED, at=now, reason=refused.reason)
+        await chain.append(
+            conn,
+            trigger.repository.id,
+            "request.refused",
+            actor=trigger.actor.login,
+            at=now,
+            run=run.id,
+            data={"command": command, "reason": refused.reason},
+        )
+        return True
+
+    await run.write(Step.RECORD_REFUSAL, bool, record)
+    log.info("a request was refused", run=run.id, command=command, why=refused.reason)
+
+
+async def fail(answer: TriggerAnswer, failed: StepFailed) -> None:
+    """End a Run that broke off, and tell whoever asked."""
+    run = answer.run
+    await _give_up(run, f"{failed.step.label}: {failed}")
+    text = replies.failure(answer.trigger.actor, failed.step.label, str(failed), failed.aftermath)
+    try:
+        await answer.say(text, Emotion.REFUSED)
+    except StepFailed as deaf:
+        # What broke the Run (a permission, a suspension) may keep us from saying so.
+        log.error("nobody could be told", run=run.id, step=failed.step.id, why=str(deaf))
+
+
+async def _give_up(run: Run, reason: str) -> None:
+    now = await run.now()
+
+    async def change(conn: AsyncConnection) -> bool:
+        known = await runs.find(conn, run.id)
+        if known is not None and known.incident_id is None:
+            # It ended before anything was done: nothing of what is limited was used.
+            await budgets.give_back(conn, known.repository_id, known.trigger_key)
+        if known is not None and known.is_live:
+            await runs.move(conn, run.id, RunState.FAILED, at=now, reason=reason)
+        return True
+
+    await run.write(Step.END_RUN, bool, change)
+
+
+Judge = Callable[[Run, Trigger, JudgeRequest], Awaitable[None]]
+"""Judges a check that failed; it asks for playbooks, and is none."""
+Order = Callable[[Run, Trigger, Any], Awaitable[Reply]]
+"""Carries out a small request at once, and says what came of it."""
+
+
+class CommandHandler:
+    """Answers Triggers."""
+
+    def __init__(
+        self,
+        *,
+        github: GitHub,
+        context: ContextReader,
+        playbooks: Playbooks,
+        judge: Judge,
+        wake: Wake,
+        circumstances: AdmissionReader,
+        holding: PauseCommands,
+        approving: ApproveCommands,
+        config_approving: ConfigApprovals,
+        closing: IssueClosings,
+        writing: Writing,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            github: to acknowledge and answer.
+            context: finds what runs where.
+            playbooks: what carries out which request.
+            judge: judges a failing check of the default branch.
+            wake: sends a Signal to a Run, at most once per key.
+            circumstances: reads what an admission rests on.
+            holding: pauses, unpauses, and lets single commits through.
+            approving: decides what only a Founder may.
+            config_approving: approves sensitive sections of the configuration.
+            closing: resolves incidents whose issue a person closes.
+            writing: puts answers where they were asked for.
+        """
+        self._github = github
+        self._context = context
+        self._playbooks = playbooks
+        self._judge = judge
+        self._admitting = AdmissionDesk(circumstances, context.executions)
+        self._waking = RunSignals(context, wake, holding, approving, config_approving)
+        self._joining = JoiningRequests(context.records, wake, approving, circumstances)
+        self._closing = closing
+        self._writing = writing
+        self._circumstances = circumstances
+        self._orders: Mapping[type[Value], Order] = {
+            PauseRequest: holding.pause,
+            UnpauseRequest: holding.unpause,
+        }
+
+    async def receive(self, run: Run, trigger: Trigger) -> None:
+        """Carry out one Trigger."""
+        answer = self._answer(run, trigger)
+        try:
+            await self._receive(answer)
+        except StepFailed as failed:
+            await fail(answer, failed)
+
+    async def answer_stranger(self, run: Run, trigger: Trigger, role: Role) -> None:
+        """Say to somebody without write access what there is to say; nothing is carried out.
+
+        Raises:
+            GitHubError: the configuration is not known, and could not be read.
+        """
+        client = self._github.repository(
+            trigger.repository, playbook=trigger.request.command, recovery=False, metered=False
+        )
+        answer = TriggerAnswer(run, trigger, client, self._writing)
+        facts = await self._circumstances.of_stranger(trigger, role)
+        answer.tone = tone_of(trigger, facts)
+        if answer.tone is Tone.NOTHING:
+            return None
+        decision = admit(facts)
+        if isinstance(decision, Refused):
+            return await answer.refuse(decision.reason, decision.remedy)
+        return await self._tell(answer)
+
+    async def broke(self, run: Run, trigger: Trigger, failed: StepFailed) -> None:
+        """Tell whoever asked that this bot itself is at fault."""
+        await fail(self._answer(run, trigger), failed)
+
+    def _answer(self, run: Run, trigger: Trigger) -> TriggerAnswer:
+        client = self._github.repository(trigger.repository, playbook=trigger.request.command)
+        return TriggerAnswer(run, trigger, client, self._writing)
+
+    async def _receive(self, answer: TriggerAnswer) -> None:
+        run, trigger, request = answer.run, answer.trigger, answer.trigger.request
+        if isinstance(request, JudgeRequest):
+            # It only looks: what follows from it is a Trigger of its own, and admitted then.
+            return await self._judge(run, trigger, request)
+        await answer.react(Emotion.SEEN, partial(self._shows_receipt, trigger))
+        facts = await self._admitting.facts(run, trigger)
+        answer.tone = tone_of(trigger, facts)
+        if answer.tone is Tone.NOTHING:
+            return None
+        if answer.tone is Tone.ONCE:
+            # What strangers say is in no cap: they could use up what the repository has.
+            answer.client = self._github.repository(
+                trigger.repository, playbook=request.command, metered=False
+            )
+        if refused := await self._admitting.refusal(run, trigger, facts):
+            await record_refusal(answer, refused)
+            return await answer.refuse(refused.reason, refused.remedy)
+        if facts.joins is not None:
+            return await self._join(answer, facts.joins, facts)
+        if isinstance(request, RevertRequest) and facts.meant:
+            request = request.model_copy(update={"targets": facts.meant})
+            answer.trigger = trigger = trigger.model_copy(update={"request": request})
+        if playbook := self._playbooks.get(type(request)):
+            return await play(answer, playbook, facts, self._joining)
+        if order := self._orders.get(type(request)):
+            return await answer.reply(await order(run, trigger, request))
+        match request:
+            case RulingRequest():
+                await self._waking.rule(answer, request)
+            case RetryRequest():
+                await self._retry(answer)
+            case CancelRequest():
+                await self._waking.cancel(answer)
+            case ApproveRequest() | RejectRequest():
+                await self._waking.decide(answer, request)
+            case SeverityRequest():
+                here = await self._context.look(run, trigger)
+                await status.set_severity(answer, here, request)
+            case CloseRequest() | ReopenRequest():
+                await self._closing.heed(answer, request)
+            case _:
+                await self._tell(answer)
+        return None
+
+    async def _tell(self, answer: TriggerAnswer) -> None:
+        """Answer what anybody may ask: it changes nothing."""
+        trigger = answer.trigger
+        match trigger.request:
+            case StatusRequest():
+                here = await self._context.look(answer.run, trigger)
+                await status.tell_status(answer, here)
+            case HelpRequest():
+                await answer.say(replies.help_reply())
+            case LaterRequest() as later:
+                await answer.say(replies.later(trigger.actor, later.name), Emotion.REFUSED)
+            case CorrectionRequest() as wrong:
+                text = replies.correction(trigger.actor, wrong.problems)
+                await answer.say(text, Emotion.REFUSED)
+
+    async def _shows_receipt(self, trigger: Trigger) -> bool:
+        if trigger.source.kind not in COMMENTS or trigger.actor.kind is not ActorKind.PERSON:
+            return True
+        if not trigger.source.addressed and await self._circumstances.prefix_only(trigger):
+            return False
+        role = await self._circumstances.role_of(trigger)
+        return await self._writing.talk.shows_receipt(trigger, role)
+
+    async def _retry(self, answer: TriggerAnswer) -> None:
+        run, trigger = answer.run, answer.trigger
+        here = await self._context.look(run, trigger)
+        # What follows alerts hears of them by itself: it has nothing to try once more.
+        if heard := [each for each in here.live if each.playbook != "triage"]:
+            return await self._waking.send(answer, here, heard, SignalKind.RETRY)
+        failed = here.last_failed
+        asked = None if failed is None else Trigger.model_validate(failed.trigger)
+        playbook = None if asked is None else self._playbooks.get(type(asked.request))
+        if asked is None or playbook is None:
+            return await self._nothing_to_retry(answer, here)
+        # The same request once more, answered where it was made first; no alert was in a place.
+        is_triage = isinstance(asked.request, TriageRequest)
+        subject = trigger.source.subject if is_triage else asked.source.subject
+        again = trigger.model_copy(
+            update={
+                "request": asked.request,
+                "source": trigger.source.model_copy(update={"subject": subject}),
+            }
+        )
+        facts = await self._admitting.facts(run, again)
+        decision = admit(facts)
+        if isinstance(decision, Refused):
+            return await answer.refuse(decision.reason, decision.remedy)
+        told = TriggerAnswer(run, again, answer.client, self._writing)
+        return await play(told, playbook, facts, self._joining)
+
+    async def _nothing_to_retry(self, answer: TriggerAnswer, here: CommandContext) -> None:
+        if here.parked:
+            return await answer.say(replies.parked(answer.trigger.actor), Emotion.REFUSED)
+        if here.live:
+            return await answer.say(replies.nothing_to_retry(answer.trigger.actor), Emotion.REFUSED)
+        return await answer.nothing_here()
+
+    async def _join(self, answer: TriggerAnswer, incident: str, facts: AdmissionFacts) -> None:
+        """Tell the Run that looks for what to revert that somebody wants it reverted."""
+        trigger = answer.trigger
+
+        async def give_back(conn: AsyncConnection) -> bool:
+            await budgets.give_back(conn, trigger.repository.id, trigger.key)
+            return True
+
+        await answer.run.write(Step.GIVE_BACK_CAPS, bool, give_back)
+        await self._joining.join(answer, incident, facts)

@@ -1,0 +1,426 @@
+"""The HTTP API of incidents and recoveries."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Protocol
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.intake.api.models import (
+    AcceptedAnswer,
+    ArtifactPlace,
+    AuditAnswer,
+    AuditQuery,
+    BisectBody,
+    IncidentAnswer,
+    IncidentsAnswer,
+    IncidentsQuery,
+    RampBody,
+    RevertBody,
+    RollbackBody,
+    RunAnswer,
+    ShadowBody,
+)
+from bot.intake.command_arguments import STAGES
+from bot.intake.http import openapi
+from bot.intake.http.auth import ApiToken, Callers
+from bot.intake.http.bodies import as_json, read_model, read_query
+from bot.intake.http.openapi import Endpoint
+from bot.intake.http.problems import FieldProblem, Handler, HttpProblem, answering
+from bot.intake.inbox import Inbox
+from bot.records import incidents, runs
+from bot.records.audit import chain
+from bot.records.audit.chain import AuditEntry, UnreadableRow
+from bot.records.database import reading
+from bot.records.incidents import Incident
+from bot.records.runs import StoredRun
+from bot.triggers import (
+    Actor,
+    ActorKind,
+    BisectRequest,
+    RampRequest,
+    Repository,
+    Request,
+    RevertRequest,
+    Role,
+    RollbackRequest,
+    ShadowRequest,
+    Source,
+    SourceKind,
+    Trigger,
+    Value,
+)
+
+
+class StoredRecords:
+    """The API's `Records`; every read is a transaction of its own that waits for no writer."""
+
+    def __init__(self, database: AsyncEngine) -> None:
+        """Read from this database."""
+        self._database = reading(database)
+
+    async def incidents(self, repository_id: int, limit: int) -> list[Incident]:
+        """Return the latest Incidents of a repository, newest first."""
+        async with self._database.begin() as connection:
+            return await incidents.list_recent(connection, repository_id, limit=limit)
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        """Return one Incident; by the id of a request that joined one: that one."""
+        async with self._database.begin() as connection:
+            found = await incidents.find(connection, incident_id)
+            if found is None and (asked := await runs.find(connection, incident_id)):
+                joined = asked.joined_incident
+                found = None if joined is None else await incidents.find(connection, joined)
+            return found
+
+    async def run(self, run_id: str) -> StoredRun | None:
+        """Return one Run."""
+        async with self._database.begin() as connection:
+            return await runs.find(connection, run_id)
+
+    async def audit(
+        self, repository_id: int, after: int, limit: int
+    ) -> list[AuditEntry | UnreadableRow]:
+        """Return up to `limit` audit entries that follow number `after`, damaged ones as such."""
+        async with self._database.begin() as connection:
+            return await chain.read(connection, repository_id, after=after, limit=limit)
+
+
+_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_STAGES = {str(stage): stage for stage in STAGES}
+_ID = re.compile(r"[0-9a-z]{26}")
+
+
+class Accepted(Value):
+    """What a Trigger became. `ref` is the branch that has the artifact in the end."""
+
+    run: str
+    incident: str
+    artifact_path: str
+    ref: str
+    issue_url: str | None = None
+
+
+class DeclinedRequest(Exception):
+    """The request was understood and will not be carried out; the message says why.
+
+    `field` is set where a name in the request is not known.
+    """
+
+    def __init__(self, why: str, field: str | None = None) -> None:
+        """Say why, and which field is at fault."""
+        super().__init__(why)
+        self.field = field
+
+
+class Records(Protocol):
+    """What the API reads; it never writes."""
+
+    async def incidents(self, repository_id: int, limit: int) -> Sequence[Incident]:
+        """Return the latest Incidents of a repository, newest first."""
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        """Return one Incident."""
+
+    async def run(self, run_id: str) -> StoredRun | None:
+        """Return one Run."""
+
+    async def audit(
+        self, repository_id: int, after: int, limit: int
+    ) -> Sequence[AuditEntry | UnreadableRow]:
+        """Return up to `limit` audit entries that follow number `after`, damaged ones as such."""
+
+
+class Api:
+    """Serves the routes of the contract that are for machines."""
+
+    def __init__(
+        self,
+        *,
+        callers: Callers,
+        records: Records,
+        inbox: Inbox,
+        accept: Callable[[Trigger], Awaitable[Accepted]],
+        ready: Callable[[], Awaitable[Mapping[str, str | None]]],
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+        registry: CollectorRegistry,
+        public_url: str,
+        version: str,
+        more: Sequence[Endpoint] = (),
+    ) -> None:
+        """Prepare the handlers.
+
+        Args:
+            callers: who may call, and what they may name.
+            records: what happened.
+            inbox: stores Triggers before they are answered.
+            accept: starts the Run of a stored Trigger, or finds the one it started; idempotent.
+                Raises Declined where the Trigger will not be carried out.
+            ready: each part the bot needs, with None or what is wrong with it.
+            clock: tells the time (UTC).
+            new_id: makes the identity of a request that brought no Idempotency-Key.
+            registry: the metrics to publish.
+            public_url: this server's address, for links.
+            version: of the product, for the description.
+            more: endpoints that are served and described beside these.
+        """
+        self._callers = callers
+        self._records = records
+        self._inbox = inbox
+        self._accept = accept
+        self._ready = ready
+        self._clock = clock
+        self._new_id = new_id
+        self._registry = registry
+        self._public_url = public_url.rstrip("/")
+        self.endpoints = (*self._table(), *more)
+        self._description = openapi.document(
+            self.endpoints, server=self._public_url, version=version
+        )
+
+    def _table(self) -> tuple[Endpoint, ...]:
+        write, read = Role.WRITE, Role.READ
+        return (
+            Endpoint("POST", "/incidents/revert", "Revert a merged pull request or a commit.",
+                     self.revert, write, body=RevertBody, answer=AcceptedAnswer, status=202),
+            Endpoint("POST", "/incidents/bisect", "Find the commit that broke a check.",
+                     self.bisect, write, body=BisectBody, answer=AcceptedAnswer, status=202),
+            Endpoint("POST", "/incidents/rollback", "Give all traffic back to the baseline.",
+                     self.rollback, write, body=RollbackBody, answer=AcceptedAnswer, status=202),
+            Endpoint("POST", "/providers/shadow/start", "Run a candidate beside the baseline.",
+                     self.shadow, write, body=ShadowBody, answer=AcceptedAnswer, status=202),
+            Endpoint("POST", "/providers/ramp/{stage}", "Give the candidate the next stage.",
+                     self.ramp, write, body=RampBody, answer=AcceptedAnswer, status=202),
+            Endpoint("GET", "/incidents", "The latest incidents, newest first.",
+                     self.incidents, read, query=IncidentsQuery, answer=IncidentsAnswer),
+            Endpoint("GET", "/incidents/{id}", "One incident.",
+                     self.incident, read, answer=IncidentAnswer),
+            Endpoint("GET", "/runs/{id}", "One run.", self.run, read, answer=RunAnswer),
+            Endpoint("GET", "/audit", "The audit chain of a repository, in order.",
+                     self.audit, read, query=AuditQuery, answer=AuditAnswer),
+            Endpoint("GET", "/healthz", "The process lives.", self.healthz),
+            Endpoint("GET", "/readyz", "Everything it needs is there.", self.readyz),
+            Endpoint("GET", "/metrics", "Metrics for Prometheus.", self.metrics),
+            Endpoint("GET", "/openapi.json", "This API, for programs.", self.openapi_json),
+            Endpoint("GET", "/api-docs", "This API, for people.", self.api_docs),
+        )  # fmt: skip
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return all routes; another method on one of the paths is answered 405."""
+        by_path: dict[str, list[Endpoint]] = {}
+        for each in self.endpoints:
+            by_path.setdefault(each.path, []).append(each)
+        return [_route(each) for each in self.endpoints] + [
+            web.route("*", path, answering(_wrong_method(those))) for path, those in by_path.items()
+        ]
+
+    async def revert(self, request: web.Request) -> web.Response:
+        """`POST /incidents/revert`."""
+        token = self._callers.caller(request, Role.WRITE)
+        body = await read_model(request, RevertBody)
+        repository = await self._callers.repository(token, body.repository)
+        asked = RevertRequest(targets=(body.target,), reason=body.reason, severity=body.severity)
+        return await self._take(request, token, repository, asked)
+
+    async def bisect(self, request: web.Request) -> web.Response:
+        """`POST /incidents/bisect`."""
+        token = self._callers.caller(request, Role.WRITE)
+        body = await read_model(request, BisectBody)
+        repository = await self._callers.repository(token, body.repository)
+        asked = BisectRequest(
+            good=body.good, bad=body.bad, check=body.check, reason=body.reason or ""
+        )
+        return await self._take(request, token, repository, asked)
+
+    async def rollback(self, request: web.Request) -> web.Response:
+        """`POST /incidents/rollback`."""
+        token = self._callers.caller(request, Role.WRITE)
+        body = await read_model(request, RollbackBody)
+        repository = await self._callers.repository(token, body.repository)
+        asked = RollbackRequest(
+            capability=body.capability, reason=body.reason, severity=body.severity
+        )
+        return await self._take(request, token, repository, asked)
+
+    async def shadow(self, request: web.Request) -> web.Response:
+        """`POST /providers/shadow/start`."""
+        token = self._callers.caller(request, Role.WRITE)
+        body = await read_model(request, ShadowBody)
+        repository = await self._callers.repository(token, body.repository)
+        asked = ShadowRequest(capability=body.capability, candidate=body.candidate)
+        return await self._take(request, token, repository, asked)
+
+    async def ramp(self, request: web.Request) -> web.Response:
+        """`POST /providers/ramp/{stage}`; a percent sign may follow the stage."""
+        token = self._callers.caller(request, Role.WRITE)
+        stage = _STAGES.get(request.match_info["stage"].removesuffix("%"))
+        if stage is None:
+            detail = f"one of {', '.join(_STAGES)}"
+            raise HttpProblem(
+                HTTPStatus.BAD_REQUEST,
+                f"The stage must be {detail}.",
+                [FieldProblem(field="stage", detail=detail)],
+            )
+        body = await read_model(request, RampBody)
+        repository = await self._callers.repository(token, body.repository)
+        asked = RampRequest(capability=body.capability, stage=stage)
+        return await self._take(request, token, repository, asked)
+
+    async def incidents(self, request: web.Request) -> web.Response:
+        """`GET /incidents`."""
+        token = self._callers.caller(request, Role.READ)
+        query = read_query(request, IncidentsQuery)
+        repository = await self._callers.repository(token, query.repository)
+        found = await self._records.incidents(repository.id, query.limit)
+        return as_json(IncidentsAnswer(incidents=list(found)))
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """`GET /incidents/{id}`."""
+        token = self._callers.caller(request, Role.READ)
+        id_ = request.match_info["id"]
+        found = await self._records.incident(id_) if _ID.fullmatch(id_) else None
+        if found is None or not await self._callers.reaches(token, found.repository_id):
+            raise HttpProblem(
+                HTTPStatus.NOT_FOUND, "No such incident in the repositories you reach."
+            )
+        return as_json(IncidentAnswer(incident=found))
+
+    async def run(self, request: web.Request) -> web.Response:
+        """`GET /runs/{id}`."""
+        token = self._callers.caller(request, Role.READ)
+        id_ = request.match_info["id"]
+        found = await self._records.run(id_) if len(id_) <= 100 and id_.isprintable() else None
+        if found is None or not await self._callers.reaches(token, found.repository_id):
+            raise HttpProblem(HTTPStatus.NOT_FOUND, "No such run in the repositories you reach.")
+        return as_json(RunAnswer(run=found))
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """`GET /audit`."""
+        token = self._callers.caller(request, Role.READ)
+        query = read_query(request, AuditQuery)
+        repository = await self._callers.repository(token, query.repository)
+        found = await self._records.audit(repository.id, query.after, query.limit)
+        more = found[-1].seq if len(found) == query.limit else None
+        return as_json(AuditAnswer(entries=list(found), next=more))
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """`GET /healthz`."""
+        del request
+        return web.json_response({"ok": True})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """`GET /readyz`: 200 when every part is there, else 503 naming those that are not."""
+        del request
+        parts = await self._ready()
+        missing = {name: fault for name, fault in parts.items() if fault}
+        answer = {
+            "ok": not missing,
+            "parts": {name: fault or "ok" for name, fault in parts.items()},
+        }
+        return web.json_response(answer, status=503 if missing else 200)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """`GET /metrics`."""
+        del request
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    async def openapi_json(self, request: web.Request) -> web.Response:
+        """`GET /openapi.json`."""
+        del request
+        return web.json_response(self._description)
+
+    async def api_docs(self, request: web.Request) -> web.Response:
+        """`GET /api-docs`."""
+        del request
+        policy = "default-src 'none'; style-src 'unsafe-inline'"
+        return web.Response(
+            text=openapi.page(self._description),
+            content_type="text/html",
+            headers={"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"},
+        )
+
+    async def _take(
+        self, request: web.Request, token: ApiToken, repository: Repository, asked: Request
+    ) -> web.Response:
+        """Store the Trigger, start its Run, and answer 202."""
+        trigger = Trigger(
+            source=Source(kind=SourceKind.API, object_id=self._identity(request, token)),
+            repository=repository,
+            actor=Actor(kind=ActorKind.MACHINE, login=token.name),
+            received_at=self._clock(),
+            request=asked,
+        )
+        stored = (await self._inbox.put(trigger)).trigger
+        if stored.request != trigger.request:
+            raise HttpProblem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "This Idempotency-Key was used with another body. Use a new key.",
+                [FieldProblem(field="Idempotency-Key", detail="a new key for a new request")],
+            )
+        try:
+            accepted = await self._accept(stored)
+        except DeclinedRequest as declined:
+            raise _declined(declined) from declined
+        links = {
+            "incident": f"{self._public_url}/incidents/{accepted.incident}",
+            "run": f"{self._public_url}/runs/{accepted.run}",
+        }
+        if accepted.issue_url:
+            links["issue"] = accepted.issue_url
+        answer = AcceptedAnswer(
+            run=accepted.run,
+            incident=accepted.incident,
+            links=links,
+            artifact=ArtifactPlace(path=accepted.artifact_path, ref=accepted.ref),
+        )
+        return as_json(answer, HTTPStatus.ACCEPTED)
+
+    def _identity(self, request: web.Request, token: ApiToken) -> str:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return self._new_id()
+        if not _KEY.fullmatch(key):
+            detail = "1 to 255 printable ASCII characters"
+            raise HttpProblem(
+                HTTPStatus.BAD_REQUEST,
+                f"Idempotency-Key must be {detail}.",
+                [FieldProblem(field="Idempotency-Key", detail=detail)],
+            )
+        return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
+
+
+def _declined(declined: DeclinedRequest) -> HttpProblem:
+    if declined.field is None:
+        return HttpProblem(HTTPStatus.CONFLICT, str(declined))
+    unknown = [FieldProblem(field=declined.field, detail=str(declined))]
+    return HttpProblem(HTTPStatus.UNPROCESSABLE_ENTITY, str(declined), unknown)
+
+
+def _route(endpoint: Endpoint) -> web.RouteDef:
+    handler = answering(endpoint.handler)
+    if endpoint.method == "GET":
+        return web.get(endpoint.path, handler)
+    return web.route(endpoint.method, endpoint.path, handler)
+
+
+def _wrong_method(endpoints: Sequence[Endpoint]) -> Handler:
+    allowed = ", ".join("GET, HEAD" if each.method == "GET" else each.method for each in endpoints)
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise HttpProblem(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{request.path} takes {allowed}.",
+            headers={"Allow": allowed},
+        )
+
+    return refuse

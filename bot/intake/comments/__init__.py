@@ -1,1 +1,0 @@
-"""From a comment's text to the commands in it."""

@@ -1,1 +1,0 @@
-"""GitHub's deliveries, and those that never came, become Triggers."""

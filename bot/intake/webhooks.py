@@ -1,0 +1,238 @@
+"""`POST /webhooks/github`: check the signature, understand, store what asks for action, answer.
+
+Nothing is worked on here. GitHub waits ten seconds and never retries by itself, so a delivery is
+answered as soon as its Triggers are on disk.
+https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webhooks
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import parse_qs
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter
+
+from bot.intake import event_triggers
+from bot.intake.event_payloads import CommentPosted, Hint, Meaning, NothingAsked, OurApp
+from bot.intake.events import EVENTS, Delivery, meanings
+from bot.intake.http.bodies import STRANGERS, TooLarge, read_body
+from bot.intake.http.problems import RETRY_AFTER_S
+from bot.intake.inbox import Inbox
+from bot.records.outages import outage_of
+from bot.triggers import Trigger
+
+log = structlog.get_logger(__name__)
+
+LARGEST_BODY = 25 * 1024 * 1024
+"""GitHub's own cap on a payload, in bytes."""
+
+PATIENCE = timedelta(seconds=7)
+"""How long a delivery waits for a database that is away; GitHub hangs up after ten seconds."""
+
+_TRY_AGAIN_S = 0.5
+_TYPES = ("application/json", "application/x-www-form-urlencoded")
+_EVENT = re.compile(r"[a-z0-9_]{1,60}")
+_SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
+_TURNED_AWAY = NothingAsked("by somebody without write access, who is answered there")
+_NO_MATCH = "the signature does not match the webhook secret"
+_DELIVERY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+class DeliveryRefused(Exception):
+    """A delivery that is answered with an error; the message goes to whoever sent it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Say why, and with which HTTP status."""
+        super().__init__(message)
+        self.status = status
+
+
+class Webhooks:
+    """Receives GitHub's deliveries."""
+
+    def __init__(
+        self,
+        *,
+        secrets: Sequence[str],
+        us: OurApp,
+        inbox: Inbox,
+        wake: Callable[[Hint], Awaitable[None]],
+        clock: Callable[[], datetime],
+        registry: CollectorRegistry,
+        patience: timedelta = PATIENCE,
+        turns_away: Callable[[CommentPosted], bool] = lambda _: False,
+    ) -> None:
+        """Prepare the handler.
+
+        Args:
+            secrets: the webhook secret, and the former one while it is being rotated.
+            us: our App; what it does itself is never listened to.
+            inbox: stores Triggers.
+            wake: told of every Hint; quick, and its failure does not fail the delivery.
+            clock: tells the time (UTC).
+            registry: where deliveries are counted.
+            patience: how long a delivery waits for a database that is away.
+            turns_away: tells, at once and from memory, which comments need not be read.
+
+        Raises:
+            ValueError: there is no secret, so anybody could forge deliveries.
+        """
+        self._secrets = [secret.encode() for secret in secrets if secret]
+        if not self._secrets:
+            raise ValueError("GITHUB_WEBHOOK_SECRET is not set: refusing to take unsigned events")
+        self._us = us
+        self._inbox = inbox
+        self._wake = wake
+        self._clock = clock
+        self._patience = patience
+        self._turns_away = turns_away
+        self._deliveries = Counter(
+            "playbooks_deliveries",
+            "Webhook deliveries received, by event and by what came of them",
+            ("event", "outcome"),
+            registry=registry,
+        )
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the one route; any other method on it is answered 405."""
+        return [web.post("/webhooks/github", self.receive)]
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer one delivery: 202 if something was asked for, 200 if not, 4xx if refused."""
+        event = request.headers.get("X-GitHub-Event", "")
+        counted = event if event in EVENTS else "other"
+        try:
+            delivery = await self._read(request)
+        except DeliveryRefused as refused:
+            self._deliveries.labels(counted, f"refused {refused.status}").inc()
+            return web.json_response({"error": str(refused)}, status=refused.status)
+        if delivery.event == "ping":
+            self._deliveries.labels(counted, "ping").inc()
+            return web.json_response({"pong": True})
+        found = [
+            _TURNED_AWAY if isinstance(each, CommentPosted) and self._turns_away(each) else each
+            for each in meanings(delivery)
+        ]
+        triggers = self._triggers(found)
+        given_id = request.headers["X-GitHub-Delivery"]
+        try:
+            await self._store(triggers, given_id)
+        except Exception as error:
+            # GitHub sends nothing again by itself: what failed is asked for by `Missed`.
+            log.error("a delivery could not be stored", delivery=given_id, why=str(error))
+            self._deliveries.labels(counted, "not stored").inc()
+            return web.json_response(
+                {"error": "not stored; deliver it again"},
+                status=503,
+                headers={"Retry-After": str(RETRY_AFTER_S)},
+            )
+        hints = [meaning for meaning in found if isinstance(meaning, Hint)]
+        for hint in hints:
+            await self._pass_on(hint)
+        if triggers or hints:
+            self._deliveries.labels(counted, "trigger" if triggers else "hint").inc()
+            answer = {"triggers": len(triggers), "hints": len(hints)}
+            return web.json_response(answer, status=202)
+        reasons = [meaning.reason for meaning in found if isinstance(meaning, NothingAsked)]
+        reason = reasons[0] if reasons else "no command in it"
+        self._deliveries.labels(counted, f"nothing: {reason}").inc()
+        return web.json_response({"nothing": reason})
+
+    async def _store(self, triggers: Sequence[tuple[Trigger, bool]], delivery: str) -> None:
+        """Store them; a database that is away is waited for, as long as GitHub waits for us."""
+        async with asyncio.timeout(self._patience.total_seconds()):
+            while True:
+                try:
+                    # Put together, they are committed together: all of a comment or nothing of it.
+                    await asyncio.gather(
+                        *(self._inbox.put(each, delivery, is_talk=talk) for each, talk in triggers)
+                    )
+                except Exception as error:
+                    if outage_of(error) is None:
+                        raise
+                    log.warning("a delivery waits", delivery=delivery, why=str(error))
+                    await asyncio.sleep(_TRY_AGAIN_S)
+                else:
+                    return
+
+    def _triggers(self, found: Sequence[Meaning]) -> list[tuple[Trigger, bool]]:
+        """What is asked for, each with whether it is a stranger's talk, which can wait."""
+        now = self._clock()
+        asked = [meaning for meaning in found if not isinstance(meaning, Hint | NothingAsked)]
+        return [
+            (trigger, isinstance(each, CommentPosted) and each.by_outsider)
+            for each in asked
+            for trigger in event_triggers.triggers(each, now)
+        ]
+
+    async def _pass_on(self, hint: Hint) -> None:
+        try:
+            await self._wake(hint)
+        except Exception:
+            log.exception("a hint was lost; the Run will look again by itself")
+
+    async def _read(self, request: web.Request) -> Delivery:
+        event = request.headers.get("X-GitHub-Event", "")
+        delivery_id = request.headers.get("X-GitHub-Delivery", "")
+        if not _EVENT.fullmatch(event):
+            raise DeliveryRefused(400, "header X-GitHub-Event is missing or not an event's name")
+        if not _DELIVERY.fullmatch(delivery_id):
+            raise DeliveryRefused(400, "header X-GitHub-Delivery is missing or not an id")
+        if "Content-Type" not in request.headers or request.content_type not in _TYPES:
+            raise DeliveryRefused(400, f"header Content-Type must be {' or '.join(_TYPES)}")
+        try:
+            signature = _signature(request)
+            body = await read_body(request, LARGEST_BODY, STRANGERS)
+        except TooLarge as error:
+            raise DeliveryRefused(413, str(error)) from error
+        self._check_signature(body, signature)
+        payload = _payload(body, request.content_type)
+        digest = hashlib.sha256(body).hexdigest()[:32]
+        return Delivery(id=digest, event=event, payload=payload, us=self._us)
+
+    def _check_signature(self, body: bytes, signature: str) -> None:
+        given = signature.encode()
+        matches = [
+            hmac.compare_digest(
+                b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode(), given
+            )
+            for secret in self._secrets
+        ]
+        if not any(matches):
+            raise DeliveryRefused(401, _NO_MATCH)
+
+
+def _signature(request: web.Request) -> str:
+    """The signature a delivery came with; what cannot be one is refused before the body is read."""
+    signature = request.headers.get("X-Hub-Signature-256", "")
+    if not signature:
+        raise DeliveryRefused(401, "header X-Hub-Signature-256 is missing; SHA-1 is not accepted")
+    if not _SIGNATURE.fullmatch(signature):
+        raise DeliveryRefused(401, _NO_MATCH)
+    return signature
+
+
+def _payload(body: bytes, content_type: str) -> dict[str, object]:
+    try:
+        text = body.decode("utf-8")
+        if content_type == _TYPES[1]:
+            (text,) = parse_qs(text, strict_parsing=True, errors="strict", max_num_fields=4)[
+                "payload"
+            ]
+        payload = json.loads(text)
+    except (ValueError, KeyError, RecursionError) as error:
+        # ValueError covers broken UTF-8, JSON and forms, and numbers of absurd length.
+        raise DeliveryRefused(
+            400, "the body is not UTF-8 JSON, or a form with one `payload`"
+        ) from error
+    if not isinstance(payload, dict):
+        raise DeliveryRefused(400, "the payload is not a JSON object")
+    return payload
