@@ -7,8 +7,8 @@ breakage on. Every revert is verified as the bot does it: the check must pass on
 is not merged. All changes count as self-work, so that nothing but evidence stands between a change
 and its revert.
 
-The rules: ours is the bot's own policy (`bot.playbooks.judge.policy`), called as it stands; "first
-failure reverts" and "two failures revert" (run again once) blame the commit that failed where its
+The rules: ours is the bot's own policy (`bot.playbooks.autorevert.decide`), called as it stands;
+"first failure reverts" and "two failures revert" (run again once) blame the commit that failed where its
 parent had passed. A breakage is acted on when its revert is merged or waits for a person, or when
 a bisect is started on a range that holds it. After six red commits in a row people mend the rest.
 """
@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 
-from bot.playbooks.checks.streak import CommitRuns, find_streak
-from bot.playbooks.judge.policy import (
+from bot.playbooks.autorevert.decide import (
     BisectBetween,
     CheckEvidence,
     RevertCommit,
@@ -32,6 +31,7 @@ from bot.playbooks.judge.policy import (
     TellPeople,
     decide,
 )
+from bot.playbooks.checks.streak import CommitRuns, find_streak
 from bot.triggers import Autonomy
 
 HEALTHY, BREAKAGES, FLAKE = 1000, 200, 0.05

@@ -34,7 +34,7 @@ from bot.git import maintenance
 from bot.git.mirror import Mirror
 from bot.git.revert import Clean, compute_revert
 from bot.github.client import EVENTS, PERMISSIONS
-from bot.playbooks.parts import Patience
+from bot.playbooks.run import Patience
 from bot.triggers import Repository as Named
 from demo.person import Person
 from fakegithub.server import DemoGitHub

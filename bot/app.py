@@ -54,8 +54,7 @@ from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.notify import Courier, read_addresses
 from bot.pictures import addresses as pictures
 from bot.pictures.addresses import PictureAddresses
-from bot.playbooks.parts import Patience
-from bot.playbooks.run import Signal, SignalKind
+from bot.playbooks.run import Patience, Signal, SignalKind
 from bot.records import pauses
 from bot.records.audit.anchors import private_pem
 from bot.records.audit.keys import FILE, InstallationKey, SigningKeyRefused, keep_files, settle_key

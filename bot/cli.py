@@ -104,8 +104,8 @@ def revert(repo: Path, commit: str, onto: str, as_json: bool) -> None:
     """Compute a revert without a work tree; writes nothing but objects."""
     from bot.git.revert import NOTHING_KEPT
     from bot.git.revert_report import open_clone, revert_report
-    from bot.playbooks.incidents.own_files import OwnFiles
-    from bot.playbooks.planning.repository_config import own_config
+    from bot.playbooks.incident.own_files import OwnFiles
+    from bot.playbooks.plan import own_config
 
     async def compute() -> str:
         git = await open_clone(repo)

@@ -17,7 +17,7 @@ from bot.github.client import EVENTS, PERMISSIONS, GitHub
 from bot.github.errors import GitHubError, in_words
 from bot.github.models import Installation
 from bot.intake.alerts.mappings import who_may_send
-from bot.playbooks.incidents.record_files import RECORDS_BRANCH
+from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records.database import open_database, url_from
 from bot.settings import InvalidSettings, Settings
 from bot.trials.pool import TrialPool

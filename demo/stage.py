@@ -21,7 +21,7 @@ import aiohttp
 
 from bot.app import Bot
 from bot.github.client import EVENTS, PERMISSIONS
-from bot.playbooks.parts import Patience
+from bot.playbooks.run import Patience
 from bot.records import pauses
 from bot.settings import Settings
 from demo.person import Person

@@ -24,8 +24,7 @@ from dbos import error as dbos_error
 
 from bot.app import Bot
 from bot.github.client import EVENTS, PERMISSIONS
-from bot.playbooks.parts import Patience
-from bot.playbooks.run import Signal, SignalKind
+from bot.playbooks.run import Patience, Signal, SignalKind
 from bot.records import incidents, runs
 from bot.records.runs import StoredRun
 from bot.records.tables.intake import inbox

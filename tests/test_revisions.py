@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.intake.command_arguments import BisectArguments, CommentPlace
 from bot.intake.comment_parser import Command, parse
 from bot.names import is_ref_name, is_revision, split_steps
-from bot.playbooks.checks.check_names import meant
+from bot.playbooks.checks.names import meant
 
 HERE = CommentPlace("acme/shop", "https://github.example/acme/shop")
 NAMES = st.text("ab9-._/@{}~^:?*[\\ \x7f,;<>`'\"#%&+=()|!$é日", min_size=1, max_size=8)

@@ -25,7 +25,7 @@ from bot.cockpit.text import about, action_said, chain_said
 from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.playbooks.incidents.record_files import read_record
+from bot.playbooks.incident.record_files import read_record
 from bot.records.audit import chain
 from bot.records.audit.anchors import ANCHORS_PATH, Anchor, public_pem, read_anchors, sign
 from bot.records.audit.chain import AuditEntry, UnreadableRow

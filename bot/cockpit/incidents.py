@@ -20,7 +20,7 @@ from bot.cockpit.request import (
     incident_filter,
 )
 from bot.cockpit.text import action_said, can_retry, what_next
-from bot.playbooks.incidents.record_files import RECORDS_BRANCH
+from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records.audit.chain import AuditEntry
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity

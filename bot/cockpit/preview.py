@@ -11,7 +11,7 @@ from bot import markdown
 from bot.config import Config
 from bot.git.revert import RevertConflict
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.planning.declined import CannotPlan, Declined
+from bot.playbooks.plan import CannotPlan, Declined
 from bot.playbooks.revert.plan import RevertPlan
 from bot.playbooks.steps import MERGE_IRREVERSIBLE, Step, Undo
 from bot.records import pauses

@@ -16,7 +16,7 @@ from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.playbooks.bisect.plan import make_bisect_plan
-from bot.playbooks.planning.declined import CannotPlan, Declined
+from bot.playbooks.plan import CannotPlan, Declined
 from bot.playbooks.revert.plan import make_plan
 from bot.safety.config_in_force import ConfigInForce
 from bot.triggers import (

@@ -9,11 +9,11 @@ from bot.canary.policy import Policy
 from bot.cockpit.preview import Preview, as_declared, step
 from bot.cockpit.text import duration
 from bot.config import Config
-from bot.playbooks.candidate.capability import policy_in_force
 from bot.playbooks.ramp import plan as ramps
-from bot.playbooks.rollback.retreat import would_give_traffic_back
-from bot.playbooks.rollback.severity import severity_of
-from bot.playbooks.rollback.text import nothing_to_take_back
+from bot.playbooks.rollback.messages import nothing_to_take_back
+from bot.playbooks.rollback.plan import severity_of
+from bot.playbooks.rollback.traffic_back import would_give_traffic_back
+from bot.playbooks.rollout.capability import policy_in_force
 from bot.playbooks.shadow import plan as shadows
 from bot.playbooks.steps import Step
 from bot.records.steps import Reversibility

@@ -27,7 +27,7 @@ from bot.canary.report import (
 from bot.cockpit.actions import answer_to_show
 from bot.cockpit.render import LineChart, lines_of
 from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit
-from bot.playbooks.candidate.evidence import watched
+from bot.playbooks.rollout.evidence import watched
 from bot.records.lifecycle import UnknownRecord
 from bot.traffic.evaluation import Evaluations, RampEvaluation, ShadowEvaluation, UnreadableEvidence
 from bot.traffic.evidence_log import EvidenceLog, Judged

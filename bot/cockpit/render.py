@@ -14,7 +14,7 @@ from aiohttp import web
 
 from bot.canary import messages
 from bot.cockpit import text
-from bot.playbooks.candidate.evidence import value
+from bot.playbooks.rollout.evidence import value
 from bot.playbooks.stored_steps import label_of
 from bot.records.bisect_progress import Bar
 

@@ -16,7 +16,7 @@ from bot.commands import replies
 from bot.commands.strangers import COMMENTS, ReplyPolicy, Tone, is_shared
 from bot.github.calls.issues import Emotion, ReactionSubject
 from bot.github.client import RepositoryClient
-from bot.playbooks.attempt import attempt
+from bot.playbooks.best_effort import attempt
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records import command_results, reply_claims

@@ -11,8 +11,8 @@ from bot import markdown
 from bot.commands import replies
 from bot.commands.answer import Reply
 from bot.github.client import GitHub, RepositoryClient
-from bot.playbooks.proposal.ownership import SHOWN, Against, Foreign, against, read_foreign
-from bot.playbooks.proposal.ownership import WHY as FOREIGN
+from bot.playbooks.pull_request.ownership import SHOWN, Against, Foreign, against, read_foreign
+from bot.playbooks.pull_request.ownership import WHY as FOREIGN
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records import approvals, gate_reports, runs

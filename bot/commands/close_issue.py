@@ -16,8 +16,8 @@ from bot.commands import replies
 from bot.commands.answer import TriggerAnswer
 from bot.github.calls.issues import Emotion
 from bot.github.client import RepositoryClient
-from bot.playbooks.attempt import attempt
-from bot.playbooks.incidents.record_files import (
+from bot.playbooks.best_effort import attempt
+from bot.playbooks.incident.record_files import (
     RECORDS_BRANCH,
     RecordFile,
     bring_home,

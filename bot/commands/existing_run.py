@@ -19,7 +19,7 @@ from bot.commands.approve_config import ConfigApprovals
 from bot.commands.pause import PauseCommands
 from bot.commands.status import CommandContext, ContextReader
 from bot.github.calls.issues import Emotion
-from bot.playbooks.attempt import attempt
+from bot.playbooks.best_effort import attempt
 from bot.playbooks.run import Signal, SignalKind
 from bot.playbooks.steps import Step
 from bot.records import incidents, runs

@@ -24,7 +24,7 @@ from bot.commands.status import CommandContext, ContextReader, Executions
 from bot.commands.strangers import COMMENTS, Tone, tone_of
 from bot.github.calls.issues import Emotion
 from bot.github.client import GitHub
-from bot.playbooks.planning.weighing import Weigh
+from bot.playbooks.plan import Weigh
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
 from bot.playbooks.steps import Patch, Step
 from bot.records import budgets, runs

@@ -13,8 +13,8 @@ from bot.commands import replies
 from bot.commands.answer import TriggerAnswer
 from bot.github.calls.issues import Emotion
 from bot.github.client import RepositoryClient
-from bot.playbooks.attempt import attempt
-from bot.playbooks.proposal.ownership import is_named
+from bot.playbooks.best_effort import attempt
+from bot.playbooks.pull_request.ownership import is_named
 from bot.playbooks.run import Run as EngineRun
 from bot.playbooks.steps import Step
 from bot.records import approvals, incidents, runs

@@ -19,12 +19,12 @@ from bot.commands import replies
 from bot.commands.answer import TriggerAnswer, Writing
 from bot.github.calls.issues import Emotion
 from bot.github.client import GitHub, RepositoryClient
-from bot.playbooks.attempt import attempt
+from bot.playbooks.alerts.workflow import KIND as ALERT
+from bot.playbooks.best_effort import attempt
+from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
 from bot.playbooks.run import Run as EngineRun
 from bot.playbooks.run import StepFailed
 from bot.playbooks.steps import Step
-from bot.playbooks.triage.opening import KIND as ALERT
-from bot.playbooks.work import CLOCKS_DIFFER_BY
 from bot.records import alerts, approvals, incidents, runs
 from bot.records.audit import chain
 from bot.records.incidents import Incident

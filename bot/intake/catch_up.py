@@ -54,7 +54,7 @@ from bot.intake.event_payloads import (
 )
 from bot.intake.events import Delivery, meanings
 from bot.intake.inbox import Inbox
-from bot.playbooks.checks.newest import newest
+from bot.playbooks.checks.results import newest
 from bot.records import catch_up_marks, incidents
 from bot.triggers import Repository, SourceKind, Trigger
 

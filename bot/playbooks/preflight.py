@@ -8,11 +8,11 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.config import Config
-from bot.playbooks.candidate.capability import policy_in_force
 from bot.playbooks.ramp.plan import know_ramp, onward
 from bot.playbooks.ramp.plan import may_begin as may_ramp
-from bot.playbooks.rollback.retreat import would_give_traffic_back
-from bot.playbooks.rollback.text import nothing_to_take_back
+from bot.playbooks.rollback.messages import nothing_to_take_back
+from bot.playbooks.rollback.traffic_back import would_give_traffic_back
+from bot.playbooks.rollout.capability import policy_in_force
 from bot.playbooks.shadow.plan import know_shadow
 from bot.playbooks.shadow.plan import may_begin as may_shadow
 from bot.records import runs

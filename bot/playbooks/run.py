@@ -1,4 +1,4 @@
-"""What a playbook is given so that it survives anything: recorded steps, waits and a clock.
+"""What a playbook runs on: its Run, the signals it hears, and what it acts through.
 
 A playbook is an ordinary async function. Whatever it reads from or does to the world goes through
 a step; after a crash the function runs again from the top, and steps that already finished hand
@@ -7,17 +7,25 @@ back what they recorded. Code between steps must therefore be a pure function of
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.config import Config
 from bot.errors import without_paths
+from bot.git.mirror import Mirror
+from bot.github.client import RepositoryClient
+from bot.pictures.addresses import PictureAddresses
+from bot.playbooks.best_effort import Untold
 from bot.playbooks.steps import AnyStep, Patch, WaitPoint
-from bot.playbooks.untold import Untold
-from bot.triggers import Actor, Value
+from bot.records.branch_record import RecordStore
+from bot.trials.pool import TrialPool
+from bot.triggers import Actor, Trigger, Value
 
 T = TypeVar("T")
 
@@ -137,3 +145,62 @@ class Ending(Value):
     reason: str = ""
     remedy: str = ""
     incident: str = ""
+
+
+async def heard(run: Run, seconds: float, at: WaitPoint) -> list[Signal]:
+    """Wait up to `seconds` for a Signal, then take all that have come: one look answers many."""
+    signals: list[Signal] = []
+    signal = await run.wait(seconds, at)
+    while signal is not None:
+        signals.append(signal)
+        signal = await run.wait(0, at)
+    return signals
+
+
+def first(signals: Sequence[Signal], *kinds: SignalKind) -> Signal | None:
+    """The first Signal of one of these kinds."""
+    return next((signal for signal in signals if signal.kind in kinds), None)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait: for a look without a delivery, and for a person, before giving up.
+
+    `look_later` is for a look at what only people elsewhere can change, `other_bots` for another
+    bot that may answer to the same `/help`. `reruns_begin` is how long a check that was asked to
+    run again may take to begin: its App may take the request and do nothing.
+    """
+
+    look_again: timedelta = timedelta(minutes=2)
+    look_later: timedelta = timedelta(minutes=10)
+    give_up: timedelta = timedelta(days=14)
+    reruns_begin: timedelta = timedelta(minutes=5)
+    other_bots: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a playbook acts through, bound to one repository. These are all its side effects."""
+
+    github: RepositoryClient
+    mirror: Mirror
+    signing_key: Ed25519PrivateKey
+    store: RecordStore
+    """What was put on the records branch."""
+    web_url: str
+    """The repository's page on GitHub."""
+    patience: Patience
+    put: Callable[[Trigger], Awaitable[object]]
+    """Asks for something more; a Trigger with the same key at most once."""
+    settled: Callable[[Config], Awaitable[Config]]
+    """The configuration with its sensitive sections as a Founder approved them."""
+    pool: TrialPool
+    """Sandboxes on this server."""
+    pictures: PictureAddresses
+    """Where people find pictures."""
+    cockpit_url: str | None
+    """Where people reach this bot's pages; None where that is not known."""
+
+    def page_of(self, incident: str) -> str | None:
+        """The address of an incident's page in the cockpit."""
+        return None if self.cockpit_url is None else f"{self.cockpit_url}/ui/incidents/{incident}"

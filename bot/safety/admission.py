@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from bot import markdown
-from bot.playbooks.planning.weighing import Weighed
+from bot.playbooks.plan import Weighed
 from bot.playbooks.steps import PlannedStep, worst
 from bot.records.budgets import Budget, BudgetState
 from bot.records.steps import Reversibility

@@ -20,7 +20,7 @@ from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable, by_itself
 from bot.github.models import PullRequest
-from bot.playbooks.checks.unheard import Unheard, names_seen, unheard
+from bot.playbooks.checks.names import Unheard, names_seen, unheard
 from bot.records import config_questions, gate_reports, sensitive_config
 from bot.records.config_questions import DEFAULT_BRANCH, ConfigQuestion
 from bot.records.database import reading

@@ -23,7 +23,7 @@ from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError, by_itself
 from bot.github.models import PullRequest
-from bot.playbooks.proposal.ownership import Foreign, read_foreign
+from bot.playbooks.pull_request.ownership import Foreign, read_foreign
 from bot.records import gate_reports, pauses
 from bot.records.database import reading
 from bot.records.gate_reports import NOT_YET, GateReport

@@ -16,7 +16,7 @@ import structlog
 from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError, by_itself
-from bot.playbooks.incidents.record_files import (
+from bot.playbooks.incident.record_files import (
     OUTCOMES_BRANCHES,
     RECORDS_BRANCHES,
     checked,

@@ -12,7 +12,7 @@ from bot.config import Config, SelfWork
 from bot.github.client import RepositoryClient
 from bot.playbooks.checks.green import Counting, tally
 from bot.playbooks.checks.results import checked
-from bot.playbooks.proposal.counting import required
+from bot.playbooks.pull_request.snapshot import required
 from bot.records import budgets, incidents, pauses, runs
 from bot.records.audit import chain
 from bot.records.budgets import BudgetState

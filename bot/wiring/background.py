@@ -18,7 +18,7 @@ from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.intake.event_payloads import Hint
-from bot.playbooks.planning.repository_config import read_config
+from bot.playbooks.plan import read_config
 from bot.records import runs
 from bot.records.outages import outage_of
 from bot.safety.flag_sync import FlagSync

@@ -18,20 +18,18 @@ from bot.intake.api.incidents import Accepted, DeclinedRequest
 from bot.intake.inbox import Inbox
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks import preflight
+from bot.playbooks.alerts.playbook import follow_alerts
+from bot.playbooks.alerts.workflow import AlertResources
+from bot.playbooks.autorevert.playbook import AutorevertResources, autorevert
 from bot.playbooks.bisect.playbook import bisect
-from bot.playbooks.candidate.capability import RolloutResources, UnknownName
-from bot.playbooks.incidents.first_report import first_place
-from bot.playbooks.judge.playbook import AutorevertResources, autorevert
-from bot.playbooks.parts import Patience, Resources
-from bot.playbooks.planning.declined import CannotPlan
-from bot.playbooks.planning.weighing import Weigh
+from bot.playbooks.incident.context import first_place
+from bot.playbooks.plan import CannotPlan, Weigh
 from bot.playbooks.ramp.playbook import ramp
 from bot.playbooks.revert.playbook import revert
 from bot.playbooks.rollback.playbook import rollback
-from bot.playbooks.run import Ending, Run, Signal
+from bot.playbooks.rollout.capability import RolloutResources, UnknownName
+from bot.playbooks.run import Ending, Patience, Resources, Run, Signal
 from bot.playbooks.shadow.playbook import shadow
-from bot.playbooks.triage.playbook import follow_alerts
-from bot.playbooks.triage.work import AlertResources
 from bot.records import runs
 from bot.records.branch_record import RecordStore
 from bot.safety.admission import Refused, admit

@@ -18,7 +18,7 @@ from bot.canary.policy import RatioMetric
 from bot.canary.ramp_evidence import RampEvidence, RampState
 from bot.canary.report import ReportSubject, WatchedSpan, ramp_report
 from bot.canary.units import ArmTally
-from bot.playbooks.candidate.evidence import metric_table
+from bot.playbooks.rollout.evidence import metric_table
 from tests.canary.traffic import frozen, only, policy
 from tests.traffic.trials import START, after
 

@@ -79,7 +79,7 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
     """Be the bot until a signal comes. Runs in the new process."""
     from bot.app import Bot
     from bot.logs import set_up_logs
-    from bot.playbooks.parts import Patience
+    from bot.playbooks.run import Patience
     from bot.replicas import HeartbeatRhythm
     from bot.settings import load_settings
 

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from bot.canary.judge import Breach
-from bot.playbooks.candidate.reports import percents_of, report_of_ramp
+from bot.playbooks.rollout.evidence import percents_of, report_of_ramp
 from bot.records import incidents
 from bot.records.database import open_database, url_from
 from bot.records.documents.artifacts import canonical_bytes

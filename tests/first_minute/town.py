@@ -18,8 +18,7 @@ import sqlalchemy as sa
 
 from bot.app import Bot
 from bot.github.client import EVENTS, PERMISSIONS
-from bot.playbooks.parts import Patience
-from bot.playbooks.run import Signal, SignalKind
+from bot.playbooks.run import Patience, Signal, SignalKind
 from bot.records.tables.intake import inbox
 from bot.triggers import Repository as KnownRepository
 from bot.triggers import Trigger, derived_id

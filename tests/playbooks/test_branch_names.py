@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.playbooks.incidents.branches import (
+from bot.playbooks.incident.branches import (
     MOST_NAMES,
     Naming,
     about_capability,

@@ -308,7 +308,7 @@ def factories() -> dict[str, Callable[..., object]]:
             if each.__annotations__.get("return") == "Standing":
                 found[f"{module.name.removeprefix('bot.playbooks.')}.{name}"] = each
     # An alert's standing takes its words from one place.
-    triage = importlib.import_module("bot.playbooks.triage.text")
+    triage = importlib.import_module("bot.playbooks.alerts.messages")
     found["triage.text._headline"] = vars(triage)["_headline"]
     del found["triage.text.standing"]
     return {name: each for name, each in found.items() if name not in _CHOOSERS}

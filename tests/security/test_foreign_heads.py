@@ -16,7 +16,7 @@ from bot.config import Config
 from bot.engine.durable_run import DurableRun
 from bot.github.models import ChangedFile, Commit, Push
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
-from bot.playbooks.proposal.merging import (
+from bot.playbooks.pull_request.decide import (
     AskPerson,
     DoubtApproval,
     MergeNow,
@@ -25,7 +25,7 @@ from bot.playbooks.proposal.merging import (
     PullRequestSnapshot,
     next_move,
 )
-from bot.playbooks.proposal.ownership import Against, Foreign, against, foreign, protected
+from bot.playbooks.pull_request.ownership import Against, Foreign, against, foreign, protected
 from bot.playbooks.steps import Patch
 from bot.records import pauses
 from bot.records.pauses import PauseKind, Pausing

@@ -14,7 +14,7 @@ import pytest
 from bot.culprit.evidence import TrialOutcome
 from bot.doctor import _sandbox
 from bot.github.transport.redaction import keep_secret, redact
-from bot.playbooks.bisect.in_sandbox import _judged
+from bot.playbooks.bisect.runners import _judged
 from bot.settings import Settings
 from bot.trials.hidden_paths import places_of, read_mounts
 from bot.trials.outcome import TrialJudgement

@@ -23,8 +23,8 @@ from bot.github.markers import BODY_LIMIT, cut
 from bot.github.transport.redaction import redact
 from bot.intake.command_arguments import CommentPlace
 from bot.intake.comment_parser import parse
-from bot.playbooks.incidents.own_files import OwnFiles
-from bot.playbooks.words.quoting import quoted
+from bot.playbooks.incident.own_files import OwnFiles
+from bot.playbooks.incident.phrases import quoted
 from bot.spec_reports import LARGEST_BYTES, read_spec
 from tests.shop import Shop
 from tests.specs.test_in_pull_requests import FILE, SPEC, opened, says

@@ -1,4 +1,4 @@
-"""The fix pull request: the culprit reverted on the branch, with ADR, report and spec report.
+"""What is proposed once the culprit is named, and how the search ended.
 
 Step 3 of the specification. It is followed like any proposal; a person has it merged, unless it
 undoes self-work that nobody asked about (Decisions 4).
@@ -9,21 +9,60 @@ from __future__ import annotations
 from pydantic import RootModel
 
 from bot.git.revert import Clean, RevertConflict
-from bot.playbooks.bisect import standings
-from bot.playbooks.bisect import text as words
-from bot.playbooks.bisect.work import BisectWorkflow
-from bot.playbooks.incidents.case import first_branch
-from bot.playbooks.incidents.papers import Result
-from bot.playbooks.incidents.record_files import RecordFile
-from bot.playbooks.proposal.computed import Reverting
-from bot.playbooks.proposal.counting import see_which_checks_count
-from bot.playbooks.proposal.proposal import Proposal, ProposalTerms
+from bot.playbooks.bisect import messages as words
+from bot.playbooks.bisect import status_messages
+from bot.playbooks.bisect.workflow import BisectWorkflow
+from bot.playbooks.incident.context import first_branch
+from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.incident.record_files import RecordFile
+from bot.playbooks.incident.report_base import Result
+from bot.playbooks.pull_request.finish import conclude
+from bot.playbooks.pull_request.proposal import Proposal, ProposalTerms
+from bot.playbooks.pull_request.publish import Reverting
+from bot.playbooks.pull_request.snapshot import see_which_checks_count
+from bot.playbooks.run import Ending
 from bot.playbooks.steps import Step
-from bot.playbooks.undo.irreversible import irreversible, paths_of
-from bot.records.documents.artifacts import canonical_bytes
+from bot.playbooks.undo import irreversible, paths_of
+from bot.records.documents.artifacts import DecisionOutcome, canonical_bytes
 from bot.records.documents.bisect_report import Verification
 from bot.records.documents.spec_report import SPEC_REPORT_PATH, SpecReport
+from bot.records.lifecycle import IncidentStatus, RunState
 from bot.triggers import Autonomy
+
+_UNWANTED = {"cancelled": RunState.CANCELLED, "given up": RunState.TIMED_OUT}
+
+
+async def green_again(work: BisectWorkflow, head: str, standing: StatusMessage) -> Ending:
+    """End since the check passes on the branch again, at the commit `head`."""
+    base = work.case.base
+    work.happened(await work.run.now(), f"{base} is green again")
+    await work.casebook.move("bisect.recovered", IncidentStatus.MITIGATED, refs={"commit": head})
+    await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
+    result = Result(
+        status=IncidentStatus.RESOLVED,
+        outcome=DecisionOutcome.FAILED,
+        stopped="green again",
+        accepted=False,
+        said=f"no fix was proposed: {base} is green again since {head[:12]}.",
+    )
+    return await conclude(work, result, standing, RunState.SUCCEEDED)
+
+
+async def ended(work: BisectWorkflow, standing: StatusMessage, how: str) -> Ending:
+    """End without a fix, for the reason `how`."""
+    work.happened(await work.run.now(), how)
+    await work.casebook.move(f"bisect.{how}", IncidentStatus.DECLINED)
+    result = Result(
+        status=IncidentStatus.DECLINED,
+        outcome=DecisionOutcome.FAILED,
+        stopped=how,
+        accepted=False,
+        said=f"no fix was proposed: {how}.",
+    )
+    state = _UNWANTED.get(how, RunState.CANCELLED)
+    ending = await conclude(work, result, standing, state)
+    # To have found that there is nothing to find is an answer too.
+    return ending if how in _UNWANTED else ending.model_copy(update={"outcome": "succeeded"})
 
 
 def reverting(work: BisectWorkflow, culprit: str) -> Reverting:
@@ -60,7 +99,7 @@ async def fix(
             message=words.commit_message(case, [culprit]),
             files=(*work.record_files(Result()), _spec_file(work.spec)),
             before=before,
-            starting=standings.proposing(),
+            starting=status_messages.proposing(),
             # By itself it is merged only where all of the evidence says the same.
             person_wanted=work.autonomy is not Autonomy.MERGE
             or (verification.boundary, verification.revert) != ("confirmed", "confirmed"),

@@ -23,10 +23,9 @@ from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.names import split_steps
-from bot.playbooks.bisect.range import MOST_COMMITS, count_between
-from bot.playbooks.checks.check_names import meant
-from bot.playbooks.planning.declined import CannotPlan, Declined
-from bot.playbooks.planning.repository_config import read_config
+from bot.playbooks.bisect.commit_range import MOST_COMMITS, count_between
+from bot.playbooks.checks.names import meant
+from bot.playbooks.plan import CannotPlan, Declined, read_config
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")

@@ -12,40 +12,31 @@ from functools import partial
 from bot.culprit.verification import runs_needed
 from bot.git.history import parents_of
 from bot.git.revert import Clean, Empty, RevertConflict
-from bot.playbooks.bisect import standings
-from bot.playbooks.bisect import text as words
-from bot.playbooks.bisect.branch_watch import BranchWatch
+from bot.playbooks.bisect import messages as words
+from bot.playbooks.bisect import status_messages
 from bot.playbooks.bisect.finding import guilty
-from bot.playbooks.bisect.fix import fix, reverting
-from bot.playbooks.bisect.hidden import remove_hidden_refs
-from bot.playbooks.bisect.outcome import ended, green_again
-from bot.playbooks.bisect.outlook import checking
+from bot.playbooks.bisect.fix import ended, fix, green_again, reverting
 from bot.playbooks.bisect.plan import (
     BisectPlanned,
     TrialSettings,
     make_bisect_plan,
     trial_settings,
 )
-from bot.playbooks.bisect.remembered import earlier_trials
-from bot.playbooks.bisect.search import NoGoodEnd, RangeSearch, Stopped
-from bot.playbooks.bisect.verify import Cancelled, Verifier, publish_preview
-from bot.playbooks.bisect.work import BisectWorkflow
-from bot.playbooks.incidents.case import Offender
-from bot.playbooks.incidents.opening import NewIncident, open_incident
-from bot.playbooks.incidents.papers import Result
-from bot.playbooks.parts import Resources
-from bot.playbooks.planning.autonomy import how_far
-from bot.playbooks.planning.declined import Declined
-from bot.playbooks.planning.landed import everybody_behind
-from bot.playbooks.proposal.computed import Computed, on_newest
-from bot.playbooks.proposal.proposal import take_earlier_attempts_back
-from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
-from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
-from bot.playbooks.signals import first, heard
+from bot.playbooks.bisect.runners import remove_hidden_refs
+from bot.playbooks.bisect.search import NoGoodEnd, RangeSearch, Stopped, earlier_trials
+from bot.playbooks.bisect.status_messages import checking
+from bot.playbooks.bisect.verify import BranchWatch, Cancelled, Verifier, publish_preview
+from bot.playbooks.bisect.workflow import BisectWorkflow
+from bot.playbooks.incident.context import NewIncident, Offender, open_incident
+from bot.playbooks.incident.phrases import StatusMessage, listed
+from bot.playbooks.incident.report_base import Result
+from bot.playbooks.plan import Declined, everybody_behind, how_far
+from bot.playbooks.pull_request.finish import broke_off, followed_to_its_end
+from bot.playbooks.pull_request.proposal import take_earlier_attempts_back
+from bot.playbooks.pull_request.publish import Computed, on_newest
+from bot.playbooks.run import Ending, Resources, Run, Signal, SignalKind, StepFailed, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
-from bot.playbooks.undo.undoing import TakenBack, Undoer
-from bot.playbooks.words.standing import StatusMessage
-from bot.playbooks.words.wording import listed
+from bot.playbooks.undo import TakenBack, Undoer
 from bot.records.documents.bisect_report import Verification
 from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
 
@@ -158,7 +149,7 @@ class _Bisect:
         await take_earlier_attempts_back(work)
         now = await self.run.now()
         work.happened(now, "incident opened")
-        standing = standings.starting(work.case)
+        standing = status_messages.starting(work.case)
         if work.case.issue is None:
             title, body = words.issue_title(work.case), words.issue_body(work.case, standing, "")
             await work.open_issue(title, body)
@@ -177,25 +168,27 @@ class _Bisect:
             if culprit is None:
                 return await self._nobody(hunt)
             if work.autonomy in (Autonomy.OFF, Autonomy.PROPOSE):
-                standing = standings.only_named(work.case, hunt.finding, culprit, verification)
+                standing = status_messages.only_named(
+                    work.case, hunt.finding, culprit, verification
+                )
                 if self.run.patched(Patch.WATCHED_WHILE_PAUSED):
                     await self._until_green(standing)
                 return await ended(work, standing, "only proposed")
             outcome = await self._compute(culprit)
             if isinstance(outcome, Empty):
-                standing = standings.not_to_revert(work.case, hunt.finding, culprit)
+                standing = status_messages.not_to_revert(work.case, hunt.finding, culprit)
                 return await ended(work, standing, "not on the branch any more")
             return await self._propose(hunt, verification, outcome)
         except NoGoodEnd:
             await self.clean_up()
-            return await ended(work, standings.nothing_older(work.case), "no good end")
+            return await ended(work, status_messages.nothing_older(work.case), "no good end")
         except Cancelled as stop:
             await self.clean_up()
-            return await ended(work, standings.cancelled(work.case, stop.by), "cancelled")
+            return await ended(work, status_messages.cancelled(work.case, stop.by), "cancelled")
         except _Enough as stop:
             return await ended(work, stop.standing, stop.how)
         except _GreenAgain as good:
-            standing = standings.green_again(work.case, good.head)
+            standing = status_messages.green_again(work.case, good.head)
             return await green_again(work, good.head, standing)
 
     # 1. Identify range of commits; run binary search.  2. At each step: build, smoke, evals.
@@ -217,7 +210,7 @@ class _Bisect:
         async def tell() -> None:
             running = len(work.lab.running)
             work.note_progress()
-            standing = standings.searching(work.case, hunt.finding, running, hunt.outlook)
+            standing = status_messages.searching(work.case, hunt.finding, running, hunt.outlook)
             await work.tell(standing)
 
         while True:
@@ -232,7 +225,7 @@ class _Bisect:
             culprit = guilty(finding, hunt.graph)
             if culprit is None:
                 why = stopped.why if stopped else finding.reason
-                standing = standings.paused(work.case, finding, why)
+                standing = status_messages.paused(work.case, finding, why)
                 if self._closed(stopped):
                     why = stopped.why if stopped else NO_RUNNER
                     standing = self._cannot_try(hunt, stopped, None)
@@ -242,7 +235,7 @@ class _Bisect:
             needed = 0 if stopped else self._fresh_runs(hunt, suspect)
             if needed > hunt.trials_left:
                 why = words.too_few_trials(needed, hunt.trials_left)
-                standing = standings.paused(work.case, finding, why)
+                standing = status_messages.paused(work.case, finding, why)
                 await self._report_and_wait(hunt, standing, why, besides=needed)
                 continue
             verification = await self._verify(hunt, suspect, stopped)
@@ -251,9 +244,9 @@ class _Bisect:
             sure = finding.may_act or verification.boundary == "confirmed"
             if sure and verification.boundary in ("confirmed", "not made"):
                 return culprit, verification
-            standing = standings.unconfirmed(work.case, finding, culprit, verification)
+            standing = status_messages.unconfirmed(work.case, finding, culprit, verification)
             if verification.boundary == "not made":
-                standing = standings.paused(work.case, finding, finding.reason)
+                standing = status_messages.paused(work.case, finding, finding.reason)
                 if self._closed(stopped):
                     standing = self._cannot_try(hunt, stopped, culprit)
             await self._report_and_wait(hunt, standing, "unconfirmed")
@@ -269,7 +262,7 @@ class _Bisect:
         work = self.work
         why = stopped.why if stopped else ""
         has_sandbox = work.plan.has_sandbox and not why
-        return standings.cannot_try(
+        return status_messages.cannot_try(
             work.case, hunt.finding, culprit, why=why, has_sandbox=has_sandbox
         )
 
@@ -299,7 +292,7 @@ class _Bisect:
                 hunt.refill(now, besides)
                 return
             if now - began > work.parts.patience.give_up:
-                raise _Enough(standings.given_up(work.case), "given up")
+                raise _Enough(status_messages.given_up(work.case), "given up")
 
     async def _pause(self) -> list[Signal]:
         """Wait for people, and for the check to be green again on the branch.
@@ -394,7 +387,7 @@ class _Bisect:
         async def tell(left: int) -> None:
             yet = checking(left, work.lab.table, parallel)
             running = len(work.lab.running)
-            await work.tell(standings.verifying(work.case, culprit, running, yet))
+            await work.tell(status_messages.verifying(work.case, culprit, running, yet))
 
         verifier = Verifier(
             self.run,
@@ -464,7 +457,7 @@ class _Bisect:
         work = self.work
         culprit = work.case.offenders[0]
         work.happened(await self.run.now(), f"culprit found: {culprit.sha[:12]}")
-        await work.tell(standings.proposing())
+        await work.tell(status_messages.proposing())
         proposal = await fix(work, verification, outcome)
         published = await proposal.open()
         if culprit.number is not None:
@@ -476,10 +469,10 @@ class _Bisect:
         """The search is sure that there is no culprit in this range."""
         work, finding = self.work, hunt.finding
         if finding.status == "no_culprit":
-            return await ended(work, standings.nobody(work.case, finding), "no culprit")
+            return await ended(work, status_messages.nobody(work.case, finding), "no culprit")
         if work.plan.good is None:
-            return await ended(work, standings.nothing_older(work.case), "no good end")
-        return await ended(work, standings.older(work.case, finding), "before the range")
+            return await ended(work, status_messages.nothing_older(work.case), "no good end")
+        return await ended(work, status_messages.older(work.case, finding), "before the range")
 
 
 def _not_made(why: str) -> Verification:

@@ -1,4 +1,4 @@
-"""Identify the range and search it: step 1 of the specification, and its step 2 trial by trial.
+"""The search itself: trials begun, waited for and weighed, one step at a time.
 
 The search itself is pure (`bot.culprit`) and lives between recorded steps: what it asks for and
 learns follows from their results alone, so a restart brings it to exactly where it was.
@@ -7,12 +7,22 @@ learns follows from their results alone, so a restart brings it to exactly where
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from bot import markdown
-from bot.culprit.evidence import Ruling, Says, SearchSettings, Trial, TrialOutcome, TrialReport
+from bot.culprit.evidence import (
+    FreeResult,
+    Ruling,
+    Says,
+    SearchSettings,
+    Trial,
+    TrialOutcome,
+    TrialReport,
+)
 from bot.culprit.graph import CommitGraph
 from bot.culprit.posterior import History, RatePriors
 from bot.culprit.search import Search
@@ -22,18 +32,53 @@ from bot.git.history import first_parents
 from bot.git.mirror import Mirror
 from bot.github.calls.known_checks import AT_ONCE, KnownCheck
 from bot.github.client import RepositoryClient
+from bot.playbooks.bisect.commit_range import MOST_COMMITS, CommitRange, read_range
 from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
-from bot.playbooks.bisect.lab import Begun, TrialScheduler
-from bot.playbooks.bisect.outlook import outlook
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.bisect.range import MOST_COMMITS, CommitRange, read_range
-from bot.playbooks.bisect.remembered import as_evidence
-from bot.playbooks.incidents.own_files import own_files
+from bot.playbooks.bisect.status_messages import outlook
+from bot.playbooks.bisect.trials import Begun, TrialScheduler
+from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.run import Run, Signal, SignalKind
 from bot.playbooks.steps import Step, WaitPoint
+from bot.records import bisect_progress, runs
 from bot.records.documents.bisect_report import Finding, TrialMade
 from bot.trials.outcome import counted, evidence, green
 from bot.triggers import Actor, Value
+
+_SAID = frozenset({"pass", "fail", "untestable"})
+
+
+async def earlier_trials(run: Run, incident: str) -> tuple[TrialMade, ...]:
+    """Read the trials of earlier attempts that said something of a commit.
+
+    Each is named by its attempt too, such as `3@1`: the third trial of the first attempt.
+    """
+
+    async def read(conn: AsyncConnection) -> list[TrialMade]:
+        found = []
+        earlier = [each for each in await runs.of_incident(conn, incident) if each.id != run.id]
+        for attempt, each in enumerate(earlier, 1):
+            shown = await bisect_progress.of_run(conn, each.id)
+            found += [
+                trial.model_copy(update={"name": f"{trial.name}@{attempt}"})
+                for trial in (shown.trials if shown else ())
+                if trial.outcome in _SAID
+            ]
+        return found
+
+    return tuple(await run.write(Step.READ_EARLIER_TRIALS, list[TrialMade], read))
+
+
+def as_evidence(trials: Sequence[TrialMade]) -> tuple[FreeResult, ...]:
+    """Turn them into evidence: each was made on a machine of its own."""
+    return tuple(
+        FreeResult(
+            each.sha, TrialReport(TrialOutcome(each.outcome)), environment=f"fresh-{each.name}"
+        )
+        for each in trials
+        if each.outcome in _SAID
+    )
+
 
 COMMITS_ASKED_ABOUT = 1_000
 """Of longer ranges only the first-parent line is looked up, and at most so many commits of it."""

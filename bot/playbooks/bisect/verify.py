@@ -1,4 +1,4 @@
-"""Checking a suspect before anybody hears of it: fresh, interleaved runs, apart from the search.
+"""Fresh runs of the suspect and its parents; and is the branch green again meanwhile?
 
 The culprit must fail, its parents must pass, and the bad end must pass once the culprit is
 reverted on it. That last commit hangs on a hidden ref, neither branch nor tag, which is removed
@@ -18,12 +18,58 @@ from bot.git.revert import Clean
 from bot.git.trees import read_blob
 from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
-from bot.playbooks.bisect.hidden import hidden_ref
-from bot.playbooks.bisect.lab import TrialScheduler
+from bot.github.errors import NotFound
+from bot.playbooks.bisect.plan import without_trials
+from bot.playbooks.bisect.runners import hidden_ref
+from bot.playbooks.bisect.trials import TrialScheduler
+from bot.playbooks.bisect.workflow import BisectWorkflow
+from bot.playbooks.checks.green import CheckTally, Counting, tally
+from bot.playbooks.checks.results import checked
+from bot.playbooks.pull_request.recovery import BranchHead, watch_branch
 from bot.playbooks.run import Run, SignalKind
-from bot.playbooks.steps import WaitPoint
+from bot.playbooks.steps import Step, WaitPoint
 from bot.records.documents.bisect_report import FreshRuns, Verification
 from bot.triggers import Actor
+
+
+class BranchWatch:
+    """Looks at the branch's newest commit, whoever mended it; deliveries about it wake the Run."""
+
+    def __init__(self, work: BisectWorkflow) -> None:
+        """Prepare; nothing is read before the first look."""
+        self._work = work
+        self._watched: str | None = None
+        self._was_green = False
+
+    async def green_at(self) -> str | None:
+        """The commit at which the check passes again; None: it does not, or never failed there.
+
+        A search in the past of a branch that was green all the time has nothing to recover from.
+        """
+        work, plan = self._work, self._work.plan
+        if plan.check is None:
+            return None
+        counting = Counting(smoke=(plan.check,), smoke_from="configured", evals=())
+
+        async def look(_: bool) -> BranchHead:
+            try:
+                found = await checked(work.github, await work.github.git.head(plan.base))
+            except NotFound:
+                return BranchHead(head=None, tally=CheckTally(verdict="waiting", rows=()))
+            results = await without_trials(found.results, found.sha, plan.config, work.github)
+            return BranchHead(head=found.sha, tally=tally(counting, results))
+
+        found = await work.run.step(Step.READ_BASE_CHECKS, BranchHead, look)
+        if found.head is None:
+            return None
+        is_first, green = self._watched is None, found.tally.verdict == "green"
+        if found.head != self._watched:
+            self._watched = found.head
+            await watch_branch(work, found.head)
+        if is_first and green and found.head == plan.base_head != plan.bad:
+            self._was_green = True
+        return found.head if green and not self._was_green else None
+
 
 TURNS = 2
 """How often an undecided plan is run before it stays undecided."""

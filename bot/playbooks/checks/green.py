@@ -22,7 +22,7 @@ from pydantic import Field
 from bot import config
 from bot.github.models import CheckKind, CheckResult
 from bot.playbooks.checks.duration import durations
-from bot.playbooks.checks.newest import newest
+from bot.playbooks.checks.results import newest
 from bot.triggers import Value
 
 OUR_CHECKS = frozenset({"hotfix", "self-work gate", "bisect", "playbooks config"})

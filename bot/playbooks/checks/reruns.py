@@ -7,8 +7,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from bot.playbooks.checks.chance import Chance
 from bot.playbooks.checks.green import CheckRow, CheckTally, State
+from bot.playbooks.checks.streak import Chance
 from bot.triggers import Value
 
 

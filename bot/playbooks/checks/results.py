@@ -1,13 +1,163 @@
-"""Which commit's checks speak for a branch: commits that only bring records home have none."""
+"""What was reported on a commit, and whether two failures are the same.
+
+GitHub lists the latest run of each name in each *suite*, and a commit may have many suites of one
+App: one for each workflow run of Actions, so also for a push beside a pull request.
+https://docs.github.com/en/rest/checks/runs#list-check-runs-for-a-git-reference
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
+from bot.github.calls.known_checks import KnownCheck
 from bot.github.client import RepositoryClient
 from bot.github.models import CheckResult
 from bot.playbooks.checks.green import OUR_CHECKS
+from bot.playbooks.checks.streak import CommitRuns
 from bot.triggers import Value
+
+_VERDICTS = frozenset({"success", "failure", "neutral", "skipped", "action_required"})
+"""What says something of the code; the rest (cancelled, timed out, …) only of its run."""
+
+
+def newest(results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
+    """Leave out what a newer run of the same check, by the same reporter, has settled.
+
+    A run without a verdict is settled by any newer one; one with a verdict by one that began after
+    it ended. Runs that overlap are no repeats of each other (two workflows may name a job alike),
+    so each of them speaks: none hides the other's failure.
+
+    Args:
+        results: of one commit, in any order.
+
+    Returns:
+        those that speak, in the order given; at least one of each name, kind and App.
+    """
+    return tuple(each for each in results if not any(_settles(newer, each) for newer in results))
+
+
+def _settles(newer: CheckResult, older: CheckResult) -> bool:
+    of_one = (newer.name, newer.kind, newer.app_id) == (older.name, older.kind, older.app_id)
+    if not of_one or not older.is_completed or not _is_newer(newer, older):
+        return False
+    if older.conclusion not in _VERDICTS:
+        return True
+    began, ended = newer.started_at, older.completed_at
+    return began is None or ended is None or began >= ended
+
+
+def _is_newer(one: CheckResult, other: CheckResult) -> bool:
+    """Tell by when they began, else ended; GitHub's ids grow, and decide between equals."""
+    for its, others in (
+        (one.started_at, other.started_at),
+        (one.completed_at, other.completed_at),
+    ):
+        if its is not None and others is not None and its != others:
+            return its > others
+    return one.id > other.id
+
+
+WINDOW = 50
+"""Commits of the branch that are looked at."""
+_TRIALS = ("workflow_dispatch", "repository_dispatch")
+"""Runs on these events may try another commit than the one they are listed on."""
+
+
+async def runs_with_a_verdict(
+    check: str, line: Sequence[str], github: RepositoryClient
+) -> tuple[KnownCheck, ...]:
+    """Read the runs of a check on these commits that passed or failed, ours and trials left out."""
+    ours = (await github.app()).id
+    return tuple(
+        each
+        for each in await github.known_checks.of(line, check)
+        if each.conclusion in ("success", "failure")
+        and each.event not in _TRIALS
+        and each.app_id != ours
+    )
+
+
+def by_commit(line: Sequence[str], known: Sequence[KnownCheck]) -> list[CommitRuns]:
+    """Count the runs on each commit, in the order of the line."""
+    return [_runs(sha, known) for sha in line]
+
+
+def _runs(sha: str, known: Sequence[KnownCheck]) -> CommitRuns:
+    counted = Counter(each.conclusion for each in known if each.sha == sha)
+    return CommitRuns(sha=sha, fails=counted["failure"], passes=counted["success"])
+
+
+T = TypeVar("T")
+
+_NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
+
+
+class CodePlace(Value):
+    """A spot in the code that a check complained about; its line number may move, so it is left."""
+
+    path: str
+    said: str
+
+
+class Failure(Value):
+    """How a check failed, as far as its report tells.
+
+    Attributes:
+        headlines: of its reports; normalized, as `headline` does it.
+        places: what it complained about, where.
+    """
+
+    headlines: frozenset[str] = frozenset()
+    places: frozenset[CodePlace] = frozenset()
+
+
+Failures = Mapping[str, Failure]
+"""By the name of the check; one that is missing did not fail."""
+
+
+def headline(text: str) -> str:
+    """Normalize words: counts, times and addresses differ from run to run."""
+    return " ".join(_NUMBERS.sub("0", text.lower()).split())
+
+
+def is_same(one: Failure, other: Failure) -> bool:
+    """Tell whether two runs of one check failed alike; where nothing speaks against it, they did.
+
+    One common complaint is enough: a change may cure some failures and leave others.
+    """
+    if one.places and other.places:
+        return bool(one.places & other.places)
+    if one.headlines and other.headlines:
+        return bool(one.headlines & other.headlines)
+    return True
+
+
+def alike(there: Failures, here: Failures) -> tuple[str, ...]:
+    """Name the checks that failed there, except those that fail here in another way."""
+    return tuple(sorted(n for n in there if n not in here or is_same(there[n], here[n])))
+
+
+def otherwise(there: Failures, here: Failures) -> tuple[str, ...]:
+    """Name the checks that fail here and failed there, but in another way."""
+    both = there.keys() & here.keys()
+    return tuple(sorted(name for name in both if not is_same(there[name], here[name])))
+
+
+def joined(reports: Iterable[Failure]) -> Failure:
+    """Take several reports of one name as one; one that tells nothing leaves all in doubt."""
+    reports = tuple(reports)
+    return Failure(
+        headlines=_union([each.headlines for each in reports]),
+        places=_union([each.places for each in reports]),
+    )
+
+
+def _union(parts: Collection[frozenset[T]]) -> frozenset[T]:
+    return frozenset().union(*parts) if all(parts) else frozenset()
+
 
 SKIPS_CHECKS = "[skip ci]"
 """In a commit's message: nothing is run on it."""

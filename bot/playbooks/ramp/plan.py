@@ -1,7 +1,8 @@
-"""What a request for a ramp means: a new ramp, the next stage of the one under way, or no."""
+"""What a ramp will do, settled before anything is touched."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
@@ -12,7 +13,8 @@ from bot.canary.baseline import FrozenBaseline
 from bot.canary.counters import CounterSource
 from bot.canary.policy import Policy
 from bot.config import Config
-from bot.playbooks.candidate.capability import (
+from bot.playbooks.plan import CannotPlan, Declined
+from bot.playbooks.rollout.capability import (
     CapabilitySettings,
     RolloutResources,
     known_candidate,
@@ -20,10 +22,8 @@ from bot.playbooks.candidate.capability import (
     policy_in_force,
     read_configured,
 )
-from bot.playbooks.candidate.case import subject_of
-from bot.playbooks.candidate.reports import live_ledger, read_course
-from bot.playbooks.planning.declined import CannotPlan, Declined
-from bot.playbooks.ramp.stages import check_stage, next_stage
+from bot.playbooks.rollout.evidence import live_ledger, read_course
+from bot.playbooks.rollout.messages import subject_of
 from bot.records import incidents, pauses
 from bot.records.documents.artifacts import artifact_path
 from bot.records.incidents import Incident
@@ -35,6 +35,57 @@ from bot.traffic.evaluation import ShadowEvaluation
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import Allocation
 from bot.triggers import RampRequest, Value
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfOrder:
+    """This stage cannot be asked for now. Both texts are Markdown."""
+
+    reason: str
+    remedy: str
+
+
+def check_stage(
+    policy: Policy, capability: str, asked: int | None, serving: int | None
+) -> OutOfOrder | None:
+    """Say why a stage cannot be asked for now; None if it can.
+
+    Args:
+        policy: the capability's.
+        capability: its name, for the sentence.
+        asked: the stage that is wanted; None means whichever comes next.
+        serving: the stage served now; None: nothing is ramped yet.
+    """
+    stages = [stage.percent for stage in policy.stages]
+    coming = next_stage(policy, serving)
+    if coming is None:
+        return OutOfOrder(
+            f"The last stage, {serving}%, is served already.",
+            "It is promoted by itself once it has soaked; `/rollback` takes it back.",
+        )
+    if asked is None or asked == coming:
+        return None
+    command = markdown.code(f"/ramp {capability} {coming}")
+    if asked not in stages:
+        allowed = ", ".join(str(stage) for stage in stages)
+        return OutOfOrder(
+            f"{asked}% is not a stage of {markdown.code(capability)}. Its stages: {allowed}.",
+            f"The next one is {coming}%: {command}.",
+        )
+    now = "Nothing is ramped yet" if serving is None else f"{serving}% is served now"
+    what = "cannot come again" if serving is not None and asked <= serving else "would skip a stage"
+    return OutOfOrder(
+        f"{now}, so {asked}% {what}.",
+        f"The next stage is {coming}%: {command}.",
+    )
+
+
+def next_stage(policy: Policy, serving: int | None) -> int | None:
+    """Name the stage that follows; None after the last."""
+    stages = [stage.percent for stage in policy.stages]
+    if serving is None:
+        return stages[0]
+    return next((stage for stage in stages if stage > serving), None)
 
 
 class RampPlan(CapabilitySettings):

@@ -22,13 +22,10 @@ from bot.git.revert import Clean, Empty, EmptyReason, KeptFiles, RevertConflict,
 from bot.git.trees import read_blob
 from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts
-from bot.playbooks.incidents.case import Offender
-from bot.playbooks.incidents.own_files import own_files
-from bot.playbooks.incidents.record_files import RECORDS_BRANCHES, RecordFile
-from bot.playbooks.planning.autonomy import is_self_work
-from bot.playbooks.planning.declined import CannotPlan, Declined
-from bot.playbooks.planning.landed import needed
-from bot.playbooks.planning.repository_config import read_config
+from bot.playbooks.incident.context import Offender
+from bot.playbooks.incident.own_files import own_files
+from bot.playbooks.incident.record_files import RECORDS_BRANCHES, RecordFile
+from bot.playbooks.plan import CannotPlan, Declined, is_self_work, needed, read_config
 from bot.playbooks.revert.targets import (
     Located,
     brought_by,
@@ -37,7 +34,7 @@ from bot.playbooks.revert.targets import (
     named_commit,
     wider,
 )
-from bot.playbooks.undo.irreversible import irreversible, paths_of
+from bot.playbooks.undo import irreversible, paths_of
 from bot.triggers import CommitTarget, PullRequestTarget, RevertRequest, Value
 
 _LARGEST_ADR = 1 << 20

@@ -1,4 +1,4 @@
-"""Revert (fast recovery): section 1 of the specification.
+"""The revert, as the specification has it.
 
 1. Open incident: write audit row with reason and PR/commit refs.
 2. Revert offending PR (git revert) into hotfix branch.
@@ -10,36 +10,216 @@ Unpausing needs no step here: `bot.safety.pause_policy` sees that the incident i
 
 from __future__ import annotations
 
-from datetime import timedelta
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from bot import markdown
 from bot.git.revert import RevertConflict
-from bot.playbooks.attempt import attempt
-from bot.playbooks.incidents.opening import NewIncident, open_incident
-from bot.playbooks.incidents.papers import Result
-from bot.playbooks.parts import Resources
-from bot.playbooks.planning.declined import Declined
-from bot.playbooks.planning.weighing import Weigh, Weighed
-from bot.playbooks.proposal import standings
-from bot.playbooks.proposal.agreeing import Question, agreement, plan_to_begin
-from bot.playbooks.proposal.computed import Reverting
-from bot.playbooks.proposal.counting import see_which_checks_count
-from bot.playbooks.proposal.follow import Followed
-from bot.playbooks.proposal.founder import AskedPlan
-from bot.playbooks.proposal.hotfix import Hotfix
-from bot.playbooks.proposal.proposal import Proposal, ProposalTerms, take_earlier_attempts_back
-from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
-from bot.playbooks.revert import text as words
+from bot.github.calls.checks import Button
+from bot.playbooks.best_effort import attempt
+from bot.playbooks.incident import phrases
+from bot.playbooks.incident.context import (
+    IncidentContext,
+    NewIncident,
+    Opened,
+    case_of,
+    open_incident,
+)
+from bot.playbooks.incident.phrases import StatusMessage, assignees, offenders_in_words
+from bot.playbooks.incident.publisher import OurCheck, PublishedStatus
+from bot.playbooks.incident.record_files import RecordFile
+from bot.playbooks.incident.report_base import Result
+from bot.playbooks.incident.workflow import IncidentWorkflow
+from bot.playbooks.plan import Declined, Weigh, Weighed
+from bot.playbooks.pull_request import status_messages
+from bot.playbooks.pull_request.approval import AskedPlan, Question, agreement, plan_to_begin
+from bot.playbooks.pull_request.finish import broke_off, followed_to_its_end
+from bot.playbooks.pull_request.proposal import Proposal, ProposalTerms, take_earlier_attempts_back
+from bot.playbooks.pull_request.publish import Hotfix, Reverting
+from bot.playbooks.pull_request.snapshot import see_which_checks_count
+from bot.playbooks.pull_request.watch import Followed
+from bot.playbooks.revert import messages as words
+from bot.playbooks.revert import report as documents
 from bot.playbooks.revert.plan import RevertPlan, RevertPlanned, make_plan
-from bot.playbooks.revert.work import RevertWorkflow
-from bot.playbooks.run import Ending, Run, SignalKind, StepFailed
-from bot.playbooks.signals import first, heard
+from bot.playbooks.run import Ending, Resources, Run, SignalKind, StepFailed, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.steps import planned as planned_steps
-from bot.playbooks.words.wording import assignees, offenders_in_words
-from bot.triggers import ActorKind, Autonomy, Request, RevertRequest, Severity, Trigger
+from bot.records.documents.adr import superseded_by
+from bot.triggers import (
+    OURSELVES,
+    ActorKind,
+    Autonomy,
+    BisectRequest,
+    Request,
+    RevertRequest,
+    Severity,
+    Source,
+    SourceKind,
+    Trigger,
+)
 
-__all__ = ["revert"]
+
+def bisect_for(
+    trigger: Trigger, case: IncidentContext, check: str, *, bad: str, now: datetime
+) -> Trigger:
+    """Ask for the commit that broke a check, between the last good commit and the broken one.
+
+    The same incident asks once for the same check.
+
+    Args:
+        trigger: what asked for the revert.
+        case: the revert's facts.
+        check: what fails with the hotfix as it did without it.
+        bad: a commit of the base branch on which it fails.
+        now: the time.
+    """
+    named = hashlib.sha256(check.encode()).hexdigest()[:12]
+    return Trigger(
+        source=Source(
+            kind=SourceKind.CHECK_RUN,
+            object_id=f"not-cured:{case.incident}:{named}",
+            url=trigger.source.url,
+        ),
+        repository=trigger.repository,
+        actor=OURSELVES,
+        received_at=now,
+        request=BisectRequest(
+            good=case.before,
+            bad=bad,
+            check=check,
+            reason=f"The revert of incident {case.incident} did not cure it.",
+        ),
+    )
+
+
+HOTFIX_CHECK = "hotfix"
+_RETRY = Button("Retry", "Look again, wait once more (/retry)", "retry")
+_CANCEL = Button("Cancel", "Close the hotfix (/cancel)", "cancel")
+_BEGIN = Button("Approve", "Revert it, merge when green (/approve)", "approve")
+_LEAVE = Button("Reject", "Leave it as it is (/reject)", "reject")
+_APPROVE = Button("Approve", "Merge it all the same (/approve)", "approve")
+
+
+class RevertWorkflow(IncidentWorkflow[RevertPlan, IncidentContext]):
+    """One revert under way."""
+
+    merging_vouches = True
+
+    def __init__(
+        self, run: Run, trigger: Trigger, plan: RevertPlan, parts: Resources, opened: Opened
+    ) -> None:
+        """Begin, or begin again after a crash."""
+        case = case_of(
+            IncidentContext,
+            trigger,
+            opened,
+            plan,
+            kind="revert",
+            proposal="hotfix",
+            title=f"Revert {phrases.offenders_in_words(plan.offenders)}",
+            web_url=parts.web_url,
+            short=run.patched(Patch.SHORT_BRANCH_NAMES),
+            offenders=plan.offenders,
+            before=plan.before,
+            left=plan.left,
+        )
+        super().__init__(run, trigger, plan, parts, opened, case, asked_on=_asked_on(trigger, plan))
+        self._opened_on = opened.incident.detected_at.date()
+
+    def decide(self, at: datetime) -> None:
+        """Write the decision record: proposed, its outcome pending."""
+        self.adr = documents.decision(
+            self.case, self.plan, self.counting, at=at, audit=self.casebook.anchor
+        )
+
+    def section(self, standing: StatusMessage) -> str:
+        """The managed section of the hotfix pull request's description."""
+        return words.pull_request_section(self.case, self.counting, standing)
+
+    def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
+        """What every place says of a standing; the hotfix only once it is known."""
+        case = self.case
+        status, issue = phrases.status(case, standing), words.issue_body(case, standing)
+        if head is None:
+            return PublishedStatus(standing, status, issue)
+        if case.pull_request is None:
+            return PublishedStatus(
+                standing, status, issue, check=_before_there_is_one(standing, head, status)
+            )
+        approve = (_APPROVE,) if standing.approvable else ()
+        check = OurCheck(
+            name=HOTFIX_CHECK,
+            head=head,
+            title=words.check_title(standing),
+            summary=status,
+            buttons=(*approve, _RETRY, _CANCEL),
+        )
+        return PublishedStatus(standing, status, issue, self.section(standing), check)
+
+    async def not_cured(self, checks: Sequence[str], *, bad: str) -> None:
+        """Have the real cause looked for, once, unless automatic action is off here."""
+        config = self.plan.config
+        if self.case.looks_further or config.triggers.autonomy is Autonomy.OFF:
+            return
+        if self.plan.commits == (bad,) and not config.bisect.can_try:
+            # Nothing else lies between, and nothing can be tried afresh: it would learn nothing.
+            return
+        now = await self.run.now()
+        asked = bisect_for(self.trigger, self.case, checks[0], bad=bad, now=now)
+
+        async def put(_: bool) -> bool:
+            await self.parts.put(asked)
+            return True
+
+        await self.run.step(Step.REQUEST_BISECT, bool, put)
+        self.know(looks_further=True)
+        self.happened(now, "bisect asked for: the hotfix does not cure it")
+
+    async def verified(self, standing: StatusMessage, head: str) -> None:
+        """Say only on the check-run that it is verified: the merge is a moment away."""
+        await self.voice.verified(self.saying(standing, head))
+
+    async def watching(self, standing: StatusMessage) -> None:
+        """Say only in the sticky status that the base branch is watched."""
+        await self.voice.status(self.saying(standing, None))
+
+    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
+        """The ADR, the report, and the ADRs that this one supersedes (if it stands)."""
+        report = documents.report(self.account(result), self.plan, self.counting)
+        older = () if result.accepted is False else self.plan.superseded
+        return (
+            *self.adr_and_report(report),
+            *(
+                RecordFile(
+                    path=file.path,
+                    content=superseded_by(file.content, self.case.adr, self._opened_on),
+                )
+                for file in older
+            ),
+        )
+
+
+def _before_there_is_one(standing: StatusMessage, head: str, status: str) -> OurCheck:
+    """What stands on the commit that is to be reverted while a person is asked about it."""
+    asking = standing.state == "needs you"
+    return OurCheck(
+        name=HOTFIX_CHECK,
+        head=head,
+        title="Shall this be reverted?" if asking else "Decided",
+        summary=status,
+        buttons=(_BEGIN, _LEAVE) if asking else (),
+        # A question is no verdict on the commit.
+        conclusion=None if asking else "neutral",
+    )
+
+
+def _asked_on(trigger: Trigger, plan: RevertPlan) -> int | None:
+    """Where people look for an answer; None where only the incident issue is left."""
+    if trigger.source.subject is not None:
+        return trigger.source.subject
+    return next((o.number for o in plan.offenders if o.number), None)
+
 
 UNKNOWN_SEVERITY = Severity.MEDIUM
 """A person says "revert" without saying how bad it is."""
@@ -117,7 +297,7 @@ async def _make_plan(run: Run, request: RevertRequest, parts: Resources) -> Reve
 
 async def _announce(work: RevertWorkflow) -> None:
     """Open the incident issue and put the sticky status where people asked."""
-    standing = standings.starting(work.case)
+    standing = status_messages.starting(work.case)
     await take_earlier_attempts_back(work)
     await see_which_checks_count(work, work.plan.before)
     now = await work.run.now()
@@ -195,7 +375,7 @@ def _hotfix(work: RevertWorkflow, ruling: Weighed) -> Proposal:
             message=words.commit_message(case, plan.commits),
             files=work.record_files(Result()),
             before=plan.before,
-            starting=standings.starting(case),
+            starting=status_messages.starting(case),
             evals_wanted=not by_person,
             person_wanted=_person_wanted(trigger.request, ruling, plan) and not work.joined,
             irreversible=plan.irreversible,

@@ -16,11 +16,10 @@ from bot.git.shared_pushes import NOTHING_OF_ITS_OWN, Apart, Together, choose
 from bot.github.calls.git_data import steps_of
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest, RepositoryFacts
-from bot.playbooks.incidents.branches import incident_of_hotfix, is_hotfix
-from bot.playbooks.incidents.case import Offender
-from bot.playbooks.planning.declined import CannotPlan
-from bot.playbooks.planning.landed import Landed, brought_with, landing_of_pull, look_into, needed
-from bot.playbooks.words.wording import listed
+from bot.playbooks.incident.branches import incident_of_hotfix, is_hotfix
+from bot.playbooks.incident.context import Offender
+from bot.playbooks.incident.phrases import listed
+from bot.playbooks.plan import CannotPlan, Landed, brought_with, landing_of_pull, look_into, needed
 from bot.triggers import CommitTarget, PullRequestTarget
 
 _HIGHEST_STACK = 10

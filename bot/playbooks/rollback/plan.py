@@ -1,21 +1,32 @@
-"""What a rollback has to write down: the anomaly, the diffs, and whether to shadow again."""
+"""What a rollback will do: traffic, flags, the shadow after it.
+
+Only the capability's own flag is set; what others wrote beside it stays.
+"""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.canary.baseline import ArmSummary, FrozenBaseline
+from bot.canary.messages import CLAIMS
+from bot.canary.policy import Policy
+from bot.canary.ramp_evidence import SAMPLE_RATIO, RampEvidence
 from bot.canary.report import MetricReport
-from bot.playbooks.candidate.capability import Configured, RolloutResources, read_configured
-from bot.playbooks.candidate.reports import read_course, report_of_ramp, report_of_shadow
-from bot.playbooks.candidate.rolling_back import is_reported
-from bot.playbooks.proposal.computed import Computed
-from bot.playbooks.rollback.change import SettingFlags
-from bot.playbooks.rollback.reshadow import plan_reshadow
-from bot.playbooks.rollback.retreat import TrafficBack
-from bot.playbooks.rollback.severity import severity_of
+from bot.canary.sample_size import pairs_needed
+from bot.git.mirror import Mirror
+from bot.git.process import Git
+from bot.git.revert import Clean, RevertConflict
+from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of, with_entries
+from bot.playbooks.pull_request.publish import Computed
+from bot.playbooks.rollback.traffic_back import TrafficBack
+from bot.playbooks.rollout.capability import Configured, RolloutResources, read_configured
+from bot.playbooks.rollout.evidence import read_course, report_of_ramp, report_of_shadow
+from bot.playbooks.rollout.workflow import is_reported
 from bot.records import incidents
 from bot.records.documents.artifacts import artifact_path
 from bot.records.documents.rollback_report import Anomaly, Reshadow
@@ -25,8 +36,207 @@ from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import RampEvaluation
 from bot.traffic.evidence_log import EvidenceLog
-from bot.traffic.flagd import flag_document
+from bot.traffic.flagd import InvalidFlags, check_flags, flag_document, generation_of, written
 from bot.triggers import RollbackRequest, Severity, SourceKind, Trigger
+
+_BY_SHARE = (
+    (50, Severity.CRITICAL),
+    (25, Severity.HIGH),
+    (1, Severity.MEDIUM),
+    (0, Severity.LOW),
+)
+"""From so many percent of traffic on."""
+
+
+def severity_of(percent: int) -> Severity:
+    """Judge an anomaly of a candidate that had `percent` of the traffic."""
+    return next(severity for least, severity in _BY_SHARE if percent >= least)
+
+
+_MODE = "100644"
+_LARGEST = 4 * 1024 * 1024
+"""Bytes; a larger document is not one of ours and is replaced."""
+
+
+@dataclass(frozen=True)
+class SettingFlags:
+    """Sets one flag of the committed document; computed twice on a commit it gives the same.
+
+    Attributes:
+        mirror: holds the trees.
+        path: the document's; None: it is not committed, and nothing changes.
+        capability: the flag's name.
+        flag: what it becomes.
+        generation: of the document from now on, at least.
+    """
+
+    mirror: Mirror
+    path: str | None
+    capability: str
+    flag: dict[str, JsonValue]
+    generation: int
+
+    async def onto(self, commit: str) -> Clean:
+        """Compute it on a commit of the mirror.
+
+        Raises:
+            GitError: the mirror could not be read.
+        """
+        return await self.mirror.read(lambda git: self._onto(git, commit))
+
+    async def _onto(self, git: Git, commit: str) -> Clean:
+        base = await tree_of(git, commit)
+        if self.path is None:
+            return Clean(
+                tree=base, onto=commit, base_tree=base, changes=(), new_blobs=(), reverted=()
+            )
+        content = with_flag(
+            await self._present(git, commit), self.capability, self.flag, self.generation
+        )
+        said = await git.run("hash-object", "-w", "--stdin", stdin=content.encode())
+        entry = RawChange(
+            path=self.path.encode(), old_mode="000000", new_mode=_MODE, old=None, new=said.text
+        )
+        tree = await with_entries(git, base, [entry])
+        return Clean(
+            tree=tree,
+            onto=commit,
+            base_tree=base,
+            changes=await tree_changes(git, base, tree),
+            new_blobs=(said.text,),
+            reverted=(),
+        )
+
+    async def have(self, outcome: Clean | RevertConflict) -> None:
+        """Make the objects it names again: another replica may go on with the Run.
+
+        Raises:
+            GitError: the mirror could not be brought up to date.
+        """
+        if not await self.mirror.read(lambda git: has_tree(git, outcome.tree)):
+            await self.mirror.refresh([outcome.onto])
+            await self.onto(outcome.onto)
+
+    async def _present(self, git: Git, commit: str) -> str | None:
+        listed = await git.run("ls-tree", "--format=%(objectname)", commit, "--", self.path or "")
+        if not listed.text:
+            return None
+        blob = await read_blob(git, listed.text, limit=_LARGEST)
+        return blob.decode("utf-8", "replace")
+
+
+def with_flag(
+    document: str | None, capability: str, flag: dict[str, JsonValue], generation: int
+) -> str:
+    """Set one flag of a document; a document that cannot be used is written anew."""
+    found: Any = flag_document([])
+    if document is not None:
+        try:
+            present = json.loads(document)
+            check_flags(present)
+            found = present
+        except (ValueError, InvalidFlags):
+            pass
+    newest = max(generation, generation_of(found) or 0)
+    return written(
+        {
+            **found,
+            "metadata": {**found.get("metadata", {}), "generation": newest},
+            "flags": {**found["flags"], capability: flag},
+        }
+    )
+
+
+BROKEN_DATA = frozenset({SAMPLE_RATIO, "silence"})
+"""What speaks against the data, and says nothing of the candidate."""
+FEWEST_FAILURES = 5
+"""Fewer failures of the baseline are no sign that both providers failed."""
+
+
+def plan_reshadow(
+    capability: str,
+    candidate: str,
+    policy: Policy,
+    anomaly: Anomaly,
+    evidence: RampEvidence | None,
+    frozen: FrozenBaseline | None,
+    *,
+    salt: str,
+) -> Reshadow:
+    """Say whether the candidate has to be shadowed anew before it may be ramped again.
+
+    Args:
+        capability: what it was to provide.
+        candidate: the provider.
+        policy: the one it was judged by.
+        anomaly: why it was rolled back.
+        evidence: of the ramp; None where it was only shadowed.
+        frozen: what the shadow taught of the baseline.
+        salt: of the next split.
+    """
+    again = f"/ramp {capability}"
+    if anomaly.metric in BROKEN_DATA:
+        return Reshadow(
+            needed=False,
+            reason="The data was broken; nothing was learned about the candidate. Mend what "
+            "reports it, then ramp again.",
+            failing_metric=None,
+            min_pairs=None,
+            salt=salt,
+            command=again,
+        )
+    if evidence is not None and frozen is not None and _both_failed(policy, evidence, frozen):
+        return Reshadow(
+            needed=False,
+            reason="The baseline failed as well, so the cause lies elsewhere. Ramp again once the "
+            "baseline is healthy.",
+            failing_metric=None,
+            min_pairs=None,
+            salt=salt,
+            command=again,
+        )
+    failing = _failing(anomaly, evidence)
+    least = policy.shadow.min_pairs
+    if evidence is not None and failing is not None:
+        least = pairs_needed(policy, evidence.metrics[failing], evidence.arms)
+    return Reshadow(
+        needed=True,
+        reason=_why(anomaly, failing),
+        failing_metric=failing,
+        min_pairs=least,
+        salt=salt,
+        command=f"/shadow {capability} {candidate}",
+    )
+
+
+def _why(anomaly: Anomaly, failing: str | None) -> str:
+    if failing is not None:
+        return f"{CLAIMS[failing]}, and the shadow before did not show it."
+    if anomaly.metric == "inconclusive":
+        return "The evidence stayed inconclusive; a longer shadow can tell."
+    return "What went wrong was not seen in the shadow before."
+
+
+def _failing(anomaly: Anomaly, evidence: RampEvidence | None) -> str | None:
+    """Name the metric that crossed its limit; an absolute limit counts as the metric it is of."""
+    if evidence is None or anomaly.metric is None:
+        return None
+    name = anomaly.metric.removesuffix("_slo")
+    return name if name in evidence.metrics else None
+
+
+def _both_failed(policy: Policy, evidence: RampEvidence, frozen: FrozenBaseline) -> bool:
+    """Tell whether the baseline fails far more than in the shadow, and the candidate no worse."""
+    if any(metric.worse.crossed for metric in evidence.metrics.values()):
+        return False
+    rule, usual = policy.metrics.error, frozen.error_rate
+    if rule is None or usual is None:
+        return False
+    return _fails_beyond(evidence.arms.baseline, max(usual * rule.margin_ratio, rule.slo_max or 0))
+
+
+def _fails_beyond(arm: ArmSummary, share: float) -> bool:
+    return arm.failed >= FEWEST_FAILURES and arm.failed > share * arm.judged
 
 
 class RollbackPlan(Configured):

@@ -1,4 +1,4 @@
-"""Rollback (anomaly response): section 5 of the specification.
+"""The rollback, as the specification has it.
 
 1. Pause capability and revert traffic to baseline.
 2. File incident; capture diffs; notify Founder if high/critical.
@@ -7,32 +7,106 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
-from bot.playbooks.attempt import attempt
-from bot.playbooks.candidate import flag_file
-from bot.playbooks.candidate.capability import RolloutResources, policy_in_force, read_configured
-from bot.playbooks.candidate.case import subject_of
-from bot.playbooks.candidate.rolling_back import plan_refs
-from bot.playbooks.incidents.opening import NewIncident, open_incident
-from bot.playbooks.incidents.papers import Result
-from bot.playbooks.incidents.record_files import BroughtHome
-from bot.playbooks.planning.declined import CannotPlan, Declined
-from bot.playbooks.proposal.counting import see_which_checks_count
-from bot.playbooks.proposal.proposal import Proposal, ProposalTerms, take_earlier_attempts_back
-from bot.playbooks.proposal.settling import broke_off, followed_to_its_end
-from bot.playbooks.rollback import text as words
+from bot.playbooks.best_effort import attempt
+from bot.playbooks.incident.branches import about_capability
+from bot.playbooks.incident.context import NewIncident, Opened, case_of, open_incident
+from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.incident.publisher import PublishedStatus
+from bot.playbooks.incident.record_files import BroughtHome, RecordFile
+from bot.playbooks.incident.report_base import Result
+from bot.playbooks.incident.workflow import IncidentWorkflow
+from bot.playbooks.plan import CannotPlan, Declined
+from bot.playbooks.pull_request.finish import broke_off, followed_to_its_end
+from bot.playbooks.pull_request.proposal import Proposal, ProposalTerms, take_earlier_attempts_back
+from bot.playbooks.pull_request.snapshot import see_which_checks_count
+from bot.playbooks.rollback import messages as words
+from bot.playbooks.rollback import report as documents
+from bot.playbooks.rollback.messages import RollbackFacts
 from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
-from bot.playbooks.rollback.retreat import TrafficBack, give_traffic_back
-from bot.playbooks.rollback.work import RollbackWorkflow
+from bot.playbooks.rollback.traffic_back import TrafficBack, give_traffic_back
+from bot.playbooks.rollout import traffic_control
+from bot.playbooks.rollout.capability import RolloutResources, policy_in_force, read_configured
+from bot.playbooks.rollout.messages import RolloutMessages, status, subject_of
+from bot.playbooks.rollout.workflow import plan_refs
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
-from bot.playbooks.steps import Step
+from bot.playbooks.steps import Patch, Step
 from bot.records import incidents
+from bot.records.documents.adr import Pointer
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import ActorKind, RollbackRequest, Trigger
 
-__all__ = ["rollback"]
+
+class RollbackWorkflow(IncidentWorkflow[RollbackPlan, RolloutMessages]):
+    """One rollback under way."""
+
+    merging_vouches = True
+
+    def __init__(
+        self,
+        run: Run,
+        trigger: Trigger,
+        plan: RollbackPlan,
+        parts: RolloutResources,
+        opened: Opened,
+    ) -> None:
+        """Begin, or begin again after a crash."""
+        retreat = plan.retreat
+        case = case_of(
+            RolloutMessages,
+            trigger,
+            opened,
+            plan,
+            kind="rollback",
+            proposal="fix",
+            title=words.title(plan.capability, retreat.candidate),
+            web_url=parts.web_url,
+            short=run.patched(Patch.SHORT_BRANCH_NAMES),
+            about=about_capability(plan.capability),
+            capability=plan.capability,
+            baseline=retreat.baseline,
+            candidate=retreat.candidate,
+            policy=plan.policy,
+            before=plan.base_head,
+        )
+        super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
+        self.facts = RollbackFacts(
+            anomaly=plan.anomaly,
+            before=retreat.before,
+            reshadow=plan.reshadow,
+            diffs=plan.diffs,
+            watched=plan.watched,
+        )
+
+    def decide(self, at: datetime) -> None:
+        """Write the decision record: proposed, its outcome pending."""
+        self.adr = documents.decision(
+            self.case,
+            self.facts,
+            Pointer(label=self.plan.mode.capitalize(), value=self.plan.report),
+            at=at,
+            audit=self.casebook.anchor,
+        )
+
+    def section(self, standing: StatusMessage) -> str:
+        """The managed section of the fix pull request's description."""
+        return words.section(self.case, standing, self.facts, self.counting)
+
+    def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
+        """What every place says of a standing."""
+        del head
+        case = self.case
+        issue = words.issue(case, standing, self.facts)
+        section = None if case.pull_request is None else self.section(standing)
+        return PublishedStatus(standing, status(case, standing), issue, section)
+
+    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
+        """The ADR and the report."""
+        return self.adr_and_report(documents.report(self.account(result), self.case, self.plan))
 
 
 async def rollback(
@@ -115,7 +189,7 @@ async def _commit_flags(work: RollbackWorkflow, parts: RolloutResources) -> None
         return
 
     async def commit(look_first: bool) -> BroughtHome:
-        return await flag_file.commit(
+        return await traffic_control.commit(
             work.github,
             work.parts.store,
             parts.records,

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot import markdown
 from bot.canary.policy import Policy
 from bot.config import Config
-from bot.playbooks.candidate.capability import (
+from bot.playbooks.plan import CannotPlan, Declined
+from bot.playbooks.rollout.capability import (
     CapabilitySettings,
     RolloutResources,
     known_candidate,
@@ -18,10 +19,9 @@ from bot.playbooks.candidate.capability import (
     policy_in_force,
     read_configured,
 )
-from bot.playbooks.candidate.case import subject_of, where
-from bot.playbooks.candidate.reports import live_ledger
-from bot.playbooks.candidate.rolling_back import planned_pairs
-from bot.playbooks.planning.declined import CannotPlan, Declined
+from bot.playbooks.rollout.evidence import live_ledger
+from bot.playbooks.rollout.messages import subject_of, where
+from bot.playbooks.rollout.workflow import planned_pairs
 from bot.records import incidents, pauses
 from bot.records.audit import chain
 from bot.records.pauses import Pause

@@ -1,4 +1,4 @@
-"""Shadow (vendor candidate): section 3 of the specification.
+"""The shadow, as the specification has it.
 
 1. Start with capability and candidate.
 2. Dual-write metrics gathered; compare latency/error/cost.
@@ -11,38 +11,56 @@ from datetime import datetime, timedelta
 
 from bot import markdown
 from bot.canary.report import ShadowDiffReport
-from bot.playbooks.candidate.capability import RolloutResources
-from bot.playbooks.candidate.case import joined, subject_of
-from bot.playbooks.candidate.lever import TrafficControl
-from bot.playbooks.candidate.outlook import shadow_outlook
-from bot.playbooks.candidate.rolling_back import why_taken_back
-from bot.playbooks.incidents.opening import NewIncident, open_incident
-from bot.playbooks.incidents.papers import Result
-from bot.playbooks.planning.declined import Declined
-from bot.playbooks.proposal.settling import broke_off, conclude
-from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
-from bot.playbooks.shadow import text as words
-from bot.playbooks.shadow.decision import (
+from bot.playbooks.incident.context import NewIncident, Opened, open_incident
+from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.incident.report_base import Result
+from bot.playbooks.plan import Declined
+from bot.playbooks.pull_request.finish import broke_off, conclude
+from bot.playbooks.rollout.capability import RolloutResources
+from bot.playbooks.rollout.messages import RolloutMessages, joined, shadow_outlook, subject_of
+from bot.playbooks.rollout.traffic_control import TrafficControl
+from bot.playbooks.rollout.workflow import RolloutWorkflow, WeighedCandidate, why_taken_back
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, first, heard
+from bot.playbooks.shadow import messages
+from bot.playbooks.shadow import messages as words
+from bot.playbooks.shadow.decide import (
     AskAboutShadow,
     Move,
     ProposeRamp,
+    ShadowSnapshot,
     ShadowWaits,
     StopShadow,
+    describe_shadow,
+    look_at_shadow,
     next_move,
 )
-from bot.playbooks.shadow.look import ShadowSnapshot, describe_shadow, look_at_shadow
-from bot.playbooks.shadow.plan import ShadowPlanned, make_shadow_plan
-from bot.playbooks.shadow.work import ShadowWorkflow
-from bot.playbooks.signals import first, heard
+from bot.playbooks.shadow.plan import ShadowPlan, ShadowPlanned, make_shadow_plan
 from bot.playbooks.steps import Step, WaitPoint
-from bot.playbooks.undo.undoing import TakenBack, Undoer, see_what_to_undo, undo
-from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.undo import TakenBack, Undoer, see_what_to_undo, undo
 from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.traffic.flagd import Split
 from bot.triggers import OURSELVES, Severity, ShadowRequest, Trigger
 
-__all__ = ["shadow"]
+
+class ShadowWorkflow(RolloutWorkflow[ShadowPlan, RolloutMessages, ShadowDiffReport]):
+    """One shadow under way."""
+
+    def __init__(
+        self, run: Run, trigger: Trigger, plan: ShadowPlan, parts: RolloutResources, opened: Opened
+    ) -> None:
+        """Begin, or begin again after a crash."""
+        title = words.title(plan.capability, plan.candidate)
+        super().__init__(run, trigger, plan, parts, opened, RolloutMessages, "shadow", title)
+
+    def weighed(self) -> WeighedCandidate:
+        """What was weighed before it began, for the decision record."""
+        return messages.weighed(self.case, self.plan.policy)
+
+    def issue_body(self, standing: StatusMessage, picture: str | None) -> str:
+        """What its issue says."""
+        return words.issue(self.case, standing, self.report, picture)
+
 
 _INSISTING = ("inconclusive", "the ramp")
 

@@ -106,7 +106,7 @@ def _live(order: dict[str, Any]) -> None:
     """Be the bot until a signal comes."""
     from bot.app import Bot
     from bot.logs import set_up_logs
-    from bot.playbooks.parts import Patience
+    from bot.playbooks.run import Patience
     from bot.replicas import HeartbeatRhythm
     from bot.settings import load_settings
 

@@ -8,8 +8,8 @@ import pytest
 
 from bot.config import BisectConfig, Config, parse_config
 from bot.github.models import PullRequest
-from bot.playbooks.bisect.in_sandbox import commands_for
-from bot.playbooks.planning.autonomy import how_far
+from bot.playbooks.bisect.runners import commands_for
+from bot.playbooks.plan import how_far
 from bot.triggers import OURSELVES, Actor, ActorKind, Autonomy, Source, SourceKind, Trigger
 from tests.records.examples import trigger
 

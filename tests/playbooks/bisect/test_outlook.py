@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.culprit.evidence import TrialOutcome
-from bot.playbooks.bisect.lab import TrialRow
-from bot.playbooks.bisect.outlook import checking, outlook, rounds_left
+from bot.playbooks.bisect.status_messages import checking, outlook, rounds_left
+from bot.playbooks.bisect.trials import TrialRow
 from tests.playbooks.bisect.bisecting import UNHURRIED_TRIAL, history, running
 from tests.shop import Shop
 

@@ -21,8 +21,8 @@ from bot.canary.report import (
     shadow_report,
 )
 from bot.canary.shadow_evidence import ShadowEvidence
-from bot.playbooks.candidate.case import RolloutMessages
-from bot.playbooks.ramp.text import RampMessages
+from bot.playbooks.ramp.messages import RampMessages
+from bot.playbooks.rollout.messages import RolloutMessages
 from bot.triggers import Actor, ActorKind, Severity
 from tests.canary.traffic import frozen, only, policy, ramp_columns, shadow_pairs
 

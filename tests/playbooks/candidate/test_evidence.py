@@ -19,7 +19,7 @@ from bot.canary.report import (
     WatchedSpan,
     ramp_report,
 )
-from bot.playbooks.candidate.evidence import chart_of, curves, metric_table, sparkline
+from bot.playbooks.rollout.evidence import chart_of, curves, metric_table, sparkline
 from tests.canary.traffic import frozen, policy, ramp_columns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.playbooks.checks.certainty import MOST
-from bot.playbooks.checks.chance import chance
-from bot.playbooks.checks.streak import CommitRuns
+from bot.playbooks.checks.streak import MOST, CommitRuns, chance
 
 
 def _line(*runs: str) -> list[CommitRuns]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.playbooks.checks.same_failure import (
+from bot.playbooks.checks.results import (
     CodePlace,
     Failure,
     alike,

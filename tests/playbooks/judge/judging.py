@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.playbooks.incidents.record_files import commit_edits
+from bot.playbooks.incident.record_files import commit_edits
 from bot.records import pauses
 from bot.records.audit import chain
 from bot.records.pauses import Pause

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.playbooks.checks.certainty import CheckRecord, weigh
-from bot.playbooks.checks.streak import CommitRuns, Streak, find_streak
-from bot.playbooks.judge.policy import (
+from bot.playbooks.autorevert.decide import (
     CERTAIN,
     BisectBetween,
     CheckEvidence,
@@ -22,6 +20,7 @@ from bot.playbooks.judge.policy import (
     WaitForRun,
     decide,
 )
+from bot.playbooks.checks.streak import CheckRecord, CommitRuns, Streak, find_streak, weigh
 from bot.triggers import Autonomy
 
 STEADY = CheckRecord(passes=50)

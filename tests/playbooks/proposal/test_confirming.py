@@ -6,7 +6,7 @@ import pytest
 
 from bot.github.models import CheckKind, CheckResult
 from bot.playbooks.checks.green import CheckTally, Counting, tally
-from bot.playbooks.proposal.confirming import confirmation
+from bot.playbooks.pull_request.decide import confirmation
 
 
 def _result(conclusion: str | None) -> CheckResult:

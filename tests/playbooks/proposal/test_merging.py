@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.playbooks.checks.certainty import MOST
-from bot.playbooks.checks.chance import Chance
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.playbooks.checks.reruns import Reran
-from bot.playbooks.proposal.merge_groups import QueueGroup
-from bot.playbooks.proposal.merging import (
+from bot.playbooks.checks.streak import MOST, Chance
+from bot.playbooks.pull_request.decide import (
     AskPerson,
     DoubtApproval,
     Enqueue,
@@ -27,6 +25,7 @@ from bot.playbooks.proposal.merging import (
     code_owners,
     next_move,
 )
+from bot.playbooks.pull_request.snapshot import QueueGroup
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 OURS, BASE, OTHER = "a" * 40, "b" * 40, "c" * 40

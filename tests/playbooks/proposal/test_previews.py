@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.github.models import Deployment, DeploymentStatus
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
-from bot.playbooks.proposal.previews import preview_rows, that_count
+from bot.playbooks.pull_request.snapshot import preview_rows, that_count
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STATES = ("error", "failure", "inactive", "in_progress", "queued", "pending", "success")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.policy import Policy
-from bot.playbooks.ramp.decision import (
+from bot.playbooks.ramp.decide import (
     AskAboutRamp,
     Enter,
     PromoteCandidate,
@@ -18,7 +18,7 @@ from bot.playbooks.ramp.decision import (
     is_agreed,
     next_move,
 )
-from bot.playbooks.ramp.stages import check_stage, next_stage
+from bot.playbooks.ramp.plan import check_stage, next_stage
 
 POLICY = Policy(baseline="a", candidates=("b",))
 PHASES = POLICY.phases

@@ -6,13 +6,13 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from bot.canary.judge import Breach
-from bot.playbooks.candidate.case import joined, status
-from bot.playbooks.candidate.records import decision
-from bot.playbooks.ramp import records, text
-from bot.playbooks.ramp.decision import AskAboutRamp, StageApproval, missing_agreement
-from bot.playbooks.ramp.stages import check_stage
-from bot.playbooks.words import wording
-from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.incident import phrases
+from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.ramp import messages
+from bot.playbooks.ramp.decide import AskAboutRamp, StageApproval, missing_agreement
+from bot.playbooks.ramp.plan import check_stage
+from bot.playbooks.rollout.messages import joined, status
+from bot.playbooks.rollout.workflow import decision
 from bot.records.audit.anchors import Anchor
 from tests.canary.traffic import policy
 from tests.playbooks.candidate.facts import BOB, BREACH, POLICY, START, ramp_case, seen_in_ramp
@@ -27,27 +27,29 @@ LATE = AskAboutRamp(
 )
 GIVEN = (StageApproval(stage=25, by="bob", founder=False),)
 STANDINGS: dict[str, StatusMessage] = {
-    "starting": text.starting(CASE),
-    "asking to begin": text.asking_to_begin(missing_agreement(ASKING, 25, ())),
-    "serving": text.serving(CASE, PHASES[0], ("It is watched for at least 9 min 30 s more.",)),
-    "held back": text.serving(CASE, PHASES[3], ()),
-    "the last look": text.serving(CASE, PHASES[4], ()),
-    "asking for approvals": text.asking(CASE, PHASES[0], missing_agreement(ASKING, 25, GIVEN)),
-    "asking the Founder": text.asking(CASE, PHASES[2], missing_agreement(ASKING, 100, ())),
-    "inconclusive": text.asking(CASE, PHASES[1], LATE),
-    "promoted": text.promoted(CASE),
-    "rolled back": text.rolled_back(CASE, BREACH),
-    "rolled back by a person": text.rolled_back(CASE, Breach("reported", "answers are *empty*")),
-    "cancelled": text.cancelled(CASE, BOB),
-    "taken back elsewhere": text.cancelled(CASE, None),
-    "given up": text.given_up(CASE),
+    "starting": messages.starting(CASE),
+    "asking to begin": messages.asking_to_begin(missing_agreement(ASKING, 25, ())),
+    "serving": messages.serving(CASE, PHASES[0], ("It is watched for at least 9 min 30 s more.",)),
+    "held back": messages.serving(CASE, PHASES[3], ()),
+    "the last look": messages.serving(CASE, PHASES[4], ()),
+    "asking for approvals": messages.asking(CASE, PHASES[0], missing_agreement(ASKING, 25, GIVEN)),
+    "asking the Founder": messages.asking(CASE, PHASES[2], missing_agreement(ASKING, 100, ())),
+    "inconclusive": messages.asking(CASE, PHASES[1], LATE),
+    "promoted": messages.promoted(CASE),
+    "rolled back": messages.rolled_back(CASE, BREACH),
+    "rolled back by a person": messages.rolled_back(
+        CASE, Breach("reported", "answers are *empty*")
+    ),
+    "cancelled": messages.cancelled(CASE, BOB),
+    "taken back elsewhere": messages.cancelled(CASE, None),
+    "given up": messages.given_up(CASE),
 }
 
 
 @pytest.mark.parametrize("name", STANDINGS)
 def test_what_stands_in_the_status_and_in_a_comment(name: str, snapshot: SnapshotAssertion) -> None:
     standing = STANDINGS[name]
-    say = wording.needs_you if standing.state == "needs you" else wording.final_word
+    say = phrases.needs_you if standing.state == "needs you" else phrases.final_word
     said = [status(CASE, standing)]
     if standing.state != "working":
         said.append(say(CASE, standing))
@@ -58,17 +60,19 @@ def test_the_issue(snapshot: SnapshotAssertion) -> None:
     changed = ramp_case(policy_changed=True)
     picture = "https://bot.example/pictures/evidence/x.svg"
     said = [
-        text.title(CASE.capability, CASE.candidate or ""),
-        text.issue(CASE, STANDINGS["starting"], None, None),
-        text.issue(changed, STANDINGS["serving"], seen_in_ramp(), None),
-        text.issue(CASE, STANDINGS["rolled back"], seen_in_ramp(errors=0.3), picture),
+        messages.title(CASE.capability, CASE.candidate or ""),
+        messages.issue(CASE, STANDINGS["starting"], None, None),
+        messages.issue(changed, STANDINGS["serving"], seen_in_ramp(), None),
+        messages.issue(CASE, STANDINGS["rolled back"], seen_in_ramp(errors=0.3), picture),
     ]
     assert "\n\n=====\n\n".join(said) == snapshot
 
 
 def test_the_decision_record(snapshot: SnapshotAssertion) -> None:
     anchor = Anchor(repository="1", seq=9, head_hash="f" * 64, time=START, signature="s")
-    assert decision(CASE, POLICY, records.weighed(CASE, POLICY), at=START, audit=anchor) == snapshot
+    assert (
+        decision(CASE, POLICY, messages.weighed(CASE, POLICY), at=START, audit=anchor) == snapshot
+    )
 
 
 def test_what_is_asked_for_out_of_order(snapshot: SnapshotAssertion) -> None:
@@ -79,5 +83,5 @@ def test_what_is_asked_for_out_of_order(snapshot: SnapshotAssertion) -> None:
 
 def test_asked_for_twice(snapshot: SnapshotAssertion) -> None:
     said = [joined("ramp", 7, CASE.incident), joined("ramp", None, CASE.incident)]
-    said.append(text.going_on(7, CASE.incident, 25))
+    said.append(messages.going_on(7, CASE.incident, 25))
     assert said == snapshot

@@ -10,22 +10,22 @@ from syrupy.assertion import SnapshotAssertion
 from bot.git.history import CommitInfo
 from bot.git.revert import PathConflict, RevertConflict
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
-from bot.playbooks.incidents.case import IncidentContext, Offender
-from bot.playbooks.proposal import endings, standings
-from bot.playbooks.proposal.follow import Followed, How
-from bot.playbooks.proposal.founder import (
+from bot.playbooks.incident import phrases
+from bot.playbooks.incident.context import IncidentContext, Offender
+from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.pull_request import messages, status_messages
+from bot.playbooks.pull_request.approval import (
     founder_decides,
     founders_plan,
     others_pushed,
     plan_of_others,
 )
-from bot.playbooks.proposal.merging import AskPerson, KeepWaiting, PullRequestSnapshot, Why
-from bot.playbooks.proposal.ownership import Foreign
-from bot.playbooks.revert import text as words
+from bot.playbooks.pull_request.decide import AskPerson, KeepWaiting, PullRequestSnapshot, Why
+from bot.playbooks.pull_request.ownership import Foreign
+from bot.playbooks.pull_request.watch import Followed, How
+from bot.playbooks.revert import messages as words
 from bot.playbooks.steps import Step
-from bot.playbooks.undo.undoing import Left, Undone
-from bot.playbooks.words import wording
-from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.undo import Left, Undone
 from bot.triggers import Actor, ActorKind, Severity
 
 AT = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
@@ -127,7 +127,7 @@ def _ask(why: Why) -> StatusMessage:
         )
     move = AskPerson(why=why, names=NAMES.get(why, ("links",)), reason="It is *locked*")
     view = _view(PREVIEWED if why == "preview" else TALLY)
-    return standings.standing_for(move, view, CASE, AT, CONFLICT)
+    return status_messages.standing_for(move, view, CASE, AT, CONFLICT)
 
 
 WHYS = list(Why.__args__)  # type: ignore[attr-defined]
@@ -136,7 +136,7 @@ HOWS = [how for how in How.__args__ if how != "merged"]  # type: ignore[attr-def
 
 @pytest.mark.parametrize("why", WHYS)
 def test_what_is_asked_of_a_person(why: Why, snapshot: SnapshotAssertion) -> None:
-    assert wording.needs_you(CASE, _ask(why)) == snapshot
+    assert phrases.needs_you(CASE, _ask(why)) == snapshot
 
 
 @pytest.mark.parametrize("why", WHYS)
@@ -152,8 +152,8 @@ def test_the_next_step_comes_first(why: Why) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 def test_how_it_ends_without_a_merge(how: How, snapshot: SnapshotAssertion) -> None:
-    standing = endings.unmerged(Followed(how=how, at=AT, by=BOB), CASE)
-    assert wording.final_word(CASE, standing) == snapshot
+    standing = messages.unmerged(Followed(how=how, at=AT, by=BOB), CASE)
+    assert phrases.final_word(CASE, standing) == snapshot
 
 
 def test_the_status_while_checks_run(snapshot: SnapshotAssertion) -> None:
@@ -162,8 +162,10 @@ def test_the_status_while_checks_run(snapshot: SnapshotAssertion) -> None:
         rows=(*GREEN.rows, CheckRow(name="links", kind="smoke", state=State.RUNNING)),
     )
     move = KeepWaiting(missing=("links",))
-    standing = standings.standing_for(move, _view(running), CASE, AT + timedelta(hours=1), None)
-    assert wording.status(CASE, standing) == snapshot
+    standing = status_messages.standing_for(
+        move, _view(running), CASE, AT + timedelta(hours=1), None
+    )
+    assert phrases.status(CASE, standing) == snapshot
 
 
 @pytest.mark.parametrize("takes_yet", [None, timedelta(seconds=400)], ids=["unknown", "known"])
@@ -171,51 +173,56 @@ def test_the_status_in_the_merge_queue(
     snapshot: SnapshotAssertion, takes_yet: timedelta | None
 ) -> None:
     view = _view(GREEN, queue="waiting", queued_since=AT, queue_takes_yet=takes_yet)
-    standing = standings.standing_for(KeepWaiting(missing=("merge queue",)), view, CASE, AT, None)
-    assert wording.status(CASE, standing) == snapshot
+    standing = status_messages.standing_for(
+        KeepWaiting(missing=("merge queue",)), view, CASE, AT, None
+    )
+    assert phrases.status(CASE, standing) == snapshot
 
 
 def test_the_final_word_after_a_merge(snapshot: SnapshotAssertion) -> None:
     done = CASE.model_copy(update={"published": True, "audit_head": "9:0123456789ab"})
-    standing = endings.merged("7" * 40, done, GREEN)
-    assert wording.final_word(done, standing) == snapshot
+    standing = messages.merged("7" * 40, done, GREEN)
+    assert phrases.final_word(done, standing) == snapshot
 
 
 def test_what_is_asked_where_the_failure_is_another_one(snapshot: SnapshotAssertion) -> None:
-    standing = standings.red_otherwise(("smoke",), CASE, TALLY)
-    assert wording.needs_you(CASE, standing) == snapshot
+    standing = status_messages.red_otherwise(("smoke",), CASE, TALLY)
+    assert phrases.needs_you(CASE, standing) == snapshot
 
 
 def test_what_is_asked_where_the_base_is_red_after_the_merge(snapshot: SnapshotAssertion) -> None:
-    standing = endings.red_after_merge("7" * 40, CASE, TALLY)
-    assert wording.needs_you(CASE, standing) == snapshot
+    standing = messages.red_after_merge("7" * 40, CASE, TALLY)
+    assert phrases.needs_you(CASE, standing) == snapshot
 
 
 def test_the_final_word_where_the_base_was_red_and_recovered(snapshot: SnapshotAssertion) -> None:
-    standing = endings.recovered("7" * 40, "8" * 40, CASE, GREEN)
-    assert wording.final_word(CASE, standing) == snapshot
+    standing = messages.recovered("7" * 40, "8" * 40, CASE, GREEN)
+    assert phrases.final_word(CASE, standing) == snapshot
 
 
 def test_the_final_word_where_watching_the_red_base_was_cancelled(
     snapshot: SnapshotAssertion,
 ) -> None:
-    standing = endings.not_watched("7" * 40, CASE, TALLY)
-    assert wording.final_word(CASE, standing) == snapshot
+    standing = messages.not_watched("7" * 40, CASE, TALLY)
+    assert phrases.final_word(CASE, standing) == snapshot
 
 
 def test_the_time_out_where_the_app_may_not_see_previews(snapshot: SnapshotAssertion) -> None:
     view = _view(PREVIEWED, previews_hidden=True)
     move = AskPerson(why="timed out", names=("pr-14",))
-    assert wording.needs_you(CASE, standings.standing_for(move, view, CASE, AT, None)) == snapshot
+    assert (
+        phrases.needs_you(CASE, status_messages.standing_for(move, view, CASE, AT, None))
+        == snapshot
+    )
 
 
 def test_the_final_word_where_the_base_stayed_red(snapshot: SnapshotAssertion) -> None:
-    standing = endings.left_red("7" * 40, CASE, TALLY)
-    assert wording.final_word(CASE, standing) == snapshot
+    standing = messages.left_red("7" * 40, CASE, TALLY)
+    assert phrases.final_word(CASE, standing) == snapshot
 
 
 def test_the_incident_issue_when_a_step_broke_off(snapshot: SnapshotAssertion) -> None:
-    standing = standings.broke_off(
+    standing = status_messages.broke_off(
         Step.POST_FINAL_COMMENT,
         "It lacks issues=write.",
         Undone(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from bot.canary.ramp_evidence import RampEvidence
-from bot.playbooks.rollback.reshadow import plan_reshadow
-from bot.playbooks.rollback.severity import severity_of
+from bot.playbooks.rollback.plan import plan_reshadow, severity_of
 from bot.records.documents.rollback_report import Anomaly, Reshadow
 from bot.triggers import Severity
 from tests.canary.traffic import frozen, policy, ramp_columns

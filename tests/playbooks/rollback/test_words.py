@@ -6,8 +6,8 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from bot.playbooks.checks.green import Counting
-from bot.playbooks.rollback import records, text
-from bot.playbooks.rollback.text import RollbackFacts
+from bot.playbooks.rollback import messages, report
+from bot.playbooks.rollback.messages import RollbackFacts
 from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import Pointer
 from bot.records.documents.rollback_report import Anomaly, Reshadow
@@ -68,14 +68,14 @@ def test_the_incident_issue_the_fix_and_their_commits(
     name: str, snapshot: SnapshotAssertion
 ) -> None:
     case, facts = CASES[name]
-    standing = text.starting(case)
+    standing = messages.starting(case)
     said = [
-        text.issue_title(case),
-        text.issue(case, standing, facts),
-        text.title(case.capability, case.candidate),
-        text.section(case, standing, facts, COUNTING),
-        text.commit_message(case, facts),
-        text.flags_message(case),
+        messages.issue_title(case),
+        messages.issue(case, standing, facts),
+        messages.title(case.capability, case.candidate),
+        messages.section(case, standing, facts, COUNTING),
+        messages.commit_message(case, facts),
+        messages.flags_message(case),
     ]
     assert "\n\n=====\n\n".join(said) == snapshot
 
@@ -85,11 +85,11 @@ def test_the_decision_record(name: str, snapshot: SnapshotAssertion) -> None:
     case, facts = CASES[name]
     anchor = Anchor(repository="1", seq=9, head_hash="f" * 64, time=START, signature="s")
     ramp = Pointer(label="Ramp", value="reports/ramp.json")
-    assert records.decision(case, facts, ramp, at=START, audit=anchor) == snapshot
+    assert report.decision(case, facts, ramp, at=START, audit=anchor) == snapshot
 
 
 def test_what_is_answered_where_nothing_is_done(snapshot: SnapshotAssertion) -> None:
     case, _ = CASES["measured"]
-    nothing = text.nothing_to_take_back("llm.summarize").declined
-    said = [nothing, text.joined(9, case.incident), text.joined(None, case.incident)]
+    nothing = messages.nothing_to_take_back("llm.summarize").declined
+    said = [nothing, messages.joined(9, case.incident), messages.joined(None, case.incident)]
     assert said == snapshot

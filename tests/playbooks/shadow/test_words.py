@@ -7,11 +7,11 @@ from syrupy.assertion import SnapshotAssertion
 
 from bot.canary.messages import unproven
 from bot.canary.policy import RatioMetric
-from bot.playbooks.candidate.case import joined, status
-from bot.playbooks.candidate.records import decision
-from bot.playbooks.shadow import records, text
-from bot.playbooks.words import wording
-from bot.playbooks.words.standing import StatusMessage
+from bot.playbooks.incident import phrases
+from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.rollout.messages import joined, status
+from bot.playbooks.rollout.workflow import decision
+from bot.playbooks.shadow import messages
 from bot.records.audit.anchors import Anchor
 from tests.playbooks.candidate.facts import BOB, POLICY, START, seen_in_shadow, shadow_case
 
@@ -21,26 +21,28 @@ MISSING = (
     unproven("cost", RatioMetric(), 0.7, 2.3),
 )
 STANDINGS: dict[str, StatusMessage] = {
-    "mirroring": text.mirroring(CASE, ()),
-    "something is missing": text.mirroring(CASE, MISSING),
-    "held": text.held(
+    "mirroring": messages.mirroring(CASE, ()),
+    "something is missing": messages.mirroring(CASE, MISSING),
+    "held": messages.held(
         CASE, ("No observation for 12 min: is the mirror still on?",), may_insist=False
     ),
-    "held with enough pairs": text.held(CASE, MISSING[1:], may_insist=True),
-    "insisted on": text.insisted_on(CASE, "bob", MISSING[1:]),
-    "within bounds": text.within_bounds(CASE),
-    "out of bounds": text.out_of_bounds(CASE, ("The candidate costs more than tolerated.",)),
-    "too dear": text.too_dear(CASE, ("The candidate's answers cost 51.20 USD; 50 is the cap.",)),
-    "cancelled": text.cancelled(CASE, BOB),
-    "given up": text.given_up(CASE),
-    "rolled back": text.rolled_back(CASE, "answers are *empty*"),
+    "held with enough pairs": messages.held(CASE, MISSING[1:], may_insist=True),
+    "insisted on": messages.insisted_on(CASE, "bob", MISSING[1:]),
+    "within bounds": messages.within_bounds(CASE),
+    "out of bounds": messages.out_of_bounds(CASE, ("The candidate costs more than tolerated.",)),
+    "too dear": messages.too_dear(
+        CASE, ("The candidate's answers cost 51.20 USD; 50 is the cap.",)
+    ),
+    "cancelled": messages.cancelled(CASE, BOB),
+    "given up": messages.given_up(CASE),
+    "rolled back": messages.rolled_back(CASE, "answers are *empty*"),
 }
 
 
 @pytest.mark.parametrize("name", STANDINGS)
 def test_what_stands_in_the_status_and_in_a_comment(name: str, snapshot: SnapshotAssertion) -> None:
     standing = STANDINGS[name]
-    say = wording.needs_you if standing.state == "needs you" else wording.final_word
+    say = phrases.needs_you if standing.state == "needs you" else phrases.final_word
     said = [status(CASE, standing)]
     if standing.state != "working":
         said.append(say(CASE, standing))
@@ -49,15 +51,17 @@ def test_what_stands_in_the_status_and_in_a_comment(name: str, snapshot: Snapsho
 
 def test_the_issue(snapshot: SnapshotAssertion) -> None:
     picture = "https://bot.example/pictures/evidence/x.svg"
-    before = text.issue(CASE, STANDINGS["mirroring"], None, None)
-    after = text.issue(CASE, STANDINGS["within bounds"], seen_in_shadow(), picture)
-    title = text.title(CASE.capability, CASE.candidate or "")
+    before = messages.issue(CASE, STANDINGS["mirroring"], None, None)
+    after = messages.issue(CASE, STANDINGS["within bounds"], seen_in_shadow(), picture)
+    title = messages.title(CASE.capability, CASE.candidate or "")
     assert "\n\n=====\n\n".join([title, before, after]) == snapshot
 
 
 def test_the_decision_record(snapshot: SnapshotAssertion) -> None:
     anchor = Anchor(repository="1", seq=9, head_hash="f" * 64, time=START, signature="s")
-    assert decision(CASE, POLICY, records.weighed(CASE, POLICY), at=START, audit=anchor) == snapshot
+    assert (
+        decision(CASE, POLICY, messages.weighed(CASE, POLICY), at=START, audit=anchor) == snapshot
+    )
 
 
 def test_asked_for_twice(snapshot: SnapshotAssertion) -> None:

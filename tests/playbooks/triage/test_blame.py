@@ -7,11 +7,8 @@ from datetime import timedelta
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from bot.playbooks.judge.evidence import CheckLook
-from bot.playbooks.judge.policy import CheckEvidence, SoleSuspect, TellPeople
-from bot.playbooks.judge.text import proposal
-from bot.playbooks.triage import text as words
-from bot.playbooks.triage.blame import (
+from bot.playbooks.alerts import messages as words
+from bot.playbooks.alerts.decide import (
     AlertEvidence,
     Following,
     LeaveIt,
@@ -20,7 +17,9 @@ from bot.playbooks.triage.blame import (
     RollBackCapability,
     what_follows,
 )
-from bot.playbooks.triage.text import AlertFacts
+from bot.playbooks.alerts.messages import AlertFacts
+from bot.playbooks.autorevert.decide import CheckEvidence, SoleSuspect, TellPeople
+from bot.playbooks.autorevert.evidence import CheckLook, proposal
 from bot.records.alerts import Condition, ConditionGroup, Said
 from bot.triggers import Autonomy, Severity
 from tests.playbooks.triage.alerting import BEGAN

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.playbooks.words.quoting import quoted
+from bot.playbooks.incident.phrases import quoted
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""An alert, and what follows from it."""

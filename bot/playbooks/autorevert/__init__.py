@@ -1,0 +1,1 @@
+"""A red check on the default branch, and what follows from it."""

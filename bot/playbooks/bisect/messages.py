@@ -1,0 +1,266 @@
+"""The words of a bisect's issue and pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from bot import markdown
+from bot.culprit.evidence import TrialOutcome
+from bot.playbooks.bisect.trials import TrialRow
+from bot.playbooks.incident.context import IncidentContext
+from bot.playbooks.incident.phrases import (
+    StatusMessage,
+    body,
+    commands,
+    facts,
+    offenders_in_words,
+    paragraphs,
+    passed_over,
+    quoted,
+    untold,
+)
+from bot.playbooks.run import Ending
+from bot.records.documents.bisect_report import Finding, TrialMade, Verification
+from bot.records.documents.spec_report import SpecReport, spec_table
+
+
+class BisectMessages(IncidentContext):
+    """The facts of one bisect that the texts need.
+
+    `subjects` are the first lines of the suspects' messages, by SHA.
+    """
+
+    check: str | None
+    bad: str
+    good: str = ""
+    commits: int = 0
+    known: int = 0
+    trials_left: int = 0
+    notes: tuple[str, ...] = ()
+    subjects: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def anew(self) -> str:
+        """The same search once more; it has a range, without which nothing can be searched."""
+        check = f" check {self.check}" if self.check else ""
+        return f"/bisect {self.good[:12]}..{self.bad[:12]}{check}"
+
+    @property
+    def signal(self) -> str:
+        """What tells good from bad, as Markdown."""
+        return markdown.code(self.check) if self.check else "the trial"
+
+
+_SHORT = 9
+_SUSPECTS_SHOWN = 10
+_TRIALS_SHOWN = 200
+
+
+NO_ROOM = (
+    "Other bisects of this repository run as many trials as may run at once; this one goes on as "
+    "soon as there is room."
+)
+
+# --- titles -----------------------------------------------------------------------------------
+
+
+def incident_title(check: str | None, base: str) -> str:
+    """What the incident is called (plain text)."""
+    return f"{quoted(check or 'The trial')} fails on {quoted(base)}"
+
+
+def issue_title(case: BisectMessages) -> str:
+    """The incident issue's title (plain text)."""
+    return f"Incident: {incident_title(case.check, case.base)}"
+
+
+def fix_title(case: BisectMessages) -> str:
+    """The fix pull request's title (plain text)."""
+    return f"Revert {offenders_in_words(case.offenders)}"
+
+
+def commit_message(case: BisectMessages, commits: Sequence[str]) -> str:
+    """The fix commit's message, in the form of `git revert`."""
+    lines = "\n".join(f"This reverts commit {sha}." for sha in commits)
+    found = f"Found by bisect: {quoted(case.check or 'the trial')} fails since then."
+    return f"{fix_title(case)}\n\n{lines}\n\n{found}"
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+def joined(issue: int | None, incident: str) -> Ending:
+    """Somebody asked for the same before."""
+    where = f"#{issue}" if issue else markdown.code(incident)
+    return Ending(
+        outcome="joined",
+        reason=f"The culprit of this check is already being looked for, as incident {where}.",
+        remedy="`/status` says where it stands.",
+    )
+
+
+# --- documents ----------------------------------------------------------------------------------
+
+
+def issue_body(case: BisectMessages, standing: StatusMessage, picture: str) -> str:
+    """The incident issue, in short."""
+    reason = f" Reason given: {markdown.text(case.reason)}" if case.reason else ""
+    over = standing.state in ("done", "stopped")
+    return paragraphs(
+        f"**{standing.headline}**",
+        f"{case.signal} {'failed' if over else 'fails'} on {markdown.code(case.base)} at "
+        f"{linked(case, case.bad)}, and the commit that broke it {'was' if over else 'is'} looked "
+        f"for.{reason}",
+        facts(case),
+        body(standing),
+        passed_over(case, standing),
+        untold(case),
+        f"<details><summary>How the suspicion is spread</summary>\n\n{picture}\n\n</details>"
+        if picture
+        else "",
+        commands(standing, "/retry", "/cancel", "/good SHA", "/bad SHA", "/skip SHA"),
+    )
+
+
+def check_summary(
+    case: BisectMessages, standing: StatusMessage, picture: str, trials: Sequence[TrialRow]
+) -> str:
+    """What the `bisect` check-run says: where it stands, the suspicion, every trial."""
+    return paragraphs(
+        f"**{standing.headline}**", *standing.details, picture, trial_table(case, trials)
+    )
+
+
+def check_title(standing: StatusMessage) -> str:
+    """The `bisect` check-run's title (plain text)."""
+    return {
+        "working": "Looking for the culprit",
+        "needs you": "Needs a person",
+        "done": "Culprit found and reverted",
+        "stopped": "Ended",
+    }[standing.state]
+
+
+def as_picture(chart: str, address: str | None) -> str:
+    """Show where the culprit may be: as a picture where there is one, and as text beside it."""
+    caption = "Probability that the culprit is there, oldest commits first:"
+    drawn = markdown.image("the same as the text below", address) if address else ""
+    return paragraphs(caption, drawn, markdown.fence(chart))
+
+
+def fix_section(
+    case: BisectMessages,
+    standing: StatusMessage,
+    finding: Finding,
+    verification: Verification,
+    spec: SpecReport,
+) -> str:
+    """The managed section of the fix pull request's description."""
+    culprit = case.offenders[0].sha
+    return paragraphs(
+        f"**{standing.headline}**",
+        f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)} "
+        f"({finding.confidence:.1%} sure), which this reverts. Incident: #{case.issue}.",
+        verification_in_words(verification),
+        facts(case),
+        body(standing),
+        "What this fix must achieve:",
+        spec_table(spec),
+    )
+
+
+def culprit_comment(case: BisectMessages, finding: Finding, verification: Verification) -> str:
+    """The one comment on the pull request that brought the culprit: facts, kindly."""
+    culprit = case.offenders[0].sha
+    return paragraphs(
+        f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)}, as far "
+        f"as {finding.trials} trials and {case.known} earlier results tell "
+        f"({finding.confidence:.1%} sure). {verification_in_words(verification)}",
+        f"#{case.pull_request} would revert it, so that {markdown.code(case.base)} is green "
+        "while this is mended; nothing is lost by that. If you have a fix at hand, that is as "
+        f"good: merge it and close #{case.pull_request}. If this looks wrong to you, say so on "
+        f"#{case.issue}.",
+    )
+
+
+# --- pieces -------------------------------------------------------------------------------------
+
+
+def learnt(case: BisectMessages, finding: Finding, *, reason: bool = True) -> tuple[str, ...]:
+    """What a search has found out, however unsure; with or without why it went no further."""
+    listed = "\n".join(
+        f"- {each.probability:.1%} {linked(case, each.sha)} "
+        f"{markdown.text(case.subjects.get(each.sha, ''), limit=100)}"
+        for each in finding.suspects[:_SUSPECTS_SHOWN]
+    )
+    more = len(finding.suspects) - _SUSPECTS_SHOWN
+    rest = f"\n- and {more} more" if more > 0 else ""
+    splitters = ", ".join(linked(case, sha) for sha in finding.splitters[:_SUSPECTS_SHOWN])
+    return tuple(
+        part
+        for part in (
+            markdown.text(finding.reason) if reason else "",
+            f"With 95% probability it is one of these:\n\n{listed}{rest}" if listed else "",
+            f"A result for one of these would tell the most: {splitters}." if splitters else "",
+            f"There may be no culprit at all ({finding.p_no_culprit:.1%}), or an older one "
+            f"({finding.p_before_range:.1%}).",
+        )
+        if part
+    )
+
+
+def too_few_trials(needed: int, left: int) -> str:
+    """The suspect cannot be checked within the budget."""
+    return f"Checking the suspect takes {needed} trials, and {left} are left."
+
+
+def remembered(trials: Sequence[TrialMade]) -> list[str]:
+    """Trials of earlier attempts count."""
+    if not trials:
+        return []
+    return [f"{len(trials)} results of earlier attempts are used again."]
+
+
+def verification_in_words(verification: Verification) -> str:
+    """What the fresh runs say, in a sentence."""
+    if verification.boundary == "not made":
+        return f"Fresh runs were not made: {markdown.text(verification.note)}"
+    runs = {
+        role: [each for each in verification.runs if each.role == role]
+        for role in ("culprit", "parent", "revert")
+    }
+    parts = [
+        f"{name} failed {sum(e.failed for e in found)} of "
+        f"{sum(e.failed + e.passed for e in found)} fresh runs"
+        for name, found in (
+            ("the suspect", runs["culprit"]),
+            ("its parents", runs["parent"]),
+            ("the bad end with the suspect reverted", runs["revert"]),
+        )
+        if found
+    ]
+    note = f" {markdown.text(verification.note)}" if verification.note else ""
+    return f"{'; '.join(parts).capitalize()}.{note}"
+
+
+def trial_table(case: BisectMessages, trials: Sequence[TrialRow]) -> str:
+    """Every trial, newest last; of very many the newest."""
+    if not trials:
+        return "No trial has been made."
+    lines = ["| trial | commit | for | result | seconds |", "|---|---|---|---|---|"]
+    for row in trials[-_TRIALS_SHOWN:]:
+        marks = {TrialOutcome.FAIL: "**fail**", None: "running"}
+        result = marks.get(row.outcome, str(row.outcome))
+        if row.reason:
+            result = f"{result}: {markdown.text(row.reason)}"
+        name = markdown.link(row.name, row.url) if row.url else markdown.text(row.name)
+        seconds = "" if row.seconds is None else f"{row.seconds:g}"
+        lines.append(f"| {name} | {linked(case, row.sha)} | {row.why} | {result} | {seconds} |")
+    return "\n".join(lines)
+
+
+def linked(case: BisectMessages, sha: str) -> str:
+    """A commit as a short link, its SHA fit to be copied."""
+    return f"[`{sha[:_SHORT]}`]({case.repository_url}/commit/{sha})"

@@ -1,0 +1,239 @@
+"""One bisect under way: its search, its words in their places, and its papers.
+
+Everything here follows from recorded steps, so a replay after a crash comes to the same.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.git.history import describe
+from bot.github.calls.checks import Button
+from bot.pictures.addresses import MOST_STRETCHES
+from bot.pictures.suspicion import Stretch
+from bot.playbooks.bisect import messages as words
+from bot.playbooks.bisect import report as documents
+from bot.playbooks.bisect.finding import bars, chart
+from bot.playbooks.bisect.messages import BisectMessages
+from bot.playbooks.bisect.plan import BisectPlan, TrialSettings
+from bot.playbooks.bisect.runners import trial_runner_for
+from bot.playbooks.bisect.search import RangeSearch
+from bot.playbooks.bisect.trials import TrialScheduler
+from bot.playbooks.checks.green import CheckTally
+from bot.playbooks.incident import phrases
+from bot.playbooks.incident.context import Opened, case_of
+from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.incident.publisher import OurCheck, PublishedStatus
+from bot.playbooks.incident.record_files import RecordFile
+from bot.playbooks.incident.report_base import Result
+from bot.playbooks.incident.workflow import IncidentWorkflow
+from bot.playbooks.run import Resources, Run
+from bot.playbooks.steps import Patch, Step
+from bot.records import bisect_progress
+from bot.records.documents.bisect_report import Finding, Verification
+from bot.records.documents.spec_report import SpecReport
+from bot.triggers import Autonomy, Trigger
+
+BISECT_CHECK = "bisect"
+_BUTTONS = (
+    Button("Cancel", "End this search (/cancel)", "cancel"),
+    Button("Skip", "Leave out what is tried now (/skip)", "skip"),
+    Button("Retry", "Search on, with a new budget (/retry)", "retry"),
+)
+_SUBJECTS = 10
+
+
+class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
+    """One bisect under way.
+
+    Attributes:
+        lab: tries commits.
+        hunt: the search; None before the range is known.
+        verification: the fresh runs that checked the suspect, once made.
+        spec: what the fix must achieve and what is observed, once there is one.
+        autonomy: how far the fix goes by itself.
+    """
+
+    def __init__(
+        self, run: Run, trigger: Trigger, plan: BisectPlan, parts: Resources, opened: Opened
+    ) -> None:
+        """Begin, or begin again after a crash."""
+        bench = trial_runner_for(plan, parts, trigger, run=run.id, incident=opened.incident.id)
+        self.lab = TrialScheduler(run, bench, plan, trigger.repository.id)
+        self.hunt: RangeSearch | None = None
+        self.verification: Verification | None = None
+        self.spec: SpecReport | None = None
+        self.autonomy = Autonomy.OPEN
+        case = case_of(
+            BisectMessages,
+            trigger,
+            opened,
+            plan,
+            kind="bisect",
+            proposal="fix",
+            title=f"Find what broke {plan.check or 'the trial'}",
+            web_url=parts.web_url,
+            short=run.patched(Patch.SHORT_BRANCH_NAMES),
+            published=True,
+            check=plan.check,
+            bad=plan.bad,
+            good=plan.good or "",
+            trials_left=plan.config.bisect.trials if self.lab.is_open else 0,
+        )
+        super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
+
+    @property
+    def look_again(self) -> timedelta:
+        """How long to wait for a delivery before looking anyway."""
+        return self.parts.patience.look_again
+
+    def equip(self, found: TrialSettings) -> None:
+        """Try commits from now on as the configuration has it by now."""
+        config = self.plan.config.model_copy(update={"bisect": found.bisect})
+        changed = {"config": config, "has_sandbox": found.has_sandbox}
+        self.plan = self.plan.model_copy(update=changed)
+        bench = trial_runner_for(
+            self.plan, self.parts, self.trigger, run=self.run.id, incident=self.case.incident
+        )
+        self.lab.equip(bench, self.plan)
+        if self.hunt is not None:
+            self.hunt.equip(self.plan)
+
+    def begin_hunt(self, since: datetime) -> RangeSearch:
+        """Prepare the search; its minutes count from `since`."""
+        self.hunt = RangeSearch(
+            self.run,
+            self.github,
+            self.parts.mirror,
+            self.plan,
+            self.lab,
+            look_again=self.look_again,
+            since=since,
+        )
+        return self.hunt
+
+    def decide(self, at: datetime) -> None:
+        """Write the decision record: proposed, its outcome pending."""
+        self.adr = documents.decision(
+            self.case, at=at, seed=self.seed or "pending", audit=self.casebook.anchor
+        )
+
+    @property
+    def seed(self) -> str | None:
+        """The search's seed, as text."""
+        return str(self.hunt.search.settings.seed) if self.hunt else None
+
+    def note_progress(self) -> None:
+        """Bring the facts up to the search's state."""
+        if self.hunt is not None:
+            self.know(
+                good=next(iter(self.hunt.graph.goods), ""),
+                commits=len(self.hunt.graph),
+                known=len(self.hunt.known),
+                trials_left=self.hunt.trials_left,
+                notes=self._notes(self.hunt),
+                severity=self.casebook.severity,
+            )
+
+    def _notes(self, hunt: RangeSearch) -> tuple[str, ...]:
+        room = (words.NO_ROOM,) if hunt.waits_for_room else ()
+        return (*hunt.notes, *self.lab.notes, *room)
+
+    async def name_suspects(self, finding: Finding) -> None:
+        """Read the first lines of the likeliest suspects' messages."""
+        asked = [each.sha for each in finding.suspects[:_SUBJECTS]]
+
+        async def read(_: bool) -> dict[str, str]:
+            infos = await self.parts.mirror.read(lambda git: describe(git, asked))
+            return {info.sha: info.subject for info in infos}
+
+        self.know(subjects=await self.run.step(Step.READ_SUBJECTS, dict[str, str], read))
+
+    async def tell(self, standing: StatusMessage, head: str | None = None) -> None:
+        """Make every place say the same."""
+        self.note_progress()
+        await self._show()
+        await super().tell(standing, head)
+
+    async def _show(self) -> None:
+        """Have whoever looks at the cockpit see how far it is."""
+        if self.hunt is None:
+            return
+        now, run = await self.run.now(), self.run.id
+        document = documents.shown(self.case, self.hunt, self.lab.table, self.verification)
+
+        async def change(conn: AsyncConnection) -> bool:
+            await bisect_progress.put(conn, run, self.trigger.repository.id, document, at=now)
+            return True
+
+        await self.run.write(Step.STORE_PROGRESS, bool, change)
+
+    def section(self, standing: StatusMessage) -> str:
+        """The managed section of the fix pull request's description."""
+        if self.hunt is None or self.verification is None or self.spec is None:
+            return ""
+        return words.fix_section(
+            self.case, standing, self.hunt.finding, self.verification, self.spec
+        )
+
+    def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
+        """What every place says of a standing; the check-run is on the bad end."""
+        del head
+        case = self.case
+        picture = self._picture(self.hunt) if self.hunt else ""
+        return PublishedStatus(
+            standing=standing,
+            status=phrases.status(case, standing),
+            issue=words.issue_body(case, standing, picture),
+            section=self.section(standing) or None,
+            check=OurCheck(
+                name=BISECT_CHECK,
+                head=case.bad,
+                title=words.check_title(standing),
+                summary=words.check_summary(case, standing, picture, self.lab.table),
+                buttons=_BUTTONS,
+                # Progress, not a verdict on the commit: it never stands in the way of a merge.
+                conclusion=None if standing.state == "working" else "neutral",
+            ),
+        )
+
+    def _picture(self, hunt: RangeSearch) -> str:
+        stretches = [
+            Stretch(first=each.first, count=each.count, sha=each.sha, probability=each.probability)
+            for each in bars(hunt.search, MOST_STRETCHES)
+        ]
+        return words.as_picture(chart(hunt.search), self.parts.pictures.of(stretches))
+
+    def observe(self, *, base: str, head: str | None, tally: CheckTally | None) -> None:
+        """Bring the spec report up to what the fix is now."""
+        self.spec = self.spec_report(base=base, head=head, tally=tally)
+
+    def spec_report(self, *, base: str, head: str | None, tally: CheckTally | None) -> SpecReport:
+        """Say what the fix must achieve, and what is observed of it by now."""
+        return documents.spec_report(
+            self.case,
+            self.trigger,
+            self.verification or Verification(boundary="not made", revert="not made"),
+            self.lab.table,
+            self.counting,
+            tally,
+            run=self.run.id,
+            seed=self.seed or "0",
+            base_head=base,
+            head=head,
+        )
+
+    def record_files(self, result: Result) -> tuple[RecordFile, ...]:
+        """The ADR and the report."""
+        self.note_progress()
+        report = documents.report(
+            self.account(result),
+            self.plan,
+            self.hunt,
+            self.lab.table,
+            self.verification,
+            self.spec,
+        )
+        return self.adr_and_report(report)

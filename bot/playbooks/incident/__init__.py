@@ -1,0 +1,1 @@
+"""An incident: its context, its records, its words, and who is told."""

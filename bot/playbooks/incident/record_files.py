@@ -1,0 +1,405 @@
+"""Where results go once they are known (Decisions 1).
+
+Results cannot sit in the commit they judge. They go at once to the records branch, which only
+the App writes, then to the default branch: directly where its rules allow, else through one
+rolling pull request. A file that is there already with the same bytes is not written again, so
+doing any of this twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+
+from bot import markdown
+from bot.github.calls.trees import TreeChange
+from bot.github.client import RepositoryClient
+from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
+from bot.github.models import BranchRules, Ref
+from bot.playbooks.best_effort import attempt
+from bot.playbooks.checks.results import SKIPS_CHECKS
+from bot.playbooks.incident.branches import flat, folder_of
+from bot.playbooks.incident.own_files import TITLE, only_ours
+from bot.playbooks.run import Run
+from bot.playbooks.steps import AnyStep, Patch
+from bot.records.audit.anchors import Anchor, read_anchors
+from bot.records.branch_record import RecordStore, Wrong
+from bot.triggers import Value
+
+RECORDS_BRANCH = "playbooks/records"
+OUTCOMES_BRANCH = "playbooks/outcomes"
+RECORDS_BRANCHES = (RECORDS_BRANCH, flat(RECORDS_BRANCH))
+"""Where records may be: the first of these that is there. The second is for where a branch named
+`playbooks` is in the way of the first."""
+OUTCOMES_BRANCHES = (OUTCOMES_BRANCH, flat(OUTCOMES_BRANCH))
+"""Where outcomes may be, for the same reason."""
+ANCHORS_PATH = "audit/anchors.jsonl"
+_ATTEMPTS = 8
+_KEPT_MOVING = "{branch} kept moving while it was being written: try again"
+_MOST_NAMED = 5
+_MOST_TOLD = 5
+_LONG_AGO = datetime(2008, 1, 1, tzinfo=UTC)
+"""Before GitHub: a comment of ours is looked for among all of an issue."""
+_SKIP_CI = f"\n\n{SKIPS_CHECKS}"
+
+Edit = Callable[[str], str]
+"""From a file's present text (empty where there is no file) to its new text."""
+
+
+class RecordFile(Value):
+    """A file that records what happens; committed with the change, then to the records branch."""
+
+    path: str
+    content: str
+
+
+class BroughtHome(Value):
+    """How the final files reached the default branch; through a pull request where it has one."""
+
+    commit: str
+    pull_request: int | None = None
+
+
+class Recorded(Value):
+    """Where records were put: the branch, and its head afterwards."""
+
+    branch: str = RECORDS_BRANCH
+    commit: str
+
+
+class Found(Value):
+    """The records branch, found to say what it must: its name here, and where it is, if it is."""
+
+    branch: str
+    ref: Ref | None
+
+
+async def record(
+    github: RepositoryClient,
+    store: RecordStore,
+    files: Sequence[RecordFile],
+    anchor: Anchor,
+    message: str,
+    *,
+    incident: str,
+) -> Recorded:
+    """Put files and the audit anchor on the records branch, whichever it is here.
+
+    It is compared with what is kept first, and what is committed is kept: so whatever anybody
+    pushed there is built upon by nobody.
+    """
+    here = github.repository.id
+    await store.keep(here, {f.path: f.content for f in files}, anchor, incident=incident)
+    for _ in range(_ATTEMPTS):
+        found = await checked(github, store)
+        lines = await store.anchors(here)
+        edits = _replacing(files) | {ANCHORS_PATH: partial(_with_lines, lines=lines)}
+        try:
+            commit = await commit_edits(
+                github, found.branch, edits, message + _SKIP_CI, start=None, there=found.ref,
+                attempts=1,
+            )  # fmt: skip
+        except Conflict:
+            continue
+        await store.written(here, [file.path for file in files], anchors=list(lines))
+        if found.ref is not None:
+            await store.saw(here, commit)
+        return Recorded(branch=found.branch, commit=commit)
+    raise Conflict(_KEPT_MOVING.format(branch=RECORDS_BRANCH))
+
+
+async def checked(github: RepositoryClient, store: RecordStore) -> Found:
+    """Find the records branch and see that it says what it must; else write it again and say so.
+
+    One request where its head is one that was found in order before.
+
+    Raises:
+        GitHubError: it could not be read or written.
+    """
+    here = github.repository.id
+    for _ in range(_ATTEMPTS):
+        branch, ref = await _records_branch(github)
+        known = await store.looked(here)
+        if ref is not None and ref.sha == known.head:
+            return Found(branch=branch, ref=ref)
+        wrong = await _wrong(github, store, ref)
+        now = await github.git.branch(branch)
+        if (now and now.sha) != (ref and ref.sha):
+            # What is kept may be newer than what was read.
+            continue
+        if not wrong:
+            if ref is not None:
+                await store.saw(here, ref.sha)
+            return Found(branch=branch, ref=ref)
+        of = ref.sha if ref is not None else f"gone-after-{known.head or 'nothing'}"
+        commit = ref.sha if ref is not None else None
+        await store.tell(here, wrong, branch=branch, commit=commit, of=of)
+        try:
+            rebuilt = await _rebuild(github, store, branch, ref, wrong)
+        except Conflict:
+            continue
+        await store.saw(here, rebuilt)
+        await _say(github, store, branch, wrong, commit=commit, of=of)
+        there = {"ref": f"refs/heads/{branch}", "object": {"sha": rebuilt}}
+        return Found(branch=branch, ref=Ref.model_validate(there))
+    raise Conflict(_KEPT_MOVING.format(branch=RECORDS_BRANCH))
+
+
+async def _records_branch(github: RepositoryClient) -> tuple[str, Ref | None]:
+    there = await github.git.branch(RECORDS_BRANCH)
+    if there is not None:
+        return RECORDS_BRANCH, there
+    branch = await _free_form(github, RECORDS_BRANCH)
+    return branch, None if branch == RECORDS_BRANCH else await github.git.branch(branch)
+
+
+async def _wrong(github: RepositoryClient, store: RecordStore, ref: Ref | None) -> Wrong:
+    here = github.repository.id
+    tree: dict[str, str] = {}
+    text = ""
+    if ref is not None:
+        entries = await github.git.tree(await github.git.tree_of(ref.sha), recursive=True)
+        tree = {each.path: each.sha for each in entries if each.type == "blob"}
+        file = await github.contents.read(ANCHORS_PATH, ref.sha) if ANCHORS_PATH in tree else None
+        text = file.text if file else ""
+    files = await store.files(here)
+    lines, there = await store.anchors(here), set(text.splitlines(keepends=True))
+    await store.adopt(here, [a for a in read_anchors(text) if a.line() not in lines])
+    return Wrong(
+        files=tuple(each for each in files if not each.may_be(tree.get(each.path))),
+        anchors=sum(is_written and line not in there for line, is_written in lines.items()),
+    )
+
+
+async def _rebuild(
+    github: RepositoryClient, store: RecordStore, branch: str, ref: Ref | None, wrong: Wrong
+) -> str:
+    here = github.repository.id
+    contents = await store.contents(here, [each.path for each in wrong.files])
+    lines = await store.anchors(here)
+    edits = _replacing([RecordFile(path=p, content=c) for p, c in contents.items()])
+    edits |= {ANCHORS_PATH: partial(_with_lines, lines=lines)}
+    message = "Write the records again\n\nThey were changed or deleted; this is what is kept."
+    commit = await commit_edits(
+        github, branch, edits, message + _SKIP_CI, start=None, there=ref, attempts=1
+    )
+    await store.written(here, list(contents), anchors=list(lines))
+    return commit
+
+
+async def _say(
+    github: RepositoryClient,
+    store: RecordStore,
+    branch: str,
+    wrong: Wrong,
+    *,
+    commit: str | None,
+    of: str,
+) -> None:
+    about = [each.incident_id for each in wrong.files]
+    if not about or commit is None:
+        about = [each.incident_id for each in await store.files(github.repository.id)][:1]
+    name = markdown.code(branch)
+    paths = [markdown.code(each.path) for each in wrong.files[:_MOST_NAMED]]
+    if len(wrong.files) > _MOST_NAMED:
+        paths.append(f"{len(wrong.files) - _MOST_NAMED} more")
+    if wrong.anchors:
+        paths.append(f"{wrong.anchors} signed heads of the audit chain")
+    what = (
+        f"**The branch {name} was deleted.** It is there again, with all that the bot had put "
+        f"there: {len(wrong.files)} files and every signed head of the audit chain."
+        if commit is None
+        else f"**Somebody changed {name}**, which only the App writes (commit {commit[:12]}): "
+        f"{', '.join(paths)}. It says again what the bot had put there, and nothing of the change "
+        "was taken over."
+    )
+    body = (
+        f"{what}\n\nTo keep others out, let a ruleset for `playbooks/**` restrict creations, "
+        "updates and deletions, with the App alone on its bypass list. This is in the audit chain "
+        "as `records.rebuilt`."
+    )
+    for issue in (await store.issues(about))[:_MOST_TOLD]:
+        with suppress(Forbidden, NotFound, Unprocessable):
+            await github.comments.ensure_comment(
+                issue, key=f"records-rebuilt:{of}", body=body, since=_LONG_AGO, look_first=True
+            )
+
+
+def _with_lines(text: str, lines: Iterable[str]) -> str:
+    """Add the anchors that are missing; what else is there stays: it may be evidence."""
+    there = set(text.splitlines(keepends=True))
+    missing = [line for line in lines if line not in there]
+    separator = "" if not text or text.endswith("\n") or not missing else "\n"
+    return text + separator + "".join(missing)
+
+
+async def recorded(
+    run: Run, step: AnyStep, effect: Callable[[], Awaitable[Recorded]]
+) -> Recorded | None:
+    """Put records on their branch as this step of a Run; where they are, None if it failed."""
+    what = f"write to {markdown.code(RECORDS_BRANCH)}"
+    if run.patched(Patch.SHORT_BRANCH_NAMES):
+        return await attempt(run, step, Recorded, lambda _: effect(), what=what, otherwise=None)
+
+    async def commit(_: bool) -> str:
+        return (await effect()).commit
+
+    made = await attempt(run, step, str, commit, what=what, otherwise=None)
+    return None if made is None else Recorded(commit=made)
+
+
+async def read_record(github: RepositoryClient, path: str) -> str | None:
+    """Read a file of the records branch, whichever it is here; None where there is none."""
+    for branch in RECORDS_BRANCHES:
+        if (file := await github.contents.read(path, branch)) is not None:
+            return file.text
+    return None
+
+
+async def _free_form(github: RepositoryClient, branch: str) -> str:
+    """The form in which a branch of ours that is not there as `branch` is, or can be made.
+
+    Git cannot have both `playbooks` and `playbooks/records`. What was begun in the flat form goes
+    on in it, so that its history stays in one place.
+    """
+    there = await github.git.branches(folder_of(branch))
+    in_the_way = folder_of(branch) in there or flat(branch) in there
+    return flat(branch) if in_the_way and branch not in there else branch
+
+
+async def checked_outcomes(github: RepositoryClient, store: RecordStore) -> None:
+    """See that open pull requests of outcomes bring what we put there, and nothing else.
+
+    Raises:
+        GitHubError: they could not be read or written.
+    """
+    for branch in OUTCOMES_BRANCHES:
+        async for pull in github.pulls.list(head=branch):
+            await only_ours(github, store, pull.number)
+
+
+async def bring_home(
+    github: RepositoryClient,
+    store: RecordStore,
+    files: Sequence[RecordFile],
+    message: str,
+    *,
+    rules: BranchRules,
+    look_first: bool,
+) -> BroughtHome:
+    """Put the final files on the branch whose `rules` are given."""
+    if rules.allows_direct_commits:
+        try:
+            commit = await commit_edits(
+                github, rules.branch, _replacing(files), message + _SKIP_CI, start=rules.branch
+            )
+            return BroughtHome(commit=commit)
+        except (Forbidden, Unprocessable):
+            # A rule we could not read forbids it: take the pull request instead.
+            pass
+    return await _through_pull_request(github, store, files, message, rules.branch, look_first)
+
+
+async def _through_pull_request(
+    github: RepositoryClient,
+    store: RecordStore,
+    files: Sequence[RecordFile],
+    message: str,
+    branch: str,
+    look_first: bool,
+) -> BroughtHome:
+    outcomes, records = await _free_form(github, OUTCOMES_BRANCH), RECORDS_BRANCH
+    if outcomes != OUTCOMES_BRANCH:
+        records = flat(RECORDS_BRANCH)
+    rolling = [pull async for pull in github.pulls.list(base=branch, head=outcomes)]
+    if rolling:
+        await only_ours(github, store, rolling[0].number)
+    else:
+        # What is left of an earlier, merged or closed one would drag old states along, and what
+        # somebody put there.
+        await github.git.delete_branch(outcomes)
+    commit = await commit_edits(github, outcomes, _replacing(files), message, start=branch)
+    if rolling:
+        return BroughtHome(commit=commit, pull_request=rolling[0].number)
+    pull = await github.pulls.ensure_pull_request(
+        head=outcomes,
+        base=branch,
+        title=TITLE,
+        body="Reports and decision records of incidents whose outcome is known by now. They are "
+        f"on {markdown.code(records)} already; merging this brings them to "
+        f"{markdown.code(branch)}.",
+        look_first=look_first,
+    )
+    return BroughtHome(commit=commit, pull_request=pull.number)
+
+
+async def commit_edits(
+    github: RepositoryClient,
+    branch: str,
+    edits: Mapping[str, Edit],
+    message: str,
+    *,
+    start: str | None,
+    there: Ref | None = None,
+    attempts: int = _ATTEMPTS,
+) -> str:
+    """Commit edits to files of a branch, moving it forward only; its head afterwards.
+
+    Somebody else's push in between is built upon.
+
+    Args:
+        github: the repository.
+        branch: the branch; made where it is missing.
+        edits: for each path, from the present text to the new one.
+        message: the commit's message.
+        start: the branch to make it from; None makes one without history.
+        there: where the branch was found just now, if it was looked for.
+        attempts: how often to build upon what others pushed in between.
+
+    Raises:
+        Conflict: others kept pushing in between.
+    """
+    for _ in range(attempts):
+        there = there or await github.git.branch(branch)
+        base = there.sha if there else (await github.git.head(start) if start else None)
+        changes = await _changes(github, base, edits)
+        if not changes and there:
+            return there.sha
+        tree = await github.git.publish_tree(
+            await github.git.tree_of(base) if base else None, changes
+        )
+        commit = await github.git.create_commit(
+            tree=tree, parents=[base] if base else [], message=message
+        )
+        try:
+            if there is None:
+                await github.git.ensure_branch(branch, commit.sha, look_first=False)
+            else:
+                await github.git.fast_forward(branch, commit.sha)
+        except Conflict:
+            there = None
+            continue
+        return commit.sha
+    raise Conflict(_KEPT_MOVING.format(branch=branch))
+
+
+async def _changes(
+    github: RepositoryClient, base: str | None, edits: Mapping[str, Edit]
+) -> list[TreeChange]:
+    changes = []
+    for path, edit in sorted(edits.items()):
+        file = await github.contents.read(path, base) if base else None
+        before = file.content.decode("utf-8", "replace") if file else None
+        after = edit(before or "")
+        if after != before:
+            changes.append(TreeChange(path=path, content=after.encode()))
+    return changes
+
+
+def _replacing(files: Sequence[RecordFile]) -> dict[str, Edit]:
+    def becomes(content: str) -> Edit:
+        return lambda _: content
+
+    return {file.path: becomes(file.content) for file in files}

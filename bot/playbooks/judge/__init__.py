@@ -1,1 +1,0 @@
-"""Judging a check that failed on the default branch: is a change to blame, and what follows?"""

@@ -1,1 +1,0 @@
-"""What is settled before anything is touched: the configuration, how far to go, or why not."""

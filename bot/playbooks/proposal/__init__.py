@@ -1,1 +1,0 @@
-"""One change proposed as a pull request: computed, published, followed, merged, settled."""

@@ -1,0 +1,414 @@
+"""Our pull request as GitHub shows it now, with its previews and merge group.
+
+GitHub runs no check of a group again. One that is red takes the proposal out of the queue, and
+putting it in again has all of them run anew.
+
+Facts: https://docs.github.com/rest/deployments. `inactive` only says that an environment was taken
+down or replaced by a newer deployment; what was said of it before stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Any
+
+from bot.errors import Passing
+from bot.git.mirror import Mirror
+from bot.github.client import RepositoryClient
+from bot.github.errors import Forbidden, NotFound
+from bot.github.models import (
+    BranchRules,
+    CheckKind,
+    CheckResult,
+    Deployment,
+    DeploymentStatus,
+    MergeMethod,
+    PullRequest,
+    QueueEntry,
+    Review,
+)
+from bot.playbooks.checks.green import (
+    OUR_CHECKS,
+    CheckRow,
+    CheckTally,
+    Counting,
+    State,
+    failing,
+    tally,
+    which_count,
+)
+from bot.playbooks.checks.results import (
+    CodePlace,
+    Failure,
+    Failures,
+    alike,
+    checked,
+    headline,
+    joined,
+    newest,
+    otherwise,
+)
+from bot.playbooks.checks.streak import Chance
+from bot.playbooks.incident.workflow import IncidentWorkflow
+from bot.playbooks.pull_request.decide import PullRequestSnapshot
+from bot.playbooks.pull_request.reruns import chances, run_by_app
+from bot.playbooks.steps import Step
+from bot.triggers import Value
+
+
+class QueueGroup(Value):
+    """What the queue tests of a proposal, or tested last.
+
+    Attributes:
+        commit: what is tested.
+        red: the checks that failed there.
+        chances: how sure each failure is, counting what was tested before.
+    """
+
+    commit: str
+    red: tuple[str, ...] = ()
+    chances: tuple[Chance, ...] = ()
+
+    def is_worth_another(self, rounds: int) -> bool:
+        """Tell whether to put the proposal in again before a person is woken, after so often."""
+        known = {each.name for each in self.chances}
+        worth = all(each.is_worth_another_run(rounds) for each in self.chances)
+        return bool(self.red) and known == {*self.red} and worth
+
+
+async def left(
+    github: RepositoryClient,
+    mirror: Mirror,
+    tested: tuple[str, ...],
+    required: Collection[str],
+    before: str,
+) -> QueueGroup:
+    """Read why the queue may have thrown a proposal out.
+
+    Args:
+        github: the repository.
+        mirror: its history.
+        tested: the commits that the queue tested of it, the last one last.
+        required: the checks that decide there, as far as they are known.
+        before: the last commit of the base branch before the incident.
+
+    Raises:
+        GitHubError, GitError: what the checks did could not be read.
+    """
+    results = await github.checks.results(tested[-1])
+    red = tuple(name for name in failing(results) if not required or name in required)
+    return QueueGroup(
+        commit=tested[-1],
+        red=red,
+        chances=await chances(github, mirror, red, results, tested, before),
+    )
+
+
+async def see_which_checks_count(work: IncidentWorkflow[Any, Any], before: str) -> None:
+    """Settle which checks decide about the proposal (Decisions 5).
+
+    Args:
+        work: the incident.
+        before: the last commit of the base branch before the incident.
+    """
+
+    async def count(_: bool) -> Counting:
+        github, plan = work.github, work.plan
+        rules = await github.rules.for_branch(plan.base, plan.facts)
+        found = await checked(github, before)
+        return which_count(plan.config.checks, await required(github, rules), found.results)
+
+    work.counting = await work.run.step(Step.CHOOSE_CHECKS, Counting, count)
+
+
+async def required(github: RepositoryClient, rules: BranchRules) -> tuple[str, ...]:
+    """The names of the checks a branch requires of us: not those that we report ourselves."""
+    us = (await github.app()).id
+    return tuple(
+        check.name
+        for check in rules.required_checks
+        if check.integration_id != us and check.name not in OUR_CHECKS
+    )
+
+
+_STATES = {"success": State.PASSED, "failure": State.FAILED, "error": State.FAILED}
+
+
+class Previewed(Value):
+    """The checks with the previews; `hidden`: the App may not read deployments."""
+
+    tally: CheckTally
+    hidden: bool = False
+
+
+async def with_previews(
+    github: RepositoryClient, counting: Counting, sha: str, checks: CheckTally
+) -> Previewed:
+    """Add what the deployments of a commit say.
+
+    One request, and one for each environment that counts; none where nothing has to be looked for.
+
+    Args:
+        github: the repository.
+        counting: names the environments.
+        sha: the proposal's commit.
+        checks: what its checks say.
+    """
+    patterns = counting.previews
+    if patterns == () or (patterns is None and checks.verdict != "green"):
+        return Previewed(tally=checks)
+    try:
+        counted = that_count(patterns, await github.deployments.of(sha))
+        said = {each.id: await github.deployments.statuses(each.id) for each in counted}
+    except (Forbidden, NotFound):
+        rows = preview_rows(patterns, (), {})
+        return Previewed(tally=checks.with_previews(rows), hidden=bool(patterns))
+    return Previewed(tally=checks.with_previews(preview_rows(patterns, counted, said)))
+
+
+def that_count(
+    patterns: tuple[str, ...] | None, deployments: Sequence[Deployment]
+) -> tuple[Deployment, ...]:
+    """Choose the newest deployment to each environment that counts.
+
+    Args:
+        patterns: of the environments' names; None takes the transient ones.
+        deployments: of one commit, the newest first.
+    """
+    newest: dict[str, Deployment] = {}
+    for each in deployments:
+        newest.setdefault(each.environment.lower(), each)
+    return tuple(
+        each
+        for each in newest.values()
+        if (each.transient if patterns is None else _matches(each.environment, patterns))
+    )
+
+
+def preview_rows(
+    patterns: tuple[str, ...] | None,
+    deployments: Sequence[Deployment],
+    said: Mapping[int, Sequence[DeploymentStatus]],
+) -> tuple[CheckRow, ...]:
+    """Say how each preview stands, and which are not there yet.
+
+    Args:
+        patterns: as for `that_count`.
+        deployments: those that count.
+        said: their statuses by id, the newest first.
+    """
+    rows = [row for each in deployments if (row := _row(each, said.get(each.id, ()))) is not None]
+    names = [row.name for row in rows]
+    missing = [p for p in patterns or () if not any(_matches(name, (p,)) for name in names)]
+    rows += [CheckRow(name=pattern, kind="preview", state=State.MISSING) for pattern in missing]
+    return tuple(sorted(rows, key=lambda row: row.name))
+
+
+def _row(deployment: Deployment, said: Sequence[DeploymentStatus]) -> CheckRow | None:
+    standing = [each for each in said if each.state != "inactive"]
+    if said and not standing:
+        # Taken down before it came to anything: as if it had never been.
+        return None
+    if not standing:
+        return CheckRow(name=deployment.environment, kind="preview", state=State.RUNNING)
+    newest = standing[0]
+    state = _STATES.get(newest.state, State.RUNNING)
+    links = (newest.log_url, newest.environment_url)
+    if state is State.PASSED:
+        links = (newest.environment_url, newest.log_url)
+    return CheckRow(
+        name=deployment.environment,
+        kind="preview",
+        state=state,
+        url=links[0] or links[1],
+        at=newest.created_at,
+    )
+
+
+def _matches(environment: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a pattern fits; GitHub does not tell letter cases of environments apart."""
+    return any(fnmatchcase(environment.lower(), pattern.lower()) for pattern in patterns)
+
+
+class BaseMoves(Passing):
+    """The base branch has another name than the pull request said a moment ago: look again."""
+
+
+async def look(
+    github: RepositoryClient,
+    number: int,
+    counting: Counting,
+    *,
+    mirror: Mirror,
+    before: str,
+    broken: str,
+    tested: tuple[str, ...] = (),
+) -> PullRequestSnapshot:
+    """Read a hotfix pull request, its checks and its branch's rules.
+
+    Args:
+        github: the repository.
+        number: the pull request.
+        counting: the checks that decide; what the branch requires by now is added.
+        mirror: its history.
+        before: the last commit of the base branch before the incident.
+        broken: the base branch's head that the hotfix is to mend.
+        tested: the commits that its merge queue tested of it, the last one last.
+    """
+    pull = await github.pulls.get(number)
+    results = await github.checks.results(pull.head.sha)
+    verdicts = tally(counting, results)
+    if pull.is_merged or pull.state == "closed":
+        return PullRequestSnapshot(
+            pull_request="merged" if pull.is_merged else "closed",
+            merge_sha=pull.merge_commit_sha if pull.is_merged else None,
+            draft=pull.draft,
+            head=pull.head.sha,
+            base_head=pull.base.sha,
+            base_ref=pull.base.ref,
+            conflicts=False,
+            tally=(await with_previews(github, counting, pull.head.sha, verdicts)).tally,
+        )
+    try:
+        rules = await github.branch_rules(pull.base.ref)
+        base_head = await github.git.head(pull.base.ref)
+    except NotFound as error:
+        raise BaseMoves(f"{pull.base.ref} is being renamed or removed") from error
+    named = await required(github, rules)
+    counting = counting.with_required(named, rules.required_deployments, rules.pins)
+    verdicts = tally(counting, results)
+    previewed = await with_previews(github, counting, pull.head.sha, verdicts)
+    compared = await _compare(github, results, before=before, broken=broken, tally=verdicts)
+    failed = verdicts.named(State.FAILED) if verdicts.verdict == "red" else ()
+    again = run_by_app(results, failed)
+    reviewed = rules.pull_request_required or not rules.complete
+    reviews = await github.pulls.reviews(number) if reviewed else ()
+    entry = await github.merging.queue_entry(pull) if rules.merge_queue else None
+    group = QueueGroup(commit=entry.head_sha) if entry and entry.head_sha else None
+    if rules.merge_queue and entry is None and tested:
+        group = await left(github, mirror, tested, named, before)
+    behind = pull.mergeable_state == "behind"
+    return PullRequestSnapshot(
+        pull_request="open",
+        draft=pull.draft,
+        head=pull.head.sha,
+        base_head=base_head,
+        base_ref=pull.base.ref,
+        conflicts=pull.mergeable is False and pull.mergeable_state == "dirty",
+        tally=previewed.tally,
+        previews_hidden=previewed.hidden,
+        red_before=compared.before,
+        red_on_base=compared.on_base,
+        red_otherwise=compared.otherwise,
+        unseen_on_base=compared.unseen_on_base,
+        chances=await chances(github, mirror, again, results, (pull.head.sha,), before),
+        only_statuses=tuple(name for name in failed if name not in again),
+        required=named,
+        approvals_missing=max(rules.required_reviews - len(_said(reviews, "APPROVED")), 0),
+        code_owners_review=rules.code_owner_review,
+        reviewers=_asked(pull),
+        reviews_required=rules.required_reviews > 0,
+        changes_wanted_by=_said(reviews, "CHANGES_REQUESTED"),
+        queue="waiting" if entry else "required" if rules.merge_queue else "none",
+        queued_since=entry.since if entry else None,
+        queue_takes_yet=_takes_yet(entry),
+        group=group,
+        methods=tuple(method.value for method in best_first(rules)),
+        up_to_date_required=rules.strict or behind,
+        behind=behind,
+    )
+
+
+class _Compared(Value):
+    """Which checks that failed elsewhere fail in the same way here, and which otherwise."""
+
+    before: tuple[str, ...] = ()
+    on_base: tuple[str, ...] = ()
+    otherwise: tuple[str, ...] = ()
+    unseen_on_base: tuple[str, ...] = ()
+
+
+async def _compare(
+    github: RepositoryClient,
+    results: Sequence[CheckResult],
+    *,
+    before: str,
+    broken: str,
+    tally: CheckTally,
+) -> _Compared:
+    names = tally.named(State.FAILED)
+    if tally.verdict != "red":
+        return _Compared()
+    here = await read_failures(github, results, names)
+    on_before = await read_failures(github, (await checked(github, before)).results, names)
+    base = (await checked(github, broken)).results
+    on_base = await read_failures(github, base, names)
+    ended = {each.name for each in base if each.is_completed}
+    return _Compared(
+        before=alike(on_before, here),
+        on_base=alike(on_base, here),
+        otherwise=otherwise(on_base, here),
+        unseen_on_base=tuple(name for name in names if name not in ended),
+    )
+
+
+async def read_failures(
+    github: RepositoryClient, results: Sequence[CheckResult], names: Iterable[str]
+) -> Failures:
+    """Read how the named checks failed; one that did not fail is left out."""
+    wanted = set(failing(results)) & {*names}
+    found = {}
+    for name in sorted(wanted):
+        named = newest([each for each in results if each.name == name])
+        reports = [each for each in named if each.is_completed and not each.is_passed]
+        found[name] = joined([await _failure(github, each) for each in reports])
+    return found
+
+
+async def _failure(github: RepositoryClient, result: CheckResult) -> Failure:
+    # A commit status has a description only, which hardly ever says what failed.
+    if result.kind is not CheckKind.CHECK_RUN:
+        return Failure()
+    said = await github.checks.annotations(result.id) if result.annotations else ()
+    return Failure(
+        headlines=frozenset([headline(result.title)] if result.title else []),
+        places=frozenset(
+            CodePlace(path=each.path, said=headline(each.title or each.message or ""))
+            for each in said
+            # Actions itself notes on `.github` that a step failed: true of every failure.
+            if each.annotation_level == "failure" and each.path != ".github"
+        ),
+    )
+
+
+def best_first(rules: BranchRules) -> tuple[MergeMethod, ...]:
+    """The merge methods the branch allows, in the order we would take them.
+
+    GitHub signs a squash and a merge commit; a rebase makes unsigned copies.
+    """
+    if rules.signatures:
+        order = (MergeMethod.SQUASH, MergeMethod.MERGE, MergeMethod.REBASE)
+    else:
+        order = (MergeMethod.SQUASH, MergeMethod.REBASE, MergeMethod.MERGE)
+    return tuple(method for method in order if method in rules.merge_methods)
+
+
+def _takes_yet(entry: QueueEntry | None) -> timedelta | None:
+    if entry is None or entry.takes_yet is None:
+        return None
+    return timedelta(seconds=max(entry.takes_yet, 0))
+
+
+def _asked(pull: PullRequest) -> tuple[str, ...]:
+    return tuple(user.login for user in pull.requested_reviewers)
+
+
+def _said(reviews: tuple[Review, ...], state: str) -> tuple[str, ...]:
+    """Whose latest review that says yes or no is in `state`."""
+    latest: dict[str, str] = {}
+    for review in reviews:
+        if review.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
+            latest[review.user.login] = review.state
+    return tuple(login for login, said in latest.items() if said == state)

@@ -1,0 +1,165 @@
+"""The first step of every rollback: all traffic to the baseline, and the capability paused.
+
+One transaction in our own database: it needs neither GitHub nor anybody's answer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.playbooks.rollout.messages import subject_of
+from bot.playbooks.rollout.workflow import reported_by
+from bot.records import incidents, pauses, runs
+from bot.records.pauses import PauseKind, Pausing
+from bot.records.tables.columns import Instant
+from bot.traffic import allocation
+from bot.traffic import evidence_log as ledgers
+from bot.traffic.allocation import Decided
+from bot.traffic.circuit_breaker import trip
+from bot.traffic.evidence_log import BreachFound, EvidenceLog
+from bot.traffic.flagd import Allocation, Split
+from bot.triggers import RollbackRequest, Trigger, Value
+
+
+class TrafficBack(Value):
+    """What was taken back.
+
+    Attributes:
+        attempt: the shadow or ramp; None: there was none, nothing was changed.
+        watcher: the Run that watched it.
+        baseline: who serves now.
+        candidate: who does not any more.
+        before: the share the candidate had, percent.
+        generation: of the flag document that serves the baseline only.
+        at: since when.
+        breach: what the evidence showed, or what was reported.
+    """
+
+    attempt: str | None = None
+    watcher: str = ""
+    baseline: str = ""
+    candidate: str | None = None
+    before: int = 0
+    generation: int = 0
+    at: Instant
+    breach: BreachFound | None = None
+
+
+async def give_traffic_back(
+    conn: AsyncConnection, trigger: Trigger, request: RollbackRequest, *, run: str, now: datetime
+) -> TrafficBack:
+    """Give everything back to the baseline; where that was done before, say what was.
+
+    Args:
+        conn: the caller's transaction.
+        trigger: who asked.
+        request: for what.
+        run: the Run of the rollback.
+        now: the time.
+    """
+    repository_id, capability = trigger.repository.id, request.capability
+    history = await allocation.history(conn, repository_id, capability)
+    ledger = await _to_take_back(conn, history)
+    if ledger is None:
+        return TrafficBack(at=now)
+    reported = reported_by(trigger.actor.login, request.reason)
+    if ledger.closed_at is None:
+        tripped = await trip(
+            conn, ledger.attempt, reported, at=now, actor=trigger.actor.login, run=run
+        )
+        ledger = tripped.ledger
+    elif _promoted(ledger, history[-1]):
+        await _take_promotion_back(conn, trigger, ledger, history[-1], reported.evidence, run, now)
+    serving = await allocation.find(conn, repository_id, capability) or history[-1]
+    await _pause(conn, trigger, capability, ledger.breach or reported, run, now)
+    served = [each.split for each in history if each.split.attempt == ledger.attempt]
+    return TrafficBack(
+        attempt=ledger.attempt,
+        watcher=ledger.run_id,
+        baseline=serving.split.baseline,
+        candidate=served[-1].candidate,
+        before=_share(history, served, ledger),
+        generation=serving.generation,
+        at=serving.at,
+        breach=ledger.breach or reported,
+    )
+
+
+async def would_give_traffic_back(
+    conn: AsyncConnection, repository_id: int, capability: str
+) -> bool:
+    """Tell whether there is something to take back."""
+    history = await allocation.history(conn, repository_id, capability)
+    return await _to_take_back(conn, history) is not None
+
+
+async def _to_take_back(conn: AsyncConnection, history: list[Allocation]) -> EvidenceLog | None:
+    attempt = next((each.split.attempt for each in reversed(history) if each.split.attempt), None)
+    ledger = None if attempt is None else await ledgers.find(conn, attempt)
+    if ledger is None or not await _concerns(conn, ledger, history[-1]):
+        return None
+    return ledger
+
+
+async def _concerns(conn: AsyncConnection, ledger: EvidenceLog, serving: Allocation) -> bool:
+    """Whether there is something to take back, or to write down that was taken back before."""
+    if ledger.closed_at is None or _promoted(ledger, serving):
+        return True
+    if ledger.breach is None:
+        return False
+    subject = subject_of(ledger.capability)
+    last = await incidents.latest_about(conn, ledger.repository_id, "rollback", subject)
+    if last is None or last.is_open:
+        return True
+    ended = [run.finished_at for run in await runs.of_incident(conn, last.id) if run.finished_at]
+    return not ended or max(ended) < ledger.closed_at
+
+
+def _promoted(ledger: EvidenceLog, serving: Allocation) -> bool:
+    return serving.split.baseline != ledger.policy.baseline
+
+
+async def _take_promotion_back(
+    conn: AsyncConnection,
+    trigger: Trigger,
+    ledger: EvidenceLog,
+    serving: Allocation,
+    why: str,
+    run: str,
+    now: datetime,
+) -> None:
+    """Give a promoted candidate's traffic back to who served before: it can still be called."""
+    before = Split(baseline=ledger.policy.baseline, salt=serving.split.salt)
+    repository_id, capability = ledger.repository_id, ledger.capability
+    decided = Decided(at=now, actor=trigger.actor.login, why=why, run=run)
+    await allocation.set_traffic(conn, repository_id, capability, before, decided)
+    await allocation.pause(conn, repository_id, capability, decided, baseline=before.baseline)
+
+
+async def _pause(
+    conn: AsyncConnection,
+    trigger: Trigger,
+    capability: str,
+    breach: BreachFound,
+    run: str,
+    now: datetime,
+) -> None:
+    wish = Pausing(
+        key=trigger.key,
+        repository_id=trigger.repository.id,
+        scope=capability,
+        kind=PauseKind.SAFETY,
+        reason=breach.evidence,
+        by=trigger.actor.login,
+        at=now,
+        run=run,
+    )
+    await pauses.pause(conn, wish)
+
+
+def _share(history: list[Allocation], served: list[Split], ledger: EvidenceLog) -> int:
+    if _promoted(ledger, history[-1]):
+        return 100
+    return served[-1].percent

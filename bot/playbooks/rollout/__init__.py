@@ -1,0 +1,1 @@
+"""What shadow, ramp and rollback share: capabilities, evidence, traffic."""

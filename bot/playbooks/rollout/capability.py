@@ -1,0 +1,194 @@
+"""What shadow, ramp and rollback settle about a capability before they touch anything."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot import markdown
+from bot.canary.policy import Policy
+from bot.config import Config
+from bot.github.models import RepositoryFacts
+from bot.playbooks.plan import CannotPlan, read_config
+from bot.playbooks.run import Resources, Signal
+from bot.records import pauses
+from bot.records.pauses import Pause
+from bot.traffic import allocation
+from bot.traffic.allocation import Decided
+from bot.traffic.evaluation import Evaluations
+from bot.traffic.flagd import Allocation
+from bot.triggers import OURSELVES, Trigger, Value
+
+
+@dataclass(frozen=True)
+class RolloutResources(Resources):
+    """What shadow, ramp and rollback act through besides.
+
+    Attributes:
+        records: the database, for reading.
+        courses: adds up what was observed.
+        ask: has a Run started for a Trigger; asked twice it is the same one.
+        wake: sends a Signal to a Run, at most once per key; not from within a step.
+        is_founder: tells whether a person is a Founder of this repository.
+        clock: tells the time (UTC); read inside steps only.
+        no_counters: tells why Prometheus cannot be asked; None: it can.
+    """
+
+    records: AsyncEngine
+    courses: Evaluations
+    ask: Callable[[Trigger], Awaitable[None]]
+    wake: Callable[[str, Signal, str], Awaitable[None]]
+    is_founder: Callable[[str], Awaitable[bool]]
+    clock: Callable[[], datetime]
+    no_counters: Callable[[], str | None]
+
+
+class Configured(Value):
+    """The repository and its configuration.
+
+    Attributes:
+        base: the default branch.
+        base_head: its head.
+        facts: the repository's settings.
+        config: its configuration.
+        config_fault: why the newest one was passed over, if it was.
+    """
+
+    base: str
+    base_head: str
+    facts: RepositoryFacts
+    config: Config
+    config_fault: str | None
+
+
+class CapabilitySettings(Configured):
+    """What the configuration says of a capability.
+
+    Attributes:
+        capability: the capability's name.
+        policy: by which a candidate is judged; its baseline is who serves now.
+        candidate: the provider that is on trial.
+    """
+
+    capability: str
+    policy: Policy
+    candidate: str
+
+
+class UnknownName(CannotPlan):
+    """A name that the configuration does not know. `field`: of the request."""
+
+    def __init__(self, field: str, reason: str, remedy: str) -> None:
+        """Say which, why, and what to do."""
+        super().__init__(reason, remedy)
+        self.field = field
+
+
+async def read_configured(parts: Resources) -> Configured:
+    """Read the configuration from the head of the default branch.
+
+    Raises:
+        GitHubError, GitError: GitHub or the mirror could not be read.
+    """
+    facts = await parts.github.about()
+    await parts.mirror.refresh()
+    head = await parts.mirror.branch_head(facts.default_branch)
+    newest, fault = await parts.mirror.read(lambda git: read_config(git, head))
+    # Where flags and reports are committed counts only as a Founder approved it.
+    config = await parts.settled(newest)
+    return Configured(
+        base=facts.default_branch,
+        base_head=head,
+        facts=facts,
+        config=config,
+        config_fault=fault,
+    )
+
+
+def policy_in_force(config: Config, capability: str, serving: Allocation | None) -> Policy:
+    """The configured policy, with whoever serves now as its baseline.
+
+    Raises:
+        Stop: the capability is not configured.
+    """
+    return policy_for(config, capability, None if serving is None else serving.split.baseline)
+
+
+def policy_for(config: Config, capability: str, active: str | None) -> Policy:
+    """The configured policy, with the active provider (None: the configured one) as its baseline.
+
+    After a promotion the configuration may still name the provider that served before: then that
+    one is a candidate, and can be ramped back.
+
+    Raises:
+        Stop: the capability is not configured.
+    """
+    known = config.capabilities.get(capability)
+    if known is None:
+        raise UnknownName("capability", _unknown(capability, config), _add_it(config))
+    if active is None or active == known.baseline:
+        return known.policy
+    others = tuple(each for each in (known.baseline, *known.candidates) if each != active)
+    return known.policy.model_copy(update={"baseline": active, "candidates": others})
+
+
+def known_candidate(policy: Policy, capability: str, candidate: str) -> None:
+    """Make sure that a provider may take over.
+
+    Raises:
+        Stop: it serves already, or the configuration does not name it.
+    """
+    if candidate == policy.baseline:
+        raise CannotPlan(
+            f"{markdown.code(candidate)} serves {markdown.code(capability)} already.", ""
+        )
+    if candidate not in policy.candidates:
+        allowed = ", ".join(map(markdown.code, policy.candidates))
+        raise UnknownName(
+            "candidate",
+            f"{markdown.code(candidate)} is not a candidate for {markdown.code(capability)}. Its "
+            f"candidates: {allowed}.",
+            "Add it to `candidates` in `.github/playbooks.yml`, then ask again.",
+        )
+
+
+def not_paused(capability: str, pause: Pause | None) -> None:
+    """Make sure that candidates may get something.
+
+    Raises:
+        Stop: the capability is paused.
+    """
+    if pause is not None:
+        raise CannotPlan(
+            f"{markdown.code(capability)} is paused: {markdown.text(pause.reason)}",
+            f"Lift the pause first: `/unpause {capability} because …`.",
+        )
+
+
+async def lift_latch(
+    conn: AsyncConnection, repository_id: int, capability: str, *, at: datetime, why: str
+) -> None:
+    """Let candidates get traffic again, unless the capability is paused.
+
+    The latch stays after a rollback until somebody lifts the pause and asks for a candidate.
+    """
+    if await pauses.in_force(conn, repository_id, capability) is None:
+        decided = Decided(at=at, actor=OURSELVES.login, why=why)
+        await allocation.lift_pause(conn, repository_id, capability, decided)
+
+
+def _unknown(capability: str, config: Config) -> str:
+    names = ", ".join(map(markdown.code, sorted(config.capabilities))) or "none"
+    return f"There is no capability {markdown.code(capability)}. Configured: {names}."
+
+
+def _add_it(config: Config) -> str:
+    if config.capabilities:
+        return "Capabilities are listed under `capabilities` in `.github/playbooks.yml`."
+    return (
+        "Add it under `capabilities` in `.github/playbooks.yml`, with its `baseline` and its "
+        "`candidates`."
+    )

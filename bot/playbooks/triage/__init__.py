@@ -1,1 +1,0 @@
-"""Alerts: one incident per group of conditions, what follows from it, and its end."""

@@ -1,1 +1,0 @@
-"""How every step is taken back, what nothing takes back, and the taking back."""
