@@ -8,9 +8,10 @@ is not merged. All changes count as self-work, so that nothing but evidence stan
 and its revert.
 
 The rules: ours is the bot's own policy (`bot.playbooks.autorevert.decide`), called as it stands;
-"first failure reverts" and "two failures revert" (run again once) blame the commit that failed where its
-parent had passed. A breakage is acted on when its revert is merged or waits for a person, or when
-a bisect is started on a range that holds it. After six red commits in a row people mend the rest.
+"first failure reverts" and "two failures revert" (run again once) blame the commit that failed
+where its parent had passed. A breakage is acted on when its revert is merged or waits for a person,
+or when a bisect is started on a range that holds it. After six red commits in a row people mend the
+rest.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bot.git.revert_report import ComputedRevert, revert_report
+from bot.git.revert import ComputedRevert, revert_report
 
 # Both sides see no configuration but git's defaults.
 ENVIRONMENT = {

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from ulid import ULID
 
-from bot.cockpit.approvals import founders_from
+from bot.cockpit.actions import founders_from
 from bot.cockpit.audit import AnchorsInGit
 from bot.cockpit.permissions import roles_from
 from bot.cockpit.preview_planner import Planner
@@ -41,9 +41,8 @@ from bot.intake.alerts.groups import AlertIntake
 from bot.intake.alerts.mappings import who_may_send
 from bot.intake.alerts.routes import AlertRoutes
 from bot.intake.api.budgets import SafetyApi
-from bot.intake.api.flags import FlagRoutes
 from bot.intake.api.incidents import Api, StoredRecords
-from bot.intake.api.observations import ObservationRoutes
+from bot.intake.api.traffic import FlagRoutes, ObservationRoutes
 from bot.intake.catch_up import CatchUp
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.event_payloads import OurApp

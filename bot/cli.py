@@ -102,8 +102,7 @@ async def _serve(settings: Settings) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def revert(repo: Path, commit: str, onto: str, as_json: bool) -> None:
     """Compute a revert without a work tree; writes nothing but objects."""
-    from bot.git.revert import NOTHING_KEPT
-    from bot.git.revert_report import open_clone, revert_report
+    from bot.git.revert import NOTHING_KEPT, open_clone, revert_report
     from bot.playbooks.incident.own_files import OwnFiles
     from bot.playbooks.plan import own_config
 

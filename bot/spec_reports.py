@@ -25,7 +25,7 @@ from bot.errors import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError, by_itself
 from bot.github.models import CheckResult, PullRequest
-from bot.records.documents.spec_report import (
+from bot.records.documents.reports import (
     SPEC_REPORT_PATH,
     SPEC_TABLE_HEAD,
     Met,

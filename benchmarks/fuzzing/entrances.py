@@ -50,7 +50,7 @@ from bot.intake.event_payloads import Hint, NothingAsked, OurApp
 from bot.intake.events import Delivery, meanings
 from bot.intake.http.problems import HttpProblem
 from bot.intake.slash_commands import DEFINITIONS
-from bot.records.documents.spec_report import SpecReport, spec_table
+from bot.records.documents.reports import SpecReport, spec_table
 from bot.safety.config_in_force import digest_of, sensitive_sections
 from bot.spec_reports import read_spec, with_results
 from bot.trials.outcome import (

@@ -34,7 +34,7 @@ from benchmarks.fuzzing.mutation import spoiled
 from benchmarks.fuzzing.pure import LONGEST, Finding, Tally
 from bot.github.client import GitHub
 from bot.records.database import migrate, open_database, url_from
-from bot.records.documents.spec_report import SPEC_REPORT_PATH
+from bot.records.documents.reports import SPEC_REPORT_PATH
 from bot.safety.config_in_force import version_at
 from bot.spec_reports import LARGEST_BYTES, read_spec
 from bot.traffic import evidence_log as ledgers

@@ -1,4 +1,6 @@
-"""What people do here: each button is the slash command beside it, and travels the same way.
+"""Actions that visitors ask for, and questions they answer by a button.
+
+What is shown goes by this; whoever presses is judged again when it is carried out.
 
 A form holds one command line. It is read by the parser that reads comments, becomes a Trigger with
 the person as its actor, and is admitted as that comment would be.
@@ -8,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+import structlog
 from aiohttp import web
+from cachetools import LRUCache
 from yarl import URL
 
 from bot.cockpit.permissions import VisibleRepository
@@ -19,14 +24,113 @@ from bot.cockpit.preview import Preview
 from bot.cockpit.render import ROOT
 from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit, inside, see_other
 from bot.cockpit.scoped_records import ScopedRecords
+from bot.errors import Passing
+from bot.github.client import GitHub
+from bot.github.errors import GitHubError
 from bot.intake.command_arguments import CommentPlace
 from bot.intake.event_payloads import CommentPosted
 from bot.intake.event_triggers import triggers
 from bot.intake.inbox import Inbox
 from bot.intake.slash_commands import COMMANDS
-from bot.records.command_results import CommandResult, RequestState
+from bot.records.answered import CommandResult, RequestState
+from bot.records.approvals import Approval
 from bot.records.incidents import Incident
+from bot.safety.config_in_force import ConfigInForce
+from bot.safety.founders import Objection, founders_of, objection_to
 from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger
+
+log = structlog.get_logger(__name__)
+READ_EVERY = timedelta(minutes=1)
+_KEPT = 500
+
+FoundersOf = Callable[[Repository], Awaitable[Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class VisitorQuestion:
+    """A question that is bound to one commit, as one visitor sees it.
+
+    Attributes:
+        approval: what is asked.
+        founders: who may answer; None where GitHub cannot be asked.
+        objection: why this visitor's yes would not count.
+        is_expired: whether nobody answered in time.
+    """
+
+    approval: Approval
+    founders: tuple[str, ...] | None
+    objection: Objection | None
+    is_expired: bool
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether an answer is still wanted."""
+        return self.approval.state == "pending" and not self.is_expired
+
+    @property
+    def needs_founder(self) -> bool:
+        """Whether only a Founder answers it."""
+        return self.approval.of == "founder"
+
+    @property
+    def may_approve(self) -> bool:
+        """Whether this visitor's yes would count."""
+        return self.objection is None
+
+    @property
+    def may_reject(self) -> bool:
+        """Whether this visitor's no would count."""
+        return self.objection is not Objection.NO_FOUNDER
+
+
+class Approvals:
+    """Knows who the Founders are, for a minute at a time."""
+
+    def __init__(self, founders: FoundersOf) -> None:
+        """`founders` asks GitHub who they are."""
+        self._founders = founders
+        self._known: LRUCache[int, tuple[datetime, tuple[str, ...]]] = LRUCache(_KEPT)
+
+    async def question(
+        self, approval: Approval, repository: Repository, login: str, now: datetime
+    ) -> VisitorQuestion:
+        """Show one approval to one person."""
+        if approval.state != "pending":
+            return VisitorQuestion(approval, (), Objection.NO_FOUNDER, is_expired=False)
+        if approval.of == "person":
+            # Who had a part in the commit is read from GitHub when the answer is carried out.
+            return VisitorQuestion(approval, (), None, approval.is_expired(now))
+        founders = await self._of(repository, now)
+        objection = (
+            None
+            if founders is None
+            else objection_to(login, founders, asked_by=approval.requested_by)
+        )
+        return VisitorQuestion(approval, founders, objection, approval.is_expired(now))
+
+    async def _of(self, repository: Repository, now: datetime) -> tuple[str, ...] | None:
+        at, known = self._known.get(repository.id, (now, None))
+        if known is not None and now - at < READ_EVERY:
+            return known
+        try:
+            found = tuple(await self._founders(repository))
+        except (Passing, GitHubError) as fault:
+            # Whoever presses is judged again, so nobody is kept from trying.
+            log.warning("who the Founders are cannot be read", why=str(fault))
+            return known
+        self._known[repository.id] = (now, found)
+        return found
+
+
+def founders_from(github: GitHub, config: ConfigInForce, settled: Sequence[str]) -> FoundersOf:
+    """Ask GitHub who the Founders are; `settled` are those of the process settings."""
+
+    async def founders(repository: Repository) -> Sequence[str]:
+        client = github.repository(repository, playbook="cockpit")
+        return await founders_of(client, (await config.of(repository)).config, settled)
+
+    return founders
+
 
 PLAYS = ("revert", "bisect", "shadow", "ramp", "rollback", "pause", "unpause")
 """Commands that a form offers to start something with, where this version knows them."""

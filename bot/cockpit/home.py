@@ -18,12 +18,12 @@ from bot.cockpit.request import OPEN_WORD, AccessRule, PageRoute, Visit, inciden
 from bot.cockpit.scoped_records import ScopedRecords
 from bot.cockpit.text import Next, leading, what_next
 from bot.intake.slash_commands import DEFINITIONS, who_may
-from bot.records.bisect_progress import BisectProgress
-from bot.records.config_questions import ConfigQuestion
+from bot.records.bisects import BisectProgress
 from bot.records.dashboard import Times
 from bot.records.incidents import Incident
 from bot.records.pauses import Pause
 from bot.records.runs import StoredRun
+from bot.records.sensitive_config import ConfigQuestion
 from bot.triggers import Severity
 
 

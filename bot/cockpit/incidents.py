@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from bot.cockpit.actions import answer_to_show
-from bot.cockpit.approvals import Approvals
+from bot.cockpit.actions import Approvals, answer_to_show
 from bot.cockpit.render import BarChart, bars_of
 from bot.cockpit.request import (
     KINDS,

@@ -16,7 +16,7 @@ from bot.canary import messages
 from bot.cockpit import text
 from bot.playbooks.rollout.evidence import value
 from bot.playbooks.stored_steps import label_of
-from bot.records.bisect_progress import Bar
+from bot.records.bisects import Bar
 
 WIDTH, HEIGHT = 640, 180
 _GAP = 1.0

@@ -9,28 +9,28 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records import (
+    answered,
     approvals,
-    bisect_progress,
+    bisects,
     budgets,
-    command_results,
-    config_questions,
     dashboard,
     incidents,
     pauses,
     runs,
+    sensitive_config,
     steps,
 )
+from bot.records.answered import CommandResult
 from bot.records.approvals import Approval
 from bot.records.audit import chain
 from bot.records.audit.chain import AuditEntry, UnreadableRow
-from bot.records.bisect_progress import BisectProgress
+from bot.records.bisects import BisectProgress
 from bot.records.budgets import Balance, Budget
-from bot.records.command_results import CommandResult
-from bot.records.config_questions import ConfigQuestion
 from bot.records.dashboard import Filter, Times
 from bot.records.incidents import Incident
 from bot.records.pauses import Pause
 from bot.records.runs import StoredRun
+from bot.records.sensitive_config import ConfigQuestion
 from bot.records.steps import StoredStep
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
@@ -121,11 +121,11 @@ class ScopedRecords:
 
     async def progress_of(self, run: StoredRun) -> BisectProgress | None:
         """How far a bisect is."""
-        return await bisect_progress.of_run(self._conn, run.id) if self._mine(run) else None
+        return await bisects.progress_of(self._conn, run.id) if self._mine(run) else None
 
     async def answer(self, run_id: str) -> CommandResult | None:
         """What became of a request."""
-        return self._mine(await command_results.find(self._conn, run_id))
+        return self._mine(await answered.find_result(self._conn, run_id))
 
     # Traffic, pauses, budgets
 
@@ -152,7 +152,7 @@ class ScopedRecords:
 
     async def config_questions(self) -> list[ConfigQuestion]:
         """Versions of the configuration that do not count yet, the oldest first."""
-        return await config_questions.waiting(self._conn, self._ids)
+        return await sensitive_config.waiting(self._conn, self._ids)
 
     async def balance(self, repository_id: int, budget: Budget, now: datetime) -> Balance:
         """How full a budget is."""

@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
-from bot.cockpit.actions import Actions
-from bot.cockpit.approvals import Approvals, FoundersOf
+from bot.cockpit.actions import Actions, Approvals, FoundersOf
 from bot.cockpit.audit import AuditPages, Chains
 from bot.cockpit.budgets import BudgetPages, Spending
 from bot.cockpit.home import HelpPage, HomePage

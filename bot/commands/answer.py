@@ -19,7 +19,7 @@ from bot.github.client import RepositoryClient
 from bot.playbooks.best_effort import attempt
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records import command_results, reply_claims
+from bot.records import answered
 from bot.records.database import reading
 from bot.triggers import SourceKind, Trigger, Value
 
@@ -31,9 +31,9 @@ _REACTS = {
 }
 
 _OUTCOMES = {
-    Emotion.SEEN: command_results.RequestState.SEEN,
-    Emotion.DONE: command_results.RequestState.DONE,
-    Emotion.REFUSED: command_results.RequestState.REFUSED,
+    Emotion.SEEN: answered.RequestState.SEEN,
+    Emotion.DONE: answered.RequestState.DONE,
+    Emotion.REFUSED: answered.RequestState.REFUSED,
 }
 
 
@@ -91,7 +91,7 @@ class Writing:
                 subject,
                 key=f"answer:{of}",
                 body=text,
-                since=trigger.received_at - reply_claims.WHILE,
+                since=trigger.received_at - answered.WHILE,
             )
         return True
 
@@ -99,14 +99,14 @@ class Writing:
         if trigger.source.kind not in COMMENTS:
             return []
         async with reading(self._records).connect() as conn:
-            return await reply_claims.of_same_comment(conn, trigger)
+            return await answered.of_same_comment(conn, trigger)
 
     async def _say_together(
         self, answer: TriggerAnswer, subject: int, together: list[str], text: str, emotion: Emotion
     ) -> None:
         trigger, now = answer.trigger, self._clock()
         async with self._records.begin() as conn:
-            await command_results.put(
+            await answered.put_result(
                 conn,
                 answer.run.id,
                 repository_id=trigger.repository.id,
@@ -119,7 +119,7 @@ class Writing:
         lock = self._one_at_a_time.setdefault(key, asyncio.Lock())
         async with lock:
             async with reading(self._records).connect() as conn:
-                found = [await command_results.find(conn, run) for run in together]
+                found = [await answered.find_result(conn, run) for run in together]
             await answer.client.comments.sticky_comment(
                 subject,
                 key=key,
@@ -221,7 +221,7 @@ class TriggerAnswer:
         now = await run.now()
 
         async def change(conn: AsyncConnection) -> bool:
-            await command_results.put(
+            await answered.put_result(
                 conn,
                 run.id,
                 repository_id=trigger.repository.id,

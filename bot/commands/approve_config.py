@@ -22,7 +22,7 @@ from bot.github.models import PullRequest
 from bot.playbooks.best_effort import attempt
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records import config_questions, gate_reports, sensitive_config
+from bot.records import gate_reports, sensitive_config
 from bot.records.database import reading
 from bot.safety.config_check import NAME, changes_config, report_verdict, verdict_at
 from bot.safety.config_in_force import (
@@ -123,7 +123,7 @@ class ConfigApprovals:
         now = await run.now()
 
         async def change(conn: AsyncConnection) -> bool:
-            await config_questions.settle(conn, trigger.repository.id, wanted.digest)
+            await sensitive_config.settle(conn, trigger.repository.id, wanted.digest)
             await sensitive_config.approve(
                 conn, trigger.repository.id, wanted.digest, wanted.sections,
                 by=trigger.actor.login, at=now, run=run.id,
@@ -215,7 +215,7 @@ class ConfigApprovals:
             # Another version stands there by now; its own check asks.
             return None
         async with reading(self._records).connect() as conn:
-            asked = await config_questions.waiting(conn, [client.repository.id])
+            asked = await sensitive_config.waiting(conn, [client.repository.id])
         told = [each.commit_sha for each in asked if each.is_of_default_branch]
         heads = tuple(dict.fromkeys((seen, *told)))
         return _Version(ref=seen, heads=heads, on_default_branch=True)

@@ -28,9 +28,9 @@ from bot.github.client import RepositoryClient
 from bot.github.errors import GitHubError
 from bot.intake.event_payloads import CommentPosted
 from bot.playbooks.run import Run
-from bot.records import reply_claims
+from bot.records import answered
+from bot.records.answered import Scope
 from bot.records.database import reading
-from bot.records.reply_claims import Scope
 from bot.safety.admission import AdmissionFacts
 from bot.safety.admission_facts import AdmissionReader
 from bot.triggers import (
@@ -174,7 +174,7 @@ class ReplyPolicy:
 
     async def _claim(self, trigger: Trigger, scope: Scope, run: str) -> str:
         async with self._records.begin() as conn:
-            return await reply_claims.claim(
+            return await answered.claim_reply(
                 conn,
                 trigger.repository.id,
                 trigger.source.subject or 0,
@@ -331,7 +331,7 @@ class Strangers:
 
     def _is_answered(self, place: _Place) -> bool:
         at = self._answered.get(place)
-        return at is not None and self._clock() - at < reply_claims.WHILE
+        return at is not None and self._clock() - at < answered.WHILE
 
     async def _say(self, place: _Place, trigger: Trigger, role: Role) -> None:
         run = UnrecordedRun(
@@ -352,6 +352,6 @@ class Strangers:
 
     async def _claimed_at(self, place: _Place) -> datetime | None:
         async with reading(self._records).connect() as conn:
-            return await reply_claims.claimed_at(
-                conn, *place, reply_claims.Scope.OUTSIDERS, now=self._clock()
+            return await answered.claimed_at(
+                conn, *place, answered.Scope.OUTSIDERS, now=self._clock()
             )

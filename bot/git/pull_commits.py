@@ -2,7 +2,7 @@
 
 Decided from the branch's own history, never from the API's list: that one is cut at 250 commits
 and names the pull request's commits, which a squash or a rebase leaves off the branch. What else
-came by the same landing, and whose it was, is `bot.git.shared_pushes`.
+came by the same landing, and whose it was, is `bot.git.landed_changes`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tree a revert leads to, computed without a work tree.
+"""The tree a revert leads to, computed without a work tree; and what the command prints.
 
 To revert C (parent P) onto H, three loose commits are made: B with C's tree, O with H's tree on
 top of B, T with P's tree on top of B. Merging T into O is the three-way merge of `git revert`:
@@ -11,14 +11,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from bot.git.errors import NoSuchParent, OutputTooLarge
-from bot.git.history import CommitInfo, last_changes, newest_first
+from bot.git.history import CommitInfo, last_changes, newest_first, resolve_expression
 from bot.git.merge import MergedTree, merge
-from bot.git.process import Git, require_git
+from bot.git.process import Git, git_directory, require_git
 from bot.git.trees import (
     ChangedPath,
     RawChange,
@@ -403,3 +404,58 @@ async def _with_authors(git: Git, conflict: RevertConflict) -> RevertConflict:
         for path in conflict.paths
     )
     return conflict.model_copy(update={"paths": paths})
+
+
+class ComputedRevert(Value):
+    """What the `revert` command prints with `--json`.
+
+    Attributes:
+        status: Whether the revert applies, is in conflict, or would change nothing.
+        tree: The resulting tree's id; in a conflict, the tree that holds conflict markers.
+        conflicts: The paths in conflict; bytes that are not UTF-8 are shown escaped.
+    """
+
+    status: Literal["clean", "conflict", "empty"]
+    tree: str
+    conflicts: tuple[str, ...] = ()
+
+
+async def open_clone(path: Path) -> Git:
+    """Find the git directory of a person's clone (or of a bare repository) at `path`.
+
+    The clone's own configuration and its user's stay in force, as for `git revert` there.
+
+    Raises:
+        NotARepository: There is none.
+        GitTooOld: Host git cannot do the work.
+    """
+    require_git()
+    git_dir = await git_directory(path)
+    return Git(git_dir, isolated=False, protocols=("https", "http", "ssh", "file"), timeout=600.0)
+
+
+async def revert_report(
+    repo: Path, commit: str, onto: str, keep: KeptFiles = NOTHING_KEPT
+) -> ComputedRevert:
+    """Compute what reverting `commit` on `onto` gives, writing nothing but objects.
+
+    Args:
+        repo: A clone's directory (or a directory inside it), or a bare repository.
+        commit: Any revision; a merge goes back to its first parent.
+        onto: Any revision.
+        keep: The files left as they are on `onto`.
+
+    Raises:
+        GitError: The path is no repository, a revision names no commit, the clone is shallow
+            just there, or git is too old; the message says what to do.
+    """
+    git = await open_clone(repo)
+    undone = await resolve_expression(git, commit)
+    base = await resolve_expression(git, onto)
+    outcome = await reverted_tree(git, [undone], base, keep=keep)
+    if isinstance(outcome, RevertConflict):
+        paths = tuple(path.path for path in outcome.paths)
+        return ComputedRevert(status="conflict", tree=outcome.tree, conflicts=paths)
+    if isinstance(outcome, Empty):
+        return ComputedRevert(status="empty", tree=outcome.tree)
+    return ComputedRevert(status="clean", tree=outcome.tree)

@@ -55,7 +55,7 @@ from bot.intake.event_payloads import (
 from bot.intake.events import Delivery, meanings
 from bot.intake.inbox import Inbox
 from bot.playbooks.checks.results import newest
-from bot.records import catch_up_marks, incidents
+from bot.records import answered, incidents
 from bot.triggers import Repository, SourceKind, Trigger
 
 log = structlog.get_logger(__name__)
@@ -188,7 +188,7 @@ class CatchUp:
         """Look once: at failed deliveries, and at every repository."""
         now = self._clock()
         async with self._records.connect() as conn:
-            began = await catch_up_marks.first_start(conn)
+            began = await answered.first_start(conn)
         repositories = [*await self._served()]
         self._rng.shuffle(repositories)
         self._looks += 1
@@ -238,7 +238,7 @@ class CatchUp:
         # GitHub's stamps are whole seconds, rounded down.
         begin = (now if first else now - 2 * self._every).replace(microsecond=0)
         async with self._records.begin() as conn:
-            reading = await catch_up_marks.begin(conn, repository.id, begin)
+            reading = await answered.begin_reading(conn, repository.id, begin)
         since = max(reading.began_at, reading.read_until - self._overlap)
         client = self._github.repository(repository, playbook="missed deliveries")
         issues = await client.changes.issues(since)
@@ -251,7 +251,7 @@ class CatchUp:
         settled &= await self._closings(client, issues, reading.began_at, now)
         newest = max(_moment(issue, "updated_at") for issue in issues)
         async with self._records.begin() as conn:
-            await catch_up_marks.advance(conn, repository.id, min(newest, now))
+            await answered.advance_mark(conn, repository.id, min(newest, now))
         # Something more may have happened in the same second, or not be in the lists yet.
         if settled and now - newest >= self._every:
             self._handled[repository.id] = seen
@@ -348,7 +348,7 @@ class CatchUp:
 
     async def _read_checks(self, repository: Repository) -> None:
         async with self._records.connect() as conn:
-            reading = await catch_up_marks.of(conn, repository.id)
+            reading = await answered.mark_of(conn, repository.id)
         if reading is None:
             return
         client = self._github.repository(repository, playbook="missed checks")

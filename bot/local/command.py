@@ -17,7 +17,7 @@ import click
 from bot.culprit.verdict import SearchStatus, Verdict
 from bot.git.errors import GitError
 from bot.git.history import describe
-from bot.git.revert_report import open_clone
+from bot.git.revert import open_clone
 from bot.local import journal, messages
 from bot.local.checkout import Shared, choose_shared, read_checkout, work_tree
 from bot.local.history import RangeError, resolve_end, submodules

@@ -22,12 +22,11 @@ from bot.culprit.evidence import (
 )
 from bot.culprit.search import Search
 from bot.culprit.selection import next_good
-from bot.culprit.verdict import SearchStatus
-from bot.culprit.verification import VerificationResult
+from bot.culprit.verdict import SearchStatus, VerificationResult
 from bot.git.export import TreeExport
 from bot.git.history import parents_of
 from bot.git.process import Git
-from bot.git.revert_report import open_clone
+from bot.git.revert import open_clone
 from bot.local import messages
 from bot.local.checkout import OBJECTS, layout_for
 from bot.local.history import read_range, subjects, submodules

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport, same_failure
 from bot.culprit.search import Search
-from bot.culprit.verification import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
+from bot.culprit.verdict import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
 
 MOST_PASSES = 3
 """How often the planned runs are made before an undecided check is left at that."""

@@ -19,10 +19,10 @@ from bot.config import CONFIG_PATH, LARGEST_CONFIG, Config, SelfWork
 from bot.config_versions import read_version
 from bot.git.errors import OutputTooLarge, ShallowHistory, UnknownRevision
 from bot.git.history import describe, is_ancestor, parents_of, resolve
+from bot.git.landed_changes import LandedPullRequest, part_of, strangers
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.pull_commits import Landing, LandingMethod, Unclear, landing_of, landing_of_merge
-from bot.git.shared_pushes import LandedPullRequest, part_of, strangers
 from bot.git.trees import read_blob
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest

@@ -20,9 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
 from bot.limits import BudgetLimit, Caps
-from bot.records import budgets, pauses, trials
+from bot.records import bisects, budgets, pauses
 from bot.records.alerts import ConditionReport, Said
 from bot.records.audit import chain
+from bot.records.bisects import TrialUse
 from bot.records.budgets import (
     WARNING_PERCENT,
     Balance,
@@ -33,7 +34,6 @@ from bot.records.budgets import (
 )
 from bot.records.database import reading
 from bot.records.pauses import PauseKind, Pausing
-from bot.records.trials import TrialUse
 from bot.safety.admission import AdmissionFacts, Initiative
 from bot.safety.severity import BudgetUse, severity_of
 from bot.triggers import OURSELVES, SELF_WORK, Repository, Severity, Trigger
@@ -178,8 +178,8 @@ async def trial_reports(
     At the cap itself a bisect says so, and asks; self-work is not held for it.
     """
     began = window_start("day", now)
-    nearly = _nearly(await trials.use(conn, repository.id, now), caps)
-    earlier = _nearly(await trials.use(conn, repository.id, began, until=began), caps)
+    nearly = _nearly(await bisects.trials_used(conn, repository.id, now), caps)
+    earlier = _nearly(await bisects.trials_used(conn, repository.id, began, until=began), caps)
     warned = [_report(repository, name, began, now, said) for name, said in nearly.items()]
     over = [_report(repository, name, began, began) for name in earlier if name not in nearly]
     return warned + over

@@ -21,9 +21,9 @@ from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable, by_itself
 from bot.github.models import PullRequest
 from bot.playbooks.checks.names import Unheard, names_seen, unheard
-from bot.records import config_questions, gate_reports, sensitive_config
-from bot.records.config_questions import DEFAULT_BRANCH, ConfigQuestion
+from bot.records import gate_reports, sensitive_config
 from bot.records.database import reading
+from bot.records.sensitive_config import DEFAULT_BRANCH, ConfigQuestion
 from bot.safety.config_in_force import (
     ConfigInForce,
     Sections,
@@ -316,7 +316,7 @@ class ConfigWatch:
             counting = await sensitive_config.in_force(conn, here)
             since = approvals_since(counting_sections(counting), now)
             approved = await sensitive_config.approved_ahead(conn, here, since=since)
-            asked = {each.number for each in await config_questions.waiting(conn, [here])}
+            asked = {each.number for each in await sensitive_config.waiting(conn, [here])}
         async with self._records.begin() as conn:
             if not await gate_reports.claim_config(
                 conn, here, sha, now, stale=now - SOMEBODY_ELSES
@@ -352,7 +352,7 @@ class ConfigWatch:
         here = client.repository.id
         found = await self._config.of(client.repository)
         async with reading(self._records).connect() as conn:
-            known = {each.number: each for each in await config_questions.waiting(conn, [here])}
+            known = {each.number: each for each in await sensitive_config.waiting(conn, [here])}
             counting = await sensitive_config.in_force(conn, here)
         said = known.pop(DEFAULT_BRANCH, None)
         if found.waiting == digest_of(counting_sections(counting)):
@@ -406,7 +406,7 @@ class ConfigWatch:
             GitHubError: GitHub could not be read.
         """
         async with reading(self._records).connect() as conn:
-            asked = await config_questions.waiting(conn, [repository.id])
+            asked = await sensitive_config.waiting(conn, [repository.id])
         closed = [
             each
             for each in asked
@@ -436,9 +436,9 @@ class ConfigWatch:
 
     async def _note(self, question: ConfigQuestion) -> None:
         async with self._records.begin() as conn:
-            await config_questions.ask(conn, question)
+            await sensitive_config.ask(conn, question)
 
     async def _withdraw(self, here: int, numbers: Collection[int]) -> None:
         async with self._records.begin() as conn:
             for number in numbers:
-                await config_questions.withdraw(conn, here, number)
+                await sensitive_config.withdraw(conn, here, number)

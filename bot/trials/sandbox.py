@@ -20,10 +20,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from bot.trials.hidden_paths import masks, places_of, read_mounts
 from bot.trials.limits import copy_folder
+from bot.trials.mounts import (
+    Overlay,
+    can_be_mounted,
+    fits_in_options,
+    masks,
+    mounted,
+    places_of,
+    read_mounts,
+)
 from bot.trials.outcome import RESULT_VARIABLE
-from bot.trials.overlay import Overlay, can_be_mounted, fits_in_options, mounted
 
 TREE_INSIDE = Path("/trial")
 MARK_VARIABLE = "PLAYBOOKS_TRIAL"

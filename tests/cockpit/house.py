@@ -13,19 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.canary.policy import Policy
 from bot.limits import Caps
 from bot.records import (
+    answered,
     approvals,
-    bisect_progress,
+    bisects,
     budgets,
-    command_results,
-    config_questions,
     incidents,
     pauses,
     runs,
+    sensitive_config,
     steps,
 )
 from bot.records.audit import chain
-from bot.records.bisect_progress import Bar, BisectProgress, Suspected
-from bot.records.documents.bisect_report import FreshRuns, TrialMade, Verification
+from bot.records.bisects import Bar, BisectProgress, Suspected
+from bot.records.documents.reports import FreshRuns, TrialMade, Verification
 from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.pauses import PauseKind, Pausing
@@ -229,7 +229,7 @@ class House:
             notes=("The history is long: merges are looked into later.",),
         )
         async with self.records.begin() as conn:
-            await bisect_progress.put(conn, run.id, self.repository.id, document, at=self.now)
+            await bisects.put_progress(conn, run.id, self.repository.id, document, at=self.now)
         return incident, run
 
     async def ramp(self, capability: str = "llm.summarize", *, errors: float = 0.03) -> str:
@@ -317,7 +317,7 @@ class House:
 
     async def _asked_of_a_founder(self) -> bool:
         async with self.records.connect() as conn:
-            return bool(await config_questions.waiting(conn, [self.repository.id]))
+            return bool(await sensitive_config.waiting(conn, [self.repository.id]))
 
     async def spent(self) -> None:
         """Some of the caps were drawn on."""
@@ -368,12 +368,12 @@ class House:
                 settled_after=(6 + 5 * n) * minutes,
             )
         async with self.records.begin() as conn:
-            await command_results.put(
+            await answered.put_result(
                 conn,
                 waiting_run.id,
                 repository_id=self.repository.id,
                 actor="alice",
-                outcome=command_results.RequestState.REFUSED,
+                outcome=answered.RequestState.REFUSED,
                 at=self.now,
                 text="@alice Only a Founder decides this (`olivia`).\n\nAsk for it there.",
             )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bot.culprit.selection import next_good
-from bot.culprit.verification import FreshRunTally, VerificationResult, judge, plan, runs_needed
+from bot.culprit.verdict import FreshRunTally, VerificationResult, judge, plan, runs_needed
 
 
 @pytest.mark.parametrize(

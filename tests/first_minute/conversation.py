@@ -225,6 +225,9 @@ class _Conversation:
                 await self._press(person)
 
     async def _on_an_issue(self, person: Person, offending: int) -> None:
+        if not self.shop.repository.has_issues:
+            self.result.notes.append("issues were switched off before this could be said on one")
+            return
         issues = self.shop.repository.issues
         theirs = [n for n, i in issues.items() if i.pull is None and i.app is not None]
         if theirs:

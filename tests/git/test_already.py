@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.git.already_reverted import already_reverted
+from bot.git.landed_changes import already_reverted
 from bot.git.process import Git
 from tests.git.history_builder import History
 

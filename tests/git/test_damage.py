@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import bot.git
-from bot.git import already_reverted, history, merge, pull_commits, revert, shared_pushes, trees
+from bot.git import history, landed_changes, merge, pull_commits, revert, trees
 from bot.git.export import TreeExport
 from bot.git.history import CommitNode
 from bot.git.integrity import loose_objects
@@ -99,8 +99,8 @@ def part_of_a_rebase(git: Git, at: Served) -> Awaitable[Any]:
         at=at.late,
         nodes=(CommitNode(sha=at.late, parents=(at.start,)),),
     )
-    pull = shared_pushes.LandedPullRequest(number=1, merge_commit=at.late, head=at.broken)
-    return shared_pushes.part_of(git, landed, pull)
+    pull = landed_changes.LandedPullRequest(number=1, merge_commit=at.late, head=at.broken)
+    return landed_changes.part_of(git, landed, pull)
 
 
 async def rewritten(git: Git, at: Served) -> str:
@@ -109,7 +109,7 @@ async def rewritten(git: Git, at: Served) -> str:
 
 
 READS: dict[str, Read] = {
-    "already_reverted": lambda git, at: already_reverted.already_reverted(git, at.broken, at.late),
+    "already_reverted": lambda git, at: landed_changes.already_reverted(git, at.broken, at.late),
     "combined_patch_id": lambda git, at: history.combined_patch_id(git, at.start, at.late),
     "commit_range": lambda git, at: history.commit_range(git, at.start, at.late),
     "commit_trees": lambda git, at: trees.commit_trees(git, at.broken),
@@ -138,7 +138,7 @@ READS: dict[str, Read] = {
     "reverted_tree": lambda git, at: revert.reverted_tree(git, [at.broken], at.late),
     "tree_changes": lambda git, at: trees.tree_changes(git, at.start, at.late),
     "tree_of": lambda git, at: trees.tree_of(git, at.broken),
-    "twins_of": lambda git, at: already_reverted.twins_of(git, [at.broken], at.late),
+    "twins_of": lambda git, at: landed_changes.twins_of(git, [at.broken], at.late),
     "with_entries": rewritten,
 }
 

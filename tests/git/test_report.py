@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.git.errors import NotARepository, ShallowHistory, UnknownRevision
-from bot.git.revert import KeptFiles
-from bot.git.revert_report import ComputedRevert, revert_report
+from bot.git.revert import ComputedRevert, KeptFiles, revert_report
 from tests.git.history_builder import History
 
 LINES = "".join(f"line {number}\n" for number in range(20))

@@ -9,10 +9,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.git.landed_changes import Apart, LandedPullRequest, choose, part_of
 from bot.git.process import Git
 from bot.git.pull_commits import Landing, landing_of
 from bot.git.revert import RevertedTree, reverted_tree
-from bot.git.shared_pushes import Apart, LandedPullRequest, choose, part_of
 from tests.git.history_builder import History
 
 METHODS = ("merge", "squash", "rebase")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.records import config_questions
-from bot.records.config_questions import ConfigQuestion
+from bot.records import sensitive_config
+from bot.records.sensitive_config import ConfigQuestion
 from fakegithub.changes import checks
 from tests.shop import A_WHILE, Shop
 
@@ -140,7 +140,7 @@ async def asked(shop: Shop, commit: str) -> ConfigQuestion:
 
 async def questions(shop: Shop) -> list[ConfigQuestion]:
     async with shop.bot.read_only.connect() as conn:
-        return await config_questions.waiting(conn, [shop.repository.id])
+        return await sensitive_config.waiting(conn, [shop.repository.id])
 
 
 async def press_approve(shop: Shop, run: Any, login: str) -> None:

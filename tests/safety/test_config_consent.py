@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.config import parse_config
-from bot.records import config_questions
+from bot.records import sensitive_config
 from bot.safety.config_in_force import digest_of, sensitive_sections
 from bot.safety.founders import (
     Objection,
@@ -201,7 +201,7 @@ async def test_an_approval_expires_before_the_merge(shop: Shop, clock: Clock) ->
 
     async def asked() -> bool:
         async with shop.bot.read_only.connect() as conn:
-            return bool(await config_questions.waiting(conn, [shop.repository.id]))
+            return bool(await sensitive_config.waiting(conn, [shop.repository.id]))
 
     await shop.eventually(asked)
     assert (await answered(shop, number, "/approve", shop.olivia))[0] == "+1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.records import config_questions
+from bot.records import sensitive_config
 from bot.records.database import reading
 from demo.person import Person
 from tests.safety.test_config_check import PATH, config_check, known
@@ -47,7 +47,7 @@ async def test_a_founders_section_from_a_fork_calls_no_founder(
     await config_check(shop, await fork.head("config"), "neutral")
     await shop.looked_again()  # what it asks for is noted after it is said
     async with reading(shop.bot.records).connect() as conn:
-        asked = await config_questions.waiting(conn, [shop.repository.id])
+        asked = await sensitive_config.waiting(conn, [shop.repository.id])
     assert [each for each in asked if each.number == number] == []
     answer = await shop.says(number, "/approve", shop.mallory)
     await shop.looked_again()

@@ -16,7 +16,7 @@ from bot.doctor import _sandbox
 from bot.github.transport.redaction import keep_secret, redact
 from bot.playbooks.bisect.runners import _judged
 from bot.settings import Settings
-from bot.trials.hidden_paths import places_of, read_mounts
+from bot.trials.mounts import places_of, read_mounts
 from bot.trials.outcome import TrialJudgement
 from bot.trials.sandbox import (
     Bubblewrap,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.github.models import CheckKind, CheckResult
-from bot.records.documents.spec_report import Met, SpecReport
+from bot.records.documents.reports import Met, SpecReport
 from bot.spec_reports import LARGEST_BYTES, LONGEST_TABLE, invalid, read_spec, table, with_results
 
 ROW: dict[str, Any] = {

@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, m
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import config_schema
-from bot.intake.api.flags import SelfWorkOf
 from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName
+from bot.intake.api.traffic import SelfWorkOf
 from bot.intake.http.auth import ApiToken, Callers
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.openapi import Endpoint

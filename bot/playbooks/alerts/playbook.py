@@ -14,8 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.github.models import Issue
 from bot.playbooks.alerts import messages as words
 from bot.playbooks.alerts.decide import Following, LeaveIt, RevertIt, what_follows
-from bot.playbooks.alerts.event_triggers import trigger_for
-from bot.playbooks.alerts.evidence import gather
+from bot.playbooks.alerts.evidence import gather, trigger_for
 from bot.playbooks.alerts.messages import AlertFacts
 from bot.playbooks.alerts.workflow import (
     AlertResources,

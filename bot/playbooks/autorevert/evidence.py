@@ -10,8 +10,8 @@ from pydantic import Field
 
 from bot import markdown
 from bot.config import Config
-from bot.git.already_reverted import already_reverted
 from bot.git.history import describe, first_parents, parents_of
+from bot.git.landed_changes import already_reverted
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.trees import raw_changes

@@ -10,9 +10,9 @@ from bot.culprit.evidence import SearchSettings
 from bot.culprit.graph import CommitGraph
 from bot.culprit.search import Search
 from bot.culprit.verdict import Verdict
-from bot.records.bisect_progress import Bar
+from bot.records.bisects import Bar
 from bot.records.documents.artifacts import canonical_bytes
-from bot.records.documents.bisect_report import BisectReport, Finding, Suspect
+from bot.records.documents.reports import BisectReport, Finding, Suspect
 
 _DIGITS = 6
 _SHOWN = 50

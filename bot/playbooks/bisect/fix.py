@@ -24,8 +24,7 @@ from bot.playbooks.run import Ending
 from bot.playbooks.steps import Step
 from bot.playbooks.undo import irreversible, paths_of
 from bot.records.documents.artifacts import DecisionOutcome, canonical_bytes
-from bot.records.documents.bisect_report import Verification
-from bot.records.documents.spec_report import SPEC_REPORT_PATH, SpecReport
+from bot.records.documents.reports import SPEC_REPORT_PATH, SpecReport, Verification
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.triggers import Autonomy
 

@@ -22,8 +22,7 @@ from bot.playbooks.incident.phrases import (
     untold,
 )
 from bot.playbooks.run import Ending
-from bot.records.documents.bisect_report import Finding, TrialMade, Verification
-from bot.records.documents.spec_report import SpecReport, spec_table
+from bot.records.documents.reports import Finding, SpecReport, TrialMade, Verification, spec_table
 
 
 class BisectMessages(IncidentContext):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from bot.culprit.verification import runs_needed
+from bot.culprit.verdict import runs_needed
 from bot.git.history import parents_of
 from bot.git.revert import Clean, Empty, RevertConflict
 from bot.playbooks.bisect import messages as words
@@ -37,7 +37,7 @@ from bot.playbooks.pull_request.publish import Computed, on_newest
 from bot.playbooks.run import Ending, Resources, Run, Signal, SignalKind, StepFailed, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.undo import TakenBack, Undoer
-from bot.records.documents.bisect_report import Verification
+from bot.records.documents.reports import Verification
 from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
 
 __all__ = ["bisect"]

@@ -13,21 +13,19 @@ from bot.playbooks.bisect.trials import TrialRow
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.playbooks.incident.report_base import ReportAccount, pointers
 from bot.records.audit.anchors import Anchor
-from bot.records.bisect_progress import BisectProgress, Suspected
+from bot.records.bisects import BisectProgress, Suspected
 from bot.records.documents.adr import AdrFacts, Option, render
 from bot.records.documents.artifacts import canonical_bytes
-from bot.records.documents.bisect_report import (
+from bot.records.documents.reports import (
     BisectReport,
-    Searched,
-    TrialMade,
-    Verification,
-)
-from bot.records.documents.spec_report import (
     Met,
     Point,
     Requirement,
+    Searched,
     SpecReport,
+    TrialMade,
     TrialMetric,
+    Verification,
     summary_of,
 )
 from bot.triggers import Trigger

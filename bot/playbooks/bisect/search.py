@@ -40,8 +40,8 @@ from bot.playbooks.bisect.trials import Begun, TrialScheduler
 from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.run import Run, Signal, SignalKind
 from bot.playbooks.steps import Step, WaitPoint
-from bot.records import bisect_progress, runs
-from bot.records.documents.bisect_report import Finding, TrialMade
+from bot.records import bisects, runs
+from bot.records.documents.reports import Finding, TrialMade
 from bot.trials.outcome import counted, evidence, green
 from bot.triggers import Actor, Value
 
@@ -58,7 +58,7 @@ async def earlier_trials(run: Run, incident: str) -> tuple[TrialMade, ...]:
         found = []
         earlier = [each for each in await runs.of_incident(conn, incident) if each.id != run.id]
         for attempt, each in enumerate(earlier, 1):
-            shown = await bisect_progress.of_run(conn, each.id)
+            shown = await bisects.progress_of(conn, each.id)
             found += [
                 trial.model_copy(update={"name": f"{trial.name}@{attempt}"})
                 for trial in (shown.trials if shown else ())

@@ -10,7 +10,7 @@ from bot import markdown
 from bot.playbooks.bisect.messages import BisectMessages, learnt, linked, verification_in_words
 from bot.playbooks.bisect.trials import TrialRow
 from bot.playbooks.incident.phrases import StatusMessage, about, moment
-from bot.records.documents.bisect_report import Finding, Verification
+from bot.records.documents.reports import Finding, Verification
 from bot.triggers import Actor
 
 _CHECKING = 2

@@ -22,8 +22,8 @@ from bot.playbooks.best_effort import attempt
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records import runs, trials
-from bot.records.trials import TrialCaps, TrialUse
+from bot.records import bisects, runs
+from bot.records.bisects import TrialCaps, TrialUse
 from bot.trials.outcome import TrialJudgement
 from bot.triggers import Value
 
@@ -268,7 +268,7 @@ class TrialScheduler:
         now, beyond_day = await self._run.now(), self._beyond_day > 0
 
         async def change(conn: AsyncConnection) -> _Reserved:
-            used = await trials.reserve(
+            used = await bisects.reserve_trials(
                 conn,
                 run_id=self._run.id,
                 name=name,
@@ -298,7 +298,7 @@ class TrialScheduler:
         now, settled = await self._run.now(), list(names)
 
         async def change(conn: AsyncConnection) -> bool:
-            await trials.settle(conn, self._run.id, settled, now)
+            await bisects.settle_trials(conn, self._run.id, settled, now)
             return True
 
         await self._run.write(Step.SETTLE_TRIALS, bool, change)

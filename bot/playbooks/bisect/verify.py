@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 from bot.culprit.evidence import TrialOutcome
-from bot.culprit.verification import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
+from bot.culprit.verdict import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.revert import Clean
@@ -28,7 +28,7 @@ from bot.playbooks.checks.results import checked
 from bot.playbooks.pull_request.recovery import BranchHead, watch_branch
 from bot.playbooks.run import Run, SignalKind
 from bot.playbooks.steps import Step, WaitPoint
-from bot.records.documents.bisect_report import FreshRuns, Verification
+from bot.records.documents.reports import FreshRuns, Verification
 from bot.triggers import Actor
 
 

@@ -31,9 +31,8 @@ from bot.playbooks.incident.report_base import Result
 from bot.playbooks.incident.workflow import IncidentWorkflow
 from bot.playbooks.run import Resources, Run
 from bot.playbooks.steps import Patch, Step
-from bot.records import bisect_progress
-from bot.records.documents.bisect_report import Finding, Verification
-from bot.records.documents.spec_report import SpecReport
+from bot.records import bisects
+from bot.records.documents.reports import Finding, SpecReport, Verification
 from bot.triggers import Autonomy, Trigger
 
 BISECT_CHECK = "bisect"
@@ -165,7 +164,7 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
         document = documents.shown(self.case, self.hunt, self.lab.table, self.verification)
 
         async def change(conn: AsyncConnection) -> bool:
-            await bisect_progress.put(conn, run, self.trigger.repository.id, document, at=now)
+            await bisects.put_progress(conn, run, self.trigger.repository.id, document, at=now)
             return True
 
         await self.run.write(Step.STORE_PROGRESS, bool, change)

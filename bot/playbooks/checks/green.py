@@ -21,7 +21,7 @@ from pydantic import Field
 
 from bot import config
 from bot.github.models import CheckKind, CheckResult
-from bot.playbooks.checks.duration import durations
+from bot.playbooks.checks.reruns import durations
 from bot.playbooks.checks.results import newest
 from bot.triggers import Value
 

@@ -31,7 +31,7 @@ from bot.github.models import Commit, PullRequest
 from bot.playbooks.incident.record_files import RECORDS_BRANCHES
 from bot.records.branch_record import RecordStore, Wrong
 from bot.records.documents.artifacts import canonical_bytes
-from bot.records.documents.spec_report import SPEC_REPORT_PATH
+from bot.records.documents.reports import SPEC_REPORT_PATH
 from bot.traffic.flagd import InvalidFlags, check_flags, written
 
 _ID = "[0-9a-z]{26}"

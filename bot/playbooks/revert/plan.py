@@ -13,9 +13,9 @@ from pydantic import Field, RootModel
 
 from bot import markdown
 from bot.config import Config
-from bot.git.already_reverted import already_reverted
 from bot.git.errors import UnknownRevision
 from bot.git.history import CommitInfo, newest_first, parents_of
+from bot.git.landed_changes import already_reverted
 from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.revert import Clean, Empty, EmptyReason, KeptFiles, RevertConflict, compute_revert

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from bot import markdown
-from bot.git.already_reverted import twins_of
 from bot.git.errors import AmbiguousRevision, GitFailed, UnknownRevision
 from bot.git.history import describe, is_ancestor, resolve
+from bot.git.landed_changes import NOTHING_OF_ITS_OWN, Apart, Together, choose, twins_of
 from bot.git.mirror import Mirror
 from bot.git.pull_commits import Landing, Unclear
-from bot.git.shared_pushes import NOTHING_OF_ITS_OWN, Apart, Together, choose
 from bot.github.calls.git_data import steps_of
 from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest, RepositoryFacts

@@ -11,7 +11,7 @@ from bot.playbooks.plan import CannotPlan
 from bot.playbooks.rollout.evidence import NAMES, metric_table
 from bot.playbooks.rollout.messages import RolloutMessages, issue_body, reason_given, where
 from bot.playbooks.run import Ending
-from bot.records.documents.rollback_report import Anomaly, Reshadow
+from bot.records.documents.reports import Anomaly, Reshadow
 from bot.triggers import Value
 
 

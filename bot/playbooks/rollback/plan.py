@@ -29,7 +29,7 @@ from bot.playbooks.rollout.evidence import read_course, report_of_ramp, report_o
 from bot.playbooks.rollout.workflow import is_reported
 from bot.records import incidents
 from bot.records.documents.artifacts import artifact_path
-from bot.records.documents.rollback_report import Anomaly, Reshadow
+from bot.records.documents.reports import Anomaly, Reshadow
 from bot.records.incidents import Incident
 from bot.records.lifecycle import UnknownRecord
 from bot.traffic import allocation

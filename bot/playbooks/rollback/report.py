@@ -11,7 +11,7 @@ from bot.playbooks.rollout.messages import RolloutMessages
 from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 from bot.records.documents.artifacts import HotfixRefs, canonical_bytes
-from bot.records.documents.rollback_report import Anomaly, RollbackReport, TrafficChange
+from bot.records.documents.reports import Anomaly, RollbackReport, TrafficChange
 
 
 def decision(

@@ -29,7 +29,7 @@ from bot.playbooks.steps import Patch, Step
 from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import AdrFacts, Option, Pointer, render
 from bot.records.documents.artifacts import canonical_bytes
-from bot.records.documents.rollback_report import Reshadow
+from bot.records.documents.reports import Reshadow
 from bot.records.lifecycle import IncidentStatus
 from bot.traffic.evidence_log import BreachFound
 from bot.triggers import OURSELVES, RollbackRequest, Source, SourceKind, Trigger

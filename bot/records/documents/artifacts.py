@@ -15,9 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from bot.canary.report import RampReport, ShadowDiffReport
 from bot.records.audit.anchors import Anchor
-from bot.records.documents.bisect_report import BisectReport
-from bot.records.documents.rollback_report import RollbackReport
-from bot.records.documents.spec_report import SpecReport
+from bot.records.documents.reports import BisectReport, RollbackReport, SpecReport
 from bot.records.lifecycle import IncidentStatus
 from bot.records.tables.columns import Instant
 from bot.triggers import Severity

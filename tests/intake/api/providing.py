@@ -11,8 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from bot.intake.api.flags import FlagRoutes
-from bot.intake.api.observations import ObservationRoutes
+from bot.intake.api.traffic import FlagRoutes, ObservationRoutes
 from bot.intake.http.auth import Callers, read_tokens
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import answering

@@ -7,7 +7,7 @@ import pytest
 
 from bot.canary.ramp_evidence import RampEvidence
 from bot.playbooks.rollback.plan import plan_reshadow, severity_of
-from bot.records.documents.rollback_report import Anomaly, Reshadow
+from bot.records.documents.reports import Anomaly, Reshadow
 from bot.triggers import Severity
 from tests.canary.traffic import frozen, policy, ramp_columns
 

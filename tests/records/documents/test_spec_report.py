@@ -7,7 +7,7 @@ import json
 import jsonschema_rs
 
 from bot.records.documents.artifacts import canonical_bytes, published_schemas
-from bot.records.documents.spec_report import (
+from bot.records.documents.reports import (
     Met,
     Point,
     Requirement,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records import runs
+from bot.records.bisects import TrialCaps, reserve_trials, settle_trials, trials_used
 from bot.records.lifecycle import RunState
-from bot.records.trials import TrialCaps, reserve, settle, use
 from tests.records.examples import REPOSITORY as SHOP
 from tests.records.examples import trigger
 
@@ -24,7 +24,7 @@ async def a_run(conn: AsyncConnection, name: str) -> str:
 
 async def begun(conn: AsyncConnection, run: str, name: str, minute: int, **more: bool) -> bool:
     at = NOON + timedelta(minutes=minute)
-    used = await reserve(
+    used = await reserve_trials(
         conn, run_id=run, name=name, repository_id=REPOSITORY, at=at, caps=CAPS, **more
     )
     return used is None
@@ -35,7 +35,7 @@ async def test_so_many_at_once_over_all_bisects(conn: AsyncConnection) -> None:
     assert await begun(conn, one, "1", 0)
     assert await begun(conn, other, "1", 0)
     assert not await begun(conn, one, "2", 1)
-    await settle(conn, other, ["1"], NOON + timedelta(minutes=2))
+    await settle_trials(conn, other, ["1"], NOON + timedelta(minutes=2))
     assert await begun(conn, one, "2", 3)
 
 
@@ -43,10 +43,10 @@ async def test_so_many_a_day_unless_a_person_allows_more(conn: AsyncConnection) 
     run = await a_run(conn, "one")
     for name in ("1", "2", "3"):
         assert await begun(conn, run, name, 0)
-        await settle(conn, run, [name], NOON + timedelta(minutes=1))
+        await settle_trials(conn, run, [name], NOON + timedelta(minutes=1))
     assert not await begun(conn, run, "4", 2)
     assert await begun(conn, run, "4", 2, beyond_day=True)
-    await settle(conn, run, ["4"], NOON + timedelta(minutes=3))
+    await settle_trials(conn, run, ["4"], NOON + timedelta(minutes=3))
     assert not await begun(conn, run, "5", 24 * 60 - 1)
     assert await begun(conn, run, "5", 24 * 60 + 1)
 
@@ -54,9 +54,9 @@ async def test_so_many_a_day_unless_a_person_allows_more(conn: AsyncConnection) 
 async def test_so_many_minutes_a_day(conn: AsyncConnection) -> None:
     run = await a_run(conn, "one")
     assert await begun(conn, run, "1", 0)
-    await settle(conn, run, ["1"], NOON + timedelta(minutes=59))
+    await settle_trials(conn, run, ["1"], NOON + timedelta(minutes=59))
     assert await begun(conn, run, "2", 59)
-    used = await use(conn, REPOSITORY, NOON + timedelta(minutes=61))
+    used = await trials_used(conn, REPOSITORY, NOON + timedelta(minutes=61))
     assert (used.trials, used.minutes, used.at_once) == (2, 61.0, 1)
     assert not await begun(conn, run, "3", 61)
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.limits import Caps
 from bot.records import runs
-from bot.records.trials import TrialCaps, reserve, settle
+from bot.records.bisects import TrialCaps, reserve_trials, settle_trials
 from bot.safety.budgets import trial_reports
 from bot.triggers import Severity
 from tests.records.examples import REPOSITORY, trigger
@@ -22,11 +22,11 @@ async def tried(conn: AsyncConnection, count: int, *, minutes: int = 1) -> None:
     """So many trials begin at noon, each taking so long."""
     run = await runs.start(conn, "one", trigger("one"), playbook="bisect", at=NOON)
     for number in range(count):
-        await reserve(
+        await reserve_trials(
             conn, run_id=run.id, name=str(number), repository_id=REPOSITORY.id, at=NOON, caps=ROOM
         )
     names = [str(number) for number in range(count)]
-    await settle(conn, run.id, names, NOON + timedelta(minutes=minutes))
+    await settle_trials(conn, run.id, names, NOON + timedelta(minutes=minutes))
 
 
 @pytest.mark.parametrize(("count", "warned"), [(7, 0), (8, 1), (12, 1)])

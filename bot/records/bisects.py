@@ -1,4 +1,7 @@
-"""The trials of all bisects of a repository: counted, so that together they keep within caps.
+"""How far each bisect has come, and the trials a repository used of its caps.
+
+Reports are written at the end; this is what people look at before. Every function works inside
+the caller's transaction and never commits.
 
 Every function works inside the caller's transaction and never commits.
 """
@@ -7,12 +10,96 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.tables.recovery import runs, trials
+from bot.records.documents.reports import TrialMade, Verification
+from bot.records.tables.recovery import progress, runs, trials
 from bot.triggers import Value
+
+
+class Bar(Value):
+    """A stretch of the searched range, and the probability that the culprit is in it.
+
+    `first` counts the commits of the range from 1, oldest first; `sha` is the likeliest of them.
+    """
+
+    first: int
+    count: int
+    sha: str
+    probability: float
+
+
+class Suspected(Value):
+    """A commit that might be the culprit; `subject` is the first line of its message, if read."""
+
+    sha: str
+    probability: float
+    subject: str = ""
+
+
+class BisectProgress(Value):
+    """A bisect under way or at its end."""
+
+    kind: Literal["bisect"] = "bisect"
+    check: str | None
+    base: str
+    good: str
+    bad: str
+    commits: int
+    known_results: int
+    status: str
+    culprit: str | None
+    confidence: float
+    reason: str
+    p_no_culprit: float
+    p_before_range: float
+    rounds: int
+    bars: tuple[Bar, ...]
+    suspects: tuple[Suspected, ...]
+    trials: tuple[TrialMade, ...]
+    trials_left: int
+    verification: Verification | None
+    seed: str
+    notes: tuple[str, ...] = ()
+
+
+async def put_progress(
+    conn: AsyncConnection,
+    run_id: str,
+    repository_id: int,
+    document: BisectProgress,
+    *,
+    at: datetime,
+) -> None:
+    """Show this from now on; each change counts the version up."""
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    content = document.model_dump(mode="json")
+    await conn.execute(
+        insert(progress)
+        .values(
+            run_id=run_id,
+            repository_id=repository_id,
+            document=content,
+            version=1,
+            updated_at=at,
+        )
+        .on_conflict_do_update(
+            index_elements=[progress.c.run_id],
+            set_={"document": content, "version": progress.c.version + 1, "updated_at": at},
+        )
+    )
+
+
+async def progress_of(conn: AsyncConnection, run_id: str) -> BisectProgress | None:
+    """Read what a Run shows; None if it shows nothing."""
+    query = sa.select(progress.c.document).where(progress.c.run_id == run_id)
+    document = await conn.scalar(query)
+    return None if document is None else BisectProgress.model_validate(document)
+
 
 WINDOW = timedelta(days=1)
 """What "a day" is: the last 24 hours, whatever the calendar says."""
@@ -36,7 +123,7 @@ class TrialUse(Value):
     at_once: int
 
 
-async def use(
+async def trials_used(
     conn: AsyncConnection, repository_id: int, now: datetime, *, until: datetime | None = None
 ) -> TrialUse:
     """Count the trials of the last 24 hours, their minutes, and those under way.
@@ -65,7 +152,7 @@ async def use(
     return TrialUse(trials=count, minutes=seconds / 60, at_once=at_once)
 
 
-async def reserve(
+async def reserve_trials(
     conn: AsyncConnection,
     *,
     run_id: str,
@@ -89,7 +176,7 @@ async def reserve(
     if conn.dialect.name == "postgresql":
         key = (_LOCK ^ repository_id) & 0x7FFF_FFFF_FFFF_FFFF
         await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-    used = await use(conn, repository_id, at)
+    used = await trials_used(conn, repository_id, at)
     spent = used.trials >= caps.trials_per_day or used.minutes >= caps.minutes_per_day
     if used.at_once >= caps.at_once or (spent and not beyond_day):
         return used
@@ -101,7 +188,9 @@ async def reserve(
     return None
 
 
-async def settle(conn: AsyncConnection, run_id: str, names: Sequence[str], at: datetime) -> None:
+async def settle_trials(
+    conn: AsyncConnection, run_id: str, names: Sequence[str], at: datetime
+) -> None:
     """Note that trials have ended; one that has ended already keeps its time."""
     await conn.execute(
         sa.update(trials)

@@ -1,4 +1,7 @@
-"""Lets a trial write where a person's own files lie: it sees them, and its changes are kept apart.
+"""What lies where for a trial: hidden paths, and folders it may change without changing them.
+
+The same folder shows at several paths where it is mounted more than once (mount(8), `--bind`), so a
+mask over the path that somebody wrote into a setting would leave the others open.
 
 A trial that finds the person's home read-only fails as no program fails for its developer: caches,
 locks and logs are written there. An overlay (overlayfs, in a user namespace since Linux 5.11) shows
@@ -8,12 +11,85 @@ one folder over another and writes only to the upper one.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.trials.limits import empty_folder, remove_folder
+
+MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of proc_pid_mountinfo(5): `root` of file system `device` shows at `point`."""
+
+    device: str
+    root: Path
+    point: Path
+
+
+def read_mounts(text: str | None = None) -> tuple[Mount, ...]:
+    """Read the mounts of this process, the latest last; none where the system does not tell."""
+    if text is None:
+        try:
+            text = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return ()
+    found = []
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) > 4:
+            found.append(Mount(fields[2], _path(fields[3]), _path(fields[4])))
+    return tuple(found)
+
+
+def places_of(path: Path, mounts: Sequence[Mount]) -> frozenset[Path]:
+    """Name every path at which a file or folder, or what is below it, can be seen.
+
+    Args:
+        path: the file or folder; links in it are followed.
+        mounts: those of this process.
+    """
+    here = path.resolve()
+    seen = {here}
+    around = [mount for mount in mounts if here.is_relative_to(mount.point)]
+    if not around:
+        return frozenset(seen)
+    of = max(enumerate(around), key=lambda each: (len(each[1].point.parts), each[0]))[1]
+    inside = of.root / here.relative_to(of.point)
+    for mount in mounts:
+        if mount.device != of.device:
+            continue
+        if inside.is_relative_to(mount.root):
+            seen.add(mount.point / inside.relative_to(mount.root))
+        elif mount.root.is_relative_to(inside):
+            seen.add(mount.point)
+    return frozenset(seen)
+
+
+def masks(places: Iterable[Path]) -> list[str]:
+    """Give bwrap arguments that put an empty folder, or nothing to read, over each place."""
+    arguments: list[str] = []
+    covered: list[Path] = []
+    for place in sorted(set(places)):
+        if any(place.is_relative_to(each) for each in covered):
+            continue
+        if place.is_dir():
+            arguments += ["--tmpfs", str(place), "--remount-ro", str(place)]
+        elif place.exists():
+            # A device in a mount without devices cannot be opened: bwrap(1), --ro-bind.
+            arguments += ["--ro-bind", "/dev/null", str(place)]
+        covered.append(place)
+    return arguments
+
+
+def _path(field: str) -> Path:
+    return Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), field))
+
 
 _TRIED_SECONDS = 30.0
 
