@@ -28,11 +28,12 @@ from bot.commands.answer import Writing
 from bot.commands.approve import ApproveCommands
 from bot.commands.approve_config import ConfigApprovals
 from bot.commands.close_issue import IssueClosings
+from bot.commands.command_context import ContextReader
 from bot.commands.handler import CommandHandler
 from bot.commands.pause import PauseCommands
-from bot.commands.status import ContextReader
+from bot.commands.reply_policy import ReplyPolicy
 from bot.commands.stranded_runs import StrandedRun, StrandedRuns
-from bot.commands.strangers import ReplyPolicy, Strangers
+from bot.commands.strangers import Strangers
 from bot.config import Config
 from bot.engine import HINT_EVERY, Engine, Observer, Stuck
 from bot.github.client import GitHub, Served

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.commands import replies
-from bot.commands.strangers import COMMENTS, ReplyPolicy, Tone, is_shared
+from bot.commands.reply_policy import COMMENTS, ReplyPolicy, Tone, is_shared
 from bot.github.calls.issues import Emotion, ReactionSubject
 from bot.github.client import RepositoryClient
 from bot.playbooks.best_effort import attempt

@@ -16,8 +16,8 @@ from bot.commands import replies
 from bot.commands.answer import Reply, TriggerAnswer
 from bot.commands.approve import ApproveCommands
 from bot.commands.approve_config import ConfigApprovals
+from bot.commands.command_context import CommandContext, ContextReader
 from bot.commands.pause import PauseCommands
-from bot.commands.status import CommandContext, ContextReader
 from bot.github.calls.issues import Emotion
 from bot.playbooks.best_effort import attempt
 from bot.playbooks.run import Signal, SignalKind

@@ -18,10 +18,10 @@ from bot.commands.answer import Reply, TriggerAnswer, Writing
 from bot.commands.approve import ApproveCommands
 from bot.commands.approve_config import ConfigApprovals
 from bot.commands.close_issue import IssueClosings
+from bot.commands.command_context import CommandContext, ContextReader, Executions
 from bot.commands.existing_run import JoiningRequests, RunSignals, Wake
 from bot.commands.pause import PauseCommands
-from bot.commands.status import CommandContext, ContextReader, Executions
-from bot.commands.strangers import COMMENTS, Tone, tone_of
+from bot.commands.reply_policy import COMMENTS, Tone, tone_of
 from bot.github.calls.issues import Emotion
 from bot.github.client import GitHub
 from bot.playbooks.plan import Weigh

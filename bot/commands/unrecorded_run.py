@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.playbooks.best_effort import Untold
-from bot.playbooks.run import Effect, Signal, StepFailed
+from bot.playbooks.run import Effect, Signal, StepFailed, Untold
 from bot.playbooks.steps import AnyStep, Patch, WaitPoint
 from bot.records.outages import in_public
 

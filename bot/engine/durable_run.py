@@ -25,8 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.errors import Passing
-from bot.playbooks.best_effort import Untold
-from bot.playbooks.run import Effect, Signal, StepFailed
+from bot.playbooks.run import Effect, Signal, StepFailed, Untold
 from bot.playbooks.steps import RETIRED_PATCHES, AnyStep, Duty, Patch, Step, WaitPoint
 from bot.playbooks.stored_steps import prose_of
 from bot.records import runs, steps

@@ -7,7 +7,7 @@ back what they recorded. Code between steps must therefore be a pure function of
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,7 +21,6 @@ from bot.errors import without_paths
 from bot.git.mirror import Mirror
 from bot.github.client import RepositoryClient
 from bot.pictures.addresses import PictureAddresses
-from bot.playbooks.best_effort import Untold
 from bot.playbooks.steps import AnyStep, Patch, WaitPoint
 from bot.records.branch_record import RecordStore
 from bot.trials.pool import TrialPool
@@ -204,3 +203,56 @@ class Resources:
     def page_of(self, incident: str) -> str | None:
         """The address of an incident's page in the cockpit."""
         return None if self.cockpit_url is None else f"{self.cockpit_url}/ui/incidents/{incident}"
+
+
+class NotDone(Value):
+    """Something that tells, tidies or records, and that was refused.
+
+    Attributes:
+        what: in words that go on from "to", such as "comment on #4"; Markdown.
+        why: in plain words.
+        by_hand: whether a person may want to do it instead.
+    """
+
+    what: str
+    why: str
+    by_hand: bool = False
+
+
+class Tried(Value):
+    """One of several things that a step tried; `why` is None where it was done."""
+
+    what: str
+    why: str | None = None
+
+
+class Untold:
+    """What is left to tell and to tidy; what works at a later try is not left any more.
+
+    It follows from recorded steps, so a replay comes to the same.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing left."""
+        self._left: dict[str, NotDone] = {}
+
+    @property
+    def left(self) -> tuple[NotDone, ...]:
+        """What is left, in the order in which it was tried first."""
+        return tuple(self._left.values())
+
+    def done(self, what: str) -> None:
+        """Note that something was done."""
+        self._left.pop(what, None)
+
+    def not_done(self, what: str, why: str, *, by_hand: bool = False) -> None:
+        """Note that something could not be done."""
+        self._left[what] = NotDone(what=what, why=why, by_hand=by_hand)
+
+    def take(self, tried: Iterable[Tried]) -> None:
+        """Note what one step tried."""
+        for each in tried:
+            if each.why is None:
+                self.done(each.what)
+            else:
+                self.not_done(each.what, each.why)

@@ -22,10 +22,10 @@ from bot.playbooks.pull_request.decide import (
     MergeNow,
     MergeTerms,
     Move,
-    PullRequestSnapshot,
     next_move,
 )
 from bot.playbooks.pull_request.ownership import Against, Foreign, against, foreign, protected
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.steps import Patch
 from bot.records import pauses
 from bot.records.pauses import PauseKind, Pausing

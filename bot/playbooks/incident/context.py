@@ -12,10 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.config import Config
-from bot.playbooks.best_effort import NotDone
 from bot.playbooks.incident.branches import Naming, about_change
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
-from bot.playbooks.run import Run
+from bot.playbooks.run import NotDone, Run
 from bot.playbooks.steps import Step
 from bot.records import budgets, incidents, runs
 from bot.records.audit import chain

@@ -21,7 +21,7 @@ from bot.github.models import BranchRules, Ref
 from bot.playbooks.best_effort import attempt
 from bot.playbooks.checks.results import SKIPS_CHECKS
 from bot.playbooks.incident.branches import flat, folder_of
-from bot.playbooks.incident.own_files import TITLE, only_ours
+from bot.playbooks.incident.outcome_pull_request import TITLE, only_ours
 from bot.playbooks.run import Run
 from bot.playbooks.steps import AnyStep, Patch
 from bot.records.audit.anchors import Anchor, read_anchors

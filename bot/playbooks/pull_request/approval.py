@@ -24,8 +24,8 @@ from bot.playbooks.incident.phrases import (
     proposal_linked,
 )
 from bot.playbooks.incident.workflow import IncidentWorkflow
-from bot.playbooks.pull_request.decide import PullRequestSnapshot
 from bot.playbooks.pull_request.ownership import SHOWN, Foreign
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Followed
 from bot.playbooks.run import Signal, SignalKind, first, heard
 from bot.playbooks.steps import PlannedStep, WaitPoint, planned

@@ -15,9 +15,7 @@ from pydantic import Field
 
 from bot.playbooks.checks.green import CheckTally, Counting, State
 from bot.playbooks.checks.reruns import Reran, reruns
-from bot.playbooks.checks.streak import Chance
-from bot.playbooks.pull_request.ownership import Foreign
-from bot.playbooks.pull_request.snapshot import QueueGroup
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.triggers import Value
 
 Confirmation = Literal["cured", "unseen", "not cured", "wait"]
@@ -75,57 +73,6 @@ def code_owners(refusal: str) -> tuple[str, ...] | None:
         return None
     named = [name for name in _OWNER.findall(found["owners"]) if name not in _JOINING]
     return tuple(dict.fromkeys(named))[:_MOST_OWNERS]
-
-
-class PullRequestSnapshot(Value):
-    """A hotfix pull request as GitHub shows it now."""
-
-    pull_request: Literal["open", "closed", "merged"]
-    merge_sha: str | None = None
-    draft: bool
-    head: str
-    foreign: Foreign | None = None
-    """Whose head it is, where it holds commits that we did not make."""
-    base_head: str
-    base_ref: str = ""
-    """The branch it goes to, by its present name."""
-    conflicts: bool
-    tally: CheckTally
-    previews_hidden: bool = False
-    """Whether the App may not read deployments, although previews are waited for."""
-    red_before: tuple[str, ...] = ()
-    """Checks that failed on the base branch already before the incident, in the same way."""
-    red_on_base: tuple[str, ...] = ()
-    """Checks that failed on the broken base branch in the same way."""
-    red_otherwise: tuple[str, ...] = ()
-    """Checks that failed there too, but in another way."""
-    unseen_on_base: tuple[str, ...] = ()
-    """Checks that failed here and of which the broken base branch has no result."""
-    chances: tuple[Chance, ...] = ()
-    """Checks that failed here and may be run again, each with how sure the failure is."""
-    only_statuses: tuple[str, ...] = ()
-    """Checks that failed here as commit statuses, which nobody can ask GitHub to run again."""
-    required: tuple[str, ...] = ()
-    """Checks without which GitHub merges nothing."""
-    reviews_required: bool = False
-    """As far as the App may read the rules; else GitHub's refusal tells."""
-    approvals_missing: int = 0
-    code_owners_review: bool = False
-    """Whether one of the reviews has to be a code owner's."""
-    reviewers: tuple[str, ...] = ()
-    changes_wanted_by: tuple[str, ...] = ()
-    queue: Literal["none", "required", "waiting"] = "none"
-    queued_since: datetime | None = None
-    queue_takes_yet: timedelta | None = None
-    """How long until the merge queue has merged it, as GitHub estimates it."""
-    group: QueueGroup | None = None
-    """What the queue tests, or tested before it threw the hotfix out, as far as it is known."""
-    methods: tuple[str, ...] = ()
-    """How the base branch may be merged into, the best first."""
-    up_to_date_required: bool = False
-    """Whether the rules want the head to contain the newest base."""
-    behind: bool = False
-    """Whether GitHub says that it does not, and has to."""
 
 
 Why = Literal[

@@ -21,7 +21,7 @@ from bot.playbooks.incident.phrases import (
     offenders_linked,
     proposal_linked,
 )
-from bot.playbooks.pull_request.decide import PullRequestSnapshot
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Followed
 from bot.playbooks.undo import Undone
 

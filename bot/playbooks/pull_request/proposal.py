@@ -32,13 +32,7 @@ from bot.playbooks.pull_request.approval import (
     others_pushed,
     plan_of_others,
 )
-from bot.playbooks.pull_request.decide import (
-    APPROVABLE,
-    AskPerson,
-    KeepWaiting,
-    PullRequestSnapshot,
-    Why,
-)
+from bot.playbooks.pull_request.decide import APPROVABLE, AskPerson, KeepWaiting, Why
 from bot.playbooks.pull_request.messages import how_long
 from bot.playbooks.pull_request.ownership import (
     SHOWN,
@@ -48,6 +42,7 @@ from bot.playbooks.pull_request.ownership import (
     touched_for_good,
 )
 from bot.playbooks.pull_request.publish import ComputedChange, Hotfix, on_newest
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Fitted, Followed, Watched, follow
 from bot.playbooks.run import Signal
 from bot.playbooks.steps import Step, steps_of

@@ -21,7 +21,7 @@ from bot.playbooks.incident.phrases import (
     offenders_linked,
     proposal_linked,
 )
-from bot.playbooks.pull_request.decide import AskPerson, KeepWaiting, PullRequestSnapshot
+from bot.playbooks.pull_request.decide import AskPerson, KeepWaiting
 from bot.playbooks.pull_request.messages import (
     awaiting_code_owner,
     awaiting_review,
@@ -29,6 +29,7 @@ from bot.playbooks.pull_request.messages import (
     preview_failed,
     unreadable,
 )
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.steps import AnyStep
 from bot.playbooks.undo import Undone
 

@@ -28,7 +28,6 @@ from bot.playbooks.pull_request.decide import (
     KeepWaiting,
     MergeNow,
     MergeTerms,
-    PullRequestSnapshot,
     Refit,
     Rerun,
     Why,
@@ -37,7 +36,7 @@ from bot.playbooks.pull_request.decide import (
 from bot.playbooks.pull_request.ownership import Foreign
 from bot.playbooks.pull_request.publish import Hotfix
 from bot.playbooks.pull_request.reruns import RerunAnswer, run_again
-from bot.playbooks.pull_request.snapshot import look
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot, look
 from bot.playbooks.run import Patience, Run, Signal, SignalKind, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.triggers import Actor, Value

@@ -19,13 +19,12 @@ from bot.playbooks.pull_request.decide import (
     MergeNow,
     MergeTerms,
     Move,
-    PullRequestSnapshot,
     Refit,
     Rerun,
     code_owners,
     next_move,
 )
-from bot.playbooks.pull_request.snapshot import QueueGroup
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot, QueueGroup
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 OURS, BASE, OTHER = "a" * 40, "b" * 40, "c" * 40

@@ -20,8 +20,9 @@ from bot.playbooks.pull_request.approval import (
     others_pushed,
     plan_of_others,
 )
-from bot.playbooks.pull_request.decide import AskPerson, KeepWaiting, PullRequestSnapshot, Why
+from bot.playbooks.pull_request.decide import AskPerson, KeepWaiting, Why
 from bot.playbooks.pull_request.ownership import Foreign
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Followed, How
 from bot.playbooks.revert import messages as words
 from bot.playbooks.steps import Step
