@@ -19,8 +19,7 @@ from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, PullRequest
 from bot.playbooks.autorevert.decide import CheckEvidence, SoleSuspect, TellPeople
-from bot.playbooks.checks.green import OUR_CHECKS
-from bot.playbooks.checks.results import WINDOW, by_commit, runs_with_a_verdict
+from bot.playbooks.checks.results import OUR_CHECKS, WINDOW, by_commit, runs_with_a_verdict
 from bot.playbooks.checks.streak import CommitRuns, find_streak
 from bot.playbooks.incident.branches import is_hotfix
 from bot.playbooks.incident.own_files import OwnFiles, is_by, own_files

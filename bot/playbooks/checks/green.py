@@ -21,12 +21,9 @@ from pydantic import Field
 
 from bot import config
 from bot.github.models import CheckKind, CheckResult
-from bot.playbooks.checks.reruns import durations
+from bot.playbooks.checks.duration import durations
 from bot.playbooks.checks.results import newest
 from bot.triggers import Value
-
-OUR_CHECKS = frozenset({"hotfix", "self-work gate", "bisect", "playbooks config"})
-"""What we report ourselves: it follows from the other checks, so it never counts among them."""
 
 
 class Counting(Value):

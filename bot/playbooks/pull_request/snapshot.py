@@ -30,7 +30,6 @@ from bot.github.models import (
     Review,
 )
 from bot.playbooks.checks.green import (
-    OUR_CHECKS,
     CheckRow,
     CheckTally,
     Counting,
@@ -40,6 +39,7 @@ from bot.playbooks.checks.green import (
     which_count,
 )
 from bot.playbooks.checks.results import (
+    OUR_CHECKS,
     CodePlace,
     Failure,
     Failures,

@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from bot.canary.report import RampReport, ShadowDiffReport
 from bot.records.audit.anchors import Anchor
-from bot.records.documents.reports import BisectReport, RollbackReport, SpecReport
 from bot.records.lifecycle import IncidentStatus
 from bot.records.tables.columns import Instant
 from bot.triggers import Severity
@@ -205,24 +203,3 @@ def artifact_path(root: str, kind: ArtifactKind, incident_id: str) -> str:
     if folder.is_absolute() or ".." in folder.parts:
         raise ValueError(f"artifacts.root must be a folder inside the repository, not {root!r}")
     return str(folder / _PLACES[kind].format(id=incident_id))
-
-
-REPORTS = (
-    RevertReport,
-    BisectReport,
-    RollbackReport,
-    ShadowDiffReport,
-    RampReport,
-    SpecReport,
-)
-
-
-def published_schemas() -> dict[str, dict[str, Any]]:
-    """Describe every artifact in JSON Schema, by the name its `schema` field carries."""
-    return {
-        model.model_fields["schema_"].default: {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            **model.model_json_schema(mode="serialization"),
-        }
-        for model in REPORTS
-    }

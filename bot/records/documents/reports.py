@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from bot import markdown
-from bot.canary.report import MetricReport
+from bot.canary.report import MetricReport, RampReport, ShadowDiffReport
 from bot.records.documents.artifacts import (
     ArtifactBase,
     HotfixRefs,
     IncidentReport,
     ReportPart,
+    RevertReport,
     Sha,
 )
 from bot.records.tables.columns import Instant
@@ -300,3 +301,24 @@ class BisectReport(IncidentReport):
     spec: SpecReport | None
     log: tuple[str, ...]
     earlier_logs: tuple[tuple[str, ...], ...] = ()
+
+
+REPORTS = (
+    RevertReport,
+    BisectReport,
+    RollbackReport,
+    ShadowDiffReport,
+    RampReport,
+    SpecReport,
+)
+
+
+def published_schemas() -> dict[str, dict[str, Any]]:
+    """Describe every artifact in JSON Schema, by the name its `schema` field carries."""
+    return {
+        model.model_fields["schema_"].default: {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **model.model_json_schema(mode="serialization"),
+        }
+        for model in REPORTS
+    }

@@ -21,10 +21,10 @@ _PLACES = {
     "revert": ("revert/playbook", "hotfix = _hotfix(", "run"),
     "bisect": ("bisect/playbook", "return await playbook.search_and_fix()", "run"),
     "shadow": ("shadow/playbook", "await playbook.begin()", "run"),
-    "ramp": ("ramp/watch", "if ended := await self._agree_to_begin():", "self.run"),
+    "ramp": ("ramp/playbook", "if ended := await self._agree_to_begin():", "self.run"),
     "rollback": ("rollback/playbook", "published = await fix.open()", "work.run"),
-    "judge": ("judge/playbook", "await _Judging(run,", "run"),
-    "triage": ("triage/playbook", "return await _to_its_end(work)", "run"),
+    "judge": ("autorevert/playbook", "await _Judging(run,", "run"),
+    "triage": ("alerts/playbook", "return await _to_its_end(work)", "run"),
 }
 
 _FIRST = "await run.step(Step.EXPERIMENT_FIRST, Found, look)"

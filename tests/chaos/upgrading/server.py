@@ -13,6 +13,7 @@ itself at the one that the file `stop-at` names.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import json
 import os
@@ -26,9 +27,24 @@ from types import FrameType
 from typing import Any
 
 PLAYBOOKS = ("revert", "bisect", "shadow", "ramp", "rollback", "judge", "triage")
+_NAMES = {"autorevert": "judge", "alerts": "triage"}
+"""Rooms of playbooks that are recorded under an older name."""
+_MOVED = {
+    "proposal/follow": "pull_request/watch",
+    "proposal/settling": "pull_request/finish",
+    "proposal/recovering": "pull_request/recovery",
+    "proposal/agreeing": "pull_request/approval",
+    "ramp/watch": "ramp/playbook",
+    "judge/playbook": "autorevert/playbook",
+    "triage/playbook": "alerts/playbook",
+}
+"""Where waits stood in older trees, and where they stand now."""
+_PATIENCE = ("bot.playbooks.run:Patience", "bot.playbooks.parts:Patience")
+_RHYTHM = ("bot.replicas:HeartbeatRhythm", "bot.heartbeat:Rhythm")
+"""Where trees have it, the newest first."""
 _HOLDS_S = 0.2
 """A wait is stopped a moment after it began: by then the engine has recorded that it waits."""
-_NOT_A_PLACE = ("signals.py",)
+_NOT_A_PLACE = ("signals.py", "run.py")
 """These only pass a wait on."""
 
 
@@ -106,8 +122,6 @@ def _live(order: dict[str, Any]) -> None:
     """Be the bot until a signal comes."""
     from bot.app import Bot
     from bot.logs import set_up_logs
-    from bot.playbooks.run import Patience
-    from bot.replicas import HeartbeatRhythm
     from bot.settings import load_settings
 
     room = Path(order["folder"])
@@ -121,8 +135,8 @@ def _live(order: dict[str, Any]) -> None:
     _watch_waits(room)
     soon = timedelta(seconds=order["look_again"])
     wanted: dict[str, Any] = {
-        "patience": Patience(look_again=soon, look_later=soon),
-        "rhythm": HeartbeatRhythm(
+        "patience": _one_of(_PATIENCE)(look_again=soon, look_later=soon),
+        "rhythm": _one_of(_RHYTHM)(
             beat_every=timedelta(seconds=order["beat_every"]),
             give_up_after=timedelta(seconds=order["dead_after"] / 2),
             dead_after=timedelta(seconds=order["dead_after"]),
@@ -176,6 +190,17 @@ def _takes_what_else_came(frame: FrameType) -> bool:
     return frame.f_code.co_name == "heard" and bool(frame.f_locals.get("signals"))
 
 
+def _one_of(places: tuple[str, ...]) -> Any:
+    """The first of these that the tree has, each `module:name`."""
+    for place in places:
+        module, _, name = place.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
+            continue
+    raise LookupError(f"this tree has none of {', '.join(places)}")
+
+
 def _durable_run() -> Any:
     """The engine's side of a Run, in whichever module of the tree it is."""
     for name, module in list(sys.modules.items()):
@@ -194,9 +219,11 @@ def _where(frame: FrameType | None) -> tuple[str, str]:
         _, marker, below = path.partition("/bot/playbooks/")
         if marker:
             if not place and below not in _NOT_A_PLACE:
-                place = f"{below.removesuffix('.py')}:{frame.f_code.co_name}"
+                module = below.removesuffix(".py")
+                place = f"{_MOVED.get(module, module)}:{frame.f_code.co_name}"
             package = below.partition("/")[0]
             # The outermost one: what is shared is further in.
+            package = _NAMES.get(package, package)
             playbook = package if package in PLAYBOOKS else playbook
         frame = frame.f_back
     return playbook, place

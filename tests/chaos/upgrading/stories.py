@@ -18,10 +18,10 @@ from tests.chaos.triaging import Alert
 from tests.playbooks.bisect import bisecting
 from tests.playbooks.providing import CAPABILITY, POLICY
 
-FOLLOWING = "proposal/follow:_listen"
-CONFIRMING = "proposal/settling:_confirm"
-RECOVERING = "proposal/recovering:recovery"
-AGREEING = "proposal/agreeing:_answer"
+FOLLOWING = "pull_request/watch:_listen"
+CONFIRMING = "pull_request/finish:_confirm"
+RECOVERING = "pull_request/recovery:recovery"
+AGREEING = "pull_request/approval:_answer"
 
 REACHES: dict[str, tuple[str, ...]] = {
     "revert/playbook:_cancelled_already": ("revert",),
@@ -33,9 +33,9 @@ REACHES: dict[str, tuple[str, ...]] = {
     "bisect/verify:_make": ("bisect",),
     "bisect/playbook:_pause": ("bisect",),
     "shadow/playbook:compare": ("shadow",),
-    "ramp/watch:_listen": ("ramp",),
-    "judge/playbook:to_its_end": ("judge",),
-    "triage/playbook:_to_its_end": ("triage",),
+    "ramp/playbook:_listen": ("ramp",),
+    "autorevert/playbook:to_its_end": ("judge",),
+    "alerts/playbook:_to_its_end": ("triage",),
 }
 """Each place in the code where a Run waits, and the playbooks whose Runs come there.
 
@@ -380,14 +380,14 @@ class Mirroring(Story):
 class Ramping(Story):
     """Evidence of a ramp's stage is gathered."""
 
-    name, playbook, place = "ramp: for evidence", "ramp", "ramp/watch:_listen"
+    name, playbook, place = "ramp: for evidence", "ramp", "ramp/playbook:_listen"
     play = Ramp()
 
 
 class RampToBegin(Story):
     """The first stage needs somebody's approval."""
 
-    name, playbook, place = "ramp: for an approval", "ramp", "ramp/watch:_listen"
+    name, playbook, place = "ramp: for an approval", "ramp", "ramp/playbook:_listen"
     play = Ramp()
 
     async def prepare(self, lane: Lane) -> ProviderScene:
@@ -414,7 +414,11 @@ class UnhurriedEvals(AutomaticRevert):
 class Judging(Story):
     """A check runs again, to see whether it fails again."""
 
-    name, playbook, place = "judge: for a check to run again", "judge", "judge/playbook:to_its_end"
+    name, playbook, place = (
+        "judge: for a check to run again",
+        "judge",
+        "autorevert/playbook:to_its_end",
+    )
     play = UnhurriedEvals()
 
     async def begin_anew(self, lane: Lane, scene: Scene, told: int | None) -> None:
@@ -429,7 +433,7 @@ class Triaging(Story):
     name, playbook, place = (
         "triage: for the alert to clear",
         "triage",
-        "triage/playbook:_to_its_end",
+        "alerts/playbook:_to_its_end",
     )
     play = Alert()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.chaos.upgrading.stories import REACHES, STORIES
 from tests.chaos.upgrading.trees import Tree
 
-_PASSES_ON = "signals.py"
+_PASSES_ON = ("signals.py", "run.py")
 
 
 def waits_in(tree: Tree) -> dict[str, set[str]]:
@@ -24,7 +24,7 @@ def waits_in(tree: Tree) -> dict[str, set[str]]:
     return {
         f"{path.relative_to(playbooks).with_suffix('')}:{function}": names
         for path in playbooks.rglob("*.py")
-        if path.name != _PASSES_ON
+        if path.relative_to(playbooks).as_posix() not in _PASSES_ON
         for function, names in _waiting(path)
     }
 

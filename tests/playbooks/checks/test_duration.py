@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.github.models import CheckKind, CheckResult
+from bot.playbooks.checks.duration import durations
 from bot.playbooks.checks.green import CheckRow, CheckTally, State
-from bot.playbooks.checks.reruns import durations
 from bot.playbooks.pull_request.messages import how_long
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)

@@ -29,8 +29,8 @@ from bot.records.documents.artifacts import (
     TimelineEvent,
     artifact_path,
     canonical_bytes,
-    published_schemas,
 )
+from bot.records.documents.reports import published_schemas
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY

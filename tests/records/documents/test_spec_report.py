@@ -6,12 +6,13 @@ import json
 
 import jsonschema_rs
 
-from bot.records.documents.artifacts import canonical_bytes, published_schemas
+from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.reports import (
     Met,
     Point,
     Requirement,
     SpecReport,
+    published_schemas,
     spec_table,
     summary_of,
 )
