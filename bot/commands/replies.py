@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from bot import markdown
@@ -9,6 +10,8 @@ from bot.intake.slash_commands import help_text, not_yet_text
 from bot.records.incidents import Incident
 from bot.records.runs import StoredRun
 from bot.triggers import Actor, ActorKind, Problem, Severity
+
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def refusal(actor: Actor, reason: str, remedy: str) -> str:
@@ -139,32 +142,32 @@ def joined(actor: Actor, incident: Incident | None, run: StoredRun, *, approved:
             "goes on. When it is found I propose the revert there, and `/approve` has it merged. "
             "You know it already? `/revert #NUMBER` reverts that at once."
         )
+    under_way = f"{_named(actor)}, {_what(incident)} is being reverted already{by}"
     waits = run.standing if run.standing and run.standing.state == "needs you" else None
     if approved is not None:
         about = f" for {markdown.code(approved[:9])}"
         return (
-            f"{_named(actor)}, this is being reverted already{by}, and waited for a yes: yours "
-            f"counts{about}. It merges as soon as all it needs is green, and I mention you when "
-            "it is over. `/cancel` stops it."
+            f"{under_way}, and waited for a yes: yours counts{about}. It merges as soon as all it "
+            "needs is green, and I say here when it is over. `/cancel` stops it."
         )
     if waits is not None:
         return (
-            f"{_named(actor)}, this is being reverted already{by}. It waits for somebody: "
-            f"{waits.headline}\n\nI mention you when it is over."
+            f"{under_way}. It waits for somebody: {waits.headline}\n\nI say here when it is over."
         )
     return (
-        f"{_named(actor)}, this is being reverted already{by}. It merges by itself as soon as all "
-        "it needs is green, and I mention you when it is over or needs you. `/cancel` stops it."
+        f"{under_way}. It merges by itself as soon as all "
+        "it needs is green, and I say here when it is over or needs you. `/cancel` stops it."
     )
 
 
 def joined_foreign(actor: Actor, incident: Incident | None, head: str) -> str:
     """The same is being done already, but somebody pushed to it."""
-    pull = _pull_of(incident)
+    pull, what = _pull_of(incident), _what(incident)
     return (
-        f"{_who(actor)} this is being reverted already{_being_done(incident)}, but somebody pushed "
-        f"to {pull}: {markdown.code(head[:9])} is not what I made, and I merge it only on a word "
-        f"about just that. Read {pull}, then comment {markdown.code(f'/approve {head[:9]}')} there."
+        f"{_who(actor)} {what} is being reverted already{_being_done(incident)}, but somebody "
+        f"pushed to {pull}: {markdown.code(head[:9])} is not what I made, and I merge it only on a "
+        f"word about just that. Read {pull}, then comment {markdown.code(f'/approve {head[:9]}')} "
+        "there."
     )
 
 
@@ -183,6 +186,14 @@ def joined_late(actor: Actor, incident: Incident | None) -> str:
         f"{_who(actor)} this was being reverted{_being_done(incident)}, and that has ended this "
         "moment: `/status` says how. If things are still broken, comment `/revert` again."
     )
+
+
+def _what(incident: Incident | None) -> str:
+    """What is reverted, where it is one pull request or commit: GitHub makes a link of it."""
+    kind, _, name = incident.subject.partition(":") if incident else ("", "", "")
+    if kind == "pull_request" and name.isdecimal():
+        return f"#{name}"
+    return name[:9] if kind == "commit" and _SHA.fullmatch(name) else "this"
 
 
 def _being_done(incident: Incident | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from fakegithub.world.model import FakeRepository
 from tests.chaos.lane import Lane, eventually
 from tests.chaos.plays import Scene
-from tests.playbooks.judge.judging import CONFIG, STEADY, WORKFLOW
+from tests.playbooks.autorevert.judging import CONFIG, STEADY, WORKFLOW
 
 
 class Merging(Scene):

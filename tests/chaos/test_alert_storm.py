@@ -23,7 +23,7 @@ from bot.notify import LEASE
 from fakegithub.server import DemoGitHub
 from tests.chaos.lane import API_TOKEN, Lane
 from tests.chaos.life import Conditions
-from tests.playbooks.triage.alerting import alert, payload
+from tests.playbooks.alerts.alerting import alert, payload
 
 CONDITIONS = 4
 SENDERS = 16

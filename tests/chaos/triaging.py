@@ -12,7 +12,7 @@ import aiohttp
 
 from tests.chaos.lane import API_TOKEN, Lane, eventually
 from tests.chaos.plays import Scene
-from tests.playbooks.triage.alerting import event
+from tests.playbooks.alerts.alerting import event
 from tests.shop import BAD
 
 CONFIG = "checks: {smoke: [smoke], evals: [smoke]}\n"

@@ -15,10 +15,10 @@ from bot.app import Bot
 from bot.notify import Courier
 from bot.records.notifications import Notification, NotificationState
 from tests.cockpit.conftest import Arrives
+from tests.playbooks.alerts.alerting import Sender
 from tests.playbooks.bisect.bisecting import fixes, history
 from tests.playbooks.providing import CAPABILITY, Providers, providers
 from tests.playbooks.rollback.test_playbook import at_25
-from tests.playbooks.triage.alerting import Sender
 from tests.shop import Shop
 
 __all__ = ["providers"]

@@ -12,7 +12,7 @@ from bot.records.approvals import Approval
 from bot.records.lifecycle import RunState
 from fakegithub.changes import checks
 from fakegithub.world.model import FakeCheckRun
-from tests.playbooks.triage.alerting import Sender
+from tests.playbooks.alerts.alerting import Sender
 from tests.shop import GOOD, Clock, Shop
 
 PROPOSES = "triggers: {autonomy: propose}\n"

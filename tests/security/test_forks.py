@@ -12,7 +12,7 @@ from tests.safety.test_gate import gate_on, opened
 from tests.security.test_outsiders import has_gate
 from tests.security.test_stalls import MOST_SECONDS, ROWS, watched
 from tests.shop import Shop
-from tests.specs.test_in_pull_requests import FILE, says
+from tests.spec_reports.test_in_pull_requests import FILE, says
 
 DATE = "checks: {smoke: [2001-13-45]}\n"
 

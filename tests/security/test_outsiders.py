@@ -11,7 +11,7 @@ from bot.safety import request_meter
 from bot.triggers import SELF_WORK
 from demo.person import Person
 from tests.shop import Clock, Shop
-from tests.specs.test_in_pull_requests import FILE, SPEC, says
+from tests.spec_reports.test_in_pull_requests import FILE, SPEC, says
 
 GATE = "self-work gate"
 

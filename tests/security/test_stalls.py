@@ -27,7 +27,7 @@ from bot.playbooks.incident.own_files import OwnFiles
 from bot.playbooks.incident.phrases import quoted
 from bot.spec_reports import LARGEST_BYTES, read_spec
 from tests.shop import Shop
-from tests.specs.test_in_pull_requests import FILE, SPEC, opened, says
+from tests.spec_reports.test_in_pull_requests import FILE, SPEC, opened, says
 
 _MILLION_S = 0.05
 """How long a million additions take where the limit was set."""

@@ -148,17 +148,13 @@ def needs_you(case: IncidentContext, standing: StatusMessage, *, mention: bool =
     Whoever was called once is named after that: they hear of each comment as it is, having
     commented themselves.
     """
-    called = _called(case, standing.headline)
-    if not mention and (asked := assignees(case)[:_MENTIONED]):
-        called = f"{listed([markdown.code(each) for each in asked])}: {standing.headline}"
-    return paragraphs(called, *standing.details)
+    return paragraphs(_called(case, standing.headline, mention=mention), *standing.details)
 
 
-def final_word(case: IncidentContext, standing: StatusMessage) -> str:
-    """The one new comment at the end."""
-    return paragraphs(
-        _called(case, standing.headline), *standing.details, facts(case), untold(case)
-    )
+def final_word(case: IncidentContext, standing: StatusMessage, *, mention: bool = True) -> str:
+    """The one new comment at the end; whoever was called before is only named."""
+    called = _called(case, standing.headline, mention=mention)
+    return paragraphs(called, *standing.details, facts(case), untold(case))
 
 
 def which_checks(counting: Counting) -> str:
@@ -190,14 +186,17 @@ def offenders_in_words(offenders: Sequence[Offender]) -> str:
     return ", ".join(shown)
 
 
-def _called(case: IncidentContext, words: str) -> str:
+def _called(case: IncidentContext, words: str, *, mention: bool) -> str:
     """Say it to whoever asked; where no person did, to those whose work it is about."""
-    if asked := assignees(case)[:_MENTIONED]:
-        return f"{listed([markdown.mention(each) for each in asked])} {words}"
     # Of a bare commit we know the name its author gave git, which is not a login.
     authors = [o.author for o in case.offenders if o.number and o.author]
-    people = [markdown.mention(name) for name in dict.fromkeys(authors) if markdown.is_login(name)]
-    return f"{listed(people)} {words}" if people else words
+    asked = assignees(case)[:_MENTIONED]
+    people = asked or [name for name in dict.fromkeys(authors) if markdown.is_login(name)]
+    if not people:
+        return words
+    if not mention:
+        return f"{listed([markdown.code(each) for each in people])}: {words}"
+    return f"{listed([markdown.mention(each) for each in people])} {words}"
 
 
 def name_of(actor: Actor) -> str:

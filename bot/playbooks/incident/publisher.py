@@ -349,9 +349,8 @@ class StatusPublisher:
 
     async def final_word(self, case: IncidentContext, standing: StatusMessage) -> None:
         """The one new comment at the end."""
-        await self._answer(
-            Step.POST_FINAL_COMMENT, case, "done", phrases.final_word(case, standing)
-        )
+        body = phrases.final_word(case, standing, mention=not self._called)
+        await self._answer(Step.POST_FINAL_COMMENT, case, "done", body)
 
     async def comment(self, step: Step, number: int, key: str, body: str) -> None:
         """Write one new comment, as this step, on whatever issue or pull request."""

@@ -14,7 +14,7 @@ from bot.intake.alerts.cloudevents import CloudEvent, event_report, window_of
 from bot.intake.alerts.formats import AlertmanagerBody, GrafanaBody, alert_report
 from bot.records.alerts import ConditionReport
 from bot.triggers import Repository
-from tests.playbooks.triage.alerting import alert, event, grafana, payload
+from tests.playbooks.alerts.alerting import alert, event, grafana, payload
 
 REPOSITORY = Repository(id=1, owner="acme", name="shop", installation_id=2)
 NOW = datetime(2026, 5, 1, 13, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bot.triggers import OURSELVES, BisectRequest, Source, SourceKind, Trigger
+from tests.playbooks.autorevert.judging import flags_committed
 from tests.playbooks.bisect.bisecting import GOOD_TRIAL, TRIAL, approved, dispatched, fixes
-from tests.playbooks.judge.judging import flags_committed
 from tests.shop import Shop
 
 CONFIG = """checks:

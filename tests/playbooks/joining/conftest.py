@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from tests.cockpit.conftest import arrives, cockpit_url
-from tests.playbooks.triage.alerting import Sender
+from tests.playbooks.alerts.alerting import Sender
 from tests.shop import Shop
 
 __all__ = ["arrives", "cockpit_url"]

@@ -21,7 +21,7 @@ from demo.person import Person
 from fakegithub.changes import checks
 from tests.cockpit.asking import start
 from tests.cockpit.visitor import Visitor
-from tests.playbooks.triage.alerting import Sender, event
+from tests.playbooks.alerts.alerting import Sender, event
 from tests.shop import BAD, GOOD, Shop
 
 WHO = ("bot", "person", "both", "two persons", "person twice")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.records import runs
-from tests.playbooks.triage.alerting import Sender
+from tests.playbooks.alerts.alerting import Sender
 from tests.shop import BAD, GOOD, Shop
 
 

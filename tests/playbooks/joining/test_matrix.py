@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.cockpit.conftest import Arrives, known_to_bot
+from tests.playbooks.alerts.alerting import Sender
 from tests.playbooks.joining.matrix import STATES, cells, play, sample
-from tests.playbooks.triage.alerting import Sender
 from tests.shop import Shop
 
 

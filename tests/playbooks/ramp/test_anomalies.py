@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.playbooks.alerts.alerting import Sender, alert
 from tests.playbooks.providing import CAPABILITY, ROOT, Providers
-from tests.playbooks.triage.alerting import Sender, alert
 from tests.shop import Clock
 
 

@@ -15,7 +15,7 @@ from bot.playbooks.rollout.messages import joined, status
 from bot.playbooks.rollout.workflow import decision
 from bot.records.audit.anchors import Anchor
 from tests.canary.traffic import policy
-from tests.playbooks.candidate.facts import BOB, BREACH, POLICY, START, ramp_case, seen_in_ramp
+from tests.playbooks.rollout.facts import BOB, BREACH, POLICY, START, ramp_case, seen_in_ramp
 
 CASE = ramp_case()
 ASKING = policy(approvals={25: 2, 100: "founder"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.playbooks.judge.judging import with_evals
+from tests.playbooks.autorevert.judging import with_evals
 from tests.playbooks.refusals.refusing import SAMPLE, Refusal, begin, choose, ended_well
 from tests.shop import Shop
 

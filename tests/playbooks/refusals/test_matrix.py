@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from tests.playbooks.alerts.alerting import Sender
 from tests.playbooks.refusals.refusing import FORBIDDEN, Refusal, begin, choose, ended_well
-from tests.playbooks.triage.alerting import Sender
 from tests.shop import BAD, GOOD, Shop
 
 CONFIG = "checks: {smoke: [smoke], evals: [evals]}\n"

@@ -11,7 +11,7 @@ from bot.playbooks.rollback.messages import RollbackFacts
 from bot.records.audit.anchors import Anchor
 from bot.records.documents.adr import Pointer
 from bot.records.documents.reports import Anomaly, Reshadow
-from tests.playbooks.candidate.facts import ALERTS, BREACH, START, diffs, rollback_case
+from tests.playbooks.rollout.facts import ALERTS, BREACH, START, diffs, rollback_case
 
 COUNTING = Counting(smoke=("smoke",), smoke_from="configured", evals=())
 AGAIN = Reshadow(

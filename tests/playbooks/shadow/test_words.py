@@ -13,7 +13,7 @@ from bot.playbooks.rollout.messages import joined, status
 from bot.playbooks.rollout.workflow import decision
 from bot.playbooks.shadow import messages
 from bot.records.audit.anchors import Anchor
-from tests.playbooks.candidate.facts import BOB, POLICY, START, seen_in_shadow, shadow_case
+from tests.playbooks.rollout.facts import BOB, POLICY, START, seen_in_shadow, shadow_case
 
 CASE = shadow_case()
 MISSING = (

@@ -14,9 +14,9 @@ from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
 from bot.records.runs import StoredRun
 from bot.records.tables.intake import inbox
-from tests.playbooks.judge.judging import self_work_pause
+from tests.playbooks.alerts.alerting import Sender, alert
+from tests.playbooks.autorevert.judging import self_work_pause
 from tests.playbooks.stranded.updating import end_by_update, park
-from tests.playbooks.triage.alerting import Sender, alert
 from tests.shop import BAD, Shop
 
 FOLLOWED_ANEW = "I was updated while I followed these alerts"

@@ -18,7 +18,7 @@ import yaml
 
 from bot.records.alerts import WELL_AFTER
 from tests.intake.alerts.published import pasted
-from tests.playbooks.triage.alerting import Sender
+from tests.playbooks.alerts.alerting import Sender
 from tests.shop import API_TOKEN, Clock, Shop
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")

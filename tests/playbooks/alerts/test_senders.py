@@ -27,7 +27,7 @@ from tests.intake.alerts.published import (
     datadog,
     sentry,
 )
-from tests.playbooks.triage.alerting import Sender, alert, event, grafana, payload
+from tests.playbooks.alerts.alerting import Sender, alert, event, grafana, payload
 from tests.shop import ALERT_MAPPINGS, API_TOKEN, Clock, Shop
 
 JSON = "application/json"

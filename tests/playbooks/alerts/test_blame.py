@@ -22,7 +22,7 @@ from bot.playbooks.autorevert.decide import CheckEvidence, SoleSuspect, TellPeop
 from bot.playbooks.autorevert.evidence import CheckLook, proposal
 from bot.records.alerts import Condition, ConditionGroup, Said
 from bot.triggers import Autonomy, Severity
-from tests.playbooks.triage.alerting import BEGAN
+from tests.playbooks.alerts.alerting import BEGAN
 
 SELF_WORK = SoleSuspect(sha="a" * 40, age=timedelta(0), pull_request=7, is_self_work=True)
 PERSON = SELF_WORK.model_copy(update={"is_self_work": False})

@@ -7,8 +7,7 @@ from functools import partial
 import pytest
 
 from fakegithub.world.model import FakeInstallation
-from tests.playbooks.bisect.bisecting import approved
-from tests.playbooks.judge.judging import (
+from tests.playbooks.autorevert.judging import (
     CONFIG,
     FLAKY,
     WORKFLOW,
@@ -19,6 +18,7 @@ from tests.playbooks.judge.judging import (
     self_work_pause,
     with_evals,
 )
+from tests.playbooks.bisect.bisecting import approved
 from tests.shop import Shop
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.shop import Shop
-from tests.specs.test_reading import REPORT, ROW
+from tests.spec_reports.test_reading import REPORT, ROW
 
 FILE = "self/spec_report.json"
 SPEC = json.dumps(REPORT | {"spec": [ROW | {"check": "smoke"}]})

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from bot.records import notifications
-from tests.playbooks.judge.judging import flags_committed, self_work_pause
-from tests.playbooks.triage.alerting import Sender, alert, event, grafana, payload
+from tests.playbooks.alerts.alerting import Sender, alert, event, grafana, payload
+from tests.playbooks.autorevert.judging import flags_committed, self_work_pause
 from tests.shop import BAD, Shop
 
 CONFIG = "checks: {smoke: [smoke], evals: [evals]}\n"
