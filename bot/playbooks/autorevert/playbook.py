@@ -31,7 +31,7 @@ from bot.playbooks.autorevert.evidence import CheckLook, Purpose, RerunsAsked, l
 from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
 from bot.playbooks.run import Resources, Run, SignalKind, first, heard
-from bot.playbooks.steps import Step, WaitPoint
+from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records import runs
 from bot.records.audit import chain
 from bot.records.lifecycle import RunState
@@ -211,11 +211,24 @@ class _Judging:
         await self._finish(now)
 
     async def _finish(self, now: datetime) -> None:
-        if not self._recorded:
+        left = [f"{each.what}: {each.why}" for each in self.run.untold.left]
+        is_told = not left or not self.run.patched(Patch.REFUSALS_ARE_RECORDED)
+        if is_told and not self._recorded:
             return
 
         async def change(conn: AsyncConnection) -> bool:
-            await runs.move(conn, self.run.id, RunState.SUCCEEDED, at=now)
+            if self._recorded:
+                await runs.move(conn, self.run.id, RunState.SUCCEEDED, at=now)
+            if not is_told:
+                await chain.append(
+                    conn,
+                    self.trigger.repository.id,
+                    "run.finished",
+                    actor=OURSELVES.login,
+                    at=now,
+                    run=self.run.id,
+                    refs={"check": self.check, "not_done": [*left]},
+                )
             return True
 
         await self.run.write(Step.END_RUN, bool, change)

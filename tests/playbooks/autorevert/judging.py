@@ -78,11 +78,16 @@ async def flags_committed(shop: Shop) -> None:
 
 async def judged(shop: Shop) -> Any:
     """Wait until a check was judged; the last judgement in the audit chain."""
+    return await audited(shop, "check.judged")
+
+
+async def audited(shop: Shop, action: str) -> Any:
+    """Wait until this is in the audit chain; the last such entry."""
 
     async def last() -> Any:
         async with shop.bot.read_only.connect() as conn:
             entries = await chain.read(conn, shop.repository.id)
-        found = [e for e in entries if getattr(e, "action", "") == "check.judged"]
+        found = [e for e in entries if getattr(e, "action", "") == action]
         return found[-1] if found else None
 
     return await shop.eventually(last)

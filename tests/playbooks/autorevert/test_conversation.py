@@ -11,6 +11,7 @@ from tests.playbooks.autorevert.judging import (
     CONFIG,
     FLAKY,
     WORKFLOW,
+    audited,
     breaks,
     evaluated,
     flags_committed,
@@ -111,6 +112,17 @@ async def test_what_cannot_be_run_again_is_proposed_and_not_done(shop: Shop) -> 
     [told] = await shop.eventually(lambda: shop.from_bot(culprit))
     assert "it could not be run again, so it may be a flake" in told
     assert await shop.hotfixes() == []
+
+
+async def test_a_proposal_that_github_would_not_take_is_in_the_audit(shop: Shop) -> None:
+    await shop.alice.push("main", {".github/playbooks.yml": CONFIG}, "Configure")
+    await shop.report("success", "slo", branch="main")
+    culprit = await breaks(shop, "self-work")
+    shop.repository.refusals.refuse("comment")
+    await shop.report("failure", "slo", branch="main")
+    said = await audited(shop, "run.finished")
+    [refused] = said.refs["not_done"]
+    assert refused.startswith(f"comment on #{culprit}: ")
 
 
 @pytest.mark.thorough

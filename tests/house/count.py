@@ -1,0 +1,240 @@
+"""Counts what makes a house easy or hard to live in: `python -m tests.house.count [COMMIT]`.
+
+Files, lines, names that stand for two things, modules named by what they do instead of what they
+are, circles, functions between rooms whose arguments nobody explains; and with `--enter PLAY` the
+files that one request enters, from the comment to the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from types import FrameType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("bot", "demo", "fakegithub")
+SMALL = 80
+"""Lines below which a file needs a reason."""
+NOUNS = {
+    "finding": "what was found: the noun, as of an audit or a search",
+    "wiring": "the room where parts are put together: the noun of dependency injection",
+}
+"""Words that end like a gerund and are nouns of the field, each with its reason."""
+
+
+@dataclass(frozen=True)
+class House:
+    """The modules of a tree, by their dotted names."""
+
+    root: Path
+    modules: Mapping[str, Path]
+    trees: Mapping[str, ast.Module]
+
+    @classmethod
+    def read(cls, root: Path = ROOT) -> House:
+        """Read every module of the packages below `root`."""
+        modules = {
+            ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+            for package in PACKAGES
+            for path in sorted((root / package).rglob("*.py"))
+        }
+        trees = {name: ast.parse(path.read_text("utf-8")) for name, path in modules.items()}
+        return cls(root, modules, trees)
+
+    def lines(self, package: str) -> dict[str, int]:
+        """How many lines each file of a package has."""
+        return {
+            str(path.relative_to(self.root)): path.read_text("utf-8").count("\n")
+            for name, path in self.modules.items()
+            if name.split(".")[0] == package
+        }
+
+
+def classes_twice(house: House) -> dict[str, list[str]]:
+    """Public classes whose name is defined in more than one module."""
+    where = defaultdict(list)
+    for module, tree in house.trees.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where[node.name].append(module)
+    return {name: modules for name, modules in where.items() if len(modules) > 1}
+
+
+def gerunds(house: House) -> list[str]:
+    """Modules named by what is done there, except the field's nouns."""
+    return [
+        module
+        for module in house.modules
+        if (leaf := module.rpartition(".")[2]).endswith("ing") and leaf not in NOUNS
+    ]
+
+
+def circles(house: House) -> list[list[str]]:
+    """Modules that import each other when they are loaded (Tarjan's strongly connected ones)."""
+    graph = {module: set(_imported(house, module)) - {module} for module in house.modules}
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in index:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], index[other])
+        if low[module] == index[module]:
+            circle = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(circle) > 1:
+                found.append(circle)
+
+    sys.setrecursionlimit(10_000)
+    for module in graph:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def _imported(house: House, module: str) -> Iterator[str]:
+    for node in house.trees[module].body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                if (name if name in house.modules else node.module) in house.modules:
+                    yield name if name in house.modules else node.module
+
+
+def unexplained(house: House) -> list[str]:
+    """Functions with three or more parameters that another room imports, without `Args:`."""
+    asked = {
+        (node.module, alias.name)
+        for module, tree in house.trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if _room(node.module) != _room(module)
+    }
+    return [
+        f"{module}.{node.name}"
+        for module, tree in house.trees.items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (module, node.name) in asked
+        and _parameters(node) >= 3
+        and "Args:" not in (ast.get_docstring(node) or "")
+    ]
+
+
+def _room(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:3] if parts[:2] == ["bot", "playbooks"] else parts[:2])
+
+
+def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
+
+
+def table(house: House) -> str:
+    """All of it, a line each."""
+    lines = house.lines("bot")
+    rooms = {path: n for path, n in lines.items() if "__init__" not in path}
+    kept = {path: n for path, n in rooms.items() if "/migrations/" not in path}
+    small = [path for path, n in kept.items() if n < SMALL]
+    return "\n".join(
+        (
+            f"files of bot: {len(lines)} ({len(kept)} without __init__ and migrations)",
+            f"lines of bot: {sum(lines.values())}",
+            f"files under {SMALL} lines: {len(small)} ({len(small) / len(kept):.1%})",
+            f"median file: {median(kept.values()):.0f} lines; largest: {max(kept.values())}",
+            f"public class names defined twice: {len(classes_twice(house))}",
+            f"modules named by a gerund: {len(gerunds(house))}",
+            f"circles between modules: {len(circles(house))}",
+            f"functions between rooms with arguments unexplained: {len(unexplained(house))}",
+        )
+    )
+
+
+# --- what one request enters ---
+
+
+class Entered:
+    """Notes every file of the bot in which a function is called, while it is on."""
+
+    def __init__(self) -> None:
+        """Prepare."""
+        self.files: set[str] = set()
+        self.functions: set[tuple[str, str]] = set()
+
+    def __enter__(self) -> Entered:
+        """Begin, in this thread and in those that begin from now on."""
+        threading.setprofile(self._called)
+        sys.setprofile(self._called)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+
+    def _called(self, frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            name = frame.f_code.co_filename
+            if "/bot/" in name and "site-packages" not in name:
+                self.files.add(name)
+                self.functions.add((name, frame.f_code.co_qualname))
+
+
+async def enter(play: str) -> Entered:
+    """Play a story of the demo, and note what is entered once the bot has started."""
+    from demo.command import STORIES
+    from demo.stage import Stage
+
+    entered = Entered()
+    async with Stage(port=0, seed=20) as stage:
+        with entered:
+            await STORIES[play](stage, lambda _: None)
+    return entered
+
+
+def main() -> None:
+    """Print what was counted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("commit", nargs="?", help="count this commit instead of the work tree")
+    parser.add_argument("--enter", metavar="PLAY", help="a play of the demo")
+    options = parser.parse_args()
+    if options.enter:
+        entered = asyncio.run(enter(options.enter))
+        print(f"{options.enter}: {len(entered.files)} files, {len(entered.functions)} functions")  # noqa: T201
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        house = House.read(_checkout(options.commit, Path(folder)) if options.commit else ROOT)
+        print(table(house))  # noqa: T201
+
+
+def _checkout(commit: str, into: Path) -> Path:
+    order = ["git", "archive", "--format=tar", commit]
+    made = subprocess.run(order, cwd=ROOT, capture_output=True, check=True)  # noqa: S603 - our own words
+    with tarfile.open(fileobj=io.BytesIO(made.stdout)) as files:
+        files.extractall(into, filter="data")
+    return into
+
+
+if __name__ == "__main__":
+    main()
