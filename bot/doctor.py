@@ -55,7 +55,17 @@ def github_of(settings: Settings) -> GitHub:
 async def deliver(
     settings: Settings, event: str, payload: bytes, url: str | None
 ) -> tuple[int, str]:
-    """Sign a payload as GitHub would and post it to the bot; its status and answer."""
+    """Sign a payload as GitHub would and post it to the bot; its status and answer.
+
+    Args:
+        settings: with the webhook secret that signs it, and the bot's own address.
+        event: what GitHub calls it, such as `issue_comment`.
+        payload: the JSON that is posted, byte for byte.
+        url: where the bot listens, without a path; None takes the address of the settings.
+
+    Returns:
+        The HTTP status and the text of the answer; 599 and why where nobody answers.
+    """
     secret = settings.github_webhook_secret[0].get_secret_value().encode()
     headers = {
         "Content-Type": "application/json",

@@ -69,7 +69,16 @@ def share(log_e: float, limit: float) -> str:
 
 
 def against(log_e: float, limit: float, *, crossed: bool) -> str:
-    """How close the candidate is to being taken back: `over its limit`, `43% of its limit`."""
+    """How close the candidate is to being taken back: `over its limit`, `43% of its limit`.
+
+    Args:
+        log_e: the evidence that it is too bad, in nats.
+        limit: the evidence at which it is taken back, in nats; above 0.
+        crossed: whether the limit was ever reached; the evidence may have fallen since.
+
+    Returns:
+        Words to go on with; `no sign` where the evidence is not above 0.
+    """
     if crossed or log_e >= limit:
         return "over its limit"
     return "no sign" if log_e <= 0 else f"{share(log_e, limit)} of its limit"

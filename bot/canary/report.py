@@ -198,7 +198,14 @@ def shadow_report(
     *,
     curve: tuple[CurvePoint, ...] = (),
 ) -> ShadowDiffReport:
-    """Describe a shadow; `curve`: its evidence over time."""
+    """Describe a shadow: what was observed, and what is concluded from it.
+
+    Args:
+        subject: what the report is about, and from when to when was watched.
+        evidence: what was learnt so far, and the policy that it is judged by.
+        verdict: what is concluded from the evidence.
+        curve: the evidence over time, oldest first; empty: the report shows none.
+    """
     policy = evidence.policy
     alone = evidence.alone
     return ShadowDiffReport(
@@ -238,7 +245,17 @@ def ramp_report(
     stages: tuple[StageReport, ...],
     curve: tuple[CurvePoint, ...],
 ) -> RampReport:
-    """Describe a ramp; see `RampReport` for the arguments."""
+    """Describe a ramp: what was observed, how its stages went, and what is concluded from it.
+
+    Args:
+        subject: what the report is about, and from when to when was watched.
+        evidence: what was learnt so far, and the policy that it is judged by.
+        verdict: what is concluded from the evidence.
+        shadow: the id of the shadow that it started from; None leaves it out of the report.
+        salt: of the hash that decides which requests the candidate gets.
+        stages: every split that was served, oldest first, with the one that is served now.
+        curve: the evidence over time, oldest first; empty: the report shows none.
+    """
     policy = evidence.policy
     return RampReport(
         id=subject.id,

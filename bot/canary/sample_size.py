@@ -37,6 +37,11 @@ def pairs_needed(policy: Policy, metric: Metered, arms: Arms) -> int:
 
     At least the policy's `min_pairs`, also where the candidate does not look worse; at most a
     million.
+
+    Args:
+        policy: the one that the candidate was judged by.
+        metric: the metric in which it failed, with the evidence that a breach takes.
+        arms: what was observed of the baseline and of the candidate: how large the effect is.
     """
     growth = _growth(metric, arms)
     least = policy.shadow.min_pairs
@@ -101,7 +106,12 @@ def sampled(seed: str, request_id: str, rate: float) -> bool:
     """Tell whether a request belongs to the sample.
 
     The first 64 bits of SHA-256 of `seed|request id`, as a fraction of 2^64, are below `rate`.
-    So a larger rate (0 to 1) holds every request of a smaller one.
+    So a larger rate holds every request of a smaller one.
+
+    Args:
+        seed: of this shadow; another seed gives another sample.
+        request_id: the client's name for the request; the same one is always decided alike.
+        rate: the share of all requests that is wanted, 0 to 1.
     """
     digest = hashlib.sha256(f"{seed}|{request_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < rate * _WHOLE

@@ -123,7 +123,13 @@ class Approvals:
 
 
 def founders_from(github: GitHub, config: ConfigInForce, settled: Sequence[str]) -> FoundersOf:
-    """Ask GitHub who the Founders are; `settled` are those of the process settings."""
+    """Make the function that tells who the Founders of a repository are; it asks GitHub each time.
+
+    Args:
+        github: where roles are read, in the name of the cockpit.
+        config: gives each repository's configuration, which may name its Founders.
+        settled: `PLAYBOOKS_FOUNDERS` of the process, for repositories that name nobody.
+    """
 
     async def founders(repository: Repository) -> Sequence[str]:
         client = github.repository(repository, playbook="cockpit")

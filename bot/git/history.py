@@ -85,13 +85,31 @@ async def resolve_expression(git: Git, revision: str) -> str:
 
 
 async def is_ancestor(git: Git, ancestor: str, descendant: str) -> bool:
-    """Tell whether `ancestor` is reachable from `descendant` (a commit reaches itself)."""
+    """Tell whether `ancestor` is reachable from `descendant` (a commit reaches itself).
+
+    Args:
+        git: the repository that holds both.
+        ancestor: any revision: the commit that is looked for.
+        descendant: any revision: where the search begins.
+
+    Raises:
+        GitFailed: one of the two names no commit here.
+    """
     command = ("merge-base", "--is-ancestor", ancestor, descendant)
     return (await git.run(*command, ok=(0, 1))).code == 0
 
 
 async def merge_base(git: Git, one: str, other: str) -> str | None:
-    """Return the best common ancestor of two commits, None where histories are unrelated."""
+    """Return the best common ancestor of two commits, None where histories are unrelated.
+
+    Args:
+        git: the repository that holds both.
+        one: any revision.
+        other: any revision; changing places with `one` changes nothing.
+
+    Raises:
+        GitFailed: one of the two names no commit here.
+    """
     said = await git.run("merge-base", one, other, ok=(0, 1))
     return said.text.split("\n")[0] or None
 
@@ -119,7 +137,16 @@ async def commit_range(
 
 
 async def first_parents(git: Git, tip: str, count: int) -> list[str]:
-    """List `tip` and the commits before it on its first-parent line, newest first, `count` most."""
+    """List `tip` and the commits before it on its first-parent line, newest first.
+
+    Args:
+        git: the repository; its commits are enough, no tree or blob is fetched.
+        tip: any revision: where the line begins.
+        count: how many commits are listed at most, `tip` included.
+
+    Raises:
+        GitFailed: `tip` names no commit here.
+    """
     said = await git.run("rev-list", "--first-parent", f"--max-count={count}", tip, "--")
     return said.text.split()
 

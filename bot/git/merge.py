@@ -110,6 +110,17 @@ async def merge(git: Git, ours: str, theirs: str) -> MergedTree:
     A bare repository has no work tree to read attributes from. Where a path's content had to be
     merged and the tree of `ours` has attributes that steer merging, they are laid out in a
     temporary, otherwise empty work tree and the merge is made once more.
+
+    Args:
+        git: the repository; blobs it lacks are fetched as needed.
+        ours: the commit that is merged into.
+        theirs: the commit whose changes are brought in.
+
+    Returns:
+        What came of it; a conflict is a result, too. No commit is made, and no ref is moved.
+
+    Raises:
+        GitFailed: git could not merge them, or printed something of another format.
     """
     first = await _merge_tree(git, ours, theirs)
     if not first.content_merged:

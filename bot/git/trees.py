@@ -165,8 +165,13 @@ async def raw_changes(
 async def tree_changes(git: Git, base_tree: str, tree: str) -> tuple[ChangedPath, ...]:
     """List what must be set on `base_tree` to get `tree`, for `POST …/git/trees`.
 
+    Args:
+        git: the repository that holds both.
+        base_tree: the tree (or commit) that GitHub has.
+        tree: the tree (or commit) that GitHub is to have.
+
     Raises:
-        PathNotUtf8: A differing path cannot be said in JSON.
+        PathNotUtf8: a differing path cannot be said in JSON.
     """
     changes = []
     for change in await raw_changes(git, base_tree, tree):
@@ -190,7 +195,13 @@ def record_pathspecs(globs: Iterable[str]) -> tuple[str, ...]:
 
 
 async def with_entries(git: Git, base_tree: str, entries: Iterable[RawChange]) -> str:
-    """Write the tree that is `base_tree` with the new side of `entries`, and return its id."""
+    """Write the tree that is `base_tree` with the new side of `entries`, and return its id.
+
+    Args:
+        git: the repository that the tree is written to; no ref is moved.
+        base_tree: full id of the tree (or commit) to begin with; it stays as it is.
+        entries: what becomes of each path; those without a new side are deleted.
+    """
     with tempfile.TemporaryDirectory(prefix="playbooks-index-") as scratch:
         environment = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
         await git.run("read-tree", base_tree, environment=environment)

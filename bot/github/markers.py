@@ -38,7 +38,16 @@ def marker(key: str) -> str:
 
 
 def marked(body: str, key: str, limit: int = BODY_LIMIT) -> str:
-    """Put `key`'s marker at the end of `body` and cut the whole to `limit`."""
+    """Put `key`'s marker at the end of `body` and cut the whole to `limit`.
+
+    Args:
+        body: Markdown; where it carries the marker already, it is only cut.
+        key: what the bot finds the text by later, such as `status:01j…`.
+        limit: characters of the result, with its marker.
+
+    Raises:
+        ValueError: `key` cannot stand in a marker, see `marker`.
+    """
     hidden = marker(key)
     if is_marked(body, key):
         return cut(body, limit)

@@ -198,7 +198,33 @@ def bisect_command(
     replay: Path | None,
     command: tuple[str, ...],
 ) -> None:
-    """Read the options, search or replay, and leave with the contract's exit code."""
+    """Read the options, search or replay, and leave with the contract's exit code.
+
+    Args:
+        repo: the clone, or a folder in it.
+        goods: revisions that pass; empty: releases and older commits are tried.
+        bad: a revision that fails.
+        jobs: how many trials run at once.
+        confidence: the probability of a verdict at which the search stops, above 0.5 and below 1.
+        budget: how many trials there may be; None: as many as it takes.
+        first_parent: whether merges are blamed, and not the commits that they brought.
+        as_json: whether the verdict is printed as JSON, not as text.
+        seed: makes the random choices repeatable.
+        skips: revisions that are never tried.
+        build: what is run once per tree before the command, as typed; None: nothing.
+        time_limit: seconds that a trial may take.
+        wanted: paths of the checkout that trials see as they are now, committed or not.
+        pristine: whether trials see nothing of the checkout that was not asked for.
+        network: whether trials may use the network.
+        verify: whether the culprit is checked with fresh runs of it and its parents.
+        log_path: where the log is written; None: a new file in the user's state folder.
+        resume: the log of a search that is continued; None: none is.
+        replay: the log whose verdict is told again, with nothing run; None: trials are run.
+        command: what tells good from bad, word by word; empty where a log holds it.
+
+    Raises:
+        UsageError: the options do not go together.
+    """
     if replay and resume:
         raise click.UsageError("Choose one of --replay and --resume.")
     if (replay or resume) and command:

@@ -207,6 +207,15 @@ async def landing_of_pull(
 ) -> Landing | Unclear:
     """Find how a merged pull request came to the branch whose head is `onto`.
 
+    Args:
+        pull: a merged pull request.
+        onto: full SHA of the branch's head.
+        github: asked for the commits of the pull request where history alone does not tell.
+        mirror: holds the branch, and the commits of the pull request.
+
+    Returns:
+        The step of the branch; `Unclear` where a person has to name the commits.
+
     Raises:
         UnknownRevision: its commits are not here.
     """
@@ -348,6 +357,13 @@ async def everybody_behind(
     sha: str, base: str, head: str, github: RepositoryClient, mirror: Mirror
 ) -> tuple[tuple[PullRequest, ...], bool]:
     """Find all whose work goes when one commit of `base` is reverted.
+
+    Args:
+        sha: the commit that would be reverted.
+        base: the branch that it is on.
+        head: full SHA of the branch's head.
+        github: asked for the pull requests that came with the commit.
+        mirror: holds the branch; commits of pull requests that it lacks are fetched.
 
     Returns:
         The merged pull requests, the one that was merged as this very commit first, and whether

@@ -147,7 +147,16 @@ class Ending(Value):
 
 
 async def heard(run: Run, seconds: float, at: WaitPoint) -> list[Signal]:
-    """Wait up to `seconds` for a Signal, then take all that have come: one look answers many."""
+    """Wait up to `seconds` for a Signal, then take all that have come: one look answers many.
+
+    Args:
+        run: the Run that waits.
+        seconds: how long at most, until the first; 0 only takes those that are there.
+        at: which wait this is.
+
+    Returns:
+        The Signals in the order in which they came; empty where the time passed without one.
+    """
     signals: list[Signal] = []
     signal = await run.wait(seconds, at)
     while signal is not None:

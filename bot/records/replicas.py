@@ -122,7 +122,16 @@ async def leave(
 async def living(
     conn: AsyncConnection, now: datetime, dead_after: timedelta = DEAD_AFTER
 ) -> dict[str, str | None]:
-    """Read which replicas are not silent, and what each can replay."""
+    """Read which replicas are not silent, and what each can replay.
+
+    Args:
+        conn: the caller's transaction.
+        now: the time.
+        dead_after: how long a replica may be silent and still count.
+
+    Returns:
+        By the replica's name, what it can replay; None where it did not say.
+    """
     alive = sa.select(replicas.c.id, replicas.c.code).where(replicas.c.beat_at > now - dead_after)
     return {row.id: row.code for row in await conn.execute(alive)}
 

@@ -102,6 +102,12 @@ async def draw(conn: AsyncConnection, trigger: Trigger, facts: AdmissionFacts, a
 
     What a person asks for is counted, and never refused.
 
+    Args:
+        conn: the caller's transaction.
+        trigger: what begins; under its key it is counted once, however often this is called.
+        facts: whose idea it was, and the caps that it draws on.
+        at: now: it counts in the day or hour of this moment.
+
     Returns:
         The cap that is reached, in words; an empty text where it may begin.
     """

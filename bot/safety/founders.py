@@ -60,7 +60,13 @@ class Objection(StrEnum):
 
 
 def objection_to(login: str, founders: Sequence[str], *, asked_by: str) -> Objection | None:
-    """Say why this person's yes to what `asked_by` asks for does not count; None if it does."""
+    """Say why this person's yes to what `asked_by` asks for does not count; None if it does.
+
+    Args:
+        login: who says yes.
+        founders: the logins of all Founders; with a second one, nobody approves their own wish.
+        asked_by: the login of whoever asks; empty where it is not this person's own wish.
+    """
     if not is_founder(login, founders):
         return Objection.NO_FOUNDER
     is_own = login.lower() == asked_by.lower()
@@ -89,7 +95,12 @@ async def writers_of(client: RepositoryClient, pull: PullRequest) -> tuple[str, 
 async def writers_on_branch(
     client: RepositoryClient, head: str, *, since: datetime | None
 ) -> tuple[str, ...]:
-    """Name whoever changed the file on a branch since a moment; at least whoever did last.
+    """Name whoever changed the configuration on a branch since a moment; at least whoever did last.
+
+    Args:
+        client: the repository; the last 100 commits that change the file are looked through.
+        head: the branch's head, or any commit: what is before it counts.
+        since: when the version that counts was approved; None: none was, so all are named.
 
     Raises:
         GitHubError: the commits could not be read.
@@ -164,7 +175,13 @@ def is_meant(wanted: str, named: str | None, seen: ShownConfig) -> bool:
 def objection_to_consent(
     login: str, founders: Sequence[str], writers: Collection[str]
 ) -> Objection | None:
-    """Say why this person's yes to what `writers` wrote does not count; None if it does."""
+    """Say why this person's yes to what `writers` wrote does not count; None if it does.
+
+    Args:
+        login: who says yes.
+        founders: the logins of all Founders; with a second one, nobody approves their own text.
+        writers: the logins of whoever had a part in it.
+    """
     own = next((each for each in writers if each.lower() == login.lower()), "")
     return objection_to(login, founders, asked_by=own)
 

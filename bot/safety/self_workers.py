@@ -106,6 +106,15 @@ async def read_held(
 ) -> SelfWorkers:
     """Read which pull requests are self-work: those open, and those closed lately.
 
+    Args:
+        client: the repository that the pull requests are in.
+        config: says by which authors and label they are told now.
+        marked: tells which were self-work before, whatever their labels say now.
+        now: the time; what was closed in the seven days before it counts.
+
+    Returns:
+        The held: whoever opened those, or wrote commits of them.
+
     Raises:
         GitHubError: they could not be read.
     """

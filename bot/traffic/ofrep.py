@@ -66,7 +66,13 @@ def targeting_key(body: bytes) -> str | None:
 
 
 def evaluate(servings: Sequence[Allocation], capability: str, key: str | None) -> OfrepAnswer:
-    """Answer for one flag."""
+    """Answer for one flag: who serves this request; 404 where nothing was ever decided.
+
+    Args:
+        servings: who serves each capability of the repository now.
+        capability: the one that the flag is about; the flag has the same name.
+        key: the targeting key, which decides who is served by whom; None: the baseline serves.
+    """
     for serving in servings:
         if serving.capability == capability:
             return OfrepAnswer(HTTPStatus.OK, _evaluated(serving, key))
@@ -77,7 +83,13 @@ def evaluate(servings: Sequence[Allocation], capability: str, key: str | None) -
 def evaluate_all(
     servings: Sequence[Allocation], key: str | None, besides: Sequence[dict[str, Any]] = ()
 ) -> OfrepAnswer:
-    """Answer for every flag; `besides` are flags that are no capability's, evaluated already."""
+    """Answer for every flag.
+
+    Args:
+        servings: who serves each capability of the repository now.
+        key: the targeting key, which decides who is served by whom; None: the baseline serves.
+        besides: flags that are no capability's, evaluated already; they come last.
+    """
     evaluated = [_evaluated(each, key) for each in servings]
     return OfrepAnswer(HTTPStatus.OK, {"flags": [*evaluated, *besides]})
 
@@ -85,7 +97,14 @@ def evaluate_all(
 def failed(
     status: HTTPStatus, code: str, details: str, capability: str | None = None
 ) -> OfrepAnswer:
-    """Answer that there is no value; the client takes its default."""
+    """Answer that there is no value; the client takes its default.
+
+    Args:
+        status: of the HTTP answer.
+        code: OFREP's name for what is wrong, such as `FLAG_NOT_FOUND`.
+        details: the same in words for people.
+        capability: the flag that was asked for; None where all were.
+    """
     body = {"errorCode": code, "errorDetails": details}
     return OfrepAnswer(status, body if capability is None else {"key": capability} | body)
 

@@ -379,7 +379,13 @@ def breached(
 
 
 def for_this_machine(folder: Path, workers: int, wall_seconds: float) -> TrialLimits:
-    """Share most of this machine's memory, and of the free disk under `folder`, by `workers`."""
+    """Share most of this machine's memory and free disk among trials: what one of them may use.
+
+    Args:
+        folder: where trials are made; the disk that it is on counts.
+        workers: how many trials run at once.
+        wall_seconds: how long a trial may take from start to end.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free = shutil.disk_usage(folder).free
     return TrialLimits(

@@ -41,7 +41,14 @@ def not_found() -> RequestRefused:
 
 
 def invalid(resource: str, field_name: str, message: str = "", code: str = "") -> RequestRefused:
-    """422 about one field."""
+    """422 about one field: GitHub's answer to a value that it does not take.
+
+    Args:
+        resource: what GitHub calls the thing, such as `CheckRun`.
+        field_name: the field of the request that is wrong.
+        message: what is wrong with it; empty: the answer has no words for it.
+        code: GitHub's code; empty: `custom` with a message, else `invalid`.
+    """
     error = {"resource": resource, "field": field_name, "code": code or "invalid"}
     if message:
         error |= {"code": code or "custom", "message": message}

@@ -142,8 +142,14 @@ def issue_token(
 ) -> FakeInstallationToken:
     """Make an installation token good for one hour.
 
+    Args:
+        world: keeps the token, and tells the time.
+        installation: the one whose rights the token has.
+        permissions: the level of each right, such as `{"checks": "write"}`; None: all it has.
+        repository_ids: the repositories that it is good for; None: all of the installation's.
+
     Raises:
-        Refused: 422 when more is asked than the installation has.
+        RequestRefused: 422 when more is asked than the installation has, 403 when it is suspended.
     """
     if installation.suspended_at is not None:
         raise RequestRefused(403, "This installation has been suspended")

@@ -49,10 +49,20 @@ def create(
     sender: FakeUser | None = None,
     suite: CheckSuite | None = None,
 ) -> FakeCheckRun:
-    """Begin a check on a commit and tell everyone; `body` is as in the REST API.
+    """Begin a check on a commit and tell everyone.
+
+    Args:
+        world: gives the id and the time, and tells everyone.
+        repository: the one that has the commit.
+        app: the App that reports the check.
+        name: what people see, unless `body` has another.
+        head_sha: full SHA of the commit.
+        body: the other fields, as in the REST API.
+        sender: who the webhooks say did it; None: the App's bot.
+        suite: what the check belongs to; None: the App's suite on this commit, made if missing.
 
     Raises:
-        Refused: 422 when there is no such commit or a field is wrong.
+        RequestRefused: 422 when there is no such commit or a field is wrong.
     """
     if repository.git.object_type(head_sha) != "commit":
         raise RequestRefused(422, f"No commit found for SHA: {head_sha}")
@@ -77,8 +87,15 @@ def update(
 ) -> None:
     """Change a check-run; completing it tells everyone.
 
+    Args:
+        world: gives the time, and tells everyone.
+        repository: the one that has the commit.
+        run: the check-run; it is changed in place.
+        body: the fields that change, as in the REST API; what is left out stays.
+        sender: who the webhooks say did it; None: the App's bot.
+
     Raises:
-        Refused: 422 when a field is wrong.
+        RequestRefused: 422 when a field is wrong.
     """
     _refuse_wrong(body)
     before = (run.status, run.conclusion)
@@ -90,7 +107,14 @@ def update(
 def rerequest(
     world: World, repository: FakeRepository, run: FakeCheckRun, sender: FakeUser
 ) -> None:
-    """Ask the check's App, and only it, to run the check again; nothing else changes yet."""
+    """Ask the check's App, and only it, to run the check again; nothing else changes yet.
+
+    Args:
+        world: tells the App.
+        repository: the one that has the commit.
+        run: the check-run; its suite is queued again.
+        sender: who asks for it.
+    """
     run.suite.status, run.suite.conclusion = "queued", None
     _emit(world, repository, run, "rerequested", sender, only_app=run.app)
 

@@ -176,8 +176,17 @@ def merge(
 ) -> str:
     """Merge now, if everything required is there; returns the new head of the base branch.
 
+    Args:
+        world: signs as GitHub does, and tells everyone.
+        repository: the one that has the base branch.
+        issue: the pull request, as the issue that it is, too.
+        method: merge commit, squash, or rebase.
+        who: the person or App that merges; rules may make exceptions for them.
+        title: first line of the commit's message; None: the one GitHub proposes.
+        body: the rest of the message; None: what GitHub proposes; empty: none.
+
     Raises:
-        Refused: 405 with the reason.
+        RequestRefused: 405 with the reason.
     """
     check(world, repository, issue, method, who)
     record = pull_shape.pull_of(issue)

@@ -23,7 +23,18 @@ def create(
     description: str | None = None,
     target_url: str | None = None,
 ) -> FakeStatus:
-    """Note a status on a commit and tell everyone."""
+    """Note a status on a commit and tell everyone.
+
+    Args:
+        world: gives the id and the time, and tells everyone.
+        repository: the one that has the commit.
+        sha: full SHA of the commit, which must be there.
+        state: how the check stands.
+        context: the check's name; a newer status of the same name takes its place.
+        creator: who reports it.
+        description: a few words for people; None: none.
+        target_url: a page with more; None: there is none.
+    """
     status = FakeStatus(
         world.new_id(), sha, state, context, creator, world.now(), description, target_url
     )

@@ -25,7 +25,15 @@ _WORKFLOWS = ".github/workflows"
 def refusal(
     world: World, repository: FakeRepository, ref: str, after: str | None, caller: Who
 ) -> str | None:
-    """Why `caller` may not point `ref` at `after` (None deletes), in GitHub's words; or None."""
+    """Why `caller` may not point `ref` at `after`, in GitHub's words; None where they may.
+
+    Args:
+        world: where it is looked up how the checks on a commit stand.
+        repository: the one whose rules count; it has the commits already.
+        ref: its full name, such as `refs/heads/main`; tags are free.
+        after: full SHA that it is to have; None: it is to be deleted.
+        caller: who wants it; rules may make exceptions for them.
+    """
     if ref.startswith(("refs/pull/", _QUEUE)):
         return "Cannot update this protected ref."
     if not ref.startswith(_HEADS):

@@ -14,7 +14,13 @@ _OUTPUT = ("title", "summary", "text")
 
 
 def present(world: World, repository: FakeRepository, run: FakeCheckRun) -> dict[str, Any]:
-    """A check-run as the REST API and webhooks show it."""
+    """A check-run as the REST API and webhooks show it.
+
+    Args:
+        world: gives the address that links begin with, and the open pull requests.
+        repository: the one that has the commit.
+        run: the check-run that is shown.
+    """
     url = f"{api_url(world, repository)}/check-runs/{run.id}"
     page = f"{html_url(world, repository)}/runs/{run.id}"
     return {
@@ -44,7 +50,14 @@ def present(world: World, repository: FakeRepository, run: FakeCheckRun) -> dict
 def present_annotation(
     world: World, repository: FakeRepository, run: FakeCheckRun, annotation: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a check says about some lines of a file."""
+    """What a check says about some lines of a file.
+
+    Args:
+        world: gives the address that links begin with.
+        repository: the one that has the file.
+        run: the check-run that says it, on its commit.
+        annotation: the fields as they were reported; optional ones may be missing.
+    """
     path = str(annotation["path"])
     optional = ("start_column", "end_column", "title", "raw_details")
     return {

@@ -11,7 +11,13 @@ from fakegithub.world.world import World, node_id, timestamp
 
 
 def present(world: World, repository: FakeRepository, deployment: FakeDeployment) -> dict[str, Any]:
-    """A deployment; its environment is that of its newest status."""
+    """A deployment; its environment is that of its newest status.
+
+    Args:
+        world: gives the address that links begin with.
+        repository: the one that has the commit.
+        deployment: the one that is shown, without its statuses.
+    """
     api = api_url(world, repository)
     url = f"{api}/deployments/{deployment.id}"
     newest = deployment.statuses[-1] if deployment.statuses else None
@@ -42,7 +48,14 @@ def present_status(
     deployment: FakeDeployment,
     status: FakeDeploymentStatus,
 ) -> dict[str, Any]:
-    """One status of a deployment."""
+    """One status of a deployment.
+
+    Args:
+        world: gives the address that links begin with.
+        repository: the one that has the commit.
+        deployment: what the status is about; it is only linked.
+        status: the one that is shown.
+    """
     api = api_url(world, repository)
     url = f"{api}/deployments/{deployment.id}"
     links = {"log_url": status.log_url, "environment_url": status.environment_url}

@@ -10,7 +10,13 @@ from fakegithub.world.world import World
 
 
 def envelope(world: World, repository: FakeRepository | None, sender: FakeUser) -> dict[str, Any]:
-    """`repository`, `organization` and `sender` as GitHub adds them to a payload."""
+    """`repository`, `organization` and `sender` as GitHub adds them to a payload.
+
+    Args:
+        world: gives the address that links begin with.
+        repository: where it happened; None leaves it and its organization out.
+        sender: who did it.
+    """
     whole: dict[str, Any] = {}
     if repository is not None:
         whole["repository"] = repositories.present(world, repository)

@@ -121,7 +121,13 @@ def present(world: World, repository: FakeRepository) -> dict[str, Any]:
 
 
 def present_full(world: World, repository: FakeRepository, role: RoleName) -> dict[str, Any]:
-    """The form `GET /repos/{owner}/{repo}` answers, with merge settings."""
+    """The form `GET /repos/{owner}/{repo}` answers, with merge settings.
+
+    Args:
+        world: gives the address that links begin with.
+        repository: the one that is shown.
+        role: the caller's, for what `permissions` says that they may do.
+    """
     steps = {"admin": RoleName.ADMIN, "maintain": RoleName.MAINTAIN, "push": RoleName.WRITE,
              "triage": RoleName.TRIAGE, "pull": RoleName.READ}  # fmt: skip
     return {

@@ -69,7 +69,13 @@ def present_simple(world: World, repository: FakeRepository, suite: CheckSuite) 
 
 
 def present_event(world: World, repository: FakeRepository, suite: CheckSuite) -> dict[str, Any]:
-    """A suite as webhooks show it."""
+    """A suite as webhooks show it.
+
+    Args:
+        world: gives the address that links begin with, and the open pull requests.
+        repository: the one that has the commit.
+        suite: the one that is shown; its check-runs are counted.
+    """
     count = sum(run.suite is suite for run in repository.check_runs.values())
     return present_simple(world, repository, suite) | {
         "latest_check_runs_count": count,
@@ -79,6 +85,12 @@ def present_event(world: World, repository: FakeRepository, suite: CheckSuite) -
 
 
 def present(world: World, repository: FakeRepository, suite: CheckSuite) -> dict[str, Any]:
-    """A suite as the REST API shows it."""
+    """A suite as the REST API shows it.
+
+    Args:
+        world: gives the address that links begin with, and the open pull requests.
+        repository: the one that has the commit; it is shown in short.
+        suite: the one that is shown; its check-runs are counted.
+    """
     whole = present_event(world, repository, suite)
     return whole | {"repository": present_minimal(world, repository)}

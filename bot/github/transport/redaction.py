@@ -64,7 +64,13 @@ def redact(text: str) -> str:
 def redact_event(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Redact every text of a log entry: a structlog processor."""
+    """Redact every text of a log entry: a structlog processor.
+
+    Args:
+        _logger: not looked at: structlog hands it to every processor.
+        _method: the same.
+        event: the entry by its keys; it is changed in place, and given back.
+    """
     for key, value in event.items():
         event[key] = _redacted(value)
     return event

@@ -256,7 +256,20 @@ class _Looked(Value):
 async def follow_alerts(
     run: Run, trigger: Trigger, request: TriageRequest, parts: AlertResources
 ) -> Ending:
-    """Keep the incident of one group of alerts."""
+    """Keep the incident of one group of alerts until every condition has cleared.
+
+    Args:
+        run: the Run this is part of.
+        trigger: the alerts as they were heard of; it names the repository.
+        request: names the group by its key in the records.
+        parts: what is acted through; it limits how many are announced at a time.
+
+    Returns:
+        How it ended; declined where there is no such group, or another Run follows it.
+
+    Raises:
+        StepFailed: a step failed for good; the group is let go by then, for another Run.
+    """
     triaged = await open_for_group(run, trigger, request.group, signing_key=parts.parts.signing_key)
     if triaged is None:
         reason = "There is no such group of alerts, or they are followed already."

@@ -42,7 +42,13 @@ async def brought_by(sha: str, base: str, github: RepositoryClient) -> PullReque
 async def without_hotfixes(
     shas: Sequence[str], base: str, github: RepositoryClient
 ) -> tuple[str, ...]:
-    """Leave out our own hotfixes, which were green before they were merged, if others remain."""
+    """Leave out our own hotfixes, which were green before they were merged, if others remain.
+
+    Args:
+        shas: the suspected commits; one alone or more than ten are given back as they are.
+        base: the branch they are on: only pull requests merged into it count.
+        github: asked which pull request each commit came with.
+    """
     if not 1 < len(shas) <= _MOST_ASKED:
         return tuple(shas)
     bot = (await github.app()).bot_login
@@ -58,6 +64,14 @@ async def only_one(shas: Sequence[str], base: str, github: RepositoryClient) -> 
     """Give the one change that all these commits belong to, as its last commit.
 
     A rebase merge puts several commits on the branch, of which usually only the last is checked.
+
+    Args:
+        shas: the suspected commits, oldest first.
+        base: the branch they are on: only pull requests merged into it count.
+        github: asked which pull request each commit came with.
+
+    Returns:
+        None where there are several changes, or more than ten commits: those are not asked about.
     """
     if len(shas) == 1:
         return shas[0]

@@ -100,7 +100,17 @@ class AutorevertResources:
 async def autorevert(
     run: Run, trigger: Trigger, request: JudgeRequest, parts: AutorevertResources
 ) -> None:
-    """Judge one failing check to its end."""
+    """Judge one failing check to its end; what follows is asked for as a Trigger of its own.
+
+    Args:
+        run: the Run this is part of.
+        trigger: the failure as it was heard of; it names the repository.
+        request: names the check, and the default branch that it is judged on.
+        parts: what is acted through.
+
+    Raises:
+        StepFailed: a step failed for good.
+    """
     await _Judging(run, trigger, request, parts).to_its_end()
 
 

@@ -48,7 +48,20 @@ NO_RUNNER = "No runner is configured."
 
 
 async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Resources) -> Ending:
-    """Find the commit that broke a check, propose its revert, and record all of it."""
+    """Find the commit that broke a check, propose its revert, and record all of it.
+
+    Args:
+        run: the Run this is part of.
+        trigger: who asked, where, and when.
+        request: what is searched; what it leaves open is found out first.
+        parts: what is acted through.
+
+    Returns:
+        How it ended; declined where nothing can be searched, joined where that is done already.
+
+    Raises:
+        StepFailed: a step failed for good; what can be undone is undone by then.
+    """
     planned = await run.step(
         Step.PLAN_BISECT,
         BisectPlanned,

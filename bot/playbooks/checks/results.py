@@ -68,7 +68,13 @@ _TRIALS = ("workflow_dispatch", "repository_dispatch")
 async def runs_with_a_verdict(
     check: str, line: Sequence[str], github: RepositoryClient
 ) -> tuple[KnownCheck, ...]:
-    """Read the runs of a check on these commits that passed or failed, ours and trials left out."""
+    """Read the runs of a check on these commits that passed or failed, ours and trials left out.
+
+    Args:
+        check: what the check is called on GitHub.
+        line: full SHAs of the commits.
+        github: where the runs are read; it also tells which checks are ours.
+    """
     ours = (await github.app()).id
     return tuple(
         each

@@ -365,7 +365,13 @@ def case_of(
 
 
 def first_branch(case: IncidentContext, naming: Naming, about: str | None = None) -> str:
-    """Name the branch that a proposal is to have; empty while it is not known what it is about."""
+    """Name the branch that a proposal is to have; empty while it is not known what it is about.
+
+    Args:
+        case: the incident; its first offender is what the proposal is about.
+        naming: how this attempt names its branches.
+        about: what a short name says instead, say `7` or `3f2a9c1`; None: the first offender.
+    """
     if about is None and case.offenders:
         about = about_change(case.offenders[0].number, case.offenders[0].sha)
     if about is None and naming.short:

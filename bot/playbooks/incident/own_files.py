@@ -121,7 +121,13 @@ async def own_files(config: Config, git: Git, more: Collection[str] = ()) -> Own
 
 
 def is_by(author: str, email: str, bot: str) -> bool:
-    """Whether GitHub made a commit for this bot, by the name and address it gives a bot's."""
+    """Whether GitHub made a commit for this bot, by the name and address it gives a bot's.
+
+    Args:
+        author: the author's name, as the commit has it.
+        email: the author's address, as the commit has it.
+        bot: the App's login, such as `playbooks[bot]`.
+    """
     return author == bot and email.endswith(f"+{bot}@users.noreply.github.com")
 
 

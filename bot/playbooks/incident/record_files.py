@@ -89,6 +89,20 @@ async def record(
 
     It is compared with what is kept first, and what is committed is kept: so whatever anybody
     pushed there is built upon by nobody.
+
+    Args:
+        github: the repository whose records branch is written.
+        store: what was put on the branch before; the files and the anchor are kept there, too.
+        files: what is put there; each replaces what its path holds.
+        anchor: the signed head of the audit chain that these files go with.
+        message: says what is recorded; that checks are skipped is added to it.
+        incident: the id of the incident that the files are about.
+
+    Returns:
+        The branch, and its head afterwards.
+
+    Raises:
+        GitHubError: it could not be read or written, or others kept pushing (`Conflict`).
     """
     here = github.repository.id
     await store.keep(here, {f.path: f.content for f in files}, anchor, incident=incident)
@@ -238,7 +252,16 @@ def _with_lines(text: str, lines: Iterable[str]) -> str:
 async def recorded(
     run: Run, step: AnyStep, effect: Callable[[], Awaitable[Recorded]]
 ) -> Recorded | None:
-    """Put records on their branch as this step of a Run; where they are, None if it failed."""
+    """Put records on their branch as this step of a Run; where they are, None if it failed.
+
+    Args:
+        run: the Run; a failure is noted in its `untold`.
+        step: what this is called among the Run's steps.
+        effect: puts them there; it may be called again, also where it had got through.
+
+    Raises:
+        ValueError: the step is part of the recovery, and must not fail unheard.
+    """
     what = f"write to {markdown.code(RECORDS_BRANCH)}"
     if run.patched(Patch.SHORT_BRANCH_NAMES):
         return await attempt(run, step, Recorded, lambda _: effect(), what=what, otherwise=None)
@@ -289,7 +312,19 @@ async def bring_home(
     rules: BranchRules,
     look_first: bool,
 ) -> BroughtHome:
-    """Put the final files on the branch whose `rules` are given."""
+    """Put the final files on a branch: directly where its rules allow, else by a pull request.
+
+    Args:
+        github: the repository that the branch is in.
+        store: what the bot has put into the pull request of outcomes, where one is open.
+        files: what is put there; each replaces what its path holds.
+        message: says what is recorded.
+        rules: those of the branch; they name it, too.
+        look_first: whether this step may have run before: then its pull request is looked for.
+
+    Raises:
+        GitHubError: neither way was open, or others kept pushing (`Conflict`).
+    """
     if rules.allows_direct_commits:
         try:
             commit = await commit_edits(

@@ -197,7 +197,16 @@ def plan_to_begin(
     irreversible: tuple[str, ...],
     expires_after: timedelta,
 ) -> AskedPlan:
-    """Lay out what a yes would do, before anything is done."""
+    """Lay out what a yes would do, before anything is done.
+
+    Args:
+        case: the incident that it is about.
+        of: whose yes it needs; a person is anyone with write access.
+        reverts: every commit that would be undone; the first stands for all, so one is needed.
+        conflicts: paths that a person would have to resolve.
+        irreversible: paths it touches that nothing brings back.
+        expires_after: how long the question stands.
+    """
     return AskedPlan(
         of=of,
         incident=case.incident,

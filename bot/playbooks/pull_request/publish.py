@@ -80,7 +80,20 @@ class Reverting:
 
 
 async def on_newest(change: ComputedChange, mirror: Mirror, branch: str) -> Outcome:
-    """Compute a change on the newest head of a branch."""
+    """Compute a change on the newest head of a branch.
+
+    Args:
+        change: a revert or another change that can be computed on any commit.
+        mirror: brought up to date first.
+        branch: its name, without `refs/heads/`.
+
+    Returns:
+        What computing gave; a conflict is a result, too.
+
+    Raises:
+        RemoteUnavailable: the mirror could not be brought up to date.
+        UnknownRevision: there is no such branch.
+    """
     await mirror.refresh()
     return await change.onto(await mirror.branch_head(branch))
 

@@ -180,8 +180,13 @@ async def make_ramp_plan(
 def onward(request: RampRequest, live: EvidenceLog, issue: int | None) -> Onward:
     """Take a request about the ramp under way: only its next stage can be asked for.
 
+    Args:
+        request: the capability, and the stage that is wanted, if one was named.
+        live: the head of the ledger that the capability has now.
+        issue: the number of its incident's issue; None: it is not open yet.
+
     Raises:
-        Stop: a stage is skipped or repeated, or it is a shadow that is under way.
+        CannotPlan: a stage is skipped or repeated, or it is a shadow that is under way.
     """
     where = f"#{issue}" if issue else markdown.code(live.attempt[-8:])
     if live.mode == "shadow":
@@ -200,10 +205,14 @@ def may_begin(
 ) -> Policy:
     """Make sure that a new ramp may begin, and give the policy it is judged by.
 
-    `no_counters`: why Prometheus cannot be asked; None: it can.
+    Args:
+        request: the capability, and the stage that is wanted, if one was named.
+        known: what the records know of the capability.
+        config: the repository's configuration, as it counts.
+        no_counters: why Prometheus cannot be asked; None: it can.
 
     Raises:
-        Stop: it may not.
+        CannotPlan: it may not.
     """
     capability = request.capability
     policy = policy_in_force(config, capability, known.serving)
@@ -234,7 +243,13 @@ def _in_order(policy: Policy, request: RampRequest, serving: int | None) -> None
 
 
 async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) -> RampKnown:
-    """Read what the records know of a capability that is to be ramped."""
+    """Read what the records know of a capability that is to be ramped.
+
+    Args:
+        conn: the caller's connection; nothing is written.
+        repository_id: GitHub's id of the repository that has the capability.
+        capability: its name in the configuration.
+    """
     live = await live_ledger(conn, repository_id, capability)
     incident = None if live is None else await incidents.find(conn, live.attempt)
     history = await allocation.history(conn, repository_id, capability)

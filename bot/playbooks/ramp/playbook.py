@@ -387,7 +387,20 @@ def _of(ask: AskAboutRamp) -> str:
 
 
 async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RolloutResources) -> Ending:
-    """Give the candidate more and more of the traffic, and take it back at any anomaly."""
+    """Give the candidate more and more of the traffic, and take it back at any anomaly.
+
+    Args:
+        run: the Run this is part of.
+        trigger: who asked, where, and when.
+        request: the capability, and the stage that is agreed to, if one was named.
+        parts: what is acted through.
+
+    Returns:
+        How it ended. Where a ramp is under way already, this only tells that one to go on.
+
+    Raises:
+        StepFailed: a step failed for good; what can be undone is undone by then.
+    """
     planned = await run.step(
         Step.PLAN_RAMP,
         RampPlanned,

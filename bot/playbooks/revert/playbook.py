@@ -228,7 +228,21 @@ UNKNOWN_SEVERITY = Severity.MEDIUM
 async def revert(
     run: Run, trigger: Trigger, request: RevertRequest, parts: Resources, weigh: Weigh
 ) -> Ending:
-    """Bring the repository back to before what the request names, and record all of it."""
+    """Bring the repository back to before what the request names, and record all of it.
+
+    Args:
+        run: the Run this is part of.
+        trigger: who asked, where, and when.
+        request: what is reverted, why, and how far it goes where no person asked.
+        parts: what is acted through.
+        weigh: judges the steps of the plan: refuses them, or says whose yes they need.
+
+    Returns:
+        How it ended; declined where it is refused, joined where the same is being done already.
+
+    Raises:
+        StepFailed: a step failed for good; what can be undone is undone by then.
+    """
     before: str | None = None
     while True:
         planned = await _make_plan(run, request, parts)

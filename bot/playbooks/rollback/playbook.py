@@ -112,7 +112,20 @@ class RollbackWorkflow(IncidentWorkflow[RollbackPlan, RolloutMessages]):
 async def rollback(
     run: Run, trigger: Trigger, request: RollbackRequest, parts: RolloutResources
 ) -> Ending:
-    """Take all traffic back to the baseline, and write down why."""
+    """Take all traffic back to the baseline, and write down why.
+
+    Args:
+        run: the Run this is part of.
+        trigger: who asked, where, and when; a person, a ramp, or an alert.
+        request: the capability, why, and how bad it is, if that was said.
+        parts: what is acted through.
+
+    Returns:
+        How it ended; declined where there was nothing to take back.
+
+    Raises:
+        StepFailed: a step failed for good; once traffic is back, it stays back.
+    """
     taken = await _take_back(run, trigger, request)
     if taken.attempt is None:
         return await _nothing(run, request, parts)

@@ -111,20 +111,30 @@ async def read_configured(parts: Resources) -> Configured:
 def policy_in_force(config: Config, capability: str, serving: Allocation | None) -> Policy:
     """The configured policy, with whoever serves now as its baseline.
 
+    Args:
+        config: the repository's configuration, as it counts.
+        capability: the name that is looked up in it.
+        serving: who serves by the records; None: nothing was decided yet, the baseline does.
+
     Raises:
-        Stop: the capability is not configured.
+        UnknownName: the capability is not configured.
     """
     return policy_for(config, capability, None if serving is None else serving.split.baseline)
 
 
 def policy_for(config: Config, capability: str, active: str | None) -> Policy:
-    """The configured policy, with the active provider (None: the configured one) as its baseline.
+    """The configured policy, with the active provider as its baseline.
 
     After a promotion the configuration may still name the provider that served before: then that
     one is a candidate, and can be ramped back.
 
+    Args:
+        config: the repository's configuration, as it counts.
+        capability: the name that is looked up in it.
+        active: the provider that serves now; None: the baseline that is configured.
+
     Raises:
-        Stop: the capability is not configured.
+        UnknownName: the capability is not configured.
     """
     known = config.capabilities.get(capability)
     if known is None:
@@ -138,8 +148,13 @@ def policy_for(config: Config, capability: str, active: str | None) -> Policy:
 def known_candidate(policy: Policy, capability: str, candidate: str) -> None:
     """Make sure that a provider may take over.
 
+    Args:
+        policy: the capability's; its baseline is who serves now.
+        capability: its name, for the sentence that refuses.
+        candidate: the provider that is asked for.
+
     Raises:
-        Stop: it serves already, or the configuration does not name it.
+        CannotPlan: it serves already, or the configuration does not name it (`UnknownName`).
     """
     if candidate == policy.baseline:
         raise CannotPlan(

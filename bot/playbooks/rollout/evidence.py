@@ -67,7 +67,13 @@ async def _take_all(
 async def live_ledger(
     conn: AsyncConnection, repository_id: int, capability: str
 ) -> EvidenceLog | None:
-    """Read the ledger of the shadow or ramp that the capability has now."""
+    """Read the ledger of the shadow or ramp that the capability has now; None where it has none.
+
+    Args:
+        conn: the caller's connection; nothing is written.
+        repository_id: GitHub's id of the repository that has the capability.
+        capability: its name in the configuration.
+    """
     found = await ledgers.open_ones(conn, repository_id)
     return next((each for each in found if each.capability == capability), None)
 
@@ -120,7 +126,15 @@ def report_of_shadow(
     candidate: str,
     now: datetime,
 ) -> ShadowDiffReport:
-    """Describe a shadow as it is now, or as it ended; see `report_of_ramp`."""
+    """Describe a shadow as it is now, or as it ended.
+
+    Args:
+        ledger: the head of the ledger that its observations are in.
+        course: what was learnt from them.
+        verdict: what is concluded.
+        candidate: the provider that was shadowed.
+        now: the time of the report; where the ledger is closed, its end counts instead.
+    """
     return shadow_report(
         _subject(ledger, candidate, ledger.closed_at or now),
         course.evidence,

@@ -109,7 +109,13 @@ def where(issue: int | None, incident: str) -> str:
 
 
 def joined(kind: Literal["shadow", "ramp"], issue: int | None, incident: str) -> Ending:
-    """The same capability is shadowed or ramped already."""
+    """Answer that the same capability is shadowed or ramped already.
+
+    Args:
+        kind: what is under way.
+        issue: the number of its incident's issue; None: it is not open yet.
+        incident: the incident's id, which names it where no issue does.
+    """
     return Ending(
         outcome="joined",
         reason=f"A {kind} of this capability is under way: {where(issue, incident)}.",

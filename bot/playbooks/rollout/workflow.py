@@ -253,7 +253,18 @@ def is_reported(breach: BreachFound) -> bool:
 async def ask_for_rollback(
     run: Run, trigger: Trigger, capability: str, breach: BreachFound, parts: RolloutResources
 ) -> None:
-    """Start the rollback of what this Run watched; asked twice it is the same rollback."""
+    """Start the rollback of what this Run watched; asked twice it is the same rollback.
+
+    Args:
+        run: the Run that watched; the rollback is asked for as a step of it.
+        trigger: what this Run was started by; the rollback is of the same repository.
+        capability: whose traffic is taken back.
+        breach: why; its sentence is the reason that people read.
+        parts: has the Run of the rollback started.
+
+    Raises:
+        StepFailed: it could not be asked for.
+    """
     request = Trigger(
         source=Source(kind=SourceKind.RUN, object_id=run.id),
         repository=trigger.repository,

@@ -79,8 +79,13 @@ async def make_shadow_plan(
 def may_begin(request: ShadowRequest, known: ShadowKnown, config: Config) -> Policy:
     """Make sure that a shadow may begin, and give the policy it is judged by.
 
+    Args:
+        request: the capability, and the candidate.
+        known: what the records know of the capability.
+        config: the repository's configuration, as it counts.
+
     Raises:
-        Stop: it may not.
+        CannotPlan: it may not.
     """
     policy = policy_in_force(config, request.capability, known.serving)
     known_candidate(policy, request.capability, request.candidate)
@@ -105,7 +110,13 @@ def _long_enough(policy: Policy, min_pairs: int) -> Policy:
 async def know_shadow(
     conn: AsyncConnection, repository_id: int, request: ShadowRequest
 ) -> ShadowKnown:
-    """Read what the records know of a capability that is to be shadowed."""
+    """Read what the records know of a capability that is to be shadowed.
+
+    Args:
+        conn: the caller's connection; nothing is written.
+        repository_id: GitHub's id of the repository that has the capability.
+        request: the capability, and the candidate: a rollback may have asked for more pairs of it.
+    """
     live = await live_ledger(conn, repository_id, request.capability)
     incident = None if live is None else await incidents.find(conn, live.attempt)
     subject = subject_of(request.capability)

@@ -68,7 +68,20 @@ _INSISTING = ("inconclusive", "the ramp")
 async def shadow(
     run: Run, trigger: Trigger, request: ShadowRequest, parts: RolloutResources
 ) -> Ending:
-    """Run the candidate beside the baseline, compare them, and propose a ramp or not."""
+    """Run the candidate beside the baseline, compare them, and propose a ramp or not.
+
+    Args:
+        run: the Run this is part of.
+        trigger: who asked, where, and when.
+        request: the capability, and the candidate.
+        parts: what is acted through.
+
+    Returns:
+        How it ended; declined where it may not begin, joined where one is under way already.
+
+    Raises:
+        StepFailed: a step failed for good; what can be undone is undone by then.
+    """
     planned = await run.step(
         Step.PLAN_SHADOW,
         ShadowPlanned,

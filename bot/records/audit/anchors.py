@@ -67,7 +67,13 @@ class Anchor(Value):
 
 
 def sign(head: AuditHead, key: Ed25519PrivateKey, at: datetime) -> Anchor:
-    """State with our signature what the end of a chain is at the moment `at`."""
+    """State with our signature what the end of a chain is at the moment `at`.
+
+    Args:
+        head: the chain's last entry, and whose chain it is.
+        key: the private key of this installation.
+        at: the time that the statement gives, which is signed, too.
+    """
     unsigned = Anchor(
         repository=str(head.repository_id),
         seq=head.seq,

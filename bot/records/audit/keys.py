@@ -145,6 +145,11 @@ def keep_files(file: Path, key: Ed25519PrivateKey, *, is_given: bool) -> None:
     So people find what verifies anchors, and the release before finds its key. Another key that
     lies there is put aside: what it signed can still be verified.
 
+    Args:
+        file: where the private key belongs; the public half gets `.pub` after that name.
+        key: the one that anchors are signed with from now on.
+        is_given: whether the settings hold the key: then it is not written here.
+
     Raises:
         OSError: the files cannot be written.
     """

@@ -77,6 +77,12 @@ class AdrFacts(Value):
 def adr_path(directory: str, incident_id: str, title: str, on: date) -> str:
     """Name the ADR's file: date and incident id instead of a number, which branches share.
 
+    Args:
+        directory: `adr.directory` of the configuration, from the repository's root.
+        incident_id: lower-case letters and digits.
+        title: any text; up to 50 letters and digits of it end the name.
+        on: the day of the incident, which begins the name.
+
     Raises:
         ValueError: the directory leaves the repository, or the id is not one of ours.
     """
@@ -160,6 +166,11 @@ def with_outcome(adr: str, outcome: DecisionOutcome, on: date, line: str) -> str
 def with_status(adr: str, status: Decided, on: date) -> str:
     """Accept or reject a proposed ADR; the decision's text stays.
 
+    Args:
+        adr: the whole ADR as `render` wrote it.
+        status: accepted or rejected.
+        on: the day it was decided; the ADR bears it as its date.
+
     Raises:
         ValueError: the text is not one of our ADRs.
     """
@@ -168,6 +179,11 @@ def with_status(adr: str, status: Decided, on: date) -> str:
 
 def superseded_by(adr: str, other: str, on: date) -> str:
     """Mark an ADR as superseded by the one at path `other`; the decision's text stays.
+
+    Args:
+        adr: the whole ADR as `render` wrote it.
+        other: the newer one in the repository; only its file's name is written.
+        on: the day it was superseded; the ADR bears it as its date.
 
     Raises:
         ValueError: the text is not one of our ADRs.

@@ -192,7 +192,12 @@ def canonical_bytes(content: BaseModel | JsonValue) -> bytes:
 
 
 def artifact_path(root: str, kind: ArtifactKind, incident_id: str) -> str:
-    """Name an artifact's path inside the repository; `root` is `artifacts.root` of its config.
+    """Name an artifact's path inside the repository.
+
+    Args:
+        root: `artifacts.root` of the configuration, from the repository's root.
+        kind: the playbook that writes it; each has its place below `root`.
+        incident_id: lower-case letters and digits; they name the file.
 
     Raises:
         ValueError: the root leaves the repository, or the id is not one of ours.
