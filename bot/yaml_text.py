@@ -98,7 +98,7 @@ def read_yaml(text: str, *, most_faults: int) -> Document:
         most_faults: reading ends after so many.
 
     Raises:
-        Unreadable: it is not YAML, or uses what is not allowed here.
+        UnreadableYaml: it is not YAML, or uses what is not allowed here.
     """
     text = text.removeprefix("\ufeff")
     if odd := _UNREADABLE.search(text):

@@ -44,7 +44,7 @@ class RateLimits:
         """Refuse a caller who has nothing left.
 
         Raises:
-            Refused: 403 with the reset time in the headers.
+            RequestRefused: 403 with the reset time in the headers.
         """
         if self.window(key, resource).used >= self.limit:
             who = key.partition(":")[2]

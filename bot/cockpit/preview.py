@@ -80,7 +80,7 @@ async def of_pause(
     """What would be held.
 
     Raises:
-        Stop: there is no such capability, or it is held as firmly already.
+        CannotPlan: there is no such capability, or it is held as firmly already.
     """
     scope = markdown.code(request.scope)
     known = (SELF_WORK, *sorted(config.capabilities))
@@ -111,7 +111,7 @@ async def of_unpause(conn: AsyncConnection, repository_id: int, request: Unpause
     """What would go on.
 
     Raises:
-        Stop: nothing of that name is held, or it is not clear which is meant.
+        CannotPlan: nothing of that name is held, or it is not clear which is meant.
     """
     held = await pauses.all_in_force(conn, repository_id)
     wanted = [each for each in held if request.scope in (None, each.scope)]

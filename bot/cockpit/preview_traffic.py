@@ -36,7 +36,7 @@ async def of_shadow(
     """What would be mirrored, to whom, and until when.
 
     Raises:
-        Stop: it may not begin.
+        CannotPlan: it may not begin.
     """
     known = await shadows.know_shadow(conn, repository_id, request)
     policy = shadows.may_begin(request, known, config)
@@ -71,7 +71,7 @@ async def of_ramp(
     `no_counters`: why Prometheus cannot be asked; None: it can.
 
     Raises:
-        Stop: it may not begin, or not with this stage.
+        CannotPlan: it may not begin, or not with this stage.
     """
     known = await ramps.know_ramp(conn, repository_id, request.capability)
     if known.live is not None:
@@ -136,7 +136,7 @@ async def of_rollback(
     """What would be taken back from whom.
 
     Raises:
-        Stop: there is nothing to take back.
+        CannotPlan: there is nothing to take back.
     """
     capability = request.capability
     history = await allocation.history(conn, repository_id, capability)

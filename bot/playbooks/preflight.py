@@ -30,7 +30,7 @@ async def make_sure(
     `no_counters`: why Prometheus cannot be asked; None: it can.
 
     Raises:
-        Stop: it would be declined.
+        CannotPlan: it would be declined.
     """
     if await runs.find_by_trigger(conn, trigger.key) is not None:
         return

@@ -284,7 +284,7 @@ async def append(
     """Add an entry to a ledger read by `locked`.
 
     Raises:
-        LedgerClosed: it is over.
+        EvidenceLogClosed: it is over.
     """
     if ledger.closed_at is not None:
         raise EvidenceLogClosed(f"{ledger.attempt} is over: nothing counts any more")
@@ -310,7 +310,7 @@ async def enter_phase(
 
     Raises:
         UnknownRecord: there is no such ledger.
-        LedgerClosed: the ramp is over.
+        EvidenceLogClosed: the ramp is over.
     """
     ledger = await locked(conn, attempt)
     if ledger.phase >= phase:

@@ -49,7 +49,7 @@ def authenticate(world: World, header: str | None) -> Caller:
     """Read an Authorization header (Bearer, token, or Basic with the token as password).
 
     Raises:
-        Refused: 401 for credentials that are wrong, expired or revoked.
+        RequestRefused: 401 for credentials that are wrong, expired or revoked.
     """
     if not header:
         return Caller("nobody")

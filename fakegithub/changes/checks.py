@@ -125,7 +125,7 @@ def press(
     """Press one of the check's buttons: `requested_action` reaches only the check's App.
 
     Raises:
-        Refused: 404 when the check has no such button.
+        RequestRefused: 404 when the check has no such button.
     """
     if identifier not in {action["identifier"] for action in run.actions}:
         raise not_found()

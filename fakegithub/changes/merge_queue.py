@@ -20,7 +20,7 @@ def enqueue(world: World, repository: FakeRepository, issue: FakeIssue, who: Who
     """Put a pull request at the end of its base branch's queue and have it tested.
 
     Raises:
-        Refused: 422 when there is no queue, it waits already, or rules forbid it.
+        RequestRefused: 422 when there is no queue, it waits already, or rules forbid it.
     """
     record = pull_shape.pull_of(issue)
     needs = requirements.of(repository, record.base_ref)

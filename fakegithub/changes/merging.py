@@ -23,7 +23,7 @@ def allowed(repository: FakeRepository, needs: Requirements, method: MergeMethod
     """Refuse a merge method that settings or rules switch off.
 
     Raises:
-        Refused: 405.
+        RequestRefused: 405.
     """
     enabled = {
         "merge": repository.allow_merge_commit,
@@ -43,7 +43,7 @@ def check(
     """Refuse what cannot be merged now: state, rules, conflicts.
 
     Raises:
-        Refused: 405 with GitHub's reason.
+        RequestRefused: 405 with GitHub's reason.
     """
     record = pull_shape.pull_of(issue)
     if issue.state != "open":
@@ -112,7 +112,7 @@ def make(
     """Build the merged history on `onto` and return its head; moves no ref.
 
     Raises:
-        Refused: 405 when git finds conflicts.
+        RequestRefused: 405 when git finds conflicts.
     """
     record, git = pull_shape.pull_of(issue), repository.git
     github = commit_shape.web_flow(world)

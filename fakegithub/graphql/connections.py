@@ -21,7 +21,7 @@ def connection(
     """One page of `items`: the `first` behind the cursor `after`.
 
     Raises:
-        Refused: when it is not said how many, or too many are asked for.
+        RequestRefused: when it is not said how many, or too many are asked for.
     """
     if first is None:
         raise RequestRefused(

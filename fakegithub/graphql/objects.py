@@ -50,7 +50,7 @@ class Reader:
         """The pull request with this node id.
 
         Raises:
-            Refused: 404 when there is none that the caller can see.
+            RequestRefused: 404 when there is none that the caller can see.
         """
         kind, key = node_key(node)
         for repository in self.world.repositories.values():
@@ -64,7 +64,7 @@ class Reader:
         """The issue comment with this node id.
 
         Raises:
-            Refused: 404 when there is none that the caller can see.
+            RequestRefused: 404 when there is none that the caller can see.
         """
         kind, key = node_key(node)
         for repository in self.world.repositories.values():
@@ -79,7 +79,7 @@ class Reader:
         """The review with this node id.
 
         Raises:
-            Refused: 404 when there is none that the caller can see.
+            RequestRefused: 404 when there is none that the caller can see.
         """
         _, key = node_key(node)
         for repository in self.world.repositories.values():
@@ -94,7 +94,7 @@ class Reader:
         """Refuse a caller without the permission (an App) or role (a person).
 
         Raises:
-            Refused: 403.
+            RequestRefused: 403.
         """
         if self.caller.kind == "installation" and not self.caller.may(permission):
             raise RequestRefused(403, "Resource not accessible by integration")

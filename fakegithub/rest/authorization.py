@@ -15,7 +15,7 @@ def authorize(caller: Caller, route: Route, repository: FakeRepository | None) -
     """Refuse a caller who may not use `route` on `repository`.
 
     Raises:
-        Refused: 401 without (the right kind of) credentials, 403 without the permission, 404
+        RequestRefused: 401 without (the right kind of) credentials, 403 without the permission, 404
             where the caller may not even know the repository.
     """
     if route.jwt:

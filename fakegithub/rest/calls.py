@@ -98,7 +98,7 @@ class Call:
         """The issue or pull request named by the path.
 
         Raises:
-            Refused: 404; 410 for an issue where issues are switched off (pull requests stay).
+            RequestRefused: 404; 410 for an issue where issues are switched off (pull requests stay).
         """
         issue = self.repository.issues.get(self.number())
         if issue is None:
@@ -112,7 +112,7 @@ class Call:
         https://docs.github.com/rest/issues/issues#create-an-issue
 
         Raises:
-            Refused: 410.
+            RequestRefused: 410.
         """
         if not self.repository.has_issues and (issue is None or issue.pull is None):
             docs = "https://docs.github.com/rest/issues/issues#create-an-issue"

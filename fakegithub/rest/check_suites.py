@@ -15,7 +15,7 @@ def sha_of(call: Call) -> str:
     """The commit that the path's `ref` names.
 
     Raises:
-        Refused: 422, as GitHub answers for an unknown commit.
+        RequestRefused: 422, as GitHub answers for an unknown commit.
     """
     sha = call.repository.git.commit_sha(call.params["ref"].removeprefix("heads/"))
     if sha is None:

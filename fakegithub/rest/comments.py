@@ -41,7 +41,7 @@ def require_unlocked(call: Call, issue: FakeIssue, what: str = "comment") -> Non
     https://docs.github.com/graphql/reference/enums#commentcannotupdatereason
 
     Raises:
-        Refused: 403.
+        RequestRefused: 403.
     """
     if not issue.locked or call.role().at_least(RoleName.WRITE):
         return

@@ -117,7 +117,7 @@ def _require_assignable(call: Call, logins: list[Any]) -> list[FakeUser]:
     """The users named; 422 when issues here cannot be assigned to one of them.
 
     Raises:
-        Refused: 422 that names the first who cannot.
+        RequestRefused: 422 that names the first who cannot.
     """
     found: list[FakeUser] = []
     for login in logins:

@@ -17,7 +17,7 @@ def require_workflows_permission(call: Call, after: str | None) -> None:
     """Refuse an App without `workflows: write` that brings changed workflow files.
 
     Raises:
-        Refused: 403.
+        RequestRefused: 403.
     """
     limited = call.caller.kind == "installation" and not call.caller.may("workflows=write")
     if limited and after is not None and changes_workflows(call.repository, after):
@@ -30,7 +30,7 @@ def require(call: Call, ref: str, after: str | None) -> None:
     https://docs.github.com/rest/git/refs#create-a-reference
 
     Raises:
-        Refused: 422 with GitHub's words (or with none, see `Refusals.silent_rules`), 403 for
+        RequestRefused: 422 with GitHub's words (or with none, see `Refusals.silent_rules`), 403 for
             workflow files.
     """
     require_workflows_permission(call, after)

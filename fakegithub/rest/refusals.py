@@ -66,7 +66,7 @@ def check(call: Call, route: Route) -> None:
     """Refuse what the repository was told to refuse.
 
     Raises:
-        Refused: with the status and words asked for.
+        RequestRefused: with the status and words asked for.
     """
     if call.found is None or not call.found.refusals.standing:
         return
@@ -78,7 +78,7 @@ def require(call: Call, kind: Kind, about: str) -> None:
     """Refuse this kind of thing, if the repository was told to.
 
     Raises:
-        Refused: with the status and words asked for.
+        RequestRefused: with the status and words asked for.
     """
     by_app = call.caller.kind == "installation"
     met = call.repository.refusals.meet(kind, about, by_app=by_app)

@@ -30,7 +30,7 @@ def _require_plan(call: Call) -> None:
     https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository/managing-protected-branches/about-protected-branches
 
     Raises:
-        Refused: 403.
+        RequestRefused: 403.
     """
     if not call.repository.has_rules:
         raise RequestRefused(403, _SELL, docs="https://docs.github.com/rest/repos/rules")
@@ -42,7 +42,7 @@ def _require_rulesets(call: Call) -> None:
     https://docs.github.com/enterprise-server@3.11/rest/repos/rules
 
     Raises:
-        Refused: 403 or 404.
+        RequestRefused: 403 or 404.
     """
     if call.repository.ghes is not None and call.repository.ghes < _RULESETS_SINCE:
         raise not_found()

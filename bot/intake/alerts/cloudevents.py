@@ -125,7 +125,7 @@ def read_structured(body: bytes) -> CloudEvent:
     """Read one event in structured mode.
 
     Raises:
-        Unreadable: it is none, or not one of ours.
+        UnreadableAlert: it is none, or not one of ours.
     """
     return read_member(read_json(body))
 
@@ -134,7 +134,7 @@ def read_member(given: object) -> CloudEvent:
     """Read one event of a batch, or the only one of a structured request.
 
     Raises:
-        Unreadable: it is none, or not one of ours.
+        UnreadableAlert: it is none, or not one of ours.
     """
     if not isinstance(given, dict):
         raise UnreadableAlert("body", "a JSON object")
@@ -149,7 +149,7 @@ def read_binary(headers: Mapping[str, str], body: bytes) -> CloudEvent:
     """Read one event in binary mode: attributes are headers, data is the body.
 
     Raises:
-        Unreadable: it is none, or not one of ours.
+        UnreadableAlert: it is none, or not one of ours.
     """
     return _read(HTTPMessage(dict(headers), body), binary=True)
 
@@ -178,7 +178,7 @@ def _object(data: Any, *, binary: bool) -> dict[str, Any]:
     """The event's data, decoded.
 
     Raises:
-        Unreadable: it is no JSON object. What cannot be read is refused, never left out.
+        UnreadableAlert: it is no JSON object. What cannot be read is refused, never left out.
     """
     field = "data" if binary or not isinstance(data, bytes) else "data_base64"
     if isinstance(data, bytes):

@@ -55,7 +55,7 @@ def read_as(model: type[Model], given: object) -> Model:
     """Read one alert.
 
     Raises:
-        Unreadable: a field is wrong.
+        UnreadableAlert: a field is wrong.
     """
     try:
         return model.model_validate(given)
@@ -69,7 +69,7 @@ def read_json(body: bytes, field: str = "body") -> Any:
     """Read JSON.
 
     Raises:
-        Unreadable: it is none.
+        UnreadableAlert: it is none.
     """
     try:
         try:

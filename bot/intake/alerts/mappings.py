@@ -176,7 +176,7 @@ class AlertMapping(_Setting):
         """Whether something is wrong; the sender's word, where that says neither yes nor no.
 
         Raises:
-            Unreadable: there is no such word.
+            UnreadableAlert: there is no such word.
         """
         word = _first(given, self.state, even_null=True)
         if word is None:
@@ -208,7 +208,7 @@ class AlertMapping(_Setting):
             firing: whether something is wrong.
 
         Raises:
-            Unreadable: nothing tells which condition it is about.
+            UnreadableAlert: nothing tells which condition it is about.
         """
         blames = {
             "pull_request": _first(given, self.pull_request) or "",

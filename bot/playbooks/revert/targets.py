@@ -48,7 +48,7 @@ async def merged_pull_request(target: PullRequestTarget, github: RepositoryClien
     """Read a pull request that was named.
 
     Raises:
-        Stop: it is unknown or was not merged.
+        CannotPlan: it is unknown or was not merged.
     """
     pull = await github.pulls.find(target.number)
     if pull is None:
@@ -90,7 +90,7 @@ async def brought_by(
     """Find the commits that undo merged pull requests, and nothing that others brought.
 
     Raises:
-        Stop: it cannot be told, or they cannot be undone without others; asks for what is missing.
+        CannotPlan: it cannot be told, or they cannot be undone without others; asks for what is missing.
     """
     homes = [await _home_of(pull, facts, github, mirror) for pull in pulls]
     asked = {pull.number for pull in pulls}
@@ -339,7 +339,7 @@ async def named_commit(
     """Find a commit that was named: all that a merge, a squash or the end of a rebase brought.
 
     Raises:
-        Stop: it is unknown, ambiguous, on no branch that counts, or brought others' work there.
+        CannotPlan: it is unknown, ambiguous, on no branch that counts, or brought others' work there.
     """
     try:
         sha = await mirror.read(lambda git: resolve(git, target.sha))
@@ -380,7 +380,7 @@ async def _not_the_branch_itself(
     """Refuse the merge of a branch into work on it: undoing that would undo the branch.
 
     Raises:
-        Stop: it is such a merge.
+        CannotPlan: it is such a merge.
     """
     said = await mirror.read(
         lambda git: git.run("rev-list", "--first-parent", onto, f"^{sha}^1", "--")

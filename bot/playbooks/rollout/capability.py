@@ -174,7 +174,7 @@ def not_paused(capability: str, pause: Pause | None) -> None:
     """Make sure that candidates may get something.
 
     Raises:
-        Stop: the capability is paused.
+        CannotPlan: the capability is paused.
     """
     if pause is not None:
         raise CannotPlan(
