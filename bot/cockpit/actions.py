@@ -324,7 +324,7 @@ def command_line(form: Mapping[str, str]) -> str:
     """Put a form's command and reason on one line, which is all that is read.
 
     Raises:
-        Refused: one of them is too long.
+        PageRefused: one of them is too long.
     """
     line = " ".join(form.get("line", "").split())
     reason = " ".join(form.get("because", "").split())

@@ -93,7 +93,7 @@ class Visit:
         """What the address narrows the page to with `repo=owner/name`, if it does.
 
         Raises:
-            Refused: there is no such repository for this visitor.
+            PageRefused: there is no such repository for this visitor.
         """
         name = self.query.get("repo", "")
         if not name:
@@ -105,7 +105,7 @@ class Visit:
         """One repository by name.
 
         Raises:
-            Refused: there is none, or this visitor may not see it: they learn no difference.
+            PageRefused: there is none, or this visitor may not see it: they learn no difference.
         """
         seen = self.sight.named(full_name)
         if seen is None:
@@ -279,7 +279,7 @@ def incident_filter(query: Mapping[str, str], *, status: str = "") -> Filter:
     """Read `status`, `severity`, `kind` and `q` from an address.
 
     Raises:
-        Refused: one of them is not allowed; says what is.
+        PageRefused: one of them is not allowed; says what is.
     """
     wanted = query.get("status", status)
     kind = query.get("kind", "")

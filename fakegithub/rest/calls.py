@@ -98,7 +98,7 @@ class Call:
         """The issue or pull request named by the path.
 
         Raises:
-            RequestRefused: 404; 410 for an issue where issues are switched off (pull requests stay).
+            RequestRefused: 404; 410 for an issue where issues are off (pull requests stay).
         """
         issue = self.repository.issues.get(self.number())
         if issue is None:

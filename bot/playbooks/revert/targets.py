@@ -90,7 +90,8 @@ async def brought_by(
     """Find the commits that undo merged pull requests, and nothing that others brought.
 
     Raises:
-        CannotPlan: it cannot be told, or they cannot be undone without others; asks for what is missing.
+        CannotPlan: it cannot be told, or they cannot be undone without others; says what is
+            missing.
     """
     homes = [await _home_of(pull, facts, github, mirror) for pull in pulls]
     asked = {pull.number for pull in pulls}
@@ -339,7 +340,7 @@ async def named_commit(
     """Find a commit that was named: all that a merge, a squash or the end of a rebase brought.
 
     Raises:
-        CannotPlan: it is unknown, ambiguous, on no branch that counts, or brought others' work there.
+        CannotPlan: it is unknown, ambiguous, on no branch that counts, or brought others' work.
     """
     try:
         sha = await mirror.read(lambda git: resolve(git, target.sha))
