@@ -201,7 +201,7 @@ class Bot:
             records=self.read_only,
             inbox=self.inbox,
             config=self.config,
-            courses=self.courses,
+            evaluations=self.evaluations,
             pool=self.pool,
             pictures=self.pictures,
             cockpit_url=given_url,
@@ -215,12 +215,12 @@ class Bot:
         )
         self.talk = ReplyPolicy(self.records, self.clock, self.patience.other_bots)
         self.writing = Writing(self.records, self.talk, self.clock)
-        self.circumstances = AdmissionReader(
+        self.admission_reader = AdmissionReader(
             self.github, self.records, self.config, self.clock, settings.playbooks_founders
         )
         self.reception = self._reception()
         self.strangers = Strangers(
-            self.circumstances,
+            self.admission_reader,
             self.reception.answer_stranger,
             self.records,
             self.clock,
@@ -277,7 +277,7 @@ class Bot:
             "courier": self.courier.run,
             "guard": self.guard.run,
             "counters": self.scraper.run,
-            "gatekeeper": self.gatekeeper.run,
+            "gatekeeper": self.gate_reporter.run,
             "missed deliveries": self._missed(us).run,
             "spec reports": self.specs.run,
             "flag documents": self.flag_keeper.run,
@@ -338,7 +338,7 @@ class Bot:
     # --- parts that need each other ---
 
     def _watch_traffic(self) -> None:
-        self.courses = Evaluations(self.records)
+        self.evaluations = Evaluations(self.records)
         self.prometheus = _prometheus(self.settings)
         self.scraper = Scraper(
             self.records,
@@ -348,7 +348,7 @@ class Bot:
         )
         self.guard = CircuitBreaker(
             self.records,
-            self.courses,
+            self.evaluations,
             wake=self._hint,
             clock=self.clock,
             fault=self.scraper.fault,
@@ -375,7 +375,7 @@ class Bot:
             self.github, self.record_store, served=self.served.served
         )
         self.overruns = Overruns(self.records, self.alerts.take, self.clock)
-        self.gatekeeper = GateReporter(
+        self.gate_reporter = GateReporter(
             github=self.github,
             records=self.records,
             config=self.config,
@@ -395,7 +395,7 @@ class Bot:
         self.hinting = RunHints(
             self.read_only,
             specs=self.specs,
-            gatekeeper=self.gatekeeper,
+            gate_reporter=self.gate_reporter,
             flag_keeper=self.flag_keeper,
             records_keeper=self.records_keeper,
             hint=self._hint,
@@ -411,7 +411,7 @@ class Bot:
             playbooks=self.playbooks.by_request(),
             judge=self.playbooks.judge,
             wake=self.engine.wake,
-            circumstances=self.circumstances,
+            admission_reader=self.admission_reader,
             holding=PauseCommands(*safety),
             approving=ApproveCommands(*safety),
             config_approving=ConfigApprovals(*safety, no_counters=self.scraper.hindrance),

@@ -16,14 +16,15 @@ from aiohttp.typedefs import Handler
 
 from fakegithub import admin, git_http
 from fakegithub.actions.runner import WorkflowRunner
-from fakegithub.changes import checks, suites, waiting
+from fakegithub.changes import automatic_merges, checks, suites
 from fakegithub.contract.openapi import Contract
 from fakegithub.deliveries.deliveries import DeliverySender
 from fakegithub.faults.faults import Faults
 from fakegithub.graphql import endpoint
 from fakegithub.limits import RateLimits
 from fakegithub.pages import oauth, pages
-from fakegithub.rest import resources, rulesets, serving
+from fakegithub.rest import endpoint as serving
+from fakegithub.rest import resources, rulesets
 from fakegithub.shapes.envelope import envelope
 from fakegithub.site import Site
 from fakegithub.world.model import (
@@ -76,7 +77,7 @@ class DemoGitHub:
         self.world.listen(self.contract.listen)
         self.world.listen(self.deliveries.publish)
         self.world.listen(self.runner.listen)
-        self.world.listen(lambda event: waiting.listen(self.world, event))
+        self.world.listen(lambda event: automatic_merges.listen(self.world, event))
         self._serving: web.AppRunner | None = None
 
     @property

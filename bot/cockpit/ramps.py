@@ -97,7 +97,7 @@ class RolloutLanes:
 
     def __init__(self, records: AsyncEngine) -> None:
         """Read from the records."""
-        self._courses = Evaluations(records)
+        self._evaluations = Evaluations(records)
         self._known: LRUCache[tuple[str, int, bool], RolloutLane] = LRUCache(_KEPT)
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -112,13 +112,13 @@ class RolloutLanes:
             known = self._known.get(key)
             if known is None:
                 try:
-                    _, course = await self._courses.current(ledger.attempt)
+                    _, course = await self._evaluations.current(ledger.attempt)
                 except (UnknownRecord, UnreadableEvidence):
                     return bare
                 known = await asyncio.to_thread(_added_up, bare, course, now)
                 self._known[key] = known
             if ledger.closed_at is not None:
-                self._courses.forget(ledger.attempt)
+                self._evaluations.forget(ledger.attempt)
         # The split and the end may have changed without a new observation.
         return RolloutLane(
             ledger, tuple(served), known.report, known.judged, known.chart, known.points

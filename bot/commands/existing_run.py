@@ -190,7 +190,7 @@ class JoiningRequests:
         records: AsyncEngine,
         wake: Wake,
         approving: ApproveCommands,
-        circumstances: AdmissionReader,
+        admission_reader: AdmissionReader,
     ) -> None:
         """Prepare.
 
@@ -198,12 +198,12 @@ class JoiningRequests:
             records: the database, for reading.
             wake: sends a Signal to a Run.
             approving: decides what is bound to a plan.
-            circumstances: reads what an approval needs.
+            admission_reader: reads what an approval needs.
         """
         self._records = records
         self._wake = wake
         self._approving = approving
-        self._circumstances = circumstances
+        self._admission_reader = admission_reader
 
     async def join(self, answer: TriggerAnswer, incident: str, facts: AdmissionFacts) -> None:
         """Have the Run at work on an incident hear of this request, and answer it.
@@ -256,7 +256,7 @@ class JoiningRequests:
         found = Joined(incident=incident, run=live[-1])
         if facts.initiative is not Initiative.PERSON or not found.is_waiting:
             return found
-        needed = await self._circumstances.needed(trigger, "approve")
+        needed = await self._admission_reader.needed(trigger, "approve")
         # What an App wrote in a person's name is no approval.
         may = facts.role.at_least(max(needed, Role.WRITE, key=list(Role).index))
         may = may and trigger.source.through is None

@@ -64,14 +64,14 @@ log = structlog.get_logger(__name__)
 class AdmissionDesk:
     """Asks whether a Trigger is admitted."""
 
-    def __init__(self, circumstances: AdmissionReader, executions: Executions) -> None:
+    def __init__(self, admission_reader: AdmissionReader, executions: Executions) -> None:
         """Prepare.
 
         Args:
-            circumstances: reads the facts that an admission rests on.
+            admission_reader: reads the facts that an admission rests on.
             executions: ends Runs in the records that are over: nothing joins a dead one.
         """
-        self._circumstances = circumstances
+        self._admission_reader = admission_reader
         self._executions = executions
 
     async def facts(self, run: Run, trigger: Trigger) -> AdmissionFacts:
@@ -83,7 +83,7 @@ class AdmissionDesk:
 
         async def read(_: bool) -> AdmissionFacts:
             await self._executions.settle(trigger.repository.id)
-            return await self._circumstances.of(trigger)
+            return await self._admission_reader.of(trigger)
 
         return await run.step(Step.READ_ADMISSION_FACTS, AdmissionFacts, read)
 
@@ -239,7 +239,7 @@ class CommandHandler:
         playbooks: Playbooks,
         judge: Judge,
         wake: Wake,
-        circumstances: AdmissionReader,
+        admission_reader: AdmissionReader,
         holding: PauseCommands,
         approving: ApproveCommands,
         config_approving: ConfigApprovals,
@@ -254,7 +254,7 @@ class CommandHandler:
             playbooks: what carries out which request.
             judge: judges a failing check of the default branch.
             wake: sends a Signal to a Run, at most once per key.
-            circumstances: reads what an admission rests on.
+            admission_reader: reads what an admission rests on.
             holding: pauses, unpauses, and lets single commits through.
             approving: decides what only a Founder may.
             config_approving: approves sensitive sections of the configuration.
@@ -265,12 +265,12 @@ class CommandHandler:
         self._context = context
         self._playbooks = playbooks
         self._judge = judge
-        self._admitting = AdmissionDesk(circumstances, context.executions)
+        self._admitting = AdmissionDesk(admission_reader, context.executions)
         self._waking = RunSignals(context, wake, holding, approving, config_approving)
-        self._joining = JoiningRequests(context.records, wake, approving, circumstances)
+        self._joining = JoiningRequests(context.records, wake, approving, admission_reader)
         self._closing = closing
         self._writing = writing
-        self._circumstances = circumstances
+        self._admission_reader = admission_reader
         self._orders: Mapping[type[Value], Order] = {
             PauseRequest: holding.pause,
             UnpauseRequest: holding.unpause,
@@ -294,7 +294,7 @@ class CommandHandler:
             trigger.repository, playbook=trigger.request.command, recovery=False, metered=False
         )
         answer = TriggerAnswer(run, trigger, client, self._writing)
-        facts = await self._circumstances.of_stranger(trigger, role)
+        facts = await self._admission_reader.of_stranger(trigger, role)
         answer.tone = tone_of(trigger, facts)
         if answer.tone is Tone.NOTHING:
             return None
@@ -374,9 +374,9 @@ class CommandHandler:
     async def _shows_receipt(self, trigger: Trigger) -> bool:
         if trigger.source.kind not in COMMENTS or trigger.actor.kind is not ActorKind.PERSON:
             return True
-        if not trigger.source.addressed and await self._circumstances.prefix_only(trigger):
+        if not trigger.source.addressed and await self._admission_reader.prefix_only(trigger):
             return False
-        role = await self._circumstances.role_of(trigger)
+        role = await self._admission_reader.role_of(trigger)
         return await self._writing.talk.shows_receipt(trigger, role)
 
     async def _retry(self, answer: TriggerAnswer) -> None:

@@ -68,7 +68,7 @@ class Strangers:
 
     def __init__(
         self,
-        circumstances: AdmissionReader,
+        admission_reader: AdmissionReader,
         answer: AnswerStranger,
         records: AsyncEngine,
         clock: Callable[[], datetime],
@@ -77,13 +77,13 @@ class Strangers:
         """Prepare.
 
         Args:
-            circumstances: tell what people may do.
+            admission_reader: tell what people may do.
             answer: says what there is to say.
             records: know who was answered where.
             clock: tells the time (UTC).
             make_way: waits while people with rights are being served.
         """
-        self._circumstances = circumstances
+        self._admission_reader = admission_reader
         self._answer = answer
         self._records = records
         self._clock = clock
@@ -107,7 +107,7 @@ class Strangers:
         found among the comments that no delivery told.
         """
         here = comment.repository.id
-        if self._circumstances.is_without_rights(here, comment.login):
+        if self._admission_reader.is_without_rights(here, comment.login):
             place = (here, comment.subject or 0)
             if place in self._coming or place in self._answering or self._is_answered(place):
                 return True
@@ -134,7 +134,7 @@ class Strangers:
             return False
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                role = await self._circumstances.role_of(trigger, as_stranger=must_know)
+                role = await self._admission_reader.role_of(trigger, as_stranger=must_know)
         except (GitHubError, Passing, TimeoutError):
             if must_know:
                 raise

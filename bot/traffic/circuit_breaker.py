@@ -116,7 +116,7 @@ class CircuitBreaker:
     def __init__(
         self,
         database: AsyncEngine,
-        courses: Evaluations,
+        evaluations: Evaluations,
         *,
         wake: Callable[[str], Awaitable[None]],
         clock: Callable[[], datetime],
@@ -127,7 +127,7 @@ class CircuitBreaker:
 
         Args:
             database: the records database.
-            courses: adds the ledgers up.
+            evaluations: adds the ledgers up.
             wake: tells a Run to look again; may be lost.
             clock: tells the time (UTC).
             fault: tells what is wrong with an attempt's source, if something is known to be.
@@ -135,7 +135,7 @@ class CircuitBreaker:
         """
         self._database = database
         self._reading = reading(database)
-        self._courses = courses
+        self._evaluations = evaluations
         self._wake = wake
         self._clock = clock
         self._fault = fault
@@ -179,7 +179,7 @@ class CircuitBreaker:
     async def watch(self, attempt: str) -> None:
         """Look at one shadow or ramp: trip it on a breach, wake its Run if the verdict changed."""
         try:
-            ledger, course = await self._courses.current(attempt)
+            ledger, course = await self._evaluations.current(attempt)
         except UnreadableEvidence as fault:
             await self._cannot_judge(attempt, str(fault))
             return
@@ -199,7 +199,7 @@ class CircuitBreaker:
     async def checkpoint(self) -> None:
         """Save what was learnt from the ledgers under way."""
         for attempt in sorted(self._watched):
-            saved = await self._courses.saved(attempt)
+            saved = await self._evaluations.saved(attempt)
             if saved is not None:
                 async with self._database.begin() as conn:
                     await ledgers.save_checkpoint(conn, attempt, *saved)
@@ -250,7 +250,7 @@ class CircuitBreaker:
         return found | over
 
     def _over(self, attempt: str) -> None:
-        self._courses.forget(attempt)
+        self._evaluations.forget(attempt)
         self._watched.discard(attempt)
         self._told.pop(attempt, None)
 

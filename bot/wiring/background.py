@@ -211,7 +211,7 @@ class RunHints:
         records: AsyncEngine,
         *,
         specs: SpecReports,
-        gatekeeper: GateReporter,
+        gate_reporter: GateReporter,
         flag_keeper: FlagSync,
         records_keeper: RecordsBranch,
         hint: Callable[[str], Awaitable[None]],
@@ -223,7 +223,7 @@ class RunHints:
         Args:
             records: say which Runs watch what.
             specs: keeps spec reports.
-            gatekeeper: keeps the gate.
+            gate_reporter: keeps the gate.
             flag_keeper: keeps flag documents.
             records_keeper: keeps records branches.
             hint: wakes one Run.
@@ -232,7 +232,7 @@ class RunHints:
         """
         self._records = records
         self._specs = specs
-        self._gatekeeper = gatekeeper
+        self._gate_reporter = gate_reporter
         self._flag_keeper = flag_keeper
         self._records_keeper = records_keeper
         self._hint = hint
@@ -278,18 +278,18 @@ class RunHints:
     def _stir_keepers(self, hint: Hint) -> None:
         ref = hint.ref or ""
         if hint.head_sha and "gh-readonly-queue/" in ref:
-            self._gatekeeper.merge_group(hint.repository, hint.head_sha, ref)
+            self._gate_reporter.merge_group(hint.repository, hint.head_sha, ref)
         elif ref.startswith("refs/heads/"):
             if not ref.startswith(_OUR_RECORDS):
-                self._gatekeeper.pushed(hint.repository)
+                self._gate_reporter.pushed(hint.repository)
             self._flag_keeper.pushed(hint.repository)
             self._records_keeper.pushed(hint.repository, ref)
         elif hint.about_pull_request:
-            self._gatekeeper.pull_request(
+            self._gate_reporter.pull_request(
                 hint.repository,
                 hint.pull_requests,
                 hint.labels,
                 by_outsider=hint.outsider is not None,
             )
         else:
-            self._gatekeeper.stirred(hint.repository)
+            self._gate_reporter.stirred(hint.repository)

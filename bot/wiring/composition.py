@@ -136,7 +136,7 @@ class PlaybookWiring:
     """For reading."""
     inbox: Inbox
     config: ConfigInForce
-    courses: Evaluations
+    evaluations: Evaluations
     pool: TrialPool
     pictures: PictureAddresses
     cockpit_url: str | None
@@ -215,7 +215,7 @@ class PlaybookWiring:
         return RolloutResources(
             **vars(parts),
             records=self.records,
-            courses=self.courses,
+            evaluations=self.evaluations,
             ask=self._ask,
             wake=self.wake,
             is_founder=founder,

@@ -6,7 +6,7 @@ https://docs.github.com/repositories/configuring-branches-and-merges-in-your-rep
 from __future__ import annotations
 
 from fakegithub.access.answers import RequestRefused
-from fakegithub.changes import history, merging, pushes
+from fakegithub.changes import history, merges, pushes
 from fakegithub.rules import requirements
 from fakegithub.rules.requirements import Who
 from fakegithub.shapes import commit_shape, pull_shape
@@ -61,9 +61,9 @@ def _build(
     tip = repository.git.branch(record.base_ref) or record.base_sha
     entry.base_sha = ahead[-1].head_sha if ahead else tip
     who = Who(entry.enqueued_by, entry.app)
-    message = merging.messages(repository, issue, entry.method, None, None)
+    message = merges.messages(repository, issue, entry.method, None, None)
     try:
-        entry.head_sha = merging.make(
+        entry.head_sha = merges.make(
             world, repository, issue, entry.base_sha, entry.method, who, message
         )
     except RequestRefused:
@@ -127,7 +127,7 @@ def advance(world: World, repository: FakeRepository) -> None:
             continue
         repository.queue.remove(entry)
         who = Who(entry.enqueued_by, entry.app)
-        merging.land(world, repository, issue, entry.head_sha, entry.base_sha, who)
+        merges.land(world, repository, issue, entry.head_sha, entry.base_sha, who)
         _destroy(world, repository, entry, "merged")
         history.tell(world, repository, issue, "dequeued", entry.enqueued_by, reason="MERGE")
 

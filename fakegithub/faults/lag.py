@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from fakegithub.access.answers import Answer
-from fakegithub.rest.serving import to_response
+from fakegithub.rest.endpoint import to_response
 from fakegithub.world.world import World
 
 

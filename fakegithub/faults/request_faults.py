@@ -12,7 +12,7 @@ from aiohttp import web
 
 from fakegithub.access import credentials
 from fakegithub.access.answers import RequestRefused
-from fakegithub.rest.serving import to_response
+from fakegithub.rest.endpoint import to_response
 from fakegithub.world.model import FakeInstallation
 from fakegithub.world.world import World
 

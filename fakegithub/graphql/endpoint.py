@@ -19,7 +19,7 @@ from fakegithub.access.callers import Caller
 from fakegithub.graphql import mutations
 from fakegithub.graphql.objects import Reader
 from fakegithub.graphql.schema import SCHEMA
-from fakegithub.rest import serving
+from fakegithub.rest import endpoint
 from fakegithub.site import Site
 
 _RESOURCE = "graphql"
@@ -43,7 +43,7 @@ def _serve(github: Site) -> Callable[[web.Request], Awaitable[web.StreamResponse
                 raise RequestRefused(401, "This endpoint requires you to be authenticated.")
             github.limits.check(caller.rate_key, _RESOURCE)
         except RequestRefused as refused:
-            return serving.to_response(refused.answer())
+            return endpoint.to_response(refused.answer())
         github.limits.count(caller.rate_key, _RESOURCE)
         response = _execute(github, schema, caller, await request.read())
         response.headers.update(github.limits.headers(caller.rate_key, _RESOURCE))

@@ -15,7 +15,7 @@ from fakegithub.rest import (
     git_data,
     issues,
     labels,
-    merging,
+    merges,
     pulls,
     rate_limit,
     reactions,
@@ -29,7 +29,7 @@ from fakegithub.rest.calls import Route
 
 _RESOURCES = (
     apps, users, rate_limit, repositories, collaborators, labels, reactions, comments, issues,
-    checks, statuses, deployments, git_data, contents, rulesets, reviews, merging, pulls,
+    checks, statuses, deployments, git_data, contents, rulesets, reviews, merges, pulls,
     commits, actions, deliveries,
 )  # fmt: skip
 

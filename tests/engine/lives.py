@@ -187,7 +187,7 @@ BODIES: dict[str, Body] = {
 }
 
 
-def _telling(world: World) -> Callable[[Run, str, StepFailed], Awaitable[None]]:
+def _status_places(world: World) -> Callable[[Run, str, StepFailed], Awaitable[None]]:
     async def broken(run: Run, _: str, failed: StepFailed) -> None:
         async def tell(__: bool) -> bool:
             world.note(f"told: {failed}")
@@ -215,7 +215,7 @@ async def _obey(folder: Path, orders: list[tuple[str, ...]]) -> None:
         longest_outage=timedelta(seconds=2),
     )
     for name, body in BODIES.items():
-        engine.register(name, str, _bound(body, world), _telling(world))
+        engine.register(name, str, _bound(body, world), _status_places(world))
     await engine.launch()
     waited_for: list[str] = []
     for order, *words in orders:

@@ -72,8 +72,8 @@ async def test_caps_count_only_after_a_founder_approved_them(shop: Shop) -> None
     assert "`caps`" in run["output"]["summary"]
     assert await (await shop.says(number, "/approve", shop.bob)).reaction() == "confused"
     await shop.bob.merge(number)
-    repository = next(iter(shop.bot.gatekeeper._repositories.values()))
-    for each in shop.bot.gatekeeper._repositories.values():
+    repository = next(iter(shop.bot.gate_reporter._repositories.values()))
+    for each in shop.bot.gate_reporter._repositories.values():
         if each.id == shop.repository.id:
             repository = each
     shop.bot.config.forget(repository.id)
@@ -165,7 +165,7 @@ async def test_caps_that_were_pushed_count_when_a_founder_presses_the_button(sho
         return "Only a Founder approves these sections (`olivia`)." in said
 
     await shop.eventually(refused)
-    repository = shop.bot.gatekeeper._repositories[shop.repository.id]
+    repository = shop.bot.gate_reporter._repositories[shop.repository.id]
     assert (await shop.bot.config.of(repository)).config.caps.reverts_a_day == 10
 
     await press_approve(shop, run, "olivia")
@@ -186,7 +186,7 @@ async def test_the_button_on_an_older_commit_approves_what_still_stands_and_noth
     newer = await config_check(shop, second, "neutral")
     await press_approve(shop, run, "olivia")
     await asyncio.sleep(A_WHILE)
-    repository = shop.bot.gatekeeper._repositories[shop.repository.id]
+    repository = shop.bot.gate_reporter._repositories[shop.repository.id]
     assert (await shop.bot.config.of(repository)).config.caps.reverts_a_day == 10
 
     third = await shop.bob.push("main", {"x.txt": "x\n"}, "Something else")
@@ -234,6 +234,6 @@ async def known(shop: Shop) -> None:
     await shop.merged("Begin", {"begin.txt": "x\n"})
 
     async def looked_after() -> bool:
-        return shop.repository.id in shop.bot.gatekeeper._repositories
+        return shop.repository.id in shop.bot.gate_reporter._repositories
 
     await shop.eventually(looked_after)

@@ -92,7 +92,7 @@ def test_nobody_approves_what_they_wrote_while_there_is_another_founder(
 
 async def counts(shop: Shop) -> Any:
     """The configuration that counts now."""
-    repository = shop.bot.gatekeeper._repositories[shop.repository.id]
+    repository = shop.bot.gate_reporter._repositories[shop.repository.id]
     shop.bot.config.forget(repository.id)
     return (await shop.bot.config.of(repository)).config
 

@@ -58,7 +58,7 @@ async def test_the_same_typo_on_the_default_branch_leaves_the_last_good_version_
     await shop.merged("Break it", {PATH: DATE})
     assert await (await shop.says(number, "/help")).reaction() == "+1"
     await known(shop)
-    repository = shop.bot.gatekeeper._repositories[shop.repository.id]
+    repository = shop.bot.gate_reporter._repositories[shop.repository.id]
     shop.bot.config.forget(repository.id)
     found = await shop.bot.config.of(repository)
     assert found.config.checks.smoke == ("unit",)

@@ -107,7 +107,7 @@ async def test_it_is_looked_at_now_and_then_without_a_delivery(shop: Shop) -> No
     before = await brought(shop, number)
     shop.github.faults.on_delivery(Lose(recorded=False), event="^push$", times=None)
     await shop.bob.push(BRANCH, {"src/mine.py": "evil = 1\n"}, "Mine")
-    repository = shop.bot.gatekeeper._repositories[shop.repository.id]
+    repository = shop.bot.gate_reporter._repositories[shop.repository.id]
     await shop.bot.records_keeper.keep(repository)
     assert await brought(shop, number) == before
     head = await shop.alice.head(BRANCH)

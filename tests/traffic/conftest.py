@@ -66,18 +66,18 @@ def woken() -> list[str]:
 
 
 @pytest.fixture
-def courses(engine: AsyncEngine) -> Evaluations:
+def evaluations(engine: AsyncEngine) -> Evaluations:
     return Evaluations(engine)
 
 
 @pytest.fixture
 def guard(
-    engine: AsyncEngine, courses: Evaluations, woken: list[str], clock: Clock
+    engine: AsyncEngine, evaluations: Evaluations, woken: list[str], clock: Clock
 ) -> CircuitBreaker:
     async def wake(run: str) -> None:
         woken.append(run)
 
-    return CircuitBreaker(engine, courses, wake=wake, clock=clock)
+    return CircuitBreaker(engine, evaluations, wake=wake, clock=clock)
 
 
 @pytest.fixture

@@ -172,13 +172,13 @@ async def test_evidence_that_cannot_be_read_any_more_ends_the_ramp(
 
 
 async def test_what_was_learnt_is_saved_every_so_often(
-    engine: AsyncEngine, courses: Evaluations, clock: Clock
+    engine: AsyncEngine, evaluations: Evaluations, clock: Clock
 ) -> None:
     async def wake(run: str) -> None:
         del run
 
     guard = CircuitBreaker(
-        engine, courses, wake=wake, clock=clock, rhythm=BreakerRhythm(checkpoint=0.05)
+        engine, evaluations, wake=wake, clock=clock, rhythm=BreakerRhythm(checkpoint=0.05)
     )
     await begin(engine)
     async with watching(guard):

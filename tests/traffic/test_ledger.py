@@ -165,8 +165,8 @@ async def test_a_breach_ends_the_course_where_the_evidence_crossed_its_limit(
     await begin(engine)
     for number in range(8):
         await report(engine, observed(500, seed=number, errors=0.5), after(number))
-    courses = Evaluations(engine)
-    look = await courses.look("ramp-1", after(10))
+    evaluations = Evaluations(engine)
+    look = await evaluations.look("ramp-1", after(10))
     assert look.judged.kind == "breach"
     assert look.judged.breach is not None
     assert look.judged.breach.metric == "error"
@@ -180,13 +180,13 @@ async def test_silence_is_a_verdict_of_the_clock_and_stays_once_it_closed_the_le
 ) -> None:
     await begin(engine)
     await report(engine, observed(100), after(1))
-    courses = Evaluations(engine)
-    silent = (await courses.look("ramp-1", after(700))).judged
+    evaluations = Evaluations(engine)
+    silent = (await evaluations.look("ramp-1", after(700))).judged
     assert silent.breach is not None
     assert silent.breach.metric == "silence"
     async with engine.begin() as conn:
         await ledgers.close(conn, "ramp-1", at=after(700), breach=silent.breach)
-    assert (await courses.look("ramp-1", after(9000))).judged == silent
+    assert (await evaluations.look("ramp-1", after(9000))).judged == silent
 
 
 async def test_entries_that_a_checkpoint_holds_may_go(engine: AsyncEngine) -> None:

@@ -44,7 +44,7 @@ async def ask_people(
     run: Run,
     trigger: Trigger,
     facts: AlertFacts,
-    telling: StatusPlaces,
+    status_places: StatusPlaces,
     records: AsyncEngine,
     *,
     first: str,
@@ -57,7 +57,7 @@ async def ask_people(
         run: this Run.
         trigger: the Trigger that is triaged.
         facts: the incident.
-        telling: puts words in their places.
+        status_places: puts words in their places.
         records: the database, for reading.
         first: the first Run that followed the alerts this time.
     """
@@ -80,7 +80,7 @@ async def ask_people(
 
     async def ask(look_first: bool) -> bool:
         text = words.asked_by_hand(facts, left, number)
-        await telling.comment(
+        await status_places.comment(
             number, f"by-hand-{first}", text, look_first=look_first or first != run.id
         )
         return True
@@ -105,11 +105,11 @@ async def follow_group(work: AlertWorkflow) -> None:
     following = work.decided or await _decide(work, now)
     work.know(following=following)
     await _open_issue(work)
-    work.adr = words.decision(work.facts, on=now, audit=work.casebook.anchor)
+    work.adr = words.decision(work.facts, on=now, audit=work.recorder.anchor)
     await work.record(Step.RECORD_INCIDENT, f"Open incident {work.incident}")
     await _ask(work, following, now)
     await ask_people(
-        work.run, work.trigger, work.facts, work.telling, work.parts.records, first=work.first
+        work.run, work.trigger, work.facts, work.status_places, work.parts.records, first=work.first
     )
 
 
@@ -159,7 +159,7 @@ async def _open_issue(work: AlertWorkflow) -> None:
     if number is None:
 
         async def open_issue(look_first: bool) -> Issue:
-            return await work.telling.open_issue(
+            return await work.status_places.open_issue(
                 words.issue_title(facts.group),
                 body,
                 labels=("incident", f"severity:{facts.severity}"),
@@ -177,12 +177,12 @@ async def _open_issue(work: AlertWorkflow) -> None:
         )
         if issue is not None:
             work.know(issue=issue.number)
-            await work.casebook.issue(issue.number)
+            await work.recorder.issue(issue.number)
     elif work.attempt > 1:
 
         async def reopen(_: bool) -> bool:
             await work.github.issues.reopen(number)
-            await work.telling.update_issue(number, body)
+            await work.status_places.update_issue(number, body)
             return True
 
         await attempt(
@@ -379,7 +379,7 @@ async def _given_up(work: AlertWorkflow) -> Ending:
     """Nobody says that it is over: it stays open, and the next word takes it up again."""
     now = await work.run.now()
     await _let_go(work, "incident.left", None, now)
-    await work.casebook.finish(RunState.TIMED_OUT, work.digest)
+    await work.recorder.finish(RunState.TIMED_OUT, work.digest)
     return Ending(outcome="stopped")
 
 
@@ -414,4 +414,4 @@ async def _broke_off(work: AlertWorkflow, failed: StepFailed) -> None:
         return True
 
     await work.run.write(Step.RELEASE_ALERTS, bool, change)
-    await work.casebook.broke_off(failed.step, str(failed))
+    await work.recorder.broke_off(failed.step, str(failed))

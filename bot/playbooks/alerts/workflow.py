@@ -223,8 +223,8 @@ class AlertWorkflow:
     Attributes:
         facts: what its texts need; grows as things appear.
         adr: the text of its decision record.
-        casebook: writes down what happens.
-        telling: puts words in their places.
+        recorder: writes down what happens.
+        status_places: puts words in their places.
         said: what the issue says by now.
         since: when the incident was detected.
         attempt: which attempt at the incident this is, counted from 1.
@@ -241,9 +241,9 @@ class AlertWorkflow:
         self.attempt = opened.attempt
         self.first = triaged.first or run.id
         self.decided = triaged.following
-        self.casebook = IncidentRecorder(run, trigger, opened, parts.parts.signing_key)
+        self.recorder = IncidentRecorder(run, trigger, opened, parts.parts.signing_key)
         self.since = opened.incident.detected_at
-        self.telling = StatusPlaces(
+        self.status_places = StatusPlaces(
             self.github, self.incident, since=self.since - CLOCKS_DIFFER_BY, run=run.id
         )
         self.adr = ""
@@ -279,7 +279,7 @@ class AlertWorkflow:
 
         async def tell(_: bool) -> bool:
             tries = Tries()
-            await tries.go("edit", self.telling.update_issue(number, body))
+            await tries.go("edit", self.status_places.update_issue(number, body))
             if old != new:
                 await tries.go("unlabel", self.github.labels.remove(number, old))
                 await tries.go("label", self.github.labels.add(number, [new]))
@@ -301,7 +301,7 @@ class AlertWorkflow:
     async def record(self, step: Step, message: str) -> None:
         """Put the decision record on the records branch, as this step."""
         files = (RecordFile(path=self.facts.adr, content=markdown.for_file(self.adr)),)
-        anchor = self.casebook.anchor
+        anchor = self.recorder.anchor
 
         async def record() -> Recorded:
             async with self.parts.recording:
@@ -330,12 +330,12 @@ class AlertWorkflow:
 
         async def close(_: bool) -> bool:
             if number is not None and not await self._fires_again():
-                await self.telling.close_issue(number, completed=reason == "completed")
+                await self.status_places.close_issue(number, completed=reason == "completed")
             return True
 
         what = f"close #{number}"
         await attempt(self.run, Step.CLOSE_INCIDENT_ISSUE, bool, close, what=what, otherwise=False)
-        await self.casebook.finish(state, self.digest)
+        await self.recorder.finish(state, self.digest)
         return Ending(outcome=outcome)
 
     async def _fires_again(self) -> bool:

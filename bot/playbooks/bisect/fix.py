@@ -35,8 +35,8 @@ async def green_again(work: BisectWorkflow, head: str, standing: StatusMessage) 
     """End since the check passes on the branch again, at the commit `head`."""
     base = work.case.base
     work.happened(await work.run.now(), f"{base} is green again")
-    await work.casebook.move("bisect.recovered", IncidentStatus.MITIGATED, refs={"commit": head})
-    await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
+    await work.recorder.move("bisect.recovered", IncidentStatus.MITIGATED, refs={"commit": head})
+    await work.recorder.move("incident.resolved", IncidentStatus.RESOLVED)
     result = Result(
         status=IncidentStatus.RESOLVED,
         outcome=DecisionOutcome.FAILED,
@@ -50,7 +50,7 @@ async def green_again(work: BisectWorkflow, head: str, standing: StatusMessage) 
 async def ended(work: BisectWorkflow, standing: StatusMessage, how: str) -> Ending:
     """End without a fix, for the reason `how`."""
     work.happened(await work.run.now(), how)
-    await work.casebook.move(f"bisect.{how}", IncidentStatus.DECLINED)
+    await work.recorder.move(f"bisect.{how}", IncidentStatus.DECLINED)
     result = Result(
         status=IncidentStatus.DECLINED,
         outcome=DecisionOutcome.FAILED,

@@ -175,23 +175,23 @@ class _Bisect:
         """Search until the culprit is found and confirmed, then propose its revert."""
         work = self.work
         try:
-            hunt = await self._identify_range()
-            culprit, verification = await self._find(hunt)
+            range_search = await self._identify_range()
+            culprit, verification = await self._find(range_search)
             await self.clean_up()
             if culprit is None:
-                return await self._nobody(hunt)
+                return await self._nobody(range_search)
             if work.autonomy in (Autonomy.OFF, Autonomy.PROPOSE):
                 standing = status_messages.only_named(
-                    work.case, hunt.finding, culprit, verification
+                    work.case, range_search.finding, culprit, verification
                 )
                 if self.run.patched(Patch.WATCHED_WHILE_PAUSED):
                     await self._until_green(standing)
                 return await ended(work, standing, "only proposed")
             outcome = await self._compute(culprit)
             if isinstance(outcome, Empty):
-                standing = status_messages.not_to_revert(work.case, hunt.finding, culprit)
+                standing = status_messages.not_to_revert(work.case, range_search.finding, culprit)
                 return await ended(work, standing, "not on the branch any more")
-            return await self._propose(hunt, verification, outcome)
+            return await self._propose(range_search, verification, outcome)
         except NoGoodEnd:
             await self.clean_up()
             return await ended(work, status_messages.nothing_older(work.case), "no good end")
@@ -208,50 +208,52 @@ class _Bisect:
 
     async def _identify_range(self) -> RangeSearch:
         work = self.work
-        hunt = work.begin_hunt(await self.run.now())
+        range_search = work.begin_hunt(await self.run.now())
         if work.attempt > 1:
-            hunt.remembered = await earlier_trials(self.run, work.case.incident)
-            hunt.notes += words.remembered(hunt.remembered)
-        await hunt.identify_range()
-        work.happened(await self.run.now(), f"range read: {len(hunt.graph)} commits")
-        return hunt
+            range_search.remembered = await earlier_trials(self.run, work.case.incident)
+            range_search.notes += words.remembered(range_search.remembered)
+        await range_search.identify_range()
+        work.happened(await self.run.now(), f"range read: {len(range_search.graph)} commits")
+        return range_search
 
-    async def _find(self, hunt: RangeSearch) -> tuple[str | None, Verification]:
+    async def _find(self, range_search: RangeSearch) -> tuple[str | None, Verification]:
         """Search and verify, again and again where a person wants it; None: there is nobody."""
         work = self.work
 
         async def tell() -> None:
-            running = len(work.lab.running)
+            running = len(work.scheduler.running)
             work.note_progress()
-            standing = status_messages.searching(work.case, hunt.finding, running, hunt.outlook)
+            standing = status_messages.searching(
+                work.case, range_search.finding, running, range_search.outlook
+            )
             await work.tell(standing)
 
         while True:
-            stopped = await hunt.pursue(tell)
-            finding = hunt.finding
+            stopped = await range_search.pursue(tell)
+            finding = range_search.finding
             work.note_progress()
             await work.name_suspects(finding)
             if stopped is not None and stopped.cancelled:
                 raise Cancelled(stopped.by)
             if finding.status in ("no_culprit", "before_range") and finding.may_report:
                 return None, _not_made("there is no suspect")
-            culprit = guilty(finding, hunt.graph)
+            culprit = guilty(finding, range_search.graph)
             if culprit is None:
                 why = stopped.why if stopped else finding.reason
                 standing = status_messages.paused(work.case, finding, why)
                 if self._closed(stopped):
                     why = stopped.why if stopped else NO_RUNNER
-                    standing = self._cannot_try(hunt, stopped, None)
-                await self._report_and_wait(hunt, standing, why)
+                    standing = self._cannot_try(range_search, stopped, None)
+                await self._report_and_wait(range_search, standing, why)
                 continue
             suspect = await self._suspect(culprit)
-            needed = 0 if stopped else self._fresh_runs(hunt, suspect)
-            if needed > hunt.trials_left:
-                why = words.too_few_trials(needed, hunt.trials_left)
+            needed = 0 if stopped else self._fresh_runs(range_search, suspect)
+            if needed > range_search.trials_left:
+                why = words.too_few_trials(needed, range_search.trials_left)
                 standing = status_messages.paused(work.case, finding, why)
-                await self._report_and_wait(hunt, standing, why, besides=needed)
+                await self._report_and_wait(range_search, standing, why, besides=needed)
                 continue
-            verification = await self._verify(hunt, suspect, stopped)
+            verification = await self._verify(range_search, suspect, stopped)
             work.verification = verification
             work.happened(await self.run.now(), f"suspect {culprit[:12]}: {verification.boundary}")
             sure = finding.may_act or verification.boundary == "confirmed"
@@ -261,26 +263,28 @@ class _Bisect:
             if verification.boundary == "not made":
                 standing = status_messages.paused(work.case, finding, finding.reason)
                 if self._closed(stopped):
-                    standing = self._cannot_try(hunt, stopped, culprit)
-            await self._report_and_wait(hunt, standing, "unconfirmed")
+                    standing = self._cannot_try(range_search, stopped, culprit)
+            await self._report_and_wait(range_search, standing, "unconfirmed")
 
     def _closed(self, stopped: Stopped | None) -> bool:
         """Whether no commit can be tried here, as far as is known by now."""
-        self._is_closed = not self.work.lab.is_open or (stopped is not None and stopped.closed)
+        self._is_closed = not self.work.scheduler.is_open or (
+            stopped is not None and stopped.closed
+        )
         return self._is_closed
 
     def _cannot_try(
-        self, hunt: RangeSearch, stopped: Stopped | None, culprit: str | None
+        self, range_search: RangeSearch, stopped: Stopped | None, culprit: str | None
     ) -> StatusMessage:
         work = self.work
         why = stopped.why if stopped else ""
         has_sandbox = work.plan.has_sandbox and not why
         return status_messages.cannot_try(
-            work.case, hunt.finding, culprit, why=why, has_sandbox=has_sandbox
+            work.case, range_search.finding, culprit, why=why, has_sandbox=has_sandbox
         )
 
     async def _report_and_wait(
-        self, hunt: RangeSearch, standing: StatusMessage, why: str, *, besides: int = 0
+        self, range_search: RangeSearch, standing: StatusMessage, why: str, *, besides: int = 0
     ) -> None:
         """Report, and wait for a person to have it go on; `besides` trials to check a suspect."""
         work = self.work
@@ -290,19 +294,19 @@ class _Bisect:
         message = f"Report on incident {work.case.incident}"
         await work.record(Step.RECORD_FINDINGS, files, message)
         await work.tell(standing)
-        await work.voice.ask(work.case, standing, "paused")
+        await work.publisher.ask(work.case, standing, "paused")
         began = await self.run.now()
         while True:
             signals = await self._pause()
             now = await self.run.now()
             if cancel := first(signals, SignalKind.CANCEL):
                 raise Cancelled(cancel.actor)
-            ruled = [signal for signal in signals if hunt.rule(signal)]
+            ruled = [signal for signal in signals if range_search.rule(signal)]
             if first(signals, SignalKind.RETRY) or ruled:
-                work.voice.start_over()
+                work.publisher.start_over()
                 if self._is_closed and self.run.patched(Patch.WATCHED_WHILE_PAUSED):
                     await self._look_for_a_runner()
-                hunt.refill(now, besides)
+                range_search.refill(now, besides)
                 return
             if now - began > work.parts.patience.give_up:
                 raise _Enough(status_messages.given_up(work.case), "given up")
@@ -342,7 +346,7 @@ class _Bisect:
         message = f"Report on incident {work.case.incident}"
         await work.record(Step.RECORD_FINDINGS, files, message)
         await work.tell(standing)
-        await work.voice.ask(work.case, standing, "only proposed")
+        await work.publisher.ask(work.case, standing, "only proposed")
         began = await self.run.now()
         while await self.run.now() - began <= work.parts.patience.give_up:
             if cancel := first(await self._pause(), SignalKind.CANCEL):
@@ -376,20 +380,20 @@ class _Bisect:
         self.work.autonomy = suspect.autonomy
         return suspect
 
-    def _fresh_runs(self, hunt: RangeSearch, suspect: _Suspect) -> int:
+    def _fresh_runs(self, range_search: RangeSearch, suspect: _Suspect) -> int:
         """How many trials checking the suspect takes at first; none where none can be made."""
-        if not self.work.lab.is_open:
+        if not self.work.scheduler.is_open:
             return 0
-        each = runs_needed(max(hunt.search.flake_bounds()))
+        each = runs_needed(max(range_search.search.flake_bounds()))
         # The suspect, its parents, and the bad end without it.
         return each * (len(suspect.parents) + 2)
 
     async def _verify(
-        self, hunt: RangeSearch, suspect: _Suspect, stopped: Stopped | None
+        self, range_search: RangeSearch, suspect: _Suspect, stopped: Stopped | None
     ) -> Verification:
         """Fresh, interleaved runs of culprit, parents, and the bad end without the culprit."""
         work, culprit = self.work, suspect.offender.sha
-        if not work.lab.is_open:
+        if not work.scheduler.is_open:
             return _not_made("no trial workflow is configured")
         if stopped is not None:
             return _not_made("the search was stopped before")
@@ -398,20 +402,20 @@ class _Bisect:
         parallel = work.plan.config.bisect.parallel
 
         async def tell(left: int) -> None:
-            yet = checking(left, work.lab.table, parallel)
-            running = len(work.lab.running)
+            yet = checking(left, work.scheduler.table, parallel)
+            running = len(work.scheduler.running)
             await work.tell(status_messages.verifying(work.case, culprit, running, yet))
 
         verifier = Verifier(
             self.run,
-            work.lab,
+            work.scheduler,
             parallel=parallel,
             look_again=work.look_again,
             tell=tell,
         )
-        bounds = hunt.search.flake_bounds()
+        bounds = range_search.search.flake_bounds()
         return await verifier.verify(
-            culprit, suspect.parents, preview, bounds, most=hunt.trials_left
+            culprit, suspect.parents, preview, bounds, most=range_search.trials_left
         )
 
     async def _preview(self, culprit: str) -> str | None:
@@ -441,7 +445,7 @@ class _Bisect:
 
     async def clean_up(self) -> bool:
         """Stop what still runs, and remove all that was made for trials; whether there was any."""
-        tried = await self.work.lab.clear()
+        tried = await self.work.scheduler.clear()
         if tried or self._preview_made:
             await remove_hidden_refs(
                 self.run,
@@ -465,7 +469,7 @@ class _Bisect:
         return (await self.run.step(Step.COMPUTE_FIX, Computed, compute)).root
 
     async def _propose(
-        self, hunt: RangeSearch, verification: Verification, outcome: Clean | RevertConflict
+        self, range_search: RangeSearch, verification: Verification, outcome: Clean | RevertConflict
     ) -> Ending:
         work = self.work
         culprit = work.case.offenders[0]
@@ -474,13 +478,13 @@ class _Bisect:
         proposal = await fix(work, verification, outcome)
         published = await proposal.open()
         if culprit.number is not None:
-            body = words.culprit_comment(work.case, hunt.finding, verification)
-            await work.voice.comment(Step.COMMENT_ON_CULPRIT, culprit.number, "culprit", body)
+            body = words.culprit_comment(work.case, range_search.finding, verification)
+            await work.publisher.comment(Step.COMMENT_ON_CULPRIT, culprit.number, "culprit", body)
         return await followed_to_its_end(work, await proposal.follow(published))
 
-    async def _nobody(self, hunt: RangeSearch) -> Ending:
+    async def _nobody(self, range_search: RangeSearch) -> Ending:
         """The search is sure that there is no culprit in this range."""
-        work, finding = self.work, hunt.finding
+        work, finding = self.work, range_search.finding
         if finding.status == "no_culprit":
             return await ended(work, status_messages.nobody(work.case, finding), "no culprit")
         if work.plan.good is None:

@@ -82,19 +82,19 @@ def decision(case: BisectMessages, *, at: datetime, seed: str, audit: Anchor) ->
 
 def shown(
     case: BisectMessages,
-    hunt: RangeSearch,
+    range_search: RangeSearch,
     trials: Sequence[TrialRow],
     verification: Verification | None,
 ) -> BisectProgress:
     """What people look at while a bisect is at work."""
-    search, finding = hunt.search, hunt.finding
+    search, finding = range_search.search, range_search.finding
     return BisectProgress(
         check=case.check,
         base=case.base,
         good=case.good,
         bad=case.bad,
-        commits=len(hunt.graph),
-        known_results=len(hunt.known),
+        commits=len(range_search.graph),
+        known_results=len(range_search.known),
         status=finding.status,
         culprit=finding.culprit,
         confidence=finding.confidence,
@@ -112,23 +112,23 @@ def shown(
             for each in finding.suspects[:SUSPECTS_SHOWN]
         ),
         trials=tuple(_made(row) for row in trials),
-        trials_left=hunt.trials_left,
+        trials_left=range_search.trials_left,
         verification=verification,
         seed=str(search.settings.seed),
-        notes=tuple(hunt.notes),
+        notes=tuple(range_search.notes),
     )
 
 
 def report(
     account: ReportAccount,
     plan: BisectPlan,
-    hunt: RangeSearch | None,
+    range_search: RangeSearch | None,
     trials: Sequence[TrialRow],
     verification: Verification | None,
     spec: SpecReport | None,
 ) -> bytes:
-    """Write `incidents/bisect-<id>.json`; without a `hunt` nothing has been searched yet."""
-    search = hunt.search if hunt else None
+    """Write `incidents/bisect-<id>.json`; without `range_search` nothing was searched yet."""
+    search = range_search.search if range_search else None
     return canonical_bytes(
         BisectReport(
             **account.told,
@@ -140,15 +140,18 @@ def report(
                 check=plan.check,
                 commits=len(search.graph) if search else 0,
             ),
-            known_results=len(hunt.known) if hunt else 0,
+            known_results=len(range_search.known) if range_search else 0,
             finding=finding_of(search.verdict()) if search else None,
             stopped=account.result.stopped,
-            trials=(*(hunt.remembered if hunt else ()), *(_made(row) for row in trials)),
+            trials=(
+                *(range_search.remembered if range_search else ()),
+                *(_made(row) for row in trials),
+            ),
             verification=verification,
             fix=account.result.refs,
             spec=spec,
             log=log_lines(search) if search else (),
-            earlier_logs=tuple(hunt.earlier) if hunt else (),
+            earlier_logs=tuple(range_search.earlier) if range_search else (),
         )
     )
 

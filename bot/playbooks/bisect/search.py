@@ -135,7 +135,7 @@ class RangeSearch:
         github: RepositoryClient,
         mirror: Mirror,
         plan: BisectPlan,
-        lab: TrialScheduler,
+        scheduler: TrialScheduler,
         *,
         look_again: timedelta,
         since: datetime,
@@ -147,11 +147,11 @@ class RangeSearch:
             github: the repository.
             mirror: its commits.
             plan: what is searched.
-            lab: tries commits.
+            scheduler: tries commits.
             look_again: how long to wait for a delivery before looking anyway.
             since: when the minutes of the budget began.
         """
-        self.lab = lab
+        self.scheduler = scheduler
         self.earlier: list[tuple[str, ...]] = []
         self.known: tuple[KnownCheck, ...] = ()
         self.remembered: tuple[TrialMade, ...] = ()
@@ -164,7 +164,7 @@ class RangeSearch:
         self._plan = plan
         self._look_again = look_again
         self._deadline = since + timedelta(minutes=plan.config.bisect.minutes)
-        self._budget = plan.config.bisect.trials if lab.is_open else 0
+        self._budget = plan.config.bisect.trials if scheduler.is_open else 0
         self._line: _Line | None = None
         self._rejected: list[str] = []
         self._no_room = False
@@ -184,7 +184,7 @@ class RangeSearch:
         """About how long it takes yet, for people."""
         suspects = [each.probability for each in self.search.probabilities()]
         parallel = self._plan.config.bisect.parallel
-        return outlook(suspects, self.lab.table, parallel, self._deadline)
+        return outlook(suspects, self.scheduler.table, parallel, self._deadline)
 
     @property
     def waits_for_room(self) -> bool:
@@ -199,7 +199,7 @@ class RangeSearch:
     @property
     def _spent(self) -> int:
         """Every trial counts, those that check a suspect too; those that said nothing do not."""
-        return sum(row.outcome is not TrialOutcome.INFRA for row in self.lab.table)
+        return sum(row.outcome is not TrialOutcome.INFRA for row in self.scheduler.table)
 
     # 1. Identify range of commits …
 
@@ -339,14 +339,14 @@ class RangeSearch:
         stopped = await self._turns(pending, tell)
         for trial in pending.values():
             self.search.abandon(trial)
-        await self.lab.stop()
+        await self.scheduler.stop()
         return stopped
 
     async def _turns(self, pending: dict[str, Trial], tell: Tell) -> Stopped | None:
         """Ask, wait and learn until there is nothing to ask; `pending` holds what still runs."""
         settings = self._plan.config.bisect
         while True:
-            if await self._run.now() >= self._deadline and self.lab.is_open:
+            if await self._run.now() >= self._deadline and self.scheduler.is_open:
                 return Stopped(why=f"The {settings.minutes} minutes of this search are over.")
             refused = await self._ask(pending)
             if refused is not None:
@@ -360,7 +360,7 @@ class RangeSearch:
             )
             if stopped is not None:
                 return stopped
-            for ended in await self.lab.look():
+            for ended in await self.scheduler.look():
                 names = ended.judgement.fingerprint
                 report = TrialReport(ended.judgement.outcome, frozenset(names) if names else None)
                 self.search.record(pending.pop(ended.name), report)
@@ -374,8 +374,8 @@ class RangeSearch:
         # Choosing takes up to a second on long ranges: not on the event loop.
         trials = await asyncio.to_thread(self.search.next_trials, free)
         for place, trial in enumerate(trials):
-            name = self.lab.next_name()
-            begun = await self.lab.begin(name, trial.commit, trial.purpose.value)
+            name = self.scheduler.next_name()
+            begun = await self.scheduler.begin(name, trial.commit, trial.purpose.value)
             if not begun.is_under_way:
                 for unsent in trials[place:]:
                     self.search.abandon(unsent)
@@ -410,8 +410,10 @@ class RangeSearch:
 
     def _meant(self, named: str | None) -> list[str]:
         if named is None:
-            running = set(self.lab.running)
-            return list(dict.fromkeys(row.sha for row in self.lab.table if row.name in running))
+            running = set(self.scheduler.running)
+            return list(
+                dict.fromkeys(row.sha for row in self.scheduler.table if row.name in running)
+            )
         known = [*self.graph.commits, *self.graph.goods]
         found = [sha for sha in known if sha.startswith(named)]
         return found if len(found) == 1 else []
@@ -429,9 +431,9 @@ class RangeSearch:
         """
         settings = self._plan.config.bisect
         self._deadline = now + timedelta(minutes=settings.minutes)
-        allowed = settings.trials if self.lab.is_open else 0
+        allowed = settings.trials if self.scheduler.is_open else 0
         self._budget = self._spent + allowed + besides
-        self.lab.allow_beyond_the_day(allowed + besides)
+        self.scheduler.allow_beyond_the_day(allowed + besides)
         self.search = with_budget(self.search, self.search.trials + allowed)
 
 

@@ -130,19 +130,21 @@ class TrialScheduler:
         notes: what people should know of how commits are tried, in Markdown.
     """
 
-    def __init__(self, run: Run, bench: TrialRunner, plan: BisectPlan, repository_id: int) -> None:
+    def __init__(
+        self, run: Run, trial_runner: TrialRunner, plan: BisectPlan, repository_id: int
+    ) -> None:
         """Prepare.
 
         Args:
             run: the Run this is part of.
-            bench: where commits are tried.
+            trial_runner: where commits are tried.
             plan: what is searched, and the configuration.
             repository_id: whose caps count.
         """
         self.table: list[TrialRow] = []
         self.notes: list[str] = []
         self._run = run
-        self._bench = bench
+        self._trial_runner = trial_runner
         self._plan = plan
         self._repository_id = repository_id
         self._running: dict[str, _Running] = {}
@@ -154,11 +156,11 @@ class TrialScheduler:
     @property
     def is_open(self) -> bool:
         """Whether commits can be tried at all."""
-        return self._bench.is_open
+        return self._trial_runner.is_open
 
-    def equip(self, bench: TrialRunner, plan: BisectPlan) -> None:
+    def equip(self, trial_runner: TrialRunner, plan: BisectPlan) -> None:
         """Try on another bench from now on; what was tried stays in the table."""
-        self._bench, self._plan = bench, plan
+        self._trial_runner, self._plan = trial_runner, plan
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -187,7 +189,7 @@ class TrialScheduler:
             return self._at_a_cap(used)
         self._is_clear = False
         started = await self._run.step(
-            Step.DISPATCH_TRIAL.of(name), Started, partial(self._bench.start, name, sha)
+            Step.DISPATCH_TRIAL.of(name), Started, partial(self._trial_runner.start, name, sha)
         )
         if started.refused is not None:
             await self._settle([name])
@@ -209,7 +211,7 @@ class TrialScheduler:
             return ()
         waiting = self._waiting(self._running)
         looked = await self._run.step(
-            Step.READ_TRIALS, TrialsLook, lambda _: self._bench.look(waiting)
+            Step.READ_TRIALS, TrialsLook, lambda _: self._trial_runner.look(waiting)
         )
         if looked.head is not None and looked.head != self._watched:
             await self._watch(looked.head)
@@ -245,7 +247,7 @@ class TrialScheduler:
             return False
 
         async def remove(_: bool) -> bool:
-            await self._bench.clear()
+            await self._trial_runner.clear()
             return True
 
         what = "remove what was made for the trials"
@@ -309,7 +311,7 @@ class TrialScheduler:
         waiting = self._waiting(names)
 
         async def stop(_: bool) -> bool:
-            await self._bench.stop(waiting)
+            await self._trial_runner.stop(waiting)
             return True
 
         what = "cancel trials that are not needed any more"

@@ -132,7 +132,7 @@ class Verifier:
     def __init__(
         self,
         run: Run,
-        lab: TrialScheduler,
+        scheduler: TrialScheduler,
         *,
         parallel: int,
         look_again: timedelta,
@@ -142,13 +142,13 @@ class Verifier:
 
         Args:
             run: the Run this is part of.
-            lab: tries commits.
+            scheduler: tries commits.
             parallel: runs at once.
             look_again: how long to wait for a delivery before looking anyway.
             tell: tells people where it stands, with the runs that are left.
         """
         self._run = run
-        self._lab = lab
+        self._scheduler = scheduler
         self._parallel = parallel
         self._look_again = look_again
         self._tell = tell
@@ -221,10 +221,10 @@ class Verifier:
         left, under_way = list(order), dict[str, str]()
         while left or under_way:
             while left and len(under_way) < self._parallel:
-                name, sha = self._lab.next_name("v"), left.pop(0)
-                begun = await self._lab.begin(name, sha, "verify")
+                name, sha = self._scheduler.next_name("v"), left.pop(0)
+                begun = await self._scheduler.begin(name, sha, "verify")
                 if begun.refused is not None:
-                    await self._lab.stop()
+                    await self._scheduler.stop()
                     return begun.refused
                 if begun.no_room:
                     left.insert(0, sha)
@@ -233,9 +233,9 @@ class Verifier:
             await self._tell(len(left) + len(under_way))
             signal = await self._run.wait(self._look_again.total_seconds(), WaitPoint.VERIFICATION)
             if signal is not None and signal.kind is SignalKind.CANCEL:
-                await self._lab.stop()
+                await self._scheduler.stop()
                 raise Cancelled(signal.actor)
-            for ended in await self._lab.look():
+            for ended in await self._scheduler.look():
                 sha = under_way.pop(ended.name)
                 outcome = ended.judgement.outcome
                 if outcome is TrialOutcome.PASS:

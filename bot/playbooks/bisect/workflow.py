@@ -48,8 +48,8 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
     """One bisect under way.
 
     Attributes:
-        lab: tries commits.
-        hunt: the search; None before the range is known.
+        scheduler: tries commits.
+        range_search: the search; None before the range is known.
         verification: the fresh runs that checked the suspect, once made.
         spec: what the fix must achieve and what is observed, once there is one.
         autonomy: how far the fix goes by itself.
@@ -59,9 +59,11 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
         self, run: Run, trigger: Trigger, plan: BisectPlan, parts: Resources, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
-        bench = trial_runner_for(plan, parts, trigger, run=run.id, incident=opened.incident.id)
-        self.lab = TrialScheduler(run, bench, plan, trigger.repository.id)
-        self.hunt: RangeSearch | None = None
+        trial_runner = trial_runner_for(
+            plan, parts, trigger, run=run.id, incident=opened.incident.id
+        )
+        self.scheduler = TrialScheduler(run, trial_runner, plan, trigger.repository.id)
+        self.range_search: RangeSearch | None = None
         self.verification: Verification | None = None
         self.spec: SpecReport | None = None
         self.autonomy = Autonomy.OPEN
@@ -79,7 +81,7 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
             check=plan.check,
             bad=plan.bad,
             good=plan.good or "",
-            trials_left=plan.config.bisect.trials if self.lab.is_open else 0,
+            trials_left=plan.config.bisect.trials if self.scheduler.is_open else 0,
         )
         super().__init__(run, trigger, plan, parts, opened, case, asked_on=trigger.source.subject)
 
@@ -93,52 +95,52 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
         config = self.plan.config.model_copy(update={"bisect": found.bisect})
         changed = {"config": config, "has_sandbox": found.has_sandbox}
         self.plan = self.plan.model_copy(update=changed)
-        bench = trial_runner_for(
+        trial_runner = trial_runner_for(
             self.plan, self.parts, self.trigger, run=self.run.id, incident=self.case.incident
         )
-        self.lab.equip(bench, self.plan)
-        if self.hunt is not None:
-            self.hunt.equip(self.plan)
+        self.scheduler.equip(trial_runner, self.plan)
+        if self.range_search is not None:
+            self.range_search.equip(self.plan)
 
     def begin_hunt(self, since: datetime) -> RangeSearch:
         """Prepare the search; its minutes count from `since`."""
-        self.hunt = RangeSearch(
+        self.range_search = RangeSearch(
             self.run,
             self.github,
             self.parts.mirror,
             self.plan,
-            self.lab,
+            self.scheduler,
             look_again=self.look_again,
             since=since,
         )
-        return self.hunt
+        return self.range_search
 
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
         self.adr = documents.decision(
-            self.case, at=at, seed=self.seed or "pending", audit=self.casebook.anchor
+            self.case, at=at, seed=self.seed or "pending", audit=self.recorder.anchor
         )
 
     @property
     def seed(self) -> str | None:
         """The search's seed, as text."""
-        return str(self.hunt.search.settings.seed) if self.hunt else None
+        return str(self.range_search.search.settings.seed) if self.range_search else None
 
     def note_progress(self) -> None:
         """Bring the facts up to the search's state."""
-        if self.hunt is not None:
+        if self.range_search is not None:
             self.know(
-                good=next(iter(self.hunt.graph.goods), ""),
-                commits=len(self.hunt.graph),
-                known=len(self.hunt.known),
-                trials_left=self.hunt.trials_left,
-                notes=self._notes(self.hunt),
-                severity=self.casebook.severity,
+                good=next(iter(self.range_search.graph.goods), ""),
+                commits=len(self.range_search.graph),
+                known=len(self.range_search.known),
+                trials_left=self.range_search.trials_left,
+                notes=self._notes(self.range_search),
+                severity=self.recorder.severity,
             )
 
-    def _notes(self, hunt: RangeSearch) -> tuple[str, ...]:
-        room = (words.NO_ROOM,) if hunt.waits_for_room else ()
-        return (*hunt.notes, *self.lab.notes, *room)
+    def _notes(self, range_search: RangeSearch) -> tuple[str, ...]:
+        room = (words.NO_ROOM,) if range_search.waits_for_room else ()
+        return (*range_search.notes, *self.scheduler.notes, *room)
 
     async def name_suspects(self, finding: Finding) -> None:
         """Read the first lines of the likeliest suspects' messages."""
@@ -158,10 +160,12 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
 
     async def _show(self) -> None:
         """Have whoever looks at the cockpit see how far it is."""
-        if self.hunt is None:
+        if self.range_search is None:
             return
         now, run = await self.run.now(), self.run.id
-        document = documents.shown(self.case, self.hunt, self.lab.table, self.verification)
+        document = documents.shown(
+            self.case, self.range_search, self.scheduler.table, self.verification
+        )
 
         async def change(conn: AsyncConnection) -> bool:
             await bisects.put_progress(conn, run, self.trigger.repository.id, document, at=now)
@@ -171,17 +175,17 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
 
     def section(self, standing: StatusMessage) -> str:
         """The managed section of the fix pull request's description."""
-        if self.hunt is None or self.verification is None or self.spec is None:
+        if self.range_search is None or self.verification is None or self.spec is None:
             return ""
         return words.fix_section(
-            self.case, standing, self.hunt.finding, self.verification, self.spec
+            self.case, standing, self.range_search.finding, self.verification, self.spec
         )
 
     def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
         """What every place says of a standing; the check-run is on the bad end."""
         del head
         case = self.case
-        picture = self._picture(self.hunt) if self.hunt else ""
+        picture = self._picture(self.range_search) if self.range_search else ""
         return PublishedStatus(
             standing=standing,
             status=phrases.status(case, standing),
@@ -191,19 +195,19 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
                 name=BISECT_CHECK,
                 head=case.bad,
                 title=words.check_title(standing),
-                summary=words.check_summary(case, standing, picture, self.lab.table),
+                summary=words.check_summary(case, standing, picture, self.scheduler.table),
                 buttons=_BUTTONS,
                 # Progress, not a verdict on the commit: it never stands in the way of a merge.
                 conclusion=None if standing.state == "working" else "neutral",
             ),
         )
 
-    def _picture(self, hunt: RangeSearch) -> str:
+    def _picture(self, range_search: RangeSearch) -> str:
         stretches = [
             Stretch(first=each.first, count=each.count, sha=each.sha, probability=each.probability)
-            for each in bars(hunt.search, MOST_STRETCHES)
+            for each in bars(range_search.search, MOST_STRETCHES)
         ]
-        return words.as_picture(chart(hunt.search), self.parts.pictures.of(stretches))
+        return words.as_picture(chart(range_search.search), self.parts.pictures.of(stretches))
 
     def observe(self, *, base: str, head: str | None, tally: CheckTally | None) -> None:
         """Bring the spec report up to what the fix is now."""
@@ -215,7 +219,7 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
             self.case,
             self.trigger,
             self.verification or Verification(boundary="not made", revert="not made"),
-            self.lab.table,
+            self.scheduler.table,
             self.counting,
             tally,
             run=self.run.id,
@@ -230,8 +234,8 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
         report = documents.report(
             self.account(result),
             self.plan,
-            self.hunt,
-            self.lab.table,
+            self.range_search,
+            self.scheduler.table,
             self.verification,
             self.spec,
         )

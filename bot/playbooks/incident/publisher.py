@@ -3,8 +3,8 @@
 Everything here is an ensure: found by its hidden marker or external id, and created only when
 missing. Edits notify nobody; new comments do, so there is one at "needs you" and one at the end.
 
-Each playbook's `text` knows the words, `telling` knows how to put one in place exactly once; here
-is which of them go where, and when they need not be said again.
+Each playbook's `messages` has the words, `StatusPlaces` puts one in its place exactly once; here is
+which of them go where, and when they need not be said again.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ class StatusPublisher:
     def __init__(
         self,
         run: Run,
-        telling: StatusPlaces,
+        status_places: StatusPlaces,
         asked_on: int | None,
         attempt: int,
         page: str | None = None,
@@ -225,13 +225,13 @@ class StatusPublisher:
 
         Args:
             run: the Run; everything said is one of its steps.
-            telling: puts words in their places.
+            status_places: puts words in their places.
             asked_on: the issue or pull request where people look for an answer, if any.
             attempt: which attempt at the incident this is; later ones speak anew.
             page: the incident's page in the cockpit, where people can reach that.
         """
         self._run = run
-        self._telling = telling
+        self._status_places = status_places
         self._asked_on = asked_on
         self._attempt = attempt
         self._page = page
@@ -259,7 +259,7 @@ class StatusPublisher:
             self._run,
             Step.OPEN_INCIDENT_ISSUE,
             Issue,
-            lambda again: self._telling.open_issue(
+            lambda again: self._status_places.open_issue(
                 title,
                 body,
                 labels=labels,
@@ -305,11 +305,11 @@ class StatusPublisher:
             status = await self._status(saying, again, tries)
             if case.issue is not None and again:
                 number = case.issue
-                update = self._telling.update_issue(number, saying.issue)
+                update = self._status_places.update_issue(number, saying.issue)
                 await tries.go(f"edit #{number}", update)
             if case.pull_request is not None and saying.section is not None:
                 number = case.pull_request
-                rewrite = self._telling.section(number, saying.section)
+                rewrite = self._status_places.section(number, saying.section)
                 await tries.go(f"edit the description of #{number}", rewrite)
             check = await self._check(saying, look_first, tries)
             return _Said(status=status, check=check, tried=tuple(tries.tried))
@@ -363,7 +363,7 @@ class StatusPublisher:
             return
 
         async def close(_: bool) -> bool:
-            await self._telling.close_issue(number, completed=standing.state == "done")
+            await self._status_places.close_issue(number, completed=standing.state == "done")
             return True
 
         await attempt(
@@ -398,7 +398,7 @@ class StatusPublisher:
     async def _status(self, saying: PublishedStatus, look_first: bool, tries: Tries) -> int | None:
         if self._asked_on is None:
             return None
-        status = self._telling.status(
+        status = self._status_places.status(
             self._asked_on, saying.status, known=self._status_id, look_first=look_first
         )
         what = "comment on" if self._status_id is None else "edit my comment on"
@@ -422,7 +422,9 @@ class StatusPublisher:
         async def comment(look_first: bool) -> bool:
             tries = Tries()
             for number in numbers:
-                write = self._telling.comment(number, f"{key}{again}", body, look_first=look_first)
+                write = self._status_places.comment(
+                    number, f"{key}{again}", body, look_first=look_first
+                )
                 await tries.go(f"comment on #{number}", write)
                 if tries.tried[-1].why is None:
                     return True
@@ -435,7 +437,7 @@ class StatusPublisher:
         if check is None:
             return None
         known_head, known = self._check_run
-        report = self._telling.check(
+        report = self._status_places.check(
             known if check.head == known_head else None,
             check.head,
             check.name,

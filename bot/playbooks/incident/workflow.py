@@ -53,8 +53,8 @@ class IncidentWorkflow(ABC, Generic[P, C]):
         plan: what was settled before anything was touched.
         case: the facts its texts need; grows as things appear.
         attempt: which attempt at the incident this is, counted from 1.
-        casebook: writes down what happens.
-        voice: tells people.
+        recorder: writes down what happens.
+        publisher: tells people.
         counting: the checks that decide about the proposal.
         adr: the text of its decision record.
         timeline: what happened, for the report.
@@ -94,10 +94,12 @@ class IncidentWorkflow(ABC, Generic[P, C]):
         self.github = parts.github
         self.case = case.model_copy(update={"page": parts.page_of(case.incident)})
         self.attempt = opened.attempt
-        self.casebook = IncidentRecorder(run, trigger, opened, parts.signing_key)
+        self.recorder = IncidentRecorder(run, trigger, opened, parts.signing_key)
         since = opened.incident.detected_at - CLOCKS_DIFFER_BY
-        telling = StatusPlaces(parts.github, case.incident, since=since, run=run.id)
-        self.voice = StatusPublisher(run, telling, asked_on, opened.attempt, self.case.page)
+        status_places = StatusPlaces(parts.github, case.incident, since=since, run=run.id)
+        self.publisher = StatusPublisher(
+            run, status_places, asked_on, opened.attempt, self.case.page
+        )
         self.counting = Counting(smoke=(), smoke_from="passed before", evals=())
         self.adr = ""
         self.timeline: tuple[TimelineEvent, ...] = ()
@@ -169,15 +171,15 @@ class IncidentWorkflow(ABC, Generic[P, C]):
             body: Markdown.
             labels: None: those of an incident.
         """
-        number = await self.voice.open_issue(self.case, title, body, labels=labels)
+        number = await self.publisher.open_issue(self.case, title, body, labels=labels)
         if number is not None:
             self.know(issue=number)
-            await self.casebook.issue(number)
+            await self.recorder.issue(number)
 
     async def tell(self, standing: StatusMessage, head: str | None = None) -> None:
         """Make every place say the same."""
-        self.know(severity=self.casebook.severity, untold=self.run.untold.left)
-        await self.voice.everywhere(self.case, self.saying(standing, head))
+        self.know(severity=self.recorder.severity, untold=self.run.untold.left)
+        await self.publisher.everywhere(self.case, self.saying(standing, head))
 
     def account(self, result: Result) -> ReportAccount:
         """What its report tells, as things are now, besides what is the playbook's own."""
@@ -187,7 +189,7 @@ class IncidentWorkflow(ABC, Generic[P, C]):
             result=result,
             run=self.run.id,
             timeline=self.timeline,
-            audit=self.casebook.anchor,
+            audit=self.recorder.anchor,
         )
 
     def adr_and_report(self, report: bytes) -> tuple[RecordFile, RecordFile]:
@@ -199,7 +201,7 @@ class IncidentWorkflow(ABC, Generic[P, C]):
 
     async def record(self, step: AnyStep, files: Sequence[RecordFile], message: str) -> bool:
         """Put files and the audit anchor on the records branch, as this step; whether it took."""
-        anchor, incident = self.casebook.anchor, self.case.incident
+        anchor, incident = self.recorder.anchor, self.case.incident
 
         async def put_there() -> Recorded:
             return await record_files.record(
@@ -213,9 +215,9 @@ class IncidentWorkflow(ABC, Generic[P, C]):
 
     def settle(self, result: Result, on: datetime) -> tuple[RecordFile, ...]:
         """Write the final ADR and report."""
-        anchor = self.casebook.anchor
+        anchor = self.recorder.anchor
         self.adr = report_base.settled(self.adr, result, on)
         self.know(
-            audit_head=f"{anchor.seq}:{anchor.head_hash[:12]}", severity=self.casebook.severity
+            audit_head=f"{anchor.seq}:{anchor.head_hash[:12]}", severity=self.recorder.severity
         )
         return self.record_files(result)

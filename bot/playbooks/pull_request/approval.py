@@ -228,14 +228,14 @@ async def agreement(work: IncidentWorkflow[Any, Any], question: Question) -> Fol
     plan, run = question.plan, work.run
     while True:
         until = await run.now() + plan.expires_after + _ON_ITS_WAY
-        await work.casebook.wait_for_approval(WHY, plan.commit, plan)
+        await work.recorder.wait_for_approval(WHY, plan.commit, plan)
         asking = may_it_begin(work.case, plan, question.reason)
         await work.tell(asking, question.head)
-        await work.voice.ask(work.case, asking, WHY)
+        await work.publisher.ask(work.case, asking, WHY)
         answer = await _answer(work, plan, until)
         now = await run.now()
         if answer is None or answer.kind is not SignalKind.APPROVE:
-            await work.casebook.need_no_approval(WHY, plan.commit)
+            await work.recorder.need_no_approval(WHY, plan.commit)
             await work.tell(settled(work.case, answer.actor if answer else None), question.head)
             if answer is None:
                 return Followed(how="given up", at=now)
@@ -244,18 +244,18 @@ async def agreement(work: IncidentWorkflow[Any, Any], question: Question) -> Fol
             return Followed(how=how, at=now, by=answer.actor)
         now_planned = await question.anew()
         if now_planned is None:
-            await work.casebook.need_no_approval(WHY, plan.commit)
+            await work.recorder.need_no_approval(WHY, plan.commit)
             await work.tell(settled(work.case, None), question.head)
             return Followed(how="cured elsewhere", at=now)
         if now_planned.digest == plan.digest:
             work.joined.add(answer.joins or "person")
             if answer.actor is not None:
-                await work.casebook.approved(WHY, plan.commit, answer.actor.login)
+                await work.recorder.approved(WHY, plan.commit, answer.actor.login)
                 work.happened(now, f"{WHY}: approved by {answer.actor.login}")
             await work.tell(settled(work.case, answer.actor, began=True), question.head)
             return None
-        await work.casebook.need_no_approval(WHY, plan.commit)
-        work.voice.start_over()
+        await work.recorder.need_no_approval(WHY, plan.commit)
+        work.publisher.start_over()
         plan = now_planned
 
 

@@ -81,14 +81,14 @@ async def broke_off(work: AnyWork, failed: StepFailed) -> Ending | None:
     try:
         wanted = await see_what_to_undo(work)
         if wanted:
-            await work.casebook.undoing(step, why)
+            await work.recorder.undoing(step, why)
         undone = await undo(wanted)
         if undone.merged is not None:
             now = await work.run.now()
             followed = Followed(how="merged", at=now, sha=undone.merged)
             return await _merged(work, followed, undone.merged)
         failed.aftermath = undone.told()
-        await work.casebook.broke_off(step, why, undone)
+        await work.recorder.broke_off(step, why, undone)
         await _keep_papers(work, step, undone)
         await work.tell(status_messages.broke_off(step, why, undone))
     except StepFailed:
@@ -126,11 +126,11 @@ async def conclude(
     """
     report = await _publish(work, result, home=home)
     await work.tell(standing, head)
-    await work.voice.close_issue(work.case, standing)
+    await work.publisher.close_issue(work.case, standing)
     work.know(untold=work.run.untold.left)
-    await work.voice.final_word(work.case, standing)
+    await work.publisher.final_word(work.case, standing)
     digest = None if report is None else hashlib.sha256(report.content.encode()).hexdigest()
-    await work.casebook.finish(state, digest)
+    await work.recorder.finish(state, digest)
     return Ending(outcome="succeeded" if standing.state == "done" else "stopped")
 
 
@@ -174,7 +174,7 @@ async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
     name = work.case.proposal
     work.know(merged=True)
     work.happened(followed.at, f"{name} merged", f"{work.parts.web_url}/commit/{sha}")
-    await work.casebook.move(
+    await work.recorder.move(
         f"{name}.merged",
         IncidentStatus.MITIGATED,
         refs={"commit": sha, "method": followed.method},
@@ -185,7 +185,7 @@ async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
     cured = seen.how in ("verified", "recovered")
     if cured:
         work.happened(await work.run.now(), "incident resolved")
-        await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
+        await work.recorder.move("incident.resolved", IncidentStatus.RESOLVED)
     match seen.how:
         case "verified":
             standing = messages.merged(sha, work.case, seen.tally, seen.unseen)
@@ -260,7 +260,7 @@ async def _stopped(work: AnyWork, followed: Followed, undone: Undone) -> Ending:
     name = work.case.proposal
     work.happened(followed.at, f"{name} {followed.how}")
     refs = undone_refs(undone) if followed.how in _TAKEN_BACK else None
-    await work.casebook.move(f"{name}.{followed.how}", IncidentStatus.DECLINED, refs=refs)
+    await work.recorder.move(f"{name}.{followed.how}", IncidentStatus.DECLINED, refs=refs)
     result = Result(
         status=IncidentStatus.DECLINED,
         outcome=DecisionOutcome.FAILED,

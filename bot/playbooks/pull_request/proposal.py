@@ -195,7 +195,7 @@ class Proposal:
         if isinstance(move, AskPerson):
             # Each commit of somebody else's is a question of its own.
             named = f"{move.why} {view.head[:SHOWN]}" if move.why == "foreign" else move.why
-            await work.voice.ask(work.case, standing, named)
+            await work.publisher.ask(work.case, standing, named)
 
     async def green(self, view: PullRequestSnapshot) -> None:
         """Say on the proposal itself that it is verified, before it is merged."""
@@ -205,7 +205,7 @@ class Proposal:
 
     async def approved(self, why: Why, head: str, by: Actor, names: tuple[str, ...] = ()) -> None:
         """Write down who waved what through."""
-        await self.work.casebook.approved(why, head, by.login, names)
+        await self.work.recorder.approved(why, head, by.login, names)
         self._approval = None
         what = f"{why} ({', '.join(names)})" if names else why
         self.work.happened(await self.run.now(), f"{what}: approved by {by.login}")
@@ -228,7 +228,7 @@ class Proposal:
 
     def start_over(self) -> None:
         """Be ready to ask again what was asked before."""
-        self.work.voice.start_over()
+        self.work.publisher.start_over()
         # A request that has expired is made anew.
         self._approval = None
 
@@ -343,7 +343,7 @@ class Proposal:
 
     async def _note(self, what: str, hotfix: Hotfix) -> None:
         case = self.work.case
-        await self.work.casebook.hotfix(
+        await self.work.recorder.hotfix(
             f"{self._name}.{what}",
             issue=case.issue,
             pull_request=case.pull_request,
@@ -381,9 +381,9 @@ class Proposal:
         if wanted == self._approval and (wanted is None or digest == self._asked_plan):
             return
         if self._approval is not None:
-            await self.work.casebook.need_no_approval(*self._approval)
+            await self.work.recorder.need_no_approval(*self._approval)
         if wanted is not None:
-            await self.work.casebook.wait_for_approval(*wanted, plan)
+            await self.work.recorder.wait_for_approval(*wanted, plan)
         self._approval, self._asked_plan = wanted, digest
 
 

@@ -107,13 +107,13 @@ async def recovery(
                 shown = found.tally
             standing = messages.red_after_merge(sha, work.case, shown, (*again.rounds,))
             await work.tell(standing)
-            await work.voice.ask(work.case, standing, "red after merge")
+            await work.publisher.ask(work.case, standing, "red after merge")
             pause = patience.look_later
         signals = await heard(run, pause.total_seconds(), WaitPoint.BASE_RECOVERY)
         if first(signals, SignalKind.CANCEL):
             return Recovery(how="cancelled", head=watched, tally=shown)
         if first(signals, SignalKind.RETRY):
-            work.voice.start_over()
+            work.publisher.start_over()
         if await run.now() - began > patience.give_up:
             return Recovery(how="given up", head=watched, tally=shown)
 

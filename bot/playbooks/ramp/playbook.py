@@ -156,7 +156,7 @@ class RampWatch:
             await self._settle_asking(ask)
             standing = words.asking_to_begin(ask)
             await self.work.tell(standing)
-            await self.work.voice.ask(self.work.case, standing, f"approval of {stage}")
+            await self.work.publisher.ask(self.work.case, standing, f"approval of {stage}")
             if ended := await self._listen(-1):
                 return ended
             if await self.run.now() - began > self.parts.patience.give_up:
@@ -219,7 +219,7 @@ class RampWatch:
     async def _look(self, _: bool) -> RampSnapshot:
         now = self.parts.clock()
         return await look_at_ramp(
-            self.parts.courses, self.parts.records, self.attempt, self.plan, now
+            self.parts.evaluations, self.parts.records, self.attempt, self.plan, now
         )
 
     async def _tell(self, move: Move, look: RampSnapshot, now: datetime) -> None:
@@ -233,7 +233,7 @@ class RampWatch:
         if isinstance(move, AskAboutRamp):
             standing = words.asking(case, phase, move)
             await self.work.tell(standing)
-            await self.work.voice.ask(case, standing, f"{move.why} of {move.stage}")
+            await self.work.publisher.ask(case, standing, f"{move.why} of {move.stage}")
         elif isinstance(move, RampWaits):
             await self.work.tell(words.serving(case, phase, move.missing, self._outlook(look)))
 
@@ -280,9 +280,9 @@ class RampWatch:
         if ask is not None and self._asking is not None and _same(ask, self._asking):
             return
         if self._asking is not None:
-            await self.work.casebook.need_no_approval(self._asking.why, _of(self._asking))
+            await self.work.recorder.need_no_approval(self._asking.why, _of(self._asking))
         if ask is not None:
-            await self.work.casebook.wait_for_approval(ask.why, _of(ask))
+            await self.work.recorder.wait_for_approval(ask.why, _of(ask))
         self._asking = ask
 
     async def _listen(self, phase: int) -> Ending | None:
@@ -312,7 +312,7 @@ class RampWatch:
         self._approvals += (StageApproval(stage=stage, by=by.login, founder=is_founder),)
         self._insisted |= {phase}
         if self._asking is not None:
-            await self.work.casebook.approved(self._asking.why, _of(self._asking), by.login)
+            await self.work.recorder.approved(self._asking.why, _of(self._asking), by.login)
             self._asking = None
         self.work.happened(await self.run.now(), f"stage of {stage}% approved by {by.login}")
 
@@ -363,10 +363,10 @@ class RampWatch:
                 await self._commit_flags(path, "all" if how == "promoted" else "baseline")
         promoted = how == "promoted"
         if promoted:
-            await work.casebook.move("ramp.promoted", IncidentStatus.MITIGATED)
-            await work.casebook.move("incident.resolved", IncidentStatus.RESOLVED)
+            await work.recorder.move("ramp.promoted", IncidentStatus.MITIGATED)
+            await work.recorder.move("incident.resolved", IncidentStatus.RESOLVED)
         else:
-            await work.casebook.move(f"ramp.{how}", IncidentStatus.DECLINED)
+            await work.recorder.move(f"ramp.{how}", IncidentStatus.DECLINED)
         result = Result(
             status=IncidentStatus.RESOLVED if promoted else IncidentStatus.DECLINED,
             outcome=DecisionOutcome.CONFIRMED if promoted else DecisionOutcome.FAILED,
@@ -374,7 +374,7 @@ class RampWatch:
             accepted=promoted,
             said=f"the candidate was {how}.",
         )
-        self.parts.courses.forget(self.attempt)
+        self.parts.evaluations.forget(self.attempt)
         return await conclude(work, result, standing, state, home=self._began)
 
 

@@ -152,15 +152,15 @@ class RampSnapshot(Value):
 
 
 async def look_at_ramp(
-    courses: Evaluations, records: AsyncEngine, attempt: str, plan: RampPlan, now: datetime
+    evaluations: Evaluations, records: AsyncEngine, attempt: str, plan: RampPlan, now: datetime
 ) -> RampSnapshot:
     """Judge a ramp now, and see whether it still has the capability.
 
     Raises:
         UnknownRecord: it never began.
     """
-    look: Look = await courses.look(attempt, now)
-    _, course = await courses.current(attempt)
+    look: Look = await evaluations.look(attempt, now)
+    _, course = await evaluations.current(attempt)
     async with records.connect() as conn:
         ledger = await _ramp(conn, attempt)
         serving = await allocation.find(conn, ledger.repository_id, ledger.capability)

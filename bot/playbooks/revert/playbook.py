@@ -130,7 +130,7 @@ class RevertWorkflow(IncidentWorkflow[RevertPlan, IncidentContext]):
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
         self.adr = documents.decision(
-            self.case, self.plan, self.counting, at=at, audit=self.casebook.anchor
+            self.case, self.plan, self.counting, at=at, audit=self.recorder.anchor
         )
 
     def section(self, standing: StatusMessage) -> str:
@@ -178,11 +178,11 @@ class RevertWorkflow(IncidentWorkflow[RevertPlan, IncidentContext]):
 
     async def verified(self, standing: StatusMessage, head: str) -> None:
         """Say only on the check-run that it is verified: the merge is a moment away."""
-        await self.voice.verified(self.saying(standing, head))
+        await self.publisher.verified(self.saying(standing, head))
 
     async def watching(self, standing: StatusMessage) -> None:
         """Say only in the sticky status that the base branch is watched."""
-        await self.voice.status(self.saying(standing, None))
+        await self.publisher.status(self.saying(standing, None))
 
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The ADR, the report, and the ADRs that this one supersedes (if it stands)."""
@@ -319,7 +319,7 @@ async def _announce(work: RevertWorkflow) -> None:
     if work.case.issue is None:
         title, body = words.issue_title(work.case), words.issue_body(work.case, standing)
         await work.open_issue(title, body)
-    await work.voice.first_status(work.saying(standing, None))
+    await work.publisher.first_status(work.saying(standing, None))
     work.decide(now)
 
 

@@ -89,7 +89,7 @@ class RollbackWorkflow(IncidentWorkflow[RollbackPlan, RolloutMessages]):
             self.facts,
             Pointer(label=self.plan.mode.capitalize(), value=self.plan.report),
             at=at,
-            audit=self.casebook.anchor,
+            audit=self.recorder.anchor,
         )
 
     def section(self, standing: StatusMessage) -> str:
@@ -239,14 +239,14 @@ async def _file_incident(work: RollbackWorkflow) -> None:
     if case.issue is None:
         body = words.issue(case, standing, work.facts)
         await work.open_issue(words.issue_title(case), body)
-    await work.casebook.papers(adr=work.case.adr, artifact=work.case.artifact)
+    await work.recorder.papers(adr=work.case.adr, artifact=work.case.artifact)
     work.decide(now)
     refs = plan_refs(plan.retreat.candidate, plan.reshadow)
-    await work.casebook.note(Step.RECORD_RESHADOW_PLAN, "rollback.planned", refs)
+    await work.recorder.note(Step.RECORD_RESHADOW_PLAN, "rollback.planned", refs)
     await _use_up_the_shadow(work)
     files = work.record_files(Result())
     await work.record(Step.RECORD_INCIDENT, files, f"Open incident {case.incident}")
-    await work.voice.first_status(work.saying(standing, None))
+    await work.publisher.first_status(work.saying(standing, None))
 
 
 async def _use_up_the_shadow(work: RollbackWorkflow) -> None:

@@ -29,7 +29,7 @@ class RolloutResources(Resources):
 
     Attributes:
         records: the database, for reading.
-        courses: adds up what was observed.
+        evaluations: adds up what was observed.
         ask: has a Run started for a Trigger; asked twice it is the same one.
         wake: sends a Signal to a Run, at most once per key; not from within a step.
         is_founder: tells whether a person is a Founder of this repository.
@@ -38,7 +38,7 @@ class RolloutResources(Resources):
     """
 
     records: AsyncEngine
-    courses: Evaluations
+    evaluations: Evaluations
     ask: Callable[[Trigger], Awaitable[None]]
     wake: Callable[[str, Signal, str], Awaitable[None]]
     is_founder: Callable[[str], Awaitable[bool]]

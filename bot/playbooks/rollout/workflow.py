@@ -174,7 +174,7 @@ class RolloutWorkflow(IncidentWorkflow[P, C], Generic[P, C, R]):
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
         self.adr = decision(
-            self.case, self.plan.policy, self.weighed(), at=at, audit=self.casebook.anchor
+            self.case, self.plan.policy, self.weighed(), at=at, audit=self.recorder.anchor
         )
 
     def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
@@ -205,11 +205,11 @@ class RolloutWorkflow(IncidentWorkflow[P, C], Generic[P, C, R]):
         if self.case.issue is None:
             body = self.saying(standing, None).issue
             await self.open_issue(self._title, body, labels=(kind,))
-        await self.casebook.papers(adr=self.case.adr, artifact=self.case.artifact)
+        await self.recorder.papers(adr=self.case.adr, artifact=self.case.artifact)
         self.decide(now)
         files = self.record_files(Result())
         await self.record(Step.RECORD_ATTEMPT.of(kind), files, f"Open {kind} {self.case.incident}")
-        await self.voice.first_status(self.saying(standing, None))
+        await self.publisher.first_status(self.saying(standing, None))
 
     def is_news(self, what: object, now: datetime) -> bool:
         """Tell whether people are to be told now: it changed, or was said some time ago."""
@@ -223,7 +223,7 @@ class RolloutWorkflow(IncidentWorkflow[P, C], Generic[P, C, R]):
     async def decline(self) -> None:
         """It broke off: a retry is another one, with an incident and evidence of its own."""
         with suppress(StepFailed):
-            await self.casebook.move(f"{self.case.kind}.broke off", IncidentStatus.DECLINED)
+            await self.recorder.move(f"{self.case.kind}.broke off", IncidentStatus.DECLINED)
 
 
 REPORTED = "reported"

@@ -100,13 +100,13 @@ class ShadowSnapshot(Value):
     left: timedelta | None = None
 
 
-async def look_at_shadow(courses: Evaluations, attempt: str, now: datetime) -> ShadowSnapshot:
+async def look_at_shadow(evaluations: Evaluations, attempt: str, now: datetime) -> ShadowSnapshot:
     """Judge a shadow now.
 
     Raises:
         UnknownRecord: it never began.
     """
-    ledger, course = await courses.current(attempt)
+    ledger, course = await evaluations.current(attempt)
     if not isinstance(course, ShadowEvaluation):
         raise UnknownRecord(f"{attempt} is not a shadow")
     return ShadowSnapshot(

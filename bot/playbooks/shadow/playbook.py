@@ -195,21 +195,21 @@ class _Shadow:
     async def _settle_asking(self, asking: bool) -> None:
         """Keep the records in step with whether somebody may insist now."""
         if asking and not self._asking:
-            await self.work.casebook.wait_for_approval(*_INSISTING)
+            await self.work.recorder.wait_for_approval(*_INSISTING)
         elif self._asking and not asking:
-            await self.work.casebook.need_no_approval(*_INSISTING)
+            await self.work.recorder.need_no_approval(*_INSISTING)
         self._asking = asking
 
     async def _insisted_on(self, by: Signal, ask: AskAboutShadow) -> Ending:
         """A person wants the ramp although the evidence does not say so: it will be watched."""
         login = OURSELVES.login if by.actor is None else by.actor.login
-        await self.work.casebook.approved(*_INSISTING, login)
+        await self.work.recorder.approved(*_INSISTING, login)
         self._asking = False
         standing = words.insisted_on(self.work.case, login, ask.reasons)
         return await self._ended(standing, "insisted on", RunState.SUCCEEDED)
 
     async def _look(self, _: bool) -> ShadowSnapshot:
-        return await look_at_shadow(self.parts.courses, self.attempt, self.parts.clock())
+        return await look_at_shadow(self.parts.evaluations, self.attempt, self.parts.clock())
 
     async def _tell(self, move: Move, look: ShadowSnapshot, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
@@ -221,7 +221,7 @@ class _Shadow:
         if isinstance(move, AskAboutShadow):
             standing = words.held(case, move.reasons, may_insist=move.may_insist)
             await self.work.tell(standing)
-            await self.work.voice.ask(case, standing, "held")
+            await self.work.publisher.ask(case, standing, "held")
         elif isinstance(move, ShadowWaits):
             await self.work.tell(words.mirroring(case, move.missing, self._outlook(look)))
 
@@ -266,10 +266,10 @@ class _Shadow:
         work.know(reported=True)
         within = how in ("within bounds", "insisted on")
         if within:
-            await work.casebook.move(f"shadow.{how}", IncidentStatus.MITIGATED)
-            await work.casebook.move("ramp.proposed", IncidentStatus.RESOLVED)
+            await work.recorder.move(f"shadow.{how}", IncidentStatus.MITIGATED)
+            await work.recorder.move("ramp.proposed", IncidentStatus.RESOLVED)
         else:
-            await work.casebook.move(f"shadow.{how}", IncidentStatus.DECLINED)
+            await work.recorder.move(f"shadow.{how}", IncidentStatus.DECLINED)
         result = Result(
             status=IncidentStatus.RESOLVED if within else IncidentStatus.DECLINED,
             outcome=DecisionOutcome.CONFIRMED if within else DecisionOutcome.FAILED,
@@ -277,5 +277,5 @@ class _Shadow:
             accepted=within,
             said=f"the candidate is {how}." if within else f"the shadow ended: {how}.",
         )
-        self.parts.courses.forget(self.attempt)
+        self.parts.evaluations.forget(self.attempt)
         return await conclude(work, result, standing, state, home=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.changes import pushes
-from fakegithub.changes.merging import merge
+from fakegithub.changes.merges import merge
 from fakegithub.rest import push_checks
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.rest.reviews import pull

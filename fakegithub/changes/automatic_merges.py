@@ -6,7 +6,7 @@ import asyncio
 
 from fakegithub.access.answers import RequestRefused
 from fakegithub.changes import merge_queue
-from fakegithub.changes.merging import merge
+from fakegithub.changes.merges import merge
 from fakegithub.rules.requirements import Who
 from fakegithub.world.model import FakeRepository
 from fakegithub.world.world import Event, World
