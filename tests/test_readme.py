@@ -1,4 +1,4 @@
-"""The README sends its readers to places that exist."""
+"""The map of the code sends its readers to places that exist."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_where_things_are_names_only_what_is_there() -> None:
-    _, map_of_it = (ROOT / "README.md").read_text(encoding="utf-8").split("## Where things are")
-    named = re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py)?|[a-z_]+\.py)`", map_of_it)
-    lost = [path for path in named if not any((at / path).exists() for at in (ROOT, ROOT / "bot"))]
-    assert named
-    assert lost == []
+def is_there(path: str) -> bool:
+    """Whether a path is there as it is written, in `bot`, or in the room of some playbook."""
+    rooms = (ROOT, ROOT / "bot", *(ROOT / "bot/playbooks").iterdir())
+    return any((room / path).exists() for room in rooms)
+
+
+def test_the_architecture_names_only_what_is_there() -> None:
+    map_of_it = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    a_path = r"`((?:[a-z_]+/)+[a-z_-]*(?:\.(?:py|md))?|[a-z_]+\.(?:py|toml))`"
+    named = re.findall(a_path, map_of_it)
+    assert len(named) > 50
+    assert [path for path in named if not is_there(path)] == []
