@@ -1,7 +1,7 @@
 # Small and without root. Configuration comes from the environment; state lives in /data.
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY bot ./bot
 RUN python -m venv /opt/playbooks \
  && /opt/playbooks/bin/pip install --no-cache-dir --constraint constraints.txt .
