@@ -53,7 +53,7 @@ class Heartbeat:
             clock: tells the time (UTC).
             take_over: continues the Runs of a dead replica, and says how many.
             give_up: ends this process at once; called from another thread, too.
-            rhythm: the times; Decisions 15 unless said otherwise.
+            rhythm: the times; those of docs/decisions/0015 unless said otherwise.
             code: what this process can replay, for its siblings to know.
         """
         self._records = records

@@ -142,7 +142,7 @@ Target = Annotated[PullRequestTarget | CommitTarget, Field(discriminator="kind")
 
 
 class Autonomy(StrEnum):
-    """How far an automatic revert goes by itself (Decisions 4), least far first."""
+    """How far an automatic revert goes by itself (docs/decisions/0004), least far first."""
 
     OFF = "off"
     PROPOSE = "propose"

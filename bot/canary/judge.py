@@ -1,7 +1,7 @@
 """What follows from the evidence: go on, hold, promote, or give the traffic back. Pure.
 
 Any anomaly in a ramp is a breach, silence included; only evidence that is merely inconclusive
-is held (Decisions 8 of the design).
+is held (docs/decisions/0008).
 """
 
 from __future__ import annotations

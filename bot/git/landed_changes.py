@@ -2,7 +2,7 @@
 
 Stacks, batches, rollups, octopus merges and pushes of several merges land so. Pure, but for
 `part_of`: a landing is taken whole only where everything it brought was asked for; else each
-pull request's own commits are, or a person is asked (Decisions 19).
+pull request's own commits are, or a person is asked (docs/decisions/0019).
 """
 
 from __future__ import annotations

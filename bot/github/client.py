@@ -80,7 +80,7 @@ EVENTS = (
 
 
 RECOVERY_PLAYBOOKS = frozenset({"revert", "rollback"})
-"""What may use the requests kept for recovery (Decisions, 3)."""
+"""What may use the requests kept for recovery (docs/decisions/0003)."""
 
 INSTALLATIONS_KEPT = 256
 

@@ -1,7 +1,7 @@
 """Texts that GitHub stores for us: hidden markers, and cutting to GitHub's limits.
 
 A marker is an HTML comment that readers do not see and by which the bot finds again what it
-wrote (Decisions, 13). Cutting never loses one.
+wrote (docs/decisions/0013). Cutting never loses one.
 """
 
 from __future__ import annotations

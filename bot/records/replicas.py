@@ -6,7 +6,8 @@ beside the database. The operating system gives it to one living process at a ti
 back when that one dies, however it dies. Whoever holds it is taken over by nobody and need not end
 itself when the machine is too busy for its heartbeat; whoever does not must, as on PostgreSQL.
 
-Every function works inside the caller's transaction and never commits. Numbers: Decisions 15.
+Every function works inside the caller's transaction and never commits. Numbers:
+docs/decisions/0015.
 """
 
 from __future__ import annotations

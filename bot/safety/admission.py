@@ -1,7 +1,7 @@
 """May this be done now, by this caller, for this plan? Pure.
 
-Rescue comes first (Decisions 3): a reversible recovery that a person with write access asks for is
-never refused for budgets, caps, a pause or an opt-out. Those bind what nobody asked for.
+Rescue comes first (docs/decisions/0003): a reversible recovery that a person with write access asks
+for is never refused for budgets, caps, a pause or an opt-out. Those bind what nobody asked for.
 """
 
 from __future__ import annotations

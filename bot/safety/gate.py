@@ -1,6 +1,7 @@
 """What `self-work gate` says on one head commit. Pure; the words people read are here too.
 
-The check is required of everyone (Decisions 2), so it passes at once whatever is not self-work.
+The check is required of everyone (docs/decisions/0002), so it passes at once whatever is not
+self-work.
 """
 
 from __future__ import annotations

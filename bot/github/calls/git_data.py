@@ -1,4 +1,4 @@
-"""The git database: refs, commits, trees and blobs, without a work tree (Decisions, 17).
+"""The git database: refs, commits, trees and blobs, without a work tree (docs/decisions/0017).
 
 Commits are made without author, committer and signature, so that GitHub signs them as the App's.
 """
@@ -102,7 +102,7 @@ class GitData:
         return None if data is None else CommitComparison.model_validate(data)
 
     async def is_ancestor(self, sha: str, branch: str) -> bool:
-        """Tell whether `sha` is in the history of `branch` (Decisions, 10)."""
+        """Tell whether `sha` is in the history of `branch` (docs/decisions/0010)."""
         found = await self.compare(sha, branch)
         return found is not None and found.status in {"identical", "ahead"}
 

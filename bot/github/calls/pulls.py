@@ -101,7 +101,8 @@ class Pulls:
     async def of_commit(self, sha: str) -> tuple[PullRequest, ...]:
         """Give the pull requests GitHub associates with a commit.
 
-        It may also name ones that only contain the commit: decide by patch-ids (Decisions, 19).
+        It may also name ones that only contain the commit: decide by patch-ids
+        (docs/decisions/0019).
         """
         found = self._channel.items(OF_COMMIT, sha=sha)
         return tuple([PullRequest.model_validate(data) async for data in found])

@@ -1,4 +1,6 @@
-"""What follows from alerts that fire? One pure decision, by whom they name (Decisions 7).
+"""What follows from alerts that fire? One pure decision, by whom they name.
+
+The rules: docs/decisions/0007.
 
 A pull request or commit that is named may be reverted, a capability is rolled back. Where nothing
 is named, the only change of the last while is a suspect: its revert is prepared, and a person has

@@ -3,7 +3,7 @@
 An innocent change must never be reverted for a flake, so one failure moves nothing: the check is
 run again, on the commit that failed and on the one before it that passed, as often as its own past
 makes necessary. Only a single suspect is reverted; among several the culprit is looked for
-(Decisions 4, 5, 7).
+(docs/decisions/0004, docs/decisions/0005, docs/decisions/0007).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is proposed once the culprit is named, and how the search ended.
 
 Step 3 of the specification. It is followed like any proposal; a person has it merged, unless it
-undoes self-work that nobody asked about (Decisions 4).
+undoes self-work that nobody asked about (docs/decisions/0004).
 """
 
 from __future__ import annotations

@@ -357,7 +357,7 @@ async def _home(
     github: RepositoryClient,
     mirror: Mirror,
 ) -> str:
-    """The default branch or a protected one that has the bad end (Decisions 10)."""
+    """The default branch or a protected one that has the bad end (docs/decisions/0010)."""
     default = facts.default_branch
     if await mirror.contains(default, bad):
         return default

@@ -8,7 +8,7 @@ trial needs. For such a commit another is made, the same but for those files, an
 instead. It hangs on a hidden ref, neither branch nor tag, which is removed again.
 
 Every trial is dispatched at the default branch with the inputs `sha` and `trial_id`, found again
-by its id in the run's title, and read by its run id, never by a commit (Decisions 10).
+by its id in the run's title, and read by its run id, never by a commit (docs/decisions/0010).
 """
 
 from __future__ import annotations

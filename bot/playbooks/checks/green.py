@@ -1,4 +1,6 @@
-"""Is the hotfix green? Which checks count and what they say (Decisions 5), decided purely.
+"""Is the hotfix green? Which checks count and what they say, decided purely.
+
+The rules: docs/decisions/0005.
 
 Facts: GitHub treats `neutral` and `skipped` as passing for a required check
 (docs.github.com, "About status checks"). Here they pass too, but never alone: at least one check

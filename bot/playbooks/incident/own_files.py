@@ -1,4 +1,6 @@
-"""Which files of a repository did this bot write? Known by name and by content (Decisions 18).
+"""Which files of a repository did this bot write? Known by name and by content.
+
+Record files are not code: docs/decisions/0018.
 
 Decision records, reports and the flag document. Each names the incident it is about, and each is
 written by one function, so a file that merely lies beside them, or is only named like them, is

@@ -1,4 +1,4 @@
-"""Where results go once they are known (Decisions 1).
+"""Where results go once they are known (docs/decisions/0001).
 
 Results cannot sit in the commit they judge. They go at once to the records branch, which only
 the App writes, then to the default branch: directly where its rules allow, else through one

@@ -146,7 +146,7 @@ class MergeTerms(Value):
     requeued: int = 0
     """How often it was put in again since a check failed there, perhaps by chance."""
     evals_wanted: bool = False
-    """Nobody asked for this in person: without evals a person has to agree (Decisions 5)."""
+    """Nobody asked in person: without evals a person has to agree (docs/decisions/0005)."""
     person_wanted: bool = False
     """Nobody asked for this change as such: a person decides whether it is merged."""
     irreversible: tuple[str, ...] = ()
@@ -321,7 +321,7 @@ def _when_red_once_more(
 def _when_red(
     view: PullRequestSnapshot, terms: MergeTerms, now: datetime, passed_over: Collection[str] = ()
 ) -> KeepWaiting | Rerun | AskPerson:
-    """Whose failure is it (Decisions 6)?"""
+    """Whose failure is it (docs/decisions/0006)?"""
     failed = tuple(n for n in view.tally.named(State.FAILED) if n not in passed_over)
     broken_off = tuple(n for n in view.tally.named(State.INFRA) if n not in passed_over)
     new = [name for name in failed if name not in view.red_before]

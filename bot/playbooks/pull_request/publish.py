@@ -2,7 +2,7 @@
 
 The change is a tree computed on the mirror, with the record files of the incident beside it in
 the same commit. GitHub makes the commit itself, so it is signed and shown as Verified
-(Decisions 17).
+(docs/decisions/0017).
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ async def left(
 
 
 async def see_which_checks_count(work: IncidentWorkflow[Any, Any], before: str) -> None:
-    """Settle which checks decide about the proposal (Decisions 5).
+    """Settle which checks decide about the proposal (docs/decisions/0005).
 
     Args:
         work: the incident.

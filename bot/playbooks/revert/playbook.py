@@ -368,7 +368,8 @@ def _asks_first(work: RevertWorkflow, request: RevertRequest, ruling: Weighed) -
 def _person_wanted(request: Request, ruling: Weighed, plan: RevertPlan) -> bool:
     """Whether nobody asked for this, and the evidence alone does not suffice to merge it.
 
-    Whatever asked for it: where a person's work goes too, no evidence suffices (Decisions 4).
+    Whatever asked for it: where a person's work goes too, no evidence suffices
+    (docs/decisions/0004).
     """
     autonomy = request.autonomy if isinstance(request, RevertRequest) else None
     if autonomy is not None and plan.is_self_work is False:

@@ -1,4 +1,7 @@
-"""From what a person names to the commits that are undone (Decisions 10 and 19)."""
+"""From what a person names to the commits that are undone.
+
+Which commits may be named: docs/decisions/0010; which a pull request brought: docs/decisions/0019.
+"""
 
 from __future__ import annotations
 
@@ -401,7 +404,7 @@ async def _not_the_branch_itself(
 async def _protected_home(
     sha: str, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
 ) -> str:
-    """The default branch or a protected one that has the commit (Decisions 10)."""
+    """The default branch or a protected one that has the commit (docs/decisions/0010)."""
     default = facts.default_branch
     if await mirror.contains(default, sha):
         return default
