@@ -56,6 +56,7 @@ RERUNS_BEGIN = timedelta(seconds=12)
 """Until then a check that was asked to run again has begun, or it does not: also where all this
 shares a busy machine with others."""
 
+_CALLED = re.compile(r"@|`[\w\[\]-]+`(?:, `[\w\[\]-]+`)*(?:,? and `[\w\[\]-]+`)?: ")
 A_WHILE = 1.5
 """Seconds in which whatever looks outside of Runs has looked."""
 
@@ -293,8 +294,8 @@ class Shop:
             raise AssertionError(f"never said {words!r}, but:\n{said}") from None
 
     async def mentions(self, number: int) -> list[str]:
-        """The bot's comments that notify somebody, oldest first."""
-        return [body for body in await self.from_bot(number) if body.startswith("@")]
+        """The bot's comments that call somebody by name, oldest first; later ones do not notify."""
+        return [body for body in await self.from_bot(number) if _CALLED.match(body)]
 
     async def asked(self, number: int, *, times: int) -> list[str]:
         """Wait until the bot has mentioned somebody so often; what it said."""

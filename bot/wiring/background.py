@@ -153,7 +153,7 @@ class Mirrors:
 LOOK_EVERY = 20.0
 """Seconds between two looks; a Run must be found unattended at two of them."""
 
-LOOK_EVERY = 2.0
+ORPHANS_EVERY = 2.0
 """Seconds until a Run that was just broken off goes on, and between tries while the database is
 away."""
 
@@ -167,7 +167,7 @@ class OrphanedRuns:
         interrupted: asyncio.Event,
         *,
         every: float = LOOK_EVERY,
-        pause: float = LOOK_EVERY,
+        pause: float = ORPHANS_EVERY,
     ) -> None:
         """Prepare.
 

@@ -51,250 +51,250 @@ _ANOTHER = f"{_RAMP}/test_bad_input.py::test_a_person_may_end_a_ramp_and_begin_a
 
 TABLE: dict[str, Row] = {
     # --- a search ---
-    "bisect.standings.starting": Row(ITSELF, _TRIALS),
-    "bisect.standings.searching": Row(ITSELF, _TRIALS),
-    "bisect.standings.verifying": Row(ITSELF, _TRIALS),
-    "bisect.standings.proposing": Row(ITSELF, _TRIALS),
-    "bisect.standings.paused": Row(
+    "bisect.status_messages.starting": Row(ITSELF, _TRIALS),
+    "bisect.status_messages.searching": Row(ITSELF, _TRIALS),
+    "bisect.status_messages.verifying": Row(ITSELF, _TRIALS),
+    "bisect.status_messages.proposing": Row(ITSELF, _TRIALS),
+    "bisect.status_messages.paused": Row(
         "`/retry` to search on",
         f"{_BAD}::test_at_a_cap_it_reports_and_a_retry_goes_on_with_what_was_learnt",
     ),
-    "bisect.standings.cannot_try": Row(
+    "bisect.status_messages.cannot_try": Row(
         "then comment `/retry`",
         f"{_ALONE}::test_once_a_workflow_is_there_a_retry_finds_the_culprit",
     ),
-    "bisect.standings.green_again": Row(
+    "bisect.status_messages.green_again": Row(
         GOOD, f"{_ALONE}::test_it_resolves_when_the_check_is_green_again"
     ),
-    "bisect.standings.unconfirmed": Row(
+    "bisect.status_messages.unconfirmed": Row(
         "`/retry` searches on", f"{_PEOPLE}::"
         "test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_leads_on"
     ),
-    "bisect.standings.not_to_revert": Row(
+    "bisect.status_messages.not_to_revert": Row(
         GOOD, f"{_BAD}::test_a_culprit_that_a_force_push_took_away_meanwhile_needs_no_fix"
     ),
-    "bisect.standings.only_named": Row(
+    "bisect.status_messages.only_named": Row(
         "Comment `/revert ",
         f"{_BISECT}/test_automatic.py::test_what_is_only_named_is_reverted_by_the_command_it_says",
     ),
-    "bisect.standings.nobody": Row(
+    "bisect.status_messages.nobody": Row(
         GOOD, f"{_PEOPLE}::test_a_bad_end_that_passes_is_nobodys_fault"
     ),
-    "bisect.standings.older": Row(
+    "bisect.status_messages.older": Row(
         "`/bisect OLDER..", f"{_PEOPLE}::test_a_good_end_that_fails_asks_for_an_older_one"
     ),
-    "bisect.standings.nothing_older": Row(
+    "bisect.status_messages.nothing_older": Row(
         "`/bisect GOOD..", f"{_PEOPLE}::"
         "test_where_it_never_passed_it_is_mended_and_the_commit_that_passes_is_named"
     ),
-    "bisect.standings.cancelled": Row(
+    "bisect.status_messages.cancelled": Row(
         "{_anew(case)}", f"{_ALONE}::test_what_ended_early_starts_anew_by_the_command_it_says"
     ),
-    "bisect.standings.given_up": Row(
+    "bisect.status_messages.given_up": Row(
         "{_anew(case)}", f"{_ALONE}::test_what_ended_early_starts_anew_by_the_command_it_says"
     ),
     # --- a proposal ---
-    "proposal.agreeing.may_it_begin": Row(
+    "pull_request.approval.may_it_begin": Row(
         "`/approve` or `/reject`",
         "safety/test_beginning.py::test_a_yes_has_it_begin_and_merge_and_the_plan_was_shown",
     ),
-    "proposal.agreeing.settled": Row(ITSELF, _MAKES_SAFE),
-    "proposal.endings.merged": Row(GOOD, _MAKES_SAFE),
-    "proposal.endings.confirming": Row(
+    "pull_request.approval.settled": Row(ITSELF, _MAKES_SAFE),
+    "pull_request.messages.merged": Row(GOOD, _MAKES_SAFE),
+    "pull_request.messages.confirming": Row(
         ITSELF, f"{_AFTER}::test_the_incident_is_resolved_once_the_branch_is_green_again"
     ),
-    "proposal.endings.run_again_after_merge": Row(
+    "pull_request.messages.run_again_after_merge": Row(
         ITSELF,
         f"{_REVERT}/test_checks.py::"
         "test_a_check_that_fails_once_by_chance_after_the_merge_wakes_nobody",
     ),
-    "proposal.endings.red_after_merge": Row(
+    "pull_request.messages.red_after_merge": Row(
         "Look at ", f"{_AFTER}::test_the_incident_is_resolved_once_the_branch_is_green_again"
     ),
-    "proposal.endings.recovered": Row(
+    "pull_request.messages.recovered": Row(
         GOOD, f"{_AFTER}::test_the_incident_is_resolved_once_the_branch_is_green_again"
     ),
-    "proposal.endings.left_red": Row(
+    "pull_request.messages.left_red": Row(
         "Close this incident's issue",
         f"{_REVERT}/test_closing.py::"
         "test_closing_the_issue_of_an_unwatched_incident_resolves_it_and_reopening_takes_it_up",
     ),
-    "proposal.endings.not_watched": Row(
+    "pull_request.messages.not_watched": Row(
         "Close this incident's issue",
         f"{_REVERT}/test_closing.py::"
         "test_closing_the_issue_of_an_unwatched_incident_resolves_it_and_reopening_takes_it_up",
     ),
-    "proposal.endings.unread": Row(
+    "pull_request.messages.unread": Row(
         "then close this incident's",
         "playbooks/refusals/test_words.py::"
         "test_checks_that_cannot_be_read_after_the_merge_leave_it_reverted",
     ),
-    "proposal.endings.unmerged": Row(
+    "pull_request.messages.unmerged": Row(
         "by hand", "playbooks/undo/test_undoing.py::"
         "test_what_a_cancel_could_not_undo_is_undone_by_hand_as_it_says"
     ),
-    "proposal.endings._unmerged": Row(
+    "pull_request.messages._unmerged": Row(
         "{case.how_to_begin_anew}",
         f"{_AFTER}::test_what_ended_without_a_merge_begins_anew_by_the_command_it_says",
     ),
-    "proposal.founder.others_pushed": Row(
+    "pull_request.approval.others_pushed": Row(
         "{command}",
         f"{_REVERT}/test_conflicts.py::"
         "test_a_person_resolves_it_marks_it_ready_and_another_answers_for_it",
     ),
-    "proposal.founder.founder_decides": Row(
+    "pull_request.approval.founder_decides": Row(
         "`/approve` or `/reject`",
         "playbooks/joining/test_a_word.py::"
         "test_what_needs_a_founder_is_merged_on_a_founders_revert_only",
     ),
-    "proposal.preview_text.preview_failed": Row(
+    "pull_request.messages.preview_failed": Row(
         "Look at the ",
         f"{_REVERT}/test_previews.py::"
         "test_a_preview_that_failed_is_never_merged_and_its_log_is_linked",
     ),
-    "proposal.review_text.awaiting_review": Row(
+    "pull_request.messages.awaiting_review": Row(
         "Review ",
         f"{_BRANCHES}::test_a_missing_review_is_awaited_by_name_with_a_link_and_then_merged",
     ),
-    "proposal.review_text.awaiting_code_owner": Row(
+    "pull_request.messages.awaiting_code_owner": Row(
         "Review ", f"{_BRANCHES}::test_a_code_owner_whose_review_is_missing_is_named"
     ),
-    "proposal.review_text.changes_wanted": Row(
+    "pull_request.messages.changes_wanted": Row(
         "Settle it with ", f"{_BRANCHES}::test_a_review_that_asks_for_changes_is_named"
     ),
-    "proposal.standings.starting": Row(ITSELF, _MAKES_SAFE),
-    "proposal.standings.verifying": Row(ITSELF, _MAKES_SAFE),
-    "proposal.standings.green": Row(ITSELF, _MAKES_SAFE),
-    "proposal.standings.in_queue": Row(
+    "pull_request.status_messages.starting": Row(ITSELF, _MAKES_SAFE),
+    "pull_request.status_messages.verifying": Row(ITSELF, _MAKES_SAFE),
+    "pull_request.status_messages.green": Row(ITSELF, _MAKES_SAFE),
+    "pull_request.status_messages.in_queue": Row(
         ITSELF, f"{_QUEUE}::test_a_merge_queue_is_joined_and_followed"
     ),
-    "proposal.standings.conflicted": Row(
+    "pull_request.status_messages.conflicted": Row(
         "Resolve ",
         f"{_REVERT}/test_conflicts.py::"
         "test_a_person_resolves_it_marks_it_ready_and_another_answers_for_it",
     ),
-    "proposal.standings.not_cured": Row(
+    "pull_request.status_messages.not_cured": Row(
         "Look for another cause",
         f"{_BISECT}/test_automatic.py::"
         "test_a_hotfix_that_did_not_cure_has_the_real_cause_looked_for",
     ),
-    "proposal.standings.unstarted": Row(
+    "pull_request.status_messages.unstarted": Row(
         "by `/approve`",
         f"{_REVERT}/test_checks.py::"
         "test_a_check_that_does_not_begin_can_be_waved_through_once_the_others_are_green",
     ),
-    "proposal.standings.red": Row(
+    "pull_request.status_messages.red": Row(
         "Look at ", f"{_ENDINGS}::test_it_goes_on_by_itself_when_the_failed_check_turns_green"
     ),
-    "proposal.standings.red_otherwise": Row(
+    "pull_request.status_messages.red_otherwise": Row(
         "Look at ",
         f"{_ENDINGS}::test_a_check_that_fails_in_another_way_than_before_is_not_the_same_failure",
     ),
-    "proposal.standings.unrelated": Row(
+    "pull_request.status_messages.unrelated": Row(
         "with `/approve`",
         f"{_ENDINGS}::"
         "test_a_failure_that_is_older_than_the_incident_may_be_approved_by_the_requester",
     ),
-    "proposal.standings.broken_off": Row(
+    "pull_request.status_messages.broken_off": Row(
         "Run ", f"{_ENDINGS}::test_a_check_that_breaks_off_twice_asks_a_person"
     ),
-    "proposal.standings.nothing_counts": Row(
+    "pull_request.status_messages.nothing_counts": Row(
         "then `/approve` it",
         f"{_ENDINGS}::test_without_any_check_nothing_is_merged_until_a_person_approves",
     ),
-    "proposal.standings.no_evals": Row(
+    "pull_request.status_messages.no_evals": Row(
         "then `/approve` it",
         f"{_COMMANDS}::test_a_program_needs_a_persons_yes_where_there_are_no_evals",
     ),
-    "proposal.standings.person_decides": Row(
+    "pull_request.status_messages.person_decides": Row(
         "comment `/approve`",
         "playbooks/joining/test_a_word.py::"
         "test_a_persons_revert_is_the_yes_that_a_hotfix_waits_for",
     ),
-    "proposal.standings.timed_out": Row(
+    "pull_request.status_messages.timed_out": Row(
         "`/retry` waits once more",
         f"{_COMMANDS}::test_retry_waits_once_more_for_checks_that_did_not_report",
     ),
-    "proposal.standings.changed_by_others": Row(
+    "pull_request.status_messages.changed_by_others": Row(
         "yourself", f"{_REVERT}/test_conflicts.py::test_a_hotfix_a_person_merges_is_noticed_and"
         "_recorded",
     ),
-    "proposal.standings.left_the_queue": Row(
+    "pull_request.status_messages.left_the_queue": Row(
         "`/retry` puts it in again",
         f"{_QUEUE}::test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_again",
     ),
-    "proposal.standings.merge_refused": Row(
+    "pull_request.status_messages.merge_refused": Row(
         "Somebody who may can merge it by hand",
         f"{_BRANCHES}::test_restricted_pushes_leave_the_merge_to_a_person_and_notice_it",
     ),
-    "proposal.standings.broke_off": Row(
+    "pull_request.status_messages.broke_off": Row(
         "then comment `/retry`",
         f"{_REVERT}/test_lies.py::"
         "test_a_permission_revoked_in_the_middle_is_named_and_retry_goes_on",
     ),
     # --- a candidate ---
-    "ramp.text.starting": Row(ITSELF, _STAGES),
-    "ramp.text.serving": Row(ITSELF, _STAGES),
-    "ramp.text.asking_to_begin": Row(
+    "ramp.messages.starting": Row(ITSELF, _STAGES),
+    "ramp.messages.serving": Row(ITSELF, _STAGES),
+    "ramp.messages.asking_to_begin": Row(
         "{_approve(", f"{_SHADOW}/test_again.py::"
         "test_a_ramp_that_nobody_answered_begins_again_by_the_command_it_says"
     ),
-    "ramp.text.asking": Row(
+    "ramp.messages.asking": Row(
         "`/approve` goes on",
         f"{_RAMP}/test_limits.py::"
         "test_evidence_that_stays_unclear_is_held_and_a_person_says_how_to_go_on",
     ),
-    "ramp.text.promoted": Row(GOOD, _STAGES),
-    "ramp.text.rolled_back": Row(
+    "ramp.messages.promoted": Row(GOOD, _STAGES),
+    "ramp.messages.rolled_back": Row(
         "{retry_command(case)}", _AGAIN
     ),
-    "ramp.text.cancelled": Row("`/ramp ", _ANOTHER),
-    "ramp.text.given_up": Row(
+    "ramp.messages.cancelled": Row("`/ramp ", _ANOTHER),
+    "ramp.messages.given_up": Row(
         "`/ramp ", f"{_SHADOW}/test_again.py::"
         "test_a_ramp_that_nobody_answered_begins_again_by_the_command_it_says"
     ),
-    "rollback.text.starting": Row(
+    "rollback.messages.starting": Row(
         ITSELF,
         "playbooks/rollback/test_playbook.py::"
         "test_a_breach_ends_in_an_incident_a_fix_and_a_plan",
     ),
-    "shadow.text.mirroring": Row(
+    "shadow.messages.mirroring": Row(
         ITSELF,
         f"{_SHADOW}/test_playbook.py::test_a_good_candidate_gets_a_ramp_proposed_with_its_report",
     ),
-    "shadow.text.held": Row(
+    "shadow.messages.held": Row(
         "mend what is in the way",
         f"{_SHADOW}/test_held.py::test_a_mirror_that_falls_silent_is_held_and_goes_on_by_itself",
     ),
-    "shadow.text.insisted_on": Row(
+    "shadow.messages.insisted_on": Row(
         "`/ramp ",
         f"{_SHADOW}/test_held.py::"
         "test_where_nothing_ever_fails_a_person_may_want_the_ramp_all_the_same",
     ),
-    "shadow.text.within_bounds": Row("`/ramp ", _STAGES),
-    "shadow.text.out_of_bounds": Row(
+    "shadow.messages.within_bounds": Row("`/ramp ", _STAGES),
+    "shadow.messages.out_of_bounds": Row(
         "`/shadow ", _AGAIN
     ),
-    "shadow.text.too_dear": Row(
+    "shadow.messages.too_dear": Row(
         "`/shadow ", _AGAIN
     ),
-    "shadow.text.cancelled": Row(
+    "shadow.messages.cancelled": Row(
         "`/shadow ", _AGAIN
     ),
-    "shadow.text.given_up": Row(
+    "shadow.messages.given_up": Row(
         "`/shadow ", _AGAIN
     ),
-    "shadow.text.rolled_back": Row(
+    "shadow.messages.rolled_back": Row(
         "{retry_command(case)}", _AGAIN
     ),
     # --- an alert ---
-    "triage.text._headline": Row(
-        "Look at what fires", "playbooks/triage/test_conversation.py::"
+    "alerts.messages._headline": Row(
+        "Look at what fires", "playbooks/alerts/test_conversation.py::"
         "test_a_group_of_alerts_is_one_incident_until_every_condition_has_cleared"
     ),
 }  # fmt: skip
 
-_CHOOSERS = {"proposal.standings.standing_for", "proposal.standings.with_reruns"}
+_CHOOSERS = {"pull_request.status_messages.standing_for", "pull_request.status_messages.with_reruns"}
 """These only choose among the others, or add a sentence to one."""
 
 
@@ -305,12 +305,12 @@ def factories() -> dict[str, Callable[..., object]]:
         for name, each in vars(importlib.import_module(module.name)).items():
             if not inspect.isfunction(each) or each.__module__ != module.name:
                 continue
-            if each.__annotations__.get("return") == "Standing":
+            if each.__annotations__.get("return") == "StatusMessage":
                 found[f"{module.name.removeprefix('bot.playbooks.')}.{name}"] = each
     # An alert's standing takes its words from one place.
     triage = importlib.import_module("bot.playbooks.alerts.messages")
-    found["triage.text._headline"] = vars(triage)["_headline"]
-    del found["triage.text.standing"]
+    found["alerts.messages._headline"] = vars(triage)["_headline"]
+    del found["alerts.messages.standing"]
     return {name: each for name, each in found.items() if name not in _CHOOSERS}
 
 

@@ -27,3 +27,11 @@ async def test_doctor_names_the_ruleset_that_is_missing(shop: Shop) -> None:
         rules=[{"type": each} for each in RULES],
     )
     assert await about_records(shop) == []
+
+
+async def test_doctor_says_where_no_rules_can_be_made(shop: Shop) -> None:
+    assert not [each for each in await examine(shop.bot.settings) if "no rulesets" in each.what]
+    shop.repository.private, shop.repository.plan = True, "free"
+    [finding] = [each for each in await examine(shop.bot.settings) if "no rulesets" in each.what]
+    assert finding.subject == shop.name
+    assert "Name the checks that count in .github/playbooks.yml" in finding.remedy

@@ -15,7 +15,7 @@ from bot.github.models import Comment, Issue, Label, Reaction
 from bot.github.transport.channel import Channel
 
 LABELS = "/repos/{owner}/{repo}/labels"
-ON_ISSUE = "/repos/{owner}/{repo}/issues/{number}/labels"
+LABELS_OF_ISSUE = "/repos/{owner}/{repo}/issues/{number}/labels"
 
 
 class Labels:
@@ -57,13 +57,13 @@ class Labels:
     async def add(self, number: int, names: Sequence[str]) -> tuple[str, ...]:
         """Put labels on an issue or pull request; give all that are on it now."""
         data = await self._channel.post(
-            ON_ISSUE, {"labels": list(names)}, repeatable=True, number=number
+            LABELS_OF_ISSUE, {"labels": list(names)}, repeatable=True, number=number
         )
         return tuple(Label.model_validate(entry).name for entry in data)
 
     async def remove(self, number: int, name: str) -> None:
         """Take a label off; that it is not there is fine."""
-        await self._channel.delete(f"{ON_ISSUE}/{{name}}", number=number, name=name)
+        await self._channel.delete(f"{LABELS_OF_ISSUE}/{{name}}", number=number, name=name)
 
 
 class Emotion(StrEnum):
@@ -257,7 +257,7 @@ def stamp(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-ON_ISSUE = "/repos/{owner}/{repo}/issues/{number}/comments"
+COMMENTS_OF_ISSUE = "/repos/{owner}/{repo}/issues/{number}/comments"
 COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment_id}"
 
 
@@ -280,7 +280,7 @@ class Comments:
     async def list(self, number: int, *, since: datetime | None = None) -> AsyncIterator[Comment]:
         """List the comments on an issue or pull request, oldest first."""
         query = {"since": stamp(since)}
-        async for data in self._channel.items(ON_ISSUE, query=query, number=number):
+        async for data in self._channel.items(COMMENTS_OF_ISSUE, query=query, number=number):
             yield Comment.model_validate(data)
 
     async def ensure_comment(
@@ -300,7 +300,9 @@ class Comments:
             return await self.find_ours(number, key, since=since)
 
         async def create() -> Comment:
-            data = await self._channel.post(ON_ISSUE, {"body": marked(body, key)}, number=number)
+            data = await self._channel.post(
+                COMMENTS_OF_ISSUE, {"body": marked(body, key)}, number=number
+            )
             return Comment.model_validate(data)
 
         return await ensure(

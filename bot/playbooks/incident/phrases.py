@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -142,19 +142,31 @@ def status(case: IncidentContext, standing: StatusMessage) -> str:
     )
 
 
-def needs_you(case: IncidentContext, standing: StatusMessage, *, mention: bool = True) -> str:
+def needs_you(
+    case: IncidentContext, standing: StatusMessage, *, called: Collection[str] = ()
+) -> str:
     """The new comment that asks the requester for something.
 
     Whoever was called once is named after that: they hear of each comment as it is, having
     commented themselves.
     """
-    return paragraphs(_called(case, standing.headline, mention=mention), *standing.details)
+    return paragraphs(_said_to(case, standing.headline, called), *standing.details)
 
 
-def final_word(case: IncidentContext, standing: StatusMessage, *, mention: bool = True) -> str:
-    """The one new comment at the end; whoever was called before is only named."""
-    called = _called(case, standing.headline, mention=mention)
-    return paragraphs(called, *standing.details, facts(case), untold(case))
+def final_word(
+    case: IncidentContext, standing: StatusMessage, *, called: Collection[str] = ()
+) -> str:
+    """The one new comment at the end; who was `called` before is only named."""
+    said = _said_to(case, standing.headline, called)
+    return paragraphs(said, *standing.details, facts(case), untold(case))
+
+
+def people_of(case: IncidentContext) -> tuple[str, ...]:
+    """Whoever asked; where no person did, those whose work it is about. Logins."""
+    # Of a bare commit we know the name its author gave git, which is not a login.
+    authors = [o.author for o in case.offenders if o.number and o.author]
+    asked = assignees(case)[:_MENTIONED]
+    return asked or tuple(name for name in dict.fromkeys(authors) if markdown.is_login(name))
 
 
 def which_checks(counting: Counting) -> str:
@@ -186,17 +198,12 @@ def offenders_in_words(offenders: Sequence[Offender]) -> str:
     return ", ".join(shown)
 
 
-def _called(case: IncidentContext, words: str, *, mention: bool) -> str:
-    """Say it to whoever asked; where no person did, to those whose work it is about."""
-    # Of a bare commit we know the name its author gave git, which is not a login.
-    authors = [o.author for o in case.offenders if o.number and o.author]
-    asked = assignees(case)[:_MENTIONED]
-    people = asked or [name for name in dict.fromkeys(authors) if markdown.is_login(name)]
+def _said_to(case: IncidentContext, words: str, called: Collection[str]) -> str:
+    people = people_of(case)
     if not people:
         return words
-    if not mention:
-        return f"{listed([markdown.code(each) for each in people])}: {words}"
-    return f"{listed([markdown.mention(each) for each in people])} {words}"
+    names = [markdown.code(each) if each in called else markdown.mention(each) for each in people]
+    return f"{listed(names)}{':' if {*people} <= {*called} else ''} {words}"
 
 
 def name_of(actor: Actor) -> str:

@@ -238,8 +238,9 @@ class StatusPublisher:
         self._round = 1
         self._said: PublishedStatus | None = None
         self._asked: set[str] = set()
-        # What broke off before was told with a mention; one is enough until the end.
-        self._called = attempt > 1
+        # What broke off before was told with a mention; one is enough for everybody.
+        self._all_were_called = attempt > 1
+        self._called: set[str] = set()
         self._status_id: int | None = None
         self._check_run: tuple[str, int | None] = ("", None)
 
@@ -343,13 +344,22 @@ class StatusPublisher:
         self._asked.add(why)
         again = "" if self._round == 1 else f"-{self._round}"
         key = f"needs-you-{why.replace(' ', '-')}{again}"
-        called, self._called = self._called, True
-        body = phrases.needs_you(case, standing, mention=not called)
+        body = phrases.needs_you(case, standing, called=self._call(case))
         await self._answer(Step.ASK_REQUESTER, case, key, body)
+
+    def _call(self, case: IncidentContext) -> frozenset[str]:
+        """Who was called before; from now on those of the case are, too."""
+        people = phrases.people_of(case)
+        if self._all_were_called:
+            self._called.update(people)
+            self._all_were_called = False
+        before = frozenset(self._called)
+        self._called.update(people)
+        return before
 
     async def final_word(self, case: IncidentContext, standing: StatusMessage) -> None:
         """The one new comment at the end."""
-        body = phrases.final_word(case, standing, mention=not self._called)
+        body = phrases.final_word(case, standing, called=self._call(case))
         await self._answer(Step.POST_FINAL_COMMENT, case, "done", body)
 
     async def comment(self, step: Step, number: int, key: str, body: str) -> None:

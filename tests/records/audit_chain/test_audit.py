@@ -22,7 +22,7 @@ from tests.records.examples import NOON
 APPEND = """
 import asyncio, sys
 from datetime import UTC, datetime
-from bot.records.audit_chain import audit
+from bot.records.audit import chain as audit
 from bot.records.database import open_database
 
 async def worker(engine, name, count):
