@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,26 @@ def _imported(house: House, module: str) -> Iterator[str]:
                 name = f"{node.module}.{alias.name}"
                 if (name if name in house.modules else node.module) in house.modules:
                     yield name if name in house.modules else node.module
+
+
+def bound_twice(house: House) -> dict[str, list[str]]:
+    """Names that a module binds twice at its top: the second one is meant by both."""
+    found = {}
+    for module, tree in house.trees.items():
+        names = Counter(name for node in tree.body for name in _bound(node) if name != "_")
+        if twice := sorted(name for name, times in names.items() if times > 1):
+            found[module] = twice
+    return found
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Assign(targets=targets):
+            yield from (each.id for each in targets if isinstance(each, ast.Name))
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            yield name
 
 
 def unexplained(house: House) -> list[str]:

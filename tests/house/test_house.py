@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.house.count import House, circles, classes_twice, gerunds, unexplained
+from tests.house.count import House, bound_twice, circles, classes_twice, gerunds, unexplained
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +26,7 @@ def test_no_two_modules_need_each_other(house: House) -> None:
 
 def test_whoever_calls_another_room_reads_what_to_give(house: House) -> None:
     assert unexplained(house) == []
+
+
+def test_a_module_binds_a_name_once(house: House) -> None:
+    assert bound_twice(house) == {}

@@ -294,7 +294,10 @@ TABLE: dict[str, Row] = {
     ),
 }  # fmt: skip
 
-_CHOOSERS = {"pull_request.status_messages.standing_for", "pull_request.status_messages.with_reruns"}
+_CHOOSERS = {
+    "pull_request.status_messages.standing_for",
+    "pull_request.status_messages.with_reruns",
+}
 """These only choose among the others, or add a sentence to one."""
 
 

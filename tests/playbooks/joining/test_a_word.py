@@ -33,7 +33,8 @@ async def _ends_well(shop: Shop, told_on: int, *who: str) -> None:
 
 async def _hears(shop: Shop, told_on: int, login: str) -> bool:
     said = await shop.mentions(told_on)
-    return any(f"@{login}" in each and "Nothing to do" in each for each in said)
+    called = (f"@{login}", f"`{login}`")
+    return any(name in each and "Nothing to do" in each for each in said for name in called)
 
 
 @pytest.mark.sampled("the change")

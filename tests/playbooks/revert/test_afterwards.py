@@ -53,7 +53,7 @@ async def test_the_incident_is_resolved_once_the_branch_is_green_again(shop: Sho
     assert issue["state"] == "open"  # nothing has reported on the new head
     await shop.report("success", branch="main")
     last = await shop.final_word(broken)
-    assert last.startswith("@alice Nothing to do: `main` is green again at ")
+    assert last.startswith("`alice`: Nothing to do: `main` is green again at ")
     assert len(await shop.mentions(broken)) == 2
     [issue] = await shop.incidents()
     assert (issue["state"], issue["state_reason"]) == ("closed", "completed")
@@ -106,7 +106,7 @@ async def test_watching_a_red_branch_after_the_merge_can_be_cancelled(shop: Shop
     await shop.asked(broken, times=1)
     assert await (await shop.says(broken, "/cancel")).reaction() == "+1"
     last = await shop.final_word(broken)
-    assert last.startswith("@alice Close this incident's issue once `main` is well: ")
+    assert last.startswith("`alice`: Close this incident's issue once `main` is well: ")
     report = await shop.report_of(await shop.hotfix())
     assert (report["status"], report["outcome"]) == ("mitigated", "failed")
     [issue] = await shop.incidents()

@@ -135,7 +135,7 @@ async def test_a_failure_that_is_older_than_the_incident_may_be_approved_by_the_
     assert await shop.alice.file("shop.py") == GOOD
     asked, last = await shop.mentions(broken)
     assert asked.startswith("@alice Approve hotfix #")
-    assert last.startswith("@alice Nothing to do: ")
+    assert last.startswith("`alice`: Nothing to do: ")
 
 
 @pytest.mark.thorough
