@@ -56,7 +56,7 @@ RERUNS_BEGIN = timedelta(seconds=12)
 """Until then a check that was asked to run again has begun, or it does not: also where all this
 shares a busy machine with others."""
 
-_CALLED = re.compile(r"@|`[\w\[\]-]+`(?:, `[\w\[\]-]+`)*(?:,? and `[\w\[\]-]+`)?: ")
+_CALLED = re.compile(r"@|`[\w\[\]-]+`(?:,| and|:) ")
 A_WHILE = 1.5
 """Seconds in which whatever looks outside of Runs has looked."""
 
