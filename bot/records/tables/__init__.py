@@ -9,15 +9,4 @@ A new room is named here, so that migrations know its tables.
 from bot.records.tables import intake, recovery, safety, traffic
 from bot.records.tables.columns import metadata
 
-__all__ = [
-    "alerts",
-    "audit_chain",
-    "cockpit",
-    "intake",
-    "metadata",
-    "notices",
-    "recovery",
-    "replicas",
-    "safety",
-    "traffic",
-]
+__all__ = ["intake", "metadata", "recovery", "safety", "traffic"]
