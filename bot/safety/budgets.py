@@ -117,6 +117,8 @@ async def draw(conn: AsyncConnection, trigger: Trigger, facts: AdmissionFacts, a
             await budgets.spend(conn, repository, cap, trigger.key, 1, at)
             continue
         if await budgets.reserve(conn, repository, cap, trigger.key, 1, at) is None:
+            # It does not begin, so it has used none of the caps before this one either.
+            await budgets.give_back(conn, repository, trigger.key)
             return said(cap)
         await budgets.settle(conn, repository, cap, trigger.key, 1)
     return ""

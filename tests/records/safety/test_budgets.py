@@ -14,8 +14,10 @@ from bot.records import budgets
 from bot.records.budgets import LARGEST, Budget, BudgetState, window_end, window_start
 from bot.records.database import open_database
 from bot.records.lifecycle import IllegalMove, UnknownRecord
+from bot.safety.admission import AdmissionFacts, Initiative
+from bot.safety.budgets import draw
 from tests.plugins.postgres import fresh_database
-from tests.records.examples import NOON
+from tests.records.examples import NOON, trigger
 
 TRIALS = Budget(name="trials", limit=10, window="day")
 
@@ -25,6 +27,20 @@ async def test_what_does_not_fit_is_refused_and_changes_nothing(conn: AsyncConne
     assert await budgets.reserve(conn, 1, TRIALS, "b", 3, NOON) is None
     assert (await budgets.balance_of(conn, 1, TRIALS, NOON)).used == 8
     assert await budgets.reserve(conn, 1, TRIALS, "b", 2, NOON)
+
+
+async def test_what_does_not_begin_has_used_no_cap(conn: AsyncConnection) -> None:
+    hotfixes, reverts = (
+        Budget(name=name, limit=1, window="day") for name in ("hotfixes", "reverts")
+    )
+    asked = trigger()
+    here = asked.repository.id
+    await budgets.spend(conn, here, hotfixes, "an earlier one", 1, NOON)
+    facts = AdmissionFacts(
+        command="revert", initiative=Initiative.AUTOMATIC, draws_on=(reverts, hotfixes)
+    )
+    assert "hotfixes" in await draw(conn, asked, facts, NOON)
+    assert (await budgets.balance_of(conn, here, reverts, NOON)).used == 0
 
 
 async def test_the_same_reservation_twice_is_one(conn: AsyncConnection) -> None:
