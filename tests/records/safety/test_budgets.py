@@ -39,7 +39,7 @@ async def test_what_does_not_begin_has_used_no_cap(conn: AsyncConnection) -> Non
     facts = AdmissionFacts(
         command="revert", initiative=Initiative.AUTOMATIC, draws_on=(reverts, hotfixes)
     )
-    assert "hotfixes" in await draw(conn, asked, facts, NOON)
+    assert await draw(conn, asked, facts, NOON) == "1 hotfix PRs a day"
     assert (await budgets.balance_of(conn, here, reverts, NOON)).used == 0
 
 
