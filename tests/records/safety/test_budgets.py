@@ -15,7 +15,7 @@ from bot.records.budgets import LARGEST, Budget, BudgetState, window_end, window
 from bot.records.database import open_database
 from bot.records.lifecycle import IllegalMove, UnknownRecord
 from bot.safety.admission import AdmissionFacts, Initiative
-from bot.safety.budgets import draw
+from bot.safety.budgets import HOTFIXES, REVERTS, draw
 from tests.plugins.postgres import fresh_database
 from tests.records.examples import NOON, trigger
 
@@ -30,9 +30,8 @@ async def test_what_does_not_fit_is_refused_and_changes_nothing(conn: AsyncConne
 
 
 async def test_what_does_not_begin_has_used_no_cap(conn: AsyncConnection) -> None:
-    hotfixes, reverts = (
-        Budget(name=name, limit=1, window="day") for name in ("hotfixes", "reverts")
-    )
+    hotfixes = Budget(name=HOTFIXES, limit=1, window="day")
+    reverts = Budget(name=REVERTS, limit=1, window="day")
     asked = trigger()
     here = asked.repository.id
     await budgets.spend(conn, here, hotfixes, "an earlier one", 1, NOON)
