@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test thorough check format bench chaos fuzz screenshots contracts clean need
+.PHONY: help setup demo test quick thorough check format bench chaos fuzz screenshots contracts clean need
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,15 @@ contracts: $(STAMP)
 test: $(STAMP) contracts ## Run the tests: of conversations, those that stand for all
 	@# Code is compiled once, not anew in each of the many processes that tests start.
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 $(ARGS)
+
+# Pure tests only: no bot, no GitHub, no database, and so no conftest that would load them.
+QUICK := tests/canary tests/culprit tests/house tests/intake/comments tests/playbooks/checks \
+  tests/playbooks/test_endings_table.py tests/records/documents tests/safety/test_admission.py \
+  tests/safety/test_resuming.py tests/safety/test_severity.py \
+  tests/test_config.py tests/test_logins.py tests/test_markdown.py tests/test_revisions.py
+
+quick: $(STAMP) ## The pure tests, in half a minute: what judges, parses and says
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 2 --noconftest -p tests.plugins.properties $(QUICK) $(ARGS)
 
 thorough: $(STAMP) contracts ## Play the conversations that `make test` leaves out (about an hour)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 --thorough $(ARGS)

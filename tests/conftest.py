@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
 
 from demo.person import Person
 from fakegithub.access.credentials import issue_token
@@ -40,6 +39,7 @@ CONTRACT = Path(__file__).parent.parent / ".cache" / "contracts" / "api.github.c
 pytest_plugins = [
     "tests.plugins.chaos",
     "tests.plugins.openapi_tally",
+    "tests.plugins.properties",
     "tests.plugins.scratch",
     "tests.plugins.spread",
     "tests.plugins.thorough",
@@ -51,12 +51,6 @@ pytest.register_assert_rewrite(
     "tests.chaos", "tests.cockpit", "tests.demo", "tests.engine", "tests.git", "tests.local",
     "tests.playbooks",
 )  # fmt: skip
-
-# A busy machine must not decide whether a property holds; what failed once can be drawn again.
-settings.register_profile(
-    "suite", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("suite")
 
 # As in production a traceback is plain. structlog's own way, with every variable of every frame,
 # takes a tenth of a second each time, and some tests have the bot fail a hundred times.
