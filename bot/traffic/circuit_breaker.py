@@ -93,6 +93,8 @@ async def trip(
 ACTOR = "playbooks"
 KEEP_ENTRIES = timedelta(days=1)
 """So long entries stay after a checkpoint holds them."""
+FORGET_AT_ONCE = 50_000
+"""Events that one transaction forgets; transactions follow each other until none is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class BreakerRhythm:
     Attributes:
         look: at every shadow and ramp, for silence; observations are looked at when they come.
         checkpoint: what was learnt is saved.
-        tidy: what is no longer needed is deleted.
+        tidy: what is no longer needed is deleted, all of it.
     """
 
     look: float = 1.0
@@ -151,9 +153,17 @@ class CircuitBreaker:
         self._something.set()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled; beside it, delete what is no longer needed."""
+        tidying = asyncio.create_task(self._keep_tidy(), name="tidying evidence")
+        try:
+            await self._keep_watch()
+        finally:
+            tidying.cancel()
+            await asyncio.wait([tidying])
+
+    async def _keep_watch(self) -> None:
         now = asyncio.get_running_loop().time
-        next_look = next_checkpoint = next_tidy = now()
+        next_look = next_checkpoint = now()
         while True:
             self._something.clear()
             heard, self._heard = self._heard, set()
@@ -167,9 +177,6 @@ class CircuitBreaker:
                 await self._safely(self.checkpoint(), "saving what was learnt")
                 # A million keys take long to write down: never more than a twentieth of the time.
                 next_checkpoint = now() + max(self._rhythm.checkpoint, 20 * (now() - began))
-            if now() >= next_tidy:
-                await self._safely(self._tidy(), "deleting what is not needed")
-                next_tidy = now() + self._rhythm.tidy
             try:
                 async with asyncio.timeout(max(0.0, next_look - now())):
                     await self._something.wait()
@@ -254,10 +261,22 @@ class CircuitBreaker:
         self._watched.discard(attempt)
         self._told.pop(attempt, None)
 
+    async def _keep_tidy(self) -> None:
+        # Not between two looks: however much there is to delete, a breach does not wait for it.
+        while True:
+            await self._safely(self._tidy(), "deleting what is not needed")
+            await asyncio.sleep(self._rhythm.tidy)
+
     async def _tidy(self) -> None:
-        now = self._clock()
+        now, time = self._clock(), asyncio.get_running_loop().time
+        forgotten = FORGET_AT_ONCE
+        while forgotten == FORGET_AT_ONCE:
+            began = time()
+            async with self._database.begin() as conn:
+                forgotten = await forget_expired(conn, now=now, most=FORGET_AT_ONCE)
+            # Observations that come in have the database as long as this had it.
+            await asyncio.sleep(time() - began)
         async with self._database.begin() as conn:
-            await forget_expired(conn, now=now)
             await ledgers.prune(conn, now=now, keep=KEEP_ENTRIES)
 
     async def _safely(self, work: Awaitable[None], what: str) -> None:

@@ -88,7 +88,7 @@ async def remember(
     return set()
 
 
-async def forget_expired(conn: AsyncConnection, *, now: datetime, most: int = 50_000) -> int:
+async def forget_expired(conn: AsyncConnection, *, now: datetime, most: int) -> int:
     """Forget up to `most` events that could not come in any more; how many."""
     table = observed_events
     expired = (

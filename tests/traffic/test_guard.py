@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.records.audit import chain
-from bot.records.tables.traffic import evidence_checkpoints, evidence_entries
-from bot.traffic import allocation
+from bot.records.tables.traffic import (
+    evidence_checkpoints,
+    evidence_entries,
+    observed_events,
+)
+from bot.traffic import allocation, circuit_breaker
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.circuit_breaker import BreakerRhythm, CircuitBreaker
 from bot.traffic.evaluation import Evaluations
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import Allocation
+from bot.traffic.ingest import forget_expired
 from tests.canary.traffic import only, policy
 from tests.intake.api.providing import Client
 from tests.intake.waiting import until
@@ -188,6 +194,35 @@ async def test_what_was_learnt_is_saved_every_so_often(
             await until(partial(_saved_is, engine, number + 1))
     _, course = await Evaluations(engine).current("ramp-1")
     assert course.seq == 3
+
+
+async def test_what_can_no_longer_come_again_is_forgotten_to_the_last_in_bounded_transactions(
+    client: Client,
+    engine: AsyncEngine,
+    guard: CircuitBreaker,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once: list[int] = []
+
+    async def noted(conn: AsyncConnection, *, now: datetime, most: int) -> int:
+        at_once.append(await forget_expired(conn, now=now, most=most))
+        return at_once[-1]
+
+    monkeypatch.setattr(circuit_breaker, "forget_expired", noted)
+    monkeypatch.setattr(circuit_breaker, "FORGET_AT_ONCE", 40)
+    await begin(engine)
+    await client.report(lines(200))
+    clock.move(71 * 60)
+    async with watching(guard):
+        await until(partial(_remembers, engine, 0))
+    assert at_once[:5] == [40] * 5
+
+
+async def _remembers(engine: AsyncEngine, count: int) -> bool:
+    async with engine.connect() as conn:
+        events = sa.select(sa.func.count()).select_from(observed_events)
+        return (await conn.execute(events)).scalar_one() == count
 
 
 async def _saved_is(engine: AsyncEngine, seq: int) -> bool:
