@@ -264,6 +264,17 @@ async def checks(
     await shop.eventually(said)
 
 
+async def red(shop: Shop, sha: str) -> str:
+    """Wait until our check on the hotfix is red on a commit; what it says there itself."""
+
+    async def said() -> str | None:
+        found = await shop.bob.get(f"commits/{sha}/check-runs", check_name="hotfix")
+        reds = [run["output"] for run in found["check_runs"] if run["conclusion"] == "failure"]
+        return f"{reds[0]['title']}\n{reds[0]['summary']}" if reds else None
+
+    return str(await shop.eventually(said))
+
+
 async def asked_about(shop: Shop, broken: int, sha: str) -> str:
     """Wait until the bot asks about a commit; what it says."""
     return await shop.standing(broken, f"/approve {sha[:12]}")
@@ -280,8 +291,9 @@ async def test_before_verification_bobs_plain_push_waits_for_another_writer(shop
     theirs = await shop.bob.push(branch, {"more.py": "x\n"}, "More")
     said = await asked_about(shop, broken, theirs)
     assert "They are by `bob`." in said
-    # Its checks are green, and our own is not.
+    # Its checks are green, and our own is not: it says itself what makes it so.
     await checks(shop, theirs, hotfix="failure", gate="success")
+    assert f"`/approve {theirs[:12]}`" in await red(shop, theirs)
     assert "by `bob`" not in await refused(shop, broken, "/approve", shop.alice)
     own = await refused(shop, broken, f"/approve {theirs[:12]}", shop.bob)
     assert "Nobody answers for commits that they wrote or pushed themselves (`bob`)" in own
@@ -360,7 +372,9 @@ async def test_between_yes_and_merge_another_push_voids_the_yes(shop: Shop) -> N
     shop.verdicts["smoke"] = "success"
     second = await shop.alice.push(branch, {"more.py": "y\n"}, "Even more")
     await asked_about(shop, broken, second)
-    await checks(shop, second, hotfix="failure")
+    words = await red(shop, second)
+    assert f"`/approve {second[:12]}`" in words
+    assert first[:12] not in words
     stale = await refused(shop, broken, f"/approve {first}", shop.bob)
     assert second[:12] in stale
     await shop.says(broken, f"/approve {second}", shop.bob)
