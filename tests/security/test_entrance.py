@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -238,6 +239,27 @@ async def test_what_cannot_be_unpacked_within_bounds_is_refused(
 ) -> None:
     given = {"Authorization": f"Bearer {API_TOKEN}", "Content-Encoding": encoding}
     assert (await observations(shop.bot, body, **given))[0] == status
+
+
+@pytest.mark.parametrize("given", [{}, {"Authorization": "Bearer a guess"}], ids=["none", "wrong"])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "br", "gzip, gzip"])
+async def test_without_a_token_nothing_is_unpacked(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch, encoding: str, given: dict[str, str]
+) -> None:
+    unpacked: list[int] = []
+    monkeypatch.setattr(zlib, "decompressobj", lambda *_, **__: unpacked.append(1))
+    said = {**given, "Content-Encoding": encoding}
+    status, _ = await observations(bot, BOMB, **said)
+    assert status == 401
+    head = "".join(f"{name}: {value}\r\n" for name, value in said.items())
+    opened = (
+        f"POST /providers/observations HTTP/1.1\r\nHost: x\r\n{head}"
+        f"Content-Length: {2 * MB}\r\n\r\n"
+    )
+    async with knock(bot.port, opened.encode() + BOMB[:512]) as reader:
+        answer = await asyncio.wait_for(reader.readline(), SOON)
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert unpacked == []
 
 
 PRIVATE = [
