@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bot.github.client import EVENTS, PERMISSIONS
 from bot.records.audit import chain as audit
 from bot.records.audit.anchors import public_pem, sign
+from bot.records.audit.chain import AuditHead
 from bot.records.database import migrate, open_database
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation
@@ -182,6 +183,18 @@ def test_without_an_outside_anchor_no_chain_is_called_intact(chain: Path) -> Non
     done = verified(chain, "none.jsonl")
     assert done.returncode == 1
     assert "no anchor" in done.stdout
+
+
+def test_an_anchor_of_an_unknown_key_is_said_and_no_chain_is_called_intact(chain: Path) -> None:
+    head = AuditHead(repository_id=7, seq=99, head_hash="f" * 64)
+    theirs = sign(head, Ed25519PrivateKey.generate(), datetime(2026, 11, 22, tzinfo=UTC))
+    ours = (chain / "anchors.jsonl").read_text()
+    (chain / "both.jsonl").write_text(ours + theirs.line())
+    done = verified(chain, "both.jsonl")
+    assert done.returncode == 1, done.stdout
+    assert "entry 99" in done.stdout
+    assert "unknown key" in done.stdout
+    assert "intact" not in done.stdout
 
 
 def settings(github: DemoGitHub, app: FakeApp, data: Path) -> dict[str, str]:

@@ -299,6 +299,19 @@ async def test_without_anchors_the_exit_code_says_could_not_check(
     assert report.code is ExitCode.CANNOT_CHECK
 
 
+async def test_an_anchor_of_an_unknown_key_makes_the_exit_code_1_and_is_said(
+    url: str, evidence: tuple[Path, Path]
+) -> None:
+    theirs = sign(AuditHead(repository_id=4, seq=99, head_hash="f" * 64), OTHER_KEY, NOON)
+    evidence[0].write_text(with_anchor(evidence[0].read_text(), theirs))
+    report = await audit_verify(url, *evidence)
+    assert report.code == 1
+    [said] = [line for line in report.lines() if "unknown key" in line]
+    assert said.startswith("repository 4: ")
+    assert "entry 99" in said
+    assert only(report, 5) == Intact(entries=10, anchored=10)
+
+
 async def test_an_alteration_is_told_even_without_anchors(
     url: str, engine: AsyncEngine, evidence: tuple[Path, Path]
 ) -> None:
