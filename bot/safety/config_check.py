@@ -296,11 +296,9 @@ class ConfigWatch:
             what = "the configuration of a pull request was not judged"
             await by_itself(self.judge(theirs, pull), what, repository=name, number=pull.number)
         still_open = [pull.number for pull in pulls]
-        for work in (
-            self.settle(client.repository, still_open),
-            self.judge_default_branch(client),
-        ):
-            await by_itself(work, "the configuration was not judged", repository=name)
+        what = "the configuration was not judged"
+        await by_itself(self.settle(client.repository, still_open), what, repository=name)
+        await by_itself(self.judge_default_branch(client), what, repository=name)
 
     async def judge(self, client: RepositoryClient, pull: PullRequest) -> None:
         """Judge the configuration of a head that the gate knows, once.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bot.records import sensitive_config
@@ -11,7 +13,7 @@ from tests.safety.test_config_check import PATH, config_check, known
 from tests.safety.test_gate import gate_on, opened
 from tests.security.test_outsiders import has_gate
 from tests.security.test_stalls import MOST_SECONDS, ROWS, watched
-from tests.shop import Shop
+from tests.shop import A_WHILE, Shop
 from tests.spec_reports.test_in_pull_requests import FILE, says
 
 DATE = "checks: {smoke: [2001-13-45]}\n"
@@ -34,6 +36,24 @@ async def test_a_configuration_nobody_can_read_costs_its_own_check_and_no_gate(
     run = await config_check(shop, sha, "failure")
     assert "line 1: '2001-13-45' reads as a date" in run["output"]["summary"]
     await has_gate(shop, sha)
+
+
+async def test_the_gate_is_said_before_the_configuration_is_even_looked_at(
+    shop: Shop,
+    fork: Person,
+) -> None:
+    """S1."""
+    await known(shop)
+    with shop.holding_back(rf"/{shop.name}/pulls/\d+/files", method="GET") as is_looked_at:
+        with shop.holding_back(f"/{shop.name}/check-runs", method="POST"):
+            await shop.mallory.propose_from(fork, "Configure", {PATH: DATE}, branch="config")
+            sha = await fork.head("config")
+            await has_gate(shop, sha)
+            await asyncio.sleep(A_WHILE)
+            assert not await is_looked_at()
+        await shop.eventually(is_looked_at)
+        assert "playbooks config" not in await shop.alice.check_runs(sha)
+    await config_check(shop, sha, "failure")
 
 
 async def test_a_founders_section_from_a_fork_calls_no_founder(
