@@ -8,7 +8,9 @@ import graphql
 import pytest
 
 from bot.github.calls import known_checks, pulls
+from bot.github.calls.pulls import Merged
 from bot.github.client import RepositoryClient
+from bot.github.models import MergeMethod, PullRequest
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from tests.conftest import CONTRACT
@@ -83,3 +85,46 @@ async def test_every_result_of_a_commit_is_listed_whatever_their_number(
     for number in range(130):
         github.report_check(repository, other_app[0], head, f"check-{number}", "success")
     assert len(await client.checks.results(head)) == 130
+
+
+async def merged_together(
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, count: int
+) -> tuple[list[PullRequest], str]:
+    """Pull requests stacked on each other that one merge brought, and its commit."""
+    head, stack = repository.git.branch("main"), []
+    for number in range(count):
+        repository.git.update_ref(f"refs/heads/part-{number}", head)
+        head = github.commit(repository, {"whole.txt": "1\n"}, f"{number}", branch=f"part-{number}")
+        github.limits.windows.clear()
+        stack.append(
+            await client.pulls.ensure_pull_request(
+                head=f"part-{number}", base="main", title="Part", body="", look_first=False
+            )
+        )
+    outcome = await client.merging.merge(
+        stack[-1].number, head_sha=stack[-1].head.sha, method=MergeMethod.MERGE, title="All"
+    )
+    assert isinstance(outcome, Merged)
+    return stack, outcome.sha
+
+
+async def test_every_pull_request_of_a_commit_is_named(
+    client: RepositoryClient, github: DemoGitHub, repository: FakeRepository
+) -> None:
+    stack, commit = await merged_together(client, github, repository, 14)
+    numbers = [pull.number for pull in stack]
+    assert sorted(await client.pulls.merged_with([commit])) == numbers
+    assert sorted(pull.number for pull in await client.pulls.of_commit(commit)) == numbers
+
+
+async def test_a_result_on_the_head_of_the_last_pull_request_of_a_commit_is_seen(
+    client: RepositoryClient,
+    github: DemoGitHub,
+    repository: FakeRepository,
+    other_app: tuple[FakeApp, FakeInstallation],
+) -> None:
+    stack, commit = await merged_together(client, github, repository, 14)
+    for pull in stack:
+        github.report_check(repository, other_app[0], pull.head.sha, "unit", "failure")
+    found = await client.known_checks.of_merged_heads([commit], "unit")
+    assert {each.head for each in found} == {pull.head.sha for pull in stack}
