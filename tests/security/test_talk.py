@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 import structlog
 
+from bot.app import Bot
+from bot.playbooks.run import Patience
 from bot.safety.admission import NEEDS
 from demo.person import Person
 from fakegithub.server import DemoGitHub
@@ -136,6 +138,11 @@ async def test_a_question_that_another_bot_answers_is_left_to_it(
     await settled(shop)
     assert await shop.alice.reactions(asked.comment) == []
     assert await shop.from_bot(number) == []
+
+
+def test_another_bot_has_ten_seconds_to_answer_first(bot: Bot) -> None:
+    assert Patience().other_bots == timedelta(seconds=10)
+    assert bot.talk._other_bots == bot.patience.other_bots
 
 
 async def test_a_repository_may_ask_for_our_name_before_every_command(shop: Shop) -> None:
