@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bot.playbooks.steps import Step
-from bot.records import runs
-from bot.records.lifecycle import RunState
+from bot.records import incidents, runs
+from bot.records.incidents import Incident
+from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.runs import StoredRun
+from tests.playbooks.autorevert.judging import audited
 from tests.playbooks.stranded.updating import end_by_update
 from tests.playbooks.undo.test_undoing import waiting_hotfix
 from tests.shop import Shop
@@ -64,4 +66,28 @@ async def test_a_new_revert_takes_the_place_of_one_that_is_dead(shop: Shop) -> N
     shop.verdicts["smoke"] = "success"
     answer = await shop.says(broken, "/revert")
     assert await answer.reaction() == "+1"
+    assert len([pull for pull in await shop.hotfixes() if pull["merged_at"]]) == 1
+
+
+async def test_a_person_closes_the_issue_and_whoever_asks_later_is_served(shop: Shop) -> None:
+    broken, run = await stranded(shop)
+    [issue] = await shop.incidents()
+    said = await shop.from_bot(issue["number"])
+    await shop.bob.patch(f"issues/{issue['number']}", state="closed", state_reason="completed")
+
+    async def resolved() -> Incident | None:
+        async with shop.bot.read_only.connect() as conn:
+            [found] = await incidents.list_recent(conn, shop.repository.id)
+        return None if found.is_open else found
+
+    incident = await shop.eventually(resolved)
+    assert (incident.id, incident.status) == (run.incident_id, IncidentStatus.RESOLVED)
+    entry = await audited(shop, "incident.resolved")
+    assert (entry.actor, entry.data["reason"]) == ("bob", "its issue was closed as completed")
+    await shop.alone()
+    assert (await shop.alice.issue(issue["number"]))["state"] == "closed"
+    assert await shop.from_bot(issue["number"]) == said
+    shop.verdicts["smoke"] = "success"
+    answer = await shop.says(broken, "/revert")
+    assert await answer.reaction() == "+1", await shop.from_bot(broken)
     assert len([pull for pull in await shop.hotfixes() if pull["merged_at"]]) == 1
