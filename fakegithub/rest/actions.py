@@ -15,7 +15,6 @@ from fakegithub.world.world import timestamp
 routes = Routes()
 
 _MOST_INPUTS = 25
-_WITHOUT_RUN_DETAILS = (3, 19)
 _FILTERS: dict[str, Callable[[FakeWorkflowRun], str]] = {
     "event": lambda run: run.cause.event,
     "branch": lambda run: run.cause.branch,
@@ -83,8 +82,8 @@ def dispatch(call: Call) -> Answer:
     https://docs.github.com/enterprise-server@3.19/rest/actions/workflows#create-a-workflow-dispatch-event
     """
     path, identity = _workflow_id(call)
-    body, git, ghes = call.body, call.repository.git, call.repository.ghes
-    if ghes is not None and ghes <= _WITHOUT_RUN_DETAILS and "return_run_details" in body:
+    body, git = call.body, call.repository.git
+    if "return_run_details" in body and not call.repository.knows_since(3, 20):
         raise RequestRefused(
             422, 'Invalid request.\n\n"return_run_details" is not a permitted key.'
         )

@@ -89,9 +89,10 @@ def rename(call: Call, name: str) -> None:
 def list_activity(call: Call) -> Answer:
     """Who moved which branch, newest first; the query's `ref` narrows it to one.
 
-    https://docs.github.com/rest/repos/repos#list-repository-activities
+    GitHub Enterprise Server knows it since 3.11.
+    https://docs.github.com/enterprise-server@3.11/rest/repos/repos#list-repository-activities
     """
-    if not call.repository.tells_activity:
+    if not call.repository.tells_activity or not call.repository.knows_since(3, 11):
         raise not_found()
     wanted = call.query.get("ref")
     moves = [each for each in call.repository.activity if each.ref.startswith("refs/heads/")]

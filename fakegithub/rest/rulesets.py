@@ -21,7 +21,6 @@ _PROTECTION = f"{_REPOSITORY}/branches/{{branch:.+}}/protection"
 
 
 _SELL = "Upgrade to GitHub Pro or make this repository public to enable this feature."
-_RULESETS_SINCE = (3, 11)
 
 
 def _require_plan(call: Call) -> None:
@@ -44,7 +43,7 @@ def _require_rulesets(call: Call) -> None:
     Raises:
         RequestRefused: 403 or 404.
     """
-    if call.repository.ghes is not None and call.repository.ghes < _RULESETS_SINCE:
+    if not call.repository.knows_since(3, 11):
         raise not_found()
     _require_plan(call)
 

@@ -435,9 +435,13 @@ class FakeRepository:
     push_log: dict[str, FakeUser] = field(default_factory=dict)
     activity: list[Activity] = field(default_factory=list)
     tells_activity: bool = True
-    """Whether it answers who moved which branch; older GHES do not."""
+    """Whether it answers who moved which branch: a policy may forbid it."""
     refusals: Refusals = field(default_factory=Refusals)
     parent: FakeRepository | None = None
+
+    def knows_since(self, *release: int) -> bool:
+        """Whether what came with this release of GitHub Enterprise Server is known here."""
+        return self.ghes is None or self.ghes >= release
 
     @property
     def has_rules(self) -> bool:

@@ -9,7 +9,8 @@ Conversations, issues, plan, release (each holds for everybody)::
     repository.refusals.refuse("issue_list", 410, everybody=True)  # their list too (older GHES)
     repository.private, repository.plan = True, "free"  # no rules or protection (403), no drafts
     repository.private, repository.plan = True, "pro"   # only no drafts (422)
-    repository.ghes = (3, 10)      # no rulesets (404) and no `return_run_details` (422, to 3.19)
+    repository.ghes = (3, 10)      # no rulesets, no activity (404)
+    repository.ghes = (3, 19)      # no `return_run_details` (422)
 
 Branches::
 
