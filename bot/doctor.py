@@ -16,6 +16,7 @@ from bot.git.process import require_git
 from bot.github.client import EVENTS, PERMISSIONS, GitHub
 from bot.github.errors import GitHubError, in_words
 from bot.github.models import Installation
+from bot.github.releases import RULESETS
 from bot.intake.alerts.mappings import who_may_send
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records.database import open_database, url_from
@@ -244,7 +245,8 @@ async def _lacks(github: GitHub, repository: Repository) -> list[DoctorFinding]:
     lacking: list[tuple[str, str]] = []
     if not offered:
         remedy = "Name the checks that count in .github/playbooks.yml: no rule names them."
-        lacking.append(("no rulesets here (the plan, or a release before 3.11)", remedy))
+        what = f"no rulesets here (the plan, or a release before {RULESETS.since})"
+        lacking.append((what, remedy))
     if offered and not is_apps_own:
         remedy = (
             "What they change there is written again. To keep them out: a branch ruleset for "

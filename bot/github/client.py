@@ -31,6 +31,7 @@ from bot.github.calls.repository import Changes, Contents, Permissions, Rules
 from bot.github.errors import Conflict, GitHubError, NotFound, NotInstalled, Suspended
 from bot.github.models import App, BranchRules, PullRequest, RepositoryFacts
 from bot.github.oauth import WebFlow
+from bot.github.releases import Lacking
 from bot.github.transport.auth import (
     AppKey,
     Clock,
@@ -137,6 +138,7 @@ class GitHub:
             counter=self.requests,
             slots=asyncio.Semaphore(CONNECTIONS),
             patience=patience_seconds,
+            lacking=Lacking(clock),
         )
         self._app_lane = ChannelIdentity(AppKey(app_id, private_key, clock))
         self._lanes: LRUCache[int, ChannelIdentity] = LRUCache(INSTALLATIONS_KEPT)

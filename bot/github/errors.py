@@ -3,9 +3,8 @@
 Every error can be pickled: the engine records the error of a failed step and raises it again
 after a restart.
 
-Sources: "Troubleshooting the REST API"; "Rules" (rulesets since GHES 3.11,
-https://docs.github.com/enterprise-server@3.10/rest has none); "About protected branches" and
-"About rulesets" (both need a paid plan in private repositories).
+Sources: "Troubleshooting the REST API"; "About protected branches" and "About rulesets" (both need
+a paid plan in private repositories). What older releases do not know: `bot/github/releases.py`.
 """
 
 from __future__ import annotations

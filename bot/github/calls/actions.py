@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from bot.github.calls.ensure import ensure
-from bot.github.errors import Conflict
+from bot.github.errors import Conflict, Unprocessable
 from bot.github.models import GitHubModel
+from bot.github.releases import RUN_DETAILS, is_not_known
 from bot.github.transport.channel import Channel, Query
 
 ACTIONS = "/repos/{owner}/{repo}/actions"
@@ -22,7 +24,9 @@ JOBS = f"{ACTIONS}/runs/{{run_id}}/jobs"
 ANNOTATIONS = "/repos/{owner}/{repo}/check-runs/{run_id}/annotations"
 
 LOOKS = (0.0, 1.0, 3.0, 5.0)
-"""Seconds before each look for a run just dispatched: it is listed with some delay."""
+"""Seconds before each look for a run that may have been dispatched before."""
+LOOKS_FOR_NEW = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
+"""The same for one just dispatched, where nothing else tells its id: it may be listed late."""
 
 
 class WorkflowRun(GitHubModel):
@@ -110,12 +114,10 @@ class Workflows:
             return await self.find(workflow, title, since=since)
 
         async def create() -> int:
-            body = {"ref": ref, "inputs": dict(inputs), "return_run_details": True}
-            details = await self._channel.post(DISPATCH, body, workflow=workflow)
+            details = await self._dispatch(workflow, {"ref": ref, "inputs": dict(inputs)})
             if isinstance(details, dict) and details.get("workflow_run_id"):
                 return int(details["workflow_run_id"])
-            # Older servers answer 204, without the run.
-            for pause in LOOKS:
+            for pause in LOOKS_FOR_NEW:
                 await self._channel.around.sleep(pause)
                 found = await look()
                 if found is not None:
@@ -129,6 +131,21 @@ class Workflows:
             sleep=self._channel.around.sleep,
             looks=LOOKS,
         )
+
+    async def _dispatch(self, workflow: str, body: Mapping[str, Any]) -> Any:
+        """Send a dispatch; what GitHub tells of the run, where its release does."""
+        lacking = self._channel.around.lacking
+        if RUN_DETAILS not in lacking:
+            try:
+                return await self._channel.post(
+                    DISPATCH, {**body, RUN_DETAILS.name: True}, workflow=workflow
+                )
+            except Unprocessable as refusal:
+                if not is_not_known(RUN_DETAILS, refusal):
+                    raise
+            # Nothing was dispatched: it was refused for the field alone.
+            lacking.note(RUN_DETAILS)
+        return await self._channel.post(DISPATCH, body, workflow=workflow)
 
     async def find(self, workflow: str, title: str, *, since: datetime) -> int | None:
         """Find the oldest dispatched run with these words in its title."""

@@ -64,7 +64,10 @@ class Deliveries:
         )
 
     async def _since(self, since: datetime, *, status: str) -> list[DeliveryAttempt]:
-        """List attempts, newest first; GitHub's filter is checked against what each one says."""
+        """List attempts, newest first; what each one says is checked against GitHub's filter.
+
+        An older release does not know the filter (`releases.DELIVERY_STATUS`).
+        """
         found = []
         async for data in self._channel.items(DELIVERIES, query={"status": status}):
             delivery = DeliveryAttempt.model_validate(data)

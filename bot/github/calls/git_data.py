@@ -86,7 +86,7 @@ class GitData:
     async def pushes(self, branch: str) -> tuple[Push, ...] | None:
         """Give who moved a branch the last 100 times, newest first; None where GitHub tells not.
 
-        GHES may not know it, and a policy may forbid it.
+        An older release does not know it (`releases.ACTIVITY`), and a policy may forbid it.
         https://docs.github.com/rest/repos/repos#list-repository-activities
         """
         query: Query = {"ref": f"refs/heads/{branch}", "per_page": COMMITS_LOOKED_THROUGH}

@@ -18,6 +18,7 @@ from cachetools import LRUCache
 from gidgethub import sansio
 
 from bot.github.errors import Forbidden, GitHubError, NotFound, Unavailable, Unprocessable
+from bot.github.releases import Lacking
 from bot.github.transport.auth import Clock, Credentials
 from bot.github.transport.http import Addresses, exchange
 from bot.github.transport.rate_limit import HourlyLimit, RequestCounter
@@ -81,8 +82,9 @@ class Meter(Protocol):
 class ChannelContext:
     """What every channel shares: the session, the addresses, the clock and the counter.
 
-    `patience` is how long, in seconds, a call waits for a limit to pass before it raises
-    `RateLimited`; `jitter` gives a random share (0 to 1) by which waits are stretched.
+    `lacking` is what this GitHub's release does not know; `patience` is how long, in seconds, a
+    call waits for a limit to pass before it raises `RateLimited`; `jitter` gives a random share
+    (0 to 1) by which waits are stretched.
     """
 
     addresses: Addresses
@@ -93,6 +95,7 @@ class ChannelContext:
     counter: RequestCounter
     slots: asyncio.Semaphore
     patience: float
+    lacking: Lacking
     meter: Meter | None = None
 
 

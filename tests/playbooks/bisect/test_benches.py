@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from fakegithub.faults.request_faults import Slow
 from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane
 from tests.playbooks.bisect.bisecting import (
@@ -58,6 +59,25 @@ async def test_commits_older_than_the_workflow_are_tried_with_todays(shop: Shop)
     assert past.commits[7] in parents
     assert past.commits[6] in parents
     assert hidden_refs(shop) == []
+
+
+async def test_an_older_release_of_ghes_tries_commits_by_workflow_as_well(shop: Shop) -> None:
+    """It refuses to say which run a dispatch began, so each is found by its trial."""
+    shop.repository.ghes = (3, 18)
+    asked = shop.github.faults.add(
+        Slow(0), method="POST", path=f"{shop.repository.name}/.*/dispatches$", times=None
+    )
+    past = await history(shop, 10, 7)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    report = json.loads(await committed(shop, fix, "bisect"))
+    assert report["finding"]["culprit"] == past.commits[7]
+    # Each trial is one run; the first was refused, unless the bot had met such a release before.
+    trials = [run.cause.inputs["trial_id"] for run in dispatched(shop)]
+    assert len(trials) == len(set(trials)) > 0
+    assert asked.fired - len(trials) in (0, 1)
 
 
 async def test_todays_files_go_away_when_it_is_cancelled(shop: Shop) -> None:
