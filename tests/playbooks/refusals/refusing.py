@@ -9,6 +9,7 @@ import pytest
 
 from bot.records import incidents, runs
 from bot.records.audit import chain
+from bot.records.audit.chain import AuditEntry
 from bot.records.lifecycle import RunState
 from bot.records.runs import StoredRun
 from fakegithub.world.refusals import Kind
@@ -26,11 +27,14 @@ class Refusal:
         begin: begins it, for the pull request with this number.
         later: whether it can also begin right after the merge: what is switched by a setting in
             the middle of a request cannot.
+        untold: what the audit says of it at the end of every Run that met it, in part; empty where
+            a Run need not meet it.
     """
 
     name: str
     begin: Refuse
     later: bool = True
+    untold: str = ""
 
 
 def _of(kind: str, *, status: int | None = None, about: str = "*") -> Refuse:
@@ -81,9 +85,12 @@ TELLING: tuple[Kind, ...] = (
 )  # fmt: skip
 
 REFUSALS: tuple[Refusal, ...] = (
-    Refusal("a locked conversation", _lock),
-    Refusal("issues switched off", _no_issues),
-    Refusal("issues and their list switched off", _no_issue_list),
+    Refusal("a locked conversation", _lock, untold="the conversation is locked"),
+    Refusal("issues switched off", _no_issues, untold="issues are switched off in this repository"),
+    Refusal(
+        "issues and their list switched off", _no_issue_list,
+        untold="issues are switched off in this repository",
+    ),
     Refusal("the free plan", _free_plan, later=False),
     Refusal("an old server", _old_server, later=False),
     Refusal("comments", _of("comment")),
@@ -99,10 +106,13 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("check-runs", _of("check_run")),
     Refusal("edits of check-runs", _of("check_run_update")),
     Refusal("deletion of branches", _of("branch_deletion")),
-    Refusal("deletion of hotfix branches", _no_deletion),
-    Refusal("the records branch", _no_records),
+    Refusal("deletion of hotfix branches", _no_deletion, untold="`: a ruleset forbids it"),
+    Refusal(
+        "the records branch", _no_records,
+        untold="write to `playbooks/records`: a ruleset forbids it",
+    ),
     Refusal("writing to the records branch", _of("branch_update", about="playbooks/*")),
-)
+)  # fmt: skip
 
 FORBIDDEN = ("failed", "could not", "did not work")
 """What is never said of something that was merged."""
@@ -161,7 +171,12 @@ async def runs_of(shop: Shop, playbook: str) -> list[StoredRun]:
 
 
 async def ended_well(
-    shop: Shop, playbook: str, *, never: Sequence[str] = FORBIDDEN, others: Collection[Kind] = ()
+    shop: Shop,
+    playbook: str,
+    *,
+    untold: str,
+    never: Sequence[str] = FORBIDDEN,
+    others: Collection[Kind] = (),
 ) -> None:
     """Wait for the only Run of a playbook; it succeeded, and nothing says otherwise.
 
@@ -170,6 +185,7 @@ async def ended_well(
     Args:
         shop: whose.
         playbook: which.
+        untold: what the audit says of it that was not done, in part.
         never: what no text says.
         others: what only others than this Run ask for.
     """
@@ -187,9 +203,15 @@ async def ended_well(
     assert [each.status for each in known if each.kind == playbook] == ["resolved"]
     for text in _texts(shop):
         assert not [words for words in never if words in text.lower()], text
+    finished = [
+        entry
+        for entry in entries
+        if isinstance(entry, AuditEntry) and entry.action == "run.finished"
+    ]
     if _met(shop, others):
-        ended = [entry for entry in entries if getattr(entry, "action", "") == "run.finished"]
-        assert any("not_done" in entry.refs for entry in ended), "the audit does not tell"
+        assert any("not_done" in entry.refs for entry in finished), "the audit does not tell"
+    [last] = [entry.refs.get("not_done") for entry in finished if entry.run == run.id]
+    assert untold in str(last), f"the audit tells {last}"
     await shop.alone()
 
 

@@ -29,5 +29,6 @@ async def test_the_culprit_is_found_and_its_fix_ends_the_incident(
     shop.verdicts = {"smoke": "success"}
     await shop.report("success", branch=fix["head"]["ref"])
     await shop.alice.merge(fix["number"])
-    await ended_well(shop, "bisect", never=("rolled back", "i could not", "did not work"))
+    never = ("rolled back", "i could not", "did not work")
+    await ended_well(shop, "bisect", untold=refusal.untold, never=never)
     assert await shop.alice.file("bug") is None

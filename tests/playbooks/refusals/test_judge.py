@@ -31,5 +31,6 @@ async def test_self_work_that_broke_the_evals_is_reverted(
     else:
         await shop.bob.merge(culprit)
         begin(refusal, when, shop, culprit)
-    await ended_well(shop, "revert", never=("rolled back", "could not", "did not work"))
+    never = ("rolled back", "could not", "did not work")
+    await ended_well(shop, "revert", untold=refusal.untold, never=never)
     assert await shop.alice.file("broken") is None

@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from bot.records.pauses import PauseKind
 from tests.playbooks.alerts.alerting import Sender
+from tests.playbooks.autorevert.judging import self_work_pause
 from tests.playbooks.refusals.refusing import FORBIDDEN, Refusal, begin, choose, ended_well
 from tests.shop import BAD, GOOD, Shop
 
@@ -55,10 +57,12 @@ async def test_what_was_asked_for_is_reverted(shop: Shop, refusal: Refusal, when
     broken = await shop.broken()
     begin(refusal, when, shop, broken)
     await shop.alice.comment(broken, "/revert")
-    await _is_reverted(shop)
+    await _is_reverted(shop, refusal.untold)
 
 
-@pytest.mark.sampled("deletion of hotfix branches, after")
+@pytest.mark.sampled(
+    "deletion of hotfix branches, after", "issues and their list switched off, before"
+)
 @pytest.mark.chaos
 async def test_what_an_alert_names_is_reverted(
     shop: Shop, sender: Sender, refusal: Refusal, when: str
@@ -72,9 +76,14 @@ async def test_what_an_alert_names_is_reverted(
     await shop.bob.merge(broken)
     begin(refusal, when, shop, broken)
     await sender.cloudevent("safety.violation", summary="it leaks", pull_request=broken)
-    await _is_reverted(shop)
+    # It is told on the alert's own issue: the lock is never met.
+    await _is_reverted(shop, "" if shop.repository.issues[broken].locked else refusal.untold)
+    pause = await self_work_pause(shop)
+    assert pause is not None
+    assert pause.kind is PauseKind.SAFETY
+    assert not pause.lifts_itself
 
 
-async def _is_reverted(shop: Shop) -> None:
-    await ended_well(shop, "revert", never=(*FORBIDDEN, "rolled back"))
+async def _is_reverted(shop: Shop, untold: str) -> None:
+    await ended_well(shop, "revert", untold=untold, never=(*FORBIDDEN, "rolled back"))
     assert await shop.alice.file("shop.py") == GOOD

@@ -30,7 +30,7 @@ async def test_the_baseline_serves_again_and_the_fix_is_merged(
     await shop.alice.comment(place, f"/rollback {CAPABILITY} because answers are empty")
     never = ("could not", "did not work", "mend the cause")
     # Only the gate reports on a rollback's fix.
-    await ended_well(shop, "rollback", never=never, others=("check_run",))
+    await ended_well(shop, "rollback", untold=refusal.untold, never=never, others=("check_run",))
     assert await providers.provider() == "provider-a"
     merged = await shop.alice.get("pulls", state="closed")
     assert [each["head"]["ref"].startswith("fix/rollback-") for each in merged] == [True]
