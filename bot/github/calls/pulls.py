@@ -405,7 +405,11 @@ class Merging:
             if isinstance(error, Unprocessable) and _IN_PASSING.search(str(error)):
                 return NotYet(str(error), passing=True)
             raise
-        return QueueEntry.model_validate(data["enqueuePullRequest"]["mergeQueueEntry"])
+        said = (data.get("enqueuePullRequest") or {}).get("mergeQueueEntry")
+        if said is not None:
+            return QueueEntry.model_validate(said)
+        # It was taken, and its place may be left out of the answer.
+        return await self.queue_entry(pull) or NotYet("GitHub names no place yet", passing=True)
 
     async def queue_entry(self, pull: PullRequest) -> QueueEntry | None:
         """Read its place in the merge queue; None if it is not in it (any more)."""
