@@ -77,7 +77,7 @@ async def test_what_an_alert_names_is_reverted(
     begin(refusal, when, shop, broken)
     await sender.cloudevent("safety.violation", summary="it leaks", pull_request=broken)
     # It is told on the alert's own issue: the lock is never met.
-    await _is_reverted(shop, "" if shop.repository.issues[broken].locked else refusal.untold)
+    await _is_reverted(shop, "" if refusal.name == "a locked conversation" else refusal.untold)
     pause = await self_work_pause(shop)
     assert pause is not None
     assert pause.kind is PauseKind.SAFETY
