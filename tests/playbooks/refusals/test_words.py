@@ -67,7 +67,12 @@ async def test_without_drafts_a_conflict_is_an_ordinary_pull_request_that_a_pers
     hotfix = await shop.hotfix()
     assert not hotfix["draft"]
     assert hotfix["title"].startswith("Action required: Revert #")
-    assert (await shop.alice.check_runs(hotfix["head"]["sha"]))["hotfix"] == "action_required"
+
+    async def says_so() -> bool:
+        checks = await shop.alice.check_runs(hotfix["head"]["sha"])
+        return checks.get("hotfix") == "action_required"
+
+    await shop.eventually(says_so)
     await shop.bob.push(hotfix["head"]["ref"], {"shop.py": GOOD}, "Resolve")
     await shop.standing(broken, "Merge hotfix #")
     await shop.looked_again()
