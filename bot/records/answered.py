@@ -1,9 +1,7 @@
 """What came in and was answered: by whom, once, and up to where each repository was read.
 
 A comment is answered by a reaction and, at times, a comment. A request from the cockpit has
-neither: its answer is kept here. Every function works inside the caller's transaction.
-
-Every function works inside the caller's transaction. What is older is forgotten: nothing grows.
+neither: its answer is kept here. What is older is forgotten: nothing grows.
 
 Every function works inside the caller's transaction and never commits.
 """

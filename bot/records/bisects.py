@@ -1,7 +1,6 @@
 """How far each bisect has come, and the trials a repository used of its caps.
 
-Reports are written at the end; this is what people look at before. Every function works inside
-the caller's transaction and never commits.
+Reports are written at the end; this is what people look at before.
 
 Every function works inside the caller's transaction and never commits.
 """

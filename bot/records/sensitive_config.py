@@ -1,7 +1,7 @@
 """Sections that only a Founder changes: versions that were approved, and those that wait.
 
 An approval counts once: for the version that comes into force next. Going back to an older version
-needs a new one. Every function works inside the caller's transaction and never commits.
+needs a new one.
 
 A pull request's sensitive sections wait for a Founder's yes; merged, they go on waiting until they
 are approved, or no longer what the default branch has. The default branch itself is asked about

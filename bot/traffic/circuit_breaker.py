@@ -67,7 +67,7 @@ async def trip(
         at: now.
         actor: who found it.
         seq: the last entry that counts; None: all.
-        above: see `servings.set_traffic`.
+        above: see `allocation.set_traffic`.
         run: the Run that trips it, if one does.
         incident: what it belongs to.
 

@@ -17,6 +17,7 @@ from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeRepository
 from tests.chaos.lane import Lane, eventually, free_port
 from tests.chaos.test_replicas import hotfixes
+from tests.chaos.upgrading.stories import FOLLOWING
 from tests.chaos.upgrading.trees import TODAY, NoSuchCommit, Servers, Tree, TreeLife, tree_of
 
 DEAD_AFTER = 12.0
@@ -90,7 +91,7 @@ async def waits_for_ci(lane: Lane, life: TreeLife) -> tuple[FakeRepository, int,
         comment = await lane.ask(alice, await lane.broken(alice))
 
         async def waiting() -> list[str]:
-            at_it = any(place.startswith("proposal/follow") for _, _, place, _, _ in life.waits())
+            at_it = any(place == FOLLOWING for _, _, place, _, _ in life.waits())
             return hotfixes(repository) if at_it else []
 
         [head] = await eventually(waiting, life)

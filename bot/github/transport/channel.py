@@ -1,6 +1,6 @@
 """Requests signed by one identity: retried, counted, paced, and kept by ETag.
 
-`verdict.decide` says what to do about each answer; this module does it.
+`retry.decide` says what to do about each answer; this module does it.
 """
 
 from __future__ import annotations
