@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -18,7 +18,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 from dbos import error as dbos_error
 
@@ -64,36 +63,6 @@ _names = count(1)
 _OWNER = re.compile(r"^Playbooks-Step: ([0-9a-z]{26})/", re.MULTILINE)
 
 
-@pytest.fixture(scope="session")
-def acme(github: DemoGitHub) -> FakeUser:
-    """The organization whose repositories the bot serves."""
-    return github.create_user("acme", organization=True)
-
-
-@pytest.fixture(scope="session")
-def playbooks_app(github: DemoGitHub, acme: FakeUser) -> FakeApp:
-    """The App the bot runs as."""
-    app = github.create_app(
-        "playbooks", owner=acme, permissions=PERMISSIONS, events=list(EVENTS), secret=SECRET
-    )
-    app.callback_urls = ["http://127.0.0.1/ui/login/callback"]
-    github.install(app, acme)
-    return app
-
-
-@pytest.fixture(scope="session")
-def staff(github: DemoGitHub) -> dict[str, FakeUser]:
-    """Olivia administers, Alice maintains, Bob writes, Mallory only reads."""
-    return {name: github.create_user(name) for name in ("olivia", "alice", "bob", "mallory")}
-
-
-@pytest.fixture(scope="session")
-def ci_app(github: DemoGitHub, acme: FakeUser) -> FakeInstallation:
-    """Another App that reports check-runs, as hosted CI services do."""
-    app = github.create_app("ci", owner=acme, permissions={"checks": "write"}, events=[])
-    return github.install(app, acme)
-
-
 class Clock:
     """The bot's clock: the real time, and what a test has let pass."""
 
@@ -108,29 +77,13 @@ class Clock:
         self.passed += timedelta(**time)
 
 
-@pytest.fixture(scope="session")
-def clock() -> Clock:
-    """The clock of the bot under test."""
-    return Clock()
-
-
-@pytest.fixture(scope="session")
-def looks() -> Looks:
-    """What the Runs of the bot under test do."""
-    return Looks()
-
-
-@pytest.fixture(scope="session")
-async def bot(
-    github: DemoGitHub,
-    playbooks_app: FakeApp,
-    tmp_path_factory: pytest.TempPathFactory,
-    clock: Clock,
-    looks: Looks,
+@asynccontextmanager
+async def open_bot(
+    github: DemoGitHub, app: FakeApp, data: Path, clock: Clock, looks: Looks
 ) -> AsyncIterator[Bot]:
-    """The whole bot, listening on loopback."""
+    """The whole bot, listening on loopback; the App's deliveries go there."""
     bot = Bot(
-        settings_for(github, playbooks_app, tmp_path_factory.mktemp("bot")),
+        settings_for(github, app, data),
         clock=clock,
         patience=Patience(
             look_again=LOOK_AGAIN,
@@ -142,9 +95,19 @@ async def bot(
         hint_every=0.1,
     )
     await bot.start()
-    playbooks_app.webhook_url = f"http://127.0.0.1:{bot.port}/webhooks/github"
+    app.webhook_url = f"http://127.0.0.1:{bot.port}/webhooks/github"
     yield bot
     await bot.stop()
+
+
+def register_playbooks(github: DemoGitHub, owner: FakeUser) -> FakeApp:
+    """The App that the bot runs as, installed for `owner`."""
+    app = github.create_app(
+        "playbooks", owner=owner, permissions=PERMISSIONS, events=list(EVENTS), secret=SECRET
+    )
+    app.callback_urls = ["http://127.0.0.1/ui/login/callback"]
+    github.install(app, owner)
+    return app
 
 
 def settings_for(github: DemoGitHub, app: FakeApp, data: Path) -> Settings:
@@ -441,10 +404,10 @@ async def _serve_only(github: DemoGitHub, bot: Bot, repository: FakeRepository) 
     bot.served._known, bot.served._at = (), None
 
 
-@pytest.fixture
-async def shop(
-    github: DemoGitHub,
+@asynccontextmanager
+async def open_shop(
     bot: Bot,
+    github: DemoGitHub,
     looks: Looks,
     clock: Clock,
     acme: FakeUser,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.plugins.spread import spread, workers
+from pathlib import Path
+
+from tests.plugins.spread import is_small, spread, workers
 
 
 def test_there_are_more_workers_than_cores_as_long_as_memory_lasts() -> None:
@@ -21,3 +23,13 @@ def test_every_test_runs_and_the_last_ones_are_short() -> None:
     assert not set(placed[-30:]) & set(long)
     assert spread([], others) == others
     assert spread(long, []) == long
+
+
+def test_a_few_files_of_pure_tests_need_no_workers(tmp_path: Path) -> None:
+    pure = [tmp_path / f"test_{n}.py" for n in range(9)]
+    for each in pure:
+        each.write_text("\ndef test_it() -> None: ...\n")
+    assert is_small(pure[:8])
+    assert not is_small([tmp_path])
+    pure[0].write_text("\nasync def test_it() -> None: ...\n")
+    assert not is_small(pure[:1])

@@ -4,7 +4,7 @@ Two queries tell successes and failures, and a third what they cost. Every serie
 labels `arm` and `generation` (of the flag document that decided), so that each count is judged by
 the split that made it. Where successes are a histogram, its buckets tell how many answers exceeded
 a threshold: exactly, if the threshold and what is tolerated beyond it are edges of buckets. Costs
-are known as sums only; see `metrics.py` for how they are judged, and for why return on spend is not.
+are known as sums only; see `metrics.py` for how they are judged, and why return on spend is not.
 """
 
 from __future__ import annotations

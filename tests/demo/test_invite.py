@@ -12,7 +12,7 @@ from demo.person import Person
 from demo.stories.invitation import LOOK_EVERY_S, Invitation, invite, plain
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeInstallation
-from tests.conftest import People
+from tests.people import People
 
 BROKEN = Invitation(
     now="main is broken.", page="http://here/pull/7", do="comment", words="/revert", then="Safe."

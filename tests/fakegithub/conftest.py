@@ -6,7 +6,7 @@ import pytest
 
 from demo.person import Person
 from fakegithub.world.model import FakeInstallation
-from tests.conftest import People
+from tests.people import People
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from bot.triggers import Repository as Place
 from fakegithub.faults.lag import Lag
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
-from tests.conftest import CONTRACT, OWNER, register_app
+from tests.people import CONTRACT, OWNER, register_app
 
 
 @dataclass

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -24,14 +27,24 @@ LONG_UNTIL = 0.7
 FIRST = ("demo", "local")
 """Tests below `tests` that no bot of this process may join in: none runs before they are over."""
 
+FEW = 8
+"""So many files of pure tests need no workers: those would take longer to begin."""
+
+_CONVERSATION = "\nasync def test_"
+"""What talks with somebody waits, so that several at once are sooner done."""
+
+_TESTS = "test_*.py"
 T = TypeVar("T")
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int | None:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """What `-n auto` means, unless the environment says it as xdist's documentation describes."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if named and is_small(Path(arg.partition("::")[0]) for arg in config.args):
+        return 0
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # A container may be given fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -56,6 +69,15 @@ def _is_below(item: pytest.Item, places: tuple[str, ...]) -> bool:
 def workers(cores: int, memory: int) -> int:
     """How many workers suit a machine of so many cores and bytes of memory; at least two."""
     return max(2, min(round(cores * WORKERS_PER_CORE), memory // BYTES_PER_WORKER))
+
+
+def is_small(named: Iterable[Path]) -> bool:
+    """Whether one process has played these files and folders before workers would have begun."""
+    each_file = (
+        each for path in named for each in ([path] if path.is_file() else path.rglob(_TESTS))
+    )
+    found = list(islice(each_file, FEW + 1))
+    return len(found) <= FEW and not any(_CONVERSATION in each.read_text() for each in found)
 
 
 def spread(long: list[T], others: list[T]) -> list[T]:

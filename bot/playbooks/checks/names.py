@@ -6,10 +6,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from bot.github.client import RepositoryClient
 from bot.playbooks.checks.results import checked, names_on_pull_requests
 from bot.triggers import Value
+
+if TYPE_CHECKING:
+    from bot.github.client import RepositoryClient
 
 _EVENT = re.compile(r" \([a-z_]+\)$")
 

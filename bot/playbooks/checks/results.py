@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from bot.github.calls.known_checks import KnownCheck
-from bot.github.client import RepositoryClient
 from bot.github.models import CheckResult
 from bot.playbooks.checks.streak import CommitRuns
 from bot.triggers import Value
+
+if TYPE_CHECKING:
+    from bot.github.calls.known_checks import KnownCheck
+    from bot.github.client import RepositoryClient
 
 _VERDICTS = frozenset({"success", "failure", "neutral", "skipped", "action_required"})
 """What says something of the code; the rest (cancelled, timed out, …) only of its run."""

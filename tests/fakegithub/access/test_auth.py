@@ -12,9 +12,9 @@ from demo.person import Person
 from fakegithub.access.credentials import app_jwt, issue_token, new_key_pair
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, FakeUser
-from tests.conftest import People
 from tests.fakegithub.calling import as_app
 from tests.fakegithub.saying import refused
+from tests.people import People
 
 
 async def test_an_app_proves_itself_with_its_key_and_gets_a_token_for_one_hour(

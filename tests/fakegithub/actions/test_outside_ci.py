@@ -11,8 +11,8 @@ import pytest
 from demo.person import Person
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeRepository, FakeUser
-from tests.conftest import People
 from tests.outside_ci import OutsideCi
+from tests.people import People
 
 
 @dataclass

@@ -11,8 +11,8 @@ from demo.person import Person, Rejected
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeInstallation, FakeRepository
 from fakegithub.world.world import Event
-from tests.conftest import People
 from tests.fakegithub.calling import as_installation
+from tests.people import People
 
 NOW = {"auto_merge": False, "required_contexts": []}
 

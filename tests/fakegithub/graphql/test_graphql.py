@@ -13,8 +13,8 @@ from demo.person import Person
 from fakegithub.graphql.schema import SCHEMA
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, Protection
-from tests.conftest import People
 from tests.fakegithub.saying import Heard, refused
+from tests.people import People
 
 _OFFICIAL = Path(__file__).parents[4] / ".cache" / "contracts" / "schema.graphql"
 

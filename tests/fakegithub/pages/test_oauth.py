@@ -18,7 +18,7 @@ from bot.github.oauth import Challenge
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from fakegithub.world.roles import RoleName
-from tests.conftest import People
+from tests.people import People
 
 BACK = "http://127.0.0.1:9/ui/login/callback"
 

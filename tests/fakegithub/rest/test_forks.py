@@ -10,8 +10,8 @@ from demo.person import Person
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from fakegithub.world.roles import RoleName
-from tests.conftest import People
 from tests.fakegithub.saying import Heard, refused
+from tests.people import People
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 
 from demo.person import Person
 from fakegithub.world.model import FakeApp, FakeRepository
-from tests.conftest import PERMISSIONS
 from tests.fakegithub.saying import refused
+from tests.people import PERMISSIONS
 
 
 async def _tree(person: Person, *entries: dict[str, object], base: str = "main") -> str:

@@ -7,8 +7,8 @@ from fakegithub.rules.requirements import compute_mergeable
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
-from tests.conftest import People
 from tests.fakegithub.saying import Heard, refused
+from tests.people import People
 
 
 async def test_a_pull_request_says_what_it_changes(

@@ -6,8 +6,8 @@ from demo.person import Person
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeRepository
 from fakegithub.world.roles import RoleName
-from tests.conftest import People
 from tests.fakegithub.saying import refused
+from tests.people import People
 
 
 async def test_an_unchanged_answer_is_304_and_costs_nothing(alice: Person) -> None:

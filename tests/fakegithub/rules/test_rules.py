@@ -7,8 +7,8 @@ import pytest
 from demo.person import Person
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeRepository, Protection
-from tests.conftest import People
 from tests.fakegithub.saying import refused
+from tests.people import People
 
 
 def _required_check(name: str, app: int | None = None) -> dict[str, object]:

@@ -24,8 +24,8 @@ from fakegithub.faults.request_faults import (
 )
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeRepository, Ruleset
-from tests.conftest import CONTRACT
 from tests.github.conftest import Time
+from tests.people import CONTRACT
 
 SCHEMA = CONTRACT.parent / "schema.graphql"
 HOTFIX = "hotfix/revert-01j"

@@ -13,7 +13,7 @@ from bot.github.client import RepositoryClient
 from bot.github.models import MergeMethod, PullRequest
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
-from tests.conftest import CONTRACT
+from tests.people import CONTRACT
 
 SCHEMA = CONTRACT.parent / "schema.graphql"
 QUERIES = {
