@@ -157,6 +157,7 @@ def _statuses(lane: Lane) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.thorough
 async def test_every_group_is_one_incident_and_the_right_ones_stay_open(
     github: DemoGitHub,
     lane: Lane,

@@ -35,7 +35,7 @@ async def lanes(
         await lane.close()
 
 
-@pytest.mark.sampled("alert")
+@pytest.mark.thorough
 @pytest.mark.chaos
 @pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.name)
 async def test_killed_while_it_acts_by_itself_it_ends_as_if_nothing_had_happened(

@@ -182,6 +182,7 @@ async def test_a_review_that_was_never_delivered_is_acted_on_unless_it_was_edite
     assert triggers(lane) == 1
 
 
+@pytest.mark.thorough
 async def test_the_bisect_label_that_was_never_delivered_is_acted_on_wherever_it_is(
     github: DemoGitHub, lane: Lane
 ) -> None:
@@ -241,6 +242,7 @@ async def test_an_incident_that_was_closed_untold_is_answered_once(
     assert [each.request for each in asked] == [CloseRequest(why="completed")]
 
 
+@pytest.mark.thorough
 async def test_a_check_that_failed_on_main_untold_is_judged_once(
     github: DemoGitHub, lane: Lane
 ) -> None:

@@ -174,6 +174,7 @@ async def test_what_waits_for_a_person_is_approved_on_its_page(
     assert "the approval was given" in page.words
 
 
+@pytest.mark.thorough
 async def test_a_run_is_cancelled_with_a_reason_and_its_severity_changed(
     arrives: Arrives, shop: Shop
 ) -> None:

@@ -235,6 +235,7 @@ async def test_a_bisect_is_followed_to_its_culprit_without_reloading(
     await watch.context.close()
 
 
+@pytest.mark.thorough
 async def test_without_scripts_the_same_is_seen_by_reloading(
     browser: Browser, bot: Bot, shop: Shop
 ) -> None:

@@ -36,6 +36,7 @@ async def _violations(page: Page) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 async def test_no_page_keeps_anybody_out(
     browser: Browser, bot: Bot, shop: Shop, house: House
 ) -> None:

@@ -205,6 +205,7 @@ async def test_the_bots_address_itself_leads_to_the_cockpit(cockpit_url: str, bo
         assert answer.headers["Location"] == "/ui/"
 
 
+@pytest.mark.thorough
 async def test_a_bisect_that_waits_for_a_person_is_not_shown_as_searching(
     shop: Shop, arrives: Arrives
 ) -> None:

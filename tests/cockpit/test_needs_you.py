@@ -57,6 +57,7 @@ async def test_a_red_hotfix_is_to_be_looked_at_until_it_is_green(
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_a_conflict_names_the_branch_and_a_cancelled_one_needs_nobody(
     arrives: Arrives, shop: Shop
 ) -> None:
@@ -72,6 +73,7 @@ async def test_a_conflict_names_the_branch_and_a_cancelled_one_needs_nobody(
     await _needs_nobody(alice, shop)
 
 
+@pytest.mark.thorough
 async def test_a_change_of_the_configuration_waits_for_a_founder_merged_or_not(
     arrives: Arrives, shop: Shop
 ) -> None:

@@ -56,6 +56,7 @@ def test_the_verdict_can_be_replayed_to_the_byte_without_the_clone(
     assert again.err == ""
 
 
+@pytest.mark.thorough
 def test_a_command_that_fails_now_and_then_misleads_nobody(
     person: Person, clone: Repository
 ) -> None:
@@ -147,6 +148,7 @@ def test_nothing_lies_between(person: Person, clone: Repository) -> None:
     assert "Nothing lies between" in said.err
 
 
+@pytest.mark.thorough
 def test_a_good_end_is_found_among_the_releases(person: Person, clone: Repository) -> None:
     commits = history(clone, 14, broken_from=6)
     for version, number in enumerate((2, 5, 8, 11)):
@@ -320,6 +322,7 @@ def test_a_command_that_hangs_is_no_evidence(person: Person, clone: Repository) 
     assert said.verdict["culprit"] == commits[4]
 
 
+@pytest.mark.thorough
 def test_where_every_trial_hangs_it_says_so(person: Person, clone: Repository) -> None:
     commits = history(clone, 4, broken_from=2)
     said = person.bisect(
@@ -359,6 +362,7 @@ def trials_in(log: Path) -> int:
     return log.read_text().count('"event":"reported"')
 
 
+@pytest.mark.sampled("9")
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_what_was_interrupted_is_continued_with_nothing_repeated(
     person: Person, clone: Repository, tmp_path: Path, sign: signal.Signals

@@ -45,6 +45,7 @@ async def paused(shop: Shop) -> Any:
         return await pauses.in_force(conn, shop.repository.id, "self-work")
 
 
+@pytest.mark.thorough
 async def test_what_is_no_amount_is_named_and_changes_nothing(shop: Shop, clock: Clock) -> None:
     await with_budgets(shop)
     for body, field in (

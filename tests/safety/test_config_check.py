@@ -56,6 +56,7 @@ async def test_a_check_that_no_commit_ever_had_is_said_with_the_nearest(shop: Sh
     assert "- `quality`" in said
 
 
+@pytest.mark.thorough
 async def test_a_check_of_long_ago_is_not_taken_for_a_typo(shop: Shop) -> None:
     await shop.report("success", "old", branch="main")
     shop.verdicts.clear()
@@ -116,6 +117,7 @@ async def test_a_persons_revert_is_never_refused_for_a_cap(shop: Shop) -> None:
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_prometheus_is_named_and_nobody_said_where_it_is(shop: Shop) -> None:
     text = (
         "capabilities: {llm.summarize: {baseline: provider-a, candidates: [provider-b], "
@@ -150,6 +152,7 @@ async def press_approve(shop: Shop, run: Any, login: str) -> None:
     )
 
 
+@pytest.mark.thorough
 async def test_caps_that_were_pushed_count_when_a_founder_presses_the_button(shop: Shop) -> None:
     await known(shop)
     head = await shop.bob.push("main", {PATH: "caps: {reverts_a_day: 3}\n"}, "Fewer")

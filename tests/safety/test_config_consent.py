@@ -190,6 +190,7 @@ async def test_the_button_on_the_default_branch_is_not_for_who_pushed_it(shop: S
     assert (await counts(shop)).caps.reverts_a_day == 3
 
 
+@pytest.mark.thorough
 async def test_an_approval_expires_before_the_merge(shop: Shop, clock: Clock) -> None:
     number, head = await proposed(shop, "fewer", FEWER)
     await config_check(shop, head, "neutral")

@@ -65,6 +65,7 @@ async def test_the_same_typo_on_the_default_branch_leaves_the_last_good_version_
     assert "reads as a date" in (found.fault or "")
 
 
+@pytest.mark.thorough
 async def test_a_check_whose_name_a_comma_cut_in_two_is_told_how_to_be_written(shop: Shop) -> None:
     text = "checks:\n  smoke: [test (ubuntu-latest, py311)]\n"
     _, head = await proposed(shop, "split", text)

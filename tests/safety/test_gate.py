@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
+import pytest
 
 from bot.records import incidents
 from bot.records.incidents import Opening
@@ -199,6 +200,7 @@ async def test_a_merge_group_is_held_too(shop: Shop) -> None:
     await gate_on(shop, group, "failure")
 
 
+@pytest.mark.thorough
 async def test_a_merge_group_that_no_delivery_told_of_is_seen_all_the_same(
     shop: Shop, clock: Clock
 ) -> None:

@@ -280,6 +280,7 @@ async def asked_about(shop: Shop, broken: int, sha: str) -> str:
     return await shop.standing(broken, f"/approve {sha[:12]}")
 
 
+@pytest.mark.thorough
 async def test_before_verification_bobs_plain_push_waits_for_another_writer(shop: Shop) -> None:
     shop.verdicts["smoke"] = "pending"
     await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")

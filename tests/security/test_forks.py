@@ -38,6 +38,7 @@ async def test_a_configuration_nobody_can_read_costs_its_own_check_and_no_gate(
     await has_gate(shop, sha)
 
 
+@pytest.mark.thorough
 async def test_the_gate_is_said_before_the_configuration_is_even_looked_at(
     shop: Shop,
     fork: Person,

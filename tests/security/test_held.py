@@ -89,6 +89,7 @@ async def test_one_of_the_held_lets_nobody_elses_commit_through(shop: Shop) -> N
     assert f"#{theirs} is self-work that you wrote" in said
 
 
+@pytest.mark.thorough
 async def test_one_of_the_held_approves_no_configuration(shop: Shop) -> None:
     shop.github.set_collaborator(shop.repository, "alice", "admin")
     theirs = await shop.alice.open_pull_request("Mine", {"a.txt": "x\n"}, branch="agent-1")
@@ -141,6 +142,7 @@ async def test_one_of_the_held_cancels_no_recovery_that_keeps_the_pause(shop: Sh
     assert await (await shop.says(broken, "/cancel")).reaction() == "+1"
 
 
+@pytest.mark.thorough
 async def test_one_of_the_held_resolves_no_incident_by_closing_its_issue(shop: Shop) -> None:
     await work(shop)
     issue = await _no_longer_watched(shop)

@@ -41,6 +41,7 @@ async def told(shop: Shop, number: int) -> list[str]:
     return [each for each in await shop.from_bot(number) if "Somebody else pushed" in each]
 
 
+@pytest.mark.thorough
 async def test_what_a_writer_pushes_there_is_not_offered_and_said_once(shop: Shop) -> None:
     report, _, number = await recovered(shop)
     before = await brought(shop, number)

@@ -47,6 +47,7 @@ class Cap:
         patched.setattr(meter, "give_back", given_back)
 
 
+@pytest.mark.thorough
 async def test_twelve_pushes_to_a_fork_are_in_no_cap(
     shop: Shop, fork: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +89,7 @@ async def test_beyond_their_share_outsiders_wait_and_nobody_else_does(
     await has_gate(shop, sha)
 
 
+@pytest.mark.thorough
 async def test_one_of_them_leaves_something_to_the_others(
     shop: Shop, fork: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ async def test_what_somebody_changes_is_written_again_and_said_once(shop: Shop, 
     assert len(await told(shop, issue)) == len(await entries(shop)) == 1
 
 
+@pytest.mark.thorough
 async def test_a_deleted_branch_comes_back_with_all_anchors(shop: Shop) -> None:
     report, issue = await recovered(shop)
     before = await kept(shop, report)

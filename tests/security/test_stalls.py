@@ -131,6 +131,7 @@ READERS: dict[str, Callable[[str], object]] = {
 }
 
 
+@pytest.mark.sampled("code")
 @pytest.mark.parametrize("reader", READERS)
 def test_the_longest_text_is_read_in_a_moment_whatever_it_repeats(reader: str) -> None:
     took = {unit: seconds(READERS[reader], long(unit)) for unit in UNITS}

@@ -100,6 +100,7 @@ async def test_where_github_does_not_tell_who_it_is_a_writer_is_heard_all_the_sa
     assert (await shop.merged_hotfix())["merged_at"]
 
 
+@pytest.mark.sampled("/revert")
 @pytest.mark.parametrize("words", ["/revert", "/cancel"])
 async def test_a_stranger_who_spoke_first_holds_up_nobody(shop: Shop, words: str) -> None:
     broken = await shop.broken()

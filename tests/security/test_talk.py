@@ -145,6 +145,7 @@ def test_another_bot_has_ten_seconds_to_answer_first(bot: Bot) -> None:
     assert bot.talk._other_bots == bot.patience.other_bots
 
 
+@pytest.mark.thorough
 async def test_a_repository_may_ask_for_our_name_before_every_command(shop: Shop) -> None:
     config = "commands: {prefix_only: true}\n"
     configured = await shop.merged("Configure", {".github/playbooks.yml": config})
@@ -156,6 +157,7 @@ async def test_a_repository_may_ask_for_our_name_before_every_command(shop: Shop
     assert await (await shop.says(number, "/playbooks status")).reaction() == "+1"
 
 
+@pytest.mark.thorough
 async def test_forty_comments_of_an_outsider_cost_a_handful_of_requests(shop: Shop) -> None:
     number = await shop.merged("A change", {"a.py": "a = 1\n"})
     await settled(shop)

@@ -58,6 +58,7 @@ async def test_a_group_of_alerts_is_one_incident_until_every_condition_has_clear
     assert said["founder"].reason in (None, "NOTIFY_URLS names no address for the founder")
 
 
+@pytest.mark.thorough
 async def test_what_grafana_says_opens_an_incident_and_resolves_it(
     shop: Shop, sender: Sender
 ) -> None:
@@ -103,6 +104,7 @@ async def test_what_a_sender_left_out_is_not_taken_for_recovered(
     await shop.alone()
 
 
+@pytest.mark.thorough
 async def test_what_fires_again_soon_is_the_same_incident_and_later_another(
     shop: Shop, sender: Sender
 ) -> None:
@@ -138,6 +140,7 @@ async def test_each_trigger_that_names_self_work_ends_in_a_merged_revert(
     await shop.alone()
 
 
+@pytest.mark.thorough
 async def test_a_persons_change_that_is_named_is_prepared_and_not_merged(
     shop: Shop, sender: Sender
 ) -> None:
@@ -230,6 +233,7 @@ async def test_switching_automatic_action_off_counts_only_with_a_founders_yes(
     assert f"#{culprit}" in hotfix["title"]
 
 
+@pytest.mark.thorough
 async def test_opting_out_holds_for_alerts_too(shop: Shop, sender: Sender) -> None:
     culprit = await _self_work(shop)
     await shop.alice.label(culprit, "playbook:off")

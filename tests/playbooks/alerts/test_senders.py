@@ -234,6 +234,7 @@ async def test_what_the_sdk_writes_fires_recovers_and_fires_again(
     await _ended_and_begun_again(sender, first)
 
 
+@pytest.mark.thorough
 async def test_one_bad_event_of_a_batch_costs_only_itself(shop: Shop, sender: Sender) -> None:
     good = _event(shop, 1)
     raw = event("eval.drop", repository=shop.name)
@@ -268,6 +269,7 @@ async def test_data_in_base64_is_decoded_or_refused_and_never_left_out(sender: S
         assert (status, answer["errors"][0]["field"]) == (400, "data_base64"), answer
 
 
+@pytest.mark.thorough
 async def test_attributes_may_have_any_length_null_is_unset_and_json_has_many_names(
     shop: Shop, sender: Sender
 ) -> None:
@@ -317,6 +319,7 @@ async def _datadog(sender: Sender, minute: int, **variables: str) -> tuple[int, 
     return await sender.post("/alerts/mapped/datadog", body, JSON)
 
 
+@pytest.mark.thorough
 async def test_what_datadog_is_told_to_send_fires_recovers_and_fires_again(
     shop: Shop, sender: Sender
 ) -> None:

@@ -92,6 +92,7 @@ async def test_a_flake_leaves_an_audit_entry_and_nothing_else(shop: Shop) -> Non
     assert await self_work_pause(shop) is None
 
 
+@pytest.mark.thorough
 async def test_opting_out_leaves_it_to_people(shop: Shop) -> None:
     await with_evals(shop)
     culprit = await breaks(shop, "self-work", "playbook:off")
@@ -102,6 +103,7 @@ async def test_opting_out_leaves_it_to_people(shop: Shop) -> None:
     assert await shop.hotfixes() == []
 
 
+@pytest.mark.thorough
 async def test_what_cannot_be_run_again_is_proposed_and_not_done(shop: Shop) -> None:
     await shop.alice.push("main", {".github/playbooks.yml": CONFIG}, "Configure")
     await shop.report("success", "slo", branch="main")
@@ -114,6 +116,7 @@ async def test_what_cannot_be_run_again_is_proposed_and_not_done(shop: Shop) -> 
     assert await shop.hotfixes() == []
 
 
+@pytest.mark.thorough
 async def test_a_proposal_that_github_would_not_take_is_in_the_audit(shop: Shop) -> None:
     await shop.alice.push("main", {".github/playbooks.yml": CONFIG}, "Configure")
     await shop.report("success", "slo", branch="main")
@@ -192,6 +195,7 @@ async def test_a_smoke_check_that_breaks_on_main_is_reverted_too(shop: Shop) -> 
     await shop.alone()
 
 
+@pytest.mark.thorough
 async def test_checks_that_nobody_named_move_nothing(shop: Shop) -> None:
     await with_evals(shop, config="checks: {smoke: [smoke]}\n")
     await breaks(shop, "self-work")
@@ -249,6 +253,7 @@ async def test_our_own_commits_are_never_suspects(shop: Shop) -> None:
     await shop.alone()
 
 
+@pytest.mark.thorough
 async def test_a_failure_behind_many_other_suites_is_seen(
     shop: Shop, ci_app: FakeInstallation
 ) -> None:

@@ -109,6 +109,7 @@ async def test_at_a_cap_it_reports_and_a_retry_goes_on_with_what_was_learnt(shop
     measured(f"paused after {asked} trials; {len(dispatched(shop))} in all")
 
 
+@pytest.mark.thorough
 async def test_when_its_minutes_are_over_it_reports_and_a_retry_goes_on(
     shop: Shop, clock: Clock
 ) -> None:
@@ -124,6 +125,7 @@ async def test_when_its_minutes_are_over_it_reports_and_a_retry_goes_on(
     assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
 
 
+@pytest.mark.thorough
 async def test_a_culprit_that_a_force_push_took_away_meanwhile_needs_no_fix(shop: Shop) -> None:
     past = await history(shop, 6, 4, trial=SLOW_TRIAL)
     await past.says_ci_on_the_end("failure")

@@ -61,6 +61,7 @@ async def test_commits_older_than_the_workflow_are_tried_with_todays(shop: Shop)
     assert hidden_refs(shop) == []
 
 
+@pytest.mark.thorough
 async def test_an_older_release_of_ghes_tries_commits_by_workflow_as_well(shop: Shop) -> None:
     """It refuses to say which run a dispatch began, so each is found by its trial."""
     shop.repository.ghes = (3, 18)

@@ -33,6 +33,7 @@ async def test_at_the_days_cap_it_reports_and_a_person_may_have_it_go_on(shop: S
     assert said.startswith("**Comment `/retry` to search on")
 
 
+@pytest.mark.thorough
 async def test_so_many_trials_at_once_whatever_each_search_may(shop: Shop) -> None:
     config = CONFIG + "  parallel_in_all: 2\n"
     more: dict[int, dict[str, str | None]] = {1: {".github/playbooks.yml": config}}

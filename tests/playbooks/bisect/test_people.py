@@ -193,6 +193,7 @@ async def test_several_failing_checks_ask_which_one(shop: Shop) -> None:
     assert "2 checks fail on the bad end: `lint`, `unit`" in (await shop.from_bot(number))[0]
 
 
+@pytest.mark.thorough
 async def test_a_second_request_joins_the_first(shop: Shop) -> None:
     past = await history(shop, 12, 6, trial=UNHURRIED_TRIAL)
     await past.says_ci_on_the_end("failure")

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from bot.playbooks.bisect.finding import replay
 from fakegithub.server import DemoGitHub
@@ -104,6 +105,7 @@ async def test_trials_find_the_culprit_though_the_check_flakes(shop: Shop) -> No
     assert not any("hotfix" in each.lower() for each in said)
 
 
+@pytest.mark.thorough
 async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_branch(
     github: DemoGitHub, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ async def test_a_word_joins_also_where_nobody_can_be_assigned(shop: Shop, sender
     await shop.eventually(lambda: _hears(shop, told_on, "alice"))
 
 
+@pytest.mark.thorough
 async def test_who_may_not_write_has_it_merged_by_no_word(shop: Shop, sender: Sender) -> None:
     broken, _ = await _waits(shop, sender)
     refused = await shop.says(broken, "/revert", shop.mallory)

@@ -79,6 +79,7 @@ async def test_stages_come_one_after_the_other(providers: Providers) -> None:
     await providers.serve_until(25)
 
 
+@pytest.mark.thorough
 async def test_two_requests_at_once_are_one_ramp(providers: Providers) -> None:
     shop = providers.shop
     issue = await providers.shadowed()

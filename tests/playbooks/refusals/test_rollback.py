@@ -15,7 +15,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     choose(metafunc, SAMPLE)
 
 
-@pytest.mark.sampled("a locked conversation, before")
+@pytest.mark.thorough
 @pytest.mark.chaos
 async def test_the_baseline_serves_again_and_the_fix_is_merged(
     providers: Providers, refusal: Refusal, when: str

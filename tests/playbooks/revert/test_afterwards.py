@@ -153,7 +153,7 @@ async def test_a_hotfix_nobody_sees_to_for_two_weeks_is_given_up_and_left_open(
     assert await shop.alice.file("shop.py") == GOOD
 
 
-@pytest.mark.sampled("/cancel")
+@pytest.mark.thorough
 @pytest.mark.parametrize("ends", ["/cancel", "by hand"])
 async def test_what_ended_without_a_merge_begins_anew_by_the_command_it_says(
     shop: Shop, ends: str
@@ -173,6 +173,7 @@ async def test_what_ended_without_a_merge_begins_anew_by_the_command_it_says(
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_a_cancel_that_comes_a_moment_after_the_merge_says_that_it_is_merged(
     shop: Shop,
 ) -> None:

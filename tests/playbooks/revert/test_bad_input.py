@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.shop import BAD, GOOD, Shop
 
 
@@ -117,6 +119,7 @@ async def test_a_hostile_branch_name_stays_a_name(shop: Shop) -> None:
         assert "@mallory" not in re.sub("<code>.*?</code>", "", body)
 
 
+@pytest.mark.thorough
 async def test_an_invalid_config_leaves_the_last_good_one_in_force_and_says_so(shop: Shop) -> None:
     good = "artifacts:\n  root: reports\n"
     number = await shop.merged("Configure", {".github/playbooks.yml": good})

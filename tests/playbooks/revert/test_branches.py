@@ -88,6 +88,7 @@ async def test_outcomes_go_through_a_pull_request_where_pushes_need_one(shop: Sh
     assert {each["status"] for each in files} == {"modified"}
 
 
+@pytest.mark.thorough
 async def test_a_required_check_that_never_reports_is_asked_about(shop: Shop, clock: Any) -> None:
     broken = await shop.broken()
     _protect(shop, checks=[("smoke", None), ("legal", None)])
@@ -186,6 +187,7 @@ async def test_a_base_branch_renamed_while_waiting_is_followed(shop: Shop) -> No
     assert (await shop.report_of(hotfix, "trunk"))["outcome"] == "confirmed"
 
 
+@pytest.mark.thorough
 async def test_a_code_owner_whose_review_is_missing_is_named(shop: Shop) -> None:
     await shop.alice.push("main", {".github/CODEOWNERS": "*.py @olivia @bob\n"}, "Who owns what")
     broken = await shop.broken()

@@ -110,6 +110,7 @@ async def test_a_check_that_reports_only_on_the_default_branch_is_not_waited_for
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_where_nothing_reports_on_pull_requests_a_person_is_asked_soon(
     shop: Shop, clock: Clock
 ) -> None:
@@ -153,6 +154,7 @@ async def test_a_check_that_stays_red_wakes_a_person_who_hears_that_it_was_run_a
     assert [run.conclusion for run in runs if run.head_sha == head] == ["failure"] * 2
 
 
+@pytest.mark.thorough
 async def test_a_check_that_cannot_be_run_again_wakes_a_person_at_once_and_says_so(
     shop: Shop,
 ) -> None:
@@ -244,6 +246,7 @@ async def test_a_check_that_fails_once_by_chance_after_the_merge_wakes_nobody(sh
     assert "main is red after the merge" not in {each["what"] for each in report["timeline"]}
 
 
+@pytest.mark.thorough
 async def test_after_the_merge_a_check_that_often_flaked_is_run_again_more_often(
     shop: Shop,
 ) -> None:

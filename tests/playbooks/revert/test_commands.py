@@ -44,6 +44,7 @@ async def test_the_sha_of_a_merge_stands_for_its_pull_request(shop: Shop) -> Non
     assert (await shop.hotfix())["title"] == f'Revert #{broken} "Faster totals"'
 
 
+@pytest.mark.thorough
 async def test_a_command_in_a_review_comment_works(shop: Shop) -> None:
     broken = await shop.broken()
     head = (await shop.alice.pull_request(broken))["head"]["sha"]

@@ -126,6 +126,7 @@ async def test_a_base_that_moved_where_merging_would_leave_some_is_recomputed_an
     assert (await shop.report_of(again))["refs"]["commit"] == again["head"]["sha"]
 
 
+@pytest.mark.thorough
 async def test_somebody_reverting_it_by_hand_meanwhile_makes_the_hotfix_needless(
     shop: Shop,
 ) -> None:

@@ -155,6 +155,7 @@ async def test_an_approval_holds_for_one_commit_only(shop: Shop) -> None:
     assert not (await shop.hotfix())["merged_at"]
 
 
+@pytest.mark.thorough
 async def test_a_reader_cannot_approve(shop: Shop) -> None:
     broken = await _with_an_old_failure(shop)
     await shop.says(broken, "/revert")
@@ -253,6 +254,7 @@ async def test_a_check_that_breaks_off_twice_asks_a_person(shop: Shop) -> None:
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_evals_that_are_configured_count_as_well(shop: Shop) -> None:
     config = "checks:\n  smoke: [smoke]\n  evals: [quality]\n"
     shop.verdicts["quality"] = "success"

@@ -83,6 +83,7 @@ async def test_a_stack_is_undone_newest_first_in_one_hotfix(shop: Shop) -> None:
     assert len(await shop.incidents()) == 1
 
 
+@pytest.mark.thorough
 async def test_a_pull_request_that_was_partly_reverted_loses_the_rest(shop: Shop) -> None:
     broken = await shop.merged("Totals and a cart", {"shop.py": BAD, "cart.py": "1\n"})
     await shop.alice.push("main", {"cart.py": None}, "No cart after all")
@@ -305,6 +306,7 @@ async def test_what_is_stacked_on_it_stays_and_is_named(shop: Shop) -> None:
     assert await shop.alice.file("b.py") == "b\n"
 
 
+@pytest.mark.thorough
 async def test_what_was_squashed_together_is_asked_about_and_the_command_that_is_named_works(
     shop: Shop,
 ) -> None:

@@ -61,7 +61,7 @@ async def test_writes_that_were_done_and_then_denied_are_not_done_twice(shop: Sh
     assert [rule.fired for rule in rules] == [1] * len(WRITES)
 
 
-@pytest.mark.sampled("500", "dropped")
+@pytest.mark.sampled("dropped")
 @pytest.mark.parametrize(
     "fault",
     [Fail(500), Drop(), Drop(done=False), Truncate(), ExpireToken()],
@@ -78,7 +78,7 @@ async def test_faults_in_the_middle_of_everything_pass(shop: Shop, fault: Fault)
     assert all(rule.fired for rule in rules)
 
 
-@pytest.mark.sampled("primary")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "limit",
     [

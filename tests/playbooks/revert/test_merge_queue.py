@@ -48,6 +48,7 @@ async def test_a_group_that_is_red_by_chance_wakes_nobody(shop: Shop) -> None:
     assert len(await shop.mentions(broken)) == 1, "only the last word calls anybody"
 
 
+@pytest.mark.thorough
 async def test_a_wait_in_the_queue_says_how_long_github_expects_it_to_take(shop: Shop) -> None:
     broken = await shop.broken()
     queue_of(shop)

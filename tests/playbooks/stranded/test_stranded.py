@@ -69,6 +69,7 @@ async def test_a_new_revert_takes_the_place_of_one_that_is_dead(shop: Shop) -> N
     assert len([pull for pull in await shop.hotfixes() if pull["merged_at"]]) == 1
 
 
+@pytest.mark.thorough
 async def test_a_person_closes_the_issue_and_whoever_asks_later_is_served(shop: Shop) -> None:
     broken, run = await stranded(shop)
     [issue] = await shop.incidents()

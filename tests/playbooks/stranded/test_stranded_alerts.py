@@ -227,6 +227,7 @@ async def test_alerts_that_were_over_already_are_left_at_that_and_their_issue_is
     assert (await sender.incident("resolved")).id == incident.id
 
 
+@pytest.mark.thorough
 async def test_alerts_that_somebody_gave_up_are_not_followed_anew_until_retry(
     shop: Shop, sender: Sender, incident: Incident
 ) -> None:

@@ -115,6 +115,7 @@ async def test_parallel_reservations_never_exceed_the_limit(engine: AsyncEngine)
     assert sum(await asyncio.gather(*(one(n) for n in range(40)))) == 10
 
 
+@pytest.mark.thorough
 async def test_two_replicas_share_one_budget_of_100_among_1000(
     postgres_server: str, migrated_postgresql: str
 ) -> None:
