@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -72,18 +73,34 @@ def environment(folder: Path, *wheels: Path) -> Path:
 def playbooks(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     order = [str(python), "-c", "from bot.cli import main; main()", *arguments]
     return subprocess.run(  # noqa: S603 - our own words
-        order, cwd=python.parent, capture_output=True, text=True, timeout=120
+        order,
+        cwd=python.parent,
+        env={name: each for name, each in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
-def test_the_server_comes_without_the_demo_which_plays_once_it_is_installed(tmp_path: Path) -> None:
-    wheels = build(tmp_path / "source", tmp_path / "wheels")
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both wheels, by the name of their project."""
+    folder = tmp_path_factory.mktemp("built")
+    return build(folder / "source", folder / "wheels")
+
+
+def test_the_servers_wheel_has_all_of_the_bot_and_nothing_else(wheels: dict[str, Path]) -> None:
     server = wheels["incident_playbooks"]
     assert packages(server) == {"bot"}
     assert packages(wheels["incident_playbooks_demo"]) == {"demo", "fakegithub"}
     assert set(listed("bot")) <= set(zipfile.ZipFile(server).namelist())
 
-    alone = environment(tmp_path / "alone", server)
+
+@pytest.mark.thorough
+def test_the_server_comes_without_the_demo_which_plays_once_it_is_installed(
+    wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    alone = environment(tmp_path / "alone", wheels["incident_playbooks"])
     said = playbooks(alone, "demo", "--play", "revert")
     assert said.returncode == 2
     assert said.stderr == (
