@@ -33,6 +33,8 @@ class CommandContext(Value):
     parked: tuple[str, ...] = ()
     asked_about: dict[str, str] = Field(default_factory=dict)
     """The commit that each Run which waits for an approval asks about, by the Run's id."""
+    asked_before: bool = False
+    """Whether something under way here has asked for an approval, and waits for none now."""
 
     @property
     def live(self) -> tuple[StoredRun, ...]:
@@ -146,11 +148,17 @@ async def find_here(records: AsyncEngine, repository: int, source: Source) -> Co
                 asked[run.id] = approval.commit
             elif run.watch_head_sha is not None:
                 asked[run.id] = run.watch_head_sha
+        asked_before = [
+            await approvals.was_asked(conn, run.incident_id, run.id)
+            for run in attached
+            if run.is_live and run.id not in asked and run.incident_id
+        ]
     return CommandContext(
         incidents=tuple(chosen),
         runs=(*attached, *reversed(early)),
         elsewhere=tuple(waiting),
         asked_about=asked,
+        asked_before=any(asked_before),
     )
 
 

@@ -119,6 +119,8 @@ class RunSignals:
 
     async def _nothing(self, answer: TriggerAnswer, here: CommandContext, text: str = "") -> None:
         """Nothing hears it; where something has broken off, the next step is said."""
+        if text and here.asked_before:
+            return await answer.say(replies.asked_before(answer.trigger.actor), Emotion.REFUSED)
         if here.is_left:
             return await answer.say(replies.left_here(answer.trigger.actor), Emotion.REFUSED)
         return await answer.nothing_here(text)

@@ -276,6 +276,15 @@ def which_approval(
     return refusal(actor, "Several wait for an approval. Say which:", listed)
 
 
+def asked_before(actor: Actor) -> str:
+    """What is under way here asked something, and waits for no answer just now."""
+    return refusal(
+        actor,
+        "Nothing was decided: what I asked here has its answer, or has changed meanwhile.",
+        "I ask again where a yes is still needed; `/status` says where it stands.",
+    )
+
+
 def asks_about_others(actor: Actor, command: str, commits: Sequence[str]) -> str:
     """Something waits for an approval here, and it is about another commit than was named."""
     listed = ", ".join(markdown.code(f"/{command} {each[:12]}") for each in commits)

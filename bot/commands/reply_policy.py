@@ -94,7 +94,8 @@ def is_awaited(trigger: Trigger, here: CommandContext) -> bool:
         case "skip":
             return any(run.playbook == "bisect" for run in here.live)
         case "approve" | "reject" if isinstance(request, ApproveRequest | RejectRequest):
-            return bool(here.pending(request.approval)) or here.is_left
+            asks = bool(here.pending(request.approval)) or here.asked_before
+            return asks or here.is_left
         case _:
             return bool(here.live) or any(each.is_open for each in here.incidents)
 

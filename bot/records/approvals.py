@@ -15,8 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.lifecycle import IllegalMove, UnknownRecord
 from bot.records.tables.columns import Instant
-from bot.records.tables.safety import approvals
+from bot.records.tables.safety import approvals, audit_entries
 from bot.triggers import Value, derived_id
+
+ASKED = "approval.asked"
+"""The audit chain's word for it."""
 
 
 class Approval(Value):
@@ -92,6 +95,16 @@ async def latest(conn: AsyncConnection, run_id: str) -> Approval | None:
     )
     row = (await conn.execute(query)).first()
     return None if row is None else _approval(row)
+
+
+async def was_asked(conn: AsyncConnection, incident: str, run_id: str) -> bool:
+    """Tell whether a Run of an incident ever asked for an approval, bound to a plan or not."""
+    query = sa.select(audit_entries.c.seq).where(
+        audit_entries.c.incident == incident,
+        audit_entries.c.run == run_id,
+        audit_entries.c.action == ASKED,
+    )
+    return (await conn.execute(query.limit(1))).first() is not None
 
 
 async def pending(conn: AsyncConnection, repositories: Collection[int]) -> set[str]:

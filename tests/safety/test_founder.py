@@ -80,6 +80,22 @@ async def test_a_push_that_changes_the_plan_voids_the_approval_asked_for(shop: S
     assert (await asked(shop)).commit == await shop.alice.head(hotfix["head"]["ref"])
 
 
+async def test_a_yes_to_a_question_that_is_not_asked_any_more_is_answered(shop: Shop) -> None:
+    broken = await shop_with_a_founder(shop)
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "A Founder decides")
+    branch = (await shop.hotfix())["head"]["ref"]
+    await shop.report("pending", branch=branch)
+    await shop.standing(broken, "I am waiting for")
+    late = await shop.says(broken, "/approve", shop.olivia)
+    assert await late.reaction() == "confused"
+    assert "has its answer, or has changed" in (await shop.mentions(broken))[-1]
+    await shop.report("success", branch=branch)
+    await shop.standing(broken, "A Founder decides")
+    await shop.says(broken, "/approve", shop.olivia)
+    await shop.merged_hotfix()
+
+
 @pytest.mark.thorough
 async def test_a_base_that_moves_under_the_same_lines_asks_anew(shop: Shop) -> None:
     broken = await shop_with_a_founder(shop)

@@ -129,6 +129,9 @@ class IncidentRecorder:
             refs["irreversible"] = list(plan.irreversible[:_PATHS_NOTED])
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
+            known = await runs.find(conn, run)
+            if known is not None and known.state is RunState.AWAITING_APPROVAL:
+                await runs.move(conn, run, RunState.RUNNING, at=now)
             await runs.move(conn, run, RunState.AWAITING_APPROVAL, at=now, reason=why)
             if plan is not None:
                 await runs.note(conn, run, at=now, plan_digest=plan.digest)
@@ -144,7 +147,7 @@ class IncidentRecorder:
                     expires_at=now + plan.expires_after,
                 )
 
-        await self._write(Step.REQUEST_APPROVAL, "approval.asked", change, refs, why)
+        await self._write(Step.REQUEST_APPROVAL, approvals.ASKED, change, refs, why)
 
     async def approved(self, why: str, head: str, by: str, checks: tuple[str, ...] = ()) -> None:
         """Note who approved what of which commit, and without which checks."""
@@ -153,13 +156,20 @@ class IncidentRecorder:
             refs["checks"] = list(checks)
         await self._write(Step.RECORD_APPROVAL, "approval.given", self._verifying, refs, why)
 
-    async def need_no_approval(self, why: str, head: str) -> None:
-        """Note that what had to be approved has changed meanwhile."""
+    async def need_no_approval(self, why: str, head: str, *, asks_anew: bool = False) -> None:
+        """Note that what had to be approved has changed meanwhile.
+
+        Args:
+            why: the doubt.
+            head: the commit it was about.
+            asks_anew: whether something else is asked next: `/approve` finds this Run all along.
+        """
         run = self._run.id
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
             await approvals.void(conn, run, now)
-            await _reach(conn, run, RunState.VERIFYING, now)
+            if not asks_anew:
+                await _reach(conn, run, RunState.VERIFYING, now)
 
         refs: Refs = {"commit": head}
         await self._write(Step.VOID_APPROVAL, "approval.void", change, refs, why)

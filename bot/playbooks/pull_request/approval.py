@@ -41,7 +41,8 @@ class AskedPlan(Value):
         of: whose yes it needs.
         incident: the incident's id.
         base: the branch.
-        commit: the proposal's; before there is one, the newest commit that is undone.
+        commit: the proposal's; before there is one, the first of `reverts`, which stands for all:
+            the newest of what was named first.
         reverts: every commit that is undone.
         conflicts: paths that a person will have to resolve.
         irreversible: paths it touches that nothing brings back.
@@ -254,7 +255,7 @@ async def agreement(work: IncidentWorkflow[Any, Any], question: Question) -> Fol
                 work.happened(now, f"{WHY}: approved by {answer.actor.login}")
             await work.tell(settled(work.case, answer.actor, began=True), question.head)
             return None
-        await work.recorder.need_no_approval(WHY, plan.commit)
+        await work.recorder.need_no_approval(WHY, plan.commit, asks_anew=True)
         work.publisher.start_over()
         plan = now_planned
 

@@ -381,7 +381,8 @@ class Proposal:
         if wanted == self._approval and (wanted is None or digest == self._asked_plan):
             return
         if self._approval is not None:
-            await self.work.recorder.need_no_approval(*self._approval)
+            asks_anew = wanted is not None
+            await self.work.recorder.need_no_approval(*self._approval, asks_anew=asks_anew)
         if wanted is not None:
             await self.work.recorder.wait_for_approval(*wanted, plan)
         self._approval, self._asked_plan = wanted, digest

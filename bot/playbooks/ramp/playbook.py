@@ -280,7 +280,8 @@ class RampWatch:
         if ask is not None and self._asking is not None and _same(ask, self._asking):
             return
         if self._asking is not None:
-            await self.work.recorder.need_no_approval(self._asking.why, _of(self._asking))
+            why, of = self._asking.why, _of(self._asking)
+            await self.work.recorder.need_no_approval(why, of, asks_anew=ask is not None)
         if ask is not None:
             await self.work.recorder.wait_for_approval(ask.why, _of(ask))
         self._asking = ask
