@@ -36,7 +36,8 @@ from bot.commands.stranded_runs import StrandedRun, StrandedRuns
 from bot.commands.strangers import Strangers
 from bot.config import Config
 from bot.engine import HINT_EVERY, Engine, Observer, Stuck
-from bot.github.client import GitHub, Served
+from bot.github.client import GitHub
+from bot.github.served import Served
 from bot.github.transport.redaction import keep_secret
 from bot.intake.alerts.groups import AlertIntake
 from bot.intake.alerts.mappings import who_may_send
@@ -177,6 +178,7 @@ class Bot:
             code=self.engine.code,
         )
         self.served = Served(self.github, clock)
+        self.served.joined = self._joined
         self.mirrors = Mirrors(data / "mirrors", self.github)
         self.config = ConfigInForce(
             self.github, self.records, last_good=self.mirrors.last_good_config, clock=clock
@@ -323,6 +325,7 @@ class Bot:
             with suppress(asyncio.CancelledError):
                 await task
         await self.strangers.close()
+        await self.served.close()
         await self.cockpit.close()
         if self._entrance is not None:
             await self._entrance.close()
@@ -360,7 +363,7 @@ class Bot:
             self.github,
             web_url=self.github.addresses.web,
             clock=self.clock,
-            served=self.served.served,
+            served=self.served.readable,
             make_way=self.right_of_way.give,
         )
         self.flag_keeper = FlagSync(
@@ -368,11 +371,11 @@ class Bot:
             self.records,
             self.record_store,
             config=self._config_in_force,
-            served=self.served.served,
+            served=self.served.readable,
             clock=self.clock,
         )
         self.records_keeper = RecordsBranch(
-            self.github, self.record_store, served=self.served.served
+            self.github, self.record_store, served=self.served.readable
         )
         self.overruns = Overruns(self.records, self.alerts.take, self.clock)
         self.gate_reporter = GateReporter(
@@ -381,7 +384,7 @@ class Bot:
             config=self.config,
             resumer=SelfWorkResumer(self.records, self.clock),
             look_at_budgets=self._look_at_budgets,
-            served=self.served.served,
+            served=self.served.readable,
             clock=self.clock,
             config_watch=ConfigWatch(
                 self.records,
@@ -436,7 +439,7 @@ class Bot:
             us=us,
             inbox=self.inbox,
             records=self.records,
-            served=self.served.served,
+            served=self.served.readable,
             clock=self.clock,
             rng=random.Random(),  # noqa: S311 - an order, not a secret
             cannot_keep=self.readiness.hindrance,
@@ -460,6 +463,7 @@ class Bot:
             inbox=self.inbox,
             accept=self.accepting.accept,
             ready=self.readiness.parts,
+            warnings=lambda: self.served.unreadable,
             clock=self.clock,
             new_id=lambda: str(ULID()).lower(),
             registry=self.registry,
@@ -506,6 +510,10 @@ class Bot:
         )
 
     # --- what the parts call ---
+
+    def _joined(self, repository: Repository) -> None:
+        self.specs.look_at(repository)
+        self.gate_reporter.pushed(repository)
 
     async def _config_in_force(self, repository: Repository) -> Config:
         return (await self.config.of(repository)).config

@@ -23,8 +23,9 @@ from pydantic import FailFast, Field, ValidationError
 from bot import markdown
 from bot.errors import Passing
 from bot.github.client import GitHub, RepositoryClient
-from bot.github.errors import GitHubError, by_itself
+from bot.github.errors import GitHubError
 from bot.github.models import CheckResult, PullRequest
+from bot.github.served import InstallationQueue
 from bot.records.documents.reports import (
     SPEC_REPORT_PATH,
     SPEC_TABLE_HEAD,
@@ -234,6 +235,7 @@ class SpecReports:
         self._nothing_at: LRUCache[_Key, str] = LRUCache(10_000)
         self._numbers: LRUCache[tuple[int, str], int] = LRUCache(1_000)
         self._outsiders: LRUCache[_Key, str] = LRUCache(10_000)
+        self._looks = InstallationQueue(self._look, "spec reports could not be looked for")
 
     def heard(
         self,
@@ -270,17 +272,21 @@ class SpecReports:
                 await self._sweep()
                 await asyncio.sleep(SWEEP_EVERY.total_seconds())
         finally:
+            self._looks.close()
             for looks in list(self._at_work.values()):
                 if looks.task is not None:
                     looks.task.cancel()
 
     async def _sweep(self) -> None:
-        what = "spec reports could not be looked for"
         try:
             for repository in await self._served():
-                await by_itself(self._look(repository), what, repository=repository.full_name)
+                self.look_at(repository)
         except (Passing, GitHubError) as error:
-            log.warning(what, why=str(error))
+            log.warning("spec reports could not be looked for", why=str(error))
+
+    def look_at(self, repository: Repository) -> None:
+        """Look soon for pull requests that changed, or whose report is out of date."""
+        self._looks.put(repository)
 
     async def _look(self, repository: Repository) -> None:
         """Hear of every pull request that changed lately, or whose report is out of date."""

@@ -399,9 +399,17 @@ async def _serve_only(github: DemoGitHub, bot: Bot, repository: FakeRepository) 
     """What is over costs nothing any more: once a minute the bot looks after all it serves."""
     _installation(github).repositories = {repository.id}
     # Its list of them is renewed as seldom; one asked for before this would hide the new one.
-    if bot.served._asking is not None:
-        await asyncio.wait([bot.served._asking])
-    bot.served._known, bot.served._at = (), None
+    await forget_served(bot)
+
+
+async def forget_served(bot: Bot) -> None:
+    """Have the bot ask anew where it is installed, the next time that it wants to know."""
+    served = bot.served
+    while asked := [*served._reading.values(), *filter(None, [served._asking])]:
+        await asyncio.wait(asked)
+        if not served._reading:
+            break
+    served._known, served._unreadable, served._at = {}, {}, None
 
 
 @asynccontextmanager

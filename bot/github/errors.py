@@ -166,6 +166,8 @@ def in_words(error: GitHubError) -> str:
     match error:
         case _ if "is locked" in lower:
             return "the conversation is locked"
+        case _ if "ip allow list" in lower:
+            return "an IP allow list keeps this server out: its owner can add the address to it"
         case _ if "rule violations" in lower:
             return f"a ruleset forbids it: {_BYPASS}"
         case _ if "reference update failed" in lower:

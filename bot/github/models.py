@@ -544,10 +544,9 @@ Levels = Annotated[dict[str, str], BeforeValidator(_only_levels)]
 
 
 class Installation(GitHubModel):
-    """The App on one account."""
+    """The App on one account, which may be an enterprise: that one has no login."""
 
     id: int
-    account: User | None = None
     app_id: int
     permissions: Levels = {}
     events: tuple[str, ...] = ()

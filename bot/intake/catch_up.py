@@ -122,7 +122,9 @@ OVERLAP = timedelta(minutes=3)
 CHECKS_EVERY = 3
 """Each so many looks the checks of the default branch are read: nothing tells that one changed."""
 AT_ONCE = 4
-"""How many repositories are read side by side."""
+"""How many repositories of one installation are read side by side."""
+LONGEST_LOOK_S = 60.0
+"""Seconds after which a look waits no longer for installations that are still being read."""
 
 _PREFIX = "playbook:"
 
@@ -168,49 +170,76 @@ class CatchUp:
         self._cannot_keep = cannot_keep
         self._every = every
         self._overlap = max(OVERLAP, 2 * every)
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._looking: dict[int | None, asyncio.Task[None]] = {}
         self._looks = 0
         self._asked: LRUCache[str, tuple[int, datetime]] = LRUCache(10_000)
         self._handled: LRUCache[int, tuple[tuple[object, object], ...]] = LRUCache(10_000)
 
     async def run(self) -> None:
         """Look until cancelled. What cannot be read now is read at a later look."""
-        while True:
-            try:
-                await self.look()
-            except (GitHubError, Passing) as error:
-                log.warning("deliveries could not be looked after; trying again", why=str(error))
-            except Exception:
-                log.exception("deliveries could not be looked after; trying again")
-            await asyncio.sleep(self._every.total_seconds())
+        try:
+            while True:
+                try:
+                    await self.look()
+                except (GitHubError, Passing) as why:
+                    log.warning("deliveries could not be looked after; trying again", why=str(why))
+                except Exception:
+                    log.exception("deliveries could not be looked after; trying again")
+                await asyncio.sleep(self._every.total_seconds())
+        finally:
+            for task in self._looking.values():
+                task.cancel()
 
     async def look(self) -> None:
-        """Look once: at failed deliveries, and at every repository."""
+        """Look once: at failed deliveries, and at every repository.
+
+        One installation that takes long is left to go on by itself after a while, and is not
+        looked at once more meanwhile.
+        """
         now = self._clock()
         async with self._records.connect() as conn:
             began = await answered.first_start(conn)
-        repositories = [*await self._served()]
-        self._rng.shuffle(repositories)
         self._looks += 1
-        async with asyncio.TaskGroup() as looks:
-            if began is not None:
-                since = max(began, now - KEPT_BY_GITHUB)
-                looks.create_task(self._try(self._ask_again(since, now), "failed deliveries"))
-            for each in repositories:
-                read = self._read(each, now, first=began is None)
-                looks.create_task(self._try(read, each.full_name))
+        if began is not None:
+            since = max(began, now - KEPT_BY_GITHUB)
+            self._begin(None, self._try(self._ask_again(since, now), "failed deliveries"))
+        installations: dict[int, list[Repository]] = {}
+        for each in await self._served():
+            installations.setdefault(each.installation_id, []).append(each)
+        for key, repositories in installations.items():
+            self._rng.shuffle(repositories)
+            self._begin(key, self._read_all(repositories, now, first=began is None))
+        if self._looking:
+            await asyncio.wait([*self._looking.values()], timeout=LONGEST_LOOK_S)
+
+    def _begin(self, key: int | None, looking: Coroutine[None, None, None]) -> None:
+        if key in self._looking:
+            looking.close()
+            return
+        task = self._looking[key] = asyncio.create_task(looking, name="missed deliveries")
+        task.add_done_callback(lambda _: self._looking.pop(key))
+
+    async def _read_all(
+        self, repositories: Sequence[Repository], now: datetime, *, first: bool
+    ) -> None:
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def read(each: Repository) -> None:
+            async with slots:
+                await self._try(self._read(each, now, first=first), each.full_name)
                 if self._looks % CHECKS_EVERY == 0:
-                    looks.create_task(self._try(self._read_checks(each), each.full_name))
+                    await self._try(self._read_checks(each), each.full_name)
+
+        await asyncio.gather(*map(read, repositories))
 
     async def _try(self, looking: Coroutine[None, None, None], at: str) -> None:
         """One broken repository must not hide the others."""
-        async with self._slots:
-            try:
-                await looking
-            except (GitHubError, Passing) as error:
-                log.warning("could not be read; it will be tried again", at=at, why=str(error))
-            except Exception:
-                log.exception("could not be read; it will be tried again", at=at)
+        try:
+            await looking
+        except (GitHubError, Passing) as error:
+            log.warning("could not be read; it will be tried again", at=at, why=str(error))
+        except Exception:
+            log.exception("could not be read; it will be tried again", at=at)
 
     # --- failed deliveries ---
 

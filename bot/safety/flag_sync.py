@@ -18,6 +18,7 @@ from bot.config import Config
 from bot.errors import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
+from bot.github.served import InstallationQueue
 from bot.playbooks.rollout import traffic_control
 from bot.records.audit import chain
 from bot.records.branch_record import RecordStore
@@ -64,29 +65,22 @@ class FlagSync:
         self._config = config
         self._served = served
         self._clock = clock
-        self._wanted: dict[int, Repository] = {}
-        self._something = asyncio.Event()
+        self._waiting = InstallationQueue(
+            self._through_outages, "a flag document could not be kept"
+        )
 
     def pushed(self, repository: Repository) -> None:
         """Take notice that a branch of a repository moved."""
-        self._wanted[repository.id] = repository
-        self._something.set()
+        self._waiting.put(repository)
 
     async def run(self) -> None:
-        """Look after every push, and at everything now and then, until cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(SWEEP_EVERY.total_seconds()):
-                    await self._something.wait()
-            except TimeoutError:
+        """Look at everything now and then, until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(SWEEP_EVERY.total_seconds())
                 await self._sweep()
-            self._something.clear()
-            wanted, self._wanted = self._wanted, {}
-            for repository in wanted.values():
-                try:
-                    await self._through_outages(repository)
-                except Exception:
-                    log.exception("a flag document could not be kept", of=repository.full_name)
+        finally:
+            self._waiting.close()
 
     async def keep(self, repository: Repository) -> str | None:
         """Look at one repository's document; why it was replaced, if it was.
@@ -137,7 +131,7 @@ class FlagSync:
     async def _sweep(self) -> None:
         try:
             for repository in await self._served():
-                self._wanted[repository.id] = repository
+                self._waiting.put(repository)
         except (Passing, GitHubError) as error:
             log.warning("flag documents could not be looked for", why=str(error))
 

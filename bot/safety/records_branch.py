@@ -15,7 +15,8 @@ import structlog
 
 from bot.errors import Passing
 from bot.github.client import GitHub
-from bot.github.errors import GitHubError, by_itself
+from bot.github.errors import GitHubError
+from bot.github.served import InstallationQueue
 from bot.playbooks.incident.record_files import (
     OUTCOMES_BRANCHES,
     RECORDS_BRANCHES,
@@ -54,35 +55,21 @@ class RecordsBranch:
         self._store = store
         self._served = served
         self._every = every
-        self._wanted: dict[int, Repository] = {}
-        self._something = asyncio.Event()
+        self._waiting = InstallationQueue(self.keep, "a records branch could not be looked at")
 
     def pushed(self, repository: Repository, ref: str) -> None:
         """Take notice that a branch moved, or is gone."""
         if ref in _REFS:
-            self._wanted[repository.id] = repository
-            self._something.set()
+            self._waiting.put(repository)
 
     async def run(self) -> None:
         """Look until cancelled."""
-        await self._want_all()
-        while True:
-            self._something.clear()
-            wanted, self._wanted = self._wanted, {}
-            for repository in wanted.values():
-                try:
-                    await by_itself(
-                        self.keep(repository),
-                        "a records branch could not be looked at",
-                        of=repository.full_name,
-                    )
-                except Passing as error:
-                    log.warning("records branches wait", why=str(error))
-            try:
-                async with asyncio.timeout(self._every.total_seconds()):
-                    await self._something.wait()
-            except TimeoutError:
+        try:
+            while True:
                 await self._want_all()
+                await asyncio.sleep(self._every.total_seconds())
+        finally:
+            self._waiting.close()
 
     async def keep(self, repository: Repository) -> None:
         """Look at one repository's branches, and write them again where they must.
@@ -99,6 +86,6 @@ class RecordsBranch:
             kept = await self._store.kept_for()
             for repository in await self._served():
                 if repository.id in kept:
-                    self._wanted[repository.id] = repository
+                    self._waiting.put(repository)
         except (Passing, GitHubError) as error:
             log.warning("records branches could not be looked for", why=str(error))

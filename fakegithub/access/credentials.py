@@ -122,6 +122,13 @@ def _by_installation_token(world: World, token: FakeInstallationToken) -> Caller
         raise RequestRefused(401, "Bad credentials")
     if installation.suspended_at is not None:
         raise RequestRefused(403, "This installation has been suspended")
+    if installation.account.has_allow_list:
+        raise RequestRefused(
+            403,
+            "Although you appear to have the correct authorization credentials, the "
+            f"`{installation.account.login}` organization has an IP allow list enabled, and your "
+            "IP address is not permitted to access this resource.",
+        )
     held = {
         name: level
         for name, level in token.permissions.items()

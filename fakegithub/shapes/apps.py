@@ -34,10 +34,12 @@ def present_installation(world: World, installation: FakeInstallation) -> dict[s
     moment = timestamp(installation.created_at)
     api = f"{world.api}/app/installations/{installation.id}"
     suspended = installation.suspended_at
+    is_enterprise = installation.account.type == "Enterprise"
+    present = users.present_enterprise if is_enterprise else users.present
     return {
         "id": installation.id,
         "client_id": installation.app.client_id,
-        "account": users.present(world, installation.account),
+        "account": present(world, installation.account),
         "repository_selection": "all" if installation.repositories is None else "selected",
         "access_tokens_url": f"{api}/access_tokens",
         "repositories_url": f"{world.api}/installation/repositories",

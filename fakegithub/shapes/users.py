@@ -57,3 +57,19 @@ def present_organization(world: World, user: FakeUser) -> dict[str, Any]:
         "avatar_url": f"{world.url}/avatars/{user.id}",
         "description": None,
     }
+
+
+def present_enterprise(world: World, account: FakeUser) -> dict[str, Any]:
+    """An enterprise as the account of an installation: it has a slug, and no login."""
+    return {
+        "id": account.id,
+        "slug": account.login,
+        "name": account.name or account.login,
+        "node_id": node_id("Enterprise", account.login),
+        "html_url": f"{world.url}/enterprises/{account.login}",
+        "avatar_url": f"{world.url}/avatars/{account.id}",
+        "description": None,
+        "website_url": None,
+        "created_at": None,
+        "updated_at": None,
+    }

@@ -19,13 +19,17 @@ DeploymentState = Literal[
 
 @dataclass(eq=False)
 class FakeUser:
-    """A person, an organisation or the bot user of an App."""
+    """A person, an organisation, an enterprise or the bot user of an App.
+
+    With `has_allow_list` an account lets no App's server in: its address is not on the list.
+    """
 
     id: int
     login: str
-    type: Literal["User", "Organization", "Bot"] = "User"
+    type: Literal["User", "Organization", "Enterprise", "Bot"] = "User"
     token: str = ""
     name: str | None = None
+    has_allow_list: bool = False
 
     @property
     def email(self) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from itertools import count
 
 import pytest
 
-from bot.github.client import FRESH, GitHub, Served
+from bot.github.client import GitHub
+from bot.github.served import FRESH, LONGEST_REST, Served
 from bot.triggers import Repository as Place
-from fakegithub.faults.request_faults import Fail
+from fakegithub.faults.request_faults import Fail, Held, Suspend
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeUser
 from tests.github.conftest import Time
@@ -90,3 +92,121 @@ async def test_an_outage_of_github_leaves_the_last_list_in_force(
     assert await names(served) == [place.name]
     await served._asking  # type: ignore[misc]
     assert await names(served) == [place.name]
+
+
+class Elsewhere:
+    """A second installation of the same App, with a repository of its own."""
+
+    def __init__(self, github: DemoGitHub, installed: FakeInstallation) -> None:
+        number = next(_numbers)
+        self.account = github.create_user(f"elsewhere-{number}", organization=True)
+        self.installed = github.install(installed.app, self.account)
+        self.place = new_repository(github, self.account, self.installed)
+
+
+@pytest.fixture
+def elsewhere(github: DemoGitHub, installed: FakeInstallation) -> Elsewhere:
+    return Elsewhere(github, installed)
+
+
+async def renewed(served: Served, time: Time, seconds: float) -> list[str]:
+    """The names after so much time and another look."""
+    time.pass_(seconds)
+    await served.served()
+    await served._asking  # type: ignore[misc]
+    return sorted(await names(served))
+
+
+async def test_an_ip_allow_list_at_one_account_keeps_no_other_from_being_served(
+    github: DemoGitHub,
+    newcomer: FakeUser,
+    installed: FakeInstallation,
+    served: Served,
+    elsewhere: Elsewhere,
+    time: Time,
+) -> None:
+    here = new_repository(github, newcomer, installed)
+    elsewhere.account.has_allow_list = True
+    assert await names(served) == [here.name]
+    [(where, why)] = served.unreadable.items()
+    assert where == f"installation {elsewhere.installed.id}"
+    assert why == "an IP allow list keeps this server out: its owner can add the address to it"
+    elsewhere.account.has_allow_list = False
+    both = sorted([here.name, elsewhere.place.name])
+    assert await renewed(served, time, LONGEST_REST.total_seconds() + 1) == both
+    assert not served.unreadable
+
+
+async def test_what_cannot_be_read_is_left_alone_ever_longer_until_something_comes_from_it(
+    github: DemoGitHub,
+    newcomer: FakeUser,
+    installed: FakeInstallation,
+    served: Served,
+    elsewhere: Elsewhere,
+    time: Time,
+) -> None:
+    here = new_repository(github, newcomer, installed)
+    elsewhere.account.has_allow_list = True
+    await names(served)
+    for _ in range(3):
+        await renewed(served, time, FRESH.total_seconds() + 1)
+    elsewhere.account.has_allow_list = False
+    assert await renewed(served, time, FRESH.total_seconds() + 1) == [here.name]
+    served.heard(elsewhere.place)
+    assert elsewhere.place in await served.served()
+    assert elsewhere.place not in await served.readable()
+    await renewed(served, time, FRESH.total_seconds() + 1)
+    assert elsewhere.place in await served.readable()
+
+
+async def test_an_enterprise_without_a_login_is_an_installation_like_any_other(
+    github: DemoGitHub,
+    newcomer: FakeUser,
+    installed: FakeInstallation,
+    served: Served,
+    elsewhere: Elsewhere,
+) -> None:
+    here = new_repository(github, newcomer, installed)
+    elsewhere.account.type = "Enterprise"
+    assert sorted(await names(served)) == sorted([here.name, elsewhere.place.name])
+
+
+async def test_a_slow_installation_holds_up_nobody_and_joins_when_it_has_answered(
+    github: DemoGitHub,
+    newcomer: FakeUser,
+    installed: FakeInstallation,
+    served: Served,
+    elsewhere: Elsewhere,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.github.served.SLOW_S", 0.2)
+    here = new_repository(github, newcomer, installed)
+    joined: list[Place] = []
+    served.joined = joined.append
+    released = asyncio.Event()
+    # Whichever asks first for its token is the slow one.
+    github.faults.add(Held(released), method="POST", path="access_tokens")
+    [quick] = await served.served()
+    [slow] = {here, elsewhere.place} - {quick}
+    released.set()
+    await asyncio.wait(served._reading.values())
+    assert {*await served.served()} == {here, elsewhere.place}
+    assert joined == [slow]
+
+
+async def test_an_installation_that_was_suspended_meanwhile_is_served_no_more(
+    github: DemoGitHub,
+    newcomer: FakeUser,
+    installed: FakeInstallation,
+    served: Served,
+    elsewhere: Elsewhere,
+    time: Time,
+) -> None:
+    here = new_repository(github, newcomer, installed)
+    assert sorted(await names(served)) == sorted([here.name, elsewhere.place.name])
+    # GitHub's list of installations is behind.
+    path = "/installation/repositories"
+    github.faults.add(Suspend(), method="GET", path=path)
+    left = await renewed(served, time, FRESH.total_seconds() + 1)
+    assert len(left) == 1
+    assert [*served.unreadable.values()] == ["the App is suspended"]

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.intake.github.delivering import comment, headers
-from tests.shop import SECRET, Shop
+from tests.shop import SECRET, Shop, forget_served
 
 _ids = count(880_001)
 
@@ -76,7 +76,7 @@ async def test_a_suspended_installation_is_left_alone(shop: Shop) -> None:
     said["installation"] = {"id": shop.installation().id}
     shop.installation().suspended_at = datetime.now(UTC)
     shop.forget_tokens()
-    shop.bot.served._known, shop.bot.served._at = (), None
+    await forget_served(shop.bot)
     with capture_logs() as logs:
         assert await deliver(shop, "issue_comment", said) == 202
         await shop.alone()

@@ -141,7 +141,5 @@ async def test_now_and_then_it_is_looked_at_without_a_delivery(shop: Shop) -> No
     shop.github.faults.on_delivery(Lose(recorded=False), event="^push$", times=None)
     await shop.bob.delete(f"git/refs/heads/{BRANCH}")
     await shop.bot.records_keeper._want_all()
-    assert shop.repository.id in shop.bot.records_keeper._wanted
-    shop.bot.records_keeper._something.set()
     await all_written_again(shop, before)
     assert len(await told(shop, issue)) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.shop import Shop
+from tests.shop import Shop, forget_served
 from tests.spec_reports.test_reading import REPORT, ROW
 
 FILE = "self/spec_report.json"
@@ -70,7 +70,7 @@ async def test_a_report_missed_while_nobody_listened_is_found_by_the_sweep(shop:
     number = await opened(shop, "mend", {FILE: SPEC})
     await shop.report("success", branch="mend")
     app.webhook_url = heard
-    shop.bot.served._known, shop.bot.served._at = (), None
+    await forget_served(shop.bot)
     await shop.bot.specs._sweep()
     await says(shop, number, "1 met")
 

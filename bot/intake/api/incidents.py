@@ -154,6 +154,7 @@ class Api:
         registry: CollectorRegistry,
         public_url: str,
         version: str,
+        warnings: Callable[[], Mapping[str, str]],
         more: Sequence[Endpoint] = (),
     ) -> None:
         """Prepare the handlers.
@@ -170,6 +171,7 @@ class Api:
             registry: the metrics to publish.
             public_url: this server's address, for links.
             version: of the product, for the description.
+            warnings: what cannot be served just now while all else is, and why.
             more: endpoints that are served and described beside these.
         """
         self._callers = callers
@@ -177,6 +179,7 @@ class Api:
         self._inbox = inbox
         self._accept = accept
         self._ready = ready
+        self._warnings = warnings
         self._clock = clock
         self._new_id = new_id
         self._registry = registry
@@ -317,13 +320,17 @@ class Api:
         return web.json_response({"ok": True})
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """`GET /readyz`: 200 when every part is there, else 503 naming those that are not."""
+        """`GET /readyz`: 200 when every part is there, else 503 naming those that are not.
+
+        What only one installation lacks is a warning: the others are served.
+        """
         del request
         parts = await self._ready()
         missing = {name: fault for name, fault in parts.items() if fault}
         answer = {
             "ok": not missing,
             "parts": {name: fault or "ok" for name, fault in parts.items()},
+            **({"warnings": dict(warnings)} if (warnings := self._warnings()) else {}),
         }
         return web.json_response(answer, status=503 if missing else 200)
 

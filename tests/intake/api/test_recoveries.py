@@ -168,6 +168,11 @@ def faults() -> dict[str, str | None]:
 
 
 @pytest.fixture
+def warnings() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
 async def client(
     http: aiohttp.ClientSession,
     database: AsyncEngine,
@@ -175,6 +180,7 @@ async def client(
     served: Served,
     reception: Reception,
     faults: dict[str, str | None],
+    warnings: dict[str, str],
     clock: Clock,
     registry: CollectorRegistry,
 ) -> AsyncIterator[Client]:
@@ -189,6 +195,7 @@ async def client(
         inbox=inbox,
         accept=reception,
         ready=ready,
+        warnings=lambda: warnings,
         clock=clock,
         new_id=lambda: f"request-{next(ids)}",
         registry=registry,
@@ -425,12 +432,14 @@ async def test_a_fault_of_ours_is_a_problem_document_without_details(
 
 
 async def test_health_and_readiness_need_no_token(
-    client: Client, faults: dict[str, str | None]
+    client: Client, faults: dict[str, str | None], warnings: dict[str, str]
 ) -> None:
     anyone = client.holding(None)
     assert await anyone.call("GET", "/healthz") == (200, {"ok": True})
     ok = {"ok": True, "parts": {"database": "ok", "github": "ok"}}
     assert await anyone.call("GET", "/readyz") == (200, ok)
+    warnings["installation 5"] = "the App is suspended"
+    assert await anyone.call("GET", "/readyz") == (200, ok | {"warnings": dict(warnings)})
     faults["github"] = "401: the private key does not belong to the App"
     status, answer = await anyone.call("GET", "/readyz")
     assert (status, answer["ok"], answer["parts"]["github"]) == (503, False, faults["github"])
