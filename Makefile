@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick thorough check format bench chaos fuzz screenshots contracts clean need
+.PHONY: help setup demo test quick thorough check format bench chaos fuzz manual screenshots contracts clean need
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ chaos: $(STAMP) contracts ## The full kill matrix, and Runs begun by the release
 
 fuzz: $(STAMP) ## Fuzz every entrance (half an hour): make fuzz ARGS="alerts --seed 7"
 	@$(BIN)/python benchmarks/fuzz.py $(ARGS)
+
+manual: $(STAMP) ## Build docs/ and the reference into the server, which shows them at /docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 screenshots: $(STAMP) ## Every page of the cockpit, both themes and widths, into var/screenshots
 	@$(BIN)/python -m tests.cockpit.screenshots

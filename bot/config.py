@@ -47,12 +47,14 @@ class Artifacts(Section):
     """Where reports are committed."""
 
     root: RepositoryPath = "apps/orchestrator/orchestrator"
+    """The folder below which reports are committed."""
 
 
 class Adr(Section):
     """Where decision records are committed."""
 
     directory: RepositoryPath = "docs/decisions"
+    """The folder of decision records; theirs go on from the highest number there."""
 
 
 EnvironmentPattern = Annotated[str, Field(min_length=1, max_length=255)]
@@ -74,9 +76,13 @@ class ChecksConfig(Section):
     """
 
     smoke: CheckNames = ()
+    """Checks that tell whether it works at all."""
     evals: CheckNames = ()
+    """Checks that tell whether it is still as good."""
     slo: CheckNames = ()
+    """Checks whose failure on the default branch is a breach of what was promised."""
     safety: CheckNames = ()
+    """Checks whose failure pauses self-work until a person lifts that."""
     preview: tuple[EnvironmentPattern, ...] | None = None
     """Environments to which a hotfix has to be deployed, such as `preview` or `pr-*`.
 
@@ -84,6 +90,7 @@ class ChecksConfig(Section):
     if that environment was marked as transient. `[]`: none is.
     """
     timeout_minutes: int = Field(default=60, ge=1, le=24 * 60)
+    """A check that has not ended by then is not waited for any longer; a person is asked."""
 
 
 def _off_is_a_word(value: object) -> object:
@@ -108,13 +115,16 @@ class SelfWork(Section):
     """Which pull requests are self-work: those with this label, or by one of these authors."""
 
     label: str = Field(default="self-work", min_length=1, max_length=50)
+    """Who bears it is self-work; taking it off lifts nothing."""
     authors: Annotated[tuple[Author, ...], Field(max_length=200)] = ()
+    """Logins of agents, whose pull requests are self-work without the label."""
     resume_after_minutes: int = Field(default=30, ge=0, le=7 * 24 * 60)
     """How long the default branch has to be green before one canary is let through, and again
     after the canary's merge before everything is."""
     incidents: int = Field(default=3, ge=1, le=1000)
     """So many incidents within `incidents_hours` pause self-work."""
     incidents_hours: int = Field(default=24, ge=1, le=24 * 30)
+    """The window in which `incidents` are counted."""
 
 
 class RevertConfig(Section):
@@ -136,8 +146,11 @@ class TrialCommands(Section):
     """
 
     build: Command = ()
+    """Its failure says that the commit cannot be tried."""
     smoke: Command = ()
+    """Its failure is a failure of the commit."""
     evals: Command = ()
+    """Likewise, after `smoke` has passed."""
 
 
 class BisectConfig(Section):
@@ -151,16 +164,22 @@ class BisectConfig(Section):
     """
 
     runner: Literal["actions", "sandbox"] = "actions"
+    """Where commits are tried: by a workflow, or on the server of the bot, confined."""
     commands: TrialCommands = TrialCommands()
     overlay: tuple[RepositoryPath, ...] = ()
     """Besides the workflow: files and folders of today that commits which lack them get."""
     workflow: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml$")] | None = None
+    """The file in `.github/workflows` that tries one commit."""
     build: tuple[str, ...] = ("build",)
     """Jobs or steps whose failure says that a commit cannot be tried."""
     confidence: float = Field(default=0.99, gt=0.5, lt=1)
+    """So sure it has to be before it names a commit."""
     trials: int = Field(default=60, ge=1, le=1000)
+    """So many trials one bisect may use."""
     minutes: int = Field(default=120, ge=1, le=24 * 60)
+    """So long one bisect may take; `/retry` goes on after it."""
     parallel: int = Field(default=4, ge=1, le=32)
+    """Trials at once, of one bisect."""
     trial_minutes: int = Field(default=30, ge=1, le=6 * 60)
     """A trial that has not ended by then is cancelled and counts as an infrastructure failure."""
     parallel_in_all: int = Field(default=8, ge=1, le=256)

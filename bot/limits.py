@@ -33,7 +33,9 @@ RepositoryPath = Annotated[str, AfterValidator(_inside_repository)]
 class Section(BaseModel):
     """One section of `.github/playbooks.yml`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Founder(Section):
@@ -43,6 +45,7 @@ class Founder(Section):
     """
 
     people: Annotated[tuple[Login, ...], Field(max_length=50)] = ()
+    """Logins of those who approve what cannot be undone."""
     paths: Annotated[tuple[RepositoryPath, ...], Field(max_length=200)] = ()
     """Where a revert may go only with a Founder's yes, say `db/migrations/**`."""
     approval_hours: int = Field(default=72, ge=1, le=24 * 30)
@@ -62,8 +65,11 @@ class BudgetLimit(Section):
     """
 
     unit: Annotated[str, Field(pattern=r"^[a-z]{3,16}$")]
+    """A currency in three letters, or what is counted."""
     limit: Decimal = Field(ge=0, le=_MOST, allow_inf_nan=False)
+    """What may be used in one window."""
     window: Literal["hour", "day", "week", "month"] = "day"
+    """By UTC: hours, days, weeks from Monday, months."""
 
     @model_validator(mode="after")
     def _fits_the_unit(self) -> BudgetLimit:
@@ -100,11 +106,15 @@ class Caps(Section):
     """
 
     reverts_a_day: int = Field(default=10, ge=0, le=1000)
+    """Reverts that no person asked for."""
     hotfix_pull_requests_a_day: int = Field(default=10, ge=0, le=1000)
+    """Hotfixes that no person asked for."""
     bisects_a_day: int = Field(default=20, ge=0, le=1000)
+    """Bisects that no person asked for."""
     trials_a_day: int = Field(default=300, ge=1, le=10_000)
     """Of all bisects of the repository together, in any 24 hours; so are the minutes they take."""
     ci_minutes_a_day: int = Field(default=24 * 60, ge=1, le=100_000)
+    """What their trials may take of CI together."""
     github_requests_an_hour: int = Field(default=5000, ge=100, le=1_000_000)
     """What the bot asks GitHub about this repository; recovery is counted, never refused."""
 
@@ -135,6 +145,7 @@ class Commands(Section):
     approve: CommandRole = Role.WRITE
     reject: CommandRole = Role.WRITE
     prefix_only: bool = False
+    """Whether commands are heard only as `/playbooks …`."""
 
     def needed(self, command: str) -> Role | None:
         """The role a command needs; None where this says nothing about it."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2
 from aiohttp import web
@@ -175,6 +175,47 @@ class Static:
         headers = HEADERS | {"Cache-Control": "public, max-age=31536000, immutable"}
         kind = _TYPES[Path(name).suffix]
         return web.Response(body=content, content_type=kind, charset="utf-8", headers=headers)
+
+
+class Manual:
+    """The site that `make manual` builds from docs/, shown at `/docs` by the server itself."""
+
+    _KINDS: ClassVar = _TYPES | {
+        ".html": "text/html",
+        ".json": "application/json",
+        ".png": "image/png",
+    }
+
+    def __init__(self, folder: Path = _HERE / "manual") -> None:
+        """Show what is in `folder`; it may be missing."""
+        self._folder = folder.resolve()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Its routes: nobody has to be logged in to read it."""
+        return [web.get("/docs", self._to_the_start), web.get("/docs/{path:.*}", self._show)]
+
+    async def _to_the_start(self, _: web.Request) -> web.StreamResponse:
+        raise web.HTTPMovedPermanently("/docs/")
+
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        asked = request.match_info["path"]
+        found = (self._folder / asked).resolve()
+        if not found.is_relative_to(self._folder):
+            raise web.HTTPNotFound(text=_NO_PAGE)
+        if found.is_dir():
+            if asked and not asked.endswith("/"):
+                raise web.HTTPMovedPermanently(f"{request.path}/")
+            found /= "index.html"
+        if found.suffix not in self._KINDS or not found.is_file():
+            raise web.HTTPNotFound(text=_NO_PAGE if self._folder.is_dir() else _NO_MANUAL)
+        headers = HEADERS | {"Cache-Control": "no-cache", "Content-Type": self._KINDS[found.suffix]}
+        if found.suffix != ".png":
+            headers["Content-Type"] += "; charset=utf-8"
+        return web.FileResponse(found, headers=headers)
+
+
+_NO_PAGE = "The manual has no such page; it begins at /docs/."
+_NO_MANUAL = "This server was built without its manual: run `make manual`, or read docs/ instead."
 
 
 class Templates:

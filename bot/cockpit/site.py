@@ -24,7 +24,7 @@ from bot.cockpit.login import Keys, Login
 from bot.cockpit.permissions import NOTHING, RoleOf, Served, Sight, Unknown, VisitorPermissions
 from bot.cockpit.preview import Preview
 from bot.cockpit.ramps import RampPages, RolloutLanes
-from bot.cockpit.render import ROOT, Templates
+from bot.cockpit.render import ROOT, Manual, Templates
 from bot.cockpit.request import (
     THEME_COOKIE,
     THEMES,
@@ -137,6 +137,7 @@ class Cockpit:
         nowhere = PageRoute("*", "/{nothing:.*}", _nowhere, AccessRule.OPEN)
         return [
             web.get("/", _to_the_cockpit),
+            *Manual().routes(),
             *(
                 web.route(each.method, each.address, self._serve(each))
                 for each in (*self.table, nowhere)
