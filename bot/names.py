@@ -72,3 +72,9 @@ def is_among(login: str, named: Iterable[str]) -> bool:
     lower = login.lower()
     meant = {lower, lower.removesuffix(_BOT)}
     return any(bare(each).lower() in meant for each in named)
+
+
+CAPABILITY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""What is provided, such as `llm.summarize`; a pattern."""
+PROVIDER = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}"
+"""Who provides it, such as `acme/model-2`; a pattern."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 from ulid import ULID
 
-from bot.names import LONGEST, is_revision
+from bot.names import CAPABILITY, LONGEST, PROVIDER, is_revision
 
 
 class Value(BaseModel):
@@ -154,7 +154,38 @@ class Autonomy(StrEnum):
         return min(self, other, key=list(Autonomy).index)
 
 
-class RevertRequest(Value):
+class Request(Value):
+    """What is asked for. `command` names it and says, on disk, which of the classes below it is.
+
+    A request is known by its name as soon as its class is defined, so a new one is no change here.
+    """
+
+    command: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Make it known by each name that it may have."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name in get_args(cls.model_fields["command"].annotation):
+            REQUESTS[name] = cls
+
+
+REQUESTS: dict[str, type[Request]] = {}
+"""Every class of requests, by the names that it may have."""
+
+
+def _known(value: object) -> object:
+    """Read a stored request as the class that its name says."""
+    if isinstance(value, Request):
+        return value
+    name = value.get("command") if isinstance(value, dict) else None
+    kind = REQUESTS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise ValueError(f"command: there is none called {name!r}; allowed: {', '.join(REQUESTS)}")
+    return kind.model_validate(value)
+
+
+class RevertRequest(Request):
     """Bring the repository back to before these targets. No reason given is an empty `reason`.
 
     `autonomy` says how far it goes by itself where no person asked: with `open`, a person has it
@@ -182,7 +213,7 @@ Revision = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidato
 """A branch, tag or (abbreviated) SHA as somebody wrote it; resolved when the request is planned."""
 
 
-class BisectRequest(Value):
+class BisectRequest(Request):
     """Find the commit that broke a check.
 
     Attributes:
@@ -199,11 +230,11 @@ class BisectRequest(Value):
     reason: str = ""
 
 
-CapabilityName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-ProviderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$")]
+CapabilityName = Annotated[str, Field(pattern=rf"^{CAPABILITY}$")]
+ProviderName = Annotated[str, Field(pattern=rf"^{PROVIDER}$")]
 
 
-class ShadowRequest(Value):
+class ShadowRequest(Request):
     """Run a candidate beside the provider that serves a capability now, unseen by users."""
 
     command: Literal["shadow"] = "shadow"
@@ -211,7 +242,7 @@ class ShadowRequest(Value):
     candidate: ProviderName
 
 
-class RampRequest(Value):
+class RampRequest(Request):
     """Give the candidate more of the traffic; no `stage` (percent) means the next one."""
 
     command: Literal["ramp"] = "ramp"
@@ -219,7 +250,7 @@ class RampRequest(Value):
     stage: int | None = Field(default=None, ge=1, le=100)
 
 
-class RollbackRequest(Value):
+class RollbackRequest(Request):
     """Give all traffic back to the baseline, and pause the capability.
 
     Attributes:
@@ -234,39 +265,39 @@ class RollbackRequest(Value):
     severity: Severity | None = None
 
 
-class RulingRequest(Value):
+class RulingRequest(Request):
     """A person's word on a commit of the bisect here; no `sha` means what is tried just now."""
 
     command: Literal["skip", "good", "bad"]
     sha: str | None = Field(default=None, pattern=r"^[0-9a-f]{7,40}$")
 
 
-class StatusRequest(Value):
+class StatusRequest(Request):
     """Say what is running here, and the one next thing to do."""
 
     command: Literal["status"] = "status"
 
 
-class HelpRequest(Value):
+class HelpRequest(Request):
     """Say which commands there are."""
 
     command: Literal["help"] = "help"
 
 
-class RetryRequest(Value):
+class RetryRequest(Request):
     """Try the failed or waiting part of the Run here again."""
 
     command: Literal["retry"] = "retry"
 
 
-class CancelRequest(Value):
+class CancelRequest(Request):
     """Stop the Run here, and take back what it has open."""
 
     command: Literal["cancel"] = "cancel"
     reason: str = ""
 
 
-class SeverityRequest(Value):
+class SeverityRequest(Request):
     """Change the severity of the incident here."""
 
     command: Literal["severity"] = "severity"
@@ -274,7 +305,7 @@ class SeverityRequest(Value):
     reason: str = ""
 
 
-class CloseRequest(Value):
+class CloseRequest(Request):
     """A person closed the issue of the incident here; `why` is GitHub's reason, such as completed.
 
     Not a command: that the issue was closed says it.
@@ -284,13 +315,13 @@ class CloseRequest(Value):
     why: str | None = None
 
 
-class ReopenRequest(Value):
+class ReopenRequest(Request):
     """A person opened the issue of the incident here again."""
 
     command: Literal["reopen"] = "reopen"
 
 
-class ApproveRequest(Value):
+class ApproveRequest(Request):
     """Approve the approval with this id; without one, the only one pending here."""
 
     command: Literal["approve"] = "approve"
@@ -298,7 +329,7 @@ class ApproveRequest(Value):
     reason: str = ""
 
 
-class RejectRequest(Value):
+class RejectRequest(Request):
     """Reject the approval with this id; without one, the only one pending here."""
 
     command: Literal["reject"] = "reject"
@@ -309,11 +340,11 @@ class RejectRequest(Value):
 SELF_WORK = "self-work"
 """The scope of a pause that holds the pull requests of autonomous agents."""
 
-Scope = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+Scope = CapabilityName
 """What a pause holds: `self-work`, or a capability."""
 
 
-class PauseRequest(Value):
+class PauseRequest(Request):
     """Hold self-work, or one capability, until it is unpaused."""
 
     command: Literal["pause"] = "pause"
@@ -321,22 +352,12 @@ class PauseRequest(Value):
     reason: str = Field(min_length=1)
 
 
-class UnpauseRequest(Value):
+class UnpauseRequest(Request):
     """Let it go on; without a `scope`, the only pause of the repository is meant."""
 
     command: Literal["unpause"] = "unpause"
     scope: Scope | None = None
     reason: str = ""
-
-
-class LaterRequest(Value):
-    """A well-formed command this version cannot carry out yet: it is answered, never ignored.
-
-    `name` is the command's name without its slash.
-    """
-
-    command: Literal["later"] = "later"
-    name: str
 
 
 class Problem(Value):
@@ -352,7 +373,7 @@ class Problem(Value):
     command: str | None = None
 
 
-class JudgeRequest(Value):
+class JudgeRequest(Request):
     """A check failed on a commit of the default branch: judge whether a change is to blame.
 
     `base` is the default branch's name.
@@ -364,7 +385,7 @@ class JudgeRequest(Value):
     sha: str = Field(pattern=r"^[0-9a-f]{40}$")
 
 
-class TriageRequest(Value):
+class TriageRequest(Request):
     """Alerts fire: keep one incident about their group until every condition has cleared.
 
     `group` is the group's key in the records; each time it fires anew is another `episode`.
@@ -375,37 +396,11 @@ class TriageRequest(Value):
     episode: int = Field(gt=0)
 
 
-class CorrectionRequest(Value):
+class CorrectionRequest(Request):
     """Tell the author what was wrong with a comment: all of its mistakes, answered once."""
 
     command: Literal["correction"] = "correction"
     problems: tuple[Problem, ...] = Field(min_length=1)
-
-
-Request = Annotated[
-    RevertRequest
-    | BisectRequest
-    | ShadowRequest
-    | RampRequest
-    | RollbackRequest
-    | RulingRequest
-    | StatusRequest
-    | HelpRequest
-    | RetryRequest
-    | CancelRequest
-    | SeverityRequest
-    | CloseRequest
-    | ReopenRequest
-    | ApproveRequest
-    | RejectRequest
-    | PauseRequest
-    | UnpauseRequest
-    | LaterRequest
-    | JudgeRequest
-    | TriageRequest
-    | CorrectionRequest,
-    Field(discriminator="command"),
-]
 
 
 class Trigger(Value):
@@ -415,7 +410,7 @@ class Trigger(Value):
     repository: Repository
     actor: Actor
     received_at: datetime
-    request: Request
+    request: Annotated[SerializeAsAny[Request], BeforeValidator(_known)]
 
     @property
     def key(self) -> str:

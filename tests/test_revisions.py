@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.intake.command_arguments import BisectArguments, CommentPlace
+from bot.command_arguments import CommentPlace
 from bot.intake.comment_parser import Command, parse
 from bot.names import is_ref_name, is_revision, split_steps
 from bot.playbooks.checks.names import meant
+from bot.triggers import BisectRequest
 
 HERE = CommentPlace("acme/shop", "https://github.example/acme/shop")
 NAMES = st.text("ab9-._/@{}~^:?*[\\ \x7f,;<>`'\"#%&+=()|!$é日", min_size=1, max_size=8)
@@ -38,7 +39,7 @@ def test_what_names_a_commit_is_a_revision(words: str) -> None:
     assert is_revision(words)
     [command] = parse(f"/bisect {words}..main", HERE)
     assert isinstance(command, Command)
-    assert command.arguments == BisectArguments(words, "main", None)
+    assert command.request == BisectRequest(good=words, bad="main")
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,8 @@ def test_every_name_can_be_typed_as_it_is(name: str, steps: str) -> None:
     for written in (f"/bisect {name}{steps}..main", f"/bisect v1..{name}{steps}"):
         [command] = parse(written, HERE)
         assert isinstance(command, Command), written
-        assert isinstance(command.arguments, BisectArguments)
-        ends = (command.arguments.good, command.arguments.bad)
+        assert isinstance(command.request, BisectRequest)
+        ends = (command.request.good, command.request.bad)
         assert f"{name}{steps}" in ends
     assert split_steps(f"{name}{steps}") == (name, steps)
 
@@ -63,7 +64,7 @@ def test_every_name_can_be_typed_as_it_is(name: str, steps: str) -> None:
 def test_a_name_that_was_parted_so_that_nobody_is_mentioned_is_read_whole() -> None:
     [command] = parse("/bisect v1..release@\u200b2", HERE)
     assert isinstance(command, Command)
-    assert command.arguments == BisectArguments("v1", "release@2", None)
+    assert command.request == BisectRequest(good="v1", bad="release@2")
 
 
 REPORTED = ["lint", "Lint", "test (ubuntu-latest, 3.11)", "test (ubuntu-latest, 3.12)", "build 🏗️",
@@ -113,5 +114,5 @@ def test_a_checks_name_is_the_rest_of_the_line(typed: str, check: str | None, re
         assert not isinstance(command, Command)
         return
     assert isinstance(command, Command)
-    assert isinstance(command.arguments, BisectArguments)
-    assert (command.arguments.check, command.reason) == (check, reason)
+    assert isinstance(command.request, BisectRequest)
+    assert (command.request.check, command.request.reason) == (check, reason)

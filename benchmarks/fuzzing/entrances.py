@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from benchmarks.fuzzing.mutation import as_bytes, spoiled, spoiled_bytes, spoiled_text
 from benchmarks.fuzzing.shapes import documents
 from bot.canary.observations import Expected, Observation, read_lines
+from bot.command_arguments import CommentPlace
 from bot.config import Config, InvalidConfig, config_schema, read_config_text
 from bot.culprit.evidence import TrialOutcome
 from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
@@ -44,14 +45,13 @@ from bot.intake.alerts.formats import (
 from bot.intake.alerts.routes import _read_group
 from bot.intake.api.budgets import SpendBody
 from bot.intake.api.models import BisectBody, RampBody, RevertBody, RollbackBody, ShadowBody
-from bot.intake.command_arguments import CommentPlace
 from bot.intake.comment_parser import MOST_COMMANDS, parse
 from bot.intake.event_payloads import Hint, NothingAsked, OurApp
 from bot.intake.events import Delivery, meanings
 from bot.intake.http.problems import HttpProblem
-from bot.intake.slash_commands import DEFINITIONS
 from bot.records.documents.reports import SpecReport, spec_table
 from bot.safety.config_in_force import digest_of, sensitive_sections
+from bot.slash_commands import ENTRIES
 from bot.spec_reports import read_spec, with_results
 from bot.trials.outcome import (
     ResultFile,
@@ -307,7 +307,7 @@ def _read_webhook(given: Input, place: Place) -> bool:
 
 @st.composite
 def _line(draw: st.DrawFn, place: Place) -> str:
-    definition = draw(st.sampled_from(DEFINITIONS))
+    definition = draw(st.sampled_from(ENTRIES))
     if draw(st.integers(0, 3)) == 0:
         return draw(st.sampled_from(definition.examples))
     words = [

@@ -24,19 +24,19 @@ from bot.cockpit.preview import Preview
 from bot.cockpit.render import ROOT
 from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit, inside, see_other
 from bot.cockpit.scoped_records import ScopedRecords
+from bot.command_arguments import CommentPlace
 from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.intake.command_arguments import CommentPlace
 from bot.intake.event_payloads import CommentPosted
 from bot.intake.event_triggers import triggers
 from bot.intake.inbox import Inbox
-from bot.intake.slash_commands import COMMANDS
 from bot.records.answered import CommandResult, RequestState
 from bot.records.approvals import Approval
 from bot.records.incidents import Incident
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import Objection, founders_of, objection_to
+from bot.slash_commands import COMMANDS
 from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger
 
 log = structlog.get_logger(__name__)
@@ -139,7 +139,7 @@ def founders_from(github: GitHub, config: ConfigInForce, settled: Sequence[str])
 
 
 PLAYS = ("revert", "bisect", "shadow", "ramp", "rollback", "pause", "unpause")
-"""Commands that a form offers to start something with, where this version knows them."""
+"""Commands that a form offers to start something with."""
 LONGEST_LINE = 1_000
 LONGEST_REASON = 2_000
 _PATIENCE = 60.0
@@ -206,16 +206,15 @@ class Actions:
         """Offer the playbooks."""
         _, chosen = visit.narrowed()
         play = visit.query.get("play", "revert")
-        offered = _offered()
-        if play not in offered:
-            raise PageRefused(400, f"The playbook must be one of: {', '.join(offered)}.")
+        if play not in PLAYS:
+            raise PageRefused(400, f"The playbook must be one of: {', '.join(PLAYS)}.")
         async with visit.window() as window:
             shown = await answer_to_show(visit, window)
         return visit.page(
             "start.html",
             chosen=chosen,
             play=play,
-            offered=offered,
+            offered=PLAYS,
             definition=COMMANDS[play],
             line=visit.query.get("line", f"/{play} ")[:LONGEST_LINE],
             problems=(),
@@ -303,21 +302,17 @@ class Actions:
             status=400,
             chosen=seen,
             play=play,
-            offered=_offered(),
+            offered=PLAYS,
             definition=COMMANDS[play],
             line=line,
             problems=[each.text for each in correction.problems],
         )
 
 
-def _offered() -> list[str]:
-    return [name for name in PLAYS if name in COMMANDS and COMMANDS[name].available]
-
-
 def _play_of(line: str) -> str:
     """The form that a command is written in."""
     name = line.partition(" ")[0].removeprefix("/").lower()
-    return name if name in _offered() else PLAYS[0]
+    return name if name in PLAYS else PLAYS[0]
 
 
 def command_line(form: Mapping[str, str]) -> str:

@@ -17,13 +17,13 @@ from bot.cockpit.ramps import RolloutLane, RolloutLanes
 from bot.cockpit.request import OPEN_WORD, AccessRule, PageRoute, Visit, incident_filter
 from bot.cockpit.scoped_records import ScopedRecords
 from bot.cockpit.text import Next, leading, what_next
-from bot.intake.slash_commands import DEFINITIONS, who_may
 from bot.records.bisects import BisectProgress
 from bot.records.dashboard import Times
 from bot.records.incidents import Incident
 from bot.records.pauses import Pause
 from bot.records.runs import StoredRun
 from bot.records.sensitive_config import ConfigQuestion
+from bot.slash_commands import ENTRIES, who_may
 from bot.triggers import Severity
 
 
@@ -111,8 +111,7 @@ class HelpPage:
         """List the commands."""
         return visit.page(
             "help.html",
-            commands=[each for each in DEFINITIONS if each.available],
-            later=[each for each in DEFINITIONS if not each.available],
+            commands=ENTRIES,
             who_may=who_may,
         )
 

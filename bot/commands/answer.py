@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -21,7 +22,9 @@ from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records import answered
 from bot.records.database import reading
-from bot.triggers import SourceKind, Trigger, Value
+from bot.triggers import Request, SourceKind, Trigger, Value
+
+T = TypeVar("T", bound=Request)
 
 _REACTS = {
     SourceKind.ISSUE_COMMENT: ReactionSubject.ISSUE_COMMENT,
@@ -153,6 +156,13 @@ class TriggerAnswer:
         self.writing = writing
         self.tone = Tone.FULL
         self.is_refusal = False
+
+    def asked(self, kind: type[T]) -> T:
+        """What is asked for, which is of this kind."""
+        request = self.trigger.request
+        if not isinstance(request, kind):
+            raise TypeError(f"{request.command} is not what this answers")
+        return request
 
     async def nothing_here(self, text: str = "") -> None:
         """Refuse: nothing that this command could be about is going on here.

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.commands import replies, status
-from bot.commands.answer import Reply, TriggerAnswer, Writing
+from bot.commands.answer import TriggerAnswer, Writing
 from bot.commands.approve import ApproveCommands
 from bot.commands.approve_config import ConfigApprovals
 from bot.commands.close_issue import IssueClosings
@@ -30,28 +30,24 @@ from bot.playbooks.steps import Patch, Step
 from bot.records import budgets, runs
 from bot.records.audit import chain
 from bot.records.lifecycle import RunState
-from bot.safety.admission import PLAYBOOKS, AdmissionFacts, Refused, admit, initiative_of, weigh
+from bot.safety.admission import AdmissionFacts, Refused, admit, initiative_of, weigh
 from bot.safety.admission_facts import AdmissionReader
 from bot.safety.budgets import draw
+from bot.slash_commands import COMMANDS, PLAYBOOKS, help_text
 from bot.triggers import (
     ActorKind,
     ApproveRequest,
-    CancelRequest,
     CloseRequest,
     CorrectionRequest,
-    HelpRequest,
     JudgeRequest,
-    LaterRequest,
     PauseRequest,
     RejectRequest,
     ReopenRequest,
-    RetryRequest,
     RevertRequest,
     Role,
     RulingRequest,
     SeverityRequest,
     SourceKind,
-    StatusRequest,
     TriageRequest,
     Trigger,
     UnpauseRequest,
@@ -224,8 +220,6 @@ async def _give_up(run: Run, reason: str) -> None:
 
 Judge = Callable[[Run, Trigger, JudgeRequest], Awaitable[None]]
 """Judges a check that failed; it asks for playbooks, and is none."""
-Order = Callable[[Run, Trigger, Any], Awaitable[Reply]]
-"""Carries out a small request at once, and says what came of it."""
 
 
 class CommandHandler:
@@ -268,13 +262,10 @@ class CommandHandler:
         self._admitting = AdmissionDesk(admission_reader, context.executions)
         self._waking = RunSignals(context, wake, holding, approving, config_approving)
         self._joining = JoiningRequests(context.records, wake, approving, admission_reader)
+        self._holding = holding
         self._closing = closing
         self._writing = writing
         self._admission_reader = admission_reader
-        self._orders: Mapping[type[Value], Order] = {
-            PauseRequest: holding.pause,
-            UnpauseRequest: holding.unpause,
-        }
 
     async def receive(self, run: Run, trigger: Trigger) -> None:
         """Carry out one Trigger."""
@@ -301,7 +292,7 @@ class CommandHandler:
         decision = admit(facts)
         if isinstance(decision, Refused):
             return await answer.refuse(decision.reason, decision.remedy)
-        return await self._tell(answer)
+        return await self._carry_out(answer, facts)
 
     async def broke(self, run: Run, trigger: Trigger, failed: StepFailed) -> None:
         """Tell whoever asked that this bot itself is at fault."""
@@ -334,52 +325,71 @@ class CommandHandler:
         if isinstance(request, RevertRequest) and facts.meant:
             request = request.model_copy(update={"targets": facts.meant})
             answer.trigger = trigger = trigger.model_copy(update={"request": request})
-        if playbook := self._playbooks.get(type(request)):
-            return await play(answer, playbook, facts, self._joining)
-        if order := self._orders.get(type(request)):
-            return await answer.reply(await order(run, trigger, request))
+        return await self._carry_out(answer, facts)
+
+    async def _carry_out(self, answer: TriggerAnswer, facts: AdmissionFacts) -> None:
+        request = answer.trigger.request
+        if entry := COMMANDS.get(request.command):
+            return await entry.handle(self)(answer, facts)
         match request:
-            case RulingRequest():
-                await self._waking.rule(answer, request)
-            case RetryRequest():
-                await self._retry(answer)
-            case CancelRequest():
-                await self._waking.cancel(answer)
-            case ApproveRequest() | RejectRequest():
-                await self._waking.decide(answer, request)
-            case SeverityRequest():
-                here = await self._context.look(run, trigger)
-                await status.set_severity(answer, here, request)
+            case TriageRequest():
+                return await self.play(answer, facts)
             case CloseRequest() | ReopenRequest():
-                await self._closing.heed(answer, request)
-            case _:
-                await self._tell(answer)
-        return None
-
-    async def _tell(self, answer: TriggerAnswer) -> None:
-        """Answer what anybody may ask: it changes nothing."""
-        trigger = answer.trigger
-        match trigger.request:
-            case StatusRequest():
-                here = await self._context.look(answer.run, trigger)
-                await status.tell_status(answer, here)
-            case HelpRequest():
-                await answer.say(replies.help_reply())
-            case LaterRequest() as later:
-                await answer.say(replies.later(trigger.actor, later.name), Emotion.REFUSED)
+                return await self._closing.heed(answer, request)
             case CorrectionRequest() as wrong:
-                text = replies.correction(trigger.actor, wrong.problems)
-                await answer.say(text, Emotion.REFUSED)
+                text = replies.correction(answer.trigger.actor, wrong.problems)
+                return await answer.say(text, Emotion.REFUSED)
+            case _:
+                raise ValueError(f"nothing carries out {request.command}")
 
-    async def _shows_receipt(self, trigger: Trigger) -> bool:
-        if trigger.source.kind not in COMMENTS or trigger.actor.kind is not ActorKind.PERSON:
-            return True
-        if not trigger.source.addressed and await self._admission_reader.prefix_only(trigger):
-            return False
-        role = await self._admission_reader.role_of(trigger)
-        return await self._writing.talk.shows_receipt(trigger, role)
+    # --- one for each handler that an entry of bot/slash_commands.py names ---
 
-    async def _retry(self, answer: TriggerAnswer) -> None:
+    async def play(self, answer: TriggerAnswer, facts: AdmissionFacts) -> None:
+        """Carry out the playbook of a request."""
+        playbook = self._playbooks[type(answer.trigger.request)]
+        await play(answer, playbook, facts, self._joining)
+
+    async def status(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Say where everything here stands."""
+        await status.tell_status(answer, await self._context.look(answer.run, answer.trigger))
+
+    async def help(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Say which commands there are."""
+        await answer.say(help_text())
+
+    async def cancel(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Stop what is under way here."""
+        await self._waking.cancel(answer)
+
+    async def approve(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Pass on a yes."""
+        await self._waking.decide(answer, answer.asked(ApproveRequest))
+
+    async def reject(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Pass on a no."""
+        await self._waking.decide(answer, answer.asked(RejectRequest))
+
+    async def rule(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Pass on what a person knows of a commit."""
+        await self._waking.rule(answer, answer.asked(RulingRequest))
+
+    async def severity(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Change how bad the incident here is."""
+        here = await self._context.look(answer.run, answer.trigger)
+        await status.set_severity(answer, here, answer.asked(SeverityRequest))
+
+    async def pause(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Hold self-work or a capability."""
+        request = answer.asked(PauseRequest)
+        await answer.reply(await self._holding.pause(answer.run, answer.trigger, request))
+
+    async def unpause(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Let it go on."""
+        request = answer.asked(UnpauseRequest)
+        await answer.reply(await self._holding.unpause(answer.run, answer.trigger, request))
+
+    async def retry(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
+        """Try what failed here again."""
         run, trigger = answer.run, answer.trigger
         here = await self._context.look(run, trigger)
         # What follows alerts hears of them by itself: it has nothing to try once more.
@@ -405,6 +415,14 @@ class CommandHandler:
             return await answer.refuse(decision.reason, decision.remedy)
         told = TriggerAnswer(run, again, answer.client, self._writing)
         return await play(told, playbook, facts, self._joining)
+
+    async def _shows_receipt(self, trigger: Trigger) -> bool:
+        if trigger.source.kind not in COMMENTS or trigger.actor.kind is not ActorKind.PERSON:
+            return True
+        if not trigger.source.addressed and await self._admission_reader.prefix_only(trigger):
+            return False
+        role = await self._admission_reader.role_of(trigger)
+        return await self._writing.talk.shows_receipt(trigger, role)
 
     async def _nothing_to_retry(self, answer: TriggerAnswer, here: CommandContext) -> None:
         if here.parked:

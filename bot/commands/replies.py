@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from bot import markdown
-from bot.intake.slash_commands import help_text, not_yet_text
 from bot.records.incidents import Incident
 from bot.records.runs import StoredRun
 from bot.triggers import Actor, ActorKind, Problem, Severity
@@ -205,16 +204,6 @@ def _being_done(incident: Incident | None) -> str:
 
 def _pull_of(incident: Incident | None) -> str:
     return f"#{incident.prs[-1]}" if incident and incident.prs else "the plan"
-
-
-def help_reply() -> str:
-    """Every command."""
-    return help_text()
-
-
-def later(actor: Actor, name: str) -> str:
-    """A command that this version does not know how to carry out yet."""
-    return f"{_who(actor)} {not_yet_text(name)}"
 
 
 def status(

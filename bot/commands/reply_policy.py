@@ -20,24 +20,19 @@ from bot.records import answered
 from bot.records.answered import Scope
 from bot.records.database import reading
 from bot.safety.admission import AdmissionFacts
+from bot.slash_commands import COMMANDS
 from bot.triggers import (
     ActorKind,
     ApproveRequest,
     CorrectionRequest,
     RejectRequest,
+    Request,
     Role,
     SourceKind,
     Trigger,
 )
 
 COMMENTS = frozenset({SourceKind.ISSUE_COMMENT, SourceKind.REVIEW_COMMENT, SourceKind.REVIEW})
-
-
-STEERING = frozenset({"approve", "reject", "cancel", "retry", "skip"})
-"""What people say to other bots every day: ours only where something of ours waits for it."""
-
-
-QUESTIONS = frozenset({"help", "status"})
 
 
 _SLACK = timedelta(minutes=1)
@@ -67,8 +62,16 @@ def is_shared(trigger: Trigger) -> bool:
         return False
     request = trigger.request
     if isinstance(request, CorrectionRequest):
-        return all(each.command in STEERING for each in request.problems)
-    return request.command in STEERING | QUESTIONS
+        return all(_is_everyday(each.command) for each in request.problems)
+    return _is_everyday(request.command) or _is_question(request)
+
+
+def _is_everyday(command: str | None) -> bool:
+    return command is not None and command in COMMANDS and COMMANDS[command].everyday
+
+
+def _is_question(request: Request) -> bool:
+    return request.command in COMMANDS and COMMANDS[request.command].is_question
 
 
 def tone_of(trigger: Trigger, facts: AdmissionFacts) -> Tone:
@@ -149,7 +152,7 @@ class ReplyPolicy:
             return None
         if tone is Tone.FULL:
             return first
-        is_question = trigger.request.command in QUESTIONS
+        is_question = _is_question(trigger.request)
         passed_by = is_shared(trigger) and not await self.is_awaited(trigger)
         says_no = is_refusal or isinstance(trigger.request, CorrectionRequest)
         if passed_by and not is_question and (tone is Tone.ONCE or says_no):

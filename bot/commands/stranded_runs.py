@@ -29,7 +29,7 @@ from bot.records import alerts, approvals, incidents, runs
 from bot.records.audit import chain
 from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus
-from bot.safety.admission import PLAYBOOKS
+from bot.slash_commands import PLAYBOOKS
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.allocation import Decided

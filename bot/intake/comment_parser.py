@@ -20,8 +20,9 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.intake.command_arguments import Arguments, CommentPlace, NotUnderstood, Typed, shown
-from bot.intake.slash_commands import COMMANDS
+from bot.command_arguments import CommentPlace, NotUnderstood, Typed, shown
+from bot.slash_commands import COMMANDS
+from bot.triggers import Request
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _QUOTE = re.compile(r" {0,3}>")
@@ -207,8 +208,7 @@ class Command:
     """A command that can be carried out. `index` is its place among those of the comment."""
 
     name: str
-    arguments: Arguments
-    reason: str
+    request: Request
     index: int
     line: int
     addressed: bool = False
@@ -264,8 +264,8 @@ def _read(line: TypedLine, here: CommentPlace, index: int) -> Command | Mistake 
     addressed = name == _PREFIX
     if addressed:
         name = _command_name(next(words, "help").removeprefix("/"))
-    definition = COMMANDS.get(name)
-    if definition is None:
+    entry = COMMANDS.get(name)
+    if entry is None:
         return _unknown(name, line, index, addressed)
     raw, reason = _split_reason(words)
     rest = [bare for word in raw if (bare := word.strip("`<>,"))]
@@ -281,10 +281,10 @@ def _read(line: TypedLine, here: CommentPlace, index: int) -> Command | Mistake 
             addressed=addressed,
         )
     try:
-        arguments = definition.read(Typed(name, tuple(rest), reason, here, tuple(raw)))
+        request = entry.read(Typed(name, tuple(rest), reason, here, tuple(raw)))
     except NotUnderstood as error:
         return Mistake(str(error), index=index, line=line.number, name=name, addressed=addressed)
-    return Command(name, arguments, reason, index=index, line=line.number, addressed=addressed)
+    return Command(name, request, index=index, line=line.number, addressed=addressed)
 
 
 def _command_name(word: str) -> str:

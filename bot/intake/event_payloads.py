@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.intake.command_arguments import CommentPlace
+from bot.command_arguments import CommentPlace
 from bot.triggers import Repository, SourceKind
 
 Payload = Mapping[str, Any]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from bot.intake import command_arguments
+from bot.command_arguments import shown
 from bot.intake.comment_parser import Command, Mistake, parse
 from bot.intake.event_payloads import (
     BISECT_LABEL,
@@ -17,50 +17,25 @@ from bot.intake.event_payloads import (
     IncidentClosed,
     Labeled,
 )
-from bot.intake.slash_commands import COMMANDS
+from bot.slash_commands import BUTTONS, COMMANDS
 from bot.triggers import (
     OURSELVES,
-    SELF_WORK,
     Actor,
     ActorKind,
-    ApproveRequest,
     BisectRequest,
-    CancelRequest,
     CloseRequest,
     CorrectionRequest,
-    HelpRequest,
     JudgeRequest,
-    LaterRequest,
-    PauseRequest,
     Problem,
     PullRequestTarget,
-    RampRequest,
-    RejectRequest,
     ReopenRequest,
     Repository,
     Request,
-    RetryRequest,
     RevertRequest,
-    RollbackRequest,
-    RulingRequest,
-    SeverityRequest,
-    ShadowRequest,
     Source,
     SourceKind,
-    StatusRequest,
     Trigger,
-    UnpauseRequest,
 )
-
-_BUTTONS: dict[str, Callable[[], Request]] = {
-    "retry": RetryRequest,
-    "cancel": CancelRequest,
-    "approve": ApproveRequest,
-    "reject": RejectRequest,
-    "skip": lambda: RulingRequest(command="skip"),
-}
-_BY_HAND = frozenset({"approve", "reject", "pause", "unpause"})
-"""What no App may say in a person's name; an `/approve` of a configuration is one too."""
 
 
 def triggers(
@@ -99,7 +74,7 @@ def triggers(
                 url=asked.url,
                 run=asked.run,
             )
-            request = _BUTTONS[asked.button]()
+            request = BUTTONS[asked.button]()
             return [_trigger(source, asked.repository, asked.login, received_at, request)]
         case CheckFailed():
             return [_of_check(asked, received_at)]
@@ -137,22 +112,12 @@ def _from_comment(comment: CommentPosted, received_at: datetime) -> list[Trigger
     """Return one Trigger per command, and one that answers all mistakes together."""
     found: list[tuple[int, Request, bool]] = []
     mistakes: list[Mistake] = []
-    for each in parse(comment.body, comment.here):
-        if isinstance(each, Command):
-            try:
-                found.append((each.index, _request(each, comment), each.addressed))
-            except command_arguments.NotUnderstood as error:
-                mistakes.append(
-                    Mistake(
-                        str(error),
-                        index=each.index,
-                        line=each.line,
-                        name=each.name,
-                        addressed=each.addressed,
-                    )
-                )
-        else:
-            mistakes.append(each)
+    for each in parse(comment.body, replace(comment.here, subject=comment.subject)):
+        wrong = each if isinstance(each, Mistake) else _objection(each, comment)
+        if wrong is not None:
+            mistakes.append(wrong)
+        elif isinstance(each, Command):
+            found.append((each.index, each.request, each.addressed))
     if mistakes:
         problems = tuple(
             Problem(
@@ -187,54 +152,18 @@ def _from_comment(comment: CommentPosted, received_at: datetime) -> list[Trigger
     ]
 
 
-def _request(command: Command, comment: CommentPosted) -> Request:
-    if comment.app is not None and command.name in _BY_HAND:
-        raise command_arguments.NotUnderstood(
-            f"`/{command.name}` counts only where a person wrote it: this comment came through "
-            f"{command_arguments.shown(comment.app)}. Comment `/{command.name}` yourself."
-        )
-    if not COMMANDS[command.name].available:
-        return LaterRequest(name=command.name)
-    match command.arguments:
-        case command_arguments.RevertArguments(targets=targets):
-            if targets:
-                return RevertRequest(targets=targets, reason=command.reason)
-            # On an issue it means what the incident of that issue is about.
-            if comment.subject is None:
-                raise command_arguments.NotUnderstood(
-                    "`/revert` must name what to revert here: `/revert #12` or `/revert SHA`."
-                )
-            here = (PullRequestTarget(number=comment.subject),)
-            return RevertRequest(targets=here, reason=command.reason)
-        case command_arguments.BisectArguments(good=good, bad=bad, check=check):
-            return BisectRequest(good=good, bad=bad, check=check, reason=command.reason)
-        case command_arguments.ShadowArguments(capability=capability, candidate=candidate):
-            return ShadowRequest(capability=capability, candidate=candidate)
-        case command_arguments.RampArguments(capability=capability, stage=stage):
-            return RampRequest(capability=capability, stage=stage)
-        case command_arguments.CapabilityArguments(capability=capability):
-            return RollbackRequest(capability=capability, reason=command.reason)
-        case command_arguments.CommitArguments(sha=sha) if command.name in ("skip", "good", "bad"):
-            return RulingRequest.model_validate({"command": command.name, "sha": sha})
-        case command_arguments.PauseArguments(scope=scope):
-            if command.name == "pause":
-                return PauseRequest(scope=scope or SELF_WORK, reason=command.reason)
-            return UnpauseRequest(scope=scope, reason=command.reason)
-        case command_arguments.SeverityArguments(severity=severity):
-            return SeverityRequest(severity=severity, reason=command.reason)
-        case command_arguments.ApprovalArguments(approval=approval):
-            if command.name == "approve":
-                return ApproveRequest(approval=approval, reason=command.reason)
-            return RejectRequest(approval=approval, reason=command.reason)
-    match command.name:
-        case "status":
-            return StatusRequest()
-        case "retry":
-            return RetryRequest()
-        case "cancel":
-            return CancelRequest(reason=command.reason)
-        case _:
-            return HelpRequest()
+def _objection(command: Command, comment: CommentPosted) -> Mistake | None:
+    """What no App may say in a person's name; an `/approve` of a configuration is one too."""
+    if comment.app is None or not COMMANDS[command.name].by_hand:
+        return None
+    return Mistake(
+        f"`/{command.name}` counts only where a person wrote it: this comment came through "
+        f"{shown(comment.app)}. Comment `/{command.name}` yourself.",
+        index=command.index,
+        line=command.line,
+        name=command.name,
+        addressed=command.addressed,
+    )
 
 
 def _trigger(

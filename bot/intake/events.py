@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from bot.command_arguments import CommentPlace
 from bot.intake import event_payloads
-from bot.intake.command_arguments import CommentPlace
 from bot.intake.event_payloads import (
     BISECT_LABEL,
     INCIDENT_LABEL,
@@ -28,10 +28,10 @@ from bot.intake.event_payloads import (
 )
 from bot.names import is_ref_name
 from bot.safety.config_check import NAME as CONFIG_CHECK
+from bot.slash_commands import BUTTONS
 from bot.triggers import Repository, SourceKind
 
 _LONGEST_CHECK = 255
-BUTTONS = ("retry", "cancel", "approve", "reject", "skip")
 _RUN = re.compile(r"[0-9a-z]{26}")
 _INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 

@@ -6,7 +6,7 @@ for is never refused for budgets, caps, a pause or an opt-out. Those bind what n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Literal
 
@@ -16,34 +16,18 @@ from bot.playbooks.steps import PlannedStep, worst
 from bot.records.budgets import Budget, BudgetState
 from bot.records.steps import Reversibility
 from bot.safety.self_workers import Lifting
+from bot.slash_commands import ADVANCING, ENTRIES, PLAYBOOKS
 from bot.triggers import ActorKind, Autonomy, Role, SourceKind, Target, Trigger, Value
 
-NEEDS: dict[str, Role] = {
-    "status": Role.NONE,
-    "help": Role.NONE,
+NEEDS: Mapping[str, Role] = {
     "correction": Role.NONE,
-    "later": Role.NONE,
     "judge": Role.NONE,
     "triage": Role.NONE,
-    "revert": Role.WRITE,
-    "bisect": Role.WRITE,
-    "shadow": Role.WRITE,
-    "ramp": Role.WRITE,
-    "rollback": Role.WRITE,
-    "skip": Role.WRITE,
-    "good": Role.WRITE,
-    "bad": Role.WRITE,
-    "retry": Role.WRITE,
-    "cancel": Role.WRITE,
-    "severity": Role.WRITE,
     "close": Role.WRITE,
     "reopen": Role.WRITE,
-    "approve": Role.WRITE,
-    "reject": Role.WRITE,
-    "pause": Role.WRITE,
-    "unpause": Role.WRITE,
+    **{entry.name: entry.who for entry in ENTRIES},
 }
-"""The weakest role that may ask for each command."""
+"""The weakest role that may ask for each request."""
 
 _DEEDS = {
     "close": "Resolving an incident by closing its issue",
@@ -59,11 +43,6 @@ _EASES = {
 }
 """What brings the end of a pause nearer: it waits for incidents that are high or critical."""
 _MOST_NAMED = 5
-
-PLAYBOOKS = ("revert", "bisect", "shadow", "ramp", "rollback")
-"""What acts on a repository; every other command only steers or asks."""
-ADVANCING = frozenset({"shadow", "ramp"})
-"""What moves traffic forward: a pause holds it, whoever asks."""
 
 
 class Initiative(StrEnum):

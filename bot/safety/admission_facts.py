@@ -16,8 +16,6 @@ from bot.records import budgets, gate_reports, pauses
 from bot.records.budgets import Budget, BudgetState
 from bot.records.database import reading
 from bot.safety.admission import (
-    ADVANCING,
-    PLAYBOOKS,
     AdmissionFacts,
     HoldingPause,
     Initiative,
@@ -28,6 +26,7 @@ from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of
 from bot.safety.revert_target import meant, our_incidents
 from bot.safety.self_workers import Lifting, judge_lifting, read_held
+from bot.slash_commands import ADVANCING, PLAYBOOKS
 from bot.triggers import (
     SELF_WORK,
     Autonomy,

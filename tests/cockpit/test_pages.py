@@ -18,11 +18,11 @@ from bot.cockpit.budgets import PER_PAGE
 from bot.cockpit.live import MOST_OF_ONE
 from bot.cockpit.request import KINDS
 from bot.cockpit.text import moment
-from bot.intake.slash_commands import DEFINITIONS
 from bot.records.audit.anchors import Anchor, public_key
 from bot.records.audit.chain import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState
 from bot.records.tables.safety import audit_entries
+from bot.slash_commands import ENTRIES
 from bot.triggers import Severity
 from fakegithub.server import DemoGitHub
 from fakegithub.world.roles import RoleName
@@ -79,11 +79,10 @@ async def test_an_altered_chain_is_called_that_on_the_first_page(
 async def test_help_lists_every_command_there_is(arrives: Arrives, house: House) -> None:
     del house
     page = await (await arrives("")).get("/ui/help")
-    for each in DEFINITIONS:
+    for each in ENTRIES:
         assert f"/{each.name}" in page.words
-        if each.available:
-            assert each.usage in page.words
-            assert all(example in page.words for example in each.examples)
+        assert each.usage in page.words
+        assert all(example in page.words for example in each.examples)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ import pytest
 
 from bot import errors, markdown
 from bot.cockpit.text import with_references
+from bot.command_arguments import CommentPlace
 from bot.config import Config
 from bot.github.markers import BODY_LIMIT, cut
 from bot.github.transport.redaction import redact
-from bot.intake.command_arguments import CommentPlace
 from bot.intake.comment_parser import parse
 from bot.playbooks.incident.own_files import OwnFiles
 from bot.playbooks.incident.phrases import quoted

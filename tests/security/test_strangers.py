@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.command_arguments import CommentPlace
 from bot.commands.strangers import MOST_UNKNOWN
-from bot.intake.command_arguments import CommentPlace
 from bot.intake.event_payloads import CommentPosted
 from bot.triggers import Repository, SourceKind
 from fakegithub.faults.request_faults import Fail, Slow

@@ -21,7 +21,6 @@ from cloudevents.core.v1.event import CloudEvent as DecodedEvent
 from pydantic import Field, field_validator, model_validator
 
 from bot.intake.alerts.formats import (
-    CAPABILITY,
     AlertModel,
     Moment,
     UnreadableAlert,
@@ -31,6 +30,7 @@ from bot.intake.alerts.formats import (
     title_of,
     web_page,
 )
+from bot.names import CAPABILITY
 from bot.records.alerts import ConditionReport, Said, SignalName
 from bot.safety.severity import (
     UNKNOWN,
@@ -59,7 +59,7 @@ class EventData(AlertModel):
     severity: str | None = None
     pull_request: int | None = Field(default=None, gt=0, lt=10**9)
     commit: str | None = Field(default=None, pattern=r"^[0-9A-Fa-f]{7,40}$")
-    capability: str | None = Field(default=None, pattern=f"^{CAPABILITY.pattern}$")
+    capability: str | None = Field(default=None, pattern=f"^{CAPABILITY}$")
     url: object = None
     burn_rates: dict[str, float] = Field(default_factory=dict, max_length=10)
     irreversible: bool = False

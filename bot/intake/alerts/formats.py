@@ -26,6 +26,7 @@ from pydantic import (
 
 from bot.intake.event_payloads import web_address
 from bot.intake.http.problems import invalid
+from bot.names import CAPABILITY
 from bot.records.alerts import ConditionReport, Said, SignalName
 from bot.safety.severity import UNKNOWN, Labelled, severity_of
 from bot.triggers import Repository, Severity
@@ -33,7 +34,6 @@ from bot.triggers import Repository, Severity
 MOST_ALERTS = 2000
 """In one request."""
 
-CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,8})")
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
@@ -238,7 +238,7 @@ def blamed(labels: dict[str, str]) -> dict[str, Any]:
     if _COMMIT.fullmatch(commit):
         return {"commit": commit.lower()}
     capability = labels.get("capability", "")
-    return {"capability": capability} if CAPABILITY.fullmatch(capability) else {}
+    return {"capability": capability} if re.fullmatch(CAPABILITY, capability) else {}
 
 
 def title_of(text: str) -> str:

@@ -13,6 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.command_arguments import STAGES
 from bot.intake.api.models import (
     AcceptedAnswer,
     ArtifactPlace,
@@ -28,7 +29,6 @@ from bot.intake.api.models import (
     RunAnswer,
     ShadowBody,
 )
-from bot.intake.command_arguments import STAGES
 from bot.intake.http import openapi
 from bot.intake.http.auth import ApiToken, Callers
 from bot.intake.http.bodies import as_json, read_model, read_query

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bot.intake.command_arguments import CommentPlace
+from bot.command_arguments import CommentPlace
 from bot.intake.comment_parser import Command, Mistake, parse
-from bot.intake.slash_commands import COMMANDS
 from bot.markdown import code, for_file, link, text
+from bot.slash_commands import COMMANDS
 
 GFM = MarkdownIt("gfm-like", {"linkify": False})
-HERE = CommentPlace("acme/shop", "https://github.example/acme/shop")
+HERE = CommentPlace("acme/shop", "https://github.example/acme/shop", 7)
 HEX = "0123456789abcdef"
 SHAS = st.text(HEX, min_size=7, max_size=40)
 NAMES = st.text("abcxyz019_./-", min_size=1, max_size=20).filter(lambda name: ".." not in name)
@@ -46,11 +46,9 @@ def seen(markdown: str) -> str:
     )  # fmt: skip
 
 
-def understood(words: str) -> list[tuple[str, object, str]]:
+def understood(words: str) -> list[tuple[str, object]]:
     return [
-        (each.name, each.arguments, each.reason)
-        if isinstance(each, Command)
-        else ("mistake", each.message, "")
+        (each.name, each.request) if isinstance(each, Command) else ("mistake", each.message)
         for each in parse(words, HERE)
     ]
 

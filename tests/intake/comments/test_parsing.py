@@ -10,13 +10,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.intake import command_arguments as args
-from bot.intake.command_arguments import CommentPlace
+from bot.command_arguments import CommentPlace
 from bot.intake.comment_parser import MOST_COMMANDS, Command, Mistake, parse
-from bot.intake.slash_commands import COMMANDS, DEFINITIONS
-from bot.triggers import CommitTarget, PullRequestTarget, Severity
+from bot.slash_commands import COMMANDS, ENTRIES
+from bot.triggers import (
+    ApproveRequest,
+    BisectRequest,
+    CancelRequest,
+    CommitTarget,
+    HelpRequest,
+    PauseRequest,
+    PullRequestTarget,
+    RampRequest,
+    RejectRequest,
+    Request,
+    RetryRequest,
+    RevertRequest,
+    RollbackRequest,
+    RulingRequest,
+    Severity,
+    SeverityRequest,
+    ShadowRequest,
+    StatusRequest,
+    UnpauseRequest,
+)
 
-HERE = CommentPlace("acme/app", "https://github.com/acme/app")
+HERE = CommentPlace("acme/app", "https://github.com/acme/app", 7)
 SHA = "3f2a9c1d" * 5
 
 
@@ -36,69 +55,68 @@ def mistake(body: str) -> Mistake:
     return found
 
 
-READ: list[tuple[str, args.Arguments, str]] = [
-    ("/revert", args.RevertArguments(()), ""),
-    ("/REVERT", args.RevertArguments(()), ""),
-    ("/playbooks revert", args.RevertArguments(()), ""),
-    ("/Playbooks /Revert #12", args.RevertArguments((pr(12),)), ""),
-    ("/revert because it broke #12", args.RevertArguments(()), "it broke #12"),
-    ("/revert #12 Because: logins fail", args.RevertArguments((pr(12),)), "logins fail"),
-    ("/revert #12, #13 #12", args.RevertArguments((pr(12), pr(13))), ""),
-    ("/revert Acme/App#12", args.RevertArguments((pr(12),)), ""),
-    ("/revert https://github.com/acme/app/pull/12/files#r1", args.RevertArguments((pr(12),)), ""),
-    ("/revert <https://github.com/acme/app/pull/12>", args.RevertArguments((pr(12),)), ""),
-    ("/revert `3F2A9C1`", args.RevertArguments((CommitTarget(sha="3f2a9c1"),)), ""),
-    ("/revert 1234567", args.RevertArguments((CommitTarget(sha="1234567"),)), ""),
-    (
-        f"/revert https://github.com/acme/app/commit/{SHA}",
-        args.RevertArguments((CommitTarget(sha=SHA),)),
-        "",
-    ),
-    ("/bisect v1.4..main", args.BisectArguments("v1.4", "main", None), ""),
-    ("/bisect ..main", args.BisectArguments(None, "main", None), ""),
-    ("/bisect v1.4.. check unit", args.BisectArguments("v1.4", None, "unit"), ""),
+def reverts(*targets: PullRequestTarget | CommitTarget, reason: str = "") -> RevertRequest:
+    return RevertRequest(targets=targets or (pr(7),), reason=reason)
+
+
+READ: list[tuple[str, Request]] = [
+    ("/revert", reverts()),
+    ("/REVERT", reverts()),
+    ("/playbooks revert", reverts()),
+    ("/Playbooks /Revert #12", reverts(pr(12))),
+    ("/revert because it broke #12", reverts(reason="it broke #12")),
+    ("/revert #12 Because: logins fail", reverts(pr(12), reason="logins fail")),
+    ("/revert #12, #13 #12", reverts(pr(12), pr(13))),
+    ("/revert Acme/App#12", reverts(pr(12))),
+    ("/revert https://github.com/acme/app/pull/12/files#r1", reverts(pr(12))),
+    ("/revert <https://github.com/acme/app/pull/12>", reverts(pr(12))),
+    ("/revert `3F2A9C1`", reverts(CommitTarget(sha="3f2a9c1"))),
+    ("/revert 1234567", reverts(CommitTarget(sha="1234567"))),
+    (f"/revert https://github.com/acme/app/commit/{SHA}", reverts(CommitTarget(sha=SHA))),
+    ("/bisect v1.4..main", BisectRequest(good="v1.4", bad="main")),
+    ("/bisect ..main", BisectRequest(bad="main")),
+    ("/bisect v1.4.. check unit", BisectRequest(good="v1.4", check="unit")),
     (
         "/bisect abc1234..def5678 check CI / unit tests (3.11) because flaky",
-        args.BisectArguments("abc1234", "def5678", "CI / unit tests (3.11)"),
-        "flaky",
+        BisectRequest(
+            good="abc1234", bad="def5678", check="CI / unit tests (3.11)", reason="flaky"
+        ),
     ),
-    ('/bisect a..b check "unit tests"', args.BisectArguments("a", "b", "unit tests"), ""),
-    ("/skip 3F2A9C1", args.CommitArguments("3f2a9c1"), ""),
-    ("/good 3f2a9c1", args.CommitArguments("3f2a9c1"), ""),
-    ("/bad 3f2a9c1", args.CommitArguments("3f2a9c1"), ""),
+    ('/bisect a..b check "unit tests"', BisectRequest(good="a", bad="b", check="unit tests")),
+    ("/skip 3F2A9C1", RulingRequest(command="skip", sha="3f2a9c1")),
+    ("/good 3f2a9c1", RulingRequest(command="good", sha="3f2a9c1")),
+    ("/bad 3f2a9c1", RulingRequest(command="bad", sha="3f2a9c1")),
     (
         "/shadow llm.summarize acme/model-2:beta",
-        args.ShadowArguments("llm.summarize", "acme/model-2:beta"),
-        "",
+        ShadowRequest(capability="llm.summarize", candidate="acme/model-2:beta"),
     ),
-    ("/ramp llm.summarize", args.RampArguments("llm.summarize", None), ""),
-    ("/ramp llm.summarize 25%", args.RampArguments("llm.summarize", 25), ""),
-    ("/rollback llm because empty", args.CapabilityArguments("llm"), "empty"),
-    ("/pause because evals are red", args.PauseArguments("self-work"), "evals are red"),
-    ("/pause Self-Work because x", args.PauseArguments("self-work"), "x"),
-    ("/pause llm.summarize because x", args.PauseArguments("llm.summarize"), "x"),
-    ("/unpause", args.PauseArguments(None), ""),
-    ("/unpause llm because fixed", args.PauseArguments("llm"), "fixed"),
-    ("/approve", args.ApprovalArguments(None), ""),
-    ("/approve 7K2M", args.ApprovalArguments("7k2m"), ""),
-    ("/reject 7k2m because no", args.ApprovalArguments("7k2m"), "no"),
-    ("/retry", args.NoArguments(), ""),
-    ("/cancel", args.NoArguments(), ""),
-    ("/severity HIGH", args.SeverityArguments(Severity.HIGH), ""),
-    ("/status", args.NoArguments(), ""),
-    ("/help me please", args.NoArguments(), ""),
-    ("/playbooks", args.NoArguments(), ""),
+    ("/ramp llm.summarize", RampRequest(capability="llm.summarize")),
+    ("/ramp llm.summarize 25%", RampRequest(capability="llm.summarize", stage=25)),
+    ("/rollback llm because empty", RollbackRequest(capability="llm", reason="empty")),
+    ("/pause because evals are red", PauseRequest(reason="evals are red")),
+    ("/pause Self-Work because x", PauseRequest(reason="x")),
+    ("/pause llm.summarize because x", PauseRequest(scope="llm.summarize", reason="x")),
+    ("/unpause", UnpauseRequest()),
+    ("/unpause llm because fixed", UnpauseRequest(scope="llm", reason="fixed")),
+    ("/approve", ApproveRequest()),
+    ("/approve 7K2M", ApproveRequest(approval="7k2m")),
+    ("/reject 7k2m because no", RejectRequest(approval="7k2m", reason="no")),
+    ("/retry", RetryRequest()),
+    ("/cancel", CancelRequest()),
+    ("/severity HIGH", SeverityRequest(severity=Severity.HIGH)),
+    ("/status", StatusRequest()),
+    ("/help me please", HelpRequest()),
+    ("/playbooks", HelpRequest()),
 ]
 
 
-@pytest.mark.parametrize(("body", "expected", "reason"), READ, ids=[body for body, _, _ in READ])
-def test_it_is_read(body: str, expected: args.Arguments, reason: str) -> None:
-    command = read(body)
-    assert (command.arguments, command.reason) == (expected, reason)
+@pytest.mark.parametrize(("body", "expected"), READ, ids=[body for body, _ in READ])
+def test_it_is_read(body: str, expected: Request) -> None:
+    assert read(body).request == expected
 
 
 def test_every_example_in_the_help_is_understood() -> None:
-    for definition in DEFINITIONS:
+    for definition in ENTRIES:
         for example in definition.examples:
             assert read(example).name == definition.name
 
@@ -200,8 +218,10 @@ def test_an_eleventh_command_is_refused_with_the_reason(snapshot: Any) -> None:
 
 def test_a_reason_becomes_one_clean_line_of_bounded_length() -> None:
     dirty = read("/revert because\t it \x00broke\u202e  all\u2028of\u200f it")
-    assert dirty.reason == "it broke all of it"
-    assert len(read("/revert because " + "x" * 60_000).reason) == 2_000
+    assert dirty.request == reverts(reason="it broke all of it")
+    long = read("/revert because " + "x" * 60_000).request
+    assert isinstance(long, RevertRequest)
+    assert len(long.reason) == 2_000
 
 
 @given(

@@ -1,17 +1,36 @@
 """What may stand after each slash command, and the sentence a person gets when it cannot be read.
 
-Each `read_…` takes what was typed and returns typed arguments, or raises NotUnderstood with a
+Each `read_…` takes what was typed and returns what is asked for, or raises NotUnderstood with a
 sentence that names the field and what is allowed there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from bot.names import LONGEST, is_revision
-from bot.triggers import CommitTarget, PullRequestTarget, Severity, Target
+from bot.names import CAPABILITY, LONGEST, PROVIDER, is_revision
+from bot.triggers import (
+    SELF_WORK,
+    ApproveRequest,
+    BisectRequest,
+    CancelRequest,
+    CommitTarget,
+    PauseRequest,
+    PullRequestTarget,
+    RampRequest,
+    RejectRequest,
+    RetryRequest,
+    RevertRequest,
+    RollbackRequest,
+    RulingRequest,
+    Severity,
+    SeverityRequest,
+    ShadowRequest,
+    Target,
+    UnpauseRequest,
+)
 
 MOST_TARGETS = 20
 LONGEST_CHECK = 255
@@ -23,8 +42,6 @@ _ADDRESS = re.compile(
     r"/(?:pull/([1-9][0-9]{0,9})|commit/([0-9A-Fa-f]{7,40}))(?:[/?#].*)?"
 )
 _SHA = re.compile(r"[0-9A-Fa-f]{7,40}")
-_CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_CANDIDATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,99}")
 _APPROVAL = re.compile(r"[0-9A-Za-z]{4,26}|[0-9A-Fa-f]{27,64}")
 
 
@@ -34,10 +51,14 @@ class NotUnderstood(Exception):
 
 @dataclass(frozen=True)
 class CommentPlace:
-    """The repository a comment stands in: `owner/name`, and its web address."""
+    """The repository a comment stands in: `owner/name`, and its web address.
+
+    `subject` is the issue or pull request, if it stands on one.
+    """
 
     full_name: str
     url: str
+    subject: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,126 +76,30 @@ class Typed:
     raw: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class NoArguments:
-    """The command stands alone."""
-
-
-@dataclass(frozen=True)
-class RevertArguments:
-    """What to revert; nothing named means the pull request the comment stands on."""
-
-    targets: tuple[Target, ...]
-
-
-@dataclass(frozen=True)
-class BisectArguments:
-    """The range to search, as typed, and the check that tells good from bad.
-
-    An end that was left out is None.
-    """
-
-    good: str | None
-    bad: str | None
-    check: str | None
-
-
-@dataclass(frozen=True)
-class CommitArguments:
-    """One commit, in lower-case hexadecimal, perhaps abbreviated."""
-
-    sha: str
-
-
-@dataclass(frozen=True)
-class ShadowArguments:
-    """Who might take over what."""
-
-    capability: str
-    candidate: str
-
-
-@dataclass(frozen=True)
-class RampArguments:
-    """A capability, and the stage in percent; none means the next one."""
-
-    capability: str
-    stage: int | None
-
-
-@dataclass(frozen=True)
-class CapabilityArguments:
-    """One capability."""
-
-    capability: str
-
-
-@dataclass(frozen=True)
-class PauseArguments:
-    """What to pause or unpause: `self-work`, a capability, or what is paused here (None)."""
-
-    scope: str | None
-
-
-@dataclass(frozen=True)
-class ApprovalArguments:
-    """Which approval; none means the only one pending here."""
-
-    approval: str | None
-
-
-@dataclass(frozen=True)
-class SeverityArguments:
-    """The new severity."""
-
-    severity: Severity
-
-
-Arguments = (
-    NoArguments
-    | RevertArguments
-    | BisectArguments
-    | CommitArguments
-    | ShadowArguments
-    | RampArguments
-    | CapabilityArguments
-    | PauseArguments
-    | ApprovalArguments
-    | SeverityArguments
-)
-Reader = Callable[[Typed], Arguments]
-
-
 def shown(text: str, most: int = 40) -> str:
     """Return a stranger's text as a Markdown code span: shortened, nothing in it takes effect."""
     safe = "".join(char if char.isprintable() and char != "`" else "·" for char in text[:most])
     return f"`{safe}{'…' if len(text) > most else ''}`"
 
 
-def read_anything(typed: Typed) -> NoArguments:
-    """Take whatever follows as talk: `/help please` still deserves help."""
-    del typed
-    return NoArguments()
-
-
-def read_nothing(typed: Typed) -> NoArguments:
-    """Allow no argument."""
-    _count(typed, 0, "Nothing may follow it")
-    return NoArguments()
-
-
-def read_revert(typed: Typed) -> RevertArguments:
+def read_revert(typed: Typed) -> RevertRequest:
     """Read pull requests and commits, each once, in their order."""
     if len(typed.words) > MOST_TARGETS:
         raise NotUnderstood(
             f"`/revert` names {len(typed.words)} things. One command reverts at most "
             f"{MOST_TARGETS}: split it."
         )
-    targets = (_target(word, typed.here) for word in typed.words)
-    return RevertArguments(tuple(dict.fromkeys(targets)))
+    targets = tuple(dict.fromkeys(_target(word, typed.here) for word in typed.words))
+    if not targets and typed.here.subject is None:
+        raise NotUnderstood(
+            "`/revert` must name what to revert here: `/revert #12` or `/revert SHA`."
+        )
+    # On an issue it means what the incident of that issue is about.
+    here = (PullRequestTarget(number=typed.here.subject),) if typed.here.subject else ()
+    return RevertRequest(targets=targets or here, reason=typed.reason)
 
 
-def read_bisect(typed: Typed) -> BisectArguments:
+def read_bisect(typed: Typed) -> BisectRequest:
     """Read `GOOD..BAD [check NAME]`; the name is the rest of the line, whatever stands in it."""
     if not typed.raw:
         raise NotUnderstood(
@@ -202,31 +127,33 @@ def read_bisect(typed: Typed) -> BisectArguments:
         check = f"because {typed.reason}"
     if len(check) > LONGEST_CHECK:
         raise NotUnderstood(f"The check's name is too long: at most {LONGEST_CHECK} characters.")
-    return BisectArguments(good or None, bad or None, check or None)
+    return BisectRequest(
+        good=good or None, bad=bad or None, check=check or None, reason=typed.reason
+    )
 
 
-def read_commit(typed: Typed) -> CommitArguments:
+def read_ruling(typed: Typed) -> RulingRequest:
     """Read exactly one commit."""
     (word,) = _count(typed, 1, "One commit SHA must follow it")
     if not _SHA.fullmatch(word):
         raise NotUnderstood(
             f"{shown(word)} is not a commit. Write 7 to 40 hexadecimal digits of its SHA."
         )
-    return CommitArguments(word.lower())
+    return RulingRequest.model_validate({"command": typed.command, "sha": word.lower()})
 
 
-def read_shadow(typed: Typed) -> ShadowArguments:
+def read_shadow(typed: Typed) -> ShadowRequest:
     """Read a capability and who might take it over."""
     capability, candidate = _count(typed, 2, "A capability and a candidate must follow it")
-    if not _CANDIDATE.fullmatch(candidate):
+    if not re.fullmatch(PROVIDER, candidate):
         raise NotUnderstood(
             f"Candidate {shown(candidate)} is not a name. Allowed are up to 100 letters, digits "
             "and `_ . : / @ -`."
         )
-    return ShadowArguments(_capability(capability), candidate)
+    return ShadowRequest(capability=_capability(capability), candidate=candidate)
 
 
-def read_ramp(typed: Typed) -> RampArguments:
+def read_ramp(typed: Typed) -> RampRequest:
     """Read a capability and, perhaps, a stage with or without its percent sign."""
     if len(typed.words) not in (1, 2):
         raise NotUnderstood(
@@ -240,49 +167,71 @@ def read_ramp(typed: Typed) -> RampArguments:
             raise NotUnderstood(
                 f"Stage {shown(typed.words[1])} is not allowed. {_one_of(list(stages))}"
             )
-    return RampArguments(_capability(typed.words[0]), stage)
+    return RampRequest(capability=_capability(typed.words[0]), stage=stage)
 
 
-def read_capability(typed: Typed) -> CapabilityArguments:
+def read_rollback(typed: Typed) -> RollbackRequest:
     """Read exactly one capability."""
     (word,) = _count(typed, 1, "One capability must follow it")
-    return CapabilityArguments(_capability(word))
+    return RollbackRequest(capability=_capability(word), reason=typed.reason)
 
 
-def read_pause(typed: Typed) -> PauseArguments:
+def read_pause(typed: Typed) -> PauseRequest:
     """Read what to pause, self-work if nothing is named, and insist on a reason."""
     if not typed.reason:
         raise NotUnderstood(
             "`/pause` needs a reason that others can act on: `/pause because the evals are red`."
         )
-    return PauseArguments(_scope(typed) or "self-work")
+    return PauseRequest(scope=_scope(typed) or SELF_WORK, reason=typed.reason)
 
 
-def read_unpause(typed: Typed) -> PauseArguments:
+def read_unpause(typed: Typed) -> UnpauseRequest:
     """Read what to unpause, or None for the only pause here."""
-    return PauseArguments(_scope(typed))
+    return UnpauseRequest(scope=_scope(typed), reason=typed.reason)
 
 
-def read_approval(typed: Typed) -> ApprovalArguments:
-    """Read the id of an approval, or None for the only one pending here."""
+def read_approve(typed: Typed) -> ApproveRequest:
+    """Read what is approved."""
+    return ApproveRequest(approval=_approval(typed), reason=typed.reason)
+
+
+def read_reject(typed: Typed) -> RejectRequest:
+    """Read what is rejected."""
+    return RejectRequest(approval=_approval(typed), reason=typed.reason)
+
+
+def _approval(typed: Typed) -> str | None:
+    """The id of an approval, or None for the only one pending here."""
     if not typed.words:
-        return ApprovalArguments(None)
+        return None
     (word,) = _count(typed, 1, "Only one id may follow it")
     if not _APPROVAL.fullmatch(word):
         raise NotUnderstood(
             f"{shown(word)} is not an id. Ids have 4 to 26 letters and digits; "
             "without one, the only approval pending here is meant."
         )
-    return ApprovalArguments(word.lower())
+    return word.lower()
 
 
-def read_severity(typed: Typed) -> SeverityArguments:
+def read_retry(typed: Typed) -> RetryRequest:
+    """Allow no argument."""
+    _count(typed, 0, "Nothing may follow it")
+    return RetryRequest()
+
+
+def read_cancel(typed: Typed) -> CancelRequest:
+    """Allow no argument; a reason is kept."""
+    _count(typed, 0, "Nothing may follow it")
+    return CancelRequest(reason=typed.reason)
+
+
+def read_severity(typed: Typed) -> SeverityRequest:
     """Read one of the four severities."""
     levels = [str(level) for level in Severity]
     (word,) = _count(typed, 1, f"One level must follow it ({', '.join(levels)})")
     if word.lower() not in levels:
         raise NotUnderstood(f"Level {shown(word)} is not allowed. {_one_of(levels)}")
-    return SeverityArguments(Severity(word.lower()))
+    return SeverityRequest(severity=Severity(word.lower()), reason=typed.reason)
 
 
 def _count(typed: Typed, wanted: int, rule: str) -> tuple[str, ...]:
@@ -297,7 +246,7 @@ def _one_of(allowed: Collection[str]) -> str:
 
 
 def _capability(word: str) -> str:
-    if not _CAPABILITY.fullmatch(word):
+    if not re.fullmatch(CAPABILITY, word):
         raise NotUnderstood(
             f"Capability {shown(word)} is not a name. Allowed are up to 100 letters, digits "
             "and `_ . -`, as in `llm.summarize`."
@@ -309,7 +258,7 @@ def _scope(typed: Typed) -> str | None:
     if not typed.words:
         return None
     (word,) = _count(typed, 1, "Only `self-work` or one capability may follow it")
-    return "self-work" if word.lower() == "self-work" else _capability(word)
+    return SELF_WORK if word.lower() == SELF_WORK else _capability(word)
 
 
 def _unwrapped(words: str) -> str:
