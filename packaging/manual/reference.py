@@ -10,7 +10,7 @@ import click
 
 from bot.cli import main
 from bot.config import Config
-from bot.intake.slash_commands import DEFINITIONS
+from bot.slash_commands import ENTRIES
 from bot.records.documents.reports import published_schemas
 
 _LONGEST_DEFAULT = 60
@@ -28,7 +28,7 @@ def pages() -> dict[str, str]:
 
 def _commands() -> str:
     lines = ["# Slash commands", "", "Made from the table that the parser and `/help` read.", ""]
-    for each in DEFINITIONS:
+    for each in ENTRIES:
         who = "anybody" if each.who.value == "none" else f"{each.who.value} access"
         lines += [f"## `/{each.name}`", "", each.does, "", "```text", each.usage, "```", ""]
         lines += [f"Who may: {who}. {each.note}".rstrip(), "", "Such as:", ""]

@@ -16,7 +16,7 @@ from playwright.async_api import Browser
 
 from bot.cockpit.render import POLICY, Manual
 from bot.config import Config
-from bot.intake.slash_commands import DEFINITIONS
+from bot.slash_commands import ENTRIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +51,7 @@ async def address(manual: Path) -> AsyncIterator[str]:
 
 def test_the_reference_has_every_command_and_every_key(manual: Path) -> None:
     commands = (manual / "reference/commands/index.html").read_text()
-    assert [each.name for each in DEFINITIONS if f"<code>/{each.name}</code>" not in commands] == []
+    assert [each.name for each in ENTRIES if f"<code>/{each.name}</code>" not in commands] == []
     keys = (manual / "reference/configuration/index.html").read_text()
     assert [name for name in Config.model_fields if f"<code>{name}</code>" not in keys] == []
 
