@@ -228,9 +228,17 @@ class Bot:
             self.clock,
             self.right_of_way.give,
         )
-        self.engine.register(RUN, Trigger, self.reception.receive, self.reception.broke)
+        self.engine.register(
+            RUN, Trigger, self.reception.receive, self.reception.broke, self._about
+        )
         stranding = StrandedRuns(self.github, self.inbox.put, self.writing)
-        self.engine.register(SETTLE, StrandedRun, stranding.tell, stranding.broke)
+        self.engine.register(
+            SETTLE,
+            StrandedRun,
+            stranding.tell,
+            stranding.broke,
+            lambda stranded: self._about(stranded.trigger),
+        )
         self.dispatcher = Dispatcher(
             self.inbox,
             self._start,
@@ -261,6 +269,13 @@ class Bot:
 
     async def start(self) -> None:
         """Open the databases, resume what was under way, and listen."""
+        log.info(
+            "starting",
+            version=version("incident-playbooks"),
+            replica=self.settings.replica,
+            code=self.engine.code,
+            settings=self.settings.shown(),
+        )
         room = WaitingRoom(self.settings.playbooks_host, self.port)
         us = await room.until(self._begin)
         self.port = room.port
@@ -289,7 +304,14 @@ class Bot:
         self._tasks = [
             asyncio.create_task(keep_running(part, run), name=part) for part, run in parts.items()
         ]
-        log.info("listening", url=self.settings.public_url, port=self.port)
+        log.info(
+            "listening",
+            url=self.settings.public_url,
+            port=self.port,
+            app=us.slug,
+            app_id=us.id,
+            installations=await self._count_installations(),
+        )
 
     async def _begin(self) -> OurApp:
         await migrate(self.database_url)
@@ -298,6 +320,13 @@ class Bot:
         app = await self.github.ourselves.app()
         await self.engine.launch()
         return OurApp(id=app.id, slug=app.slug)
+
+    async def _count_installations(self) -> int | None:
+        try:
+            return len([each async for each in self.github.installations.list()])
+        except Exception as error:
+            log.warning("the installations are not known yet", why=str(error))
+            return None
 
     async def _settle_signing_key(self) -> None:
         settings, given = self.settings, self.settings.playbooks_signing_key
@@ -319,6 +348,7 @@ class Bot:
 
     async def stop(self) -> None:
         """Stop; what is under way resumes at the next start."""
+        log.info("stopping", replica=self.settings.replica)
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -337,6 +367,7 @@ class Bot:
         if self.prometheus is not None:
             await self.prometheus.close()
         await self.records.dispose()
+        log.info("stopped", replica=self.settings.replica)
 
     # --- parts that need each other ---
 
@@ -526,6 +557,19 @@ class Bot:
         async with self.read_only.connect() as conn:
             pause = await pauses.in_force(conn, repository.id, SELF_WORK)
         return told(pause, (await self.config.of(repository)).config.self_work)
+
+    async def _about(self, trigger: Trigger) -> dict[str, Any]:
+        """The ids that every line of a Run carries, in whatever life of whichever replica."""
+        delivery = None
+        # Where the database is away, a line less is known of it.
+        with suppress(Exception):
+            delivery = await self.inbox.delivery_of(trigger.key)
+        return {
+            "playbook": trigger.request.command,
+            "delivery": delivery,
+            "repository": trigger.repository.full_name,
+            "repository_id": trigger.repository.id,
+        }
 
     async def _start(self, trigger: Trigger, *, must_know: bool = False) -> bool:
         """Begin what is asked for, unless it is somebody without rights who asks; whether it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import signal
 import sys
 from importlib.metadata import entry_points
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import structlog
 
 from bot.git.errors import GitError
 from bot.local.command import bisect_command
@@ -90,7 +92,6 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    click.echo(f"listening on {settings.public_url} (port {bot.port})", err=True)
     await stopped.wait()
     await bot.stop()
 
@@ -143,8 +144,6 @@ def audit() -> None:
 @click.option("--database", metavar="URL", help="Default: DATABASE_URL, else PLAYBOOKS_DATA's.")
 def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
     """Verify the chain: 0 intact, 1 could not check, 2 altered, 3 truncated."""
-    import os
-
     from bot.records.audit.verify import audit_verify as verify
     from bot.records.database import url_from
 
@@ -206,5 +205,9 @@ def _settings() -> Settings:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    click.echo(f"Error: {message}", err=True)
+    if os.environ.get("LOG_FORMAT", "").lower() == "json":
+        set_up_logs("info", "json")
+        structlog.get_logger(__name__).error("it ends here", why=message, code=code)
+    else:
+        click.echo(f"Error: {message}", err=True)
     sys.exit(code)

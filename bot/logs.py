@@ -1,16 +1,38 @@
-"""Structured logs, for people on a terminal or as JSON; no token ever gets into them."""
+"""Structured logs, for people on a terminal or as JSON; no token ever gets into them.
+
+Everything goes one way: what libraries, Python's warnings and uncaught errors say becomes a line
+like our own. Each line has the ids that are known where it is written (delivery, run, incident,
+repository), from `structlog.contextvars`. A Run that is begun again says nothing twice.
+"""
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import sys
+import threading
+import time
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from typing import TextIO, cast
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, ParamSpec, TextIO, TypeVar, cast
 
 import structlog
 
 from bot.github.transport.redaction import redact_event
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MOST_OF_AN_INPUT = 2_000
+"""Characters of one input of a decision."""
+
+replays: ContextVar[Callable[[], bool] | None] = ContextVar("replays", default=None)
+"""In a Run: tells whether it is at what an execution before this one has passed already."""
 
 
 class Unfailing(io.TextIOBase):
@@ -37,7 +59,7 @@ class Unfailing(io.TextIOBase):
 
 
 def set_up_logs(level: str, log_format: str) -> None:
-    """Send logs to stderr.
+    """Send logs to stderr, also those of libraries, warnings, and errors that nobody caught.
 
     Args:
         level: debug, info, warning or error.
@@ -50,6 +72,7 @@ def set_up_logs(level: str, log_format: str) -> None:
     )
     structlog.configure(
         processors=[
+            _once,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -61,4 +84,88 @@ def set_up_logs(level: str, log_format: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, Unfailing(sys.stderr))),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    _take_in_libraries()
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda said: _uncaught(
+        said.exc_type, cast(BaseException, said.exc_value), said.exc_traceback
+    )
+    sys.unraisablehook = lambda said: log.error(
+        said.err_msg or "an error could not be raised",
+        of=repr(said.object),
+        exc_info=said.exc_value,
+    )
+
+
+def _once(
+    _logger: object, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Drop what the execution before this one has said: a replay passes it again."""
+    if method in ("debug", "info") and (is_replayed := replays.get()) and is_replayed():
+        raise structlog.DropEvent
+    return event
+
+
+class _Library(logging.Handler):
+    """Passes on what a library says by Python's own logging."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            said = record.getMessage().strip()
+        except Exception:  # as `logging` itself: words that do not fit their arguments
+            said = str(record.msg)
+        log.log(record.levelno, said, logger=record.name, exc_info=record.exc_info)
+
+
+def _take_in_libraries() -> None:
+    handler = _Library()
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    for name in list(logging.root.manager.loggerDict):
+        known = logging.getLogger(name)
+        known.handlers.clear()
+        known.propagate = True
+    # DBOS gives its logger a handler of its own wherever it finds none.
+    logging.getLogger("dbos").handlers = [handler]
+    logging.getLogger("dbos").propagate = False
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        log.critical("nobody caught an error", exc_info=(kind, error, trace))
+
+
+class Few:
+    """Lets so many lines of one kind pass in a minute: strangers may cause them without end."""
+
+    def __init__(self, most: int = 60) -> None:
+        """Let `most` pass, and count the others."""
+        self._most, self._began, self._passed, self._dropped = most, float("-inf"), 0, 0
+
+    def info(self, event: str, **said: Any) -> None:
+        """Say it, unless too much was said in this minute; what was left out is counted."""
+        now = time.monotonic()
+        if now - self._began >= 60:
+            if self._dropped:
+                log.info("lines were left out", of=event, lines=self._dropped)
+            self._began, self._passed, self._dropped = now, 0, 0
+        if self._passed >= self._most:
+            self._dropped += 1
+            return
+        self._passed += 1
+        log.info(event, **said)
+
+
+def explained(decide: Callable[P, T]) -> Callable[P, T]:
+    """Have a pure decision say at debug what it was given, and what came of it."""
+    signature, where = inspect.signature(decide), f"{decide.__module__}.{decide.__name__}"
+
+    @wraps(decide)
+    def explaining(*args: P.args, **kwargs: P.kwargs) -> T:
+        decision = decide(*args, **kwargs)
+        if log.is_enabled_for(logging.DEBUG):
+            given = signature.bind(*args, **kwargs).arguments
+            inputs = {name: repr(value)[:_MOST_OF_AN_INPUT] for name, value in given.items()}
+            log.debug("decided", by=where, decision=repr(decision), inputs=inputs)
+        return decision
+
+    return explaining

@@ -128,6 +128,15 @@ class Settings(BaseSettings):
             found += [one.get_secret_value() for one in each if isinstance(one, SecretStr)]
         return tuple(found)
 
+    def shown(self) -> dict[str, str]:
+        """Give what was set, to be printed; of secrets, only that they are set."""
+        found = {}
+        for name in sorted(self.model_fields_set):
+            value = getattr(self, name)
+            first = value[0] if isinstance(value, tuple) and value else value
+            found[name.upper()] = "(secret)" if isinstance(first, SecretStr) else str(value)
+        return found
+
     def secret_places(self) -> tuple[Path, ...]:
         """Name the files and folders with secrets: no trial may read them."""
         named = [

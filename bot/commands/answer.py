@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.commands import replies
@@ -25,6 +26,8 @@ from bot.records.database import reading
 from bot.triggers import Request, SourceKind, Trigger, Value
 
 T = TypeVar("T", bound=Request)
+
+log = structlog.get_logger(__name__)
 
 _REACTS = {
     SourceKind.ISSUE_COMMENT: ReactionSubject.ISSUE_COMMENT,
@@ -177,6 +180,8 @@ class TriggerAnswer:
     async def refuse(self, reason: str, remedy: str) -> None:
         """Say why not, and what to do instead."""
         self.is_refusal = True
+        command, actor = self.trigger.request.command, self.trigger.actor.login
+        log.info("a request was refused", command=command, actor=actor, why=reason)
         await self.say(replies.refusal(self.trigger.actor, reason, remedy), Emotion.REFUSED)
 
     async def reply(self, reply: Reply) -> None:

@@ -188,7 +188,6 @@ async def record_refusal(answer: TriggerAnswer, refused: Refused) -> None:
         return True
 
     await run.write(Step.RECORD_REFUSAL, bool, record)
-    log.info("a request was refused", run=run.id, command=command, why=refused.reason)
 
 
 async def fail(answer: TriggerAnswer, failed: StepFailed) -> None:

@@ -159,6 +159,7 @@ class DurableRun:
         self.id = run
         self.untold = Untold()
         self._journal = journal
+        self._passed = max(journal, default=-1)
         self._followed = patches
         # The next thing this execution really does, instead of reading it from the record, may be
         # what the one before was doing when it died. Steps come one after the other, so nothing
@@ -169,6 +170,11 @@ class DurableRun:
     def patched(self, change: Patch) -> bool:
         """As `Run.patched`."""
         return change in self._followed
+
+    def is_replayed(self) -> bool:
+        """Whether it is at what an execution before this one has passed already."""
+        context = get_local_dbos_context()
+        return context is not None and context.function_id < self._passed
 
     def _taking_turn(self) -> bool:
         may_have_run, self._may_have_run = self._may_have_run, False

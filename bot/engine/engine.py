@@ -45,6 +45,7 @@ from bot.engine.durable_run import (
     said_of,
 )
 from bot.engine.reconciliation import Upkeep
+from bot.logs import replays
 from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import Step
 from bot.playbooks.stored_steps import CODE
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Body = Callable[[Run, Any], Awaitable[None]]
 Broken = Callable[[Run, Any, StepFailed], Awaitable[None]]
+About = Callable[[Any], Awaitable[Mapping[str, Any]]]
+"""The ids that every line of a Run's log carries, by what it was started with."""
 
 LONGEST_OUTAGE = timedelta(hours=6)
 """How long a step waits for GitHub to come back before the Run fails and says so."""
@@ -129,6 +132,7 @@ class Engine:
         self._bodies: dict[str, Body] = {}
         self._broken: dict[str, Broken] = {}
         self._arguments: dict[str, TypeAdapter[Any]] = {}
+        self._about: dict[str, About] = {}
         self._executing: set[asyncio.Task[Any]] = set()
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._begun: set[str] = set()
@@ -145,7 +149,9 @@ class Engine:
         self._datasource: AsyncSQLAlchemyDatasource | None = None
         self._workflow: Callable[[str, Any, str], Awaitable[None]] | None = None
 
-    def register(self, name: str, argument: type[Any], body: Body, broken: Broken) -> None:
+    def register(
+        self, name: str, argument: type[Any], body: Body, broken: Broken, about: About | None = None
+    ) -> None:
         """Say what a Run of this name does; call before `launch`.
 
         Args:
@@ -153,9 +159,12 @@ class Engine:
             argument: the type of what it is started with.
             body: does the work.
             broken: tells people when the body itself is at fault; nobody is left in silence.
+            about: names what its lines in the log are about.
         """
         self._bodies[name] = body
         self._broken[name] = broken
+        if about is not None:
+            self._about[name] = about
         self._arguments[name] = TypeAdapter(argument)
 
     async def launch(self) -> None:
@@ -456,6 +465,8 @@ class Engine:
             given = self._arguments[name].validate_python(argument, extra="ignore")
         except ValidationError as error:
             raise Unreplayable(f"what it was started with cannot be read: {error}") from error
+        if about := self._about.get(name):
+            structlog.contextvars.bind_contextvars(**await about(given))
         journal = await self._journal(run_id) if resumed else {}
         run = DurableRun(
             self._surroundings,
@@ -464,6 +475,9 @@ class Engine:
             journal=journal,
             patches=await patches_followed(journal),
         )
+        replays.set(run.is_replayed)
+        if resumed:
+            log.info("a run goes on", recorded=len(journal))
         try:
             await body(run, given)
         except Unreplayable:

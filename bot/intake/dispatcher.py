@@ -145,7 +145,7 @@ class Dispatcher:
         # Nobody waits for a stranger who spoke before them.
         lane = (trigger.repository.id, trigger.source.subject, is_talk)
         start = self._hear if is_talk else self._start
-        task = asyncio.create_task(self._hand_over(entry.id, trigger, start, self._lanes.get(lane)))
+        task = asyncio.create_task(self._hand_over(entry, trigger, start, self._lanes.get(lane)))
         self._lanes[lane] = task
         self._under_way.add(task)
         if is_talk:
@@ -160,11 +160,18 @@ class Dispatcher:
         self._slot_free.set()
 
     async def _hand_over(
-        self, entry: int, trigger: Trigger, start: Start, before: asyncio.Task[None] | None
+        self, taken: Taken, trigger: Trigger, start: Start, before: asyncio.Task[None] | None
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
-        with structlog.contextvars.bound_contextvars(entry=entry, trigger=trigger.key):
+        entry, repository = taken.id, trigger.repository
+        with structlog.contextvars.bound_contextvars(
+            entry=entry,
+            trigger=trigger.key,
+            delivery=taken.delivery,
+            repository=repository.full_name,
+            repository_id=repository.id,
+        ):
             most = self._lease.total_seconds() / (2 + 2 * len(self._pauses))
             for pause in (*self._pauses, None):
                 try:

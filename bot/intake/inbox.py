@@ -135,10 +135,11 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Taken:
-    """An entry this replica has claimed."""
+    """An entry this replica has claimed, and the delivery that told of it."""
 
     id: int
     payload: object
+    delivery: str | None = None
 
 
 @dataclass(frozen=True)
@@ -208,11 +209,18 @@ class Inbox:
             sa.update(inbox)
             .where(inbox.c.id.in_(oldest.with_for_update(skip_locked=True)))
             .values(taken_by=replica, taken_at=now)
-            .returning(inbox.c.id, inbox.c.payload)
+            .returning(inbox.c.id, inbox.c.payload, inbox.c.delivery_id)
         )
         async with self._database.begin() as connection:
             rows = (await connection.execute(claim)).all()
-        return [Taken(id=row.id, payload=row.payload) for row in sorted(rows, key=lambda r: r.id)]
+        ordered = sorted(rows, key=lambda row: row.id)
+        return [Taken(row.id, row.payload, row.delivery_id) for row in ordered]
+
+    async def delivery_of(self, key: str) -> str | None:
+        """The id of the delivery that told of the Trigger with this key; None: there was none."""
+        query = sa.select(inbox.c.delivery_id).where(inbox.c.key == key)
+        async with reading(self._database).connect() as connection:
+            return await connection.scalar(query)
 
     async def done(self, ids: Sequence[int], now: datetime) -> None:
         """Note that entries were handed over. Rows stay: they are what makes a repeat a no-op."""

@@ -26,6 +26,7 @@ from bot.intake.events import EVENTS, Delivery, meanings
 from bot.intake.http.bodies import STRANGERS, TooLarge, read_body
 from bot.intake.http.problems import RETRY_AFTER_S
 from bot.intake.inbox import Inbox
+from bot.logs import Few
 from bot.records.outages import outage_of
 from bot.triggers import Trigger
 
@@ -94,6 +95,7 @@ class Webhooks:
         self._clock = clock
         self._patience = patience
         self._turns_away = turns_away
+        self._refusals = Few()
         self._deliveries = Counter(
             "playbooks_deliveries",
             "Webhook deliveries received, by event and by what came of them",
@@ -107,12 +109,25 @@ class Webhooks:
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one delivery: 202 if something was asked for, 200 if not, 4xx if refused."""
+        # Of what is not signed at all, no more is printed than an id may be long.
+        given = request.headers.get("X-GitHub-Delivery", "")[:80]
+        with structlog.contextvars.bound_contextvars(delivery=given):
+            return await self._receive(request)
+
+    async def _receive(self, request: web.Request) -> web.Response:
         event = request.headers.get("X-GitHub-Event", "")
         counted = event if event in EVENTS else "other"
         try:
             delivery = await self._read(request)
         except DeliveryRefused as refused:
             self._deliveries.labels(counted, f"refused {refused.status}").inc()
+            self._refusals.info(
+                "a delivery was refused",
+                kind=counted,
+                status=refused.status,
+                why=str(refused),
+                remote=request.remote,
+            )
             return web.json_response({"error": str(refused)}, status=refused.status)
         if delivery.event == "ping":
             self._deliveries.labels(counted, "ping").inc()
@@ -127,7 +142,7 @@ class Webhooks:
             await self._store(triggers, given_id)
         except Exception as error:
             # GitHub sends nothing again by itself: what failed is asked for by `Missed`.
-            log.error("a delivery could not be stored", delivery=given_id, why=str(error))
+            log.error("a delivery could not be stored", kind=counted, why=str(error))
             self._deliveries.labels(counted, "not stored").inc()
             return web.json_response(
                 {"error": "not stored; deliver it again"},
@@ -139,10 +154,21 @@ class Webhooks:
             await self._pass_on(hint)
         if triggers or hints:
             self._deliveries.labels(counted, "trigger" if triggers else "hint").inc()
+            for trigger, _ in triggers:
+                log.info(
+                    "a delivery asks for something",
+                    kind=counted,
+                    command=trigger.request.command,
+                    trigger=trigger.key,
+                    actor=trigger.actor.login,
+                    repository=trigger.repository.full_name,
+                    repository_id=trigger.repository.id,
+                )
             answer = {"triggers": len(triggers), "hints": len(hints)}
             return web.json_response(answer, status=202)
         reasons = [meaning.reason for meaning in found if isinstance(meaning, NothingAsked)]
         reason = reasons[0] if reasons else "no command in it"
+        log.debug("a delivery asks for nothing", kind=counted, why=reason)
         self._deliveries.labels(counted, f"nothing: {reason}").inc()
         return web.json_response({"nothing": reason})
 

@@ -18,6 +18,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 log = structlog.get_logger(__name__)
 VERSION_TABLE = "schema_version"
@@ -145,6 +146,24 @@ def keep_private(file: Path) -> None:
 def reading(engine: AsyncEngine) -> AsyncEngine:
     """Give the same engine for transactions that only read: they wait for no writer."""
     return engine.execution_options(sqlite_begin="DEFERRED", postgresql_readonly=True)
+
+
+def once_committed(conn: AsyncConnection, tell: Callable[[], None]) -> None:
+    """Call `tell` as the caller's transaction commits, and never where it is rolled back.
+
+    It must be quick, and must not fail.
+    """
+    waiting = [tell]
+
+    def committed(_: sa.Connection) -> None:
+        while waiting:
+            waiting.pop()()
+
+    def rolled_back(_: sa.Connection) -> None:
+        waiting.clear()
+
+    sa.event.listen(conn.sync_connection, "commit", committed)
+    sa.event.listen(conn.sync_connection, "rollback", rolled_back)
 
 
 async def migrate(url: str) -> None:

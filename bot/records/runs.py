@@ -10,10 +10,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
+import structlog
 from pydantic import JsonValue
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import once_committed
 from bot.records.lifecycle import (
     FINISHED,
     LEFT_TO_PEOPLE,
@@ -27,6 +29,8 @@ from bot.records.lifecycle import (
 from bot.records.tables.columns import Instant
 from bot.records.tables.recovery import runs
 from bot.triggers import Trigger, Value
+
+log = structlog.get_logger(__name__)
 
 
 class ToldStanding(Value):
@@ -113,7 +117,7 @@ async def start(
 ) -> StoredRun:
     """Record a queued Run for a Trigger; the same Trigger again finds the Run it has."""
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    await conn.execute(
+    begun = await conn.execute(
         insert(runs)
         .values(
             id=run_id,
@@ -138,6 +142,8 @@ async def start(
     found = await find_by_trigger(conn, trigger.key)
     if found is None:
         raise StaleVersion(f"run {run_id} already belongs to another trigger")
+    if begun.rowcount:
+        _tell(conn, found, None)
     return found
 
 
@@ -264,7 +270,28 @@ async def move(
     if why := why_run_cannot_move(now.state, to):
         raise IllegalMove(why)
     finished_at = at if to in FINISHED else None
-    return await _change(conn, now, at, {"state": to, "reason": reason, "finished_at": finished_at})
+    moved = {"state": to, "reason": reason, "finished_at": finished_at}
+    changed = await _change(conn, now, at, moved)
+    _tell(conn, changed, now.state)
+    return changed
+
+
+def _tell(conn: AsyncConnection, run: StoredRun, before: RunState | None) -> None:
+    """A line for each change of state, and a count: once it is committed."""
+
+    def tell() -> None:
+        log.info(
+            "a run changed its state" if before else "a run began",
+            run=run.id,
+            playbook=run.playbook,
+            incident=run.incident_id or run.joined_incident,
+            repository_id=run.repository_id,
+            state=run.state,
+            before=before,
+            why=run.reason,
+        )
+
+    once_committed(conn, tell)
 
 
 STRANDED = "this bot was updated while it was under way, and cannot go on with it"

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from bot import markdown
+from bot.logs import explained
 from bot.playbooks.plan import Weighed
 from bot.playbooks.steps import PlannedStep, worst
 from bot.records.budgets import Budget, BudgetState
@@ -147,6 +148,7 @@ def initiative_of(trigger: Trigger) -> Initiative:
             return Initiative.PROGRAM if asked else Initiative.AUTOMATIC
 
 
+@explained
 def admit(facts: AdmissionFacts) -> Decision:
     """Decide whether a request may go on, and how far.
 
@@ -245,6 +247,7 @@ def _what_cannot_be_undone(facts: AdmissionFacts) -> NeedsApproval | None:
     )
 
 
+@explained
 def weigh(facts: AdmissionFacts, steps: Sequence[PlannedStep]) -> Weighed:
     """Admit a plan, or say whose yes it needs.
 

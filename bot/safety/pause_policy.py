@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Literal
 
+from bot.logs import explained
 from bot.records.pauses import Pause
 from bot.triggers import Value
 
@@ -52,6 +53,7 @@ class Lift(Value):
 Step = Note | Lift | None
 
 
+@explained
 def next_step(pause: Pause, outlook: PauseFacts, resume_after: timedelta, now: datetime) -> Step:
     """Decide how a pause goes on; None where it stays just as it is.
 

@@ -84,7 +84,7 @@ async def served(
     said: list[str] = []
     assert process.stderr is not None
     async with asyncio.timeout(SOON):
-        while not (found := re.search(r"listening on .*\(port (\d+)\)", "".join(said))):
+        while not (found := re.search(r"listening .* port=(\d+)", "".join(said))):
             line = await process.stderr.readline()
             assert line, said
             said.append(line.decode())

@@ -11,9 +11,10 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
+import structlog
 from cachetools import LRUCache
 from gidgethub import sansio
 
@@ -33,6 +34,8 @@ from bot.github.transport.retry import (
     Unchanged,
     decide,
 )
+
+log = structlog.get_logger(__name__)
 
 USER_AGENT = "incident-playbooks"
 API_VERSION = "2022-11-28"
@@ -286,6 +289,7 @@ class Channel:
             match decision:
                 case Ok(data):
                     assert isinstance(answer, HttpAnswer)  # noqa: S101 - Ok is only said of an Answer
+                    self._tell(request, url, content, answer.status)
                     return self._keep(request, url, accept, answer, data)
                 case Unchanged() if kept is not None:
                     around.counter.unchanged(self._playbook, request.name)
@@ -303,6 +307,7 @@ class Channel:
                         raise error
                     waited += after
                     await around.sleep(after)
+                    log.debug("asking GitHub again", of=request.name, why=str(error), seconds=after)
                 case Refresh(error):
                     lane.credentials.discard(authorization)
                     if refreshed:
@@ -314,7 +319,29 @@ class Channel:
                         raise error
                     url = location
                 case GiveUp(error):
+                    status = answer.status if isinstance(answer, HttpAnswer) else None
+                    self._tell(request, url, content, status, why=str(error))
                     raise error
+
+    def _tell(
+        self,
+        request: SentRequest,
+        url: str,
+        content: bytes | None,
+        status: int | None,
+        **more: str,
+    ) -> None:
+        """One line for each write, done or refused; what was only read is said at debug."""
+        by_graphql = request.route.startswith("/graphql")
+        reads = request.method == "GET" or (by_graphql and b"mutation(" not in (content or b""))
+        where = request.route if by_graphql else urlsplit(url).path
+        if (owner := self._defaults.get("owner")) is not None:
+            more["repository"] = f"{owner}/{self._defaults['repo']}"
+        say = log.debug if reads or self._playbook == "auth" else log.info
+        said = "read from GitHub" if reads else "written to GitHub"
+        if "why" in more:
+            said = "GitHub refused a read" if reads else "GitHub refused a write"
+        say(said, method=request.method, path=where, status=status, playbook=self._playbook, **more)
 
     async def _send(
         self,

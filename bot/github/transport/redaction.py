@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 REDACTED = "[redacted]"
 
@@ -38,10 +40,10 @@ def keep_secret(values: Iterable[str]) -> None:
     """Have `redact` replace these values too, for as long as this process lives.
 
     Of what has several lines, such as a key in PEM, each line counts: it may be printed indented,
-    or with its line ends escaped.
+    or with its line ends escaped. Of an address, its password counts by itself.
     """
     global _known_pattern
-    for value in values:
+    for value in (form for each in values for form in _forms(each)):
         lines = [line.strip() for line in re.split(r"[\r\n]+|\\n", value)]
         if len(lines) > 1:
             _known.update(
@@ -53,6 +55,20 @@ def keep_secret(values: Iterable[str]) -> None:
         # The longest first, so that no part of one is replaced and the rest left.
         longest = sorted(_known, key=lambda each: (-len(each), each))
         _known_pattern = re.compile("|".join(map(re.escape, longest)))
+
+
+def _forms(value: str) -> Iterator[str]:
+    """A secret as it may be printed: as it is, in JSON, in Python's or an address's quoting."""
+    yield value
+    if "\n" in value:
+        return
+    yield from (json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, safe=""))
+    try:
+        password = urlsplit(value).password
+    except ValueError:
+        password = None
+    if password:
+        yield from (password, unquote(password))
 
 
 def redact(text: str) -> str:
@@ -82,9 +98,10 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, bytes):
         return redact(value.decode("utf-8", "replace"))
     if isinstance(value, dict):
-        return {key: _redacted(entry) for key, entry in value.items()}
+        return {redact(str(key)): _redacted(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(_redacted(entry) for entry in value)
-    if isinstance(value, BaseException):
-        return redact(repr(value))
-    return value
+        return [_redacted(entry) for entry in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    # Whatever it is, it would be printed by its `repr`.
+    return redact(repr(value))

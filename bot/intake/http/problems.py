@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from bot.logs import Few
 from bot.records.outages import outage_of
 
 MEDIA_TYPE = "application/problem+json"
@@ -19,6 +20,7 @@ RETRY_AFTER_S = 5
 """Seconds after which it makes sense to ask again, where the database is away."""
 
 log = structlog.get_logger(__name__)
+_refusals = Few()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -119,6 +121,13 @@ def answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except HttpProblem as problem:
+            _refusals.info(
+                "a request was refused",
+                path=request.path[:200],
+                status=problem.status.value,
+                why=str(problem),
+                remote=request.remote,
+            )
             return problem.response()
         except web.HTTPException:
             raise

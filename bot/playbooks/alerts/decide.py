@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bot.logs import explained
 from bot.playbooks.autorevert.decide import SoleSuspect
 from bot.records.alerts import Condition, Said
 from bot.triggers import Autonomy, Severity, Value
@@ -98,6 +99,7 @@ def naming(conditions: Sequence[Condition]) -> Said | None:
     return None
 
 
+@explained
 def what_follows(evidence: AlertEvidence) -> Following:
     """Decide what is done about alerts that fire."""
     severities = {each.said.severity for each in evidence.conditions}

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bot.logs import explained
 from bot.playbooks.checks.streak import CERTAIN, LIKELY, MOST, Certainty, Streak, weigh
 from bot.triggers import Autonomy, Value
 
@@ -137,6 +138,7 @@ Decision = Annotated[
 ]
 
 
+@explained
 def decide(evidence: CheckEvidence) -> Decision:
     """Decide what follows from the evidence as it is now."""
     streak = evidence.streak

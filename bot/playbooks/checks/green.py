@@ -23,6 +23,7 @@ from pydantic import Field
 
 from bot import config
 from bot.github.models import CheckKind, CheckResult
+from bot.logs import explained
 from bot.playbooks.checks.duration import durations
 from bot.playbooks.checks.results import newest
 from bot.triggers import Value
@@ -153,6 +154,7 @@ class CheckTally(Value):
         return CheckTally(verdict=verdict, rows=self.rows, previews=previews)
 
 
+@explained
 def which_count(
     configured: config.ChecksConfig,
     required: Iterable[str],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, Protocol, TypeVar
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -193,7 +194,9 @@ async def open_incident(
             anchor=sign(entry.head, signing_key, now),
         )
 
-    return await run.write(Step.OPEN_INCIDENT, Opened, change)
+    opened = await run.write(Step.OPEN_INCIDENT, Opened, change)
+    structlog.contextvars.bind_contextvars(incident=opened.incident.id)
+    return opened
 
 
 async def _ended_meanwhile(

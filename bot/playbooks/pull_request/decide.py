@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bot.logs import explained
 from bot.playbooks.checks.green import CheckTally, Counting, State
 from bot.playbooks.checks.reruns import Reran, reruns
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
@@ -216,6 +217,7 @@ Move = Annotated[
 ]
 
 
+@explained
 def next_move(view: PullRequestSnapshot, terms: MergeTerms, now: datetime) -> Move:
     """Decide what to do next with an open hotfix.
 

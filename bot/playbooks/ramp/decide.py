@@ -11,6 +11,7 @@ from typing import Literal
 
 from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.policy import Phase, Policy
+from bot.logs import explained
 from bot.triggers import Value
 
 Needed = int | Literal["founder"] | None
@@ -72,6 +73,7 @@ class RollBackRamp:
 Move = RampWaits | AskAboutRamp | Enter | PromoteCandidate | RollBackRamp
 
 
+@explained
 def next_move(
     policy: Policy,
     phase: int,

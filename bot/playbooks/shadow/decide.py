@@ -12,6 +12,7 @@ from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.policy import Policy
 from bot.canary.report import ShadowDiffReport
 from bot.canary.sample_size import shadow_left
+from bot.logs import explained
 from bot.playbooks.rollout.evidence import read_course, report_of_shadow
 from bot.playbooks.shadow.plan import ShadowPlan
 from bot.records.lifecycle import UnknownRecord
@@ -55,6 +56,7 @@ class StopShadow:
 Move = ShadowWaits | AskAboutShadow | ProposeRamp | StopShadow
 
 
+@explained
 def next_move(policy: Policy, verdict: Verdict, extra_cost: float, pairs: int) -> Move:
     """Decide what follows from a verdict.
 
