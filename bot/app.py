@@ -52,6 +52,7 @@ from bot.intake.http.auth import Callers
 from bot.intake.http.entrance import Entrance
 from bot.intake.inbox import Inbox
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
+from bot.metrics import BuildInfo, RecordsCollector, publish, watch_event_loop
 from bot.notify import Courier, read_addresses
 from bot.pictures import addresses as pictures
 from bot.pictures.addresses import PictureAddresses
@@ -148,7 +149,6 @@ class Bot:
             graphql_url=settings.github_graphql_url,
             url=settings.github_url,
         )
-        self.registry.register(self.github.requests)
         self.meter = RequestMeter(self.records, clock, lambda: str(ULID()).lower())
         self.github.meter(self.meter)
         self.signing_key = InstallationKey()
@@ -165,6 +165,14 @@ class Bot:
             system_database=engine_file,
             longest_outage=longest_outage,
             hint_every=hint_every,
+        )
+        self.measured = RecordsCollector(self.read_only, clock)
+        publish(
+            self.registry,
+            self.github.requests,
+            self.github.limits,
+            self.measured,
+            BuildInfo(version("incident-playbooks"), self.engine.code),
         )
         self.readiness = Readiness(self.read_only, self.engine.answers, data, engine_file)
         self.orphans = OrphanedRuns(self.engine.take_up_orphans, self.engine.interrupted)
@@ -300,6 +308,7 @@ class Bot:
             "flag documents": self.flag_keeper.run,
             "records branches": self.records_keeper.run,
             "mirrors": self.mirrors.run,
+            "event loop": watch_event_loop,
         }
         self._tasks = [
             asyncio.create_task(keep_running(part, run), name=part) for part, run in parts.items()
@@ -498,6 +507,7 @@ class Bot:
             clock=self.clock,
             new_id=lambda: str(ULID()).lower(),
             registry=self.registry,
+            measure=self.measured.look,
             public_url=self.settings.public_url,
             version=version("incident-playbooks"),
             more=(

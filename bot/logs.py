@@ -35,6 +35,12 @@ replays: ContextVar[Callable[[], bool] | None] = ContextVar("replays", default=N
 """In a Run: tells whether it is at what an execution before this one has passed already."""
 
 
+def is_replayed() -> bool:
+    """Whether a Run is at what it has passed already, before its process was killed."""
+    tells = replays.get()
+    return tells is not None and tells()
+
+
 class Unfailing(io.TextIOBase):
     """A stream on which nothing fails: what cannot be written is lost, and the bot goes on.
 
@@ -100,7 +106,7 @@ def _once(
     _logger: object, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """Drop what the execution before this one has said: a replay passes it again."""
-    if method in ("debug", "info") and (is_replayed := replays.get()) and is_replayed():
+    if method in ("debug", "info") and is_replayed():
         raise structlog.DropEvent
     return event
 

@@ -17,6 +17,7 @@ import apprise
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.metrics import NOTIFICATIONS
 from bot.records import incidents, notifications
 from bot.records.notifications import FOUNDER, TEAM, Notification
 
@@ -145,6 +146,7 @@ class Courier:
         async with self._records.begin() as conn:
             if not failed:
                 await notifications.sent(conn, message.id, at=now)
+                NOTIFICATIONS.labels("sent").inc()
                 return
             tries = message.attempts
             again = now + PAUSES[tries - 1] if tries <= len(PAUSES) else None
@@ -156,6 +158,7 @@ class Courier:
                 reason=f"not accepted by {services} (attempt {tries})",
                 again_at=again,
             )
+        NOTIFICATIONS.labels("given up" if again is None else "failed").inc()
         log.warning("a notification did not go out", services=services, again=str(again))
 
     async def _body(self, message: Notification) -> str:

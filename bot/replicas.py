@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.metrics import TAKEOVERS
 from bot.records import replicas
 from bot.records.outages import outage_of
 from bot.records.replicas import takeover_lock
@@ -141,6 +142,7 @@ class Heartbeat:
             # The claim lapses, and some replica tries again.
             log.exception("a silent replica could not be taken over from", replica=sibling)
             return
+        TAKEOVERS.inc()
         log.warning("took over from a replica that fell silent", replica=sibling, runs=taken)
 
     def _watch(self, over: threading.Event) -> None:

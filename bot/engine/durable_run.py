@@ -10,6 +10,7 @@ becomes a cancellation.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.errors import Passing
+from bot.metrics import STEP_RETRIES, STEP_SECONDS, STEPS
 from bot.playbooks.run import Effect, Signal, StepFailed, Untold
 from bot.playbooks.steps import RETIRED_PATCHES, AnyStep, Duty, Patch, Step, WaitPoint
 from bot.playbooks.stored_steps import prose_of
@@ -196,14 +198,18 @@ class DurableRun:
                 step, lambda _: self._declare(step, name), may_have_run=False
             )
             await self._tell("began", step.id)
+            began = time.perf_counter()
             try:
                 result = await self._through_outages(step, effect, may_have_run)
             except Exception as error:
                 if step.duty is Duty.RECOVERY:
                     log.exception("a step failed", step=step.id)
+                    _count(step, "failed", began)
                 else:
                     log.warning("passed over", step=step.id, why=said_of(error))
+                    _count(step, "passed over", began)
                 return self._stored(failed=said_of(error))
+            _count(step, "done", began)
             await self._through_outages(
                 step, lambda _: self._declare(step, name, done=True), may_have_run=False
             )
@@ -221,7 +227,7 @@ class DurableRun:
         """As `Run.write`."""
         adapter, name = TypeAdapter(returns), self._stored_as(step)
         datasource = self._surroundings.datasource
-        ran = False
+        ran, began = False, time.perf_counter()
 
         async def recorded() -> dict[str, Any]:
             nonlocal ran
@@ -242,6 +248,7 @@ class DurableRun:
             # Raised by the change itself; a replay finds it recorded in DBOS's portable form.
             raise StepFailed(step, said_of(error)) from error
         if ran:
+            _count(step, "done", began)
             await self._tell("ended", step.id)
         self._take_time(stored)
         return _unwrap(step, adapter, stored)
@@ -335,6 +342,7 @@ class DurableRun:
                 # The driver's own words are for this log alone.
                 why = str(error)
                 log.warning("waiting for a fault to pass", step=step.id, why=why, seconds=seconds)
+                STEP_RETRIES.labels(_kind(step)).inc()
                 await asyncio.sleep(seconds)
 
     async def _tell(self, moment: Literal["began", "ended", "waiting"], what: str) -> None:
@@ -344,6 +352,16 @@ class DurableRun:
             except Exception:
                 # Whoever only watches must not break what is watched.
                 log.exception("an observer failed", what=what)
+
+
+def _kind(step: AnyStep) -> str:
+    """A step's id in the table of steps, without what it is done to."""
+    return step.id.partition(":")[0]
+
+
+def _count(step: AnyStep, outcome: str, began: float) -> None:
+    STEPS.labels(_kind(step), outcome).inc()
+    STEP_SECONDS.labels(step.duty).observe(time.perf_counter() - began)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ from bot.github.transport.channel import (
     Sleep,
 )
 from bot.github.transport.http import CONNECTIONS, PUBLIC_API, Addresses, new_session
-from bot.github.transport.rate_limit import RequestCounter
+from bot.github.transport.rate_limit import LimitCollector, RequestCounter
 from bot.triggers import Repository
 
 PERMISSIONS = {
@@ -138,6 +138,7 @@ class GitHub:
         )
         self._app_lane = ChannelIdentity(AppKey(app_id, private_key, clock))
         self._lanes: LRUCache[int, ChannelIdentity] = LRUCache(INSTALLATIONS_KEPT)
+        self.limits = LimitCollector(lambda: [each.budget for each in self._lanes.values()])
         auth = self._as_app("auth")
         self._tokens = InstallationTokens(
             lambda route, params, body: auth.post(route, body, repeatable=True, **params), clock

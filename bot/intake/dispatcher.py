@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.intake.inbox import Inbox, Taken
+from bot.metrics import BEGUN
 from bot.triggers import Trigger
 
 log = structlog.get_logger(__name__)
@@ -185,6 +186,8 @@ class Dispatcher:
                         return
                     log.warning("starting failed; trying again", exc_info=True, seconds=pause)
                     await asyncio.sleep(pause)
+            begun_in = (self._clock() - trigger.received_at).total_seconds()
+            BEGUN.observe(max(begun_in, 0.0))
             if came_to_nothing:
                 self._come_to_nothing[entry] = trigger.key
             else:

@@ -27,6 +27,7 @@ from bot.intake.http.bodies import STRANGERS, TooLarge, read_body
 from bot.intake.http.problems import RETRY_AFTER_S
 from bot.intake.inbox import Inbox
 from bot.logs import Few
+from bot.metrics import ANSWERED
 from bot.records.outages import outage_of
 from bot.triggers import Trigger
 
@@ -111,7 +112,7 @@ class Webhooks:
         """Answer one delivery: 202 if something was asked for, 200 if not, 4xx if refused."""
         # Of what is not signed at all, no more is printed than an id may be long.
         given = request.headers.get("X-GitHub-Delivery", "")[:80]
-        with structlog.contextvars.bound_contextvars(delivery=given):
+        with structlog.contextvars.bound_contextvars(delivery=given), ANSWERED.time():
             return await self._receive(request)
 
     async def _receive(self, request: web.Request) -> web.Response:

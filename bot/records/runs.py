@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.metrics import RUN_CHANGES
 from bot.records.database import once_committed
 from bot.records.lifecycle import (
     FINISHED,
@@ -280,6 +281,7 @@ def _tell(conn: AsyncConnection, run: StoredRun, before: RunState | None) -> Non
     """A line for each change of state, and a count: once it is committed."""
 
     def tell() -> None:
+        RUN_CHANGES.labels(run.playbook, run.state).inc()
         log.info(
             "a run changed its state" if before else "a run began",
             run=run.id,

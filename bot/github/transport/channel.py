@@ -27,6 +27,7 @@ from bot.github.transport.retry import (
     FollowTo,
     GiveUp,
     HttpAnswer,
+    Lost,
     Ok,
     Refresh,
     Retry,
@@ -34,6 +35,7 @@ from bot.github.transport.retry import (
     Unchanged,
     decide,
 )
+from bot.metrics import GITHUB_ANSWERS
 
 log = structlog.get_logger(__name__)
 
@@ -364,6 +366,7 @@ class Channel:
         async with around.slots:
             around.counter.sent(self._playbook, request.name)
             answer = await exchange(around.session(), request.method, url, headers, content)
+        GITHUB_ANSWERS.labels(_kind_of(answer)).inc()
         if isinstance(answer, HttpAnswer):
             resource = "graphql" if request.route.startswith("/graphql") else "core"
             if resource == "core":
@@ -430,6 +433,12 @@ def _path(route: str, params: Params) -> str:
         return quote(value, safe="/" if found.group(2) else "")
 
     return _PARAMETER.sub(fill, route)
+
+
+def _kind_of(answer: HttpAnswer | Lost) -> str:
+    if not isinstance(answer, HttpAnswer):
+        return "lost"
+    return "304" if answer.status == 304 else f"{answer.status // 100}xx"
 
 
 def _graphql_error(error: Mapping[str, Any], route: str) -> GitHubError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from gidgethub import sansio
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from bot.github.errors import RateLimited
@@ -72,6 +72,11 @@ class HourlyLimit:
         self._paused_until = 0.0
 
     @property
+    def told(self) -> sansio.RateLimit | None:
+        """The limit as GitHub last told it, None before the first answer."""
+        return self._told
+
+    @property
     def remaining(self) -> int | None:
         """Requests left in this hour, None before the first answer."""
         return None if self._told is None else self._told.remaining
@@ -125,3 +130,27 @@ class HourlyLimit:
                 until=until,
                 route=route,
             )
+
+
+class LimitCollector(Collector):
+    """What is left of the hourly limit where the least is left: installations are many."""
+
+    def __init__(self, limits: Callable[[], Iterable[HourlyLimit]]) -> None:
+        """Look at these whenever it is asked."""
+        self._limits = limits
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give it in Prometheus's form; nothing before the first answer."""
+        now = datetime.now(UTC)
+        told = [each.told for each in self._limits() if each.told is not None]
+        # One whose hour is over is whole again.
+        left = [(t.limit if t.reset_datetime <= now else t.remaining, t.limit) for t in told]
+        least, limit = min(left, default=(None, None), key=lambda each: each[0] / max(each[1], 1))
+        for name, text, value in (
+            ("playbooks_github_limit_remaining", "Requests left, where the least is left.", least),
+            ("playbooks_github_limit", "The hourly limit there.", limit),
+        ):
+            family = GaugeMetricFamily(name, text)
+            if value is not None:
+                family.add_metric([], value)
+            yield family

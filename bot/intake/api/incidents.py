@@ -155,6 +155,7 @@ class Api:
         public_url: str,
         version: str,
         warnings: Callable[[], Mapping[str, str]],
+        measure: Callable[[], Awaitable[None]] | None = None,
         more: Sequence[Endpoint] = (),
     ) -> None:
         """Prepare the handlers.
@@ -172,9 +173,11 @@ class Api:
             public_url: this server's address, for links.
             version: of the product, for the description.
             warnings: what cannot be served just now while all else is, and why.
+            measure: brings what is published up to date.
             more: endpoints that are served and described beside these.
         """
         self._callers = callers
+        self._measure = measure
         self._records = records
         self._inbox = inbox
         self._accept = accept
@@ -337,6 +340,8 @@ class Api:
     async def metrics(self, request: web.Request) -> web.Response:
         """`GET /metrics`."""
         del request
+        if self._measure is not None:
+            await self._measure()
         return web.Response(
             body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

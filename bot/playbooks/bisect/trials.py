@@ -18,6 +18,8 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.culprit.evidence import TrialOutcome
+from bot.logs import is_replayed
+from bot.metrics import TRIALS
 from bot.playbooks.best_effort import attempt
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.run import Run
@@ -333,6 +335,8 @@ class TrialScheduler:
 
     def _note(self, ended: Ended) -> None:
         del self._running[ended.name]
+        if not is_replayed():
+            TRIALS.labels(ended.judgement.outcome).inc()
         self._set(
             ended.name,
             outcome=ended.judgement.outcome,
