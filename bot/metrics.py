@@ -284,9 +284,11 @@ async def _counts(conn: AsyncConnection, now: datetime) -> list[Metric]:
 
 async def _ramps(conn: AsyncConnection) -> list[Metric]:
     """The newest open shadows and ramps, by their ids: names of capabilities are nobody's here."""
+    later = servings.alias()
     newest = (
-        sa.select(sa.func.max(servings.c.generation))
-        .where(servings.c.attempt == evidence.c.attempt)
+        sa.select(sa.func.max(later.c.generation))
+        .where(later.c.attempt == evidence.c.attempt)
+        .correlate(evidence)
         .scalar_subquery()
     )
     query = (
@@ -297,6 +299,7 @@ async def _ramps(conn: AsyncConnection) -> list[Metric]:
             evidence.c.seen_at,
             servings.c.split,
         )
+        .select_from(evidence)
         .join(
             servings,
             sa.and_(

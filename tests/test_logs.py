@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import errno
 import io
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
-from bot.logs import set_up_logs
+from bot.logs import Few, explained, set_up_logs
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class FullDisk(io.StringIO):
@@ -24,8 +35,104 @@ class FullDisk(io.StringIO):
 def test_a_log_on_a_full_disk_does_not_end_whoever_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", FullDisk())
     before = structlog.get_config()
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     try:
         set_up_logs("info", "console")
         structlog.get_logger().error("the disk is full")
     finally:
         structlog.configure(**before)
+        sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+        logging.captureWarnings(capture=False)
+        logging.root.handlers.clear()
+
+
+LOUD = """
+import logging, sys, threading, warnings
+from bot.logs import set_up_logs
+from bot.github.transport.redaction import keep_secret
+keep_secret(["planted secret", 'planted "quoted" one', "postgresql://me:planted%20pass@db/x"])
+early = logging.getLogger("early")
+early.addHandler(logging.StreamHandler())
+set_up_logs("info", "json")
+import dbos
+dbos.DBOS(config={"name": "loud", "system_database_url": "sqlite://"})
+logging.getLogger("dbos").error("of dbos: %s", "planted secret")
+logging.getLogger("aiohttp.server").error("of aiohttp")
+early.warning("of one that had a handler of its own")
+logging.getLogger("odd").error("words that do not fit %d", "their arguments")
+warnings.warn("of warnings, planted pass")
+class Odd:
+    def __repr__(self): return 'Odd(planted secret)'
+import structlog
+log = structlog.get_logger()
+log.info("ours", of=Odd(), many={"planted secret": ('planted "quoted" one', b"planted secret")})
+def fail(): raise ValueError("in a thread: planted secret")
+thread = threading.Thread(target=fail); thread.start(); thread.join()
+class Falls:
+    def __del__(self): raise ValueError("not to be raised")
+del_me = Falls(); del del_me
+raise RuntimeError("nobody catches the planted secret")
+"""
+
+
+def test_whoever_speaks_and_however_it_ends_json_is_only_json_and_without_secrets() -> None:
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", LOUD], capture_output=True, text=True, check=False, timeout=120
+    )
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    together = " ".join(line["event"] for line in said)
+    for words in (
+        "of dbos", "of aiohttp", "of one that had", "words that do not fit", "of warnings", "ours",
+        "nobody caught an error", "an error could not be raised",
+    ):  # fmt: skip
+        assert words in together, words
+    assert "in a thread" in done.stderr
+    assert "nobody catches" in said[-1]["exception"]
+    assert not re.search(r"planted.{0,4}(secret|quoted|pass|20)", done.stderr)
+
+
+def test_a_wrong_setting_is_one_line_of_json_too() -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "serve"],
+        capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "GITHUB_APP_ID" in json.loads(line)["why"]
+
+
+def test_of_what_strangers_cause_so_many_lines_a_minute_are_said_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("bot.logs.time.monotonic", lambda: now)
+    few = Few(most=3)
+    with capture_logs() as said:
+        for number in range(10):
+            few.info("refused", number=number)
+        now += 61
+        few.info("refused", number=10)
+    assert [line["event"] for line in said] == [*["refused"] * 3, "lines were left out", "refused"]
+    assert said[3]["lines"] == 7
+
+
+def test_a_decision_says_what_it_was_given_and_what_came_of_it() -> None:
+    @explained
+    def decide(number: int, *, twice: bool) -> str:
+        return str(number * 2 if twice else number)
+
+    with capture_logs() as said:
+        assert decide(3, twice=True) == "6"
+    # Whoever asks for `info` pays nothing for it.
+    assert said == []
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
+    try:
+        with capture_logs() as said:
+            decide(3, twice=True)
+    finally:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
+    [line] = said
+    assert line["decision"] == "'6'"
+    assert line["inputs"] == {"number": "3", "twice": "True"}
