@@ -315,7 +315,7 @@ class Bot:
         ]
         log.info(
             "listening",
-            url=self.settings.public_url,
+            url=self.settings.url_at(self.port),
             port=self.port,
             app=us.slug,
             app_id=us.id,

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +19,7 @@ from bot.git.errors import GitError
 from bot.local.command import bisect_command
 from bot.logs import set_up_logs
 from bot.settings import InvalidSettings, Settings, load_settings
+from bot.tracing import set_up_tracing, stop_tracing
 
 COMMANDS = "playbooks.commands"
 """The group of entry points by which another package adds commands."""
@@ -70,7 +71,16 @@ def serve() -> None:
     """Serve webhooks, API and cockpit on one port."""
     settings = _settings()
     set_up_logs(settings.log_level, settings.log_format)
+    try:
+        set_up_tracing(
+            settings.otel_exporter_otlp_endpoint,
+            version=version("incident-playbooks"),
+            replica=settings.replica,
+        )
+    except InvalidSettings as error:
+        _fail(f"The settings cannot be used:\n{error}", code=2)
     asyncio.run(_serve(settings))
+    stop_tracing()
 
 
 async def _serve(settings: Settings) -> None:

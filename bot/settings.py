@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     prometheus_url: str | None = None
     prometheus_token: SecretStr | None = None
+    otel_exporter_otlp_endpoint: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
             "github_url",
             "playbooks_url",
             "prometheus_url",
+            "otel_exporter_otlp_endpoint",
         ):
             value = getattr(self, name)
             if value is not None and not value.startswith(("http://", "https://")):

@@ -25,6 +25,7 @@ from dbos._error import DBOSUnexpectedStepError
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot import tracing
 from bot.errors import Passing
 from bot.metrics import STEP_RETRIES, STEP_SECONDS, STEPS
 from bot.playbooks.run import Effect, Signal, StepFailed, Untold
@@ -200,7 +201,8 @@ class DurableRun:
             await self._tell("began", step.id)
             began = time.perf_counter()
             try:
-                result = await self._through_outages(step, effect, may_have_run)
+                with tracing.step_span(self.id, step.id):
+                    result = await self._through_outages(step, effect, may_have_run)
             except Exception as error:
                 if step.duty is Duty.RECOVERY:
                     log.exception("a step failed", step=step.id)
@@ -239,7 +241,9 @@ class DurableRun:
             # One transaction: what the change did and how it is undone are there together.
             await self._note(connection, step, name)
             await self._note(connection, step, name, done=True)
-            return self._stored(value=adapter.dump_python(await change(connection), mode="json"))
+            with tracing.step_span(self.id, step.id):
+                changed = await change(connection)
+            return self._stored(value=adapter.dump_python(changed, mode="json"))
 
         try:
             with _replaying():

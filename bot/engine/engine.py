@@ -34,6 +34,7 @@ from dbos._utils import INTERNAL_QUEUE_NAME
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot import tracing
 from bot.engine.durable_run import (
     DurableRun,
     ExecutionContext,
@@ -475,11 +476,12 @@ class Engine:
             journal=journal,
             patches=await patches_followed(journal),
         )
-        replays.set(run.is_replayed)
         if resumed:
             log.info("a run goes on", recorded=len(journal))
+        replays.set(run.is_replayed)
         try:
             await body(run, given)
+            tracing.run_over(run_id, failed=False)
         except Unreplayable:
             raise
         except Exception as error:
@@ -490,6 +492,7 @@ class Engine:
                 # Cancelled, it has no outcome: it stays pending.
                 raise Interrupted(outage) from error
             log.exception("a run broke off")
+            tracing.run_over(run_id, failed=True)
             await self._broken[name](run, given, StepFailed(Step.CARRY_ON, said_of(error)))
 
     async def _journal(self, run_id: str) -> dict[int, str]:

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs
@@ -20,6 +21,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 
+from bot import tracing
 from bot.intake import event_triggers
 from bot.intake.event_payloads import CommentPosted, Hint, Meaning, NothingAsked, OurApp
 from bot.intake.events import EVENTS, Delivery, meanings
@@ -116,7 +118,7 @@ class Webhooks:
             return await self._receive(request)
 
     async def _receive(self, request: web.Request) -> web.Response:
-        event = request.headers.get("X-GitHub-Event", "")
+        event, began = request.headers.get("X-GitHub-Event", ""), time.time()
         counted = event if event in EVENTS else "other"
         try:
             delivery = await self._read(request)
@@ -140,7 +142,8 @@ class Webhooks:
         triggers = self._triggers(found)
         given_id = request.headers["X-GitHub-Delivery"]
         try:
-            await self._store(triggers, given_id)
+            if await self._store(triggers, given_id):
+                tracing.delivery_taken(given_id, counted, began)
         except Exception as error:
             # GitHub sends nothing again by itself: what failed is asked for by `Missed`.
             log.error("a delivery could not be stored", kind=counted, why=str(error))
@@ -173,13 +176,16 @@ class Webhooks:
         self._deliveries.labels(counted, f"nothing: {reason}").inc()
         return web.json_response({"nothing": reason})
 
-    async def _store(self, triggers: Sequence[tuple[Trigger, bool]], delivery: str) -> None:
-        """Store them; a database that is away is waited for, as long as GitHub waits for us."""
+    async def _store(self, triggers: Sequence[tuple[Trigger, bool]], delivery: str) -> bool:
+        """Store them, and tell whether any is new.
+
+        A database that is away is waited for, as long as GitHub waits for us.
+        """
         async with asyncio.timeout(self._patience.total_seconds()):
             while True:
                 try:
                     # Put together, they are committed together: all of a comment or nothing of it.
-                    await asyncio.gather(
+                    receipts = await asyncio.gather(
                         *(self._inbox.put(each, delivery, is_talk=talk) for each, talk in triggers)
                     )
                 except Exception as error:
@@ -188,7 +194,7 @@ class Webhooks:
                     log.warning("a delivery waits", delivery=delivery, why=str(error))
                     await asyncio.sleep(_TRY_AGAIN_S)
                 else:
-                    return
+                    return any(each.is_new for each in receipts)
 
     def _triggers(self, found: Sequence[Meaning]) -> list[tuple[Trigger, bool]]:
         """What is asked for, each with whether it is a stranger's talk, which can wait."""

@@ -30,7 +30,9 @@ PLANTED = {
     "LOG_LEVEL": "debug",
 }
 
-STEADY = Conditions(look_again=1.0, beat_every=0.4, give_up_after=15.0, dead_after=25.0)
+STEADY = Conditions(
+    look_again=1.0, beat_every=0.4, give_up_after=15.0, dead_after=25.0, look_for_missed=3600.0
+)
 """Nobody ends itself because the machine is busy."""
 
 

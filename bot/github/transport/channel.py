@@ -18,6 +18,7 @@ import structlog
 from cachetools import LRUCache
 from gidgethub import sansio
 
+from bot import tracing
 from bot.github.errors import Forbidden, GitHubError, NotFound, Unavailable, Unprocessable
 from bot.github.releases import Lacking
 from bot.github.transport.auth import Clock, Credentials
@@ -273,7 +274,8 @@ class Channel:
             )
         request = SentRequest(method, route, method == "GET" if repeatable is None else repeatable)
         content = None if body is None else json.dumps(body).encode()
-        return await self._persist(request, url, accept, content)
+        with tracing.call_span(request.name):
+            return await self._persist(request, url, accept, content)
 
     async def _persist(
         self, request: SentRequest, url: str, accept: str, content: bytes | None
