@@ -10,8 +10,8 @@ import click
 
 from bot.cli import main
 from bot.config import Config
-from bot.slash_commands import ENTRIES
 from bot.records.documents.reports import published_schemas
+from bot.slash_commands import ENTRIES
 
 _LONGEST_DEFAULT = 60
 
