@@ -77,7 +77,9 @@ async def test_a_revert_is_one_trace_from_the_webhook_to_the_merge(
     print("\n".join(tree(found)))  # noqa: T201 - for whoever runs this with -s
     steps = children(found, run.context.span_id)
     names = [each.name.removeprefix("step ") for each in steps]
-    assert {"open-incident", "publish-hotfix", "merge"} <= {name.split(":")[0] for name in names}
+    assert {"open-incident", "publish-hotfix", "merge-pull-request"} <= {
+        name.split(":")[0] for name in names
+    }
     of_steps = {each.context.span_id for each in steps if each.context}
     calls = [each for each in found if each.parent and each.parent.span_id in of_steps]
     assert any(each.name.endswith("/pulls/{pull_number}/merge") for each in calls), calls

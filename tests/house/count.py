@@ -30,6 +30,7 @@ SMALL = 80
 """Lines below which a file needs a reason."""
 NOUNS = {
     "finding": "what was found: the noun, as of an audit or a search",
+    "tracing": "following a request through its parts: OpenTelemetry's own word",
     "wiring": "the room where parts are put together: the noun of dependency injection",
 }
 """Words that end like a gerund and are nouns of the field, each with its reason."""
