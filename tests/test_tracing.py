@@ -82,7 +82,7 @@ async def test_a_revert_is_one_trace_from_the_webhook_to_the_merge(
     }
     of_steps = {each.context.span_id for each in steps if each.context}
     calls = [each for each in found if each.parent and each.parent.span_id in of_steps]
-    assert any(each.name.endswith("/pulls/{pull_number}/merge") for each in calls), calls
+    assert any(each.name.endswith("/pulls/{number}/merge") for each in calls), calls
     assert run.attributes is not None
     assert run.attributes["playbooks.repository"] == shop.repository.full_name
     assert all((each.start_time or 0) >= (run.start_time or 0) - 1e9 for each in steps)
