@@ -64,17 +64,32 @@ class Delivery:
         return login
 
 
+Reader = Callable[[Delivery, Repository], tuple[Meaning, ...]]
+"""Says what one kind of event means, as far as it reads it. Pure."""
+READERS: list[tuple[str, Reader]] = []
+"""Every reader with its event; a delivery is routed to each of its event's."""
+
+
+def _reads(event: str) -> Callable[[Reader], Reader]:
+    def register(reader: Reader) -> Reader:
+        READERS.append((event, reader))
+        return reader
+
+    return register
+
+
 def meanings(delivery: Delivery) -> tuple[Meaning, ...]:
     """Return what a delivery means, at least one Nothing. Never raises, whatever the payload."""
-    reader = _READERS.get(delivery.event)
-    if reader is None:
+    readers = [reader for event, reader in READERS if event == delivery.event]
+    if not readers:
         return (NothingAsked("event not used"),)
     repository = event_payloads.repository(delivery.payload)
     if repository is None:
         return (NothingAsked("no repository or installation"),)
-    return reader(delivery, repository)
+    return tuple(each for reader in readers for each in reader(delivery, repository))
 
 
+@_reads("issue_comment")
 def _issue_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action != "created":
         return (NothingAsked("only new comments count"),)
@@ -88,6 +103,7 @@ def _issue_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning,
     )
 
 
+@_reads("pull_request_review_comment")
 def _review_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action != "created":
         return (NothingAsked("only new comments count"),)
@@ -101,10 +117,10 @@ def _review_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning
     )
 
 
+@_reads("pull_request_review")
 def _review(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
-    hint = _pull_request_hint(delivery, repository)
     if delivery.action != "submitted":
-        return hint
+        return ()
     said = _comment(
         delivery,
         repository,
@@ -113,7 +129,7 @@ def _review(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
         subject=event_payloads.number(delivery.payload, "pull_request", "number"),
         is_pull_request=True,
     )
-    return hint + tuple(each for each in said if not isinstance(each, NothingAsked))
+    return tuple(each for each in said if not isinstance(each, NothingAsked))
 
 
 def _comment(
@@ -159,18 +175,23 @@ def _other_app(comment: Payload) -> str | None:
     return (event_payloads.text(app, "slug") or "another App") if app else None
 
 
+@_reads("pull_request")
 def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     sender = event_payloads.text(delivery.payload, "sender", "login")
     if delivery.action == "edited" and sender == delivery.us.login:
         return (NothingAsked("our own words"),)
-    hint = _pull_request_hint(delivery, repository)
+    return _pull_request_hint(delivery, repository)
+
+
+@_reads("pull_request")
+def _labeled(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     label = (event_payloads.text(delivery.payload, "label", "name") or "").lower()
     subject = event_payloads.number(delivery.payload, "pull_request", "number")
-    if label not in (REVERT_LABEL, BISECT_LABEL) or subject is None:
-        return hint
     login = delivery.person()
-    if delivery.action != "labeled" or login is None:
-        return hint
+    if label not in (REVERT_LABEL, BISECT_LABEL) or subject is None or login is None:
+        return ()
+    if delivery.action != "labeled":
+        return ()
     base = event_payloads.text(delivery.payload, "pull_request", "base", "ref") or ""
     labeled = Labeled(
         repository=repository,
@@ -182,12 +203,13 @@ def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
         base=base if is_ref_name(base) else None,
         url=event_payloads.web_address(delivery.payload, "pull_request", "html_url"),
     )
-    return (*hint, labeled)
+    return (labeled,)
 
 
-def _issues(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+@_reads("issues")
+def _issue_labeled(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action in ("closed", "reopened"):
-        return _issue_closed(delivery, repository)
+        return ()
     label = (event_payloads.text(delivery.payload, "label", "name") or "").lower()
     subject = event_payloads.number(delivery.payload, "issue", "number")
     login = delivery.person()
@@ -207,7 +229,10 @@ def _issues(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     )
 
 
+@_reads("issues")
 def _issue_closed(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    if delivery.action not in ("closed", "reopened"):
+        return ()
     issue = event_payloads.mapping(delivery.payload, "issue")
     subject, login = event_payloads.number(issue, "number"), delivery.person()
     if INCIDENT_LABEL not in event_payloads.label_names(issue) or subject is None or login is None:
@@ -225,6 +250,7 @@ def _issue_closed(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
     )
 
 
+@_reads("pull_request_review")
 def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     subject = event_payloads.number(delivery.payload, "pull_request", "number")
     head = event_payloads.sha(delivery.payload, "pull_request", "head", "sha")
@@ -258,6 +284,7 @@ def _labels(delivery: Delivery) -> frozenset[str]:
     return frozenset(filter(None, (*named, event_payloads.text(delivery.payload, "label", "name"))))
 
 
+@_reads("check_run")
 def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     check = event_payloads.mapping(delivery.payload, "check_run")
     ours = event_payloads.number(check, "app", "id") == delivery.us.id
@@ -275,7 +302,7 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
     login = delivery.person()
     check_run = event_payloads.number(check, "id")
     if (delivery.action == "completed" or ended) and not ours:
-        return hint + _check_failed(delivery, repository, check)
+        return hint
     run = event_payloads.text(check, "external_id") or ""
     run_id = run if ours and _RUN.fullmatch(run) else None
     about_config = ours and event_payloads.text(check, "name") == CONFIG_CHECK
@@ -301,14 +328,17 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
     return (*hint, pressed)
 
 
-def _check_failed(
-    delivery: Delivery, repository: Repository, check: Payload
-) -> tuple[Meaning, ...]:
-    branches = {event_payloads.text(check, "check_suite", "head_branch")}
+@_reads("check_run")
+def _check_failed(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    check = event_payloads.mapping(delivery.payload, "check_run")
+    ours = event_payloads.number(check, "app", "id") == delivery.us.id
     failed = event_payloads.text(check, "conclusion") == "failure"
+    if ours or not failed or delivery.action not in {"created", "completed"}:
+        return ()
+    branches = {event_payloads.text(check, "check_suite", "head_branch")}
     name, sha = event_payloads.text(check, "name"), event_payloads.sha(check, "head_sha")
     url = event_payloads.web_address(check, "html_url")
-    return _failed(delivery, repository, branches, name, sha, url) if failed else ()
+    return _failed(delivery, repository, branches, name, sha, url)
 
 
 def _failed(
@@ -326,6 +356,7 @@ def _failed(
     return (CheckFailed(repository, base=base, check=name, sha=sha, url=url),)
 
 
+@_reads("check_suite")
 def _check_suite(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action not in {"completed", "rerequested"}:
         return (NothingAsked("check still running"),)
@@ -333,6 +364,7 @@ def _check_suite(delivery: Delivery, repository: Repository) -> tuple[Meaning, .
     return _head_hint(repository, suite, event_payloads.numbers_in(suite, "pull_requests"))
 
 
+@_reads("workflow_run")
 def _workflow_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action != "completed":
         return (NothingAsked("check still running"),)
@@ -349,25 +381,30 @@ def _head_hint(
     return (Hint(repository, head_sha=head, pull_requests=pull_requests),)
 
 
+@_reads("status")
 def _status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     head = event_payloads.sha(delivery.payload, "sha")
-    if head is None:
-        return (NothingAsked("nothing to read"),)
-    hint = Hint(repository, head_sha=head)
+    return (Hint(repository, head_sha=head) if head else NothingAsked("nothing to read"),)
+
+
+@_reads("status")
+def _status_failed(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    if event_payloads.text(delivery.payload, "state") != "failure":
+        return ()
+    head = event_payloads.sha(delivery.payload, "sha")
     branches = event_payloads.names_in(delivery.payload, "branches")
-    failed = event_payloads.text(delivery.payload, "state") == "failure"
     name = event_payloads.text(delivery.payload, "context")
     url = event_payloads.web_address(delivery.payload, "target_url")
-    if not failed:
-        return (hint,)
-    return (hint, *_failed(delivery, repository, branches, name, head, url))
+    return _failed(delivery, repository, branches, name, head, url)
 
 
+@_reads("deployment_status")
 def _deployment_status(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     head = event_payloads.sha(delivery.payload, "deployment", "sha")
     return (Hint(repository, head_sha=head) if head else NothingAsked("nothing to read"),)
 
 
+@_reads("push")
 def _push(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     ref = event_payloads.text(delivery.payload, "ref") or ""
     if not ref.startswith("refs/heads/"):
@@ -376,6 +413,7 @@ def _push(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     return (Hint(repository, head_sha=after, ref=ref, former_sha=before),)
 
 
+@_reads("merge_group")
 def _merge_group(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     group = event_payloads.mapping(delivery.payload, "merge_group")
     head = event_payloads.sha(group, "head_sha")
@@ -384,19 +422,4 @@ def _merge_group(delivery: Delivery, repository: Repository) -> tuple[Meaning, .
     return (Hint(repository, head_sha=head, ref=event_payloads.text(group, "head_ref")),)
 
 
-_READERS: dict[str, Callable[[Delivery, Repository], tuple[Meaning, ...]]] = {
-    "check_run": _check_run,
-    "check_suite": _check_suite,
-    "deployment_status": _deployment_status,
-    "issue_comment": _issue_comment,
-    "issues": _issues,
-    "merge_group": _merge_group,
-    "pull_request": _pull_request,
-    "pull_request_review": _review,
-    "pull_request_review_comment": _review_comment,
-    "push": _push,
-    "status": _status,
-    "workflow_run": _workflow_run,
-}
-
-EVENTS = frozenset(_READERS)
+EVENTS = frozenset(event for event, _ in READERS)

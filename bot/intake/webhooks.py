@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
-import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import parse_qs
+from functools import partial
 
 import structlog
 from aiohttp import web
+from gidgethub import BadRequest, ValidationFailure
+from gidgethub.routing import Router
+from gidgethub.sansio import Event, validate_event
 from prometheus_client import CollectorRegistry, Counter
 
 from bot import tracing
-from bot.intake import event_triggers
+from bot.intake import event_payloads, event_triggers
 from bot.intake.event_payloads import CommentPosted, Hint, Meaning, NothingAsked, OurApp
-from bot.intake.events import EVENTS, Delivery, meanings
+from bot.intake.events import EVENTS, READERS, Delivery, Reader
 from bot.intake.http.bodies import STRANGERS, TooLarge, read_body
 from bot.intake.http.problems import RETRY_AFTER_S
 from bot.intake.inbox import Inbox
 from bot.logs import Few
 from bot.metrics import ANSWERED
 from bot.records.outages import outage_of
-from bot.triggers import Trigger
+from bot.triggers import Repository, Trigger
 
 log = structlog.get_logger(__name__)
 
@@ -43,9 +44,13 @@ PATIENCE = timedelta(seconds=7)
 
 _TRY_AGAIN_S = 0.5
 _TYPES = ("application/json", "application/x-www-form-urlencoded")
+_UNREADABLE = "the body is not UTF-8 JSON, or a form with a `payload`"
+_HEADERS = ("x-github-event", "x-github-delivery", "x-hub-signature-256", "content-type")
+"""All that is read of a delivery's headers: `X-Hub-Signature` is SHA-1."""
 _EVENT = re.compile(r"[a-z0-9_]{1,60}")
 _SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
 _TURNED_AWAY = NothingAsked("by somebody without write access, who is answered there")
+_NOT_USED = "event not used"
 _NO_MATCH = "the signature does not match the webhook secret"
 _DELIVERY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -89,7 +94,7 @@ class Webhooks:
         Raises:
             ValueError: there is no secret, so anybody could forge deliveries.
         """
-        self._secrets = [secret.encode() for secret in secrets if secret]
+        self._secrets = [secret for secret in secrets if secret]
         if not self._secrets:
             raise ValueError("GITHUB_WEBHOOK_SECRET is not set: refusing to take unsigned events")
         self._us = us
@@ -99,6 +104,9 @@ class Webhooks:
         self._patience = patience
         self._turns_away = turns_away
         self._refusals = Few()
+        self._router = Router()
+        for event, reader in READERS:
+            self._router.add(partial(_read, reader), event)
         self._deliveries = Counter(
             "playbooks_deliveries",
             "Webhook deliveries received, by event and by what came of them",
@@ -111,17 +119,21 @@ class Webhooks:
         return [web.post("/webhooks/github", self.receive)]
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer one delivery: 202 if something was asked for, 200 if not, 4xx if refused."""
+        """Answer one delivery: 202 if something was asked for, 200 if not, 4xx if refused.
+
+        500 where a handler broke: what the others found is done, and GitHub counts it as failed,
+        so it is asked for again.
+        """
         # Of what is not signed at all, no more is printed than an id may be long.
         given = request.headers.get("X-GitHub-Delivery", "")[:80]
         with structlog.contextvars.bound_contextvars(delivery=given), ANSWERED.time():
             return await self._receive(request)
 
     async def _receive(self, request: web.Request) -> web.Response:
-        event, began = request.headers.get("X-GitHub-Event", ""), time.time()
-        counted = event if event in EVENTS else "other"
+        name, began = request.headers.get("X-GitHub-Event", ""), time.time()
+        counted = name if name in EVENTS else "other"
         try:
-            delivery = await self._read(request)
+            event, digest = await self._read(request)
         except DeliveryRefused as refused:
             self._deliveries.labels(counted, f"refused {refused.status}").inc()
             self._refusals.info(
@@ -132,12 +144,15 @@ class Webhooks:
                 remote=request.remote,
             )
             return web.json_response({"error": str(refused)}, status=refused.status)
-        if delivery.event == "ping":
-            self._deliveries.labels(counted, "ping").inc()
-            return web.json_response({"pong": True})
+        if event is None:
+            said = {"pong": True} if name == "ping" else {"nothing": _NOT_USED}
+            outcome = "ping" if name == "ping" else f"nothing: {_NOT_USED}"
+            self._deliveries.labels(counted, outcome).inc()
+            return web.json_response(said)
+        understood, is_whole = await self._understood(event, digest)
         found = [
             _TURNED_AWAY if isinstance(each, CommentPosted) and self._turns_away(each) else each
-            for each in meanings(delivery)
+            for each in understood
         ]
         triggers = self._triggers(found)
         given_id = request.headers["X-GitHub-Delivery"]
@@ -156,6 +171,9 @@ class Webhooks:
         hints = [meaning for meaning in found if isinstance(meaning, Hint)]
         for hint in hints:
             await self._pass_on(hint)
+        if not is_whole:
+            self._deliveries.labels(counted, "not understood").inc()
+            return web.json_response({"error": "not understood; it is in the log"}, status=500)
         if triggers or hints:
             self._deliveries.labels(counted, "trigger" if triggers else "hint").inc()
             for trigger, _ in triggers:
@@ -212,60 +230,65 @@ class Webhooks:
         except Exception:
             log.exception("a hint was lost; the Run will look again by itself")
 
-    async def _read(self, request: web.Request) -> Delivery:
-        event = request.headers.get("X-GitHub-Event", "")
-        delivery_id = request.headers.get("X-GitHub-Delivery", "")
-        if not _EVENT.fullmatch(event):
+    async def _understood(self, event: Event, digest: str) -> tuple[list[Meaning], bool]:
+        """What every handler of an event found, and whether none of them broke."""
+        repository = event_payloads.repository(event.data)
+        if repository is None:
+            return [NothingAsked("no repository or installation")], True
+        delivery = Delivery(id=digest, event=event.event, payload=event.data, us=self._us)
+        found: list[Meaning] = []
+        is_whole = True
+        for handler in self._router.fetch(event):
+            try:
+                await handler(event, delivery, repository, found)
+            except Exception:
+                is_whole = False
+                log.exception("a handler broke", delivery=event.delivery_id, of=event.event)
+        return found, is_whole
+
+    async def _read(self, request: web.Request) -> tuple[Event | None, str]:
+        """The event, None where no handler reads it, and the digest of what was signed."""
+        given = {name: request.headers.get(name, "") for name in _HEADERS}
+        name, delivery_id = given["x-github-event"], given["x-github-delivery"]
+        if not _EVENT.fullmatch(name):
             raise DeliveryRefused(400, "header X-GitHub-Event is missing or not an event's name")
         if not _DELIVERY.fullmatch(delivery_id):
             raise DeliveryRefused(400, "header X-GitHub-Delivery is missing or not an id")
-        if "Content-Type" not in request.headers or request.content_type not in _TYPES:
+        if not given["content-type"] or request.content_type not in _TYPES:
             raise DeliveryRefused(400, f"header Content-Type must be {' or '.join(_TYPES)}")
+        _check_form(given["x-hub-signature-256"])
         try:
-            signature = _signature(request)
             body = await read_body(request, LARGEST_BODY, STRANGERS)
         except TooLarge as error:
             raise DeliveryRefused(413, str(error)) from error
-        self._check_signature(body, signature)
-        payload = _payload(body, request.content_type)
-        digest = hashlib.sha256(body).hexdigest()[:32]
-        return Delivery(id=digest, event=event, payload=payload, us=self._us)
+        is_read = self._router.fetch(Event(None, event=name, delivery_id=delivery_id))
+        for secret in self._secrets:
+            try:
+                if not is_read:
+                    signature = given["x-hub-signature-256"]
+                    validate_event(body, signature=signature, secret=secret)
+                    return None, ""
+                event = Event.from_http(given, body, secret=secret)
+            except ValidationFailure:
+                continue
+            except (BadRequest, LookupError, RecursionError) as error:
+                raise DeliveryRefused(400, _UNREADABLE) from error
+            if not isinstance(event.data, dict):
+                raise DeliveryRefused(400, "the payload is not a JSON object")
+            return event, hashlib.sha256(body).hexdigest()[:32]
+        raise DeliveryRefused(401, _NO_MATCH)
 
-    def _check_signature(self, body: bytes, signature: str) -> None:
-        given = signature.encode()
-        matches = [
-            hmac.compare_digest(
-                b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode(), given
-            )
-            for secret in self._secrets
-        ]
-        if not any(matches):
-            raise DeliveryRefused(401, _NO_MATCH)
+
+async def _read(
+    reader: Reader, _: Event, delivery: Delivery, repository: Repository, found: list[Meaning]
+) -> None:
+    """Handle an event by one reader."""
+    found.extend(reader(delivery, repository))
 
 
-def _signature(request: web.Request) -> str:
-    """The signature a delivery came with; what cannot be one is refused before the body is read."""
-    signature = request.headers.get("X-Hub-Signature-256", "")
+def _check_form(signature: str) -> None:
+    """Refuse what cannot be a signature before the body is read: none, or SHA-1."""
     if not signature:
         raise DeliveryRefused(401, "header X-Hub-Signature-256 is missing; SHA-1 is not accepted")
     if not _SIGNATURE.fullmatch(signature):
         raise DeliveryRefused(401, _NO_MATCH)
-    return signature
-
-
-def _payload(body: bytes, content_type: str) -> dict[str, object]:
-    try:
-        text = body.decode("utf-8")
-        if content_type == _TYPES[1]:
-            (text,) = parse_qs(text, strict_parsing=True, errors="strict", max_num_fields=4)[
-                "payload"
-            ]
-        payload = json.loads(text)
-    except (ValueError, KeyError, RecursionError) as error:
-        # ValueError covers broken UTF-8, JSON and forms, and numbers of absurd length.
-        raise DeliveryRefused(
-            400, "the body is not UTF-8 JSON, or a form with one `payload`"
-        ) from error
-    if not isinstance(payload, dict):
-        raise DeliveryRefused(400, "the payload is not a JSON object")
-    return payload
