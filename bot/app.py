@@ -36,7 +36,9 @@ from bot.commands.stranded_runs import StrandedRun, StrandedRuns
 from bot.commands.strangers import Strangers
 from bot.config import Config
 from bot.engine import HINT_EVERY, Engine, Observer, Stuck
+from bot.errors import Passing
 from bot.github.client import GitHub
+from bot.github.errors import GitHubError
 from bot.github.served import Served
 from bot.github.transport.redaction import keep_secret
 from bot.intake.alerts.groups import AlertIntake
@@ -48,8 +50,10 @@ from bot.intake.api.traffic import FlagRoutes, ObservationRoutes
 from bot.intake.catch_up import CatchUp
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.event_payloads import OurApp
-from bot.intake.http.auth import Callers
+from bot.intake.http.auth import Callers, KnownTokens
 from bot.intake.http.entrance import Entrance
+from bot.intake.http.oidc import WorkflowPolicy, WorkflowTokens, issuer_of
+from bot.intake.http.problems import put_off
 from bot.intake.inbox import Inbox
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.metrics import BuildInfo, RecordsCollector, publish, watch_event_loop
@@ -487,7 +491,14 @@ class Bot:
         )
 
     def _api(self) -> Api:
-        callers = Callers(self._tokens, self.served)
+        workflows = WorkflowTokens(
+            issuer=self.settings.github_oidc_issuer or issuer_of(self.github.addresses.web),
+            audience=self.settings.public_url if self.settings.playbooks_url else None,
+            repositories=self.served,
+            policy_of=self._workflow_policy,
+            clock=self.clock,
+        )
+        callers = Callers(KnownTokens(self._tokens, self.records), self.served, workflows)
         safety = SafetyApi(
             callers=callers,
             records=self.records,
@@ -558,6 +569,14 @@ class Bot:
 
     async def _config_in_force(self, repository: Repository) -> Config:
         return (await self.config.of(repository)).config
+
+    async def _workflow_policy(self, repository: Repository) -> WorkflowPolicy:
+        try:
+            about = await self.github.repository(repository, playbook="api").about()
+            config = await self._config_in_force(repository)
+        except (Passing, GitHubError) as fault:
+            raise put_off(f"GitHub does not tell of {repository.full_name}: {fault}") from fault
+        return WorkflowPolicy(about.default_branch, config.callers.workflows)
 
     async def _look_at_budgets(self, repository: Repository, config: Config) -> None:
         self.meter.limit(repository.id, config.caps)

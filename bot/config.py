@@ -17,14 +17,25 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
 from bot.canary.counters import CounterSource
 from bot.canary.metrics import NO_RETURN
 from bot.canary.policy import CapabilityName, Policy
-from bot.limits import BudgetLimit, Caps, Commands, Founder, RepositoryPath, Section
+from bot.limits import (
+    BudgetLimit,
+    CallersConfig,
+    Caps,
+    Commands,
+    Founder,
+    RepositoryPath,
+    Section,
+    without,
+)
 from bot.names import Author
 from bot.triggers import Autonomy
 from bot.yaml_text import Document, UnreadableYaml, YamlFault, read_yaml
@@ -287,12 +298,19 @@ class Config(Section):
     budgets: dict[BudgetName, BudgetLimit] = Field(default={}, max_length=50)
     caps: Caps = Caps()
     commands: Commands = Commands()
+    callers: CallersConfig = CallersConfig()
     revert: RevertConfig = RevertConfig()
     bisect: BisectConfig = BisectConfig()
     flags: Flags = Flags()
     capabilities: Annotated[dict[CapabilityName, Capability], Field(max_length=100)] = Field(
         default_factory=dict
     )
+
+    @model_serializer(mode="wrap")
+    def _as_approved(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What was approved before there was this section is known by its digest, and stays so.
+        written: dict[str, Any] = write(self)
+        return written if self.callers.workflows else without(written, "callers")
 
 
 class ConfigText(NamedTuple):

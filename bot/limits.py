@@ -52,6 +52,22 @@ class Founder(Section):
     """A request that nobody has answered by then expires."""
 
 
+WorkflowRef = Annotated[
+    str,
+    Field(
+        max_length=500,
+        pattern=r"^[\w.-]+/[\w.-]+/\.github/workflows/[^@\s]+\.ya?ml@refs/(heads|tags)/\S+$",
+    ),
+]
+"""A workflow as GitHub's tokens name it: `acme/app/.github/workflows/a.yml@refs/heads/main`."""
+
+
+class CallersConfig(Section):
+    """Which workflows may act here without a stored secret; every other one only reports."""
+
+    workflows: Annotated[tuple[WorkflowRef, ...], Field(max_length=50)] = ()
+
+
 SCALES = {"money": 1_000_000, "count": 1}
 """How many of its smallest units one of a budget's units has: money is kept in millionths."""
 _MOST = Decimal(10**9)
@@ -156,8 +172,9 @@ class Commands(Section):
     def _as_approved(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # A section is known by its digest: one approved before there was this key stays approved.
         written: dict[str, Any] = write(self)
-        return written if self.prefix_only else _without(written, "prefix_only")
+        return written if self.prefix_only else without(written, "prefix_only")
 
 
-def _without(written: dict[str, Any], name: str) -> dict[str, Any]:
+def without(written: dict[str, Any], name: str) -> dict[str, Any]:
+    """Leave a key out of what is approved."""
     return {key: value for key, value in written.items() if key != name}

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     github_webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
     github_client_id: str | None = None
     github_client_secret: SecretStr | None = None
+    github_oidc_issuer: str | None = None
 
     database_url: SecretStr | None = None
     playbooks_data: Path = Path("var")
@@ -55,6 +56,8 @@ class Settings(BaseSettings):
     playbooks_sandbox: Literal["on", "off"] = "on"
     playbooks_sandbox_readable: Annotated[tuple[Path, ...], NoDecode] = ()
     playbooks_replica: str | None = None
+    playbooks_keep: int = Field(default=90, ge=1, le=36_500)
+    """Days that what is over is kept; the audit chain is kept for ever."""
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     prometheus_url: str | None = None
     prometheus_token: SecretStr | None = None
@@ -102,6 +105,7 @@ class Settings(BaseSettings):
             "github_api_url",
             "github_graphql_url",
             "github_url",
+            "github_oidc_issuer",
             "playbooks_url",
             "prometheus_url",
             "otel_exporter_otlp_endpoint",

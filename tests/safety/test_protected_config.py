@@ -61,6 +61,7 @@ ANOTHER: dict[str, str] = {
     "budgets": "budgets: {llm: {unit: usd, limit: 1}}",
     "caps": "caps: {reverts_a_day: 1}",
     "commands": "commands: {revert: admin}",
+    "callers": "callers: {workflows: [a/b/.github/workflows/c.yml@refs/heads/main]}",
     "bisect.runner": "bisect: {runner: sandbox, commands: {smoke: [a]}}",
     "bisect.commands": "bisect: {commands: {smoke: [a]}}",
     "bisect.overlay": "bisect: {overlay: [tools]}",

@@ -44,6 +44,7 @@ from bot.triggers import Repository, Severity
 
 EVENT, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 _TYPE = re.compile(r"(?:.*\.)?(slo\.breach|eval\.drop|safety\.violation|budget\.overrun)")
+_BLAMED = ("pull_request", "commit", "capability")
 
 
 class EventData(AlertModel):
@@ -76,10 +77,14 @@ class EventData(AlertModel):
 
     @model_validator(mode="after")
     def _blames_one(self) -> EventData:
-        blamed = [self.pull_request, self.commit, self.capability]
-        if sum(each is not None for each in blamed) > 1:
+        if sum(getattr(self, name) is not None for name in _BLAMED) > 1:
             raise ValueError("name at most one of pull_request, commit and capability")
         return self
+
+    @property
+    def blames(self) -> str | None:
+        """The field that names what is blamed, if one does."""
+        return next((name for name in _BLAMED if getattr(self, name) is not None), None)
 
 
 class CloudEvent(AlertModel):

@@ -28,7 +28,7 @@ from bot.intake.alerts.formats import (
     repository_of,
 )
 from bot.intake.alerts.mappings import AlertMapping
-from bot.intake.http.auth import ApiToken, Callers
+from bot.intake.http.auth import ApiToken, Callers, may_blame
 from bot.intake.http.bodies import CALLERS, STRANGERS, Room, TooLarge, read_body
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem
@@ -132,7 +132,7 @@ class AlertRoutes:
     async def _group(
         self, request: web.Request, model: type[AlertmanagerBody | GrafanaBody]
     ) -> web.Response:
-        token = self._callers.caller(request, Role.WRITE)
+        token = await self._callers.caller(request, Role.WRITE)
         _check_json(request)
         group, alerts = _read_group(await _body(request), model)
         found = _Sorted()
@@ -169,13 +169,16 @@ class AlertRoutes:
 
     async def cloudevents(self, request: web.Request) -> web.Response:
         """`POST /alerts/cloudevents`."""
-        token = self._callers.caller(request, Role.WRITE)
+        token = await self._callers.caller(request, Role.WRITE, is_report=True)
         now = self._clock()
         found = _Sorted()
         events = await _events(request)
         for index, event in enumerate(events):
             if isinstance(event, UnreadableAlert):
                 found.unreadable.append(_rejected(index, event.field, event.problem))
+                continue
+            if event.data.blames and (why := may_blame(token)):
+                found.unreadable.append(_rejected(index, f"data.{event.data.blames}", why))
                 continue
             repository = await self._repository(token, event.data.repository)
             if isinstance(repository, str):
@@ -238,7 +241,7 @@ class AlertRoutes:
         signs = mapping is not None and mapping.secret and mapping.signature
         signature = request.headers.get(signs) if signs else None
         if mapping is None or signature is None:
-            token = self._callers.caller(request, Role.WRITE)
+            token = await self._callers.caller(request, Role.WRITE)
             _check_json(request)
             return token, await _body(request)
         _check_json(request)

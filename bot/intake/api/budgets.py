@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.config import config_schema
 from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName
 from bot.intake.api.traffic import SelfWorkOf
-from bot.intake.http.auth import ApiToken, Callers
+from bot.intake.http.auth import ApiToken, Callers, may_blame
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem
@@ -144,15 +144,17 @@ class SafetyApi:
 
     async def self_work(self, request: web.Request) -> web.Response:
         """`GET /self-work`."""
-        token = self._callers.caller(request, Role.READ)
+        token = await self._callers.caller(request, Role.READ)
         query = read_query(request, SelfWorkQuery)
         repository = await self._callers.repository(token, query.repository)
         return as_json(await self._self_work(repository))
 
     async def spend(self, request: web.Request) -> web.Response:
         """`POST /budgets/{name}/spend`."""
-        token = self._callers.caller(request, Role.WRITE)
+        token = await self._callers.caller(request, Role.WRITE, is_report=True)
         body = await read_model(request, SpendBody)
+        if body.attributed_to and (why := may_blame(token)):
+            raise _wrong("pull_request" if body.pull_request else "commit", why)
         repository = await self._callers.repository(token, body.repository)
         name, limit = await self._limit(request, repository)
         if body.unit is not None and body.unit.lower() != limit.unit:

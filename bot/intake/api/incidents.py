@@ -230,7 +230,7 @@ class Api:
 
     async def revert(self, request: web.Request) -> web.Response:
         """`POST /incidents/revert`."""
-        token = self._callers.caller(request, Role.WRITE)
+        token = await self._callers.caller(request, Role.WRITE)
         body = await read_model(request, RevertBody)
         repository = await self._callers.repository(token, body.repository)
         asked = RevertRequest(targets=(body.target,), reason=body.reason, severity=body.severity)
@@ -238,7 +238,7 @@ class Api:
 
     async def bisect(self, request: web.Request) -> web.Response:
         """`POST /incidents/bisect`."""
-        token = self._callers.caller(request, Role.WRITE)
+        token = await self._callers.caller(request, Role.WRITE)
         body = await read_model(request, BisectBody)
         repository = await self._callers.repository(token, body.repository)
         asked = BisectRequest(
@@ -248,7 +248,7 @@ class Api:
 
     async def rollback(self, request: web.Request) -> web.Response:
         """`POST /incidents/rollback`."""
-        token = self._callers.caller(request, Role.WRITE)
+        token = await self._callers.caller(request, Role.WRITE)
         body = await read_model(request, RollbackBody)
         repository = await self._callers.repository(token, body.repository)
         asked = RollbackRequest(
@@ -258,7 +258,7 @@ class Api:
 
     async def shadow(self, request: web.Request) -> web.Response:
         """`POST /providers/shadow/start`."""
-        token = self._callers.caller(request, Role.WRITE)
+        token = await self._callers.caller(request, Role.WRITE)
         body = await read_model(request, ShadowBody)
         repository = await self._callers.repository(token, body.repository)
         asked = ShadowRequest(capability=body.capability, candidate=body.candidate)
@@ -266,7 +266,7 @@ class Api:
 
     async def ramp(self, request: web.Request) -> web.Response:
         """`POST /providers/ramp/{stage}`; a percent sign may follow the stage."""
-        token = self._callers.caller(request, Role.WRITE)
+        token = await self._callers.caller(request, Role.WRITE)
         stage = _STAGES.get(request.match_info["stage"].removesuffix("%"))
         if stage is None:
             detail = f"one of {', '.join(_STAGES)}"
@@ -282,7 +282,7 @@ class Api:
 
     async def incidents(self, request: web.Request) -> web.Response:
         """`GET /incidents`."""
-        token = self._callers.caller(request, Role.READ)
+        token = await self._callers.caller(request, Role.READ)
         query = read_query(request, IncidentsQuery)
         repository = await self._callers.repository(token, query.repository)
         found = await self._records.incidents(repository.id, query.limit)
@@ -290,7 +290,7 @@ class Api:
 
     async def incident(self, request: web.Request) -> web.Response:
         """`GET /incidents/{id}`."""
-        token = self._callers.caller(request, Role.READ)
+        token = await self._callers.caller(request, Role.READ)
         id_ = request.match_info["id"]
         found = await self._records.incident(id_) if _ID.fullmatch(id_) else None
         if found is None or not await self._callers.reaches(token, found.repository_id):
@@ -301,7 +301,7 @@ class Api:
 
     async def run(self, request: web.Request) -> web.Response:
         """`GET /runs/{id}`."""
-        token = self._callers.caller(request, Role.READ)
+        token = await self._callers.caller(request, Role.READ)
         id_ = request.match_info["id"]
         found = await self._records.run(id_) if len(id_) <= 100 and id_.isprintable() else None
         if found is None or not await self._callers.reaches(token, found.repository_id):
@@ -310,7 +310,7 @@ class Api:
 
     async def audit(self, request: web.Request) -> web.Response:
         """`GET /audit`."""
-        token = self._callers.caller(request, Role.READ)
+        token = await self._callers.caller(request, Role.READ)
         query = read_query(request, AuditQuery)
         repository = await self._callers.repository(token, query.repository)
         found = await self._records.audit(repository.id, query.after, query.limit)

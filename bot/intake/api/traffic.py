@@ -107,7 +107,7 @@ class FlagRoutes:
         return _json(answer, headers)
 
     async def _asked(self, request: web.Request) -> Repository:
-        token = self._callers.caller(request, Role.READ)
+        token = await self._callers.caller(request, Role.READ)
         return await self._callers.at_path(request, token)
 
 
@@ -201,7 +201,7 @@ class ObservationRoutes:
 
     async def observations(self, request: web.Request) -> web.Response:
         """`POST /providers/observations`."""
-        token = self._callers.caller(request, Role.TRIAGE)
+        token = await self._callers.caller(request, Role.TRIAGE)
         try:
             query = ObservationsQuery.model_validate(dict(request.query))
         except ValidationError as error:

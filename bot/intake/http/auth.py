@@ -5,33 +5,53 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Protocol
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.http.problems import FieldProblem, HttpProblem
+from bot.records import api_tokens
+from bot.records.api_tokens import GLOB, NAME
+from bot.records.database import reading
+from bot.records.outages import outage_of
 from bot.triggers import Repository, Role
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_GLOB = re.compile(r"[A-Za-z0-9_.*?/\[\]!-]{1,200}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+KNOWN_FOR = 2.0
+"""Seconds until a token that was made or revoked elsewhere is known here."""
 
 
 @dataclass(frozen=True)
 class ApiToken:
-    """A machine's right to call the API. `reaches` is a glob over `owner/name`."""
+    """A machine's right to call the API.
+
+    Attributes:
+        name: what people know it by.
+        role: what it may do.
+        reaches: a glob over `owner/name`.
+        sha256: of the secret; empty where the caller proved otherwise who it is.
+        repository_id: the one repository that a workflow's token is for.
+        unnamed: the workflow that it is, where nobody has said that it may act: it reads and
+            reports, and blames nothing.
+    """
 
     name: str
     role: Role
     reaches: str
     sha256: str
+    repository_id: int | None = None
+    unnamed: str | None = None
 
     def may_see(self, repository: Repository) -> bool:
         """Tell whether this token reaches a repository; GitHub's names ignore case."""
+        if self.repository_id is not None:
+            return self.repository_id == repository.id
         return fnmatchcase(repository.full_name.lower(), self.reaches.lower())
 
 
@@ -63,15 +83,31 @@ def _read(place: int, entry: str) -> ApiToken:
         raise ValueError(f"{where}: write name:role:repository-glob:sha256")
     name, role, reaches, digest = parts
     roles = [str(each) for each in Role]
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"{where}: a name has 1 to 64 letters, digits and _ . -")
     if role not in roles:
         raise ValueError(f"{where}: the role must be one of {', '.join(roles)}")
-    if not _GLOB.fullmatch(reaches):
+    if not GLOB.fullmatch(reaches):
         raise ValueError(f"{where}: the repository glob must look like acme/* or acme/app")
     if not _HASH.fullmatch(digest.lower()):
         raise ValueError(f"{where}: the last part must be the token's SHA-256 in 64 hex digits")
     return ApiToken(name, Role(role), reaches, digest.lower())
+
+
+def unauthorized(detail: str, fields: Collection[FieldProblem] = ()) -> HttpProblem:
+    """Refuse somebody who has not shown who they are."""
+    headers = {"WWW-Authenticate": 'Bearer realm="playbooks"'}
+    return HttpProblem(HTTPStatus.UNAUTHORIZED, detail, tuple(fields), headers)
+
+
+def may_blame(token: ApiToken) -> str | None:
+    """Why this caller may name no cause of trouble: it would be reverted. None where it may."""
+    if token.unnamed is None:
+        return None
+    return (
+        "left out: what is named here may be reverted, so only a workflow that callers.workflows "
+        "in .github/playbooks.yml names may say so"
+    )
 
 
 class Repositories(Protocol):
@@ -81,34 +117,95 @@ class Repositories(Protocol):
         """Return all of them, as GitHub says now or said a short while ago."""
 
 
+class KnownTokens:
+    """The tokens of the setting and of the database, without those that were revoked."""
+
+    def __init__(self, given: Sequence[ApiToken], database: AsyncEngine | None = None) -> None:
+        """Take what the setting says, and where others are kept."""
+        self._given = tuple(given)
+        self._database = None if database is None else reading(database)
+        self._known: tuple[ApiToken, ...] | None = None
+        self._read_at = 0.0
+
+    async def find(self, secret: str) -> ApiToken | None:
+        """Return the token that this secret belongs to.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database is away, and was never asked.
+        """
+        return find_token(await self._all(), secret)
+
+    async def _all(self) -> tuple[ApiToken, ...]:
+        if self._database is None:
+            return self._given
+        if self._known is None or time.monotonic() - self._read_at > KNOWN_FOR:
+            try:
+                async with self._database.connect() as conn:
+                    stored = await api_tokens.everyone(conn)
+            except Exception as error:
+                if self._known is None or outage_of(error) is None:
+                    raise
+                return self._known
+            revoked = {each.sha256 for each in stored if each.revoked_at}
+            made = [ApiToken(t.name, t.role, t.reaches, t.sha256) for t in stored]
+            self._known = tuple(t for t in (*self._given, *made) if t.sha256 not in revoked)
+            self._read_at = time.monotonic()
+        return self._known
+
+
+Proof = Callable[[str], Awaitable[ApiToken]]
+"""Tells what a workflow's own token may do; raises HttpProblem where it is no good."""
+
+
 class Callers:
     """Tells callers by their tokens."""
 
-    def __init__(self, tokens: Sequence[ApiToken], repositories: Repositories) -> None:
-        """Take who may call, and what they may name."""
-        self._tokens = tuple(tokens)
+    def __init__(
+        self,
+        tokens: KnownTokens | Sequence[ApiToken],
+        repositories: Repositories,
+        workflows: Proof | None = None,
+    ) -> None:
+        """Take who may call, what they may name, and who reads the tokens of workflows."""
+        self._tokens = tokens if isinstance(tokens, KnownTokens) else KnownTokens(tokens)
         self._repositories = repositories
+        self._workflows = workflows
 
-    def caller(self, request: web.Request, needed: Role) -> ApiToken:
+    async def caller(
+        self, request: web.Request, needed: Role, *, is_report: bool = False
+    ) -> ApiToken:
         """Return the token a request came with.
+
+        Args:
+            request: with its headers.
+            needed: the role that a token needs.
+            is_report: whether every workflow of the default branch may send this.
 
         Raises:
             Problem: 401 without a known token, 403 where it may not do this.
         """
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-        token = find_token(self._tokens, secret.strip()) if scheme.lower() == "bearer" else None
+        secret, token = secret.strip(), None
+        if scheme.lower() == "bearer" and secret:
+            if self._workflows is not None and secret.count(".") == 2 and secret.startswith("eyJ"):
+                token = await self._workflows(secret)
+            else:
+                token = await self._tokens.find(secret)
         if token is None:
-            raise HttpProblem(
-                HTTPStatus.UNAUTHORIZED,
-                "Send a known API token: Authorization: Bearer TOKEN.",
-                headers={"WWW-Authenticate": 'Bearer realm="playbooks"'},
-            )
-        if not token.role.at_least(needed):
+            raise unauthorized("Send a known API token: Authorization: Bearer TOKEN.")
+        if token.role.at_least(needed) or (is_report and token.unnamed is not None):
+            return token
+        if token.unnamed is not None:
             raise HttpProblem(
                 HTTPStatus.FORBIDDEN,
-                f"The token {token.name} has the role {token.role}; this needs {needed}.",
+                f"job_workflow_ref: {token.unnamed} may read and report, not act. To let it act, "
+                "name it under callers.workflows in .github/playbooks.yml; a Founder approves.",
+                [FieldProblem(field="job_workflow_ref", detail="one of callers.workflows")],
             )
-        return token
+        raise HttpProblem(
+            HTTPStatus.FORBIDDEN,
+            f"The token {token.name} has the role {token.role}; this needs {needed}.",
+        )
 
     async def reaches(self, token: ApiToken, repository_id: int) -> bool:
         """Tell whether a token reaches a repository."""

@@ -28,6 +28,18 @@ sessions = sa.Table(
     sa.Column("expires_at", Moment, nullable=False),
 )
 
+# A row without `revoked_at` is a token that may call; one with it is refused, also where
+# PLAYBOOKS_API_TOKENS has it.
+api_tokens = sa.Table(
+    "api_tokens",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("reaches", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("revoked_at", Moment),
+)
 
 notifications = sa.Table(
     "notifications",
