@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import json
 import os
+import secrets
 import signal
 import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 import structlog
@@ -20,6 +25,14 @@ from bot.local.command import bisect_command
 from bot.logs import set_up_logs
 from bot.settings import InvalidSettings, Settings, load_settings
 from bot.tracing import set_up_tracing, stop_tracing
+from bot.triggers import Role
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from bot.intake.http.auth import ApiToken
+
+T = TypeVar("T")
 
 COMMANDS = "playbooks.commands"
 """The group of entry points by which another package adds commands."""
@@ -155,14 +168,8 @@ def audit() -> None:
 def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
     """Verify the chain: 0 intact, 1 could not check, 2 altered, 3 truncated."""
     from bot.records.audit.verify import audit_verify as verify
-    from bot.records.database import url_from
 
-    url = (
-        database
-        or os.environ.get("DATABASE_URL")
-        or url_from(Path(os.environ.get("PLAYBOOKS_DATA", "var")))
-    )
-    report = asyncio.run(verify(url, anchors, public_key))
+    report = asyncio.run(verify(database or _database_url(), anchors, public_key))
     click.echo("\n".join(report.lines()))
     sys.exit(report.code)
 
@@ -205,6 +212,138 @@ def doctor() -> None:
         if finding.remedy:
             click.echo(f"      → {finding.remedy}")
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@main.group()
+def token() -> None:
+    """Tokens with which machines call the API."""
+
+
+@token.command("new")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice([str(role) for role in Role if role is not Role.NONE]),
+    default=str(Role.WRITE),
+    show_default=True,
+    help="What it may do: triage reports observations, write starts playbooks.",
+)
+@click.option("--repositories", default="*", show_default=True, metavar="GLOB", help="Such as a/*.")
+@click.option("--print-only", is_flag=True, help="Store nothing: for PLAYBOOKS_API_TOKENS.")
+def token_new(name: str, role: str, repositories: str, print_only: bool) -> None:
+    """Make a token, and print it once. It may call at once, without a restart."""
+    from bot.records.api_tokens import StoredToken, TokenRefused, add, checked
+
+    secret = f"pbk_{secrets.token_urlsafe(32)}"
+    made = StoredToken(
+        sha256=hashlib.sha256(secret.encode()).hexdigest(),
+        name=name,
+        role=Role(role),
+        reaches=repositories,
+        created_at=datetime.now(UTC),
+    )
+    try:
+        if print_only:
+            checked(made)
+        else:
+            _in_database(lambda conn: add(conn, made))
+    except TokenRefused as refusal:
+        _fail(str(refusal))
+    click.echo(f"token: {secret}")
+    click.echo(f"spec:  {made.spec}")
+    where = "put the spec into PLAYBOOKS_API_TOKENS" if print_only else "it may call from now on"
+    click.echo(f"The token is shown this once, and kept nowhere; {where}.", err=True)
+
+
+@token.command("list")
+def token_list() -> None:
+    """Say which tokens there are: those made here, and those of PLAYBOOKS_API_TOKENS."""
+    from bot.records.api_tokens import everyone
+
+    stored = _in_database(everyone)
+    revoked = {each.sha256 for each in stored if each.revoked_at}
+    for each in stored:
+        made = f"made {each.created_at:%Y-%m-%d}"
+        state = f"revoked {each.revoked_at:%Y-%m-%d}" if each.revoked_at else made
+        click.echo(f"{each.name}  {each.role}  {each.reaches}  {state}")
+    for given in _given_tokens():
+        if given.sha256 not in revoked:
+            click.echo(f"{given.name}  {given.role}  {given.reaches}  in PLAYBOOKS_API_TOKENS")
+
+
+@token.command("revoke")
+@click.argument("name")
+def token_revoke(name: str) -> None:
+    """Refuse a token from now on, without a restart."""
+    from bot.records.api_tokens import StoredToken, everyone, revoke
+
+    now = datetime.now(UTC)
+    found = [each for each in _in_database(everyone) if each.name == name and not each.revoked_at]
+    gone = {each.sha256 for each in _in_database(everyone) if each.revoked_at}
+    found += [
+        StoredToken(
+            sha256=given.sha256,
+            name=name,
+            role=given.role,
+            reaches=given.reaches,
+            created_at=now,
+        )
+        for given in _given_tokens()
+        if given.name == name and given.sha256 not in gone
+    ]
+    if not found:
+        _fail(f"No token named {name} is in force: see playbooks token list.")
+    for each in found:
+        _in_database(partial(revoke, token=each, at=now))
+    click.echo(f"{name} is refused from now on, at the latest in 2 seconds.")
+
+
+def _database_url() -> str:
+    from bot.records.database import url_from
+
+    folder = Path(os.environ.get("PLAYBOOKS_DATA", "var"))
+    return _variable("DATABASE_URL") or url_from(folder)
+
+
+def _variable(name: str) -> str | None:
+    """A setting, for commands that need no other."""
+    path = os.environ.get(f"{name}_PATH")
+    try:
+        return os.environ.get(name) or (Path(path).read_text("utf-8").strip() if path else None)
+    except OSError as error:
+        _fail(f"{name}_PATH names a file that cannot be read: {error.strerror}.", code=2)
+
+
+def _given_tokens() -> tuple[ApiToken, ...]:
+    from bot.intake.http.auth import read_tokens
+
+    entries = (_variable("PLAYBOOKS_API_TOKENS") or "").split(",")
+    try:
+        return read_tokens([each for each in entries if each.strip()])
+    except ValueError as error:
+        _fail(str(error), code=2)
+
+
+def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Do something in one transaction of the records database, migrated if need be."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from bot.records.database import migrate, open_database
+
+    async def do() -> T:
+        url = _database_url()
+        await migrate(url)
+        engine = open_database(url)
+        try:
+            async with engine.begin() as conn:
+                return await work(conn)
+        finally:
+            await engine.dispose()
+
+    try:
+        return asyncio.run(do())
+    except (SQLAlchemyError, ValueError, OSError) as error:
+        _fail(f"The database cannot be used: {str(error).splitlines()[0]}")
 
 
 def _settings() -> Settings:
