@@ -36,6 +36,7 @@ from bot.commands.stranded_runs import StrandedRun, StrandedRuns
 from bot.commands.strangers import Strangers
 from bot.config import Config
 from bot.engine import HINT_EVERY, Engine, Observer, Stuck
+from bot.engine.storage import ENGINE_FILE
 from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
@@ -157,7 +158,7 @@ class Bot:
         self.github.meter(self.meter)
         self.signing_key = InstallationKey()
         self.record_store = RecordStore(self.records, clock, self.signing_key)
-        engine_file = data / "engine.db" if self.records.dialect.name == "sqlite" else None
+        engine_file = data / ENGINE_FILE if self.records.dialect.name == "sqlite" else None
         if engine_file is not None:
             keep_private(engine_file)
         self.right_of_way = RightOfWay()

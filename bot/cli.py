@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from bot.intake.http.auth import ApiToken
+    from bot.transfer import Say
 
 T = TypeVar("T")
 
@@ -296,6 +297,44 @@ def token_revoke(name: str) -> None:
     for each in found:
         _in_database(partial(revoke, token=each, at=now))
     click.echo(f"{name} is refused from now on, at the latest in 2 seconds.")
+
+
+@main.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def export_command(file: Path) -> None:
+    """Write everything the database has into FILE, open Runs included. Stop the server first."""
+    from bot.transfer import export_all
+
+    rows = _transferred(export_all, file)
+    click.echo(f"{rows:,} rows are in {file}. Whoever has it has the key that signs: keep it safe.")
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def import_command(file: Path) -> None:
+    """Bring FILE into an empty database and verify its audit chains. Stop the server first."""
+    from bot.transfer import import_all
+
+    rows = _transferred(import_all, file)
+    click.echo(f"{rows:,} rows are in the database. Start the server: open Runs go on.")
+
+
+def _transferred(move: Callable[[str, Path, Path, Say, datetime], Awaitable[int]], f: Path) -> int:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from bot.transfer import TransferRefused
+
+    async def do() -> int:
+        data = Path(_variable("PLAYBOOKS_DATA") or "var")
+        say = partial(click.echo, err=True)
+        return await move(_database_url(), data, f, say, datetime.now(UTC))
+
+    try:
+        return asyncio.run(do())
+    except (TransferRefused, OSError, ValueError) as refusal:
+        _fail(str(refusal))
+    except SQLAlchemyError as error:
+        _fail(f"The database refused; nothing was changed: {str(error).splitlines()[0]}")
 
 
 def _database_url() -> str:
