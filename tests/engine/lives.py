@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.engine import Engine
@@ -198,20 +199,20 @@ def _status_places(world: World) -> Callable[[Run, str, StepFailed], Awaitable[N
     return broken
 
 
-def _live(folder: str, orders: list[tuple[str, ...]]) -> None:
-    asyncio.run(_obey(Path(folder), orders))
+def _live(folder: str, orders: list[tuple[str, ...]], url: str) -> None:
+    asyncio.run(_obey(Path(folder), orders, url))
 
 
-async def _obey(folder: Path, orders: list[tuple[str, ...]]) -> None:
+async def _obey(folder: Path, orders: list[tuple[str, ...]], url: str) -> None:
     """Run an engine and carry out orders, then wait until every Run named has ended."""
     world = World(folder)
-    url = f"sqlite:///{folder / 'records.db'}"
     await migrate(url)
+    file = sa.make_url(url).database if url.startswith("sqlite") else None
     engine = Engine(
         records=open_database(url),
         replica="alone",
         clock=lambda: datetime.now(UTC),
-        system_database=folder / "engine.db",
+        system_database=None if file is None else Path(file).parent / "engine.db",
         longest_outage=timedelta(seconds=2),
     )
     for name, body in BODIES.items():
@@ -252,9 +253,10 @@ def _bound(body: Body, world: World) -> Callable[[Run, Any], Awaitable[None]]:
     return bound
 
 
-async def live(folder: Path, *orders: tuple[str, ...]) -> int:
+async def live(folder: Path, *orders: tuple[str, ...], url: str = "") -> int:
     """One life in a process of its own; its exit code (negative: the signal that killed it)."""
-    process = FORKS.Process(target=_live, args=(str(folder), list(orders)), daemon=True)
+    url = url or f"sqlite:///{folder / 'records.db'}"
+    process = FORKS.Process(target=_live, args=(str(folder), list(orders), url), daemon=True)
     await asyncio.to_thread(process.start)
     await asyncio.to_thread(process.join, LONGEST_S)
     if process.is_alive():
