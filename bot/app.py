@@ -62,13 +62,14 @@ from bot.notify import Courier, read_addresses
 from bot.pictures import addresses as pictures
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.run import Patience, Signal, SignalKind
-from bot.records import pauses
+from bot.records import pauses, runs
 from bot.records.audit.anchors import private_pem
 from bot.records.audit.keys import FILE, InstallationKey, SigningKeyRefused, keep_files, settle_key
 from bot.records.branch_record import RecordStore
 from bot.records.database import keep_private, migrate, open_database, reading, url_from
 from bot.records.replicas import living
 from bot.replicas import Heartbeat, HeartbeatRhythm
+from bot.retention import Retention
 from bot.safety.admission_facts import AdmissionReader
 from bot.safety.budgets import Overruns
 from bot.safety.config_check import ConfigWatch
@@ -274,6 +275,13 @@ class Bot:
             web_url=self.github.addresses.web,
             cockpit_url=given_url,
         )
+        self.retention = Retention(
+            self.records,
+            data,
+            keep=timedelta(days=settings.playbooks_keep),
+            clock=clock,
+            also=(self._drop_mirrors,),
+        )
         self.cockpit = self._cockpit()
         self._look_for_missed = look_for_missed
         self._tasks: list[asyncio.Task[None]] = []
@@ -314,6 +322,7 @@ class Bot:
             "records branches": self.records_keeper.run,
             "mirrors": self.mirrors.run,
             "event loop": watch_event_loop,
+            "retention": self.retention.run,
         }
         self._tasks = [
             asyncio.create_task(keep_running(part, run), name=part) for part, run in parts.items()
@@ -570,6 +579,12 @@ class Bot:
 
     async def _config_in_force(self, repository: Repository) -> Config:
         return (await self.config.of(repository)).config
+
+    async def _drop_mirrors(self) -> None:
+        async with self.read_only.connect() as conn:
+            busy = {run.repository_id for run in await runs.list_live(conn)}
+        served = {each.id for each in await self.served.served()}
+        await self.mirrors.drop_unserved(served | busy, self.clock())
 
     async def _workflow_policy(self, repository: Repository) -> WorkflowPolicy:
         try:

@@ -71,6 +71,7 @@ def is_newer(connection: sa.Connection, scripts: ScriptDirectory) -> bool:
 
 
 _BUSY_TIMEOUT_MS = 30_000
+_INCREMENTAL = 2  # https://www.sqlite.org/pragma.html#pragma_auto_vacuum
 _NOTICE_SILENCE: dict[str, str | tuple[str, ...]] = {
     "connect_timeout": "10",
     "keepalives_idle": "15",
@@ -166,6 +167,29 @@ def once_committed(conn: AsyncConnection, tell: Callable[[], None]) -> None:
     sa.event.listen(conn.sync_connection, "rollback", rolled_back)
 
 
+PAGES_AT_ONCE = 500
+
+
+async def give_space_back(database: AsyncEngine) -> int:
+    """Give up to `PAGES_AT_ONCE` unused pages of an SQLite file back to the disk; how many.
+
+    PostgreSQL does that by itself (autovacuum), and an SQLite file of a release before
+    2026-12-01 keeps them for later until somebody says `VACUUM`.
+    """
+    if database.dialect.name != "sqlite":
+        return 0
+    async with reading(database).connect() as conn:
+        if (await conn.exec_driver_sql("PRAGMA auto_vacuum")).scalar() != _INCREMENTAL:
+            return 0
+        if not (free := int((await conn.exec_driver_sql("PRAGMA freelist_count")).scalar() or 0)):
+            return 0
+    async with database.begin() as conn:
+        driver: Any = (await conn.get_raw_connection()).driver_connection
+        # It frees one page each time that it is stepped on, and only a script steps to the end.
+        await driver.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
+    return min(free, PAGES_AT_ONCE)
+
+
 async def migrate(url: str) -> None:
     """Bring the database to the newest schema; several processes may do so at once.
 
@@ -218,6 +242,8 @@ def _set_up_sqlite(engine: sa.Engine) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
+        # Heard by a new file alone: what is forgotten there can be given back to the disk.
+        cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _use_wal(cursor)
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()

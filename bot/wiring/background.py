@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from bot.intake.event_payloads import Hint
 from bot.playbooks.plan import read_config
 from bot.records import runs
 from bot.records.outages import outage_of
+from bot.records.tables.columns import from_rfc3339, rfc3339
 from bot.safety.flag_sync import FlagSync
 from bot.safety.gate_reporter import GateReporter
 from bot.safety.records_branch import RecordsBranch
@@ -60,6 +61,18 @@ LOOKED_AT_EVERY = timedelta(minutes=1)
 REST = 20
 """Packing takes at most one part of so many of the time, however large the mirror."""
 _REST_AFTER_FAILURE_SECONDS = 3600.0
+
+
+UNSERVED_FOR = timedelta(days=7)
+"""So long the mirror of a repository stays where the App is not installed any more."""
+
+
+def _noted(file: Path, now: datetime) -> datetime:
+    """The moment that stands in a file; now, where it did not exist or cannot be read."""
+    with suppress(OSError, ValueError):
+        return from_rfc3339(file.read_text("utf-8"))
+    file.write_text(rfc3339(now), "utf-8")
+    return now
 
 
 class Mirrors:
@@ -108,6 +121,28 @@ class Mirrors:
         """The mirrors in use, and those that wait in the folder since an earlier start."""
         ids = [int(each.stem) for each in self._folder.glob("*.git") if each.stem.isdigit()]
         return [self._known.get(each) or Mirror(self._folder, each, "") for each in ids]
+
+    async def drop_unserved(self, served: Collection[int], now: datetime) -> list[int]:
+        """Delete mirrors whose repositories are not served for `UNSERVED_FOR`; whose they were.
+
+        Since when one is not served stands beside it, so that a restart does not forget it.
+
+        Args:
+            served: where the App is installed, or something is under way.
+            now: the time.
+        """
+        dropped = []
+        for mirror in await asyncio.to_thread(self._all):
+            since = self._folder / f"{mirror.repository_id}.unserved"
+            if mirror.repository_id in served:
+                await asyncio.to_thread(since.unlink, missing_ok=True)
+            elif await asyncio.to_thread(_noted, since, now) <= now - UNSERVED_FOR:
+                await mirror.remove()
+                self._known.pop(mirror.repository_id, None)
+                await asyncio.to_thread(since.unlink, missing_ok=True)
+                dropped.append(mirror.repository_id)
+                log.info("mirror.dropped", mirror=mirror.repository_id)
+        return dropped
 
     def of(self, repository: Repository) -> Mirror:
         """Give the mirror of a repository, at the address it has now."""
