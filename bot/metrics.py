@@ -28,6 +28,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot.culprit.evidence import TrialOutcome
 from bot.records.outages import outage_of
 from bot.records.tables.intake import inbox, notifications
 from bot.records.tables.recovery import OPEN_STATUSES, incidents, runs, trials
@@ -107,10 +108,12 @@ PROCESS = (
     ANSWERED, BEGUN, RUN_CHANGES, STEPS, STEP_SECONDS, STEP_RETRIES, GITHUB_ANSWERS, NOTIFICATIONS,
     TRIALS, TAKEOVERS, LOOP_LAG,
 )  # fmt: skip
+for _outcome in TrialOutcome:
+    TRIALS.labels(_outcome)
 for _kind in ("2xx", "304", "4xx", "5xx", "lost"):
     GITHUB_ANSWERS.labels(_kind)
-for _outcome in ("sent", "failed", "given up"):
-    NOTIFICATIONS.labels(_outcome)
+for _sent in ("sent", "failed", "given up"):
+    NOTIFICATIONS.labels(_sent)
 
 _LOOK_EVERY_S = 0.5
 FRESH_S = 5.0

@@ -7,7 +7,7 @@ import json
 import shutil
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,30 +66,45 @@ async def prometheus(folder: Path, exporter: Exporter) -> AsyncIterator[str]:
     application = web.Application()
     application.router.add_get("/metrics", exporter.metrics)
     async with TestServer(application) as target:
-        config = {
-            "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
-            "scrape_configs": [
-                {
-                    "job_name": "llm",
-                    "static_configs": [{"targets": [f"127.0.0.1:{target.port}"]}],
-                }
-            ],
-        }
-        (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
-        address = f"127.0.0.1:{_free_port()}"
-        process = await asyncio.create_subprocess_exec(
-            PROGRAM,
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={address}",
-            "--log.level=error",
-        )
-        try:
-            await _ready(f"http://{address}/-/ready")
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-            await process.wait()
+        async with scraping(folder, "llm", f"127.0.0.1:{target.port}") as address:
+            yield address
+
+
+@asynccontextmanager
+async def scraping(
+    folder: Path,
+    job: str,
+    target: str,
+    *,
+    interval: str = "200ms",
+    rules: Sequence[Path] = (),
+) -> AsyncIterator[str]:
+    """Run it, scraping `target` (host and port) as `job` and heeding `rules`; its address."""
+    assert PROGRAM is not None
+    config = {
+        "global": {
+            "scrape_interval": interval,
+            "scrape_timeout": interval,
+            "evaluation_interval": interval,
+        },
+        "rule_files": [str(path) for path in rules],
+        "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [target]}]}],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    address = f"127.0.0.1:{_free_port()}"
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+        "--log.level=error",
+    )
+    try:
+        await _ready(f"http://{address}/-/ready")
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 def _free_port() -> int:
