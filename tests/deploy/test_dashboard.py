@@ -1,4 +1,4 @@
-"""`deploy/grafana.json`: after a story each of its questions has an answer, by a real Prometheus."""
+"""`deploy/grafana.json`: after a story each of its queries is answered, by a real Prometheus."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((HERE / "deploy/grafana.json").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 NAME = re.compile(r"\b(?:playbooks|process)_[a-z0-9_]+")
-TABLE = re.compile(r"^\| `((?:playbooks|process|python)_[a-z_]+)`", re.MULTILINE)
+ROW = re.compile(r"^\| `(playbooks_[a-z_]+)` \| (\w+) \|[^|]*\| (.+) \|$", re.MULTILINE)
 
 
 def asked() -> set[str]:
@@ -84,10 +84,11 @@ async def test_after_a_revert_and_in_a_shadow_each_panel_has_data(
         order = [promtool, "check", "metrics"]
         checked = subprocess.run(order, input=text, capture_output=True, text=True, check=False)  # noqa: S603, ASYNC221
         assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
-    families = set(re.findall(r"^# TYPE ([a-z_]+) ", text, re.MULTILINE))
-    kept = {name for name in families if not name.endswith("_created")}
-    table = set(TABLE.findall((HERE / "docs/operating.md").read_text()))
-    assert table == kept
+    types = dict(re.findall(r"^# TYPE (playbooks_[a-z_]+) (.+)$", text, re.MULTILINE))
+    helps = dict(re.findall(r"^# HELP (playbooks_[a-z_]+) (.+)$", text, re.MULTILINE))
+    documented = ROW.findall((HERE / "docs/operating.md").read_text())
+    said = {(n, types[n], helps[n]) for n in types if not n.endswith("_created")}
+    assert set(documented) == said
     # Who or what it is about is nobody's here: no name of a repository, person or capability.
     for private in (shop.repository.name, "alice", "llm.summarize", "provider-b"):
         assert private not in text

@@ -50,7 +50,8 @@ def packages(wheel: Path) -> set[str]:
 def test_the_image_is_made_of_the_bot_alone() -> None:
     copied = re.findall(r"^COPY (?!--from)(.+)$", (HERE / "Dockerfile").read_text(), re.MULTILINE)
     sources = {source for line in copied for source in line.split()[:-1]}
-    assert sources == {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "bot"}
+    locks = {"deploy/requirements.txt", "deploy/requirements-build.txt"}
+    assert sources == {"pyproject.toml", "README.md", "LICENSE", "bot", *locks}
     ignored = set((HERE / ".dockerignore").read_text().split())
     assert {"demo", "fakegithub", "tests", ".git", "var"} <= ignored
     assert not sources & ignored
