@@ -65,9 +65,11 @@ async def prometheus(folder: Path, exporter: Exporter) -> AsyncIterator[str]:
     assert PROGRAM is not None
     application = web.Application()
     application.router.add_get("/metrics", exporter.metrics)
-    async with TestServer(application) as target:
-        async with scraping(folder, "llm", f"127.0.0.1:{target.port}") as address:
-            yield address
+    async with (
+        TestServer(application) as target,
+        scraping(folder, "llm", f"127.0.0.1:{target.port}") as address,
+    ):
+        yield address
 
 
 @asynccontextmanager
