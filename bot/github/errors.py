@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
+from pydantic import ValidationError
 
 from bot.errors import Passing
 
@@ -129,6 +130,19 @@ class Uncertain(GitHubError, Passing):
 
 class Unavailable(GitHubError, Passing):
     """GitHub could not be reached or is broken, again and again; nothing was changed."""
+
+
+class Unreadable(GitHubError):
+    """GitHub answered, and what a call cannot do without is not there, or not what it should be."""
+
+    @classmethod
+    def of(cls, model: str, error: ValidationError) -> Unreadable:
+        """Name the fields, and nothing of what was in them."""
+        fields = (".".join(str(part) for part in each["loc"]) for each in error.errors())
+        named = ", ".join(dict.fromkeys(fields))
+        return cls(
+            f"GitHub's answer cannot be read: {named} of {model} is missing or no such value"
+        )
 
 
 _LONGEST = 200

