@@ -178,7 +178,7 @@ def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
 @main.command()
 @click.option("-e", "--event", required=True, help="The event's name, such as issue_comment.")
 @click.option("-p", "--payload", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--url", help="Where the bot listens; default: PLAYBOOKS_HOST and PLAYBOOKS_PORT.")
+@click.option("--url", help="Where the bot listens; default: PLAYBOOKS_URL, else host and port.")
 def receive(event: str, payload: Path, url: str | None) -> None:
     """Sign a payload file and deliver it to the bot that runs here."""
     from bot.doctor import deliver
