@@ -124,6 +124,8 @@ def read_bisect(typed: Typed) -> BisectRequest:
         )
     check = _unwrapped(" ".join(rest[1:]))
     if rest and not check:
+        if not typed.reason:
+            raise NotUnderstood("After `check` a name must follow, as GitHub shows the check's.")
         check = f"because {typed.reason}"
     if len(check) > LONGEST_CHECK:
         raise NotUnderstood(f"The check's name is too long: at most {LONGEST_CHECK} characters.")

@@ -13,14 +13,14 @@ from markdown_it import MarkdownIt
 from bot.command_arguments import CommentPlace
 from bot.intake.comment_parser import Command, Mistake, parse
 from bot.markdown import code, for_file, link, text
+from bot.names import is_ref_name
 from bot.slash_commands import COMMANDS
 
 GFM = MarkdownIt("gfm-like", {"linkify": False})
 HERE = CommentPlace("acme/shop", "https://github.example/acme/shop", 7)
 HEX = "0123456789abcdef"
 SHAS = st.text(HEX, min_size=7, max_size=40)
-NAMES = st.text("abcxyz019_./-", min_size=1, max_size=20).filter(lambda name: ".." not in name)
-REFS = NAMES.filter(lambda name: name[0].isalnum())
+REFS = st.text("abz09é`@#<>,'\"|()&;%$!{}=+/.-_", min_size=1, max_size=12).filter(is_ref_name)
 WORDS = st.text("abcxyz019_./-|()[]*@#~$!&", min_size=1, max_size=12).filter(
     lambda word: not any(word.startswith(each) or word.endswith(each) for each in "`<>,\"'")
 )

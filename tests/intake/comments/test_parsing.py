@@ -115,6 +115,10 @@ def test_it_is_read(body: str, expected: Request) -> None:
     assert read(body).request == expected
 
 
+def test_a_name_of_nothing_names_no_check() -> None:
+    assert "a name must follow" in mistake("/bisect a..b check ' '").message
+
+
 def test_every_example_in_the_help_is_understood() -> None:
     for definition in ENTRIES:
         for example in definition.examples:
