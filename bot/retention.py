@@ -1,9 +1,10 @@
 """What is over is kept for PLAYBOOKS_KEEP days, and then forgotten, a little at a time.
 
-Runs with their steps, trials and progress, what came in and was answered, notifications, and the
-engine's own rows. Incidents stay, and the audit chain is never touched. A Run goes only when it has
-ended, its incident is closed, and no shadow or ramp of its is open. Each batch is a short
-transaction, and far longer than it took the database is left to others.
+Runs with their steps, trials and progress, what came in and was answered, notifications, what
+shadows and ramps were judged by, and the engine's own rows. Incidents stay, and the audit chain is
+never touched. A Run goes only when it has ended, its incident is closed, and no shadow or ramp of
+its is open. Each batch is a short transaction, and far longer than it took the database is left to
+others.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from bot.records.tables.recovery import (
     steps,
     trials,
 )
-from bot.records.tables.traffic import evidence
+from bot.records.tables.traffic import evidence, evidence_entries
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +104,7 @@ class Retention:
             "answers": await self._all(lambda: self._answers(before), rows),
             "notifications": await self._all(lambda: self._notifications(before), rows),
             "alert_events": await self._all(lambda: self._alert_events(before), rows),
+            "evidence": await self._all(lambda: self._evidence(before), self._rhythm.runs),
         }
         engine = open_engine_database(self._records, self._data)
         try:
@@ -188,6 +190,26 @@ class Retention:
                     )
                 )
         return len(keys)
+
+    async def _evidence(self, before: datetime) -> int:
+        """What a shadow or ramp that is over was judged by; its report is in the repository."""
+        live = sa.select(runs.c.id).where(runs.c.finished_at.is_(None))
+        over = sa.select(evidence.c.attempt).where(
+            evidence.c.closed_at < before, evidence.c.run_id.not_in(live)
+        )
+        entry = evidence_entries.c
+        query = sa.select(entry.attempt, entry.seq).where(entry.attempt.in_(over))
+        async with self._reading.connect() as conn:
+            found = (await conn.execute(query.limit(self._rhythm.runs))).all()
+        if found:
+            those = [tuple(row) for row in found]
+            async with self._records.begin() as conn:
+                await conn.execute(
+                    sa.delete(evidence_entries).where(
+                        sa.tuple_(entry.attempt, entry.seq).in_(those)
+                    )
+                )
+        return len(found)
 
     async def _rows(self, key: sa.Column[Any], over: sa.Select[Any]) -> int:
         ids = await self._found(over.limit(self._rhythm.rows))

@@ -46,6 +46,7 @@ from bot.engine.durable_run import (
     said_of,
 )
 from bot.engine.reconciliation import Upkeep
+from bot.engine.storage import use_write_ahead_log
 from bot.logs import replays
 from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import Step
@@ -183,7 +184,7 @@ class Engine:
             console_log_level="ERROR",
         )
         if self._system_database is not None:
-            await asyncio.to_thread(_use_write_ahead_log, self._system_database)
+            await asyncio.to_thread(use_write_ahead_log, self._system_database)
         self._dbos = DBOS(config=config)
         self._datasource = await AsyncSQLAlchemyDatasource.create(
             self._records.url.render_as_string(hide_password=False),
@@ -552,14 +553,3 @@ def _has_unread(system: SystemDatabase, run: str) -> bool:
 def _read_something(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         connection.execute(sa.text("SELECT 1"))
-
-
-def _use_write_ahead_log(path: Path) -> None:
-    """Put the engine's SQLite file in WAL mode: 34 → 193 starts a second when tried."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
-        # Heard by a new file alone, as in `bot.records.database`.
-        connection.execute(sa.text("PRAGMA auto_vacuum=INCREMENTAL"))
-        connection.execute(sa.text("PRAGMA journal_mode=WAL"))
-    engine.dispose()
