@@ -152,19 +152,49 @@ def audit() -> None:
     """The audit chain."""
 
 
-@audit.command("verify")
-@click.option(
+_anchors = click.option(
     "--anchors",
     type=click.Path(path_type=Path),
     required=True,
     help="A file of anchors, or a clone that has the branch playbooks/records.",
 )
-@click.option(
+_public_key = click.option(
     "--public-key",
     type=click.Path(path_type=Path),
     required=True,
     help="The PEM file that belongs to the signing key.",
 )
+
+
+@audit.command("restored")
+@_anchors
+@_public_key
+@click.option("--because", required=True, help="Why an older backup was restored.")
+def audit_restored(anchors: Path, public_key: Path, because: str) -> None:
+    """Say that an older backup was restored: what anchors know beyond it is named as lost."""
+    import getpass
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from bot.records.audit.verify import declare_restored
+
+    by, now = getpass.getuser(), datetime.now(UTC)
+    declared = declare_restored(
+        _database_url(), anchors, public_key, by=by, because=because, at=now
+    )
+    try:
+        named = asyncio.run(declared)
+    except (OSError, ValueError, SQLAlchemyError) as error:
+        _fail(str(error).splitlines()[0])
+    if not named:
+        click.echo("Every anchor agrees with the database: nothing is lost, nothing was noted.")
+    for repository_id, count in named.items():
+        click.echo(f"repository {repository_id}: noted that {count} anchored entries are lost")
+
+
+@audit.command("verify")
+@_anchors
+@_public_key
 @click.option("--database", metavar="URL", help="Default: DATABASE_URL, else PLAYBOOKS_DATA's.")
 def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
     """Verify the chain: 0 intact, 1 could not check, 2 altered, 3 truncated."""

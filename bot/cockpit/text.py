@@ -21,7 +21,7 @@ from bot import markdown
 from bot.canary.interval import Interval
 from bot.canary.messages import NAMES
 from bot.records.audit.chain import AuditEntry
-from bot.records.audit.verify import Altered, CannotCheck, Intact, Truncated, Verdict
+from bot.records.audit.verify import Altered, CannotCheck, Intact, Older, Truncated, Verdict
 from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.runs import StoredRun, ToldStanding
@@ -432,12 +432,13 @@ def chain_said(verdict: Verdict) -> ChainSaid:
     """Say what was found about a chain."""
     match verdict:
         case Intact():
-            return ChainSaid(
+            said = (
                 f"intact: {verdict.entries:,} entries, anchored in git up to {verdict.anchored:,}"
             )
+            return ChainSaid("; ".join([said, *map(str, verdict.restored)]))
         case CannotCheck():
             return ChainSaid(
                 "unbroken; no signed copy lies in git yet, so a cut-off end would not show"
             )
-        case Altered() | Truncated():
+        case Altered() | Truncated() | Older():
             return ChainSaid(f"{verdict}", is_bad=True)

@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import JsonValue, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.records.audit import chain
 from bot.records.audit.anchors import ANCHORS_PATH, Anchor, public_keys, read_anchors
 from bot.records.audit.chain import GENESIS, AuditEntry, AuditHead, UnreadableRow
-from bot.records.database import open_existing, reading
+from bot.records.database import open_database, open_existing, reading
+from bot.records.tables.columns import Instant
 from bot.triggers import Value
 
 RECORDS_REFS = tuple(
@@ -36,18 +40,39 @@ class ExitCode(IntEnum):
     TRUNCATED = 3
 
 
+class Restored(Value):
+    """A person's statement in the chain: an older backup was restored, and these anchors lost."""
+
+    at: Instant
+    by: str
+    because: str
+    lost: frozenset[tuple[int, str]]
+    """Entries of the chain that was lost: number and hash, as they had been anchored."""
+
+    def __str__(self) -> str:
+        """Say it in a clause."""
+        last = max(seq for seq, _ in self.lost)
+        return (
+            f"an older backup was restored ({self.at:%Y-%m-%d}, says {self.by}: {self.because}); "
+            f"what came before that up to entry {last} of the former chain is lost"
+        )
+
+
 class Intact(Value):
     """Every entry follows from the one before, and the anchors agree up to `anchored`."""
 
     entries: int
     anchored: int
+    restored: tuple[Restored, ...] = ()
     code: ExitCode = ExitCode.INTACT
 
     def __str__(self) -> str:
         """Say it in one sentence."""
         said = f"intact: {self.entries} entries, anchored up to entry {self.anchored}"
         rest = self.entries - self.anchored
-        return f"{said}; the last {rest} are chained but not anchored yet" if rest else said
+        if rest:
+            said = f"{said}; the last {rest} are chained but not anchored yet"
+        return "; ".join([said, *map(str, self.restored)])
 
 
 class CannotCheck(Value):
@@ -85,7 +110,25 @@ class Truncated(Value):
         return f"truncated: entry {self.entry} is missing: {self.reason}"
 
 
-Verdict = Intact | CannotCheck | Altered | Truncated
+class Older(Value):
+    """The database is whole up to an earlier entry than is known to have existed."""
+
+    entries: int
+    anchored: int
+    code: ExitCode = ExitCode.TRUNCATED
+
+    def __str__(self) -> str:
+        """Say it in two sentences."""
+        return (
+            f"older: the database is whole and ends at entry {self.entries}, but a signed anchor "
+            f"names entry {self.anchored}. Either an older backup was restored (then say so: "
+            "playbooks audit restored), or somebody cut off the end"
+        )
+
+
+Verdict = Intact | CannotCheck | Altered | Truncated | Older
+RESTORED = "audit.restored"
+"""The entry by which a person says that an older backup was restored."""
 
 
 class ChainVerdict(Value):
@@ -136,11 +179,16 @@ def verify(
         return broken
     hashes = {entry.seq: entry.entry_hash for entry in entries if isinstance(entry, AuditEntry)}
     known = (keys,) if isinstance(keys, Ed25519PublicKey) else tuple(keys)
-    genuine = sorted((a for a in anchors if _is_signed(a, known)), key=lambda anchor: anchor.seq)
+    restored = restorations(entries)
+    lost = {each for one in restored for each in one.lost}
+    signed = sorted((a for a in anchors if _is_signed(a, known)), key=lambda anchor: anchor.seq)
+    genuine = [a for a in signed if (a.seq, a.head_hash) not in lost]
     if disagreeing := _first_disagreeing(hashes, genuine):
         return disagreeing
     last = len(entries)
     if genuine and genuine[-1].seq > last:
+        if head is not None and head.seq == last and head.head_hash == hashes[last]:
+            return Older(entries=last, anchored=genuine[-1].seq)
         return Truncated(
             entry=last + 1,
             reason=f"a signed anchor names entry {genuine[-1].seq}, the chain ends at {last}",
@@ -159,7 +207,70 @@ def verify(
             "Either somebody wrote them, or the key was changed: then put every public key into "
             f"one file. The known key vouches up to entry {genuine[-1].seq}"
         )
-    return Intact(entries=last, anchored=genuine[-1].seq)
+    return Intact(entries=last, anchored=genuine[-1].seq, restored=tuple(restored))
+
+
+def restorations(entries: Sequence[AuditEntry | UnreadableRow]) -> list[Restored]:
+    """Read from a chain which older backups were restored; what cannot be read says nothing."""
+    found = []
+    for entry in entries:
+        if isinstance(entry, AuditEntry) and entry.action == RESTORED:
+            with suppress(ValidationError):
+                found.append(
+                    Restored.model_validate({"at": entry.time, "by": entry.actor} | entry.data)
+                )
+    return found
+
+
+async def declare_restored(
+    database_url: str, anchors: Path, key_file: Path, *, by: str, because: str, at: datetime
+) -> dict[int, int]:
+    """Note in each chain that the anchors which it no longer reaches are lost.
+
+    Args:
+        database_url: the database that was restored; a server may run on it.
+        anchors: as in `audit_verify`.
+        key_file: likewise.
+        by: who says so.
+        because: why.
+        at: now.
+
+    Returns:
+        By repository, how many anchors were named. Empty: every anchor agrees.
+
+    Raises:
+        ValueError: a chain does not hold by itself, or there is nothing to compare with.
+    """
+    known, keys = await asyncio.to_thread(_evidence, anchors, key_file)
+    named: dict[int, int] = {}
+    engine = open_database(database_url)
+    try:
+        for repository_id in sorted({anchor.repository_id for anchor in known}):
+            async with engine.begin() as conn:
+                entries = await chain.read(conn, repository_id)
+                if broken := _first_broken(entries):
+                    raise ValueError(f"repository {repository_id}: {broken}")
+                declared = {each for one in restorations(entries) for each in one.lost}
+                there = {(e.seq, e.entry_hash) for e in entries if isinstance(e, AuditEntry)}
+                lost = sorted(
+                    {
+                        (each.seq, each.head_hash)
+                        for each in known
+                        if each.repository_id == repository_id and _is_signed(each, keys)
+                    }
+                    - declared
+                    - there
+                )
+                if lost:
+                    data: dict[str, JsonValue] = {
+                        "because": because,
+                        "lost": [list(x) for x in lost],
+                    }
+                    await chain.append(conn, repository_id, RESTORED, actor=by, at=at, data=data)
+                    named[repository_id] = len(lost)
+    finally:
+        await engine.dispose()
+    return named
 
 
 def _is_signed(anchor: Anchor, keys: Sequence[Ed25519PublicKey]) -> bool:
