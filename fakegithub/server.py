@@ -124,6 +124,7 @@ class DemoGitHub:
         site = Site(self.world, self.limits, self.deliveries, self.runner)
         app.router.add_routes(endpoint.routes(site))
         app.router.add_routes(oauth.pages(site))
+        app.router.add_routes(self.runner.id_tokens.routes())
         serving.register(site, app, resources.every_route() + oauth.routes.list)
         app.router.add_routes(git_http.routes(site))
         app.router.add_routes(pages.routes(site))

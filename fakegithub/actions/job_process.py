@@ -9,12 +9,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fakegithub.actions import workflows
 from fakegithub.git.bare import BareRepository, GitRefused, clean_environment
 
 _MOST_OUTPUT = 100_000
+_END = "_end_of_output"
+_OUTER = ("inputs.", "steps.")
+"""What an action does not see of the workflow that uses it."""
 _SHELL = shutil.which("bash") or "/bin/sh"
 
 
@@ -74,6 +78,8 @@ class Workspace:
 
     async def do(self, step: workflows.WorkflowStep, context: Mapping[str, str]) -> tuple[int, str]:
         """Carry out one step; returns its exit code and what it printed."""
+        if step.action is not None:
+            return await self._act(step, context)
         if step.checkout is not None:
             try:
                 self.check_out(workflows.fill(step.checkout, context))
@@ -87,6 +93,55 @@ class Workspace:
         if not folder.is_relative_to(self.work.resolve()) or not folder.is_dir():
             return 1, f"{step.folder} is no folder of the repository\n"
         return await self._run(script, folder, self._environment() | own)
+
+    async def _act(
+        self, step: workflows.WorkflowStep, context: Mapping[str, str]
+    ) -> tuple[int, str]:
+        """Carry out a composite action of the repository, and leave its outputs as the step's."""
+        folder = (self.work / str(step.action)).resolve()
+        files = [folder / name for name in ("action.yml", "action.yaml")]
+        found = next((file for file in files if file.is_file()), None)
+        if found is None or not folder.is_relative_to(self.work.resolve()):
+            return 1, f"Can't find 'action.yml' under '{step.action}'. Was it checked out?\n"
+        try:
+            action = workflows.read_action(str(step.action), found.read_text(encoding="utf-8"))
+        except workflows.WorkflowError as error:
+            return 1, f"{error}\n"
+        given = {name: workflows.fill(text, context) for name, text in step.given.items()}
+        if unknown := sorted(set(given) - set(action.inputs)):
+            return 1, f"Unexpected input(s) {', '.join(unknown)}\n"
+        inside = {name: text for name, text in context.items() if not name.startswith(_OUTER)}
+        inside |= {**action.given(given), "github.action_path": str(folder)}
+        own = {name: workflows.fill(text, context) for name, text in step.env.items()}
+        said = ""
+        for each in action.steps:
+            place = replace(each, env={**own, "GITHUB_ACTION_PATH": str(folder), **each.env})
+            code, output = await self.do(place, inside)
+            said += output
+            if code:
+                return code, said
+            inside |= self.outputs(each)
+        with self._output.open("a", encoding="utf-8") as file:
+            for name, value in action.outputs.items():
+                file.write(
+                    f"{name}<<_end_of_output\n{workflows.fill(value, inside)}\n_end_of_output\n"
+                )
+        return 0, said
+
+    def outputs(self, step: workflows.WorkflowStep) -> dict[str, str]:
+        """What a step that just ended wrote into $GITHUB_OUTPUT, for those that come after it."""
+        lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
+        self._output.write_text("")
+        found: dict[str, str] = {}
+        while lines:
+            name, _, value = lines.pop(0).partition("=")
+            if "<<" in name:
+                name, _, end = name.partition("<<")
+                last = lines.index(end) if end in lines else len(lines)
+                value, lines = "\n".join(lines[:last]), lines[last + 1 :]
+            if name and step.id:
+                found[f"steps.{step.id}.outputs.{name}"] = value
+        return found
 
     async def _run(
         self, script: Path, folder: Path, environment: Mapping[str, str]

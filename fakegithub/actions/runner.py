@@ -20,6 +20,7 @@ from cachetools import LRUCache
 
 from fakegithub.access import credentials
 from fakegithub.actions import workflow_shape, workflows
+from fakegithub.actions.id_tokens import IdTokens
 from fakegithub.actions.job_process import Workspace
 from fakegithub.actions.workflow_runs import Cause, FakeWorkflowRun, Job, StepResult
 from fakegithub.actions.workflows import Workflow, WorkflowError
@@ -47,6 +48,7 @@ class WorkflowRunner:
         self.jobs: dict[int, Job] = {}
         self.known: dict[tuple[int, str], int] = {}
         self.errors: list[str] = []
+        self.id_tokens = IdTokens(world)
         self._read: LRUCache[tuple[int, str], dict[str, Workflow]] = LRUCache(_COMMITS_REMEMBERED)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[str]] = set()
@@ -304,18 +306,20 @@ class WorkflowRunner:
             job.log += f"The job was stopped after {job.spec.minutes:g} minutes.\n"
             return "cancelled"
         finally:
+            self.id_tokens.forget(job)
             space.remove()
 
     async def _steps(self, job: Job, space: Workspace, context: Mapping[str, str]) -> str:
         if not any(spec.checkout is not None for spec in job.spec.steps):
             space.check_out("")
-        failed = False
+        failed, context = False, dict(context)
         for spec, step in zip(job.spec.steps, job.steps, strict=True):
             if failed and not spec.always:
                 step.status, step.conclusion = "completed", "skipped"
                 continue
             step.status, step.started_at = "in_progress", self.world.now()
             code, output = await space.do(spec, context)
+            context |= space.outputs(spec)
             job.log = (job.log + f"## {spec.name}\n{output}")[-_LONGEST_LOG:]
             step.status, step.completed_at = "completed", self.world.now()
             step.conclusion = "success" if code == 0 else "failure"
@@ -340,6 +344,8 @@ class WorkflowRunner:
             "GITHUB_RUN_ATTEMPT": str(run.attempt),
             "GITHUB_JOB": job.spec.key,
             "GITHUB_ACTOR": run.cause.actor.login,
+            "GITHUB_WORKFLOW": run.workflow.name,
+            **self.id_tokens.environment(run, job),
             **{name: workflows.fill(text, context) for name, text in own.items()},
         }
 

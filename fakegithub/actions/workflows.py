@@ -2,8 +2,9 @@
 
 Of https://docs.github.com/actions/reference/workflow-syntax-for-github-actions the demo knows
 `name`, `run-name`, `on` (push, pull_request, merge_group, workflow_dispatch; branches, types and
-inputs), `env`, and jobs with `name`, `needs`, `if: always()`, `env`, `timeout-minutes` and steps
-that `run` something or use `actions/checkout`. Anything else is refused, not silently left out.
+inputs), `env`, `permissions` (of which `id-token` counts), and jobs with `name`, `needs`,
+`if: always()`, `env`, `timeout-minutes` and steps that `run` something, use `actions/checkout`, or
+use a composite action of the repository itself. Anything else is refused, not silently left out.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _STEP_KEYS = frozenset(
     {"name", "id", "run", "uses", "with", "env", "if", "working-directory", "shell",
      "continue-on-error", "timeout-minutes"}
 )  # fmt: skip
+_ACTION_KEYS = frozenset({"name", "description", "author", "branding", "inputs", "outputs", "runs"})
 _DEFAULT_TYPES = ("opened", "synchronize", "reopened")
 _DEFAULT_MINUTES = 5.0
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
@@ -52,11 +54,17 @@ class Input:
 
 @dataclass(frozen=True)
 class WorkflowStep:
-    """One step: a command, or a checkout of `ref` ("" means the event's commit)."""
+    """One step: a command, a checkout of `ref` ("" means the event's commit), or an action.
+
+    `action` is the folder of a composite action in the repository, `given` its inputs.
+    """
 
     name: str
     run: str | None = None
     checkout: str | None = None
+    action: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     folder: str = "."
     always: bool = False
@@ -74,6 +82,7 @@ class JobSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     always: bool = False
     minutes: float = _DEFAULT_MINUTES
+    may_ask_for_tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,9 @@ def read(path: str, text: str) -> Workflow:
     if not isinstance(whole.get("jobs"), dict) or not whole["jobs"]:
         raise WorkflowError(f"{path} has no jobs")
     events = _events(path, whole.get("on"))
-    jobs = tuple(_job(path, str(key), job) for key, job in whole["jobs"].items())
+    jobs = tuple(
+        _job(path, str(key), job, whole.get("permissions")) for key, job in whole["jobs"].items()
+    )
     unknown = {need for job in jobs for need in job.needs} - {job.key for job in jobs}
     if unknown:
         raise WorkflowError(f"{path}: a job needs {', '.join(sorted(unknown))}, which is no job")
@@ -185,7 +196,7 @@ def _inputs(dispatch: Mapping[str, Any]) -> dict[str, Input]:
     return found
 
 
-def _job(path: str, key: str, job: Any) -> JobSpec:
+def _job(path: str, key: str, job: Any, permissions: Any) -> JobSpec:
     if not isinstance(job, dict) or not isinstance(job.get("steps"), list):
         raise WorkflowError(f"{path}: job {key} has no steps")
     _refuse_unknown(path, "job", job, _JOB_KEYS)
@@ -197,7 +208,13 @@ def _job(path: str, key: str, job: Any) -> JobSpec:
         _texts(job.get("env")),
         _always(path, job.get("if")),
         float(job.get("timeout-minutes", _DEFAULT_MINUTES)),
+        # A job's own permissions take the place of all of the workflow's.
+        _may_ask_for_tokens(job.get("permissions", permissions)),
     )
+
+
+def _may_ask_for_tokens(permissions: Any) -> bool:
+    return isinstance(permissions, dict) and permissions.get("id-token") == "write"
 
 
 def _step(path: str, number: int, step: Any) -> WorkflowStep:
@@ -206,20 +223,77 @@ def _step(path: str, number: int, step: Any) -> WorkflowStep:
     _refuse_unknown(path, "step", step, _STEP_KEYS)
     run, uses = step.get("run"), str(step.get("uses") or "")
     checkout = None
+    is_local = uses == "." or uses.startswith("./")
     if _CHECKOUT.match(uses):
         checkout = _text((step.get("with") or {}).get("ref", ""))
-    elif run is None:
-        raise WorkflowError(f"{path}: step {number} must `run` something or use actions/checkout")
+    elif run is None and not is_local:
+        raise WorkflowError(
+            f"{path}: step {number} must `run` something, or use actions/checkout or ./an-action"
+        )
     default = uses or f"Run {str(run).strip().splitlines()[0] if str(run).strip() else ''}"
     return WorkflowStep(
         str(step.get("name") or default),
-        str(run) if checkout is None else None,
+        str(run) if checkout is None and not is_local else None,
         checkout,
+        uses if is_local else None,
+        _texts(step.get("with")) if is_local else {},
+        str(step.get("id") or ""),
         _texts(step.get("env")),
         str(step.get("working-directory") or "."),
         _always(path, step.get("if")),
         bool(step.get("continue-on-error")),
     )
+
+
+@dataclass(frozen=True)
+class CompositeAction:
+    """A composite action, read: `inputs` by name with their defaults (None: required)."""
+
+    inputs: Mapping[str, str | None]
+    outputs: Mapping[str, str]
+    steps: tuple[WorkflowStep, ...]
+
+    def given(self, values: Mapping[str, str]) -> dict[str, str]:
+        """The inputs of one use. As on GitHub, one that is required may still be left out."""
+        return {
+            f"inputs.{name}": values.get(name, default or "")
+            for name, default in self.inputs.items()
+        }
+
+
+def read_action(path: str, text: str) -> CompositeAction:
+    """Read `action.yml` of a composite action.
+
+    Source: docs.github.com, "Metadata syntax reference".
+
+    Raises:
+        WorkflowError: it is none, or says something the demo cannot do.
+    """
+    try:
+        whole = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise WorkflowError(f"{path} is not YAML: {error}") from None
+    runs = whole.get("runs") if isinstance(whole, dict) else None
+    if not isinstance(runs, dict) or runs.get("using") != "composite":
+        raise WorkflowError(f"{path} is no composite action")
+    _refuse_unknown(path, "action", whole, _ACTION_KEYS)
+    steps = runs.get("steps") or []
+    for number, step in enumerate(steps, 1):
+        if "run" in step and not step.get("shell"):
+            raise WorkflowError(f"{path}: step {number} of an action needs a `shell`")
+    return CompositeAction(
+        {str(name): _default_of(each) for name, each in (whole.get("inputs") or {}).items()},
+        {
+            str(n): _text((each or {}).get("value"))
+            for n, each in (whole.get("outputs") or {}).items()
+        },
+        tuple(_step(path, number, step) for number, step in enumerate(steps, 1)),
+    )
+
+
+def _default_of(given: Any) -> str | None:
+    options = given if isinstance(given, dict) else {}
+    return _text(options["default"]) if "default" in options else None
 
 
 def _always(path: str, condition: Any) -> bool:
