@@ -146,7 +146,9 @@ async def size(folder: Path, *databases: AsyncEngine) -> int:
         async with database.connect() as conn:
             driver = (await conn.get_raw_connection()).driver_connection
             await driver.executescript("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
-    return sum(each.stat().st_size for each in folder.glob("*.db*"))
+    return await asyncio.to_thread(
+        lambda: sum(each.stat().st_size for each in folder.glob("*.db*"))
+    )
 
 
 async def somebody(records: AsyncEngine, waits: list[float]) -> None:

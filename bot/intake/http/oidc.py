@@ -50,7 +50,7 @@ class WorkflowPolicy:
     may_act: tuple[str, ...] = ()
 
 
-class Refusal(Exception):
+class ClaimRefused(Exception):
     """A claim that lets nobody in. `status` is 401 where it is unproven, 403 where not allowed."""
 
     def __init__(self, claim: str, allowed: str, status: HTTPStatus) -> None:
@@ -81,38 +81,38 @@ def check_proof(claims: Mapping[str, Any], *, issuer: str, audience: str, now: f
     """Check whom a token is from and for, and when it is good.
 
     Raises:
-        Refusal: names the first claim that is wrong.
+        ClaimRefused: names the first claim that is wrong.
     """
     unproven = HTTPStatus.UNAUTHORIZED
     if claims.get("iss") != issuer:
-        raise Refusal("iss", f"must be {issuer}, not {_shown(claims.get('iss'))}", unproven)
+        raise ClaimRefused("iss", f"must be {issuer}, not {_shown(claims.get('iss'))}", unproven)
     if claims.get("aud") not in (audience, [audience]):
         said = _shown(claims.get("aud"))
-        raise Refusal("aud", f"must be {audience} (PLAYBOOKS_URL), not {said}", unproven)
+        raise ClaimRefused("aud", f"must be {audience} (PLAYBOOKS_URL), not {said}", unproven)
     if now >= _seconds(claims, "exp") + LEEWAY_S:
-        raise Refusal("exp", "is over: ask for a new token just before it is used", unproven)
+        raise ClaimRefused("exp", "is over: ask for a new token just before it is used", unproven)
     for name in ("nbf", "iat"):
         if _seconds(claims, name) > now + LEEWAY_S:
-            raise Refusal(name, "is in the future: is a clock wrong, here or there?", unproven)
+            raise ClaimRefused(name, "is in the future: is a clock wrong, here or there?", unproven)
 
 
 def check_place(claims: Mapping[str, Any], policy: WorkflowPolicy) -> None:
     """Check what a workflow runs for: the default branch, and nothing that an outsider sends.
 
     Raises:
-        Refusal: names the first claim that is wrong.
+        ClaimRefused: names the first claim that is wrong.
     """
     forbidden = HTTPStatus.FORBIDDEN
     event = claims.get("event_name")
     if not isinstance(event, str) or not event or event.startswith("pull_request"):
         what = f"is {_shown(event)}: what a pull request starts is not taken, since outsiders"
-        raise Refusal("event_name", f"{what} write it", forbidden)
+        raise ClaimRefused("event_name", f"{what} write it", forbidden)
     wanted = f"refs/heads/{policy.default_branch}"
     if claims.get("ref") != wanted:
         said = _shown(claims.get("ref"))
-        raise Refusal("ref", f"must be the default branch, {wanted}, not {said}", forbidden)
+        raise ClaimRefused("ref", f"must be the default branch, {wanted}, not {said}", forbidden)
     if not isinstance(claims.get("job_workflow_ref"), str):
-        raise Refusal("job_workflow_ref", "must name the workflow", forbidden)
+        raise ClaimRefused("job_workflow_ref", "must name the workflow", forbidden)
 
 
 def caller_of(
@@ -135,7 +135,7 @@ def caller_of(
 def _seconds(claims: Mapping[str, Any], name: str) -> float:
     found = claims.get(name)
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise Refusal(name, "must be a number of seconds since 1970", HTTPStatus.UNAUTHORIZED)
+        raise ClaimRefused(name, "must be a number of seconds since 1970", HTTPStatus.UNAUTHORIZED)
     return float(found)
 
 
@@ -176,7 +176,7 @@ class IssuerKeys:
                 self._away_until = time.monotonic() + AWAY_FOR_S
                 raise put_off(f"the keys of {self._client.uri} cannot be read") from error
             except (jwt.PyJWTError, ValueError) as error:
-                raise Refusal(
+                raise ClaimRefused(
                     "kid",
                     "must be a key of the issuer; one that was made just now is known in "
                     f"{COOLDOWN_S:.0f} seconds",
@@ -235,7 +235,7 @@ class WorkflowTokens:
             repository = await self._repository(claims)
             policy = await self._policy(repository)
             check_place(claims, policy)
-        except Refusal as refusal:
+        except ClaimRefused as refusal:
             log.info("a workflow's token was refused", why=str(refusal))
             raise refusal.problem() from refusal
         return caller_of(claims, repository, policy)
@@ -245,12 +245,12 @@ class WorkflowTokens:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise Refusal("token", "must be a JWT as GitHub makes them", unproven) from error
+            raise ClaimRefused("token", "must be a JWT as GitHub makes them", unproven) from error
         if header.get("alg") != ALGORITHM:
-            raise Refusal("alg", f"must be {ALGORITHM}", unproven)
+            raise ClaimRefused("alg", f"must be {ALGORITHM}", unproven)
         kid = header.get("kid")
         if not isinstance(kid, str) or not kid:
-            raise Refusal("kid", "must name the issuer's key", unproven)
+            raise ClaimRefused("kid", "must name the issuer's key", unproven)
         key = await self._keys.find(kid)
         try:
             # Who, for whom and when is checked apart, so that each fault is named.
@@ -269,7 +269,7 @@ class WorkflowTokens:
                 },
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise Refusal("signature", "must be the issuer's", unproven) from error
+            raise ClaimRefused("signature", "must be the issuer's", unproven) from error
         return claims
 
     async def _repository(self, claims: Mapping[str, Any]) -> Repository:
@@ -277,7 +277,7 @@ class WorkflowTokens:
         for each in await self._repositories.served():
             if str(each.id) == wanted:
                 return each
-        raise Refusal(
+        raise ClaimRefused(
             "repository_id",
             f"is {_shown(claims.get('repository_id'))}: the App is not installed there",
             HTTPStatus.FORBIDDEN,
