@@ -501,14 +501,16 @@ class Bot:
         )
 
     def _api(self) -> Api:
-        workflows = WorkflowTokens(
+        self.workflow_tokens = WorkflowTokens(
             issuer=self.settings.github_oidc_issuer or issuer_of(self.github.addresses.web),
             audience=self.settings.public_url if self.settings.playbooks_url else None,
             repositories=self.served,
             policy_of=self._workflow_policy,
             clock=self.clock,
         )
-        callers = Callers(KnownTokens(self._tokens, self.records), self.served, workflows)
+        callers = Callers(
+            KnownTokens(self._tokens, self.records), self.served, self.workflow_tokens
+        )
         safety = SafetyApi(
             callers=callers,
             records=self.records,
