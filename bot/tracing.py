@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _provider: TracerProvider | None = None
 _tracer: Tracer | None = None
+_NOTHING = nullcontext()
 _named: ContextVar[tuple[int, int] | None] = ContextVar("named", default=None)
 """The trace and the span that the next span is, where that is not left to chance."""
 
@@ -127,12 +128,12 @@ def run_over(run: str, *, failed: bool) -> None:
 
 def step_span(run: str, step: str) -> AbstractContextManager[Any]:
     """A span of a step that is really taken, while its effect is under way."""
-    return nullcontext() if _tracer is None else _step_span(_tracer, run, step)
+    return _NOTHING if _tracer is None else _step_span(_tracer, run, step)
 
 
 def call_span(name: str) -> AbstractContextManager[Any]:
     """A span of a request to GitHub, where it belongs to a step."""
-    return nullcontext() if _tracer is None else _call_span(_tracer, name)
+    return _NOTHING if _tracer is None else _call_span(_tracer, name)
 
 
 @contextmanager
