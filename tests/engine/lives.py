@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot import tracing
 from bot.engine import Engine
 from bot.errors import Passing
+from bot.logs import is_replayed
 from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import AnyStep, ItemStep, Step, WaitPoint
 from bot.records.database import migrate, open_database
@@ -80,6 +84,23 @@ async def three_steps(run: Run, world: World) -> None:
 
     got = [await run.step(_step(name), str, doing(name)) for name in ("a", "b", "c")]
     world.note("".join(got))
+
+
+async def knows_what_it_passed(run: Run, world: World) -> None:
+    """Dies in the last step; says after each of the others whether it has been there before."""
+
+    async def effect(_: bool) -> bool:
+        return True
+
+    async def dies(_: bool) -> bool:
+        world.die_once("last")
+        return True
+
+    for name in ("a", "b"):
+        await run.step(_step(name), bool, effect)
+        world.note(f"{name}: {'again' if is_replayed() else 'new'}")
+    await run.step(_step("last"), bool, dies)
+    world.note(f"last: {'again' if is_replayed() else 'new'}")
 
 
 async def records_once(run: Run, world: World) -> None:
@@ -177,6 +198,7 @@ BODIES: dict[str, Body] = {
     body.__name__: body
     for body in (
         three_steps,
+        knows_what_it_passed,
         records_once,
         fails,
         outage,
@@ -199,6 +221,22 @@ def _status_places(world: World) -> Callable[[Run, str, StepFailed], Awaitable[N
     return broken
 
 
+class _Spans(SpanExporter):
+    """Keeps each span as a line: its name, its trace, its own id and its parent's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "spans"
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        with self._file.open("a", encoding="utf-8") as file:
+            for span in spans:
+                assert span.context is not None
+                parent = span.parent.span_id if span.parent else 0
+                ids = (span.context.trace_id, span.context.span_id, parent)
+                file.write("\t".join((span.name, *(f"{each:x}" for each in ids))) + "\n")
+        return SpanExportResult.SUCCESS
+
+
 def _live(folder: str, orders: list[tuple[str, ...]], url: str) -> None:
     asyncio.run(_obey(Path(folder), orders, url))
 
@@ -217,6 +255,8 @@ async def _obey(folder: Path, orders: list[tuple[str, ...]], url: str) -> None:
     )
     for name, body in BODIES.items():
         engine.register(name, str, _bound(body, world), _status_places(world))
+    if ("trace",) in orders:
+        tracing.trace_to(SimpleSpanProcessor(_Spans(folder)), version="1", replica="alone")
     await engine.launch()
     waited_for: list[str] = []
     for order, *words in orders:

@@ -132,3 +132,24 @@ async def test_a_clean_stop_leaves_a_waiting_run_for_the_next_life(tmp_path: Pat
     assert said(tmp_path) == [
         "heard retry", "stopped", "heard retry", "heard cancel", "one ended",
     ]  # fmt: skip
+
+
+async def test_a_step_has_a_span_where_it_is_taken_and_none_where_it_is_read_back(
+    tmp_path: Path,
+) -> None:
+    assert await live(tmp_path, ("trace",), ("start", "three_steps", "one")) == KILLED
+    assert await live(tmp_path, ("trace",), ("resume", "one")) == 0
+    lines = [line.split("\t") for line in (tmp_path / "spans").read_text().splitlines()]
+    # `a` of the first life, `b` and `c` of the second; the kill took the first `b` with it.
+    names = [name.removeprefix("step request-playbook:") for name, *_ in lines]
+    assert names == ["a", "b", "c", "run three_steps"]
+    assert len({trace for _, trace, *_ in lines}) == 1
+    [run] = [own for name, _, own, _ in lines if name.startswith("run ")]
+    assert {parent for name, *_, parent in lines if name.startswith("step ")} == {run}
+
+
+async def test_a_run_that_begins_again_knows_what_it_has_said_already(tmp_path: Path) -> None:
+    assert await live(tmp_path, ("start", "knows_what_it_passed", "one")) == KILLED
+    assert await live(tmp_path, ("resume", "one")) == 0
+    # What follows the last recorded step may not have been said: the kill came somewhere there.
+    assert said(tmp_path) == ["a: new", "b: new", "a: again", "b: new", "last: new", "one ended"]

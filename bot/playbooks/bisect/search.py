@@ -7,10 +7,12 @@ learns follows from their results alone, so a restart brings it to exactly where
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
@@ -44,6 +46,8 @@ from bot.records import bisects, runs
 from bot.records.documents.reports import Finding, TrialMade
 from bot.trials.outcome import counted, evidence, green
 from bot.triggers import Actor, Value
+
+log = structlog.get_logger(__name__)
 
 _SAID = frozenset({"pass", "fail", "untestable"})
 
@@ -373,6 +377,10 @@ class RangeSearch:
         self._no_room = False
         # Choosing takes up to a second on long ranges: not on the event loop.
         trials = await asyncio.to_thread(self.search.next_trials, free)
+        if log.is_enabled_for(logging.DEBUG):
+            chosen = [(trial.commit, trial.purpose.value) for trial in trials]
+            known = {"free": free, "verdict": repr(self.search.verdict())}
+            log.debug("decided", by=f"{__name__}.next_trials", decision=chosen, inputs=known)
         for place, trial in enumerate(trials):
             name = self.scheduler.next_name()
             begun = await self.scheduler.begin(name, trial.commit, trial.purpose.value)
