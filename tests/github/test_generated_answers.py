@@ -10,15 +10,11 @@ what a release does not have at all is answered 404. `-rP` shows how many answer
 from __future__ import annotations
 
 import inspect
-import json
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as made
 from datetime import UTC, datetime
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,22 +29,20 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.models import Comment, MergeMethod, PullRequest, RepositoryFacts
 from bot.triggers import Repository, Role
-from tests.contracts.download import OPENAPI, RELEASES
-
-described = pytest.mark.skipif(
-    not OPENAPI.ready, reason="GitHub's description is not downloaded: make contracts"
+from tests.contracts.download import RELEASES
+from tests.github.descriptions import (
+    OLDEST,
+    OTHERS,
+    SHA,
+    Change,
+    Description,
+    NotOfThisRelease,
+    described,
+    description_of,
 )
-OTHERS = tuple(name for name, contract in RELEASES.items() if contract is not OPENAPI)
-OLDEST = "ghes-3.10"
+
 SHOP = Repository(id=1, owner="acme", name="shop", installation_id=2)
 SINCE = datetime(2001, 1, 1, tzinfo=UTC)
-SHA = "a" * 40
-DEPTH = 3
-"""How far inside an answer something is changed: we read nothing that lies deeper."""
-
-_ADDRESSES = re.compile(r"(?<!html)(?<!details)(?<!target)(?<!log)(?<!environment)_url$|^url$")
-"""Addresses of other calls, which we make ourselves."""
-
 FACTS = RepositoryFacts.model_validate(
     {"id": 1, "name": "shop", "full_name": "acme/shop", "owner": {"login": "acme"},
      "default_branch": "main"}
@@ -284,167 +278,6 @@ def test_every_call_is_tried_or_named_with_the_reason_why_not(key: str) -> None:
     assert not CALLS.keys() & BESIDES.keys()
 
 
-@dataclass(frozen=True)
-class Change:
-    """One thing that is otherwise in an answer: where, and what."""
-
-    path: tuple[str | int, ...]
-    what: str
-
-    def __str__(self) -> str:
-        return f"{'.'.join(str(part) for part in self.path if part != 0)} {self.what}"
-
-    def of(self, answer: Any) -> Any:
-        """The answer with it."""
-        changed = json.loads(json.dumps(answer))
-        at = changed
-        for part in self.path[:-1]:
-            at = at[part]
-        last = self.path[-1]
-        match self.what:
-            case "null":
-                at[last] = None
-            case "absent":
-                del at[last]
-            case "unknown":
-                at[last] = "something_new"
-            case "more":
-                at[last] = at[last] | {"a_new_field": {"of": ["github"]}}
-        return changed
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    """What fits a path of the description; a ref or file at its end may hold slashes."""
-    inner = re.sub(r"\{(ref|path)\}$", ".+", template)
-    return re.compile(re.sub(r"\{\w+\}", "[^/]+", inner) + "$")
-
-
-class NotOfThisRelease(LookupError):
-    """A request that a release does not have."""
-
-
-class Description:
-    """GitHub's description, as far as answers are generated from it."""
-
-    def __init__(self, path: Path) -> None:
-        self._document = json.loads(path.read_text(encoding="utf-8"))
-        self._routes = [
-            (_pattern(template), (template.count("{"), -len(template)), methods)
-            for template, methods in self._document["paths"].items()
-        ]
-
-    def schema(self, method: str, path: str) -> Mapping[str, Any] | None:
-        """The schema of what a request is answered with; None: nothing, or not JSON.
-
-        Raises:
-            NotOfThisRelease: there is no such request.
-        """
-        fits = [
-            (count, methods)
-            for pattern, count, methods in self._routes
-            if pattern.match(path) and method.lower() in methods
-        ]
-        if not fits:
-            raise NotOfThisRelease(path)
-        _, methods = min(fits, key=lambda each: each[0])
-        for status, response in methods[method.lower()]["responses"].items():
-            if status.startswith("2"):
-                content = self.resolved(response).get("content", {})
-                if "application/json" in content:
-                    return self.resolved(content["application/json"]["schema"])
-        return None
-
-    def resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The schema itself: behind references, the first of several, all of all."""
-        nullable = schema.get("nullable", False)
-        while True:
-            if "$ref" in schema:
-                found: Any = self._document
-                for part in schema["$ref"].split("/")[1:]:
-                    found = found[part]
-                schema = found
-            elif kinds := schema.get("oneOf") or schema.get("anyOf"):
-                if "properties" in schema:
-                    break
-                schema = self._likeliest(kinds)
-            elif "allOf" in schema:
-                merged: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
-                for part in schema["allOf"]:
-                    one = self.resolved(part)
-                    merged["properties"] |= one.get("properties", {})
-                    merged["required"] += one.get("required", [])
-                schema = merged
-            else:
-                break
-            nullable = nullable or schema.get("nullable", False)
-        return {**schema, "nullable": nullable}
-
-    def _likeliest(self, kinds: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Of several, an object before a word, as github.com answers."""
-        found = [self.resolved(each) for each in kinds]
-        return next((each for each in found if each.get("type") == "object"), found[0])
-
-    def answer(self, schema: Mapping[str, Any], depth: int = 0, name: str = "") -> Any:
-        """An answer with everything in it that may be there."""
-        schema = self.resolved(schema)
-        if schema.get("type") == "array":
-            return [self.answer(schema["items"], depth + 1, name)]
-        if "properties" in schema or schema.get("type") == "object":
-            if depth > DEPTH + 3:
-                return {}
-            return {
-                field: self.answer(one, depth + 1, field)
-                for field, one in schema.get("properties", {}).items()
-            }
-        if schema.get("enum"):
-            return next(each for each in schema["enum"] if each is not None)
-        return _value(schema, name)
-
-    def changes(
-        self, schema: Mapping[str, Any], path: tuple[str | int, ...] = ()
-    ) -> Iterator[Change]:
-        """Everything that may be otherwise in that answer."""
-        schema = self.resolved(schema)
-        if schema.get("type") == "array":
-            yield from self.changes(schema["items"], (*path, 0))
-            return
-        if schema.get("enum") and schema.get("type") == "string" and path:
-            yield Change(path, "unknown")
-        if sum(isinstance(part, str) for part in path) >= DEPTH:
-            return
-        required = schema.get("required", ())
-        if "properties" in schema and path and path[-1] != 0:
-            yield Change(path, "more")
-        for field, one in schema.get("properties", {}).items():
-            if _ADDRESSES.search(field):
-                continue
-            at = (*path, field)
-            if self.resolved(one)["nullable"]:
-                yield Change(at, "null")
-            if field not in required:
-                yield Change(at, "absent")
-            yield from self.changes(one, at)
-
-
-def _value(schema: Mapping[str, Any], name: str) -> Any:
-    match schema.get("type"):
-        case "integer" | "number":
-            return 1
-        case "boolean":
-            return False
-    # Older releases name no format of a commit's date.
-    if schema.get("format") == "date-time" or name == "date":
-        return "2026-05-01T12:00:00Z"
-    if name in ("sha", "oid", "head_sha", "merge_commit_sha"):
-        return SHA
-    return "MA==" if name == "content" else name or "word"
-
-
-@lru_cache(maxsize=2)
-def _description(name: str = "api.github.com") -> Description:
-    return Description(RELEASES[name].path)
-
-
 class Answers:
     """A server that answers any request by the description, with one change in one answer."""
 
@@ -515,7 +348,7 @@ class Server:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    answers = Answers(_description())
+    answers = Answers(description_of())
     app = web.Application()
     app.router.add_route("*", "/{any:.*}", answers.answer)
     runner = web.AppRunner(app)
@@ -610,8 +443,8 @@ async def test_what_another_github_answers_otherwise_is_read(
     """Each answer as this release describes it, and each change github.com's has not."""
     if not RELEASES[release].ready:
         pytest.skip(f"GitHub's description of {release} is not downloaded: make contracts")
-    usual, answers, tally = _description(), server.answers, Tally()
-    answers.describe(_description(release))
+    usual, answers, tally = description_of(), server.answers, Tally()
+    answers.describe(description_of(release))
     async with _client(server.address, key) as github:
         for name in CALLS:
             answers.asked = []
