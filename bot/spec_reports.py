@@ -140,8 +140,9 @@ def _asked(requirement: Requirement, results: Mapping[str, Sequence[CheckResult]
 def _with(
     requirement: Requirement, observed: str | None, verdict: Met, evidence: str | None
 ) -> Requirement:
-    seen = {"observed": observed, "verdict": verdict, "evidence": evidence}
-    return requirement.model_copy(update=seen)
+    return requirement.model_copy(
+        update={"observed": observed, "verdict": verdict, "evidence": evidence}
+    )
 
 
 SECTION = "spec"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -127,22 +126,24 @@ class ApproveCommands:
     ) -> _Asked:
         """Read what is there now of the pull request that a Run asks about."""
         pull = await client.pulls.get(run.watch_pull_request or 0)
-        approval, facts = asked.approval, dict[str, Any](now=pull.head.sha)
+        approval = asked.approval
         is_foreign = run.reason == FOREIGN
         bound = approval is not None and approval.state == "pending"
         if approval is not None and (bound or approval.commit == pull.head.sha):
-            facts["asked_about"] = approval.commit
+            about: str | None = approval.commit
         else:
-            facts["asked_about"] = run.watch_head_sha
+            about = run.watch_head_sha
+        asked = asked.model_copy(update={"now": pull.head.sha, "asked_about": about})
         if is_foreign and bound:
             config = (await self._config.of(trigger.repository)).config
             held = await read_held(
                 client, config, self._marked(trigger.repository.id), trigger.received_at
             )
-            facts["foreign"] = await read_foreign(client, pull) or Foreign(head=pull.head.sha)
-            facts["held"] = await held.why(trigger.actor.login) is not None
-            facts["named"] = await _named(client, trigger)
-        return asked.model_copy(update=facts)
+            foreign = await read_foreign(client, pull) or Foreign(head=pull.head.sha)
+            is_held = await held.why(trigger.actor.login) is not None
+            named = await _named(client, trigger)
+            asked = asked.model_copy(update={"foreign": foreign, "held": is_held, "named": named})
+        return asked
 
     def _marked(self, repository: int) -> Marked:
         async def marked(numbers: Collection[int]) -> Collection[int]:

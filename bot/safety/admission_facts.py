@@ -205,7 +205,8 @@ class AdmissionReader:
         if isinstance(request, RevertRequest) and initiative is not Initiative.AUTOMATIC:
             async with reading(self._records).connect() as conn:
                 ours = await our_incidents(conn, trigger.repository.id, request)
-            facts = facts.model_copy(update=await meant(client, request, ours))
+            incident, targets = await meant(client, request, ours)
+            facts = facts.model_copy(update={"joins": incident, "meant": targets})
         async with reading(self._records).connect() as conn:
             limits = await limits_of(conn, trigger, config, self._clock())
         if initiative is Initiative.PERSON:

@@ -101,16 +101,18 @@ def approvals_since(counting: Sections, now: datetime) -> datetime:
 def with_sections(config: Config, sections: Sections) -> Config:
     """The same configuration with other protected parts; what is not in `sections` is default."""
     known = _readable(_only_protected(sections))
-    update: dict[str, Any] = {}
+    parts: dict[str, Any] = {name: getattr(config, name) for name in Config.model_fields}
     for key in PROTECTED:
         name, _, part = key.partition(".")
         approved = getattr(known, name)
         if part:
-            section = update.get(name, getattr(config, name))
-            update[name] = section.model_copy(update={part: getattr(approved, part)})
+            section = dict(parts[name])
+            parts[name] = type(approved).model_construct(
+                **section | {part: getattr(approved, part)}
+            )
         else:
-            update[name] = approved
-    return config.model_copy(update=update)
+            parts[name] = approved
+    return Config.model_construct(**parts)
 
 
 def _readable(sections: Sections) -> Config:

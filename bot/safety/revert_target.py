@@ -5,8 +5,6 @@ As long as a hotfix is not merged there is nothing in it to revert: meant is wha
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.client import RepositoryClient
@@ -40,8 +38,8 @@ async def our_incidents(
 
 async def meant(
     client: RepositoryClient, request: RevertRequest, ours: dict[int, Incident]
-) -> dict[str, Any]:
-    """Say what a request means where it names what is ours: `meant` or `joins` of the Facts.
+) -> tuple[str | None, tuple[Target, ...]]:
+    """Say what a request means where it names what is ours: the incident it joins, or its targets.
 
     Args:
         client: the repository.
@@ -60,11 +58,11 @@ async def meant(
         elif incident.kind == "revert":
             targets += _subjects(incident)
         elif incident.kind == "bisect" and incident.is_open and len(request.targets) == 1:
-            return {"joins": incident.id}
+            return incident.id, ()
         else:
             targets.append(target)
     changed = tuple(dict.fromkeys(targets))
-    return {"meant": changed} if changed != request.targets else {}
+    return None, changed if changed != request.targets else ()
 
 
 def _cause(incident: Incident, recent: list[Incident]) -> Incident:

@@ -300,7 +300,8 @@ async def append(
         )
     )
     await _change(conn, ledger.attempt, changes)
-    return ledger.model_copy(update=changes)
+    seen_at = ledger.seen_at if kind == "phase" else at
+    return ledger.model_copy(update={"seq": seq, "digest": digest, "seen_at": seen_at})
 
 
 async def enter_phase(
@@ -318,7 +319,7 @@ async def enter_phase(
     ledger = await append(conn, ledger, "phase", str(phase).encode(), at=at)
     changes = {"phase": phase, "entered_at": at}
     await _change(conn, attempt, changes)
-    return ledger.model_copy(update=changes)
+    return ledger.model_copy(update={"phase": phase, "entered_at": at})
 
 
 async def close(
@@ -345,14 +346,14 @@ async def close(
     if ledger.closed_at is not None:
         return ledger
     last = ledger.seq if seq is None else seq
-    changes: dict[str, Any] = {
-        "closed_at": at,
-        "closed_seq": last,
-        "digest": ledger.digest if last == ledger.seq else await _digest_at(conn, attempt, last),
-        "breach": None if breach is None else breach.model_dump(mode="json"),
-    }
+    digest = ledger.digest if last == ledger.seq else await _digest_at(conn, attempt, last)
+    closed = ledger.model_copy(
+        update={"closed_at": at, "closed_seq": last, "digest": digest, "breach": breach}
+    )
+    said = None if breach is None else breach.model_dump(mode="json")
+    changes = {"closed_at": at, "closed_seq": last, "digest": digest, "breach": said}
     await _change(conn, attempt, changes)
-    return ledger.model_copy(update=changes | {"breach": breach})
+    return closed
 
 
 async def entries(

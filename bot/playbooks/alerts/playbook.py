@@ -103,7 +103,7 @@ async def follow_group(work: AlertWorkflow) -> None:
     """
     now = await work.run.now()
     following = work.decided or await _decide(work, now)
-    work.know(following=following)
+    work.facts = work.facts.model_copy(update={"following": following})
     await _open_issue(work)
     work.adr = words.decision(work.facts, on=now, audit=work.recorder.anchor)
     await work.record(Step.RECORD_INCIDENT, f"Open incident {work.incident}")
@@ -118,7 +118,7 @@ async def _decide(work: AlertWorkflow, now: datetime) -> Following:
     path = adr_path(
         found.adr, work.incident, f"Respond to {work.facts.group.title}", work.since.date()
     )
-    work.know(following=found.following, adr=path)
+    work.facts = work.facts.model_copy(update={"following": found.following, "adr": path})
     # First of all nothing further is merged; then people hear of it.
     await work.run.write(Step.RECORD_FOLLOW_UP, bool, partial(_write, work, found, now))
     return found.following
@@ -176,7 +176,7 @@ async def _open_issue(work: AlertWorkflow) -> None:
             otherwise=None,
         )
         if issue is not None:
-            work.know(issue=issue.number)
+            work.facts = work.facts.model_copy(update={"issue": issue.number})
             await work.recorder.issue(issue.number)
     elif work.attempt > 1:
 
@@ -292,7 +292,9 @@ async def _to_its_end(work: AlertWorkflow) -> Ending:
     while True:
         now = await work.run.now()
         looked = await _look(work, now, may_end=was_clear)
-        work.know(group=looked.group, severity=looked.severity, resolved=looked.ended)
+        work.facts = work.facts.model_copy(
+            update={"group": looked.group, "severity": looked.severity, "resolved": looked.ended}
+        )
         await work.tell()
         if looked.ended:
             return await _resolved(work, now)
@@ -368,7 +370,7 @@ async def _resolved(work: AlertWorkflow, now: datetime) -> Ending:
 async def _cancelled(work: AlertWorkflow, by: str) -> Ending:
     now = await work.run.now()
     await _let_go(work, "incident.cancelled", IncidentStatus.DECLINED, now)
-    work.know(stopped=by)
+    work.facts = work.facts.model_copy(update={"stopped": by})
     work.adr = with_status(work.adr, "rejected", now.date())
     work.adr = with_outcome(work.adr, DecisionOutcome.FAILED, now.date(), f"closed by {by}.")
     await work.tell()

@@ -260,10 +260,6 @@ class AlertWorkflow:
             issue=opened.incident.issue,
         )
 
-    def know(self, **facts: object) -> None:
-        """Add to the facts."""
-        self.facts = self.facts.model_copy(update=facts)
-
     async def tell(self) -> None:
         """Make the issue, its label and the records say where it stands, if they do not yet."""
         facts, number = self.facts, self.facts.issue
@@ -316,7 +312,9 @@ class AlertWorkflow:
 
         put = await recorded(self.run, step, record)
         if put is not None:
-            self.know(records_url=f"{self.parts.parts.web_url}/blob/{put.branch}")
+            self.facts = self.facts.model_copy(
+                update={"records_url": f"{self.parts.parts.web_url}/blob/{put.branch}"}
+            )
 
     async def close(
         self,

@@ -79,7 +79,7 @@ async def fix(
         verification: the fresh runs.
         outcome: the revert computed on the head of the base branch.
     """
-    work.know(branch=first_branch(work.case, work.naming))
+    work.case = work.case.model_copy(update={"branch": first_branch(work.case, work.naming)})
     case, plan = work.case, work.plan
     culprit, before = case.offenders[0].sha, case.good or plan.bad
     await see_which_checks_count(work, before)

@@ -376,7 +376,7 @@ class _Bisect:
             return _Suspect(offender=who, parents=parents, autonomy=autonomy)
 
         suspect = await self.run.step(Step.READ_SUSPECT, _Suspect, read)
-        self.work.know(offenders=(suspect.offender,))
+        self.work.case = self.work.case.model_copy(update={"offenders": (suspect.offender,)})
         self.work.autonomy = suspect.autonomy
         return suspect
 

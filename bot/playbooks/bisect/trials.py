@@ -240,7 +240,10 @@ class TrialScheduler:
             await self._settle(names)
         for name in names:
             del self._running[name]
-            self._set(name, reason="cancelled: no longer needed", outcome=TrialOutcome.INFRA)
+            place, row = self._row(name)
+            why = "cancelled: no longer needed"
+            changed = row.model_copy(update={"reason": why, "outcome": TrialOutcome.INFRA})
+            self.table[place] = changed
 
     async def clear(self) -> bool:
         """Stop every trial, and remove what the bench made for them; whether there were any."""
@@ -337,16 +340,16 @@ class TrialScheduler:
         del self._running[ended.name]
         if not is_replayed():
             TRIALS.labels(ended.judgement.outcome).inc()
-        self._set(
-            ended.name,
-            outcome=ended.judgement.outcome,
-            reason=ended.judgement.reason,
-            seconds=ended.judgement.seconds,
-            url=ended.url,
-            metrics=ended.judgement.metrics,
+        place, row = self._row(ended.name)
+        self.table[place] = row.model_copy(
+            update={
+                "outcome": ended.judgement.outcome,
+                "reason": ended.judgement.reason,
+                "seconds": ended.judgement.seconds,
+                "url": ended.url,
+                "metrics": ended.judgement.metrics,
+            }
         )
 
-    def _set(self, name: str, **facts: object) -> None:
-        for place, row in enumerate(self.table):
-            if row.name == name:
-                self.table[place] = row.model_copy(update=facts)
+    def _row(self, name: str) -> tuple[int, TrialRow]:
+        return next((at, row) for at, row in enumerate(self.table) if row.name == name)

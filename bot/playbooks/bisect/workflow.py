@@ -93,8 +93,9 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
     def equip(self, found: TrialSettings) -> None:
         """Try commits from now on as the configuration has it by now."""
         config = self.plan.config.model_copy(update={"bisect": found.bisect})
-        changed = {"config": config, "has_sandbox": found.has_sandbox}
-        self.plan = self.plan.model_copy(update=changed)
+        self.plan = self.plan.model_copy(
+            update={"config": config, "has_sandbox": found.has_sandbox}
+        )
         trial_runner = trial_runner_for(
             self.plan, self.parts, self.trigger, run=self.run.id, incident=self.case.incident
         )
@@ -129,13 +130,15 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
     def note_progress(self) -> None:
         """Bring the facts up to the search's state."""
         if self.range_search is not None:
-            self.know(
-                good=next(iter(self.range_search.graph.goods), ""),
-                commits=len(self.range_search.graph),
-                known=len(self.range_search.known),
-                trials_left=self.range_search.trials_left,
-                notes=self._notes(self.range_search),
-                severity=self.recorder.severity,
+            self.case = self.case.model_copy(
+                update={
+                    "good": next(iter(self.range_search.graph.goods), ""),
+                    "commits": len(self.range_search.graph),
+                    "known": len(self.range_search.known),
+                    "trials_left": self.range_search.trials_left,
+                    "notes": self._notes(self.range_search),
+                    "severity": self.recorder.severity,
+                }
             )
 
     def _notes(self, range_search: RangeSearch) -> tuple[str, ...]:
@@ -150,7 +153,9 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
             infos = await self.parts.mirror.read(lambda git: describe(git, asked))
             return {info.sha: info.subject for info in infos}
 
-        self.know(subjects=await self.run.step(Step.READ_SUBJECTS, dict[str, str], read))
+        self.case = self.case.model_copy(
+            update={"subjects": await self.run.step(Step.READ_SUBJECTS, dict[str, str], read)}
+        )
 
     async def tell(self, standing: StatusMessage, head: str | None = None) -> None:
         """Make every place say the same."""

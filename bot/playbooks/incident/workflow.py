@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 from bot import markdown
 from bot.github.models import RepositoryFacts
@@ -142,10 +142,6 @@ class IncidentWorkflow(ABC, Generic[P, C]):
         case, short = self.case, self.run.patched(Patch.SHORT_BRANCH_NAMES)
         return Naming(case.kind, case.proposal, case.incident, self.attempt, short)
 
-    def know(self, **facts: Any) -> None:
-        """Add to the facts."""
-        self.case = self.case.model_copy(update=facts)
-
     def note_joined(self, signals: Sequence[Signal]) -> None:
         """Take notice of who asked for the same, as far as these Signals tell."""
         for each in signals:
@@ -155,7 +151,9 @@ class IncidentWorkflow(ABC, Generic[P, C]):
             known = (self.case.requested_by.login, *self.case.also_asked)
             who = each.actor
             if who is not None and each.joins == "person" and who.login not in known:
-                self.know(also_asked=(*self.case.also_asked, who.login))
+                self.case = self.case.model_copy(
+                    update={"also_asked": (*self.case.also_asked, who.login)}
+                )
 
     def happened(self, at: datetime, what: str, url: str | None = None) -> None:
         """Add to the report's timeline."""
@@ -173,12 +171,14 @@ class IncidentWorkflow(ABC, Generic[P, C]):
         """
         number = await self.publisher.open_issue(self.case, title, body, labels=labels)
         if number is not None:
-            self.know(issue=number)
+            self.case = self.case.model_copy(update={"issue": number})
             await self.recorder.issue(number)
 
     async def tell(self, standing: StatusMessage, head: str | None = None) -> None:
         """Make every place say the same."""
-        self.know(severity=self.recorder.severity, untold=self.run.untold.left)
+        self.case = self.case.model_copy(
+            update={"severity": self.recorder.severity, "untold": self.run.untold.left}
+        )
         await self.publisher.everywhere(self.case, self.saying(standing, head))
 
     def account(self, result: Result) -> ReportAccount:
@@ -210,14 +210,17 @@ class IncidentWorkflow(ABC, Generic[P, C]):
 
         put = await recorded(self.run, step, put_there)
         if put is not None:
-            self.know(records_branch=put.branch)
+            self.case = self.case.model_copy(update={"records_branch": put.branch})
         return put is not None
 
     def settle(self, result: Result, on: datetime) -> tuple[RecordFile, ...]:
         """Write the final ADR and report."""
         anchor = self.recorder.anchor
         self.adr = report_base.settled(self.adr, result, on)
-        self.know(
-            audit_head=f"{anchor.seq}:{anchor.head_hash[:12]}", severity=self.recorder.severity
+        self.case = self.case.model_copy(
+            update={
+                "audit_head": f"{anchor.seq}:{anchor.head_hash[:12]}",
+                "severity": self.recorder.severity,
+            }
         )
         return self.record_files(result)

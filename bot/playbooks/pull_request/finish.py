@@ -102,7 +102,9 @@ async def _keep_papers(work: AnyWork, step: AnyStep, undone: Undone) -> None:
     if undone.taken and work.adr:
         files = work.record_files(Result(stopped=f"broke off: {step.label}"))
         message = f"Report on incident {work.case.incident}"
-        work.know(published=await work.record(Step.KEEP_RECORD_FILES, files, message))
+        work.case = work.case.model_copy(
+            update={"published": await work.record(Step.KEEP_RECORD_FILES, files, message)}
+        )
 
 
 async def conclude(
@@ -127,7 +129,7 @@ async def conclude(
     report = await _publish(work, result, home=home)
     await work.tell(standing, head)
     await work.publisher.close_issue(work.case, standing)
-    work.know(untold=work.run.untold.left)
+    work.case = work.case.model_copy(update={"untold": work.run.untold.left})
     await work.publisher.final_word(work.case, standing)
     digest = None if report is None else hashlib.sha256(report.content.encode()).hexdigest()
     await work.recorder.finish(state, digest)
@@ -139,7 +141,9 @@ async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> Reco
     run = work.run
     files = work.settle(result, await run.now())
     message = f"Record the outcome of incident {work.case.incident}"
-    work.know(published=await work.record(Step.RECORD_OUTCOME, files, message))
+    work.case = work.case.model_copy(
+        update={"published": await work.record(Step.RECORD_OUTCOME, files, message)}
+    )
     if home or result.merge is not None:
 
         async def bring_home(look_first: bool) -> BroughtHome:
@@ -172,7 +176,7 @@ async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> Reco
 
 async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
     name = work.case.proposal
-    work.know(merged=True)
+    work.case = work.case.model_copy(update={"merged": True})
     work.happened(followed.at, f"{name} merged", f"{work.parts.web_url}/commit/{sha}")
     await work.recorder.move(
         f"{name}.merged",

@@ -128,7 +128,7 @@ class Proposal:
         work, run = self.work, self.run
         hotfix = await run.step(self._steps.publish, Hotfix, self._publish_first)
         self._files = _on_branch(self._files, work.case.branch, hotfix.branch)
-        work.know(branch=hotfix.branch)
+        work.case = work.case.model_copy(update={"branch": hotfix.branch})
         work.happened(
             await run.now(),
             f"{self._name} published",
@@ -139,7 +139,7 @@ class Proposal:
             self._steps.open, PullRequest, partial(self._open_pull_request, hotfix.commit)
         )
         drafts = pull.draft or not (self._conflict or self._terms.doubtful)
-        work.know(pull_request=pull.number, has_drafts=drafts)
+        work.case = work.case.model_copy(update={"pull_request": pull.number, "has_drafts": drafts})
         work.happened(await run.now(), f"{self._name} pull request opened", pull.html_url)
         await self._note("opened", hotfix)
         return hotfix
@@ -240,7 +240,7 @@ class Proposal:
     async def refit(self, hotfix: Hotfix, view: PullRequestSnapshot) -> Fitted:
         """Compute the change on the base's new head; publish only what merging would not give."""
         if view.base_ref and view.base_ref != self.work.case.base:
-            self.work.know(base=view.base_ref)
+            self.work.case = self.work.case.model_copy(update={"base": view.base_ref})
 
         async def compute(look_first: bool) -> _Refitted:
             return await self._refit(hotfix, view, look_first)

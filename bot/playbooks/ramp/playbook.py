@@ -266,7 +266,7 @@ class RampWatch:
             return now.digest != self.plan.policy.digest
 
         changed = await self.run.step(Step.READ_POLICY_CHANGE, bool, see)
-        self.work.know(policy_changed=changed)
+        self.work.case = self.work.case.model_copy(update={"policy_changed": changed})
 
     async def _describe(self) -> RampReport:
         async def describe(_: bool) -> RampReport:
@@ -357,7 +357,7 @@ class RampWatch:
         await self._settle_asking(None)
         if self._began:
             work.report = await self._describe()
-            work.know(reported=True)
+            work.case = work.case.model_copy(update={"reported": True})
             path = self.plan.config.flags.path
             # After an anomaly the rollback brings the document home, beside what explains it.
             if path is not None and how != "rolled back":

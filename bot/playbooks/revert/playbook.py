@@ -173,7 +173,7 @@ class RevertWorkflow(IncidentWorkflow[RevertPlan, IncidentContext]):
             return True
 
         await self.run.step(Step.REQUEST_BISECT, bool, put)
-        self.know(looks_further=True)
+        self.case = self.case.model_copy(update={"looks_further": True})
         self.happened(now, "bisect asked for: the hotfix does not cure it")
 
     async def verified(self, standing: StatusMessage, head: str) -> None:

@@ -263,7 +263,7 @@ class _Shadow:
         await self._settle_asking(False)
         await self._stop_mirroring(f"shadow {how}")
         work.report = await self._describe()
-        work.know(reported=True)
+        work.case = work.case.model_copy(update={"reported": True})
         within = how in ("within bounds", "insisted on")
         if within:
             await work.recorder.move(f"shadow.{how}", IncidentStatus.MITIGATED)
