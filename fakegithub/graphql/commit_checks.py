@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -60,7 +61,50 @@ def of_commit(
         state = statuses.combined(latest).upper()
         return {"id": node_id("Status", sha), "state": state, "context": context}
 
-    return {"checkSuites": suites, "status": status}
+    def rollup(_: object) -> Any:
+        return _rollup(repository, sha)
+
+    return {"checkSuites": suites, "status": status, "statusCheckRollup": rollup}
+
+
+_BAD = {"failure", "timed_out", "cancelled", "action_required", "startup_failure", "stale"}
+
+
+def _rollup(repository: FakeRepository, sha: str) -> Any:
+    """What the newest runs and statuses of a commit say together; None where there are none."""
+    runs = {
+        (run.suite.app.id, run.name): run
+        for run in repository.check_runs.values()
+        if run.suite.head_sha == sha
+    }
+    said = statuses.latest(repository, sha)
+    if not runs and not said:
+        return None
+    states = Counter(run.conclusion or run.status for run in runs.values())
+    contexts: Counter[str] = Counter(status.state for status in said)
+    everything = states.keys() | contexts.keys()
+    state = "SUCCESS"
+    if everything & (_BAD | {"error"}):
+        state = "FAILURE"
+    elif everything & {"queued", "in_progress", "pending", "waiting", "requested"}:
+        state = "PENDING"
+
+    def counts(of: Counter[str]) -> list[dict[str, Any]]:
+        return [{"state": name.upper(), "count": number} for name, number in sorted(of.items())]
+
+    shown = {
+        "totalCount": len(runs) + len(said),
+        "checkRunCount": len(runs),
+        "statusContextCount": len(said),
+        "checkRunCountsByState": counts(states),
+        "statusContextCountsByState": counts(contexts),
+    }
+    return {
+        "__typename": "StatusCheckRollup",
+        "id": node_id("StatusCheckRollup", sha),
+        "state": state,
+        "contexts": lambda *_, **__: shown,
+    }
 
 
 def of_suite(

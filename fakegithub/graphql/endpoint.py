@@ -1,11 +1,10 @@
-"""The GraphQL API, as far as merging needs it: queue, auto-merge, drafts.
+"""The GraphQL API, as far as merging needs it, and one look at many repositories.
 
 https://docs.github.com/graphql/guides/forming-calls-with-graphql
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +16,7 @@ from fakegithub.access import credentials
 from fakegithub.access.answers import RequestRefused
 from fakegithub.access.callers import Caller
 from fakegithub.graphql import mutations
+from fakegithub.graphql.cost import GraphQLRequest
 from fakegithub.graphql.objects import Reader
 from fakegithub.graphql.schema import SCHEMA
 from fakegithub.rest import endpoint
@@ -42,28 +42,27 @@ def _serve(github: Site) -> Callable[[web.Request], Awaitable[web.StreamResponse
             if caller.kind not in ("person", "installation"):
                 raise RequestRefused(401, "This endpoint requires you to be authenticated.")
             github.limits.check(caller.rate_key, _RESOURCE)
+            asked = GraphQLRequest.read(await request.read())
+            github.limits.take(caller.rate_key, _RESOURCE, 5 if asked.is_mutation else 1)
         except RequestRefused as refused:
             return endpoint.to_response(refused.answer())
-        github.limits.count(caller.rate_key, _RESOURCE)
-        response = _execute(github, schema, caller, await request.read())
+        github.limits.count(caller.rate_key, _RESOURCE, asked.cost)
+        response = _execute(github, schema, caller, asked)
         response.headers.update(github.limits.headers(caller.rate_key, _RESOURCE))
         return response
 
     return serve
 
 
-def _execute(github: Site, schema: core.GraphQLSchema, caller: Caller, raw: bytes) -> web.Response:
-    try:
-        sent = json.loads(raw)
-        query, variables = sent["query"], sent.get("variables") or {}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return web.json_response({"message": "Problems parsing JSON"}, status=400)
+def _execute(
+    github: Site, schema: core.GraphQLSchema, caller: Caller, asked: GraphQLRequest
+) -> web.Response:
     result = core.graphql_sync(
         schema,
-        query,
-        root_value=_Root(github, caller),
-        variable_values=variables,
-        operation_name=sent.get("operationName"),
+        asked.query,
+        root_value=_Root(github, caller, asked.cost),
+        variable_values=asked.variables,
+        operation_name=asked.operation,
     )
     answer: dict[str, Any] = {"data": result.data}
     if result.errors:
@@ -98,8 +97,8 @@ def _resolve_types(schema: core.GraphQLSchema) -> None:
 class _Root:
     """Query and mutation fields, found here by name."""
 
-    def __init__(self, github: Site, caller: Caller) -> None:
-        self._github = github
+    def __init__(self, github: Site, caller: Caller, cost: int) -> None:
+        self._github, self._cost = github, cost
         self._reader = Reader(github.world, caller, github.runner)
         for name, mutation in mutations.MUTATIONS.items():
             setattr(self, name, self._mutation(mutation))
@@ -115,6 +114,9 @@ class _Root:
     def node(self, _: Info, **arguments: Any) -> Any:
         return self._reader.node(arguments["id"])
 
+    def nodes(self, _: Info, **arguments: Any) -> Any:
+        return self._reader.nodes(arguments["ids"])
+
     def viewer(self, _: Info) -> Any:
         return self._reader.actor(self._reader.user)
 
@@ -124,7 +126,7 @@ class _Root:
         window = limits.window(self._reader.caller.rate_key, _RESOURCE)
         resets = datetime.fromtimestamp(window.resets_at, UTC)
         return {
-            "limit": limits.limit, "cost": 1, "used": window.used,
+            "limit": limits.limit, "cost": self._cost, "used": window.used,
             "remaining": max(limits.limit - window.used, 0),
             "resetAt": resets.isoformat().replace("+00:00", "Z"),
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -104,6 +105,8 @@ class Reader:
     def node(self, node: str) -> Any:
         """Any object that has a node id and is known here."""
         kind, _ = node_key(node)
+        if kind == "Repository":
+            return self.repository(self.repository_record(node))
         if kind == "PullRequest":
             return self.pull_request(*self.pull(node))
         if kind == "IssueComment":
@@ -113,6 +116,34 @@ class Reader:
         if kind == "CheckSuite":
             return self.check_suite(node)
         raise RequestRefused(404, f"Could not resolve to a node with the global id of '{node}'")
+
+    def nodes(self, ids: Sequence[str]) -> list[Any]:
+        """Objects in the order of their ids; an error stands in the place of what is not there.
+
+        Raises:
+            RequestRefused: 422 for more than a hundred.
+        """
+        if len(ids) > _MOST_NODES:
+            raise RequestRefused(422, f"You may not provide more than {_MOST_NODES} node ids.")
+        found: list[Any] = []
+        for each in ids:
+            try:
+                found.append(self.node(each))
+            except RequestRefused as refused:
+                found.append(refused)
+        return found
+
+    def repository_record(self, node: str) -> FakeRepository:
+        """The repository with this node id.
+
+        Raises:
+            RequestRefused: 404 when there is none that the caller can see.
+        """
+        _, key = node_key(node)
+        found = self.world.repositories.get(int(key) if key.isdecimal() else 0)
+        if found is None or not sight.sees(self.caller, found):
+            raise RequestRefused(404, f"Could not resolve to a node with the global id of '{node}'")
+        return found
 
     def repository_named(self, owner: str, name: str) -> Any:
         """A repository by name."""
@@ -163,6 +194,14 @@ class Reader:
             "nameWithOwner": repository.full_name,
             "url": html_url(self.world, repository),
             "autoMergeAllowed": repository.allow_auto_merge,
+            "pushedAt": timestamp(repository.pushed_at),
+            "defaultBranchRef": lambda _: self.ref(
+                repository, f"refs/heads/{repository.default_branch}"
+            ),
+            "ref": lambda _, **asked: self.ref(repository, asked["qualifiedName"]),
+            "refs": lambda _, **asked: self.refs(repository, asked["refPrefix"], asked),
+            "issues": lambda _, **asked: self.listed(repository, asked, pulls=False),
+            "pullRequests": lambda _, **asked: self.listed(repository, asked, pulls=True),
             "pullRequest": lambda _, number: self.pull_request(
                 repository, found(number, pull=True)
             ),
@@ -172,6 +211,45 @@ class Reader:
                 repository, oid or expression or ""
             ),
         }
+
+    def ref(self, repository: FakeRepository, name: str) -> Any:
+        """A branch or tag by its full name; None where there is none."""
+        sha = repository.git.ref(name)
+        if sha is None:
+            return None
+        prefix, _, short = name.partition("refs/heads/")
+        return {
+            "__typename": "Ref",
+            "id": node_id("Ref", f"{repository.id}:{name}"),
+            "name": short or name,
+            "prefix": prefix + "refs/heads/" if short else "",
+            "target": lambda _: self.commit(repository, sha),
+        }
+
+    def refs(self, repository: FakeRepository, prefix: str, asked: Mapping[str, Any]) -> Any:
+        """The refs below a prefix, as many as were asked for."""
+        names = sorted(repository.git.refs(prefix))
+        show = partial(self.ref, repository)
+        return connection("refs", names, show, asked.get("first"), asked.get("after"))
+
+    def listed(self, repository: FakeRepository, asked: Mapping[str, Any], *, pulls: bool) -> Any:
+        """Issues or pull requests in the order and the states that were asked for."""
+        states, order = asked.get("states"), asked.get("orderBy")
+        found = [
+            issue
+            for issue in repository.issues.values()
+            if (issue.pull is not None) is pulls and (states is None or _state(issue) in states)
+        ]
+        if order is not None:
+            by_update = order["field"] == "UPDATED_AT"
+            found.sort(
+                key=lambda issue: (issue.updated_at if by_update else issue.created_at, issue.id),
+                reverse=order["direction"] == "DESC",
+            )
+        name, show = ("pullRequests", self.pull_request) if pulls else ("issues", self.issue)
+        return connection(
+            name, found, partial(show, repository), asked.get("first"), asked.get("after")
+        )
 
     def issue(self, repository: FakeRepository, issue: FakeIssue | None) -> Any:
         """An issue."""
@@ -186,6 +264,7 @@ class Reader:
             "url": issue_shape.issue_page(self.world, repository, issue),
             "state": issue.state.upper(),
             "author": self.actor(issue.user),
+            "updatedAt": timestamp(issue.updated_at),
         }
 
     def comment(self, comment: FakeComment) -> Any:
@@ -246,7 +325,10 @@ class Reader:
         return {"totalCount": len(shas), "nodes": nodes}
 
     def git_object(self, repository: FakeRepository, revision: str) -> Any:
-        """A commit by SHA or revision; other objects are not known here."""
+        """A commit by SHA or revision, or a file by `HEAD:path`; nothing else is known here."""
+        if revision.startswith("HEAD:"):
+            head = repository.git.ref(f"refs/heads/{repository.default_branch}")
+            return _blob(repository, head, revision.removeprefix("HEAD:")) if head else None
         sha = repository.git.commit_sha(revision)
         return self.commit(repository, sha) if sha else None
 
@@ -256,11 +338,14 @@ class Reader:
             return None
         pull = issue.pull
         merged = pull.merged_at is not None
-        if issue.state == "open":
-            requirements.compute_mergeable(repository, pull)
-        mergeable = requirements.known_mergeable(repository, issue)
         words = {True: "MERGEABLE", False: "CONFLICTING", None: "UNKNOWN"}
         needs = requirements.of(repository, pull.base_ref)
+
+        def mergeable(_: object) -> str:
+            if issue.state == "open":
+                requirements.compute_mergeable(repository, pull)
+            return words[requirements.known_mergeable(repository, issue)]
+
         return {
             **self.issue(repository, issue),
             "__typename": "PullRequest",
@@ -270,7 +355,7 @@ class Reader:
             "isDraft": pull.draft,
             "merged": merged,
             "mergedAt": timestamp(pull.merged_at) if pull.merged_at else None,
-            "mergeable": words[mergeable],
+            "mergeable": mergeable,
             "mergeStateStatus": lambda _: requirements.mergeable_state(
                 self.world, repository, issue
             ).upper(),
@@ -279,7 +364,7 @@ class Reader:
             "headRefOid": pull.head_sha,
             "isCrossRepository": pull.fork is not None,
             "baseRefName": pull.base_ref,
-            "baseRefOid": pull_shape.base_tip(repository, pull),
+            "baseRefOid": lambda _: pull_shape.base_tip(repository, pull),
             "mergeCommit": lambda _: self.commit(
                 repository, pull.merge_commit_sha if merged else None
             ),
@@ -345,6 +430,26 @@ class Reader:
             "baseCommit": lambda _: self.commit(repository, entry.base_sha),
             "pullRequest": lambda _: self.pull_request(repository, repository.issues[entry.number]),
         }
+
+
+def _state(issue: FakeIssue) -> str:
+    merged = issue.pull is not None and issue.pull.merged_at is not None
+    return "MERGED" if merged else issue.state.upper()
+
+
+_MOST_NODES = 100
+_blobs: dict[tuple[str, str, str], Any] = {}
+
+
+def _blob(repository: FakeRepository, head: str, path: str) -> Any:
+    key = (str(repository.git.path), head, path)
+    if key not in _blobs:
+        entry = repository.git.entry(head, path)
+        _blobs[key] = entry and {
+            "__typename": "Blob", "id": node_id("Blob", entry.sha), "oid": entry.sha,
+            "byteSize": entry.size or 0,
+        }  # fmt: skip
+    return _blobs[key]
 
 
 def _decision(

@@ -15,6 +15,7 @@ interface Actor { login: String! url: URI! }
 
 type Query {
   node(id: ID!): Node
+  nodes(ids: [ID!]!): [Node]!
   viewer: User!
   rateLimit(dryRun: Boolean = false): RateLimit
   repository(owner: String!, name: String!, followRenames: Boolean = true): Repository
@@ -33,14 +34,29 @@ type Repository implements Node {
   nameWithOwner: String!
   url: URI!
   autoMergeAllowed: Boolean!
+  pushedAt: DateTime
+  defaultBranchRef: Ref
+  ref(qualifiedName: String!): Ref
+  refs(refPrefix: String!, first: Int, after: String): RefConnection
+  issues(first: Int, after: String, orderBy: IssueOrder): IssueConnection!
+  pullRequests(
+    first: Int, after: String, orderBy: IssueOrder, states: [PullRequestState!]
+  ): PullRequestConnection!
   pullRequest(number: Int!): PullRequest
   issue(number: Int!): Issue
   mergeQueue(branch: String): MergeQueue
   object(expression: String, oid: GitObjectID): GitObject
 }
 
+type Ref implements Node { id: ID! name: String! prefix: String! target: GitObject }
+type RefConnection { totalCount: Int! nodes: [Ref] pageInfo: PageInfo! }
+input IssueOrder { field: IssueOrderField! direction: OrderDirection! }
+enum IssueOrderField { COMMENTS CREATED_AT UPDATED_AT }
+enum OrderDirection { ASC DESC }
+type IssueConnection { totalCount: Int! nodes: [Issue] pageInfo: PageInfo! }
 type Issue implements Node {
   id: ID! number: Int! title: String! body: String! url: URI! state: IssueState! author: Actor
+  updatedAt: DateTime!
 }
 enum IssueState { OPEN CLOSED }
 
@@ -67,6 +83,7 @@ type PullRequest implements Node {
   isDraft: Boolean!
   merged: Boolean!
   mergedAt: DateTime
+  updatedAt: DateTime!
   mergeable: MergeableState!
   mergeStateStatus: MergeStateStatus!
   reviewDecision: PullRequestReviewDecision
@@ -92,7 +109,24 @@ type Commit implements Node & GitObject {
   associatedPullRequests(first: Int, after: String): PullRequestConnection
   checkSuites(filterBy: CheckSuiteFilter, first: Int, after: String): CheckSuiteConnection
   status: Status
+  statusCheckRollup: StatusCheckRollup
 }
+type StatusCheckRollup implements Node {
+  id: ID! state: StatusState!
+  contexts(first: Int, after: String): StatusCheckRollupContextConnection!
+}
+type StatusCheckRollupContextConnection {
+  totalCount: Int! checkRunCount: Int! statusContextCount: Int!
+  checkRunCountsByState: [CheckRunStateCount!]
+  statusContextCountsByState: [StatusContextStateCount!]
+}
+type CheckRunStateCount { count: Int! state: CheckRunState! }
+type StatusContextStateCount { count: Int! state: StatusState! }
+enum CheckRunState {
+  ACTION_REQUIRED CANCELLED COMPLETED FAILURE IN_PROGRESS NEUTRAL PENDING QUEUED SKIPPED STALE
+  STARTUP_FAILURE SUCCESS TIMED_OUT WAITING
+}
+type Blob implements Node & GitObject { id: ID! oid: GitObjectID! byteSize: Int! }
 type Tree implements Node & GitObject { id: ID! oid: GitObjectID! }
 type PageInfo {
   hasNextPage: Boolean! hasPreviousPage: Boolean! startCursor: String endCursor: String

@@ -17,6 +17,7 @@ from fakegithub.access import credentials
 from fakegithub.access.answers import Answer, RequestRefused
 from fakegithub.access.callers import Caller
 from fakegithub.git.bare import GitRefused
+from fakegithub.limits import creates_content, points_of
 from fakegithub.rest import authorization, refusals
 from fakegithub.rest.calls import Call, Route
 from fakegithub.site import Site
@@ -68,6 +69,8 @@ async def _answer(github: Site, route: Route, request: web.Request, caller: Call
     raw = await request.read()
     if route.path != "/rate_limit":
         github.limits.check(caller.rate_key)
+        creates = creates_content(request.method, request.rel_url.path)
+        github.limits.take(caller.rate_key, "core", points_of(request.method), creates=creates)
     found, moved = _repository(github, request)
     authorization.authorize(caller, route, found)
     if moved is not None:
