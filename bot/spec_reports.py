@@ -259,12 +259,17 @@ class SpecReports:
             key = (repository.id, number)
             if outsider is not None:
                 self._outsiders[key] = outsider
-            if head_sha is not None and self._nothing_at.get(key) == head_sha:
+            if head_sha is not None and self._brings_none(key, head_sha):
                 continue
             looks = self._at_work.setdefault(key, _Looks())
             looks.wanted = True
             if looks.task is None:
                 looks.task = asyncio.create_task(self._keep(repository, number, looks))
+
+    def _brings_none(self, key: _Key, head_sha: str) -> bool:
+        made = self._github.made.commits.get(head_sha)
+        ours_without = made is not None and SPEC_REPORT_PATH not in made.paths
+        return ours_without or self._nothing_at.get(key) == head_sha
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled: deliveries get lost."""

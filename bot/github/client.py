@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from bot.github.calls.actions import Workflows
 from bot.github.calls.app import Deliveries, Installations, Ourselves
 from bot.github.calls.checks import Checks, Deployments
-from bot.github.calls.git_data import GitData
+from bot.github.calls.git_data import GitData, MadeCommits
 from bot.github.calls.issues import Comments, Issues, Labels, Reactions
 from bot.github.calls.known_checks import KnownChecks
 from bot.github.calls.pulls import Merging, Pulls
@@ -80,6 +80,7 @@ RECOVERY_PLAYBOOKS = frozenset({"revert", "rollback"})
 """What may use the requests kept for recovery (docs/decisions/0003)."""
 
 INSTALLATIONS_KEPT = 256
+RULES_KNOWN_S = 15.0
 
 
 class GitHub:
@@ -139,6 +140,8 @@ class GitHub:
         self._app_lane = ChannelIdentity(AppKey(app_id, private_key, clock))
         self._lanes: LRUCache[int, ChannelIdentity] = LRUCache(INSTALLATIONS_KEPT)
         self.limits = LimitCollector(lambda: [each.budget for each in self._lanes.values()])
+        self.rules_known: LRUCache[tuple[int, str], tuple[float, BranchRules]] = LRUCache(1000)
+        self.made = MadeCommits()
         auth = self._as_app("auth")
         self._tokens = InstallationTokens(
             lambda route, params, body: auth.post(route, body, repeatable=True, **params), clock
@@ -308,7 +311,7 @@ class RepositoryClient:
         self.deployments = Deployments(channel)
         self.known_checks = KnownChecks(channel, repository.owner, repository.name)
         self.workflows = Workflows(channel)
-        self.git = GitData(channel)
+        self.git = GitData(channel, github.made)
         self.contents = Contents(channel)
         self.permissions = Permissions(channel, lambda: github.granted(repository.installation_id))
         self.rules = Rules(channel, github.ourselves)
@@ -355,9 +358,23 @@ class RepositoryClient:
         found = self._channel.items("/repos/{owner}/{repo}/branches", query={"protected": "true"})
         return tuple([str(data["name"]) async for data in found])
 
-    async def branch_rules(self, branch: str) -> BranchRules:
-        """Read what a branch asks of a merge."""
-        return await self.rules.for_branch(branch, await self.about())
+    async def branch_rules(self, branch: str, facts: RepositoryFacts | None = None) -> BranchRules:
+        """Read what a branch asks of a merge, or know it for RULES_KNOWN_S.
+
+        Deliveries that come in a burst need not read it each; whoever was refused by a rule calls
+        `forget_rules`.
+        """
+        key, now = (self.repository.id, branch), self._channel.around.clock()
+        at, known = self._github.rules_known.get(key, (0.0, None))
+        if known is None or not 0 <= now - at < RULES_KNOWN_S:
+            known = await self.rules.for_branch(branch, facts or await self.about())
+            self._github.rules_known[key] = (now, known)
+        return known
+
+    def forget_rules(self) -> None:
+        """Read the rules anew next time: they are others than was known."""
+        for key in [key for key in self._github.rules_known if key[0] == self.repository.id]:
+            del self._github.rules_known[key]
 
     async def clone_token(self) -> str:
         """Give a token that can only read this repository's contents, for the git mirror."""

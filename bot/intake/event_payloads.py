@@ -206,7 +206,8 @@ class Hint:
     `about_pull_request` tells a change of the pull request itself from one of its checks; `labels`
     are those it had at that moment: one may be gone when it is looked at. `former_sha` is the head
     that a push left behind: who watches a branch waits on its head, so that is whom it concerns.
-    `outsider` wrote a pull request from a fork and did this to it themselves.
+    `outsider` wrote a pull request from a fork and did this to it themselves. `may_configure` is
+    False where a push surely left the configuration that counts as it was.
     """
 
     repository: Repository
@@ -217,6 +218,7 @@ class Hint:
     about_pull_request: bool = field(default=False, compare=False)
     labels: frozenset[str] = field(default=frozenset(), compare=False)
     outsider: str | None = field(default=None, compare=False)
+    may_configure: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from bot.command_arguments import CommentPlace
+from bot.config import CONFIG_PATH
 from bot.intake import event_payloads
 from bot.intake.event_payloads import (
     BISECT_LABEL,
@@ -33,6 +34,8 @@ from bot.triggers import Repository, SourceKind
 
 _LONGEST_CHECK = 255
 _RUN = re.compile(r"[0-9a-z]{26}")
+_ALL_COMMITS = 2048
+"""So many a push names at most."""
 _INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 
 
@@ -250,6 +253,16 @@ def _issue_closed(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
     )
 
 
+_NOT_FOR_THE_GATE = frozenset(
+    {
+        "assigned", "auto_merge_disabled", "auto_merge_enabled", "closed", "demilestoned",
+        "dequeued", "enqueued", "locked", "milestoned", "review_request_removed",
+        "review_requested", "unassigned", "unlocked",
+    }
+)  # fmt: skip
+"""Changes of a pull request after which its head is as open to a merge as it was, or closed."""
+
+
 @_reads("pull_request_review")
 def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     subject = event_payloads.number(delivery.payload, "pull_request", "number")
@@ -262,7 +275,7 @@ def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Mean
             repository,
             head,
             (subject,),
-            about_pull_request=True,
+            about_pull_request=delivery.action not in _NOT_FOR_THE_GATE,
             labels=seen,
             outsider=_outsider(delivery),
         ),
@@ -410,7 +423,33 @@ def _push(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if not ref.startswith("refs/heads/"):
         return (NothingAsked("not a branch"),)
     after, before = (event_payloads.sha(delivery.payload, name) for name in ("after", "before"))
-    return (Hint(repository, head_sha=after, ref=ref, former_sha=before),)
+    may_configure = _may_configure(delivery.payload, ref)
+    return (
+        Hint(repository, head_sha=after, ref=ref, former_sha=before, may_configure=may_configure),
+    )
+
+
+def _may_configure(payload: Payload, ref: str) -> bool:
+    """Whether a push may have brought another configuration of the default branch.
+
+    Only a list of commits that name their files tells that it did not: a merge commit names none.
+    https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
+    """
+    default = event_payloads.text(payload, "repository", "default_branch")
+    if default is not None and ref != f"refs/heads/{default}":
+        return False
+    commits = payload.get("commits")
+    if payload.get("forced") is not False or not isinstance(commits, list) or not commits:
+        return True
+    if len(commits) >= _ALL_COMMITS:
+        return True
+    for commit in commits:
+        named = [
+            path for kind in ("added", "modified", "removed") for path in commit.get(kind) or ()
+        ] if isinstance(commit, dict) else []  # fmt: skip
+        if not named or CONFIG_PATH in named:
+            return True
+    return False
 
 
 @_reads("merge_group")

@@ -166,6 +166,9 @@ async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
     Raises:
         GitHubError: its files could not be read.
     """
+    made = client.git.made(pull.head.sha)
+    if made is not None and made.is_all_of(pull):
+        return CONFIG_PATH in made.paths
     async for file in client.pulls.files(pull.number):
         if CONFIG_PATH in (file.filename, file.previous_filename):
             return True

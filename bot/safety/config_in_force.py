@@ -162,6 +162,11 @@ class ConfigInForce:
         self._known.pop(repository_id, None)
         self._changes[repository_id] += 1
 
+    def is_disputed(self, repository_id: int) -> bool:
+        """Whether what was read last does not count as it is: that is said on the newest commit."""
+        _, known = self._known.get(repository_id, (None, None))
+        return known is None or known.fault is not None or known.waiting is not None
+
     async def of(self, repository: Repository) -> InForce:
         """Give the configuration that counts.
 

@@ -146,10 +146,13 @@ class GateReporter:
         self._groups[repository.id, sha] = ref
         self._look_at(repository)
 
-    def pushed(self, repository: Repository) -> None:
+    def pushed(self, repository: Repository, *, may_configure: bool = True) -> None:
         """Hear that a branch moved: the configuration may be another, the branch green."""
-        self._config.forget(repository.id)
-        self._look_at(repository)
+        if may_configure or self._config.is_disputed(repository.id):
+            self._config.forget(repository.id)
+            self._look_at(repository)
+        else:
+            self.stirred(repository)
 
     def stirred(self, repository: Repository) -> None:
         """Hear that anything happened: of interest while a pause is on its way to its end."""
@@ -302,6 +305,10 @@ class GateReporter:
             key = (here, pull.head.sha)
             if key in self._whose:
                 seen[key] = self._whose[key]
+                continue
+            made = client.git.made(pull.head.sha)
+            if made is not None and made.is_all_of(pull):
+                seen[key] = None
                 continue
             try:
                 seen[key] = await read_foreign(client, pull)

@@ -27,7 +27,8 @@ from bot.records.branch_record import RecordStore
 from bot.triggers import Repository
 
 LOOK_EVERY = timedelta(minutes=10)
-_REFS = frozenset(f"refs/heads/{branch}" for branch in (*RECORDS_BRANCHES, *OUTCOMES_BRANCHES))
+_RECORDS = frozenset(f"refs/heads/{branch}" for branch in RECORDS_BRANCHES)
+_REFS = _RECORDS | {f"refs/heads/{branch}" for branch in OUTCOMES_BRANCHES}
 
 log = structlog.get_logger(__name__)
 
@@ -55,12 +56,21 @@ class RecordsBranch:
         self._store = store
         self._served = served
         self._every = every
-        self._waiting = InstallationQueue(self.keep, "a records branch could not be looked at")
+        self._waiting = InstallationQueue(self._look, "a records branch could not be looked at")
+        self._heads: dict[int, set[str | None]] = {}
 
-    def pushed(self, repository: Repository, ref: str) -> None:
-        """Take notice that a branch moved, or is gone."""
+    def pushed(self, repository: Repository, ref: str, head: str | None) -> None:
+        """Take notice that a branch moved to a commit, or is gone."""
         if ref in _REFS:
+            known = head if ref in _RECORDS else None
+            self._heads.setdefault(repository.id, set()).add(known)
             self._waiting.put(repository)
+
+    async def _look(self, repository: Repository) -> None:
+        """Look, unless nothing was pushed but what the bot put there."""
+        heads = self._heads.pop(repository.id, set())
+        if not heads or heads != {(await self._store.looked(repository.id)).head}:
+            await self.keep(repository)
 
     async def run(self) -> None:
         """Look until cancelled."""

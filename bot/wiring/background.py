@@ -316,9 +316,9 @@ class RunHints:
             self._gate_reporter.merge_group(hint.repository, hint.head_sha, ref)
         elif ref.startswith("refs/heads/"):
             if not ref.startswith(_OUR_RECORDS):
-                self._gate_reporter.pushed(hint.repository)
+                self._gate_reporter.pushed(hint.repository, may_configure=hint.may_configure)
             self._flag_keeper.pushed(hint.repository)
-            self._records_keeper.pushed(hint.repository, ref)
+            self._records_keeper.pushed(hint.repository, ref, hint.head_sha)
         elif hint.about_pull_request:
             self._gate_reporter.pull_request(
                 hint.repository,

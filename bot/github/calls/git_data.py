@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from bot.github.calls.ensure import commit_from_git, commit_from_rest, ensure
 from bot.github.calls.trees import TreeChange, publish
 from bot.github.errors import BranchExists, Conflict, Forbidden, NotFound, Unprocessable
-from bot.github.models import Commit, CommitComparison, Push, Ref, TreeEntry
+from bot.github.models import Commit, CommitComparison, PullRequest, Push, Ref, TreeEntry
 from bot.github.transport.channel import Channel, Query
 
 GIT = "/repos/{owner}/{repo}/git"
 REFS = f"{GIT}/refs"
 GET_BRANCH = f"{GIT}/ref/heads/{{branch*}}"
 BRANCH = f"{GIT}/refs/heads/{{branch*}}"
+GET_TIP = "/repos/{owner}/{repo}/branches/{branch*}"
 COMMITS = "/repos/{owner}/{repo}/commits"
 ACTIVITY = "/repos/{owner}/{repo}/activity"
 COMMIT = "/repos/{owner}/{repo}/commits/{ref*}"
@@ -30,12 +34,57 @@ COMMITS_LOOKED_THROUGH = 100
 _QUEUES = "heads/gh-readonly-queue"
 
 
+@dataclass(frozen=True)
+class Tip:
+    """A branch's head, and its tree."""
+
+    sha: str
+    tree: str
+
+
+@dataclass(frozen=True)
+class MadeCommit:
+    """A commit of ours: what it is upon, and what it changes there."""
+
+    parents: tuple[str, ...]
+    paths: frozenset[str]
+
+    def is_all_of(self, pull: PullRequest) -> bool:
+        """Tell whether a pull request brings this commit, which is its head, and no other."""
+        return self.parents == (pull.base.sha,)
+
+
+class MadeCommits:
+    """What this process committed lately: that need not be read back from GitHub."""
+
+    def __init__(self) -> None:
+        """Nothing was made yet."""
+        self.trees: LRUCache[str, frozenset[str]] = LRUCache(1000)
+        self.commits: LRUCache[str, MadeCommit] = LRUCache(1000)
+
+
 class GitData:
     """Branches, commits and trees of the repository."""
 
-    def __init__(self, channel: Channel) -> None:
-        """Work through `channel`."""
+    def __init__(self, channel: Channel, made: MadeCommits) -> None:
+        """Work through `channel`; remember in `made` what is committed."""
         self._channel = channel
+        self._made = made
+
+    def made(self, sha: str) -> MadeCommit | None:
+        """Give what is known of a commit that this process made lately; None of any other."""
+        return self._made.commits.get(sha)
+
+    async def tip(self, name: str) -> Tip | None:
+        """Read a branch's head and its tree in one; None if there is no such branch.
+
+        https://docs.github.com/rest/branches/branches#get-a-branch
+        """
+        data = await self._channel.find(GET_TIP, branch=name)
+        # A renamed branch is answered with the one that it is now.
+        if data is None or data["name"] != name:
+            return None
+        return Tip(sha=data["commit"]["sha"], tree=data["commit"]["commit"]["tree"]["sha"])
 
     async def branch(self, name: str) -> Ref | None:
         """Read where a branch points, or None if it does not exist."""
@@ -249,6 +298,8 @@ class GitData:
                 route=error.route,
                 status=error.status,
             ) from error
+        paths = frozenset(change.path for change in changes)
+        self._made.trees[tree] = self._made.trees.get(tree, frozenset()) | paths
         if expected_tree is not None and tree != expected_tree:
             raise Conflict(
                 f"GitHub made tree {tree[:12]} where {expected_tree[:12]} was computed: nothing "
@@ -261,7 +312,10 @@ class GitData:
         body = {"tree": tree, "parents": list(parents), "message": message}
         # One made twice only leaves an unreachable object behind.
         data = await self._channel.post(f"{GIT}/commits", body, repeatable=True)
-        return commit_from_git(data)
+        commit = commit_from_git(data)
+        if (paths := self._made.trees.get(tree)) is not None:
+            self._made.commits[commit.sha] = MadeCommit(tuple(parents), paths)
+        return commit
 
     async def ensure_commit_on_branch(
         self,

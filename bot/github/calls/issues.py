@@ -222,10 +222,13 @@ class Issues:
         return Issue.model_validate(data)
 
     async def close(
-        self, number: int, reason: Literal["completed", "not_planned"] = "completed"
+        self,
+        number: int,
+        reason: Literal["completed", "not_planned"] = "completed",
+        body: str | None = None,
     ) -> Issue:
-        """Close an issue; closing a closed one changes nothing."""
-        return await self.update(number, state="closed", state_reason=reason)
+        """Close an issue, with a new text where one is given; closed twice it is closed once."""
+        return await self.update(number, state="closed", state_reason=reason, body=body)
 
     async def reopen(self, number: int) -> Issue:
         """Open a closed issue again."""
@@ -331,18 +334,27 @@ class Comments:
             look_first: Whether it may be there already; False only for the first time.
             comment_id: The comment's id where it is known: saves looking through the list.
         """
-        known = None if comment_id is None else await self._find(comment_id)
-        comment = known or await self.ensure_comment(
+        wanted = marked(body, key)
+        if comment_id is not None:
+            try:
+                return await self._edit(comment_id, cut(wanted))
+            except NotFound:
+                # Somebody deleted it: it is written once more.
+                pass
+        comment = await self.ensure_comment(
             number, key=key, body=body, since=since, look_first=look_first
         )
-        return await self.edit(comment, marked(body, key))
+        return await self.edit(comment, wanted)
 
     async def edit(self, comment: Comment, body: str) -> Comment:
         """Make one of our comments say `body`, unless it does."""
         body = cut(body)
         if _same(comment.body, body):
             return comment
-        data = await self._channel.patch(COMMENT, {"body": body}, comment_id=comment.id)
+        return await self._edit(comment.id, body)
+
+    async def _edit(self, comment_id: int, body: str) -> Comment:
+        data = await self._channel.patch(COMMENT, {"body": body}, comment_id=comment_id)
         return Comment.model_validate(data)
 
     async def delete(self, comment_id: int) -> None:
@@ -359,10 +371,6 @@ class Comments:
             if is_marked(comment.body, key) and await self._ourselves.wrote(comment.user)
         ]
         return min(found, key=lambda comment: comment.id, default=None)
-
-    async def _find(self, comment_id: int) -> Comment | None:
-        data = await self._channel.find(COMMENT, comment_id=comment_id)
-        return None if data is None else Comment.model_validate(data)
 
 
 def _same(stored: str | None, body: str) -> bool:

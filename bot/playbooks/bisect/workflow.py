@@ -157,11 +157,13 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
             update={"subjects": await self.run.step(Step.READ_SUBJECTS, dict[str, str], read)}
         )
 
-    async def tell(self, standing: StatusMessage, head: str | None = None) -> None:
+    async def tell(
+        self, standing: StatusMessage, head: str | None = None, *, last: bool = False
+    ) -> None:
         """Make every place say the same."""
         self.note_progress()
         await self._show()
-        await super().tell(standing, head)
+        await super().tell(standing, head, last=last)
 
     async def _show(self) -> None:
         """Have whoever looks at the cockpit see how far it is."""

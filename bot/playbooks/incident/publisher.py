@@ -95,9 +95,11 @@ class StatusPlaces:
         """Make the incident issue say `body`."""
         await self.github.issues.update(number, body=marked(body, f"incident:{self.incident}"))
 
-    async def close_issue(self, number: int, *, completed: bool) -> None:
-        """Close the incident issue, as done or as not planned."""
-        await self.github.issues.close(number, "completed" if completed else "not_planned")
+    async def close_issue(self, number: int, *, completed: bool, body: str | None = None) -> None:
+        """Close the incident issue, as done or as not planned; `body`: what it says from now on."""
+        if body is not None:
+            body = marked(body, f"incident:{self.incident}")
+        await self.github.issues.close(number, "completed" if completed else "not_planned", body)
 
     async def status(self, number: int, body: str, *, known: int | None, look_first: bool) -> int:
         """Keep the one sticky status on an issue or pull request up to date, and give its id.
@@ -294,8 +296,13 @@ class StatusPublisher:
 
         self._keep(await self._tell(Step.UPDATE_STATUS, tell))
 
-    async def everywhere(self, case: IncidentContext, saying: PublishedStatus) -> None:
-        """Make status, issue, pull request and check-run say the same, if they do not yet."""
+    async def everywhere(
+        self, case: IncidentContext, saying: PublishedStatus, *, last: bool = False
+    ) -> None:
+        """Make status, issue, pull request and check-run say the same, if they do not yet.
+
+        The `last` time the issue is left to `close_issue`, where that closes it.
+        """
         if saying == self._said:
             return
         await self._keep_with_the_run(saying.standing)
@@ -304,7 +311,8 @@ class StatusPublisher:
         async def tell(look_first: bool) -> _Said:
             again, tries = look_first or not is_first or self._attempt > 1, Tries()
             status = await self._status(saying, again, tries)
-            if case.issue is not None and again:
+            closes = last and saying.standing.state != "needs you"
+            if case.issue is not None and again and not closes:
                 number = case.issue
                 update = self._status_places.update_issue(number, saying.issue)
                 await tries.go(f"edit #{number}", update)
@@ -372,8 +380,11 @@ class StatusPublisher:
         if number is None or standing.state == "needs you":
             return
 
+        body = self._said.issue if self._said is not None else None
+
         async def close(_: bool) -> bool:
-            await self._status_places.close_issue(number, completed=standing.state == "done")
+            is_done = standing.state == "done"
+            await self._status_places.close_issue(number, completed=is_done, body=body)
             return True
 
         await attempt(

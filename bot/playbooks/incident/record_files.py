@@ -8,12 +8,13 @@ doing any of this twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
 from bot import markdown
+from bot.github.calls.git_data import Tip
 from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
@@ -44,8 +45,8 @@ _LONG_AGO = datetime(2008, 1, 1, tzinfo=UTC)
 """Before GitHub: a comment of ours is looked for among all of an issue."""
 _SKIP_CI = f"\n\n{SKIPS_CHECKS}"
 
-Edit = Callable[[str], str]
-"""From a file's present text (empty where there is no file) to its new text."""
+Edit = str | Callable[[str], str]
+"""A file's new text, or the way to it from its present one (empty where there is no file)."""
 
 
 class RecordFile(Value):
@@ -111,15 +112,14 @@ async def record(
         lines = await store.anchors(here)
         edits = _replacing(files) | {ANCHORS_PATH: partial(_with_lines, lines=lines)}
         try:
+            # Seen before it is pushed: what the delivery tells of it is known by then.
             commit = await commit_edits(
-                github, found.branch, edits, message + _SKIP_CI, start=None, there=found.ref,
-                attempts=1,
+                github, found.branch, edits, message + _SKIP_CI, start=None, found=found,
+                attempts=1, made=partial(store.saw, here),
             )  # fmt: skip
         except Conflict:
             continue
         await store.written(here, [file.path for file in files], anchors=list(lines))
-        if found.ref is not None:
-            await store.saw(here, commit)
         return Recorded(branch=found.branch, commit=commit)
     raise Conflict(_KEPT_MOVING.format(branch=RECORDS_BRANCH))
 
@@ -139,14 +139,14 @@ async def checked(github: RepositoryClient, store: RecordStore) -> Found:
         if ref is not None and ref.sha == known.head:
             return Found(branch=branch, ref=ref)
         wrong = await _wrong(github, store, ref)
-        now = await github.git.branch(branch)
-        if (now and now.sha) != (ref and ref.sha):
-            # What is kept may be newer than what was read.
-            continue
         if not wrong:
             if ref is not None:
                 await store.saw(here, ref.sha)
             return Found(branch=branch, ref=ref)
+        now = await github.git.branch(branch)
+        if (now and now.sha) != (ref and ref.sha):
+            # What is kept may be newer than what was read.
+            continue
         of = ref.sha if ref is not None else f"gone-after-{known.head or 'nothing'}"
         commit = ref.sha if ref is not None else None
         await store.tell(here, wrong, branch=branch, commit=commit, of=of)
@@ -162,11 +162,12 @@ async def checked(github: RepositoryClient, store: RecordStore) -> Found:
 
 
 async def _records_branch(github: RepositoryClient) -> tuple[str, Ref | None]:
-    there = await github.git.branch(RECORDS_BRANCH)
-    if there is not None:
-        return RECORDS_BRANCH, there
-    branch = await _free_form(github, RECORDS_BRANCH)
-    return branch, None if branch == RECORDS_BRANCH else await github.git.branch(branch)
+    there = await github.git.branches(folder_of(RECORDS_BRANCH))
+    branch = _form(RECORDS_BRANCH, there)
+    if branch not in there:
+        return branch, None
+    ref = {"ref": f"refs/heads/{branch}", "object": {"sha": there[branch]}}
+    return branch, Ref.model_validate(ref)
 
 
 async def _wrong(github: RepositoryClient, store: RecordStore, ref: Ref | None) -> Wrong:
@@ -193,12 +194,12 @@ async def _rebuild(
     here = github.repository.id
     contents = await store.contents(here, [each.path for each in wrong.files])
     lines = await store.anchors(here)
-    edits = _replacing([RecordFile(path=p, content=c) for p, c in contents.items()])
-    edits |= {ANCHORS_PATH: partial(_with_lines, lines=lines)}
+    edits: dict[str, Edit] = {**contents, ANCHORS_PATH: partial(_with_lines, lines=lines)}
     message = "Write the records again\n\nThey were changed or deleted; this is what is kept."
     commit = await commit_edits(
-        github, branch, edits, message + _SKIP_CI, start=None, there=ref, attempts=1
-    )
+        github, branch, edits, message + _SKIP_CI, start=None,
+        found=Found(branch=branch, ref=ref), attempts=1,
+    )  # fmt: skip
     await store.written(here, list(contents), anchors=list(lines))
     return commit
 
@@ -287,7 +288,10 @@ async def _free_form(github: RepositoryClient, branch: str) -> str:
     Git cannot have both `playbooks` and `playbooks/records`. What was begun in the flat form goes
     on in it, so that its history stays in one place.
     """
-    there = await github.git.branches(folder_of(branch))
+    return _form(branch, await github.git.branches(folder_of(branch)))
+
+
+def _form(branch: str, there: Collection[str]) -> str:
     in_the_way = folder_of(branch) in there or flat(branch) in there
     return flat(branch) if in_the_way and branch not in there else branch
 
@@ -377,7 +381,8 @@ async def commit_edits(
     message: str,
     *,
     start: str | None,
-    there: Ref | None = None,
+    found: Found | None = None,
+    made: Callable[[str], Awaitable[None]] | None = None,
     attempts: int = _ATTEMPTS,
 ) -> str:
     """Commit edits to files of a branch, moving it forward only; its head afterwards.
@@ -390,41 +395,64 @@ async def commit_edits(
         edits: for each path, from the present text to the new one.
         message: the commit's message.
         start: the branch to make it from; None makes one without history.
-        there: where the branch was found just now, if it was looked for.
+        found: the branch as it was found just now, if it was looked for.
+        made: hears of each commit before the branch is moved to it.
         attempts: how often to build upon what others pushed in between.
 
     Raises:
         Conflict: others kept pushing in between.
     """
     for _ in range(attempts):
-        there = there or await github.git.branch(branch)
-        base = there.sha if there else (await github.git.head(start) if start else None)
-        changes = await _changes(github, base, edits)
-        if not changes and there:
-            return there.sha
-        tree = await github.git.publish_tree(
-            await github.git.tree_of(base) if base else None, changes
-        )
+        base, is_there = await _base(github, branch, start, found)
+        changes = await _changes(github, base.sha if base else None, edits)
+        tree = base.tree if base else ""
+        if changes or base is None:
+            tree = await github.git.publish_tree(base.tree if base else None, changes)
+        if is_there and base and tree == base.tree:
+            return base.sha
         commit = await github.git.create_commit(
-            tree=tree, parents=[base] if base else [], message=message
+            tree=tree, parents=[base.sha] if base else [], message=message
         )
+        if made is not None:
+            await made(commit.sha)
         try:
-            if there is None:
-                await github.git.ensure_branch(branch, commit.sha, look_first=False)
-            else:
+            if is_there:
                 await github.git.fast_forward(branch, commit.sha)
+            else:
+                await github.git.ensure_branch(branch, commit.sha, look_first=False)
         except Conflict:
-            there = None
+            found = None
             continue
         return commit.sha
     raise Conflict(_KEPT_MOVING.format(branch=branch))
+
+
+async def _base(
+    github: RepositoryClient, branch: str, start: str | None, found: Found | None
+) -> tuple[Tip | None, bool]:
+    """The commit to build upon, None for none; and whether it is the branch's own."""
+    if found is not None and found.ref is not None:
+        sha = found.ref.sha
+        return Tip(sha=sha, tree=await github.git.tree_of(sha)), True
+    if found is None and (tip := await github.git.tip(branch)) is not None:
+        return tip, True
+    if start is None:
+        return None, False
+    tip = await github.git.tip(start)
+    if tip is None:
+        raise NotFound(f"There is no branch {start!r}.")
+    return tip, False
 
 
 async def _changes(
     github: RepositoryClient, base: str | None, edits: Mapping[str, Edit]
 ) -> list[TreeChange]:
     changes = []
-    for path, edit in sorted(edits.items()):
+    for path, edit in sorted(edits.items(), key=lambda each: each[0]):
+        if isinstance(edit, str):
+            # A tree names its content: where it is there already, so is the tree.
+            changes.append(TreeChange(path=path, content=edit.encode()))
+            continue
         file = await github.contents.read(path, base) if base else None
         before = file.content.decode("utf-8", "replace") if file else None
         after = edit(before or "")
@@ -434,7 +462,4 @@ async def _changes(
 
 
 def _replacing(files: Sequence[RecordFile]) -> dict[str, Edit]:
-    def becomes(content: str) -> Edit:
-        return lambda _: content
-
-    return {file.path: becomes(file.content) for file in files}
+    return {file.path: file.content for file in files}

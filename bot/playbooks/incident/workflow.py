@@ -174,12 +174,14 @@ class IncidentWorkflow(ABC, Generic[P, C]):
             self.case = self.case.model_copy(update={"issue": number})
             await self.recorder.issue(number)
 
-    async def tell(self, standing: StatusMessage, head: str | None = None) -> None:
-        """Make every place say the same."""
+    async def tell(
+        self, standing: StatusMessage, head: str | None = None, *, last: bool = False
+    ) -> None:
+        """Make every place say the same; the `last` time the issue says it when it is closed."""
         self.case = self.case.model_copy(
             update={"severity": self.recorder.severity, "untold": self.run.untold.left}
         )
-        await self.publisher.everywhere(self.case, self.saying(standing, head))
+        await self.publisher.everywhere(self.case, self.saying(standing, head), last=last)
 
     def account(self, result: Result) -> ReportAccount:
         """What its report tells, as things are now, besides what is the playbook's own."""

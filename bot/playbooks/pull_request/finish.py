@@ -127,7 +127,7 @@ async def conclude(
         home: whether the records go to the default branch in any case.
     """
     report = await _publish(work, result, home=home)
-    await work.tell(standing, head)
+    await work.tell(standing, head, last=True)
     await work.publisher.close_issue(work.case, standing)
     work.case = work.case.model_copy(update={"untold": work.run.untold.left})
     await work.publisher.final_word(work.case, standing)
@@ -159,8 +159,12 @@ async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> Reco
         )
     if result.merge is not None:
 
-        async def delete_branch(_: bool) -> bool:
-            await hotfixes.delete_branch(work.github, work.naming, work.case.branch)
+        async def delete_branch(again: bool) -> bool:
+            if again:
+                await hotfixes.delete_branch(work.github, work.naming, work.case.branch)
+            else:
+                # Merged a moment ago, from a branch that only we could make.
+                await work.github.git.delete_branch(work.case.branch)
             return True
 
         await attempt(

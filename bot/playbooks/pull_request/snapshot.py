@@ -116,7 +116,7 @@ async def see_which_checks_count(work: IncidentWorkflow[Any, Any], before: str) 
 
     async def count(_: bool) -> Counting:
         github, plan = work.github, work.plan
-        rules = await github.rules.for_branch(plan.base, plan.facts)
+        rules = await github.branch_rules(plan.base, plan.facts)
         found = await checked(github, before)
         return which_count(plan.config.checks, await required(github, rules), found.results)
 
@@ -245,6 +245,7 @@ async def look(
     before: str,
     broken: str,
     tested: tuple[str, ...] = (),
+    last: PullRequestSnapshot | None = None,
 ) -> PullRequestSnapshot:
     """Read a hotfix pull request, its checks and its branch's rules.
 
@@ -256,8 +257,13 @@ async def look(
         before: the last commit of the base branch before the incident.
         broken: the base branch's head that the hotfix is to mend.
         tested: the commits that its merge queue tested of it, the last one last.
+        last: the look before. What was green and is merged now was merged for that.
     """
     pull = await github.pulls.get(number)
+    if pull.is_merged and last and last.head == pull.head.sha and last.tally.verdict == "green":
+        return last.model_copy(
+            update={"pull_request": "merged", "merge_sha": pull.merge_commit_sha}
+        )
     results = await github.checks.results(pull.head.sha)
     verdicts = tally(counting, results)
     if pull.is_merged or pull.state == "closed":

@@ -201,6 +201,8 @@ class _Following:
         self.knows_who_reports = not self.patient or self.counting.smoke_from != "passed before"
         self._a_while = patience.look_again.total_seconds()
         self.hotfix = watched.hotfix
+        self.last: PullRequestSnapshot | None = None
+        self.merged: str | None = None
         self.conflict = watched.conflict
         self.approved: tuple[DoubtApproval, ...] = ()
         self.method: Method = "by hand"
@@ -225,6 +227,7 @@ class _Following:
         self.deadline = began + self.watched.checks_may_take
         while True:
             view = await run.step(Step.READ_PULL_REQUEST, PullRequestSnapshot, self._look)
+            self.last = view
             now = await run.now()
             if await self._sees_who_reports(view, now - began):
                 continue
@@ -252,6 +255,9 @@ class _Following:
 
     async def _look(self, _: bool) -> PullRequestSnapshot:
         watched = self.watched
+        if self.merged and self.last:
+            # GitHub has just said so itself, in answer to our merge.
+            return self.last.model_copy(update={"pull_request": "merged", "merge_sha": self.merged})
         view = await look(
             self.github,
             watched.pull_request,
@@ -260,6 +266,7 @@ class _Following:
             before=watched.before,
             broken=watched.hotfix.base_head,
             tested=self.tested,
+            last=self.last,
         )
         ours = view.head == self.hotfix.commit
         if ours or view.pull_request != "open" or not self.asks_about_foreign:
@@ -406,11 +413,13 @@ class _Following:
         step = self._merging(view, Step.MERGE_PULL_REQUEST, Step.MERGE_PULL_REQUEST_IRREVERSIBLY)
         answer = await self.run.step(step, MergeAnswer, merge)
         if answer.sha:
-            self.method = _METHODS[method.value]
+            self.method, self.merged = _METHODS[method.value], answer.sha
         return self._refused(answer)
 
     def _refused(self, answer: MergeAnswer) -> float:
         """Note a refusal, and say how long to wait where it is one in passing."""
+        if answer.refused:
+            self.github.forget_rules()
         if answer.passing and self.patient and self.refused_in_passing < len(_PAUSES):
             # Nobody need know: GitHub merges it in a moment, or the next look sees what has moved.
             self.refused_in_passing += 1

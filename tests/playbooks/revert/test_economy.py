@@ -1,6 +1,8 @@
-"""How many requests one command costs, from the comment to the open hotfix, nothing cached."""
+"""How many requests one command costs: up to the open hotfix, and whole."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 
@@ -8,6 +10,10 @@ from bot.app import Bot
 from tests.shop import Shop
 
 MOST = 15
+MOST_OF_A_WHOLE_ONE = 44
+"""Everything the bot does, the gate and the records too: 43 where each delivery comes once."""
+CLOCKED = {"missed deliveries", "missed checks", "deliveries", "installations"}
+"""What is looked for now and then, whatever anybody asks."""
 
 
 async def test_from_command_to_open_hotfix_at_most_fifteen_requests(
@@ -31,3 +37,31 @@ async def test_from_command_to_open_hotfix_at_most_fifteen_requests(
     assert "POST /repos/{owner}/{repo}/pulls" in spent
     await shop.says(broken, "/cancel")
     assert await answer.reaction() == "confused"
+
+
+def by_purpose(bot: Bot) -> Counter[str]:
+    """Everything sent so far, each by what it was for."""
+    [sent, _] = bot.github.requests.collect()
+    return Counter(
+        {
+            f"{each.labels['playbook']:16} {each.labels['route']}": int(each.value)
+            for each in sent.samples
+            if each.labels["playbook"] not in CLOCKED
+        }
+    )
+
+
+async def test_a_whole_revert_costs_few_requests_with_all_that_the_bot_does_beside_it(
+    shop: Shop, bot: Bot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = await shop.broken()
+    await shop.looked_again()
+    before = by_purpose(bot)
+    await shop.says(broken, "/revert because totals are zero")
+    await shop.final_word(broken)
+    await shop.looked_again()
+    spent = by_purpose(bot) - before
+    listed = "\n".join(f"{count:3} {what}" for what, count in sorted(spent.items()))
+    with capsys.disabled():
+        print(f"\n{spent.total()} requests of a whole /revert:\n{listed}")  # noqa: T201
+    assert spent.total() <= MOST_OF_A_WHOLE_ONE, listed
