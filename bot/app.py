@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,6 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from ulid import ULID
 
 from bot.cockpit.actions import founders_from
@@ -43,7 +43,6 @@ from bot.github.errors import GitHubError
 from bot.github.served import Served
 from bot.github.transport.redaction import keep_secret
 from bot.intake.alerts.groups import AlertIntake
-from bot.intake.alerts.mappings import who_may_send
 from bot.intake.alerts.routes import AlertRoutes
 from bot.intake.api.budgets import SafetyApi
 from bot.intake.api.incidents import Api, StoredRecords
@@ -58,7 +57,7 @@ from bot.intake.http.problems import put_off
 from bot.intake.inbox import Inbox
 from bot.intake.webhooks import LARGEST_BODY, Webhooks
 from bot.metrics import BuildInfo, RecordsCollector, publish, watch_event_loop
-from bot.notify import Courier, read_addresses
+from bot.notify import Courier
 from bot.pictures import addresses as pictures
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.run import Patience, Signal, SignalKind
@@ -66,9 +65,9 @@ from bot.records import pauses, runs
 from bot.records.audit.anchors import private_pem
 from bot.records.audit.keys import FILE, InstallationKey, SigningKeyRefused, keep_files, settle_key
 from bot.records.branch_record import RecordStore
-from bot.records.database import keep_private, migrate, open_database, reading, url_from
+from bot.records.database import keep_private, migrate, reading
 from bot.records.replicas import living
-from bot.replicas import Heartbeat, HeartbeatRhythm
+from bot.replicas import Heartbeat, HeartbeatRhythm, NameTaken
 from bot.retention import Retention
 from bot.safety.admission_facts import AdmissionReader
 from bot.safety.budgets import Overruns
@@ -79,7 +78,7 @@ from bot.safety.gate_reporter import GateReporter
 from bot.safety.records_branch import RecordsBranch
 from bot.safety.request_meter import RequestMeter
 from bot.safety.self_work import AgentFlags, SelfWorkResumer, told
-from bot.settings import InvalidSettings, Settings
+from bot.settings import InvalidSettings, SettingFault, Settings
 from bot.spec_reports import SpecReports
 from bot.traffic.allocation import NewestAllocations
 from bot.traffic.circuit_breaker import CircuitBreaker
@@ -96,7 +95,8 @@ from bot.triggers import (
 )
 from bot.wiring.background import Mirrors, OrphanedRuns, RunHints, keep_running
 from bot.wiring.composition import PlaybookWiring, RequestWiring
-from bot.wiring.readiness import Readiness, RightOfWay, WaitingRoom, keep_folder_private
+from bot.wiring.readiness import Introduction, Readiness, RightOfWay, WaitingRoom
+from bot.wiring.readings import free_port, port_fault, read_settings
 
 log = structlog.get_logger(__name__)
 
@@ -127,34 +127,31 @@ class Bot:
         rhythm: HeartbeatRhythm | None = None,
         look_for_missed: timedelta = timedelta(minutes=1),
         hint_every: float = HINT_EVERY,
+        beside: Callable[[GitHub], Sequence[web.RouteDef]] = lambda _: (),
+        make_way: Callable[[], Awaitable[socket.socket | None]] | None = None,
     ) -> None:
         """Make the parts; nothing is opened before `start`.
 
+        `beside` gives pages that are served beside the bot's own; `make_way` has whoever answers
+        at the port so far, and brought us here, leave it, and may give the socket.
+
         Raises:
-            InvalidSettings: a token or a mapping of alerts cannot be read; says which.
+            InvalidSettings: something cannot be read or used; says which and why.
         """
         self.settings = settings
         self.clock = clock
         self.patience = patience or Patience()
         data = settings.playbooks_data
         keep_secret(settings.secrets())
-        self._tokens, self._alert_mappings = who_may_send(settings)
+        found = read_settings(settings)
+        self._tokens, self._alert_mappings = found.tokens, found.mappings
         for mapping in self._alert_mappings.values():
             keep_secret(each.get_secret_value() for each in mapping.secret)
-        keep_folder_private(data)
-        self.database_url = (
-            settings.database_url.get_secret_value() if settings.database_url else url_from(data)
-        )
-        self.records: AsyncEngine = open_database(self.database_url)
+        self.database_url, self.records = found.database_url, found.records
         self.read_only = reading(self.records)
         self.registry = CollectorRegistry()
-        self.github = GitHub(
-            app_id=settings.github_app_id,
-            private_key=settings.github_private_key.get_secret_value(),
-            api_url=settings.github_api_url,
-            graphql_url=settings.github_graphql_url,
-            url=settings.github_url,
-        )
+        self.github = found.github
+        self.introduction = Introduction(self.github, settings)
         self.meter = RequestMeter(self.records, clock, lambda: str(ULID()).lower())
         self.github.meter(self.meter)
         self.signing_key = InstallationKey()
@@ -180,7 +177,9 @@ class Bot:
             self.measured,
             BuildInfo(version("incident-playbooks"), self.engine.code),
         )
-        self.readiness = Readiness(self.read_only, self.engine.answers, data, engine_file)
+        self.readiness = Readiness(
+            self.read_only, self.engine.answers, data, engine_file, self.introduction.hindrance
+        )
         self.orphans = OrphanedRuns(self.engine.take_up_orphans, self.engine.interrupted)
         self.heartbeat = Heartbeat(
             self.records,
@@ -270,7 +269,7 @@ class Bot:
         )
         self.courier = Courier(
             self.records,
-            read_addresses([each.get_secret_value() for each in settings.notify_urls]),
+            found.addresses,
             clock=clock,
             web_url=self.github.addresses.web,
             cockpit_url=given_url,
@@ -284,12 +283,18 @@ class Bot:
         )
         self.cockpit = self._cockpit()
         self._look_for_missed = look_for_missed
+        self._beside, self._make_way = beside, make_way
         self._tasks: list[asyncio.Task[None]] = []
         self._entrance: Entrance | None = None
         self.port = settings.playbooks_port
 
     async def start(self) -> None:
-        """Open the databases, resume what was under way, and listen."""
+        """Open the databases, resume what was under way, and listen; GitHub may be away.
+
+        Raises:
+            InvalidSettings: another replica has this name or key, the port is taken, or GitHub
+                says that the App's id, key or address is wrong.
+        """
         log.info(
             "starting",
             version=version("incident-playbooks"),
@@ -297,16 +302,24 @@ class Bot:
             code=self.engine.code,
             settings=self.settings.shown(),
         )
-        room = WaitingRoom(self.settings.playbooks_host, self.port)
-        us = await room.until(self._begin)
+        host = self.settings.playbooks_host
+        if self._make_way is None:
+            free_port(host, self.port)
+        room = WaitingRoom(host, self.port, self._make_way)
+        await room.until(self._begin)
         self.port = room.port
         application = web.Application(client_max_size=LARGEST_BODY)
-        application.add_routes(self._webhooks(us).routes())
+        application.add_routes(self._webhooks().routes())
         application.add_routes(pictures.routes(self.pictures))
         application.add_routes(self._api().routes())
+        application.add_routes(self._beside(self.github))
         application.add_routes(self.cockpit.routes())
+        listener = None if self._make_way is None else await self._make_way()
         self._entrance = Entrance(application, last_answers=_LAST_ANSWERS_S)
-        self.port = await self._entrance.open(self.settings.playbooks_host, self.port)
+        try:
+            self.port = await self._entrance.open(host, self.port, listener)
+        except OSError as error:
+            raise port_fault(host, self.port, error) from error
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "dispatcher": self.dispatcher.run,
             "heartbeat": self.heartbeat.run,
@@ -316,7 +329,8 @@ class Bot:
             "guard": self.guard.run,
             "counters": self.scraper.run,
             "gatekeeper": self.gate_reporter.run,
-            "missed deliveries": self._missed(us).run,
+            "introduction": self.introduction.run,
+            "missed deliveries": self._ask_for_missed,
             "spec reports": self.specs.run,
             "flag documents": self.flag_keeper.run,
             "records branches": self.records_keeper.run,
@@ -331,18 +345,31 @@ class Bot:
             "listening",
             url=self.settings.url_at(self.port),
             port=self.port,
-            app=us.slug,
-            app_id=us.id,
+            app=None if self.introduction.us is None else self.introduction.us.slug,
+            app_id=self.settings.github_app_id,
             installations=await self._count_installations(),
         )
 
-    async def _begin(self) -> OurApp:
+    async def _begin(self) -> None:
         await migrate(self.database_url)
         await self._settle_signing_key()
-        await self.heartbeat.begin()
-        app = await self.github.ourselves.app()
+        try:
+            await self.heartbeat.begin()
+        except NameTaken as taken:
+            raise InvalidSettings(
+                SettingFault(
+                    "PLAYBOOKS_REPLICA",
+                    f"another process is alive under the name {taken}.",
+                    "Stop it, or give each process a name of its own.",
+                )
+            ) from taken
+        await self.introduction.begin()
         await self.engine.launch()
-        return OurApp(id=app.id, slug=app.slug)
+
+    async def _ask_for_missed(self) -> None:
+        await self.introduction.known.wait()
+        if (us := self.introduction.us) is not None:
+            await self._missed(us).run()
 
     async def _count_installations(self) -> int | None:
         try:
@@ -364,7 +391,8 @@ class Bot:
                     at=self.clock(),
                 )
         except (SigningKeyRefused, ValueError) as refusal:
-            raise InvalidSettings(f"PLAYBOOKS_SIGNING_KEY: {refusal}") from refusal
+            fault = SettingFault("PLAYBOOKS_SIGNING_KEY", str(refusal))
+            raise InvalidSettings(fault) from refusal
         await asyncio.to_thread(keep_files, file, key, is_given=given is not None)
         keep_secret([private_pem(key).decode()])
         self.signing_key.settle(key)
@@ -476,10 +504,10 @@ class Bot:
             writing=self.writing,
         )
 
-    def _webhooks(self, us: OurApp) -> Webhooks:
+    def _webhooks(self) -> Webhooks:
         return Webhooks(
             secrets=[each.get_secret_value() for each in self.settings.github_webhook_secret],
-            us=us,
+            us=lambda: self.introduction.us,
             inbox=self.inbox,
             wake=self.hinting.pass_on,
             clock=self.clock,

@@ -10,12 +10,14 @@ import os
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import structlog
@@ -23,13 +25,21 @@ import structlog
 from bot.git.errors import GitError
 from bot.local.command import bisect_command
 from bot.logs import set_up_logs
-from bot.settings import InvalidSettings, Settings, load_settings
+from bot.settings import (
+    InvalidSettings,
+    Settings,
+    is_nothing_set,
+    load_settings,
+    load_setup_settings,
+    misspelt,
+)
 from bot.tracing import set_up_tracing, stop_tracing
 from bot.triggers import Role
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from bot.app import Bot
     from bot.intake.http.auth import ApiToken
     from bot.transfer import Say
 
@@ -82,7 +92,10 @@ main.add_command(bisect_command)
 
 @main.command()
 def serve() -> None:
-    """Serve webhooks, API and cockpit on one port."""
+    """Serve webhooks, API and cockpit on one port; without an App, Setup."""
+    if is_nothing_set(os.environ):
+        asyncio.run(_set_up())
+        return
     settings = _settings()
     set_up_logs(settings.log_level, settings.log_format)
     try:
@@ -92,32 +105,94 @@ def serve() -> None:
             replica=settings.replica,
         )
     except InvalidSettings as error:
-        _fail(f"The settings cannot be used:\n{error}", code=2)
+        _refuse(error)
     asyncio.run(_serve(settings))
     stop_tracing()
 
 
-async def _serve(settings: Settings) -> None:
-    from bot.app import Bot
+async def _set_up() -> None:
+    """Show Setup until there is an App, then serve it."""
+    from bot.setup.site import SetupSite
+    from bot.wiring.readings import port_fault
 
     try:
-        bot = Bot(settings)
+        around = load_setup_settings()
+        set_up_logs(around.log_level, around.log_format)
+        host, port = around.playbooks_host, around.playbooks_port
+        site = SetupSite(
+            host, port, around.playbooks_url, around.github_api_url, around.playbooks_data
+        )
+        try:
+            await site.open()
+        except OSError as error:
+            raise port_fault(host, port, error) from error
     except InvalidSettings as error:
-        _fail(f"The settings cannot be used:\n{error}", code=2)
-    try:
-        await bot.start()
-    except InvalidSettings as error:
-        await bot.stop()
-        _fail(f"The settings cannot be used:\n{error}", code=2)
-    # What is loaded by now stays: looking through it at every full collection would halt the
-    # whole process for a tenth of a second.
-    gc.freeze()
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
+        _refuse(error)
+    click.echo(f"Nothing is set up yet. Open this, once:\n\n  {site.address}\n", err=True)
+    click.echo("Or set GITHUB_APP_ID, GITHUB_PRIVATE_KEY and GITHUB_WEBHOOK_SECRET.", err=True)
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    registered, stop = (
+        asyncio.ensure_future(site.registered.wait()),
+        asyncio.ensure_future(stopped.wait()),
+    )
+    await asyncio.wait([registered, stop], return_when=asyncio.FIRST_COMPLETED)
+    if stop.done():
+        registered.cancel()
+        await site.close()
+        return
+    stop.cancel()
+    settings = _settings().model_copy(update={"playbooks_port": site.port})
+    await _serve(settings, beside=site.routes, make_way=site.hand_over)
+
+
+LONGEST_STOP_S = 9.0
+"""Seconds until a stop that hangs is cut off: `docker stop` and Kubernetes kill after ten or more.
+Nothing is lost by that: what was begun is on record, and resumes at the next start."""
+
+
+async def _serve(settings: Settings, **given: Any) -> None:
+    from bot.app import Bot
+    from bot.doctor import warn
+
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        bot = Bot(settings, **given)
+    except InvalidSettings as error:
+        _refuse(error)
+    for fault in misspelt(os.environ):
+        click.echo(f"Warning: {fault}", err=True)
+    stop = asyncio.create_task(stopped.wait())
+    start = asyncio.create_task(bot.start())
+    await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
+    if start.done():
+        try:
+            start.result()
+        except InvalidSettings as refused:
+            await _park(bot)
+            _refuse(refused)
+        # What is loaded by now stays: looking through it at every full collection would halt the
+        # whole process for a tenth of a second.
+        gc.freeze()
+        click.echo(f"listening on {settings.public_url} (port {bot.port})", err=True)
+        looking = asyncio.create_task(warn(settings))
+        await stop
+        looking.cancel()
+    start.cancel()
+    await asyncio.gather(start, return_exceptions=True)
+    await _park(bot)
+
+
+async def _park(bot: Bot) -> None:
+    """Stop in time, whatever hangs."""
+    last = threading.Timer(LONGEST_STOP_S, os._exit, (0,))
+    last.daemon = True
+    last.start()
     await bot.stop()
+    last.cancel()
 
 
 @main.command()
@@ -211,7 +286,7 @@ def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
 @click.option("--url", help="Where the bot listens; default: PLAYBOOKS_URL, else host and port.")
 def receive(event: str, payload: Path, url: str | None) -> None:
     """Sign a payload file and deliver it to the bot that runs here."""
-    from bot.doctor import deliver
+    from bot.listen import deliver
 
     settings = _settings()
     status, answer = asyncio.run(deliver(settings, event, payload.read_bytes(), url))
@@ -222,7 +297,7 @@ def receive(event: str, payload: Path, url: str | None) -> None:
 @main.command()
 def redeliver() -> None:
     """Ask GitHub for the failed deliveries of the last 3 days, and have them sent again."""
-    from bot.doctor import redeliver_failed
+    from bot.listen import redeliver_failed
 
     settings = _settings()
     sent = asyncio.run(redeliver_failed(settings))
@@ -232,13 +307,60 @@ def redeliver() -> None:
 
 
 @main.command()
-def doctor() -> None:
-    """Check settings, credentials, permissions, events, disk and database."""
-    from bot.doctor import examine
+@click.option("--github", metavar="HOST", help="github.com, SUB.ghe.com, or your server's address.")
+@click.option("--url", help="Where people and GitHub reach this bot.")
+@click.option("--print", "prints", is_flag=True, help="Print the credentials instead of a file.")
+@click.option("--propose", metavar="OWNER/REPO", help="Open the pull request there, unasked.")
+def setup(github: str | None, url: str | None, prints: bool, propose: str | None) -> None:
+    """Register the App, then propose a configuration to its repositories."""
+    from bot.github.errors import GitHubError
+    from bot.setup.registration import SetupRefused
+    from bot.setup.terminal import look_around, register, server_settings
+    from bot.wiring.readings import github_of
+
+    async def look() -> None:
+        settings = load_settings()
+        async with github_of(settings) as client:
+            await look_around(client, settings, propose)
+
+    try:
+        if is_nothing_set(os.environ):
+            around = server_settings(load_setup_settings(), github=github, url=url)
+            data = None if prints else around.playbooks_data
+            asyncio.run(register(around, data))
+            if prints:
+                return
+        asyncio.run(look())
+    except InvalidSettings as error:
+        _refuse(error)
+    except (SetupRefused, GitHubError) as refused:
+        _fail(str(refused))
+
+
+@main.command()
+@click.option("--relay", metavar="URL", help="A smee-compatible relay; default: GitHub is asked.")
+@click.option("--bot", "bot_url", help="Where the bot listens; default: PLAYBOOKS_PORT here.")
+@click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True, help="s.")
+def listen(relay: str | None, bot_url: str | None, every: float) -> None:
+    """Take deliveries without a public address, and hand them to the bot that runs here."""
+    from bot.listen import listen as take
 
     settings = _settings()
-    findings = asyncio.run(examine(settings))
-    for finding in findings:
+    here = bot_url or f"http://127.0.0.1:{settings.playbooks_port}"
+    with suppress(KeyboardInterrupt):
+        asyncio.run(take(settings, relay=relay, bot=here, every=every, say=click.echo))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON list on standard output.")
+def doctor(as_json: bool) -> None:
+    """Check settings, credentials, permissions, events, repositories, disk and database."""
+    from bot.doctor import examine_here
+
+    findings = asyncio.run(examine_here(os.environ))
+    if as_json:
+        click.echo(json.dumps([each.model_dump() for each in findings], indent=2, sort_keys=True))
+    for finding in () if as_json else findings:
         click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject}: {finding.what}")
         if finding.remedy:
             click.echo(f"      → {finding.remedy}")
@@ -415,11 +537,62 @@ def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         _fail(f"The database cannot be used: {str(error).splitlines()[0]}")
 
 
+@main.group()
+def config() -> None:
+    """A repository's configuration."""
+
+
+@config.command("check")
+@click.argument("file", type=click.Path(path_type=Path))
+def config_check(file: Path) -> None:
+    """Check a `.github/playbooks.yml`: 0 valid, 1 not, with the line and what is allowed."""
+    from bot.config import InvalidConfig, read_config_text
+
+    try:
+        found = read_config_text(file.read_bytes())
+    except OSError as error:
+        _fail(f"{file} cannot be read: {error.strerror}.")
+    except InvalidConfig as invalid:
+        _fail(str(invalid))
+    for doubt in found.doubts:
+        click.echo(f"Warning: {doubt}")
+    click.echo(f"{file} is valid.")
+
+
+@main.group()
+def notify() -> None:
+    """Founder and team notifications."""
+
+
+@notify.command("test")
+def notify_test() -> None:
+    """Send a test message to each address of NOTIFY_URLS: 0 all took it, 1 some did not."""
+    from bot.notify import InvalidAddress, read_addresses, try_out
+
+    settings = _settings()
+    try:
+        addresses = read_addresses([each.get_secret_value() for each in settings.notify_urls])
+    except InvalidAddress as invalid:
+        _fail(str(invalid))
+    if not addresses:
+        _fail("NOTIFY_URLS names no address: nobody is notified.")
+    taken = [try_out(each) for each in addresses]
+    for place, (address, is_taken) in enumerate(zip(addresses, taken, strict=True), start=1):
+        said = "took the message" if is_taken else "did not take it: check the address and network"
+        click.echo(f"address {place} ({address.audience}, {address.scheme}): {said}")
+    sys.exit(0 if all(taken) else 1)
+
+
 def _settings() -> Settings:
     try:
         return load_settings()
     except InvalidSettings as error:
-        _fail(f"The settings cannot be used:\n{error}", code=2)
+        _refuse(error)
+
+
+def _refuse(error: InvalidSettings) -> NoReturn:
+    """End with one line for each setting that cannot be used."""
+    _fail("\nError: ".join(map(str, error.faults)), code=2)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

@@ -1,36 +1,66 @@
-"""What whoever runs the bot does by hand: examine it, replay a delivery, ask for lost ones."""
+"""Is it set up? Everything that can be wrong, in plain words, with what mends it.
+
+The settings are read by what `serve` reads them with (`bot/wiring/readings.py`), so that what is
+passed here is no reason for `serve` not to start.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import shutil
-import uuid
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import sqlalchemy as sa
+import structlog
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from yarl import URL
 
+from bot.canary.counters import CounterFault
+from bot.config import CONFIG_PATH, InvalidConfig, parse_config
 from bot.git.errors import GitTooOld
 from bot.git.process import require_git
-from bot.github.client import EVENTS, PERMISSIONS, GitHub
+from bot.github.client import EVENTS, PERMISSIONS, GitHub, RepositoryClient
 from bot.github.errors import GitHubError, in_words
 from bot.github.models import Installation
 from bot.github.releases import RULESETS
-from bot.intake.alerts.mappings import who_may_send
+from bot.github.transport.http import new_session
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
-from bot.records.database import open_database, url_from
-from bot.settings import InvalidSettings, Settings
+from bot.records.audit.keys import FILE, SigningKeyRefused, settle_key
+from bot.records.database import open_existing, pending
+from bot.records.outages import in_public
+from bot.records.replicas import NameLock, living
+from bot.settings import (
+    InvalidSettings,
+    SettingFault,
+    Settings,
+    is_nothing_set,
+    load_settings,
+    misspelt,
+)
+from bot.traffic.prometheus import Prometheus
 from bot.trials.pool import TrialPool
 from bot.trials.sandbox import Showing
 from bot.triggers import Repository, Value
+from bot.wiring.readings import ClockWrong, Readings, ask_who, free_port, read_settings
 
-KEPT_BY_GITHUB = timedelta(days=3)
+log = structlog.get_logger(__name__)
 _LEAST_FREE_BYTES = 2 * 1024**3
 _REPOSITORIES_LOOKED_AT = 30
+_DELIVERIES_LOOKED_AT = 30
+_HEADS_LOOKED_AT = 3
+_WORST_CLOCK_S = 30.0
+"""GitHub takes a token that was signed up to a minute ahead."""
 _APP_ONLY = frozenset({"creation", "update", "deletion"})
 """The ruleset types that together let nobody write but who may bypass them."""
+_HINDRANCES = _APP_ONLY | {"pull_request", "required_status_checks"}
+"""The ruleset types by which nobody can make or push a branch of ours."""
+_OURS = ("hotfix/revert-1-0000", "fix/bisect-1-0000", RECORDS_BRANCH)
 _LEVELS = ("read", "write", "admin")
+_ONE_TRY = {"timeout_seconds": 10.0, "patience_seconds": 0.0}
 
 
 class DoctorFinding(Value):
@@ -42,103 +72,167 @@ class DoctorFinding(Value):
     remedy: str = ""
 
 
-def github_of(settings: Settings) -> GitHub:
-    """The client these settings describe."""
-    return GitHub(
-        app_id=settings.github_app_id,
-        private_key=settings.github_private_key.get_secret_value(),
-        api_url=settings.github_api_url,
-        graphql_url=settings.github_graphql_url,
-        url=settings.github_url,
-    )
-
-
-async def deliver(
-    settings: Settings, event: str, payload: bytes, url: str | None
-) -> tuple[int, str]:
-    """Sign a payload as GitHub would and post it to the bot; its status and answer.
-
-    Args:
-        settings: with the webhook secret that signs it, and the bot's own address.
-        event: what GitHub calls it, such as `issue_comment`.
-        payload: the JSON that is posted, byte for byte.
-        url: where the bot listens, without a path; None takes the address of the settings.
-
-    Returns:
-        The HTTP status and the text of the answer; 599 and why where nobody answers.
-    """
-    secret = settings.github_webhook_secret[0].get_secret_value().encode()
-    headers = {
-        "Content-Type": "application/json",
-        "X-GitHub-Event": event,
-        "X-GitHub-Delivery": str(uuid.uuid4()),
-        "X-Hub-Signature-256": "sha256=" + hmac.new(secret, payload, hashlib.sha256).hexdigest(),
-    }
-    target = f"{(url or settings.public_url).rstrip('/')}/webhooks/github"
+async def examine_here(environment: Mapping[str, str]) -> list[DoctorFinding]:
+    """Look at this environment's settings, and where they can be read, at all that they name."""
+    if is_nothing_set(environment):
+        remedy = "Run `playbooks serve` and open the address it prints, or `playbooks setup`."
+        return [_bad("settings", "no App is named: nothing is set up yet.", remedy)]
+    wrong = [_of(each) for each in misspelt(environment)]
     try:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(target, data=payload, headers=headers) as answer,
-        ):
-            return answer.status, await answer.text()
-    except aiohttp.ClientError as error:
-        return 599, f"No bot answers at {target}: {error}"
-
-
-async def redeliver_failed(settings: Settings) -> list[str]:
-    """Have GitHub send again what failed in the last three days; one line for each."""
-    async with github_of(settings) as github:
-        failed = await github.deliveries.failed(datetime.now(UTC) - KEPT_BY_GITHUB)
-        for delivery in failed:
-            await github.deliveries.redeliver(delivery)
-        return [f"{each.delivered_at:%Y-%m-%d %H:%M} {each.event} {each.guid}" for each in failed]
+        settings = load_settings()
+    except InvalidSettings as refused:
+        return [*wrong, *map(_of, refused.faults)]
+    return wrong + await examine(settings)
 
 
 async def examine(settings: Settings) -> list[DoctorFinding]:
     """Look at everything the bot needs; never changes anything."""
-    findings = [
-        _senders(settings),
-        _git(),
-        _disk(settings),
-        await _database(settings),
-        await _sandbox(settings),
-    ]
-    async with github_of(settings) as github:
-        findings += await _github(github)
+    async with _readings(settings) as (found, faults):
+        findings = faults + await _around(settings, found)
+        if found is None:
+            return findings
+        findings += await _github(settings, found.github, deep=True)
     return findings
 
 
-def _senders(settings: Settings) -> DoctorFinding:
+async def warn(settings: Settings) -> None:
+    """Log what `examine` would say of all that is no setting and no repository; `serve` does."""
+    findings: list[DoctorFinding] = []
     try:
-        tokens, mappings = who_may_send(settings)
-    except InvalidSettings as error:
-        remedy = "docs/alerts says what to write."
-        return DoctorFinding(subject="senders", ok=False, what=str(error), remedy=remedy)
-    mapped = f"; alerts are mapped for {', '.join(sorted(mappings))}" if mappings else ""
-    named = ", ".join(token.name for token in tokens) or "nobody"
-    return DoctorFinding(subject="senders", ok=True, what=f"tokens for {named}{mapped}")
+        async with _readings(settings) as (found, _):
+            if found is not None:
+                findings += await _around(settings, found, running=True)
+                findings += await _github(settings, found.github, deep=False)
+    except Exception:
+        log.exception("what is around could not be looked at")
+    for each in findings:
+        if not each.ok:
+            log.warning(each.what, about=each.subject, remedy=each.remedy)
+
+
+class _readings:  # noqa: N801  reads as what it gives
+    """What the settings say and their faults, closed in the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._found: Readings | None = None
+
+    async def __aenter__(self) -> tuple[Readings | None, list[DoctorFinding]]:
+        try:
+            self._found = read_settings(self._settings, only_look=True, **_ONE_TRY)
+        except InvalidSettings as refused:
+            return None, [_of(each) for each in refused.faults]
+        return self._found, []
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._found is not None:
+            await self._found.github.close()
+            await self._found.records.dispose()
+
+
+async def _around(
+    settings: Settings, found: Readings | None, *, running: bool = False
+) -> list[DoctorFinding]:
+    """All but GitHub; `running`: in the process that serves, whose port and name are its own."""
+    findings = [_git(), _disk(settings), await _sandbox(settings)]
+    if not running:
+        at_port = await _port(settings)
+        findings.append(at_port)
+        running = at_port.what == _RUNS
+    if found is not None:
+        named = ", ".join(token.name for token in found.tokens) or "nobody"
+        findings.append(_good("senders", f"tokens for {named}"))
+        findings += await _database(settings, found, running)
+        if settings.prometheus_url is not None:
+            findings.append(await _prometheus(settings))
+    return findings + _public(settings)
+
+
+def _good(subject: str, what: str, remedy: str = "") -> DoctorFinding:
+    return DoctorFinding(subject=subject, ok=True, what=what, remedy=remedy)
+
+
+def _bad(subject: str, what: str, remedy: str) -> DoctorFinding:
+    return DoctorFinding(subject=subject, ok=False, what=what, remedy=remedy)
+
+
+def _of(fault: SettingFault) -> DoctorFinding:
+    return _bad(fault.name, fault.what, fault.remedy or "Correct it, then start the bot again.")
 
 
 def _git() -> DoctorFinding:
     try:
         found = ".".join(str(part) for part in require_git())
     except GitTooOld as error:
-        return DoctorFinding(
-            subject="git", ok=False, what=str(error), remedy="Install git 2.38 or newer."
-        )
-    return DoctorFinding(subject="git", ok=True, what=f"version {found}")
+        return _bad("git", str(error), "Install git 2.38 or newer.")
+    return _good("git", f"version {found}")
 
 
 def _disk(settings: Settings) -> DoctorFinding:
-    where = settings.playbooks_data
-    there = next(path for path in (where, *where.absolute().parents) if path.exists())
+    where = settings.playbooks_data.absolute()
+    there = next(path for path in (where, *where.parents) if path.exists())
     free = shutil.disk_usage(there).free
-    return DoctorFinding(
-        subject="disk",
-        ok=free >= _LEAST_FREE_BYTES,
-        what=f"{free / 1024**3:.1f} GiB free for {where}",
-        remedy="" if free >= _LEAST_FREE_BYTES else "Mirrors need room: free 2 GiB or more.",
-    )
+    what = f"{free / 1024**3:.1f} GiB free for {settings.playbooks_data}"
+    if free < _LEAST_FREE_BYTES:
+        return _bad("disk", what, "Mirrors need room: free 2 GiB or more.")
+    return _good("disk", what)
+
+
+_RUNS = "the bot runs there"
+
+
+async def _port(settings: Settings) -> DoctorFinding:
+    host, port = settings.playbooks_host, settings.playbooks_port
+    try:
+        free_port(host, port)
+    except InvalidSettings as refused:
+        near = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared
+        if await _answers(f"http://{near}:{port}"):
+            return _good("port", _RUNS)
+        return _of(refused.faults[0])
+    return _good("port", f"{port} is free")
+
+
+async def _answers(bot: str) -> bool:
+    """Whether a bot answers at an address; asked once."""
+    try:
+        async with (
+            new_session(5.0) as session,
+            session.get(URL(bot) / "healthz", allow_redirects=False) as answer,
+        ):
+            return answer.status == 200 and "ok" in await answer.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError, TypeError):
+        return False
+
+
+def _public(settings: Settings) -> list[DoctorFinding]:
+    findings = []
+    if settings.playbooks_url is None and settings.playbooks_host not in _LOOPBACK:
+        remedy = "Set PLAYBOOKS_URL to the address that people and GitHub reach it at."
+        what = f"it listens on {settings.playbooks_host}, and nobody knows its public address."
+        findings.append(_bad("PLAYBOOKS_URL", what, remedy))
+    for name in ("github_client_id", "github_client_secret"):
+        if not getattr(settings, name):
+            what = "is not set: nobody can log in to the cockpit."
+            remedy = "It stands on the App's page under General."
+            findings.append(_bad(name.upper(), what, remedy))
+    return findings
+
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+async def _prometheus(settings: Settings) -> DoctorFinding:
+    token = settings.prometheus_token
+    server = Prometheus(settings.prometheus_url or "", token.get_secret_value() if token else None)
+    try:
+        await server.query("vector(1)")
+    except CounterFault as fault:
+        remedy = "Open that address from this machine, with PROMETHEUS_TOKEN where it asks for one."
+        return _bad("PROMETHEUS_URL", str(fault), remedy)
+    finally:
+        await server.close()
+    return _good("Prometheus", "it answers")
 
 
 async def _sandbox(settings: Settings) -> DoctorFinding:
@@ -165,56 +259,148 @@ async def _nobody(_: str) -> None:
     return None
 
 
-async def _database(settings: Settings) -> DoctorFinding:
-    url = (
-        settings.database_url.get_secret_value()
-        if settings.database_url
-        else url_from(settings.playbooks_data)
-    )
+async def _database(settings: Settings, found: Readings, running: bool) -> list[DoctorFinding]:
     try:
-        engine = open_database(url)
-        async with engine.connect() as connection:
-            await connection.execute(sa.text("SELECT 1"))
-        kind = engine.dialect.name
-        await engine.dispose()
+        records = open_existing(found.database_url)
+    except ValueError:
+        return [_good("database", "it is made at the first start")]
+    try:
+        return await _stored(settings, found, records, running)
     except Exception as error:  # whatever the driver raises is what the person must see
-        return DoctorFinding(
-            subject="database",
-            ok=False,
-            what=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            remedy="Check DATABASE_URL, or that PLAYBOOKS_DATA can be written.",
-        )
-    return DoctorFinding(subject="database", ok=True, what=f"{kind} answers")
+        what = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        remedy = "Check DATABASE_URL: host, name, user and password; and that the server runs."
+        return [_bad("database", what, remedy)]
+    finally:
+        await records.dispose()
 
 
-async def _github(github: GitHub) -> list[DoctorFinding]:
-    try:
-        app = await github.ourselves.app()
-    except GitHubError as error:
-        return [
-            DoctorFinding(
-                subject="GitHub",
-                ok=False,
-                what=str(error),
-                remedy="Check GITHUB_API_URL, GITHUB_APP_ID and GITHUB_PRIVATE_KEY.",
-            )
-        ]
-    findings = [DoctorFinding(subject="GitHub", ok=True, what=f"the App is {app.slug} ({app.id})")]
-    installed = [each async for each in github.installations.list()]
-    if not installed:
-        findings.append(
-            DoctorFinding(
-                subject="installation",
-                ok=False,
-                what="the App is installed nowhere",
-                remedy="Install it on an account: the App's page, Install App.",
-            )
-        )
-    for each in installed:
-        findings += _installation(each)
-        if each.suspended_at is None:
-            findings += await _repositories(github, each)
+async def _stored(
+    settings: Settings, found: Readings, records: AsyncEngine, running: bool
+) -> list[DoctorFinding]:
+    async with records.connect() as conn:
+        await conn.execute(sa.text("SELECT 1"))
+        behind = await conn.run_sync(pending)
+    findings = [_good("database", f"{records.dialect.name} answers")]
+    if behind:
+        remedy = "Make a backup, then start the bot: `playbooks serve` brings it up to date."
+        return [_bad("database", f"it is of an older release ({behind}).", remedy)]
+    name = NameLock(found.records, settings.replica)
+    if not running:
+        if not await name.take():
+            what = f"another process is alive under the name {settings.replica}."
+            remedy = "Stop it, or give each process a name of its own."
+            findings.append(_bad("PLAYBOOKS_REPLICA", what, remedy))
+        await name.release()
+    given = settings.playbooks_signing_key
+    now = datetime.now(UTC)
+    async with found.records.connect() as conn:
+        # What serve does, and then not.
+        try:
+            siblings = (await living(conn, now)).keys() - {settings.replica}
+            key = given.get_secret_value() if given else None
+            file = settings.playbooks_data / FILE
+            await settle_key(conn, given=key, file=file, siblings=siblings, at=now)
+        except SigningKeyRefused as refused:
+            remedy = "Set it to the same key in every replica."
+            findings.append(_bad("PLAYBOOKS_SIGNING_KEY", str(refused), remedy))
+        finally:
+            await conn.rollback()
     return findings
+
+
+async def _github(settings: Settings, github: GitHub, *, deep: bool) -> list[DoctorFinding]:
+    """What GitHub says of the App; `deep`: and of the repositories."""
+    clock = await _clock(github)
+    try:
+        app = await ask_who(github, settings.github_app_id, settings.github_api_url)
+    except InvalidSettings as refused:
+        return [clock, *map(_of, refused.faults)] if clock.ok else [clock]
+    except ClockWrong as wrong:
+        return [_bad("clock", str(wrong), "Set it, for instance: timedatectl set-ntp true")]
+    except GitHubError as error:
+        remedy = f"Check GITHUB_API_URL ({settings.github_api_url}), the network and the proxy."
+        return [_bad("GitHub", str(error), remedy)]
+    findings = [clock, _good("GitHub", f"the App is {app.slug} ({app.id})")]
+    try:
+        findings += await _hook(settings, github)
+        findings += await _client(settings, github)
+        installed = [each async for each in github.installations.list()]
+        for each in installed:
+            findings += _installation(each)
+            if deep and each.suspended_at is None:
+                findings += await _repositories(github, each)
+    except (GitHubError, ValidationError) as error:
+        return [*findings, _bad("GitHub", in_public(error), "Try again in a minute.")]
+    if not installed:
+        page = f"{github.addresses.web}/apps/{app.slug}/installations/new"
+        findings.append(
+            _bad("installation", "the App is installed nowhere.", f"Install it: {page}")
+        )
+    return findings
+
+
+async def _clock(github: GitHub) -> DoctorFinding:
+    """Compare with GitHub's; where it says nothing there is nothing to compare."""
+    try:
+        async with (
+            new_session(5.0) as session,
+            session.get(f"{github.addresses.rest}/meta", allow_redirects=False) as answer,
+        ):
+            theirs = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (aiohttp.ClientError, TimeoutError, KeyError, ValueError):
+        return _good("clock", "there is none to compare it with")
+    apart = time.time() - theirs
+    if abs(apart) <= _WORST_CLOCK_S:
+        return _good("clock", "it agrees with GitHub's")
+    way = "ahead of" if apart > 0 else "behind"
+    what = f"this machine's clock is {abs(apart):.0f} s {way} GitHub's."
+    return _bad("clock", what, "Set it, for instance: timedatectl set-ntp true")
+
+
+async def _hook(settings: Settings, github: GitHub) -> list[DoctorFinding]:
+    """Where deliveries go, and what became of the latest."""
+    findings = []
+    target = await github.deliveries.address()
+    ours = f"{settings.public_url}/webhooks/github"
+    if settings.playbooks_url is None and not target.endswith("/webhooks/github"):
+        ours = "https://YOUR-HOST/webhooks/github"
+        findings.append(_wrong_hook(target, ours))
+    elif settings.playbooks_url is not None and target.rstrip("/") != ours:
+        findings.append(_wrong_hook(target, ours))
+    elif settings.playbooks_url is not None and not await _answers(settings.playbooks_url):
+        what = f"nothing of the bot answers at {settings.playbooks_url}."
+        remedy = "Start the bot, and have its proxy or tunnel lead to PLAYBOOKS_HOST and _PORT."
+        findings.append(_bad("webhooks", what, remedy))
+    latest = await github.deliveries.latest(_DELIVERIES_LOOKED_AT)
+    if latest is not None and latest.status_code == 401:
+        what = "the bot refuses what GitHub signs: the webhook secrets differ."
+        remedy = (
+            "Put one secret into the App's page and into GITHUB_WEBHOOK_SECRET, start the bot "
+            "again, then run `playbooks redeliver`."
+        )
+        findings.append(_bad("GITHUB_WEBHOOK_SECRET", what, remedy))
+    elif latest is not None and not latest.is_ok:
+        what = f"GitHub's latest delivery failed: {latest.status} ({latest.status_code})."
+        remedy = "See that GitHub reaches the bot, then run `playbooks redeliver`."
+        findings.append(_bad("webhooks", what, remedy))
+    return findings or [_good("webhooks", f"they go to {target}")]
+
+
+def _wrong_hook(target: str, ours: str) -> DoctorFinding:
+    what = f"GitHub sends deliveries to {target or 'nowhere'}, and not to {ours}."
+    remedy = f"On the App's page under Webhook, set the URL to {ours}, or correct PLAYBOOKS_URL."
+    return _bad("webhooks", what, remedy)
+
+
+async def _client(settings: Settings, github: GitHub) -> list[DoctorFinding]:
+    if not settings.github_client_id or settings.github_client_secret is None:
+        return []
+    flow = github.web_flow(settings.github_client_id, settings.github_client_secret)
+    if await flow.is_known():
+        return [_good("log-in", "GitHub knows the client")]
+    what = "GitHub does not take it with GITHUB_CLIENT_ID: nobody can log in to the cockpit."
+    remedy = "Make a new client secret on the App's page under General."
+    return [_bad("GITHUB_CLIENT_SECRET", what, remedy)]
 
 
 async def _repositories(github: GitHub, installation: Installation) -> list[DoctorFinding]:
@@ -242,6 +428,7 @@ async def _lacks(github: GitHub, repository: Repository) -> list[DoctorFinding]:
         is_apps_own = await client.rules.kinds(RECORDS_BRANCH) >= _APP_ONLY
     except GitHubError as refusal:
         return [DoctorFinding(subject=repository.full_name, ok=False, what=in_words(refusal))]
+    faults = [each async for each in _faults(client, about.default_branch)]
     lacking: list[tuple[str, str]] = []
     if not offered:
         remedy = "Name the checks that count in .github/playbooks.yml: no rule names them."
@@ -257,37 +444,60 @@ async def _lacks(github: GitHub, repository: Repository) -> list[DoctorFinding]:
     if not about.has_issues:
         remedy = "Incidents go without an issue: their status stands on the pull requests."
         lacking.append(("issues are switched off", remedy))
+    name = repository.full_name
     return [
-        DoctorFinding(subject=repository.full_name, ok=True, what=what, remedy=remedy)
-        for what, remedy in lacking
+        *(_bad(name, what, remedy) for what, remedy in faults),
+        *(_good(name, what, remedy) for what, remedy in lacking),
     ]
+
+
+async def _faults(client: RepositoryClient, branch: str) -> AsyncIterator[tuple[str, str]]:
+    """What keeps the bot from working in a repository, each with what mends it."""
+    if (file := await client.contents.read(CONFIG_PATH)) is not None:
+        try:
+            parse_config(file.content)
+        except InvalidConfig as invalid:
+            first = str(invalid).splitlines()[0]
+            remedy = f"Correct {CONFIG_PATH} and try it: `playbooks config check FILE`."
+            yield f"its configuration is invalid: {first}", remedy
+    for ours in _OURS:
+        if names := await client.rules.keeping_us_out(ours, _HINDRANCES):
+            what = f"the ruleset {', '.join(names)} keeps the App from {ours.partition('/')[0]}/**."
+            yield what, "Add the App to the ruleset's bypass list: Settings, Rules, Rulesets."
+    if await client.git.branch(branch) is None:
+        return
+    required = {each.name for each in (await client.branch_rules(branch)).required_checks}
+    silent = required - {"self-work gate", "hotfix"}
+    merged = [each async for each in client.pulls.list(state="closed")][:_HEADS_LOOKED_AT]
+    for head in (each.head.sha for each in merged):
+        silent -= {each.name for each in await client.checks.results(head)} if silent else set()
+    if merged and silent:
+        what = f"required, and reported on none of the last pull requests: {', '.join(silent)}."
+        yield what, "Have it report on pull requests, or require it no more: hotfixes wait for it."
 
 
 def _installation(installation: Installation) -> list[DoctorFinding]:
     name = f"installation {installation.id}"
     if installation.suspended_at is not None:
         remedy = "An owner of the account lifts it in the installation's settings."
-        return [DoctorFinding(subject=name, ok=False, what="it is suspended", remedy=remedy)]
-    missing = [
+        return [_bad(name, "it is suspended", remedy)]
+    missing = ", ".join(
         f"{permission}: {level}"
         for permission, level in PERMISSIONS.items()
         if not _at_least(installation.permissions.get(permission), level)
-    ]
-    unheard = sorted(set(EVENTS) - set(installation.events))
-    return [
-        DoctorFinding(
-            subject=f"{name}, permissions",
-            ok=not missing,
-            what="all granted" if not missing else f"missing {', '.join(missing)}",
-            remedy="" if not missing else "Grant them in the App's settings; an owner accepts.",
-        ),
-        DoctorFinding(
-            subject=f"{name}, events",
-            ok=not unheard,
-            what="all subscribed" if not unheard else f"not subscribed: {', '.join(unheard)}",
-            remedy="" if not unheard else "Subscribe to them in the App's settings.",
-        ),
-    ]
+    )
+    unheard = ", ".join(sorted(set(EVENTS) - set(installation.events)))
+    granted, subscribed = (
+        _good(f"{name}, permissions", "all granted"),
+        _good(f"{name}, events", "all subscribed"),
+    )
+    if missing:
+        remedy = "Grant them in the App's settings; an owner accepts."
+        granted = _bad(granted.subject, f"missing {missing}", remedy)
+    if unheard:
+        remedy = "Subscribe to them in the App's settings."
+        subscribed = _bad(subscribed.subject, f"not subscribed: {unheard}", remedy)
+    return [granted, subscribed]
 
 
 def _at_least(held: str | None, wanted: str) -> bool:

@@ -72,6 +72,12 @@ def _read(place: int, entry: str) -> Address:
     return Address(audience=audience, url=url, digest=digest, scheme=scheme)
 
 
+def try_out(address: Address) -> bool:
+    """Send a message that says it is a test; whether the service took it. Blocks."""
+    words = "If you can read this, Incident Playbooks reaches you here. Nothing has happened."
+    return _send(address.url, "A test", words)
+
+
 class Courier:
     """Sends what is in the outbox. One per process; several share the work."""
 

@@ -15,9 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.metrics import TAKEOVERS
 from bot.records import replicas
 from bot.records.outages import outage_of
-from bot.records.replicas import takeover_lock
+from bot.records.replicas import NameLock, takeover_lock
 
 log = structlog.get_logger(__name__)
+
+
+class NameTaken(Exception):
+    """Another process is alive under this replica's name."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,18 @@ class Heartbeat:
         self._give_up = give_up
         self._rhythm = rhythm or HeartbeatRhythm()
         self._code = code
+        self._name = NameLock(records, replica)
         self._lock = takeover_lock(records)
         self._renewed = time.monotonic()
 
     async def begin(self) -> None:
-        """Beat once, before anything is done in this replica's name."""
+        """Beat once, before anything is done in this replica's name.
+
+        Raises:
+            NameTaken: a living process has that name; a dead one's may be taken at once.
+        """
+        if not await self._name.take():
+            raise NameTaken(self._replica)
         async with self._records.begin() as conn:
             await replicas.join(conn, self._replica, self._clock(), self._code)
         self._may_take_over()
@@ -95,6 +106,7 @@ class Heartbeat:
             log.exception("siblings were not told that this replica stops; they will notice")
         if self._lock is not None:
             self._lock.release()
+        await self._name.release()
 
     async def living(self) -> dict[str, str | None] | None:
         """Which replicas are not silent; None where this one may not take over from others."""
@@ -113,9 +125,11 @@ class Heartbeat:
         """Beat; the siblings that are now ours to take over from."""
         try:
             async with asyncio.timeout(self._rhythm.beat_every.total_seconds()):
+                # A database server that was started again has forgotten whose the name is.
+                is_ours = await self._name.take()
                 async with self._records.begin() as conn:
                     now = self._clock()
-                    ours = await replicas.beat(conn, self._replica, now)
+                    ours = is_ours and await replicas.beat(conn, self._replica, now)
                     dead = []
                     if self._may_take_over():
                         dead = await replicas.take_dead(

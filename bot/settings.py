@@ -6,10 +6,20 @@ never printed: they are `SecretStr` from the moment they are read.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import getpass
+import json
 import os
 import re
+import socket
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -25,16 +35,85 @@ from bot.names import Login
 _NEXT_ADDRESS = re.compile(r"[\s,]+(?=(?:(?:founder|team)=)?[A-Za-z][A-Za-z0-9+.-]*://)")
 
 
+S = TypeVar("S", bound=BaseSettings)
+_NAMED = re.compile(r"([A-Z][A-Z0-9_.]+)(?:: |, )(.*)", re.DOTALL)
+_PEM = re.compile(r"(-----BEGIN [A-Z ]+-----)\s*(.+?)\s*(-----END [A-Z ]+-----)", re.DOTALL)
+CREDENTIALS = "credentials.json"
+"""In the data folder: what Setup kept, for a process that is told no App by its environment."""
+
+
+@dataclass(frozen=True)
+class SettingFault:
+    """What is wrong with one variable, and what mends it. Never repeats a secret."""
+
+    name: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.name}: {self.what}{f' {self.remedy}' if self.remedy else ''}"
+
+
 class InvalidSettings(Exception):
     """Settings are missing or wrong; the message names each variable and what to do."""
 
+    def __init__(self, *faults: SettingFault | str) -> None:
+        """Keep each fault; a text begins with the variable's name and a colon."""
+        self.faults = tuple(each if isinstance(each, SettingFault) else _parted(each)
+                            for each in faults)  # fmt: skip
+        super().__init__("\n".join(str(each) for each in faults))
 
-class Settings(BaseSettings):
-    """What the process needs to know before it can start."""
+
+def _parted(line: str) -> SettingFault:
+    found = _NAMED.fullmatch(line)
+    return SettingFault(found[1], found[2]) if found else SettingFault("settings", line)
+
+
+def pem_of(given: str) -> str:
+    r"""A key as it can be read: also from base64, with `\n` for line breaks, or on one line."""
+    text = given.strip().strip("\"'").replace("\\n", "\n")
+    if "-----BEGIN" not in text:
+        with suppress(binascii.Error, ValueError):
+            text = base64.b64decode("".join(text.split()), validate=True).decode("ascii")
+    if (found := _PEM.search(text)) is None:
+        return given
+    begin, body, end = found.groups()
+    # A header, as of an encrypted key, is lines of its own.
+    lines = body if ":" in body else "\n".join(body.split())
+    return f"{begin}\n{lines}\n{end}\n"
+
+
+class ServerSettings(BaseSettings):
+    """What the process can be told before there is an App."""
 
     model_config = SettingsConfigDict(env_file=None, case_sensitive=False, frozen=True)
 
     github_api_url: str = "https://api.github.com"
+    playbooks_data: Path = Path("var")
+    playbooks_host: str = "127.0.0.1"
+    playbooks_port: int = Field(default=8080, ge=0, le=65535)
+    playbooks_url: str | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("playbooks_port", mode="before")
+    @classmethod
+    def _of_kubernetes(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("tcp://"):
+            raise ValueError("Kubernetes sets it for a service named playbooks; set "
+                             "enableServiceLinks: false, or the port itself")  # fmt: skip
+        return value
+
+
+class Settings(ServerSettings):
+    """What the process needs to know before it can start."""
+
     github_graphql_url: str | None = None
     github_url: str | None = None
     github_app_id: int = Field(gt=0)
@@ -45,10 +124,6 @@ class Settings(BaseSettings):
     github_oidc_issuer: str | None = None
 
     database_url: SecretStr | None = None
-    playbooks_data: Path = Path("var")
-    playbooks_host: str = "127.0.0.1"
-    playbooks_port: int = Field(default=8080, ge=0, le=65535)
-    playbooks_url: str | None = None
     playbooks_api_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     playbooks_alert_mappings: SecretStr | None = None
     playbooks_founders: Annotated[tuple[Login, ...], NoDecode] = ()
@@ -62,8 +137,6 @@ class Settings(BaseSettings):
     prometheus_url: str | None = None
     prometheus_token: SecretStr | None = None
     otel_exporter_otlp_endpoint: str | None = None
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["console", "json"] = "console"
 
     @field_validator(
         "github_webhook_secret",
@@ -86,6 +159,11 @@ class Settings(BaseSettings):
             return tuple(part for part in _NEXT_ADDRESS.split(value.strip()) if part)
         return value
 
+    @field_validator("github_private_key", "playbooks_signing_key", mode="before")
+    @classmethod
+    def _is_pem(cls, value: Any) -> Any:
+        return pem_of(value) if isinstance(value, str) else value
+
     @field_validator("playbooks_sandbox_readable")
     @classmethod
     def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -94,9 +172,9 @@ class Settings(BaseSettings):
             raise ValueError("folders with programs, as absolute paths below /")
         return value
 
-    @field_validator("log_level", "log_format", "playbooks_sandbox", mode="before")
+    @field_validator("playbooks_sandbox", mode="before")
     @classmethod
-    def _lower(cls, value: Any) -> Any:
+    def _lower_sandbox(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
     @model_validator(mode="after")
@@ -112,7 +190,7 @@ class Settings(BaseSettings):
         ):
             value = getattr(self, name)
             if value is not None and not value.startswith(("http://", "https://")):
-                raise ValueError(f"{name.upper()} must begin with http:// or https://")
+                raise ValueError(f"{name.upper()}: must begin with http:// or https://")
         return self
 
     @property
@@ -158,7 +236,7 @@ class Settings(BaseSettings):
     @property
     def replica(self) -> str:
         """This process's name among its replicas, the same after a restart."""
-        return self.playbooks_replica or f"{self.playbooks_host}:{self.playbooks_port}"
+        return self.playbooks_replica or f"{socket.gethostname()}:{self.playbooks_port}"
 
     @classmethod
     def settings_customise_sources(
@@ -169,8 +247,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from arguments, then the environment, then the files it names."""
-        return init_settings, env_settings, _FilesNamedInEnvironment(settings_cls)
+        """Take values from arguments, the environment, the files it names, and Setup's."""
+        named = _FilesNamedInEnvironment(settings_cls)
+        return init_settings, env_settings, named, _KeptBySetup(settings_cls)
 
 
 class _FilesNamedInEnvironment(PydanticBaseSettingsSource):
@@ -183,9 +262,8 @@ class _FilesNamedInEnvironment(PydanticBaseSettingsSource):
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise InvalidSettings(
-                f"{field_name.upper()}_PATH names a file that cannot be read: {reason}."
+                SettingFault(f"{field_name.upper()}_PATH", *_why_unreadable(Path(path), error))
             ) from error
 
     def __call__(self) -> dict[str, Any]:
@@ -196,17 +274,112 @@ class _FilesNamedInEnvironment(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
+class _KeptBySetup(_FilesNamedInEnvironment):
+    """Reads what Setup kept in the data folder, unless the environment names another App."""
+
+    def __call__(self) -> dict[str, Any]:
+        if os.environ.get("GITHUB_APP_ID") or os.environ.get("GITHUB_APP_ID_PATH"):
+            return {}
+        file = Path(os.environ.get("PLAYBOOKS_DATA") or "var") / CREDENTIALS
+        try:
+            kept = json.loads(file.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            what, remedy = _why_unreadable(file, error)
+            raise InvalidSettings(SettingFault(str(file), what, remedy)) from error
+        return {
+            name: value for name, value in kept.items() if name in self.settings_cls.model_fields
+        }
+
+
+def _why_unreadable(path: Path, error: OSError | ValueError) -> tuple[str, str]:
+    """What is wrong with a file, and what mends it."""
+    if not isinstance(error, PermissionError):
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        return f"names a file that cannot be read: {reason}.", f"Name one that can: {path}"
+    us = getpass.getuser()
+    try:
+        found = path.stat()
+        owner, mode = _name_of(found.st_uid), stat.filemode(found.st_mode)
+    except OSError:
+        return (f"names a file in a folder that {us} may not enter.", f"Open it to {us}: {path}")
+    return (
+        f"names a file that cannot be read: it belongs to {owner} ({mode}), and this is {us}.",
+        f"Give it to {us}: chown {us} {path}",
+    )
+
+
+def _name_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def misspelt(environment: Mapping[str, str]) -> tuple[SettingFault, ...]:
+    """Variables that are nearly ours, where the one that was meant is not set.
+
+    Others with our prefixes are nobody's business: GitHub Actions and Kubernetes set many.
+    """
+    ours = {name.upper() for name in Settings.model_fields}
+    ours |= {f"{name}_PATH" for name in ours}
+    found = []
+    for name in sorted(environment):
+        if name in ours or name in _NOT_OURS or not name.isupper():
+            continue
+        close = get_close_matches(name, ours, n=1, cutoff=0.88)
+        if close and close[0] not in environment:
+            found.append(SettingFault(name, "is not known.", f"Write {close[0]}."))
+    return tuple(found)
+
+
+_NOT_OURS = frozenset(
+    {"GITHUB_ACTOR_ID", "GITHUB_SERVER_URL", "GITHUB_PATH", "GITHUB_REPOSITORY_ID"}
+)
+CREDENTIAL_NAMES = ("GITHUB_APP_ID", "GITHUB_PRIVATE_KEY", "GITHUB_WEBHOOK_SECRET")
+
+
+def is_nothing_set(environment: Mapping[str, str]) -> bool:
+    """Whether no App is named at all, by the environment or by what Setup kept."""
+    kept = Path(environment.get("PLAYBOOKS_DATA") or "var") / CREDENTIALS
+    named = any(
+        environment.get(f"{name}{end}") for name in CREDENTIAL_NAMES for end in ("", "_PATH")
+    )
+    return not named and not kept.exists()
+
+
 def load_settings() -> Settings:
     """Read the settings.
 
     Raises:
         InvalidSettings: something is missing or wrong; says which variable and why.
     """
+    return _loaded(Settings)
+
+
+def load_setup_settings() -> ServerSettings:
+    """Read what is needed before there is an App.
+
+    Raises:
+        InvalidSettings: something is wrong; says which variable and why.
+    """
+    return _loaded(ServerSettings)
+
+
+def _loaded(kind: type[S]) -> S:
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {fault['msg']}"
+        faults = [
+            _parted(
+                fault["msg"].removeprefix("Value error, ")
+                if not fault["loc"]
+                else f"{'.'.join(str(part) for part in fault['loc']).upper()}: "
+                + fault["msg"].removeprefix("Value error, ")
+            )
             for fault in error.errors(include_input=False, include_url=False)
         ]
-        raise InvalidSettings("\n".join(lines)) from None
+        raise InvalidSettings(*faults) from None

@@ -22,7 +22,7 @@ from fakegithub.deliveries.deliveries import DeliverySender
 from fakegithub.faults.faults import Faults
 from fakegithub.graphql import endpoint
 from fakegithub.limits import RateLimits
-from fakegithub.pages import oauth, pages
+from fakegithub.pages import oauth, pages, registration
 from fakegithub.rest import endpoint as serving
 from fakegithub.rest import resources, rulesets
 from fakegithub.shapes.envelope import envelope
@@ -124,8 +124,10 @@ class DemoGitHub:
         site = Site(self.world, self.limits, self.deliveries, self.runner)
         app.router.add_routes(endpoint.routes(site))
         app.router.add_routes(oauth.pages(site))
+        app.router.add_routes(registration.pages(site))
         app.router.add_routes(self.runner.id_tokens.routes())
-        serving.register(site, app, resources.every_route() + oauth.routes.list)
+        apart = oauth.routes.list + registration.routes.list
+        serving.register(site, app, resources.every_route() + apart)
         app.router.add_routes(git_http.routes(site))
         app.router.add_routes(pages.routes(site))
         return app

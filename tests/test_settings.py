@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_three_settings_are_enough(environment: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings.github_api_url == "https://api.github.com"
     assert settings.public_url == "http://127.0.0.1:8080"
-    assert settings.replica == "127.0.0.1:8080"
+    assert settings.replica == f"{socket.gethostname()}:8080"
     assert settings.playbooks_data == Path("var")
 
 
@@ -74,7 +75,7 @@ def test_a_wrong_value_names_the_variable_and_what_is_allowed(
 )
 def test_an_address_must_be_one(environment: pytest.MonkeyPatch, name: str) -> None:
     environment.setenv(name, "github.example.com")
-    assert f"{name} must begin with http:// or https://" in _fault()
+    assert f"{name}: must begin with http:// or https://" in _fault()
 
 
 def test_several_secrets_while_rotating(environment: pytest.MonkeyPatch) -> None:
@@ -109,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment.setenv("DATABASE_URL_PATH", str(tmp_path / "nothing-here"))
-    assert "DATABASE_URL_PATH names a file that cannot be read" in _fault()
+    assert "DATABASE_URL_PATH: names a file that cannot be read" in _fault()
 
 
 def test_secrets_are_never_shown(environment: pytest.MonkeyPatch) -> None:

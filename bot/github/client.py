@@ -81,6 +81,8 @@ RECOVERY_PLAYBOOKS = frozenset({"revert", "rollback"})
 
 INSTALLATIONS_KEPT = 256
 RULES_KNOWN_S = 15.0
+SILENT_AFTER = 2
+"""Requests in a row without a usable answer: one alone may be chance."""
 
 
 class GitHub:
@@ -164,6 +166,11 @@ class GitHub:
     ) -> None:
         """Close the session."""
         await self.close()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether GitHub has not answered the last requests: lost, or a fault of its own."""
+        return self._around.unanswered >= SILENT_AFTER
 
     def meter(self, meter: Meter) -> None:
         """From now on count every request about a repository against its cap."""

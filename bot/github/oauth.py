@@ -102,6 +102,20 @@ class WebFlow:
         finally:
             await self._drop(token)
 
+    async def is_known(self) -> bool:
+        """Ask GitHub whether id and secret belong together, by a code that nobody was given.
+
+        https://docs.github.com/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-oauth-app-access-token-request-errors
+
+        Raises:
+            GitHubError: GitHub could not be asked.
+        """
+        try:
+            await self._token("nobody-was-given-this", "", "")
+        except BadCredentials as refused:
+            return "incorrect_client_credentials" not in str(refused)
+        return True
+
     async def _visitor(self, token: str) -> Visitor:
         channel = Channel(ChannelIdentity(_UserToken(token)), self._around, playbook="cockpit")
         me = await channel.get("/user")

@@ -71,7 +71,7 @@ class Webhooks:
         self,
         *,
         secrets: Sequence[str],
-        us: OurApp,
+        us: Callable[[], OurApp | None],
         inbox: Inbox,
         wake: Callable[[Hint], Awaitable[None]],
         clock: Callable[[], datetime],
@@ -83,7 +83,7 @@ class Webhooks:
 
         Args:
             secrets: the webhook secret, and the former one while it is being rotated.
-            us: our App; what it does itself is never listened to.
+            us: our App, once it is known; what it does itself is never listened to.
             inbox: stores Triggers.
             wake: told of every Hint; quick, and its failure does not fail the delivery.
             clock: tells the time (UTC).
@@ -235,7 +235,9 @@ class Webhooks:
         repository = event_payloads.repository(event.data)
         if repository is None:
             return [NothingAsked("no repository or installation")], True
-        delivery = Delivery(id=digest, event=event.event, payload=event.data, us=self._us)
+        if (us := self._us()) is None:
+            return [NothingAsked("nobody knows who we are")], False
+        delivery = Delivery(id=digest, event=event.event, payload=event.data, us=us)
         found: list[Meaning] = []
         is_whole = True
         for handler in self._router.fetch(event):
@@ -275,6 +277,8 @@ class Webhooks:
                 raise DeliveryRefused(400, _UNREADABLE) from error
             if not isinstance(event.data, dict):
                 raise DeliveryRefused(400, "the payload is not a JSON object")
+            if self._us() is None:
+                raise DeliveryRefused(503, "GitHub has not said who we are; deliver it again")
             return event, hashlib.sha256(body).hexdigest()[:32]
         raise DeliveryRefused(401, _NO_MATCH)
 

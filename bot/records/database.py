@@ -70,6 +70,19 @@ def is_newer(connection: sa.Connection, scripts: ScriptDirectory) -> bool:
     return bool(newer)
 
 
+def pending(connection: sa.Connection) -> str | None:
+    """The revision that a database is at, where this release would migrate it; else None."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    scripts = ScriptDirectory.from_config(config)
+    tables = sa.inspect(connection).get_table_names()
+    table = VERSION_TABLE if VERSION_TABLE in tables else _FORMER_TABLE
+    if table not in tables or is_newer(connection, scripts):
+        return None
+    found = connection.execute(sa.text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608
+    return None if found == scripts.get_current_head() else str(found)
+
+
 _BUSY_TIMEOUT_MS = 30_000
 _INCREMENTAL = 2  # https://www.sqlite.org/pragma.html#pragma_auto_vacuum
 _NOTICE_SILENCE: dict[str, str | tuple[str, ...]] = {

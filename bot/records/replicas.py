@@ -13,6 +13,8 @@ docs/decisions/0015.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -57,12 +59,63 @@ class TakeoverLock:
             self._file = None
 
 
-def takeover_lock(records: AsyncEngine) -> TakeoverLock | None:
-    """The lock beside a SQLite database; None elsewhere: siblings may live on other machines."""
+class NameLock:
+    """A replica's name, held by one living process at a time, however it dies.
+
+    On SQLite that is a lock on a file beside the database, which the operating system gives back;
+    on PostgreSQL one of a session of ours, which the server does: at once where a process of this
+    host died, and after some 20 s of silence where its machine did (`database._NOTICE_SILENCE`).
+    """
+
+    def __init__(self, records: AsyncEngine, replica: str) -> None:
+        """Prepare; nothing is opened before `take`."""
+        digest = hashlib.sha256(replica.encode()).digest()
+        self._number = int.from_bytes(digest[:8], "big", signed=True)
+        self._records = records
+        path = _beside(records, f"replica-{digest.hex()[:12]}")
+        self._file = None if path is None else TakeoverLock(path)
+        self._session: AsyncConnection | None = None
+
+    async def take(self) -> bool:
+        """Take it unless another process has it; never waits. Whether this process has it now."""
+        if self._records.dialect.name == "sqlite":
+            return self._file is None or self._file.take()
+        if self._session is not None and not self._session.closed:
+            with suppress(sa.exc.DBAPIError):
+                await self._session.execute(sa.text("SELECT 1"))
+                return True
+            await self.release()
+        session = await self._records.connect()
+        await session.execution_options(isolation_level="AUTOCOMMIT")
+        taken = sa.select(sa.func.pg_try_advisory_lock(self._number))
+        if (await session.execute(taken)).scalar_one():
+            self._session = session
+            return True
+        await session.close()
+        return False
+
+    async def release(self) -> None:
+        """Leave it to others."""
+        if self._file is not None:
+            self._file.release()
+        session, self._session = self._session, None
+        if session is not None:
+            # A lock of a session goes with the session: the pool must not keep that.
+            await session.invalidate()
+            await session.close()
+
+
+def _beside(records: AsyncEngine, name: str) -> Path | None:
     file = records.url.database
     if records.dialect.name != "sqlite" or not file or file == ":memory:":
         return None
-    return TakeoverLock(Path(f"{file}-takeover"))
+    return Path(f"{file}-{name}")
+
+
+def takeover_lock(records: AsyncEngine) -> TakeoverLock | None:
+    """The lock beside a SQLite database; None elsewhere: siblings may live on other machines."""
+    path = _beside(records, "takeover")
+    return None if path is None else TakeoverLock(path)
 
 
 BEAT_EVERY = timedelta(seconds=5)

@@ -1,4 +1,4 @@
-"""May this process serve? What `/readyz` says, who goes first, and a folder nobody else reads.
+"""May this process serve? What `/readyz` says, who we are to GitHub, and who goes first.
 
 A supervisor that gets no answer starts a process again and again, and people see nothing. What is
 asked for meanwhile is put off; deliveries that GitHub could not hand over are asked for later.
@@ -7,6 +7,8 @@ asked for meanwhile is put off; deliveries that GitHub could not hand over are a
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import sqlite3
 import tempfile
 import time
@@ -21,35 +23,16 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.errors import Passing
+from bot.github.client import GitHub
+from bot.github.models import App
+from bot.intake.event_payloads import OurApp
 from bot.intake.http.problems import put_off
 from bot.records.outages import DatabaseAway, in_public, passing
+from bot.settings import InvalidSettings, Settings
+from bot.wiring.readings import ClockWrong, ask_who
 
 log = structlog.get_logger(__name__)
-FOLDERS = ("mirrors", "trials")
-
-
-def keep_folder_private(data: Path) -> None:
-    """Make the data folder and what lies in it readable by its owner alone: 0700 and 0600.
-
-    What an earlier version left more open is tightened. Deeper down the folders keep others out.
-
-    Raises:
-        OSError: the folder cannot be made.
-    """
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in FOLDERS:
-        (data / name).mkdir(mode=0o700, exist_ok=True)
-    try:
-        data.chmod(0o700)
-        for each in data.iterdir():
-            if not each.is_symlink():
-                # SQLite may take its own files away at any moment.
-                with suppress(FileNotFoundError):
-                    each.chmod(0o700 if each.is_dir() else 0o600)
-    except PermissionError as why:
-        log.warning("the data folder is not ours to close to others", why=str(why))
-
-
+T = TypeVar("T")
 MOST_S = 0.5
 """Seconds that one thing waits at most, so that nothing waits for ever."""
 _QUIET_S = 0.1
@@ -114,6 +97,7 @@ class Readiness:
         engine: Callable[[], Awaitable[None]],
         data: Path,
         engine_file: Path | None,
+        github: Callable[[], str | None],
     ) -> None:
         """Prepare; nothing is tried before `parts`.
 
@@ -122,7 +106,9 @@ class Readiness:
             engine: returns if the engine's database answers.
             data: the folder that must have room.
             engine_file: the engine's own SQLite file, where it has one.
+            github: why GitHub cannot be worked with, as of the last requests; None: it can.
         """
+        self._github = github
         self._records = records
         self._engine = engine
         self._data = data
@@ -130,6 +116,9 @@ class Readiness:
 
     async def parts(self) -> Mapping[str, str | None]:
         """Name each part, with None or what is wrong with it, in words for people."""
+        return {**await self._here(), "GitHub": self._github()}
+
+    async def _here(self) -> Mapping[str, str | None]:
         database, engine, disk = await asyncio.gather(
             _hindrance(self._database), _hindrance(self._engine_database), _hindrance(self._disk)
         )
@@ -137,7 +126,7 @@ class Readiness:
 
     async def hindrance(self) -> str | None:
         """What keeps the bot from keeping anything, in words for people; None: nothing does."""
-        return next((each for each in (await self.parts()).values() if each is not None), None)
+        return next((each for each in (await self._here()).values() if each is not None), None)
 
     async def _database(self) -> None:
         async with self._records.connect() as conn:
@@ -182,7 +171,85 @@ def _write(folder: Path) -> None:
         file.flush()
 
 
-T = TypeVar("T")
+_APP_FILE = "app.json"
+"""In the data folder: the App as GitHub described it last."""
+_FIRST_LOOK_S = 3.0
+_LOOK_AGAIN_S = (1.0, 30.0)
+
+
+class Introduction:
+    """Who we are to GitHub. While it is away, what it said last time counts.
+
+    Only who has never been told who they are can take no deliveries: GitHub keeps those for three
+    days, and they are asked for as soon as it says.
+    """
+
+    def __init__(self, github: GitHub, settings: Settings) -> None:
+        """Prepare; GitHub is asked by `begin`."""
+        self._github = github
+        self._id, self._api = settings.github_app_id, settings.github_api_url
+        self._file = settings.playbooks_data / _APP_FILE
+        self._fault: str | None = None
+        self._is_sure = False
+        self.known = asyncio.Event()
+        self.us: OurApp | None = None
+
+    async def begin(self) -> None:
+        """Ask once, with little patience.
+
+        Raises:
+            InvalidSettings: GitHub answers that the App's id or key is wrong.
+        """
+        try:
+            async with asyncio.timeout(_FIRST_LOOK_S):
+                await self._ask()
+        except InvalidSettings:
+            raise
+        except (TimeoutError, Passing, ClockWrong) as error:
+            self._fault = str(error) if isinstance(error, ClockWrong) else _SILENT
+            log.warning("GitHub cannot be worked with yet; trying again", why=str(error))
+            self._remember()
+
+    async def run(self) -> None:
+        """Ask until GitHub has said who we are."""
+        pause, longest = _LOOK_AGAIN_S
+        while not self._is_sure:
+            try:
+                await self._ask()
+            except (InvalidSettings, ClockWrong) as error:
+                self._fault = str(error)
+                log.error("GitHub refuses the App", why=str(error))
+            except Passing:
+                self._fault = _SILENT
+            if not self._is_sure:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, longest)
+
+    def hindrance(self) -> str | None:
+        """Why GitHub cannot be worked with, in words for everybody; None: it can."""
+        return self._fault or (_SILENT if self._github.is_silent else None)
+
+    async def _ask(self) -> None:
+        app = await ask_who(self._github, self._id, self._api)
+        self._is_sure, self._fault = True, None
+        self._introduce(app)
+        kept = json.dumps({"id": app.id, "slug": app.slug, "name": app.name})
+        await asyncio.to_thread(self._file.write_text, kept, "utf-8")
+
+    def _remember(self) -> None:
+        with suppress(OSError, ValueError):
+            app = App.model_validate_json(self._file.read_bytes())
+            if app.id == self._id and app.slug:
+                self._github.ourselves.remember(app)
+                self._introduce(app)
+
+    def _introduce(self, app: App) -> None:
+        self.us = OurApp(id=app.id, slug=app.slug)
+        self.known.set()
+
+
+_SILENT = "GitHub does not answer"
+
 
 PATIENCE_S = 5.0
 """Seconds a beginning may take before the port answers in its place."""
@@ -194,9 +261,14 @@ _LONGEST_PAUSE_DATABASE_S = 3.0
 class WaitingRoom:
     """Answers in the bot's place. One per start."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Prepare; nothing listens yet."""
-        self._host, self.port = host, port
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        make_way: Callable[[], Awaitable[socket.socket | None]] | None = None,
+    ) -> None:
+        """Prepare; nothing listens yet but what is to `make_way`."""
+        self._host, self.port, self._make_way = host, port, make_way
         self._runner: web.AppRunner | None = None
         self._part, self._why = "start", "it is about to begin"
 
@@ -252,9 +324,13 @@ class WaitingRoom:
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_route("*", "/{anything:.*}", self._put_off)
+        listener = None if self._make_way is None else await self._make_way()
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self.port).start()
+        if listener is None:
+            await web.TCPSite(self._runner, self._host, self.port).start()
+        else:
+            await web.SockSite(self._runner, listener).start()
         self.port = self._runner.addresses[0][1]
         log.warning("listening, but not ready", port=self.port, why=self._why)
 

@@ -91,11 +91,19 @@ def _shape(call: Call, ruleset: Ruleset, *, whole: bool = True) -> dict[str, Any
         shape |= {
             "conditions": {"ref_name": {"include": ruleset.include, "exclude": ruleset.exclude}},
             "rules": ruleset.rules,
-            "current_user_can_bypass": "never",
+            "current_user_can_bypass": "always" if _may_bypass(call, ruleset) else "never",
         }
         if call.role() is RoleName.ADMIN or call.caller.may("administration=write"):
             shape["bypass_actors"] = ruleset.bypass_actors
     return shape
+
+
+def _may_bypass(call: Call, ruleset: Ruleset) -> bool:
+    app = call.caller.app
+    return app is not None and any(
+        each.get("actor_type") == "Integration" and each.get("actor_id") == app.id
+        for each in ruleset.bypass_actors
+    )
 
 
 def _named(call: Call) -> Ruleset:

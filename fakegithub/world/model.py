@@ -57,6 +57,16 @@ class FakeApp:
     webhook_secret: str | None = None
     callback_urls: list[str] = field(default_factory=list)
     """Where people may be sent back to after logging in; set by hand, as in the App's settings."""
+    setup_url: str | None = None
+    """Where people are sent after they installed it."""
+
+
+@dataclass(frozen=True)
+class PendingApp:
+    """An App made from a manifest, whose code was not given back yet."""
+
+    app: FakeApp
+    expires_at: datetime
 
 
 @dataclass(frozen=True)

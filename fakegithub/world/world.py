@@ -25,6 +25,7 @@ from fakegithub.world.model import (
     FakeIssue,
     FakeRepository,
     FakeUser,
+    PendingApp,
 )
 
 Clock = Callable[[], datetime]
@@ -79,6 +80,7 @@ class World:
     installation_tokens: dict[str, FakeInstallationToken] = field(default_factory=dict)
     authorizations: dict[str, Authorization] = field(default_factory=dict)
     app_user_tokens: dict[str, AppUserToken] = field(default_factory=dict)
+    pending_apps: dict[str, PendingApp] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     last_id: int = 1000
     commits_do_as_trees: bool = False

@@ -82,7 +82,12 @@ async def test_what_is_away_is_named_by_readyz_and_callers_are_told_when_to_come
             status, ready, _ = await _ask(lane, "readyz")
             assert status == 503
             away = "the database could not be reached"
-            assert ready["parts"] == {"database": away, "engine": away, "disk": "ok"}
+            assert ready["parts"] == {
+                "database": away,
+                "engine": away,
+                "disk": "ok",
+                "GitHub": "ok",
+            }
             status, problem, headers = await _ask(lane, "runs/nothing")
             assert (status, headers.get("Retry-After")) == (503, "5"), problem
             assert headers["Content-Type"].startswith("application/problem+json")

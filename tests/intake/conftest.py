@@ -102,7 +102,7 @@ async def sender(
 
     webhooks = Webhooks(
         secrets=("the-next-secret", SECRET),
-        us=OurApp(id=99, slug="playbooks"),
+        us=lambda: OurApp(id=99, slug="playbooks"),
         inbox=inbox,
         wake=wake,
         clock=clock,

@@ -11,7 +11,7 @@ import pytest
 
 from bot.app import Bot
 from bot.records.database import migrate, open_database, url_from
-from bot.wiring.readiness import keep_folder_private
+from bot.wiring.readings import keep_folder_private
 
 
 @pytest.fixture

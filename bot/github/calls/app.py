@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from bot.github.models import App, DeliveryAttempt, Installation, User
 from bot.github.transport.channel import Channel
@@ -20,10 +21,14 @@ class Ourselves:
         self._app: App | None = None
         self._lock = asyncio.Lock()
 
-    async def app(self) -> App:
-        """Give the App's id, slug and name."""
+    def remember(self, app: App) -> None:
+        """Take this for the App until GitHub says otherwise."""
+        self._app = self._app or app
+
+    async def app(self, *, ask: bool = False) -> App:
+        """Give the App's id, slug and name; `ask` where what is remembered does not do."""
         async with self._lock:
-            if self._app is None:
+            if self._app is None or ask:
                 self._app = App.model_validate(await self._channel.get("/app"))
             return self._app
 
@@ -76,6 +81,22 @@ class Deliveries:
             if delivery.is_ok == (status == "success") and delivery.status != "pending":
                 found.append(delivery)
         return found
+
+    async def address(self) -> str:
+        """Tell where GitHub sends them; empty where the App's webhook has no address."""
+        return str((await self._channel.get("/app/hook/config")).get("url") or "")
+
+    async def latest(self, most: int) -> DeliveryAttempt | None:
+        """Give the newest one that was answered or lost, among the newest `most`."""
+        data = await self._channel.get(DELIVERIES, query={"per_page": most})
+        found = (DeliveryAttempt.model_validate(each) for each in data)
+        return next((each for each in found if each.status != "pending"), None)
+
+    async def sent(self, delivery_id: int) -> Mapping[str, Any]:
+        """Give the `headers` and the `payload` of one attempt."""
+        found = await self._channel.get(f"{DELIVERIES}/{{delivery_id}}", delivery_id=delivery_id)
+        request: Mapping[str, Any] = found["request"]
+        return request
 
     async def redeliver(self, delivery: DeliveryAttempt) -> None:
         """Have GitHub send it again; the new attempt keeps the event's delivery id."""

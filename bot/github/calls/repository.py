@@ -7,7 +7,7 @@ objects. Asked again about the same moment, GitHub answers 304 while nothing hap
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -185,6 +185,8 @@ class Permissions:
 
 
 RULES = "/repos/{owner}/{repo}/rules/branches/{branch}"
+RULESET = "/repos/{owner}/{repo}/rulesets/{ruleset}"
+_BARRED = ("never", "pull_requests_only")
 BRANCH = "/repos/{owner}/{repo}/branches/{branch}"
 PROTECTION = "/repos/{owner}/{repo}/branches/{branch}/protection"
 
@@ -242,6 +244,33 @@ class Rules:
         https://docs.github.com/rest/repos/rules#get-rules-for-a-branch
         """
         return frozenset(str(rule.get("type")) for rule in await self._of_rulesets(branch))
+
+    async def create(self, ruleset: Mapping[str, Any]) -> None:
+        """Make a ruleset.
+
+        https://docs.github.com/rest/repos/rules#create-a-repository-ruleset
+
+        Raises:
+            Forbidden: If the App lacks `administration: write`.
+        """
+        await self._channel.post("/repos/{owner}/{repo}/rulesets", ruleset)
+
+    async def keeping_us_out(self, branch: str, kinds: Collection[str]) -> tuple[str, ...]:
+        """Name the rulesets with a rule of such a type on a branch that the App may not bypass.
+
+        https://docs.github.com/rest/repos/rules#get-a-repository-ruleset
+        """
+        found = {
+            rule.get("ruleset_id")
+            for rule in await self._of_rulesets(branch)
+            if rule.get("type") in kinds
+        }
+        names = []
+        for ruleset in sorted(each for each in found if isinstance(each, int)):
+            about = await self._channel.find(RULESET, ruleset=ruleset)
+            if about and about.get("current_user_can_bypass", "never") in _BARRED:
+                names.append(str(about.get("name")))
+        return tuple(names)
 
     async def _of_rulesets(self, branch: str) -> list[Mapping[str, Any]]:
         try:

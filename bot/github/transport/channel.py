@@ -103,6 +103,7 @@ class ChannelContext:
     patience: float
     lacking: Lacking
     meter: Meter | None = None
+    unanswered: int = 0
 
 
 @dataclass(frozen=True)
@@ -369,6 +370,8 @@ class Channel:
             around.counter.sent(self._playbook, request.name)
             answer = await exchange(around.session(), request.method, url, headers, content)
         GITHUB_ANSWERS.labels(_kind_of(answer)).inc()
+        is_answer = isinstance(answer, HttpAnswer) and answer.status < 500
+        around.unanswered = 0 if is_answer else around.unanswered + 1
         if isinstance(answer, HttpAnswer):
             resource = "graphql" if request.route.startswith("/graphql") else "core"
             if resource == "core":

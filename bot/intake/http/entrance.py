@@ -7,6 +7,8 @@ new ones, and nothing is unpacked for anybody unknown.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -70,16 +72,29 @@ class Entrance:
         self._unheard: dict[_Connection, float] = {}
         self._making_way: asyncio.TimerHandle | None = None
 
-    async def open(self, host: str, port: int) -> int:
-        """Listen; the port, which is a free one for 0.
+    async def open(self, host: str, port: int, listener: socket.socket | None = None) -> int:
+        """Listen, at a socket that listens already if one is given; the port, a free one for 0.
 
         Raises:
             OSError: the address is taken or not ours.
         """
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(self._connection, host, port)
+        if listener is None:
+            self._listening = await loop.create_server(self._connection, host, port)
+        else:
+            self._listening = await loop.create_server(self._connection, sock=listener)
         return int(self._listening.sockets[0].getsockname()[1])
+
+    def listener(self) -> socket.socket:
+        """The socket once more: whoever goes on with it misses no connection.
+
+        Raises:
+            RuntimeError: nothing listens.
+        """
+        if self._listening is None:
+            raise RuntimeError("the entrance is closed")
+        return socket.socket(fileno=os.dup(self._listening.sockets[0].fileno()))
 
     async def close(self) -> None:
         """Stop listening, and let answers under way end."""

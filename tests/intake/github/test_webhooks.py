@@ -286,7 +286,7 @@ def test_without_a_secret_nothing_starts(
     with pytest.raises(ValueError, match="GITHUB_WEBHOOK_SECRET"):
         Webhooks(
             secrets=secrets,
-            us=OurApp(id=99, slug="playbooks"),
+            us=lambda: OurApp(id=99, slug="playbooks"),
             inbox=inbox,
             wake=wake,
             clock=clock,

@@ -1,0 +1,1 @@
+"""From nothing to a protected repository: the App, and what repositories need."""

@@ -1,0 +1,251 @@
+"""What the settings say, read: by `serve`, which is made of it, and by `doctor`, which looks at it.
+
+So `doctor` never passes what `serve` dies of. Nothing is opened here but the data folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncEngine
+from yarl import URL
+
+from bot.github.client import GitHub
+from bot.github.errors import BadCredentials, NotFound
+from bot.github.models import App
+from bot.github.transport.auth import AppKey
+from bot.github.transport.http import Addresses
+from bot.intake.alerts.mappings import AlertMapping, who_may_send
+from bot.intake.http.auth import ApiToken
+from bot.notify import Address, read_addresses
+from bot.records.audit.anchors import private_key
+from bot.records.database import open_database, url_from
+from bot.settings import InvalidSettings, SettingFault, Settings
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+FOLDERS = ("mirrors", "trials")
+
+
+def keep_folder_private(data: Path) -> None:
+    """Make the data folder and what lies in it readable by its owner alone: 0700 and 0600.
+
+    What an earlier version left more open is tightened. Deeper down the folders keep others out.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in FOLDERS:
+        (data / name).mkdir(mode=0o700, exist_ok=True)
+    try:
+        data.chmod(0o700)
+        for each in data.iterdir():
+            if not each.is_symlink():
+                # SQLite may take its own files away at any moment.
+                with suppress(FileNotFoundError):
+                    each.chmod(0o700 if each.is_dir() else 0o600)
+    except PermissionError as why:
+        log.warning("the data folder is not ours to close to others", why=str(why))
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the settings say, read: what `serve` is made of, and what `doctor` looks at."""
+
+    github: GitHub
+    tokens: tuple[ApiToken, ...]
+    mappings: Mapping[str, AlertMapping]
+    addresses: tuple[Address, ...]
+    database_url: str
+    records: AsyncEngine
+    signing_key: Ed25519PrivateKey | None
+
+
+def read_settings(settings: Settings, *, only_look: bool = False, **client: Any) -> Readings:
+    """Read everything that can be wrong by itself, before anything is opened.
+
+    Args:
+        settings: of this process.
+        only_look: make no folder, only see that one could be made.
+        client: what the client of GitHub is given besides.
+
+    Raises:
+        InvalidSettings: names each variable that cannot be used, why, and what mends it.
+    """
+    data, given = settings.playbooks_data, settings.database_url
+    url = given.get_secret_value() if given else url_from(data)
+    faults: list[SettingFault] = []
+
+    def read(name: str, remedy: str, reader: Callable[[], T]) -> T | None:
+        try:
+            return reader()
+        except InvalidSettings as fault:
+            faults.extend(fault.faults)
+        except OSError as error:
+            faults.append(SettingFault(name, f"{error.strerror}: {error.filename}.", remedy))
+        except Exception as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            words = said.removeprefix(name).removeprefix(":").strip().rstrip(".")
+            faults.append(SettingFault(name, f"{words}.", remedy))
+        return None
+
+    wrong_key = "Put the whole file that the App's page gave you there, as it is or as base64."
+    key = read("GITHUB_PRIVATE_KEY", wrong_key, partial(_check_key, settings))
+    github = read("GITHUB_API_URL", "", lambda: github_of(settings, **client)) if key else None
+    if key is None:
+        read("GITHUB_API_URL", "", partial(_check_addresses, settings))
+    senders = read("PLAYBOOKS_API_TOKENS", "docs/alerts says what to write.",
+                   lambda: who_may_send(settings))  # fmt: skip
+    notify = [each.get_secret_value() for each in settings.notify_urls]
+    addresses = read("NOTIFY_URLS", "`playbooks notify test` tries it.",
+                     lambda: read_addresses(notify))  # fmt: skip
+    supported = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME."
+    records = read("DATABASE_URL", supported, lambda: _open(url, supported))
+    mine = settings.playbooks_signing_key
+    pem = mine.get_secret_value().encode() if mine else None
+    signing = read("PLAYBOOKS_SIGNING_KEY", "Make one: openssl genpkey -algorithm ed25519",
+                   lambda: private_key(pem) if pem else None)  # fmt: skip
+    read("PROMETHEUS_URL", "Write http://HOST:9090.", lambda: _check_url(settings.prometheus_url))
+    read("PLAYBOOKS_DATA", "Name a folder that this user can write, or give it to them.",
+         lambda: _could_be_made(data) if only_look else keep_folder_private(data))  # fmt: skip
+    if faults or not (github and senders and addresses is not None and records):
+        raise InvalidSettings(*faults)
+    tokens, mappings = senders
+    return Readings(github, tokens, mappings, addresses, url, records, signing)
+
+
+def github_of(settings: Settings, **client: Any) -> GitHub:
+    """The client these settings describe."""
+    return GitHub(
+        app_id=settings.github_app_id,
+        private_key=settings.github_private_key.get_secret_value(),
+        api_url=settings.github_api_url,
+        graphql_url=settings.github_graphql_url,
+        url=settings.github_url,
+        **client,
+    )
+
+
+def _check_key(settings: Settings) -> AppKey:
+    key = settings.github_private_key.get_secret_value()
+    return AppKey(settings.github_app_id, key, time.time)
+
+
+def _check_addresses(settings: Settings) -> None:
+    Addresses.derive(
+        settings.github_api_url,
+        graphql_url=settings.github_graphql_url,
+        url=settings.github_url,
+    )
+
+
+def _could_be_made(data: Path) -> None:
+    where = data.absolute()
+    there = next(path for path in (where, *where.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+
+
+def _check_url(url: str | None) -> None:
+    if url is not None and not URL(url).host:
+        raise ValueError("it names no host")
+
+
+def _open(url: str, supported: str) -> AsyncEngine:
+    try:
+        return open_database(url)
+    except (ValueError, sa.exc.ArgumentError) as error:
+        # The address holds a password: what is repeated of it is nothing but its kind.
+        kind = url.partition(":")[0][:20] if "://" in url else ""
+        what = f"{kind} is not supported." if kind.isalnum() else "it is no database's address."
+        raise InvalidSettings(SettingFault("DATABASE_URL", what, supported)) from error
+
+
+def free_port(host: str, port: int) -> None:
+    """See that the port can be had.
+
+    Raises:
+        InvalidSettings: it is in use, is for root alone, or the address is not this machine's.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with closing(socket.socket(family)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise port_fault(host, port, error) from error
+
+
+def port_fault(host: str, port: int, error: OSError) -> InvalidSettings:
+    """What is wrong with an address that cannot be listened at."""
+    if error.errno == errno.EADDRINUSE:
+        what, remedy = f"{port} is in use on {host}.", "Stop what listens there, or take another."
+        return InvalidSettings(SettingFault("PLAYBOOKS_PORT", what, remedy))
+    if error.errno == errno.EACCES:
+        what = f"this user may not listen at {port}."
+        return InvalidSettings(SettingFault("PLAYBOOKS_PORT", what, "Take one above 1023."))
+    what = f"{host} is no address of this machine ({error.strerror or error})."
+    return InvalidSettings(SettingFault("PLAYBOOKS_HOST", what, "127.0.0.1 or 0.0.0.0 always is."))
+
+
+class ClockWrong(Exception):
+    """This machine's clock is so wrong that GitHub takes nothing that it signs."""
+
+
+async def ask_who(github: GitHub, app_id: int, api_url: str) -> App:
+    """Ask GitHub who we are.
+
+    Args:
+        github: signs with the App's key.
+        app_id: the id that it signs as.
+        api_url: where it asks.
+
+    Raises:
+        InvalidSettings: the id, the key or the address is wrong; says which.
+        ClockWrong: GitHub says that the times in what we sign are none.
+        Passing: GitHub is away.
+    """
+    try:
+        return await github.ourselves.app(ask=True)
+    except BadCredentials as refused:
+        if "claim" in f"{refused.said} {refused}":
+            raise ClockWrong(
+                "GitHub refuses what is signed here by the clock of this machine: it is wrong. "
+                "Set it, for instance by NTP."
+            ) from refused
+        what = f"GitHub does not take this key for App {app_id}."
+        remedy = "Make a new one on the App's page under Private keys, or correct GITHUB_APP_ID."
+        raise InvalidSettings(SettingFault("GITHUB_PRIVATE_KEY", what, remedy)) from refused
+    except NotFound as refused:
+        if "integration" in refused.said.lower():
+            remedy = "It stands on the App's page: About, App ID."
+            what = f"GitHub knows no App {app_id}."
+            raise InvalidSettings(SettingFault("GITHUB_APP_ID", what, remedy)) from refused
+        raise _no_github(api_url) from refused
+    except ValueError as refused:
+        raise _no_github(api_url) from refused
+
+
+def _no_github(api_url: str) -> InvalidSettings:
+    remedy = (
+        "It is https://api.github.com, https://api.SUB.ghe.com, or https://HOST/api/v3 for "
+        "GitHub Enterprise Server."
+    )
+    return InvalidSettings(
+        SettingFault("GITHUB_API_URL", f"no GitHub answers at {api_url}.", remedy)
+    )
