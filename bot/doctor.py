@@ -107,7 +107,7 @@ async def warn(settings: Settings) -> None:
         log.exception("what is around could not be looked at")
     for each in findings:
         if not each.ok:
-            log.warning(each.what, about=each.subject, remedy=each.remedy)
+            log.warning(f"{each.subject}: {each.what}", remedy=each.remedy)
 
 
 class _readings:  # noqa: N801  reads as what it gives

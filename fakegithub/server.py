@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ class DemoGitHub:
         site = Site(self.world, self.limits, self.deliveries, self.runner)
         app.router.add_routes(endpoint.routes(site))
         app.router.add_routes(oauth.pages(site))
-        app.router.add_routes(registration.pages(site))
+        making = partial(admin.create_app, self.world), partial(admin.install, self.world)
+        app.router.add_routes(registration.pages(site, *making))
         app.router.add_routes(self.runner.id_tokens.routes())
         apart = oauth.routes.list + registration.routes.list
         serving.register(site, app, resources.every_route() + apart)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -17,15 +17,22 @@ import jinja2
 from aiohttp import web
 from yarl import URL
 
-from fakegithub import admin
 from fakegithub.access.answers import Answer, not_found
 from fakegithub.pages import forms
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes.apps import present_app
 from fakegithub.site import Site
-from fakegithub.world.model import FakeApp, FakeRepository, FakeUser, PendingApp
+from fakegithub.world.model import (
+    FakeApp,
+    FakeInstallation,
+    FakeRepository,
+    FakeUser,
+    PendingApp,
+)
 from fakegithub.world.roles import RoleName
 
+MakeApp = Callable[[str, FakeUser, dict[str, str], list[str], str | None, str | None], FakeApp]
+Install = Callable[[FakeApp, FakeUser, list[FakeRepository] | None], FakeInstallation]
 routes = Routes()
 CODE_LIFE = timedelta(hours=1)
 _LEVELS = ("read", "write", "admin")
@@ -82,9 +89,15 @@ def convert(call: Call) -> Answer:
     return Answer(201, present_app(call.world, app) | secret)
 
 
-def pages(github: Site) -> list[web.RouteDef]:
-    """Where a manifest is posted to, and where an App is installed."""
-    site = _Registration(github)
+def pages(github: Site, make: MakeApp, install: Install) -> list[web.RouteDef]:
+    """Where a manifest is posted to, and where an App is installed.
+
+    Args:
+        github: the GitHub.
+        make: registers an App: slug, owner, permissions, events, webhook and its secret.
+        install: installs one on an account, on all of its repositories or on some.
+    """
+    site = _Registration(github, make, install)
     return [
         web.post("/settings/apps/new", site.confirm),
         web.post("/organizations/{organization}/settings/apps/new", site.confirm),
@@ -95,8 +108,8 @@ def pages(github: Site) -> list[web.RouteDef]:
 
 
 class _Registration:
-    def __init__(self, github: Site) -> None:
-        self._world = github.world
+    def __init__(self, github: Site, make: MakeApp, install: Install) -> None:
+        self._world, self._make, self._install = github.world, make, install
 
     async def confirm(self, request: web.Request) -> web.Response:
         """Show what the manifest asks for; it comes from another site, as it is meant to."""
@@ -133,8 +146,7 @@ class _Registration:
         if not slug or any(each.slug == slug for each in self._world.apps.values()):
             raise web.HTTPUnprocessableEntity(text="Name is already taken.")
         hook = manifest.get("hook_attributes") or {}
-        app = admin.create_app(
-            self._world,
+        app = self._make(
             slug,
             owner,
             {str(k): str(v) for k, v in (manifest.get("default_permissions") or {}).items()},
@@ -180,7 +192,7 @@ class _Registration:
                 for each in self._world.repositories.values()
                 if each.owner is account and str(each.id) in wanted
             ]
-        installation = admin.install(self._world, app, account, chosen)
+        installation = self._install(app, account, chosen)
         if app.setup_url is None:
             raise web.HTTPFound(f"/settings/installations/{installation.id}")
         back = URL(app.setup_url).update_query(
