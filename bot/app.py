@@ -42,6 +42,7 @@ from bot.github.client import GitHub
 from bot.github.errors import GitHubError
 from bot.github.served import Served
 from bot.github.transport.redaction import keep_secret
+from bot.intake.activity import ActivityWatch
 from bot.intake.alerts.groups import AlertIntake
 from bot.intake.alerts.routes import AlertRoutes
 from bot.intake.api.budgets import SafetyApi
@@ -189,9 +190,16 @@ class Bot:
             give_up=_exit_at_once,
             rhythm=rhythm,
             code=self.engine.code,
+            counted=lambda living: self.github.pace(1 / living),
         )
         self.served = Served(self.github, clock)
-        self.served.joined = self._joined
+        self.watch = ActivityWatch(
+            self.records,
+            served=self.served.readable,
+            is_first=self.heartbeat.is_first,
+            clock=clock,
+            every=look_for_missed,
+        )
         self.mirrors = Mirrors(data / "mirrors", self.github)
         self.config = ConfigInForce(
             self.github, self.records, last_good=self.mirrors.last_good_config, clock=clock
@@ -445,7 +453,7 @@ class Bot:
             self.github,
             web_url=self.github.addresses.web,
             clock=self.clock,
-            served=self.served.readable,
+            served=self.watch.due,
             make_way=self.right_of_way.give,
         )
         self.flag_keeper = FlagSync(
@@ -453,12 +461,10 @@ class Bot:
             self.records,
             self.record_store,
             config=self._config_in_force,
-            served=self.served.readable,
+            served=self.watch.due,
             clock=self.clock,
         )
-        self.records_keeper = RecordsBranch(
-            self.github, self.record_store, served=self.served.readable
-        )
+        self.records_keeper = RecordsBranch(self.github, self.record_store, served=self.watch.due)
         self.overruns = Overruns(self.records, self.alerts.take, self.clock)
         self.gate_reporter = GateReporter(
             github=self.github,
@@ -466,7 +472,7 @@ class Bot:
             config=self.config,
             resumer=SelfWorkResumer(self.records, self.clock),
             look_at_budgets=self._look_at_budgets,
-            served=self.served.readable,
+            served=self.watch.due,
             clock=self.clock,
             config_watch=ConfigWatch(
                 self.records,
@@ -486,6 +492,7 @@ class Bot:
             hint=self._hint,
             serves=self.served.serves,
             is_known=self.served.is_known,
+            heard=self.watch.heard,
         )
 
     def _reception(self) -> CommandHandler:
@@ -524,6 +531,8 @@ class Bot:
             served=self.served.readable,
             clock=self.clock,
             rng=random.Random(),  # noqa: S311 - an order, not a secret
+            watch=self.watch,
+            stir=self.hinting.moved,
             cannot_keep=self.readiness.hindrance,
             every=self._look_for_missed,
         )
@@ -603,10 +612,6 @@ class Bot:
 
     # --- what the parts call ---
 
-    def _joined(self, repository: Repository) -> None:
-        self.specs.look_at(repository)
-        self.gate_reporter.pushed(repository)
-
     async def _config_in_force(self, repository: Repository) -> Config:
         return (await self.config.of(repository)).config
 
@@ -661,6 +666,7 @@ class Bot:
             log.debug("nothing is done where the App is not installed", repository=name)
             return
         self.served.heard(trigger.repository)
+        self.watch.heard(trigger.repository)
         await self.engine.start(RUN, derived_id(trigger.key, trigger.received_at), trigger)
 
     async def _stranded(self, run: str, given: Any, fate: Stuck) -> None:

@@ -49,6 +49,7 @@ class Heartbeat:
         give_up: Callable[[], None],
         rhythm: HeartbeatRhythm | None = None,
         code: str | None = None,
+        counted: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Prepare; `run` does the work.
 
@@ -60,6 +61,7 @@ class Heartbeat:
             give_up: ends this process at once; called from another thread, too.
             rhythm: the times; those of docs/decisions/0015 unless said otherwise.
             code: what this process can replay, for its siblings to know.
+            counted: hears with each beat how many replicas live.
         """
         self._records = records
         self._replica = replica
@@ -69,6 +71,7 @@ class Heartbeat:
         self._rhythm = rhythm or HeartbeatRhythm()
         self._code = code
         self._name = NameLock(records, replica)
+        self._counted = counted
         self._lock = takeover_lock(records)
         self._renewed = time.monotonic()
 
@@ -115,6 +118,12 @@ class Heartbeat:
         async with self._records.connect() as conn:
             return await replicas.living(conn, self._clock(), self._rhythm.dead_after)
 
+    async def is_first(self) -> bool:
+        """Whether this replica does what one of them shall do: the eldest that lives."""
+        async with self._records.connect() as conn:
+            first = await replicas.eldest(conn, self._clock(), self._rhythm.dead_after)
+        return first in (None, self._replica)
+
     def _may_take_over(self) -> bool:
         return self._lock is None or self._lock.take()
 
@@ -130,6 +139,9 @@ class Heartbeat:
                 async with self._records.begin() as conn:
                     now = self._clock()
                     ours = is_ours and await replicas.beat(conn, self._replica, now)
+                    self._counted(
+                        max(len(await replicas.living(conn, now, self._rhythm.dead_after)), 1)
+                    )
                     dead = []
                     if self._may_take_over():
                         dead = await replicas.take_dead(

@@ -144,6 +144,7 @@ class GitHub:
         self.limits = LimitCollector(lambda: [each.budget for each in self._lanes.values()])
         self.rules_known: LRUCache[tuple[int, str], tuple[float, BranchRules]] = LRUCache(1000)
         self.made = MadeCommits()
+        self._part = 1.0
         auth = self._as_app("auth")
         self._tokens = InstallationTokens(
             lambda route, params, body: auth.post(route, body, repeatable=True, **params), clock
@@ -171,6 +172,17 @@ class GitHub:
     def is_silent(self) -> bool:
         """Whether GitHub has not answered the last requests: lost, or a fault of its own."""
         return self._around.unanswered >= SILENT_AFTER
+
+    def pace(self, part: float) -> None:
+        """Keep to this part (0 to 1) of GitHub's secondary limits; 0: to none of them.
+
+        Who began with none stays with none: a demo is in a hurry.
+        """
+        if part == 0:
+            self._around.paces = False
+        for lane in self._lanes.values():
+            lane.paced.part = part
+        self._part = part
 
     def meter(self, meter: Meter) -> None:
         """From now on count every request about a repository against its cap."""
@@ -268,6 +280,7 @@ class GitHub:
         lane = self._lanes.get(installation_id)
         if lane is None:
             lane = ChannelIdentity(InstallationCredentials(self._tokens, installation_id))
+            lane.paced.part = self._part
             self._lanes[installation_id] = lane
         return Channel(
             lane,

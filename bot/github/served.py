@@ -31,6 +31,11 @@ from bot.triggers import Repository
 log = structlog.get_logger(__name__)
 
 FRESH = timedelta(minutes=1)
+STALE = timedelta(minutes=12)
+"""How old the list becomes at most; where it is long, it is asked for less often than each FRESH.
+What comes from a repository that is new makes it known at once."""
+REQUESTS_A_MINUTE = 3
+"""What asking for the list again and again costs at most, in the middle."""
 LONGEST_REST = timedelta(minutes=15)
 """How long one that cannot be read is left alone at most; a minute at first, then doubling."""
 SLOW_S = 5.0
@@ -67,11 +72,9 @@ class Served:
         self._known: dict[int, tuple[Repository, ...]] = {}
         self._unreadable: dict[int, UnreadableInstallation] = {}
         self._at: datetime | None = None
+        self._fresh = FRESH
         self._asking: asyncio.Task[None] | None = None
         self._reading: dict[int, asyncio.Task[None]] = {}
-        self._given = False
-        self.joined: Callable[[Repository], None] = lambda _: None
-        """Called with each repository that becomes known after a list was given."""
 
     async def served(self) -> Sequence[Repository]:
         """Return the repositories; waits for GitHub only where none is known yet.
@@ -80,12 +83,11 @@ class Served:
             GitHubError: nothing is known yet, and GitHub cannot be read.
         """
         # Either way: a clock that was set back must not keep an old list in force.
-        if self._at is None or abs(self._clock() - self._at) > FRESH:
+        if self._at is None or abs(self._clock() - self._at) > self._fresh:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask(), name="installations")
             if not any(self._known.values()):
                 await asyncio.shield(self._asking)
-        self._given = True
         return [each for repositories in self._known.values() for each in repositories]
 
     async def readable(self) -> Sequence[Repository]:
@@ -150,6 +152,8 @@ class Served:
                 self._known.pop(key, None)
                 self._unreadable.pop(key, None)
             await self._read_all([each for each in installed if each.id in here])
+        requests = 1 + sum(1 + len(known) // 100 for known in self._known.values())
+        self._fresh = min(max(FRESH, FRESH * requests / REQUESTS_A_MINUTE), STALE)
         self._at = self._clock()
 
     async def _read_all(self, installed: Sequence[Installation]) -> None:
@@ -190,12 +194,7 @@ class Served:
                 self._known.pop(key, None)
         else:
             self._unreadable.pop(key, None)
-            before = {each.id for each in self._known.get(key, ())}
             self._known[key] = found
-            if self._given:
-                for repository in found:
-                    if repository.id not in before:
-                        self.joined(repository)
 
     def _put_off(self, key: int, error: Exception) -> None:
         before = self._unreadable.get(key)

@@ -4,11 +4,12 @@ https://docs.github.com/en/rest/checks/runs#list-check-runs-for-a-git-reference
 
 https://docs.github.com/en/rest/issues/events#list-issue-events
 
-GitHub does not retry by itself, and now and then sends nothing at all. So every minute (a) failed
-deliveries are asked for again, and (b) what changed in each repository is read and put into the
-words of the deliveries that should have told it. Both end in the inbox, whose keys make a repeat
-a no-op. While nothing happens, a look is one conditional request per repository, and every third
-four more, for the checks of the default branch.
+GitHub does not retry by itself, and now and then sends nothing at all. So (a) failed deliveries are
+asked for again, by one list for the whole App, and (b) one look at a hundred repositories says
+where anything moved (`bot/intake/activity.py`). What changed there is read and put into the words
+of the deliveries that should have told it. Both end in the inbox, whose keys make a repeat a no-op.
+Where something is under way this is read each minute, by one conditional request, and every third
+time four more, for the checks of the default branch.
 
 A look can be cut short at any moment: repositories are read in an order of chance, so that none is
 always the one that is not reached, and each thing found is taken up at once.
@@ -24,6 +25,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Coroutine,
     Iterable,
     Iterator,
@@ -37,11 +39,14 @@ import structlog
 from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.config import CONFIG_PATH
 from bot.errors import Passing
+from bot.github.calls.activity import AT_ONCE
 from bot.github.calls.repository import Shown
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.intake import event_payloads, event_triggers
+from bot.intake.activity import ActivityWatch, Moves
 from bot.intake.event_payloads import (
     BISECT_LABEL,
     INCIDENT_LABEL,
@@ -55,6 +60,7 @@ from bot.intake.event_payloads import (
 from bot.intake.events import Delivery, meanings
 from bot.intake.inbox import Inbox
 from bot.playbooks.checks.results import newest
+from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records import answered, incidents
 from bot.triggers import Repository, SourceKind, Trigger
 
@@ -121,14 +127,22 @@ OVERLAP = timedelta(minutes=3)
 """What was read already is read again: lists lag, clocks differ, stamps are whole seconds."""
 CHECKS_EVERY = 3
 """Each so many looks the checks of the default branch are read: nothing tells that one changed."""
-AT_ONCE = 4
+SIDE_BY_SIDE = 4
 """How many repositories of one installation are read side by side."""
+MOST_SHARE = 0.04
+"""Looking for what moved takes at most this share of an installation's points of the hour."""
+QUERIES_A_ROUND = 10
+"""How many such looks there are in a round, over all installations."""
+MOST_ROUNDS = 12
+"""After so many rounds an installation is looked at, whatever that takes."""
 LONGEST_LOOK_S = 60.0
 """Seconds after which a look waits no longer for installations that are still being read."""
 
 _PREFIX = "playbook:"
 
 Served = Callable[[], Awaitable[Sequence[Repository]]]
+Stir = Callable[[Repository, Moves, Collection[tuple[str, str]]], None]
+"""Hears what moved, and what the merge queues test: each ref and its commit."""
 
 
 class CatchUp:
@@ -144,6 +158,8 @@ class CatchUp:
         served: Served,
         clock: Callable[[], datetime],
         rng: random.Random,
+        watch: ActivityWatch,
+        stir: Stir,
         cannot_keep: Callable[[], Awaitable[str | None]],
         every: timedelta = timedelta(minutes=1),
     ) -> None:
@@ -157,6 +173,8 @@ class CatchUp:
             served: gives the repositories to look at.
             clock: tells the time (UTC).
             rng: draws the order in which repositories are read.
+            watch: knows where something is under way, and what was seen before.
+            stir: passes on what moved to those who look after it.
             cannot_keep: tells why a delivery could not be kept just now; None: it could.
             every: time between two looks; a label is acted on when it is older than this.
         """
@@ -167,10 +185,15 @@ class CatchUp:
         self._served = served
         self._clock = clock
         self._rng = rng
+        self._watch = watch
+        self._stir = stir
         self._cannot_keep = cannot_keep
+        self._begun: set[int] = set()
+        self._looked: dict[int, datetime] = {}
+        self._rest: dict[int, timedelta] = {}
         self._every = every
         self._overlap = max(OVERLAP, 2 * every)
-        self._looking: dict[int | None, asyncio.Task[None]] = {}
+        self._looking: dict[int | None, asyncio.Task[object]] = {}
         self._looks = 0
         self._asked: LRUCache[str, tuple[int, datetime]] = LRUCache(10_000)
         self._handled: LRUCache[int, tuple[tuple[object, object], ...]] = LRUCache(10_000)
@@ -191,11 +214,13 @@ class CatchUp:
                 task.cancel()
 
     async def look(self) -> None:
-        """Look once: at failed deliveries, and at every repository.
+        """Look once: at failed deliveries, and for what moved anywhere.
 
         One installation that takes long is left to go on by itself after a while, and is not
-        looked at once more meanwhile.
+        looked at once more meanwhile. Of several replicas one looks.
         """
+        if not await self._watch.is_first():
+            return
         now = self._clock()
         async with self._records.connect() as conn:
             began = await answered.first_start(conn)
@@ -206,40 +231,102 @@ class CatchUp:
         installations: dict[int, list[Repository]] = {}
         for each in await self._served():
             installations.setdefault(each.installation_id, []).append(each)
+        under_way = await self._watch.under_way()
+        queries = sum(-(-len(each) // AT_ONCE) for each in installations.values())
         for key, repositories in installations.items():
             self._rng.shuffle(repositories)
-            self._begin(key, self._read_all(repositories, now, first=began is None))
+            is_first = began is None
+            self._begin(key, self._look_at(key, repositories, under_way, queries, first=is_first))
         if self._looking:
             await asyncio.wait([*self._looking.values()], timeout=LONGEST_LOOK_S)
 
-    def _begin(self, key: int | None, looking: Coroutine[None, None, None]) -> None:
+    async def _look_at(
+        self,
+        installation: int,
+        repositories: Sequence[Repository],
+        under_way: Collection[int],
+        queries: int,
+        *,
+        first: bool,
+    ) -> None:
+        """Read what is under way in an installation, and what moved since it was its turn."""
+        now = self._clock()
+        # A repository that joins later may have spoken between its installation and this look.
+        # GitHub's stamps are whole seconds, rounded down.
+        begin = (now if first else now - 2 * self._every).replace(microsecond=0)
+        unread = [each.id for each in repositories if each.id not in self._begun]
+        if unread:
+            async with self._records.begin() as conn:
+                for each in unread:
+                    await answered.begin_reading(conn, each, begin)
+            self._begun.update(unread)
+        moved: dict[int, Moves] = {}
+        if abs(now - self._looked.get(installation, (now - MOST_ROUNDS * self._every))) >= (
+            self._rest.get(installation, timedelta())
+        ):
+            self._looked[installation] = now
+            work = self._see_what_moved(installation, repositories, queries, moved)
+            await self._try(work, f"installation {installation}")
+        slots = asyncio.Semaphore(SIDE_BY_SIDE)
+
+        async def read(each: Repository) -> None:
+            async with slots:
+                what, active = moved.get(each.id, Moves()), each.id in under_way
+                is_read = True
+                if active or what.issues:
+                    is_read = await self._try(self._read(each, now), each.full_name)
+                if what.checks or (active and self._looks % CHECKS_EVERY == 0):
+                    is_read &= await self._try(self._read_checks(each), each.full_name)
+                if not is_read:
+                    # It stays among those that are looked at by themselves.
+                    self._watch.heard(each)
+
+        await asyncio.gather(
+            *(read(each) for each in repositories if each.id in under_way or each.id in moved)
+        )
+
+    async def _see_what_moved(
+        self,
+        installation: int,
+        repositories: Sequence[Repository],
+        queries: int,
+        moved: dict[int, Moves],
+    ) -> None:
+        by_id, cost, limit = {each.id: each for each in repositories}, 0, 1
+        for start in range(0, len(repositories), AT_ONCE):
+            seen = await self._github.installations.activity(
+                repositories[start : start + AT_ONCE],
+                config_path=CONFIG_PATH,
+                records_branch=RECORDS_BRANCH,
+            )
+            cost, limit = cost + seen.cost, seen.limit
+            found = await self._watch.compare(seen.of)
+            moved.update(found)
+            for key, what in found.items():
+                self._watch.heard(by_id[key])
+                self._stir(by_id[key], what, seen.of[key].groups)
+        share = cost * timedelta(hours=1) / (MOST_SHARE * limit) / timedelta(minutes=1)
+        rounds = min(max(1.0, share, queries / QUERIES_A_ROUND), MOST_ROUNDS)
+        # A little less: what is due with a round must not wait for the next one.
+        self._rest[installation] = (rounds - 0.5) * self._every
+
+    def _begin(self, key: int | None, looking: Coroutine[None, None, object]) -> None:
         if key in self._looking:
             looking.close()
             return
         task = self._looking[key] = asyncio.create_task(looking, name="missed deliveries")
         task.add_done_callback(lambda _: self._looking.pop(key))
 
-    async def _read_all(
-        self, repositories: Sequence[Repository], now: datetime, *, first: bool
-    ) -> None:
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def read(each: Repository) -> None:
-            async with slots:
-                await self._try(self._read(each, now, first=first), each.full_name)
-                if self._looks % CHECKS_EVERY == 0:
-                    await self._try(self._read_checks(each), each.full_name)
-
-        await asyncio.gather(*map(read, repositories))
-
-    async def _try(self, looking: Coroutine[None, None, None], at: str) -> None:
-        """One broken repository must not hide the others."""
+    async def _try(self, looking: Coroutine[None, None, None], at: str) -> bool:
+        """One broken repository must not hide the others; whether it was read."""
         try:
             await looking
+            return True
         except (GitHubError, Passing) as error:
             log.warning("could not be read; it will be tried again", at=at, why=str(error))
         except Exception:
             log.exception("could not be read; it will be tried again", at=at)
+        return False
 
     # --- failed deliveries ---
 
@@ -262,12 +349,11 @@ class CatchUp:
 
     # --- deliveries that never existed ---
 
-    async def _read(self, repository: Repository, now: datetime, *, first: bool) -> None:
-        # A repository that joins later may have spoken between its installation and this look.
-        # GitHub's stamps are whole seconds, rounded down.
-        begin = (now if first else now - 2 * self._every).replace(microsecond=0)
-        async with self._records.begin() as conn:
-            reading = await answered.begin_reading(conn, repository.id, begin)
+    async def _read(self, repository: Repository, now: datetime) -> None:
+        async with self._records.connect() as conn:
+            reading = await answered.mark_of(conn, repository.id)
+        if reading is None:
+            return
         since = max(reading.began_at, reading.read_until - self._overlap)
         client = self._github.repository(repository, playbook="missed deliveries")
         issues = await client.changes.issues(since)

@@ -137,6 +137,18 @@ async def of_heads(
     return {each.head_sha: each for each in found}
 
 
+async def said_on(
+    conn: AsyncConnection, repositories: Collection[int], heads: Collection[str]
+) -> list[tuple[int, str]]:
+    """Read on which of these heads anything is said, each with its repository."""
+    query = sa.select(gate_reports.c.repository_id, gate_reports.c.head_sha).where(
+        gate_reports.c.repository_id.in_(repositories),
+        gate_reports.c.head_sha.in_(heads),
+        gate_reports.c.said != "",
+    )
+    return [(int(row[0]), str(row[1])) for row in await conn.execute(query)]
+
+
 async def of_merge_groups(
     conn: AsyncConnection, repository_id: int, since: datetime
 ) -> list[GateReport]:

@@ -190,6 +190,22 @@ async def living(
     return {row.id: row.code for row in await conn.execute(alive)}
 
 
+async def eldest(
+    conn: AsyncConnection, now: datetime, dead_after: timedelta = DEAD_AFTER
+) -> str | None:
+    """Read which of the living replicas began first; None where none beat lately.
+
+    It does what one replica at a time shall do: its heartbeat is the lease.
+    """
+    query = (
+        sa.select(replicas.c.id)
+        .where(replicas.c.beat_at > now - dead_after)
+        .order_by(replicas.c.started_at, replicas.c.id)
+        .limit(1)
+    )
+    return (await conn.execute(query)).scalar_one_or_none()
+
+
 async def take_dead(
     conn: AsyncConnection, replica: str, now: datetime, dead_after: timedelta = DEAD_AFTER
 ) -> list[str]:

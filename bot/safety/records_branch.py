@@ -66,6 +66,10 @@ class RecordsBranch:
             self._heads.setdefault(repository.id, set()).add(known)
             self._waiting.put(repository)
 
+    def look_at(self, repository: Repository) -> None:
+        """Look soon: its branch is not where the bot left it."""
+        self._waiting.put(repository)
+
     async def _look(self, repository: Repository) -> None:
         """Look, unless nothing was pushed but what the bot put there."""
         heads = self._heads.pop(repository.id, set())

@@ -17,6 +17,7 @@ from bot.git.errors import GitError
 from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
+from bot.intake.activity import Moves
 from bot.intake.event_payloads import Hint
 from bot.playbooks.plan import read_config
 from bot.records import runs
@@ -252,6 +253,7 @@ class RunHints:
         hint: Callable[[str], Awaitable[None]],
         serves: Callable[[Repository], Awaitable[bool]],
         is_known: Callable[[Repository], bool],
+        heard: Callable[[Repository], None],
     ) -> None:
         """Prepare.
 
@@ -264,6 +266,7 @@ class RunHints:
             hint: wakes one Run.
             serves: whether the App is installed somewhere; may ask GitHub.
             is_known: the same, where that is known without asking.
+            heard: takes notice that something happened in a repository.
         """
         self._records = records
         self._specs = specs
@@ -273,7 +276,24 @@ class RunHints:
         self._hint = hint
         self._serves = serves
         self._is_known = is_known
+        self._heard = heard
         self._asking: set[asyncio.Task[None]] = set()
+
+    def moved(
+        self, repository: Repository, what: Moves, groups: Collection[tuple[str, str]]
+    ) -> None:
+        """Stir those who look after what moved without a delivery."""
+        if what.pulls:
+            self._specs.look_at(repository)
+        if what.head:
+            self._flag_keeper.pushed(repository)
+        if what.records:
+            self._records_keeper.look_at(repository)
+        if what.gate:
+            for ref, sha in groups:
+                self._gate_reporter.merge_group(repository, sha, ref)
+        if what.config or what.gate:
+            self._gate_reporter.pushed(repository)
 
     async def pass_on(self, hint: Hint) -> None:
         """Wake whoever watches what a delivery was about, where the App is installed."""
@@ -298,6 +318,7 @@ class RunHints:
             log.exception("a hint was lost; the Run will look again by itself")
 
     async def _pass_on(self, hint: Hint) -> None:
+        self._heard(hint.repository)
         self._specs.heard(
             hint.repository, hint.pull_requests, hint.head_sha, outsider=hint.outsider
         )

@@ -105,6 +105,7 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
             look_for_missed=timedelta(seconds=conditions.look_for_missed),
             hint_every=conditions.hint_every,
         )
+        bot.github.pace(0)
         await bot.start()
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

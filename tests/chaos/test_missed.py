@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import closing
 
@@ -21,17 +22,9 @@ from tests.chaos.life import Conditions
 
 EVERY_S = 1.0
 READ = "GET /repos/{owner}/{repo}/issues"
-"""What each look asks about each repository."""
-CHECKS = [
-    f"GET /repos/{{owner}}/{{repo}}{path}"
-    for path in (
-        "",
-        "/git/ref/heads/{branch*}",
-        "/commits/{ref*}/check-runs",
-        "/commits/{ref*}/status",
-    )
-]
-"""What is asked to know what fails on a default branch."""
+"""What each look asks about a repository with something under way."""
+LOOK = "POST /graphql#activity"
+"""What each look asks about all repositories."""
 
 
 @pytest.fixture
@@ -63,14 +56,14 @@ async def served(lane: Lane, repositories: int) -> None:
     await eventually(begun, lane.life)
 
 
-async def looked_again(lane: Lane, repositories: int = 1) -> None:
+async def looked_again(lane: Lane) -> None:
     """Wait until the bot has looked twice more, to the end, at all it serves."""
-    known = (await requests(lane, "playbooks_github_requests_total")).get(READ, 0)
+    known = (await requests(lane, "playbooks_github_requests_total")).get(LOOK, 0)
 
     async def again() -> bool:
         # Of the third it is only known that it has begun.
-        asked = (await requests(lane, "playbooks_github_requests_total")).get(READ, 0)
-        return asked >= known + 3 * repositories
+        asked = (await requests(lane, "playbooks_github_requests_total")).get(LOOK, 0)
+        return asked >= known + 3
 
     await eventually(again, lane.life)
 
@@ -178,7 +171,7 @@ async def test_a_review_that_was_never_delivered_is_acted_on_unless_it_was_edite
             losing(github, f"pull_request_review.{action}", recorded=False)
         said = await alice.review(number, "COMMENT", "What happened here?")
         await alice.put(f"pulls/{number}/reviews/{said['id']}", body="/revert")
-        await looked_again(lane, repositories=2)
+        await looked_again(lane)
     assert triggers(lane) == 1
 
 
@@ -292,54 +285,45 @@ async def test_what_was_delivered_edited_or_older_than_the_app_does_not_run_agai
         assert not [i for i in repository.issues.values() if "incident" in str(i.labels)]
 
 
-async def test_while_nothing_happens_a_look_is_one_unchanged_answer_for_each_repository(
-    lane: Lane,
-) -> None:
-    repository = lane.repository()
+async def test_while_nothing_happens_nothing_is_asked_about_any_repository(lane: Lane) -> None:
+    repositories = [lane.repository() for _ in range(3)]
     await lane.start()
-    await served(lane, 1)
-    async with lane.person(repository) as alice:
+    await served(lane, len(repositories))
+    async with lane.person(repositories[0]) as alice:
         comment = await alice.comment(await lane.broken(alice), "/status")
-        await lane.carried_out(repository, comment["id"])
+        await lane.carried_out(repositories[0], comment["id"])
+
+    async def quiet() -> bool:
+        before = await requests(lane, "playbooks_github_requests_total")
+        await looked_again(lane)
+        return (await requests(lane, "playbooks_github_requests_total"))[READ] == before[READ]
+
+    await eventually(quiet, lane.life)
+    before = await requests(lane, "playbooks_github_requests_total", of=".*")
     await looked_again(lane)
-    await checks_read_again(lane)
-    before = await requests(lane, "playbooks_github_requests_total")
-    unchanged = await requests(lane, "playbooks_github_unchanged_total")
-    await checks_read_again(lane)
-    after = await requests(lane, "playbooks_github_requests_total")
-    still = await requests(lane, "playbooks_github_unchanged_total")
+    after = await requests(lane, "playbooks_github_requests_total", of=".*")
     asked = {route: after[route] - before.get(route, 0) for route in after}
-    free = {route: still[route] - unchanged.get(route, 0) for route in still}
-    looks = asked.pop(READ)
-    assert 2 <= looks <= 6, looks
+    looks = asked.pop(LOOK)
     # A second request looks which of the failed ones got through since.
     assert asked.pop("GET /app/hook/deliveries") <= 2 * (looks + 1)
-    assert free[READ] >= looks - 1
-    # The checks of the default branch are read in every third look, and are unchanged too.
-    for route in CHECKS:
-        assert 1 <= asked.get(route, 0) <= 1 + looks // 3
-        assert free.get(route, 0) == asked.pop(route)
-    assert not any(asked.values())
+    # Once a minute it is asked where the App is installed.
+    for route in ("GET /app/installations", "GET /installation/repositories"):
+        assert asked.pop(route) <= 1
+    assert not any(asked.values()), asked
 
 
-async def checks_read_again(lane: Lane) -> None:
-    """Wait until the bot has once more read what fails on the default branch."""
-    known = (await requests(lane, "playbooks_github_requests_total")).get(CHECKS[-1], 0)
-
-    async def again() -> bool:
-        return (await requests(lane, "playbooks_github_requests_total")).get(CHECKS[-1], 0) > known
-
-    await eventually(again, lane.life)
-    await asyncio.sleep(EVERY_S / 2)
+LOOKING = "missed deliveries|missed checks|deliveries"
 
 
-async def requests(lane: Lane, metric: str) -> dict[str, int]:
+async def requests(lane: Lane, metric: str, *, of: str = LOOKING) -> dict[str, int]:
     """What the bot says it asked GitHub while looking for missed deliveries, by route."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{lane.port}/metrics") as answer,
     ):
         text = await answer.text()
-    looking = "missed deliveries|missed checks|deliveries"
-    pattern = rf'^{metric}\{{playbook="(?:{looking})",route="([^"]+)"\}} (\S+)$'
-    return {route: int(float(count)) for route, count in re.findall(pattern, text, re.MULTILINE)}
+    pattern = rf'^{metric}\{{playbook="(?:{of})",route="([^"]+)"\}} (\S+)$'
+    found: Counter[str] = Counter()
+    for route, count in re.findall(pattern, text, re.MULTILINE):
+        found[route] += int(float(count))
+    return found

@@ -285,6 +285,7 @@ async def town(data: Path) -> AsyncIterator[Town]:
             observers=(pulse,),
             hint_every=0.1,
         )
+        bot.github.pace(0)
         await bot.start()
         app.webhook_url = f"http://127.0.0.1:{bot.port}/webhooks/github"
         try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from cachetools import LRUCache
+
+from bot.github.calls.activity import ActivitySeen, read_activity
 from bot.github.models import App, DeliveryAttempt, Installation, User
 from bot.github.transport.channel import Channel
 from bot.triggers import Repository
@@ -110,12 +113,31 @@ class Installations:
     """The App's installations."""
 
     def __init__(
-        self, as_app: Channel, ourselves: Ourselves, as_installation: Callable[[int], Channel]
+        self, as_app: Channel, ourselves: Ourselves, as_installation: Callable[..., Channel]
     ) -> None:
         """Ask through `as_app`; list repositories as each installation."""
         self._channel = as_app
         self._ourselves = ourselves
         self._as_installation = as_installation
+        self.node_ids: LRUCache[int, str] = LRUCache(100_000)
+        """GraphQL's ids of the repositories that were listed."""
+
+    async def activity(
+        self, repositories: Sequence[Repository], *, config_path: str, records_branch: str
+    ) -> ActivitySeen:
+        """Look at repositories of one installation, at most a hundred, in one request.
+
+        Those that no list has named yet, and those that cannot be seen, are left out.
+        """
+        ids = [self.node_ids[each.id] for each in repositories if each.id in self.node_ids]
+        if not ids:
+            return ActivitySeen({}, 0, 5000)
+        channel = self._as_installation(
+            repositories[0].installation_id, playbook="missed deliveries"
+        )
+        return await read_activity(
+            channel, ids, config_path=config_path, records_branch=records_branch
+        )
 
     async def app(self) -> App:
         """Give the App itself."""
@@ -141,6 +163,7 @@ class Installations:
         """List the repositories one installation sees."""
         channel = self._as_installation(installation_id)
         async for data in channel.items("/installation/repositories", key="repositories"):
+            self.node_ids[data["id"]] = data["node_id"]
             yield Repository(
                 id=data["id"],
                 owner=data["owner"]["login"],

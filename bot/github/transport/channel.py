@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -19,11 +20,26 @@ from cachetools import LRUCache
 from gidgethub import sansio
 
 from bot import tracing
-from bot.github.errors import Forbidden, GitHubError, NotFound, Unavailable, Unprocessable
+from bot.github.errors import (
+    Forbidden,
+    GitHubError,
+    NotFound,
+    RateLimited,
+    Unavailable,
+    Unprocessable,
+)
 from bot.github.releases import Lacking
 from bot.github.transport.auth import Clock, Credentials
 from bot.github.transport.http import Addresses, exchange
-from bot.github.transport.rate_limit import HourlyLimit, RequestCounter
+from bot.github.transport.rate_limit import (
+    OTHERS,
+    RECOVERY,
+    TELLING,
+    Costs,
+    HourlyLimit,
+    Paced,
+    RequestCounter,
+)
 from bot.github.transport.retry import (
     FollowTo,
     GiveUp,
@@ -104,6 +120,8 @@ class ChannelContext:
     lacking: Lacking
     meter: Meter | None = None
     unanswered: int = 0
+    paces: bool = True
+    """Whether GitHub's secondary limits are kept to before it says so."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +148,7 @@ class ChannelIdentity:
 
     credentials: Credentials
     budget: HourlyLimit = field(default_factory=HourlyLimit)
+    paced: Paced = field(default_factory=Paced)
     kept: LRUCache[tuple[str, str], CachedAnswer] = field(
         default_factory=lambda: LRUCache(CACHE_BYTES, getsizeof=lambda kept: kept.size)
     )
@@ -234,12 +253,25 @@ class Channel:
             return
 
     async def graphql(
-        self, query: str, variables: Mapping[str, Any], *, name: str, repeatable: bool
+        self,
+        query: str,
+        variables: Mapping[str, Any],
+        *,
+        name: str,
+        repeatable: bool,
+        partial: bool = False,
     ) -> Any:
         """Run a GraphQL query or mutation and give its `data`; `name` is for the metrics.
 
         GitHub answers 200 with `errors`: NOT_FOUND and FORBIDDEN become the matching error,
         everything else `Unprocessable`.
+
+        Args:
+            query: the document.
+            variables: its variables.
+            name: what it is called in the metrics.
+            repeatable: whether doing it twice is the same as once.
+            partial: take what there is where only a part of it was refused.
         """
         page = await self._call(
             "POST",
@@ -250,7 +282,7 @@ class Channel:
             repeatable=repeatable,
         )
         errors = page.data.get("errors")
-        if errors:
+        if errors and not (partial and any((page.data.get("data") or {}).get("nodes") or ())):
             raise _graphql_error(errors[0], f"POST /graphql#{name}")
         return page.data["data"]
 
@@ -365,7 +397,7 @@ class Channel:
             headers["content-type"] = "application/json; charset=utf-8"
         if kept is not None:
             headers["if-none-match"] = kept.etag
-        await self._hold(request)
+        await self._hold(request, _costs(request, content))
         async with around.slots:
             around.counter.sent(self._playbook, request.name)
             answer = await exchange(around.session(), request.method, url, headers, content)
@@ -378,13 +410,25 @@ class Channel:
                 lane.budget.learn(answer.headers)
         return answer
 
-    async def _hold(self, request: SentRequest) -> None:
+    async def _hold(self, request: SentRequest, costs: Costs) -> None:
         """Wait while GitHub has asked this identity to; keep the reserve for recovery."""
         around, budget = self._around, self._lane.budget
         pause = budget.wait(around.clock())
         if pause > 0:
             budget.refuse_longer_than(around.patience, around.clock(), request.name)
-            await around.sleep(pause)
+            # Not all at the moment of the reset.
+            await around.sleep(pause * (1 + 0.1 * around.jitter()))
+        share = TELLING if self._playbook in _TELLING else RECOVERY if self._recovery else OTHERS
+        while around.paces and (pause := self._lane.paced.wait(costs, around.clock(), share)) > 0:
+            if pause > around.patience:
+                until = datetime.fromtimestamp(around.clock() + pause, UTC)
+                raise RateLimited(
+                    f"So much was sent to GitHub that {request.name} waits until "
+                    f"{until:%H:%M:%S} UTC. It goes on by itself then.",
+                    until=until,
+                    route=request.name,
+                )
+            await around.sleep(pause + 0.2 * around.jitter())
         budget.admit(request.name, around.clock(), recovery=self._recovery)
         if around.meter is None or self._metered is None:
             return
@@ -422,6 +466,18 @@ class Channel:
         if request.method == "GET" and etag and size < CACHE_BYTES // 8:
             self._lane.kept[accept, url] = CachedAnswer(etag, page.data, page.next_url, size)
         return page
+
+
+_CREATES = re.compile(r"/(?:issues|pulls)(?:/\{\w+\}/(?:comments|reviews))?$")
+
+
+def _costs(request: SentRequest, content: bytes | None) -> Costs:
+    """What GitHub counts a request as: reading is one point, anything else five."""
+    if request.route.startswith("/graphql"):
+        is_mutation = content is not None and b'"mutation' in content.replace(b"\\n", b"")[:40]
+        return Costs("graphql", 5 if is_mutation else 1, creates=False)
+    creates = request.method == "POST" and _CREATES.search(request.route) is not None
+    return Costs("core", 1 if request.method == "GET" else 5, creates)
 
 
 def _path(route: str, params: Params) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gidgethub import sansio
@@ -60,6 +61,67 @@ class RequestCounter(Collector):
             for labels, count in sorted(counts.items()):
                 family.add_metric(list(labels), count)
             yield family
+
+
+POINTS_A_MINUTE = {"core": 900, "graphql": 2000}
+CREATED_A_MINUTE, CREATED_AN_HOUR = 80, 500
+RECOVERY, TELLING, OTHERS = 0.95, 0.85, 0.7
+"""The share of a secondary limit that each class of requests may fill: so the urgent ones find room
+without waiting, and what other programs of the installation send is not left out of account."""
+
+
+class Paced:
+    """The secondary limits of one installation: points a minute, and content created.
+
+    Replicas share them evenly: each keeps to its part. "Rate limits for the REST API", "Rate limits
+    and query limits for the GraphQL API".
+    """
+
+    def __init__(self) -> None:
+        """Nothing was sent yet."""
+        self._sent: dict[str, deque[tuple[float, int]]] = defaultdict(deque)
+        self.part = 1.0
+        """This replica's share (0 to 1)."""
+
+    def wait(self, request: Costs, now: float, share: float) -> float:
+        """Give the seconds until a request of a class may be sent; where they are 0 it counts.
+
+        Args:
+            request: what it costs.
+            now: seconds since 1970.
+            share: of each limit, that its class may fill.
+        """
+        windows = [(request.resource, 60.0, POINTS_A_MINUTE[request.resource], request.points)]
+        if request.creates:
+            windows += [
+                ("created in a minute", 60.0, CREATED_A_MINUTE, 1),
+                ("created in an hour", 3600.0, CREATED_AN_HOUR, 1),
+            ]
+        longest = 0.0
+        for name, seconds, most, amount in windows:
+            sent = self._sent[name]
+            while sent and sent[0][0] <= now - seconds:
+                sent.popleft()
+            room = most * share * self.part - amount
+            over = sum(each for _, each in sent) - room
+            for at, each in sent:
+                if over <= 0:
+                    break
+                over -= each
+                longest = max(longest, at + seconds - now)
+        if longest <= 0:
+            for name, _, _, amount in windows:
+                self._sent[name].append((now, amount))
+        return longest
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a request costs: of which limit, how many points, and whether it creates content."""
+
+    resource: str
+    points: int
+    creates: bool
 
 
 class HourlyLimit:

@@ -1,0 +1,73 @@
+"""GitHub's secondary limits are kept to before it says so, and the urgent find room."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.github.transport.rate_limit import (
+    CREATED_A_MINUTE,
+    CREATED_AN_HOUR,
+    OTHERS,
+    POINTS_A_MINUTE,
+    RECOVERY,
+    Costs,
+    Paced,
+)
+
+READ, WRITE = Costs("core", 1, creates=False), Costs("core", 5, creates=False)
+COMMENT, QUERY = Costs("core", 5, creates=True), Costs("graphql", 1, creates=False)
+
+
+def sent(paced: Paced, costs: Costs, share: float, until: float, now: float = 0.0) -> list[float]:
+    """When each of as many such requests as possible is sent, one after the other."""
+    times = []
+    while now < until:
+        wait = paced.wait(costs, now, share)
+        if wait == 0:
+            times.append(now)
+        now += wait
+    return times
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    return max(sum(at <= each < at + seconds for each in times) for at in times)
+
+
+def test_writes_stay_within_the_points_of_each_minute() -> None:
+    times = sent(Paced(), WRITE, RECOVERY, until=300)
+    assert 5 * most_within(times, 60) <= POINTS_A_MINUTE["core"]
+    assert len(times) >= 5 * 0.9 * POINTS_A_MINUTE["core"] / 5
+
+
+def test_content_stays_within_what_may_be_created_in_a_minute_and_in_an_hour() -> None:
+    times = sent(Paced(), COMMENT, RECOVERY, until=2 * 3600)
+    assert most_within(times, 60) <= CREATED_A_MINUTE
+    assert most_within(times, 3600) <= CREATED_AN_HOUR
+
+
+def test_what_is_urgent_finds_room_where_all_else_has_filled_its_share() -> None:
+    paced = Paced()
+    assert sent(paced, COMMENT, OTHERS, until=0.1)
+    assert paced.wait(COMMENT, 0.1, OTHERS) > 0
+    assert paced.wait(COMMENT, 0.1, RECOVERY) == 0
+
+
+def test_the_limits_of_rest_and_graphql_are_apart() -> None:
+    paced = Paced()
+    sent(paced, WRITE, RECOVERY, until=0.1)
+    assert paced.wait(READ, 0.1, RECOVERY) == 0 or paced.wait(QUERY, 0.1, RECOVERY) == 0
+    assert paced.wait(QUERY, 0.1, RECOVERY) == 0
+
+
+@given(st.integers(1, 5), st.lists(st.sampled_from([READ, WRITE, COMMENT]), max_size=300))
+def test_replicas_together_stay_within_the_limit(replicas: int, wanted: list[Costs]) -> None:
+    points = created = 0
+    for _ in range(replicas):
+        paced = Paced()
+        paced.part = 1 / replicas
+        for costs in wanted:
+            if paced.wait(costs, 0.0, RECOVERY) == 0:
+                points, created = points + costs.points, created + costs.creates
+    assert points <= POINTS_A_MINUTE["core"]
+    assert created <= CREATED_A_MINUTE
