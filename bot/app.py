@@ -647,6 +647,7 @@ class Bot:
         return {
             "playbook": trigger.request.command,
             "delivery": delivery,
+            "trigger": trigger.key,
             "repository": trigger.repository.full_name,
             "repository_id": trigger.repository.id,
         }

@@ -6,14 +6,17 @@ Every function works inside the caller's transaction and never commits.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from pydantic import Field
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import once_committed
 from bot.records.lifecycle import (
     OPEN,
     REOPEN_WINDOW,
@@ -27,6 +30,8 @@ from bot.records.lifecycle import (
 from bot.records.tables.columns import Instant
 from bot.records.tables.recovery import incidents
 from bot.triggers import Repository, Severity, Value
+
+log = structlog.get_logger(__name__)
 
 
 class Opening(Value):
@@ -226,11 +231,17 @@ async def move(
         changes["duplicate_of"] = duplicate_of
     try:
         async with conn.begin_nested():
-            return await _change(conn, now, changes)
+            moved = await _change(conn, now, changes)
     except IntegrityError as error:
         raise AlreadyOpen(
             f"another incident about {now.subject} is open: work on that one"
         ) from error
+    about = {"incident": moved.id, "repository_id": moved.repository_id, "severity": moved.severity}
+    said = partial(
+        log.info, "an incident changed its status", status=to, before=now.status, **about
+    )
+    once_committed(conn, said)
+    return moved
 
 
 async def refer(
