@@ -255,8 +255,11 @@ def _set_up_sqlite(engine: sa.Engine) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
-        # Heard by a new file alone: what is forgotten there can be given back to the disk.
-        cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        # In a new file what is forgotten can be given back to the disk. Any other does not heed
+        # it, and would wait for whoever writes.
+        cursor.execute("PRAGMA page_count")
+        if cursor.fetchone() == (0,):
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _use_wal(cursor)
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
