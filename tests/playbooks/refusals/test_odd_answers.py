@@ -48,7 +48,6 @@ ROUTES = tuple(
     }.items()
     for path in paths
 )  # fmt: skip
-_OF_NO_PLACE = ("/api/graphql",)
 
 
 @dataclass
@@ -62,11 +61,13 @@ class Odd:
     async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Answer the bot so; others as always."""
         answer, request = await incident.carry_out(), incident.request
-        caller = credentials.authenticate(incident.world, request.headers.get("Authorization"))
-        if caller.app is None or not isinstance(answer, web.Response) or not answer.body:
-            return answer
         path = request.rel_url.path.removeprefix("/api/v3")
-        if answer.status >= 300 or path in _OF_NO_PLACE or path.endswith("/access_tokens"):
+        if not isinstance(answer, web.Response) or answer.status >= 300 or not answer.body:
+            return answer
+        if path == "/api/graphql" or path.endswith("/access_tokens"):
+            return answer
+        caller = credentials.authenticate(incident.world, request.headers.get("Authorization"))
+        if caller.app is None:
             return answer
         asked = f"{request.method} {description_of().route(request.method, path)}"
         self.met.add(asked)
