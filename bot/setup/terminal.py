@@ -126,12 +126,9 @@ def server_settings(
     Raises:
         InvalidSettings: that is no address of a GitHub.
     """
-    changes: dict[str, str] = {}
     if github is not None:
         try:
-            changes["github_api_url"] = addresses_of(github).rest
+            around = around.model_copy(update={"github_api_url": addresses_of(github).rest})
         except SetupRefused as refused:
             raise InvalidSettings(f"GITHUB_API_URL: {refused}") from refused
-    if url is not None:
-        changes["playbooks_url"] = url
-    return around.model_copy(update=changes)
+    return around if url is None else around.model_copy(update={"playbooks_url": url})

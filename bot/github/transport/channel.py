@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import aiohttp
 import structlog
 from cachetools import LRUCache
-from gidgethub import sansio
+from gidgethub.abc import GitHubAPI
 
 from bot import tracing
 from bot.github.errors import (
@@ -58,11 +57,12 @@ log = structlog.get_logger(__name__)
 
 USER_AGENT = "incident-playbooks"
 API_VERSION = "2022-11-28"
-JSON = sansio.accept_format()
 CACHE_BYTES = 16 * 2**20
 """Room for answers kept by ETag, per identity."""
 
 MAX_REDIRECTS = 3
+_READ = ("content-type", "etag", "link")
+"""The headers of an answer that say how it is read, kept and gone on with."""
 
 Sleep = Callable[[float], Awaitable[None]]
 Params = Mapping[str, str | int]
@@ -124,22 +124,23 @@ class ChannelContext:
     """Whether GitHub's secondary limits are kept to before it says so."""
 
 
-@dataclass(frozen=True)
-class CachedAnswer:
-    """An answer kept by its ETag."""
+class KeptAnswers(LRUCache[str, tuple[str | None, str | None, Any, str | None]]):
+    """Answers by their address, each with its ETag and the next page's; as gidgethub keeps them.
 
-    etag: str
-    data: Any = field(repr=False)
-    next_url: str | None
-    size: int
+    `body` is the one that is being kept: it says how much room it takes.
+    """
 
+    body = b""
 
-@dataclass(frozen=True)
-class Page:
-    """A decoded answer, and where the next page is."""
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__(CACHE_BYTES, getsizeof=lambda _: len(self.body) + 200)
 
-    data: Any
-    next_url: str | None
+    def __setitem__(self, url: str, kept: tuple[str | None, str | None, Any, str | None]) -> None:
+        """Keep what has an ETag, and is not too large."""
+        etag, _, data, more = kept
+        if etag and len(self.body) + 200 < CACHE_BYTES // 8:
+            super().__setitem__(url, (etag, None, data, more))
 
 
 @dataclass
@@ -149,9 +150,7 @@ class ChannelIdentity:
     credentials: Credentials
     budget: HourlyLimit = field(default_factory=HourlyLimit)
     paced: Paced = field(default_factory=Paced)
-    kept: LRUCache[tuple[str, str], CachedAnswer] = field(
-        default_factory=lambda: LRUCache(CACHE_BYTES, getsizeof=lambda kept: kept.size)
-    )
+    kept: KeptAnswers = field(default_factory=KeptAnswers)
 
 
 class Channel:
@@ -191,7 +190,8 @@ class Channel:
 
     async def get(self, route: str, *, query: Query | None = None, **params: str | int) -> Any:
         """Read one object."""
-        return (await self._call("GET", route, params, query=query)).data
+        call, url = self._call("GET", route, params, query=query)
+        return await call.getitem(url, None)
 
     async def find(self, route: str, *, query: Query | None = None, **params: str | int) -> Any:
         """Read one object, or None if there is none."""
@@ -209,13 +209,9 @@ class Channel:
         **params: str | int,
     ) -> AsyncIterator[Any]:
         """Read a list, page after page, 100 at a time; `key` where the list is wrapped."""
-        page = await self._call("GET", route, params, query={"per_page": 100, **(query or {})})
-        while True:
-            for item in page.data[key] if key else page.data:
-                yield item
-            if page.next_url is None:
-                return
-            page = await self._call("GET", route, params, url=page.next_url)
+        call, url = self._call("GET", route, params, query={"per_page": 100, **(query or {})})
+        async for item in call.getiter(url, None, iterable_key=key):
+            yield item
 
     async def post(
         self,
@@ -226,11 +222,13 @@ class Channel:
         **params: str | int,
     ) -> Any:
         """Create something; `repeatable` where doing it twice is the same as once."""
-        return (await self._call("POST", route, params, body=body, repeatable=repeatable)).data
+        call, url = self._call("POST", route, params, repeatable=repeatable)
+        return await call.post(url, None, data=b"" if body is None else body)
 
     async def patch(self, route: str, body: Mapping[str, Any], **params: str | int) -> Any:
         """Set fields: repeatable, since the same state twice is the same state."""
-        return (await self._call("PATCH", route, params, body=body, repeatable=True)).data
+        call, url = self._call("PATCH", route, params, repeatable=True)
+        return await call.patch(url, None, data=body)
 
     async def put(
         self,
@@ -241,14 +239,16 @@ class Channel:
         **params: str | int,
     ) -> Any:
         """Set an object as a whole."""
-        return (await self._call("PUT", route, params, body=body, repeatable=repeatable)).data
+        call, url = self._call("PUT", route, params, repeatable=repeatable)
+        return await call.put(url, None, data=b"" if body is None else body)
 
     async def delete(
         self, route: str, body: Mapping[str, Any] | None = None, **params: str | int
     ) -> None:
         """Remove something; that it is gone already is fine."""
+        call, url = self._call("DELETE", route, params, repeatable=True)
         try:
-            await self._call("DELETE", route, params, body=body, repeatable=True)
+            await call.delete(url, None, data=b"" if body is None else body)
         except NotFound:
             return
 
@@ -273,65 +273,73 @@ class Channel:
             repeatable: whether doing it twice is the same as once.
             partial: take what there is where only a part of it was refused.
         """
-        page = await self._call(
-            "POST",
-            f"/graphql#{name}",
-            {},
-            body={"query": query, "variables": dict(variables)},
-            url=self._around.addresses.graphql,
-            repeatable=repeatable,
-        )
-        errors = page.data.get("errors")
-        if errors and not (partial and any((page.data.get("data") or {}).get("nodes") or ())):
+        call, _ = self._call("POST", f"/graphql#{name}", {}, repeatable=repeatable)
+        asked = {"query": query, "variables": dict(variables)}
+        data = await call.post(self._around.addresses.graphql, None, data=asked)
+        errors = data.get("errors")
+        if errors and not (partial and any((data.get("data") or {}).get("nodes") or ())):
             raise _graphql_error(errors[0], f"POST /graphql#{name}")
-        return page.data["data"]
+        return data["data"]
 
-    async def _call(
+    def _call(
         self,
         method: str,
         route: str,
         params: Params,
         *,
         query: Query | None = None,
-        body: Mapping[str, Any] | None = None,
-        url: str | None = None,
-        accept: str = JSON,
         repeatable: bool | None = None,
-    ) -> Page:
-        url = url or self._around.addresses.rest + _path(route, {**self._defaults, **params})
-        if not self._around.addresses.is_ours(url):
-            raise Forbidden(f"GitHub's next page is on another host: {url!r}", route=route)
+    ) -> tuple[_Call, str]:
+        """What makes the request, and its address."""
+        url = self._around.addresses.rest + _path(route, {**self._defaults, **params})
         if query:
             url += "?" + urlencode(
                 {name: value for name, value in query.items() if value is not None}
             )
         request = SentRequest(method, route, method == "GET" if repeatable is None else repeatable)
-        content = None if body is None else json.dumps(body).encode()
+        return _Call(self, request, self._lane.kept), url
+
+    async def carry(
+        self, request: SentRequest, url: str, headers: Mapping[str, str], content: bytes
+    ) -> HttpAnswer:
+        """Send until there is an answer to take or an error to raise.
+
+        Args:
+            request: what is asked, for the decision what to do about an answer.
+            url: where.
+            headers: those of the request, without who asks.
+            content: its body.
+
+        Raises:
+            GitHubError: GitHub refused it, or it could not be asked.
+        """
+        if not self._around.addresses.is_ours(url):
+            raise Forbidden(f"GitHub's next page is on another host: {url!r}", route=request.route)
         with tracing.call_span(request.name):
-            return await self._persist(request, url, accept, content)
+            return await self._persist(request, url, headers, content)
 
     async def _persist(
-        self, request: SentRequest, url: str, accept: str, content: bytes | None
-    ) -> Page:
-        """Send until there is an answer to take or an error to raise."""
+        self, request: SentRequest, url: str, headers: Mapping[str, str], content: bytes
+    ) -> HttpAnswer:
         around, lane = self._around, self._lane
         attempt, waited, refreshed, redirects = 0, 0.0, False, 0
         while True:
             attempt += 1
-            kept = lane.kept.get((accept, url)) if request.method == "GET" else None
             authorization = await lane.credentials.header()
-            answer = await self._send(request, url, accept, content, authorization, kept)
+            signed = {**headers, "authorization": authorization}
+            answer = await self._send(request, url, signed, content)
             now = around.clock()
             decision = decide(request, answer, attempt, now)
             match decision:
-                case Ok(data):
+                case Ok():
                     assert isinstance(answer, HttpAnswer)  # noqa: S101 - Ok is only said of an Answer
                     self._tell(request, url, content, answer.status)
-                    return self._keep(request, url, accept, answer, data)
-                case Unchanged() if kept is not None:
+                    return answer
+                case Unchanged() if "if-none-match" in headers:
+                    assert isinstance(answer, HttpAnswer)  # noqa: S101 - 304 is only said of one
                     around.counter.unchanged(self._playbook, request.name)
                     self._give_back()
-                    return Page(kept.data, kept.next_url)
+                    return answer
                 case Unchanged():
                     raise Unavailable(
                         f"{request.name}: GitHub answered 304 unasked.", route=request.name
@@ -364,13 +372,13 @@ class Channel:
         self,
         request: SentRequest,
         url: str,
-        content: bytes | None,
+        content: bytes,
         status: int | None,
         **more: str,
     ) -> None:
         """One line for each write, done or refused; what was only read is said at debug."""
         by_graphql = request.route.startswith("/graphql")
-        reads = request.method == "GET" or (by_graphql and b"mutation(" not in (content or b""))
+        reads = request.method == "GET" or (by_graphql and b"mutation(" not in content)
         where = request.route if by_graphql else urlsplit(url).path
         if (owner := self._defaults.get("owner")) is not None:
             more["repository"] = f"{owner}/{self._defaults['repo']}"
@@ -381,22 +389,9 @@ class Channel:
         say(said, method=request.method, path=where, status=status, playbook=self._playbook, **more)
 
     async def _send(
-        self,
-        request: SentRequest,
-        url: str,
-        accept: str,
-        content: bytes | None,
-        authorization: str,
-        kept: CachedAnswer | None,
-    ) -> Any:
+        self, request: SentRequest, url: str, headers: Mapping[str, str], content: bytes
+    ) -> HttpAnswer | Lost:
         around, lane = self._around, self._lane
-        headers = sansio.create_headers(USER_AGENT, accept=accept)
-        headers["authorization"] = authorization
-        headers["x-github-api-version"] = API_VERSION
-        if content is not None:
-            headers["content-type"] = "application/json; charset=utf-8"
-        if kept is not None:
-            headers["if-none-match"] = kept.etag
         await self._hold(request, _costs(request, content))
         async with around.slots:
             around.counter.sent(self._playbook, request.name)
@@ -455,17 +450,33 @@ class Channel:
         else:
             meter.give_back(self._metered)
 
-    def _keep(
-        self, request: SentRequest, url: str, accept: str, answer: HttpAnswer, data: Any
-    ) -> Page:
-        links = {"link": answer.headers["link"]} if "link" in answer.headers else {}
-        _, _, next_url = sansio.decipher_response(200, links, b"")
-        page = Page(data, next_url)
-        etag = answer.headers.get("etag")
-        size = len(answer.body) + 200
-        if request.method == "GET" and etag and size < CACHE_BYTES // 8:
-            self._lane.kept[accept, url] = CachedAnswer(etag, page.data, page.next_url, size)
-        return page
+
+class _Call(GitHubAPI):
+    """One call: gidgethub makes its request and reads its answer, and we carry it between."""
+
+    def __init__(self, channel: Channel, request: SentRequest, kept: KeptAnswers) -> None:
+        super().__init__(USER_AGENT, cache=kept, base_url=channel.around.addresses.rest)
+        self._channel = channel
+        self._sent = request
+        self._kept = kept
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        del method
+        asked = {**headers, "x-github-api-version": API_VERSION}
+        answer = await self._channel.carry(self._sent, url, asked, body)
+        self._kept.body = answer.body
+        # Only what is read: the limits of requests are counted beside this, for all calls.
+        told = {name: answer.headers[name] for name in _READ if name in answer.headers}
+        return (
+            304 if answer.status == 304 else 200,
+            {"content-type": "application/json", **told},
+            answer.body,
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        await self._channel.around.sleep(seconds)
 
 
 _CREATES = re.compile(r"/(?:issues|pulls)(?:/\{\w+\}/(?:comments|reviews))?$")
