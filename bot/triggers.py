@@ -417,6 +417,12 @@ class Trigger(Value):
         """Unique per request: a redelivery has the same key, a second comment another."""
         return f"{self.repository.id}:{self.source.key}"
 
+    @property
+    def is_automatic(self) -> bool:
+        """Whether nobody asked: neither a person nor a program."""
+        asked = self.source.kind in (SourceKind.API, SourceKind.CLI)
+        return self.actor.kind is ActorKind.MACHINE and not asked
+
 
 def derived_id(key: str, received_at: datetime) -> str:
     """Make the lower-case ULID of an incident: time from `received_at`, the rest from `key`.

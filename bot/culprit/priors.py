@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log1p
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,44 @@ def weigh(commits: Sequence[Features], weights: FeatureWeights | None = None) ->
     ]
     total = sum(raw)
     return tuple((1 - UNIFORM_SHARE) * r / total + UNIFORM_SHARE / len(raw) for r in raw)
+
+
+Change = tuple[str, int]
+"""A path that a commit changes, and lines added and removed there; 0 where they are not known."""
+
+DOCUMENTATION = (".md", ".rst", ".adoc")
+DOCUMENTATION_NAMES = ("LICENSE", "COPYING", "AUTHORS", "CHANGES", "CHANGELOG", "NEWS")
+
+
+def is_documentation(path: str) -> bool:
+    """Tell whether nothing runs what is in this file, by its name."""
+    return path.endswith(DOCUMENTATION) or PurePosixPath(path).stem in DOCUMENTATION_NAMES
+
+
+def by_changes(
+    commits: Sequence[str],
+    changes: Mapping[str, Sequence[Change]],
+    is_idle: Callable[[str], bool] = is_documentation,
+) -> tuple[float, ...]:
+    """Weigh each commit by what it changes: documentation rarely breaks a check.
+
+    Args:
+        commits: of the range, newest first.
+        changes: what each changes, as far as that is known.
+        is_idle: whether nothing runs what is in a file of this path.
+    """
+    oldest = max(1, len(commits) - 1)
+    return weigh(
+        [
+            Features(
+                changed_lines=sum(lines for _, lines in changed),
+                documentation_only=bool(changed) and all(is_idle(path) for path, _ in changed),
+                age=1.0 - number / oldest,
+            )
+            for number, sha in enumerate(commits)
+            for changed in [changes.get(sha, ())]
+        ]
+    )
 
 
 def suspects(count: int, named: Sequence[int], trust: float) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.culprit.graph import CommitGraph
-from bot.culprit.priors import Features, weigh
+from bot.culprit.priors import Change, by_changes
 from bot.git.errors import GitError, UnknownRevision
 from bot.git.history import describe, is_ancestor, merge_base, resolve_expression
 from bot.git.process import Git
@@ -53,8 +53,6 @@ def in_words(seconds: float) -> str:
 
 
 _COMMITS_LOOKED_INTO = 2000
-_DOCUMENTATION = (".md", ".rst", ".adoc")
-_DOCUMENTATION_NAMES = ("LICENSE", "COPYING", "AUTHORS", "CHANGES", "CHANGELOG", "NEWS")
 
 
 class RangeError(Exception):
@@ -143,32 +141,16 @@ async def _suspicion(git: Git, graph: CommitGraph) -> tuple[float, ...] | None:
         *("--diff-merges=first-parent", "--format=tformat:commit %H"),
         stdin="".join(f"{sha}\n" for sha in graph.commits).encode(),
     )
-    changes: dict[str, list[tuple[int, str]]] = {}
-    here: list[tuple[int, str]] = []
+    changes: dict[str, list[Change]] = {}
+    here: list[Change] = []
     for field in said.stdout.decode("utf-8", "replace").split("\0"):
         text = field.lstrip("\n")
         if text.startswith("commit "):
             here = changes.setdefault(text.removeprefix("commit "), [])
         elif text.count("\t") >= 2:
             added, removed, path = text.split("\t", 2)
-            here.append((sum(int(n) for n in (added, removed) if n.isdigit()), path))
-    count = max(1, len(graph) - 1)
-    return weigh(
-        [
-            Features(
-                changed_lines=sum(lines for lines, _ in changes.get(sha, ())),
-                documentation_only=_documentation_only([p for _, p in changes.get(sha, ())]),
-                age=1.0 - number / count,
-            )
-            for number, sha in enumerate(graph.commits)
-        ]
-    )
-
-
-def _documentation_only(paths: Sequence[str]) -> bool:
-    return bool(paths) and all(
-        path.endswith(_DOCUMENTATION) or Path(path).stem in _DOCUMENTATION_NAMES for path in paths
-    )
+            here.append((path, sum(int(n) for n in (added, removed) if n.isdigit())))
+    return by_changes(graph.commits, changes)
 
 
 async def _shallow_edge(git: Git) -> frozenset[str]:

@@ -28,7 +28,7 @@ from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.names import is_among
 from bot.playbooks.steps import PlannedStep
-from bot.triggers import ActorKind, Autonomy, SourceKind, Trigger, Value
+from bot.triggers import Autonomy, Trigger, Value
 
 
 class Declined(Value):
@@ -118,12 +118,6 @@ def is_opted_out(pull: PullRequest) -> bool:
     return OPT_OUT in {label.lower() for label in pull.labels}
 
 
-def is_automatic(trigger: Trigger) -> bool:
-    """Whether nobody asked: neither a person nor a program."""
-    asked = trigger.source.kind in (SourceKind.API, SourceKind.CLI)
-    return trigger.actor.kind is ActorKind.MACHINE and not asked
-
-
 def how_far(
     trigger: Trigger, culprits: Sequence[PullRequest], config: Config, *, mixed: bool = False
 ) -> Autonomy:
@@ -138,7 +132,7 @@ def how_far(
         config: of the repository.
         mixed: whether commits go too that came with no pull request.
     """
-    if not is_automatic(trigger):
+    if not trigger.is_automatic:
         return Autonomy.OPEN
     most = Autonomy.OPEN
     if culprits and not mixed and all(is_self_work(p, config.self_work) for p in culprits):

@@ -133,6 +133,13 @@ class Run(Protocol):
         """
 
 
+class Wait(Value):
+    """A decision: nothing to do yet. `missing` names what is still awaited, a sentence each."""
+
+    action: Literal["wait"] = "wait"
+    missing: tuple[str, ...]
+
+
 class Ending(Value):
     """How a Run ended, for whoever asked. `reason` and `remedy` are Markdown.
 

@@ -143,9 +143,9 @@ def initiative_of(trigger: Trigger) -> Initiative:
             return Initiative.BOT
         case ActorKind.MACHINE:
             # What a Run of ours asks for follows from what was admitted before.
-            by = (SourceKind.API, SourceKind.CLI, SourceKind.RUN)
-            asked = trigger.source.kind in by
-            return Initiative.PROGRAM if asked else Initiative.AUTOMATIC
+            follows = trigger.source.kind is SourceKind.RUN
+            is_automatic = trigger.is_automatic and not follows
+            return Initiative.AUTOMATIC if is_automatic else Initiative.PROGRAM
 
 
 @explained

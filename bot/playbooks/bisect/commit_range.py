@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import PurePosixPath
 
 from bot.culprit.graph import CommitGraph
-from bot.culprit.priors import Features, weigh
+from bot.culprit.priors import by_changes, is_documentation
 from bot.git.process import Git
 from bot.playbooks.incident.own_files import OwnFiles, is_by
 from bot.triggers import Value
@@ -18,8 +17,6 @@ COMMITS_LOOKED_INTO = 2_000
 
 _NO_SUSPECT = 1e-9
 """What is left of the weight of our own bookkeeping: no list of suspects shows it."""
-_DOCUMENTATION = (".md", ".rst", ".adoc")
-_DOCUMENTATION_NAMES = ("LICENSE", "COPYING", "AUTHORS", "CHANGES", "CHANGELOG", "NEWS")
 
 
 class CommitRange(Value):
@@ -94,17 +91,10 @@ def suspicion(
         is_ours: Whether a path is named like a file that we write.
         made: The commits we made; those that only write such files are not suspected at all.
     """
-    count = max(1, len(graph) - 1)
-    weights = weigh(
-        [
-            Features(
-                documentation_only=bool(paths)
-                and all(_is_idle(path) or is_ours(path) for path in paths),
-                age=1.0 - number / count,
-            )
-            for number, sha in enumerate(graph.commits)
-            for paths in [changed.get(sha, ())]
-        ]
+    weights = by_changes(
+        graph.commits,
+        {sha: [(path, 0) for path in paths] for sha, paths in changed.items()},
+        lambda path: is_documentation(path) or is_ours(path),
     )
     bookkeeping = {
         sha for sha in made if (paths := changed.get(sha)) and all(is_ours(path) for path in paths)
@@ -147,8 +137,3 @@ async def _changed(git: Git, commits: Sequence[str]) -> dict[str, list[str]]:
         elif text:
             here.append(text)
     return found
-
-
-def _is_idle(path: str) -> bool:
-    place = PurePosixPath(path)
-    return path.endswith(_DOCUMENTATION) or place.stem in _DOCUMENTATION_NAMES

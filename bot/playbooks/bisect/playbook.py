@@ -27,10 +27,10 @@ from bot.playbooks.bisect.search import NoGoodEnd, RangeSearch, Stopped, earlier
 from bot.playbooks.bisect.status_messages import checking
 from bot.playbooks.bisect.verify import BranchWatch, Cancelled, Verifier, publish_preview
 from bot.playbooks.bisect.workflow import BisectWorkflow
-from bot.playbooks.incident.context import NewIncident, Offender, open_incident
+from bot.playbooks.incident.context import NewIncident, Offender, begin
 from bot.playbooks.incident.phrases import StatusMessage, listed
 from bot.playbooks.incident.report_base import Result
-from bot.playbooks.plan import Declined, everybody_behind, how_far
+from bot.playbooks.plan import everybody_behind, how_far
 from bot.playbooks.pull_request.finish import broke_off, followed_to_its_end
 from bot.playbooks.pull_request.proposal import take_earlier_attempts_back
 from bot.playbooks.pull_request.publish import Computed, on_newest
@@ -67,13 +67,11 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Reso
         BisectPlanned,
         lambda _: _plan(request, parts),
     )
-    plan = planned.root
-    if isinstance(plan, Declined):
-        return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
-    opened = await open_incident(
+    begun = await begin(
         run,
         trigger,
-        NewIncident(
+        planned.root,
+        lambda plan: NewIncident(
             kind="bisect",
             subject=plan.subject,
             title=words.incident_title(plan.check, plan.base),
@@ -82,9 +80,11 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Reso
             refs={"bad": plan.bad, "good": plan.good, "check": plan.check, "base": plan.base_head},
         ),
         parts.signing_key,
+        words.joined,
     )
-    if opened.joined:
-        return words.joined(opened.incident.issue, opened.incident.id)
+    if isinstance(begun, Ending):
+        return begun
+    plan, opened = begun
     work = BisectWorkflow(run, trigger, plan, parts, opened)
     playbook = _Bisect(work)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, Protocol, TypeVar
@@ -15,7 +16,8 @@ from bot import markdown
 from bot.config import Config
 from bot.playbooks.incident.branches import Naming, about_change
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
-from bot.playbooks.run import NotDone, Run
+from bot.playbooks.plan import Declined
+from bot.playbooks.run import Ending, NotDone, Run
 from bot.playbooks.steps import Step
 from bot.records import budgets, incidents, runs
 from bot.records.audit import chain
@@ -101,7 +103,45 @@ class Opened(Value):
     overtaken: bool = False
 
 
-async def open_incident(
+async def begin(
+    run: Run,
+    trigger: Trigger,
+    plan: P | Declined,
+    incident: Callable[[P], NewIncident],
+    signing_key: Ed25519PrivateKey,
+    joined: Callable[[int | None, str], Ending],
+    *,
+    planned_after: str | None = None,
+    can_plan_again: bool = False,
+) -> tuple[P, Opened] | Ending:
+    """Open the incident of a plan; how the Run ends at once where it is declined or joins another.
+
+    Args:
+        run: the Run that begins.
+        trigger: what asked for it.
+        plan: what was settled.
+        incident: says what is wrong, by the plan.
+        signing_key: signs the audit chain's new head.
+        joined: what is answered where the same is under way: by its issue, and its id.
+        planned_after: the earlier incident about it that the plan knows to be over.
+        can_plan_again: whether to open nothing where another one has ended meanwhile.
+    """
+    if isinstance(plan, Declined):
+        return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
+    opened = await _open_incident(
+        run,
+        trigger,
+        incident(plan),
+        signing_key,
+        planned_after=planned_after,
+        can_plan_again=can_plan_again,
+    )
+    if opened.joined:
+        return joined(opened.incident.issue, opened.incident.id)
+    return plan, opened
+
+
+async def _open_incident(
     run: Run,
     trigger: Trigger,
     found: NewIncident,
@@ -220,6 +260,7 @@ def _told_already(trigger: Trigger) -> str | None:
 
 
 C = TypeVar("C", bound="IncidentContext")
+P = TypeVar("P")
 
 
 class Offender(Value):

@@ -64,7 +64,7 @@ class IncidentRecorder:
     def __init__(
         self, run: Run, trigger: Trigger, opened: Opened, signing_key: Ed25519PrivateKey
     ) -> None:
-        """Continue where `open_incident` ended."""
+        """Continue where `begin` ended."""
         self.anchor = opened.anchor
         self.severity = opened.incident.severity
         self._run = run

@@ -17,6 +17,7 @@ from bot.logs import explained
 from bot.playbooks.checks.green import CheckTally, Counting, State
 from bot.playbooks.checks.reruns import Reran, reruns
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
+from bot.playbooks.run import Wait
 from bot.triggers import Value
 
 Confirmation = Literal["cured", "unseen", "not cured", "wait"]
@@ -154,13 +155,6 @@ class MergeTerms(Value):
     """Paths of the change that cannot be undone: a Founder decides whether it is merged."""
 
 
-class KeepWaiting(Value):
-    """Nothing to do yet; `missing` names what is still awaited."""
-
-    action: Literal["wait"] = "wait"
-    missing: tuple[str, ...]
-
-
 class MergeNow(Value):
     """Everything holds: merge exactly this head."""
 
@@ -212,7 +206,7 @@ class FinishProposal(Value):
 
 
 Move = Annotated[
-    KeepWaiting | MergeNow | Enqueue | Refit | Rerun | AskPerson | FinishProposal,
+    Wait | MergeNow | Enqueue | Refit | Rerun | AskPerson | FinishProposal,
     Field(discriminator="action"),
 ]
 
@@ -253,7 +247,7 @@ def next_move(view: PullRequestSnapshot, terms: MergeTerms, now: datetime) -> Mo
 
 def _doubts(
     view: PullRequestSnapshot, terms: MergeTerms, now: datetime, *, answered_for: bool
-) -> Iterator[KeepWaiting | Rerun | AskPerson]:
+) -> Iterator[Wait | Rerun | AskPerson]:
     """What the checks leave to be wished for, most important first.
 
     A person who answers for this very commit has answered whether anybody shall decide about it.
@@ -272,7 +266,7 @@ def _doubts(
         case "waiting" if now >= terms.deadline:
             yield AskPerson(why="timed out", names=missing)
         case "waiting":
-            yield KeepWaiting(missing=missing)
+            yield Wait(missing=missing)
         case "green":
             pass
     if answered_for:
@@ -303,14 +297,14 @@ def _never_begun(view: PullRequestSnapshot, terms: MergeTerms, now: datetime) ->
 
 def _when_red_once_more(
     view: PullRequestSnapshot, terms: MergeTerms, now: datetime
-) -> KeepWaiting | Rerun | AskPerson:
+) -> Wait | Rerun | AskPerson:
     """Run again what may be red by chance; only then is it anybody's failure."""
     reran = terms.reran if terms.reran and terms.reran.head == view.head else None
     again = reruns(view.tally, view.chances, reran, now)
     if again.are_worth_it:
         return Rerun(names=again.wanted)
     if again.are_awaited:
-        return KeepWaiting(missing=tuple(sorted(again.begins)))
+        return Wait(missing=tuple(sorted(again.begins)))
     asked = _when_red(view, terms, now, passed_over=again.begins if again.is_certain else ())
     if not isinstance(asked, AskPerson):
         return asked
@@ -322,7 +316,7 @@ def _when_red_once_more(
 
 def _when_red(
     view: PullRequestSnapshot, terms: MergeTerms, now: datetime, passed_over: Collection[str] = ()
-) -> KeepWaiting | Rerun | AskPerson:
+) -> Wait | Rerun | AskPerson:
     """Whose failure is it (docs/decisions/0006)?"""
     failed = tuple(n for n in view.tally.named(State.FAILED) if n not in passed_over)
     broken_off = tuple(n for n in view.tally.named(State.INFRA) if n not in passed_over)
@@ -340,7 +334,7 @@ def _when_red(
 
 def _when_broken_off(
     names: tuple[str, ...], view: PullRequestSnapshot, terms: MergeTerms, now: datetime
-) -> KeepWaiting | Rerun | AskPerson:
+) -> Wait | Rerun | AskPerson:
     reran = terms.reran
     if terms.patient:
         return AskPerson(why="infra", names=names)
@@ -348,7 +342,7 @@ def _when_broken_off(
         return Rerun(names=names)
     unchanged = all(row in reran.old for row in view.tally.rows if row.name in names)
     if reran.agreed and unchanged and now < terms.deadline:
-        return KeepWaiting(missing=names)
+        return Wait(missing=names)
     return AskPerson(why="infra", names=names)
 
 
@@ -366,7 +360,7 @@ def _when_verified(view: PullRequestSnapshot, terms: MergeTerms, *, ours: bool) 
     if view.approvals_missing:
         return AskPerson(why="review", names=view.reviewers)
     if view.queue == "waiting":
-        return KeepWaiting(missing=("merge queue",))
+        return Wait(missing=("merge queue",))
     if (owners := code_owners(terms.merge_refused or "")) is not None:
         return AskPerson(why="code owner", names=owners)
     if terms.merge_refused is not None and _REVIEW.search(terms.merge_refused):

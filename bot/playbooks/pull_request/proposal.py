@@ -32,7 +32,7 @@ from bot.playbooks.pull_request.approval import (
     others_pushed,
     plan_of_others,
 )
-from bot.playbooks.pull_request.decide import APPROVABLE, AskPerson, KeepWaiting, Why
+from bot.playbooks.pull_request.decide import APPROVABLE, AskPerson, Why
 from bot.playbooks.pull_request.messages import how_long
 from bot.playbooks.pull_request.ownership import (
     SHOWN,
@@ -44,7 +44,7 @@ from bot.playbooks.pull_request.ownership import (
 from bot.playbooks.pull_request.publish import ComputedChange, Hotfix, on_newest
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Fitted, Followed, Watched, follow
-from bot.playbooks.run import Signal
+from bot.playbooks.run import Signal, Wait
 from bot.playbooks.steps import Step, steps_of
 from bot.playbooks.undo import TakenBack, Undoer
 from bot.triggers import Actor, Value
@@ -169,7 +169,7 @@ class Proposal:
 
     async def tell(
         self,
-        move: KeepWaiting | AskPerson,
+        move: Wait | AskPerson,
         view: PullRequestSnapshot,
         deadline: datetime,
         now: datetime,

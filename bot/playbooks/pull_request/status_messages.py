@@ -21,7 +21,7 @@ from bot.playbooks.incident.phrases import (
     offenders_linked,
     proposal_linked,
 )
-from bot.playbooks.pull_request.decide import AskPerson, KeepWaiting
+from bot.playbooks.pull_request.decide import AskPerson
 from bot.playbooks.pull_request.messages import (
     awaiting_code_owner,
     awaiting_review,
@@ -30,6 +30,7 @@ from bot.playbooks.pull_request.messages import (
     unreadable,
 )
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
+from bot.playbooks.run import Wait
 from bot.playbooks.steps import AnyStep
 from bot.playbooks.undo import Undone
 
@@ -46,7 +47,7 @@ def starting(case: IncidentContext) -> StatusMessage:
 
 
 def standing_for(
-    move: KeepWaiting | AskPerson,
+    move: Wait | AskPerson,
     view: PullRequestSnapshot,
     case: IncidentContext,
     deadline: datetime,
@@ -55,7 +56,7 @@ def standing_for(
 ) -> StatusMessage:
     """Choose the words for what comes next; `outlook` says how long checks take yet."""
     tally = view.tally
-    if isinstance(move, KeepWaiting):
+    if isinstance(move, Wait):
         if view.queue == "waiting":
             return in_queue(case, view)
         return verifying(move.missing, tally, deadline, (*outlook, *unreadable(view)))

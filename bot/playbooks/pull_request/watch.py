@@ -25,7 +25,6 @@ from bot.playbooks.pull_request.decide import (
     DoubtApproval,
     Enqueue,
     FinishProposal,
-    KeepWaiting,
     MergeNow,
     MergeTerms,
     Refit,
@@ -37,7 +36,7 @@ from bot.playbooks.pull_request.ownership import Foreign
 from bot.playbooks.pull_request.publish import Hotfix
 from bot.playbooks.pull_request.reruns import RerunAnswer, run_again
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot, look
-from bot.playbooks.run import Patience, Run, Signal, SignalKind, first, heard
+from bot.playbooks.run import Patience, Run, Signal, SignalKind, Wait, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.triggers import Actor, Value
 
@@ -124,7 +123,7 @@ class Owner(Protocol):
 
     async def tell(
         self,
-        move: KeepWaiting | AskPerson,
+        move: Wait | AskPerson,
         view: PullRequestSnapshot,
         deadline: datetime,
         now: datetime,
@@ -246,7 +245,7 @@ class _Following:
                     pause = await self._act(move, view, now)
                     if pause and (ended := await self._listen(pause, view, None)):
                         return ended
-                case KeepWaiting() | AskPerson():
+                case Wait() | AskPerson():
                     await self.owner.tell(move, view, self.deadline, now)
                     if ended := await self._listen(self._a_while, view, move):
                         return ended
@@ -442,7 +441,7 @@ class _Following:
         return None
 
     async def _listen(
-        self, seconds: float, view: PullRequestSnapshot, move: KeepWaiting | AskPerson | None
+        self, seconds: float, view: PullRequestSnapshot, move: Wait | AskPerson | None
     ) -> Followed | None:
         """Wait for a Signal; the end, where a person wants one."""
         signals = await heard(self.run, seconds, WaitPoint.PULL_REQUEST)

@@ -12,6 +12,7 @@ from typing import Literal
 from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.policy import Phase, Policy
 from bot.logs import explained
+from bot.playbooks.run import Wait
 from bot.triggers import Value
 
 Needed = int | Literal["founder"] | None
@@ -26,15 +27,7 @@ class StageApproval(Value):
     founder: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RampWaits:
-    """Nothing to do yet. `missing`: a sentence each."""
-
-    missing: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RampHeld(RampWaits):
+class RampHeld(Wait):
     """It could go on, but somebody paused the capability."""
 
 
@@ -70,7 +63,7 @@ class RollBackRamp:
     breach: Breach
 
 
-Move = RampWaits | AskAboutRamp | Enter | PromoteCandidate | RollBackRamp
+Move = Wait | AskAboutRamp | Enter | PromoteCandidate | RollBackRamp
 
 
 @explained
@@ -96,7 +89,7 @@ def next_move(
             # Before anything else, whatever is being waited for.
             return RollBackRamp(verdict)
         case Continue(waiting):
-            return RampWaits(waiting)
+            return Wait(missing=waiting)
         case Hold(reasons) if phase not in insisted:
             return AskAboutRamp("inconclusive", _stage_after(policy, phase), reasons)
         case Hold() | Promote():

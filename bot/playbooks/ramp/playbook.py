@@ -8,16 +8,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.report import RampReport
 from bot.playbooks.best_effort import attempt
-from bot.playbooks.incident.context import NewIncident, Opened, open_incident
+from bot.playbooks.incident.context import NewIncident, Opened, begin
 from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.record_files import BroughtHome
 from bot.playbooks.incident.report_base import Result
-from bot.playbooks.plan import CannotPlan, Declined
+from bot.playbooks.plan import CannotPlan
 from bot.playbooks.pull_request.finish import broke_off, conclude
 from bot.playbooks.ramp import messages
 from bot.playbooks.ramp import messages as words
@@ -27,7 +28,6 @@ from bot.playbooks.ramp.decide import (
     Move,
     PromoteCandidate,
     RampHeld,
-    RampWaits,
     RollBackRamp,
     StageApproval,
     is_agreed,
@@ -46,7 +46,7 @@ from bot.playbooks.rollout.workflow import (
     ask_for_rollback,
     is_reported,
 )
-from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, first, heard
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, Wait, first, heard
 from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.undo import TakenBack, Undoer, see_what_to_undo, undo
 from bot.records.documents.artifacts import DecisionOutcome
@@ -132,7 +132,7 @@ class RampWatch:
                 await self._lever.trip(BreachFound.of(move.breach), now)
                 continue
             if isinstance(move, Enter | PromoteCandidate) and look.paused is not None:
-                move = RampHeld((f"The capability is paused: {look.paused}",))
+                move = RampHeld(missing=(f"The capability is paused: {look.paused}",))
             if isinstance(move, Enter | PromoteCandidate):
                 await self._settle_asking(None)
                 await self._move_on(move, look.phase)
@@ -234,7 +234,7 @@ class RampWatch:
             standing = words.asking(case, phase, move)
             await self.work.tell(standing)
             await self.work.publisher.ask(case, standing, f"{move.why} of {move.stage}")
-        elif isinstance(move, RampWaits):
+        elif isinstance(move, Wait):
             await self.work.tell(words.serving(case, phase, move.missing, self._outlook(look)))
 
     def _outlook(self, look: RampSnapshot) -> str:
@@ -408,14 +408,13 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RolloutR
         lambda _: make_ramp_plan(request, trigger.repository.id, parts),
     )
     plan = planned.root
-    if isinstance(plan, Declined):
-        return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
     if isinstance(plan, Onward):
         return await _go_on(run, trigger, plan, parts)
-    opened = await open_incident(
+    begun = await begin(
         run,
         trigger,
-        NewIncident(
+        plan,
+        lambda plan: NewIncident(
             kind="ramp",
             subject=subject_of(plan.capability),
             title=words.title(plan.capability, plan.candidate),
@@ -424,9 +423,11 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RolloutR
             refs={"capability": plan.capability, "shadow": plan.shadow, "base": plan.base_head},
         ),
         parts.signing_key,
+        partial(joined, "ramp"),
     )
-    if opened.joined:
-        return joined("ramp", opened.incident.issue, opened.incident.id)
+    if isinstance(begun, Ending):
+        return begun
+    plan, opened = begun
     work = RampWorkflow(run, trigger, plan, parts, opened)
     watch = RampWatch(work, parts)
     try:

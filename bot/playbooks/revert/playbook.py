@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from bot import markdown
 from bot.git.revert import RevertConflict
@@ -23,8 +24,8 @@ from bot.playbooks.incident.context import (
     IncidentContext,
     NewIncident,
     Opened,
+    begin,
     case_of,
-    open_incident,
 )
 from bot.playbooks.incident.phrases import StatusMessage, assignees, offenders_in_words
 from bot.playbooks.incident.publisher import OurCheck, PublishedStatus
@@ -252,19 +253,22 @@ async def revert(
         ruling = weigh(planned_steps("revert", plan.irreversible))
         if ruling.refused:
             return Ending(outcome="declined", reason=ruling.reason, remedy=ruling.remedy)
-        opened = await open_incident(
+        begun = await begin(
             run,
             trigger,
-            _incident(request, plan),
+            plan,
+            partial(_incident, request),
             parts.signing_key,
+            words.joined,
             planned_after=before,
             can_plan_again=run.patched(Patch.OVERTAKEN_PLANS),
         )
+        if isinstance(begun, Ending):
+            return begun
+        _, opened = begun
         if not opened.overtaken:
             break
         before = opened.incident.id
-    if opened.joined:
-        return words.joined(opened.incident.issue, opened.incident.id)
     work = RevertWorkflow(run, trigger, plan, parts, opened)
     try:
         await _announce(work)

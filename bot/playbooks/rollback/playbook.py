@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot import markdown
 from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident.branches import about_capability
-from bot.playbooks.incident.context import NewIncident, Opened, case_of, open_incident
+from bot.playbooks.incident.context import NewIncident, Opened, begin, case_of
 from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.publisher import PublishedStatus
 from bot.playbooks.incident.record_files import BroughtHome, RecordFile
@@ -137,10 +137,11 @@ async def rollback(
         RollbackPlan,
         lambda _: make_rollback_plan(trigger, request, taken, parts),
     )
-    opened = await open_incident(
+    begun = await begin(
         run,
         trigger,
-        NewIncident(
+        plan,
+        lambda plan: NewIncident(
             kind="rollback",
             subject=subject_of(request.capability),
             title=words.title(request.capability, taken.candidate),
@@ -154,9 +155,11 @@ async def rollback(
             },
         ),
         parts.signing_key,
+        words.joined,
     )
-    if opened.joined:
-        return words.joined(opened.incident.issue, opened.incident.id)
+    if isinstance(begun, Ending):
+        return begun
+    plan, opened = begun
     work = RollbackWorkflow(run, trigger, plan, parts, opened)
     await _commit_flags(work, parts)
     try:

@@ -14,19 +14,13 @@ from bot.canary.report import ShadowDiffReport
 from bot.canary.sample_size import shadow_left
 from bot.logs import explained
 from bot.playbooks.rollout.evidence import read_course, report_of_shadow
+from bot.playbooks.run import Wait
 from bot.playbooks.shadow.plan import ShadowPlan
 from bot.records.lifecycle import UnknownRecord
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import Evaluations, ShadowEvaluation
 from bot.traffic.evidence_log import BreachFound, Judged
 from bot.triggers import Value
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowWaits:
-    """Nothing to do yet. `missing`: a sentence each."""
-
-    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class StopShadow:
     reasons: tuple[str, ...]
 
 
-Move = ShadowWaits | AskAboutShadow | ProposeRamp | StopShadow
+Move = Wait | AskAboutShadow | ProposeRamp | StopShadow
 
 
 @explained
@@ -77,7 +71,7 @@ def next_move(policy: Policy, verdict: Verdict, extra_cost: float, pairs: int) -
         case Hold(reasons):
             return AskAboutShadow(reasons, may_insist=pairs >= policy.shadow.min_pairs)
         case Continue(waiting):
-            return ShadowWaits(waiting)
+            return Wait(missing=waiting)
 
 
 class ShadowSnapshot(Value):

@@ -8,19 +8,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from bot import markdown
 from bot.canary.report import ShadowDiffReport
-from bot.playbooks.incident.context import NewIncident, Opened, open_incident
+from bot.playbooks.incident.context import NewIncident, Opened, begin
 from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.report_base import Result
-from bot.playbooks.plan import Declined
 from bot.playbooks.pull_request.finish import broke_off, conclude
 from bot.playbooks.rollout.capability import RolloutResources
 from bot.playbooks.rollout.messages import RolloutMessages, joined, shadow_outlook, subject_of
 from bot.playbooks.rollout.traffic_control import TrafficControl
 from bot.playbooks.rollout.workflow import RolloutWorkflow, WeighedCandidate, why_taken_back
-from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, first, heard
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, Wait, first, heard
 from bot.playbooks.shadow import messages
 from bot.playbooks.shadow import messages as words
 from bot.playbooks.shadow.decide import (
@@ -28,7 +28,6 @@ from bot.playbooks.shadow.decide import (
     Move,
     ProposeRamp,
     ShadowSnapshot,
-    ShadowWaits,
     StopShadow,
     describe_shadow,
     look_at_shadow,
@@ -87,13 +86,11 @@ async def shadow(
         ShadowPlanned,
         lambda _: make_shadow_plan(request, trigger.repository.id, parts),
     )
-    plan = planned.root
-    if isinstance(plan, Declined):
-        return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
-    opened = await open_incident(
+    begun = await begin(
         run,
         trigger,
-        NewIncident(
+        planned.root,
+        lambda plan: NewIncident(
             kind="shadow",
             subject=subject_of(plan.capability),
             title=words.title(plan.capability, plan.candidate),
@@ -106,9 +103,11 @@ async def shadow(
             },
         ),
         parts.signing_key,
+        partial(joined, "shadow"),
     )
-    if opened.joined:
-        return joined("shadow", opened.incident.issue, opened.incident.id)
+    if isinstance(begun, Ending):
+        return begun
+    plan, opened = begun
     playbook = _Shadow(ShadowWorkflow(run, trigger, plan, parts, opened), parts)
     try:
         await playbook.work.announce(words.mirroring(playbook.work.case, ()))
@@ -222,7 +221,7 @@ class _Shadow:
             standing = words.held(case, move.reasons, may_insist=move.may_insist)
             await self.work.tell(standing)
             await self.work.publisher.ask(case, standing, "held")
-        elif isinstance(move, ShadowWaits):
+        elif isinstance(move, Wait):
             await self.work.tell(words.mirroring(case, move.missing, self._outlook(look)))
 
     def _outlook(self, look: ShadowSnapshot) -> str:

@@ -15,7 +15,6 @@ from bot.playbooks.pull_request.decide import (
     DoubtApproval,
     Enqueue,
     FinishProposal,
-    KeepWaiting,
     MergeNow,
     MergeTerms,
     Move,
@@ -25,6 +24,7 @@ from bot.playbooks.pull_request.decide import (
     next_move,
 )
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot, QueueGroup
+from bot.playbooks.run import Wait
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 OURS, BASE, OTHER = "a" * 40, "b" * 40, "c" * 40
@@ -122,7 +122,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         {"asks_about_foreign": False},
         AskPerson(why="changed"),
     ),
-    "running checks are awaited": ({"tally": WAITING}, {}, KeepWaiting(missing=("smoke", "links"))),
+    "running checks are awaited": ({"tally": WAITING}, {}, Wait(missing=("smoke", "links"))),
     "checks past their time are asked about": (
         {"tally": WAITING},
         {"deadline": NOW},
@@ -162,7 +162,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "a preview that is not there yet is awaited beside the checks": (
         {"tally": GREEN.with_previews((PREVIEW.model_copy(update={"state": State.MISSING}),))},
         {},
-        KeepWaiting(missing=("pr-1",)),
+        Wait(missing=("pr-1",)),
     ),
     "a refusal for want of a code owner names the owners": (
         {},
@@ -183,7 +183,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "what runs again is awaited": (
         {"tally": BROKEN_OFF},
         {"patient": False, "reran": Reran(head=OURS, old=BROKEN_OFF.rows, agreed=True)},
-        KeepWaiting(missing=("smoke",)),
+        Wait(missing=("smoke",)),
     ),
     "what cannot be run again is asked about": (
         {"tally": BROKEN_OFF},
@@ -240,7 +240,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         AskPerson(why="merge refused", reason="locked"),
     ),
     "a merge queue is joined": ({"queue": "required"}, {}, Enqueue(head=OURS)),
-    "in the queue it waits": ({"queue": "waiting"}, {}, KeepWaiting(missing=("merge queue",))),
+    "in the queue it waits": ({"queue": "waiting"}, {}, Wait(missing=("merge queue",))),
     "thrown out of the queue it asks": (
         {"queue": "required"},
         {"left_queue": True},
@@ -285,7 +285,7 @@ def _quiet(minutes: int, **states: State) -> CheckTally:
 
 
 UNSTARTED = AskPerson(why="unstarted", names=("links",))
-WAITED_FOR = KeepWaiting(missing=("links",))
+WAITED_FOR = Wait(missing=("links",))
 PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "what may be red by chance runs again": (
         {"tally": RED, "chances": (DOUBTFUL,)}, {}, Rerun(names=("smoke",)),
@@ -314,7 +314,7 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         AskPerson(why="not cured", names=("smoke",), reran=1),
     ),
     "a run that was asked for may be about to begin": (
-        {"tally": RED, "chances": (DOUBTFUL,)}, _reran(RED), KeepWaiting(missing=("smoke",)),
+        {"tally": RED, "chances": (DOUBTFUL,)}, _reran(RED), Wait(missing=("smoke",)),
     ),
     "a run that was asked for and never began is asked about": (
         {"tally": RED, "chances": (DOUBTFUL,)},
@@ -352,7 +352,7 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         AskPerson(why="red", names=("links",), cannot=("links",)),
     ),
     "what broke off is awaited until it begins": (
-        {"tally": BROKEN_OFF}, _reran(BROKEN_OFF), KeepWaiting(missing=("smoke",)),
+        {"tally": BROKEN_OFF}, _reran(BROKEN_OFF), Wait(missing=("smoke",)),
     ),
     "what broke off and does not begin again is asked about": (
         {"tally": BROKEN_OFF},
@@ -383,7 +383,7 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         {"tally": _tally("waiting", links=State.MISSING)}, {"deadline": NOW}, UNSTARTED,
     ),
     "not while another one runs": (
-        {"tally": _quiet(30, more=State.RUNNING)}, {}, KeepWaiting(missing=("links", "more")),
+        {"tally": _quiet(30, more=State.RUNNING)}, {}, Wait(missing=("links", "more")),
     ),
     "not beside a failure": (
         {"tally": _quiet(30, more=State.FAILED)}, {}, WAITED_FOR,
@@ -394,7 +394,7 @@ PATIENT: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
     "not while a preview is awaited": (
         {"tally": _quiet(30).with_previews((PREVIEW.model_copy(update={"state": State.MISSING}),))},
         {},
-        KeepWaiting(missing=("links", "pr-1")),
+        Wait(missing=("links", "pr-1")),
     ),
     "with a yes it is merged": (
         {"tally": _quiet(10)},

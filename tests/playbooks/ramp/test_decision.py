@@ -12,13 +12,13 @@ from bot.playbooks.ramp.decide import (
     AskAboutRamp,
     Enter,
     PromoteCandidate,
-    RampWaits,
     RollBackRamp,
     StageApproval,
     is_agreed,
     next_move,
 )
 from bot.playbooks.ramp.plan import check_stage, next_stage
+from bot.playbooks.run import Wait
 
 POLICY = Policy(baseline="a", candidates=("b",))
 PHASES = POLICY.phases
@@ -52,7 +52,7 @@ def test_it_grows_through_5_25_50_95_and_100_percent_and_is_promoted() -> None:
 
 
 def test_what_is_missing_is_waited_for() -> None:
-    assert next_move(POLICY, 0, Continue(("2 min left.",))) == RampWaits(("2 min left.",))
+    assert next_move(POLICY, 0, Continue(("2 min left.",))) == Wait(missing=("2 min left.",))
 
 
 def test_what_stays_inconclusive_is_asked_about_and_a_person_may_insist() -> None:

@@ -20,11 +20,12 @@ from bot.playbooks.pull_request.approval import (
     others_pushed,
     plan_of_others,
 )
-from bot.playbooks.pull_request.decide import AskPerson, KeepWaiting, Why
+from bot.playbooks.pull_request.decide import AskPerson, Why
 from bot.playbooks.pull_request.ownership import Foreign
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Followed, How
 from bot.playbooks.revert import messages as words
+from bot.playbooks.run import Wait
 from bot.playbooks.steps import Step
 from bot.playbooks.undo import Left, Undone
 from bot.triggers import Actor, ActorKind, Severity
@@ -162,7 +163,7 @@ def test_the_status_while_checks_run(snapshot: SnapshotAssertion) -> None:
         verdict="waiting",
         rows=(*GREEN.rows, CheckRow(name="links", kind="smoke", state=State.RUNNING)),
     )
-    move = KeepWaiting(missing=("links",))
+    move = Wait(missing=("links",))
     standing = status_messages.standing_for(
         move, _view(running), CASE, AT + timedelta(hours=1), None
     )
@@ -174,9 +175,7 @@ def test_the_status_in_the_merge_queue(
     snapshot: SnapshotAssertion, takes_yet: timedelta | None
 ) -> None:
     view = _view(GREEN, queue="waiting", queued_since=AT, queue_takes_yet=takes_yet)
-    standing = status_messages.standing_for(
-        KeepWaiting(missing=("merge queue",)), view, CASE, AT, None
-    )
+    standing = status_messages.standing_for(Wait(missing=("merge queue",)), view, CASE, AT, None)
     assert phrases.status(CASE, standing) == snapshot
 
 
