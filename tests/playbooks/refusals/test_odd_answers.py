@@ -16,11 +16,15 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
+from bot.records import pauses
+from bot.records.pauses import PauseKind, Pausing
+from bot.triggers import SELF_WORK
 from fakegithub.access import credentials
 from fakegithub.faults.request_faults import FaultyRequest
 from tests.github.descriptions import described, description_of
 from tests.shop import GOOD, Shop
 
+GATE = "self-work gate"
 KINDS = ("null", "absent", "unknown")
 ROUTES = tuple(
     f"{method} /repos/{{owner}}/{{repo}}{path}"
@@ -135,3 +139,29 @@ async def test_a_revert_ends_well_whatever_is_odd(shop: Shop, answer: str) -> No
         broken = await shop.broken()
         await shop.says(broken, "/revert")
         print(f"{answer}: {await ends_well(shop, broken)}")  # noqa: T201 - for -rP
+
+
+@described
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_gate_that_cannot_read_is_never_green(shop: Shop, kind: str) -> None:
+    number = await shop.bob.open_pull_request("By an agent", {"a.txt": "x\n"}, branch="agent")
+    await shop.alice.label(number, "self-work")
+    head = await shop.bob.head("agent")
+    wanted = Pausing(
+        key=f"odd:{shop.name}", repository_id=shop.repository.id, scope=SELF_WORK,
+        kind=PauseKind.MANUAL, reason="we look", by="alice", at=shop.bot.clock(),
+    )  # fmt: skip
+    async with shop.bot.records.begin() as conn:
+        await pauses.pause(conn, wanted)
+
+    async def held() -> bool:
+        return (await shop.bob.check_runs(head)).get(GATE) == "failure"
+
+    await shop.eventually(held)
+    async with odd_answers(shop, Odd(kind, frozenset(ROUTES))):
+        head = await shop.bob.push("agent", {"a.txt": "y\n"}, "More")
+        await shop.looked_again()
+        assert (await shop.bob.check_runs(head)).get(GATE) != "success"
+    head = await shop.bob.push("agent", {"a.txt": "z\n"}, "Again")
+    await shop.eventually(held)
