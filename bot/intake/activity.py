@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.github.calls.activity import Activity
+from bot.github.calls.activity import RepositoryActivity
 from bot.records import gate_reports, incidents, pauses, runs
 from bot.records.database import reading
 from bot.records.tables.intake import alert_conditions, alert_groups, readings
@@ -62,7 +62,7 @@ class Moves:
         return any(getattr(self, each.name) for each in fields(self))
 
 
-def moves(before: Activity | None, now: Activity, known: KnownState) -> Moves:
+def moves(before: RepositoryActivity | None, now: RepositoryActivity, known: KnownState) -> Moves:
     """Decide what has to be looked at.
 
     Args:
@@ -117,7 +117,7 @@ class ActivityWatch:
         self._clock = clock
         self._recent_for = every * RECENT
         self._heard: LRUCache[int, datetime] = LRUCache(10_000)
-        self._seen: dict[int, Activity] = {}
+        self._seen: dict[int, RepositoryActivity] = {}
         self._without_gate: set[int] = set()
 
     def heard(self, repository: Repository) -> None:
@@ -154,7 +154,7 @@ class ActivityWatch:
             key for key, at in [*self._heard.items()] if abs(now - at) <= self._recent_for
         }
 
-    async def compare(self, seen: Mapping[int, Activity]) -> dict[int, Moves]:
+    async def compare(self, seen: Mapping[int, RepositoryActivity]) -> dict[int, Moves]:
         """Say what moved since the look before, where anything did, and remember this one."""
         changed = {
             key: now
@@ -175,7 +175,9 @@ class ActivityWatch:
         return {key: each for key, each in found.items() if each}
 
 
-async def _known(conn: AsyncConnection, seen: Mapping[int, Activity]) -> dict[int, KnownState]:
+async def _known(
+    conn: AsyncConnection, seen: Mapping[int, RepositoryActivity]
+) -> dict[int, KnownState]:
     """Read what our records say of these repositories, in three queries."""
     heads: dict[int, set[str]] = {key: set() for key in seen}
     wanted = {sha for now in seen.values() for sha in now.heads}

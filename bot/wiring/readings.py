@@ -192,7 +192,13 @@ def free_port(host: str, port: int) -> None:
 
 
 def port_fault(host: str, port: int, error: OSError) -> InvalidSettings:
-    """What is wrong with an address that cannot be listened at."""
+    """Say what is wrong with an address that cannot be listened at.
+
+    Args:
+        host: where to listen.
+        port: at which port.
+        error: what the system said.
+    """
     if error.errno == errno.EADDRINUSE:
         what, remedy = f"{port} is in use on {host}.", "Stop what listens there, or take another."
         return InvalidSettings(SettingFault("PLAYBOOKS_PORT", what, remedy))

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bot.github.calls.activity import Activity
+from bot.github.calls.activity import RepositoryActivity
 from bot.intake.activity import KnownState, Moves, moves
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
-QUIET = Activity(
+QUIET = RepositoryActivity(
     pushed_at="2026-11-30T11:00:00Z",
     head="a" * 40,
     checks=("SUCCESS", "SUCCESS 3"),

@@ -50,7 +50,7 @@ _QUERY = """
 
 
 @dataclass(frozen=True)
-class Activity:
+class RepositoryActivity:
     """How one repository stands. Two that are equal say that nothing was seen to move.
 
     Attributes:
@@ -87,7 +87,7 @@ class Activity:
 class ActivitySeen:
     """What one look saw, and what it cost: points of the hour's limit."""
 
-    of: Mapping[int, Activity]
+    of: Mapping[int, RepositoryActivity]
     cost: int
     limit: int
 
@@ -117,11 +117,11 @@ async def read_activity(
     return ActivitySeen(found, int(limit.get("cost") or 1), int(limit.get("limit") or 5000))
 
 
-def _activity(node: Mapping[str, Any]) -> Activity:
+def _activity(node: Mapping[str, Any]) -> RepositoryActivity:
     head = _at(node, "defaultBranchRef", "target") or {}
     opened = node.get("open") or {}
     pulls = _newest(node, "newest")
-    return Activity(
+    return RepositoryActivity(
         pushed_at=node.get("pushedAt"),
         head=head.get("oid"),
         checks=_checks(head.get("statusCheckRollup")),

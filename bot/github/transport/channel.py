@@ -34,9 +34,9 @@ from bot.github.transport.rate_limit import (
     OTHERS,
     RECOVERY,
     TELLING,
-    Costs,
     HourlyLimit,
     Paced,
+    RequestCost,
     RequestCounter,
 )
 from bot.github.transport.retry import (
@@ -405,7 +405,7 @@ class Channel:
                 lane.budget.learn(answer.headers)
         return answer
 
-    async def _hold(self, request: SentRequest, costs: Costs) -> None:
+    async def _hold(self, request: SentRequest, costs: RequestCost) -> None:
         """Wait while GitHub has asked this identity to; keep the reserve for recovery."""
         around, budget = self._around, self._lane.budget
         pause = budget.wait(around.clock())
@@ -482,13 +482,13 @@ class _Call(GitHubAPI):
 _CREATES = re.compile(r"/(?:issues|pulls)(?:/\{\w+\}/(?:comments|reviews))?$")
 
 
-def _costs(request: SentRequest, content: bytes | None) -> Costs:
+def _costs(request: SentRequest, content: bytes | None) -> RequestCost:
     """What GitHub counts a request as: reading is one point, anything else five."""
     if request.route.startswith("/graphql"):
         is_mutation = content is not None and b'"mutation' in content.replace(b"\\n", b"")[:40]
-        return Costs("graphql", 5 if is_mutation else 1, creates=False)
+        return RequestCost("graphql", 5 if is_mutation else 1, creates=False)
     creates = request.method == "POST" and _CREATES.search(request.route) is not None
-    return Costs("core", 1 if request.method == "GET" else 5, creates)
+    return RequestCost("core", 1 if request.method == "GET" else 5, creates)
 
 
 def _path(route: str, params: Params) -> str:

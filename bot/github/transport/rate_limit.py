@@ -83,7 +83,7 @@ class Paced:
         self.part = 1.0
         """This replica's share (0 to 1)."""
 
-    def wait(self, request: Costs, now: float, share: float) -> float:
+    def wait(self, request: RequestCost, now: float, share: float) -> float:
         """Give the seconds until a request of a class may be sent; where they are 0 it counts.
 
         Args:
@@ -116,7 +116,7 @@ class Paced:
 
 
 @dataclass(frozen=True)
-class Costs:
+class RequestCost:
     """What a request costs: of which limit, how many points, and whether it creates content."""
 
     resource: str

@@ -174,6 +174,7 @@ async def test_the_branch_tells_what_it_asks_of_a_merge(
             checks=[("test", None), ("gate", 7)], reviews=2, linear_history=True, push_users=[]
         ),
     )
+    client.forget_rules()
     rules = await client.branch_rules("main")
     assert rules.required_checks == (
         RequiredCheck(name="gate", integration_id=7),

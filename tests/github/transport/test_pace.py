@@ -11,15 +11,17 @@ from bot.github.transport.rate_limit import (
     OTHERS,
     POINTS_A_MINUTE,
     RECOVERY,
-    Costs,
     Paced,
+    RequestCost,
 )
 
-READ, WRITE = Costs("core", 1, creates=False), Costs("core", 5, creates=False)
-COMMENT, QUERY = Costs("core", 5, creates=True), Costs("graphql", 1, creates=False)
+READ, WRITE = RequestCost("core", 1, creates=False), RequestCost("core", 5, creates=False)
+COMMENT, QUERY = RequestCost("core", 5, creates=True), RequestCost("graphql", 1, creates=False)
 
 
-def sent(paced: Paced, costs: Costs, share: float, until: float, now: float = 0.0) -> list[float]:
+def sent(
+    paced: Paced, costs: RequestCost, share: float, until: float, now: float = 0.0
+) -> list[float]:
     """When each of as many such requests as possible is sent, one after the other."""
     times = []
     while now < until:
@@ -61,7 +63,7 @@ def test_the_limits_of_rest_and_graphql_are_apart() -> None:
 
 
 @given(st.integers(1, 5), st.lists(st.sampled_from([READ, WRITE, COMMENT]), max_size=300))
-def test_replicas_together_stay_within_the_limit(replicas: int, wanted: list[Costs]) -> None:
+def test_replicas_together_stay_within_the_limit(replicas: int, wanted: list[RequestCost]) -> None:
     points = created = 0
     for _ in range(replicas):
         paced = Paced()
