@@ -79,6 +79,9 @@ CALLS: Mapping[str, Call] = {
     "installations.repositories": lambda g, _: _all(g.installations.repositories(2)),
     "installations.find_repository": lambda g, _: g.installations.find_repository("acme", "shop"),
     "deliveries.failed": lambda g, _: g.deliveries.failed(SINCE),
+    "deliveries.latest": lambda g, _: g.deliveries.latest(30),
+    "deliveries.address": lambda g, _: g.deliveries.address(),
+    "deliveries.sent": lambda g, _: g.deliveries.sent(1),
     "pulls.get": lambda _, r: r.pulls.get(1),
     "pulls.find": lambda _, r: r.pulls.find(1),
     "pulls.list": lambda _, r: _all(r.pulls.list()),
@@ -162,6 +165,7 @@ CALLS: Mapping[str, Call] = {
     "git.ensure_hidden_ref": lambda _, r: _each(
         lambda first: r.git.ensure_hidden_ref("x/y", SHA, look_first=first)
     ),
+    "git.tip": lambda _, r: r.git.tip("main"),
     "git.merge_groups": lambda _, r: r.git.merge_groups(),
     "contents.read": lambda _, r: r.contents.read("shop.py"),
     "contents.find": lambda _, r: r.contents.find("shop.py", largest=1),
@@ -172,6 +176,7 @@ CALLS: Mapping[str, Call] = {
     "permissions.people": lambda _, r: r.permissions.people(Role.WRITE),
     "permissions.admins": lambda _, r: r.permissions.admins(),
     "rules.for_branch": lambda _, r: r.rules.for_branch("main", FACTS),
+    "rules.keeping_us_out": lambda _, r: r.rules.keeping_us_out("main", {"creation"}),
     "rules.are_offered": lambda _, r: r.rules.are_offered("main"),
     "rules.kinds": lambda _, r: r.rules.kinds("main"),
     "workflows.ensure_dispatched": lambda _, r: r.workflows.ensure_dispatched(
@@ -197,6 +202,7 @@ BESIDES: Mapping[str, str] = {
     "known_checks.of": BY_GRAPHQL,
     "known_checks.of_merged_heads": BY_GRAPHQL,
     "pulls.merged_with": BY_GRAPHQL,
+    "installations.activity": BY_GRAPHQL,
     "merging.enqueue": BY_GRAPHQL,
     "merging.queue_entry": BY_GRAPHQL,
     "merging.dequeue": BY_GRAPHQL,
@@ -207,6 +213,7 @@ BESIDES: Mapping[str, str] = {
     "changes.reviews": AS_IT_CAME,
     "contents.names": "the names of a folder's list, while a file is generated",
     "pulls.mark_ready": NOTHING_READ,
+    "rules.create": NOTHING_READ,
     "pulls.mark_draft": NOTHING_READ,
     "deliveries.redeliver": NOTHING_READ,
     "labels.remove": NOTHING_READ,

@@ -113,7 +113,8 @@ async def read_activity(
         query, {"ids": list(node_ids)}, name="activity", repeatable=True, partial=True
     )
     limit = data.get("rateLimit") or {}
-    found = {int(node["databaseId"]): _activity(node) for node in data.get("nodes") or () if node}
+    nodes = [node for node in data.get("nodes") or () if node and node.get("databaseId")]
+    found = {int(node["databaseId"]): _activity(node) for node in nodes}
     return ActivitySeen(found, int(limit.get("cost") or 1), int(limit.get("limit") or 5000))
 
 
