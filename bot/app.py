@@ -313,7 +313,7 @@ class Bot:
         host = self.settings.playbooks_host
         if self._make_way is None:
             free_port(host, self.port)
-        room = WaitingRoom(host, self.port, self._make_way)
+        room = WaitingRoom(host, self.port, is_taken=self._make_way is not None)
         await room.until(self._begin)
         self.port = room.port
         application = web.Application(client_max_size=LARGEST_BODY)

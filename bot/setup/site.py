@@ -99,7 +99,7 @@ class SetupSite:
             [
                 web.get("/", _to_setup),
                 web.get("/healthz", _healthz),
-                web.get("/readyz", _readyz),
+                web.get("/readyz", self._readyz),
                 web.post("/webhooks/github", _put_off),
                 web.get(f"{ROOT}/static/{{name}}", self._static),
                 *self.routes(None),
@@ -316,6 +316,11 @@ class SetupSite:
 
     # --- pages ---
 
+    async def _readyz(self, request: web.Request) -> web.Response:
+        del request
+        why = "no App is registered yet" if self.given is None else "the bot is starting"
+        return web.json_response({"ok": False, "parts": {"setup": why}}, status=503)
+
     async def _static(self, request: web.Request) -> web.StreamResponse:
         found = self._templates.static.response(request.match_info["name"])
         return found or web.Response(status=404, text="There is no such file.")
@@ -377,9 +382,3 @@ async def _put_off(_: web.Request) -> web.Response:
 
 async def _healthz(_: web.Request) -> web.Response:
     return web.json_response({"ok": True, "waiting": "it is not set up yet"})
-
-
-async def _readyz(_: web.Request) -> web.Response:
-    return web.json_response(
-        {"ok": False, "parts": {"setup": "no App is registered yet"}}, status=503
-    )

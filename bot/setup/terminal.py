@@ -126,9 +126,12 @@ def server_settings(
     Raises:
         InvalidSettings: that is no address of a GitHub.
     """
+    api_url = around.github_api_url
     if github is not None:
         try:
-            around = around.model_copy(update={"github_api_url": addresses_of(github).rest})
+            api_url = addresses_of(github).rest
         except SetupRefused as refused:
             raise InvalidSettings(f"GITHUB_API_URL: {refused}") from refused
-    return around if url is None else around.model_copy(update={"playbooks_url": url})
+    return around.model_copy(
+        update={"github_api_url": api_url, "playbooks_url": url or around.playbooks_url}
+    )

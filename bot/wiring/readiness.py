@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sqlite3
 import tempfile
 import time
@@ -261,14 +260,9 @@ _LONGEST_PAUSE_DATABASE_S = 3.0
 class WaitingRoom:
     """Answers in the bot's place. One per start."""
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        make_way: Callable[[], Awaitable[socket.socket | None]] | None = None,
-    ) -> None:
-        """Prepare; nothing listens yet but what is to `make_way`."""
-        self._host, self.port, self._make_way = host, port, make_way
+    def __init__(self, host: str, port: int, *, is_taken: bool = False) -> None:
+        """Prepare; `is_taken`: somebody else answers at the port until the bot does."""
+        self._host, self.port, self._is_taken = host, port, is_taken
         self._runner: web.AppRunner | None = None
         self._part, self._why = "start", "it is about to begin"
 
@@ -318,19 +312,15 @@ class WaitingRoom:
         await self._open()
 
     async def _open(self) -> None:
-        if self._runner is not None:
+        if self._runner is not None or self._is_taken:
             return
         application = web.Application()
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_route("*", "/{anything:.*}", self._put_off)
-        listener = None if self._make_way is None else await self._make_way()
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        if listener is None:
-            await web.TCPSite(self._runner, self._host, self.port).start()
-        else:
-            await web.SockSite(self._runner, listener).start()
+        await web.TCPSite(self._runner, self._host, self.port).start()
         self.port = self._runner.addresses[0][1]
         log.warning("listening, but not ready", port=self.port, why=self._why)
 
