@@ -82,6 +82,7 @@ def set_up_logs(level: str, log_format: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _in_a_word,
             structlog.processors.format_exc_info,
             redact_event,
             renderer,
@@ -108,6 +109,23 @@ def _once(
     """Drop what the execution before this one has said: a replay passes it again."""
     if method in ("debug", "info") and is_replayed():
         raise structlog.DropEvent
+    return event
+
+
+def _in_a_word(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Say of a database or a disk that is away for a moment just that: no fault of the code."""
+    given = event.get("exc_info")
+    error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
+    if error is None:
+        return event
+    # Only here, for the sake of commands that know no database.
+    from bot.records.outages import outage_of
+
+    if (outage := outage_of(error)) is not None:
+        del event["exc_info"]
+        event.setdefault("why", str(outage))
     return event
 
 

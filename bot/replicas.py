@@ -74,6 +74,7 @@ class Heartbeat:
         self._counted = counted
         self._lock = takeover_lock(records)
         self._renewed = time.monotonic()
+        self._has_joined = False
 
     async def begin(self) -> None:
         """Beat once, before anything is done in this replica's name.
@@ -85,6 +86,7 @@ class Heartbeat:
             raise NameTaken(self._replica)
         async with self._records.begin() as conn:
             await replicas.join(conn, self._replica, self._clock(), self._code)
+        self._has_joined = True
         self._may_take_over()
         self._renewed = time.monotonic()
 
@@ -102,14 +104,18 @@ class Heartbeat:
 
     async def leave(self) -> None:
         """Say that this replica is gone, once nothing runs in its name any more."""
+        if self._has_joined:
+            await self._tell_siblings()
+        if self._lock is not None:
+            self._lock.release()
+        await self._name.release()
+
+    async def _tell_siblings(self) -> None:
         try:
             async with self._records.begin() as conn:
                 await replicas.leave(conn, self._replica, self._clock(), self._rhythm.dead_after)
         except Exception:
             log.exception("siblings were not told that this replica stops; they will notice")
-        if self._lock is not None:
-            self._lock.release()
-        await self._name.release()
 
     async def living(self) -> dict[str, str | None] | None:
         """Which replicas are not silent; None where this one may not take over from others."""

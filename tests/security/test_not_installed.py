@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from tests.intake.github.delivering import comment, headers
@@ -35,6 +38,15 @@ async def deliver(shop: Shop, event: str, payload: dict[str, Any]) -> int:
         ) as answer,
     ):
         return answer.status
+
+
+@pytest.fixture(autouse=True)
+def every_line() -> Iterator[None]:
+    """Lines at debug are written too."""
+    before = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+    yield
+    structlog.configure(wrapper_class=before)
 
 
 @pytest.mark.parametrize("where", ["nowhere", "this installation, another repository"])
