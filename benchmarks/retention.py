@@ -54,12 +54,23 @@ BLANK = {"schema_translate_map": {STATUS.schema: None}}
 
 
 async def observe(records: AsyncEngine, folder: Path, count: int) -> None:
-    """Take observations in as the server does, and end the ramp."""
+    """Take a request of observations in as the server does, copy its rows, and end the ramp."""
     await begin(folder)
     ingest = Ingest(records, clock=wall_clock, heard=lambda _: None)
     rng = random.Random(20)  # noqa: S311 - repeatable
-    for first in range(0, count, LINES):
-        await ingest.put(APP.id, body(rng, min(LINES, count - first), first, 1).split(b"\n"))
+    await ingest.put(APP.id, body(rng, min(LINES, count), 0, 1).split(b"\n"))
+    expires = int((wall_clock() + timedelta(days=1)).timestamp())
+    async with records.connect() as conn:
+        entry = dict((await conn.execute(sa.select(evidence_entries))).one()._mapping)
+    for number in range(1, -(-count // LINES)):
+        keys = sorted(rng.randbytes(16) for _ in range(min(LINES, count - number * LINES)))
+        async with records.begin() as conn:
+            await conn.execute(
+                sa.insert(observed_events),
+                [{"repository_id": APP.id, "event": key, "expires": expires} for key in keys],
+            )
+            more = entry | {"seq": number + 1}
+            await conn.execute(sa.insert(evidence_entries).values(more))
     async with records.begin() as conn:
         await ledgers.close(conn, "ramp-1", at=wall_clock())
 
