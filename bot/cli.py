@@ -359,6 +359,8 @@ def doctor(as_json: bool) -> None:
     """Check settings, credentials, permissions, events, repositories, disk and database."""
     from bot.doctor import examine_here
 
+    # What it finds is all that it says.
+    set_up_logs("error", "console")
     findings = asyncio.run(examine_here(os.environ))
     if as_json:
         click.echo(json.dumps([each.model_dump() for each in findings], indent=2, sort_keys=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import tempfile
 import time
@@ -233,7 +234,7 @@ class Introduction:
         self._is_sure, self._fault = True, None
         self._introduce(app)
         kept = json.dumps({"id": app.id, "slug": app.slug, "name": app.name})
-        await asyncio.to_thread(self._file.write_text, kept, "utf-8")
+        await asyncio.to_thread(_write_privately, self._file, kept)
 
     def _remember(self) -> None:
         with suppress(OSError, ValueError):
@@ -245,6 +246,12 @@ class Introduction:
     def _introduce(self, app: App) -> None:
         self.us = OurApp(id=app.id, slug=app.slug)
         self.known.set()
+
+
+def _write_privately(file: Path, text: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
 
 
 _SILENT = "GitHub does not answer"
