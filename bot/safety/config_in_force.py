@@ -165,7 +165,7 @@ class ConfigInForce:
     def is_disputed(self, repository_id: int) -> bool:
         """Whether what was read last does not count as it is: that is said on the newest commit."""
         _, known = self._known.get(repository_id, (None, None))
-        return known is None or known.fault is not None or known.waiting is not None
+        return known is not None and not (known.fault is None and known.waiting is None)
 
     async def of(self, repository: Repository) -> InForce:
         """Give the configuration that counts.
