@@ -26,6 +26,7 @@ def search(
         if trials[0].purpose is Purpose.END:
             end_trials += len(trials)
             end_rounds += 1
+        world.moment += 1 + trials[0].pause
         for trial in trials:
             outcome = world.run(world.graph.number[trial.commit], trial.environment)
             state.record(trial, TrialReport(outcome))

@@ -40,9 +40,30 @@ class Flakes:
         return tuple(f"runner-{i}" for i in range(self.runners))
 
 
+@dataclass(frozen=True)
+class Weather:
+    """Stretches of time in which runs fail whatever they try.
+
+    Attributes:
+        share: of the time that is stormy.
+        length: mean length of a storm, in lengths of a trial.
+        fails: chance that a run fails in a storm.
+        first: the first storm begins at this moment and lasts `length`; there is no other.
+    """
+
+    share: float = 0.0
+    length: float = 1.0
+    fails: float = 1.0
+    first: int | None = None
+
+
 @dataclass
 class World:
-    """A history with one culprit (None: no commit is guilty), and its runs."""
+    """A history with one culprit (None: no commit is guilty), and its runs.
+
+    `later` are the flakes from the commit `change` on; from `earlier[0]` up to `earlier[1]` it had
+    been broken before. `moment` is the time, in lengths of a trial; whoever runs trials moves it.
+    """
 
     ancestry: Ancestry
     culprit: int | None
@@ -50,6 +71,13 @@ class World:
     rng: np.random.Generator
     untestable: frozenset[int] = frozenset()
     named: tuple[int, ...] = ()
+    later: Flakes | None = None
+    change: int = 0
+    earlier: tuple[int, int] | None = None
+    weather: Weather | None = None
+    before: bool = False
+    moment: int = 0
+    _sky: list[bool] = field(default_factory=list)
     _said: dict[tuple[int, str], bool] = field(default_factory=dict)
 
     @property
@@ -59,13 +87,22 @@ class World:
 
     def is_bad(self, node: int) -> bool:
         """The truth about a node."""
+        if self.before:
+            return True
         if self.culprit is None or node >= len(self.graph):
             return False
+        if self.earlier and self.earlier[0] <= node < self.earlier[1]:
+            return True
         return bool(self.ancestry.of(node)[self.culprit])
 
     def run(self, node: int, environment: str = "") -> TrialOutcome:
         """Try a node."""
         bad, flakes = self.is_bad(node), self.flakes
+        if self.later is not None and self.change <= node < len(self.graph):
+            flakes = self.later
+        if self.weather is not None and self._is_stormy(self.weather):
+            failed = self.rng.random() < self.weather.fails
+            return TrialOutcome.FAIL if failed else TrialOutcome.PASS
         if node in self.untestable:
             failed = flakes.early and self.rng.random() < flakes.false_fail
             return TrialOutcome.FAIL if failed else TrialOutcome.UNTESTABLE
@@ -79,6 +116,17 @@ class World:
             lied = bool(self.rng.random() < rate)
             self._said[node, environment] = lied
         return TrialOutcome.FAIL if bad != lied else TrialOutcome.PASS
+
+    def _is_stormy(self, weather: Weather) -> bool:
+        """Look at the sky of this moment; storms last geometrically long."""
+        if weather.first is not None:
+            return weather.first <= self.moment < weather.first + weather.length
+        ends = 1.0 / weather.length
+        begins = ends * weather.share / (1.0 - weather.share)
+        while len(self._sky) <= self.moment:
+            chance = (1.0 - ends if self._sky[-1] else begins) if self._sky else weather.share
+            self._sky.append(bool(self.rng.random() < chance))
+        return self._sky[self.moment]
 
 
 def chain(count: int) -> Ancestry:

@@ -50,6 +50,7 @@ class SearchSettings:
         infra_cap: after so many infra failures in a row the search stops.
         rates: beliefs on the signal's flakes; `RatePriors().after(history)` fits them.
         fingerprint: the tests that failed in the incident, if known.
+        pauses: whoever runs the trials keeps to `Trial.pause`.
     """
 
     signal: str = ""
@@ -67,6 +68,7 @@ class SearchSettings:
     infra_cap: int = 10
     rates: RatePriors = field(default_factory=RatePriors)
     fingerprint: frozenset[str] | None = None
+    pauses: bool = False
 
 
 class TrialOutcome(StrEnum):
@@ -87,10 +89,15 @@ class Says(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why a trial is wanted: to check an end of the range, or to find the culprit in it."""
+    """Why a trial is wanted.
+
+    `END`: to check an end of the range. `SEARCH`: to find the culprit in it. `CONTROL`: to see, at
+    a commit known to be good, whether there is an outage.
+    """
 
     END = "end"
     SEARCH = "search"
+    CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,8 @@ class Trial:
             when every trial gets a new machine.
         purpose: why it is wanted.
         attempt: 1, or more if earlier attempts on this commit ended in `INFRA` (back off).
+        pause: let so much time pass first, in lengths of a trial: there may be an outage. Only
+            where `SearchSettings.pauses`.
     """
 
     id: int
@@ -111,6 +120,7 @@ class Trial:
     environment: str
     purpose: Purpose = Purpose.SEARCH
     attempt: int = 1
+    pause: int = 0
 
 
 @dataclass(frozen=True, slots=True)

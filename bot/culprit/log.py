@@ -192,7 +192,14 @@ def _event(entry: dict[str, Any]) -> Event:
     if kind == "asked":
         return TrialsAsked(
             tuple(
-                Trial(t["id"], t["commit"], t["environment"], Purpose(t["purpose"]), t["attempt"])
+                Trial(
+                    t["id"],
+                    t["commit"],
+                    t["environment"],
+                    Purpose(t["purpose"]),
+                    t["attempt"],
+                    t.get("pause", 0),
+                )
                 for t in entry["trials"]
             )
         )

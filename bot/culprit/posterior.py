@@ -14,27 +14,51 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import lgamma
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.culprit.graph import Ancestry
+from bot.culprit.rivals import (
+    RATES,
+    EarlierBreak,
+    RatesBelieved,
+    Rows,
+    Storms,
+    TimedRun,
+    changed_rate,
+    doubtful,
+    earlier_break,
+    log_mean,
+)
 
 Floats = NDArray[np.float64]
 
-_LOG_ODDS = np.linspace(-11.0, 7.0, 64)
-RATES: Floats = 1.0 / (1.0 + np.exp(-_LOG_ODDS))
-"""The grid of rates, from 0.002% to 99.9%."""
 LOG_RATES: Floats = np.log(RATES)
 LOG_OTHERWISE: Floats = np.log1p(-RATES)
 
 WORST_FLAKE = 0.5
 """A good commit fails at most so often; a signal that lies more is no signal."""
-RAREST_FAILURE = 0.8
-"""A broken commit passes at most so often. A rarer failure drowns in flakes: it is taken for one,
-or no number of runs could ever say that the bad end is fine.
+RAREST_FAILURE = 0.4
+"""A broken commit passes at most so often. What fails more rarely became flaky: a commit is named
+as where that began, and nobody is blamed.
 """
+CHANGED = (1.5, 1.5)
+"""Beta(a, b) of a rate that has changed: anything up to its limit."""
+MOST_FLAKY = 0.55
+"""A good commit of a signal that became flaky fails at most so often."""
+PLAIN, GOOD_CHANGED, BAD_CHANGED, STORMY = 0.35, 0.25, 0.2, 0.2
+"""How likely each explanation is beforehand (`bot.culprit.rivals`)."""
+BROKEN_BEFORE = 0.04
+"""How likely beforehand it had been broken and mended before, beside all of those."""
+MENDED_SURELY = 0.5
+"""From here on the culprit is looked for behind the mended stretch, as anywhere."""
+ONSET = 0.4
+"""How likely, where nobody is guilty, the signal became flaky on the way."""
+LOCATED = 0.3
+"""From this probability of one hypothesis on, the rival explanations are weighed."""
 
 HISTORY_CAP = 50.0
 """Past runs count as at most so many: this regression need not flake like the last one."""
@@ -170,6 +194,33 @@ PERSON_ERRS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
+class Explanations:
+    """What the rivals say: log-evidence of groups, and by commit where the line was broken before.
+
+    Attributes:
+        plain: of each group, flakes being independent.
+        good_changed: group of the culprit by group of the commit where false failures changed.
+        bad_changed: the same for false passes.
+        stormy: of each group.
+        broken_before: along the line of commits, where every tried commit is on it.
+        order: the tried nodes, good ends first, then along the line.
+        line: the commits of the line.
+        gap: of each commit of the line, its gap.
+        by_commit: of each commit of the range, the log-evidence that it was the last of two breaks.
+    """
+
+    plain: Floats
+    good_changed: Floats
+    bad_changed: Floats
+    stormy: Floats
+    broken_before: EarlierBreak | None
+    order: tuple[int, ...]
+    line: NDArray[np.intp]
+    gap: NDArray[np.intp]
+    by_commit: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
 class Beliefs:
     """The posterior, and what it predicts.
 
@@ -179,6 +230,9 @@ class Beliefs:
         fails_if_bad: under each hypothesis, the chance that a bad commit fails when tried.
         false_fail: the probability of each rate in `RATES` of false failures.
         false_pass: the same of false passes.
+        storm: how likely there was a storm at the last run.
+        broken_before: how likely it had been broken and mended before.
+        why: what the rival explanations say; None while the posterior is still wide.
     """
 
     probability: Floats
@@ -186,6 +240,9 @@ class Beliefs:
     fails_if_bad: Floats
     false_fail: Floats
     false_pass: Floats
+    storm: float = 0.0
+    broken_before: float = 0.0
+    why: Explanations | None = None
 
     def upper(self, level: float = 0.95) -> tuple[float, float]:
         """Bound the rates of false failures and false passes from above, each at `level`."""
@@ -204,6 +261,7 @@ class Posterior:
         agreement: float,
         no_culprit: float,
         before_range: float,
+        rivals: bool = True,
     ) -> None:
         """Start from a prior.
 
@@ -214,7 +272,9 @@ class Posterior:
             agreement: probability that repeats in one environment agree whatever the truth.
             no_culprit: prior probability that no commit is guilty.
             before_range: prior probability that the good end is bad already.
+            rivals: weigh rival explanations too; without, flakes are taken for independent.
         """
+        self._with_rivals = rivals
         self.ancestry = ancestry
         self.commits = len(ancestry.graph)
         rest = 1.0 - no_culprit - before_range
@@ -233,6 +293,13 @@ class Posterior:
         self._if_good: list[Floats] = []
         self._if_bad: list[Floats] = []
         self._beliefs: Beliefs | None = None
+        self._runs: list[TimedRun] = []
+        self._storms: Storms | None = self._calm_start()
+        self._good_rate = RatesBelieved(self._false_fail, _changed(MOST_FLAKY))
+        self._bad_rate = RatesBelieved(self._false_pass, _changed(RAREST_FAILURE))
+
+    def _calm_start(self) -> Storms:
+        return Storms(self._false_fail, self._false_pass)
 
     @property
     def no_culprit(self) -> int:
@@ -252,9 +319,16 @@ class Posterior:
         marks[self.before_range] = True
         return marks
 
-    def add(self, node: int, environment: Hashable, *, failed: bool) -> None:
-        """Learn the result of one run."""
-        self._row_of(node)
+    def add(self, node: int, environment: Hashable, *, failed: bool, at: int | None = None) -> None:
+        """Learn the result of one run; `at` is the moment it was made, None if nobody knows."""
+        row = self._row_of(node)
+        run = TimedRun(row, at, failed, self.freshness(node, environment))
+        late = at is not None and any(r.at is not None and r.at > at for r in self._runs[-8:])
+        self._runs.append(run)
+        if late:
+            self._storms = None
+        elif self._storms is not None:
+            self._storms.learn(run, self._bad_in_group[:, row])
         cell = self._cells.setdefault(node, {}).setdefault(environment, Cell())
         agreed = cell.agrees
         if failed:
@@ -297,6 +371,8 @@ class Posterior:
         """
         cells = self._cells.pop(node, {})
         if cells:
+            self._runs = [run for run in self._runs if run.row != self._row[node]]
+            self._storms = None
             self._weigh(node)
         return sum(cell.fails for cell in cells.values())
 
@@ -388,6 +464,8 @@ class Posterior:
         )
         self._if_good.append(np.zeros_like(RATES))
         self._if_bad.append(np.zeros_like(RATES))
+        if self._storms is not None:
+            self._storms.split(present // 2)
         return row
 
     def _infer(self) -> Beliefs:
@@ -413,6 +491,10 @@ class Posterior:
         fails_if_bad = 1.0 - (bads @ RATES) / sum_bad
         weight = self.prior * evidence[self._group]
         probability = weight / weight.sum()
+        storm, before, why = 0.0, 0.0, None
+        if self._with_rivals and probability.max() >= LOCATED:
+            why = self._explain(log_evidence)
+            probability, storm, before = self._mix(why)
         mass = np.bincount(self._group, probability, len(evidence))
         return Beliefs(
             probability,
@@ -420,7 +502,196 @@ class Posterior:
             fails_if_bad[self._group],
             (mass / sum_good) @ good,
             (mass / sum_bad) @ bads,
+            storm,
+            before,
+            why,
         )
+
+    def _explain(self, plain: Floats) -> Explanations:
+        """Weigh the rival explanations."""
+        if_good, if_bad = np.array(self._if_good), np.array(self._if_bad)
+        bad = self._bad_in_group.astype(np.float64)
+        share = np.bincount(self._group[: self.commits], minlength=len(bad)) / self.commits
+        rows = Rows(bad, if_good, if_bad, share)
+        good_changed, bad_changed = changed_rate(rows, self._good_rate, self._bad_rate)
+        line = np.array(self.ancestry.graph.first_parent_line)
+        gap = np.zeros(len(line), np.intp)
+        before, by_commit, order = None, None, ()
+        place = {int(commit): i for i, commit in enumerate(line)} if len(self._row) < 200 else {}
+        nodes = [n for n in self._row if n < self.commits]
+        if nodes and all(n in place for n in nodes):
+            goods = [n for n in self._row if n >= self.commits]
+            nodes.sort(key=lambda n: place[n])
+            order = (*goods, *nodes)
+            rows_in_order = [self._row[n] for n in order]
+            places = np.array([place[n] for n in nodes])
+            gap = np.searchsorted(places, np.arange(len(line))) + len(goods)
+            sizes = np.bincount(gap, minlength=len(rows_in_order) + 1).astype(np.float64)
+            before = earlier_break(
+                if_good[rows_in_order],
+                if_bad[rows_in_order],
+                sizes,
+                self._false_fail,
+                self._false_pass,
+            )
+            by_commit = np.full(self.commits, -np.inf)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                by_commit[line] = (before.culprit - np.log(sizes))[gap]
+        return Explanations(
+            plain,
+            good_changed,
+            bad_changed,
+            self._stormy(plain),
+            before,
+            order,
+            line,
+            gap,
+            by_commit,
+        )
+
+    def _stormy(self, plain: Floats) -> Floats:
+        """Evidence of each group if there are storms; where commits are doubted, not asked."""
+        if self._doubts:
+            return plain
+        if self._storms is None:
+            self._storms = self._calm_start()
+            self._storms.split(np.zeros(len(self._bad_in_group), np.intp))
+            for run in sorted(self._runs, key=lambda r: -1 if r.at is None else r.at):
+                self._storms.learn(run, self._bad_in_group[:, run.row])
+        said = self._storms.evidence
+        for node, rulings in self._rulings.items():
+            bad = self._bad_in_group[:, self._row[node]]
+            for good_says in rulings:
+                said = said + np.where(
+                    bad != good_says, np.log1p(-PERSON_ERRS), np.log(PERSON_ERRS)
+                )
+        return said
+
+    def boundaries(self, hypothesis: int) -> tuple[tuple[int, BoundaryKind], ...]:
+        """Name the further boundaries that come with a hypothesis, by commit, oldest first."""
+        why = self.beliefs.why
+        if why is None:
+            return ()
+        group = self._group[hypothesis]
+        plain = np.log(PLAIN if hypothesis < self.commits else 1.0 - STORMY - ONSET)
+        changed = np.log(GOOD_CHANGED if hypothesis < self.commits else ONSET)
+        parts = [
+            np.array([why.plain[group] + plain, why.stormy[group] + np.log(STORMY)]),
+            why.good_changed[group] + changed,
+        ]
+        if hypothesis < self.commits:
+            parts.append(why.bad_changed[group] + np.log(BAD_CHANGED))
+            before = -np.inf if why.by_commit is None else float(why.by_commit[hypothesis])
+            parts.append(np.array([before + np.log(BROKEN_BEFORE)]))
+        weights = np.exp(np.concatenate(parts) - max(float(part.max()) for part in parts))
+        weights /= weights.sum()
+        groups = len(why.plain)
+        if hypothesis < self.commits and weights[-1] >= NAMED and why.broken_before is not None:
+            last = int(why.gap[np.flatnonzero(why.line == hypothesis)[0]])
+            mended = int(why.broken_before.mended[last])
+            first = int(why.broken_before.first[mended])
+            return (
+                (self._end_of_gap(why, first), BoundaryKind.BROKEN),
+                (self._end_of_gap(why, mended), BoundaryKind.FIXED),
+            )
+        found = []
+        for start, kind in ((2, BoundaryKind.FLAKY_FROM), (2 + groups, BoundaryKind.FAILS_FROM)):
+            part = weights[start : start + groups]
+            if len(part) == groups and part.max() >= NAMED:
+                members = np.flatnonzero(self._group[: self.commits] == int(part.argmax()))
+                found.append((int(members[-1]), kind))
+        return tuple(found)
+
+    def _end_of_gap(self, why: Explanations, gap: int) -> int:
+        return int(why.line[np.flatnonzero(why.gap == gap)[-1]])
+
+    def runs_from(self, commit: int) -> int:
+        """Count the runs of a commit and of all that descend from it."""
+        nodes = [n for n in self._cells if n < self.commits and self.ancestry.of(n)[commit]]
+        return sum(self.total_runs(n) for n in nodes)
+
+    @property
+    def was_stormy(self) -> bool:
+        """Whether, if nobody is guilty, storms explain the failures better than single flakes."""
+        why, group = self.beliefs.why, self._group[self.no_culprit]
+        return why is not None and bool(why.stormy[group] > why.plain[group] + np.log(9.0))
+
+    def perhaps_mended(self) -> tuple[float, int]:
+        """Find where it may have been mended for a while after the likeliest culprit.
+
+        Returns:
+            How likely that is, and the commit that would show it.
+        """
+        why = self.beliefs.why
+        best = int(self.beliefs.probability[: self.commits].argmax())
+        if (
+            why is None
+            or why.broken_before is None
+            or best not in why.line
+            or self.beliefs.broken_before >= MENDED_SURELY
+        ):
+            return 0.0, 0
+        tried, gaps, chance = doubtful(
+            why.broken_before, int(why.gap[np.searchsorted(why.line, best)])
+        )
+        place = int(np.concatenate([tried, gaps]).argmax())
+        if place < len(tried):
+            return chance * self.beliefs.broken_before, why.order[place]
+        inside = np.flatnonzero(why.gap == place - len(tried))
+        return chance * self.beliefs.broken_before, int(why.line[inside[len(inside) // 2]])
+
+    def _mix(self, why: Explanations) -> tuple[Floats, float, float]:
+        """Weigh all explanations together.
+
+        Returns:
+            The posterior; how likely there is a storm now; and that it had been broken before.
+        """
+        good_changed, bad_changed = log_sums(why.good_changed), log_sums(why.bad_changed)
+        top = max(float(each.max()) for each in (why.plain, good_changed, bad_changed, why.stormy))
+        plain, first, second, stormy = (
+            np.exp(each - top) for each in (why.plain, good_changed, bad_changed, why.stormy)
+        )
+        calm = PLAIN * plain + GOOD_CHANGED * first + BAD_CHANGED * second
+        guilty = (calm + STORMY * stormy)[self._group]
+        nobody, before = self._group[self.no_culprit], self._group[self.before_range]
+        guilty[self.no_culprit] = (
+            (1.0 - STORMY - ONSET) * plain[nobody] + STORMY * stormy[nobody] + ONSET * first[nobody]
+        )
+        guilty[self.before_range] = (1.0 - STORMY) * plain[before] + STORMY * stormy[before]
+        weight = self.prior * guilty
+        broken_before = 0.0
+        if why.by_commit is not None:
+            along = self.prior[: self.commits].sum() * np.exp(why.by_commit - top)
+            weight[: self.commits] += BROKEN_BEFORE * along
+            broken_before = float(BROKEN_BEFORE * along.sum() / weight.sum())
+        probability = weight / weight.sum()
+        storm = 0.0
+        if self._storms is not None and not self._doubts:
+            share = self.prior * STORMY * stormy[self._group] / weight.sum()
+            storm = float(share @ self._storms.now[self._group])
+        return probability, storm, broken_before
+
+
+class BoundaryKind(StrEnum):
+    """What happened at a commit: the signal broke, was mended, or lies more or less from it on."""
+
+    BROKEN = "broken"
+    FIXED = "fixed"
+    FLAKY_FROM = "flaky_from"
+    FAILS_FROM = "fails_from"
+
+
+NAMED = 0.9
+"""From this probability on, given the verdict, a further boundary is named."""
+
+
+def log_sums(logs: Floats) -> Floats:
+    """Log of the sum of exponentials over the last axis."""
+    return log_mean(logs, np.ones(logs.shape[-1]))
+
+
+def _changed(limit: float) -> Floats:
+    return Mixture((Beta(1.0, *CHANGED),), limit=limit).on_grid()
 
 
 def _quantile(weights: Floats, level: float) -> float:

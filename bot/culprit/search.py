@@ -39,6 +39,12 @@ IDLE = 0.003
 """Bits below which the ends are tried again, to learn how often the signal lies."""
 ENOUGH = 12
 """Runs of an end after which more teach nothing."""
+STORM = 0.4
+"""From this probability of a storm on, a good end is tried to see whether it is over."""
+LONGEST_PAUSE = 31
+"""An outage is waited out for at most so many lengths of a trial at once."""
+UNSEEN = 0.2
+"""Once all but so much is settled, stretches where nothing was tried are looked into."""
 
 
 class Search:
@@ -95,6 +101,10 @@ class Search:
         self._pending: dict[int, Trial] = {}
         self._asked = 0
         self._rounds = 0
+        self._clock = 0
+        self._begun_at: dict[int, int] = {}
+        self._last: tuple[int, ...] = ()
+        self._controls = 0
         self._trials = 0
         self._exhausted = False
         self._verdict: Verdict | None = None
@@ -140,21 +150,21 @@ class Search:
         ends = self._ends_to_check()
         if ends is None:
             return ()
-        nodes = ends[:count] or self._informative(count)
+        control = [] if ends else self._control()
+        nodes = ends[:count] or control or self._informative(count)
         if not nodes:
             if not self._pending and not self._exhausted:
                 self._exhausted, self._verdict = True, None
                 self._events.append(log.exhausted())
             return ()
-        purpose = Purpose.END if ends else Purpose.SEARCH
+        purpose = Purpose.END if ends else Purpose.CONTROL if control else Purpose.SEARCH
+        pause = min(2**self._controls - 1, LONGEST_PAUSE) if control else 0
         trials: list[Trial] = []
         for node in nodes:
-            trial = self._place(
-                Trial(self._asked + 1, self._sha(node), "", purpose, self._infra[node] + 1)
-            )
-            self._ask(trial)
-            trials.append(trial)
-        self._rounds += 1
+            asked = Trial(self._asked + 1, self._sha(node), "", purpose, self._infra[node] + 1)
+            trials.append(self._place(replace(asked, pause=pause if self.settings.pauses else 0)))
+            self._ask(trials[-1])
+        self._round(trials)
         self._events.append(log.asked(trials))
         return tuple(trials)
 
@@ -177,7 +187,8 @@ class Search:
         self._infra_in_a_row = 0
         self._trials += 1
         self._answered.add(node)
-        self._learn(node, report, report.environment or trial.environment)
+        moment = self._begun_at[trial.id]
+        self._learn(node, report, report.environment or trial.environment, moment)
 
     def abandon(self, trial: Trial) -> None:
         """Forget a pending trial that will never answer (cancelled, or lost in a crash).
@@ -228,6 +239,7 @@ class Search:
                     waiting=self._ends_to_check() != [],
                     trials=self._trials,
                     rounds=self._rounds,
+                    posterior=self._posterior,
                 )
             )
         return self._verdict
@@ -262,7 +274,7 @@ class Search:
         if isinstance(event, log.TrialsAsked):
             for trial in event.trials:
                 self._ask(trial)
-            self._rounds += 1
+            self._round(event.trials)
             self._verdict = None
             self._events.append(log.asked(event.trials))
         elif isinstance(event, log.Reported):
@@ -286,7 +298,25 @@ class Search:
         self._pending[trial.id] = trial
         self._asked = max(self._asked, trial.id)
 
-    def _learn(self, node: int, report: TrialReport, environment: str) -> None:
+    def _round(self, trials: Sequence[Trial]) -> None:
+        """Count trials that are begun together; time passes from one such round to the next."""
+        self._rounds += 1
+        self._clock += 1 + max(trial.pause for trial in trials)
+        self._begun_at |= {trial.id: self._clock for trial in trials}
+        self._last = tuple(self._canonical(self.graph.number[trial.commit]) for trial in trials)
+        control = trials[0].purpose is Purpose.CONTROL
+        self._controls = self._controls + 1 if control else 0
+
+    def _control(self) -> list[int]:
+        """Turn to a good end where everything seems to fail: an outage is waited out there."""
+        if self._posterior.beliefs.storm < STORM or self._pending:
+            return []
+        goods = [n for n in range(len(self.graph), self._nodes) if n not in self._untestable()]
+        return goods[:1]
+
+    def _learn(
+        self, node: int, report: TrialReport, environment: str, moment: int | None = None
+    ) -> None:
         failed = report.outcome is TrialOutcome.FAIL
         if failed and not same_failure(self._fingerprint, report.fingerprint):
             report = TrialReport(TrialOutcome.UNTESTABLE)
@@ -296,7 +326,7 @@ class Search:
         else:
             if failed and node == self.graph.bad and self._fingerprint is None:
                 self._fingerprint = report.fingerprint or None
-            self._posterior.add(at, environment, failed=failed)
+            self._posterior.add(at, environment, failed=failed, at=moment)
         if self._cannot_be_tried(at):
             self._flukes[at] += self._posterior.retract(at)
             if node >= len(self.graph):
@@ -345,8 +375,12 @@ class Search:
         pending = [self._canonical(self.graph.number[t.commit]) for t in self._pending.values()]
         rng = np.random.default_rng([self.settings.seed, self._asked])
         worth = self._worth()
+        chance, between = self._posterior.perhaps_mended()
+        rest = 1.0 - float(self._posterior.beliefs.probability.max())
+        if chance > rest / 3 and rest < UNSEEN and worth[between] > 0.0 and between not in pending:
+            return [between]
         for stage in (self._in_stage(), np.ones(self._nodes)):
-            choices = choose(self._posterior, worth * stage, pending, count, rng)
+            choices = choose(self._posterior, worth * stage, pending, count, rng, apart=self._last)
             if choices and choices[0].score >= IDLE:
                 break
         else:

@@ -208,6 +208,10 @@ PATTERNS = 64
 """At most so many joint results of the trials under way are weighed; beyond, they are sampled."""
 
 
+TELLING = 0.2
+"""A run of another commit comes before a repeat if it tells this share of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A node to try, and the information it is expected to bring, in bits times worth."""
@@ -222,8 +226,12 @@ def choose(
     pending: Sequence[int],
     count: int,
     rng: np.random.Generator,
+    *,
+    apart: Collection[int] = (),
 ) -> list[Choice]:
-    """Pick nodes to try, best first.
+    """Pick nodes to try, best first. Several at once are of different nodes.
+
+    Failures close in time are not independent, so repeats are never back to back.
 
     Args:
         posterior: what is believed now.
@@ -231,21 +239,27 @@ def choose(
         pending: nodes being tried now.
         count: how many to pick.
         rng: used only for large graphs and where many trials are under way.
+        apart: nodes tried just now; where one is wanted, another comes first if it tells anything.
 
     Returns:
-        At most `count` choices; a node may be chosen twice, as two runs tell more than one.
+        At most `count` choices, of different nodes unless nothing else tells anything.
     """
     scorer = _Exact(posterior) if posterior.ancestry.exact else _Sampled(posterior, worth, rng)
     for node in pending:
         scorer.assume(node, rng)
     chosen: list[Choice] = []
+    avoided = np.isin(scorer.nodes, [*apart, *pending] if count == 1 else [*pending])
     for _ in range(count):
         scores = scorer.gains() * worth[scorer.nodes]
         best = int(scores.argmax())
+        if avoided[best]:
+            other = int(np.where(avoided, 0.0, scores).argmax())
+            best = other if scores[other] >= scores[best] * TELLING else best
         node = int(scorer.nodes[best])
         if worth[node] <= 0.0:
             break
         chosen.append(Choice(node, float(scores[best])))
+        avoided[best] = True
         if len(chosen) < count:
             scorer.assume(node, rng)
     return chosen

@@ -7,7 +7,7 @@ each of its parents are run anew, interleaved so that a change of the machine's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil, log
 
@@ -23,6 +23,7 @@ from bot.culprit.graph import (
     masses,
     splitters,
 )
+from bot.culprit.posterior import BoundaryKind, Posterior
 
 FAKED = 0.01
 """Accepted chance that flakes alone imitate the boundary."""
@@ -158,6 +159,22 @@ class Candidate:
     probability: float
 
 
+class Cause(StrEnum):
+    """Why nobody, or not one commit alone, is guilty. `DRIFT` is said of metrics only."""
+
+    DRIFT = "drift"
+    FLAKY_FROM = "flaky_from"
+    OUTAGE = "outage"
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """A commit from which on the signal behaves otherwise than before."""
+
+    sha: str
+    kind: BoundaryKind
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The conclusion of a search, or its state so far (`status` is `SEARCHING`).
@@ -176,6 +193,8 @@ class Verdict:
         rounds: how often trials were asked for.
         p_no_culprit: probability that the bad end is good.
         p_before_range: probability that the good end is bad.
+        cause: why nobody, or not one commit alone, is guilty; None where that is all.
+        boundaries: every commit where the signal changed, oldest first, as far as was found.
     """
 
     status: SearchStatus
@@ -190,6 +209,8 @@ class Verdict:
     rounds: int
     p_no_culprit: float
     p_before_range: float
+    cause: Cause | None = None
+    boundaries: tuple[Boundary, ...] = ()
 
     @property
     def final(self) -> bool:
@@ -224,6 +245,7 @@ class SearchState:
         waiting: an end of the range has not answered yet.
         trials: trials so far.
         rounds: rounds so far.
+        posterior: what else is known of the boundaries; None: nothing.
     """
 
     ancestry: Ancestry
@@ -237,6 +259,7 @@ class SearchState:
     waiting: bool
     trials: int
     rounds: int
+    posterior: Posterior | None = None
 
 
 def conclude(standing: SearchState) -> Verdict:
@@ -290,13 +313,7 @@ def _outcome(standing: SearchState, sure: float) -> Verdict | None:
     p_none, p_before = (float(p) for p in standing.probability[commits:])
     nobody = np.zeros(commits, np.bool_)
     if cautious(p_none) >= sure:
-        return _verdict(
-            standing,
-            SearchStatus.NO_CULPRIT,
-            nobody,
-            cautious(p_none),
-            "The bad end passes: the failure was a flake or came from its environment.",
-        )
+        return _nobody(standing, nobody, cautious(p_none))
     if cautious(p_before) >= sure:
         return _verdict(
             standing,
@@ -310,11 +327,78 @@ def _outcome(standing: SearchState, sure: float) -> Verdict | None:
     if found is None and standing.presumed:
         labels = _labels(standing, standing.untestable | standing.presumed)
         found = _class(standing, labels, sure)
+    if found is None:
+        found = _flaky(standing, sure)
     if found is None and standing.exhausted | standing.spent:
         # Reverting a merge removes its whole branch: sure of the merge is sure enough.
         owner = np.array(standing.ancestry.graph.merged_by, np.intp)
         found = _class(standing, owner, sure)
     return found
+
+
+def _nobody(standing: SearchState, nobody: NDArray[np.bool_], confidence: float) -> Verdict:
+    """Say that no commit is guilty, and what it was instead."""
+    named = _further(standing, len(standing.ancestry.graph))
+    cause, why = None, "The bad end passes: the failure was a flake or came from its environment."
+    if named:
+        cause = Cause.FLAKY_FROM
+        why = f"No commit broke it for good: it became flaky at {named[0].sha[:12]}."
+    elif standing.posterior is not None and standing.posterior.was_stormy:
+        cause, why = Cause.OUTAGE, "The bad end passes: what failed was an outage, which is over."
+    found = _verdict(standing, SearchStatus.NO_CULPRIT, nobody, confidence, why)
+    return replace(found, cause=cause, boundaries=named)
+
+
+UNDECIDED_RUNS = 40
+"""Runs from a commit on after which it is left open whether that broke it or made it flaky."""
+
+BLAMELESS = 0.1
+"""Nobody is blamed for a flaky signal as long as that is this likely, compared with a culprit."""
+
+
+def _flaky(standing: SearchState, sure: float) -> Verdict | None:
+    """Say from which commit on it is flaky, where it stays open whether that broke it.
+
+    A signal that fails in half of all runs may be broken or flaky: no number of runs tells. Sure of
+    that commit, and that it, a later one or nobody broke it, is as sure as one can be.
+    """
+    if standing.posterior is None:
+        return None
+    commits = len(standing.ancestry.graph)
+    probability = np.delete(standing.probability, commits + 1)
+    pair = [int(c) for c in np.argsort(-probability, kind="stable")[:2]]
+    together = cautious(float(probability[pair].sum()))
+    if together < sure:
+        return None
+    first, second = min(pair), max(pair)
+    changes = {at for c in pair for at, _ in standing.posterior.boundaries(c)}
+    if first not in changes or standing.posterior.runs_from(first) < UNDECIDED_RUNS:
+        return None
+    graph = standing.ancestry.graph
+    flaky = Boundary(graph.commits[first], BoundaryKind.FLAKY_FROM)
+    if second == commits and probability[commits] >= BLAMELESS * probability[first]:
+        nobody = np.zeros(commits, np.bool_)
+        why = f"No commit surely broke it: it became flaky at {flaky.sha[:12]}."
+        found = _verdict(standing, SearchStatus.NO_CULPRIT, nobody, together, why)
+        return replace(found, cause=Cause.FLAKY_FROM, boundaries=(flaky,))
+    members = np.isin(np.arange(commits), pair)
+    why = "It is flaky from this commit on; whether it is broken, runs do not tell."
+    named: tuple[Boundary, ...] = (flaky,)
+    if second < commits:
+        why = "It fails more from the first of these commits on, and more again from the second."
+        named = (flaky, Boundary(graph.commits[second], BoundaryKind.BROKEN))
+    found = _verdict(standing, SearchStatus.CLASS, members, together, why)
+    return replace(found, cause=Cause.FLAKY_FROM, boundaries=named)
+
+
+def _further(standing: SearchState, hypothesis: int) -> tuple[Boundary, ...]:
+    """Name the boundaries beside what was found."""
+    if standing.posterior is None:
+        return ()
+    graph = standing.ancestry.graph
+    return tuple(
+        Boundary(graph.commits[at], kind) for at, kind in standing.posterior.boundaries(hypothesis)
+    )
 
 
 def _class(standing: SearchState, labels: Ints, sure: float) -> Verdict | None:
@@ -330,9 +414,13 @@ def _class(standing: SearchState, labels: Ints, sure: float) -> Verdict | None:
         and len({standing.ancestry.graph.merged_by[int(c)] for c in np.flatnonzero(members)}) == 1
     )
     if merge or members.sum() == 1:
-        return _verdict(
+        found = _verdict(
             standing, SearchStatus.CULPRIT, members, confidence, "One commit is guilty.", best
         )
+        own = Boundary(found.culprit or "", BoundaryKind.BROKEN)
+        place = standing.ancestry.graph.number
+        named = sorted((*_further(standing, best), own), key=lambda each: place[each.sha])
+        return replace(found, boundaries=tuple(named))
     return _verdict(
         standing,
         SearchStatus.CLASS,

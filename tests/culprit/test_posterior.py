@@ -25,6 +25,7 @@ def new_posterior(graph: CommitGraph, rates: RatePriors = UNLIMITED) -> Posterio
         agreement=0.7,
         no_culprit=0.15,
         before_range=0.05,
+        rivals=False,
     )
 
 

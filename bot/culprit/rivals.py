@@ -1,0 +1,314 @@
+"""Rival explanations of the same results: a signal that does not lie by chance alone. Pure.
+
+Beside "one commit broke it, and flakes are independent" stand four others. In each a commit is
+guilty too, so each gives an evidence for every hypothesis, and the posterior is a mixture:
+
+* the rate of false failures changes at some commit (a flaky test was added, or mended);
+* the rate of false passes changes at some commit behind the culprit;
+* storms: for stretches of time runs fail whatever they try (an outage, a burst);
+* it had been broken and mended before: bad from a to b, and again from the culprit on.
+
+The first two sum over the commit where the rate changes, the third is a hidden Markov model of
+calm and storm (Rabiner 1989, the forward recursion), the fourth a sum over the earlier break.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+LOG_ODDS: Floats = np.linspace(-11.0, 7.0, 64)
+RATES: Floats = 1.0 / (1.0 + np.exp(-LOG_ODDS))
+"""The grid of rates, from 0.002% to 99.9%."""
+
+_EVERY = 2
+_FEW = np.array([12, 19, 24, 28, 31, 34, 36, 38])
+"""Places in `RATES`, from 0.05% to 46%, where both rates are looked at together."""
+_TINY = 1e-300
+
+
+def log_mean(logs: Floats, weights: Floats, axis: int = -1) -> Floats:
+    """Log of the weighted sum of exponentials along an axis."""
+    top = logs.max(axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    total = (np.exp(logs - top) * weights).sum(axis=axis)
+    result: Floats = np.log(np.maximum(total, _TINY)) + np.squeeze(top, axis)
+    return result
+
+
+def thinned(weights: Floats) -> Floats:
+    """Gather the weights of all rates at the few in `_FEW`, each at the nearest."""
+    nearest = np.abs(LOG_ODDS[:, None] - LOG_ODDS[_FEW]).argmin(axis=1)
+    return np.bincount(nearest, weights, len(_FEW)).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The tried nodes: what each says at each rate, and under which groups it is bad.
+
+    Attributes:
+        bad: groups by nodes, 1 where the node is bad.
+        if_good: nodes by rates, log-likelihood where it is good, by the rate of false failures.
+        if_bad: nodes by rates, log-likelihood where it is bad, by the rate of false passes.
+        share: for each group the share of the range's commits in it.
+    """
+
+    bad: Floats
+    if_good: Floats
+    if_bad: Floats
+    share: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RatesBelieved:
+    """Beliefs on one rate over `RATES`: as it usually is, and where it has changed."""
+
+    usual: Floats
+    changed: Floats
+
+    @property
+    def both(self) -> Floats:
+        """Every second rate, the two beliefs as columns."""
+        pair = np.stack([self.usual, self.changed], axis=1)[::_EVERY]
+        following: Floats = np.stack([self.usual, self.changed], axis=1)[1::_EVERY]
+        return pair + following
+
+
+def changed_rate(rows: Rows, good: RatesBelieved, bad: RatesBelieved) -> tuple[Floats, Floats]:
+    """Weigh that one of the rates changed at some commit.
+
+    Returns:
+        Log-evidence, groups of the culprit by groups of the commit where the rate changed, for
+        false failures and for false passes. The share of the second is counted in.
+    """
+    with np.errstate(divide="ignore"):
+        share = np.log(rows.share)
+    healthy = 1.0 - rows.bad
+    if_good, if_bad = rows.if_good[:, ::_EVERY], rows.if_bad[:, ::_EVERY]
+    found = []
+    for own, other, own_ll, other_ll, rate, other_rate in (
+        (healthy, rows.bad, if_good, if_bad, good, bad),
+        (rows.bad, healthy, if_bad, if_good, bad, good),
+    ):
+        count, rates = len(own), own_ll.shape[1]
+        total = own @ own_ll
+        masks = own[:, None, :] * healthy[None, :, :]
+        before = (masks.reshape(count * count, -1) @ own_ll).reshape(count, count, rates)
+        first, second = _integrated(before, rate), _integrated(total[:, None, :] - before, rate)
+        # Either side may be the one that lies unusually often.
+        either = np.logaddexp(first[0] + second[1], first[1] + second[0]) - np.log(2.0)
+        rest = _integrated(other @ other_ll, other_rate)[0]
+        found.append(either + rest[:, None] + share[None, :])
+    return found[0], found[1]
+
+
+def _integrated(logs: Floats, rate: RatesBelieved) -> Floats:
+    """Integrate a rate out, under both beliefs on it (first axis)."""
+    top = logs.max(axis=-1, keepdims=True)
+    sums = np.maximum(np.exp(logs - top) @ rate.both, _TINY)
+    result: Floats = np.moveaxis(np.log(sums) + top, -1, 0)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierBreak:
+    """That it was broken and mended before the culprit, weighed along a line of commits.
+
+    Gap g lies before the g-th tried commit of the line, the last one behind them all.
+
+    Attributes:
+        culprit: log-evidence for each gap that the last break lies there, sizes counted in.
+        windows: the same by the gap of the mending too (rows); on the diagonal both lie in one gap,
+            where nothing was tried.
+        first: the likeliest gap of the first break, for each gap of the last one.
+        mended: the likeliest gap of the mending, for each gap of the last one.
+    """
+
+    culprit: Floats
+    windows: Floats
+    first: Ints
+    mended: Ints
+
+
+LEAST_STRETCH = 0.125
+"""A stretch mended in between is at least this share of the line: shorter ones nobody sees."""
+
+
+def earlier_break(
+    if_good: Floats, if_bad: Floats, sizes: Floats, false_fail: Floats, false_pass: Floats
+) -> EarlierBreak:
+    """Weigh that the line is good, bad, good and bad again, in stretches.
+
+    Args:
+        if_good: tried commits of the line in order by `RATES`.
+        if_bad: the same, where bad.
+        sizes: commits in each gap: one more than there are tried commits.
+        false_fail: weight of each rate in `RATES`.
+        false_pass: the same.
+    """
+    few = len(_FEW)
+    good = np.repeat(_sums_before(if_good[:, _FEW]), few, axis=1)
+    bad = np.tile(_sums_before(if_bad[:, _FEW]), few)
+    weights = np.outer(thinned(false_fail), thinned(false_pass)).ravel()
+    count = len(sizes)
+    with np.errstate(divide="ignore"):
+        log_sizes = np.log(sizes / sizes.sum())
+    lean = good - bad
+    # Broken in gap i: good before, bad from there on. Best first break for each mending.
+    starts = log_sizes[:, None] + lean
+    broken = np.full((count, few * few), -np.inf)
+    first = np.zeros(count, np.intp)
+    running = starts[0]
+    best_first = 0
+    for gap in range(1, count):
+        broken[gap] = running
+        first[gap] = best_first
+        mean = log_mean(starts[: gap + 1], weights)
+        best_first = int(mean.argmax())
+        running = np.logaddexp(running, starts[gap])
+    mending = broken + log_sizes[:, None] - lean
+    ends = np.cumsum(sizes)
+    found = np.full(count, -np.inf)
+    windows = np.full((count, count), -np.inf)
+    mended = np.zeros(count, np.intp)
+    tail = bad[-1]
+    for gap in range(1, count):
+        # What lies between the mending and the last break has to be long enough.
+        long_enough = ends[gap] - (ends - sizes)[:gap] >= LEAST_STRETCH * ends[-1]
+        scores = mending[:gap] + starts[gap] + tail
+        each = log_mean(scores, weights)
+        each[~long_enough] = -np.inf
+        mended[gap] = int(each.argmax())
+        room = max(0.0, sizes[gap] - LEAST_STRETCH * ends[-1]) / ends[-1]
+        if room > 0.0:
+            # Mended and broken again within one gap, where nothing was tried.
+            windows[gap, gap] = float(log_mean(broken[gap] + tail, weights)) + np.log(room**2 / 2)
+        windows[:gap, gap] = each
+        found[gap] = log_mean(windows[:, gap], np.ones(count))
+    # Three points in order: a sixth of the cube.
+    return EarlierBreak(found + np.log(6.0), windows + np.log(6.0), first, mended)
+
+
+def doubtful(found: EarlierBreak, culprit: int) -> tuple[Floats, Floats, float]:
+    """Say how much speaks for a mended stretch behind the likeliest culprit, by place.
+
+    Args:
+        found: what is known of an earlier break.
+        culprit: the gap of the likeliest culprit.
+
+    Returns:
+        For each tried commit (it lies between its gap and the next), and for each gap, the share
+        of the earlier break's evidence under which it was mended there; and the share under
+        which another than the likeliest culprit broke it last.
+    """
+    weights = np.exp(found.windows - np.nanmax(found.windows))
+    total = weights.sum()
+    weights[:, culprit] = 0.0
+    # Mended at or before a gap, broken again behind it: sums over a corner of the matrix.
+    corner = np.cumsum(np.cumsum(weights, axis=0)[:, ::-1], axis=1)[:, ::-1]
+    here, within = np.diagonal(corner, 1) / total, np.diagonal(weights) / total
+    return here, within, float(weights.sum() / total)
+
+
+def _sums_before(logs: Floats) -> Floats:
+    """Sums of all rows before each gap."""
+    result: Floats = np.concatenate([np.zeros((1, logs.shape[1])), np.cumsum(logs, axis=0)])
+    return result
+
+
+_KINDS = np.array([
+    # share of time, how much of it lasts to the next moment, runs that fail
+    (1 / 6, 0.80, 0.90),
+    (0.15, 0.90, 0.95),
+    (0.15, 0.95, 0.99),
+    (0.10, 0.975, 0.995),
+])  # fmt: skip
+"""Kinds of storm: bursts of a few runs up to outages of some forty."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedRun:
+    """One run: of which tried node, when, and how it ended; `weight` below 1 for a repeat."""
+
+    row: int
+    at: int | None
+    failed: bool
+    weight: float = 1.0
+
+
+class Storms:
+    """The forward recursion over the runs so far, for every group at once."""
+
+    def __init__(self, false_fail: Floats, false_pass: Floats) -> None:
+        """Start before any run, with the weight of each rate in `RATES`."""
+        few, kinds = len(_FEW), len(_KINDS)
+        fails = np.repeat(RATES[_FEW], few * kinds)
+        passes = np.tile(np.repeat(RATES[_FEW], kinds), few)
+        self._share, self._lasts, self._storm = (np.tile(c, few * few) for c in _KINDS.T)
+        weights = np.outer(thinned(false_fail), thinned(false_pass)).ravel()
+        start = np.repeat(weights, kinds) / kinds
+        self._calm_good, self._calm_bad = fails, 1.0 - passes
+        self._calm = (start * (1.0 - self._share))[None, :]
+        self._stormy = (start * self._share)[None, :]
+        self._scale = np.zeros(1)
+        self._at: int | None = None
+
+    def split(self, kept: Ints) -> None:
+        """Follow a split of the groups: `kept[g]` is the old number of the new group g."""
+        self._calm, self._stormy = self._calm[kept], self._stormy[kept]
+        self._scale = self._scale[kept]
+
+    def learn(self, run: TimedRun, bad: NDArray[np.bool_]) -> None:
+        """Take one run, not earlier than the last; `bad` says for each group what its node is."""
+        self._pass_time(run.at)
+        calm = np.where(bad[:, None], self._calm_bad, self._calm_good)
+        storm = self._storm
+        if not run.failed:
+            calm, storm = 1.0 - calm, 1.0 - storm
+        if run.at is None:
+            # From another time: it had a weather of its own.
+            calm = (1.0 - self._share) * calm + self._share * storm
+            storm = calm
+        if run.weight != 1.0:
+            calm, storm = calm**run.weight, storm**run.weight
+        self._calm = self._calm * calm
+        self._stormy = self._stormy * storm
+        top = self._calm.max(axis=1) + self._stormy.max(axis=1)
+        self._calm, self._stormy = self._calm / top[:, None], self._stormy / top[:, None]
+        self._scale = self._scale + np.log(top)
+
+    def _pass_time(self, at: int | None) -> None:
+        if at is None:
+            return
+        gap = 0 if self._at is None else max(0, at - self._at)
+        self._at = at if self._at is None else max(at, self._at)
+        if gap:
+            left = self._lasts**gap
+            both = self._calm + self._stormy
+            fresh = both * self._share
+            self._stormy = self._stormy * left + fresh * (1.0 - left)
+            self._calm = both - self._stormy
+
+    @property
+    def evidence(self) -> Floats:
+        """Log-evidence of each group."""
+        both: Floats = np.log((self._calm + self._stormy).sum(axis=1)) + self._scale
+        return both
+
+    @property
+    def now(self) -> Floats:
+        """For each group, how likely there was a storm at the last run."""
+        stormy = self._stormy.sum(axis=1)
+        result: Floats = stormy / (stormy + self._calm.sum(axis=1))
+        return result
+
+
+def tempered(runs: Sequence[TimedRun]) -> list[TimedRun]:
+    """Order runs by time, those without one first."""
+    return sorted(runs, key=lambda run: -1 if run.at is None else run.at)
