@@ -50,6 +50,7 @@ class SearchSettings:
         infra_cap: after so many infra failures in a row the search stops.
         rates: beliefs on the signal's flakes; `RatePriors().after(history)` fits them.
         fingerprint: the tests that failed in the incident, if known.
+        storms: probability beforehand of outages, or bursts of failures whatever is tried.
         pauses: whoever runs the trials keeps to `Trial.pause`.
     """
 
@@ -68,6 +69,7 @@ class SearchSettings:
     infra_cap: int = 10
     rates: RatePriors = field(default_factory=RatePriors)
     fingerprint: frozenset[str] | None = None
+    storms: float = 0.2
     pauses: bool = False
 
 

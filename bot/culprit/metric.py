@@ -1,32 +1,46 @@
-"""A metric that dropped instead of a check that failed: where did its mean change?
+"""A metric that dropped instead of a check that failed: where did it change?
 
-Every commit's values are normal with one unknown variance and one of two unknown means: one
-before the culprit, one from it on. Means and variance have Normal-inverse-gamma priors and are
-integrated out (Murphy 2007, "Conjugate Bayesian analysis of the Gaussian distribution").
+Every commit's values lie about one of two levels: one before the culprit, one from it on. Levels
+and spreads are unknown on each side and summed over a grid. The likelihood is robust: Student's t
+with few degrees of freedom, so that an outlier says little (Lange, Little and Taylor 1989), and
+every commit may be noisier or quieter than the others. Where values close in time resemble each
+other, all of them count for less, as fewer independent ones would.
+
+Rival hypotheses: no change at all, and a drift along the range or a good part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, lgamma, log, sqrt
+from math import inf, lgamma, log, pi, sqrt
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.culprit.graph import Ancestry, CommitGraph
-from bot.culprit.verdict import Candidate, SearchStatus, cautious
+from bot.culprit.posterior import BoundaryKind
+from bot.culprit.verdict import Boundary, Candidate, Cause, SearchStatus, cautious
 
 Floats = NDArray[np.float64]
 
 END_RUNS = 5
 """Interleaved runs at each end before anything else."""
-MORE_END_RUNS = 10
+MORE_END_RUNS = 12
 """So many where the ends differ little."""
-TOO_SMALL = 1.5
+TOO_SMALL = 1.2
 """Effects of fewer standard deviations cost too many runs to pin on a commit."""
-_PRIOR_RUNS = 0.05
-_PRIOR_SHAPE = 1.0
+NO_CHANGE, DRIFT = 0.1, 0.2
+"""How likely each rival is beforehand."""
+TAILS = 3.0
+"""Degrees of freedom of Student's t: values far off are rare, not impossible."""
+_LEVELS = 48
+_SPREADS = np.exp(np.linspace(log(0.04), log(2.5), 9))
+"""Spreads, as shares of the distance between the outermost usual values."""
+_NOISIER = np.array([0.5, 1.0, 2.0])
+_NOISIER_WEIGHTS = np.array([0.15, 0.6, 0.25])
+Worse = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +48,17 @@ class MetricVerdict:
     """What is concluded of a metric.
 
     Attributes:
-        status: `SEARCHING`, `CULPRIT`, `NO_CULPRIT` (the effect is too small to find), `BUDGET`.
+        status: `SEARCHING`, `CULPRIT`, `NO_CULPRIT` (too little changed, or it drifts), `BUDGET`.
         culprit: the commit, if `CULPRIT`.
         candidates: the 95% credible set, likeliest first.
-        confidence: probability of the likeliest commit.
-        effect: bad mean minus good mean, in the metric's own unit.
+        confidence: probability of what `status` says.
+        effect: bad level minus good level, in the metric's own unit.
         interval: its 95% interval.
         deviations: the effect in standard deviations of a single run.
         runs: how many values were seen.
         reason: one plain sentence.
+        cause: `DRIFT` where it changes bit by bit.
+        boundaries: the commit where it changed, if one was found.
     """
 
     status: SearchStatus
@@ -54,6 +70,29 @@ class MetricVerdict:
     deviations: float
     runs: int
     reason: str
+    cause: Cause | None = None
+    boundaries: tuple[Boundary, ...] = ()
+
+    @property
+    def final(self) -> bool:
+        """Whether the search is over."""
+        return self.status is not SearchStatus.SEARCHING
+
+
+@dataclass(frozen=True, slots=True)
+class _Posterior:
+    """Of each commit, then of no change, and of a drift."""
+
+    probability: Floats
+    commits: int
+
+    @property
+    def unchanged(self) -> float:
+        return float(self.probability[self.commits])
+
+    @property
+    def drifts(self) -> float:
+        return float(self.probability[self.commits + 1])
 
 
 class MetricSearch:
@@ -63,9 +102,10 @@ class MetricSearch:
         self,
         graph: CommitGraph,
         *,
-        confidence: float = 0.98,
+        confidence: float = 0.99,
         budget: int = 150,
         weights: Sequence[float] | None = None,
+        worse: Worse | None = None,
     ) -> None:
         """Start a search.
 
@@ -74,6 +114,7 @@ class MetricSearch:
             confidence: probability at which to stop.
             budget: at most so many runs.
             weights: prior weight of each commit; equal if not given.
+            worse: which direction is a regression; None: any change is.
 
         Raises:
             ValueError: the graph has no good end to compare with.
@@ -83,18 +124,23 @@ class MetricSearch:
         self.graph = graph
         self.confidence = confidence
         self.budget = budget
+        self.worse = worse
         self._ancestry = Ancestry(graph)
-        self._prior = np.ones(len(graph)) if weights is None else np.asarray(weights, np.float64)
-        self._count = np.zeros(len(graph) + 1)
-        self._sum = np.zeros(len(graph) + 1)
-        self._square = np.zeros(len(graph) + 1)
+        prior = np.ones(len(graph)) if weights is None else np.asarray(weights, np.float64)
+        self._prior = prior / prior.sum()
         self._values: list[tuple[int, float]] = []
         self._pending: list[int] = []
+        self._known: _Posterior | None = None
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Runs asked for that have not been recorded."""
+        return tuple(self._sha(node) for node in self._pending)
 
     def next_runs(self, count: int = 1) -> tuple[str, ...]:
         """Ask for up to `count` runs, SHAs in order; empty once there is a verdict."""
         count = min(count, self.budget - len(self._values) - len(self._pending))
-        if count < 1 or self.verdict().status is not SearchStatus.SEARCHING:
+        if count < 1 or self.verdict().final:
             return ()
         chosen: list[int] = []
         for _ in range(count):
@@ -114,151 +160,225 @@ class MetricSearch:
         node = self._node(commit)
         if node in self._pending:
             self._pending.remove(node)
-        if not np.isfinite(value):
-            return
-        self._values.append((node, value))
-        self._count[node] += 1
-        self._sum[node] += value
-        self._square[node] += value * value
+        if np.isfinite(value):
+            self._values.append((node, value))
+            self._known = None
 
     def probability(self) -> Floats:
         """Give the probability of each commit."""
-        log_evidence = self._log_evidence() + np.log(self._prior)
-        weight = np.exp(log_evidence - log_evidence.max())
-        result: Floats = weight / weight.sum()
-        return result
+        return self._posterior().probability[: len(self.graph)]
 
     def verdict(self) -> MetricVerdict:
         """Say what is concluded, or how things stand."""
-        ends_done = min(self._count[self.graph.bad], self._count[-1]) >= END_RUNS
-        if not ends_done:
-            status, why = SearchStatus.SEARCHING, "The ends are being measured."
-            if len(self._values) >= self.budget:
-                status, why = SearchStatus.BUDGET, "The budget is spent."
-            return self._say(status, why, self._prior / self._prior.sum())
-        probability = self.probability()
-        best = float(probability.max())
-        if cautious(best) >= self.confidence:
-            return self._say(SearchStatus.CULPRIT, "One commit is guilty.", probability)
+        spent = len(self._values) >= self.budget
+        if min(self._runs_of(self.graph.bad), self._runs_of(len(self.graph))) < END_RUNS:
+            if spent:
+                return self._say(SearchStatus.BUDGET, "The budget is spent.", self._prior)
+            return self._say(SearchStatus.SEARCHING, "The ends are being measured.", self._prior)
+        found = self._posterior()
+        commits = found.probability[: len(self.graph)]
         if self._surely_small():
             why = (
                 f"The ends differ by less than {TOO_SMALL} standard deviations of a run: "
                 "too little to pin on a commit."
             )
-            return self._say(SearchStatus.NO_CULPRIT, why, probability)
-        if len(self._values) >= self.budget:
-            return self._say(SearchStatus.BUDGET, "The budget is spent.", probability)
-        return self._say(SearchStatus.SEARCHING, "Still searching.", probability)
+            return self._say(SearchStatus.NO_CULPRIT, why, commits, 1.0 - float(commits.max()))
+        if cautious(float(commits.max())) >= self.confidence:
+            if self._is_worse(commits):
+                return self._say(SearchStatus.CULPRIT, "One commit is guilty.", commits)
+            why = "It changed at one commit, but for the better."
+            return self._say(SearchStatus.NO_CULPRIT, why, commits)
+        if cautious(found.drifts) >= self.confidence:
+            why = "It drifts: it changes bit by bit along the range, not at one commit."
+            return self._say(
+                SearchStatus.NO_CULPRIT, why, commits, cautious(found.drifts), Cause.DRIFT
+            )
+        if cautious(found.unchanged) >= self.confidence:
+            why = "It does not differ between the ends."
+            return self._say(SearchStatus.NO_CULPRIT, why, commits, cautious(found.unchanged))
+        if spent:
+            return self._say(SearchStatus.BUDGET, "The budget is spent.", commits)
+        return self._say(SearchStatus.SEARCHING, "Still searching.", commits)
 
     def _next(self, pending: list[int]) -> int | None:
         good = len(self.graph)
-        ends = [(self._count[e] + pending.count(e), e) for e in (self.graph.bad, good)]
+        ends = [(self._runs_of(e) + pending.count(e), e) for e in (self.graph.bad, good)]
         fewest, end = min(ends, key=lambda pair: (pair[0], -pair[1]))
         if fewest < self._ends_wanted():
             return end
-        if min(self._count[self.graph.bad], self._count[good]) < END_RUNS:
+        if min(self._runs_of(self.graph.bad), self._runs_of(good)) < END_RUNS:
             return None
-        # With values, a run tells most where bad and good are equally likely. Of several at
-        # once, the j-th of n looks where the chance is j/(n+1).
-        probability = self.probability()
+        # A value tells most where bad and good are equally likely. Of several at once, the j-th
+        # looks where the chance is another; and no commit is run twice in a row, as values close
+        # in time may resemble each other.
+        probability = self.probability() + 1e-9
+        probability = probability / probability.sum()
         bad = self._ancestry.sums(probability[:, None])[:, 0]
         inside = [p for p in pending if p not in (self.graph.bad, good)]
-        aim = 0.5 if not inside else ((0.25, 0.75)[len(inside) % 2])
-        return int(np.abs(bad - aim).argmin())
+        aims = (0.5, 0.25, 0.75, 0.4, 0.6)
+        aim = aims[len(inside) % len(aims)]
+        order = np.argsort(np.abs(bad - aim), kind="stable")[:6]
+        last = {*pending, *(node for node, _ in self._values[-1:])}
+        return next((int(node) for node in order if node not in last), int(order[0]))
 
-    def _log_evidence(self) -> Floats:
-        """Log marginal likelihood of all values under each culprit."""
-        values = np.array([v for _, v in self._values])
-        centre, scale = float(values.mean()), float(values.var()) or 1.0
-        count, total = self._count, self._sum - self._count * centre
-        square = self._square - 2 * centre * self._sum + self._count * centre**2
-        stats = np.column_stack([count, total, square])
-        # Descendants of c are bad: all values less those of the commits that c does not reach.
-        bad = self._over_descendants(stats[: len(self.graph)])
-        good = stats.sum(axis=0) - bad
-        shape = _PRIOR_SHAPE + len(values) / 2
-        # Within-run variance is surely below the overall one: start it at a quarter.
-        rate = _PRIOR_SHAPE * scale / 4
-        for n, s, q in (bad.T, good.T):
-            rate = rate + 0.5 * (q - s**2 / (n + _PRIOR_RUNS))
-        penalty = sum(
-            0.5 * (log(_PRIOR_RUNS) - np.log(part[:, 0] + _PRIOR_RUNS)) for part in (bad, good)
+    def _posterior(self) -> _Posterior:
+        if self._known is None:
+            self._known = self._infer()
+        return self._known
+
+    def _infer(self) -> _Posterior:
+        count = len(self.graph)
+        nodes = sorted({node for node, _ in self._values}, key=lambda n: -1 if n == count else n)
+        rows = self._table(nodes)
+        flat = rows.reshape(len(nodes), -1)
+        reach = np.zeros((len(nodes), count), np.bool_)
+        for row, node in enumerate(nodes):
+            if node < count:
+                reach[row] = self._ancestry.of(node)
+        patterns, group = np.unique(reach.T, axis=0, return_inverse=True)
+        bad = patterns.astype(np.float64) @ flat
+        good = flat.sum(axis=0) - bad
+        step = (_mean_of(good) + _mean_of(bad))[group.ravel()]
+        even = _mean_of(flat.sum(axis=0)[None, :])[0]
+        places = np.array([0.0 if n == count else (n + 1) / count for n in nodes])
+        logs = np.concatenate(
+            [
+                step + np.log(self._prior * (1.0 - NO_CHANGE - DRIFT)),
+                [even + log(NO_CHANGE), _drift(rows, places) + log(DRIFT)],
+            ]
         )
-        result: Floats = penalty - shape * np.log(rate) + lgamma(shape)
+        weight = np.exp(logs - logs.max())
+        return _Posterior(weight / weight.sum(), count)
+
+    def _table(self, nodes: Sequence[int]) -> Floats:
+        """Log-likelihood of each node's values, by level and spread."""
+        values = np.array([v for _, v in self._values])
+        low, high = self._usual(values)
+        width = (high - low) or abs(high) or 1.0
+        levels = np.linspace(low - 0.15 * width, high + 0.15 * width, _LEVELS)
+        spreads = _SPREADS * width
+        places = np.array([nodes.index(node) for node, _ in self._values])
+        scales = spreads[:, None] * _NOISIER
+        away = (values[:, None, None, None] - levels[None, :, None, None]) / scales
+        each = -(TAILS + 1) / 2 * np.log1p(away**2 / TAILS) - np.log(scales / width) + _STUDENT
+        by_scale = np.zeros((len(nodes), *each.shape[1:]))
+        np.add.at(by_scale, places, each * self._worth(values))
+        top = by_scale.max(axis=-1, keepdims=True)
+        mixed = np.log(np.exp(by_scale - top) @ _NOISIER_WEIGHTS) + top[..., 0]
+        result: Floats = mixed
         return result
 
-    def _over_descendants(self, stats: Floats) -> Floats:
-        """Sum statistics over the descendants of each commit."""
-        if self.graph.is_chain:
-            sums: Floats = np.cumsum(stats[::-1], axis=0)[::-1]
-            return sums
-        sums = np.zeros_like(stats)
-        for node in np.flatnonzero(stats[:, 0]):
-            sums[self._ancestry.of(int(node))] += stats[node]
-        return sums
+    @staticmethod
+    def _usual(values: Floats) -> tuple[float, float]:
+        """The outermost values that are no outliers, by the median's absolute deviations."""
+        middle = float(np.median(values))
+        usual = float(np.median(np.abs(values - middle)))
+        near = values[np.abs(values - middle) <= 6.0 * usual] if usual else values
+        return float(near.min()), float(near.max())
+
+    def _worth(self, values: Floats) -> float:
+        """How many independent values each one counts for, if those close in time are alike.
+
+        The share of independent values in an autoregressive series is (1 - r) / (1 + r).
+        """
+        nodes = np.array([node for node, _ in self._values])
+        rest = values.copy()
+        for node in np.unique(nodes):
+            rest[nodes == node] -= np.median(values[nodes == node])
+        if self._known is None and len(values) < 4 * END_RUNS:
+            return 1.0
+        spread = float(np.median(np.abs(rest)))
+        if spread == 0.0:
+            return 1.0
+        rest = np.clip(rest, -4 * spread, 4 * spread)
+        alike = float((rest[1:] * rest[:-1]).sum() / (rest**2).sum())
+        alike = min(max(0.0, alike - 0.5 / sqrt(len(rest))), 0.9)
+        return (1.0 - alike) / (1.0 + alike)
+
+    def _is_worse(self, probability: Floats) -> bool:
+        if self.worse is None:
+            return True
+        effect, _, _ = self._effect(probability)
+        return effect < 0.0 if self.worse == "lower" else effect > 0.0
 
     def _effect(self, probability: Floats) -> tuple[float, tuple[float, float], float]:
-        """Effect, its 95% interval and a run's standard deviation under the likeliest culprit."""
+        """Effect, its 95% interval and a run's standard deviation under the likeliest culprit.
+
+        Medians and median deviations, so that outliers move none of them.
+        """
         best = int(probability.argmax())
         bad = np.array(
-            [n < len(self.graph) and self._ancestry.of(n)[best] for n, _ in self._values]
+            [n < len(self.graph) and self._ancestry.of(n)[best] for n, _ in self._values], np.bool_
         )
         values = np.array([v for _, v in self._values])
         if not bad.any() or bad.all():
             return 0.0, (0.0, 0.0), float(values.std())
         after, before = values[bad], values[~bad]
-        squares = ((after - after.mean()) ** 2).sum() + ((before - before.mean()) ** 2).sum()
-        spread = sqrt(squares / max(1, len(values) - 2))
-        effect = float(after.mean() - before.mean())
-        margin = 2.0 * spread * sqrt(1 / len(after) + 1 / len(before))
-        return effect, (effect - margin, effect + margin), spread
+        spread_after, spread_before = _deviation(after), _deviation(before)
+        effect = float(np.median(after) - np.median(before))
+        # A median's error is that of a mean times sqrt(pi / 2).
+        error = sqrt(pi / 2 * (spread_after**2 / len(after) + spread_before**2 / len(before)))
+        spread = sqrt((spread_after**2 * len(after) + spread_before**2 * len(before)) / len(values))
+        return effect, (effect - 1.96 * error, effect + 1.96 * error), spread
+
+    def _runs_of(self, node: int) -> int:
+        return sum(n == node for n, _ in self._values)
 
     def _ends_wanted(self) -> int:
         """Runs wanted at each end: more where the effect looks small but may not be."""
-        if min(self._count[self.graph.bad], self._count[-1]) < END_RUNS:
+        if min(self._runs_of(self.graph.bad), self._runs_of(len(self.graph))) < END_RUNS:
             return END_RUNS
         difference, _ = self._between_ends()
-        return MORE_END_RUNS if difference < TOO_SMALL else END_RUNS
+        return MORE_END_RUNS if difference < TOO_SMALL + 0.5 else END_RUNS
 
     def _surely_small(self) -> bool:
-        """Whether the difference of the ends is below `TOO_SMALL`, all but surely.
-
-        Asked of the first look: two standard errors of margin; of the longer one: 1.3.
-        """
+        """Whether the difference of the ends is below `TOO_SMALL`, all but surely."""
         difference, error = self._between_ends()
-        longer = min(self._count[self.graph.bad], self._count[-1]) >= MORE_END_RUNS
-        return difference + (1.3 if longer else 2.0) * error < TOO_SMALL
+        longer = min(self._runs_of(self.graph.bad), self._runs_of(len(self.graph)))
+        return difference + (1.3 if longer >= MORE_END_RUNS else 2.0) * error < TOO_SMALL
 
     def _between_ends(self) -> tuple[float, float]:
         """Absolute difference of the ends and its error, in standard deviations of a run."""
         bad = np.array([v for n, v in self._values if n == self.graph.bad])
         good = np.array([v for n, v in self._values if n == len(self.graph)])
-        squares = ((bad - bad.mean()) ** 2).sum() + ((good - good.mean()) ** 2).sum()
-        spread = sqrt(squares / (len(bad) + len(good) - 2))
-        difference = abs(float(bad.mean() - good.mean()))
+        spread = sqrt((_deviation(bad) ** 2 + _deviation(good) ** 2) / 2)
+        difference = abs(float(np.median(bad) - np.median(good)))
         if spread == 0.0:
             return (inf if difference else 0.0), 0.0
-        return difference / spread, sqrt(1 / len(bad) + 1 / len(good))
+        return difference / spread, sqrt(pi / 2 * (1 / len(bad) + 1 / len(good)))
 
-    def _say(self, status: SearchStatus, reason: str, probability: Floats) -> MetricVerdict:
+    def _say(
+        self,
+        status: SearchStatus,
+        reason: str,
+        probability: Floats,
+        confidence: float | None = None,
+        cause: Cause | None = None,
+    ) -> MetricVerdict:
         order = np.argsort(-probability, kind="stable")
-        enough = int(np.searchsorted(np.cumsum(probability[order]), 0.95)) + 1
+        enough = int(np.searchsorted(np.cumsum(probability[order]), 0.95 * probability.sum())) + 1
         best = int(order[0])
         effect, interval, spread = (
             self._effect(probability) if len(self._values) > 2 else (0.0, (0.0, 0.0), 0.0)
         )
+        culprit = self.graph.commits[best] if status is SearchStatus.CULPRIT else None
+        nobody = status is SearchStatus.NO_CULPRIT
         return MetricVerdict(
             status=status,
-            culprit=self.graph.commits[best] if status is SearchStatus.CULPRIT else None,
-            candidates=tuple(
+            culprit=culprit,
+            candidates=()
+            if nobody
+            else tuple(
                 Candidate(self.graph.commits[int(c)], float(probability[c])) for c in order[:enough]
             ),
-            confidence=cautious(float(probability[best])),
+            confidence=cautious(float(probability[best])) if confidence is None else confidence,
             effect=effect,
             interval=interval,
             deviations=effect / spread if spread else 0.0,
             runs=len(self._values),
             reason=reason,
+            cause=cause,
+            boundaries=(Boundary(culprit, BoundaryKind.BROKEN),) if culprit else (),
         )
 
     def _node(self, commit: str) -> int:
@@ -269,3 +389,37 @@ class MetricSearch:
 
     def _sha(self, node: int) -> str:
         return self.graph.commits[node] if node < len(self.graph) else self.graph.goods[0]
+
+
+_STUDENT = lgamma((TAILS + 1) / 2) - lgamma(TAILS / 2) - 0.5 * log(TAILS * pi)
+
+
+def _mean_of(logs: Floats) -> Floats:
+    """Log of the mean of exponentials over the last axis: every level and spread alike."""
+    top = logs.max(axis=-1, keepdims=True)
+    result: Floats = np.log(np.exp(logs - top).mean(axis=-1)) + top[..., 0]
+    return result
+
+
+_RAMPS = tuple((a / 4, b / 4) for a in range(4) for b in range(a + 1, 5))
+"""Where a drift begins and ends: at any quarters of the range."""
+
+
+def _drift(rows: Floats, places: Floats) -> float:
+    """Evidence of a straight line from one level to another, each anywhere, along some ramp."""
+    levels = np.arange(1, rows.shape[1], 3)
+    first, last = np.meshgrid(levels, levels, indexing="ij")
+    found = []
+    for start, end in _RAMPS:
+        total = np.zeros((*first.shape, rows.shape[2]))
+        for row, along in zip(rows, np.clip((places - start) / (end - start), 0, 1), strict=True):
+            total += row[np.rint(first + (last - first) * along).astype(np.intp)]
+        found.append(float(_mean_of(total.reshape(-1))))
+    return float(_mean_of(np.array(found)))
+
+
+def _deviation(values: Floats) -> float:
+    """A standard deviation that outliers do not move, as far as there are values enough."""
+    away = np.abs(values - np.median(values))
+    usual = 1.4826 * float(np.median(away))
+    return usual if usual else float(away.mean())

@@ -49,9 +49,9 @@ CHANGED = (1.5, 1.5)
 """Beta(a, b) of a rate that has changed: anything up to its limit."""
 MOST_FLAKY = 0.55
 """A good commit of a signal that became flaky fails at most so often."""
-PLAIN, GOOD_CHANGED, BAD_CHANGED, STORMY = 0.35, 0.25, 0.2, 0.2
-"""How likely each explanation is beforehand (`bot.culprit.rivals`)."""
-BROKEN_BEFORE = 0.04
+GOOD_CHANGED, BAD_CHANGED = 0.2, 0.15
+"""How likely it is beforehand that one of the rates changes along the range."""
+BROKEN_BEFORE = 0.03
 """How likely beforehand it had been broken and mended before, beside all of those."""
 MENDED_SURELY = 0.5
 """From here on the culprit is looked for behind the mended stretch, as anywhere."""
@@ -262,6 +262,7 @@ class Posterior:
         no_culprit: float,
         before_range: float,
         rivals: bool = True,
+        storms: float = 0.2,
     ) -> None:
         """Start from a prior.
 
@@ -273,8 +274,11 @@ class Posterior:
             no_culprit: prior probability that no commit is guilty.
             before_range: prior probability that the good end is bad already.
             rivals: weigh rival explanations too; without, flakes are taken for independent.
+            storms: prior probability that there are outages or bursts of failures.
         """
         self._with_rivals = rivals
+        self._stormy_share = storms
+        self._plain_share = 1.0 - GOOD_CHANGED - BAD_CHANGED - storms
         self.ancestry = ancestry
         self.commits = len(ancestry.graph)
         rest = 1.0 - no_culprit - before_range
@@ -494,7 +498,9 @@ class Posterior:
         storm, before, why = 0.0, 0.0, None
         if self._with_rivals and probability.max() >= LOCATED:
             why = self._explain(log_evidence)
-            probability, storm, before = self._mix(why)
+            probability, storm, before, plainly = self._mix(why)
+            fails_if_good = _shrunk(fails_if_good, plainly, probability, self._group)
+            fails_if_bad = _shrunk(fails_if_bad, plainly, probability, self._group)
         mass = np.bincount(self._group, probability, len(evidence))
         return Beliefs(
             probability,
@@ -516,7 +522,8 @@ class Posterior:
         good_changed, bad_changed = changed_rate(rows, self._good_rate, self._bad_rate)
         line = np.array(self.ancestry.graph.first_parent_line)
         gap = np.zeros(len(line), np.intp)
-        before, by_commit, order = None, None, ()
+        before, by_commit = None, None
+        order: tuple[int, ...] = ()
         place = {int(commit): i for i, commit in enumerate(line)} if len(self._row) < 200 else {}
         nodes = [n for n in self._row if n < self.commits]
         if nodes and all(n in place for n in nodes):
@@ -573,10 +580,10 @@ class Posterior:
         if why is None:
             return ()
         group = self._group[hypothesis]
-        plain = np.log(PLAIN if hypothesis < self.commits else 1.0 - STORMY - ONSET)
+        plain = np.log(self._plain_share if hypothesis < self.commits else 1.0 - self._stormy_share - ONSET)
         changed = np.log(GOOD_CHANGED if hypothesis < self.commits else ONSET)
         parts = [
-            np.array([why.plain[group] + plain, why.stormy[group] + np.log(STORMY)]),
+            np.array([why.plain[group] + plain, why.stormy[group] + np.log(self._stormy_share)]),
             why.good_changed[group] + changed,
         ]
         if hypothesis < self.commits:
@@ -638,26 +645,27 @@ class Posterior:
         if place < len(tried):
             return chance * self.beliefs.broken_before, why.order[place]
         inside = np.flatnonzero(why.gap == place - len(tried))
-        return chance * self.beliefs.broken_before, int(why.line[inside[len(inside) // 2]])
+        return chance * self.beliefs.broken_before, int(why.line[inside[(len(inside) - 1) // 2]])
 
-    def _mix(self, why: Explanations) -> tuple[Floats, float, float]:
+    def _mix(self, why: Explanations) -> tuple[Floats, float, float, Floats]:
         """Weigh all explanations together.
 
         Returns:
-            The posterior; how likely there is a storm now; and that it had been broken before.
+            The posterior; how likely there is a storm now; that it had been broken before; and for
+            each group the share of what is believed of it that rests on independent flakes.
         """
         good_changed, bad_changed = log_sums(why.good_changed), log_sums(why.bad_changed)
         top = max(float(each.max()) for each in (why.plain, good_changed, bad_changed, why.stormy))
         plain, first, second, stormy = (
             np.exp(each - top) for each in (why.plain, good_changed, bad_changed, why.stormy)
         )
-        calm = PLAIN * plain + GOOD_CHANGED * first + BAD_CHANGED * second
-        guilty = (calm + STORMY * stormy)[self._group]
+        calm = self._plain_share * plain + GOOD_CHANGED * first + BAD_CHANGED * second
+        guilty = (calm + self._stormy_share * stormy)[self._group]
         nobody, before = self._group[self.no_culprit], self._group[self.before_range]
         guilty[self.no_culprit] = (
-            (1.0 - STORMY - ONSET) * plain[nobody] + STORMY * stormy[nobody] + ONSET * first[nobody]
+            (1.0 - self._stormy_share - ONSET) * plain[nobody] + self._stormy_share * stormy[nobody] + ONSET * first[nobody]
         )
-        guilty[self.before_range] = (1.0 - STORMY) * plain[before] + STORMY * stormy[before]
+        guilty[self.before_range] = (1.0 - self._stormy_share) * plain[before] + self._stormy_share * stormy[before]
         weight = self.prior * guilty
         broken_before = 0.0
         if why.by_commit is not None:
@@ -667,9 +675,12 @@ class Posterior:
         probability = weight / weight.sum()
         storm = 0.0
         if self._storms is not None and not self._doubts:
-            share = self.prior * STORMY * stormy[self._group] / weight.sum()
+            share = self.prior * self._stormy_share * stormy[self._group] / weight.sum()
             storm = float(share @ self._storms.now[self._group])
-        return probability, storm, broken_before
+        mass = np.bincount(self._group, probability, len(plain))
+        own = np.bincount(self._group, self.prior / weight.sum(), len(plain))
+        plainly = own * (self._plain_share * plain + self._stormy_share * stormy) / np.maximum(mass, 1e-300)
+        return probability, storm, broken_before, np.minimum(plainly, 1.0)
 
 
 class BoundaryKind(StrEnum):
@@ -688,6 +699,14 @@ NAMED = 0.9
 def log_sums(logs: Floats) -> Floats:
     """Log of the sum of exponentials over the last axis."""
     return log_mean(logs, np.ones(logs.shape[-1]))
+
+
+def _shrunk(rates: Floats, trust: Floats, probability: Floats, group: NDArray[np.intp]) -> Floats:
+    """Draw the rates of groups that rest on a rival explanation to the mean of the others'."""
+    mass = np.bincount(group, probability, len(rates)) * trust
+    mean = float(mass @ rates / mass.sum()) if mass.sum() > 0.0 else float(rates.mean())
+    shrunk: Floats = trust * rates + (1.0 - trust) * mean
+    return shrunk
 
 
 def _changed(limit: float) -> Floats:

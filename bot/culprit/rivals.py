@@ -174,21 +174,23 @@ def earlier_break(
         running = np.logaddexp(running, starts[gap])
     mending = broken + log_sizes[:, None] - lean
     ends = np.cumsum(sizes)
+    least = max(1.0, np.ceil(LEAST_STRETCH * ends[-1]))
     found = np.full(count, -np.inf)
     windows = np.full((count, count), -np.inf)
     mended = np.zeros(count, np.intp)
     tail = bad[-1]
     for gap in range(1, count):
         # What lies between the mending and the last break has to be long enough.
-        long_enough = ends[gap] - (ends - sizes)[:gap] >= LEAST_STRETCH * ends[-1]
+        long_enough = ends[gap] - 1 - (ends - sizes)[:gap] >= least
         scores = mending[:gap] + starts[gap] + tail
         each = log_mean(scores, weights)
         each[~long_enough] = -np.inf
         mended[gap] = int(each.argmax())
-        room = max(0.0, sizes[gap] - LEAST_STRETCH * ends[-1]) / ends[-1]
-        if room > 0.0:
+        room = sizes[gap] - least
+        if room > 0:
             # Mended and broken again within one gap, where nothing was tried.
-            windows[gap, gap] = float(log_mean(broken[gap] + tail, weights)) + np.log(room**2 / 2)
+            ways = room * (room + 1) / 2 / ends[-1] ** 2
+            windows[gap, gap] = float(log_mean(broken[gap] + tail, weights)) + np.log(ways)
         windows[:gap, gap] = each
         found[gap] = log_mean(windows[:, gap], np.ones(count))
     # Three points in order: a sixth of the cube.

@@ -41,9 +41,11 @@ ENOUGH = 12
 """Runs of an end after which more teach nothing."""
 STORM = 0.4
 """From this probability of a storm on, a good end is tried to see whether it is over."""
+MOST_CONTROLS = 40
+"""So often in a row; what has not passed by then is no outage."""
 LONGEST_PAUSE = 31
 """An outage is waited out for at most so many lengths of a trial at once."""
-UNSEEN = 0.2
+UNSEEN = 0.6
 """Once all but so much is settled, stretches where nothing was tried are looked into."""
 
 
@@ -88,6 +90,7 @@ class Search:
             agreement=settings.agreement,
             no_culprit=settings.no_culprit if settings.check_ends else 0.0,
             before_range=settings.before_range if settings.check_ends and graph.goods else 0.0,
+            storms=settings.storms,
         )
         self._cost = np.ones(self._nodes) if self.costs is None else np.array(self.costs)
         self._testability = Testability(graph)
@@ -309,7 +312,11 @@ class Search:
 
     def _control(self) -> list[int]:
         """Turn to a good end where everything seems to fail: an outage is waited out there."""
-        if self._posterior.beliefs.storm < STORM or self._pending:
+        if (
+            self._posterior.beliefs.storm < STORM
+            or self._pending
+            or self._controls >= MOST_CONTROLS
+        ):
             return []
         goods = [n for n in range(len(self.graph), self._nodes) if n not in self._untestable()]
         return goods[:1]
@@ -377,7 +384,8 @@ class Search:
         worth = self._worth()
         chance, between = self._posterior.perhaps_mended()
         rest = 1.0 - float(self._posterior.beliefs.probability.max())
-        if chance > rest / 3 and rest < UNSEEN and worth[between] > 0.0 and between not in pending:
+        doubted = chance > rest / 3 and rest < UNSEEN and worth[between] > 0.0
+        if doubted and between not in pending and self._posterior.total_runs(between) < ENOUGH:
             return [between]
         for stage in (self._in_stage(), np.ones(self._nodes)):
             choices = choose(self._posterior, worth * stage, pending, count, rng, apart=self._last)
