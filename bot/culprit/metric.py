@@ -19,9 +19,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.culprit.graph import Ancestry, CommitGraph
+from bot.culprit.graph import Ancestry, CommitGraph, indistinguishable, masses
 from bot.culprit.posterior import BoundaryKind
-from bot.culprit.verdict import Boundary, Candidate, Cause, SearchStatus, cautious
+from bot.culprit.verdict import Boundary, Candidate, Cause, SearchStatus, Verdict, cautious
 
 Floats = NDArray[np.float64]
 
@@ -79,6 +79,34 @@ class MetricVerdict:
         return self.status is not SearchStatus.SEARCHING
 
 
+def as_verdict(found: MetricVerdict, confidence: float, rounds: int) -> Verdict:
+    """Put it into the words of every search.
+
+    Args:
+        found: what is concluded of the metric.
+        confidence: from which probability on one may act.
+        rounds: how often runs were asked for.
+    """
+    over = found.status not in {SearchStatus.SEARCHING, SearchStatus.BUDGET}
+    sure = over and found.confidence >= confidence
+    return Verdict(
+        status=found.status,
+        culprit=found.culprit,
+        candidates=found.candidates,
+        confidence=found.confidence,
+        may_act=sure,
+        may_report=sure,
+        reason=found.reason,
+        splitters=(),
+        trials=found.runs,
+        rounds=rounds,
+        p_no_culprit=0.0,
+        p_before_range=0.0,
+        cause=found.cause,
+        boundaries=found.boundaries,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Posterior:
     """Of each commit, then of no change, and of a drift."""
@@ -131,6 +159,7 @@ class MetricSearch:
         self._values: list[tuple[int, float]] = []
         self._pending: list[int] = []
         self._known: _Posterior | None = None
+        self._skipped: set[int] = set()
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -164,6 +193,12 @@ class MetricSearch:
             self._values.append((node, value))
             self._known = None
 
+    def skip(self, commit: str) -> None:
+        """Never ask for a commit again: it cannot be measured."""
+        node = self._node(commit)
+        self._skipped.add(node)
+        self._pending = [each for each in self._pending if each != node]
+
     def probability(self) -> Floats:
         """Give the probability of each commit."""
         return self._posterior().probability[: len(self.graph)]
@@ -183,9 +218,10 @@ class MetricSearch:
                 "too little to pin on a commit."
             )
             return self._say(SearchStatus.NO_CULPRIT, why, commits, 1.0 - float(commits.max()))
-        if cautious(float(commits.max())) >= self.confidence:
+        classes = masses(indistinguishable(self._ancestry, self._skipped), commits)
+        if cautious(float(classes.max())) >= self.confidence:
             if self._is_worse(commits):
-                return self._say(SearchStatus.CULPRIT, "One commit is guilty.", commits)
+                return self._guilty(commits, cautious(float(classes.max())))
             why = "It changed at one commit, but for the better."
             return self._say(SearchStatus.NO_CULPRIT, why, commits)
         if cautious(found.drifts) >= self.confidence:
@@ -199,6 +235,16 @@ class MetricSearch:
         if spent:
             return self._say(SearchStatus.BUDGET, "The budget is spent.", commits)
         return self._say(SearchStatus.SEARCHING, "Still searching.", commits)
+
+    def _guilty(self, probability: Floats, confidence: float) -> MetricVerdict:
+        """Name the commit, or all that cannot be told apart."""
+        labels = indistinguishable(self._ancestry, self._skipped)
+        members = np.where(labels == labels[int(probability.argmax())], probability, 0.0)
+        if np.count_nonzero(members) == 1:
+            why = "It changed at this commit."
+            return self._say(SearchStatus.CULPRIT, why, probability, confidence)
+        why = "It changed at one of these commits; none that can be measured tells them apart."
+        return self._say(SearchStatus.CLASS, why, members, confidence)
 
     def _next(self, pending: list[int]) -> int | None:
         good = len(self.graph)
@@ -217,7 +263,8 @@ class MetricSearch:
         inside = [p for p in pending if p not in (self.graph.bad, good)]
         aims = (0.5, 0.25, 0.75, 0.4, 0.6)
         aim = aims[len(inside) % len(aims)]
-        order = np.argsort(np.abs(bad - aim), kind="stable")[:6]
+        order = np.argsort(np.abs(bad - aim), kind="stable")
+        order = order[~np.isin(order, list(self._skipped))][:6]
         last = {*pending, *(node for node, _ in self._values[-1:])}
         return next((int(node) for node in order if node not in last), int(order[0]))
 
@@ -356,7 +403,9 @@ class MetricSearch:
         cause: Cause | None = None,
     ) -> MetricVerdict:
         order = np.argsort(-probability, kind="stable")
-        enough = int(np.searchsorted(np.cumsum(probability[order]), 0.95 * probability.sum())) + 1
+        share = 1.0 - 1e-12 if status is SearchStatus.CLASS else 0.95
+        cumulative = np.cumsum(probability[order])
+        enough = int(np.searchsorted(cumulative, share * cumulative[-1])) + 1
         best = int(order[0])
         effect, interval, spread = (
             self._effect(probability) if len(self._values) > 2 else (0.0, (0.0, 0.0), 0.0)

@@ -580,7 +580,9 @@ class Posterior:
         if why is None:
             return ()
         group = self._group[hypothesis]
-        plain = np.log(self._plain_share if hypothesis < self.commits else 1.0 - self._stormy_share - ONSET)
+        plain = np.log(
+            self._plain_share if hypothesis < self.commits else 1.0 - self._stormy_share - ONSET
+        )
         changed = np.log(GOOD_CHANGED if hypothesis < self.commits else ONSET)
         parts = [
             np.array([why.plain[group] + plain, why.stormy[group] + np.log(self._stormy_share)]),
@@ -663,9 +665,13 @@ class Posterior:
         guilty = (calm + self._stormy_share * stormy)[self._group]
         nobody, before = self._group[self.no_culprit], self._group[self.before_range]
         guilty[self.no_culprit] = (
-            (1.0 - self._stormy_share - ONSET) * plain[nobody] + self._stormy_share * stormy[nobody] + ONSET * first[nobody]
+            (1.0 - self._stormy_share - ONSET) * plain[nobody]
+            + self._stormy_share * stormy[nobody]
+            + ONSET * first[nobody]
         )
-        guilty[self.before_range] = (1.0 - self._stormy_share) * plain[before] + self._stormy_share * stormy[before]
+        guilty[self.before_range] = (1.0 - self._stormy_share) * plain[
+            before
+        ] + self._stormy_share * stormy[before]
         weight = self.prior * guilty
         broken_before = 0.0
         if why.by_commit is not None:
@@ -679,7 +685,11 @@ class Posterior:
             storm = float(share @ self._storms.now[self._group])
         mass = np.bincount(self._group, probability, len(plain))
         own = np.bincount(self._group, self.prior / weight.sum(), len(plain))
-        plainly = own * (self._plain_share * plain + self._stormy_share * stormy) / np.maximum(mass, 1e-300)
+        plainly = (
+            own
+            * (self._plain_share * plain + self._stormy_share * stormy)
+            / np.maximum(mass, 1e-300)
+        )
         return probability, storm, broken_before, np.minimum(plainly, 1.0)
 
 

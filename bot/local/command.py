@@ -21,7 +21,7 @@ from bot.git.revert import open_clone
 from bot.local import journal, messages
 from bot.local.checkout import Shared, choose_shared, read_checkout, work_tree
 from bot.local.history import RangeError, resolve_end, submodules
-from bot.local.journal import Journal, JournalError, LocalRequest
+from bot.local.journal import NUMERIC, Journal, JournalError, LocalRequest
 from bot.local.session import InfraError, run
 from bot.local.view import watching
 from bot.trials.outcome import CommandNotFoundError
@@ -167,6 +167,9 @@ end passes, 5 the good end fails, 6 budget spent.
               "your checkout, as it is now, whether committed or not.")  # fmt: skip
 @click.option("--pristine", is_flag=True, help="Let trials see nothing of your checkout unasked.")
 @click.option("--network", is_flag=True, help="Let trials use the network.")
+@click.option("--numeric", metavar="NAME[:lower|:higher]", help="Compare this number, which "
+              "COMMAND writes to $PLAYBOOKS_RESULT, whatever it ends with; lower or higher is "
+              "worse, if you say so. Needs --good.")  # fmt: skip
 @click.option("--verify/--no-verify", default=True, show_default=True,
               help="Check the culprit with fresh runs of it and its parents.")  # fmt: skip
 @click.option("--log", "log_path", type=click.Path(path_type=Path, dir_okay=False),
@@ -192,6 +195,7 @@ def bisect_command(
     wanted: tuple[str, ...],
     pristine: bool,
     network: bool,
+    numeric: str | None,
     verify: bool,
     log_path: Path | None,
     resume: Path | None,
@@ -216,6 +220,7 @@ def bisect_command(
         wanted: paths of the checkout that trials see as they are now, committed or not.
         pristine: whether trials see nothing of the checkout that was not asked for.
         network: whether trials may use the network.
+        numeric: the metric whose change is looked for, perhaps with what is worse; None: none is.
         verify: whether the culprit is checked with fresh runs of it and its parents.
         log_path: where the log is written; None: a new file in the user's state folder.
         resume: the log of a search that is continued; None: none is.
@@ -231,6 +236,10 @@ def bisect_command(
         raise click.UsageError("The log holds the command: leave it out.")
     if not (replay or resume or command):
         raise click.UsageError("What shall be run? Write it last: … -- COMMAND")
+    if numeric is not None and not re.match(NUMERIC, numeric):
+        raise click.UsageError("--numeric is NAME, NAME:lower or NAME:higher.")
+    if numeric is not None and not goods and not (replay or resume):
+        raise click.UsageError("--numeric needs a good end to compare with: add --good REV.")
     try:
         if replay:
             sys.exit(_tell(replay, as_json))
@@ -242,6 +251,7 @@ def bisect_command(
                 repo, goods, bad, command, build, log_path, wanted, pristine=pristine,
                 jobs=jobs, confidence=confidence, budget=budget, first_parent=first_parent,
                 seed=seed, seconds=time_limit, network=network, verify=verify, skips=skips,
+                numeric=numeric,
             )
         )  # fmt: skip
         sys.exit(_search(Journal(request), Path(request.log), new=True, as_json=as_json))
@@ -369,6 +379,8 @@ def _json(known: Journal, verdict: Verdict) -> str:
             "rounds": known.rounds(),
             "seed": str(known.request.seed),
             "log": known.request.log,
+            "reason": verdict.cause,
+            "boundaries": [{"sha": each.sha, "kind": each.kind} for each in verdict.boundaries],
         },
         sort_keys=True,
     )
@@ -381,8 +393,14 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     except GitError:
         commits = []
     untried = {each.commit: each.reason for each in known.endings.values()}
-    told = messages.conclusion(verdict, commits, known.request.goods, untried)
-    if verdict.status in (SearchStatus.BEFORE_RANGE, SearchStatus.NO_CULPRIT):
+    numeric = known.request.numeric
+    told = messages.conclusion(
+        verdict, commits, known.request.goods, untried, numeric=numeric is not None
+    )
+    told += messages.boundaries(verdict)
+    if numeric is not None:
+        told += f"\n{messages.effect(known.metric().verdict(), numeric.partition(':')[0])}"
+    elif verdict.status in (SearchStatus.BEFORE_RANGE, SearchStatus.NO_CULPRIT):
         ends = {"good": known.searches[-1].graph.goods, "bad": (known.request.bad,)}
         end = "good" if verdict.status is SearchStatus.BEFORE_RANGE else "bad"
         told += "".join(

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,12 +21,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.culprit import log
 from bot.culprit.evidence import FreeResult, Trial, TrialOutcome, TrialReport
+from bot.culprit.metric import MetricSearch, as_verdict
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
 from bot.local.verification import CheckEnded, CheckPlanned, Fingerprint, FreshRun, LocalChecks
 from bot.trials.runner import TrialResult
 
 FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"
+
+
+NUMERIC = r"^[^\s:][^:]*(:lower|:higher)?$"
+"""The name of a metric, and perhaps which direction is worse."""
+METRIC_RUNS = 200
+"""Runs of a search for a metric's change, where nobody set a budget."""
 
 
 class JournalError(Exception):
@@ -58,6 +66,7 @@ class LocalRequest(BaseModel):
     network: bool = False
     skips: tuple[str, ...] = ()
     verify: bool = True
+    numeric: Annotated[str, Field(pattern=NUMERIC)] | None = None
     checkout: str | None = None
     start: str = ""
     shared: tuple[str, ...] = ()
@@ -78,6 +87,16 @@ class Probe(BaseModel):
         """Give the search what the probe saw."""
         report = TrialReport(self.outcome, self.fingerprint)
         return FreeResult(self.probe, report, environment=f"probe-{number}")
+
+
+class Measured(BaseModel):
+    """One run of a search for a metric's change; without a `value` it says nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    measured: str
+    value: float | None = None
+    untestable: bool = False
 
 
 _CHECK_LINES: Mapping[str, type[CheckPlanned | FreshRun | CheckEnded]] = {
@@ -112,6 +131,31 @@ class Journal:
     checks: LocalChecks = field(default_factory=LocalChecks)
     differences: tuple[str, ...] = ()
     endings: dict[str, EndingNote] = field(default_factory=dict)
+    measured: list[Measured] = field(default_factory=list)
+
+    def metric(self) -> MetricSearch:
+        """Return the search for a metric's change with all that was measured.
+
+        Raises:
+            ValueError: nothing is searched yet, or no metric.
+        """
+        if not self.searches or self.request.numeric is None:
+            raise ValueError("No search for a metric's change has begun.")
+        header, request = self.searches[-1], self.request
+        _, _, worse = (request.numeric or "").partition(":")
+        found = MetricSearch(
+            header.graph,
+            confidence=request.confidence,
+            budget=request.budget or METRIC_RUNS,
+            weights=header.weights,
+            worse="lower" if worse == "lower" else "higher" if worse else None,
+        )
+        for skipped in request.skips:
+            if skipped in header.graph.number:
+                found.skip(skipped)
+        for each in self.measured:
+            take_value(found, each)
+        return found
 
     def verdict(self) -> Verdict | None:
         """Return what the last search concludes; None where it is not finished.
@@ -120,6 +164,11 @@ class Journal:
         """
         if not self.searches:
             return None
+        if self.request.numeric is not None:
+            found = self.metric().verdict()
+            return (
+                as_verdict(found, self.request.confidence, self.rounds()) if found.final else None
+            )
         verdict = self.searches[-1].verdict()
         if not verdict.final:
             # That no trial would tell more is only found by asking, which changes a search.
@@ -147,11 +196,15 @@ class Journal:
 
     def trials(self) -> int:
         """Count the trials that ended in pass, fail or untestable."""
+        if self.request.numeric is not None:
+            return sum(each.value is not None for each in self.measured)
         probed = sum(probe.outcome is not TrialOutcome.INFRA for probe in self.probes)
         return probed + self.checks.trials + sum(search.trials for search in self.searches)
 
     def rounds(self) -> int:
         """Count how often trials were asked for; each probe is a round, and each check."""
+        if self.request.numeric is not None:
+            return -(-len(self.measured) // self.request.jobs)
         asked = sum(search.verdict().rounds for search in self.searches)
         return len(self.probes) + self.checks.rounds + asked
 
@@ -176,6 +229,8 @@ def read(path: Path) -> Journal:
                 continue
             if "probe" in entry:
                 journal.probes.append(Probe.model_validate(entry))
+            elif "measured" in entry:
+                journal.measured.append(Measured.model_validate(entry))
             elif kind := next((kind for kind in _CHECK_LINES if kind in entry), None):
                 journal.checks.take(_CHECK_LINES[kind].model_validate(entry))
             elif "format" in entry:
@@ -186,6 +241,14 @@ def read(path: Path) -> Journal:
     except (ValidationError, log.LogError, ValueError, KeyError, IndexError, TypeError) as error:
         raise JournalError(f"{path} is not the log of a bisect: {error}") from error
     return journal
+
+
+def take_value(search: MetricSearch, each: Measured) -> None:
+    """Let a search learn one run."""
+    if each.untestable:
+        search.skip(each.measured)
+    else:
+        search.record(each.measured, nan if each.value is None else each.value)
 
 
 class Writer:
@@ -233,7 +296,7 @@ class Writer:
         """Write that the search was told of a result from outside it."""
         self._line(log.line(log.observed(evidence)))
 
-    def entry(self, entry: Probe | CheckPlanned | FreshRun | CheckEnded) -> None:
+    def entry(self, entry: Probe | Measured | CheckPlanned | FreshRun | CheckEnded) -> None:
         """Write a probe for a good end, or a line about a check."""
         self._line(log.line(entry.model_dump(mode="json")))
 

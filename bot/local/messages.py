@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bot.culprit.verdict import SearchStatus, Verdict
+from bot.culprit.metric import MetricVerdict
+from bot.culprit.verdict import BoundaryKind, SearchStatus, Verdict
 from bot.git.history import CommitInfo
 from bot.local.journal import LocalRequest
 
@@ -113,6 +114,29 @@ def end_never_ran(end: str, commit: str, times: int, reason: str) -> str:
     )
 
 
+def measured(commit: str, value: float | None, reason: str) -> str:
+    """Say what a run measured."""
+    return f"{commit[:SHORT]}: {printable(reason) if value is None else format(value, 'g')}"
+
+
+def no_number(name: str, commit: str, reason: str) -> str:
+    """Say that the command does not write the number that is to be compared."""
+    return (
+        f"The command wrote no number {printable(name)!r} at {commit[:SHORT]} "
+        f"({printable(reason)}). It has to write JSON to the file named in $PLAYBOOKS_RESULT, "
+        'such as {"metrics": {"' + printable(name) + '": 12.5}}.'
+    )
+
+
+def effect(found: MetricVerdict, name: str) -> str:
+    """Say how much a metric changed."""
+    low, high = found.interval
+    return (
+        f"{printable(name)} changed by {found.effect:+.4g} (95%: {low:+.4g} to {high:+.4g}), "
+        f"{abs(found.deviations):.1f} times what single runs differ by."
+    )
+
+
 def unexpected(end: str, commit: str, reason: str, output: str) -> str:
     """Say how an end of the range ended that should have ended otherwise, and what it printed."""
     said = f"The {end} end {commit[:SHORT]}: {printable(reason)}. "
@@ -172,6 +196,8 @@ def conclusion(
     commits: Sequence[CommitInfo],
     goods: Sequence[str],
     untried: Mapping[str, str],
+    *,
+    numeric: bool = False,
 ) -> str:
     """Tell a verdict to a person: what was found, how sure that is, and what to do next.
 
@@ -180,6 +206,7 @@ def conclusion(
         commits: what is known of those it names.
         goods: the good ends.
         untried: why commits could not be tried, by commit.
+        numeric: it is about a metric's change.
     """
     sure = f"{verdict.confidence:.1%}"
     commits_listed = "\n".join(f"  {_described(info, verdict)}" for info in commits)
@@ -192,6 +219,8 @@ def conclusion(
                 f"no commit that can be tried tells them apart.\n{commits_listed}"
                 f"{_untried(verdict, untried)}"
             )
+        case SearchStatus.NO_CULPRIT if verdict.cause or numeric:
+            return f"Nobody is guilty ({sure} sure). {verdict.reason}"
         case SearchStatus.NO_CULPRIT:
             return (
                 f"Bad passes: the bad end does not show the failure ({sure} sure). It was a flake "
@@ -206,6 +235,21 @@ def conclusion(
         case _:
             said = f"No verdict: {verdict.reason[:1].lower()}{verdict.reason[1:]}"
             return f"{said}\n{commits_listed}{_untried(verdict, untried)}"
+
+
+_KINDS = {
+    BoundaryKind.BROKEN: "broken from",
+    BoundaryKind.FIXED: "mended at",
+    BoundaryKind.FLAKY_FROM: "flaky from",
+    BoundaryKind.FAILS_FROM: "fails at another rate from",
+}
+
+
+def boundaries(verdict: Verdict) -> str:
+    """Name every commit where the signal changed, where there are several."""
+    if len(verdict.boundaries) < 2 and verdict.cause is None:
+        return ""
+    return "".join(f"\n  {_KINDS[each.kind]} {each.sha[:SHORT]}" for each in verdict.boundaries)
 
 
 def _untried(verdict: Verdict, untried: Mapping[str, str]) -> str:

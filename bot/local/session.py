@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,7 +29,15 @@ from bot.git.revert import open_clone
 from bot.local import messages
 from bot.local.checkout import OBJECTS, layout_for
 from bot.local.history import read_range, subjects, submodules
-from bot.local.journal import EndingNote, Journal, LocalRequest, Probe, Writer
+from bot.local.journal import (
+    EndingNote,
+    Journal,
+    LocalRequest,
+    Measured,
+    Probe,
+    Writer,
+    take_value,
+)
 from bot.local.verification import MOST_PASSES, CheckEnded, CheckPlanned, FreshRun, plan_checks
 from bot.trials.limits import for_this_machine, remove_folder
 from bot.trials.outcome import CommandNotFoundError
@@ -73,6 +80,11 @@ def thinned(history: Sequence[str], tagged: Collection[str]) -> list[str]:
 
 _LONGEST_WAIT_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 30.0
+STORMS = 0.05
+"""How likely an outage is on one's own machine; that the good end is no good is likelier."""
+_LONGEST_PAUSE_SECONDS = 600.0
+MOST_WITHOUT = 10
+"""So many runs in a row without the number that is compared: the command does not write it."""
 _MARGIN = 0.9
 """How much of the limit of a trial is proposed to a command that stops itself."""
 
@@ -153,6 +165,7 @@ class _Session:
         self._view = view
         self._git = git
         self._last_reason = "none was tried"
+        self._seconds: list[float] = []
         self._said: set[str] = set()
         self._last_probe: tuple[str, TrialResult] | None = None
 
@@ -190,6 +203,9 @@ class _Session:
                 goods = self._request.goods or await self._good_ends(rejected)
                 search = await self._start(goods)
             self._view.named(await subjects(self._git, search.graph))
+            if self._request.numeric is not None:
+                await self._measure()
+                return
             await self._drive(search)
             while search.verdict().status is SearchStatus.CULPRIT and not self._journal.checked:
                 await self._check(search)
@@ -215,6 +231,8 @@ class _Session:
             granularity=(
                 Granularity.FIRST_PARENT if self._request.first_parent else Granularity.STAGED
             ),
+            storms=STORMS,
+            pauses=True,
         )
         search = Search(between.graph, settings, weights=between.weights, trees=between.trees)
         for number, probe in enumerate(self._journal.probes, 1):
@@ -224,6 +242,41 @@ class _Session:
         self._writer.search(search)
         self._journal.searches.append(search)
         return search
+
+    async def _measure(self) -> None:
+        """Run what the search for a metric's change asks for, until it has a verdict."""
+        search = self._journal.metric()
+        name = (self._request.numeric or "").partition(":")[0]
+        without = 0
+        while commits := search.next_runs(self._request.jobs):
+            number = len(self._journal.measured)
+            results = await self._at_once(commits, f"measure-{number}")
+            for commit, result in zip(commits, results, strict=True):
+                value = result.judgement.metrics.get(name)
+                ran = result.judgement.outcome is not TrialOutcome.INFRA
+                said = Measured(measured=commit, value=value, untestable=ran and value is None)
+                without = without + 1 if value is None else 0
+                is_end = search.graph.number[commit] >= search.graph.bad
+                if without >= MOST_WITHOUT or (said.untestable and is_end):
+                    reason = result.judgement.reason
+                    raise InfraError(messages.no_number(name, commit, reason))
+                self._writer.entry(said)
+                self._journal.measured.append(said)
+                take_value(search, said)
+                self._view.say(messages.measured(commit, value, result.judgement.reason))
+
+    async def _at_once(self, commits: Sequence[str], name: str) -> list[TrialResult]:
+        """Run these at once; where one breaks, the others are given up."""
+        tasks = [
+            asyncio.create_task(self._runner.run(commit, f"{name}-{place}"))
+            for place, commit in enumerate(commits)
+        ]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _good_ends(self, rejected: set[str]) -> tuple[str, ...]:
         """Find a commit that passes, ever further back; none where even the first one fails."""
@@ -286,17 +339,7 @@ class _Session:
         """Run these commits in order, as many at once as there are jobs."""
         for start in range(0, len(commits), self._request.jobs):
             turn = commits[start : start + self._request.jobs]
-            numbers = itertools.count(self._journal.trials() + 1)
-            tasks = [
-                asyncio.create_task(self._runner.run(commit, f"check-{number}"))
-                for commit, number in zip(turn, numbers, strict=False)
-            ]
-            try:
-                results = await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            results = await self._at_once(turn, f"check-{self._journal.trials() + 1}")
             for commit, result in zip(turn, results, strict=True):
                 judged = result.judgement
                 self._note(
@@ -338,10 +381,15 @@ class _Session:
     async def _try(self, trial: Trial) -> TrialResult:
         if trial.attempt > 1:
             await asyncio.sleep(min(2.0 ** (trial.attempt - 2), _LONGEST_BACKOFF_SECONDS))
+        if trial.pause:
+            # An outage may be over after as long as some trials take.
+            usual = sum(self._seconds) / max(1, len(self._seconds))
+            await asyncio.sleep(min(trial.pause * usual, _LONGEST_PAUSE_SECONDS))
         return await self._runner.run(trial.commit, f"{len(self._journal.searches)}-{trial.id}")
 
     def _learn(self, search: Search, trial: Trial, result: TrialResult) -> None:
         judgement = result.judgement
+        self._seconds.append(result.seconds)
         self._last_reason = judgement.reason
         report = TrialReport(judgement.outcome, judgement.fingerprint)
         search.record(trial, report)
