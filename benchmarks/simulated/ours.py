@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
 
 from bot.culprit.evidence import Purpose, SearchSettings, TrialReport
 from bot.culprit.metric import MetricSearch
@@ -41,6 +45,8 @@ def search(
 
 def is_right(world: World, verdict: Verdict) -> bool:
     """Whether a verdict says the truth: the culprit, or the class that holds it."""
+    if world.before:
+        return verdict.status is SearchStatus.BEFORE_RANGE
     if world.culprit is None:
         return verdict.status is SearchStatus.NO_CULPRIT
     if verdict.status is SearchStatus.CULPRIT:
@@ -49,24 +55,64 @@ def is_right(world: World, verdict: Verdict) -> bool:
     return verdict.status is SearchStatus.CLASS and world.graph.commits[world.culprit] in named
 
 
-def metric(world: World, deviations: float) -> Ending:
-    """Search for a metric's drop, in standard deviations of a run; all runs are counted."""
-    state = MetricSearch(world.graph)
+@dataclass(frozen=True)
+class Noise:
+    """How a metric behaves.
+
+    Attributes:
+        step: by how much it drops at the culprit, in standard deviations of a run.
+        drift: by how much it drops along the whole range, bit by bit.
+        uneven: how much the noise of one commit differs from another's (sigma of its logarithm).
+        grows: how much noisier it is from the culprit on.
+        outliers: share of runs that are 15 standard deviations off.
+        alike: correlation of the noise from one run to the next.
+    """
+
+    step: float = 2.0
+    drift: float = 0.0
+    uneven: float = 0.0
+    grows: float = 1.0
+    outliers: float = 0.0
+    alike: float = 0.0
+
+    def of(self, world: World) -> Callable[[int], float]:
+        """Give what measures a node of this world."""
+        count, rng = len(world.graph), world.rng
+        scale = np.exp(rng.normal(0.0, self.uneven, count + 1))
+        last = 0.0
+
+        def measured(node: int) -> float:
+            nonlocal last
+            fresh = rng.normal()
+            last = self.alike * last + sqrt(1.0 - self.alike**2) * fresh
+            bad, place = world.is_bad(node), (0 if node >= count else node + 1)
+            value = 100.0 - self.step * bad - self.drift * place / count
+            if rng.random() < self.outliers:
+                value += 15.0 * rng.choice([-1.0, 1.0])
+            return float(value + last * scale[node] * (self.grows if bad else 1.0))
+
+        return measured
+
+
+def metric(world: World, noise: Noise) -> Ending:
+    """Search for a metric's drop; all runs are counted."""
+    state, measured = MetricSearch(world.graph), noise.of(world)
     while names := state.next_runs():
         for name in names:
-            level = -deviations if world.is_bad(world.graph.number[name]) else 0.0
-            state.record(name, float(world.rng.normal(100.0 + level)))
+            state.record(name, measured(world.graph.number[name]))
     verdict = state.verdict()
     truth = None if world.culprit is None else world.graph.commits[world.culprit]
-    return Ending(verdict.culprit == truth, verdict.runs, verdict.runs, verdict.culprit is not None)
+    claimed = verdict.status is SearchStatus.CULPRIT
+    right = verdict.culprit == truth if truth else not claimed
+    return Ending(right, verdict.runs, verdict.runs, claimed)
 
 
-def median_bisect(world: World, deviations: float, repeats: int) -> Ending:
+def median_bisect(world: World, noise: Noise, repeats: int) -> Ending:
     """`git bisect` by the median of several runs against the middle of the ends' medians."""
+    measured = noise.of(world)
 
     def median(node: int) -> float:
-        level = -deviations if world.is_bad(node) else 0.0
-        return float(sorted(world.rng.normal(100.0 + level, 1.0, repeats))[repeats // 2])
+        return sorted(measured(node) for _ in range(repeats))[repeats // 2]
 
     count = len(world.graph)
     middle = (median(count) + median(count - 1)) / 2

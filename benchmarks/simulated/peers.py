@@ -46,6 +46,7 @@ def git_bisect(world: World, repeats: int = 1) -> Ending:
         fails = passes = 0
         while max(fails, passes) <= repeats // 2:
             outcome = world.run(best)
+            world.moment += 1
             runs += 1
             if outcome is TrialOutcome.UNTESTABLE:
                 break
@@ -80,3 +81,30 @@ def git_k_ary(world: World, at_once: int) -> Ending:
             low = max([low, *(cut + 1 for cut in cuts if cut < first)])
             high = first
     return Ending(low == world.culprit, runs, rounds)
+
+
+SURE = 0.99
+
+
+def bayes(world: World, most: int = 200) -> Ending:
+    """Bayes on a chain with the world's flake rates known, stopping at 99%.
+
+    It tries where the culprit is as likely before as behind. It knows nothing of rates that change,
+    of storms or of earlier breaks, and takes a culprit in the range for granted.
+    """
+    count = len(world.graph)
+    false_fail = min(max(world.flakes.false_fail, 0.01), 0.5)
+    false_pass = min(max(world.flakes.false_pass, 0.01), 0.5)
+    chance = np.full(count, 1.0 / count)
+    runs = 0
+    while chance.max() < SURE and runs < most:
+        bad = np.cumsum(chance)
+        best = int(np.abs(bad - 0.5).argmin())
+        outcome = world.run(best)
+        world.moment += 1
+        runs += 1
+        failed = outcome is TrialOutcome.FAIL
+        if_bad, if_good = (1.0 - false_pass, false_fail) if failed else (false_pass, 1 - false_fail)
+        chance *= np.where(np.arange(count) <= best, if_bad, if_good)
+        chance /= chance.sum()
+    return Ending(int(chance.argmax()) == world.culprit, runs, runs, bool(chance.max() >= SURE))

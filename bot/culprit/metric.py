@@ -308,8 +308,8 @@ class MetricSearch:
         scales = spreads[:, None] * _NOISIER
         away = (values[:, None, None, None] - levels[None, :, None, None]) / scales
         each = -(TAILS + 1) / 2 * np.log1p(away**2 / TAILS) - np.log(scales / width) + _STUDENT
-        by_scale = np.zeros((len(nodes), *each.shape[1:]))
-        np.add.at(by_scale, places, each * self._worth(values))
+        own = (places == np.arange(len(nodes))[:, None]) * self._worth(values)
+        by_scale = (own @ each.reshape(len(values), -1)).reshape(len(nodes), *each.shape[1:])
         top = by_scale.max(axis=-1, keepdims=True)
         mixed = np.log(np.exp(by_scale - top) @ _NOISIER_WEIGHTS) + top[..., 0]
         result: Floats = mixed

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from bot.culprit.metric import MetricVerdict
-from bot.culprit.verdict import BoundaryKind, SearchStatus, Verdict
+from bot.culprit.posterior import BoundaryKind
+from bot.culprit.verdict import SearchStatus, Verdict
 from bot.git.history import CommitInfo
 from bot.local.journal import LocalRequest
 
