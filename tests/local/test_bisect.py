@@ -30,6 +30,7 @@ def test_the_culprit_is_named_with_a_confidence(person: Person, clone: Repositor
     assert said.out.count("\n") == 1
     assert set(said.verdict) == {
         "status", "culprit", "candidates", "confidence", "trials", "rounds", "seed", "log",
+        "reason", "boundaries",
     }  # fmt: skip
     assert said.verdict["status"] == "culprit"
     assert said.verdict["culprit"] == commits[7]
@@ -428,3 +429,44 @@ def test_without_bubblewrap_it_warns_once_and_goes_on(
     assert said.err.count("Warning: trials run without a sandbox") == 1
     assert "bubblewrap is not installed" in said.err
     assert not person.left_behind()
+
+
+MEASURES = (
+    sys.executable,
+    "-c",
+    "import json, os, random; slow = open('state').read() == 'bad'; "
+    "score = random.gauss(80 if slow else 100, 2); "
+    "json.dump({'metrics': {'score': score}}, open(os.environ['PLAYBOOKS_RESULT'], 'w'))",
+)
+
+
+def test_where_a_number_dropped_is_found_and_replayed(person: Person, clone: Repository) -> None:
+    commits = history(clone, 10, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score:lower", "--json")
+    said = person.bisect(clone.folder, *options, "--", *MEASURES)
+    assert (said.code, said.verdict["culprit"]) == (0, commits[6])
+    assert said.verdict["boundaries"] == [{"sha": commits[6], "kind": "broken"}]
+    again = person.bisect(clone.folder, "--replay", said.verdict["log"], "--json")
+    assert (again.code, again.out) == (said.code, said.out)
+
+
+def test_a_number_that_nobody_writes_is_asked_for(person: Person, clone: Repository) -> None:
+    commits = history(clone, 4, broken_from=2)
+    options = ("--good", commits[0], "--numeric", "speed")
+    said = person.bisect(clone.folder, *options, "--", *MEASURES)
+    assert said.code == 1
+    assert "no number 'speed'" in said.err
+    assert "$PLAYBOOKS_RESULT" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [(("--numeric", ":lower"), "NAME:lower"), (("--numeric", "score"), "--good")],
+)
+def test_a_number_needs_a_name_and_a_good_end(
+    person: Person, clone: Repository, options: tuple[str, ...], why: str
+) -> None:
+    history(clone, 2, broken_from=1)
+    said = person.bisect(clone.folder, *options, "--", *MEASURES)
+    assert said.code == 2
+    assert why in said.err

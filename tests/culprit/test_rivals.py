@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bot.culprit.evidence import Purpose, SearchSettings, Trial, TrialOutcome, TrialReport
+from bot.culprit.graph import CommitGraph
+from bot.culprit.metric import MetricSearch
+from bot.culprit.posterior import BoundaryKind
+from bot.culprit.search import Search
+from bot.culprit.verdict import Cause, SearchStatus, Verdict
+
+COUNT = 48
+
+
+def run(
+    fails: Callable[[int, int, np.random.Generator], bool],
+    *,
+    pauses: bool = False,
+    seed: int = 1,
+) -> tuple[Verdict, list[Trial], Search]:
+    """Search a chain; `fails` knows the commit (the good end is -1), the moment and chance."""
+    graph = CommitGraph.chain([f"c{i}" for i in range(COUNT)], ["good"])
+    search = Search(graph, SearchSettings(budget=150, pauses=pauses, seed=seed))
+    rng = np.random.default_rng(seed)
+    moment, asked = 0, []
+    while trials := search.next_trials():
+        moment += 1 + trials[0].pause
+        for trial in trials:
+            asked.append(trial)
+            node = -1 if trial.commit == "good" else int(trial.commit[1:])
+            failed = fails(node, moment, rng)
+            outcome = TrialOutcome.FAIL if failed else TrialOutcome.PASS
+            search.record(trial, TrialReport(outcome))
+    return search.verdict(), asked, search
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_an_outage_is_waited_out_at_the_good_end(pauses: bool) -> None:
+    verdict, asked, _ = run(lambda node, moment, _: moment <= 15 or node >= 30, pauses=pauses)
+    assert verdict.culprit == "c30"
+    controls = [trial for trial in asked if trial.purpose is Purpose.CONTROL]
+    assert {trial.commit for trial in controls} == {"good"}
+    assert any(trial.pause for trial in controls) == pauses
+
+
+def test_a_good_end_that_fails_for_long_is_before_the_range_all_the_same() -> None:
+    verdict, _, _ = run(lambda *_: True)
+    assert verdict.status is SearchStatus.BEFORE_RANGE
+
+
+def test_a_bad_end_that_passes_after_an_outage_was_an_outage() -> None:
+    verdict, _, _ = run(lambda _, moment, __: moment <= 8)
+    assert (verdict.status, verdict.cause) == (SearchStatus.NO_CULPRIT, Cause.OUTAGE)
+
+
+def test_of_two_breaks_the_last_one_is_named_and_every_boundary() -> None:
+    verdict, _, _ = run(lambda node, *_: 8 <= node < 20 or node >= 40)
+    assert verdict.culprit == "c40"
+    assert verdict.boundaries[-1].kind is BoundaryKind.BROKEN
+    assert verdict.boundaries[-1].sha == "c40"
+    assert [each.kind for each in verdict.boundaries[:-1]] in (
+        [],
+        [BoundaryKind.BROKEN, BoundaryKind.FIXED],
+    )
+
+
+def test_a_test_that_became_flaky_misleads_nobody() -> None:
+    """Half of all runs fail from 16 on, all of them from 36 on."""
+    for seed in range(3):
+        verdict, _, _ = run(
+            lambda node, _, rng: node >= 36 or (node >= 16 and rng.random() < 0.5), seed=seed
+        )
+        named = {each.sha for each in verdict.candidates}
+        assert not verdict.may_act or "c36" in named
+
+
+def test_the_same_commit_is_not_tried_twice_in_a_row() -> None:
+    _, asked, _ = run(lambda node, _, rng: (node >= 30) != (rng.random() < 0.1))
+    search = [trial.commit for trial in asked if trial.purpose is Purpose.SEARCH]
+    assert all(one != other for one, other in zip(search, search[1:], strict=False))
+
+
+def test_a_search_with_controls_replays_to_the_same_verdict() -> None:
+    verdict, _, search = run(lambda node, moment, _: moment <= 15 or node >= 30, pauses=True)
+    again = Search.from_log(search.to_log())
+    assert again.verdict() == verdict
+    assert again.to_log() == search.to_log()
+
+
+def measure(value: Callable[[int, np.random.Generator], float], seed: int = 1) -> MetricSearch:
+    graph = CommitGraph.chain([f"c{i}" for i in range(COUNT)], ["good"])
+    search, rng = MetricSearch(graph, worse="lower"), np.random.default_rng(seed)
+    while names := search.next_runs():
+        for name in names:
+            search.record(name, value(-1 if name == "good" else int(name[1:]), rng))
+    return search
+
+
+def test_a_metric_that_drifts_has_no_culprit() -> None:
+    verdict = measure(lambda node, rng: 100 - 4 * node / COUNT + rng.normal()).verdict()
+    assert (verdict.status, verdict.cause) == (SearchStatus.NO_CULPRIT, Cause.DRIFT)
+
+
+def test_outliers_do_not_move_a_metrics_culprit() -> None:
+    verdict = measure(
+        lambda node, rng: 100 - 4 * (node >= 20) + rng.normal() + 15 * (rng.random() < 0.05)
+    ).verdict()
+    assert verdict.culprit == "c20"
+
+
+def test_a_metric_that_became_better_blames_nobody() -> None:
+    verdict = measure(lambda node, rng: 100 + 5 * (node >= 20) + rng.normal()).verdict()
+    assert verdict.status is SearchStatus.NO_CULPRIT
+
+
+def test_commits_that_cannot_be_measured_make_a_class() -> None:
+    graph = CommitGraph.chain([f"c{i}" for i in range(COUNT)], ["good"])
+    search, rng = MetricSearch(graph), np.random.default_rng(1)
+    for name in ("c18", "c19"):
+        search.skip(name)
+    while names := search.next_runs():
+        for name in names:
+            bad = name != "good" and int(name[1:]) >= 19
+            search.record(name, float(rng.normal(100 - 5 * bad)))
+    verdict = search.verdict()
+    assert verdict.status is SearchStatus.CLASS
+    assert {each.sha for each in verdict.candidates} == {"c18", "c19", "c20"}
