@@ -41,6 +41,8 @@ ENOUGH = 12
 """Runs of an end after which more teach nothing."""
 STORM = 0.4
 """From this probability of a storm on, a good end is tried to see whether it is over."""
+ALIKE = 0.6
+"""From this probability on that there is a storm, or that the good end is no good, too."""
 MOST_CONTROLS = 40
 """So often in a row; what has not passed by then is no outage."""
 LONGEST_PAUSE = 31
@@ -312,11 +314,13 @@ class Search:
 
     def _control(self) -> list[int]:
         """Turn to a good end where everything seems to fail: an outage is waited out there."""
-        if (
-            self._posterior.beliefs.storm < STORM
-            or self._pending
-            or self._controls >= MOST_CONTROLS
-        ):
+        beliefs = self._posterior.beliefs
+        # That the good end fails looks the same, until time has passed.
+        alike = float(beliefs.probability[self._posterior.before_range])
+        everything_fails = beliefs.storm + alike >= ALIKE and beliefs.why is not None
+        if beliefs.storm < STORM and not everything_fails:
+            return []
+        if self._pending or self._controls >= MOST_CONTROLS:
             return []
         goods = [n for n in range(len(self.graph), self._nodes) if n not in self._untestable()]
         return goods[:1]

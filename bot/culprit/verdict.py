@@ -388,7 +388,15 @@ def _flaky(standing: SearchState, sure: float) -> Verdict | None:
         why = "It fails more from the first of these commits on, and more again from the second."
         named = (flaky, Boundary(graph.commits[second], BoundaryKind.BROKEN))
     found = _verdict(standing, SearchStatus.CLASS, members, together, why)
-    return replace(found, cause=Cause.FLAKY_FROM, boundaries=named)
+    # Alone it is not to be reverted: it may be that nobody is guilty.
+    sure_enough = second < commits
+    return replace(
+        found,
+        cause=Cause.FLAKY_FROM,
+        boundaries=named,
+        may_act=found.may_act and sure_enough,
+        may_report=found.may_report and sure_enough,
+    )
 
 
 def _further(standing: SearchState, hypothesis: int) -> tuple[Boundary, ...]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_a_test_that_became_flaky_misleads_nobody() -> None:
 def test_the_same_commit_is_not_tried_twice_in_a_row() -> None:
     _, asked, _ = run(lambda node, _, rng: (node >= 30) != (rng.random() < 0.1))
     search = [trial.commit for trial in asked if trial.purpose is Purpose.SEARCH]
-    assert all(one != other for one, other in zip(search, search[1:], strict=False))
+    assert all(one != other for one, other in pairwise(search))
 
 
 def test_a_search_with_controls_replays_to_the_same_verdict() -> None:

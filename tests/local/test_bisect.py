@@ -432,11 +432,11 @@ def test_without_bubblewrap_it_warns_once_and_goes_on(
 
 
 MEASURES = (
-    sys.executable,
+    "python3",
     "-c",
-    "import json, os, random; slow = open('state').read() == 'bad'; "
-    "score = random.gauss(80 if slow else 100, 2); "
-    "json.dump({'metrics': {'score': score}}, open(os.environ['PLAYBOOKS_RESULT'], 'w'))",
+    "import json, os, random; level = 80 if open('state').read() == 'bad' else 100\n"
+    "with open(os.environ['PLAYBOOKS_RESULT'], 'w') as file:\n"
+    "    json.dump({'metrics': {'score': random.gauss(level, 2)}}, file)",
 )
 
 
