@@ -15,7 +15,7 @@ from math import ceil, log
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from bot.canary.eprocess import Floats, Ints
 from bot.canary.observations import Columns, Measurements, PairColumns, succeeded
@@ -153,6 +153,8 @@ class FrozenBaseline(StrictValue):
         thresholds: seconds, by metric: the quantile it watches.
         cost: see there; `total`: only sums of costs will be known.
         roas: see there.
+        gap: seconds between observations, as they came in on average.
+        longest_gap: seconds, without any.
     """
 
     n: int
@@ -161,6 +163,15 @@ class FrozenBaseline(StrictValue):
     thresholds: dict[str, float] = Field(default_factory=dict)
     cost: FrozenCost | Literal["total"] | None = None
     roas: FrozenRoas | None = None
+    gap: float | None = None
+    longest_gap: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out what earlier releases did not know, so that their digests stay what they were."""
+        written: dict[str, object] = write(self)
+        later = ("gap", "longest_gap")
+        return {k: v for k, v in written.items() if v is not None or k not in later}
 
     def rank(self, latency: Floats) -> Floats:
         """The share of the baseline's latencies below each of these; ties count half."""
@@ -313,3 +324,43 @@ class Arms:
         found.baseline = ArmSummary.restored(saved.baseline)
         found.candidate = ArmSummary.restored(saved.candidate)
         return found
+
+
+class RhythmState(StrictValue):
+    """A saved rhythm; seconds."""
+
+    gaps: int = 0
+    mean: float = 0.0
+    recent: float = 0.0
+    longest: float = 0.0
+
+
+_REMEMBERED = 32
+UNUSUAL = 20
+"""A silence of so many usual gaps is one: chance makes it once in e^20, if requests are rare."""
+
+
+class Rhythm:
+    """How long it usually is from one entry of observations to the next."""
+
+    def __init__(self, saved: RhythmState | None = None) -> None:
+        """Start without any, or with what was saved."""
+        self.state = saved or RhythmState()
+
+    def add(self, gap: float) -> None:
+        """Note a gap, seconds."""
+        was = self.state
+        gaps = was.gaps + 1
+        self.state = RhythmState(
+            gaps=gaps,
+            mean=was.mean + (gap - was.mean) / gaps,
+            recent=was.recent + (gap - was.recent) / min(gaps, _REMEMBERED),
+            longest=max(was.longest, gap),
+        )
+
+    def unusual(self, frozen: FrozenBaseline | None = None) -> float:
+        """How long a silence is unusual, seconds; `frozen`: what the shadow knew before."""
+        usual = max(self.state.mean, self.state.recent)
+        if frozen is None:
+            return UNUSUAL * usual
+        return max(UNUSUAL * max(usual, frozen.gap or 0.0), 1.5 * (frozen.longest_gap or 0.0))

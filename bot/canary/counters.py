@@ -92,6 +92,8 @@ class CounterSource(StrictValue):
             error_rate=shadow.error_rate,
             thresholds=dict(self.thresholds),
             cost=None if self.cost is None else "total",
+            gap=shadow.gap,
+            longest_gap=shadow.longest_gap,
         )
 
     def edges(self, policy: Policy) -> dict[str, tuple[float, float]]:
@@ -341,6 +343,55 @@ def _check_edges(there: list[float], needed: Mapping[str, tuple[float, float]]) 
         for edge in wanted:
             if not any(isclose(edge, each, rel_tol=1e-9) for each in there):
                 raise CounterFault(f"{name}: {edge:g} s must be an edge of a bucket")
+
+
+_LAG = 60.0
+"""Seconds that one arm's counters may be behind the other's."""
+
+
+class CountersAligned(StrictValue):
+    """Saved: by generation, who was counted and since when; the newest that was; those that count."""
+
+    seen: dict[int, tuple[bool, bool, float]] = Field(default_factory=dict)
+    joined: tuple[int, ...] = ()
+    newest: int = -1
+
+
+class CounterAlignment:
+    """Leaves out what only one arm's counters tell yet, where the other's are behind.
+
+    A generation counts from the reading after the first by which both arms were counted, and no
+    longer once a newer one is: so each arm adds the same length of time. Which readings these are
+    is known before their requests were drawn, so tests stay valid.
+    """
+
+    def __init__(self, saved: CountersAligned | None = None) -> None:
+        """Start before the first reading, or with what was saved."""
+        self.state = saved or CountersAligned()
+
+    def of(self, counted: Counted, percents: Mapping[int, int]) -> Counted:
+        """What of a reading counts."""
+        state, at = self.state, counted.read_at
+        newest = max([state.newest, *(each.generation for each in counted.counts)])
+
+        def counts(generation: int) -> bool:
+            if not 0 < percents[generation] < 100:  # noqa: PLR2004  percent
+                return True
+            return generation in state.joined and generation == newest
+
+        seen = dict(state.seen)
+        for each in counted.counts:
+            theirs, ours, since = seen.get(each.generation, (False, False, at))
+            ours, theirs = ours or each.arm == "candidate", theirs or each.arm == "baseline"
+            seen[each.generation] = theirs, ours, since
+        joined = sorted(g for g, (a, b, since) in seen.items() if (a and b) or at - since >= _LAG)
+        self.state = CountersAligned(seen=seen, joined=tuple(joined), newest=newest)
+        return counted.model_copy(
+            update={
+                "counts": tuple(each for each in counted.counts if counts(each.generation)),
+                "totals": tuple(each for each in counted.totals if counts(each.generation)),
+            }
+        )
 
 
 def columns_of_counts(counts: Sequence[Count], percents: Mapping[int, int]) -> Columns:

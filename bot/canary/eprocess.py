@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, fsum, log
+from math import exp, fsum, log, sqrt
 from operator import mul
 
 import numpy as np
@@ -70,6 +70,7 @@ class EProcessState(StrictValue):
     started: int
     sums: tuple[tuple[int, ...], ...]
     crossing: tuple[int, str] | None
+    doubted: bool = False
 
 
 class EProcess:
@@ -81,22 +82,28 @@ class EProcess:
         n: how many observations were added.
         crossing: when the limit was first reached. Never forgotten: what is seen afterwards
             does not undo it.
+        doubted: whether the limit was reached by evidence that repeats itself, and is not one.
     """
 
-    def __init__(self, alternatives: int, *, copies: int = 1, alpha: float) -> None:
+    def __init__(
+        self, alternatives: int, *, copies: int = 1, alpha: float, weights: Floats | None = None
+    ) -> None:
         """Start with an evidence of 1.
 
         Args:
             alternatives: how many columns the increments have.
             copies: how many stretches there will be at most.
             alpha: see there.
+            weights: of the alternatives, their sum 1; None: all the same.
         """
         self.alpha = alpha
         self.limit = -log(alpha)
         self.n = 0
         self.crossing: Crossing | None = None
+        self.doubted = False
         self._at = 0
-        self._sums = [[0] * alternatives for _ in range(copies)]
+        even = np.zeros(alternatives) if weights is None else np.log(weights * alternatives)
+        self._sums = [ticks(even).tolist() for _ in range(copies)]
 
     @property
     def log_e(self) -> float:
@@ -112,7 +119,9 @@ class EProcess:
         """Start the next copy, if one is left. Earlier ones go on."""
         self._at = min(self._at + 1, len(self._sums) - 1)
 
-    def add(self, increments: Ints, counts: Ints | None = None) -> int | None:
+    def add(
+        self, increments: Ints, counts: Ints | None = None, effect: Floats | None = None
+    ) -> int | None:
         """Add log likelihood ratios in ticks: a row per observation, a column per alternative.
 
         Args:
@@ -120,16 +129,19 @@ class EProcess:
             counts: a row stands for so many equal observations, as counters report them. In which
                 order those were made is not known, so nobody may look in between: all rows are
                 one step.
+            effect: the design effect known before each row, see `DesignEffect`; the limit is so
+                many times as high. None: observations do not repeat.
 
         Returns:
             The row at which the limit was reached for the first time, if it was.
         """
         if len(increments) == 0:
             return None
+        known = np.ones(len(increments)) if effect is None else effect
         if counts is not None:
-            return self._add_at_once(increments, counts)
+            return self._add_at_once(increments, counts, float(known[-1]))
         path = np.cumsum(increments, axis=0)
-        row = None if self.crossed else self._first_over(path)
+        row = None if self.crossed else self._first_over(path, known)
         if row is not None:
             after = self._after(path[row].tolist())
             self.crossing = Crossing(self.n + row + 1, log_mean_exp(after))
@@ -137,14 +149,15 @@ class EProcess:
         self.n += len(increments)
         return row
 
-    def _add_at_once(self, increments: Ints, counts: Ints) -> int | None:
+    def _add_at_once(self, increments: Ints, counts: Ints, effect: float) -> int | None:
         """Add counted rows as one step; whole numbers of any size, since days may be counted."""
         often = counts.tolist()
         columns = zip(*increments.tolist(), strict=True)
         step = [sum(map(mul, column, often)) for column in columns]
         self._sums = self._after(step)
         self.n += sum(often)
-        if self.crossed or self.log_e < self.limit:
+        if self.crossed or self.log_e < self.limit * effect:
+            self.doubted |= self.log_e >= self.limit
             return None
         self.crossing = Crossing(self.n, self.log_e)
         return 0
@@ -158,7 +171,7 @@ class EProcess:
             for copy, sums in enumerate(self._sums)
         ]
 
-    def _first_over(self, path: Ints) -> int | None:
+    def _first_over(self, path: Ints, effect: Floats) -> int | None:
         """Find the first row whose evidence reaches the limit.
 
         The largest sum bounds the average, so most batches are dismissed by their maxima alone.
@@ -175,8 +188,10 @@ class EProcess:
         waiting = (len(self._sums) - len(running)) * path.shape[1]
         total = np.exp(sums - high[:, None, None]).sum(axis=(1, 2)) + waiting * np.exp(-high)
         mean = high + np.log(total) - log(len(self._sums) * path.shape[1])
-        for row in near[mean >= self.limit - _SLACK]:
-            if log_mean_exp(self._after(path[row].tolist())) >= self.limit:
+        over = mean >= self.limit - _SLACK
+        self.doubted |= bool((over & (mean < self.limit * effect[near] - _SLACK)).any())
+        for row in near[over & (mean >= self.limit * effect[near] - _SLACK)]:
+            if log_mean_exp(self._after(path[row].tolist())) >= self.limit * effect[row]:
                 return int(row)
         return None
 
@@ -188,6 +203,7 @@ class EProcess:
             started=self._at + 1,
             sums=tuple(tuple(row) for row in self._sums),
             crossing=None if crossing is None else (crossing.n, crossing.log_e.hex()),
+            doubted=self.doubted,
         )
 
     def restore(self, saved: EProcessState) -> None:
@@ -197,11 +213,20 @@ class EProcess:
             ValueError: it belongs to another shape of process.
         """
         shape = [len(row) for row in self._sums]
-        if [len(row) for row in saved.sums] != shape or not 1 <= saved.started <= len(shape):
+        sums = [list(row) for row in saved.sums]
+        if all(len(row) == len(BETS) for row in sums) and shape[0] > len(BETS):
+            # An earlier release bet on usual costs only: the other bets begin now.
+            sums = [
+                [total + weight for total, weight in zip(row, first, strict=False)]
+                + first[len(row) :]
+                for row, first in zip(sums, self._sums, strict=True)
+            ]
+        if [len(row) for row in sums] != shape or not 1 <= saved.started <= len(shape):
             raise ValueError("This state belongs to an e-process of another shape.")
         self.n = saved.n
         self._at = saved.started - 1
-        self._sums = [list(row) for row in saved.sums]
+        self.doubted = saved.doubted
+        self._sums = sums
         self.crossing = None
         if saved.crossing is not None:
             self.crossing = Crossing(saved.crossing[0], float.fromhex(saved.crossing[1]))
@@ -214,6 +239,33 @@ TWO_SIDED: Floats = np.concatenate([-GRID[::-1], GRID])
 BETS: Floats = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])
 """Alternatives for bounded scores, as shares of the stake."""
 _HIGHEST_RATE = 0.999
+
+
+def odds_ticks(pi: Floats, candidate: Bools, failed: Bools, usual: float) -> Ints:
+    """Compare failure rates by whose each request was, whether it failed or not.
+
+    Given how a request ended, it is the candidate's with probability `pi l / (1 - pi + pi l)`, `l`
+    being how many times likelier the candidate ends so: `p/u` for a failure, `(1-p)/(1-u)` for a
+    success, where `u` is the usual rate and `p` the one that odds of `RATIOS` times the usual ones
+    make. If the candidate fails no more often than the baseline, each factor has a mean of at most
+    1, whatever `u` is; a good one makes the test quick, also where most requests fail.
+
+    Args:
+        pi: per request, strictly between 0 and 1.
+        candidate: per request.
+        failed: per request.
+        usual: the baseline's failure rate, known before these requests; strictly between 0 and 1.
+    """
+    if len(pi) == 0:
+        return np.zeros((0, len(GRID)), dtype=np.int64)
+    odds = np.array(RATIOS) * usual / (1 - usual)
+    worse = odds / (1 + odds)
+    likelier = np.log(np.stack([(1 - worse) / (1 - usual), worse / usual]))
+    splits, which = np.unique(pi, return_inverse=True)
+    lean = np.log1p(splits[:, None, None] * np.expm1(likelier))
+    table = ticks(np.stack([-lean, likelier - lean], axis=2))
+    picked: Ints = table[which, failed.astype(np.intp), candidate.astype(np.intp)]
+    return picked
 
 
 def event_ticks(pi: Floats, candidate: Bools, null: float, alternatives: Floats) -> Ints:
@@ -239,22 +291,180 @@ def event_ticks(pi: Floats, candidate: Bools, null: float, alternatives: Floats)
     return picked
 
 
-def score_ticks(scores: Floats) -> Ints:
-    """Bet on scores between -1 and 1 whose mean is at most 0 under the null hypothesis.
+def score_ticks(scores: Floats, bets: Floats = BETS) -> Ints:
+    """Bet on scores of at least -1 whose mean is at most 0 under the null hypothesis.
 
     Betting a share of the stake multiplies it by `1 + share * score` (Waudby-Smith and Ramdas
     2024, "Estimating means of bounded random variables by betting").
     """
-    return ticks(np.log1p(scores[:, None] * BETS))
+    return ticks(np.log1p(scores[:, None] * bets))
 
 
-def rate_ticks(failed: Bools, highest: float) -> Ints:
+def rate_ticks(failed: Bools, bound: float, times: Sequence[float] | Floats = RATIOS) -> Ints:
     """Compare a failure rate with the highest one allowed; no baseline is needed.
 
-    Alternatives are `highest` times each of `RATIOS`, below 1.
+    Alternatives are `bound` times each of `times`, below 1. Where all of those are below 1, it is
+    evidence that the rate is below the bound.
     """
-    rates = np.minimum(highest * np.array(RATIOS), _HIGHEST_RATE)
-    rates = np.maximum(rates, highest)
-    table = ticks(np.stack([np.log1p(-rates) - log(1 - highest), np.log(rates / highest)]))
+    rates = np.minimum(bound * np.array(times), _HIGHEST_RATE)
+    if min(times) >= 1:
+        rates = np.maximum(rates, bound)
+    table = ticks(np.stack([np.log1p(-rates) - log(1 - bound), np.log(rates / bound)]))
     picked: Ints = table[failed.astype(np.intp)]
     return picked
+
+
+_SMALLEST = 16
+"""Rows of the smallest batches; each further level has batches of eight of these."""
+_LEVELS = 4
+BLOCK = 8 * _SMALLEST
+"""Rows after which what is known of repeats is brought up to date."""
+_UNIT = 1 << 10
+_FEWEST_BATCHES = 12
+_SURE = 2.0
+"""Standard errors: a clustering that is not beyond them is taken for chance."""
+_AT_FIRST = 2.0
+"""Of events, before anything is known: the first may be one call that was tried again."""
+_PRIOR = 6.0
+"""So many draws does it weigh that events which come together are one draw."""
+
+
+class BatchSums(StrictValue):
+    """Sums over the batches of one level, in whole units; `gathered`: for the next level."""
+
+    batches: int = 0
+    happened: int = 0
+    squares: int = 0
+    pairs: int = 0
+    apart: int = 0
+    last: int | None = None
+    gathered: tuple[tuple[int, int], ...] = ()
+
+
+class DesignEffectState(StrictValue):
+    """Saved: rows of the block begun, sums by level, and the sum of single draws' squares."""
+
+    rows: tuple[tuple[int, int], ...]
+    levels: tuple[BatchSums, ...]
+    own: int
+
+
+class DesignEffect:
+    """How many times a sum over observations varies more than if each were a draw of its own.
+
+    Where a client tries again and again at the same arm, one draw of the split is observed several
+    times. Then sums over neighbouring observations vary `d` times as much (Kish 1965, "Survey
+    Sampling", calls it the design effect), and evidence that grows with the square of a sum is `d`
+    times too large: it is compared with `d` times the limit.
+
+    It is learnt from batches of 16, 128, 1,024 and 8,192 rows. Of each: half the squared difference
+    to the batch before, against what single draws would give, so that a candidate that is really
+    worse does not count as clustering. Events must also come in clusters, whosever they are: else
+    nothing is repeated. What is known counts for the rows that follow, never for its own.
+
+    Attributes:
+        now: what is known, at least 1.
+    """
+
+    def __init__(self, *, events: bool) -> None:
+        """Start without any sign of repeats; `events`: most rows have none."""
+        self._events = events
+        self._rows: list[tuple[int, int]] = []
+        self._levels = [BatchSums() for _ in range(_LEVELS)]
+        self._own = 0
+        self.now = self._learnt()
+
+    def add(self, happened: Floats, lean: Floats) -> Floats:
+        """Take in rows; what was known before each of them.
+
+        Args:
+            happened: 1 for an event, 0 for none, or a score.
+            lean: `happened`, times whether the candidate was drawn less its probability.
+        """
+        known = np.empty(len(lean))
+        units = np.rint(np.stack([happened, lean], axis=1) * _UNIT).astype(np.int64)
+        start = 0
+        while start < len(units):
+            end = min(len(units), start + BLOCK - len(self._rows))
+            known[start:end] = self.now
+            self._rows += [(y, x) for y, x in units[start:end].tolist()]
+            if len(self._rows) == BLOCK:
+                self._take(self._rows)
+                self._rows = []
+            start = end
+        return known
+
+    def add_reading(self, happened: Floats, lean: Floats, counts: Ints) -> float:
+        """Take in counters that were read at once, a row for so many; what was known before."""
+        known = self.now
+        self._own += int(np.rint((lean * _UNIT) ** 2 @ counts))
+        self._batch(
+            0,
+            (int(np.rint(happened @ counts * _UNIT)), int(np.rint(lean @ counts * _UNIT))),
+            carry=False,
+        )
+        self.now = self._learnt()
+        return known
+
+    def _take(self, rows: list[tuple[int, int]]) -> None:
+        self._own += sum(x * x for _, x in rows)
+        for start in range(0, BLOCK, _SMALLEST):
+            self._batch(0, _total(rows[start : start + _SMALLEST]), carry=True)
+        self.now = self._learnt()
+
+    def _batch(self, level: int, batch: tuple[int, int], *, carry: bool) -> None:
+        happened, lean = batch
+        sums = self._levels[level]
+        full = carry and len(sums.gathered) == BLOCK // _SMALLEST - 1
+        gathered = (*sums.gathered, batch) if carry and level + 1 < _LEVELS else ()
+        self._levels[level] = BatchSums.model_construct(
+            batches=sums.batches + 1,
+            happened=sums.happened + happened,
+            squares=sums.squares + happened * happened,
+            pairs=sums.pairs + (sums.last is not None),
+            apart=sums.apart + (0 if sums.last is None else (lean - sums.last) ** 2),
+            last=lean,
+            gathered=() if full else gathered,
+        )
+        if full and gathered:
+            self._batch(level + 1, _total(gathered), carry=True)
+
+    def _learnt(self) -> float:
+        if self._events and self._levels[0].pairs < _FEWEST_BATCHES:
+            return _AT_FIRST
+        return max([1.0, *(self._of(level) for level in range(_LEVELS))])
+
+    def _of(self, level: int) -> float:
+        sums = self._levels[level]
+        if sums.pairs < _FEWEST_BATCHES or self._own == 0:
+            return 1.0
+        single = self._own / self._levels[0].batches * (BLOCK // _SMALLEST) ** level
+        found = sums.apart / 2 / sums.pairs / single
+        if not self._events:
+            return found * (1 - _SURE * sqrt(3 / sums.pairs))
+        usual = sums.happened / sums.batches
+        spread = (sums.squares / sums.batches - usual * usual) / (usual * _UNIT) if usual else 0.0
+        if spread < 1 + _SURE * sqrt(2 / sums.batches):
+            return 1.0
+        draws = self._own / _UNIT**2
+        return (_PRIOR * spread + draws * found) / (_PRIOR + draws)
+
+    @property
+    def certain(self) -> bool:
+        """Whether enough was seen to know it."""
+        return self._levels[0].pairs >= _FEWEST_BATCHES
+
+    def save(self) -> DesignEffectState:
+        """Write the sums down."""
+        return DesignEffectState(
+            rows=tuple(self._rows), levels=tuple(self._levels), own=self._own
+        )
+
+    def restore(self, saved: DesignEffectState) -> None:
+        """Take over what `save` wrote."""
+        self._rows, self._levels, self._own = list(saved.rows), list(saved.levels), saved.own
+        self.now = self._learnt()
+
+
+def _total(batches: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(y for y, _ in batches), sum(x for _, x in batches)

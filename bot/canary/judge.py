@@ -19,19 +19,24 @@ from bot.canary.shadow_evidence import ShadowEvidence
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Go on watching. `waiting`: what is missing for a promotion, a sentence each."""
+    """Go on watching.
+
+    `waiting`: what is missing for a promotion, a sentence each; `notices`: what people should know.
+    """
 
     waiting: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Change nothing and ask a person; evidence goes on being gathered.
 
-    `reasons`: a sentence each.
+    `reasons`: a sentence each; `notices`: what people should know besides.
     """
 
     reasons: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,31 @@ def crossing_breach(crossed: dict[str, Crossed]) -> Breach | None:
     return Breach(name, sentence, crossing.log_e, process.limit, tuple(crossed)[1:])
 
 
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How observations come in, apart from what they say.
+
+    Attributes:
+        awake: since when this process listens without a break; None: always.
+        unusual: a silence up to this, seconds, is usual for this traffic.
+        sticky: requests with one key stay with one arm, although each should be drawn.
+    """
+
+    awake: datetime | None = None
+    unusual: float = 0.0
+    sticky: bool = False
+
+
+_ALWAYS = Hearing()
+
+
 def judge_ramp(
-    evidence: RampEvidence, *, entered: datetime, last_seen: datetime | None, now: datetime
+    evidence: RampEvidence,
+    *,
+    entered: datetime,
+    last_seen: datetime | None,
+    now: datetime,
+    hearing: Hearing = _ALWAYS,
 ) -> Verdict:
     """Judge a ramp now. Ask again at every batch and, for silence, every so often.
 
@@ -101,20 +129,76 @@ def judge_ramp(
         entered: when this phase's split was served first.
         last_seen: when the last observation was accepted; None: never.
         now: the time of judging.
+        hearing: how observations come in.
     """
     policy, phase = evidence.policy, evidence.phase
-    breach = _crossed(evidence) or _silent(policy, entered, last_seen, now)
+    breach = (
+        _crossed(evidence)
+        or _over_budget(evidence)
+        or _silent(policy, max(entered, last_seen or entered), now, hearing)
+    )
     if breach is not None:
         return breach
+    notices = _notices(evidence, entered, now, hearing)
     waiting = _missing(evidence, now - entered)
+    doubted = [NAMES[name] for name in evidence.doubted if not _proven(evidence, name)]
+    if doubted:
+        seen = f"Would be beyond its limit, if observations did not repeat: {', '.join(doubted)}."
+        return Hold((REPEATS, seen), notices)
     if not waiting:
         return Promote(_next_percent(evidence))
     if now - entered < phase.max_bake + _maturity(evidence):
-        return Continue(tuple(waiting))
+        return Continue(tuple(waiting), notices)
     late = f"No verdict after {describe(now - entered)} at {phase.percent}%."
     if policy.on_inconclusive == "rollback":
         return Breach("inconclusive", " ".join([late, *waiting]))
-    return Hold((late, *waiting))
+    return Hold((late, *waiting), notices)
+
+
+REPEATS = (
+    "Observations repeat: one draw of the split is seen several times, as where clients try again. "
+    "Set unit: key, or give all tries of a call the same pair_id, and begin another ramp. Until "
+    "then the evidence counts for less."
+)
+STICKY = (
+    "Requests with one key always go to the same provider, although unit: request says that each is "
+    "drawn for itself. Only the first request of a key counts. Set unit: key."
+)
+_REPEATING = 1.5
+_AWAY_SAID = timedelta(minutes=10)
+
+
+def _proven(evidence: RampEvidence, name: str) -> bool:
+    if name == SAMPLE_RATIO:
+        return evidence.sample_ratio.log_e < evidence.sample_ratio.limit
+    return evidence.metrics[name].proven
+
+
+def _notices(
+    evidence: RampEvidence, entered: datetime, now: datetime, hearing: Hearing
+) -> tuple[str, ...]:
+    """Say what is not the candidate's fault, a sentence or two each; the same as long as it is."""
+    said = []
+    if hearing.sticky:
+        said.append(STICKY)
+    if evidence.repeats >= _REPEATING:
+        said.append(REPEATS)
+    awake = hearing.awake
+    if awake is not None and awake > entered and now - awake <= _AWAY_SAID:
+        said.append(f"I was away myself until {awake:%H:%M:%S} UTC: silence counts from then.")
+    return tuple(said)
+
+
+def _over_budget(evidence: RampEvidence) -> Breach | None:
+    """The plain rule beside the bets on costs."""
+    times, most = evidence.budget.times, evidence.budget.FACTOR
+    if "cost" not in evidence.metrics or times is None or times <= most:
+        return None
+    return Breach(
+        "cost_budget",
+        f"The candidate's requests cost {times:.1f} times the baseline's, even without its two "
+        f"largest; {most:g} times is the limit.",
+    )
 
 
 def _crossed(evidence: RampEvidence) -> Breach | None:
@@ -127,9 +211,7 @@ def _crossed(evidence: RampEvidence) -> Breach | None:
             crossed[name] = Crossed(metric.worse, CLAIMS[name], metric.comparison.unit)
     for name, limit in evidence.limits.items():
         if limit.process.crossed:
-            what = "fail" if limit.seconds is None else f"take longer than {limit.seconds:g} s"
-            claim = f"More than {100 * limit.share:.3g}% of the candidate's requests {what}"
-            crossed[name] = Crossed(limit.process, claim)
+            crossed[name] = Crossed(limit.process, limit.claim)
     return crossing_breach(crossed)
 
 
@@ -141,16 +223,22 @@ def _split_claim(evidence: RampEvidence) -> str:
     )
 
 
-def _silent(
-    policy: Policy, entered: datetime, last_seen: datetime | None, now: datetime
-) -> Breach | None:
-    quiet = now - max(entered, last_seen or entered)
-    if quiet <= policy.max_silence:
+def _silent(policy: Policy, last: datetime, now: datetime, hearing: Hearing) -> Breach | None:
+    """A silence that is longer than allowed and than usual, while we listened."""
+    quiet, longest = _quiet(policy, last, now, hearing)
+    if quiet <= longest:
         return None
     return Breach(
-        "silence",
-        f"No observation for {describe(quiet)}; {describe(policy.max_silence)} is the limit.",
+        "silence", f"No observation for {describe(quiet)}; {describe(longest)} is the limit."
     )
+
+
+def _quiet(
+    policy: Policy, last: datetime, now: datetime, hearing: Hearing
+) -> tuple[timedelta, timedelta]:
+    """How long nothing was heard, our own absence left out, and how long that may be."""
+    since = last if hearing.awake is None else max(min(last, now), hearing.awake)
+    return now - since, max(policy.max_silence, timedelta(seconds=hearing.unusual))
 
 
 def _missing(evidence: RampEvidence, baked: timedelta) -> list[str]:
@@ -167,9 +255,8 @@ def _missing(evidence: RampEvidence, baked: timedelta) -> list[str]:
     for name, metric in evidence.metrics.items():
         if name != "roas" and _unseen(metric, controlled=phase.controlled):
             missing.append(f"Nobody reported {NAMES[name]} in this stage.")
-        if phase.controlled and metric.within.log_e < metric.within.limit:
-            rule, proof = chosen[name], metric.within
-            missing.append(unproven(name, rule, proof.log_e, proof.limit))
+        if phase.controlled and not metric.proven:
+            missing.append(unproven(name, chosen[name], metric.proof, metric.within.limit))
     if phase.controlled and evidence.awaits_revenue and evidence.revenue.seen:
         seen = evidence.revenue.seen
         missing.append(
@@ -207,7 +294,12 @@ def describe(length: timedelta) -> str:
 
 
 def judge_shadow(
-    evidence: ShadowEvidence, *, started: datetime, last_seen: datetime | None, now: datetime
+    evidence: ShadowEvidence,
+    *,
+    started: datetime,
+    last_seen: datetime | None,
+    now: datetime,
+    hearing: Hearing = _ALWAYS,
 ) -> Verdict:
     """Judge a shadow now. `Promote` means: propose a ramp; its percent is the first stage's.
 
@@ -216,6 +308,7 @@ def judge_shadow(
         started: when mirroring began.
         last_seen: when the last observation was accepted; None: never.
         now: the time of judging.
+        hearing: how observations come in.
     """
     crossed = {
         name: Crossed(metric.worse, CLAIMS[name])
@@ -225,7 +318,7 @@ def judge_shadow(
     breach = crossing_breach(crossed)
     if breach is not None:
         return breach
-    wrong = _wrong(evidence, started, last_seen, now)
+    wrong = _wrong(evidence, max(started, last_seen or started), now, hearing)
     missing = _missing_pairs(evidence)
     if now - started >= timedelta(hours=evidence.policy.shadow.max_hours) and missing:
         wrong.append(f"No verdict after {describe(now - started)} of mirroring.")
@@ -235,13 +328,13 @@ def judge_shadow(
 
 
 def _wrong(
-    evidence: ShadowEvidence, started: datetime, last_seen: datetime | None, now: datetime
+    evidence: ShadowEvidence, last: datetime, now: datetime, hearing: Hearing
 ) -> list[str]:
     """Say what keeps the shadow from being trusted or from going on."""
     policy, shadow = evidence.policy, evidence.policy.shadow
     wrong: list[str] = []
-    quiet = now - max(started, last_seen or started)
-    if quiet > policy.max_silence:
+    quiet, longest = _quiet(policy, last, now, hearing)
+    if quiet > longest:
         wrong.append(f"No observation for {describe(quiet)}: is the mirror still on?")
     if evidence.dropouts.crossed:
         alone = evidence.alone
@@ -275,7 +368,6 @@ def _missing_pairs(evidence: ShadowEvidence) -> list[str]:
     )
     chosen = dict(evidence.policy.metrics.chosen())
     for name, metric in evidence.metrics.items():
-        if metric.within.log_e < metric.within.limit:
-            rule, proof = chosen[name], metric.within
-            missing.append(unproven(name, rule, proof.log_e, proof.limit))
+        if not metric.proven:
+            missing.append(unproven(name, chosen[name], metric.proof, metric.within.limit))
     return missing

@@ -25,6 +25,8 @@ NAMES = {
     "latency_p95_slo": "p95 (absolute)",
     "latency_p99_slo": "p99 (absolute)",
     "dropouts": "answers lost",
+    "cost_slo": "cost (absolute)",
+    "cost_budget": "cost (budget)",
 }
 """What is watched, as it is called. Addresses of pictures hold places in this list: only append."""
 

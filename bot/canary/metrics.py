@@ -39,15 +39,22 @@ Latency is judged among successes: a quick failure is not speed, and counts as a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import fsum, log
+from math import fsum, log, sqrt
 from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from bot.canary.baseline import QUANTILES, FrozenBaseline, FrozenCost, FrozenRoas
+from bot.canary.baseline import (
+    QUANTILES,
+    Arms,
+    FrozenBaseline,
+    FrozenCost,
+    FrozenRoas,
+    Sketch,
+)
 from bot.canary.eprocess import (
     BETS,
     GRID,
@@ -58,6 +65,7 @@ from bot.canary.eprocess import (
     Floats,
     Ints,
     event_ticks,
+    odds_ticks,
     rate_ticks,
     score_ticks,
 )
@@ -102,10 +110,14 @@ class Comparison(ABC):
         tolerance: beyond it, the candidate is worse.
         margin: to be promoted, the candidate must be shown to be better than this.
         alternatives: columns of the increments.
+        weights: of the alternatives; None: all the same.
+        events: whether it is about something that happens to some requests only.
         unit: what an increment stands for.
     """
 
     alternatives: int
+    weights: Floats | None = None
+    events: bool = False
     unit: str = "observation"
 
     def __init__(self, name: str, alpha: float, tolerance: Bound, margin: Bound) -> None:
@@ -118,6 +130,15 @@ class Comparison(ABC):
     @abstractmethod
     def seen(self, measured: Measurements) -> Bools:
         """Tell which rows carry this metric."""
+
+    @abstractmethod
+    def happened(self, measured: Measurements) -> Floats:
+        """Tell what happened to each row: 1 for an event, else its score; 0 where nothing did."""
+
+    def negligible(self, measured: Measurements) -> Ints:
+        """Evidence from the candidate's requests alone that this is too rare to matter."""
+        del measured
+        return np.zeros((0, len(RARER)), dtype=np.int64)
 
     def worse(self, columns: Columns) -> Gain:
         """Evidence that the candidate is worse than tolerated."""
@@ -146,6 +167,11 @@ class EventComparison(Comparison):
     """Compares how often something bad happens."""
 
     alternatives = len(GRID)
+    events = True
+
+    def happened(self, measured: Measurements) -> Floats:
+        """Tell where it happened."""
+        return self.bad(measured, 1.0).astype(np.float64)
 
     @abstractmethod
     def bad(self, measured: Measurements, ease: float | Floats) -> Bools:
@@ -173,6 +199,10 @@ class ScoreComparison(Comparison):
     """Compares the means of a score."""
 
     alternatives = len(BETS)
+
+    def happened(self, measured: Measurements) -> Floats:
+        """The score of each row."""
+        return np.where(self.seen(measured), self.score(measured, 1.0), 0.0)
 
     @abstractmethod
     def score(self, measured: Measurements, ease: float | Floats) -> Floats:
@@ -263,6 +293,10 @@ class TotalCosts(Comparison):
         """No single cost is known."""
         return np.zeros(len(measured), dtype=np.bool_)
 
+    def happened(self, measured: Measurements) -> Floats:
+        """No single cost is known."""
+        return np.zeros(len(measured))
+
     def _ramped(self, columns: Columns, bound: Bound, sign: int) -> Gain:
         del columns, bound, sign
         return _NOTHING
@@ -283,26 +317,34 @@ def _shares(spent: SpentBetween, ease: float) -> tuple[Floats, Floats]:
 
 
 class LimitState(StrictValue):
-    """Saved evidence on one limit."""
+    """Saved evidence on one limit; the rest: see `Limit`, None in what was saved before it was."""
 
     process: EProcessState
     bad: int
     seen: int
+    share: float | None = None
+    seconds: float | None = None
+    usd: float | None = None
+    relative: bool = False
 
 
 @dataclass(slots=True)
 class Limit:
-    """One limit.
+    """One limit, once nothing is left to compare with.
 
     Attributes:
-        share: of requests that may fail, or take longer than `seconds`.
-        seconds: None for failures.
+        share: of requests that may fail, or take longer than `seconds`, or cost more than `usd`.
+        seconds: of successes; None: it is not about latency.
+        usd: None: it is not about cost.
+        relative: whether it was learnt from the stages before; else people set it.
         bad: the candidate's requests beyond it.
         seen: the candidate's requests.
     """
 
     share: float
-    seconds: float | None
+    seconds: float | None = None
+    usd: float | None = None
+    relative: bool = False
     process: EProcess = field(default_factory=lambda: EProcess(len(RATIOS), alpha=SLO_ALPHA))
     bad: int = 0
     seen: int = 0
@@ -312,13 +354,26 @@ class Limit:
         """How many times faster than allowed the error budget burns; None without requests."""
         return self.bad / self.seen / self.share if self.seen else None
 
+    @property
+    def claim(self) -> str:
+        """What it means that it is crossed."""
+        what = "fail"
+        if self.seconds is not None:
+            what = f"take longer than {self.seconds:.3g} s"
+        elif self.usd is not None:
+            what = f"cost more than {self.usd:.3g} USD"
+        learnt = ", the limit learnt from the stages before" if self.relative else ""
+        return f"More than {100 * self.share:.3g}% of the candidate's requests {what}{learnt}"
+
     def add(self, columns: Columns) -> int | None:
         """Take in the candidate's requests; tells the row that crossed the limit, if one did."""
         measured = columns.measured
-        if self.seconds is None:
-            seen, bad = np.isfinite(measured.error), measured.error == 1
-        else:
+        if self.seconds is not None:
             seen, bad = succeeded(measured), measured.latency > self.seconds
+        elif self.usd is not None:
+            seen, bad = np.isfinite(measured.cost), measured.cost > self.usd
+        else:
+            seen, bad = np.isfinite(measured.error), measured.error == 1
         rows = np.flatnonzero(seen)
         found = columns.at(rows)
         self.seen += found.tally().candidate
@@ -328,32 +383,174 @@ class Limit:
 
     def save(self) -> LimitState:
         """Write the state down."""
-        return LimitState(process=self.process.save(), bad=self.bad, seen=self.seen)
+        return LimitState(
+            process=self.process.save(),
+            bad=self.bad,
+            seen=self.seen,
+            share=self.share,
+            seconds=self.seconds,
+            usd=self.usd,
+            relative=self.relative,
+        )
 
-    def restore(self, saved: LimitState) -> None:
-        """Take over a saved state."""
-        self.process.restore(saved.process)
-        self.bad, self.seen = saved.bad, saved.seen
+    @classmethod
+    def restored(cls, saved: LimitState, before: Limit | None) -> Limit | None:
+        """Make it of what `save` wrote; an older release wrote only what differs from `before`."""
+        if saved.share is not None:
+            found = cls(saved.share, saved.seconds, saved.usd, saved.relative)
+        elif before is not None:
+            found = cls(before.share, before.seconds, before.usd)
+        else:
+            return None
+        found.process.restore(saved.process)
+        found.bad, found.seen = saved.bad, saved.seen
+        return found
 
 
 def absolute_limits(policy: Policy) -> dict[str, Limit]:
-    """Set up the policy's limits (`slo_max`), by name."""
+    """Set up the limits that people set (`slo_max`), by name."""
     found: dict[str, Limit] = {}
     for name, metric in policy.metrics.chosen():
         if isinstance(metric, ErrorMetric) and metric.slo_max is not None:
-            found[f"{name}_slo"] = Limit(metric.slo_max, None)
+            found[f"{name}_slo"] = Limit(metric.slo_max)
         if isinstance(metric, QuantileMetric) and metric.slo_max is not None:
             found[f"{name}_slo"] = Limit(1 - QUANTILES[name], metric.slo_max)
     return found
 
 
-class Failures(EventComparison):
-    """Failed requests."""
+_DOUBLE = 2.0
+"""Odds so many times those of the stages before are beyond a limit learnt from them."""
+_HIGH_COST = 0.95
+_SURELY_BELOW = 2.0
+"""Standard errors."""
 
-    def __init__(self, name: str, metric: ErrorMetric) -> None:
+
+def learnt_limits(policy: Policy, metrics: Iterable[Comparison], arms: Arms) -> dict[str, Limit]:
+    """Set up the limits of the last stage that nobody set, from what both arms did before it.
+
+    The odds of a failure may be `margin_ratio` times the baseline's; the odds of a slow or dear
+    request twice those that the worse arm had, whatever the time of day does to both.
+
+    Args:
+        policy: what people set comes first.
+        metrics: those that are compared.
+        arms: what was observed of both in the stages before.
+    """
+    found: dict[str, Limit] = {}
+    given = absolute_limits(policy)
+    for each in metrics:
+        name = f"{each.name}_slo"
+        if name in given:
+            continue
+        if isinstance(each, Failures) and arms.baseline.judged:
+            usual = _at_most(arms.baseline.failed, arms.baseline.judged)
+            found[name] = Limit(_of_odds(usual, each.margin.ratio), relative=True)
+        elif isinstance(each, SlowAnswers):
+            seconds = each.threshold * each.tolerance.ease
+            share = _worse_share(seconds, arms.baseline.latency, arms.candidate.latency)
+            if share is not None:
+                found[name] = Limit(_of_odds(share, _DOUBLE), seconds=seconds, relative=True)
+        elif isinstance(each, Costs):
+            sketches = arms.baseline.cost, arms.candidate.cost
+            if all(map(len, sketches)):
+                usd = each.margin.ease * max(one.quantile(_HIGH_COST) for one in sketches)
+                share = _worse_share(usd, *sketches) or 0.0
+                found[name] = Limit(_of_odds(share, _DOUBLE), usd=usd, relative=True)
+    return found
+
+
+def _worse_share(value: float, *sketches: Sketch) -> float | None:
+    """The larger share above a value, as large as it may well be."""
+    shares = [
+        _at_most(round(each.share_above(value) * len(each)), len(each))
+        for each in sketches
+        if len(each)
+    ]
+    return max(shares, default=None)
+
+
+def _at_most(bad: int, count: int) -> float:
+    """The upper end of Wilson's interval (Wilson 1927) for a share."""
+    share, square = bad / count, _SURELY_BELOW**2 / count
+    root = sqrt(share * (1 - share) * square + square**2 / 4)
+    return min((share + square / 2 + root) / (1 + square), 1 - _RAREST)
+
+
+def _of_odds(share: float, times: float) -> float:
+    odds = times * share / (1 - share)
+    return odds / (1 + odds)
+
+
+class BudgetState(StrictValue):
+    """Saved costs of one arm, billionths of a USD; the largest two."""
+
+    count: int = 0
+    total: int = 0
+    largest: tuple[int, int] = (0, 0)
+
+
+class CostBudget:
+    """A plain rule beside the bets: the candidate may not cost more than twice the baseline.
+
+    Its two largest requests are left out, and none of the baseline's: where costs have heavy tails,
+    one or two make the difference by chance, several do not.
+    """
+
+    FACTOR = 2.0
+    FEWEST = 500
+    """Requests of each arm."""
+
+    def __init__(self) -> None:
+        """Start without costs."""
+        self.baseline = BudgetState()
+        self.candidate = BudgetState()
+
+    def add(self, columns: Columns) -> None:
+        """Take in costs."""
+        if columns.counts is None:
+            known = np.isfinite(columns.measured.cost)
+            self.baseline = _added(self.baseline, columns.measured.cost[known & ~columns.candidate])
+            self.candidate = _added(self.candidate, columns.measured.cost[known & columns.candidate])
+
+    @property
+    def times(self) -> float | None:
+        """How many times the baseline's mean the candidate's is; None: too little is known."""
+        ours, theirs = self.candidate, self.baseline
+        if min(ours.count, theirs.count) < self.FEWEST or theirs.total == 0:
+            return None
+        return ((ours.total - sum(ours.largest)) / ours.count) / (theirs.total / theirs.count)
+
+
+def _added(before: BudgetState, costs: Floats) -> BudgetState:
+    if len(costs) == 0:
+        return before
+    new = np.rint(costs * 1e9).astype(np.int64).tolist()
+    first, second = sorted([*before.largest, *new])[-2:]
+    return BudgetState(
+        count=before.count + len(new), total=before.total + sum(new), largest=(first, second)
+    )
+
+
+NEGLIGIBLE = 0.005
+"""A candidate that is shown to fail less often than this may go on, whatever the ratio is."""
+RARER: Floats = np.array([0.5, 0.2, 0.05, 0.001])
+"""Alternatives to it."""
+_RAREST = 1e-4
+"""A usual failure rate is taken to be at least this, and as far from all."""
+
+
+class Failures(EventComparison):
+    """Failed requests, by their odds.
+
+    Attributes:
+        usual: the share of the baseline's requests that failed before those that are judged.
+    """
+
+    def __init__(self, name: str, metric: ErrorMetric, usual: float) -> None:
         """Compare failure rates."""
         tolerated = Bound(ratio=1 + metric.tolerance)
         super().__init__(name, metric.alpha, tolerated, Bound(ratio=metric.margin_ratio))
+        self.usual = min(max(usual, _RAREST), 1 - _RAREST)
 
     def seen(self, measured: Measurements) -> Bools:
         """Tell where it was reported whether the request failed."""
@@ -362,6 +559,28 @@ class Failures(EventComparison):
     def bad(self, measured: Measurements, ease: float | Floats) -> Bools:  # noqa: ARG002  a failure has no size
         """Tell which requests failed."""
         return np.asarray(measured.error == 1, np.bool_)
+
+    def worse(self, columns: Columns) -> Gain:
+        """Evidence that the odds of a failure are worse; where some are tolerated, the rate."""
+        if self.tolerance.ratio != 1:
+            return super().worse(columns)
+        rows = np.flatnonzero(self.seen(columns.measured))
+        found = columns.at(rows)
+        failed = self.bad(found.measured, 1.0)
+        return Gain(rows, odds_ticks(found.pi, found.candidate, failed, self.usual), found.counts)
+
+    def within(self, columns: Columns) -> Gain:
+        """Evidence that the rarer outcome, failure or success, is within the margin."""
+        if self.usual <= 0.5:  # noqa: PLR2004  the rarer of two
+            return super().within(columns)
+        rows = np.flatnonzero(columns.measured.error == 0)
+        found = columns.at(rows)
+        null = -log(self.margin.ratio)
+        return Gain(rows, event_ticks(found.pi, found.candidate, null, null + GRID), found.counts)
+
+    def negligible(self, measured: Measurements) -> Ints:
+        """Evidence that less than `NEGLIGIBLE` of the requests fail: none of many says so too."""
+        return rate_ticks(measured.error[self.seen(measured)] == 1, NEGLIGIBLE, RARER)
 
 
 class SlowAnswers(EventComparison):
@@ -398,8 +617,28 @@ class LatencyRanks(ScoreComparison):
         return 2 * self.frozen.rank(measured.latency / ease) - 1
 
 
+CLIPS: Floats = np.array([4.0, 16.0, 64.0, 256.0])
+"""Heights at which large costs are cut, in caps: what is rare and large is a cost too."""
+STAKES: Floats = np.array([0.1, 0.4, 0.9])
+_USUAL_COSTS = 0.75
+"""The weight of costs up to the cap."""
+
+
 class Costs(ScoreComparison):
-    """Mean costs, the largest ones cut."""
+    """Mean costs: the usual ones, cut at the cap, and rare large ones, cut at several heights.
+
+    A cost cut at a height and divided by it lies between 0 and 1. Times `b / pi - 1`, with the draw
+    `b` (1: the candidate's), it has mean 0 where both cost the same, and is never below -1: a single
+    large cost of a candidate that gets little traffic says much.
+    """
+
+    alternatives = len(BETS) + len(CLIPS) * len(STAKES)
+    weights = np.concatenate(
+        [
+            np.full(len(BETS), _USUAL_COSTS / len(BETS)),
+            np.full(len(CLIPS) * len(STAKES), (1 - _USUAL_COSTS) / len(CLIPS) / len(STAKES)),
+        ]
+    )
 
     def __init__(self, name: str, metric: RatioMetric, frozen: FrozenCost) -> None:
         """Compare costs on the frozen scale."""
@@ -414,6 +653,26 @@ class Costs(ScoreComparison):
         """The distance from the baseline's mean; 1 at the cap."""
         mean, cap = self.frozen.mean, self.frozen.cap
         return np.clip((np.minimum(measured.cost / ease, cap) - mean) / (cap - mean), -1, 1)
+
+    def _large(self, measured: Measurements, ease: float | Floats) -> Floats:
+        """The share of each height that a cost reaches, a column per height."""
+        found: Floats = (measured.cost / ease)[:, None] / (CLIPS * self.frozen.cap)
+        return np.minimum(found, 1.0)
+
+    def _ramped(self, columns: Columns, bound: Bound, sign: int) -> Gain:
+        usual = super()._ramped(columns, bound, sign)
+        found = columns.at(usual.rows)
+        large = self._large(found.measured, np.where(found.candidate, bound.ease, 1.0))
+        lean = (found.candidate - found.pi) / (found.pi if sign > 0 else 1 - found.pi)
+        bets = [score_ticks(sign * lean * height, STAKES) for height in large.T]
+        return Gain(usual.rows, np.hstack([usual.increments, *bets]), found.counts)
+
+    def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain:
+        usual = super()._paired(pairs, bound, sign)
+        found = pairs.at(usual.rows)
+        more = self._large(found.candidate, bound.ease) - self._large(found.baseline, 1.0)
+        bets = [score_ticks(sign * height, STAKES) for height in more.T]
+        return Gain(usual.rows, np.hstack([usual.increments, *bets]))
 
 
 class ReturnOnSpend(ScoreComparison):
@@ -445,7 +704,8 @@ def comparisons(policy: Policy, frozen: FrozenBaseline) -> dict[str, Comparison]
     for name, metric in policy.metrics.chosen():
         if isinstance(metric, ErrorMetric):
             if frozen.error_rate is not None:
-                found[name] = Failures(name, metric)
+                usual = (frozen.error_rate * frozen.n + 0.5) / (frozen.n + 1)
+                found[name] = Failures(name, metric, usual)
         elif name == "latency":
             if frozen.latency is not None:
                 found[name] = LatencyRanks(name, metric, frozen)

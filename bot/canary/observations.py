@@ -166,7 +166,8 @@ class Observation(StrictValue):
         arm: who served it.
         generation: of the flag document that decided so.
         time: when the request was served.
-        pair_id: shadow: the same for both answers to one request.
+        pair_id: shadow: the same for both answers to one request; ramp: the same for every try of
+            one call, of which the first counts.
         key: what the split decided on, where it is not the request.
         latency: seconds.
         error: whether it failed.
@@ -376,9 +377,62 @@ def columns_of(
             percents[seen.generation],
             candidate=seen.arm == "candidate",
             only_revenue=seen.only_revenue,
+            call=seen.pair_id,
+            at=seen.time.timestamp(),
         )
         if chance is not None:
             kept.append(seen)
             chances.append(chance)
     candidate = np.array([seen.arm == "candidate" for seen in kept], dtype=np.bool_)
     return Columns(candidate, np.array(chances, dtype=np.float64), measurements_of(kept))
+
+
+LONGEST_LAG = timedelta(seconds=60)
+"""So much later than the other arm's an arm's observations may come in."""
+
+
+class Alignment:
+    """Puts observations into the order of their times, both arms side by side.
+
+    One arm's exporter may report some seconds after the other's. Then the arm that reports early
+    looks as if it had more of the traffic, whenever the split or the load changes. So an
+    observation waits until the other arm has reported as far, or for `LONGEST_LAG`. The order does
+    not depend on who waits for whom, so tests stay valid.
+    """
+
+    def __init__(
+        self, waiting: Iterable[Observation] = (), reported: Mapping[Arm, datetime] | None = None
+    ) -> None:
+        """Start empty, or with what was saved."""
+        self.waiting = list(waiting)
+        self.reported: dict[Arm, datetime] = dict(reported or {})
+
+    def add(
+        self, observations: Iterable[Observation], percents: Mapping[int, int], at: datetime
+    ) -> list[Observation]:
+        """Take observations in; those whose turn it is, in their order.
+
+        Args:
+            observations: in the order in which they were accepted.
+            percents: the candidate's share by generation; where one arm has all, nothing waits.
+            at: when; a client's clock that is ahead is set back to it.
+        """
+        alone: list[Observation] = []
+        for seen in observations:
+            if not 0 < percents[seen.generation] < 100:  # noqa: PLR2004  percent
+                alone.append(seen)
+                continue
+            self.waiting.append(seen)
+            if not seen.only_revenue:
+                time = min(seen.time, at)
+                self.reported[seen.arm] = max(self.reported.get(seen.arm, time), time)
+        until = at - LONGEST_LAG
+        if len(self.reported) == 2:  # noqa: PLR2004  both arms
+            until = max(until, min(self.reported.values()))
+        return self.release(until, at) + alone
+
+    def release(self, until: datetime, at: datetime) -> list[Observation]:
+        """Let go of everything up to a time; those that are later wait on."""
+        due = [seen for seen in self.waiting if min(seen.time, at) <= until]
+        self.waiting = [seen for seen in self.waiting if min(seen.time, at) > until]
+        return sorted(due, key=lambda seen: min(seen.time, at))

@@ -152,13 +152,14 @@ class ErrorMetric(StrictValue):
         alpha: the chance of a false breach over the whole ramp.
         tolerance: the failure rate may be so much higher (.1: a tenth) before it is a breach.
         margin_ratio: to be promoted, the rate must be shown to be less than so many times.
-        slo_max: the highest failure rate once nothing is left to compare with.
+        slo_max: the highest failure rate once nothing is left to compare with; None: odds of
+            `margin_ratio` times the baseline's in the stages before.
     """
 
     alpha: Annotated[float, Field(gt=0, le=ALPHA_LIMIT)] = 0.015
     tolerance: Annotated[float, Field(ge=0, le=10)] = 0.0
     margin_ratio: Annotated[float, Field(gt=1, le=100)] = 2.0
-    slo_max: Annotated[float, Field(gt=0, lt=1)] | None = 0.02
+    slo_max: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> ErrorMetric:
@@ -188,7 +189,11 @@ class RatioMetric(StrictValue):
 
 
 class QuantileMetric(RatioMetric):
-    """A latency quantile. `slo_max`: seconds, once nothing is left to compare with."""
+    """A latency quantile.
+
+    `slo_max`: seconds, once nothing is left to compare with; None: what is slow there may have
+    twice the odds that it had in the stages before.
+    """
 
     slo_max: Annotated[float, Field(gt=0)] | None = None
 
@@ -256,8 +261,8 @@ class Policy(StrictValue):
         unit: what the split decides on: each request, or a key (then only the first event of a
             key counts, since a key's requests resemble each other).
         seed: of sampling and intervals.
-        max_silence: without any observation for so long, a ramp is rolled back and a shadow
-            held.
+        max_silence: without any observation for so long, and for far longer than is usual here, a
+            ramp is rolled back; a shadow is held after so long.
         approvals: by stage: how many people, or `founder`.
     """
 

@@ -6,15 +6,37 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bot.canary.baseline import Arms, ArmsState, ArmState, ArmSummary, FrozenBaseline, FrozenRoas
-from bot.canary.eprocess import TWO_SIDED, Bools, EProcess, EProcessState, event_ticks
+from bot.canary.baseline import (
+    Arms,
+    ArmsState,
+    ArmState,
+    ArmSummary,
+    FrozenBaseline,
+    FrozenCost,
+    FrozenRoas,
+)
+from bot.canary.eprocess import (
+    TWO_SIDED,
+    Bools,
+    DesignEffect,
+    DesignEffectState,
+    EProcess,
+    EProcessState,
+    Floats,
+    event_ticks,
+)
 from bot.canary.metrics import (
+    RARER,
+    BudgetState,
     Comparison,
+    CostBudget,
+    Limit,
     LimitState,
     SpentBetween,
     TotalCosts,
     absolute_limits,
     comparisons,
+    learnt_limits,
 )
 from bot.canary.observations import Columns, Measurements
 from bot.canary.policy import GATE_ALPHA, SAMPLE_RATIO_ALPHA, Phase, Policy, Sha256, StrictValue
@@ -80,6 +102,75 @@ class RevenueWarmUp:
         return found
 
 
+RENEWED_FIRST, RENEWED_EVERY = 250, 2000
+"""So many of the baseline's requests renew thresholds and scales: at first, and at most."""
+
+
+class RenewalState(StrictValue):
+    """What a saved ramp learnt of its own baseline arm; `size`: of the block begun."""
+
+    block: ArmState
+    size: int
+    frozen: FrozenBaseline | None
+
+
+class Renewal:
+    """Renews what the shadow froze from the ramp's own baseline arm, a block at a time.
+
+    A shadow may have seen other hours than the ramp. What a block teaches counts for the requests
+    after it, so a threshold never knows the draws that it judges, and tests stay valid.
+    """
+
+    def __init__(self) -> None:
+        """Start with what the shadow froze."""
+        self.frozen: FrozenBaseline | None = None
+        self._block = ArmSummary()
+        self._size = RENEWED_FIRST
+
+    def room(self, columns: Columns) -> int:
+        """How many of these rows the block takes, at least one; what was read at once stays so."""
+        if columns.counts is not None:
+            return len(columns)
+        filled = self._block.n + np.cumsum(~columns.candidate)
+        return min(int(np.searchsorted(filled, self._size)) + 1, len(columns))
+
+    def add(self, columns: Columns, before: FrozenBaseline) -> bool:
+        """Take in what `room` gave; tells whether `frozen` was renewed.
+
+        Args:
+            columns: the rows.
+            before: what was frozen until now; what a block did not see stays.
+        """
+        rows = columns.at(~columns.candidate)
+        self._block.add(rows.measured, rows.counts)
+        if self._block.n < self._size:
+            return False
+        new = self._block.freeze()
+        self._block, self._size = ArmSummary(), min(2 * self._size, RENEWED_EVERY)
+        update: dict[str, object] = {}
+        if new.error_rate is not None and before.error_rate is not None:
+            update |= {"error_rate": new.error_rate, "n": new.n}
+        # The edges of a counter's buckets stay where they are.
+        if columns.counts is None and new.latency is not None and before.latency is not None:
+            update |= {"latency": new.latency, "thresholds": new.thresholds}
+        if new.cost is not None and isinstance(before.cost, FrozenCost):
+            update["cost"] = new.cost
+        self.frozen = before.model_copy(update=update)
+        return True
+
+    def save(self) -> RenewalState:
+        """Write the state down."""
+        return RenewalState(block=self._block.save(), size=self._size, frozen=self.frozen)
+
+    @classmethod
+    def restored(cls, saved: RenewalState) -> Renewal:
+        """Make it of what `save` wrote."""
+        found = cls()
+        found._block = ArmSummary.restored(saved.block)
+        found._size, found.frozen = saved.size, saved.frozen
+        return found
+
+
 SAMPLE_RATIO = "sample_ratio"
 """How breaches name a split that is not the configured one."""
 
@@ -91,6 +182,8 @@ class MetricState(StrictValue):
     within: EProcessState
     seen: ArmCounts
     here: ArmCounts
+    negligible: EProcessState | None = None
+    effect: DesignEffectState | None = None
 
 
 class RampState(StrictValue):
@@ -107,28 +200,96 @@ class RampState(StrictValue):
     arms: ArmsState
     revenue: RevenueState
     spent: tuple[float, float] = (0.0, 0.0)
+    effect: DesignEffectState | None = None
+    renewal: RenewalState | None = None
+    budget: tuple[BudgetState, BudgetState] = (BudgetState(), BudgetState())
 
 
 @dataclass(slots=True)
 class Metered:
     """One metric: its comparison, and the evidence for a breach and for a promotion.
 
-    `seen` counts the observations of the whole ramp, `here` those of this phase.
+    `seen` counts the observations of the whole ramp, `here` those of this phase. `negligible`:
+    evidence that the candidate has so little of it that no ratio matters.
     """
 
     comparison: Comparison
     worse: EProcess
     within: EProcess
+    negligible: EProcess
+    effect: DesignEffect
     seen: ArmTally = field(default_factory=ArmTally)
     here: ArmTally = field(default_factory=ArmTally)
+
+    @property
+    def proof(self) -> float:
+        """The evidence, nats, that the candidate is good enough; repeats are taken off."""
+        best = max(self.within.log_e, self.negligible.log_e)
+        return best / self.effect.now if best > 0 else best
+
+    @property
+    def proven(self) -> bool:
+        """Whether that is enough."""
+        return self.proof >= self.within.limit
+
+    def take(self, columns: Columns, *, within: bool = True) -> int | None:
+        """Take in a ramp's rows; tells the one at which it became too bad."""
+        happened = self.comparison.happened(columns.measured)
+        known = design_effects(self.effect, happened, columns)
+        gain = self.comparison.worse(columns)
+        row = self.worse.add(gain.increments, gain.counts, known[gain.rows])
+        if within:
+            proof = self.comparison.within(columns)
+            self.within.add(proof.increments, proof.counts)
+            self._take_alone(columns.at(columns.candidate))
+        return None if row is None else int(gain.rows[row])
+
+    def _take_alone(self, ours: Columns) -> None:
+        rare = self.comparison.negligible(ours.measured)
+        if len(rare):
+            counts = ours.counts
+            seen = self.comparison.seen(ours.measured)
+            self.negligible.add(rare, None if counts is None else counts[seen])
+
+    def save(self) -> MetricState:
+        """Write the state down."""
+        return MetricState(
+            worse=self.worse.save(),
+            within=self.within.save(),
+            seen=self.seen.counts,
+            here=self.here.counts,
+            negligible=self.negligible.save(),
+            effect=self.effect.save(),
+        )
+
+    def restore(self, saved: MetricState) -> None:
+        """Take over a saved state."""
+        self.worse.restore(saved.worse)
+        self.within.restore(saved.within)
+        self.seen, self.here = ArmTally(*saved.seen), ArmTally(*saved.here)
+        if saved.negligible is not None:
+            self.negligible.restore(saved.negligible)
+        if saved.effect is not None:
+            self.effect.restore(saved.effect)
+
+
+def design_effects(effect: DesignEffect, happened: Floats, columns: Columns) -> Floats:
+    """Let a design effect learn from a ramp's rows; what was known before each of them."""
+    lean = happened * (columns.candidate - columns.pi)
+    if columns.counts is None:
+        return effect.add(happened, lean)
+    return np.full(len(columns), effect.add_reading(happened, lean, columns.counts))
 
 
 def metered(comparison: Comparison, copies: int = 1) -> Metered:
     """Start without evidence; `copies`: for what goes wrong late."""
+    columns, weights = comparison.alternatives, comparison.weights
     return Metered(
         comparison,
-        EProcess(comparison.alternatives, copies=copies, alpha=comparison.alpha),
-        EProcess(comparison.alternatives, alpha=GATE_ALPHA),
+        EProcess(columns, copies=copies, alpha=comparison.alpha, weights=weights),
+        EProcess(columns, alpha=GATE_ALPHA, weights=weights),
+        EProcess(len(RARER), alpha=GATE_ALPHA),
+        DesignEffect(events=comparison.events),
     )
 
 
@@ -143,6 +304,8 @@ class RampEvidence:
         here: requests by arm, in this phase.
         arms: what they looked like, for people.
         spent: where only sums of costs are known: of the baseline, of the candidate, USD.
+        effect: how far requests repeat, so that a draw of the split is seen several times.
+        budget: of single costs.
         revenue: what is known of it, where the shadow saw none.
     """
 
@@ -154,7 +317,7 @@ class RampEvidence:
         Args:
             policy: the one the ramp started with.
             frozen: what the shadow taught.
-            only_breaches: gather nothing for promotions and reports (simulations).
+            only_breaches: gather nothing for promotions (simulations).
 
         Raises:
             ValueError: the shadow observed none of the policy's metrics.
@@ -173,6 +336,9 @@ class RampEvidence:
             raise ValueError("The shadow observed none of the policy's metrics.")
         self.sample_ratio = EProcess(len(TWO_SIDED), copies=self._copies, alpha=SAMPLE_RATIO_ALPHA)
         self.limits = absolute_limits(policy)
+        self.effect = DesignEffect(events=False)
+        self.budget = CostBudget()
+        self._renewal = Renewal()
         self.assigned = ArmTally()
         self.here = ArmTally()
         self.arms = Arms()
@@ -202,15 +368,45 @@ class RampEvidence:
         """
         crossed: dict[str, int] = {}
         start = 0
-        while self.awaits_revenue and start < len(columns):
+        while start < len(columns):
             rest = columns.at(np.arange(start, len(columns)))
-            used = self.revenue.add(rest)
-            found = self._add(rest.at(np.arange(used)))
-            crossed |= {name: start + row for name, row in found.items()}
+            used = self._renewal.room(rest)
+            if self.awaits_revenue:
+                used = self.revenue.add(rest.at(np.arange(used)))
+            part = rest.at(np.arange(used))
+            for name, row in self._add(part).items():
+                crossed.setdefault(name, start + row)
             self._begin_revenue()
+            self._renew(part)
             start += used
-        found = self._add(columns.at(np.arange(start, len(columns))))
-        return crossed | {name: start + row for name, row in found.items()}
+        return crossed
+
+    @property
+    def repeats(self) -> float:
+        """How many times each draw of the split was observed, as far as that is certain."""
+        known = [each.effect for each in self.metrics.values()]
+        return max([self.effect.now, *(each.now for each in known if each.certain)])
+
+    @property
+    def doubted(self) -> tuple[str, ...]:
+        """What would be beyond its limit, if observations did not repeat."""
+        processes = {SAMPLE_RATIO: self.sample_ratio} | {
+            name: each.worse for name, each in self.metrics.items()
+        }
+        return tuple(
+            name for name, each in processes.items() if each.doubted and not each.crossed
+        )
+
+    def _renew(self, columns: Columns) -> None:
+        """Learn from the baseline's requests, while there are any."""
+        before = self._renewal.frozen or self._frozen
+        if self._renewal.add(columns, before) and self._renewal.frozen is not None:
+            self._compare_with(self._renewal.frozen)
+
+    def _compare_with(self, frozen: FrozenBaseline) -> None:
+        for name, comparison in comparisons(self.policy, frozen).items():
+            if name in self.metrics and name != "roas":
+                self.metrics[name].comparison = comparison
 
     def add_spent(self, spent: SpentBetween, requests: ArmTally) -> set[str]:
         """Take in what was spent between two readings of counters.
@@ -251,8 +447,8 @@ class RampEvidence:
         tally = columns.tally(requests)
         self.assigned.add(tally)
         self.here.add(tally)
-        if not self._only_breaches:
-            self.arms.add(columns)
+        self.arms.add(columns)
+        self.budget.add(columns)
         for metric in self.metrics.values():
             tally = columns.tally(metric.comparison.seen(columns.measured))
             metric.seen.add(tally)
@@ -274,17 +470,14 @@ class RampEvidence:
         rows = np.flatnonzero(requests)
         split = columns.at(rows)
         increments = event_ticks(split.pi, split.candidate, 0.0, TWO_SIDED)
-        row = self.sample_ratio.add(increments, split.counts)
+        known = design_effects(self.effect, np.ones(len(split)), split)
+        row = self.sample_ratio.add(increments, split.counts, known)
         if row is not None:
             crossed[SAMPLE_RATIO] = int(rows[row])
         for name, metric in self.metrics.items():
-            gain = metric.comparison.worse(columns)
-            row = metric.worse.add(gain.increments, gain.counts)
+            row = metric.take(columns, within=not self._only_breaches)
             if row is not None:
-                crossed[name] = int(gain.rows[row])
-            if not self._only_breaches:
-                within = metric.comparison.within(columns)
-                metric.within.add(within.increments, within.counts)
+                crossed[name] = row
         return crossed
 
     def _requests(self, measured: Measurements) -> Bools:
@@ -310,6 +503,9 @@ class RampEvidence:
             self.sample_ratio.restart()
             for metric in self.metrics.values():
                 metric.worse.restart()
+        else:
+            compared = [metric.comparison for metric in self.metrics.values()]
+            self.limits |= learnt_limits(self.policy, compared, self.arms)
 
     def save(self) -> RampState:
         """Write the state down; no digit is lost."""
@@ -320,19 +516,14 @@ class RampEvidence:
             assigned=self.assigned.counts,
             here=self.here.counts,
             sample_ratio=self.sample_ratio.save(),
-            metrics={
-                name: MetricState(
-                    worse=metric.worse.save(),
-                    within=metric.within.save(),
-                    seen=metric.seen.counts,
-                    here=metric.here.counts,
-                )
-                for name, metric in self.metrics.items()
-            },
+            metrics={name: metric.save() for name, metric in self.metrics.items()},
             limits={name: limit.save() for name, limit in self.limits.items()},
             arms=self.arms.save(),
             revenue=self.revenue.save(),
             spent=self.spent,
+            effect=self.effect.save(),
+            renewal=self._renewal.save(),
+            budget=(self.budget.baseline, self.budget.candidate),
         )
 
     def restore(self, saved: RampState) -> None:
@@ -352,11 +543,17 @@ class RampEvidence:
         self.here = ArmTally(*saved.here)
         self.sample_ratio.restore(saved.sample_ratio)
         for name, state in saved.metrics.items():
-            metric = self.metrics[name]
-            metric.worse.restore(state.worse)
-            metric.within.restore(state.within)
-            metric.seen, metric.here = ArmTally(*state.seen), ArmTally(*state.here)
+            self.metrics[name].restore(state)
         for name, kept in saved.limits.items():
-            self.limits[name].restore(kept)
+            limit = Limit.restored(kept, self.limits.get(name))
+            if limit is not None:
+                self.limits[name] = limit
+        if saved.effect is not None:
+            self.effect.restore(saved.effect)
+        if saved.renewal is not None:
+            self._renewal = Renewal.restored(saved.renewal)
+            if self._renewal.frozen is not None:
+                self._compare_with(self._renewal.frozen)
+        self.budget.baseline, self.budget.candidate = saved.budget
         self.arms = Arms.restored(saved.arms)
         self.spent = saved.spent

@@ -361,7 +361,7 @@ def _interval(policy: Policy, name: str, arms: Arms) -> Interval | None:
 def _outcome(metric: Metered) -> MetricOutcome:
     if metric.worse.crossed:
         return "breach"
-    return "within margin" if metric.within.log_e >= metric.within.limit else "inconclusive"
+    return "within margin" if metric.proven else "inconclusive"
 
 
 def _evidence(process: EProcess) -> MetricEvidence:

@@ -155,7 +155,7 @@ def stage_left(
 
 def _proofs(metrics: Iterable[Metered]) -> list[float]:
     """How much of the proof that it is good enough is there, by metric, of 1."""
-    return [each.within.log_e / each.within.limit for each in metrics]
+    return [each.proof / each.within.limit for each in metrics]
 
 
 def _left(share: float, elapsed: timedelta) -> timedelta | None:

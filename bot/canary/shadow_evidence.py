@@ -130,6 +130,9 @@ class ShadowEvidence:
             metric.seen.add(ArmTally(int(both.sum()), int(both.sum())))
             metric.worse.add(comparison.worse_pairs(pairs).increments)
             metric.within.add(comparison.within_pairs(pairs).increments)
+            rare = comparison.negligible(pairs.candidate)
+            if len(rare):
+                metric.negligible.add(rare)
         if self.frozen is None and self.pairs >= self.warm_up:
             self._begin(self.arms.baseline.freeze())
 
@@ -161,15 +164,7 @@ class ShadowEvidence:
             timeouts=self.timeouts,
             waiting=tuple(self._waiting.values()),
             frozen=self.frozen,
-            metrics={
-                name: MetricState(
-                    worse=metric.worse.save(),
-                    within=metric.within.save(),
-                    seen=metric.seen.counts,
-                    here=metric.here.counts,
-                )
-                for name, metric in self.metrics.items()
-            },
+            metrics={name: metric.save() for name, metric in self.metrics.items()},
             dropouts=self.dropouts.save(),
             arms=self.arms.save(),
             extra_cost=self.extra_cost,
@@ -193,9 +188,6 @@ class ShadowEvidence:
         if saved.frozen is not None:
             self._begin(saved.frozen)
         for name, state in saved.metrics.items():
-            metric = self.metrics[name]
-            metric.worse.restore(state.worse)
-            metric.within.restore(state.within)
-            metric.seen, metric.here = ArmTally(*state.seen), ArmTally(*state.here)
+            self.metrics[name].restore(state)
         self.dropouts.restore(saved.dropouts)
         self.arms = Arms.restored(saved.arms)

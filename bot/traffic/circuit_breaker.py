@@ -169,6 +169,7 @@ class CircuitBreaker:
             heard, self._heard = self._heard, set()
             if now() >= next_look:
                 heard |= await self._under_way()
+                self._evaluations.awake.look(self._clock())
                 next_look = now() + self._rhythm.look
             for attempt in sorted(heard):
                 await self._safely(self.watch(attempt), f"watching {attempt}")
@@ -191,7 +192,8 @@ class CircuitBreaker:
             await self._cannot_judge(attempt, str(fault))
             return
         if ledger.closed_at is None:
-            verdict = course.judge(self._clock())
+            now = self._clock()
+            verdict = course.judge(now, self._evaluations.awake.since(ledger.policy.max_silence, now))
             if isinstance(verdict, Breach) and ledger.mode == "ramp":
                 verdict = self._explained(attempt, verdict)
                 ledger = await self._trip(ledger, verdict, course.seq)

@@ -12,18 +12,19 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 import structlog
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.canary.baseline import FrozenBaseline
-from bot.canary.counters import Counted, columns_of_counts
-from bot.canary.judge import Breach, Verdict, judge_ramp, judge_shadow
+from bot.canary.baseline import FrozenBaseline, Rhythm, RhythmState
+from bot.canary.counters import Counted, CounterAlignment, CountersAligned, columns_of_counts
+from bot.canary.judge import Breach, Hearing, Verdict, judge_ramp, judge_shadow
 from bot.canary.metrics import spent_of
-from bot.canary.observations import columns_of
+from bot.canary.observations import LONGEST_LAG, Alignment, Arm, Observation, columns_of
 from bot.canary.policy import Policy, StrictValue
 from bot.canary.ramp_evidence import SAMPLE_RATIO, RampEvidence, RampState
 from bot.canary.report import CurvePoint, StageReport
@@ -104,8 +105,8 @@ class Evaluation(Protocol):
     def take(self, entry: LogEntry, percents: Mapping[int, int]) -> None:
         """Take in the next entry; `percents`: the candidate's share by generation."""
 
-    def judge(self, now: datetime) -> Verdict:
-        """Judge by what was learnt so far."""
+    def judge(self, now: datetime, awake: datetime | None = None) -> Verdict:
+        """Judge by what was learnt so far; `awake`: since when we listen; None: always."""
 
     def save(self) -> bytes:
         """Write everything down; no digit is lost."""
@@ -123,6 +124,11 @@ class _RampSaved(StrictValue):
     stages: tuple[StageReport, ...]
     curve: CurveState
     breach: BreachFound | None
+    waiting: tuple[Observation, ...] = ()
+    reported: dict[Arm, Instant] = Field(default_factory=dict)
+    percents: dict[int, int] = Field(default_factory=dict)
+    rhythm: RhythmState = RhythmState()
+    counters: CountersAligned = CountersAligned()
 
 
 class RampEvaluation:
@@ -145,8 +151,14 @@ class RampEvaluation:
         self.curve = Curve()
         self.seq = 0
         self.breach: Breach | None = None
+        self.rhythm = Rhythm()
+        self._frozen = frozen
         self._units = RampUnits(policy.unit)
         self._left: tuple[StageReport, ...] = ()
+        self._aligned = Alignment()
+        self._counters = CounterAlignment()
+        self._percents: dict[int, int] = {}
+        self._settled: tuple[int, RampEvidence] | None = None
 
     def take(self, entry: LogEntry, percents: Mapping[int, int]) -> None:
         """See `Evaluation`."""
@@ -158,15 +170,44 @@ class RampEvaluation:
             self.evidence.next_phase()
             self.entered = entry.at
             return
+        self._percents = dict(percents)
         if entry.kind == "counts":
-            self._count(unpack_counts(entry.content), percents)
+            self._count(self._counters.of(unpack_counts(entry.content), percents), percents)
         else:
-            self.evidence.add(columns_of(unpack(entry.content), percents, self._units))
+            self.observe(unpack(entry.content), percents, entry.at)
+        if self.seen is not None:
+            self.rhythm.add((entry.at - self.seen).total_seconds())
         self.seen = entry.at
         verdict = self.judge(entry.at)
         if isinstance(verdict, Breach):
             self.breach = verdict
         self.curve.add(self._point(entry.at), always=self.breach is not None)
+
+    def observe(
+        self, observations: Iterable[Observation], percents: Mapping[int, int], at: datetime
+    ) -> None:
+        """Take in observations as they were accepted, both arms side by side.
+
+        Args:
+            observations: in the order in which they were accepted.
+            percents: the candidate's share by generation.
+            at: when they were accepted.
+        """
+        due = self._aligned.add(observations, percents, at)
+        self.evidence.add(columns_of(due, percents, self._units))
+
+    def settled(self) -> RampEvidence:
+        """The evidence with everything that still waits for the other arm to report."""
+        if not self._aligned.waiting:
+            return self.evidence
+        if self._settled is None or self._settled[0] != self.seq:
+            found = RampEvidence(self.evidence.policy, self._frozen)
+            found.restore(self.evidence.save())
+            units = RampUnits.restored(self._units.save())
+            rest = Alignment(self._aligned.waiting).release(_EVER, _EVER)
+            found.add(columns_of(rest, self._percents, units))
+            self._settled = self.seq, found
+        return self._settled[1]
 
     def _count(self, counted: Counted, percents: Mapping[int, int]) -> None:
         columns = columns_of_counts(counted.counts, percents)
@@ -174,11 +215,19 @@ class RampEvaluation:
         if counted.totals:
             self.evidence.add_spent(spent_of(counted.totals, percents), columns.tally())
 
-    def judge(self, now: datetime) -> Verdict:
+    def judge(self, now: datetime, awake: datetime | None = None) -> Verdict:
         """See `Evaluation`."""
         if self.breach is not None:
             return self.breach
-        return judge_ramp(self.evidence, entered=self.entered, last_seen=self.seen, now=now)
+        over = self.seen is not None and now - self.seen > LONGEST_LAG
+        hearing = Hearing(awake, self.rhythm.unusual(self._frozen), self._units.sticky)
+        return judge_ramp(
+            self.settled() if over else self.evidence,
+            entered=self.entered,
+            last_seen=self.seen,
+            now=now,
+            hearing=hearing,
+        )
 
     def stages(self, left: datetime | None, ended: StageEnd | None) -> tuple[StageReport, ...]:
         """Every split that was served, for the report.
@@ -217,6 +266,11 @@ class RampEvaluation:
             stages=self._left,
             curve=self.curve.save(),
             breach=None if self.breach is None else BreachFound.of(self.breach),
+            waiting=tuple(self._aligned.waiting),
+            reported=self._aligned.reported,
+            percents=self._percents,
+            rhythm=self.rhythm.state,
+            counters=self._counters.state,
         )
         return _written(saved)
 
@@ -227,6 +281,10 @@ class RampEvaluation:
         self._units = RampUnits.restored(saved.units)
         self.seq, self.entered, self.seen = saved.seq, saved.entered, saved.seen
         self._left = saved.stages
+        self._aligned = Alignment(saved.waiting, saved.reported)
+        self._percents = saved.percents
+        self.rhythm = Rhythm(saved.rhythm)
+        self._counters = CounterAlignment(saved.counters)
         self.curve = Curve.restored(saved.curve)
         self.breach = None if saved.breach is None else saved.breach.verdict
 
@@ -237,6 +295,7 @@ class _ShadowSaved(StrictValue):
     evidence: ShadowState
     breach: BreachFound | None
     curve: CurveState = CurveState(points=(), spacing=0)
+    rhythm: RhythmState = RhythmState()
 
 
 class ShadowEvaluation:
@@ -245,6 +304,7 @@ class ShadowEvaluation:
     def __init__(self, policy: Policy, opened_at: datetime) -> None:
         """Start without evidence."""
         self.evidence = ShadowEvidence(policy)
+        self.rhythm = Rhythm()
         self.started = opened_at
         self.seen: datetime | None = None
         self.curve = Curve()
@@ -259,6 +319,8 @@ class ShadowEvaluation:
         self.seq = entry.seq
         self.evidence.expire(entry.at)
         self.evidence.add(unpack(entry.content), entry.at)
+        if self.seen is not None:
+            self.rhythm.add((entry.at - self.seen).total_seconds())
         self.seen = entry.at
         verdict = self.judge(entry.at)
         if isinstance(verdict, Breach):
@@ -270,11 +332,20 @@ class ShadowEvaluation:
         log_e[DROPOUTS] = self.evidence.dropouts.log_e
         return CurvePoint(at=at, log_e=log_e)
 
-    def judge(self, now: datetime) -> Verdict:
+    def judge(self, now: datetime, awake: datetime | None = None) -> Verdict:
         """See `Evaluation`."""
         if self.breach is not None:
             return self.breach
-        return judge_shadow(self.evidence, started=self.started, last_seen=self.seen, now=now)
+        hearing = Hearing(awake, self.rhythm.unusual())
+        return judge_shadow(
+            self.evidence, started=self.started, last_seen=self.seen, now=now, hearing=hearing
+        )
+
+    def frozen(self) -> FrozenBaseline:
+        """What the shadow taught of the baseline, and of how its requests come in."""
+        rhythm = self.rhythm.state
+        known = {"gap": rhythm.mean, "longest_gap": rhythm.longest} if rhythm.gaps else {}
+        return self.evidence.arms.baseline.freeze().model_copy(update=known)
 
     def save(self) -> bytes:
         """See `Evaluation`."""
@@ -285,6 +356,7 @@ class ShadowEvaluation:
             evidence=self.evidence.save(),
             breach=breach,
             curve=self.curve.save(),
+            rhythm=self.rhythm.state,
         )
         return _written(saved)
 
@@ -293,6 +365,7 @@ class ShadowEvaluation:
         saved = _ShadowSaved.model_validate_json(zlib.decompress(content))
         self.evidence.restore(saved.evidence)
         self.seq, self.seen = saved.seq, saved.seen
+        self.rhythm = Rhythm(saved.rhythm)
         self.curve = Curve.restored(saved.curve)
         self.breach = None if saved.breach is None else saved.breach.verdict
 
@@ -306,6 +379,37 @@ def begun(ledger: EvidenceLog) -> RampEvaluation | ShadowEvaluation:
 
 def _written(saved: StrictValue) -> bytes:
     return zlib.compress(saved.model_dump_json().encode(), 1)
+
+
+_EVER = datetime.max.replace(tzinfo=UTC)
+_DEAF = timedelta(seconds=10)
+"""A look that comes so much later than the one before it tells that nobody listened meanwhile."""
+
+
+class Awake:
+    """Since when this process has listened without a break.
+
+    It did not while it was stopped, while the database was away, and, for all that can be known,
+    while its clock jumped.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has listened yet."""
+        self._last: datetime | None = None
+        self._gaps: list[tuple[datetime, timedelta]] = []
+
+    def look(self, now: datetime) -> None:
+        """Note that somebody listens now."""
+        last, self._last = self._last, now
+        if last is None or now < last - _DEAF:
+            self._gaps = [(now, timedelta.max)]
+        elif now - last > _DEAF:
+            self._gaps = [*self._gaps[-50:], (now, now - last)]
+
+    def since(self, max_silence: timedelta, now: datetime) -> datetime:
+        """Tell the end of the last break that matters beside a limit of silence."""
+        breaks = [end for end, gap in self._gaps if gap > max(_DEAF, max_silence / 4)]
+        return breaks[-1] if breaks else now
 
 
 SMALL = 16 * 1024
@@ -348,6 +452,7 @@ class Evaluations:
         self._database = reading(database)
         self._known: dict[str, RampEvaluation | ShadowEvaluation] = {}
         self._saved: dict[str, int] = {}
+        self.awake = Awake()
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def current(self, attempt: str) -> tuple[EvidenceLog, RampEvaluation | ShadowEvaluation]:
@@ -376,7 +481,8 @@ class Evaluations:
     async def look(self, attempt: str, now: datetime) -> Look:
         """Judge a shadow or ramp now; see `current`."""
         ledger, course = await self.current(attempt)
-        verdict = ledger.breach.verdict if ledger.breach else course.judge(now)
+        awake = self.awake.since(ledger.policy.max_silence, now)
+        verdict = ledger.breach.verdict if ledger.breach else course.judge(now, awake)
         return Look(
             attempt=attempt,
             at=now,

@@ -87,21 +87,23 @@ class Judged(Value):
         reasons: what is missing for a promotion, or why it is held; a sentence each.
         percent: the next split, where it is promoted; None: there is none left.
         breach: what was crossed.
+        notices: what people should know besides, a sentence or two each.
     """
 
     kind: Literal["continue", "hold", "breach", "promote"]
     reasons: tuple[str, ...] = ()
     percent: int | None = None
     breach: BreachFound | None = None
+    notices: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, verdict: Verdict) -> Judged:
         """Write a verdict down."""
         match verdict:
-            case Continue(waiting):
-                return cls(kind="continue", reasons=waiting)
-            case Hold(reasons):
-                return cls(kind="hold", reasons=reasons)
+            case Continue(waiting, notices):
+                return cls(kind="continue", reasons=waiting, notices=notices)
+            case Hold(reasons, notices):
+                return cls(kind="hold", reasons=reasons, notices=notices)
             case Breach():
                 found = BreachFound.of(verdict)
                 return cls(kind="breach", reasons=(found.evidence,), breach=found)
@@ -115,11 +117,11 @@ class Judged(Value):
             return self.breach.verdict
         match self.kind:
             case "hold":
-                return Hold(self.reasons)
+                return Hold(self.reasons, self.notices)
             case "promote":
                 return Promote(self.percent)
             case _:
-                return Continue(self.reasons)
+                return Continue(self.reasons, self.notices)
 
 
 GENESIS = "0" * 64

@@ -261,7 +261,7 @@ async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) 
         served = await allocation.of_attempt(conn, shadow.id)
         if isinstance(course, ShadowEvaluation) and served:
             candidate = served[0].split.candidate
-            frozen = course.evidence.arms.baseline.freeze()
+            frozen = course.frozen()
     return RampKnown(
         serving=history[-1] if history else None,
         pause=await pauses.in_force(conn, repository_id, capability),

@@ -109,7 +109,7 @@ def report_of_ramp(
     until = ledger.closed_at or now
     return ramp_report(
         _subject(ledger, candidate, until),
-        course.evidence,
+        course.settled() if ended else course.evidence,
         verdict,
         shadow=shadow,
         salt=salt,
