@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from bot.canary.baseline import ArmSummary, FrozenBaseline
+from bot.canary.judge import Breach, Continue, Verdict
 from bot.canary.metrics import SpentBetween
-from bot.canary.observations import Columns
+from bot.canary.observations import Columns, Observation
 from bot.canary.policy import Metrics, Policy, RatioMetric
 from bot.canary.ramp_evidence import RampEvidence
 from bot.canary.units import ArmTally, FirstEvents
+from bot.traffic.evaluation import RampEvaluation
 from simulated_traffic.world import Floats, Scene, Traffic, shadow
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = Policy.model_validate({"baseline": "provider-a", "candidates": ["provider-b"]})
 """The defaults."""
 
@@ -109,4 +113,52 @@ def single(metric: str) -> Policy:
                 for name, value in chosen.items()
             },
         }
+    )
+
+
+EVERY = 10.0
+"""Seconds between two entries of observations."""
+
+
+def watch_reports(policy: Policy, learned: FrozenBaseline, seen: Traffic, scene: Scene) -> Verdict:
+    """Judge what clients report, with keys and names of calls, as it comes in; the last verdict."""
+    course = RampEvaluation(policy, learned, START)
+    late = seen.columns.candidate == (scene.late_arm == "candidate")
+    arrives = seen.times + np.where(late, scene.lag, 0.0)
+    generations = np.searchsorted(np.unique(seen.percent), seen.percent)
+    percents = dict(enumerate(np.unique(seen.percent).tolist()))
+    verdict: Verdict = Continue(())
+    phase = 0
+    for start in np.arange(0, arrives.max() + EVERY, EVERY):
+        rows = np.flatnonzero((arrives >= start) & (arrives < start + EVERY))
+        at = START + timedelta(seconds=float(start + EVERY))
+        rows = rows[np.argsort(arrives[rows], kind="stable")]
+        lines = [_line(seen, scene, row, int(generations[row])) for row in rows.tolist()]
+        course.observe(lines, percents, at)
+        course.seen = at
+        while len(rows) and phase < generations[rows].max():
+            phase += 1
+            course.evidence.next_phase()
+        verdict = course.judge(at)
+        if isinstance(verdict, Breach):
+            return verdict
+    return verdict
+
+
+def _line(seen: Traffic, scene: Scene, row: int, generation: int) -> Observation:
+    measured = seen.columns.measured
+    name = None if seen.keys is None else str(seen.keys[row])
+    return Observation.model_construct(
+        event_id=str(row),
+        capability="c",
+        arm="candidate" if seen.columns.candidate[row] else "baseline",
+        generation=generation,
+        time=START + timedelta(seconds=float(seen.times[row])),
+        pair_id=name if scene.repeats else None,
+        key=name if scene.heavy else None,
+        latency=float(measured.latency[row]),
+        error=bool(measured.error[row]),
+        cost=float(measured.cost[row]),
+        revenue=None,
+        spend=None,
     )

@@ -7,7 +7,7 @@ one request in twenty brings revenue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ STAGE_SECONDS = SECONDS // len(PERCENTS)
 SHADOW_REQUESTS = 2000
 KEYS = 6000
 LATENCY_SIGMA = 0.8
+MEAN_COST = 0.0138
+"""USD, where costs are lognormal."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class Scene:
         cost: factor on the candidate's cost.
         begins: seconds; the candidate is as good as the baseline before.
         percents: the split, equally long.
+        failing: the baseline's failure rate.
+        repeats: clients try again at the same arm, up to 3 times, each with probability 0.6: after
+            a call of any kind, or after one that failed, which fails again in 8 of 10 tries.
+        heavy: the share of the traffic that has one key, which stays with its arm.
+        lag: seconds that the candidate's reports come later than the baseline's.
+        late_arm: whose reports these are instead.
+        rare: one request in so many of the candidate's costs `rare_times` as much.
+        rare_times: see there.
+        revenue: factor on the candidate's revenue.
+        stale: factor on all latencies while the shadow looked.
+        alone: seconds at 100% after the ramp, in which the candidate differs by `alone_latency` and
+            `alone_cost`, and by nothing before.
     """
 
     tails: Literal["lognormal", "pareto"] = "lognormal"
@@ -52,6 +66,18 @@ class Scene:
     cost: float = 1.0
     begins: float = 0.0
     percents: tuple[int, ...] = PERCENTS
+    failing: float = 0.01
+    repeats: Literal["", "any", "failed"] = ""
+    heavy: float = 0.0
+    lag: float = 0.0
+    late_arm: Literal["baseline", "candidate"] = "candidate"
+    rare: int = 0
+    rare_times: float = 1.0
+    revenue: float = 1.0
+    stale: float = 1.0
+    alone: float = 0.0
+    alone_latency: float = 1.0
+    alone_cost: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,33 +92,76 @@ class Traffic:
 
 def shadow(scene: Scene, rng: np.random.Generator) -> Measurements:
     """What the shadow saw of the baseline beforehand."""
-    return _answers(scene, np.zeros(SHADOW_REQUESTS), rng)
+    found = _answers(scene, np.zeros(SHADOW_REQUESTS), rng)
+    return replace(found, latency=found.latency * scene.stale)
 
 
 def traffic(scene: Scene, rng: np.random.Generator) -> Traffic:
     """Let one ramp happen."""
     count = RATE * SECONDS
     times = np.sort(rng.uniform(0, SECONDS, count))
-    stage = (times * len(scene.percents) / SECONDS).astype(np.intp)
-    percent = np.array(scene.percents)[stage]
     keys = None
+    if scene.alone:
+        after = np.sort(rng.uniform(SECONDS, SECONDS + scene.alone, int(RATE * scene.alone)))
+        times = np.concatenate([times, after])
+        count = len(times)
+    stage = np.minimum(times * len(scene.percents) / SECONDS, len(scene.percents)).astype(np.intp)
+    percent = np.array((*scene.percents, 100))[stage]
     if scene.sticky:
         weights = rng.pareto(1.1, KEYS) + 0.05
         keys = rng.choice(KEYS, count, p=weights / weights.sum())
         candidate = rng.random(KEYS)[keys] < percent / 100
+    elif scene.heavy:
+        heavy = rng.random(count) < scene.heavy
+        keys = np.where(heavy, 0, np.arange(1, count + 1))
+        candidate = np.where(heavy, rng.random(), rng.random(count)) < percent / 100
     else:
         candidate = rng.random(count) < percent / 100
-    measured = _answers(scene, times, rng, keys)
+    measured = _answers(scene, times, rng, keys if scene.sticky else None)
+    if scene.repeats:
+        again = _repeated(scene, measured, rng)
+        delay = rng.exponential(1.0, len(again)) * (np.diff(again, prepend=-1) == 0)
+        moved = times[again] + delay
+        order = np.argsort(moved, kind="stable")
+        again = again[order]
+        keys, candidate, percent = again, candidate[again], percent[again]
+        times, first, count = moved[order], measured.at(again), len(again)
+        measured = _answers(scene, times, rng)
+        if scene.repeats == "failed":
+            fails = (first.error == 1) & (rng.random(len(again)) < 0.8)
+            measured = replace(measured, error=fails.astype(np.float64))
     worse = candidate & (times >= scene.begins)
     failed = (measured.error == 1) | (worse & (rng.random(count) < scene.errors / 0.99))
     measured = Measurements(
         failed.astype(np.float64),
         np.where(worse, measured.latency * scene.latency, measured.latency),
         np.where(worse, measured.cost * scene.cost, measured.cost),
-        measured.revenue,
+        np.where(worse, measured.revenue * scene.revenue, measured.revenue),
         measured.spend,
     )
+    if scene.rare:
+        large = worse & (rng.random(len(times)) < 1 / scene.rare)
+        measured = replace(
+            measured, cost=np.where(large, MEAN_COST * scene.rare_times, measured.cost)
+        )
+    alone = times >= SECONDS
+    measured = replace(
+        measured,
+        latency=np.where(alone, measured.latency * scene.alone_latency, measured.latency),
+        cost=np.where(alone, measured.cost * scene.alone_cost, measured.cost),
+    )
     return Traffic(times, percent, Columns(candidate, percent / 100, measured), keys)
+
+
+def _repeated(scene: Scene, measured: Measurements, rng: np.random.Generator) -> NDArray[np.intp]:
+    """The number of the call behind each try."""
+    count = len(measured)
+    again = np.ones(count, dtype=np.intp)
+    going = measured.error == 1 if scene.repeats == "failed" else np.ones(count, dtype=np.bool_)
+    for _ in range(3):
+        going = going & (rng.random(count) < 0.6)
+        again += going
+    return np.repeat(np.arange(count), again)
 
 
 def _answers(
@@ -104,7 +173,7 @@ def _answers(
     """What the baseline answers at these times."""
     count = len(times)
     slower = np.ones(count)
-    failing = np.full(count, 0.01)
+    failing = np.full(count, scene.failing)
     if scene.drift:
         slower += 0.5 * times / SECONDS
         failing *= 1 + times / SECONDS

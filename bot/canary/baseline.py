@@ -168,7 +168,7 @@ class FrozenBaseline(StrictValue):
 
     @model_serializer(mode="wrap")
     def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out what earlier releases did not know, so that their digests stay what they were."""
+        """Leave out what earlier releases did not know, so that their digests stay the same."""
         written: dict[str, object] = write(self)
         later = ("gap", "longest_gap")
         return {k: v for k, v in written.items() if v is not None or k not in later}

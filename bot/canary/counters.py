@@ -350,7 +350,7 @@ _LAG = 60.0
 
 
 class CountersAligned(StrictValue):
-    """Saved: by generation, who was counted and since when; the newest that was; those that count."""
+    """Saved: by generation, which arms were counted and since when; those that count."""
 
     seen: dict[int, tuple[bool, bool, float]] = Field(default_factory=dict)
     joined: tuple[int, ...] = ()
@@ -375,7 +375,7 @@ class CounterAlignment:
         newest = max([state.newest, *(each.generation for each in counted.counts)])
 
         def counts(generation: int) -> bool:
-            if not 0 < percents[generation] < 100:  # noqa: PLR2004  percent
+            if not 0 < percents[generation] < 100:
                 return True
             return generation in state.joined and generation == newest
 

@@ -19,7 +19,7 @@ and tails may be what they like, as long as they do not know the draw.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from math import exp, fsum, log, sqrt
 from operator import mul
 
@@ -315,21 +315,26 @@ def rate_ticks(failed: Bools, bound: float, times: Sequence[float] | Floats = RA
 
 
 _SMALLEST = 16
-"""Rows of the smallest batches; each further level has batches of eight of these."""
-_LEVELS = 4
-BLOCK = 8 * _SMALLEST
+"""Rows of the smallest batches; each further level has batches of four of these."""
+_LEVELS = 6
+_STEP = 4
+BLOCK = _STEP * _SMALLEST
 """Rows after which what is known of repeats is brought up to date."""
 _UNIT = 1 << 10
 _FEWEST_BATCHES = 12
 _SURE = 2.0
 """Standard errors: a clustering that is not beyond them is taken for chance."""
+_BEYOND_DOUBT = 3.0
+"""Standard errors: people are told."""
+_MATTERS = 1.2
 _AT_FIRST = 2.0
 """Of events, before anything is known: the first may be one call that was tried again."""
 _PRIOR = 6.0
 """So many draws does it weigh that events which come together are one draw."""
 
 
-class BatchSums(StrictValue):
+@dataclass(slots=True)
+class _Level:
     """Sums over the batches of one level, in whole units; `gathered`: for the next level."""
 
     batches: int = 0
@@ -338,7 +343,29 @@ class BatchSums(StrictValue):
     pairs: int = 0
     apart: int = 0
     last: int | None = None
-    gathered: tuple[tuple[int, int], ...] = ()
+    gathered: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, happened: int, lean: int) -> None:
+        """Add a batch."""
+        self.batches += 1
+        self.happened += happened
+        self.squares += happened * happened
+        if self.last is not None:
+            self.pairs += 1
+            self.apart += (lean - self.last) ** 2
+        self.last = lean
+
+
+class BatchSums(StrictValue):
+    """Saved sums over the batches of one level."""
+
+    batches: int
+    happened: int
+    squares: int
+    pairs: int
+    apart: int
+    last: int | None
+    gathered: tuple[tuple[int, int], ...]
 
 
 class DesignEffectState(StrictValue):
@@ -357,9 +384,9 @@ class DesignEffect:
     Sampling", calls it the design effect), and evidence that grows with the square of a sum is `d`
     times too large: it is compared with `d` times the limit.
 
-    It is learnt from batches of 16, 128, 1,024 and 8,192 rows. Of each: half the squared difference
-    to the batch before, against what single draws would give, so that a candidate that is really
-    worse does not count as clustering. Events must also come in clusters, whosever they are: else
+    It is learnt from batches of 16 rows, and of 4, 16, 64, 256 and 1,024 times as many. Of each:
+    half the squared difference to the batch before, against what single draws would give, so that
+    a candidate that is really worse does not count as clustering. Events must also come in clusters, whosever they are: else
     nothing is repeated. What is known counts for the rows that follow, never for its own.
 
     Attributes:
@@ -369,8 +396,8 @@ class DesignEffect:
     def __init__(self, *, events: bool) -> None:
         """Start without any sign of repeats; `events`: most rows have none."""
         self._events = events
-        self._rows: list[tuple[int, int]] = []
-        self._levels = [BatchSums() for _ in range(_LEVELS)]
+        self._rows = np.zeros((0, 2), dtype=np.int64)
+        self._levels = [_Level() for _ in range(_LEVELS)]
         self._own = 0
         self.now = self._learnt()
 
@@ -381,90 +408,87 @@ class DesignEffect:
             happened: 1 for an event, 0 for none, or a score.
             lean: `happened`, times whether the candidate was drawn less its probability.
         """
-        known = np.empty(len(lean))
+        before = len(self._rows)
         units = np.rint(np.stack([happened, lean], axis=1) * _UNIT).astype(np.int64)
-        start = 0
-        while start < len(units):
-            end = min(len(units), start + BLOCK - len(self._rows))
-            known[start:end] = self.now
-            self._rows += [(y, x) for y, x in units[start:end].tolist()]
-            if len(self._rows) == BLOCK:
-                self._take(self._rows)
-                self._rows = []
-            start = end
-        return known
+        rows = np.concatenate([self._rows, units])
+        blocks = len(rows) // BLOCK
+        known = [self.now]
+        self._rows = rows[blocks * BLOCK :]
+        whole = rows[: blocks * BLOCK].reshape(blocks, _STEP, _SMALLEST, 2)
+        own = (whole[..., 1] ** 2).sum(axis=(1, 2)).tolist()
+        for squares, batches in zip(own, whole.sum(axis=2).tolist(), strict=True):
+            self._own += squares
+            for each in batches:
+                self._levels[0].add(*each)
+            self._carry(1, sum(y for y, _ in batches), sum(x for _, x in batches))
+            self.now = self._learnt()
+            known.append(self.now)
+        return np.repeat(known, BLOCK)[before : before + len(happened)]
 
     def add_reading(self, happened: Floats, lean: Floats, counts: Ints) -> float:
         """Take in counters that were read at once, a row for so many; what was known before."""
         known = self.now
         self._own += int(np.rint((lean * _UNIT) ** 2 @ counts))
-        self._batch(
-            0,
-            (int(np.rint(happened @ counts * _UNIT)), int(np.rint(lean @ counts * _UNIT))),
-            carry=False,
-        )
+        total, apart = happened @ counts * _UNIT, lean @ counts * _UNIT
+        self._levels[0].add(int(np.rint(total)), int(np.rint(apart)))
         self.now = self._learnt()
         return known
 
-    def _take(self, rows: list[tuple[int, int]]) -> None:
-        self._own += sum(x * x for _, x in rows)
-        for start in range(0, BLOCK, _SMALLEST):
-            self._batch(0, _total(rows[start : start + _SMALLEST]), carry=True)
-        self.now = self._learnt()
-
-    def _batch(self, level: int, batch: tuple[int, int], *, carry: bool) -> None:
-        happened, lean = batch
-        sums = self._levels[level]
-        full = carry and len(sums.gathered) == BLOCK // _SMALLEST - 1
-        gathered = (*sums.gathered, batch) if carry and level + 1 < _LEVELS else ()
-        self._levels[level] = BatchSums.model_construct(
-            batches=sums.batches + 1,
-            happened=sums.happened + happened,
-            squares=sums.squares + happened * happened,
-            pairs=sums.pairs + (sums.last is not None),
-            apart=sums.apart + (0 if sums.last is None else (lean - sums.last) ** 2),
-            last=lean,
-            gathered=() if full else gathered,
-        )
-        if full and gathered:
-            self._batch(level + 1, _total(gathered), carry=True)
+    def _carry(self, number: int, happened: int, lean: int) -> None:
+        level = self._levels[number]
+        level.add(happened, lean)
+        if number + 1 < _LEVELS:
+            level.gathered.append((happened, lean))
+            if len(level.gathered) == _STEP:
+                total = sum(y for y, _ in level.gathered), sum(x for _, x in level.gathered)
+                level.gathered = []
+                self._carry(number + 1, *total)
 
     def _learnt(self) -> float:
         if self._events and self._levels[0].pairs < _FEWEST_BATCHES:
             return _AT_FIRST
-        return max([1.0, *(self._of(level) for level in range(_LEVELS))])
+        return max([1.0, *(self._of(level) for level in self._levels)])
 
-    def _of(self, level: int) -> float:
-        sums = self._levels[level]
-        if sums.pairs < _FEWEST_BATCHES or self._own == 0:
+    def _of(self, level: _Level) -> float:
+        if level.pairs < _FEWEST_BATCHES or self._own == 0:
             return 1.0
-        single = self._own / self._levels[0].batches * (BLOCK // _SMALLEST) ** level
-        found = sums.apart / 2 / sums.pairs / single
+        found = self._ratio(level)
         if not self._events:
-            return found * (1 - _SURE * sqrt(3 / sums.pairs))
-        usual = sums.happened / sums.batches
-        spread = (sums.squares / sums.batches - usual * usual) / (usual * _UNIT) if usual else 0.0
-        if spread < 1 + _SURE * sqrt(2 / sums.batches):
+            return found if found * (1 - _SURE * sqrt(3 / level.pairs)) > 1 else 1.0
+        usual = level.happened / level.batches
+        apart = level.squares / level.batches - usual * usual
+        spread = apart / (usual * _UNIT) if usual else 0.0
+        if spread < 1 + _SURE * sqrt(2 / level.batches):
             return 1.0
-        draws = self._own / _UNIT**2
+        draws = self._own / (_UNIT * _UNIT)
         return (_PRIOR * spread + draws * found) / (_PRIOR + draws)
+
+    def _ratio(self, level: _Level) -> float:
+        """How much more the batches of a level differ than batches of single draws would."""
+        single = self._own / level.batches
+        return level.apart / 2 / level.pairs / single
 
     @property
     def certain(self) -> bool:
-        """Whether enough was seen to know it."""
-        return self._levels[0].pairs >= _FEWEST_BATCHES
+        """Whether observations repeat beyond doubt."""
+        return any(
+            self._ratio(level) * (1 - _BEYOND_DOUBT * sqrt(3 / level.pairs)) > _MATTERS
+            for level in self._levels
+            if level.pairs >= _FEWEST_BATCHES and self._own > 0
+        )
 
     def save(self) -> DesignEffectState:
         """Write the sums down."""
         return DesignEffectState(
-            rows=tuple(self._rows), levels=tuple(self._levels), own=self._own
+            rows=tuple((y, x) for y, x in self._rows.tolist()),
+            levels=tuple(BatchSums.model_validate(asdict(each)) for each in self._levels),
+            own=self._own,
         )
 
     def restore(self, saved: DesignEffectState) -> None:
         """Take over what `save` wrote."""
-        self._rows, self._levels, self._own = list(saved.rows), list(saved.levels), saved.own
+        self._rows = np.array(saved.rows, dtype=np.int64).reshape(-1, 2)
+        kept = (each.model_dump() for each in saved.levels)
+        self._levels = [_Level(**each | {"gathered": list(each["gathered"])}) for each in kept]
+        self._own = saved.own
         self.now = self._learnt()
-
-
-def _total(batches: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    return sum(y for y, _ in batches), sum(x for _, x in batches)

@@ -161,10 +161,9 @@ REPEATS = (
     "then the evidence counts for less."
 )
 STICKY = (
-    "Requests with one key always go to the same provider, although unit: request says that each is "
-    "drawn for itself. Only the first request of a key counts. Set unit: key."
+    "Requests with one key always go to the same provider, although unit: request says that each "
+    "is drawn for itself. Only the first request of a key counts. Set unit: key."
 )
-_REPEATING = 1.5
 _AWAY_SAID = timedelta(minutes=10)
 
 
@@ -181,7 +180,7 @@ def _notices(
     said = []
     if hearing.sticky:
         said.append(STICKY)
-    if evidence.repeats >= _REPEATING:
+    if evidence.repeats:
         said.append(REPEATS)
     awake = hearing.awake
     if awake is not None and awake > entered and now - awake <= _AWAY_SAID:
@@ -327,9 +326,7 @@ def judge_shadow(
     return Continue(tuple(missing)) if missing else Promote(evidence.policy.phases[0].percent)
 
 
-def _wrong(
-    evidence: ShadowEvidence, last: datetime, now: datetime, hearing: Hearing
-) -> list[str]:
+def _wrong(evidence: ShadowEvidence, last: datetime, now: datetime, hearing: Hearing) -> list[str]:
     """Say what keeps the shadow from being trusted or from going on."""
     policy, shadow = evidence.policy, evidence.policy.shadow
     wrong: list[str] = []

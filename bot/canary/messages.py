@@ -91,6 +91,16 @@ def unproven(name: str, metric: Metric, log_e: float, limit: float) -> str:
     return f"Not yet sure that {promise(name, metric)}: {share(log_e, limit)} of the proof needed."
 
 
+def effect(name: str, metric: Metric, roas_drop: float) -> str:
+    """What of a candidate would be seen, as a noun: how much worse it is just beyond its margin."""
+    what = NAMES[name]
+    if isinstance(metric, ErrorMetric):
+        return f"{what}, odds {metric.margin_ratio:g} times as high"
+    if name == "roas":
+        return f"{what} {100 * roas_drop:.3g}% lower"
+    return f"{what} {100 * metric.margin:.3g}% higher"
+
+
 def promise(name: str, metric: Metric) -> str:
     """What has to be shown of a metric, as a clause about the candidate."""
     if isinstance(metric, ErrorMetric):

@@ -510,7 +510,9 @@ class CostBudget:
         if columns.counts is None:
             known = np.isfinite(columns.measured.cost)
             self.baseline = _added(self.baseline, columns.measured.cost[known & ~columns.candidate])
-            self.candidate = _added(self.candidate, columns.measured.cost[known & columns.candidate])
+            self.candidate = _added(
+                self.candidate, columns.measured.cost[known & columns.candidate]
+            )
 
     @property
     def times(self) -> float | None:
@@ -571,7 +573,7 @@ class Failures(EventComparison):
 
     def within(self, columns: Columns) -> Gain:
         """Evidence that the rarer outcome, failure or success, is within the margin."""
-        if self.usual <= 0.5:  # noqa: PLR2004  the rarer of two
+        if self.usual <= 0.5:
             return super().within(columns)
         rows = np.flatnonzero(columns.measured.error == 0)
         found = columns.at(rows)
@@ -628,7 +630,7 @@ class Costs(ScoreComparison):
     """Mean costs: the usual ones, cut at the cap, and rare large ones, cut at several heights.
 
     A cost cut at a height and divided by it lies between 0 and 1. Times `b / pi - 1`, with the draw
-    `b` (1: the candidate's), it has mean 0 where both cost the same, and is never below -1: a single
+    `b` (1: the candidate's), it has mean 0 where both cost the same, and is never below -1: one
     large cost of a candidate that gets little traffic says much.
     """
 

@@ -419,7 +419,7 @@ class Alignment:
         """
         alone: list[Observation] = []
         for seen in observations:
-            if not 0 < percents[seen.generation] < 100:  # noqa: PLR2004  percent
+            if not 0 < percents[seen.generation] < 100:
                 alone.append(seen)
                 continue
             self.waiting.append(seen)
@@ -427,7 +427,7 @@ class Alignment:
                 time = min(seen.time, at)
                 self.reported[seen.arm] = max(self.reported.get(seen.arm, time), time)
         until = at - LONGEST_LAG
-        if len(self.reported) == 2:  # noqa: PLR2004  both arms
+        if len(self.reported) == 2:
             until = max(until, min(self.reported.values()))
         return self.release(until, at) + alone
 

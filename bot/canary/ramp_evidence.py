@@ -382,10 +382,10 @@ class RampEvidence:
         return crossed
 
     @property
-    def repeats(self) -> float:
-        """How many times each draw of the split was observed, as far as that is certain."""
-        known = [each.effect for each in self.metrics.values()]
-        return max([self.effect.now, *(each.now for each in known if each.certain)])
+    def repeats(self) -> bool:
+        """Whether one draw of the split is observed several times, beyond doubt."""
+        known = (each.effect for each in self.metrics.values() if not each.comparison.events)
+        return self.effect.certain or any(each.certain for each in known)
 
     @property
     def doubted(self) -> tuple[str, ...]:
@@ -393,9 +393,7 @@ class RampEvidence:
         processes = {SAMPLE_RATIO: self.sample_ratio} | {
             name: each.worse for name, each in self.metrics.items()
         }
-        return tuple(
-            name for name, each in processes.items() if each.doubted and not each.crossed
-        )
+        return tuple(name for name, each in processes.items() if each.doubted and not each.crossed)
 
     def _renew(self, columns: Columns) -> None:
         """Learn from the baseline's requests, while there are any."""

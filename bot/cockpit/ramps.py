@@ -129,7 +129,7 @@ def _added_up(
     bare: RolloutLane, course: RampEvaluation | ShadowEvaluation, now: datetime
 ) -> RolloutLane:
     ledger = bare.ledger
-    verdict = ledger.breach.verdict if ledger.breach else course.judge(ledger.closed_at or now)
+    verdict = ledger.breach.verdict if ledger.breach else course.judge(ledger.closed_at or now, now)
     subject = ReportSubject(
         id=ledger.attempt,
         capability=ledger.capability,

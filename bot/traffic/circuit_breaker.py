@@ -193,7 +193,9 @@ class CircuitBreaker:
             return
         if ledger.closed_at is None:
             now = self._clock()
-            verdict = course.judge(now, self._evaluations.awake.since(ledger.policy.max_silence, now))
+            verdict = course.judge(
+                now, self._evaluations.awake.since(ledger.policy.max_silence, now)
+            )
             if isinstance(verdict, Breach) and ledger.mode == "ramp":
                 verdict = self._explained(attempt, verdict)
                 ledger = await self._trip(ledger, verdict, course.seq)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from bot import markdown
 from bot.canary.judge import Breach
+from bot.canary.messages import effect
 from bot.canary.policy import Phase, Policy
 from bot.canary.report import RampReport, StageReport
-from bot.playbooks.incident.phrases import StatusMessage
+from bot.canary.sample_size import ROAS_DROP
+from bot.playbooks.incident.phrases import StatusMessage, in_words
 from bot.playbooks.ramp.decide import AskAboutRamp
 from bot.playbooks.rollout.evidence import NAMES, curves, metric_table
 from bot.playbooks.rollout.messages import (
@@ -32,11 +35,13 @@ class RampMessages(RolloutMessages):
     Attributes:
         shadow: the id of the shadow it follows; None where there was none to name.
         shadow_report: the path of its report.
+        power: what it will be able to see, and how soon; a line each.
         policy_changed: whether the configuration has another policy by now.
     """
 
     shadow: str
     shadow_report: str
+    power: tuple[str, ...] = ()
     policy_changed: bool = False
 
 
@@ -67,10 +72,23 @@ def asking_to_begin(ask: AskAboutRamp) -> StatusMessage:
 
 
 def serving(
-    case: RampMessages, phase: Phase, missing: Sequence[str], outlook: str = ""
+    case: RampMessages,
+    phase: Phase,
+    missing: Sequence[str],
+    outlook: str = "",
+    notices: Sequence[str] = (),
 ) -> StatusMessage:
-    """It serves its share, and evidence is gathered; `outlook` says how long yet."""
+    """It serves its share, and evidence is gathered.
+
+    Args:
+        case: the facts.
+        phase: what is served.
+        missing: for the next step, a sentence each.
+        outlook: how long yet; empty: nobody knows.
+        notices: what people should know besides, a sentence or two each.
+    """
     details = [outlook] if outlook else []
+    details += [markdown.text(each) for each in notices]
     if missing:
         details.append(f"Missing for the next step:\n\n{bullets(missing)}")
     return StatusMessage(
@@ -78,8 +96,10 @@ def serving(
     )
 
 
-def asking(case: RampMessages, phase: Phase, ask: AskAboutRamp) -> StatusMessage:
-    """A person has to say whether it goes on."""
+def asking(
+    case: RampMessages, phase: Phase, ask: AskAboutRamp, notices: Sequence[str] = ()
+) -> StatusMessage:
+    """A person has to say whether it goes on; `notices`: what they should know besides."""
     if ask.why == "approval":
         headline = _approve(ask, f"the stage of {ask.stage}%")
     else:
@@ -93,8 +113,42 @@ def asking(case: RampMessages, phase: Phase, ask: AskAboutRamp) -> StatusMessage
         details=(
             f"{_share(case, phase)}. It is watched as before: any anomaly rolls it back.",
             bullets(ask.reasons),
+            *(markdown.text(each) for each in notices if each not in ask.reasons),
         ),
         approvable=True,
+    )
+
+
+def powers(policy: Policy, rate: float | None, within: Mapping[str, timedelta]) -> tuple[str, ...]:
+    """What a ramp will be able to see, and how soon, before it begins; a line each.
+
+    Args:
+        policy: its.
+        rate: requests a second; None: not known.
+        within: by metric, see `seen_within`.
+    """
+    chosen = dict(policy.metrics.chosen())
+    if rate is None or not within:
+        return ()
+    pace = f"{rate:.3g} requests a second" if rate >= 1 else f"{rate * 60:.3g} requests a minute"
+    lines = [
+        f"{effect(name, chosen[name], ROAS_DROP)}: needs {in_words(length)} at this traffic"
+        + (f", {in_words(_maturity(policy))} of it until revenue is complete" * (name == "roas"))
+        for name, length in within.items()
+    ]
+    return (f"{policy.phases[0].percent}% of {pace}", *lines)
+
+
+def _maturity(policy: Policy) -> timedelta:
+    return timedelta() if policy.metrics.roas is None else policy.metrics.roas.maturity
+
+
+def _power(case: RampMessages) -> str:
+    if not case.power:
+        return ""
+    return (
+        f"What can be seen, in 8 of 10 cases, with {markdown.text(case.power[0])}:\n\n"
+        f"{bullets(case.power[1:])}"
     )
 
 
@@ -198,6 +252,7 @@ def issue(
         case,
         standing,
         about,
+        _power(case),
         *observed,
         _policy(case),
         commands=_commands(case, standing),

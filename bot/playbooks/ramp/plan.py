@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
-from bot.canary.baseline import FrozenBaseline
+from bot.canary.baseline import Arms, ArmsState, FrozenBaseline
 from bot.canary.counters import CounterSource
 from bot.canary.policy import Policy
+from bot.canary.sample_size import seen_within
 from bot.config import Config
 from bot.playbooks.plan import CannotPlan, Declined
 from bot.playbooks.rollout.capability import (
@@ -97,6 +99,8 @@ class RampPlan(CapabilitySettings):
         frozen: what the shadow taught of the baseline.
         source: the counters it is judged by; None: observations that clients report.
         salt: of the split.
+        rate: requests a second while the shadow looked; None: too little was seen.
+        seen_within: by metric: how long it takes to see a candidate that is worse.
     """
 
     kind: Literal["plan"] = "plan"
@@ -105,6 +109,8 @@ class RampPlan(CapabilitySettings):
     frozen: FrozenBaseline
     source: CounterSource | None = None
     salt: str
+    rate: float | None = None
+    seen_within: dict[str, timedelta] = Field(default_factory=dict)
 
 
 class Onward(Value):
@@ -139,6 +145,8 @@ class RampKnown(Value):
     candidate: str | None
     frozen: FrozenBaseline | None
     ramps: int
+    rate: float | None = None
+    arms: ArmsState | None = None
 
 
 async def make_ramp_plan(
@@ -173,6 +181,10 @@ async def make_ramp_plan(
             frozen=known.frozen if source is None else source.frozen(known.frozen),
             source=source,
             salt=str(known.ramps + 1),
+            rate=known.rate,
+            seen_within={}
+            if known.rate is None or known.arms is None
+            else seen_within(policy, Arms.restored(known.arms), known.rate),
         )
     )
 
@@ -255,13 +267,14 @@ async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) 
     history = await allocation.history(conn, repository_id, capability)
     ramps = {each.split.attempt for each in history if each.split.mode == "ramp"}
     shadow = await proposing_shadow(conn, repository_id, capability)
-    candidate, frozen = None, None
+    candidate, frozen, rate, arms = None, None, None, None
     if shadow is not None and (kept := await ledgers.find(conn, shadow.id)) is not None:
         course = await read_course(conn, kept)
         served = await allocation.of_attempt(conn, shadow.id)
         if isinstance(course, ShadowEvaluation) and served:
             candidate = served[0].split.candidate
-            frozen = course.frozen()
+            frozen, arms = course.frozen(), course.evidence.arms.save()
+            rate = _rate(course, served[0].split.sample_rate)
     return RampKnown(
         serving=history[-1] if history else None,
         pause=await pauses.in_force(conn, repository_id, capability),
@@ -271,7 +284,17 @@ async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) 
         candidate=candidate,
         frozen=frozen,
         ramps=len(ramps),
+        rate=rate,
+        arms=arms,
     )
+
+
+def _rate(course: ShadowEvaluation, sampled: float) -> float | None:
+    """Requests a second, by what the shadow saw of them."""
+    if course.seen is None or sampled <= 0:
+        return None
+    seconds = (course.seen - course.started).total_seconds()
+    return course.evidence.pairs / sampled / seconds if seconds > 0 else None
 
 
 async def proposing_shadow(

@@ -73,6 +73,7 @@ class RampWorkflow(RolloutWorkflow[RampPlan, RampMessages, RampReport]):
             words.title(plan.capability, plan.candidate),
             shadow=plan.shadow,
             shadow_report=plan.shadow_report,
+            power=words.powers(plan.policy, plan.rate, plan.seen_within),
         )
 
     def weighed(self) -> WeighedCandidate:
@@ -225,17 +226,20 @@ class RampWatch:
     async def _tell(self, move: Move, look: RampSnapshot, now: datetime) -> None:
         """Say where it stands, when that changed or was said some time ago."""
         stage, is_open = getattr(move, "stage", None), look.left is None
-        if not self.work.is_news((type(move), look.phase, stage, is_open), now):
+        notices = look.judged.notices
+        if not self.work.is_news((type(move), look.phase, stage, is_open, notices), now):
             return
         self.work.report = await self._describe()
         await self._see_the_policy()
         case, phase = self.work.case, self.plan.policy.phases[look.phase]
         if isinstance(move, AskAboutRamp):
-            standing = words.asking(case, phase, move)
+            standing = words.asking(case, phase, move, notices)
             await self.work.tell(standing)
             await self.work.publisher.ask(case, standing, f"{move.why} of {move.stage}")
         elif isinstance(move, Wait):
-            await self.work.tell(words.serving(case, phase, move.missing, self._outlook(look)))
+            await self.work.tell(
+                words.serving(case, phase, move.missing, self._outlook(look), notices)
+            )
 
     def _outlook(self, look: RampSnapshot) -> str:
         """How long it takes yet; nothing where an older look did not see it."""

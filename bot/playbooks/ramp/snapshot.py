@@ -193,7 +193,7 @@ async def describe_ramp(
     if not isinstance(course, RampEvaluation):
         raise UnknownRecord(f"{attempt} is not a ramp")
     over = _end(ledger, serving, plan.candidate)
-    verdict: Verdict = course.judge(ledger.closed_at or now)
+    verdict: Verdict = course.judge(ledger.closed_at or now, now)
     if ledger.breach is not None:
         verdict = ledger.breach.verdict
     elif over == "promoted":

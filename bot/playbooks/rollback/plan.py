@@ -221,7 +221,7 @@ def _failing(anomaly: Anomaly, evidence: RampEvidence | None) -> str | None:
     """Name the metric that crossed its limit; an absolute limit counts as the metric it is of."""
     if evidence is None or anomaly.metric is None:
         return None
-    name = anomaly.metric.removesuffix("_slo")
+    name = anomaly.metric.removesuffix("_slo").removesuffix("_budget")
     return name if name in evidence.metrics else None
 
 
@@ -330,7 +330,7 @@ async def _observed(
     """Read the anomaly, the diffs and the plan to re-shadow."""
     course = await read_course(conn, ledger)
     candidate, until = retreat.candidate or "", ledger.closed_at or retreat.at
-    verdict = course.judge(until)
+    verdict = course.judge(until, until)
     anomaly = _anomaly(retreat, trigger)
     evidence = course.evidence if isinstance(course, RampEvaluation) else None
     if isinstance(course, RampEvaluation):
