@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import exp, fsum, log, sqrt
 from operator import mul
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,11 +157,22 @@ class EProcess:
         step = [sum(map(mul, column, often)) for column in columns]
         self._sums = self._after(step)
         self.n += sum(often)
-        if self.crossed or self.log_e < self.limit * effect:
+        if self.crossed or self.log_e < self._limit_at(effect):
             self.doubted |= self.log_e >= self.limit
             return None
         self.crossing = Crossing(self.n, self.log_e)
         return 0
+
+    @overload
+    def _limit_at(self, effect: float) -> float: ...
+
+    @overload
+    def _limit_at(self, effect: Floats) -> Floats: ...
+
+    def _limit_at(self, effect: float | Floats) -> float | Floats:
+        """The limit where evidence repeats: each alternative's has to be so many times as large."""
+        chosen = log(len(self._sums) * len(self._sums[0]))
+        return effect * (self.limit + chosen) - chosen
 
     def _after(self, plus: Sequence[int]) -> list[list[int]]:
         """What the copies' sums are after a step: running copies take it, later ones do not."""
@@ -189,9 +201,9 @@ class EProcess:
         total = np.exp(sums - high[:, None, None]).sum(axis=(1, 2)) + waiting * np.exp(-high)
         mean = high + np.log(total) - log(len(self._sums) * path.shape[1])
         over = mean >= self.limit - _SLACK
-        self.doubted |= bool((over & (mean < self.limit * effect[near] - _SLACK)).any())
-        for row in near[over & (mean >= self.limit * effect[near] - _SLACK)]:
-            if log_mean_exp(self._after(path[row].tolist())) >= self.limit * effect[row]:
+        self.doubted |= bool((over & (mean < self._limit_at(effect[near]) - _SLACK)).any())
+        for row in near[over & (mean >= self._limit_at(effect[near]) - _SLACK)]:
+            if log_mean_exp(self._after(path[row].tolist())) >= self._limit_at(float(effect[row])):
                 return int(row)
         return None
 
@@ -327,9 +339,9 @@ _SURE = 2.0
 _BEYOND_DOUBT = 3.0
 """Standard errors: people are told."""
 _MATTERS = 1.2
-_AT_FIRST = 2.0
+_AT_FIRST = 1.5
 """Of events, before anything is known: the first may be one call that was tried again."""
-_PRIOR = 6.0
+_PRIOR = 12.0
 """So many draws does it weigh that events which come together are one draw."""
 
 

@@ -336,7 +336,8 @@ class ShadowEvaluation:
         """See `Evaluation`."""
         if self.breach is not None:
             return self.breach
-        hearing = Hearing(awake, self.rhythm.unusual())
+        del awake  # A shadow that is held goes on by itself.
+        hearing = Hearing(unusual=self.rhythm.unusual())
         return judge_shadow(
             self.evidence, started=self.started, last_seen=self.seen, now=now, hearing=hearing
         )

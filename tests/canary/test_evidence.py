@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.canary.baseline import FrozenBaseline
+from bot.canary.baseline import ArmSummary, FrozenBaseline
 from bot.canary.observations import Columns, measurements
 from bot.canary.ramp_evidence import ENOUGH, RampEvidence, RampState
-from tests.canary.traffic import frozen, only, policy, ramp_columns
+from tests.canary.traffic import answers, frozen, only, policy, ramp_columns
 
 FROZEN = frozen()
 WITHOUT_REVENUE = FROZEN.model_copy(update={"roas": None})
@@ -47,11 +47,11 @@ def test_one_by_one_gives_the_same_digits_as_a_batch() -> None:
 
 def test_a_row_may_stand_for_many_observations() -> None:
     """Counters report so: the sums are those of the single observations."""
-    columns = ramp_columns(300, np.random.default_rng(2), errors=0.1)
-    counts = np.random.default_rng(3).integers(1, 9, 300)
+    columns = ramp_columns(100, np.random.default_rng(2), errors=0.1)
+    counts = np.random.default_rng(3).integers(1, 4, 100)
     counted, repeated = RampEvidence(policy(), FROZEN), RampEvidence(policy(), FROZEN)
     counted.add(Columns(columns.candidate, columns.pi, columns.measured, counts))
-    repeated.add(columns.at(np.repeat(np.arange(300), counts)))
+    repeated.add(columns.at(np.repeat(np.arange(100), counts)))
     for name, metric in repeated.metrics.items():
         assert counted.metrics[name].worse.log_e == metric.worse.log_e
         assert counted.metrics[name].seen.counts == metric.seen.counts
@@ -130,7 +130,7 @@ def test_every_stage_starts_copies_so_that_late_trouble_is_found() -> None:
 
 def test_failures_beyond_the_limit_are_found_without_a_baseline() -> None:
     columns = ramp_columns(3000, np.random.default_rng(8), percent=100, errors=0.08)
-    evidence = RampEvidence(policy(), FROZEN)
+    evidence = RampEvidence(policy(metrics={"error": {"slo_max": 0.02}}), FROZEN)
     assert list(evidence.add(columns)) == ["error_slo"]
     assert evidence.limits["error_slo"].burn_rate == pytest.approx(4, rel=0.2)
 
@@ -154,3 +154,85 @@ def test_evidence_of_another_policy_or_shadow_is_refused() -> None:
 def test_a_shadow_that_saw_nothing_cannot_begin_a_ramp() -> None:
     with pytest.raises(ValueError, match="none of the policy's metrics"):
         RampEvidence(policy(metrics=only("cost")), FrozenBaseline(n=0))
+
+
+def test_one_call_that_is_observed_again_and_again_is_noticed_and_rolls_nothing_back() -> None:
+    crossed = told = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        columns = ramp_columns(5000, rng)
+        evidence = RampEvidence(policy(), FROZEN, only_breaches=True)
+        found = evidence.add(columns.at(np.repeat(np.arange(5000), rng.integers(1, 4, 5000))))
+        crossed += bool(found)
+        told += evidence.repeats
+    assert crossed <= 1
+    assert told == 10
+
+
+def test_rare_large_costs_are_found_however_large_the_usual_ones_are() -> None:
+    rng = np.random.default_rng(12)
+    columns = ramp_columns(12_000, rng, percent=25)
+    rare = columns.candidate & (rng.random(12_000) < 1 / 200)
+    columns.measured.cost[rare] *= 400
+    evidence = RampEvidence(policy(metrics=only("cost")), FROZEN)
+    assert "cost" in evidence.add(columns)
+    assert (evidence.budget.times or 0) > 2
+
+
+def test_a_single_giant_cost_breaks_no_budget() -> None:
+    columns = ramp_columns(6000, np.random.default_rng(13))
+    columns.measured.cost[np.flatnonzero(columns.candidate)[:2]] = 1e4
+    evidence = RampEvidence(policy(metrics=only("cost")), FROZEN)
+    evidence.add(columns)
+    assert 0.8 < (evidence.budget.times or 0) < 1.2
+
+
+def test_a_shadow_of_another_hour_is_renewed_by_the_ramps_own_baseline() -> None:
+    slow = ArmSummary()
+    slow.add(answers(2000, np.random.default_rng(0), slower=10))
+    evidence = RampEvidence(policy(metrics=only("latency")), slow.freeze())
+    assert "latency" in evidence.add(ramp_columns(9000, np.random.default_rng(14), slower=1.3))
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.2, 0.26), (0.9, 0.95)])
+def test_more_failures_are_found_also_where_many_requests_fail(before: float, after: float) -> None:
+    usual = ArmSummary()
+    usual.add(answers(2000, np.random.default_rng(0), errors=before))
+    evidence = RampEvidence(policy(metrics=only("error")), usual.freeze())
+    rng = np.random.default_rng(15)
+    columns = ramp_columns(8000, rng)
+    rate = np.where(columns.candidate, after, before)
+    columns.measured.error[:] = rng.random(8000) < rate
+    assert "error" in evidence.add(columns)
+
+
+@pytest.mark.parametrize(
+    ("worse", "limit"), [("slower", "latency_p95_slo"), ("dearer", "cost_slo")]
+)
+def test_alone_the_candidate_is_held_to_what_the_stages_before_showed(
+    worse: str, limit: str
+) -> None:
+    evidence = RampEvidence(policy(), FROZEN)
+    evidence.add(ramp_columns(8000, np.random.default_rng(16)))
+    while not evidence.last:
+        evidence.next_phase()
+    alone = ramp_columns(3000, np.random.default_rng(17), percent=100)
+    assert not evidence.add(alone)
+    resumed = RampEvidence(policy(), FROZEN)
+    resumed.restore(RampState.model_validate_json(evidence.save().model_dump_json()))
+    bad = ramp_columns(3000, np.random.default_rng(18), percent=100, **{worse: 3.0})
+    assert limit in resumed.add(bad)
+
+
+def test_what_an_earlier_release_saved_of_costs_goes_on() -> None:
+    evidence = RampEvidence(policy(), FROZEN)
+    evidence.add(ramp_columns(2000, np.random.default_rng(19)))
+    saved = evidence.save()
+    cost = saved.metrics["cost"]
+    older = tuple(row[:7] for row in cost.worse.sums)
+    worse = cost.worse.model_copy(update={"sums": older})
+    within = cost.within.model_copy(update={"sums": tuple(row[:7] for row in cost.within.sums)})
+    metrics = saved.metrics | {"cost": cost.model_copy(update={"worse": worse, "within": within})}
+    resumed = RampEvidence(policy(), FROZEN)
+    resumed.restore(saved.model_copy(update={"metrics": metrics}))
+    assert resumed.metrics["cost"].worse.log_e < evidence.metrics["cost"].worse.log_e + 1

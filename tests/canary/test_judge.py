@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict, judge_ramp
+from bot.canary.baseline import FrozenBaseline, Rhythm
+from bot.canary.judge import Breach, Continue, Hearing, Hold, Promote, Verdict, judge_ramp
 from bot.canary.ramp_evidence import RampEvidence
+from bot.traffic.evaluation import Awake
 from tests.canary.traffic import frozen, only, policy, ramp_columns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -143,7 +145,7 @@ def test_alone_the_candidate_is_held_to_the_absolute_limit() -> None:
     verdict = judged(in_last_phase(0.08), 1)
     assert isinstance(verdict, Breach)
     assert verdict.metric == "error_slo"
-    assert "More than 2% of the candidate's requests fail" in verdict.evidence
+    assert "requests fail, the limit learnt from the stages before" in verdict.evidence
 
 
 def test_the_soak_is_as_long_as_configured() -> None:
@@ -154,3 +156,77 @@ def test_the_soak_is_as_long_as_configured() -> None:
     assert evidence.phase.percent == 95
     assert judged(evidence, 59) == Continue(("It is watched for at least 1 min more.",))
     assert judged(evidence, 60) == Promote(100)
+
+
+def test_no_failure_in_either_arm_is_proof_enough() -> None:
+    evidence = RampEvidence(policy(metrics=only("error")), FROZEN)
+    few, many = (ramp_columns(count, np.random.default_rng(4), errors=0) for count in (800, 2000))
+    for columns in (few, many):
+        columns.measured.error[:] = 0
+    evidence.add(few)
+    assert isinstance(judged(evidence, 10), Continue)
+    evidence.add(many)
+    assert judged(evidence, 10) == Promote(25)
+
+
+def test_a_silence_of_ours_is_not_theirs() -> None:
+    evidence = ramp(12_000)
+    back = Hearing(awake=after(30))
+
+    def heard(minutes: float) -> Verdict:
+        return judge_ramp(
+            evidence, entered=START, last_seen=after(9), now=after(minutes), hearing=back
+        )
+
+    assert isinstance(heard(39), Promote)
+    verdict = heard(41)
+    assert isinstance(verdict, Breach)
+    assert verdict.evidence == "No observation for 11 min; 10 min is the limit."
+    waiting = judge_ramp(ramp(), entered=START, last_seen=None, now=after(31), hearing=back)
+    assert isinstance(waiting, Continue)
+    assert waiting.notices == ("I was away myself until 00:30:00 UTC: silence counts from then.",)
+
+
+def test_silence_is_judged_by_the_rhythm_of_the_traffic() -> None:
+    """One request a minute, by chance, for a week; and then none."""
+    rng = np.random.default_rng(5)
+    rhythm, at = Rhythm(), 0.0
+    for gap in rng.exponential(60, 7 * 24 * 60).tolist():
+        assert gap <= max(600, rhythm.unusual())
+        rhythm.add(gap)
+        at += gap
+    quiet = Hearing(unusual=rhythm.unusual())
+    last = START + timedelta(seconds=at)
+    for hours, silent in ((0.25, False), (1, True)):
+        verdict = judge_ramp(
+            ramp(12_000),
+            entered=START,
+            last_seen=last,
+            now=last + timedelta(hours=hours),
+            hearing=quiet,
+        )
+        assert isinstance(verdict, Breach) == silent
+
+
+def test_a_night_that_the_shadow_saw_is_no_silence() -> None:
+    night = FROZEN.model_copy(update={"gap": 0.5, "longest_gap": 8 * 3600.0})
+    rhythm = Rhythm()
+    rhythm.add(0.05)
+    assert rhythm.unusual(night) == 12 * 3600
+    assert FROZEN.digest == FrozenBaseline.model_validate(FROZEN.model_dump()).digest
+    assert "gap" not in FROZEN.model_dump()
+
+
+def test_a_process_that_did_not_look_was_not_listening() -> None:
+    awake, limit = Awake(), timedelta(seconds=20)
+    assert awake.since(limit, after(0)) == after(0)
+    for second in range(60):
+        awake.look(START + timedelta(seconds=second))
+    assert awake.since(limit, after(1)) == START
+    back = START + timedelta(seconds=95)
+    awake.look(back)
+    assert awake.since(limit, back) == back
+    assert awake.since(timedelta(hours=1), back) == START
+    jumped = back - timedelta(hours=1)
+    awake.look(jumped)
+    assert awake.since(limit, jumped) == jumped

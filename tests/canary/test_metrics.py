@@ -112,9 +112,9 @@ def test_ties_with_the_baseline_rank_in_the_middle() -> None:
     assert learned.rank(np.array([0.5, 1.0, 2.0, 9.0])).tolist() == [0, 0.125, 0.5, 1]
 
 
-def test_one_huge_cost_counts_as_the_cap() -> None:
+def test_one_huge_cost_counts_as_the_highest_that_is_told_apart() -> None:
     measured = answers(COUNT, np.random.default_rng(6))
-    measured.cost[:] = FROZEN.cost.cap  # type: ignore[union-attr]
+    measured.cost[:] = 300 * FROZEN.cost.cap  # type: ignore[union-attr]
     capped = comparison("cost").worse(served_by(True, measured, 0.5)).increments
     measured.cost[:] = 1e6
     huge = comparison("cost").worse(served_by(True, measured, 0.5)).increments

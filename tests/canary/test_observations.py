@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.canary.observations import Expected, columns_of, read_lines
+from bot.canary.observations import (
+    Alignment,
+    Columns,
+    Expected,
+    Observation,
+    columns_of,
+    read_lines,
+)
 from bot.canary.units import FirstEvents, RampUnits, UnitsState
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -146,3 +153,77 @@ def test_keys_survive_a_restart_and_revenue_has_its_own() -> None:
     units = RampUnits.restored(UnitsState.model_validate_json(units.save().model_dump_json()))
     assert units.draw("a", 5, candidate=False, only_revenue=False) is None
     assert units.draw("a", 5, candidate=False, only_revenue=True) == 0.05
+
+
+SPLIT = {1: 50}
+
+
+def reported(arm: str, at: float, **more: Any) -> Observation:
+    return Observation.model_validate(
+        {
+            "event_id": f"{arm}{at}",
+            "capability": "c",
+            "arm": arm,
+            "generation": 1,
+            "time": NOW + timedelta(seconds=at),
+            "error": False,
+            **more,
+        }
+    )
+
+
+@given(st.floats(0, 50), st.lists(st.tuples(st.booleans(), st.floats(0, 300)), max_size=60))
+def test_whichever_arm_reports_late_observations_count_in_the_order_of_their_times(
+    lag: float, served: list[tuple[bool, float]]
+) -> None:
+    lines = [reported("candidate" if ours else "baseline", at) for ours, at in served]
+
+    def arrival(seen: Observation) -> datetime:
+        return seen.time + timedelta(seconds=lag if seen.arm == "candidate" else 0)
+
+    aligned, counted = Alignment(), []
+    for seen in sorted(lines, key=arrival):
+        counted += aligned.add([seen], SPLIT, arrival(seen))
+    counted += aligned.release(NOW + timedelta(hours=1), NOW + timedelta(hours=1))
+    assert [seen.time for seen in counted] == sorted(seen.time for seen in lines)
+
+
+def test_an_arm_that_says_nothing_is_waited_for_one_minute() -> None:
+    aligned = Alignment()
+    assert aligned.add([reported("baseline", 0)], SPLIT, NOW) == []
+    assert aligned.add([reported("baseline", 59)], SPLIT, NOW + timedelta(seconds=59)) == []
+    [due] = aligned.add([reported("baseline", 61)], SPLIT, NOW + timedelta(seconds=61))
+    assert due.time == NOW
+
+
+def test_where_one_arm_has_everything_nothing_waits() -> None:
+    assert len(Alignment().add([reported("candidate", 0)], {1: 100}, NOW)) == 1
+
+
+def units_of(lines: list[Observation], percent: int = 50) -> tuple[Columns, RampUnits]:
+    units = RampUnits("request")
+    return columns_of(lines, {1: percent}, units), units
+
+
+def test_the_tries_of_one_call_are_one_observation() -> None:
+    lines = [reported("candidate", at, pair_id=f"call {at // 3}") for at in range(30)]
+    columns, units = units_of(lines)
+    assert len(columns) == 10
+    assert not units.sticky
+
+
+def test_a_key_that_stays_with_its_arm_counts_once_and_is_noticed() -> None:
+    lines = [reported("candidate", at, key="the heaviest customer") for at in range(100)]
+    columns, units = units_of(lines)
+    assert len(columns) == 1
+    assert units.sticky
+    again = RampUnits.restored(UnitsState.model_validate_json(units.save().model_dump_json()))
+    assert again.sticky
+
+
+def test_a_key_whose_requests_are_drawn_one_by_one_counts_every_time() -> None:
+    rng = np.random.default_rng(0)
+    arms = ["candidate" if rng.random() < 0.5 else "baseline" for _ in range(400)]
+    columns, units = units_of([reported(arm, at, key="k") for at, arm in enumerate(arms)])
+    assert len(columns) > 350
+    assert not units.sticky

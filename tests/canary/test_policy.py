@@ -29,7 +29,7 @@ def test_the_example_of_the_specification_is_the_default() -> None:
             {"percent": 100, "holdback": 5, "soak": "1h"},
         ],
         "metrics": {
-            "error": {"alpha": 0.015, "tolerance": 0, "margin_ratio": 2.0, "slo_max": 0.02},
+            "error": {"alpha": 0.015, "tolerance": 0, "margin_ratio": 2.0},
             "latency": {"alpha": 0.01, "tolerance": 0.05, "margin": 0.20},
             "latency_p95": {"alpha": 0.01, "tolerance": 0.05, "margin": 0.20},
             "latency_p99": {"alpha": 0.005, "tolerance": 0.05, "margin": 0.50},

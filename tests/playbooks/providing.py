@@ -134,8 +134,12 @@ class Providers:
         baseline: float = 0.3,
         candidate: float = 0.3,
         split: int | None = None,
+        keyed: bool = False,
     ) -> tuple[int, Any]:
-        """Requests split as the flag says (or as `split` says), failing so often."""
+        """Requests split as the flag says (or as `split` says), failing so often.
+
+        `keyed`: two heavy users, each of them always with one provider.
+        """
         flag = await self.flag()
         generation = flag["metadata"]["generation"]
         percent = share(flag) if split is None else split
@@ -145,7 +149,8 @@ class Providers:
             rate = candidate if arm == "candidate" else baseline
             failed = evenly(arms[arm], rate)
             arms[arm] += 1
-            lines.append(self.line(arm, generation, failed=failed))
+            more = {"key": f"user of the {arm}"} if keyed else {}
+            lines.append(self.line(arm, generation, failed=failed, **more))
         return await self.report(lines)
 
     async def serve_until(self, percent: int, **failing: float) -> None:

@@ -105,13 +105,25 @@ async def test_a_good_candidate_is_left_alone_and_its_run_woken_when_it_may_go_o
 
 
 async def test_silence_in_a_ramp_trips_it_without_any_observation(
+    engine: AsyncEngine, guard: CircuitBreaker, evaluations: Evaluations, clock: Clock
+) -> None:
+    await begin(engine)
+    for _ in range(6):
+        evaluations.awake.look(clock())
+        clock.move(601 / 6)
+    async with watching(guard):
+        serving = await until_served(engine, 0)
+    assert serving.paused == "No observation for 10 min 1 s; 10 min is the limit."
+
+
+async def test_a_guard_that_was_away_hears_no_silence(
     engine: AsyncEngine, guard: CircuitBreaker, clock: Clock
 ) -> None:
     await begin(engine)
     clock.move(601)
     async with watching(guard):
-        serving = await until_served(engine, 0)
-    assert serving.paused == "No observation for 10 min 1 s; 10 min is the limit."
+        await asyncio.sleep(0.05)
+    assert (await state(engine))[0].closed_at is None
 
 
 async def test_a_shadow_is_never_tripped_but_its_run_is_woken(

@@ -105,9 +105,8 @@ async def look_at_shadow(evaluations: Evaluations, attempt: str, now: datetime) 
     ledger, course = await evaluations.current(attempt)
     if not isinstance(course, ShadowEvaluation):
         raise UnknownRecord(f"{attempt} is not a shadow")
-    awake = evaluations.awake.since(ledger.policy.max_silence, now)
     return ShadowSnapshot(
-        judged=Judged.of(course.judge(ledger.closed_at or now, awake)),
+        judged=Judged.of(course.judge(ledger.closed_at or now)),
         extra_cost=course.evidence.extra_cost,
         pairs=course.evidence.pairs,
         over=ledger.closed_at is not None,
@@ -130,7 +129,7 @@ async def describe_shadow(
         course = None if ledger is None else await read_course(conn, ledger)
     if ledger is None or not isinstance(course, ShadowEvaluation):
         raise UnknownRecord(f"the shadow {attempt} never began")
-    verdict: Verdict = course.judge(ledger.closed_at or now, now)
+    verdict: Verdict = course.judge(ledger.closed_at or now)
     if ledger.breach is not None:
         verdict = ledger.breach.verdict
     return report_of_shadow(ledger, course, verdict, candidate=plan.candidate, now=now)

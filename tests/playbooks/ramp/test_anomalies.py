@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -45,10 +46,28 @@ async def test_a_breach_while_an_approval_is_waited_for(providers: Providers) ->
     assert "fails more often" in await rolled_back(providers, issue)
 
 
+async def test_what_is_not_the_candidates_fault_is_said_and_takes_nothing_back(
+    providers: Providers, clock: Clock
+) -> None:
+    shop = providers.shop
+    issue = await ramped(providers)
+    [ramp] = await shop.alice.issues(labels="ramp")
+    assert "errors, odds 20 times as high: needs" in ramp["body"]
+    assert "at this traffic" in ramp["body"]
+    for _ in range(2):
+        await providers.served(2000, keyed=True)
+    await shop.standing(issue, "Only the first request of a key counts. Set unit: key.")
+    clock.forward(minutes=11)
+    await shop.standing(issue, "UTC: silence counts from then.")
+    assert await providers.percent() == 5
+
+
 @pytest.mark.thorough
 async def test_silence(providers: Providers, clock: Clock) -> None:
     issue = await ramped(providers)
-    clock.forward(minutes=11)
+    for _ in range(12):
+        clock.forward(minutes=1)
+        await asyncio.sleep(1.2)  # the guard looks
     assert "No observation for" in await rolled_back(providers, issue)
 
 
@@ -67,9 +86,10 @@ async def test_a_split_that_is_not_the_configured_one(providers: Providers) -> N
 
 
 @pytest.mark.thorough
-async def test_one_arm_only(providers: Providers) -> None:
+async def test_one_arm_only(providers: Providers, clock: Clock) -> None:
     issue = await ramped(providers)
     await providers.served(2000, split=0)
+    clock.forward(seconds=61)
     assert "Traffic is not split as configured" in await rolled_back(providers, issue)
 
 
