@@ -372,7 +372,8 @@ class CounterAlignment:
     def of(self, counted: Counted, percents: Mapping[int, int]) -> Counted:
         """What of a reading counts."""
         state, at = self.state, counted.read_at
-        newest = max([state.newest, *(each.generation for each in counted.counts)])
+        told = (*counted.counts, *counted.totals)
+        newest = max([state.newest, *(each.generation for each in told)])
 
         def counts(generation: int) -> bool:
             if not 0 < percents[generation] < 100:
@@ -380,7 +381,7 @@ class CounterAlignment:
             return generation in state.joined and generation == newest
 
         seen = dict(state.seen)
-        for each in counted.counts:
+        for each in told:
             theirs, ours, since = seen.get(each.generation, (False, False, at))
             ours, theirs = ours or each.arm == "candidate", theirs or each.arm == "baseline"
             seen[each.generation] = theirs, ours, since

@@ -398,8 +398,9 @@ class DesignEffect:
 
     It is learnt from batches of 16 rows, and of 4, 16, 64, 256 and 1,024 times as many. Of each:
     half the squared difference to the batch before, against what single draws would give, so that
-    a candidate that is really worse does not count as clustering. Events must also come in clusters, whosever they are: else
-    nothing is repeated. What is known counts for the rows that follow, never for its own.
+    a candidate that is really worse does not count as clustering. Events must also come in
+    clusters, whosever they are: else nothing is repeated. What is known counts for the rows that
+    follow, never for its own.
 
     Attributes:
         now: what is known, at least 1.

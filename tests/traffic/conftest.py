@@ -54,6 +54,13 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
+def nothing_comes(evaluations: Evaluations, clock: Clock, seconds: float) -> None:
+    """Time passes while somebody listens, and nothing comes in."""
+    for _ in range(6):
+        evaluations.awake.look(clock())
+        clock.move(seconds / 6)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()

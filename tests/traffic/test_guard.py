@@ -28,7 +28,7 @@ from bot.traffic.ingest import forget_expired
 from tests.canary.traffic import only, policy
 from tests.intake.api.providing import Client
 from tests.intake.waiting import until
-from tests.traffic.conftest import Clock
+from tests.traffic.conftest import Clock, nothing_comes
 from tests.traffic.test_ledger import begin, report
 from tests.traffic.test_observing import lines
 from tests.traffic.trials import CAPABILITY, REPOSITORY, after, observed, paired
@@ -108,9 +108,7 @@ async def test_silence_in_a_ramp_trips_it_without_any_observation(
     engine: AsyncEngine, guard: CircuitBreaker, evaluations: Evaluations, clock: Clock
 ) -> None:
     await begin(engine)
-    for _ in range(6):
-        evaluations.awake.look(clock())
-        clock.move(601 / 6)
+    nothing_comes(evaluations, clock, 601)
     async with watching(guard):
         serving = await until_served(engine, 0)
     assert serving.paused == "No observation for 10 min 1 s; 10 min is the limit."
@@ -160,7 +158,7 @@ async def test_a_breach_that_nobody_saw_is_found_after_a_restart(
 
 
 async def test_one_broken_ledger_does_not_keep_the_guard_from_the_others(
-    engine: AsyncEngine, guard: CircuitBreaker, clock: Clock
+    engine: AsyncEngine, guard: CircuitBreaker, evaluations: Evaluations, clock: Clock
 ) -> None:
     rules = (await begin(engine)).policy
     async with engine.begin() as conn:
@@ -170,7 +168,7 @@ async def test_one_broken_ledger_does_not_keep_the_guard_from_the_others(
         )  # fmt: skip
         broken = await ledgers.locked(conn, "a-broken-one")
         await ledgers.append(conn, broken, "observations", b"no zlib", at=after(0))
-    clock.move(601)
+    nothing_comes(evaluations, clock, 601)
     async with watching(guard):
         await until_served(engine, 0)
 

@@ -21,7 +21,7 @@ from bot.traffic.prometheus import NOT_SET, Prometheus, Scraper
 from tests.canary.test_counters import series
 from tests.canary.test_totals import usd
 from tests.canary.traffic import frozen, only, policy
-from tests.traffic.conftest import Clock
+from tests.traffic.conftest import Clock, nothing_comes
 from tests.traffic.test_guard import state
 from tests.traffic.trials import CAPABILITY, REPOSITORY, START, ramping
 
@@ -120,16 +120,23 @@ async def test_counts_become_evidence_once_whoever_reads_them(
     await scraper.read_due()
     await other.read_due()
     _, course = await Evaluations(engine).current("ramp-1")
-    assert course.evidence.assigned.counts == (160, 150)  # type: ignore[union-attr]
+    # What came first may be more of one arm than of the other.
+    assert course.evidence.assigned.counts == (60, 60)  # type: ignore[union-attr]
     assert heard == ["ramp-1"] * 2
 
 
 async def test_a_breach_is_found_in_counts(
-    engine: AsyncEngine, server: tuple[Server, Prometheus], scraper: Scraper, guard: CircuitBreaker
+    engine: AsyncEngine,
+    server: tuple[Server, Prometheus],
+    scraper: Scraper,
+    guard: CircuitBreaker,
+    clock: Clock,
 ) -> None:
     await begin(engine)
-    server[0].body = _vector(arms(1000, 500, failed=400))
-    await scraper.read_due()
+    for at, counts in ((1000.0, arms(1, 1)), (1015.0, arms(1000, 500, failed=400))):
+        server[0].body = _vector(counts, at=at)
+        await scraper.read_due()
+        clock.move(15)
     await guard.watch("ramp-1")
     ledger, serving = await state(engine)
     assert ledger.breach is not None
@@ -169,8 +176,8 @@ async def test_after_costs_began_again_the_next_reading_counts_from_there(
         await scraper.read_due()
         clock.move(15)
     _, course = await Evaluations(engine).current("ramp-1")
-    assert course.evidence.spent == (7.0, 8.0)  # type: ignore[union-attr]
-    assert course.evidence.metrics["cost"].worse.n == 2
+    assert course.evidence.spent == (2.0, 3.0)  # type: ignore[union-attr]
+    assert course.evidence.metrics["cost"].worse.n == 1
 
 
 def _refuses(server: Server) -> None:
@@ -209,14 +216,15 @@ async def test_what_is_wrong_is_said_when_silence_ends_the_ramp(
     async def wake(run: str) -> None:
         del run
 
-    guard = CircuitBreaker(engine, Evaluations(engine), wake=wake, clock=clock, fault=scraper.fault)
+    evaluations = Evaluations(engine)
+    guard = CircuitBreaker(engine, evaluations, wake=wake, clock=clock, fault=scraper.fault)
     await begin(engine)
     breaks(server[0])
     await scraper.read_due()
     assert scraper.fault("ramp-1") == said
     await guard.watch("ramp-1")
     assert (await state(engine))[1].split.percent == 50
-    clock.move(601)
+    nothing_comes(evaluations, clock, 601)
     await guard.watch("ramp-1")
     ledger, _ = await state(engine)
     assert ledger.breach is not None
@@ -238,14 +246,18 @@ async def test_when_it_comes_back_nothing_was_missed(
     await scraper.read_due()
     assert scraper.fault("ramp-1") is None
     _, course = await Evaluations(engine).current("ramp-1")
-    assert course.evidence.assigned.counts == (400, 390)  # type: ignore[union-attr]
+    assert course.evidence.assigned.counts == (300, 300)  # type: ignore[union-attr]
 
 
 async def test_an_empty_answer_is_silence(
-    engine: AsyncEngine, scraper: Scraper, guard: CircuitBreaker, clock: Clock
+    engine: AsyncEngine,
+    scraper: Scraper,
+    guard: CircuitBreaker,
+    evaluations: Evaluations,
+    clock: Clock,
 ) -> None:
     await begin(engine)
-    clock.move(601)
+    nothing_comes(evaluations, clock, 601)
     await scraper.read_due()
     await guard.watch("ramp-1")
     assert (await state(engine))[1].paused == "No observation for 10 min 1 s; 10 min is the limit."
