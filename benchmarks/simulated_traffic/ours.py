@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import numpy as np
 
-from bot.canary.baseline import ArmSummary, FrozenBaseline
-from bot.canary.judge import Breach, Continue, Verdict
+from bot.canary.baseline import Arms, ArmSummary, FrozenBaseline, Rhythm
+from bot.canary.judge import Breach, Continue, Hearing, Verdict, judge_ramp
 from bot.canary.metrics import SpentBetween
-from bot.canary.observations import Columns, Observation
+from bot.canary.observations import Columns, Measurements, Observation, measurements
 from bot.canary.policy import Metrics, Policy, RatioMetric
 from bot.canary.ramp_evidence import RampEvidence
+from bot.canary.sample_size import seen_within
 from bot.canary.units import ArmTally, FirstEvents
-from bot.traffic.evaluation import RampEvaluation
-from simulated_traffic.world import Floats, Scene, Traffic, shadow
+from bot.traffic.evaluation import Awake, RampEvaluation
+from simulated_traffic.world import RATE, SHADOW_REQUESTS, Floats, Scene, Traffic, shadow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = Policy.model_validate({"baseline": "provider-a", "candidates": ["provider-b"]})
@@ -120,8 +123,13 @@ EVERY = 10.0
 """Seconds between two entries of observations."""
 
 
-def watch_reports(policy: Policy, learned: FrozenBaseline, seen: Traffic, scene: Scene) -> Verdict:
-    """Judge what clients report, with keys and names of calls, as it comes in; the last verdict."""
+def watch_reports(
+    policy: Policy, learned: FrozenBaseline, seen: Traffic, scene: Scene
+) -> tuple[Verdict, float]:
+    """Judge what clients report, with keys and names of calls, as it comes in.
+
+    The last verdict, and at which second.
+    """
     course = RampEvaluation(policy, learned, START)
     late = seen.columns.candidate == (scene.late_arm == "candidate")
     arrives = seen.times + np.where(late, scene.lag, 0.0)
@@ -141,8 +149,8 @@ def watch_reports(policy: Policy, learned: FrozenBaseline, seen: Traffic, scene:
             course.evidence.next_phase()
         verdict = course.judge(at)
         if isinstance(verdict, Breach):
-            return verdict
-    return verdict
+            return verdict, float(start + EVERY)
+    return verdict, float(start + EVERY)
 
 
 def _line(seen: Traffic, scene: Scene, row: int, generation: int) -> Observation:
@@ -162,3 +170,103 @@ def _line(seen: Traffic, scene: Scene, row: int, generation: int) -> Observation
         revenue=None,
         spend=None,
     )
+
+
+def _with_returns(count: int, rng: np.random.Generator) -> Measurements:
+    """Requests whose revenue is complete: one in twenty brings any."""
+    revenue = np.where(rng.random(count) < 0.05, 0.4 * np.exp(rng.normal(0, 0.5, count)), 0.0)
+    return measurements(count, revenue=revenue, spend=0.01 * np.exp(rng.normal(0, 0.3, count)))
+
+
+def returns_seen(seed: int, factor: float | None, number: int) -> bool:
+    """Whether ROAS that is `factor` times the baseline's is seen in the time that was said before.
+
+    None: whether a candidate as good as the baseline is left alone for as long.
+    """
+    rng = np.random.default_rng([seed, number])
+    metrics = dict.fromkeys(Metrics.model_fields) | {"roas": {}}
+    policy = Policy.model_validate(
+        {"baseline": "provider-a", "candidates": ["provider-b"], "metrics": metrics}
+    )
+    arms = Arms()
+    arms.baseline.add(_with_returns(SHADOW_REQUESTS, rng))
+    said = seen_within(policy, arms, RATE)["roas"] - timedelta(hours=24)
+    count = int(RATE * said.total_seconds())
+    candidate = rng.random(count) < 0.05
+    measured = _with_returns(count, rng)
+    revenue = measured.revenue * np.where(candidate, factor or 1.0, 1.0)
+    columns = Columns(candidate, np.full(count, 0.05), replace(measured, revenue=revenue))
+    evidence = RampEvidence(policy, arms.baseline.freeze(), only_breaches=True)
+    return bool(evidence.add(columns)) == (factor is not None)
+
+
+def stuck(seed: int, number: int) -> bool:
+    """Whether a candidate that never fails passes the first stage of a baseline that never does."""
+    rng = np.random.default_rng([seed, number])
+    none = ArmSummary()
+    none.add(measurements(SHADOW_REQUESTS, error=np.zeros(SHADOW_REQUESTS)))
+    evidence = RampEvidence(single("error"), none.freeze())
+    count = RATE * 1200
+    candidate = rng.random(count) < 0.05
+    evidence.add(
+        Columns(candidate, np.full(count, 0.05), measurements(count, error=np.zeros(count)))
+    )
+    return evidence.metrics["error"].proven
+
+
+def _judged(evidence: RampEvidence, last: float, now: float, hearing: Hearing) -> Verdict:
+    return judge_ramp(
+        evidence,
+        entered=START,
+        last_seen=START + timedelta(seconds=last),
+        now=START + timedelta(seconds=now),
+        hearing=hearing,
+    )
+
+
+def _is_left_alone(seed: int, night: float, number: int) -> bool:
+    """Whether a day of one request a minute, at night one in `night` minutes, is no silence."""
+    rng = np.random.default_rng([seed, number])
+    rhythm, evidence, last = Rhythm(), RampEvidence(POLICY, frozen(Scene(), rng)), 0.0
+    while last < 24 * 3600:
+        dark = 0.5 - 0.5 * np.cos(2 * np.pi * last / (24 * 3600))
+        gap = float(rng.exponential(60 * night**dark))
+        if isinstance(
+            _judged(evidence, last, last + gap, Hearing(unusual=rhythm.unusual())), Breach
+        ):
+            return False
+        rhythm.add(gap)
+        last += gap
+    return True
+
+
+def _is_forgiven(seed: int, number: int) -> bool:
+    """Whether 20 s of allowed silence outlive an absence of ours of 25 s to an hour."""
+    rng = np.random.default_rng([seed, number])
+    policy = POLICY.model_copy(update={"max_silence": timedelta(seconds=20)})
+    evidence, away = RampEvidence(policy, frozen(Scene(), rng)), float(rng.uniform(25, 3600))
+    awake = Awake()
+    for second in (*range(100), 100 + away):
+        awake.look(START + timedelta(seconds=second))
+    now = 100 + away + float(rng.uniform(0, 15))
+    since = awake.since(policy.max_silence, START + timedelta(seconds=now))
+    return not isinstance(_judged(evidence, 99, now, Hearing(awake=since)), Breach)
+
+
+def _is_noticed(seed: int, number: int) -> bool:
+    """Whether the end of 20 requests a second is found within two minutes of the limit."""
+    rng = np.random.default_rng([seed, number])
+    rhythm, evidence = Rhythm(), RampEvidence(POLICY, frozen(Scene(), rng))
+    for gap in rng.exponential(0.05, 2000).tolist():
+        rhythm.add(gap)
+    return isinstance(_judged(evidence, 100, 820, Hearing(unusual=rhythm.unusual())), Breach)
+
+
+def silences(seed: int) -> dict[str, Callable[[int], bool]]:
+    """What is asked about silence, by name."""
+    return {
+        "one request a minute for a day: left alone": partial(_is_left_alone, seed, 1.0),
+        "nights of one in 30 minutes: left alone": partial(_is_left_alone, seed, 30.0),
+        "the bot was away, or its clock jumped: forgiven": partial(_is_forgiven, seed),
+        "traffic that ends is noticed": partial(_is_noticed, seed),
+    }

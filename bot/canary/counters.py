@@ -372,7 +372,7 @@ class CounterAlignment:
     def of(self, counted: Counted, percents: Mapping[int, int]) -> Counted:
         """What of a reading counts."""
         state, at = self.state, counted.read_at
-        told = (*counted.counts, *counted.totals)
+        told: tuple[Count | Total, ...] = (*counted.counts, *counted.totals)
         newest = max([state.newest, *(each.generation for each in told)])
 
         def counts(generation: int) -> bool:
