@@ -100,6 +100,8 @@ def kayenta(seen: Traffic) -> float | None:
 
 def _greater(ours: list[float], theirs: list[float]) -> float:
     """One-sided Mann-Whitney p value, normal approximation with ties."""
+    if not (ours and theirs):
+        return 1.0
     values = np.array(ours + theirs)
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[which]
