@@ -24,14 +24,13 @@ from bot.cockpit.audit import AnchorsInGit
 from bot.cockpit.permissions import roles_from
 from bot.cockpit.preview_planner import Planner
 from bot.cockpit.site import Cockpit, CockpitParts
-from bot.commands.answer import Writing
+from bot.commands.answer import ReplyPolicy, Writing
 from bot.commands.approve import ApproveCommands
 from bot.commands.approve_config import ConfigApprovals
 from bot.commands.close_issue import IssueClosings
 from bot.commands.command_context import ContextReader
 from bot.commands.handler import CommandHandler
 from bot.commands.pause import PauseCommands
-from bot.commands.reply_policy import ReplyPolicy
 from bot.commands.stranded_runs import StrandedRun, StrandedRuns
 from bot.commands.strangers import Strangers
 from bot.config import Config

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.command_arguments import CommentPlace
 from bot.intake.comment_parser import Command, parse
 from bot.names import is_ref_name, is_revision, split_steps
-from bot.playbooks.checks.names import meant
+from bot.playbooks.checks.results import meant
 from bot.triggers import BisectRequest
 
 HERE = CommentPlace("acme/shop", "https://github.example/acme/shop")

@@ -16,8 +16,7 @@ from yarl import URL
 
 from bot.cockpit.actions import Actions, Approvals, FoundersOf
 from bot.cockpit.audit import AuditPages, Chains
-from bot.cockpit.budgets import BudgetPages, Spending
-from bot.cockpit.home import HelpPage, HomePage
+from bot.cockpit.home import BudgetPages, HelpPage, HomePage, Spending
 from bot.cockpit.incidents import BisectPages, IncidentPages
 from bot.cockpit.live import Live
 from bot.cockpit.login import Keys, Login

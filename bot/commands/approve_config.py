@@ -19,8 +19,7 @@ from bot.config import CONFIG_PATH, Config
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import PullRequest
-from bot.playbooks.best_effort import attempt
-from bot.playbooks.run import Run
+from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import Step
 from bot.records import gate_reports, sensitive_config
 from bot.records.database import reading

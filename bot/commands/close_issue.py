@@ -16,7 +16,6 @@ from bot.commands import replies
 from bot.commands.answer import TriggerAnswer
 from bot.github.calls.issues import Emotion
 from bot.github.client import RepositoryClient
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident.record_files import (
     RECORDS_BRANCH,
     RecordFile,
@@ -24,6 +23,7 @@ from bot.playbooks.incident.record_files import (
     checked,
     record,
 )
+from bot.playbooks.run import attempt
 from bot.playbooks.steps import Step
 from bot.records import incidents, runs
 from bot.records.audit import chain

@@ -13,15 +13,14 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.commands import replies, status
-from bot.commands.answer import TriggerAnswer, Writing
+from bot.commands import existing_run, replies
+from bot.commands.answer import COMMENTS, Tone, TriggerAnswer, Writing, tone_of
 from bot.commands.approve import ApproveCommands
 from bot.commands.approve_config import ConfigApprovals
 from bot.commands.close_issue import IssueClosings
 from bot.commands.command_context import CommandContext, ContextReader, Executions
 from bot.commands.existing_run import JoiningRequests, RunSignals, Wake
 from bot.commands.pause import PauseCommands
-from bot.commands.reply_policy import COMMENTS, Tone, tone_of
 from bot.github.calls.issues import Emotion
 from bot.github.client import GitHub
 from bot.playbooks.plan import Weigh
@@ -350,7 +349,7 @@ class CommandHandler:
 
     async def status(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
         """Say where everything here stands."""
-        await status.tell_status(answer, await self._context.look(answer.run, answer.trigger))
+        await existing_run.tell_status(answer, await self._context.look(answer.run, answer.trigger))
 
     async def help(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
         """Say which commands there are."""
@@ -375,7 +374,7 @@ class CommandHandler:
     async def severity(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
         """Change how bad the incident here is."""
         here = await self._context.look(answer.run, answer.trigger)
-        await status.set_severity(answer, here, answer.asked(SeverityRequest))
+        await existing_run.set_severity(answer, here, answer.asked(SeverityRequest))
 
     async def pause(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
         """Hold self-work or a capability."""

@@ -20,10 +20,9 @@ from bot.commands.answer import TriggerAnswer, Writing
 from bot.github.calls.issues import Emotion
 from bot.github.client import GitHub, RepositoryClient
 from bot.playbooks.alerts.workflow import KIND as ALERT
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
 from bot.playbooks.run import Run as EngineRun
-from bot.playbooks.run import StepFailed
+from bot.playbooks.run import StepFailed, attempt
 from bot.playbooks.steps import Step
 from bot.records import alerts, approvals, incidents, runs
 from bot.records.audit import chain

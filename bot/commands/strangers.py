@@ -4,6 +4,8 @@ Who may is looked at before anything is begun. Whoever may not gets one answer a
 their words are neither kept nor carried out by a Run. An answer may be lost with the process. What
 cannot be told (GitHub does not say who they are) is no reason to lose a word: it is begun as any
 other, or waits.
+
+A Run that leaves nothing behind: for answers that may be lost together with the process.
 """
 
 from __future__ import annotations
@@ -11,18 +13,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TypeVar
 
 import structlog
 from cachetools import LRUCache, TTLCache
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.commands.unrecorded_run import UnrecordedRun
 from bot.errors import Passing
 from bot.github.errors import GitHubError
 from bot.intake.event_payloads import CommentPosted
-from bot.playbooks.run import Run
+from bot.playbooks.run import Effect, Run, Signal, StepFailed, Untold
+from bot.playbooks.steps import AnyStep, Patch, WaitPoint
 from bot.records import answered
 from bot.records.database import reading
+from bot.records.outages import in_public
 from bot.safety.admission_facts import AdmissionReader
 from bot.triggers import (
     ActorKind,
@@ -31,6 +35,56 @@ from bot.triggers import (
     Trigger,
     derived_id,
 )
+
+T = TypeVar("T")
+
+
+class UnrecordedRun:
+    """Does steps once, at once, and writes none of them down. Nothing resumes it."""
+
+    def __init__(self, run: str, records: AsyncEngine, clock: Callable[[], datetime]) -> None:
+        """Prepare; `run` is the id that a Run of the same Trigger would have."""
+        self.id = run
+        self.untold = Untold()
+        self._records = records
+        self._clock = clock
+
+    async def step(self, step: AnyStep, returns: type[T], effect: Effect[T]) -> T:
+        """As `Run.step`; no fault is waited out."""
+        del returns
+        try:
+            return await effect(False)
+        except Exception as error:
+            raise StepFailed(step, in_public(error)) from error
+
+    async def write(
+        self, step: AnyStep, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T:
+        """As `Run.write`."""
+        del returns
+        try:
+            async with self._records.begin() as conn:
+                return await change(conn)
+        except Exception as error:
+            raise StepFailed(step, in_public(error)) from error
+
+    async def wait(self, seconds: float, at: WaitPoint) -> Signal | None:
+        """Refuse: whatever waits has to survive a restart.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError(f"{at} would wait {seconds} s for news that nobody sends here")
+
+    def patched(self, change: Patch) -> bool:
+        """As `Run.patched`: it begins and ends under the code of today."""
+        del change
+        return True
+
+    async def now(self) -> datetime:
+        """As `Run.now`."""
+        return self._clock()
+
 
 log = structlog.get_logger(__name__)
 

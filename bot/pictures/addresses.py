@@ -22,8 +22,7 @@ from functools import cached_property
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bot.pictures.evidence import EvidenceChart, draw_evidence, packed, unpacked
-from bot.pictures.suspicion import Stretch, draw
+from bot.pictures.evidence import EvidenceChart, Stretch, draw, draw_evidence, packed, unpacked
 
 FOLDER, EVIDENCE_FOLDER = "/pictures/suspicion", "/pictures/evidence"
 MOST_STRETCHES = 48

@@ -20,7 +20,7 @@ from bot.triggers import Value
 class Duty(StrEnum):
     """What a step is for: only what recovers can fail a Run.
 
-    The rest is tried, noted and passed over (`bot.playbooks.best_effort`): a refused comment leaves
+    The rest is tried, noted and passed over (`bot.playbooks.run`): a refused comment leaves
     no branch broken. A change of our own records, and whatever only reads, serves the recovery.
     """
 

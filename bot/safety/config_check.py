@@ -20,7 +20,7 @@ from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable, by_itself
 from bot.github.models import PullRequest
-from bot.playbooks.checks.names import Unheard, names_seen, unheard
+from bot.playbooks.checks.results import Unheard, names_seen, unheard
 from bot.records import gate_reports, sensitive_config
 from bot.records.database import reading
 from bot.records.sensitive_config import DEFAULT_BRANCH, ConfigQuestion

@@ -19,7 +19,7 @@ from bot.errors import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.served import InstallationQueue
-from bot.playbooks.rollout import traffic_control
+from bot.playbooks.rollout import capability
 from bot.records.audit import chain
 from bot.records.branch_record import RecordStore
 from bot.records.database import reading
@@ -123,7 +123,7 @@ class FlagSync:
                 data={"why": why},
             )
         message = f"Flags: what is served\n\nThe document was replaced: {why}."
-        await traffic_control.commit(
+        await capability.commit(
             client, self._store, self._records, here.id, path, message, look_first=True
         )
         log.warning("a flag document was replaced", of=here.full_name, why=why)

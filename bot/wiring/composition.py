@@ -1,4 +1,7 @@
-"""Who acts through what: playbooks and requests get their parts."""
+"""Who acts through what: playbooks and requests get their parts.
+
+May this be asked for now? Answered before a Run begins, for programs that wait for the answer.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from datetime import datetime
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.commands.handler import Playbooks
 from bot.config import Config
@@ -17,18 +20,23 @@ from bot.github.client import GitHub
 from bot.intake.api.incidents import Accepted, DeclinedRequest
 from bot.intake.inbox import Inbox
 from bot.pictures.addresses import PictureAddresses
-from bot.playbooks import preflight
 from bot.playbooks.alerts.playbook import follow_alerts
 from bot.playbooks.alerts.workflow import AlertResources
 from bot.playbooks.autorevert.playbook import AutorevertResources, autorevert
 from bot.playbooks.bisect.playbook import bisect
 from bot.playbooks.incident.context import first_place
 from bot.playbooks.plan import CannotPlan, Weigh
+from bot.playbooks.ramp.plan import know_ramp, onward
+from bot.playbooks.ramp.plan import may_begin as may_ramp
 from bot.playbooks.ramp.playbook import ramp
 from bot.playbooks.revert.playbook import revert
+from bot.playbooks.rollback.messages import nothing_to_take_back
 from bot.playbooks.rollback.playbook import rollback
-from bot.playbooks.rollout.capability import RolloutResources, UnknownName
+from bot.playbooks.rollback.traffic_back import would_give_traffic_back
+from bot.playbooks.rollout.capability import RolloutResources, UnknownName, policy_in_force
 from bot.playbooks.run import Ending, Patience, Resources, Run, Signal
+from bot.playbooks.shadow.plan import know_shadow
+from bot.playbooks.shadow.plan import may_begin as may_shadow
 from bot.playbooks.shadow.playbook import shadow
 from bot.records import runs
 from bot.records.branch_record import RecordStore
@@ -54,6 +62,41 @@ from bot.triggers import (
     derived_id,
 )
 from bot.wiring.background import Mirrors
+
+ASKED = (ShadowRequest, RampRequest, RollbackRequest)
+"""The requests that can be answered before they begin."""
+
+
+async def make_sure(
+    conn: AsyncConnection, trigger: Trigger, config: Config, *, no_counters: str | None
+) -> None:
+    """Make sure that a Run for this Trigger could begin; one that has begun is not asked again.
+
+    `no_counters`: why Prometheus cannot be asked; None: it can.
+
+    Raises:
+        CannotPlan: it would be declined.
+    """
+    if await runs.find_by_trigger(conn, trigger.key) is not None:
+        return
+    repository_id, request = trigger.repository.id, trigger.request
+    match request:
+        case ShadowRequest():
+            may_shadow(request, await know_shadow(conn, repository_id, request), config)
+        case RampRequest():
+            known = await know_ramp(conn, repository_id, request.capability)
+            if known.live is not None:
+                onward(request, known.live, known.issue)
+            else:
+                may_ramp(request, known, config, no_counters=no_counters)
+        case RollbackRequest(capability=capability):
+            if await would_give_traffic_back(conn, repository_id, capability):
+                return
+            # That a capability is not known is said first.
+            policy_in_force(config, capability, None)
+            raise nothing_to_take_back(capability)
+        case _:
+            return
 
 
 @dataclass(frozen=True)
@@ -87,7 +130,7 @@ class RequestWiring:
         Raises:
             Declined: it cannot be done as things stand, and that can be told at once.
         """
-        if isinstance(trigger.request, preflight.ASKED):
+        if isinstance(trigger.request, ASKED):
             await self._make_sure(trigger)
         known = await self.mirrors.known_config(trigger.repository)
         config = await self.config.settled(trigger.repository.id, known)
@@ -113,7 +156,7 @@ class RequestWiring:
         config = (await self.config.of(trigger.repository)).config
         async with self.records.connect() as conn:
             try:
-                await preflight.make_sure(conn, trigger, config, no_counters=self.no_counters())
+                await make_sure(conn, trigger, config, no_counters=self.no_counters())
             except UnknownName as unknown:
                 raise DeclinedRequest(
                     f"{unknown.reason} {unknown.remedy}", unknown.field

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
-from bot.cockpit.budgets import PER_PAGE
+from bot.cockpit.home import PER_PAGE
 from bot.cockpit.live import MOST_OF_ONE
 from bot.cockpit.request import KINDS
 from bot.cockpit.text import moment

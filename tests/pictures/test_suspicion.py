@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.pictures.addresses import FOLDER, MOST_STRETCHES, PictureAddresses, routes
-from bot.pictures.suspicion import Stretch, draw
+from bot.pictures.evidence import Stretch, draw
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)

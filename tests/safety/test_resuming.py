@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.records.pauses import Pause, PauseKind
-from bot.safety.pause_policy import Lift, Note, PauseFacts, next_step
+from bot.safety.self_work import Lift, Note, PauseFacts, next_step
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HALF_AN_HOUR = timedelta(minutes=30)

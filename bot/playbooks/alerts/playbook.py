@@ -24,11 +24,10 @@ from bot.playbooks.alerts.workflow import (
     remember,
     severity_of,
 )
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident.publisher import StatusPlaces
 from bot.playbooks.rollback.traffic_back import would_give_traffic_back
 from bot.playbooks.rollout.evidence import live_ledger
-from bot.playbooks.run import Ending, Run, SignalKind, StepFailed, first, heard
+from bot.playbooks.run import Ending, Run, SignalKind, StepFailed, attempt, first, heard
 from bot.playbooks.steps import Step, WaitPoint
 from bot.records import alerts, incidents
 from bot.records.alerts import ConditionGroup

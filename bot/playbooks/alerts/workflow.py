@@ -18,7 +18,6 @@ from bot.playbooks.alerts import messages as words
 from bot.playbooks.alerts.decide import Following
 from bot.playbooks.alerts.messages import AlertFacts
 from bot.playbooks.autorevert.playbook import PauseSelfWork
-from bot.playbooks.best_effort import NotAllowed, Tries, attempt
 from bot.playbooks.incident import record_files
 from bot.playbooks.incident.context import Opened
 from bot.playbooks.incident.phrases import StatusMessage
@@ -27,7 +26,7 @@ from bot.playbooks.incident.publisher import keep as keep_standing
 from bot.playbooks.incident.record_files import RECORDS_BRANCH, Recorded, RecordFile, recorded
 from bot.playbooks.incident.recorder import IncidentRecorder
 from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
-from bot.playbooks.run import Ending, Resources, Run
+from bot.playbooks.run import Ending, NotAllowed, Resources, Run, Tries, attempt
 from bot.playbooks.steps import Step
 from bot.records import alerts, incidents, runs
 from bot.records.alerts import ConditionGroup

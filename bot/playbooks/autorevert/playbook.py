@@ -28,9 +28,8 @@ from bot.playbooks.autorevert.decide import (
     decide,
 )
 from bot.playbooks.autorevert.evidence import CheckLook, Purpose, RerunsAsked, look, run_again
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
-from bot.playbooks.run import Resources, Run, SignalKind, first, heard
+from bot.playbooks.run import Resources, Run, SignalKind, attempt, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records import runs
 from bot.records.audit import chain

@@ -24,7 +24,7 @@ from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.names import split_steps
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, count_between
-from bot.playbooks.checks.names import meant
+from bot.playbooks.checks.results import meant
 from bot.playbooks.plan import CannotPlan, Declined, read_config
 from bot.triggers import BisectRequest, Value
 

@@ -30,10 +30,9 @@ from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.trials import AwaitedTrial, Ended, Started, TrialRunner, TrialsLook
-from bot.playbooks.run import Resources, Run
+from bot.playbooks.run import Resources, Run, attempt
 from bot.playbooks.steps import Step
 from bot.records import runs
 from bot.trials.outcome import TrialJudgement, fingerprint_of, judge_workflow_run

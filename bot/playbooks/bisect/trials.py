@@ -20,9 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.culprit.evidence import TrialOutcome
 from bot.logs import is_replayed
 from bot.metrics import TRIALS
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.run import Run
+from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import Step
 from bot.records import bisects, runs
 from bot.records.bisects import TrialCaps, TrialUse

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.git.history import describe
 from bot.github.calls.checks import Button
 from bot.pictures.addresses import MOST_STRETCHES
-from bot.pictures.suspicion import Stretch
+from bot.pictures.evidence import Stretch
 from bot.playbooks.bisect import messages as words
 from bot.playbooks.bisect import report as documents
 from bot.playbooks.bisect.finding import bars, chart

@@ -19,11 +19,10 @@ from bot.github.calls.checks import Button, CheckReport, Conclusion
 from bot.github.client import RepositoryClient
 from bot.github.markers import marked
 from bot.github.models import Issue
-from bot.playbooks.best_effort import NotAllowed, Tries, attempt
 from bot.playbooks.incident import phrases
 from bot.playbooks.incident.context import IncidentContext
 from bot.playbooks.incident.phrases import StatusMessage
-from bot.playbooks.run import Effect, Run, Tried
+from bot.playbooks.run import Effect, NotAllowed, Run, Tried, Tries, attempt
 from bot.playbooks.steps import Step
 from bot.records import runs
 from bot.triggers import Value

@@ -19,11 +19,9 @@ from bot.github.calls.trees import TreeChange
 from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import BranchRules, Ref
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.checks.results import SKIPS_CHECKS
-from bot.playbooks.incident.branches import flat, folder_of
-from bot.playbooks.incident.outcome_pull_request import TITLE, only_ours
-from bot.playbooks.run import Run
+from bot.playbooks.incident.branches import TITLE, flat, folder_of, only_ours
+from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import AnyStep, Patch
 from bot.records.audit.anchors import Anchor, read_anchors
 from bot.records.branch_record import RecordStore, Wrong

@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bot.logs import explained
-from bot.playbooks.checks.green import CheckTally, Counting, State
-from bot.playbooks.checks.reruns import Reran, reruns
+from bot.playbooks.checks.green import CheckTally, Counting, Reran, State, reruns
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.run import Wait
 from bot.triggers import Value

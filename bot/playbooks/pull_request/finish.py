@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from bot import markdown
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.checks.green import CheckTally, State, tally
 from bot.playbooks.incident import record_files
 from bot.playbooks.incident.phrases import StatusMessage
@@ -24,7 +23,7 @@ from bot.playbooks.pull_request.decide import confirmation
 from bot.playbooks.pull_request.messages import how_long
 from bot.playbooks.pull_request.recovery import recovery
 from bot.playbooks.pull_request.watch import Followed
-from bot.playbooks.run import Ending, SignalKind, StepFailed, first, heard
+from bot.playbooks.run import Ending, SignalKind, StepFailed, attempt, first, heard
 from bot.playbooks.steps import AnyStep, Step, WaitPoint, steps_of
 from bot.playbooks.undo import Undone, see_what_to_undo, undo
 from bot.records.documents.artifacts import DecisionOutcome, HotfixRefs, MergeRecord

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from bot import markdown
-from bot.playbooks.checks.duration import Awaited, TimeLeft, slowest
-from bot.playbooks.checks.green import CheckRow, CheckTally, State
+from bot.playbooks.checks.green import Awaited, CheckRow, CheckTally, State, TimeLeft, slowest
 from bot.playbooks.incident.context import IncidentContext
 from bot.playbooks.incident.phrases import (
     StatusMessage,

@@ -17,7 +17,6 @@ from bot import markdown
 from bot.git.revert import Clean, Empty, RevertConflict
 from bot.github.errors import BranchExists, Forbidden, Unprocessable, in_words, is_by_ruleset
 from bot.github.models import MergeMethod, PullRequest
-from bot.playbooks.best_effort import NotAllowed, attempt
 from bot.playbooks.incident.branches import flat, folder_of
 from bot.playbooks.incident.context import Refs
 from bot.playbooks.incident.phrases import StatusMessage
@@ -44,7 +43,7 @@ from bot.playbooks.pull_request.ownership import (
 from bot.playbooks.pull_request.publish import ComputedChange, Hotfix, on_newest
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Fitted, Followed, Watched, follow
-from bot.playbooks.run import Signal, Wait
+from bot.playbooks.run import NotAllowed, Signal, Wait, attempt
 from bot.playbooks.steps import Step, steps_of
 from bot.playbooks.undo import TakenBack, Undoer
 from bot.triggers import Actor, Value

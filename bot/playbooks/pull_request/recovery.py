@@ -10,8 +10,7 @@ from typing import Any, Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.errors import NotFound
-from bot.playbooks.checks.green import CheckTally, State, tally
-from bot.playbooks.checks.reruns import Reran, reruns
+from bot.playbooks.checks.green import CheckTally, Reran, State, reruns, tally
 from bot.playbooks.checks.results import checked
 from bot.playbooks.checks.streak import Chance
 from bot.playbooks.incident.workflow import IncidentWorkflow

@@ -15,8 +15,7 @@ from bot.github.calls.pulls import HeadMoved, Merged, NotYet
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, MergeMethod
-from bot.playbooks.checks.green import CheckTally, Counting, State
-from bot.playbooks.checks.reruns import Reran
+from bot.playbooks.checks.green import CheckTally, Counting, Reran, State
 from bot.playbooks.checks.results import names_on_pull_requests, newest
 from bot.playbooks.pull_request.decide import (
     APPROVABLE,

@@ -13,7 +13,6 @@ from functools import partial
 from bot import markdown
 from bot.canary.policy import Phase
 from bot.canary.report import RampReport
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident.context import NewIncident, Opened, begin
 from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.record_files import BroughtHome
@@ -37,7 +36,7 @@ from bot.playbooks.ramp.decide import (
 from bot.playbooks.ramp.messages import RampMessages
 from bot.playbooks.ramp.plan import Onward, RampPlan, RampPlanned, make_ramp_plan
 from bot.playbooks.ramp.snapshot import RampSnapshot, RampTraffic, describe_ramp, look_at_ramp
-from bot.playbooks.rollout import traffic_control
+from bot.playbooks.rollout import capability
 from bot.playbooks.rollout.capability import RolloutResources, policy_for, read_configured
 from bot.playbooks.rollout.messages import joined, ramp_outlook, subject_of
 from bot.playbooks.rollout.workflow import (
@@ -46,7 +45,17 @@ from bot.playbooks.rollout.workflow import (
     ask_for_rollback,
     is_reported,
 )
-from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, Wait, first, heard
+from bot.playbooks.run import (
+    Ending,
+    Run,
+    Signal,
+    SignalKind,
+    StepFailed,
+    Wait,
+    attempt,
+    first,
+    heard,
+)
 from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.undo import TakenBack, Undoer, see_what_to_undo, undo
 from bot.records.documents.artifacts import DecisionOutcome
@@ -196,7 +205,7 @@ class RampWatch:
         message = f"Flags: {what} of {self.plan.capability} for {self.plan.candidate}"
 
         async def commit(look_first: bool) -> BroughtHome:
-            return await traffic_control.commit(
+            return await capability.commit(
                 self.work.github,
                 self.work.parts.store,
                 self.parts.records,

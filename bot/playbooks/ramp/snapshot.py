@@ -12,8 +12,8 @@ from bot.canary.policy import Phase
 from bot.canary.report import RampReport
 from bot.canary.sample_size import stage_left
 from bot.playbooks.ramp.plan import RampPlan
+from bot.playbooks.rollout.capability import TrafficControl
 from bot.playbooks.rollout.evidence import read_course, report_of_ramp
-from bot.playbooks.rollout.traffic_control import TrafficControl
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records import incidents, pauses

@@ -5,7 +5,7 @@
 3. Run preview smoke + evals; ensure green.
 4. Merge hotfix; update ADR with outcome; unpause when safe.
 
-Unpausing needs no step here: `bot.safety.pause_policy` sees that the incident is resolved.
+Unpausing needs no step here: `bot.safety.self_work` sees that the incident is resolved.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from functools import partial
 from bot import markdown
 from bot.git.revert import RevertConflict
 from bot.github.calls.checks import Button
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident import phrases
 from bot.playbooks.incident.context import (
     IncidentContext,
@@ -43,7 +42,7 @@ from bot.playbooks.pull_request.watch import Followed
 from bot.playbooks.revert import messages as words
 from bot.playbooks.revert import report as documents
 from bot.playbooks.revert.plan import RevertPlan, RevertPlanned, make_plan
-from bot.playbooks.run import Ending, Resources, Run, SignalKind, StepFailed, first, heard
+from bot.playbooks.run import Ending, Resources, Run, SignalKind, StepFailed, attempt, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.steps import planned as planned_steps
 from bot.records.documents.adr import superseded_by

@@ -12,7 +12,6 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
-from bot.playbooks.best_effort import attempt
 from bot.playbooks.incident.branches import about_capability
 from bot.playbooks.incident.context import NewIncident, Opened, begin, case_of
 from bot.playbooks.incident.phrases import StatusMessage
@@ -29,11 +28,11 @@ from bot.playbooks.rollback import report as documents
 from bot.playbooks.rollback.messages import RollbackFacts
 from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
 from bot.playbooks.rollback.traffic_back import TrafficBack, give_traffic_back
-from bot.playbooks.rollout import traffic_control
+from bot.playbooks.rollout import capability
 from bot.playbooks.rollout.capability import RolloutResources, policy_in_force, read_configured
 from bot.playbooks.rollout.messages import RolloutMessages, status, subject_of
 from bot.playbooks.rollout.workflow import plan_refs
-from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, attempt
 from bot.playbooks.steps import Patch, Step
 from bot.records import incidents
 from bot.records.documents.adr import Pointer
@@ -205,7 +204,7 @@ async def _commit_flags(work: RollbackWorkflow, parts: RolloutResources) -> None
         return
 
     async def commit(look_first: bool) -> BroughtHome:
-        return await traffic_control.commit(
+        return await capability.commit(
             work.github,
             work.parts.store,
             parts.records,

@@ -16,9 +16,8 @@ from bot.playbooks.incident.context import NewIncident, Opened, begin
 from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.report_base import Result
 from bot.playbooks.pull_request.finish import broke_off, conclude
-from bot.playbooks.rollout.capability import RolloutResources
+from bot.playbooks.rollout.capability import RolloutResources, TrafficControl
 from bot.playbooks.rollout.messages import RolloutMessages, joined, shadow_outlook, subject_of
-from bot.playbooks.rollout.traffic_control import TrafficControl
 from bot.playbooks.rollout.workflow import RolloutWorkflow, WeighedCandidate, why_taken_back
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, Wait, first, heard
 from bot.playbooks.shadow import messages

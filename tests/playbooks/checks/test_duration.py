@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.github.models import CheckKind, CheckResult
-from bot.playbooks.checks.duration import durations
+from bot.playbooks.checks.green import durations
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 

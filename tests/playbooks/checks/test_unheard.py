@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.playbooks.checks.names import Unheard, unheard
+from bot.playbooks.checks.results import Unheard, unheard
 
 SEEN = ("unit", "test (ubuntu-latest, 3.11)", "Deploy / production", "lint")
 TABLE: dict[str, tuple[tuple[str, ...], tuple[Unheard, ...]]] = {

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
-from bot.playbooks.checks.reruns import Reran
+from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, Reran, State
 from bot.playbooks.checks.streak import MOST, Chance
 from bot.playbooks.pull_request.decide import (
     AskPerson,
