@@ -92,7 +92,13 @@ def unproven(name: str, metric: Metric, log_e: float, limit: float) -> str:
 
 
 def effect(name: str, metric: Metric, roas_drop: float) -> str:
-    """What of a candidate would be seen, as a noun: how much worse it is just beyond its margin."""
+    """Name how much worse a candidate is that would be seen: just beyond its margin.
+
+    Args:
+        name: the metric's.
+        metric: its margins.
+        roas_drop: the part of ROAS that is lost, where that is the metric.
+    """
     what = NAMES[name]
     if isinstance(metric, ErrorMetric):
         return f"{what}, odds {metric.margin_ratio:g} times as high"

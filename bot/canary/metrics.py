@@ -481,7 +481,7 @@ def _of_odds(share: float, times: float) -> float:
     return odds / (1 + odds)
 
 
-class BudgetState(StrictValue):
+class SavedCosts(StrictValue):
     """Saved costs of one arm, billionths of a USD; the largest two."""
 
     count: int = 0
@@ -502,8 +502,8 @@ class CostBudget:
 
     def __init__(self) -> None:
         """Start without costs."""
-        self.baseline = BudgetState()
-        self.candidate = BudgetState()
+        self.baseline = SavedCosts()
+        self.candidate = SavedCosts()
 
     def add(self, columns: Columns) -> None:
         """Take in costs."""
@@ -523,12 +523,12 @@ class CostBudget:
         return ((ours.total - sum(ours.largest)) / ours.count) / (theirs.total / theirs.count)
 
 
-def _added(before: BudgetState, costs: Floats) -> BudgetState:
+def _added(before: SavedCosts, costs: Floats) -> SavedCosts:
     if len(costs) == 0:
         return before
     new = np.rint(costs * 1e9).astype(np.int64).tolist()
     first, second = sorted([*before.largest, *new])[-2:]
-    return BudgetState(
+    return SavedCosts(
         count=before.count + len(new), total=before.total + sum(new), largest=(first, second)
     )
 

@@ -27,11 +27,11 @@ from bot.canary.eprocess import (
 )
 from bot.canary.metrics import (
     RARER,
-    BudgetState,
     Comparison,
     CostBudget,
     Limit,
     LimitState,
+    SavedCosts,
     SpentBetween,
     TotalCosts,
     absolute_limits,
@@ -147,15 +147,16 @@ class Renewal:
             return False
         new = self._block.freeze()
         self._block, self._size = ArmSummary(), min(2 * self._size, RENEWED_EVERY)
-        update: dict[str, object] = {}
+        self.frozen = before
         if new.error_rate is not None and before.error_rate is not None:
-            update |= {"error_rate": new.error_rate, "n": new.n}
+            self.frozen = self.frozen.model_copy(update={"error_rate": new.error_rate, "n": new.n})
         # The edges of a counter's buckets stay where they are.
         if columns.counts is None and new.latency is not None and before.latency is not None:
-            update |= {"latency": new.latency, "thresholds": new.thresholds}
+            self.frozen = self.frozen.model_copy(
+                update={"latency": new.latency, "thresholds": new.thresholds}
+            )
         if new.cost is not None and isinstance(before.cost, FrozenCost):
-            update["cost"] = new.cost
-        self.frozen = before.model_copy(update=update)
+            self.frozen = self.frozen.model_copy(update={"cost": new.cost})
         return True
 
     def save(self) -> RenewalState:
@@ -202,7 +203,7 @@ class RampState(StrictValue):
     spent: tuple[float, float] = (0.0, 0.0)
     effect: DesignEffectState | None = None
     renewal: RenewalState | None = None
-    budget: tuple[BudgetState, BudgetState] = (BudgetState(), BudgetState())
+    budget: tuple[SavedCosts, SavedCosts] = (SavedCosts(), SavedCosts())
 
 
 @dataclass(slots=True)

@@ -345,8 +345,10 @@ class ShadowEvaluation:
     def frozen(self) -> FrozenBaseline:
         """What the shadow taught of the baseline, and of how its requests come in."""
         rhythm = self.rhythm.state
-        known = {"gap": rhythm.mean, "longest_gap": rhythm.longest} if rhythm.gaps else {}
-        return self.evidence.arms.baseline.freeze().model_copy(update=known)
+        frozen = self.evidence.arms.baseline.freeze()
+        if not rhythm.gaps:
+            return frozen
+        return frozen.model_copy(update={"gap": rhythm.mean, "longest_gap": rhythm.longest})
 
     def save(self) -> bytes:
         """See `Evaluation`."""

@@ -22,7 +22,7 @@ from fakegithub.access import credentials
 from fakegithub.actions import workflow_shape, workflows
 from fakegithub.actions.id_tokens import IdTokens
 from fakegithub.actions.job_process import Workspace
-from fakegithub.actions.workflow_runs import Cause, FakeWorkflowRun, Job, StepResult
+from fakegithub.actions.workflow_runs import FakeWorkflowRun, Job, StepResult, WorkflowCause
 from fakegithub.actions.workflows import Workflow, WorkflowError
 from fakegithub.changes import checks, suites
 from fakegithub.git.bare import GitRefused
@@ -126,7 +126,7 @@ class WorkflowRunner:
         actor = self.world.users[str(payload["sender"]["login"]).lower()]
         message = repository.git.commit(sha).message
         if not _skipped(message):
-            cause = Cause("push", sha, branch, ref, sha, actor, message.split("\n", 1)[0])
+            cause = WorkflowCause("push", sha, branch, ref, sha, actor, message.split("\n", 1)[0])
             self._trigger(repository, cause, branch)
 
     def _on_pull_request(self, repository: FakeRepository, event: Event) -> None:
@@ -139,7 +139,7 @@ class WorkflowRunner:
         if merged is None or _skipped(repository.git.commit(pull.head_sha).message):
             return  # as on GitHub, nothing runs while there are conflicts
         actor = self.world.users[str(event.payload["sender"]["login"]).lower()]
-        cause = Cause(
+        cause = WorkflowCause(
             "pull_request", pull.head_sha, pull.head_ref, f"refs/pull/{issue.number}/merge",
             merged, actor, issue.title,
         )  # fmt: skip
@@ -151,7 +151,7 @@ class WorkflowRunner:
         branch = ref.removeprefix("refs/heads/")
         actor = self.world.users[str(payload["sender"]["login"]).lower()]
         title = str(group["head_commit"]["message"]).split("\n", 1)[0]
-        cause = Cause("merge_group", sha, branch, ref, sha, actor, title)
+        cause = WorkflowCause("merge_group", sha, branch, ref, sha, actor, title)
         self._trigger(repository, cause, str(group["base_ref"]).removeprefix("refs/heads/"))
 
     def _on_rerequested(self, event: Event) -> None:
@@ -162,7 +162,11 @@ class WorkflowRunner:
             self.rerun(run, [job.spec.key])
 
     def _trigger(
-        self, repository: FakeRepository, cause: Cause, branch: str, action: str | None = None
+        self,
+        repository: FakeRepository,
+        cause: WorkflowCause,
+        branch: str,
+        action: str | None = None,
     ) -> None:
         for path, workflow in self.workflows_at(repository, cause.tree).items():
             trigger = workflow.triggers.get(cause.event)
@@ -205,7 +209,7 @@ class WorkflowRunner:
     # One run
 
     def begin(
-        self, repository: FakeRepository, workflow: Workflow, workflow_id: int, cause: Cause
+        self, repository: FakeRepository, workflow: Workflow, workflow_id: int, cause: WorkflowCause
     ) -> FakeWorkflowRun:
         """Start one run; its jobs wait for a free slot."""
         now = self.world.now()
@@ -388,7 +392,7 @@ def _skipped(message: str) -> bool:
     return any(word in lowered for word in _SKIP)
 
 
-def _context(repository: FakeRepository, cause: Cause) -> dict[str, str]:
+def _context(repository: FakeRepository, cause: WorkflowCause) -> dict[str, str]:
     return {
         **{f"inputs.{name}": value for name, value in cause.inputs.items()},
         "github.sha": cause.sha,

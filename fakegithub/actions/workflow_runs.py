@@ -12,7 +12,7 @@ from fakegithub.world.model import CheckSuite, FakeCheckRun, FakeRepository, Fak
 
 
 @dataclass(frozen=True)
-class Cause:
+class WorkflowCause:
     """What started a workflow run."""
 
     event: str
@@ -64,7 +64,7 @@ class FakeWorkflowRun:
     repository: FakeRepository
     workflow: Workflow
     workflow_id: int
-    cause: Cause
+    cause: WorkflowCause
     suite: CheckSuite
     title: str
     created_at: datetime

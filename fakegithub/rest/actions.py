@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.actions import workflow_shape, workflows
-from fakegithub.actions.workflow_runs import Cause, FakeWorkflowRun, Job
+from fakegithub.actions.workflow_runs import FakeWorkflowRun, Job, WorkflowCause
 from fakegithub.actions.workflows import Workflow, WorkflowError
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.world.roles import RoleName
@@ -104,7 +104,9 @@ def dispatch(call: Call) -> Answer:
         inputs = workflows.dispatch_inputs(workflow, given)
     except WorkflowError as error:
         raise RequestRefused(422, str(error)) from None
-    cause = Cause("workflow_dispatch", sha, short, full, sha, call.user, workflow.name, inputs)
+    cause = WorkflowCause(
+        "workflow_dispatch", sha, short, full, sha, call.user, workflow.name, inputs
+    )
     run = call.github.runner.begin(call.repository, workflow, identity, cause)
     if not body.get("return_run_details"):
         return Answer(204)
