@@ -352,9 +352,7 @@ class Bot:
             "listening",
             url=self.settings.url_at(self.port),
             port=self.port,
-            app=None if self.introduction.us is None else self.introduction.us.slug,
             app_id=self.settings.github_app_id,
-            installations=await self._count_installations(),
         )
 
     async def _begin(self) -> None:
@@ -376,6 +374,8 @@ class Bot:
     async def _ask_for_missed(self) -> None:
         await self.introduction.known.wait()
         if (us := self.introduction.us) is not None:
+            counted = await self._count_installations()
+            log.info("GitHub knows the App", app=us.slug, installations=counted)
             await self._missed(us).run()
 
     async def _count_installations(self) -> int | None:

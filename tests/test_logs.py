@@ -94,7 +94,7 @@ def test_whoever_speaks_and_however_it_ends_json_is_only_json_and_without_secret
 
 def test_a_wrong_setting_is_one_line_of_json_too() -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json",
-                   "GITHUB_CLIENT_ID": "Iv1.one"}  # fmt: skip
+                   "GITHUB_WEBHOOK_SECRET": "between us"}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "bot", "serve"],
         capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=ROOT,

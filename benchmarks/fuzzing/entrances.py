@@ -27,6 +27,7 @@ from bot.command_arguments import CommentPlace
 from bot.config import Config, InvalidConfig, config_schema, read_config_text
 from bot.culprit.evidence import TrialOutcome
 from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
+from bot.github.errors import Unreadable
 from bot.github.models import CheckResult
 from bot.intake import event_triggers
 from bot.intake.alerts.cloudevents import CloudEvent, event_report, read_structured
@@ -621,7 +622,7 @@ def _read_run(body: bytes) -> bool:
         run = WorkflowRun.model_validate(given["run"])
         jobs = [WorkflowJob.model_validate(each) for each in given["jobs"]]
         notes = [JobAnnotation.model_validate(each) for each in given["annotations"]]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, Unreadable):
         return False
     judgement = judge_workflow_run(run, jobs, check="smoke", build=("build",))
     if judgement.outcome not in TrialOutcome:
