@@ -130,8 +130,8 @@ async def _set_up() -> None:
             raise port_fault(host, port, error) from error
     except InvalidSettings as error:
         _refuse(error)
-    click.echo(f"Nothing is set up yet. Open this, once:\n\n  {site.address}\n", err=True)
-    click.echo("Or set GITHUB_APP_ID, GITHUB_PRIVATE_KEY and GITHUB_WEBHOOK_SECRET.", err=True)
+    _tell(f"Nothing is set up yet. Open this, once:\n\n  {site.address}\n")
+    _tell("Or set GITHUB_APP_ID, GITHUB_PRIVATE_KEY and GITHUB_WEBHOOK_SECRET.")
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
@@ -166,7 +166,7 @@ async def _serve(settings: Settings, **given: Any) -> None:
     except InvalidSettings as error:
         _refuse(error)
     for fault in misspelt(os.environ):
-        click.echo(f"Warning: {fault}", err=True)
+        _tell(f"Warning: {fault}")
     stop = asyncio.create_task(stopped.wait())
     start = asyncio.create_task(bot.start())
     await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -179,7 +179,6 @@ async def _serve(settings: Settings, **given: Any) -> None:
         # What is loaded by now stays: looking through it at every full collection would halt the
         # whole process for a tenth of a second.
         gc.freeze()
-        click.echo(f"listening on {settings.public_url} (port {bot.port})", err=True)
         looking = asyncio.create_task(warn(settings))
         await stop
         looking.cancel()
@@ -597,6 +596,14 @@ def _settings() -> Settings:
 def _refuse(error: InvalidSettings) -> NoReturn:
     """End with one line for each setting that cannot be used."""
     _fail("\nError: ".join(map(str, error.faults)), code=2)
+
+
+def _tell(message: str) -> None:
+    """Say something to whoever starts the server: a line of JSON among lines of JSON."""
+    if os.environ.get("LOG_FORMAT", "").lower() == "json":
+        structlog.get_logger(__name__).warning(message)
+    else:
+        click.echo(message, err=True)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

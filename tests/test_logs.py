@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
@@ -18,6 +19,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from bot.logs import Few, explained, set_up_logs
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import FakeApp
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -102,6 +105,31 @@ def test_a_wrong_setting_is_one_line_of_json_too() -> None:
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert "GITHUB_APP_ID" in json.loads(line)["why"]
+
+
+async def test_serve_itself_speaks_json_too_where_a_variable_is_misspelt(
+    github: DemoGitHub, app: FakeApp, tmp_path: Path
+) -> None:
+    environment = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json",
+        "GITHUB_API_URL": f"{github.url}/api/v3", "GITHUB_APP_ID": str(app.id),
+        "GITHUB_PRIVATE_KEY": app.private_key, "GITHUB_WEBHOOK_SECRET": "between us",
+        "PLAYBOOKS_DATA": str(tmp_path), "PLAYBOOKS_PORT": "0", "PLAYBOOKS_FOUNDER": "olivia",
+    }  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "serve", cwd=ROOT, env=environment,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    events = []
+    async with asyncio.timeout(90):
+        while "listening" not in events:
+            events.append(json.loads(await process.stderr.readline())["event"])
+    process.terminate()
+    events += [json.loads(line)["event"] for line in (await process.stderr.read()).splitlines()]
+    await process.wait()
+    assert any("PLAYBOOKS_FOUNDER" in event for event in events)
+    assert events[-1] == "stopped"
 
 
 def test_of_what_strangers_cause_so_many_lines_a_minute_are_said_and_the_rest_is_counted(

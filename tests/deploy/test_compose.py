@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -150,3 +151,5 @@ async def test_a_revert_ends_when_either_is_killed_and_a_cut_chain_is_found_by_e
             " (SELECT entry_hash FROM audit_entries WHERE seq = 2)"
         )
     assert [await verified(key) for key in keys] == [3, 3]
+    said = "".join((life.folder / "log").read_text() for life in composed.lives)
+    assert all(json.loads(line)["event"] for line in said.splitlines())
