@@ -92,12 +92,12 @@ def unproven(name: str, metric: Metric, log_e: float, limit: float) -> str:
 
 
 def effect(name: str, metric: Metric, roas_drop: float) -> str:
-    """Name how much worse a candidate is that would be seen: just beyond its margin.
+    """What of a candidate would be seen, as a noun: how much worse it is just beyond its margin.
 
     Args:
-        name: the metric's.
-        metric: its margins.
-        roas_drop: the part of ROAS that is lost, where that is the metric.
+        name: the metric.
+        metric: what the policy says of it.
+        roas_drop: the drop of ROAS that is spoken of, 0 to 1.
     """
     what = NAMES[name]
     if isinstance(metric, ErrorMetric):

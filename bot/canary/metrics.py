@@ -481,7 +481,7 @@ def _of_odds(share: float, times: float) -> float:
     return odds / (1 + odds)
 
 
-class SavedCosts(StrictValue):
+class ArmCosts(StrictValue):
     """Saved costs of one arm, billionths of a USD; the largest two."""
 
     count: int = 0
@@ -502,8 +502,8 @@ class CostBudget:
 
     def __init__(self) -> None:
         """Start without costs."""
-        self.baseline = SavedCosts()
-        self.candidate = SavedCosts()
+        self.baseline = ArmCosts()
+        self.candidate = ArmCosts()
 
     def add(self, columns: Columns) -> None:
         """Take in costs."""
@@ -523,12 +523,12 @@ class CostBudget:
         return ((ours.total - sum(ours.largest)) / ours.count) / (theirs.total / theirs.count)
 
 
-def _added(before: SavedCosts, costs: Floats) -> SavedCosts:
+def _added(before: ArmCosts, costs: Floats) -> ArmCosts:
     if len(costs) == 0:
         return before
     new = np.rint(costs * 1e9).astype(np.int64).tolist()
     first, second = sorted([*before.largest, *new])[-2:]
-    return SavedCosts(
+    return ArmCosts(
         count=before.count + len(new), total=before.total + sum(new), largest=(first, second)
     )
 

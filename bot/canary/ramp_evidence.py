@@ -27,11 +27,11 @@ from bot.canary.eprocess import (
 )
 from bot.canary.metrics import (
     RARER,
+    ArmCosts,
     Comparison,
     CostBudget,
     Limit,
     LimitState,
-    SavedCosts,
     SpentBetween,
     TotalCosts,
     absolute_limits,
@@ -147,16 +147,15 @@ class Renewal:
             return False
         new = self._block.freeze()
         self._block, self._size = ArmSummary(), min(2 * self._size, RENEWED_EVERY)
-        self.frozen = before
+        update: dict[str, object] = {}
         if new.error_rate is not None and before.error_rate is not None:
-            self.frozen = self.frozen.model_copy(update={"error_rate": new.error_rate, "n": new.n})
+            update |= {"error_rate": new.error_rate, "n": new.n}
         # The edges of a counter's buckets stay where they are.
         if columns.counts is None and new.latency is not None and before.latency is not None:
-            self.frozen = self.frozen.model_copy(
-                update={"latency": new.latency, "thresholds": new.thresholds}
-            )
+            update |= {"latency": new.latency, "thresholds": new.thresholds}
         if new.cost is not None and isinstance(before.cost, FrozenCost):
-            self.frozen = self.frozen.model_copy(update={"cost": new.cost})
+            update["cost"] = new.cost
+        self.frozen = FrozenBaseline.model_validate(dict(before) | update)
         return True
 
     def save(self) -> RenewalState:
@@ -203,7 +202,7 @@ class RampState(StrictValue):
     spent: tuple[float, float] = (0.0, 0.0)
     effect: DesignEffectState | None = None
     renewal: RenewalState | None = None
-    budget: tuple[SavedCosts, SavedCosts] = (SavedCosts(), SavedCosts())
+    budget: tuple[ArmCosts, ArmCosts] = (ArmCosts(), ArmCosts())
 
 
 @dataclass(slots=True)

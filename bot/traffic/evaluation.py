@@ -345,10 +345,9 @@ class ShadowEvaluation:
     def frozen(self) -> FrozenBaseline:
         """What the shadow taught of the baseline, and of how its requests come in."""
         rhythm = self.rhythm.state
-        frozen = self.evidence.arms.baseline.freeze()
-        if not rhythm.gaps:
-            return frozen
-        return frozen.model_copy(update={"gap": rhythm.mean, "longest_gap": rhythm.longest})
+        known = {"gap": rhythm.mean, "longest_gap": rhythm.longest} if rhythm.gaps else {}
+        taught = self.evidence.arms.baseline.freeze()
+        return FrozenBaseline.model_validate(dict(taught) | known)
 
     def save(self) -> bytes:
         """See `Evaluation`."""
