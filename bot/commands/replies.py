@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bot import markdown
 from bot.records.incidents import Incident
 from bot.records.runs import StoredRun
-from bot.triggers import Actor, ActorKind, Problem, Severity
+from bot.triggers import Actor, ActorKind, Problem
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -299,11 +299,6 @@ def nothing_here(actor: Actor, command: str) -> str:
         "Use it on the pull request, the hotfix or the incident issue of a running playbook; "
         "`/status` lists what runs.",
     )
-
-
-def severity_changed(severity: Severity) -> str:
-    """Severity of the incident here was set."""
-    return f"The incident is now **{severity}**."
 
 
 def _who(actor: Actor) -> str:

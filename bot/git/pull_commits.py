@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -99,8 +99,6 @@ class Unclear(Value):
     reason: str
     candidates: tuple[str, ...] = ()
 
-
-PullCommits = Annotated[Brought | Unclear, Field(discriminator="status")]
 
 _MOST_COMMITS = 1000
 # A merge queue merges at most so many pull requests at once.

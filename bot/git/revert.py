@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from bot.git.errors import NoSuchParent, OutputTooLarge
 from bot.git.history import CommitInfo, last_changes, newest_first, resolve_expression
@@ -182,9 +180,6 @@ class Empty(Value):
     status: Literal["empty"] = "empty"
     reason: EmptyReason
     tree: str
-
-
-RevertOutcome = Annotated[Clean | RevertConflict | Empty, Field(discriminator="status")]
 
 
 class RevertedTree(Value):
