@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from bot.culprit.graph import Ancestry, CommitGraph, indistinguishable, masses
 from bot.culprit.posterior import BoundaryKind
-from bot.culprit.verdict import Boundary, Candidate, Cause, SearchStatus, Verdict, cautious
+from bot.culprit.verdict import Boundary, Candidate, SearchStatus, Verdict, VerdictCause, cautious
 
 Floats = NDArray[np.float64]
 
 END_RUNS = 5
 """Interleaved runs at each end before anything else."""
-MORE_END_RUNS = 12
+MORE_END_RUNS = 20
 """So many where the ends differ little."""
 TOO_SMALL = 1.2
 """Effects of fewer standard deviations cost too many runs to pin on a commit."""
@@ -70,7 +70,7 @@ class MetricVerdict:
     deviations: float
     runs: int
     reason: str
-    cause: Cause | None = None
+    cause: VerdictCause | None = None
     boundaries: tuple[Boundary, ...] = ()
 
     @property
@@ -227,7 +227,7 @@ class MetricSearch:
         if cautious(found.drifts) >= self.confidence:
             why = "It drifts: it changes bit by bit along the range, not at one commit."
             return self._say(
-                SearchStatus.NO_CULPRIT, why, commits, cautious(found.drifts), Cause.DRIFT
+                SearchStatus.NO_CULPRIT, why, commits, cautious(found.drifts), VerdictCause.DRIFT
             )
         if cautious(found.unchanged) >= self.confidence:
             why = "It does not differ between the ends."
@@ -400,7 +400,7 @@ class MetricSearch:
         reason: str,
         probability: Floats,
         confidence: float | None = None,
-        cause: Cause | None = None,
+        cause: VerdictCause | None = None,
     ) -> MetricVerdict:
         order = np.argsort(-probability, kind="stable")
         share = 1.0 - 1e-12 if status is SearchStatus.CLASS else 0.95

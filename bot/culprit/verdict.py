@@ -159,7 +159,7 @@ class Candidate:
     probability: float
 
 
-class Cause(StrEnum):
+class VerdictCause(StrEnum):
     """Why nobody, or not one commit alone, is guilty. `DRIFT` is said of metrics only."""
 
     DRIFT = "drift"
@@ -209,7 +209,7 @@ class Verdict:
     rounds: int
     p_no_culprit: float
     p_before_range: float
-    cause: Cause | None = None
+    cause: VerdictCause | None = None
     boundaries: tuple[Boundary, ...] = ()
 
     @property
@@ -341,10 +341,13 @@ def _nobody(standing: SearchState, nobody: NDArray[np.bool_], confidence: float)
     named = _further(standing, len(standing.ancestry.graph))
     cause, why = None, "The bad end passes: the failure was a flake or came from its environment."
     if named:
-        cause = Cause.FLAKY_FROM
+        cause = VerdictCause.FLAKY_FROM
         why = f"No commit broke it for good: it became flaky at {named[0].sha[:12]}."
     elif standing.posterior is not None and standing.posterior.was_stormy:
-        cause, why = Cause.OUTAGE, "The bad end passes: what failed was an outage, which is over."
+        cause, why = (
+            VerdictCause.OUTAGE,
+            "The bad end passes: what failed was an outage, which is over.",
+        )
     found = _verdict(standing, SearchStatus.NO_CULPRIT, nobody, confidence, why)
     return replace(found, cause=cause, boundaries=named)
 
@@ -380,7 +383,7 @@ def _flaky(standing: SearchState, sure: float) -> Verdict | None:
         nobody = np.zeros(commits, np.bool_)
         why = f"No commit surely broke it: it became flaky at {flaky.sha[:12]}."
         found = _verdict(standing, SearchStatus.NO_CULPRIT, nobody, together, why)
-        return replace(found, cause=Cause.FLAKY_FROM, boundaries=(flaky,))
+        return replace(found, cause=VerdictCause.FLAKY_FROM, boundaries=(flaky,))
     members = np.isin(np.arange(commits), pair)
     why = "It is flaky from this commit on; whether it is broken, runs do not tell."
     named: tuple[Boundary, ...] = (flaky,)
@@ -392,7 +395,7 @@ def _flaky(standing: SearchState, sure: float) -> Verdict | None:
     sure_enough = second < commits
     return replace(
         found,
-        cause=Cause.FLAKY_FROM,
+        cause=VerdictCause.FLAKY_FROM,
         boundaries=named,
         may_act=found.may_act and sure_enough,
         may_report=found.may_report and sure_enough,

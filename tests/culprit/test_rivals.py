@@ -11,7 +11,7 @@ from bot.culprit.graph import CommitGraph
 from bot.culprit.metric import MetricSearch
 from bot.culprit.posterior import BoundaryKind
 from bot.culprit.search import Search
-from bot.culprit.verdict import Cause, SearchStatus, Verdict
+from bot.culprit.verdict import SearchStatus, Verdict, VerdictCause
 
 COUNT = 48
 
@@ -54,7 +54,7 @@ def test_a_good_end_that_fails_for_long_is_before_the_range_all_the_same() -> No
 
 def test_a_bad_end_that_passes_after_an_outage_was_an_outage() -> None:
     verdict, _, _ = run(lambda _, moment, __: moment <= 8)
-    assert (verdict.status, verdict.cause) == (SearchStatus.NO_CULPRIT, Cause.OUTAGE)
+    assert (verdict.status, verdict.cause) == (SearchStatus.NO_CULPRIT, VerdictCause.OUTAGE)
 
 
 def test_of_two_breaks_the_last_one_is_named_and_every_boundary() -> None:
@@ -102,7 +102,7 @@ def measure(value: Callable[[int, np.random.Generator], float], seed: int = 1) -
 
 def test_a_metric_that_drifts_has_no_culprit() -> None:
     verdict = measure(lambda node, rng: 100 - 4 * node / COUNT + rng.normal()).verdict()
-    assert (verdict.status, verdict.cause) == (SearchStatus.NO_CULPRIT, Cause.DRIFT)
+    assert (verdict.status, verdict.cause) == (SearchStatus.NO_CULPRIT, VerdictCause.DRIFT)
 
 
 def test_outliers_do_not_move_a_metrics_culprit() -> None:
