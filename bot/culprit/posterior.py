@@ -496,7 +496,8 @@ class Posterior:
         weight = self.prior * evidence[self._group]
         probability = weight / weight.sum()
         storm, before, why = 0.0, 0.0, None
-        if self._with_rivals and probability.max() >= LOCATED:
+        # Where nothing was run, people's words are taken at their word.
+        if self._with_rivals and self._runs and probability.max() >= LOCATED:
             why = self._explain(log_evidence)
             probability, storm, before, plainly = self._mix(why)
             fails_if_good = _shrunk(fails_if_good, plainly, probability, self._group)
