@@ -52,6 +52,8 @@ class SearchSettings:
         fingerprint: the tests that failed in the incident, if known.
         storms: probability beforehand of outages, or bursts of failures whatever is tried.
         pauses: whoever runs the trials keeps to `Trial.pause`.
+        rivals: weigh changing rates, storms and earlier breaks, and try what tells them apart;
+            without, as searches did before they knew of any.
     """
 
     signal: str = ""
@@ -71,6 +73,7 @@ class SearchSettings:
     fingerprint: frozenset[str] | None = None
     storms: float = 0.2
     pauses: bool = False
+    rivals: bool = True
 
 
 class TrialOutcome(StrEnum):

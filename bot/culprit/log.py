@@ -240,6 +240,8 @@ def _settings(entry: dict[str, Any]) -> SearchSettings:
     rates = entry["rates"]
     return SearchSettings(
         **{
+            # A log of before there were any.
+            "rivals": False,
             **entry,
             "seed": int(entry["seed"]),
             "environments": tuple(entry["environments"]),

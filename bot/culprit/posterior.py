@@ -45,6 +45,8 @@ RAREST_FAILURE = 0.4
 """A broken commit passes at most so often. What fails more rarely became flaky: a commit is named
 as where that began, and nobody is blamed.
 """
+RAREST_BEFORE_RIVALS = 0.8
+"""The same where nobody asks whether it became flaky."""
 CHANGED = (1.5, 1.5)
 """Beta(a, b) of a rate that has changed: anything up to its limit."""
 MOST_FLAKY = 0.55
@@ -127,6 +129,11 @@ class RatePriors:
 
     false_fail: Mixture = Mixture((Beta(0.8, 1, 19), Beta(0.2, 1, 3)), limit=WORST_FLAKE)
     false_pass: Mixture = Mixture((Beta(0.7, 1, 19), Beta(0.3, 1, 3)), limit=RAREST_FAILURE)
+
+    @classmethod
+    def without_rivals(cls) -> RatePriors:
+        """What was believed while every failure of a broken commit was taken for its own."""
+        return cls(false_pass=replace(cls().false_pass, limit=RAREST_BEFORE_RIVALS))
 
     def after(self, history: History) -> RatePriors:
         """Fit the priors to the signal's own history."""

