@@ -77,7 +77,9 @@ async def test_a_candidate_is_shadowed_ramped_and_rolled_back_plan_by_plan(
     [curve] = re.findall(r'<polyline points="([^"]+)" class="curve s0"', page.text)
     heights = [point.partition(",")[2] for point in curve.split()]
     assert len(set(heights)) >= 2  # the evidence moved
-    assert re.search(r"5% 5% 5\.\d% of [\d,]+ requests .{3,90} : good enough 25% 25% ", page.words)
+    assert re.search(
+        r"5% 5% [45]\.\d% of [\d,]+ requests .{3,90} : good enough 25% 25% ", page.words
+    )
 
     plan = await start(alice, shop, f"/rollback {CAPABILITY}", "answers are empty")
     assert "provider-a serves all of llm.summarize again, within a second" in plan.words
