@@ -204,9 +204,10 @@ async def lift_pause(
     now = await find(conn, repository_id, capability)
     if now is None or now.paused is None:
         return now
+    generation = await _generation(conn, repository_id) + 1
     lifted = now.model_copy(
         update={
-            "generation": await _generation(conn, repository_id) + 1,
+            "generation": generation,
             "paused": None,
             "actor": decided.actor,
             "why": decided.why,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from tests.house.count import House, bound_twice, circles, classes_twice, gerunds, unexplained
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +35,17 @@ def test_whoever_calls_another_room_reads_what_to_give(house: House) -> None:
 
 def test_a_module_binds_a_name_once(house: House) -> None:
     assert bound_twice(house) == {}
+
+
+def test_nothing_is_awaited_while_a_model_is_copied() -> None:
+    """What is awaited may change the original, and the copy would undo that."""
+    copies = [
+        f"{path}:{call.lineno}"
+        for path in sorted(ROOT.glob("bot/**/*.py"))
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "model_copy"
+        and any(isinstance(part, ast.Await) for part in ast.walk(call) if part is not call)
+    ]
+    assert copies == []

@@ -24,7 +24,7 @@ LONG = ("chaos", "cli", "engine", "playbooks/bisect", "cockpit/test_browser.py")
 LONG_UNTIL = 0.7
 """The part of a run in which the long tests begin: none is to go on alone at the end."""
 
-FIRST = ("demo", "local")
+FIRST = ("demo", "local", "test_retention.py", "test_transfer.py")
 """Tests below `tests` that no bot of this process may join in: none runs before they are over."""
 
 FEW = 8

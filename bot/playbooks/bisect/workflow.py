@@ -153,9 +153,8 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
             infos = await self.parts.mirror.read(lambda git: describe(git, asked))
             return {info.sha: info.subject for info in infos}
 
-        self.case = self.case.model_copy(
-            update={"subjects": await self.run.step(Step.READ_SUBJECTS, dict[str, str], read)}
-        )
+        subjects = await self.run.step(Step.READ_SUBJECTS, dict[str, str], read)
+        self.case = self.case.model_copy(update={"subjects": subjects})
 
     async def tell(
         self, standing: StatusMessage, head: str | None = None, *, last: bool = False

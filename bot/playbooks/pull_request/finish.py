@@ -101,9 +101,8 @@ async def _keep_papers(work: AnyWork, step: AnyStep, undone: Undone) -> None:
     if undone.taken and work.adr:
         files = work.record_files(Result(stopped=f"broke off: {step.label}"))
         message = f"Report on incident {work.case.incident}"
-        work.case = work.case.model_copy(
-            update={"published": await work.record(Step.KEEP_RECORD_FILES, files, message)}
-        )
+        published = await work.record(Step.KEEP_RECORD_FILES, files, message)
+        work.case = work.case.model_copy(update={"published": published})
 
 
 async def conclude(
@@ -140,9 +139,8 @@ async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> Reco
     run = work.run
     files = work.settle(result, await run.now())
     message = f"Record the outcome of incident {work.case.incident}"
-    work.case = work.case.model_copy(
-        update={"published": await work.record(Step.RECORD_OUTCOME, files, message)}
-    )
+    published = await work.record(Step.RECORD_OUTCOME, files, message)
+    work.case = work.case.model_copy(update={"published": published})
     if home or result.merge is not None:
 
         async def bring_home(look_first: bool) -> BroughtHome:

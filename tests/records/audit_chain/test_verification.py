@@ -279,7 +279,8 @@ async def test_a_tail_cut_off_together_with_its_head_is_found(
     )
     report = await audit_verify(url, *evidence)
     assert report.code is ExitCode.TRUNCATED
-    assert "a signed anchor names entry 10, the chain ends at 7" in report.lines()[0]
+    assert "ends at entry 7, but a signed anchor names entry 10" in report.lines()[0]
+    assert "or somebody cut off the end" in report.lines()[0]
 
 
 async def test_a_whole_database_emptied_is_found(
