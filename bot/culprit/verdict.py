@@ -221,8 +221,10 @@ class Verdict:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-CAUTION = 1.75
-"""The odds of every conclusion are divided by this, as the priors on flakes may not fit.
+CAUTION = 1.25
+CAUTION_WITHOUT_RIVALS = 1.75
+"""The odds of every conclusion are divided by this, as the priors on flakes may not fit: by less
+where rival explanations are weighed beside.
 
 Measured (benchmarks/culprit.py): without it a claim of 99% was right 97.7% of the time for a
 signal that lies in one run of five either way, where the priors think one in twenty likely.
@@ -280,7 +282,7 @@ def conclude(standing: SearchState) -> Verdict:
     labels = _labels(standing, standing.untestable | standing.presumed)
     mass = masses(labels, standing.probability[: len(labels)])
     members = np.isin(labels, credible(mass))
-    likeliest = cautious(float(mass.max()))
+    likeliest = cautious(float(mass.max()), rivals=standing.settings.rivals)
     if not over:
         return _verdict(standing, SearchStatus.SEARCHING, members, likeliest, "Still searching.")
     if standing.infra:
@@ -302,9 +304,10 @@ def conclude(standing: SearchState) -> Verdict:
     )
 
 
-def cautious(probability: float) -> float:
-    """Lower a probability by dividing its odds by `CAUTION`."""
-    return probability / (probability + CAUTION * (1.0 - probability))
+def cautious(probability: float, *, rivals: bool = True) -> float:
+    """Lower a probability by dividing its odds."""
+    caution = CAUTION if rivals else CAUTION_WITHOUT_RIVALS
+    return probability / (probability + caution * (1.0 - probability))
 
 
 def _outcome(standing: SearchState, sure: float) -> Verdict | None:
@@ -312,14 +315,14 @@ def _outcome(standing: SearchState, sure: float) -> Verdict | None:
     commits = len(standing.ancestry.graph)
     p_none, p_before = (float(p) for p in standing.probability[commits:])
     nobody = np.zeros(commits, np.bool_)
-    if cautious(p_none) >= sure:
-        return _nobody(standing, nobody, cautious(p_none))
-    if cautious(p_before) >= sure:
+    if cautious(p_none, rivals=standing.settings.rivals) >= sure:
+        return _nobody(standing, nobody, cautious(p_none, rivals=standing.settings.rivals))
+    if cautious(p_before, rivals=standing.settings.rivals) >= sure:
         return _verdict(
             standing,
             SearchStatus.BEFORE_RANGE,
             nobody,
-            cautious(p_before),
+            cautious(p_before, rivals=standing.settings.rivals),
             "The good end fails too: the culprit is older than the range.",
         )
     labels = _labels(standing, standing.untestable)
@@ -370,7 +373,7 @@ def _flaky(standing: SearchState, sure: float) -> Verdict | None:
     commits = len(standing.ancestry.graph)
     probability = np.delete(standing.probability, commits + 1)
     pair = [int(c) for c in np.argsort(-probability, kind="stable")[:2]]
-    together = cautious(float(probability[pair].sum()))
+    together = cautious(float(probability[pair].sum()), rivals=standing.settings.rivals)
     if together < sure:
         return None
     first, second = min(pair), max(pair)
@@ -415,7 +418,7 @@ def _further(standing: SearchState, hypothesis: int) -> tuple[Boundary, ...]:
 def _class(standing: SearchState, labels: Ints, sure: float) -> Verdict | None:
     mass = masses(labels, standing.probability[: len(labels)])
     best = int(mass.argmax())
-    confidence = cautious(float(mass[best]))
+    confidence = cautious(float(mass[best]), rivals=standing.settings.rivals)
     if confidence < sure:
         return None
     members = labels == best

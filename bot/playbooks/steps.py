@@ -528,7 +528,6 @@ class Patch(StrEnum):
     CHANCE_AFTER_MERGE = "chance-after-merge"
     REFUSALS_ARE_RECORDED = "refusals-are-recorded"
     STEPS_TELL_THE_TIME = "steps-tell-the-time"
-    RIVALS_WEIGHED = "rivals-weighed"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

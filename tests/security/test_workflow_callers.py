@@ -107,9 +107,16 @@ async def test_to_act_its_workflow_must_be_named_and_a_founder_agree(shop: Shop,
     named = f"{shop.name}/{NIGHTLY}@refs/heads/main"
     config = f"callers: {{workflows: ['{named}']}}\n"
     await approved_ahead(shop.bot.records, shop.repository.id, config, shop.bot.clock())
+    await shop.merged("Name the workflow", {".github/playbooks.yml": config})
+
+    async def in_force() -> bool:
+        served = await shop.bot.served.served()
+        [repository] = [each for each in served if each.id == shop.repository.id]
+        return (await shop.bot.config.of(repository)).config.callers.workflows == (named,)
+
+    await shop.eventually(in_force)
     shop.bot.workflow_tokens._policies.clear()
-    more = {".github/playbooks.yml": config, "note.txt": "again\n"}
-    run = await run_of(shop, text + "# again\n", **more)
+    run = await run_of(shop, text + "# again\n", **{"note.txt": "again\n"})
     assert run.conclusion == "success", log_of(run)
 
 

@@ -182,7 +182,7 @@ async def test_a_failure_is_reported_and_raised(program: Client, engine: AsyncEn
 
     await asyncio.to_thread(run)
     _, course = await Evaluations(engine).current("ramp-1")
-    arms = course.evidence.arms
+    arms = course.settled().arms  # type: ignore[union-attr]
     assert arms.baseline.failed + arms.candidate.failed == 1
 
 

@@ -181,6 +181,8 @@ async def test_silence_is_a_verdict_of_the_clock_and_stays_once_it_closed_the_le
     await begin(engine)
     await report(engine, observed(100), after(1))
     evaluations = Evaluations(engine)
+    for second in range(0, 700, 100):
+        evaluations.awake.look(after(second))
     silent = (await evaluations.look("ramp-1", after(700))).judged
     assert silent.breach is not None
     assert silent.breach.metric == "silence"

@@ -45,7 +45,7 @@ def lines(count: int, **more: Any) -> list[dict[str, Any]]:
 async def counted(engine: AsyncEngine) -> int:
     ledger, course = await Evaluations(engine).current("ramp-1")
     del ledger
-    return sum(course.evidence.assigned.counts)  # type: ignore[union-attr]
+    return sum(course.settled().assigned.counts)  # type: ignore[union-attr]
 
 
 async def test_what_is_accepted_counts(client: Client, engine: AsyncEngine) -> None:

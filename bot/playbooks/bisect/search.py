@@ -41,7 +41,7 @@ from bot.playbooks.bisect.status_messages import outlook
 from bot.playbooks.bisect.trials import Begun, TrialScheduler
 from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.run import Run, Signal, SignalKind
-from bot.playbooks.steps import Patch, Step, WaitPoint
+from bot.playbooks.steps import Step, WaitPoint
 from bot.records import bisects, runs
 from bot.records.documents.reports import Finding, TrialMade
 from bot.trials.outcome import counted, evidence, green
@@ -252,8 +252,9 @@ class RangeSearch:
 
     def _new_search(self, graph: CommitGraph) -> Search:
         settings = self._plan.config.bisect
-        rivals = self._run.patched(Patch.RIVALS_WEIGHED)
-        rates = RatePriors() if rivals else RatePriors.without_rivals()
+        # With rivals two results of each commit would not do, and those that CI has made are all
+        # that there is without a runner.
+        rates = RatePriors.without_rivals()
         search = Search(
             graph,
             SearchSettings(
@@ -263,7 +264,7 @@ class RangeSearch:
                 report=min(0.95, settings.confidence),
                 budget=self.trials_left,
                 rates=rates.after(self._history),
-                rivals=rivals,
+                rivals=False,
             ),
             weights=self.range.weights,
             trees=self.range.trees,
