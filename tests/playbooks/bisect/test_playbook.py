@@ -27,7 +27,7 @@ from tests.playbooks.bisect.bisecting import (
 from tests.shop import Shop
 
 
-async def test_results_that_exist_name_the_culprit_with_no_trial_in_26_requests(
+async def test_results_that_exist_name_the_culprit_with_no_trial_and_few_requests(
     github: DemoGitHub, tmp_path: Path
 ) -> None:
     # A bot of its own: what others ask of GitHub meanwhile must not be counted.
@@ -57,8 +57,9 @@ async def test_results_that_exist_name_the_culprit_with_no_trial_in_26_requests(
         github.world.listen(hear)
         await alice.comment(issue, f"/bisect {past.commits[0]}..main check smoke")
         [fix] = await shop.eventually(lambda: fixes(shop))
-        # Five of them see to it that nobody else wrote on the records branch.
-        assert 0 < named[0] <= 26
+        # Five of them see to it that nobody else wrote on the records branch. A query costs as many
+        # as it may read hundreds of things.
+        assert 0 < named[0] <= 36
         assert fix["title"] == f'Revert {past.commits[120][:9]} "Change 120"'
         assert dispatched(shop) == []
         assert f"Incident: #{issue + 1}" in fix["body"]
