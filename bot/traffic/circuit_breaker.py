@@ -93,7 +93,7 @@ async def trip(
 ACTOR = "playbooks"
 KEEP_ENTRIES = timedelta(days=1)
 """So long entries stay after a checkpoint holds them."""
-FORGET_AT_ONCE = 50_000
+FORGET_AT_ONCE = 5_000
 """Events that one transaction forgets; transactions follow each other until none is left."""
 
 
