@@ -86,7 +86,8 @@ def _missing(name: str, package: str) -> click.Command:
 def main() -> None:
     """Bring a broken repository back to a safe state, and find out why."""
     # Standard output is for answers; a command that has more to say sets them up anew.
-    set_up_logs("error", "console")
+    if not structlog.is_configured():
+        set_up_logs("error", "console")
 
 
 main.add_command(bisect_command)

@@ -114,5 +114,6 @@ def _present_config(call: Call) -> dict[str, Any]:
     app = call.caller.app
     if app is None:
         raise not_found()
-    shown = {"content_type": "json", "insecure_ssl": "0", "url": app.webhook_url or ""}
+    shown = {"content_type": "json", "insecure_ssl": "0"}
+    shown |= {"url": app.webhook_url} if app.webhook_url else {}
     return shown | ({"secret": "********"} if app.webhook_secret else {})

@@ -75,13 +75,20 @@ async def test_a_report_missed_while_nobody_listened_is_found_by_the_sweep(shop:
     await says(shop, number, "1 met")
 
 
+async def _is_served(shop: Shop) -> bool:
+    return any(each.id == shop.repository.id for each in await shop.bot.served.served())
+
+
 async def test_pull_requests_without_the_file_cost_two_requests_however_many_checks(
     shop: Shop,
 ) -> None:
     requests = shop.bot.github.requests
     shop.verdicts = {}
-    # Deliveries about the repositories of other tests may still be on their way.
+    # Deliveries about the repositories of other tests may still be on their way, and this one is
+    # looked at once as it becomes known.
+    await shop.eventually(lambda: _is_served(shop))
     await shop.looked_again()
+    await shop.bot.specs._looks.idle()
     before = requests.by_route("spec")
     await opened(shop, "side", {"side.txt": "x\n"})
 
