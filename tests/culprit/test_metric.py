@@ -38,8 +38,8 @@ def test_a_large_drop_is_found_with_its_effect_and_interval() -> None:
 
 
 def test_most_drops_of_two_deviations_are_found() -> None:
-    found = [drop(MetricSearch(chain(64)), 20, 2.0, seed=s).culprit == "c20" for s in range(8)]
-    assert sum(found) >= 7
+    found = [drop(MetricSearch(chain(64)), 20, 2.0, seed=s).culprit == "c20" for s in range(20)]
+    assert sum(found) >= 18
 
 
 def test_several_runs_at_once_find_it_too() -> None:
@@ -47,8 +47,8 @@ def test_several_runs_at_once_find_it_too() -> None:
 
 
 def test_no_drop_at_all_ends_early_without_blame() -> None:
-    endings = [drop(MetricSearch(chain(128)), 64, 0.0, seed=s) for s in range(8)]
-    assert sum(e.status is SearchStatus.NO_CULPRIT for e in endings) >= 5
+    endings = [drop(MetricSearch(chain(128)), 64, 0.0, seed=s) for s in range(20)]
+    assert sum(e.status is SearchStatus.NO_CULPRIT for e in endings) >= 15
     assert sum(e.culprit is not None for e in endings) <= 1
 
 
