@@ -8,12 +8,15 @@ never see half of each other's work. A process costs a few milliseconds, so what
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from pathlib import Path
+
+from cachetools import LRUCache
 
 from fakegithub.git import diffs, trees
 from fakegithub.git.diffs import Change
@@ -63,6 +66,13 @@ _CONFIG = (
     ("gc.auto", "0"),
     ("receive.autogc", "false"),
 )
+_SETTLED = frozenset({"diff-tree", "ls-tree", "merge-base", "merge-tree", "rev-list"})
+"""Commands whose answer cannot change where they name objects by their full SHAs only."""
+_OBJECT = re.compile(r"\^?[0-9a-f]{40}")
+_MOVING = frozenset({"--all", "--branches", "--tags", "--remotes", "--glob"})
+"""Options that stand for refs."""
+_KINDS = {"40000": "tree", "160000": "commit"}
+"""What an entry of a tree is, by its mode; everything else is a blob."""
 
 
 class GitRefused(Exception):
@@ -77,8 +87,7 @@ class BareRepository:
         self.path = path
         self._commits: dict[str, StoredCommit] = {}
         self._types: dict[str, str] = {}
-        self._ancestry: dict[tuple[str, str], bool] = {}
-        self._bases: dict[tuple[str, str], str | None] = {}
+        self._settled: LRUCache[tuple[str, ...], tuple[int, bytes]] = LRUCache(4_000)
         self._changes: dict[tuple[str, str], list[Change]] = {}
 
     @classmethod
@@ -127,7 +136,13 @@ class BareRepository:
     def run_code(
         self, *args: str, data: bytes = b"", ok: Sequence[int] = (0,)
     ) -> tuple[int, bytes]:
-        """Like `run`, and tell the exit code too."""
+        """Like `run`, and tell the exit code too.
+
+        What cannot change is remembered.
+        """
+        settled = not data and _is_settled(args)
+        if settled and args in self._settled and self._settled[args][0] in ok:
+            return self._settled[args]
         done = subprocess.run(  # noqa: S603 - a list argv, never a shell
             ["git", *args],  # noqa: S607 - git is found on PATH, as everywhere
             cwd=self.path,
@@ -138,6 +153,8 @@ class BareRepository:
         )
         if done.returncode not in ok:
             raise GitRefused(done.stderr.decode(errors="replace").strip())
+        if settled:
+            self._settled[args] = (done.returncode, done.stdout)
         return done.returncode, done.stdout
 
     def text(self, *args: str, data: bytes = b"") -> str:
@@ -276,6 +293,8 @@ class BareRepository:
 
     def tree(self, treeish: str, *, recursive: bool = False, path: str = "") -> list[TreeItem]:
         """The entries of a tree (all levels with `recursive`)."""
+        if not recursive and (read := self._loose_tree(treeish, path)) is not None:
+            return read
         flags = ["-r", "-t"] if recursive else []
         where = ["--", path] if path else []
         out = self.run("ls-tree", "-z", "-l", *flags, treeish, *where)
@@ -285,6 +304,35 @@ class BareRepository:
             mode, kind, sha, size = meta.split()
             entries.append(TreeItem(mode, kind, sha, name, None if size == "-" else int(size)))
         return entries
+
+    def _loose_tree(self, treeish: str, path: str) -> list[TreeItem] | None:
+        """Like `tree`, without a process; None where an object on the way is not a loose one."""
+        kind = self._types.get(treeish)
+        if kind not in ("commit", "tree"):
+            return None
+        sha = self.commit(treeish).tree if kind == "commit" else treeish
+        above = ""
+        *folders, last = path.split("/")
+        for name in folders:
+            if (raw := self._loose(sha)) is None:
+                return None
+            mode, sha = trees.parse(raw).get(name, ("", ""))
+            if _KINDS.get(mode) != "tree":
+                return []
+            above += f"{name}/"
+        if (raw := self._loose(sha)) is None:
+            return None
+        items = []
+        for name, (mode, each) in trees.parse(raw).items():
+            if last and name != last:
+                continue
+            kind, size = _KINDS.get(mode, "blob"), None
+            if kind == "blob":
+                if (content := self._loose(each)) is None:
+                    return None
+                size = len(content)
+            items.append(TreeItem(mode.zfill(6), kind, each, above + name, size))
+        return items
 
     def entry(self, treeish: str, path: str) -> TreeItem | None:
         """The entry at `path`, or None."""
@@ -337,19 +385,13 @@ class BareRepository:
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Tell whether `ancestor` is reachable from `descendant` (a commit reaches itself)."""
-        key = (ancestor, descendant)
-        if key not in self._ancestry:
-            code, _ = self.run_code("merge-base", "--is-ancestor", *key, ok=(0, 1))
-            self._ancestry[key] = code == 0
-        return self._ancestry[key]
+        code, _ = self.run_code("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1))
+        return code == 0
 
     def merge_base(self, one: str, other: str) -> str | None:
         """The best common ancestor of two commits (full SHAs), if any."""
-        key = (one, other)
-        if key not in self._bases:
-            code, out = self.run_code("merge-base", *key, ok=(0, 1))
-            self._bases[key] = out.decode().strip() if code == 0 else None
-        return self._bases[key]
+        code, out = self.run_code("merge-base", one, other, ok=(0, 1))
+        return out.decode().strip() if code == 0 else None
 
     def merge_trees(self, ours: str, theirs: str) -> str | None:
         """The tree of merging two commits, or None when they conflict."""
@@ -384,6 +426,17 @@ class BareRepository:
             ).decode(errors="replace")  # fmt: skip
             self._changes[old, new] = diffs.read(raw, diffs.patches(text))
         return self._changes[old, new]
+
+
+def _is_settled(args: Sequence[str]) -> bool:
+    """Tell whether a command names nothing that moves: no branch, no tag, no abbreviation."""
+    if args[0] not in _SETTLED:
+        return False
+    named = args[1 : args.index("--")] if "--" in args else args[1:]
+    return all(
+        _OBJECT.fullmatch(arg) or (arg.startswith("-") and arg.partition("=")[0] not in _MOVING)
+        for arg in named
+    )
 
 
 def clean_environment() -> dict[str, str]:
