@@ -117,6 +117,14 @@ AnswerStranger = Callable[[Run, Trigger, Role], Awaitable[None]]
 _Place = tuple[int, int]
 
 
+class RoleUnknown(Passing):
+    """GitHub has not said yet who it is; it may be asked again."""
+
+    def __init__(self) -> None:
+        """Say how long it was waited for."""
+        super().__init__(f"GitHub did not say within {_PATIENCE_S:.0f} s what they may do here")
+
+
 class Strangers:
     """Tells people without write access apart, and answers them."""
 
@@ -182,17 +190,19 @@ class Strangers:
             must_know: raise where GitHub does not tell who it is, instead of letting it through.
 
         Raises:
-            GitHubError, TimeoutError: it could not be told, and must be.
+            GitHubError, Passing: it could not be told, and must be.
         """
         if trigger.actor.kind is not ActorKind.PERSON or trigger.source.kind not in _SPOKEN:
             return False
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 role = await self._admission_reader.role_of(trigger, as_stranger=must_know)
-        except (GitHubError, Passing, TimeoutError):
-            if must_know:
-                raise
-            return False
+        except (GitHubError, Passing, TimeoutError) as error:
+            if not must_know:
+                return False
+            if isinstance(error, TimeoutError):
+                raise RoleUnknown from error
+            raise
         self._unknown.pop((trigger.repository.id, trigger.actor.login), None)
         if role.at_least(Role.WRITE):
             return False

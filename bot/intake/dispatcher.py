@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bot.errors import Passing
 from bot.intake.inbox import Inbox, Taken
 from bot.metrics import BEGUN
 from bot.triggers import Trigger
@@ -180,11 +181,20 @@ class Dispatcher:
                     async with asyncio.timeout(most):
                         came_to_nothing = await start(trigger)
                     break
-                except Exception:
+                except Exception as error:
+                    # What passes by itself is no fault of ours: a sentence says it all.
+                    of_ours = not isinstance(error, Passing | TimeoutError)
+                    why = f"{type(error).__name__}: {error}".removesuffix(": ")
                     if pause is None:
-                        log.exception("starting keeps failing; resting until the lease ends")
+                        log.error(
+                            "starting keeps failing; resting until the lease ends",
+                            why=why,
+                            exc_info=of_ours,
+                        )
                         return
-                    log.warning("starting failed; trying again", exc_info=True, seconds=pause)
+                    log.warning(
+                        "starting failed; trying again", why=why, seconds=pause, exc_info=of_ours
+                    )
                     await asyncio.sleep(pause)
             begun_in = (self._clock() - trigger.received_at).total_seconds()
             BEGUN.observe(max(begun_in, 0.0))

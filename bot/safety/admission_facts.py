@@ -183,6 +183,8 @@ class AdmissionReader:
                 metered=False,
             )
             reading_it = asyncio.create_task(client.permissions.role_of(login))
+            # Whoever waits may have given up before it fails: then nobody else asks why.
+            reading_it.add_done_callback(lambda read: read.cancelled() or read.exception())
             self._roles[asked] = reading_it
         try:
             role = await asyncio.shield(reading_it)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
+from bot.commands.strangers import RoleUnknown
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.inbox import Inbox
 from bot.records.database import open_database
@@ -101,6 +103,29 @@ async def test_a_start_that_fails_is_tried_again(
     async with running(dispatcher):
         await until(lambda: all_done(database))
     assert tries == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "of_ours"),
+    [(RoleUnknown(), False), (TimeoutError(), False), (LookupError("a mistake"), True)],
+)
+async def test_only_a_fault_of_ours_has_a_traceback_in_the_log(
+    inbox: Inbox, database: AsyncEngine, clock: Clock, fault: Exception, of_ours: bool
+) -> None:
+    faults = [fault]
+
+    async def start(_: Trigger) -> None:
+        if faults:
+            raise faults.pop()
+
+    await inbox.put(trigger(1))
+    dispatcher = Dispatcher(inbox, start, replica="a", clock=clock, pauses=(0.01,))
+    with capture_logs() as said:
+        async with running(dispatcher):
+            await until(lambda: all_done(database))
+    [failed] = [line for line in said if line["event"] == "starting failed; trying again"]
+    assert failed["why"].startswith(type(fault).__name__)
+    assert failed["exc_info"] is of_ours
 
 
 async def test_a_start_that_keeps_failing_rests_and_holds_up_nobody(
