@@ -65,19 +65,14 @@ class Rows:
     share: Floats
 
 
-@dataclass(frozen=True, slots=True)
 class RatesBelieved:
     """Beliefs on one rate over `RATES`: as it usually is, and where it has changed."""
 
-    usual: Floats
-    changed: Floats
-
-    @property
-    def both(self) -> Floats:
+    def __init__(self, usual: Floats, changed: Floats) -> None:
+        """Start from the weight of each rate under either belief."""
+        pair = np.stack([usual, changed], axis=1)
+        self.both: Floats = pair[::_EVERY] + pair[1::_EVERY]
         """Every second rate, the two beliefs as columns."""
-        pair = np.stack([self.usual, self.changed], axis=1)[::_EVERY]
-        following: Floats = np.stack([self.usual, self.changed], axis=1)[1::_EVERY]
-        return pair + following
 
 
 def changed_rate(rows: Rows, good: RatesBelieved, bad: RatesBelieved) -> tuple[Floats, Floats]:
@@ -91,21 +86,54 @@ def changed_rate(rows: Rows, good: RatesBelieved, bad: RatesBelieved) -> tuple[F
         share = np.log(rows.share)
     healthy = 1.0 - rows.bad
     if_good, if_bad = rows.if_good[:, ::_EVERY], rows.if_bad[:, ::_EVERY]
+    together = healthy @ healthy.T
+    size = np.diagonal(together)
+    nested = bool((together == np.minimum.outer(size, size)).all())
+    stretches = _along_a_line if nested else _anywhere
     found = []
     for own, other, own_ll, other_ll, rate, other_rate in (
         (healthy, rows.bad, if_good, if_bad, good, bad),
         (rows.bad, healthy, if_bad, if_good, bad, good),
     ):
-        count, rates = len(own), own_ll.shape[1]
-        total = own @ own_ll
-        masks = own[:, None, :] * healthy[None, :, :]
-        before = (masks.reshape(count * count, -1) @ own_ll).reshape(count, count, rates)
-        first, second = _integrated(before, rate), _integrated(total[:, None, :] - before, rate)
+        first, second = stretches(own, healthy, own_ll, rate)
         # Either side may be the one that lies unusually often.
         either = np.logaddexp(first[0] + second[1], first[1] + second[0]) - np.log(2.0)
         rest = _integrated(other @ other_ll, other_rate)[0]
         found.append(either + rest[:, None] + share[None, :])
     return found[0], found[1]
+
+
+def _anywhere(
+    own: Floats, healthy: Floats, logs: Floats, rate: RatesBelieved
+) -> tuple[Floats, Floats]:
+    """Integrate the rate out on its own nodes before each change, and from there on."""
+    count, rates = len(own), logs.shape[1]
+    masks = own[:, None, :] * healthy[None, :, :]
+    before = (masks.reshape(count * count, -1) @ logs).reshape(count, count, rates)
+    return _integrated(before, rate), _integrated((own @ logs)[:, None, :] - before, rate)
+
+
+def _along_a_line(
+    own: Floats, healthy: Floats, logs: Floats, rate: RatesBelieved
+) -> tuple[Floats, Floats]:
+    """The same where of two groups one's healthy nodes are always among the other's.
+
+    Then either side of a change is a group's own, or all between two groups, or nothing.
+    """
+    count = len(own)
+    size = healthy.sum(axis=1)
+    total, nothing = _integrated(own @ logs, rate), np.log(rate.both.sum(axis=0))
+    upto = healthy @ logs
+    less, more = np.nonzero(size[:, None] < size[None, :])
+    between = np.empty((2, count, count))
+    between[:] = nothing[:, None, None]
+    between[:, less, more] = _integrated(upto[more] - upto[less], rate)
+    culprit, change = np.indices((count, count))
+    if own is healthy:
+        earlier = np.where(size[change] < size[culprit], change, culprit)
+        return total[:, earlier], between.transpose(0, 2, 1)
+    later = np.where(size[change] > size[culprit], change, culprit)
+    return between, total[:, later]
 
 
 def _integrated(logs: Floats, rate: RatesBelieved) -> Floats:
@@ -163,38 +191,36 @@ def earlier_break(
     # Broken in gap i: good before, bad from there on. Best first break for each mending.
     starts = log_sizes[:, None] + lean
     broken = np.full((count, few * few), -np.inf)
+    broken[1:] = np.logaddexp.accumulate(starts, axis=0)[:-1]
+    mean = log_mean(starts, weights)
+    leads = np.concatenate([[True], mean[1:] > np.maximum.accumulate(mean)[:-1]])
     first = np.zeros(count, np.intp)
-    running = starts[0]
-    best_first = 0
-    for gap in range(1, count):
-        broken[gap] = running
-        first[gap] = best_first
-        mean = log_mean(starts[: gap + 1], weights)
-        best_first = int(mean.argmax())
-        running = np.logaddexp(running, starts[gap])
+    first[1:] = np.maximum.accumulate(np.where(leads, np.arange(count), 0))[:-1]
     mending = broken + log_sizes[:, None] - lean
     ends = np.cumsum(sizes)
     least = max(1.0, np.ceil(LEAST_STRETCH * ends[-1]))
-    found = np.full(count, -np.inf)
-    windows = np.full((count, count), -np.inf)
-    mended = np.zeros(count, np.intp)
-    tail = bad[-1]
-    for gap in range(1, count):
-        # What lies between the mending and the last break has to be long enough.
-        long_enough = ends[gap] - 1 - (ends - sizes)[:gap] >= least
-        scores = mending[:gap] + starts[gap] + tail
-        each = log_mean(scores, weights)
-        each[~long_enough] = -np.inf
-        mended[gap] = int(each.argmax())
-        room = sizes[gap] - least
-        if room > 0:
-            # Mended and broken again within one gap, where nothing was tried.
-            ways = room * (room + 1) / 2 / ends[-1] ** 2
-            windows[gap, gap] = float(log_mean(broken[gap] + tail, weights)) + np.log(ways)
-        windows[:gap, gap] = each
-        found[gap] = log_mean(windows[:, gap], np.ones(count))
+    breaking = starts + bad[-1]
+    # What lies between the mending and the last break has to be long enough.
+    long_enough = ends[None, :] - 1 - (ends - sizes)[:, None] >= least
+    windows = _products(mending, breaking, weights)
+    windows[~(long_enough & np.triu(np.ones((count, count), np.bool_), 1))] = -np.inf
+    mended = windows.argmax(axis=0)
+    room = sizes - least
+    roomy = np.flatnonzero((room > 0) & (np.arange(count) > 0))
+    # Mended and broken again within one gap, where nothing was tried.
+    ways = room[roomy] * (room[roomy] + 1) / 2 / ends[-1] ** 2
+    windows[roomy, roomy] = log_mean(broken[roomy] + bad[-1], weights) + np.log(ways)
+    found = log_mean(windows, np.ones(count)[:, None], axis=0)
     # Three points in order: a sixth of the cube.
     return EarlierBreak(found + np.log(6.0), windows + np.log(6.0), first, mended)
+
+
+def _products(rows: Floats, columns: Floats, weights: Floats) -> Floats:
+    """Log of the weighted sum of exponentials of every row plus every column's entry."""
+    tops = [np.maximum(each.max(axis=-1, keepdims=True), -1e300) for each in (rows, columns)]
+    total = (np.exp(rows - tops[0]) * weights) @ np.exp(columns - tops[1]).T
+    result: Floats = np.log(np.maximum(total, _TINY)) + tops[0] + tops[1].T
+    return result
 
 
 def doubtful(found: EarlierBreak, culprit: int) -> tuple[Floats, Floats, float]:
