@@ -446,6 +446,7 @@ async def from_a_repository(
         """Waits of the client are not what is looked at."""
 
     async with GitHub(app_id=1, private_key=key, api_url=url, sleep=at_once) as github:
+        github.pace(0)
         client = github.repository(place.repository, playbook="spec")
         tally.memory.append(_our_memory())
         for number, one in enumerate(inputs):
