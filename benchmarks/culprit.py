@@ -4,6 +4,8 @@ Every method sees the same worlds, drawn from the seeds printed. Ours does not k
 rates. Counts leave out the first look at the ends, except for metrics, and all verification.
 
     python benchmarks/culprit.py --full --processes 2             the whole table
+    python benchmarks/culprit.py --full --kept FILE               goes on where it was stopped
+    python benchmarks/culprit.py --worlds --full                  only worlds that nobody tuned to
     python benchmarks/culprit.py --trials 2000 --cell 1024-.1-.1  one row
     python benchmarks/culprit.py --repository PATH --range 9.0.0..9.1.0   a real history
 """
@@ -14,14 +16,15 @@ import argparse
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from math import log2, sqrt
 from pathlib import Path
 
 import numpy as np
 from simulated import ours, peers
+from simulated.kept import KeptResults, fingerprint
 from simulated.ours import Noise
 from simulated.peers import Ending
 from simulated.world import (
@@ -74,6 +77,21 @@ class Measured:
     claims: int
     claims_right: float
 
+    @classmethod
+    def of(cls, endings: Sequence[Ending]) -> Measured:
+        """Sum up how all worlds of a row ended."""
+        worlds = len(endings)
+        right = sum(e.right for e in endings)
+        claims = [e for e in endings if e.claimed]
+        return cls(
+            right / worlds,
+            upper_bound(right, worlds),
+            sum(e.runs for e in endings) / worlds,
+            sum(e.rounds for e in endings) / worlds,
+            len(claims),
+            sum(e.right for e in claims) / max(1, len(claims)),
+        )
+
     @property
     def wrong(self) -> tuple[float, float]:
         """Wilson's 95% interval of the share of claims that are wrong."""
@@ -101,26 +119,37 @@ def endings_of(cell: int, label: str, numbers: range, seed: int) -> list[Ending]
     return [row.methods[label](row.make(np.random.default_rng([seed, n]))) for n in numbers]
 
 
-def measure(cell: int, label: str, trials: int, seed: int, pool: Executor | None) -> Measured:
-    """Run a method on all worlds of a row, divided over the pool's processes."""
-    if pool is None:
-        endings = endings_of(cell, label, range(trials), seed)
-    else:
+@dataclass(frozen=True)
+class Course:
+    """How a table is measured: worlds a row, seed, processes, and where results are kept."""
+
+    trials: int
+    seed: int
+    pool: Executor | None
+    kept: KeptResults
+
+    def measure(self, cell: int, label: str) -> Measured:
+        """Run a method on all worlds of a row, divided over the pool's processes."""
         parts = [
-            pool.submit(endings_of, cell, label, range(start, min(trials, start + PART)), seed)
-            for start in range(0, trials, PART)
+            range(start, min(self.trials, start + PART)) for start in range(0, self.trials, PART)
         ]
-        endings = [ending for part in parts for ending in part.result()]
-    right = sum(e.right for e in endings)
-    claims = [e for e in endings if e.claimed]
-    return Measured(
-        right / trials,
-        upper_bound(right, trials),
-        sum(e.runs for e in endings) / trials,
-        sum(e.rounds for e in endings) / trials,
-        len(claims),
-        sum(e.right for e in claims) / max(1, len(claims)),
-    )
+        names = [f"{TABLE[cell].name} | {label} | {self.seed} | {part}" for part in parts]
+        left = [(n, p) for n, p in zip(names, parts, strict=True) if self.kept.of(n) is None]
+        if self.pool is None:
+            for name, part in left:
+                self.kept.keep(name, _plain(endings_of(cell, label, part, self.seed)))
+        else:
+            under_way = {
+                self.pool.submit(endings_of, cell, label, part, self.seed): name
+                for name, part in left
+            }
+            for done in as_completed(under_way):
+                self.kept.keep(under_way[done], _plain(done.result()))
+        return Measured.of([Ending(*row) for name in names for row in self.kept.of(name) or ()])
+
+
+def _plain(endings: Sequence[Ending]) -> list[tuple[object, ...]]:
+    return [astuple(ending) for ending in endings]
 
 
 def upper_bound(right: int, trials: int) -> float:
@@ -397,6 +426,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=200, help="worlds per cell")
     parser.add_argument("--cell", action="append", help="only rows whose name contains this")
+    parser.add_argument("--worlds", action="store_true", help="only worlds that nobody tuned to")
+    parser.add_argument("--method", action="append", help="only these methods (ours, ...)")
+    parser.add_argument("--kept", type=Path, help="keep results here, and go on from them")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--full", action="store_true", help=f"{FULL} worlds a row")
     parser.add_argument("--processes", type=int, default=1)
@@ -414,16 +446,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("| cell | bound | method | accuracy | ≤ (95%) | runs | claims | wrong (95%) | aim | s |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     missed = 0
-    TABLE[:] = cells(history, name)
+    untuned = [*strange(), *metrics()]
+    TABLE[:] = untuned if chosen.worlds else cells(history, name)
     pool = None
     if chosen.processes > 1:
         pool = ProcessPoolExecutor(chosen.processes, multiprocessing.get_context("fork"))
+    here = Path(__file__).parent
+    code = fingerprint([here.parent / "bot" / "culprit", here / "simulated"])
+    course = Course(chosen.trials, chosen.seed, pool, KeptResults(chosen.kept, code))
     for number, cell in enumerate(TABLE):
         if chosen.cell and not any(part in cell.name for part in chosen.cell):
             continue
         for label in cell.methods:
+            if chosen.method and label not in chosen.method:
+                continue
             started = time.perf_counter()
-            got = measure(number, label, chosen.trials, chosen.seed, pool)
+            got = course.measure(number, label)
             seconds = time.perf_counter() - started
             cost = got.rounds if cell.rounds else got.runs
             mine = label == "ours"
