@@ -160,6 +160,8 @@ class MetricSearch:
         self._pending: list[int] = []
         self._known: _Posterior | None = None
         self._skipped: set[int] = set()
+        self._grid = (inf, inf)
+        self._seen: Floats = np.zeros(0)
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -300,14 +302,8 @@ class MetricSearch:
     def _table(self, nodes: Sequence[int]) -> Floats:
         """Log-likelihood of each node's values, by level and spread."""
         values = np.array([v for _, v in self._values])
-        low, high = self._usual(values)
-        width = (high - low) or abs(high) or 1.0
-        levels = np.linspace(low - 0.15 * width, high + 0.15 * width, _LEVELS)
-        spreads = _SPREADS * width
+        each = self._each(values)
         places = np.array([nodes.index(node) for node, _ in self._values])
-        scales = spreads[:, None] * _NOISIER
-        away = (values[:, None, None, None] - levels[None, :, None, None]) / scales
-        each = -(TAILS + 1) / 2 * np.log1p(away**2 / TAILS) - np.log(scales / width) + _STUDENT
         own = (places == np.arange(len(nodes))[:, None]) * self._worth(values)
         by_scale = (own @ each.reshape(len(values), -1)).reshape(len(nodes), *each.shape[1:])
         top = by_scale.max(axis=-1, keepdims=True)
@@ -315,11 +311,25 @@ class MetricSearch:
         result: Floats = mixed
         return result
 
+    def _each(self, values: Floats) -> Floats:
+        """Log-likelihood of each value, by level, spread and noise of its commit."""
+        low, high = self._usual(values)
+        if (low, high) != self._grid:
+            self._grid, self._seen = (low, high), np.zeros((0, _LEVELS, len(_SPREADS), 3))
+        width = (high - low) or abs(high) or 1.0
+        levels = np.linspace(low - 0.15 * width, high + 0.15 * width, _LEVELS)
+        scales = _SPREADS[:, None] * width * _NOISIER
+        fresh = values[len(self._seen) :]
+        away = (fresh[:, None, None, None] - levels[None, :, None, None]) / scales
+        new = -(TAILS + 1) / 2 * np.log1p(away**2 / TAILS) - np.log(scales / width) + _STUDENT
+        self._seen = np.concatenate([self._seen, new])
+        return self._seen
+
     @staticmethod
     def _usual(values: Floats) -> tuple[float, float]:
         """The outermost values that are no outliers, by the median's absolute deviations."""
-        middle = float(np.median(values))
-        usual = float(np.median(np.abs(values - middle)))
+        middle = _median(values)
+        usual = _median(np.abs(values - middle))
         near = values[np.abs(values - middle) <= 6.0 * usual] if usual else values
         return float(near.min()), float(near.max())
 
@@ -328,13 +338,14 @@ class MetricSearch:
 
         The share of independent values in an autoregressive series is (1 - r) / (1 + r).
         """
+        if len(values) < 4 * END_RUNS:
+            return 1.0
         nodes = np.array([node for node, _ in self._values])
         rest = values.copy()
-        for node in np.unique(nodes):
-            rest[nodes == node] -= np.median(values[nodes == node])
-        if self._known is None and len(values) < 4 * END_RUNS:
-            return 1.0
-        spread = float(np.median(np.abs(rest)))
+        for node in {node for node, _ in self._values}:
+            own = nodes == node
+            rest[own] -= _median(values[own])
+        spread = _median(np.abs(rest))
         if spread == 0.0:
             return 1.0
         rest = np.clip(rest, -4 * spread, 4 * spread)
@@ -362,7 +373,7 @@ class MetricSearch:
             return 0.0, (0.0, 0.0), float(values.std())
         after, before = values[bad], values[~bad]
         spread_after, spread_before = _deviation(after), _deviation(before)
-        effect = float(np.median(after) - np.median(before))
+        effect = _median(after) - _median(before)
         # A median's error is that of a mean times sqrt(pi / 2).
         error = sqrt(pi / 2 * (spread_after**2 / len(after) + spread_before**2 / len(before)))
         spread = sqrt((spread_after**2 * len(after) + spread_before**2 * len(before)) / len(values))
@@ -389,7 +400,7 @@ class MetricSearch:
         bad = np.array([v for n, v in self._values if n == self.graph.bad])
         good = np.array([v for n, v in self._values if n == len(self.graph)])
         spread = sqrt((_deviation(bad) ** 2 + _deviation(good) ** 2) / 2)
-        difference = abs(float(np.median(bad) - np.median(good)))
+        difference = abs(_median(bad) - _median(good))
         if spread == 0.0:
             return (inf if difference else 0.0), 0.0
         return difference / spread, sqrt(pi / 2 * (1 / len(bad) + 1 / len(good)))
@@ -457,18 +468,26 @@ _RAMPS = tuple((a / 4, b / 4) for a in range(4) for b in range(a + 1, 5))
 def _drift(rows: Floats, places: Floats) -> float:
     """Evidence of a straight line from one level to another, each anywhere, along some ramp."""
     levels = np.arange(1, rows.shape[1], 3)
-    first, last = np.meshgrid(levels, levels, indexing="ij")
-    found = []
-    for start, end in _RAMPS:
-        total = np.zeros((*first.shape, rows.shape[2]))
-        for row, along in zip(rows, np.clip((places - start) / (end - start), 0, 1), strict=True):
-            total += row[np.rint(first + (last - first) * along).astype(np.intp)]
-        found.append(float(_mean_of(total.reshape(-1))))
-    return float(_mean_of(np.array(found)))
+    first, last = (each.ravel() for each in np.meshgrid(levels, levels, indexing="ij"))
+    start, end = np.array(_RAMPS).T
+    total = np.zeros((len(start), len(first), rows.shape[2]))
+    for row, place in zip(rows, places, strict=True):
+        along = np.clip((place - start) / (end - start), 0, 1)[:, None]
+        total += row[np.rint(first + (last - first) * along).astype(np.intp)]
+    return float(_mean_of(_mean_of(total.reshape(len(start), -1))))
+
+
+def _median(values: Floats) -> float:
+    """The same as numpy's, in a tenth of its time for a few values."""
+    ordered = np.sort(values)
+    half = len(ordered) // 2
+    if len(ordered) % 2:
+        return float(ordered[half])
+    return float((ordered[half - 1] + ordered[half]) / 2)
 
 
 def _deviation(values: Floats) -> float:
     """A standard deviation that outliers do not move, as far as there are values enough."""
-    away = np.abs(values - np.median(values))
-    usual = 1.4826 * float(np.median(away))
+    away = np.abs(values - _median(values))
+    usual = 1.4826 * _median(away)
     return usual if usual else float(away.mean())
