@@ -95,7 +95,11 @@ main.add_command(bisect_command)
 
 @main.command()
 def serve() -> None:
-    """Serve webhooks, API and cockpit on one port; without an App, Setup."""
+    """Serve webhooks, API and cockpit on one port; without an App, Setup.
+
+    Exit codes: 0 it was stopped, 2 a setting is wrong, 70 it could not say for 15 seconds that it
+    lives (start it again).
+    """
     if is_nothing_set(os.environ):
         asyncio.run(_set_up())
         return
@@ -274,7 +278,10 @@ def audit_restored(anchors: Path, public_key: Path, because: str) -> None:
 @_public_key
 @click.option("--database", metavar="URL", help="Default: DATABASE_URL, else PLAYBOOKS_DATA's.")
 def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
-    """Verify the chain: 0 intact, 1 could not check, 2 altered, 3 truncated."""
+    """Verify the audit chain against anchors from outside the database.
+
+    Exit codes: 0 intact, 1 could not check, 2 altered or removed inside, 3 the end is cut off.
+    """
     from bot.records.audit.verify import audit_verify as verify
 
     report = asyncio.run(verify(database or _database_url(), anchors, public_key))
@@ -287,7 +294,10 @@ def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
 @click.option("-p", "--payload", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--url", help="Where the bot listens; default: PLAYBOOKS_URL, else host and port.")
 def receive(event: str, payload: Path, url: str | None) -> None:
-    """Sign a payload file and deliver it to the bot that runs here."""
+    """Sign a payload file and deliver it to the bot that runs here.
+
+    Exit codes: 0 the bot took it, 1 it refused, 2 a setting is wrong.
+    """
     from bot.listen import deliver
 
     settings = _settings()
@@ -356,7 +366,10 @@ def listen(relay: str | None, bot_url: str | None, every: float) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on standard output.")
 def doctor(as_json: bool) -> None:
-    """Check settings, credentials, permissions, events, repositories, disk and database."""
+    """Check settings, credentials, permissions, events, repositories, disk and database.
+
+    Exit codes: 0 all is well, 1 something is not, with what mends it.
+    """
     from bot.doctor import examine_here
 
     # What it finds is all that it says.
@@ -549,7 +562,10 @@ def config() -> None:
 @config.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 def config_check(file: Path) -> None:
-    """Check a `.github/playbooks.yml`: 0 valid, 1 not, with the line and what is allowed."""
+    """Check a `.github/playbooks.yml`; says the line and what is allowed.
+
+    Exit codes: 0 it is valid, 1 it is not, or cannot be read.
+    """
     from bot.config import InvalidConfig, read_config_text
 
     try:
@@ -570,7 +586,10 @@ def notify() -> None:
 
 @notify.command("test")
 def notify_test() -> None:
-    """Send a test message to each address of NOTIFY_URLS: 0 all took it, 1 some did not."""
+    """Send a test message to each address of NOTIFY_URLS.
+
+    Exit codes: 0 all took it, 1 some did not.
+    """
     from bot.notify import InvalidAddress, read_addresses, try_out
 
     settings = _settings()

@@ -142,7 +142,7 @@ class RevertConfig(Section):
     """How a revert goes to the base branch."""
 
     merge_method: Literal["squash", "merge", "rebase"] | None = None
-    """None: the first of squash, rebase, merge that the repository allows."""
+    """Left out: the first of squash, rebase and merge that the repository allows."""
 
 
 Command = Annotated[tuple[str, ...], Field(max_length=100)]
@@ -221,6 +221,7 @@ class Flags(Section):
     """
 
     path: Annotated[RepositoryPath, AfterValidator(_json_file)] | None = "flags/flagd.json"
+    """Where it is committed; `null`: nowhere."""
     commits: Literal["stage", "end"] = "stage"
     """After every stage of a ramp, or only when it has ended."""
 
@@ -233,6 +234,7 @@ class Capability(Policy):
     """
 
     prometheus: CounterSource | None = None
+    """Counters to judge a ramp by, instead of what clients report."""
 
     @model_validator(mode="before")
     @classmethod

@@ -66,6 +66,7 @@ class CallersConfig(Section):
     """Which workflows may act here without a stored secret; every other one only reports."""
 
     workflows: Annotated[tuple[WorkflowRef, ...], Field(max_length=50)] = ()
+    """Each as `OWNER/REPO/.github/workflows/FILE@REF`."""
 
 
 SCALES = {"money": 1_000_000, "count": 1}

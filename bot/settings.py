@@ -87,15 +87,25 @@ def pem_of(given: str) -> str:
 class ServerSettings(BaseSettings):
     """What the process can be told before there is an App."""
 
-    model_config = SettingsConfigDict(env_file=None, case_sensitive=False, frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=None, case_sensitive=False, frozen=True, use_attribute_docstrings=True
+    )
 
     github_api_url: str = "https://api.github.com"
+    """GitHub's API; of a GitHub Enterprise Server `https://HOST/api/v3`."""
     playbooks_data: Path = Path("var")
+    """The folder for mirrors, the SQLite database and the signing key."""
     playbooks_host: str = "127.0.0.1"
+    """The address it listens at; `0.0.0.0` for every network."""
     playbooks_port: int = Field(default=8080, ge=0, le=65535)
+    """The port it listens at; 0 takes a free one."""
     playbooks_url: str | None = None
+    """The public address, such as `https://playbooks.example`: for links, and the audience of
+    tokens of GitHub Actions."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged; `debug` says each decision with its inputs."""
     log_format: Literal["console", "json"] = "console"
+    """`json`: one JSON object a line."""
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -115,28 +125,54 @@ class Settings(ServerSettings):
     """What the process needs to know before it can start."""
 
     github_graphql_url: str | None = None
+    """GitHub's GraphQL address; left out, it follows from `GITHUB_API_URL`."""
     github_url: str | None = None
+    """GitHub's pages, for links; left out, they follow from `GITHUB_API_URL`."""
     github_app_id: int = Field(gt=0)
+    """The App's id, from its page; without it, Setup is shown."""
     github_private_key: SecretStr
+    r"""The App's private key: PEM, PEM with `\n` for line breaks, or base64 of it."""
     github_webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
+    """The webhook's secret; two with a comma between them while it is changed."""
     github_client_id: str | None = None
+    """The App's client id; without it nobody can log in to the cockpit."""
     github_client_secret: SecretStr | None = None
+    """The App's client secret, likewise."""
     github_oidc_issuer: str | None = None
+    """Who signs for GitHub Actions; left out, it follows from `GITHUB_URL`."""
 
     database_url: SecretStr | None = None
+    """Such as `postgresql://playbooks:PASSWORD@HOST/playbooks`; left out, SQLite in
+    `PLAYBOOKS_DATA`."""
     playbooks_api_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Tokens of machines, each `name:role:repository-glob:sha256`, with commas; or use
+    `playbooks token new`."""
     playbooks_alert_mappings: SecretStr | None = None
+    """Where alerts of other senders have what, as JSON."""
     playbooks_founders: Annotated[tuple[Login, ...], NoDecode] = ()
+    """Logins of the Founders, with commas, where a repository's `founder.people` names none;
+    left out, its admins."""
     playbooks_signing_key: SecretStr | None = None
+    """An Ed25519 key (PEM) that signs audit anchors, the same for every replica; left out, one is
+    made and kept in the database."""
     playbooks_sandbox: Literal["on", "off"] = "on"
+    """`off`: no commit is tried on this server."""
     playbooks_sandbox_readable: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders with programs that trials need besides the system's, such as `/opt/toolchain`, with
+    commas."""
     playbooks_replica: str | None = None
+    """This process's name, unique among replicas; left out, host name and port."""
     playbooks_keep: int = Field(default=90, ge=1, le=36_500)
     """Days that what is over is kept; the audit chain is kept for ever."""
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Apprise addresses with spaces between them; `team=` before one makes it the team's, else it
+    is the Founder's."""
     prometheus_url: str | None = None
+    """The Prometheus that the queries of `capabilities` are asked of."""
     prometheus_token: SecretStr | None = None
+    """A bearer token for it."""
     otel_exporter_otlp_endpoint: str | None = None
+    """Where spans are sent, by OTLP over HTTP; left out, none are made."""
 
     @field_validator(
         "github_webhook_secret",

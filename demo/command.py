@@ -37,7 +37,10 @@ STORIES = {
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The demo GitHub's port.")
 @click.option("--seed", type=click.IntRange(0), default=20, show_default=True)
 def demo(play: str, leave: bool, skip_story: bool, port: int, seed: int) -> None:
-    """Play a story on a GitHub on this machine; nothing else is needed."""
+    """Play a story on a GitHub on this machine; nothing else is needed.
+
+    Exit codes, with --exit: 0 the story ended as the specification says, 1 it did not.
+    """
     set_up_logs("error", "console")
     try:
         if not skip_story:

@@ -152,8 +152,8 @@ class ErrorMetric(StrictValue):
         alpha: the chance of a false breach over the whole ramp.
         tolerance: the failure rate may be so much higher (.1: a tenth) before it is a breach.
         margin_ratio: to be promoted, the rate must be shown to be less than so many times.
-        slo_max: the highest failure rate once nothing is left to compare with; None: odds of
-            `margin_ratio` times the baseline's in the stages before.
+        slo_max: the highest failure rate once nothing is left to compare with; left out: odds
+            of `margin_ratio` times the baseline's in the stages before.
     """
 
     alpha: Annotated[float, Field(gt=0, le=ALPHA_LIMIT)] = 0.015
@@ -191,15 +191,21 @@ class RatioMetric(StrictValue):
 class QuantileMetric(RatioMetric):
     """A latency quantile.
 
-    `slo_max`: seconds, once nothing is left to compare with; None: what is slow there may have
-    twice the odds that it had in the stages before.
+    Attributes:
+        slo_max: seconds, once nothing is left to compare with; left out: what is slow there may
+            have twice the odds that it had in the stages before.
     """
 
     slo_max: Annotated[float, Field(gt=0)] | None = None
 
 
 class RoasMetric(RatioMetric):
-    """Revenue per spend. Cohorts younger than `maturity` are not counted yet."""
+    """Revenue per spend.
+
+    Attributes:
+        direction: more is better.
+        maturity: younger cohorts are not counted yet.
+    """
 
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.05
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -260,7 +266,12 @@ class Policy(StrictValue):
         candidates: providers that might take over.
         unit: what the split decides on: each request, or a key (then only the first event of a
             key counts, since a key's requests resemble each other).
-        seed: of sampling and intervals.
+        seed: makes sampling and intervals repeatable.
+        stages: the steps of a ramp, each with `percent`, `min_bake` (`10m`), `max_bake` (`6h`) and
+            `min_n` (500 observations of each arm); that of 100 may have `holdback` and `soak`.
+        on_breach: what follows when a limit is crossed.
+        on_inconclusive: what follows when a stage ends without enough evidence: `hold` asks a
+            person.
         max_silence: without any observation for so long, and for far longer than is usual here, a
             ramp is rolled back; a shadow is held after so long.
         approvals: by stage: how many people, or `founder`.

@@ -16,6 +16,7 @@ from playwright.async_api import Browser
 
 from bot.cockpit.render import POLICY, Manual
 from bot.config import Config
+from bot.settings import Settings
 from bot.slash_commands import ENTRIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,9 @@ def test_the_reference_has_every_command_and_every_key(manual: Path) -> None:
     assert [each.name for each in ENTRIES if f"<code>/{each.name}</code>" not in commands] == []
     keys = (manual / "reference/configuration/index.html").read_text()
     assert [name for name in Config.model_fields if f"<code>{name}</code>" not in keys] == []
+    settings = (manual / "reference/settings/index.html").read_text()
+    variables = [name.upper() for name in Settings.model_fields]
+    assert [name for name in variables if f"<code>{name}</code>" not in settings] == []
 
 
 def test_nothing_in_a_page_comes_from_elsewhere_or_runs_inside_it(manual: Path) -> None:

@@ -1,4 +1,4 @@
-"""Documents lead somewhere: links, cited decisions, and a README that is short."""
+"""Documents hold: what they name is there, their commands are understood, and they are short."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import pytest
+
+from tests.house.manual_check import Checked, check, everything, metrics, reference, report
+from tests.house.manual_items import ROOT, Item, documents
+
 CODE = ("bot", "demo", "fakegithub", "tests", "benchmarks")
-_FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r'\]\(([^)\s]+)\)|src="([^"]+)"')
-_NOT_IN_A_SLUG = re.compile(r"[^\w\- ]")
-
-
-def documents() -> list[Path]:
-    """The Markdown files for people: of the root, and of docs/."""
-    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def texts() -> Iterator[tuple[str, str]]:
@@ -27,26 +23,55 @@ def texts() -> Iterator[tuple[str, str]]:
             yield path.relative_to(ROOT).as_posix(), path.read_text("utf-8")
 
 
-def anchors(document: str) -> set[str]:
-    """The anchors that GitHub gives the headings of a Markdown document."""
-    headings = re.findall(r"^#+ +(.+)$", _FENCED.sub("", document), re.MULTILINE)
-    return {_NOT_IN_A_SLUG.sub("", each.lower()).strip().replace(" ", "-") for each in headings}
+@pytest.fixture(scope="module")
+def checked() -> list[Checked]:
+    return everything()
 
 
-def broken_links(path: Path) -> Iterator[str]:
-    """The relative links of a document that lead nowhere."""
-    for found in _LINK.finditer(_FENCED.sub("", path.read_text("utf-8"))):
-        link = found[1] or found[2]
-        if re.match(r"[a-z]+:", link):
-            continue
-        name, _, anchor = link.partition("#")
-        target = (path.parent / name).resolve() if name else path
-        if not target.exists() or (anchor and anchor not in anchors(target.read_text("utf-8"))):
-            yield f"{path.relative_to(ROOT)}: {link}"
+def test_whatever_the_documents_name_is_there_and_every_command_is_understood(
+    checked: list[Checked],
+) -> None:
+    assert [f"{e.item.where}: {e.item.text}: {e.fault}" for e in checked if e.fault] == []
 
 
-def test_every_relative_link_leads_somewhere() -> None:
-    assert [link for path in documents() for link in broken_links(path)] == []
+def test_of_what_the_documents_name_less_than_a_twentieth_is_not_tried(
+    checked: list[Checked],
+) -> None:
+    assert len(checked) > 1500
+    untried = [each for each in checked if each.untried]
+    assert len(untried) < len(checked) / 20, report(checked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("command", "playbooks bisect --god v1 -- make"),
+        ("command", "playbooks revoke ci"),
+        ("command", "make nothing"),
+        ("sh", "if then"),
+        ("yaml", "checks: {smok: [unit]}\n"),
+        ("yaml", "steps: [{uses: incident-playbooks/incident-playbooks@v1, with: {doo: bisect}}]"),
+        ("json", '{"uptime": {"id": "/monitor/id"}}'),
+        ("python", "from bot.config import nothing"),
+        ("python", "x = ("),
+        ("link", "docs/nowhere.md"),
+        ("link", "docs/data.md#nowhere"),
+        ("span", "bot/gone.py"),
+        ("span", "tests/test_config.py::test_gone"),
+        ("span", "playbooks_gone_total"),
+        ("span", "PLAYBOOKS_GONE"),
+        ("span", "--gone"),
+        ("span", "POST /incidents/gone"),
+        ("span", "/bisect GOOD..BAD chek NAME"),
+        ("span", "/revert soon"),
+        ("span", "founder.persons"),
+        ("span", '{"pull_request": 12, "raeson": "…"}'),
+        ("span", "GoneClass"),
+        ("ruby", "puts 1"),
+    ],
+)  # fmt: skip
+def test_a_document_that_is_wrong_is_found(kind: str, text: str) -> None:
+    assert check(Item("README.md:1", kind, text)).fault
 
 
 def test_every_decision_that_is_cited_is_a_file() -> None:
@@ -79,3 +104,23 @@ def test_the_glossary_is_in_alphabetical_order_and_has_each_word_once() -> None:
     rows = re.findall(r"^\| ([^|]+?) \|", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
     words = [row.strip("`").lower() for row in rows[1:]]
     assert [(one, two) for one, two in pairwise(words) if one >= two] == []
+
+
+def test_the_table_of_metrics_says_what_the_code_publishes() -> None:
+    """What `/metrics` itself says is held to that table by tests/deploy/test_dashboard.py."""
+    row = re.compile(r"^\| `(playbooks_\w+)` \| (\w+) \| ?([^|]*?) ?\| (.+) \|$", re.MULTILINE)
+    table = row.findall((ROOT / "docs/operating.md").read_text("utf-8"))
+    made = [(m.name, m.type, ", ".join(m.labels), m.says) for m in metrics()]
+    assert [each for each in table if each[0] != "playbooks_build_info"] == [
+        each for each in made if each[0] != "playbooks_build_info"
+    ]
+
+
+def test_whatever_may_be_configured_or_set_says_what_it_is() -> None:
+    """What the reference says of a key or a variable is what the code says of it."""
+    mute = re.compile(r"^\| `(\w+)` \|.*\| +\|$", re.MULTILINE)
+    pages = reference.pages()
+    assert {name: mute.findall(pages[name]) for name in ("configuration", "settings")} == {
+        "configuration": [],
+        "settings": [],
+    }
