@@ -33,6 +33,7 @@ from benchmarks.fuzzing.entrances import ENTRANCES, Input, Place
 from benchmarks.fuzzing.mutation import spoiled
 from benchmarks.fuzzing.pure import LONGEST, Finding, Tally
 from bot.github.client import GitHub
+from bot.github.errors import Unreadable
 from bot.records.database import migrate, open_database, url_from
 from bot.records.documents.reports import SPEC_REPORT_PATH
 from bot.safety.config_in_force import version_at
@@ -417,6 +418,7 @@ class Bringing:
             except (ValueError, KeyError, TypeError, RecursionError):
                 found = {}
             if part == "jobs":
+                found = found if isinstance(found, list) else []
                 found = {"total_count": len(found), "jobs": found}
             return self._answer(found)
 
@@ -484,8 +486,8 @@ async def _brought(name: str, client: Any) -> None:
         if file is not None and file.content is not None:
             read_spec(file.content)
     else:
-        with suppress(ValueError):
-            # pydantic's: an answer that is none of GitHub's.
+        with suppress(Unreadable):
+            # An answer that is none of GitHub's.
             run = await client.workflows.run(1)
             jobs = await client.workflows.jobs(1)
             if run is not None:

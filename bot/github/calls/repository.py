@@ -15,7 +15,7 @@ from pydantic import Field
 
 from bot.github.calls.app import Ourselves
 from bot.github.calls.issues import ISSUE, ISSUES, stamp
-from bot.github.errors import Forbidden, GitHubError, is_absent
+from bot.github.errors import Forbidden, GitHubError, Unreadable, is_absent
 from bot.github.models import (
     BranchRules,
     File,
@@ -39,6 +39,33 @@ class FoundFile(GitHubModel):
     content: bytes | None = Field(default=None, repr=False)
 
 
+class _Blob(GitHubModel):
+    """A blob's content; `encoding` is "none" where the answer comes without it (above 1 MB)."""
+
+    sha: str
+    encoding: str = ""
+    content: str | None = None
+
+    def decoded(self) -> bytes:
+        """Give the bytes.
+
+        Raises:
+            Unreadable: they are not there (no file is taken for an empty one), or not in base64.
+        """
+        try:
+            if self.content is not None:
+                return base64.b64decode(self.content)
+        except ValueError as error:
+            raise Unreadable("GitHub's answer cannot be read: content is no base64") from error
+        raise Unreadable("GitHub's answer cannot be read: content is missing")
+
+
+class _ShownFile(_Blob):
+    """A file as GitHub shows it."""
+
+    size: int
+
+
 class Contents:
     """Reading single files; writing goes through `GitData`."""
 
@@ -53,28 +80,31 @@ class Contents:
 
         A directory or submodule is no file either. Up to 100 MB.
         """
-        data = await self._channel.find(CONTENTS, query={"ref": ref} if ref else {}, path=path)
-        if not isinstance(data, dict) or data.get("type") != "file":
+        if (shown := await self._shown(path, ref)) is None:
             return None
-        if data.get("encoding") != "base64":
-            # Above 1 MB the answer comes without the content.
-            data = await self._channel.get(BLOB, sha=data["sha"])
-        content = base64.b64decode(data["content"])
-        return File(path=path, sha=data["sha"], content=content)
+        return File(path=path, sha=shown.sha, content=await self._bytes(shown))
 
     async def find(self, path: str, ref: str | None = None, *, largest: int) -> FoundFile | None:
         """Read a file, its bytes only where they are at most `largest`; None if there is none.
 
         Without a `ref` it is read from the head of the default branch.
         """
+        if (shown := await self._shown(path, ref)) is None:
+            return None
+        if shown.size > largest:
+            return FoundFile(sha=shown.sha)
+        return FoundFile(sha=shown.sha, content=await self._bytes(shown))
+
+    async def _shown(self, path: str, ref: str | None) -> _ShownFile | None:
         data = await self._channel.find(CONTENTS, query={"ref": ref} if ref else {}, path=path)
         if not isinstance(data, dict) or data.get("type") != "file":
             return None
-        if data["size"] > largest:
-            return FoundFile(sha=data["sha"])
-        if data.get("encoding") != "base64":
-            data = await self._channel.get(BLOB, sha=data["sha"])
-        return FoundFile(sha=data["sha"], content=base64.b64decode(data["content"]))
+        return _ShownFile.model_validate(data)
+
+    async def _bytes(self, shown: _Blob) -> bytes:
+        if shown.encoding != "base64":
+            shown = _Blob.model_validate(await self._channel.get(BLOB, sha=shown.sha))
+        return shown.decoded()
 
     async def names(self, path: str, ref: str) -> tuple[str, ...]:
         """List a directory's names; nothing if there is no such directory. At most 1,000."""
