@@ -20,13 +20,12 @@ from bot.config_versions import read_version
 from bot.git.errors import OutputTooLarge, ShallowHistory, UnknownRevision
 from bot.git.history import describe, is_ancestor, parents_of, resolve
 from bot.git.landed_changes import LandedPullRequest, part_of, strangers
-from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.pull_commits import Landing, LandingMethod, Unclear, landing_of, landing_of_merge
 from bot.git.trees import read_blob
-from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.names import is_among
+from bot.playbooks.ports import HistoryMirror, LandingGitHub
 from bot.playbooks.steps import PlannedStep
 from bot.triggers import Autonomy, Trigger, Value
 
@@ -197,7 +196,7 @@ def needed(pull: PullRequest) -> list[str]:
 
 
 async def landing_of_pull(
-    pull: PullRequest, onto: str, github: RepositoryClient, mirror: Mirror
+    pull: PullRequest, onto: str, github: LandingGitHub, mirror: HistoryMirror
 ) -> Landing | Unclear:
     """Find how a merged pull request came to the branch whose head is `onto`.
 
@@ -235,7 +234,10 @@ async def landing_of_pull(
 
 
 async def look_into(
-    landing: Landing, github: RepositoryClient, mirror: Mirror, known: Sequence[PullRequest] = ()
+    landing: Landing,
+    github: LandingGitHub,
+    mirror: HistoryMirror,
+    known: Sequence[PullRequest] = (),
 ) -> Landed:
     """Find everybody who came by a landing.
 
@@ -265,7 +267,7 @@ async def look_into(
 
 
 async def _named(
-    landing: Landing, github: RepositoryClient, mirror: Mirror, *, ask: bool
+    landing: Landing, github: LandingGitHub, mirror: HistoryMirror, *, ask: bool
 ) -> list[int]:
     shas = [landing.at, *(node.sha for node in landing.nodes[:MOST_LOOKED_INTO])]
     asked = await github.pulls.merged_with(list(dict.fromkeys(shas))) if ask else ()
@@ -283,8 +285,8 @@ async def _part(
     landing: Landing,
     pull: PullRequest,
     base: str | None,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: LandingGitHub,
+    mirror: HistoryMirror,
 ) -> frozenset[str]:
     merge = pull.merge_commit_sha or ""
     parents = {node.sha: node.parents for node in landing.nodes}
@@ -315,7 +317,7 @@ async def _has(git: Git, commit: str, tip: str) -> bool:
 
 
 async def brought_with(
-    sha: str, base: str, onto: str, github: RepositoryClient, mirror: Mirror
+    sha: str, base: str, onto: str, github: LandingGitHub, mirror: HistoryMirror
 ) -> Landed | None:
     """Find every pull request that one commit of a branch brought.
 
@@ -348,7 +350,7 @@ async def brought_with(
 
 
 async def everybody_behind(
-    sha: str, base: str, head: str, github: RepositoryClient, mirror: Mirror
+    sha: str, base: str, head: str, github: LandingGitHub, mirror: HistoryMirror
 ) -> tuple[tuple[PullRequest, ...], bool]:
     """Find all whose work goes when one commit of `base` is reverted.
 

@@ -1,4 +1,6 @@
-"""What a playbook runs on: its Run, the signals it hears, and what it acts through.
+"""What a playbook runs on: its Run, and the signals it hears.
+
+What it acts through stands in the `ports.py` of its room.
 
 A playbook is an ordinary async function. Whatever it reads from or does to the world goes through
 a step; after a crash the function runs again from the top, and steps that already finished hand
@@ -15,19 +17,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.config import Config
 from bot.errors import Passing, without_paths
-from bot.git.mirror import Mirror
-from bot.github.client import RepositoryClient
 from bot.github.errors import GitHubError, in_words
-from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.steps import AnyStep, Duty, Patch, WaitPoint
-from bot.records.branch_record import RecordStore
-from bot.trials.pool import TrialPool
-from bot.triggers import Actor, Trigger, Value
+from bot.triggers import Actor, Value
 
 T = TypeVar("T")
 
@@ -194,34 +189,6 @@ class Patience:
     give_up: timedelta = timedelta(days=14)
     reruns_begin: timedelta = timedelta(minutes=5)
     other_bots: timedelta = timedelta(seconds=10)
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a playbook acts through, bound to one repository. These are all its side effects."""
-
-    github: RepositoryClient
-    mirror: Mirror
-    signing_key: Ed25519PrivateKey
-    store: RecordStore
-    """What was put on the records branch."""
-    web_url: str
-    """The repository's page on GitHub."""
-    patience: Patience
-    put: Callable[[Trigger], Awaitable[object]]
-    """Asks for something more; a Trigger with the same key at most once."""
-    settled: Callable[[Config], Awaitable[Config]]
-    """The configuration with its sensitive sections as a Founder approved them."""
-    pool: TrialPool
-    """Sandboxes on this server."""
-    pictures: PictureAddresses
-    """Where people find pictures."""
-    cockpit_url: str | None
-    """Where people reach this bot's pages; None where that is not known."""
-
-    def page_of(self, incident: str) -> str | None:
-        """The address of an incident's page in the cockpit."""
-        return None if self.cockpit_url is None else f"{self.cockpit_url}/ui/incidents/{incident}"
 
 
 class NotDone(Value):

@@ -17,17 +17,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.config import CONFIG_PATH
-from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.limits import Founder
+from bot.playbooks.ports import HistoryMirror, steps
 from bot.playbooks.run import Run, StepFailed
 from bot.playbooks.steps import Step
 from bot.playbooks.stored_steps import step_named
-from bot.records import steps
 from bot.triggers import Value
 
 
-async def paths_of(commits: Sequence[str], mirror: Mirror) -> tuple[str, ...]:
+async def paths_of(commits: Sequence[str], mirror: HistoryMirror) -> tuple[str, ...]:
     """Name every path that these commits changed, against their first parents.
 
     Raises:

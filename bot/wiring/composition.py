@@ -16,13 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.commands.handler import Playbooks
 from bot.config import Config
-from bot.github.client import GitHub
+from bot.git.mirror import Mirror
+from bot.github.client import GitHub, RepositoryClient
 from bot.intake.api.incidents import Accepted, DeclinedRequest
 from bot.intake.inbox import Inbox
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.alerts.playbook import follow_alerts
-from bot.playbooks.alerts.workflow import AlertResources
-from bot.playbooks.autorevert.playbook import AutorevertResources, autorevert
+from bot.playbooks.autorevert.decide import Purpose
+from bot.playbooks.autorevert.playbook import autorevert
+from bot.playbooks.autorevert.ports import PauseSelfWork
 from bot.playbooks.bisect.playbook import bisect
 from bot.playbooks.incident.context import first_place
 from bot.playbooks.plan import CannotPlan, Weigh
@@ -33,8 +35,8 @@ from bot.playbooks.revert.playbook import revert
 from bot.playbooks.rollback.messages import nothing_to_take_back
 from bot.playbooks.rollback.playbook import rollback
 from bot.playbooks.rollback.traffic_back import would_give_traffic_back
-from bot.playbooks.rollout.capability import RolloutResources, UnknownName, policy_in_force
-from bot.playbooks.run import Ending, Patience, Resources, Run, Signal
+from bot.playbooks.rollout.capability import UnknownName, policy_in_force
+from bot.playbooks.run import Ending, Patience, Run, Signal
 from bot.playbooks.shadow.plan import know_shadow
 from bot.playbooks.shadow.plan import may_begin as may_shadow
 from bot.playbooks.shadow.playbook import shadow
@@ -56,6 +58,7 @@ from bot.triggers import (
     Repository,
     RevertRequest,
     RollbackRequest,
+    Severity,
     ShadowRequest,
     TriageRequest,
     Trigger,
@@ -170,6 +173,42 @@ ANNOUNCED_AT_ONCE = 6
 
 
 @dataclass(frozen=True)
+class PlaybookResources:
+    """What playbooks act through, bound to one repository.
+
+    Each sees of it what the Protocols in its `ports.py` say, which also say what each part is for.
+    """
+
+    github: RepositoryClient
+    mirror: Mirror
+    signing_key: Ed25519PrivateKey
+    store: RecordStore
+    web_url: str
+    """The repository's page on GitHub."""
+    patience: Patience
+    put: Callable[[Trigger], Awaitable[object]]
+    settled: Callable[[Config], Awaitable[Config]]
+    pool: TrialPool
+    pictures: PictureAddresses
+    cockpit_url: str | None
+    records: AsyncEngine
+    evaluations: Evaluations
+    ask: Callable[[Trigger], Awaitable[None]]
+    wake: Callable[[str, Signal, str], Awaitable[None]]
+    is_founder: Callable[[str], Awaitable[bool]]
+    clock: Callable[[], datetime]
+    no_counters: Callable[[], str | None]
+    severity: Callable[[Purpose], Severity]
+    hold: PauseSelfWork
+    recording: asyncio.Lock
+    turns: asyncio.Semaphore
+
+    def page_of(self, incident: str) -> str | None:
+        """The address of an incident's page in the cockpit; None where that is not known."""
+        return None if self.cockpit_url is None else f"{self.cockpit_url}/ui/incidents/{incident}"
+
+
+@dataclass(frozen=True)
 class PlaybookWiring:
     """Hands each playbook its parts, bound to the repository it plays on."""
 
@@ -208,13 +247,7 @@ class PlaybookWiring:
 
     async def judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
         """Judge a failing check of the default branch."""
-        parts = AutorevertResources(
-            parts=self._parts(trigger.repository, "judge"),
-            put=self.inbox.put,
-            severity=severity_of_check,
-            hold=hold_self_work,
-        )
-        await autorevert(run, trigger, request, parts)
+        await autorevert(run, trigger, request, self._parts(trigger.repository, "judge"))
 
     async def _revert(
         self, run: Run, trigger: Trigger, request: RevertRequest, weigh: Weigh
@@ -226,53 +259,32 @@ class PlaybookWiring:
         return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
 
     async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest, _: Weigh) -> Ending:
-        parts = AlertResources(
-            parts=self._parts(trigger.repository, "triage"),
-            put=self.inbox.put,
-            hold=hold_self_work,
-            recording=self._recording.setdefault(trigger.repository.id, asyncio.Lock()),
-            turns=self._turns,
-            records=self.records,
-        )
-        return await follow_alerts(run, trigger, request, parts)
+        return await follow_alerts(run, trigger, request, self._parts(trigger.repository, "triage"))
 
     async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest, _: Weigh) -> Ending:
-        return await shadow(run, trigger, request, self._candidate_parts(trigger.repository))
+        return await shadow(run, trigger, request, self._parts(trigger.repository, "rollout"))
 
     async def _ramp(self, run: Run, trigger: Trigger, request: RampRequest, _: Weigh) -> Ending:
-        return await ramp(run, trigger, request, self._candidate_parts(trigger.repository))
+        return await ramp(run, trigger, request, self._parts(trigger.repository, "rollout"))
 
     async def _rollback(
         self, run: Run, trigger: Trigger, request: RollbackRequest, _: Weigh
     ) -> Ending:
-        return await rollback(run, trigger, request, self._candidate_parts(trigger.repository))
-
-    def _candidate_parts(self, repository: Repository) -> RolloutResources:
-        parts = self._parts(repository, "rollout")
-
-        async def founder(login: str) -> bool:
-            config = (await self.config.of(repository)).config
-            named = await founders_of(parts.github, config, self.founders)
-            return is_founder(login, named)
-
-        return RolloutResources(
-            **vars(parts),
-            records=self.records,
-            evaluations=self.evaluations,
-            ask=self._ask,
-            wake=self.wake,
-            is_founder=founder,
-            clock=self.clock,
-            no_counters=self.no_counters,
-        )
+        return await rollback(run, trigger, request, self._parts(trigger.repository, "rollout"))
 
     async def _ask(self, trigger: Trigger) -> None:
         # A step cannot start a Run; what is in the inbox is started, whatever happens to us.
         await self.inbox.put(trigger)
 
-    def _parts(self, repository: Repository, playbook: str) -> Resources:
-        return Resources(
-            github=self.github.repository(repository, playbook=playbook),
+    def _parts(self, repository: Repository, playbook: str) -> PlaybookResources:
+        github = self.github.repository(repository, playbook=playbook)
+
+        async def is_a_founder(login: str) -> bool:
+            config = (await self.config.of(repository)).config
+            return is_founder(login, await founders_of(github, config, self.founders))
+
+        return PlaybookResources(
+            github=github,
             mirror=self.mirrors.of(repository),
             signing_key=self.signing_key,
             store=self.store,
@@ -283,4 +295,15 @@ class PlaybookWiring:
             pictures=self.pictures,
             cockpit_url=self.cockpit_url,
             settled=partial(self.config.settled, repository.id),
+            records=self.records,
+            evaluations=self.evaluations,
+            ask=self._ask,
+            wake=self.wake,
+            is_founder=is_a_founder,
+            clock=self.clock,
+            no_counters=self.no_counters,
+            severity=severity_of_check,
+            hold=hold_self_work,
+            recording=self._recording.setdefault(repository.id, asyncio.Lock()),
+            turns=self._turns,
         )

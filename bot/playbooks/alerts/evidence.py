@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from bot.config import Config
 from bot.git.errors import AmbiguousRevision, UnknownRevision
 from bot.git.history import describe, first_parents, is_ancestor, resolve
-from bot.git.mirror import Mirror
-from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest
 from bot.playbooks.alerts import messages as words
 from bot.playbooks.alerts.decide import (
@@ -21,9 +19,11 @@ from bot.playbooks.alerts.decide import (
     naming,
 )
 from bot.playbooks.alerts.messages import AlertFacts
+from bot.playbooks.alerts.ports import AlertGitHub
 from bot.playbooks.autorevert.decide import SoleSuspect
 from bot.playbooks.autorevert.evidence import is_own, only_one, read_suspect, without_hotfixes
 from bot.playbooks.plan import read_config
+from bot.playbooks.ports import HistoryMirror
 from bot.records.alerts import Condition, Said
 from bot.triggers import (
     OURSELVES,
@@ -97,8 +97,8 @@ async def gather(
     conditions: Sequence[Condition],
     began: datetime,
     *,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: AlertGitHub,
+    mirror: HistoryMirror,
     settled: Callable[[Config], Awaitable[Config]],
     now: datetime,
 ) -> tuple[AlertEvidence, Config]:
@@ -145,7 +145,7 @@ async def gather(
 
 
 async def _merged_between(
-    mirror: Mirror, head: str, since: datetime, until: datetime, config: Config, bot: str
+    mirror: HistoryMirror, head: str, since: datetime, until: datetime, config: Config, bot: str
 ) -> list[str]:
     """The commits that came to the branch in this time, oldest first; no mere records."""
     line = await mirror.read(lambda git: first_parents(git, head, _WINDOW))
@@ -155,7 +155,7 @@ async def _merged_between(
 
 
 async def _commit(
-    named: Said, pull: PullRequest | None, base: str, head: str, mirror: Mirror
+    named: Said, pull: PullRequest | None, base: str, head: str, mirror: HistoryMirror
 ) -> str | None:
     """The commit of the default branch that is named, if there is such a one."""
     wanted = named.commit or ""

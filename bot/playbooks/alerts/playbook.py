@@ -16,8 +16,8 @@ from bot.playbooks.alerts import messages as words
 from bot.playbooks.alerts.decide import Following, LeaveIt, RevertIt, what_follows
 from bot.playbooks.alerts.evidence import gather, trigger_for
 from bot.playbooks.alerts.messages import AlertFacts
+from bot.playbooks.alerts.ports import AlertResources, alerts, chain, incidents, notifications
 from bot.playbooks.alerts.workflow import (
-    AlertResources,
     AlertWorkflow,
     began_at,
     open_for_group,
@@ -29,13 +29,10 @@ from bot.playbooks.rollback.traffic_back import would_give_traffic_back
 from bot.playbooks.rollout.evidence import live_ledger
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed, attempt, first, heard
 from bot.playbooks.steps import Step, WaitPoint
-from bot.records import alerts, incidents
 from bot.records.alerts import ConditionGroup
-from bot.records.audit import chain
 from bot.records.documents.adr import adr_path, with_outcome, with_status
 from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
-from bot.records.notifications import announce
 from bot.triggers import OURSELVES, Severity, TriageRequest, Trigger, Value
 
 
@@ -129,7 +126,7 @@ async def _what_follows(work: AlertWorkflow, now: datetime) -> _Following:
     began = began_at(group, work.since)
 
     async def look(_: bool) -> _Following:
-        parts = work.parts.parts
+        parts = work.parts
         evidence, config = await gather(
             firing,
             began,
@@ -269,7 +266,7 @@ async def follow_alerts(
     Raises:
         StepFailed: a step failed for good; the group is let go by then, for another Run.
     """
-    triaged = await open_for_group(run, trigger, request.group, signing_key=parts.parts.signing_key)
+    triaged = await open_for_group(run, trigger, request.group, signing_key=parts.signing_key)
     if triaged is None:
         reason = "There is no such group of alerts, or they are followed already."
         return Ending(outcome="declined", reason=reason)
@@ -286,7 +283,7 @@ async def follow_alerts(
 async def _to_its_end(work: AlertWorkflow) -> Ending:
     """Follow the group until every condition has cleared."""
     began = await work.run.now()
-    patience = work.parts.parts.patience
+    patience = work.parts.patience
     was_clear = False
     while True:
         now = await work.run.now()
@@ -338,7 +335,7 @@ async def _write_down(work: AlertWorkflow, now: datetime, *, may_end: bool) -> _
         worse = severity_of(group)
         if not group.is_clear and _ORDER.index(worse) > _ORDER.index(known.severity):
             known = await incidents.set_severity(conn, incident, worse)
-            await announce(conn, known, at=now)
+            await notifications.announce(conn, known, at=now)
         if not (group.is_clear and may_end):
             return _Looked(group=group, severity=known.severity)
         await alerts.let_go(conn, group_id)

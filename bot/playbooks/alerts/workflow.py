@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import JsonValue, TypeAdapter
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.playbooks.alerts import messages as words
 from bot.playbooks.alerts.decide import Following
 from bot.playbooks.alerts.messages import AlertFacts
-from bot.playbooks.autorevert.playbook import PauseSelfWork
+from bot.playbooks.alerts.ports import AlertResources, alerts, chain, incidents, notifications, runs
 from bot.playbooks.incident import record_files
 from bot.playbooks.incident.context import Opened
 from bot.playbooks.incident.phrases import StatusMessage
@@ -26,15 +24,13 @@ from bot.playbooks.incident.publisher import keep as keep_standing
 from bot.playbooks.incident.record_files import RECORDS_BRANCH, Recorded, RecordFile, recorded
 from bot.playbooks.incident.recorder import IncidentRecorder
 from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
-from bot.playbooks.run import Ending, NotAllowed, Resources, Run, Tries, attempt
+from bot.playbooks.run import Ending, NotAllowed, Run, Tries, attempt
 from bot.playbooks.steps import Step
-from bot.records import alerts, incidents, runs
 from bot.records.alerts import ConditionGroup
-from bot.records.audit import chain
 from bot.records.audit.anchors import sign
 from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import REOPEN_WINDOW, IncidentStatus, RunState
-from bot.records.notifications import announce
+from bot.records.runs import StoredRun
 from bot.triggers import Severity, Trigger, Value, derived_id
 
 KIND = "alert"
@@ -93,7 +89,7 @@ async def open_for_group(
         incident, action = await _incident(conn, trigger, group, now)
         incident = await incidents.count_alerts(conn, incident.id, group.received)
         over = "it was over before it was heard of" if group.is_clear else None
-        await announce(conn, incident, at=now, spared=over)
+        await notifications.announce(conn, incident, at=now, spared=over)
         await runs.note(conn, run.id, at=now, incident_id=incident.id)
         for state in (RunState.RUNNING, RunState.VERIFYING):
             await runs.move(conn, run.id, state, at=now)
@@ -139,12 +135,12 @@ async def remember(conn: AsyncConnection, run: str, following: Following, at: da
         await runs.note(conn, run, at=at, inputs={**known.inputs, **decided})
 
 
-def _decided(episode: Sequence[runs.StoredRun]) -> Following | None:
+def _decided(episode: Sequence[StoredRun]) -> Following | None:
     found = [r.inputs[_DECIDED] for r in episode if _DECIDED in r.inputs]
     return _FOLLOWING.validate_python(found[-1]) if found else None
 
 
-def _of_episode(before: Sequence[runs.StoredRun], group: ConditionGroup) -> list[runs.StoredRun]:
+def _of_episode(before: Sequence[StoredRun], group: ConditionGroup) -> list[StoredRun]:
     """The Runs that followed the group's present episode, oldest first."""
     asked: dict[str, JsonValue] = {"group": group.id, "episode": group.episode}
     return [r for r in before if asked.items() <= r.inputs.items()]
@@ -193,29 +189,6 @@ async def _incident(
     return incident, "incident.joined" if joined else "incident.opened"
 
 
-@dataclass(frozen=True)
-class AlertResources:
-    """What triage acts through.
-
-    Attributes:
-        parts: the repository.
-        put: takes a Trigger; one with the same key at most once.
-        hold: pauses self-work.
-        recording: held while records are committed: a hundred groups that fire at once would
-            otherwise keep moving the branch under each other.
-        turns: lets a few incidents be announced at a time, for the same reason: everything else
-            the process does has to go on meanwhile.
-        records: to look at alerts without a write.
-    """
-
-    parts: Resources
-    put: Callable[[Trigger], Awaitable[object]]
-    hold: PauseSelfWork
-    recording: asyncio.Lock
-    turns: asyncio.Semaphore
-    records: AsyncEngine
-
-
 class AlertWorkflow:
     """One group of alerts and its incident, under way.
 
@@ -234,13 +207,13 @@ class AlertWorkflow:
     def __init__(self, run: Run, trigger: Trigger, parts: AlertResources, triaged: Triaged) -> None:
         """Begin, or begin again after a crash."""
         self.run, self.trigger, self.parts = run, trigger, parts
-        self.github = parts.parts.github
+        self.github = parts.github
         opened = triaged.opened
         self.incident = opened.incident.id
         self.attempt = opened.attempt
         self.first = triaged.first or run.id
         self.decided = triaged.following
-        self.recorder = IncidentRecorder(run, trigger, opened, parts.parts.signing_key)
+        self.recorder = IncidentRecorder(run, trigger, opened, parts.signing_key)
         self.since = opened.incident.detected_at
         self.status_places = StatusPlaces(
             self.github, self.incident, since=self.since - CLOCKS_DIFFER_BY, run=run.id
@@ -254,8 +227,8 @@ class AlertWorkflow:
             severity=opened.incident.severity,
             group=triaged.group,
             adr=opened.incident.adr or "",
-            records_url=f"{parts.parts.web_url}/blob/{RECORDS_BRANCH}",
-            page=parts.parts.page_of(self.incident),
+            records_url=f"{parts.web_url}/blob/{RECORDS_BRANCH}",
+            page=parts.page_of(self.incident),
             issue=opened.incident.issue,
         )
 
@@ -302,7 +275,7 @@ class AlertWorkflow:
             async with self.parts.recording:
                 return await record_files.record(
                     self.github,
-                    self.parts.parts.store,
+                    self.parts.store,
                     files,
                     anchor,
                     message,
@@ -312,7 +285,7 @@ class AlertWorkflow:
         put = await recorded(self.run, step, record)
         if put is not None:
             self.facts = self.facts.model_copy(
-                update={"records_url": f"{self.parts.parts.web_url}/blob/{put.branch}"}
+                update={"records_url": f"{self.parts.web_url}/blob/{put.branch}"}
             )
 
     async def close(

@@ -20,6 +20,9 @@ from bot.triggers import Autonomy, Value
 UNLIKELY = 0.1
 """Below this it was a flake."""
 
+Purpose = Literal["smoke", "evals", "slo", "safety"]
+"""What a check is configured as."""
+
 
 class SoleSuspect(Value):
     """The only change that may have begun it, as far as a revert is concerned."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 
 from pydantic import Field
 
@@ -12,26 +11,26 @@ from bot import markdown
 from bot.config import Config
 from bot.git.history import describe, first_parents, parents_of
 from bot.git.landed_changes import already_reverted
-from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.trees import raw_changes
-from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, PullRequest
-from bot.playbooks.autorevert.decide import CheckEvidence, SoleSuspect, TellPeople
+from bot.playbooks.autorevert.decide import CheckEvidence, Purpose, SoleSuspect, TellPeople
+from bot.playbooks.autorevert.ports import AutorevertGitHub, SuspectGitHub
 from bot.playbooks.checks.results import OUR_CHECKS, WINDOW, by_commit, runs_with_a_verdict
 from bot.playbooks.checks.streak import CommitRuns, find_streak
 from bot.playbooks.incident.branches import is_hotfix
 from bot.playbooks.incident.own_files import OwnFiles, is_by, own_files
 from bot.playbooks.incident.phrases import quoted
 from bot.playbooks.plan import everybody_behind, is_opted_out, is_self_work, read_config
+from bot.playbooks.ports import HistoryMirror
 from bot.triggers import Value
 
 _MOST_ASKED = 10
 """Commits whose pull request is asked for: beyond that nobody is the only suspect anyway."""
 
 
-async def brought_by(sha: str, base: str, github: RepositoryClient) -> PullRequest | None:
+async def brought_by(sha: str, base: str, github: SuspectGitHub) -> PullRequest | None:
     """Find the merged pull request a commit of `base` came with."""
     for pull in await github.pulls.of_commit(sha):
         if pull.is_merged and pull.base.ref == base:
@@ -40,7 +39,7 @@ async def brought_by(sha: str, base: str, github: RepositoryClient) -> PullReque
 
 
 async def without_hotfixes(
-    shas: Sequence[str], base: str, github: RepositoryClient
+    shas: Sequence[str], base: str, github: SuspectGitHub
 ) -> tuple[str, ...]:
     """Leave out our own hotfixes, which were green before they were merged, if others remain.
 
@@ -60,7 +59,7 @@ async def without_hotfixes(
     return tuple(others or shas)
 
 
-async def only_one(shas: Sequence[str], base: str, github: RepositoryClient) -> str | None:
+async def only_one(shas: Sequence[str], base: str, github: SuspectGitHub) -> str | None:
     """Give the one change that all these commits belong to, as its last commit.
 
     A rebase merge puts several commits on the branch, of which usually only the last is checked.
@@ -87,8 +86,8 @@ async def read_suspect(
     head: str,
     *,
     config: Config,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: SuspectGitHub,
+    mirror: HistoryMirror,
     now: datetime,
     named: PullRequest | None = None,
 ) -> SoleSuspect:
@@ -137,7 +136,7 @@ def is_our_hotfix(pull: PullRequest, bot: str) -> bool:
     return is_hotfix(pull.head.ref) and pull.user.login == bot
 
 
-async def is_own(sha: str, config: Config, bot: str, mirror: Mirror) -> bool:
+async def is_own(sha: str, config: Config, bot: str, mirror: HistoryMirror) -> bool:
     """Whether a commit changes only what this bot wrote: records, reports, the flag document.
 
     Such a commit is never suspected. That it says it is ours is not enough: anybody can say so.
@@ -170,10 +169,6 @@ def _is_named(own: OwnFiles, path: bytes) -> bool:
         return own.named(path.decode())
     except UnicodeDecodeError:
         return False
-
-
-Purpose = Literal["smoke", "evals", "slo", "safety"]
-"""What a check is configured as."""
 
 
 class CheckLook(Value):
@@ -209,8 +204,8 @@ async def look(
     check: str,
     base: str,
     *,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: AutorevertGitHub,
+    mirror: HistoryMirror,
     settled: Callable[[Config], Awaitable[Config]],
     now: datetime,
     repeats: int,
@@ -294,7 +289,7 @@ def purpose_of(check: str, config: Config) -> Purpose | None:
 
 
 async def run_again(
-    check: str, runs: Mapping[str, int], github: RepositoryClient, look_first: bool
+    check: str, runs: Mapping[str, int], github: AutorevertGitHub, look_first: bool
 ) -> RerunsAsked:
     """Have a check run once more on each of these commits; `runs` says how many had ended.
 
@@ -324,7 +319,7 @@ async def run_again(
 
 
 async def _with_records(
-    commits: Sequence[CommitRuns], config: Config, bot: str, mirror: Mirror
+    commits: Sequence[CommitRuns], config: Config, bot: str, mirror: HistoryMirror
 ) -> list[CommitRuns]:
     """Mark the commits that only write our own files, as far back as the check last passed."""
     marked = []

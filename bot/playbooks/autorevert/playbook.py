@@ -7,11 +7,8 @@ find a flake leave one audit entry and nothing else.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,12 +24,11 @@ from bot.playbooks.autorevert.decide import (
     WaitForRun,
     decide,
 )
-from bot.playbooks.autorevert.evidence import CheckLook, Purpose, RerunsAsked, look, run_again
+from bot.playbooks.autorevert.evidence import CheckLook, RerunsAsked, look, run_again
+from bot.playbooks.autorevert.ports import AutorevertResources, chain, runs
 from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
-from bot.playbooks.run import Resources, Run, SignalKind, attempt, first, heard
+from bot.playbooks.run import Run, SignalKind, attempt, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
-from bot.records import runs
-from bot.records.audit import chain
 from bot.records.lifecycle import RunState
 from bot.triggers import (
     OURSELVES,
@@ -42,7 +38,6 @@ from bot.triggers import (
     PullRequestTarget,
     Request,
     RevertRequest,
-    Severity,
     Source,
     SourceKind,
     Target,
@@ -52,48 +47,6 @@ from bot.triggers import (
 
 RUN_TAKES = timedelta(hours=1)
 """How long a run that was asked for may take before what is known has to do."""
-
-
-class PauseSelfWork(Protocol):
-    """Pauses self-work; within the caller's transaction, and at most once per `key`."""
-
-    async def __call__(
-        self,
-        conn: AsyncConnection,
-        trigger: Trigger,
-        *,
-        key: str,
-        reason: str,
-        is_safety: bool,
-        at: datetime,
-    ) -> None:
-        """Pause, unless it is paused already.
-
-        Args:
-            conn: the transaction.
-            trigger: what is judged; its repository is the one.
-            key: what makes this wish this one.
-            reason: why, in plain text.
-            is_safety: whether only a person may lift it.
-            at: now.
-        """
-
-
-@dataclass(frozen=True)
-class AutorevertResources:
-    """What a judgement acts through.
-
-    Attributes:
-        parts: the repository.
-        put: takes a Trigger; one with the same key at most once.
-        severity: how bad a failure of a check is, by what the check is for.
-        hold: pauses self-work.
-    """
-
-    parts: Resources
-    put: Callable[[Trigger], Awaitable[object]]
-    severity: Callable[[Purpose], Severity]
-    hold: PauseSelfWork
 
 
 async def autorevert(
@@ -123,7 +76,7 @@ class _Judging:
     ) -> None:
         self.run, self.trigger = run, trigger
         self.check, self.base = request.check, request.base
-        self.parts, self.github = parts, parts.parts.github
+        self.parts, self.github = parts, parts.github
         self.repeats = 0
         self.awaited: dict[str, int] = {}
         self.refused: tuple[str, ...] = ()
@@ -153,7 +106,7 @@ class _Judging:
 
     @property
     def _a_while(self) -> float:
-        return self.parts.parts.patience.look_again.total_seconds()
+        return self.parts.patience.look_again.total_seconds()
 
     async def _look(self, now: datetime, *, exhausted: bool) -> CheckLook:
         # What the step works with must be as it was when it was first run.
@@ -164,8 +117,8 @@ class _Judging:
                 self.check,
                 self.base,
                 github=self.github,
-                mirror=self.parts.parts.mirror,
-                settled=self.parts.parts.settled,
+                mirror=self.parts.mirror,
+                settled=self.parts.settled,
                 now=now,
                 repeats=repeats,
                 awaited=awaited,

@@ -18,12 +18,11 @@ from bot import markdown
 from bot.config import BisectConfig, Config
 from bot.git.errors import AmbiguousRevision, UnknownRevision
 from bot.git.history import is_ancestor, merge_base, resolve, resolve_expression
-from bot.git.mirror import Mirror
-from bot.github.client import RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.names import split_steps
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, count_between
+from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror
 from bot.playbooks.checks.results import meant
 from bot.playbooks.plan import CannotPlan, Declined, read_config
 from bot.triggers import BisectRequest, Value
@@ -79,8 +78,8 @@ class BisectPlanned(RootModel[Annotated[BisectPlan | Declined, Field(union_mode=
 async def make_bisect_plan(
     request: BisectRequest,
     *,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: BisectGitHub,
+    mirror: BisectMirror,
     settled: Callable[[Config], Awaitable[Config]],
     has_sandbox: bool = True,
 ) -> BisectPlanned:
@@ -105,8 +104,8 @@ async def make_bisect_plan(
 
 async def _plan(
     request: BisectRequest,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: BisectGitHub,
+    mirror: BisectMirror,
     settled: Callable[[Config], Awaitable[Config]],
     *,
     has_sandbox: bool,
@@ -148,7 +147,7 @@ class TrialSettings(Value):
 
 async def trial_settings(
     plan: BisectPlan,
-    mirror: Mirror,
+    mirror: BisectMirror,
     settled: Callable[[Config], Awaitable[Config]],
     *,
     has_sandbox: bool,
@@ -171,7 +170,7 @@ async def trial_settings(
 
 async def _config_of(
     branch: str,
-    mirror: Mirror,
+    mirror: BisectMirror,
     settled: Callable[[Config], Awaitable[Config]],
     *,
     has_sandbox: bool,
@@ -187,7 +186,7 @@ async def _config_of(
 
 
 async def without_trials(
-    results: Sequence[CheckResult], bad: str, config: Config, github: RepositoryClient
+    results: Sequence[CheckResult], bad: str, config: Config, github: BisectGitHub
 ) -> list[CheckResult]:
     """Leave out the jobs of trials: they hang on the default branch but try other commits."""
     if config.bisect.workflow is None:
@@ -253,7 +252,7 @@ def which_check(
     )
 
 
-async def _commit(revision: str, github: RepositoryClient, mirror: Mirror) -> str:
+async def _commit(revision: str, github: BisectGitHub, mirror: BisectMirror) -> str:
     """The full SHA of a branch, tag or SHA; only what is on a branch of this repository."""
     # Signs around a name are rarely part of it, but git allows them there.
     for written in dict.fromkeys((revision, revision.strip("`<>,\"'"))):
@@ -274,7 +273,7 @@ async def _commit(revision: str, github: RepositoryClient, mirror: Mirror) -> st
     )
 
 
-async def _steps_back(sha: str, steps: str, mirror: Mirror) -> str:
+async def _steps_back(sha: str, steps: str, mirror: BisectMirror) -> str:
     """Go back from a commit: `~3`, `^2`.
 
     Raises:
@@ -283,7 +282,7 @@ async def _steps_back(sha: str, steps: str, mirror: Mirror) -> str:
     return await mirror.read(lambda git: resolve_expression(git, f"{sha}{steps}"))
 
 
-async def _named_commit(name: str, github: RepositoryClient, mirror: Mirror) -> str | None:
+async def _named_commit(name: str, github: BisectGitHub, mirror: BisectMirror) -> str | None:
     """The commit that a SHA, branch or tag names, in that order; None where nothing does.
 
     Only objects are looked at first: a branch that is called like a SHA is meant where no commit
@@ -331,14 +330,14 @@ def _readings(name: str) -> tuple[list[str], list[str]]:
     return [name, rest] if remote in _REMOTES and rest else [name], [name]
 
 
-async def _head(branch: str, mirror: Mirror) -> str | None:
+async def _head(branch: str, mirror: BisectMirror) -> str | None:
     try:
         return await mirror.branch_head(branch)
     except UnknownRevision:
         return None
 
 
-async def _tagged(tag: str, github: RepositoryClient, mirror: Mirror) -> str | None:
+async def _tagged(tag: str, github: BisectGitHub, mirror: BisectMirror) -> str | None:
     # Tags are not mirrored; GitHub knows where they point.
     tagged = await github.git.commit(f"tags/{tag}")
     if tagged is None:
@@ -354,8 +353,8 @@ async def _home(
     bad: str,
     named: str | None,
     facts: RepositoryFacts,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: BisectGitHub,
+    mirror: BisectMirror,
 ) -> str:
     """The default branch or a protected one that has the bad end (docs/decisions/0010)."""
     default = facts.default_branch
@@ -371,7 +370,9 @@ async def _home(
     )
 
 
-async def _refuse_wrong_ends(good: str, bad: str, request: BisectRequest, mirror: Mirror) -> None:
+async def _refuse_wrong_ends(
+    good: str, bad: str, request: BisectRequest, mirror: BisectMirror
+) -> None:
     good_named, bad_named = markdown.code(request.good or ""), markdown.code(request.bad or "")
     if good == bad:
         raise CannotPlan(

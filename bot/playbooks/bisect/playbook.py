@@ -22,6 +22,7 @@ from bot.playbooks.bisect.plan import (
     make_bisect_plan,
     trial_settings,
 )
+from bot.playbooks.bisect.ports import BisectResources
 from bot.playbooks.bisect.runners import remove_hidden_refs
 from bot.playbooks.bisect.search import NoGoodEnd, RangeSearch, Stopped, earlier_trials
 from bot.playbooks.bisect.status_messages import checking
@@ -34,7 +35,7 @@ from bot.playbooks.plan import everybody_behind, how_far
 from bot.playbooks.pull_request.finish import broke_off, followed_to_its_end
 from bot.playbooks.pull_request.proposal import take_earlier_attempts_back
 from bot.playbooks.pull_request.publish import Computed, on_newest
-from bot.playbooks.run import Ending, Resources, Run, Signal, SignalKind, StepFailed, first, heard
+from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.undo import TakenBack, Undoer
 from bot.records.documents.reports import Verification
@@ -47,7 +48,9 @@ UNKNOWN_SEVERITY = Severity.MEDIUM
 NO_RUNNER = "No runner is configured."
 
 
-async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Resources) -> Ending:
+async def bisect(
+    run: Run, trigger: Trigger, request: BisectRequest, parts: BisectResources
+) -> Ending:
     """Find the commit that broke a check, propose its revert, and record all of it.
 
     Args:
@@ -96,7 +99,7 @@ async def bisect(run: Run, trigger: Trigger, request: BisectRequest, parts: Reso
         raise
 
 
-async def _plan(request: BisectRequest, parts: Resources) -> BisectPlanned:
+async def _plan(request: BisectRequest, parts: BisectResources) -> BisectPlanned:
     return await make_bisect_plan(
         request,
         github=parts.github,

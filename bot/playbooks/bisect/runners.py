@@ -23,20 +23,24 @@ from bot.config import BisectConfig
 from bot.culprit.evidence import TrialOutcome
 from bot.git.errors import GitError
 from bot.git.export import TreeExport
-from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.trees import has_tree, tree_of
-from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
-from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.playbooks.bisect.plan import BisectPlan
+from bot.playbooks.bisect.ports import (
+    BisectGit,
+    BisectGitHub,
+    BisectMirror,
+    BisectResources,
+    BisectSandboxes,
+    runs,
+)
 from bot.playbooks.bisect.trials import AwaitedTrial, Ended, Started, TrialRunner, TrialsLook
-from bot.playbooks.run import Resources, Run, attempt
+from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import Step
-from bot.records import runs
 from bot.trials.outcome import TrialJudgement, fingerprint_of, judge_workflow_run
-from bot.trials.pool import Order, TrialPool
+from bot.trials.pool import Order
 from bot.trials.runner import TrialPlan, TrialResult
 from bot.triggers import Trigger, Value
 
@@ -54,7 +58,7 @@ def hidden_ref(incident: str) -> str:
 
 
 async def remove_hidden_refs(
-    run: Run, git_data: GitData, *, incident: str, repository_id: int
+    run: Run, git_data: BisectGit, *, incident: str, repository_id: int
 ) -> None:
     """Remove this search's refs, and those of searches that broke off before they could."""
 
@@ -102,7 +106,13 @@ class TestOverlay:
     """Lays files of today's default branch over commits that lack them."""
 
     def __init__(
-        self, mirror: Mirror, git_data: GitData, *, branch: str, paths: Sequence[str], folder: str
+        self,
+        mirror: BisectMirror,
+        git_data: BisectGit,
+        *,
+        branch: str,
+        paths: Sequence[str],
+        folder: str,
     ) -> None:
         """Prepare.
 
@@ -178,7 +188,9 @@ class SandboxTrialRunner:
     process's environment or files reaches a trial.
     """
 
-    def __init__(self, pool: TrialPool, mirror: Mirror, plan: BisectPlan, *, run: str) -> None:
+    def __init__(
+        self, pool: BisectSandboxes, mirror: BisectMirror, plan: BisectPlan, *, run: str
+    ) -> None:
         """Prepare.
 
         Args:
@@ -282,7 +294,7 @@ class ActionsTrialRunner:
 
     def __init__(
         self,
-        github: RepositoryClient,
+        github: BisectGitHub,
         plan: BisectPlan,
         overlay: TestOverlay,
         *,
@@ -373,7 +385,7 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 
 
 def trial_runner_for(
-    plan: BisectPlan, parts: Resources, trigger: Trigger, *, run: str, incident: str
+    plan: BisectPlan, parts: BisectResources, trigger: Trigger, *, run: str, incident: str
 ) -> TrialRunner:
     """Set up the configured bench; nothing is touched before the first trial."""
     settings = plan.config.bisect

@@ -31,18 +31,16 @@ from bot.culprit.search import Search
 from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
 from bot.git.history import first_parents
-from bot.git.mirror import Mirror
 from bot.github.calls.known_checks import AT_ONCE, KnownCheck
-from bot.github.client import RepositoryClient
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, CommitRange, read_range
 from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
 from bot.playbooks.bisect.plan import BisectPlan
+from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror, bisects, runs
 from bot.playbooks.bisect.status_messages import outlook
 from bot.playbooks.bisect.trials import Begun, TrialScheduler
 from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.run import Run, Signal, SignalKind
 from bot.playbooks.steps import Step, WaitPoint
-from bot.records import bisects, runs
 from bot.records.documents.reports import Finding, TrialMade
 from bot.trials.outcome import counted, evidence, green
 from bot.triggers import Actor, Value
@@ -136,8 +134,8 @@ class RangeSearch:
     def __init__(
         self,
         run: Run,
-        github: RepositoryClient,
-        mirror: Mirror,
+        github: BisectGitHub,
+        mirror: BisectMirror,
         plan: BisectPlan,
         scheduler: TrialScheduler,
         *,

@@ -21,9 +21,9 @@ from bot.culprit.evidence import TrialOutcome
 from bot.logs import is_replayed
 from bot.metrics import TRIALS
 from bot.playbooks.bisect.plan import BisectPlan
+from bot.playbooks.bisect.ports import bisects, runs
 from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import Step
-from bot.records import bisects, runs
 from bot.records.bisects import TrialCaps, TrialUse
 from bot.trials.outcome import TrialJudgement
 from bot.triggers import Value

@@ -12,14 +12,13 @@ from datetime import timedelta
 
 from bot.culprit.evidence import TrialOutcome
 from bot.culprit.verdict import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
-from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.revert import Clean
 from bot.git.trees import read_blob
-from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
 from bot.github.errors import NotFound
 from bot.playbooks.bisect.plan import without_trials
+from bot.playbooks.bisect.ports import BisectGit, BisectMirror
 from bot.playbooks.bisect.runners import hidden_ref
 from bot.playbooks.bisect.trials import TrialScheduler
 from bot.playbooks.bisect.workflow import BisectWorkflow
@@ -90,9 +89,9 @@ async def publish_preview(
     outcome: Clean,
     *,
     incident: str,
-    mirror: Mirror,
+    mirror: BisectMirror,
     have: Callable[[], Awaitable[None]],
-    git_data: GitData,
+    git_data: BisectGit,
     look_first: bool,
 ) -> str:
     """Make the commit that reverts the culprit on the bad end, on a hidden ref; its SHA.

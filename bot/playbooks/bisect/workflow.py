@@ -18,6 +18,7 @@ from bot.playbooks.bisect import report as documents
 from bot.playbooks.bisect.finding import bars, chart
 from bot.playbooks.bisect.messages import BisectMessages
 from bot.playbooks.bisect.plan import BisectPlan, TrialSettings
+from bot.playbooks.bisect.ports import BisectGitHub, BisectResources, bisects
 from bot.playbooks.bisect.runners import trial_runner_for
 from bot.playbooks.bisect.search import RangeSearch
 from bot.playbooks.bisect.trials import TrialScheduler
@@ -28,10 +29,9 @@ from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.publisher import OurCheck, PublishedStatus
 from bot.playbooks.incident.record_files import RecordFile
 from bot.playbooks.incident.report_base import Result
-from bot.playbooks.incident.workflow import IncidentWorkflow
-from bot.playbooks.run import Resources, Run
+from bot.playbooks.pull_request.workflow import ProposalWorkflow
+from bot.playbooks.run import Run
 from bot.playbooks.steps import Patch, Step
-from bot.records import bisects
 from bot.records.documents.reports import Finding, SpecReport, Verification
 from bot.triggers import Autonomy, Trigger
 
@@ -44,7 +44,7 @@ _BUTTONS = (
 _SUBJECTS = 10
 
 
-class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
+class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
     """One bisect under way.
 
     Attributes:
@@ -55,8 +55,11 @@ class BisectWorkflow(IncidentWorkflow[BisectPlan, BisectMessages]):
         autonomy: how far the fix goes by itself.
     """
 
+    parts: BisectResources
+    github: BisectGitHub
+
     def __init__(
-        self, run: Run, trigger: Trigger, plan: BisectPlan, parts: Resources, opened: Opened
+        self, run: Run, trigger: Trigger, plan: BisectPlan, parts: BisectResources, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
         trial_runner = trial_runner_for(

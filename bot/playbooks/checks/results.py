@@ -22,7 +22,12 @@ from bot.triggers import Value
 
 if TYPE_CHECKING:
     from bot.github.calls.known_checks import KnownCheck
-    from bot.github.client import RepositoryClient
+    from bot.playbooks.ports import (
+        CheckedCommitGitHub,
+        CheckNamesGitHub,
+        KnownRunsGitHub,
+        ReportingGitHub,
+    )
 
 _VERDICTS = frozenset({"success", "failure", "neutral", "skipped", "action_required"})
 """What says something of the code; the rest (cancelled, timed out, …) only of its run."""
@@ -72,7 +77,7 @@ _TRIALS = ("workflow_dispatch", "repository_dispatch")
 
 
 async def runs_with_a_verdict(
-    check: str, line: Sequence[str], github: RepositoryClient
+    check: str, line: Sequence[str], github: KnownRunsGitHub
 ) -> tuple[KnownCheck, ...]:
     """Read the runs of a check on these commits that passed or failed, ours and trials left out.
 
@@ -187,7 +192,7 @@ class CheckedCommit(Value):
     results: tuple[CheckResult, ...]
 
 
-async def checked(github: RepositoryClient, sha: str) -> CheckedCommit:
+async def checked(github: CheckedCommitGitHub, sha: str) -> CheckedCommit:
     """Look behind commits on which no check runs because they asked for none.
 
     Args:
@@ -213,7 +218,7 @@ async def checked(github: RepositoryClient, sha: str) -> CheckedCommit:
 
 
 async def names_on_pull_requests(
-    github: RepositoryClient, first: Sequence[int], base: str, wanted: Collection[str]
+    github: ReportingGitHub, first: Sequence[int], base: str, wanted: Collection[str]
 ) -> frozenset[str] | None:
     """Name the checks that report on heads of pull requests, others' than ours.
 
@@ -243,7 +248,7 @@ async def names_on_pull_requests(
     return frozenset(seen - OUR_CHECKS) if looked else None
 
 
-async def _heads(github: RepositoryClient, first: Sequence[int], base: str) -> AsyncIterator[str]:
+async def _heads(github: ReportingGitHub, first: Sequence[int], base: str) -> AsyncIterator[str]:
     for number in first:
         if (pull := await github.pulls.find(number)) is not None:
             yield pull.head.sha
@@ -254,9 +259,6 @@ async def _heads(github: RepositoryClient, first: Sequence[int], base: str) -> A
 OUR_CHECKS = frozenset({"hotfix", "self-work gate", "bisect", "playbooks config"})
 """What we report ourselves: it follows from the other checks, so it never counts among them."""
 
-
-if TYPE_CHECKING:
-    from bot.github.client import RepositoryClient
 
 _EVENT = re.compile(r" \([a-z_]+\)$")
 
@@ -339,7 +341,7 @@ def unheard(configured: Iterable[str], seen: Collection[str]) -> tuple[Unheard, 
 
 
 async def names_seen(
-    github: RepositoryClient, head: str, base: str, wanted: Collection[str]
+    github: CheckNamesGitHub, head: str, base: str, wanted: Collection[str]
 ) -> frozenset[str]:
     """Name the checks that commits had: on this one, on a branch's last 100 and on pull requests.
 

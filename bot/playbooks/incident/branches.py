@@ -18,10 +18,10 @@ from typing import Literal
 
 from bot import markdown
 from bot.github.calls.trees import TreeChange
-from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import Commit, PullRequest
-from bot.records.branch_record import RecordStore, Wrong
+from bot.playbooks.incident.ports import IncidentStore, OutcomesGitHub
+from bot.records.branch_record import Wrong
 
 ENDING = 4
 """Characters of the incident's id in a short name."""
@@ -179,7 +179,7 @@ _MOST_NAMED = 5
 _LONG_AGO = datetime(2008, 1, 1, tzinfo=UTC)
 
 
-async def only_ours(github: RepositoryClient, store: RecordStore, number: int) -> None:
+async def only_ours(github: OutcomesGitHub, store: IncidentStore, number: int) -> None:
     """See that nobody but us made what a pull request of outcomes brings; else mend it.
 
     Args:
@@ -226,8 +226,8 @@ def _mended(commits: Sequence[Commit], us: str) -> int:
 
 
 async def _mend(
-    github: RepositoryClient,
-    store: RecordStore,
+    github: OutcomesGitHub,
+    store: IncidentStore,
     pull: PullRequest,
     commits: Sequence[Commit],
     us: str,
@@ -263,7 +263,7 @@ async def _mend(
     return made.sha
 
 
-async def _put_by_us(github: RepositoryClient, start: str, end: str) -> dict[str, bytes]:
+async def _put_by_us(github: OutcomesGitHub, start: str, end: str) -> dict[str, bytes]:
     """Read what commits that are all ours changed, such as the flag document."""
     before, after = await _blobs(github, start), await _blobs(github, end)
     found = {}
@@ -274,13 +274,13 @@ async def _put_by_us(github: RepositoryClient, start: str, end: str) -> dict[str
     return found
 
 
-async def _blobs(github: RepositoryClient, commit: str) -> Mapping[str, str]:
+async def _blobs(github: OutcomesGitHub, commit: str) -> Mapping[str, str]:
     entries = await github.git.tree(await github.git.tree_of(commit), recursive=True)
     return {each.path: each.sha for each in entries if each.type == "blob"}
 
 
 async def _tell(
-    github: RepositoryClient, store: RecordStore, pull: PullRequest, brought: Sequence[str]
+    github: OutcomesGitHub, store: IncidentStore, pull: PullRequest, brought: Sequence[str]
 ) -> None:
     here, branch, head = github.repository.id, pull.head.ref, pull.head.sha
     kept = tuple(each for each in await store.files(here) if each.path in brought)

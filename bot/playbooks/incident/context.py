@@ -15,18 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot import markdown
 from bot.config import Config
 from bot.playbooks.incident.branches import Naming, about_change
+from bot.playbooks.incident.ports import budgets, chain, incidents, notifications, runs
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.playbooks.plan import Declined
 from bot.playbooks.run import Ending, NotDone, Run
 from bot.playbooks.steps import Step
-from bot.records import budgets, incidents, runs
-from bot.records.audit import chain
 from bot.records.audit.anchors import Anchor, sign
 from bot.records.documents.adr import adr_path
 from bot.records.documents.artifacts import ArtifactKind, artifact_path
 from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import RunState
-from bot.records.notifications import announce
 from bot.triggers import OURSELVES, Actor, Request, Severity, SourceKind, Trigger, Value, derived_id
 
 _KINDS: dict[str, ArtifactKind] = {
@@ -215,7 +213,7 @@ async def _open_incident(
             await runs.move(conn, run.id, RunState.RUNNING, at=now)
         attempt = len(earlier) + 1
         if not existed:
-            await announce(conn, incident, at=now, spared=_told_already(trigger))
+            await notifications.announce(conn, incident, at=now, spared=_told_already(trigger))
         entry = await chain.append(
             conn,
             trigger.repository.id,

@@ -16,15 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.github.calls.checks import Button, CheckReport, Conclusion
-from bot.github.client import RepositoryClient
 from bot.github.markers import marked
 from bot.github.models import Issue
 from bot.playbooks.incident import phrases
 from bot.playbooks.incident.context import IncidentContext
 from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.incident.ports import StatusGitHub, runs
 from bot.playbooks.run import Effect, NotAllowed, Run, Tried, Tries, attempt
 from bot.playbooks.steps import Step
-from bot.records import runs
 from bot.triggers import Value
 
 
@@ -65,7 +64,7 @@ class StatusPlaces:
         run: the Run's id, the check-run's external id.
     """
 
-    github: RepositoryClient
+    github: StatusGitHub
     incident: str
     since: datetime
     run: str

@@ -16,15 +16,15 @@ from functools import partial
 from bot import markdown
 from bot.github.calls.git_data import Tip
 from bot.github.calls.trees import TreeChange
-from bot.github.client import RepositoryClient
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import BranchRules, Ref
 from bot.playbooks.checks.results import SKIPS_CHECKS
 from bot.playbooks.incident.branches import TITLE, flat, folder_of, only_ours
+from bot.playbooks.incident.ports import IncidentStore, OutcomesGitHub, RecordsGitHub
 from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import AnyStep, Patch
 from bot.records.audit.anchors import Anchor, read_anchors
-from bot.records.branch_record import RecordStore, Wrong
+from bot.records.branch_record import Wrong
 from bot.triggers import Value
 
 RECORDS_BRANCH = "playbooks/records"
@@ -76,8 +76,8 @@ class Found(Value):
 
 
 async def record(
-    github: RepositoryClient,
-    store: RecordStore,
+    github: RecordsGitHub,
+    store: IncidentStore,
     files: Sequence[RecordFile],
     anchor: Anchor,
     message: str,
@@ -122,7 +122,7 @@ async def record(
     raise Conflict(_KEPT_MOVING.format(branch=RECORDS_BRANCH))
 
 
-async def checked(github: RepositoryClient, store: RecordStore) -> Found:
+async def checked(github: RecordsGitHub, store: IncidentStore) -> Found:
     """Find the records branch and see that it says what it must; else write it again and say so.
 
     One request where its head is one that was found in order before.
@@ -159,7 +159,7 @@ async def checked(github: RepositoryClient, store: RecordStore) -> Found:
     raise Conflict(_KEPT_MOVING.format(branch=RECORDS_BRANCH))
 
 
-async def _records_branch(github: RepositoryClient) -> tuple[str, Ref | None]:
+async def _records_branch(github: RecordsGitHub) -> tuple[str, Ref | None]:
     there = await github.git.branches(folder_of(RECORDS_BRANCH))
     branch = _form(RECORDS_BRANCH, there)
     if branch not in there:
@@ -168,7 +168,7 @@ async def _records_branch(github: RepositoryClient) -> tuple[str, Ref | None]:
     return branch, Ref.model_validate(ref)
 
 
-async def _wrong(github: RepositoryClient, store: RecordStore, ref: Ref | None) -> Wrong:
+async def _wrong(github: RecordsGitHub, store: IncidentStore, ref: Ref | None) -> Wrong:
     here = github.repository.id
     tree: dict[str, str] = {}
     text = ""
@@ -187,7 +187,7 @@ async def _wrong(github: RepositoryClient, store: RecordStore, ref: Ref | None) 
 
 
 async def _rebuild(
-    github: RepositoryClient, store: RecordStore, branch: str, ref: Ref | None, wrong: Wrong
+    github: RecordsGitHub, store: IncidentStore, branch: str, ref: Ref | None, wrong: Wrong
 ) -> str:
     here = github.repository.id
     contents = await store.contents(here, [each.path for each in wrong.files])
@@ -203,8 +203,8 @@ async def _rebuild(
 
 
 async def _say(
-    github: RepositoryClient,
-    store: RecordStore,
+    github: RecordsGitHub,
+    store: IncidentStore,
     branch: str,
     wrong: Wrong,
     *,
@@ -272,7 +272,7 @@ async def recorded(
     return None if made is None else Recorded(commit=made)
 
 
-async def read_record(github: RepositoryClient, path: str) -> str | None:
+async def read_record(github: RecordsGitHub, path: str) -> str | None:
     """Read a file of the records branch, whichever it is here; None where there is none."""
     for branch in RECORDS_BRANCHES:
         if (file := await github.contents.read(path, branch)) is not None:
@@ -280,7 +280,7 @@ async def read_record(github: RepositoryClient, path: str) -> str | None:
     return None
 
 
-async def _free_form(github: RepositoryClient, branch: str) -> str:
+async def _free_form(github: RecordsGitHub, branch: str) -> str:
     """The form in which a branch of ours that is not there as `branch` is, or can be made.
 
     Git cannot have both `playbooks` and `playbooks/records`. What was begun in the flat form goes
@@ -294,7 +294,7 @@ def _form(branch: str, there: Collection[str]) -> str:
     return flat(branch) if in_the_way and branch not in there else branch
 
 
-async def checked_outcomes(github: RepositoryClient, store: RecordStore) -> None:
+async def checked_outcomes(github: OutcomesGitHub, store: IncidentStore) -> None:
     """See that open pull requests of outcomes bring what we put there, and nothing else.
 
     Raises:
@@ -306,8 +306,8 @@ async def checked_outcomes(github: RepositoryClient, store: RecordStore) -> None
 
 
 async def bring_home(
-    github: RepositoryClient,
-    store: RecordStore,
+    github: OutcomesGitHub,
+    store: IncidentStore,
     files: Sequence[RecordFile],
     message: str,
     *,
@@ -340,8 +340,8 @@ async def bring_home(
 
 
 async def _through_pull_request(
-    github: RepositoryClient,
-    store: RecordStore,
+    github: OutcomesGitHub,
+    store: IncidentStore,
     files: Sequence[RecordFile],
     message: str,
     branch: str,
@@ -373,7 +373,7 @@ async def _through_pull_request(
 
 
 async def commit_edits(
-    github: RepositoryClient,
+    github: RecordsGitHub,
     branch: str,
     edits: Mapping[str, Edit],
     message: str,
@@ -426,7 +426,7 @@ async def commit_edits(
 
 
 async def _base(
-    github: RepositoryClient, branch: str, start: str | None, found: Found | None
+    github: RecordsGitHub, branch: str, start: str | None, found: Found | None
 ) -> tuple[Tip | None, bool]:
     """The commit to build upon, None for none; and whether it is the branch's own."""
     if found is not None and found.ref is not None:
@@ -443,7 +443,7 @@ async def _base(
 
 
 async def _changes(
-    github: RepositoryClient, base: str | None, edits: Mapping[str, Edit]
+    github: RecordsGitHub, base: str | None, edits: Mapping[str, Edit]
 ) -> list[TreeChange]:
     changes = []
     for path, edit in sorted(edits.items(), key=lambda each: each[0]):

@@ -14,11 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.playbooks.incident.context import Opened, Refs
+from bot.playbooks.incident.ports import (
+    approvals,
+    budgets,
+    chain,
+    incidents,
+    notifications,
+    runs,
+)
 from bot.playbooks.run import Run
 from bot.playbooks.steps import AnyStep, Step
 from bot.playbooks.undo import Undone
-from bot.records import approvals, budgets, incidents, notifications, runs
-from bot.records.audit import chain
+from bot.records.approvals import ASKED
 from bot.records.audit.anchors import Anchor, sign
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.notifications import FOUNDER
@@ -147,7 +154,7 @@ class IncidentRecorder:
                     expires_at=now + plan.expires_after,
                 )
 
-        await self._write(Step.REQUEST_APPROVAL, approvals.ASKED, change, refs, why)
+        await self._write(Step.REQUEST_APPROVAL, ASKED, change, refs, why)
 
     async def approved(self, why: str, head: str, by: str, checks: tuple[str, ...] = ()) -> None:
         """Note who approved what of which commit, and without which checks."""

@@ -8,20 +8,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from bot import markdown
 from bot.github.models import RepositoryFacts
-from bot.playbooks.checks.green import CheckTally, Counting
+from bot.playbooks.checks.green import Counting
 from bot.playbooks.incident import record_files, report_base
 from bot.playbooks.incident.branches import Naming
 from bot.playbooks.incident.context import C, Opened, SettledPlan
 from bot.playbooks.incident.phrases import StatusMessage
+from bot.playbooks.incident.ports import IncidentResources
 from bot.playbooks.incident.publisher import PublishedStatus, StatusPlaces, StatusPublisher
 from bot.playbooks.incident.record_files import Recorded, RecordFile, recorded
 from bot.playbooks.incident.recorder import IncidentRecorder
 from bot.playbooks.incident.report_base import ReportAccount, Result
-from bot.playbooks.run import Resources, Run, Signal
+from bot.playbooks.run import Run, Signal
 from bot.playbooks.steps import AnyStep, Patch
 from bot.playbooks.undo import Undoer
 from bot.records.documents.artifacts import TimelineEvent
@@ -62,15 +63,12 @@ class IncidentWorkflow(ABC, Generic[P, C]):
         joined: which sorts of requests for the same came in after the Run began.
     """
 
-    merging_vouches: ClassVar[bool] = False
-    """Whether a person who merges by hand vouches for it, whatever its checks say."""
-
     def __init__(
         self,
         run: Run,
         trigger: Trigger,
         plan: P,
-        parts: Resources,
+        parts: IncidentResources,
         opened: Opened,
         case: C,
         *,
@@ -109,10 +107,6 @@ class IncidentWorkflow(ABC, Generic[P, C]):
     # --- what each playbook says in its own way ---
 
     @abstractmethod
-    def section(self, standing: StatusMessage) -> str:
-        """The managed section of the proposal's description."""
-
-    @abstractmethod
     def saying(self, standing: StatusMessage, head: str | None) -> PublishedStatus:
         """What every place says of a standing; `head` is the proposal's commit, if it counts."""
 
@@ -120,19 +114,8 @@ class IncidentWorkflow(ABC, Generic[P, C]):
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The ADR, the report, and what else is kept, in this order."""
 
-    def observe(self, *, base: str, head: str | None, tally: CheckTally | None) -> None:
-        """Take notice of the proposal: the commits it stands on and is, and what checks say."""
-
-    async def not_cured(self, checks: Sequence[str], *, bad: str) -> None:
-        """Take notice that checks fail as before with the proposal, as on the base commit `bad`."""
-
-    async def verified(self, standing: StatusMessage, head: str) -> None:
-        """Say on the proposal itself that it is verified, before it is merged."""
-        await self.tell(standing, head)
-
-    async def watching(self, standing: StatusMessage) -> None:
-        """Say that the base branch is watched after the merge."""
-        await self.tell(standing)
+    async def brought_home(self) -> None:
+        """Tidy up what only led to the merge, now that the records are on the default branch."""
 
     # --- what is alike ---
 

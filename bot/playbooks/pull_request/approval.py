@@ -23,10 +23,10 @@ from bot.playbooks.incident.phrases import (
     how_to_cancel,
     proposal_linked,
 )
-from bot.playbooks.incident.workflow import IncidentWorkflow
 from bot.playbooks.pull_request.ownership import SHOWN, Foreign
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Followed
+from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.run import Signal, SignalKind, first, heard
 from bot.playbooks.steps import PlannedStep, WaitPoint, planned
 from bot.triggers import Actor, Value
@@ -221,7 +221,7 @@ def plan_to_begin(
     )
 
 
-async def agreement(work: IncidentWorkflow[Any, Any], question: Question) -> Followed | None:
+async def agreement(work: ProposalWorkflow[Any, Any], question: Question) -> Followed | None:
     """Wait until a person agrees to begin; how it ended where nobody does.
 
     Nothing has been done by then that needs undoing: the incident is open, and its issue says so.
@@ -261,7 +261,7 @@ async def agreement(work: IncidentWorkflow[Any, Any], question: Question) -> Fol
 
 
 async def _answer(
-    work: IncidentWorkflow[Any, Any], plan: AskedPlan, until: datetime
+    work: ProposalWorkflow[Any, Any], plan: AskedPlan, until: datetime
 ) -> Signal | None:
     """The first word that decides; None where none came in time."""
     run = work.run

@@ -6,10 +6,10 @@ And people hear of it: the issue is closed, the requester gets the final word, t
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal
 
-from bot import markdown
 from bot.playbooks.checks.green import CheckTally, State, tally
 from bot.playbooks.incident import record_files
 from bot.playbooks.incident.phrases import StatusMessage
@@ -18,13 +18,13 @@ from bot.playbooks.incident.recorder import undone_refs
 from bot.playbooks.incident.report_base import Result
 from bot.playbooks.incident.workflow import IncidentWorkflow
 from bot.playbooks.pull_request import messages, status_messages
-from bot.playbooks.pull_request import publish as hotfixes
 from bot.playbooks.pull_request.decide import confirmation
 from bot.playbooks.pull_request.messages import how_long
 from bot.playbooks.pull_request.recovery import recovery
 from bot.playbooks.pull_request.watch import Followed
+from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.run import Ending, SignalKind, StepFailed, attempt, first, heard
-from bot.playbooks.steps import AnyStep, Step, WaitPoint, steps_of
+from bot.playbooks.steps import AnyStep, Step, WaitPoint
 from bot.playbooks.undo import Undone, see_what_to_undo, undo
 from bot.records.documents.artifacts import DecisionOutcome, HotfixRefs, MergeRecord
 from bot.records.lifecycle import IncidentStatus, RunState
@@ -32,7 +32,8 @@ from bot.triggers import Value
 
 _TAKEN_BACK = ("cancelled", "rejected", "cured elsewhere")
 
-AnyWork = IncidentWorkflow[Any, Any]
+AnyIncident = IncidentWorkflow[Any, Any]
+AnyProposal = ProposalWorkflow[Any, Any]
 
 
 class _OnBase(Value):
@@ -57,7 +58,7 @@ class _Seen(Value):
     """Why it could not be read."""
 
 
-async def followed_to_its_end(work: AnyWork, followed: Followed) -> Ending:
+async def followed_to_its_end(work: AnyProposal, followed: Followed) -> Ending:
     """Record what came of the proposal, bring the records home, and have the final word."""
     undone = Undone()
     if followed.how in _TAKEN_BACK:
@@ -70,33 +71,46 @@ async def followed_to_its_end(work: AnyWork, followed: Followed) -> Ending:
     return await _stopped(work, followed, undone)
 
 
-async def broke_off(work: AnyWork, failed: StepFailed) -> Ending | None:
+async def broke_off(work: AnyProposal, failed: StepFailed) -> Ending | None:
     """A step failed: undo what was done, newest first, and say so wherever that can be said.
 
     `/retry` begins anew. What had been merged meanwhile stays, and that is how it ends then; else
     None.
     """
-    step, why = failed.step, str(failed)
     try:
-        wanted = await see_what_to_undo(work)
-        if wanted:
-            await work.recorder.undoing(step, why)
-        undone = await undo(wanted)
-        if undone.merged is not None:
-            now = await work.run.now()
-            followed = Followed(how="merged", at=now, sha=undone.merged)
-            return await _merged(work, followed, undone.merged)
-        failed.aftermath = undone.told()
-        await work.recorder.broke_off(step, why, undone)
-        await _keep_papers(work, step, undone)
-        await work.tell(status_messages.broke_off(step, why, undone))
+        merged = await _undone_and_told(work, failed)
+        if merged is None:
+            return None
+        followed = Followed(how="merged", at=await work.run.now(), sha=merged)
+        return await _merged(work, followed, merged)
     except StepFailed:
         # Our own records refused it; whoever asked is answered separately.
-        pass
+        return None
+
+
+async def rollout_broke_off(work: AnyIncident, failed: StepFailed) -> None:
+    """A step of what proposes nothing failed: undo what was done, newest first, and say so."""
+    with suppress(StepFailed):
+        await _undone_and_told(work, failed)
+
+
+async def _undone_and_told(work: AnyIncident, failed: StepFailed) -> str | None:
+    """Undo what was done; the merge that came first, of which nothing is said here, if one did."""
+    step, why = failed.step, str(failed)
+    wanted = await see_what_to_undo(work)
+    if wanted:
+        await work.recorder.undoing(step, why)
+    undone = await undo(wanted)
+    if undone.merged is not None:
+        return undone.merged
+    failed.aftermath = undone.told()
+    await work.recorder.broke_off(step, why, undone)
+    await _keep_papers(work, step, undone)
+    await work.tell(status_messages.broke_off(step, why, undone))
     return None
 
 
-async def _keep_papers(work: AnyWork, step: AnyStep, undone: Undone) -> None:
+async def _keep_papers(work: AnyIncident, step: AnyStep, undone: Undone) -> None:
     """What stood only on a branch that is gone now is kept on the records branch."""
     if undone.taken and work.adr:
         files = work.record_files(Result(stopped=f"broke off: {step.label}"))
@@ -106,7 +120,7 @@ async def _keep_papers(work: AnyWork, step: AnyStep, undone: Undone) -> None:
 
 
 async def conclude(
-    work: AnyWork,
+    work: AnyIncident,
     result: Result,
     standing: StatusMessage,
     state: RunState,
@@ -134,7 +148,7 @@ async def conclude(
     return Ending(outcome="succeeded" if standing.state == "done" else "stopped")
 
 
-async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> RecordFile | None:
+async def _publish(work: AnyIncident, result: Result, *, home: bool = False) -> RecordFile | None:
     """Put the records where they belong as they are now; the report, where there is one."""
     run = work.run
     files = work.settle(result, await run.now())
@@ -155,27 +169,11 @@ async def _publish(work: AnyWork, result: Result, *, home: bool = False) -> Reco
             otherwise=None,
         )
     if result.merge is not None:
-
-        async def delete_branch(again: bool) -> bool:
-            if again:
-                await hotfixes.delete_branch(work.github, work.naming, work.case.branch)
-            else:
-                # Merged a moment ago, from a branch that only we could make.
-                await work.github.git.delete_branch(work.case.branch)
-            return True
-
-        await attempt(
-            run,
-            steps_of(work.case.proposal).delete_branch,
-            bool,
-            delete_branch,
-            what=f"delete the branch {markdown.code(work.case.branch)}",
-            otherwise=False,
-        )
+        await work.brought_home()
     return files[1] if len(files) > 1 else None
 
 
-async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
+async def _merged(work: AnyProposal, followed: Followed, sha: str) -> Ending:
     name = work.case.proposal
     work.case = work.case.model_copy(update={"merged": True})
     work.happened(followed.at, f"{name} merged", f"{work.parts.web_url}/commit/{sha}")
@@ -207,7 +205,7 @@ async def _merged(work: AnyWork, followed: Followed, sha: str) -> Ending:
     return await conclude(work, result, standing, state, head=_head(followed))
 
 
-async def _watched(work: AnyWork, followed: Followed, sha: str) -> _Seen:
+async def _watched(work: AnyProposal, followed: Followed, sha: str) -> _Seen:
     """See what came of the merge. It is done, whatever GitHub shows or hides afterwards."""
     try:
         seen = await _confirm(work, followed, sha)
@@ -217,7 +215,7 @@ async def _watched(work: AnyWork, followed: Followed, sha: str) -> _Seen:
         return _Seen(how="unread", tally=shown, why=str(hidden))
 
 
-async def _see_recover(work: AnyWork, followed: Followed, sha: str, seen: _Seen) -> _Seen:
+async def _see_recover(work: AnyProposal, followed: Followed, sha: str, seen: _Seen) -> _Seen:
     """Record that the merge did not do, and go on watching: somebody may mend the branch."""
 
     async def red() -> None:
@@ -230,7 +228,7 @@ async def _see_recover(work: AnyWork, followed: Followed, sha: str, seen: _Seen)
     return _Seen(how=how, tally=found.tally, head=found.head)
 
 
-def _result(work: AnyWork, followed: Followed, sha: str, seen: _Seen) -> Result:
+def _result(work: AnyProposal, followed: Followed, sha: str, seen: _Seen) -> Result:
     """What the records say of a merged proposal."""
     base, merged = work.case.base, f"merged as {sha[:12]}; "
     said = {
@@ -260,7 +258,7 @@ def _outcome(seen: _Seen) -> DecisionOutcome:
     )
 
 
-async def _stopped(work: AnyWork, followed: Followed, undone: Undone) -> Ending:
+async def _stopped(work: AnyProposal, followed: Followed, undone: Undone) -> Ending:
     """End without a merge."""
     name = work.case.proposal
     work.happened(followed.at, f"{name} {followed.how}")
@@ -282,7 +280,7 @@ async def _stopped(work: AnyWork, followed: Followed, undone: Undone) -> Ending:
     return await conclude(work, result, standing, state, head=_head(followed))
 
 
-async def _confirm(work: AnyWork, followed: Followed, sha: str) -> _Seen:
+async def _confirm(work: AnyProposal, followed: Followed, sha: str) -> _Seen:
     """See whether the base branch is what was verified; else wait for its own checks."""
     run, verified = work.run, followed.hotfix.tree if followed.hotfix else ""
 
@@ -318,14 +316,14 @@ async def _confirm(work: AnyWork, followed: Followed, sha: str) -> _Seen:
             return _Seen(how="cancelled", tally=shown)
 
 
-def _is_good(work: AnyWork, followed: Followed) -> bool:
+def _is_good(work: AnyProposal, followed: Followed) -> bool:
     """Whether what was merged was verified, or a person stands for it."""
     green = followed.tally is not None and followed.tally.verdict == "green"
     return green or followed.approved or work.merging_vouches
 
 
 async def _bring_home(
-    work: AnyWork, files: tuple[RecordFile, ...], message: str, look_first: bool
+    work: AnyIncident, files: tuple[RecordFile, ...], message: str, look_first: bool
 ) -> BroughtHome:
     # Read now: it may have another name than when the incident was opened.
     rules = await work.github.branch_rules((await work.github.about()).default_branch)
@@ -334,7 +332,7 @@ async def _bring_home(
     )
 
 
-def _refs(work: AnyWork, followed: Followed) -> HotfixRefs:
+def _refs(work: AnyProposal, followed: Followed) -> HotfixRefs:
     hotfix = followed.hotfix
     return HotfixRefs(
         base_branch=work.case.base,

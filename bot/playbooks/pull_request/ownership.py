@@ -15,9 +15,9 @@ from typing import Literal
 from bot.config import Config
 from bot.errors import Passing
 from bot.github.calls.git_data import steps_of
-from bot.github.client import RepositoryClient
 from bot.github.models import ChangedFile, Commit, PullRequest, Push
 from bot.names import is_among
+from bot.playbooks.pull_request.ports import ProposalGitHub
 from bot.playbooks.undo import irreversible
 from bot.triggers import Value
 
@@ -107,7 +107,7 @@ def foreign(
     )
 
 
-async def read_foreign(github: RepositoryClient, pull: PullRequest) -> Foreign | None:
+async def read_foreign(github: ProposalGitHub, pull: PullRequest) -> Foreign | None:
     """Read whose head a pull request has; None where all of it is ours.
 
     Its paths are not read: see `touched_for_good`.
@@ -130,7 +130,7 @@ async def read_foreign(github: RepositoryClient, pull: PullRequest) -> Foreign |
 
 
 async def touched_for_good(
-    github: RepositoryClient, number: int, config: Config, written: Mapping[str, str]
+    github: ProposalGitHub, number: int, config: Config, written: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Name what merging a pull request as it is now would change and only a Founder may change.
 

@@ -21,7 +21,6 @@ from bot.playbooks.incident.branches import flat, folder_of
 from bot.playbooks.incident.context import Refs
 from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.record_files import RecordFile
-from bot.playbooks.incident.workflow import IncidentWorkflow
 from bot.playbooks.pull_request import publish as hotfixes
 from bot.playbooks.pull_request import status_messages
 from bot.playbooks.pull_request.approval import (
@@ -43,6 +42,7 @@ from bot.playbooks.pull_request.ownership import (
 from bot.playbooks.pull_request.publish import ComputedChange, Hotfix, on_newest
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Fitted, Followed, Watched, follow
+from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.run import NotAllowed, Signal, Wait, attempt
 from bot.playbooks.steps import Step, steps_of
 from bot.playbooks.undo import TakenBack, Undoer
@@ -94,7 +94,7 @@ class Proposal:
 
     def __init__(
         self,
-        work: IncidentWorkflow[Any, Any],
+        work: ProposalWorkflow[Any, Any],
         change: ComputedChange,
         outcome: Clean | RevertConflict,
         terms: ProposalTerms,
@@ -387,7 +387,7 @@ class Proposal:
         self._approval, self._asked_plan = wanted, digest
 
 
-def undoers_of(work: IncidentWorkflow[Any, Any]) -> tuple[Undoer, Undoer]:
+def undoers_of(work: ProposalWorkflow[Any, Any]) -> tuple[Undoer, Undoer]:
     """How a proposal is taken back: its pull request is closed, its branch deleted."""
     # What is gone when it is looked for again was taken back by the attempt before.
 
@@ -431,7 +431,7 @@ def undoers_of(work: IncidentWorkflow[Any, Any]) -> tuple[Undoer, Undoer]:
     )
 
 
-async def take_earlier_attempts_back(work: IncidentWorkflow[Any, Any]) -> None:
+async def take_earlier_attempts_back(work: ProposalWorkflow[Any, Any]) -> None:
     """Close what an earlier attempt at this incident left open."""
     if work.attempt == 1:
         return

@@ -15,16 +15,15 @@ from pydantic import Field, RootModel
 
 from bot.config import Config
 from bot.git.merge import merge
-from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.revert import Clean, Empty, RevertConflict, compute_revert
 from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of, with_entries
-from bot.github.calls.git_data import GitData
 from bot.github.calls.trees import TreeChange
-from bot.github.client import RepositoryClient
 from bot.playbooks.incident.branches import Naming
 from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.incident.record_files import RecordFile
+from bot.playbooks.ports import HistoryMirror
+from bot.playbooks.pull_request.ports import ProposalGit, ProposalGitHub
 from bot.triggers import Value
 
 Outcome = Clean | RevertConflict | Empty
@@ -48,7 +47,7 @@ class ComputedChange(Protocol):
 class Reverting:
     """Undoing commits, newest first; record files stay as they are."""
 
-    mirror: Mirror
+    mirror: HistoryMirror
     commits: Sequence[str]
     config: Config
     incidents: tuple[str, ...] = ()
@@ -79,7 +78,7 @@ class Reverting:
         return await self.mirror.read(lambda git: has_tree(git, treeish))
 
 
-async def on_newest(change: ComputedChange, mirror: Mirror, branch: str) -> Outcome:
+async def on_newest(change: ComputedChange, mirror: HistoryMirror, branch: str) -> Outcome:
     """Compute a change on the newest head of a branch.
 
     Args:
@@ -117,9 +116,9 @@ async def publish(
     outcome: Clean | RevertConflict,
     files: Sequence[RecordFile],
     *,
-    mirror: Mirror,
+    mirror: HistoryMirror,
     have: Have,
-    git_data: GitData,
+    git_data: ProposalGit,
     branch: str,
     message: str,
     key: str,
@@ -169,7 +168,7 @@ class Closed(Value):
     merged: str | None = None
 
 
-async def branches_of(github: RepositoryClient, naming: Naming) -> dict[str, int]:
+async def branches_of(github: ProposalGitHub, naming: Naming) -> dict[str, int]:
     """Find the branches of an incident, and which attempt each is of.
 
     What is called as it would be, and is somebody else's, is not among them.
@@ -182,14 +181,14 @@ async def branches_of(github: RepositoryClient, naming: Naming) -> dict[str, int
     return {name: attempt for name, attempt in found.items() if attempt is not None}
 
 
-async def _attempt_of(github: RepositoryClient, naming: Naming, branch: str) -> int | None:
+async def _attempt_of(github: ProposalGitHub, naming: Naming, branch: str) -> int | None:
     """Which attempt at the incident a branch is of; None where it is gone or somebody else's."""
     keys = () if naming.says_whose(branch) else await github.git.steps_on(branch)
     return naming.attempt_of(branch, keys)
 
 
 async def close(
-    github: RepositoryClient, branches: Collection[str], pull_request: int | None
+    github: ProposalGitHub, branches: Collection[str], pull_request: int | None
 ) -> Closed:
     """Close the pull request of a proposal.
 
@@ -208,7 +207,7 @@ async def close(
     return Closed(any=bool(numbers))
 
 
-async def delete_branch(github: RepositoryClient, naming: Naming, branch: str) -> bool:
+async def delete_branch(github: ProposalGitHub, naming: Naming, branch: str) -> bool:
     """Delete a proposal's branch; whether it was there. Somebody else's of that name stays."""
     if not naming.says_whose(branch):
         if await _attempt_of(github, naming, branch) != naming.attempt:
@@ -219,7 +218,7 @@ async def delete_branch(github: RepositoryClient, naming: Naming, branch: str) -
     return True
 
 
-async def take_back(github: RepositoryClient, branch: str) -> None:
+async def take_back(github: ProposalGitHub, branch: str) -> None:
     """Close the pull request of an earlier attempt and delete its branch, unless it was merged."""
     if (await close(github, (branch,), None)).merged is None:
         await github.git.delete_branch(branch)
@@ -245,7 +244,7 @@ async def tree_with_records(
 
 
 async def merging_gives(
-    mirror: Mirror, have: Have, hotfix: Hotfix, outcome: Clean, files: Sequence[RecordFile]
+    mirror: HistoryMirror, have: Have, hotfix: Hotfix, outcome: Clean, files: Sequence[RecordFile]
 ) -> bool:
     """Tell whether merging the hotfix as it is into the moved base gives just what is wanted."""
     wanted = await mirror.read(

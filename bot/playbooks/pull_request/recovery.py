@@ -13,14 +13,14 @@ from bot.github.errors import NotFound
 from bot.playbooks.checks.green import CheckTally, Reran, State, reruns, tally
 from bot.playbooks.checks.results import checked
 from bot.playbooks.checks.streak import Chance
-from bot.playbooks.incident.workflow import IncidentWorkflow
 from bot.playbooks.pull_request import messages
 from bot.playbooks.pull_request.decide import confirmation
+from bot.playbooks.pull_request.ports import runs
 from bot.playbooks.pull_request.reruns import RerunAnswer, chances, run_again, run_by_app
 from bot.playbooks.pull_request.watch import Followed
+from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.run import SignalKind, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
-from bot.records import runs
 from bot.triggers import Value
 
 
@@ -45,7 +45,7 @@ class BranchHead(Value):
 
 
 async def recovery(
-    work: IncidentWorkflow[Any, Any],
+    work: ProposalWorkflow[Any, Any],
     followed: Followed,
     sha: str,
     on_merge: CheckTally,
@@ -118,7 +118,7 @@ async def recovery(
 
 
 async def _run_again(
-    work: IncidentWorkflow[Any, Any],
+    work: ProposalWorkflow[Any, Any],
     head: str,
     names: tuple[str, ...],
     tally: CheckTally,
@@ -131,11 +131,11 @@ async def _run_again(
     return reran.again(names, tally.rows, answer.refused, by)
 
 
-def _checks_may_take(work: IncidentWorkflow[Any, Any]) -> timedelta:
+def _checks_may_take(work: ProposalWorkflow[Any, Any]) -> timedelta:
     return timedelta(minutes=work.plan.config.checks.timeout_minutes)
 
 
-def _look(work: IncidentWorkflow[Any, Any], before: str) -> Callable[[bool], Awaitable[BranchHead]]:
+def _look(work: ProposalWorkflow[Any, Any], before: str) -> Callable[[bool], Awaitable[BranchHead]]:
     """Look at the base branch; where `before` is known, how sure its failures are, too."""
 
     async def look(_: bool) -> BranchHead:
@@ -155,7 +155,7 @@ def _look(work: IncidentWorkflow[Any, Any], before: str) -> Callable[[bool], Awa
     return look
 
 
-async def watch_branch(work: IncidentWorkflow[Any, Any], head: str) -> None:
+async def watch_branch(work: ProposalWorkflow[Any, Any], head: str) -> None:
     """From now on deliveries about this commit wake the Run."""
     now, run = await work.run.now(), work.run.id
 

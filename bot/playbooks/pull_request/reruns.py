@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from bot.git.errors import GitError
 from bot.git.history import first_parents
-from bot.git.mirror import Mirror
-from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, CheckResult
 from bot.playbooks.checks.results import WINDOW, by_commit, newest, runs_with_a_verdict
 from bot.playbooks.checks.streak import Chance, CommitRuns, chance
+from bot.playbooks.ports import HistoryMirror
+from bot.playbooks.pull_request.ports import RerunGitHub
 from bot.triggers import Value
 
 _MOST_WEIGHED = 10
@@ -25,7 +25,7 @@ class RerunAnswer(Value):
 
 
 async def run_again(
-    github: RepositoryClient, head: str, names: tuple[str, ...], look_first: bool
+    github: RerunGitHub, head: str, names: tuple[str, ...], look_first: bool
 ) -> RerunAnswer:
     """Ask for what failed or broke off under these names to run again.
 
@@ -63,8 +63,8 @@ def run_by_app(results: Sequence[CheckResult], failed: Sequence[str]) -> tuple[s
 
 
 async def chances(
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: RerunGitHub,
+    mirror: HistoryMirror,
     failed: Sequence[str],
     results: Sequence[CheckResult],
     heads: tuple[str, ...],
@@ -102,7 +102,7 @@ async def chances(
     return tuple(found)
 
 
-async def _line(mirror: Mirror, before: str) -> list[str]:
+async def _line(mirror: HistoryMirror, before: str) -> list[str]:
     try:
         return await mirror.read(lambda git: first_parents(git, before, WINDOW))
     except GitError:

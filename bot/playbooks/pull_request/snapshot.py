@@ -15,8 +15,6 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from bot.errors import Passing
-from bot.git.mirror import Mirror
-from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound
 from bot.github.models import (
     BranchRules,
@@ -51,9 +49,11 @@ from bot.playbooks.checks.results import (
     otherwise,
 )
 from bot.playbooks.checks.streak import Chance
-from bot.playbooks.incident.workflow import IncidentWorkflow
+from bot.playbooks.ports import HistoryMirror
 from bot.playbooks.pull_request.ownership import Foreign
+from bot.playbooks.pull_request.ports import ProposalGitHub
 from bot.playbooks.pull_request.reruns import chances, run_by_app
+from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.steps import Step
 from bot.triggers import Value
 
@@ -79,8 +79,8 @@ class QueueGroup(Value):
 
 
 async def left(
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: ProposalGitHub,
+    mirror: HistoryMirror,
     tested: tuple[str, ...],
     required: Collection[str],
     before: str,
@@ -106,7 +106,7 @@ async def left(
     )
 
 
-async def see_which_checks_count(work: IncidentWorkflow[Any, Any], before: str) -> None:
+async def see_which_checks_count(work: ProposalWorkflow[Any, Any], before: str) -> None:
     """Settle which checks decide about the proposal (docs/decisions/0005).
 
     Args:
@@ -123,7 +123,7 @@ async def see_which_checks_count(work: IncidentWorkflow[Any, Any], before: str) 
     work.counting = await work.run.step(Step.CHOOSE_CHECKS, Counting, count)
 
 
-async def required(github: RepositoryClient, rules: BranchRules) -> tuple[str, ...]:
+async def required(github: ProposalGitHub, rules: BranchRules) -> tuple[str, ...]:
     """The names of the checks a branch requires of us: not those that we report ourselves."""
     us = (await github.app()).id
     return tuple(
@@ -144,7 +144,7 @@ class Previewed(Value):
 
 
 async def with_previews(
-    github: RepositoryClient, counting: Counting, sha: str, checks: CheckTally
+    github: ProposalGitHub, counting: Counting, sha: str, checks: CheckTally
 ) -> Previewed:
     """Add what the deployments of a commit say.
 
@@ -237,11 +237,11 @@ class BaseMoves(Passing):
 
 
 async def look(
-    github: RepositoryClient,
+    github: ProposalGitHub,
     number: int,
     counting: Counting,
     *,
-    mirror: Mirror,
+    mirror: HistoryMirror,
     before: str,
     broken: str,
     tested: tuple[str, ...] = (),
@@ -337,7 +337,7 @@ class _Compared(Value):
 
 
 async def _compare(
-    github: RepositoryClient,
+    github: ProposalGitHub,
     results: Sequence[CheckResult],
     *,
     before: str,
@@ -361,7 +361,7 @@ async def _compare(
 
 
 async def read_failures(
-    github: RepositoryClient, results: Sequence[CheckResult], names: Iterable[str]
+    github: ProposalGitHub, results: Sequence[CheckResult], names: Iterable[str]
 ) -> Failures:
     """Read how the named checks failed; one that did not fail is left out."""
     wanted = set(failing(results)) & {*names}
@@ -373,7 +373,7 @@ async def read_failures(
     return found
 
 
-async def _failure(github: RepositoryClient, result: CheckResult) -> Failure:
+async def _failure(github: ProposalGitHub, result: CheckResult) -> Failure:
     # A commit status has a description only, which hardly ever says what failed.
     if result.kind is not CheckKind.CHECK_RUN:
         return Failure()

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, Protocol
 
-from bot.git.mirror import Mirror
 from bot.github.calls.pulls import HeadMoved, Merged, NotYet
-from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, MergeMethod
 from bot.playbooks.checks.green import CheckTally, Counting, Reran, State
 from bot.playbooks.checks.results import names_on_pull_requests, newest
+from bot.playbooks.ports import HistoryMirror
 from bot.playbooks.pull_request.decide import (
     APPROVABLE,
     LONG_GREEN,
@@ -32,6 +31,7 @@ from bot.playbooks.pull_request.decide import (
     next_move,
 )
 from bot.playbooks.pull_request.ownership import Foreign
+from bot.playbooks.pull_request.ports import ProposalGitHub
 from bot.playbooks.pull_request.publish import Hotfix
 from bot.playbooks.pull_request.reruns import RerunAnswer, run_again
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot, look
@@ -157,8 +157,8 @@ class Owner(Protocol):
 async def follow(
     run: Run,
     owner: Owner,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: ProposalGitHub,
+    mirror: HistoryMirror,
     watched: Watched,
     patience: Patience,
 ) -> Followed:
@@ -184,8 +184,8 @@ class _Following:
         self,
         run: Run,
         owner: Owner,
-        github: RepositoryClient,
-        mirror: Mirror,
+        github: ProposalGitHub,
+        mirror: HistoryMirror,
         watched: Watched,
         patience: Patience,
     ) -> None:
@@ -525,7 +525,7 @@ def _method(allowed: tuple[str, ...], preferred: MergeMethod | None) -> MergeMet
 
 
 async def _merge(
-    github: RepositoryClient,
+    github: ProposalGitHub,
     number: int,
     head: str,
     method: MergeMethod,
@@ -553,7 +553,7 @@ async def _merge(
             return MergeAnswer()
 
 
-async def _enqueue(github: RepositoryClient, number: int, head: str, _: bool) -> MergeAnswer:
+async def _enqueue(github: ProposalGitHub, number: int, head: str, _: bool) -> MergeAnswer:
     pull = await github.pulls.get(number)
     if pull.is_merged:
         return MergeAnswer()
@@ -567,7 +567,7 @@ async def _enqueue(github: RepositoryClient, number: int, head: str, _: bool) ->
 
 
 async def _reporting(
-    github: RepositoryClient, first: tuple[int, ...], base: str, wanted: set[str], _: bool
+    github: ProposalGitHub, first: tuple[int, ...], base: str, wanted: set[str], _: bool
 ) -> Reporting:
     try:
         return Reporting(names=await names_on_pull_requests(github, first, base, wanted))
@@ -576,7 +576,7 @@ async def _reporting(
         return Reporting(names=None)
 
 
-async def _rerun(github: RepositoryClient, head: str, names: tuple[str, ...], _: bool) -> int:
+async def _rerun(github: ProposalGitHub, head: str, names: tuple[str, ...], _: bool) -> int:
     """Ask for the named checks to run again; how many GitHub agreed to."""
     asked = 0
     for result in newest(await github.checks.results(head)):

@@ -16,9 +16,9 @@ from bot.canary.policy import Policy
 from bot.canary.sample_size import seen_within
 from bot.config import Config
 from bot.playbooks.plan import CannotPlan, Declined
+from bot.playbooks.ramp.ports import RampResources, allocation, incidents, ledgers, pauses
 from bot.playbooks.rollout.capability import (
     CapabilitySettings,
-    RolloutResources,
     known_candidate,
     not_paused,
     policy_in_force,
@@ -26,13 +26,10 @@ from bot.playbooks.rollout.capability import (
 )
 from bot.playbooks.rollout.evidence import live_ledger, read_course
 from bot.playbooks.rollout.messages import subject_of
-from bot.records import incidents, pauses
 from bot.records.documents.artifacts import artifact_path
 from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus
 from bot.records.pauses import Pause
-from bot.traffic import allocation
-from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import ShadowEvaluation
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import Allocation
@@ -150,7 +147,7 @@ class RampKnown(Value):
 
 
 async def make_ramp_plan(
-    request: RampRequest, repository_id: int, parts: RolloutResources
+    request: RampRequest, repository_id: int, parts: RampResources
 ) -> RampPlanned:
     """Work out what a request for a ramp means now.
 

@@ -18,7 +18,7 @@ from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.record_files import BroughtHome
 from bot.playbooks.incident.report_base import Result
 from bot.playbooks.plan import CannotPlan
-from bot.playbooks.pull_request.finish import broke_off, conclude
+from bot.playbooks.pull_request.finish import conclude, rollout_broke_off
 from bot.playbooks.ramp import messages
 from bot.playbooks.ramp import messages as words
 from bot.playbooks.ramp.decide import (
@@ -35,9 +35,10 @@ from bot.playbooks.ramp.decide import (
 )
 from bot.playbooks.ramp.messages import RampMessages
 from bot.playbooks.ramp.plan import Onward, RampPlan, RampPlanned, make_ramp_plan
+from bot.playbooks.ramp.ports import RampResources
 from bot.playbooks.ramp.snapshot import RampSnapshot, RampTraffic, describe_ramp, look_at_ramp
 from bot.playbooks.rollout import capability
-from bot.playbooks.rollout.capability import RolloutResources, policy_for, read_configured
+from bot.playbooks.rollout.capability import policy_for, read_configured
 from bot.playbooks.rollout.messages import joined, ramp_outlook, subject_of
 from bot.playbooks.rollout.workflow import (
     RolloutWorkflow,
@@ -68,7 +69,7 @@ class RampWorkflow(RolloutWorkflow[RampPlan, RampMessages, RampReport]):
     """One ramp under way."""
 
     def __init__(
-        self, run: Run, trigger: Trigger, plan: RampPlan, parts: RolloutResources, opened: Opened
+        self, run: Run, trigger: Trigger, plan: RampPlan, parts: RampResources, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
         super().__init__(
@@ -97,7 +98,7 @@ class RampWorkflow(RolloutWorkflow[RampPlan, RampMessages, RampReport]):
 class RampWatch:
     """Watches one ramp."""
 
-    def __init__(self, work: RampWorkflow, parts: RolloutResources) -> None:
+    def __init__(self, work: RampWorkflow, parts: RampResources) -> None:
         """Begin, or begin again after a crash."""
         self.work = work
         self.run = work.run
@@ -400,7 +401,7 @@ def _of(ask: AskAboutRamp) -> str:
     return f"stage {ask.stage}%"
 
 
-async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RolloutResources) -> Ending:
+async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RampResources) -> Ending:
     """Give the candidate more and more of the traffic, and take it back at any anomaly.
 
     Args:
@@ -447,12 +448,12 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RolloutR
         await work.announce(words.starting(work.case))
         return await watch.to_its_end()
     except StepFailed as failed:
-        await broke_off(work, failed)
+        await rollout_broke_off(work, failed)
         await work.decline()
         raise
 
 
-async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: RolloutResources) -> Ending:
+async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: RampResources) -> Ending:
     """Tell the ramp under way that its next stage is wanted."""
     if plan.stage is None:
         return joined("ramp", plan.issue, plan.incident)

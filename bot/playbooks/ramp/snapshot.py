@@ -12,17 +12,21 @@ from bot.canary.policy import Phase
 from bot.canary.report import RampReport
 from bot.canary.sample_size import stage_left
 from bot.playbooks.ramp.plan import RampPlan
+from bot.playbooks.ramp.ports import (
+    RampEvaluations,
+    allocation,
+    circuit_breaker,
+    incidents,
+    ledgers,
+    pauses,
+)
 from bot.playbooks.rollout.capability import TrafficControl
 from bot.playbooks.rollout.evidence import read_course, report_of_ramp
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records import incidents, pauses
 from bot.records.lifecycle import IncidentStatus, UnknownRecord
-from bot.traffic import allocation
-from bot.traffic import evidence_log as ledgers
-from bot.traffic.circuit_breaker import trip
-from bot.traffic.evaluation import Evaluations, Look, RampEvaluation, StageEnd
-from bot.traffic.evidence_log import BreachFound, EvidenceLog, Judged
+from bot.traffic.evaluation import Look, RampEvaluation, StageEnd
+from bot.traffic.evidence_log import BreachFound, EvidenceLog, EvidenceLogClosed, Judged
 from bot.traffic.flagd import Allocation, Split
 from bot.triggers import OURSELVES, Value
 
@@ -75,7 +79,7 @@ class RampTraffic(TrafficControl):
         async def change(conn: AsyncConnection) -> Allocation:
             ledger = await ledgers.locked(conn, self._attempt)
             if ledger.closed_at is not None:
-                raise ledgers.EvidenceLogClosed(f"{self._attempt} is over")
+                raise EvidenceLogClosed(f"{self._attempt} is over")
             await ledgers.close(conn, self._attempt, at=now)
             shadow = await incidents.find(conn, plan.shadow)
             if shadow is not None and shadow.status is IncidentStatus.RESOLVED:
@@ -94,7 +98,7 @@ class RampTraffic(TrafficControl):
         """An anomaly: give everything back, and pause the capability."""
 
         async def change(conn: AsyncConnection) -> bool:
-            await trip(
+            await circuit_breaker.trip(
                 conn,
                 self._attempt,
                 breach,
@@ -152,7 +156,7 @@ class RampSnapshot(Value):
 
 
 async def look_at_ramp(
-    evaluations: Evaluations, records: AsyncEngine, attempt: str, plan: RampPlan, now: datetime
+    evaluations: RampEvaluations, records: AsyncEngine, attempt: str, plan: RampPlan, now: datetime
 ) -> RampSnapshot:
     """Judge a ramp now, and see whether it still has the capability.
 

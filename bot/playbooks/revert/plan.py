@@ -16,16 +16,15 @@ from bot.config import Config
 from bot.git.errors import UnknownRevision
 from bot.git.history import CommitInfo, newest_first, parents_of
 from bot.git.landed_changes import already_reverted
-from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.revert import Clean, Empty, EmptyReason, KeptFiles, RevertConflict, compute_revert
 from bot.git.trees import read_blob
-from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts
 from bot.playbooks.incident.context import Offender
 from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.incident.record_files import RECORDS_BRANCHES, RecordFile
 from bot.playbooks.plan import CannotPlan, Declined, is_self_work, needed, read_config
+from bot.playbooks.revert.ports import RevertGitHub, RevertMirror
 from bot.playbooks.revert.targets import (
     Located,
     brought_by,
@@ -85,8 +84,8 @@ class RevertPlanned(RootModel[Annotated[RevertPlan | Declined, Field(discriminat
 async def make_plan(
     request: RevertRequest,
     *,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: RevertGitHub,
+    mirror: RevertMirror,
     settled: Callable[[Config], Awaitable[Config]],
 ) -> RevertPlanned:
     """Work out what a revert request means on the repository as it is now.
@@ -121,8 +120,8 @@ async def make_plan(
 
 async def _plan(
     request: RevertRequest,
-    github: RepositoryClient,
-    mirror: Mirror,
+    github: RevertGitHub,
+    mirror: RevertMirror,
     settled: Callable[[Config], Awaitable[Config]],
 ) -> tuple[RevertPlan, list[Located]]:
     named = [target for target in request.targets if isinstance(target, PullRequestTarget)]
@@ -226,7 +225,7 @@ def _nothing_to_revert(
 
 
 async def _superseded(
-    mirror: Mirror, offenders: Sequence[Offender], base_head: str, directory: str
+    mirror: RevertMirror, offenders: Sequence[Offender], base_head: str, directory: str
 ) -> tuple[RecordFile, ...]:
     """The ADRs of our own hotfixes among the offenders, with their outcome where it is known."""
     incidents = [offender.incident for offender in offenders if offender.incident]

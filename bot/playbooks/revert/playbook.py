@@ -30,7 +30,6 @@ from bot.playbooks.incident.phrases import StatusMessage, assignees, offenders_i
 from bot.playbooks.incident.publisher import OurCheck, PublishedStatus
 from bot.playbooks.incident.record_files import RecordFile
 from bot.playbooks.incident.report_base import Result
-from bot.playbooks.incident.workflow import IncidentWorkflow
 from bot.playbooks.plan import Declined, Weigh, Weighed
 from bot.playbooks.pull_request import status_messages
 from bot.playbooks.pull_request.approval import AskedPlan, Question, agreement, plan_to_begin
@@ -39,10 +38,12 @@ from bot.playbooks.pull_request.proposal import Proposal, ProposalTerms, take_ea
 from bot.playbooks.pull_request.publish import Hotfix, Reverting
 from bot.playbooks.pull_request.snapshot import see_which_checks_count
 from bot.playbooks.pull_request.watch import Followed
+from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.revert import messages as words
 from bot.playbooks.revert import report as documents
 from bot.playbooks.revert.plan import RevertPlan, RevertPlanned, make_plan
-from bot.playbooks.run import Ending, Resources, Run, SignalKind, StepFailed, attempt, first, heard
+from bot.playbooks.revert.ports import RevertGitHub, RevertResources
+from bot.playbooks.run import Ending, Run, SignalKind, StepFailed, attempt, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.steps import planned as planned_steps
 from bot.records.documents.adr import superseded_by
@@ -101,13 +102,15 @@ _LEAVE = Button("Reject", "Leave it as it is (/reject)", "reject")
 _APPROVE = Button("Approve", "Merge it all the same (/approve)", "approve")
 
 
-class RevertWorkflow(IncidentWorkflow[RevertPlan, IncidentContext]):
+class RevertWorkflow(ProposalWorkflow[RevertPlan, IncidentContext]):
     """One revert under way."""
 
     merging_vouches = True
+    parts: RevertResources
+    github: RevertGitHub
 
     def __init__(
-        self, run: Run, trigger: Trigger, plan: RevertPlan, parts: Resources, opened: Opened
+        self, run: Run, trigger: Trigger, plan: RevertPlan, parts: RevertResources, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
         case = case_of(
@@ -226,7 +229,7 @@ UNKNOWN_SEVERITY = Severity.MEDIUM
 
 
 async def revert(
-    run: Run, trigger: Trigger, request: RevertRequest, parts: Resources, weigh: Weigh
+    run: Run, trigger: Trigger, request: RevertRequest, parts: RevertResources, weigh: Weigh
 ) -> Ending:
     """Bring the repository back to before what the request names, and record all of it.
 
@@ -303,7 +306,7 @@ def _incident(request: RevertRequest, plan: RevertPlan) -> NewIncident:
     )
 
 
-async def _make_plan(run: Run, request: RevertRequest, parts: Resources) -> RevertPlanned:
+async def _make_plan(run: Run, request: RevertRequest, parts: RevertResources) -> RevertPlanned:
     async def make(_: bool) -> RevertPlanned:
         return await make_plan(
             request, github=parts.github, mirror=parts.mirror, settled=parts.settled

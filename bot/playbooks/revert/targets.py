@@ -13,15 +13,14 @@ from bot import markdown
 from bot.git.errors import AmbiguousRevision, GitFailed, UnknownRevision
 from bot.git.history import describe, is_ancestor, resolve
 from bot.git.landed_changes import NOTHING_OF_ITS_OWN, Apart, Together, choose, twins_of
-from bot.git.mirror import Mirror
 from bot.git.pull_commits import Landing, Unclear
 from bot.github.calls.git_data import steps_of
-from bot.github.client import RepositoryClient
 from bot.github.models import PullRequest, RepositoryFacts
 from bot.playbooks.incident.branches import incident_of_hotfix, is_hotfix
 from bot.playbooks.incident.context import Offender
 from bot.playbooks.incident.phrases import listed
 from bot.playbooks.plan import CannotPlan, Landed, brought_with, landing_of_pull, look_into, needed
+from bot.playbooks.revert.ports import RevertGitHub, RevertMirror
 from bot.triggers import CommitTarget, PullRequestTarget
 
 _HIGHEST_STACK = 10
@@ -47,7 +46,7 @@ class Located:
     pull: PullRequest | None = None
 
 
-async def merged_pull_request(target: PullRequestTarget, github: RepositoryClient) -> PullRequest:
+async def merged_pull_request(target: PullRequestTarget, github: RevertGitHub) -> PullRequest:
     """Read a pull request that was named.
 
     Raises:
@@ -88,7 +87,7 @@ class _Home:
 
 
 async def brought_by(
-    pulls: Sequence[PullRequest], facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
+    pulls: Sequence[PullRequest], facts: RepositoryFacts, github: RevertGitHub, mirror: RevertMirror
 ) -> list[Located]:
     """Find the commits that undo merged pull requests, and nothing that others brought.
 
@@ -150,7 +149,7 @@ async def wider(
 
 
 async def came_twice(
-    located: Sequence[Located], onto: str, github: RepositoryClient, mirror: Mirror
+    located: Sequence[Located], onto: str, github: RevertGitHub, mirror: RevertMirror
 ) -> CannotPlan | None:
     """Ask for whoever brought the same change as well: undoing it once undoes it for both.
 
@@ -223,7 +222,7 @@ def _asks_about(choice: Together, asked: Sequence[int], landed: Landed) -> Canno
 
 
 async def _home_of(
-    pull: PullRequest, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
+    pull: PullRequest, facts: RepositoryFacts, github: RevertGitHub, mirror: RevertMirror
 ) -> _Home:
     """Find where a pull request landed in the end: a stack is merged from branch to branch."""
     top = pull
@@ -250,7 +249,7 @@ async def _home_of(
 
 
 async def _merged_into(
-    pull: PullRequest, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
+    pull: PullRequest, facts: RepositoryFacts, github: RevertGitHub, mirror: RevertMirror
 ) -> PullRequest | None:
     """The pull request that took this one's base branch further, if that was all it was for.
 
@@ -275,7 +274,7 @@ async def _merged_into(
     return None
 
 
-async def _is_over(branch: str, merged_at: str, github: RepositoryClient, mirror: Mirror) -> bool:
+async def _is_over(branch: str, merged_at: str, github: RevertGitHub, mirror: RevertMirror) -> bool:
     """Whether a branch is gone, or nothing came to it since it was merged and nothing guards it."""
     try:
         head = await mirror.branch_head(branch)
@@ -284,7 +283,9 @@ async def _is_over(branch: str, merged_at: str, github: RepositoryClient, mirror
     return head == merged_at and branch not in await github.protected_branches()
 
 
-async def _base_of(pull: PullRequest, facts: RepositoryFacts, mirror: Mirror) -> tuple[str, str]:
+async def _base_of(
+    pull: PullRequest, facts: RepositoryFacts, mirror: RevertMirror
+) -> tuple[str, str]:
     """The branch the pull request is on, and its head: the default one where it was renamed."""
     try:
         return pull.base.ref, await mirror.branch_head(pull.base.ref)
@@ -305,7 +306,7 @@ async def _base_of(pull: PullRequest, facts: RepositoryFacts, mirror: Mirror) ->
 async def _offender(
     pull: PullRequest,
     commits: Sequence[str],
-    github: RepositoryClient,
+    github: RevertGitHub,
     beside: Sequence[int] = (),
 ) -> Offender:
     return Offender(
@@ -319,7 +320,7 @@ async def _offender(
     )
 
 
-async def _incident_of(pull: PullRequest, github: RepositoryClient) -> str | None:
+async def _incident_of(pull: PullRequest, github: RevertGitHub) -> str | None:
     """The incident that a pull request was made for, where it is a hotfix that we opened."""
     if not is_hotfix(pull.head.ref) or pull.user.login != (await github.app()).bot_login:
         return None
@@ -338,7 +339,7 @@ def _name_commits(unclear: Unclear) -> str:
 
 
 async def named_commit(
-    target: CommitTarget, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
+    target: CommitTarget, facts: RepositoryFacts, github: RevertGitHub, mirror: RevertMirror
 ) -> list[Located]:
     """Find a commit that was named: all that a merge, a squash or the end of a rebase brought.
 
@@ -379,7 +380,7 @@ async def named_commit(
 
 
 async def _not_the_branch_itself(
-    sha: str, landed: Landed, base: str, onto: str, mirror: Mirror
+    sha: str, landed: Landed, base: str, onto: str, mirror: RevertMirror
 ) -> None:
     """Refuse the merge of a branch into work on it: undoing that would undo the branch.
 
@@ -402,7 +403,7 @@ async def _not_the_branch_itself(
 
 
 async def _protected_home(
-    sha: str, facts: RepositoryFacts, github: RepositoryClient, mirror: Mirror
+    sha: str, facts: RepositoryFacts, github: RevertGitHub, mirror: RevertMirror
 ) -> str:
     """The default branch or a protected one that has the commit (docs/decisions/0010)."""
     default = facts.default_branch

@@ -18,22 +18,20 @@ from bot.canary.policy import Policy
 from bot.canary.ramp_evidence import SAMPLE_RATIO, RampEvidence
 from bot.canary.report import MetricReport
 from bot.canary.sample_size import pairs_needed
-from bot.git.mirror import Mirror
 from bot.git.process import Git
 from bot.git.revert import Clean, RevertConflict
 from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of, with_entries
+from bot.playbooks.ports import HistoryMirror
 from bot.playbooks.pull_request.publish import Computed
+from bot.playbooks.rollback.ports import RollbackResources, allocation, incidents, ledgers
 from bot.playbooks.rollback.traffic_back import TrafficBack
-from bot.playbooks.rollout.capability import Configured, RolloutResources, read_configured
+from bot.playbooks.rollout.capability import Configured, read_configured
 from bot.playbooks.rollout.evidence import read_course, report_of_ramp, report_of_shadow
 from bot.playbooks.rollout.workflow import is_reported
-from bot.records import incidents
 from bot.records.documents.artifacts import artifact_path
 from bot.records.documents.reports import Anomaly, Reshadow
 from bot.records.incidents import Incident
 from bot.records.lifecycle import UnknownRecord
-from bot.traffic import allocation
-from bot.traffic import evidence_log as ledgers
 from bot.traffic.evaluation import RampEvaluation
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import InvalidFlags, check_flags, flag_document, generation_of, written
@@ -70,7 +68,7 @@ class SettingFlags:
         generation: of the document from now on, at least.
     """
 
-    mirror: Mirror
+    mirror: HistoryMirror
     path: str | None
     capability: str
     flag: dict[str, JsonValue]
@@ -270,7 +268,7 @@ class RollbackPlan(Configured):
     flag: dict[str, JsonValue]
     outcome: Computed
 
-    def change(self, parts: RolloutResources) -> SettingFlags:
+    def change(self, parts: RollbackResources) -> SettingFlags:
         """The fix: the committed flag document gives everything to the baseline."""
         return SettingFlags(
             mirror=parts.mirror,
@@ -282,7 +280,7 @@ class RollbackPlan(Configured):
 
 
 async def make_rollback_plan(
-    trigger: Trigger, request: RollbackRequest, retreat: TrafficBack, parts: RolloutResources
+    trigger: Trigger, request: RollbackRequest, retreat: TrafficBack, parts: RollbackResources
 ) -> RollbackPlan:
     """Gather what was observed, and compute the fix.
 

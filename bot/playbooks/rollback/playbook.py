@@ -18,29 +18,29 @@ from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.publisher import PublishedStatus
 from bot.playbooks.incident.record_files import BroughtHome, RecordFile
 from bot.playbooks.incident.report_base import Result
-from bot.playbooks.incident.workflow import IncidentWorkflow
 from bot.playbooks.plan import CannotPlan, Declined
 from bot.playbooks.pull_request.finish import broke_off, followed_to_its_end
 from bot.playbooks.pull_request.proposal import Proposal, ProposalTerms, take_earlier_attempts_back
 from bot.playbooks.pull_request.snapshot import see_which_checks_count
+from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.rollback import messages as words
 from bot.playbooks.rollback import report as documents
 from bot.playbooks.rollback.messages import RollbackFacts
 from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
+from bot.playbooks.rollback.ports import RollbackResources, incidents
 from bot.playbooks.rollback.traffic_back import TrafficBack, give_traffic_back
 from bot.playbooks.rollout import capability
-from bot.playbooks.rollout.capability import RolloutResources, policy_in_force, read_configured
+from bot.playbooks.rollout.capability import policy_in_force, read_configured
 from bot.playbooks.rollout.messages import RolloutMessages, status, subject_of
 from bot.playbooks.rollout.workflow import plan_refs
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, attempt
 from bot.playbooks.steps import Patch, Step
-from bot.records import incidents
 from bot.records.documents.adr import Pointer
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import ActorKind, RollbackRequest, Trigger
 
 
-class RollbackWorkflow(IncidentWorkflow[RollbackPlan, RolloutMessages]):
+class RollbackWorkflow(ProposalWorkflow[RollbackPlan, RolloutMessages]):
     """One rollback under way."""
 
     merging_vouches = True
@@ -50,7 +50,7 @@ class RollbackWorkflow(IncidentWorkflow[RollbackPlan, RolloutMessages]):
         run: Run,
         trigger: Trigger,
         plan: RollbackPlan,
-        parts: RolloutResources,
+        parts: RollbackResources,
         opened: Opened,
     ) -> None:
         """Begin, or begin again after a crash."""
@@ -109,7 +109,7 @@ class RollbackWorkflow(IncidentWorkflow[RollbackPlan, RolloutMessages]):
 
 
 async def rollback(
-    run: Run, trigger: Trigger, request: RollbackRequest, parts: RolloutResources
+    run: Run, trigger: Trigger, request: RollbackRequest, parts: RollbackResources
 ) -> Ending:
     """Take all traffic back to the baseline, and write down why.
 
@@ -182,7 +182,7 @@ async def _take_back(run: Run, trigger: Trigger, request: RollbackRequest) -> Tr
     return await run.write(Step.ROLL_BACK_TRAFFIC, TrafficBack, change)
 
 
-async def _nothing(run: Run, request: RollbackRequest, parts: RolloutResources) -> Ending:
+async def _nothing(run: Run, request: RollbackRequest, parts: RollbackResources) -> Ending:
     """Say why there is nothing to take back."""
 
     async def why(_: bool) -> Declined:
@@ -197,7 +197,7 @@ async def _nothing(run: Run, request: RollbackRequest, parts: RolloutResources) 
     return Ending(outcome="declined", reason=said.reason, remedy=said.remedy)
 
 
-async def _commit_flags(work: RollbackWorkflow, parts: RolloutResources) -> None:
+async def _commit_flags(work: RollbackWorkflow, parts: RollbackResources) -> None:
     """Bring the document that is served to the repository: programs may read the file."""
     path = work.plan.config.flags.path
     if path is None:
@@ -270,7 +270,7 @@ async def _use_up_the_shadow(work: RollbackWorkflow) -> None:
 # 3. Open fix PR; include plan to re-shadow if needed.
 
 
-async def _propose_fix(work: RollbackWorkflow, parts: RolloutResources) -> Ending:
+async def _propose_fix(work: RollbackWorkflow, parts: RollbackResources) -> Ending:
     plan, case = work.plan, work.case
     outcome = plan.outcome.root
     if outcome.status == "empty":

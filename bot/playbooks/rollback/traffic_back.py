@@ -9,15 +9,19 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.playbooks.rollback.ports import (
+    allocation,
+    circuit_breaker,
+    incidents,
+    ledgers,
+    pauses,
+    runs,
+)
 from bot.playbooks.rollout.messages import subject_of
 from bot.playbooks.rollout.workflow import reported_by
-from bot.records import incidents, pauses, runs
 from bot.records.pauses import PauseKind, Pausing
 from bot.records.tables.columns import Instant
-from bot.traffic import allocation
-from bot.traffic import evidence_log as ledgers
 from bot.traffic.allocation import Decided
-from bot.traffic.circuit_breaker import trip
 from bot.traffic.evidence_log import BreachFound, EvidenceLog
 from bot.traffic.flagd import Allocation, Split
 from bot.triggers import RollbackRequest, Trigger, Value
@@ -66,7 +70,7 @@ async def give_traffic_back(
         return TrafficBack(at=now)
     reported = reported_by(trigger.actor.login, request.reason)
     if ledger.closed_at is None:
-        tripped = await trip(
+        tripped = await circuit_breaker.trip(
             conn, ledger.attempt, reported, at=now, actor=trigger.actor.login, run=run
         )
         ledger = tripped.ledger

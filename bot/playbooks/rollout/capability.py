@@ -5,8 +5,6 @@ Splits a capability's traffic, and keeps the flag document in step.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -16,46 +14,19 @@ from bot.canary.baseline import FrozenBaseline
 from bot.canary.counters import CounterSource
 from bot.canary.policy import Policy
 from bot.config import Config
-from bot.github.client import RepositoryClient
 from bot.github.models import RepositoryFacts
 from bot.playbooks.incident import record_files
+from bot.playbooks.incident.ports import IncidentGitHub, IncidentStore
 from bot.playbooks.incident.record_files import BroughtHome, RecordFile
 from bot.playbooks.plan import CannotPlan, read_config
-from bot.playbooks.run import Resources, Run, Signal
+from bot.playbooks.rollout.ports import ConfiguredResources, allocation, ledgers, pauses, runs
+from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records import pauses, runs
-from bot.records.branch_record import RecordStore
 from bot.records.lifecycle import RunState
 from bot.records.pauses import Pause
-from bot.traffic import allocation
-from bot.traffic import evidence_log as ledgers
 from bot.traffic.allocation import Decided
-from bot.traffic.evaluation import Evaluations
 from bot.traffic.flagd import Allocation, Split, flag_document, written
-from bot.triggers import OURSELVES, Trigger, Value
-
-
-@dataclass(frozen=True)
-class RolloutResources(Resources):
-    """What shadow, ramp and rollback act through besides.
-
-    Attributes:
-        records: the database, for reading.
-        evaluations: adds up what was observed.
-        ask: has a Run started for a Trigger; asked twice it is the same one.
-        wake: sends a Signal to a Run, at most once per key; not from within a step.
-        is_founder: tells whether a person is a Founder of this repository.
-        clock: tells the time (UTC); read inside steps only.
-        no_counters: tells why Prometheus cannot be asked; None: it can.
-    """
-
-    records: AsyncEngine
-    evaluations: Evaluations
-    ask: Callable[[Trigger], Awaitable[None]]
-    wake: Callable[[str, Signal, str], Awaitable[None]]
-    is_founder: Callable[[str], Awaitable[bool]]
-    clock: Callable[[], datetime]
-    no_counters: Callable[[], str | None]
+from bot.triggers import OURSELVES, Value
 
 
 class Configured(Value):
@@ -99,7 +70,7 @@ class UnknownName(CannotPlan):
         self.field = field
 
 
-async def read_configured(parts: Resources) -> Configured:
+async def read_configured(parts: ConfiguredResources) -> Configured:
     """Read the configuration from the head of the default branch.
 
     Raises:
@@ -228,8 +199,8 @@ async def document(records: AsyncEngine, repository_id: int) -> str:
 
 
 async def commit(
-    github: RepositoryClient,
-    store: RecordStore,
+    github: IncidentGitHub,
+    store: IncidentStore,
     records: AsyncEngine,
     repository_id: int,
     path: str,

@@ -29,8 +29,7 @@ from bot.canary.report import (
 )
 from bot.canary.shadow_evidence import DROPOUTS
 from bot.pictures.evidence import MOST_POINTS, MOST_STAGES, EvidenceChart, MetricRow, StageMark
-from bot.traffic import allocation
-from bot.traffic import evidence_log as ledgers
+from bot.playbooks.rollout.ports import allocation, ledgers
 from bot.traffic.evaluation import Evaluation, RampEvaluation, ShadowEvaluation, StageEnd, begun
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import Allocation

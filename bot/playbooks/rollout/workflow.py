@@ -21,9 +21,10 @@ from bot.playbooks.incident.publisher import PublishedStatus
 from bot.playbooks.incident.record_files import RecordFile
 from bot.playbooks.incident.report_base import Result, pointers
 from bot.playbooks.incident.workflow import IncidentWorkflow
-from bot.playbooks.rollout.capability import CapabilitySettings, RolloutResources
+from bot.playbooks.rollout.capability import CapabilitySettings
 from bot.playbooks.rollout.evidence import chart_of
 from bot.playbooks.rollout.messages import RolloutMessages, status
+from bot.playbooks.rollout.ports import RolloutResources
 from bot.playbooks.run import Run, StepFailed
 from bot.playbooks.steps import Patch, Step
 from bot.records.audit.anchors import Anchor
@@ -115,6 +116,7 @@ class RolloutWorkflow(IncidentWorkflow[P, C], Generic[P, C, R]):
     """
 
     report: R | None = None
+    parts: RolloutResources
 
     def __init__(
         self,
@@ -183,11 +185,6 @@ class RolloutWorkflow(IncidentWorkflow[P, C], Generic[P, C, R]):
         chart = None if self.report is None else chart_of(self.report)
         issue = self.issue_body(standing, self.parts.pictures.of_evidence(chart))
         return PublishedStatus(standing, status(self.case, standing), issue)
-
-    def section(self, standing: StatusMessage) -> str:
-        """Nothing is proposed: nothing stands in a description."""
-        del standing
-        return ""
 
     def record_files(self, result: Result) -> tuple[RecordFile, ...]:
         """The decision record, and the report once there is one."""

@@ -16,9 +16,9 @@ from bot.logs import explained
 from bot.playbooks.rollout.evidence import read_course, report_of_shadow
 from bot.playbooks.run import Wait
 from bot.playbooks.shadow.plan import ShadowPlan
+from bot.playbooks.shadow.ports import ShadowEvaluations, ledgers
 from bot.records.lifecycle import UnknownRecord
-from bot.traffic import evidence_log as ledgers
-from bot.traffic.evaluation import Evaluations, ShadowEvaluation
+from bot.traffic.evaluation import ShadowEvaluation
 from bot.traffic.evidence_log import BreachFound, Judged
 from bot.triggers import Value
 
@@ -96,7 +96,9 @@ class ShadowSnapshot(Value):
     left: timedelta | None = None
 
 
-async def look_at_shadow(evaluations: Evaluations, attempt: str, now: datetime) -> ShadowSnapshot:
+async def look_at_shadow(
+    evaluations: ShadowEvaluations, attempt: str, now: datetime
+) -> ShadowSnapshot:
     """Judge a shadow now.
 
     Raises:

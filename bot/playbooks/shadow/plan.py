@@ -13,7 +13,6 @@ from bot.config import Config
 from bot.playbooks.plan import CannotPlan, Declined
 from bot.playbooks.rollout.capability import (
     CapabilitySettings,
-    RolloutResources,
     known_candidate,
     not_paused,
     policy_in_force,
@@ -22,10 +21,8 @@ from bot.playbooks.rollout.capability import (
 from bot.playbooks.rollout.evidence import live_ledger
 from bot.playbooks.rollout.messages import subject_of, where
 from bot.playbooks.rollout.workflow import planned_pairs
-from bot.records import incidents, pauses
-from bot.records.audit import chain
+from bot.playbooks.shadow.ports import ShadowResources, allocation, chain, incidents, pauses
 from bot.records.pauses import Pause
-from bot.traffic import allocation
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import Allocation
 from bot.triggers import ShadowRequest, Value
@@ -52,7 +49,7 @@ class ShadowKnown(Value):
 
 
 async def make_shadow_plan(
-    request: ShadowRequest, repository_id: int, parts: RolloutResources
+    request: ShadowRequest, repository_id: int, parts: ShadowResources
 ) -> ShadowPlanned:
     """Work out what a request for a shadow means now.
 

@@ -15,8 +15,8 @@ from bot.canary.report import ShadowDiffReport
 from bot.playbooks.incident.context import NewIncident, Opened, begin
 from bot.playbooks.incident.phrases import StatusMessage
 from bot.playbooks.incident.report_base import Result
-from bot.playbooks.pull_request.finish import broke_off, conclude
-from bot.playbooks.rollout.capability import RolloutResources, TrafficControl
+from bot.playbooks.pull_request.finish import conclude, rollout_broke_off
+from bot.playbooks.rollout.capability import TrafficControl
 from bot.playbooks.rollout.messages import RolloutMessages, joined, shadow_outlook, subject_of
 from bot.playbooks.rollout.workflow import RolloutWorkflow, WeighedCandidate, why_taken_back
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, Wait, first, heard
@@ -33,6 +33,7 @@ from bot.playbooks.shadow.decide import (
     next_move,
 )
 from bot.playbooks.shadow.plan import ShadowPlan, ShadowPlanned, make_shadow_plan
+from bot.playbooks.shadow.ports import ShadowResources
 from bot.playbooks.steps import Step, WaitPoint
 from bot.playbooks.undo import TakenBack, Undoer, see_what_to_undo, undo
 from bot.records.documents.artifacts import DecisionOutcome
@@ -45,7 +46,7 @@ class ShadowWorkflow(RolloutWorkflow[ShadowPlan, RolloutMessages, ShadowDiffRepo
     """One shadow under way."""
 
     def __init__(
-        self, run: Run, trigger: Trigger, plan: ShadowPlan, parts: RolloutResources, opened: Opened
+        self, run: Run, trigger: Trigger, plan: ShadowPlan, parts: ShadowResources, opened: Opened
     ) -> None:
         """Begin, or begin again after a crash."""
         title = words.title(plan.capability, plan.candidate)
@@ -64,7 +65,7 @@ _INSISTING = ("inconclusive", "the ramp")
 
 
 async def shadow(
-    run: Run, trigger: Trigger, request: ShadowRequest, parts: RolloutResources
+    run: Run, trigger: Trigger, request: ShadowRequest, parts: ShadowResources
 ) -> Ending:
     """Run the candidate beside the baseline, compare them, and propose a ramp or not.
 
@@ -113,7 +114,7 @@ async def shadow(
         await playbook.begin()
         return await playbook.compare()
     except StepFailed as failed:
-        await broke_off(playbook.work, failed)
+        await rollout_broke_off(playbook.work, failed)
         await playbook.work.decline()
         raise
 
@@ -121,7 +122,7 @@ async def shadow(
 class _Shadow:
     """The steps."""
 
-    def __init__(self, work: ShadowWorkflow, parts: RolloutResources) -> None:
+    def __init__(self, work: ShadowWorkflow, parts: ShadowResources) -> None:
         self.work = work
         self.run = work.run
         self.parts = parts

@@ -1,0 +1,158 @@
+"""Everything that a judgement does to GitHub, git and the records, as Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import JsonValue
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.config import Config
+from bot.github.models import App, CheckResult, Comment
+from bot.playbooks.autorevert.decide import Purpose
+from bot.playbooks.ports import HistoryMirror, KnownRunsGitHub, LandingGitHub
+from bot.playbooks.run import Patience
+from bot.records import runs as runs_module
+from bot.records.audit import chain as chain_module
+from bot.records.audit.chain import AuditEntry
+from bot.records.lifecycle import RunState
+from bot.records.runs import StoredRun
+from bot.triggers import Severity, Trigger
+
+
+class SuspectGitHub(LandingGitHub, Protocol):
+    """Reads who brought a commit."""
+
+    async def app(self) -> App: ...
+
+
+class AutorevertChecks(Protocol):
+    """Check-runs and commit statuses."""
+
+    async def rerun(self, result: CheckResult) -> None: ...
+
+    async def results(self, ref: str) -> tuple[CheckResult, ...]: ...
+
+
+class AutorevertComments(Protocol):
+    """Comments on issues and pull requests."""
+
+    async def ensure_comment(
+        self, number: int, *, key: str, body: str, since: datetime, look_first: bool
+    ) -> Comment: ...
+
+
+class AutorevertGitHub(SuspectGitHub, KnownRunsGitHub, Protocol):
+    """Reads a check, has it run again, and comments on the suspected pull request."""
+
+    @property
+    def checks(self) -> AutorevertChecks: ...
+
+    @property
+    def comments(self) -> AutorevertComments: ...
+
+
+class AutorevertRuns(Protocol):
+    """The Run, once it waits."""
+
+    async def move(
+        self,
+        conn: AsyncConnection,
+        run_id: str,
+        to: RunState,
+        *,
+        at: datetime,
+        reason: str | None = None,
+    ) -> StoredRun: ...
+
+    async def start(
+        self,
+        conn: AsyncConnection,
+        run_id: str,
+        trigger: Trigger,
+        *,
+        playbook: str,
+        at: datetime,
+        inputs: dict[str, JsonValue] | None = None,
+    ) -> StoredRun: ...
+
+    async def watch(
+        self,
+        conn: AsyncConnection,
+        run_id: str,
+        *,
+        at: datetime,
+        head_sha: str | None,
+        pull_request: int | None,
+    ) -> StoredRun: ...
+
+
+class AutorevertChain(Protocol):
+    """The audit chain."""
+
+    async def append(
+        self,
+        conn: AsyncConnection,
+        repository_id: int,
+        action: str,
+        *,
+        actor: str,
+        at: datetime,
+        incident: str | None = None,
+        run: str | None = None,
+        refs: dict[str, JsonValue] | None = None,
+        data: dict[str, JsonValue] | None = None,
+    ) -> AuditEntry: ...
+
+
+class PauseSelfWork(Protocol):
+    """Pauses self-work; within the caller's transaction, and at most once per `key`."""
+
+    async def __call__(
+        self,
+        conn: AsyncConnection,
+        trigger: Trigger,
+        *,
+        key: str,
+        reason: str,
+        is_safety: bool,
+        at: datetime,
+    ) -> None:
+        """Pause, unless it is paused already.
+
+        Args:
+            conn: the transaction.
+            trigger: what is judged; its repository is the one.
+            key: what makes this wish this one.
+            reason: why, in plain text.
+            is_safety: whether only a person may lift it.
+            at: now.
+        """
+
+
+class AutorevertResources(Protocol):
+    """What a judgement acts through; a Trigger is put once per key."""
+
+    @property
+    def github(self) -> AutorevertGitHub: ...
+
+    @property
+    def mirror(self) -> HistoryMirror: ...
+
+    @property
+    def patience(self) -> Patience: ...
+
+    @property
+    def hold(self) -> PauseSelfWork: ...
+
+    def settled(self, newest: Config, /) -> Awaitable[Config]: ...
+
+    def put(self, trigger: Trigger, /) -> Awaitable[object]: ...
+
+    def severity(self, purpose: Purpose, /) -> Severity: ...
+
+
+runs: AutorevertRuns = runs_module
+chain: AutorevertChain = chain_module
