@@ -2,7 +2,7 @@
 
 Files, lines, names that stand for two things, modules named by what they do instead of what they
 are, circles, functions between rooms whose arguments nobody explains; and with `--enter PLAY` the
-files that one request enters, from the comment to the end.
+files that one request enters, from its delivery to the end, and those of everything beside it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pathlib import Path
 from statistics import median
 from types import FrameType
 from typing import Any
+
+from structlog.contextvars import get_contextvars
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bot", "demo", "fakegithub")
@@ -195,13 +197,19 @@ def table(house: House) -> str:
 # --- what one request enters ---
 
 
+_A_DELIVERYS = "a delivery's"
+_NOBODYS = (None, _A_DELIVERYS)
+
+
 class Entered:
-    """Notes every file of the bot in which a function is called, while it is on."""
+    """Notes every file of the bot in which a function is called, by the request it is done for.
+
+    What is done for whom stands in the log's context: a delivery, and the Trigger it became.
+    """
 
     def __init__(self) -> None:
         """Prepare."""
-        self.files: set[str] = set()
-        self.functions: set[tuple[str, str]] = set()
+        self.functions: dict[str | None, set[tuple[str, str]]] = defaultdict(set)
 
     def __enter__(self) -> Entered:
         """Begin, in this thread and in those that begin from now on."""
@@ -218,8 +226,18 @@ class Entered:
         if event == "call":
             name = frame.f_code.co_filename
             if "/bot/" in name and "site-packages" not in name:
-                self.files.add(name)
-                self.functions.add((name, frame.f_code.co_qualname))
+                about = get_contextvars()
+                whose = about.get("trigger", _A_DELIVERYS if "delivery" in about else None)
+                self.functions[whose].add((name, frame.f_code.co_qualname))
+
+    def of_one_request(self) -> set[tuple[str, str]]:
+        """Functions that reading deliveries enters, and the Trigger that enters the most."""
+        of_triggers = [self.functions[whose] for whose in self.functions if whose not in _NOBODYS]
+        return self.functions[_A_DELIVERYS] | max(of_triggers, key=len)
+
+    def of_all(self) -> set[tuple[str, str]]:
+        """Everything that was entered: gate, heartbeats and what others asked for with it."""
+        return set().union(*self.functions.values())
 
 
 async def enter(play: str) -> Entered:
@@ -242,7 +260,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.enter:
         entered = asyncio.run(enter(options.enter))
-        print(f"{options.enter}: {len(entered.files)} files, {len(entered.functions)} functions")  # noqa: T201
+        for what, functions in (
+            ("one request", entered.of_one_request()),
+            ("the whole story", entered.of_all()),
+        ):
+            files = {file for file, _ in functions}
+            print(f"{options.enter}, {what}: {len(files)} files, {len(functions)} functions")  # noqa: T201
         return
     with tempfile.TemporaryDirectory() as folder:
         house = House.read(_checkout(options.commit, Path(folder)) if options.commit else ROOT)
