@@ -23,7 +23,6 @@ import click
 import structlog
 
 from bot.git.errors import GitError
-from bot.local.command import bisect_command
 from bot.logs import set_up_logs
 from bot.settings import (
     InvalidSettings,
@@ -56,12 +55,18 @@ class CommandLine(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands, also those that are not installed."""
-        return sorted({*super().list_commands(ctx), *APART, *entry_points(group=COMMANDS).names})
+        ours = {*super().list_commands(ctx), "bisect"}
+        return sorted({*ours, *APART, *entry_points(group=COMMANDS).names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command; one whose package is missing says what to install."""
         if (ours := super().get_command(ctx, cmd_name)) is not None:
             return ours
+        if cmd_name == "bisect":
+            # Only here: its room has a picture for terminals, which a server does without.
+            from bot.local.command import bisect_command
+
+            return bisect_command
         for found in entry_points(group=COMMANDS, name=cmd_name):
             loaded = found.load()
             if isinstance(loaded, click.Command):
@@ -88,9 +93,6 @@ def main() -> None:
     # Standard output is for answers; a command that has more to say sets them up anew.
     if not structlog.is_configured():
         set_up_logs("error", "console")
-
-
-main.add_command(bisect_command)
 
 
 @main.command()

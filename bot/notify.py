@@ -12,14 +12,20 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-import apprise
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot import LazyModule
 from bot.metrics import NOTIFICATIONS
 from bot.records import incidents, notifications
 from bot.records.notifications import FOUNDER, TEAM, Notification
+
+if TYPE_CHECKING:
+    import apprise
+else:
+    apprise = LazyModule("apprise")
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from bot.names import CAPABILITY, LONGEST, PROVIDER, is_revision
 class Value(BaseModel):
     """An immutable value object; unknown fields are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class Severity(StrEnum):

@@ -12,14 +12,19 @@ from __future__ import annotations
 
 from collections import Counter
 from math import ceil, log
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from bot import LazyModule
 from bot.canary.eprocess import Floats, Ints
 from bot.canary.observations import Columns, Measurements, PairColumns, succeeded
 from bot.canary.policy import StrictValue
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 GROWTH = 1.005
 SMALLEST = 1e-9
@@ -183,7 +188,13 @@ class FrozenBaseline(StrictValue):
 FEWEST = 100
 """Fewer values do not freeze a metric: it counts as not observed."""
 WINSOR = 0.999
-_KNOTS = (np.arange(256) + 0.5) / 256
+_KNOTS = 256
+
+
+def midpoints() -> Floats:
+    """The shares in the middle of each of 256 equal parts of whatever is ranked."""
+    middles: Floats = (np.arange(_KNOTS) + 0.5) / _KNOTS
+    return middles
 
 
 class ArmState(StrictValue):
@@ -237,7 +248,7 @@ class ArmSummary:
         latency: tuple[float, ...] | None = None
         thresholds: dict[str, float] = {}
         if len(self.latency) >= FEWEST and self.latency.quantile(0.5) > 0:
-            latency = tuple(self.latency.quantiles(_KNOTS).tolist())
+            latency = tuple(self.latency.quantiles(midpoints()).tolist())
             thresholds = {name: self.latency.quantile(q) for name, q in QUANTILES.items()}
         return FrozenBaseline(
             n=self.n,

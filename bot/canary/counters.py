@@ -14,15 +14,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import fsum, inf, isclose, isfinite
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
+from bot import LazyModule
 from bot.canary.baseline import FrozenBaseline, Positive
 from bot.canary.metrics import NO_RETURN, Total
 from bot.canary.observations import Arm, Columns, measurements
 from bot.canary.policy import Duration, Policy, RatioMetric, StrictValue
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 MOST_SERIES = 20_000
 MOST_COUNTED = 2.0**53

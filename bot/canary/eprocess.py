@@ -20,18 +20,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from math import exp, fsum, log, sqrt
 from operator import mul
-from typing import overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bot import LazyModule
 from bot.canary.policy import StrictValue
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Ints: TypeAlias = "NDArray[np.int64]"
+Bools: TypeAlias = "NDArray[np.bool_]"
 
 TICK = 2.0**-40
 """Nats."""
@@ -87,7 +92,12 @@ class EProcess:
     """
 
     def __init__(
-        self, alternatives: int, *, copies: int = 1, alpha: float, weights: Floats | None = None
+        self,
+        alternatives: int,
+        *,
+        copies: int = 1,
+        alpha: float,
+        weights: Sequence[float] | None = None,
     ) -> None:
         """Start with an evidence of 1.
 
@@ -103,7 +113,9 @@ class EProcess:
         self.crossing: Crossing | None = None
         self.doubted = False
         self._at = 0
-        even = np.zeros(alternatives) if weights is None else np.log(weights * alternatives)
+        even = (
+            np.zeros(alternatives) if weights is None else np.log(np.array(weights) * alternatives)
+        )
         self._sums = [ticks(even).tolist() for _ in range(copies)]
 
     @property
@@ -246,11 +258,22 @@ class EProcess:
 
 RATIOS = (1.05, 1.1, 1.2, 1.35, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """Alternatives for how many times more often something happens to the candidate."""
-GRID: Floats = np.log(np.array(RATIOS))
-TWO_SIDED: Floats = np.concatenate([-GRID[::-1], GRID])
-BETS: Floats = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])
+BETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Alternatives for bounded scores, as shares of the stake."""
 _HIGHEST_RATE = 0.999
+
+
+@cache
+def grid() -> Floats:
+    """Logs of `RATIOS`."""
+    logs: Floats = np.log(np.array(RATIOS))
+    return logs
+
+
+@cache
+def two_sided() -> Floats:
+    """Logs of `RATIOS` and of their inverses, in order."""
+    return np.concatenate([-grid()[::-1], grid()])
 
 
 def odds_ticks(pi: Floats, candidate: Bools, failed: Bools, usual: float) -> Ints:
@@ -269,7 +292,7 @@ def odds_ticks(pi: Floats, candidate: Bools, failed: Bools, usual: float) -> Int
         usual: the baseline's failure rate, known before these requests; strictly between 0 and 1.
     """
     if len(pi) == 0:
-        return np.zeros((0, len(GRID)), dtype=np.int64)
+        return np.zeros((0, len(RATIOS)), dtype=np.int64)
     odds = np.array(RATIOS) * usual / (1 - usual)
     worse = odds / (1 + odds)
     likelier = np.log(np.stack([(1 - worse) / (1 - usual), worse / usual]))
@@ -303,16 +326,16 @@ def event_ticks(pi: Floats, candidate: Bools, null: float, alternatives: Floats)
     return picked
 
 
-def score_ticks(scores: Floats, bets: Floats = BETS) -> Ints:
+def score_ticks(scores: Floats, bets: Sequence[float] = BETS) -> Ints:
     """Bet on scores of at least -1 whose mean is at most 0 under the null hypothesis.
 
     Betting a share of the stake multiplies it by `1 + share * score` (Waudby-Smith and Ramdas
     2024, "Estimating means of bounded random variables by betting").
     """
-    return ticks(np.log1p(scores[:, None] * bets))
+    return ticks(np.log1p(scores[:, None] * np.array(bets)))
 
 
-def rate_ticks(failed: Bools, bound: float, times: Sequence[float] | Floats = RATIOS) -> Ints:
+def rate_ticks(failed: Bools, bound: float, times: Sequence[float] = RATIOS) -> Ints:
     """Compare a failure rate with the highest one allowed; no baseline is needed.
 
     Alternatives are `bound` times each of `times`, below 1. Where all of those are below 1, it is

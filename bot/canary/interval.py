@@ -6,12 +6,17 @@ Verdicts do not use them: they hold at one look, e-processes at every look.
 from __future__ import annotations
 
 from math import exp, log, sqrt
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from bot import LazyModule
 from bot.canary.baseline import Sketch
 from bot.canary.eprocess import Floats, Ints
 from bot.canary.policy import StrictValue
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 RESAMPLES = 2000
 LEVEL = 0.95

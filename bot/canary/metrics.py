@@ -42,11 +42,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum, log, sqrt
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import numpy as np
 from pydantic import Field
 
+from bot import LazyModule
 from bot.canary.baseline import (
     QUANTILES,
     Arms,
@@ -57,7 +57,6 @@ from bot.canary.baseline import (
 )
 from bot.canary.eprocess import (
     BETS,
-    GRID,
     RATIOS,
     Bools,
     EProcess,
@@ -65,6 +64,7 @@ from bot.canary.eprocess import (
     Floats,
     Ints,
     event_ticks,
+    grid,
     odds_ticks,
     rate_ticks,
     score_ticks,
@@ -78,6 +78,11 @@ from bot.canary.policy import (
     RatioMetric,
     StrictValue,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 
 class Gain(NamedTuple):
@@ -116,7 +121,7 @@ class Comparison(ABC):
     """
 
     alternatives: int
-    weights: Floats | None = None
+    weights: Sequence[float] | None = None
     events: bool = False
     unit: str = "observation"
 
@@ -166,7 +171,7 @@ class Comparison(ABC):
 class EventComparison(Comparison):
     """Compares how often something bad happens."""
 
-    alternatives = len(GRID)
+    alternatives = len(RATIOS)
     events = True
 
     def happened(self, measured: Measurements) -> Floats:
@@ -182,7 +187,7 @@ class EventComparison(Comparison):
         rows = np.flatnonzero(self.bad(columns.measured, ease))
         found = columns.at(rows)
         null = log(bound.ratio)
-        increments = event_ticks(found.pi, found.candidate, null, null + sign * GRID)
+        increments = event_ticks(found.pi, found.candidate, null, null + sign * grid())
         return Gain(rows, increments, found.counts)
 
     def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain:
@@ -192,7 +197,7 @@ class EventComparison(Comparison):
         rows = np.flatnonzero(both & (ours != self.bad(pairs.baseline, 1.0)))
         null = log(bound.ratio)
         evenly = np.full(len(rows), 0.5)
-        return Gain(rows, event_ticks(evenly, ours[rows], null, null + sign * GRID))
+        return Gain(rows, event_ticks(evenly, ours[rows], null, null + sign * grid()))
 
 
 class ScoreComparison(Comparison):
@@ -299,14 +304,15 @@ class TotalCosts(Comparison):
 
     def _ramped(self, columns: Columns, bound: Bound, sign: int) -> Gain:
         del columns, bound, sign
-        return _NOTHING
+        return _nothing()
 
     def _paired(self, pairs: PairColumns, bound: Bound, sign: int) -> Gain:
         del pairs, bound, sign
-        return _NOTHING
+        return _nothing()
 
 
-_NOTHING = Gain(np.zeros(0, dtype=np.int64), np.zeros((0, len(BETS)), dtype=np.int64))
+def _nothing() -> Gain:
+    return Gain(np.zeros(0, dtype=np.int64), np.zeros((0, len(BETS)), dtype=np.int64))
 
 
 def _shares(spent: SpentBetween, ease: float) -> tuple[Floats, Floats]:
@@ -535,7 +541,7 @@ def _added(before: ArmCosts, costs: Floats) -> ArmCosts:
 
 NEGLIGIBLE = 0.005
 """A candidate that is shown to fail less often than this may go on, whatever the ratio is."""
-RARER: Floats = np.array([0.5, 0.2, 0.05, 0.001])
+RARER = (0.5, 0.2, 0.05, 0.001)
 """Alternatives to it."""
 _RAREST = 1e-4
 """A usual failure rate is taken to be at least this, and as far from all."""
@@ -578,7 +584,7 @@ class Failures(EventComparison):
         rows = np.flatnonzero(columns.measured.error == 0)
         found = columns.at(rows)
         null = -log(self.margin.ratio)
-        return Gain(rows, event_ticks(found.pi, found.candidate, null, null + GRID), found.counts)
+        return Gain(rows, event_ticks(found.pi, found.candidate, null, null + grid()), found.counts)
 
     def negligible(self, measured: Measurements) -> Ints:
         """Evidence that less than `NEGLIGIBLE` of the requests fail: none of many says so too."""
@@ -619,9 +625,9 @@ class LatencyRanks(ScoreComparison):
         return 2 * self.frozen.rank(measured.latency / ease) - 1
 
 
-CLIPS: Floats = np.array([4.0, 16.0, 64.0, 256.0])
+CLIPS = (4.0, 16.0, 64.0, 256.0)
 """Heights at which large costs are cut, in caps: what is rare and large is a cost too."""
-STAKES: Floats = np.array([0.1, 0.4, 0.9])
+STAKES = (0.1, 0.4, 0.9)
 _USUAL_COSTS = 0.75
 """The weight of costs up to the cap."""
 
@@ -635,11 +641,9 @@ class Costs(ScoreComparison):
     """
 
     alternatives = len(BETS) + len(CLIPS) * len(STAKES)
-    weights = np.concatenate(
-        [
-            np.full(len(BETS), _USUAL_COSTS / len(BETS)),
-            np.full(len(CLIPS) * len(STAKES), (1 - _USUAL_COSTS) / len(CLIPS) / len(STAKES)),
-        ]
+    weights = (
+        *[_USUAL_COSTS / len(BETS)] * len(BETS),
+        *[(1 - _USUAL_COSTS) / len(CLIPS) / len(STAKES)] * (len(CLIPS) * len(STAKES)),
     )
 
     def __init__(self, name: str, metric: RatioMetric, frozen: FrozenCost) -> None:
@@ -658,7 +662,7 @@ class Costs(ScoreComparison):
 
     def _large(self, measured: Measurements, ease: float | Floats) -> Floats:
         """The share of each height that a cost reaches, a column per height."""
-        found: Floats = (measured.cost / ease)[:, None] / (CLIPS * self.frozen.cap)
+        found: Floats = (measured.cost / ease)[:, None] / (np.array(CLIPS) * self.frozen.cap)
         return np.minimum(found, 1.0)
 
     def _ramped(self, columns: Columns, bound: Bound, sign: int) -> Gain:

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from pydantic import AwareDatetime, Field, StrictBool, ValidationError
 
+from bot import LazyModule
 from bot.canary.eprocess import Bools, Floats, Ints
 from bot.canary.policy import StrictValue
 from bot.canary.units import ArmTally, RampUnits
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 
 @dataclass(frozen=True, slots=True)

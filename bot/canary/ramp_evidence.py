@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from bot import LazyModule
 from bot.canary.baseline import (
     Arms,
     ArmsState,
@@ -16,7 +16,7 @@ from bot.canary.baseline import (
     FrozenRoas,
 )
 from bot.canary.eprocess import (
-    TWO_SIDED,
+    RATIOS,
     Bools,
     DesignEffect,
     DesignEffectState,
@@ -24,6 +24,7 @@ from bot.canary.eprocess import (
     EProcessState,
     Floats,
     event_ticks,
+    two_sided,
 )
 from bot.canary.metrics import (
     RARER,
@@ -41,6 +42,11 @@ from bot.canary.metrics import (
 from bot.canary.observations import Columns, Measurements
 from bot.canary.policy import GATE_ALPHA, SAMPLE_RATIO_ALPHA, Phase, Policy, Sha256, StrictValue
 from bot.canary.units import ArmCounts, ArmTally
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 ENOUGH = 500
 """So many of the baseline's requests with known revenue fix ratio and scale; if all of them
@@ -334,7 +340,7 @@ class RampEvidence:
         }
         if not (self.metrics or self.awaits_revenue):
             raise ValueError("The shadow observed none of the policy's metrics.")
-        self.sample_ratio = EProcess(len(TWO_SIDED), copies=self._copies, alpha=SAMPLE_RATIO_ALPHA)
+        self.sample_ratio = EProcess(2 * len(RATIOS), copies=self._copies, alpha=SAMPLE_RATIO_ALPHA)
         self.limits = absolute_limits(policy)
         self.effect = DesignEffect(events=False)
         self.budget = CostBudget()
@@ -467,7 +473,7 @@ class RampEvidence:
         crossed: dict[str, int] = {}
         rows = np.flatnonzero(requests)
         split = columns.at(rows)
-        increments = event_ticks(split.pi, split.candidate, 0.0, TWO_SIDED)
+        increments = event_ticks(split.pi, split.candidate, 0.0, two_sided())
         known = design_effects(self.effect, np.ones(len(split)), split)
         row = self.sample_ratio.add(increments, split.counts, known)
         if row is not None:

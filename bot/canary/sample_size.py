@@ -14,11 +14,11 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import ceil, log
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bot.canary.baseline import Arms, ArmSummary
-from bot.canary.eprocess import BETS, GRID
+from bot import LazyModule
+from bot.canary.baseline import Arms, ArmSummary, midpoints
+from bot.canary.eprocess import BETS, RATIOS
 from bot.canary.metrics import (
     Comparison,
     Costs,
@@ -32,10 +32,14 @@ from bot.canary.policy import Policy
 from bot.canary.ramp_evidence import Metered, RampEvidence
 from bot.canary.shadow_evidence import ShadowEvidence
 
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
+
 MOST = 1_000_000
 SURPLUS = 1.5
 """So many times what is needed on average, since half of all shadows take longer than that."""
-_SHARES = (np.arange(256) + 0.5) / 256
 _RANK_DIFFERENCE_VARIANCE = 1 / 6
 """Of the difference of two even ranks."""
 
@@ -55,7 +59,7 @@ def pairs_needed(policy: Policy, metric: Metered, arms: Arms) -> int:
     least = policy.shadow.min_pairs
     if growth <= 0:
         return least
-    alternatives = len(BETS if isinstance(metric.comparison, Costs | LatencyRanks) else GRID)
+    alternatives = len(BETS if isinstance(metric.comparison, Costs | LatencyRanks) else RATIOS)
     needed = SURPLUS * (metric.worse.limit + log(alternatives)) / growth
     return min(MOST, max(least, ceil(needed)))
 
@@ -78,7 +82,7 @@ def _growth(metric: Metered, arms: Arms) -> float:
                 1.0,
             )
         case LatencyRanks(frozen=frozen) if len(candidate.latency):
-            ranks = frozen.rank(candidate.latency.quantiles(_SHARES) / ease)
+            ranks = frozen.rank(candidate.latency.quantiles(midpoints()) / ease)
             return _of_scores(float(ranks.mean()) - 0.5, _RANK_DIFFERENCE_VARIANCE)
         case Costs() if len(baseline.cost) and len(candidate.cost):
             spread = baseline.cost.variance() + candidate.cost.variance() / ease**2
@@ -155,7 +159,7 @@ def _ramp_growth(comparison: Comparison, usual: ArmSummary, share: float) -> flo
             theirs = usual.latency.share_above(threshold)
             return _of_outcomes(theirs, usual.latency.share_above(threshold / worse), share)
         case LatencyRanks(frozen=frozen):
-            ranks = frozen.rank(usual.latency.quantiles(_SHARES) * worse)
+            ranks = frozen.rank(usual.latency.quantiles(midpoints()) * worse)
             return even * _of_scores(float(ranks.mean()) - 0.5, _RANK_VARIANCE)
         case Costs():
             return even * _of_scores((worse - 1) * usual.cost.mean(), usual.cost.variance())

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import AwareDatetime
 
+from bot import LazyModule
 from bot.canary.baseline import FEWEST, Arms, ArmsState, FrozenBaseline
-from bot.canary.eprocess import TWO_SIDED, EProcess, EProcessState, event_ticks
+from bot.canary.eprocess import RATIOS, EProcess, EProcessState, event_ticks, two_sided
 from bot.canary.metrics import comparisons
 from bot.canary.observations import Observation, PairColumns, measurements_of
 from bot.canary.policy import SAMPLE_RATIO_ALPHA, Policy, Sha256, StrictValue
 from bot.canary.ramp_evidence import Metered, MetricState, metered
 from bot.canary.units import ArmCounts, ArmTally
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 PAIR_TIMEOUT = timedelta(minutes=5)
 """An answer whose other half has not come by then is alone for good."""
@@ -73,7 +79,7 @@ class ShadowEvidence:
         self.timeouts = 0
         self.frozen: FrozenBaseline | None = None
         self.metrics: dict[str, Metered] = {}
-        self.dropouts = EProcess(len(TWO_SIDED), alpha=SAMPLE_RATIO_ALPHA)
+        self.dropouts = EProcess(2 * len(RATIOS), alpha=SAMPLE_RATIO_ALPHA)
         self.arms = Arms()
         self.extra_cost = 0.0
         self._waiting: dict[str, HalfPair] = {}
@@ -153,7 +159,7 @@ class ShadowEvidence:
         candidate = self._waiting.pop(pair_id).observation.arm == "candidate"
         self.alone.add(ArmTally(int(not candidate), int(candidate)))
         which = np.array([candidate])
-        self.dropouts.add(event_ticks(np.array([0.5]), which, 0.0, TWO_SIDED))
+        self.dropouts.add(event_ticks(np.array([0.5]), which, 0.0, two_sided()))
 
     def save(self) -> ShadowState:
         """Write the state down; no digit is lost."""

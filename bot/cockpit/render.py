@@ -7,16 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import jinja2
 from aiohttp import web
 
+from bot import LazyModule
 from bot.canary import messages
 from bot.cockpit import text
 from bot.playbooks.rollout.evidence import value
 from bot.playbooks.stored_steps import label_of
 from bot.records.bisects import Bar
+
+if TYPE_CHECKING:
+    import jinja2
+else:
+    jinja2 = LazyModule("jinja2")
 
 WIDTH, HEIGHT = 640, 180
 _GAP = 1.0

@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
-import nh3
-from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from bot import markdown
+from bot import LazyModule, markdown
 from bot.canary.interval import Interval
 from bot.canary.messages import NAMES
 from bot.records.audit.chain import AuditEntry
@@ -27,6 +26,12 @@ from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.runs import StoredRun, ToldStanding
 from bot.records.steps import Reversibility
 from bot.triggers import Severity
+
+if TYPE_CHECKING:
+    import markdown_it
+    import nh3
+else:
+    markdown_it, nh3 = LazyModule("markdown_it"), LazyModule("nh3")
 
 _REFERENCE = re.compile(
     r"\\.|`[^`]*`|<code>[^<]*</code>|\[(?:[^\[\]\\]|\\.)*+\]\([^()\s]*\)"
@@ -85,8 +90,8 @@ def say(raw: object, limit: int = LONGEST) -> Markup:
 
 
 @cache
-def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table")
+def _markdown() -> markdown_it.MarkdownIt:
+    return markdown_it.MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table")
 
 
 def html_of(markdown: str, limit: int = 20_000) -> Markup:

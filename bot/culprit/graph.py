@@ -6,9 +6,15 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from bot import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
 
 
 class GraphError(ValueError):
@@ -180,8 +186,8 @@ def _oldest_first(parents: Mapping[str, Sequence[str]], inside: frozenset[str]) 
     return order
 
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
+Bools: TypeAlias = "NDArray[np.bool_]"
+Floats: TypeAlias = "NDArray[np.float64]"
 
 DENSE_LIMIT = 5_000
 """Up to here the whole ancestor matrix is kept (25 MB); beyond, ancestors are sampled."""
@@ -297,7 +303,7 @@ def sampled_descendants(graph: CommitGraph, culprits: NDArray[np.intp]) -> NDArr
     return np.frombuffer(packed, np.dtype("<u8")).reshape(len(graph), words)
 
 
-Ints = NDArray[np.intp]
+Ints: TypeAlias = "NDArray[np.intp]"
 
 
 def indistinguishable(ancestry: Ancestry, untestable: Iterable[int]) -> Ints:

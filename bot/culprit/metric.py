@@ -14,16 +14,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, lgamma, log, pi, sqrt
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bot import LazyModule
 from bot.culprit.graph import Ancestry, CommitGraph, indistinguishable, masses
 from bot.culprit.posterior import BoundaryKind
 from bot.culprit.verdict import Boundary, Candidate, SearchStatus, Verdict, VerdictCause, cautious
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 END_RUNS = 5
 """Interleaved runs at each end before anything else."""
@@ -36,10 +40,10 @@ NO_CHANGE, DRIFT = 0.1, 0.2
 TAILS = 3.0
 """Degrees of freedom of Student's t: values far off are rare, not impossible."""
 _LEVELS = 48
-_SPREADS = np.exp(np.linspace(log(0.04), log(2.5), 9))
-"""Spreads, as shares of the distance between the outermost usual values."""
-_NOISIER = np.array([0.5, 1.0, 2.0])
-_NOISIER_WEIGHTS = np.array([0.15, 0.6, 0.25])
+_SPREADS = (0.04, 2.5, 9)
+"""From, to, how many: spreads, as shares of the distance between the outermost usual values."""
+_NOISIER = (0.5, 1.0, 2.0)
+_NOISIER_WEIGHTS = (0.15, 0.6, 0.25)
 Worse = Literal["lower", "higher"]
 
 
@@ -307,18 +311,21 @@ class MetricSearch:
         own = (places == np.arange(len(nodes))[:, None]) * self._worth(values)
         by_scale = (own @ each.reshape(len(values), -1)).reshape(len(nodes), *each.shape[1:])
         top = by_scale.max(axis=-1, keepdims=True)
-        mixed = np.log(np.exp(by_scale - top) @ _NOISIER_WEIGHTS) + top[..., 0]
+        mixed = np.log(np.exp(by_scale - top) @ np.array(_NOISIER_WEIGHTS)) + top[..., 0]
         result: Floats = mixed
         return result
 
     def _each(self, values: Floats) -> Floats:
         """Log-likelihood of each value, by level, spread and noise of its commit."""
         low, high = self._usual(values)
+        least, most, count = _SPREADS
         if (low, high) != self._grid:
-            self._grid, self._seen = (low, high), np.zeros((0, _LEVELS, len(_SPREADS), 3))
+            self._grid = (low, high)
+            self._seen = np.zeros((0, _LEVELS, count, len(_NOISIER)))
         width = (high - low) or abs(high) or 1.0
         levels = np.linspace(low - 0.15 * width, high + 0.15 * width, _LEVELS)
-        scales = _SPREADS[:, None] * width * _NOISIER
+        spreads = np.exp(np.linspace(log(least), log(most), count)) * width
+        scales = spreads[:, None] * np.array(_NOISIER)
         fresh = values[len(self._seen) :]
         away = (fresh[:, None, None, None] - levels[None, :, None, None]) / scales
         new = -(TAILS + 1) / 2 * np.log1p(away**2 / TAILS) - np.log(scales / width) + _STUDENT

@@ -15,14 +15,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from math import lgamma
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bot import LazyModule
 from bot.culprit.graph import Ancestry
 from bot.culprit.rivals import (
-    RATES,
     EarlierBreak,
     RatesBelieved,
     Rows,
@@ -32,12 +31,29 @@ from bot.culprit.rivals import (
     doubtful,
     earlier_break,
     log_mean,
+    rates,
 )
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
 
-LOG_RATES: Floats = np.log(RATES)
-LOG_OTHERWISE: Floats = np.log1p(-RATES)
+Floats: TypeAlias = "NDArray[np.float64]"
+
+
+@cache
+def _log_rates() -> Floats:
+    logs: Floats = np.log(rates())
+    return logs
+
+
+@cache
+def _log_otherwise() -> Floats:
+    logs: Floats = np.log1p(-rates())
+    return logs
+
 
 WORST_FLAKE = 0.5
 """A good commit fails at most so often; a signal that lies more is no signal."""
@@ -88,14 +104,16 @@ class Mixture:
     misses: float = 0.0
 
     def on_grid(self) -> Floats:
-        """Give the probability of each rate in `RATES`, summing to 1."""
-        density = np.zeros_like(RATES)
+        """Give the probability of each rate in `rates`, summing to 1."""
+        density = np.zeros_like(rates())
         for part in self.parts:
             scale = lgamma(part.a + part.b) - lgamma(part.a) - lgamma(part.b)
             # d rate = rate (1 - rate) d log-odds, hence a and b without the usual minus one.
-            density += part.weight * np.exp(scale + part.a * LOG_RATES + part.b * LOG_OTHERWISE)
-        density *= np.exp(self.hits * LOG_RATES + self.misses * LOG_OTHERWISE)
-        density[self.limit < RATES] = 0.0
+            density += part.weight * np.exp(
+                scale + part.a * _log_rates() + part.b * _log_otherwise()
+            )
+        density *= np.exp(self.hits * _log_rates() + self.misses * _log_otherwise())
+        density[self.limit < rates()] = 0.0
         probability: Floats = density / density.sum()
         return probability
 
@@ -176,11 +194,11 @@ def cell_likelihood(cell: Cell, agreement: float) -> tuple[Floats, Floats]:
         For each rate of false failures, the log-likelihood if good; and for each rate of false
         passes, the log-likelihood if bad.
     """
-    if_good = cell.fails * LOG_RATES + cell.passes * LOG_OTHERWISE
-    if_bad = cell.passes * LOG_RATES + cell.fails * LOG_OTHERWISE
+    if_good = cell.fails * _log_rates() + cell.passes * _log_otherwise()
+    if_bad = cell.passes * _log_rates() + cell.fails * _log_otherwise()
     if cell.repeated and cell.agrees:
         first_good, first_bad = (
-            (LOG_RATES, LOG_OTHERWISE) if cell.fails else (LOG_OTHERWISE, LOG_RATES)
+            (_log_rates(), _log_otherwise()) if cell.fails else (_log_otherwise(), _log_rates())
         )
         if_good = either(agreement, first_good, if_good)
         if_bad = either(agreement, first_bad, if_bad)
@@ -194,7 +212,7 @@ def either(probability: float, first: Floats | float, second: Floats) -> Floats:
     return mixed
 
 
-Bools = NDArray[np.bool_]
+Bools: TypeAlias = "NDArray[np.bool_]"
 
 PERSON_ERRS = 0.001
 """How often a person's word on a commit is wrong."""
@@ -235,7 +253,7 @@ class Beliefs:
         probability: of each hypothesis, summing to 1.
         fails_if_good: under each hypothesis, the chance that a good commit fails when tried.
         fails_if_bad: under each hypothesis, the chance that a bad commit fails when tried.
-        false_fail: the probability of each rate in `RATES` of false failures.
+        false_fail: the probability of each rate in `rates` of false failures.
         false_pass: the same of false passes.
         storm: how likely there was a storm at the last run.
         broken_before: how likely it had been broken and mended before.
@@ -396,7 +414,7 @@ class Posterior:
         Args:
             shares: of nodes that have only failed, the probability, but for that failure, of
                 being untestable. Nodes left out are not doubted.
-            chance: the probability of each rate in `RATES` of failures of untestable commits.
+            chance: the probability of each rate in `rates` of failures of untestable commits.
         """
         before, self._doubts = self._doubts, {n: s for n, s in shares.items() if s > 0.0}
         self._chance = chance
@@ -416,7 +434,7 @@ class Posterior:
 
     def _weigh(self, node: int) -> None:
         """Work out a node's likelihoods from all that is known of it."""
-        if_good, if_bad = np.zeros_like(RATES), np.zeros_like(RATES)
+        if_good, if_bad = np.zeros_like(rates()), np.zeros_like(rates())
         fails = 0
         for environment, cell in self._cells.get(node, {}).items():
             good, bad = cell_likelihood(cell, self.stuck(environment))
@@ -424,7 +442,7 @@ class Posterior:
             fails += cell.fails
         share = self._doubts.get(node, 0.0)
         if share and self.only_failed(node):
-            untried = float(np.log(self._chance @ RATES**fails))
+            untried = float(np.log(self._chance @ rates() ** fails))
             if_good, if_bad = either(share, untried, if_good), either(share, untried, if_bad)
         right, wrong = np.log1p(-PERSON_ERRS), np.log(PERSON_ERRS)
         for good_says in self._rulings.get(node, ()):
@@ -473,8 +491,8 @@ class Posterior:
         self._bad_in_group = np.column_stack(
             [self._bad_in_group[present // 2], (present % 2).astype(np.bool_)]
         )
-        self._if_good.append(np.zeros_like(RATES))
-        self._if_bad.append(np.zeros_like(RATES))
+        self._if_good.append(np.zeros_like(rates()))
+        self._if_bad.append(np.zeros_like(rates()))
         if self._storms is not None:
             self._storms.split(present // 2)
         return row
@@ -484,8 +502,8 @@ class Posterior:
             even = np.ones(self.commits + 2)
             return Beliefs(
                 self.prior.copy(),
-                even * float(self._false_fail @ RATES),
-                even * (1.0 - float(self._false_pass @ RATES)),
+                even * float(self._false_fail @ rates()),
+                even * (1.0 - float(self._false_pass @ rates())),
                 self._false_fail,
                 self._false_pass,
             )
@@ -498,8 +516,8 @@ class Posterior:
         sum_good, sum_bad = good.sum(axis=1), bads.sum(axis=1)
         log_evidence = np.log(sum_good) + np.log(sum_bad) + top_good + top_bad
         evidence = np.exp(log_evidence - log_evidence.max())
-        fails_if_good = (good @ RATES) / sum_good
-        fails_if_bad = 1.0 - (bads @ RATES) / sum_bad
+        fails_if_good = (good @ rates()) / sum_good
+        fails_if_bad = 1.0 - (bads @ rates()) / sum_bad
         weight = self.prior * evidence[self._group]
         probability = weight / weight.sum()
         storm, before, why = 0.0, 0.0, None
@@ -732,4 +750,4 @@ def _changed(limit: float) -> Floats:
 
 
 def _quantile(weights: Floats, level: float) -> float:
-    return float(RATES[min(int(np.searchsorted(np.cumsum(weights), level)), len(RATES) - 1)])
+    return float(rates()[min(int(np.searchsorted(np.cumsum(weights), level)), len(rates()) - 1)])

@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log1p
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bot import LazyModule
 from bot.culprit.graph import DENSE_LIMIT, Ancestry
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 UNIFORM_SHARE = 0.2
 """At least this share of the prior is spread evenly: no hint is ever trusted wholly."""

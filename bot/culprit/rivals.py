@@ -16,21 +16,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from bot import LazyModule
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
 
-LOG_ODDS: Floats = np.linspace(-11.0, 7.0, 64)
-RATES: Floats = 1.0 / (1.0 + np.exp(-LOG_ODDS))
-"""The grid of rates, from 0.002% to 99.9%."""
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Ints: TypeAlias = "NDArray[np.intp]"
 
 _EVERY = 2
-_FEW = np.array([12, 19, 24, 28, 31, 34, 36, 38])
-"""Places in `RATES`, from 0.05% to 46%, where both rates are looked at together."""
+_FEW = [12, 19, 24, 28, 31, 34, 36, 38]
+"""Places in `rates`, from 0.05% to 46%, where both rates are looked at together."""
 _TINY = 1e-300
+
+
+@cache
+def _log_odds() -> Floats:
+    return np.linspace(-11.0, 7.0, 64)
+
+
+@cache
+def rates() -> Floats:
+    """The grid of rates, from 0.002% to 99.9%."""
+    found: Floats = 1.0 / (1.0 + np.exp(-_log_odds()))
+    return found
 
 
 def log_mean(logs: Floats, weights: Floats, axis: int = -1) -> Floats:
@@ -44,7 +60,7 @@ def log_mean(logs: Floats, weights: Floats, axis: int = -1) -> Floats:
 
 def thinned(weights: Floats) -> Floats:
     """Gather the weights of all rates at the few in `_FEW`, each at the nearest."""
-    nearest = np.abs(LOG_ODDS[:, None] - LOG_ODDS[_FEW]).argmin(axis=1)
+    nearest = np.abs(_log_odds()[:, None] - _log_odds()[_FEW]).argmin(axis=1)
     return np.bincount(nearest, weights, len(_FEW)).astype(np.float64)
 
 
@@ -66,7 +82,7 @@ class Rows:
 
 
 class RatesBelieved:
-    """Beliefs on one rate over `RATES`: as it usually is, and where it has changed."""
+    """Beliefs on one rate over `rates`: as it usually is, and where it has changed."""
 
     def __init__(self, usual: Floats, changed: Floats) -> None:
         """Start from the weight of each rate under either belief."""
@@ -174,10 +190,10 @@ def earlier_break(
     """Weigh that the line is good, bad, good and bad again, in stretches.
 
     Args:
-        if_good: tried commits of the line in order by `RATES`.
+        if_good: tried commits of the line in order by `rates`.
         if_bad: the same, where bad.
         sizes: commits in each gap: one more than there are tried commits.
-        false_fail: weight of each rate in `RATES`.
+        false_fail: weight of each rate in `rates`.
         false_pass: the same.
     """
     few = len(_FEW)
@@ -250,13 +266,13 @@ def _sums_before(logs: Floats) -> Floats:
     return result
 
 
-_KINDS = np.array([
+_KINDS = (
     # share of time, how much of it lasts to the next moment, runs that fail
     (1 / 6, 0.80, 0.90),
     (0.15, 0.90, 0.95),
     (0.15, 0.95, 0.99),
     (0.10, 0.975, 0.995),
-])  # fmt: skip
+)  # fmt: skip
 """Kinds of storm: bursts of a few runs up to outages of some forty."""
 
 
@@ -274,11 +290,13 @@ class Storms:
     """The forward recursion over the runs so far, for every group at once."""
 
     def __init__(self, false_fail: Floats, false_pass: Floats) -> None:
-        """Start before any run, with the weight of each rate in `RATES`."""
+        """Start before any run, with the weight of each rate in `rates`."""
         few, kinds = len(_FEW), len(_KINDS)
-        fails = np.repeat(RATES[_FEW], few * kinds)
-        passes = np.tile(np.repeat(RATES[_FEW], kinds), few)
-        self._share, self._lasts, self._storm = (np.tile(c, few * few) for c in _KINDS.T)
+        fails = np.repeat(rates()[_FEW], few * kinds)
+        passes = np.tile(np.repeat(rates()[_FEW], kinds), few)
+        self._share, self._lasts, self._storm = (
+            np.tile(c, few * few) for c in zip(*_KINDS, strict=True)
+        )
         weights = np.outer(thinned(false_fail), thinned(false_pass)).ravel()
         start = np.repeat(weights, kinds) / kinds
         self._calm_good, self._calm_bad = fails, 1.0 - passes

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from bot import LazyModule
 from bot.culprit import log
 from bot.culprit.evidence import (
     FreeResult,
@@ -32,6 +31,11 @@ from bot.culprit.posterior import Posterior
 from bot.culprit.priors import Floats, impossible
 from bot.culprit.selection import PRESUMED, Testability, choose, choose_environment, open_commits
 from bot.culprit.verdict import Candidate, SearchState, Verdict, conclude
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 WORTHLESS = 0.001
 """Bits below which another trial is not worth its cost."""

@@ -13,15 +13,20 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bot import LazyModule
 from bot.culprit.evidence import Granularity, Trial
 from bot.culprit.graph import CommitGraph, sampled_descendants
 from bot.culprit.posterior import Posterior
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 INSIDE = 0.5
 """From this probability of a merge on, the commits of its branch are tried too."""

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil, log
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bot import LazyModule
 from bot.culprit.evidence import Granularity, SearchSettings
 from bot.culprit.graph import (
     Ancestry,
@@ -24,6 +23,12 @@ from bot.culprit.graph import (
     splitters,
 )
 from bot.culprit.posterior import BoundaryKind, Posterior
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
 
 FAKED = 0.01
 """Accepted chance that flakes alone imitate the boundary."""
@@ -218,8 +223,8 @@ class Verdict:
         return self.status is not SearchStatus.SEARCHING
 
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+Floats: TypeAlias = "NDArray[np.float64]"
+Ints: TypeAlias = "NDArray[np.intp]"
 
 CAUTION = 1.25
 CAUTION_WITHOUT_RIVALS = 1.75

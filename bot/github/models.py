@@ -31,7 +31,7 @@ class GitHubModel(BaseModel):
     write null, and old ones do.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", populate_by_name=True)
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

@@ -25,9 +25,6 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 log = structlog.get_logger(__name__)
@@ -35,6 +32,9 @@ VERSION_TABLE = "schema_version"
 _FORMER_TABLE = "alembic_version"
 _FORMER_HEAD = "0009"
 """The newest revision that releases until 2026-11-29 know."""
+_MIGRATIONS = Path(__file__).parent / "migrations"
+REVISIONS = tuple(sorted(each.name[:4] for each in _MIGRATIONS.glob("versions/[0-9]*.py")))
+"""Those that this release knows, oldest first; a migration's file begins with its own."""
 
 
 def adopt_former_version(connection: sa.Connection) -> None:
@@ -58,29 +58,25 @@ def adopt_former_version(connection: sa.Connection) -> None:
         )
 
 
-def is_newer(connection: sa.Connection, scripts: ScriptDirectory) -> bool:
-    """Tell whether a newer release has expanded this database; then there is nothing to migrate."""
+def is_newest(connection: sa.Connection) -> bool:
+    """Tell whether there is nothing to migrate: also where a newer release has expanded it."""
     if VERSION_TABLE not in sa.inspect(connection).get_table_names():
         return False
-    known = {script.revision for script in scripts.walk_revisions()}
     found = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
-    newer = [revision for revision in found.scalars() if revision not in known]
-    if newer:
+    revisions = list(found.scalars())
+    if newer := [revision for revision in revisions if revision not in REVISIONS]:
         log.warning("the database was expanded by a newer release; this one uses it", schema=newer)
-    return bool(newer)
+    return bool(newer) or revisions == [REVISIONS[-1]]
 
 
 def pending(connection: sa.Connection) -> str | None:
     """The revision that a database is at, where this release would migrate it; else None."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    scripts = ScriptDirectory.from_config(config)
     tables = sa.inspect(connection).get_table_names()
     table = VERSION_TABLE if VERSION_TABLE in tables else _FORMER_TABLE
-    if table not in tables or is_newer(connection, scripts):
+    if table not in tables or is_newest(connection):
         return None
     found = connection.execute(sa.text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608
-    return None if found == scripts.get_current_head() else str(found)
+    return None if found == REVISIONS[-1] else str(found)
 
 
 _BUSY_TIMEOUT_MS = 30_000
@@ -219,19 +215,26 @@ def _upgrade(url: str) -> None:
     engine = sa.create_engine(sync_url, poolclass=sa.NullPool)
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
         with _one_migration_at_a_time, engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             adopt_former_version(connection)
-            if is_newer(connection, ScriptDirectory.from_config(config)):
-                return
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if not is_newest(connection):
+                _migrate_by_alembic(connection)
     finally:
         engine.dispose()
+
+
+def _migrate_by_alembic(connection: sa.Connection) -> None:
+    # Only here: nearly every start finds nothing to migrate, and needs none of it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _with_driver(url: str, *, asynchronous: bool) -> sa.URL:

@@ -47,7 +47,7 @@ class ResultFile(BaseModel):
     `metrics` are numbers to compare over commits.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     fingerprint: Annotated[frozenset[Name], Field(max_length=10_000)] | None = None
     metrics: dict[Name, float] = Field(default_factory=dict, max_length=1000)

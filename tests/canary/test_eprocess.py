@@ -10,15 +10,15 @@ from hypothesis.extra.numpy import arrays
 
 from bot.canary.eprocess import (
     BETS,
-    GRID,
     TICK,
-    TWO_SIDED,
     EProcess,
     EProcessState,
     event_ticks,
+    grid,
     rate_ticks,
     score_ticks,
     ticks,
+    two_sided,
 )
 
 Steps = list[np.ndarray]
@@ -142,7 +142,7 @@ def test_what_goes_wrong_late_is_found_sooner_by_a_late_copy() -> None:
 def test_an_event_cannot_raise_the_expected_evidence_under_the_null(
     pi: float, ratio: float
 ) -> None:
-    for alternatives in (log(ratio) + GRID, log(ratio) - GRID, log(ratio) + TWO_SIDED):
+    for alternatives in (log(ratio) + grid(), log(ratio) - grid(), log(ratio) + two_sided()):
         gains = event_ticks(np.array([pi, pi]), np.array([False, True]), log(ratio), alternatives)
         ours = pi * ratio / (1 - pi + pi * ratio)
         expected = (1 - ours) * np.exp(gains[0] * TICK) + ours * np.exp(gains[1] * TICK)
@@ -178,8 +178,8 @@ def test_false_alarms_stay_below_alpha_when_looked_at_after_every_observation() 
     for _ in range(runs):
         candidate = rng.random(1000) < 0.3
         pi = np.full(1000, 0.3)
-        events = EProcess(len(GRID), alpha=alpha)
-        alarms["events"] += events.add(event_ticks(pi, candidate, 0.0, GRID)) is not None
+        events = EProcess(len(grid()), alpha=alpha)
+        alarms["events"] += events.add(event_ticks(pi, candidate, 0.0, grid())) is not None
         scores = EProcess(len(BETS), alpha=alpha)
         drift = np.sin(np.arange(1000) / 50) + rng.pareto(1.5, 1000)
         gains = score_ticks(np.clip(drift, -1, 1) * (candidate - pi))

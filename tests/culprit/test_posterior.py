@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.culprit.graph import Ancestry, CommitGraph
-from bot.culprit.posterior import RATES, Beta, History, Mixture, Posterior, RatePriors
+from bot.culprit.posterior import Beta, History, Mixture, Posterior, RatePriors
+from bot.culprit.rivals import rates
 from tests.culprit.histories import ancestors_by_definition, histories, quick
 
 UNLIMITED = RatePriors(
@@ -167,14 +168,14 @@ def test_a_persons_word_weighs_heavily_but_can_be_outweighed() -> None:
 def test_green_history_teaches_false_failures_only() -> None:
     taught = RatePriors().after(History(good_passed=50))
     assert taught.false_pass == RatePriors().false_pass
-    mean = float(taught.false_fail.on_grid() @ RATES)
-    assert mean < float(RatePriors().false_fail.on_grid() @ RATES) / 3
+    mean = float(taught.false_fail.on_grid() @ rates())
+    assert mean < float(RatePriors().false_fail.on_grid() @ rates()) / 3
 
 
 def test_a_long_history_counts_as_fifty_runs() -> None:
     taught = RatePriors().after(History(good_passed=9_000, good_failed=1_000)).false_fail
     assert (taught.hits, taught.misses) == (5.0, 45.0)
-    assert float(taught.on_grid() @ RATES) == pytest.approx(0.1, abs=0.02)
+    assert float(taught.on_grid() @ rates()) == pytest.approx(0.1, abs=0.02)
 
 
 def test_the_rates_posterior_bounds_flakes_from_above() -> None:

@@ -19,6 +19,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import bot.records
+from bot.records import database
 from bot.records.database import VERSION_TABLE
 
 CONFIG = Config()
@@ -88,6 +89,10 @@ def taken_away(before: dict[str, Table], after: dict[str, Table]) -> list[str]:
             if was["default"] is not None and now["default"] is None:
                 faults.append(f"{name}.{column} has no default any more")
     return sorted(faults)
+
+
+def test_a_start_knows_the_newest_revision_without_asking_alembic() -> None:
+    assert list(database.REVISIONS) == REVISIONS
 
 
 def test_every_migration_leaves_the_release_before_what_it_reads_and_writes() -> None:

@@ -115,7 +115,7 @@ Labels = Annotated[dict[str, str], Field(max_length=200), BeforeValidator(_empty
 class AlertModel(BaseModel):
     """Something that came from a sender; fields we do not know are passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", populate_by_name=True)
 
 
 class Alert(AlertModel):

@@ -62,7 +62,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 class _Setting(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class SenderTest(_Setting):

@@ -43,7 +43,7 @@ def _as_written(value: object) -> object:
 class SpendBody(BaseModel):
     """What was spent, in the budget's unit, and on what, if that is known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
     amount: Annotated[Decimal, BeforeValidator(_as_written)] = Field(
@@ -88,7 +88,7 @@ class SpendAnswer(BaseModel):
 class SelfWorkQuery(BaseModel):
     """Which repository."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
 

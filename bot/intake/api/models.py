@@ -40,7 +40,7 @@ WHICH_REPOSITORY = "`owner/name`. May be left out where the token reaches only o
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class RevertBody(_Body):
@@ -150,7 +150,7 @@ class AuditAnswer(BaseModel):
 
 
 class _Query(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
 

@@ -147,7 +147,7 @@ _MOST_NAMED = 100
 class ObservationsQuery(BaseModel):
     """Whose observations."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
 

@@ -25,7 +25,7 @@ Seed = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 class ReportPart(BaseModel):
     """A part of a report; unknown fields, NaN and infinity are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ArtifactBase(ReportPart):
