@@ -30,14 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import structlog
 
+from benchmarks.conversations.processes import hand_out, serve
 from tests.first_minute.conversation import Result, play
 from tests.first_minute.product import Cell, every_cell, sample
 from tests.first_minute.town import town
 
 JOBS = min(2, os.cpu_count() or 1)
 SIDE_BY_SIDE = 6
-CELLS_PER_PROCESS = 120
-"""Then a new one takes over: what is over is not carried along."""
 
 
 # --- one process with a bot: reads keys of cells, writes results, a line each ---
@@ -46,22 +45,13 @@ CELLS_PER_PROCESS = 120
 async def work(side_by_side: int, *, may_forward: bool) -> None:
     """Play what is asked for, until the end of the input."""
     cells = {cell.key: cell for cell in every_cell()}
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    room = asyncio.Semaphore(side_by_side)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         async with town(Path(folder)) as built:
 
-            async def one(cell: Cell) -> None:
-                result = await play(built, cell, may_forward=may_forward)
-                print(result.as_line(), flush=True)
-                room.release()
+            async def one(key: str) -> str:
+                return (await play(built, cells[key], may_forward=may_forward)).as_line()
 
-            async with asyncio.TaskGroup() as group:
-                while line := (await reader.readline()).decode().strip():
-                    await room.acquire()
-                    group.create_task(one(cells[line]))
+            await serve(side_by_side, one)
 
 
 # --- the one that hands out cells ---
@@ -76,8 +66,9 @@ class Tally:
     results: dict[str, Result] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
-    def take(self, result: Result) -> None:
-        """Keep a result."""
+    def take(self, line: str) -> str:
+        """Keep the result that a line tells of; the key of its cell."""
+        result = Result(**json.loads(line))
         self.results[result.cell] = result
         if self.file is not None:
             with self.file.open("a", encoding="utf-8") as out:
@@ -89,49 +80,12 @@ class Tally:
             f"{time.monotonic() - self.began:.0f} s: {word} {result.cell}\033[K",
             end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True,
         )  # fmt: skip
+        return result.cell
 
 
-async def hand_out(
-    cells: Sequence[Cell], tally: Tally, jobs: int, side_by_side: int, *, may_forward: bool = False
-) -> None:
-    """Have processes play the cells."""
-    waiting = [cell.key for cell in reversed(cells)]
-    with tempfile.TemporaryDirectory() as folder:
-
-        async def process(number: int) -> None:
-            while waiting:
-                log = (Path(folder) / f"{number}.log").open("ab")
-                child = await asyncio.create_subprocess_exec(
-                    sys.executable, __file__, "--worker", "--side-by-side", str(side_by_side),
-                    *(["--may-forward"] if may_forward else []),
-                    stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
-                    limit=2**22,
-                )  # fmt: skip
-                assert child.stdin is not None  # noqa: S101
-                assert child.stdout is not None  # noqa: S101
-                given: set[str] = set()
-                played = 0
-                while True:
-                    while waiting and len(given) < side_by_side and played < CELLS_PER_PROCESS:
-                        key = waiting.pop()
-                        given.add(key)
-                        played += 1
-                        child.stdin.write(f"{key}\n".encode())
-                    if not given:
-                        break
-                    line = await child.stdout.readline()
-                    if not line:
-                        raise SystemExit(
-                            f"a process broke, see its last words:\n"
-                            f"{(Path(folder) / f'{number}.log').read_text()[-3000:]}"
-                        )
-                    result = Result(**json.loads(line))
-                    given.discard(result.cell)
-                    tally.take(result)
-                child.stdin.close()
-                await child.wait()
-
-        await asyncio.gather(*(process(number) for number in range(jobs)))
+def _worker(side_by_side: int, *, may_forward: bool) -> list[str]:
+    forward = ["--may-forward"] if may_forward else []
+    return [sys.executable, __file__, "--worker", "--side-by-side", str(side_by_side), *forward]
 
 
 async def run(given: argparse.Namespace, cells: Sequence[Cell]) -> dict[str, Result]:
@@ -142,10 +96,13 @@ async def run(given: argparse.Namespace, cells: Sequence[Cell]) -> dict[str, Res
             tally.results[known.cell] = known
     left = [cell for cell in cells if cell.key not in tally.results]
     if left:
-        await hand_out(left, tally, given.jobs, given.side_by_side)
+        worker = _worker(given.side_by_side, may_forward=False)
+        keys = [cell.key for cell in left]
+        await hand_out(keys, worker, tally.take, jobs=given.jobs, room=given.side_by_side)
     late = [cell for cell in cells if tally.results[cell.key].time_wanted]
     if late:
-        await hand_out(late, tally, given.jobs, 1, may_forward=True)
+        keys = [cell.key for cell in late]
+        await hand_out(keys, _worker(1, may_forward=True), tally.take, jobs=given.jobs, room=1)
     return {cell.key: tally.results[cell.key] for cell in cells}
 
 

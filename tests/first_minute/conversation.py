@@ -85,7 +85,7 @@ async def play(town: Town, cell: Cell, *, may_forward: bool = False) -> Result:
     result = Result(cell.key)
     try:
         async with scene(town, cell) as made:
-            await _Conversation(made, result, may_forward).play()
+            await Conversation(made, result, may_forward).play()
     except Exception as fault:
         result.safe = False
         result.wrong.append(f"the cell itself broke: {type(fault).__name__}: {fault}"[:500])
@@ -95,8 +95,10 @@ async def play(town: Town, cell: Cell, *, may_forward: bool = False) -> Result:
     return result
 
 
-class _Conversation:
-    def __init__(self, made: Scene, result: Result, may_forward: bool) -> None:
+class Conversation:
+    """Two who speak, and then one who does what the bot says."""
+
+    def __init__(self, made: Scene, result: Result, may_forward: bool = False) -> None:
         self.scene, self.result, self.may_forward = made, result, may_forward
         self.town, self.shop, self.spoken = made.town, made.shop, made.spoken
         self.began = time.monotonic()
@@ -110,7 +112,7 @@ class _Conversation:
         result, made = self.result, self.scene
         result.seconds = round((self.safe_at or time.monotonic()) - self.began, 2)
         if self.safe_at is not None:
-            await self._ends()
+            await self.ends()
             await asyncio.sleep(A_MOMENT)
         result.wrong = made.unsafe()
         result.safe = not result.wrong
@@ -145,34 +147,34 @@ class _Conversation:
         match first:
             case First.BOT:
                 await self._alert()
-                await self._until(self._waits_for_a_person)
+                await self.until(self._waits_for_a_person)
                 await self._speak(alice)
             case First.SAME:
                 await asyncio.gather(self._alert(), self._speak(alice))
             case First.PERSON:
                 ci.held = True
                 await self._speak(alice)
-                await self._until(self._hotfix)
+                await self.until(self._hotfix)
                 await self._alert()
             case First.TWO:
                 ci.held = True
                 await alice.comment(self.scene.offending, "/revert")
-                await self._until(self._hotfix)
+                await self.until(self._hotfix)
                 await self._speak(bob)
             case First.TWICE:
                 ci.held = way is Way.BUTTON
                 await alice.comment(self.scene.offending, "/revert")
-                await self._until(self._hotfix if way is Way.BUTTON else self._is_safe)
+                await self.until(self._hotfix if way is Way.BUTTON else self.is_safe)
                 await self._speak(alice)
         if ci.held:
-            await self._until(self._nothing)
+            await self.until(self._nothing)
             await ci.let_go()
 
     async def _nothing(self) -> bool:
         """What is waited for where only the bot's rest is."""
         return False
 
-    async def _is_safe(self) -> bool:
+    async def is_safe(self) -> bool:
         self.safe_at = self.safe_at or (time.monotonic() if self.scene.is_safe else None)
         return self.safe_at is not None
 
@@ -216,7 +218,7 @@ class _Conversation:
             case Way.COCKPIT:
                 await self._in_the_cockpit(person, offending)
             case Way.HOTFIX:
-                hotfix = await self._until(self._hotfix)
+                hotfix = await self.until(self._hotfix)
                 if hotfix is None:
                     self.result.notes.append("no hotfix to comment on")
                 else:
@@ -258,7 +260,7 @@ class _Conversation:
 
     async def _press(self, person: Person) -> None:
         """Press what the check on the hotfix offers: approve, else look again."""
-        run = await self._until(self._check)
+        run = await self.until(self._check)
         if run is None:
             self.result.notes.append("no check with a button")
             return
@@ -289,11 +291,11 @@ class _Conversation:
         """Whether the bot, by itself, says that a person is needed."""
         return any("`/approve`" in words.text for words in self.spoken.now())
 
-    async def _is_over(self) -> bool:
+    async def is_over(self) -> bool:
         now = await self.town.under_way(self.shop.repository)
         return not now.busy and not now.waiting
 
-    async def _rests(self) -> bool:
+    async def rests(self) -> bool:
         """Whether nothing is done here any more until somebody does something.
 
         Every Run has looked again, and found nothing new.
@@ -322,19 +324,19 @@ class _Conversation:
                 await engine.wake(run, Signal(kind=SignalKind.HINT))
         return True
 
-    async def _until(self, look: Callable[[], Awaitable[Any]]) -> Any:
+    async def until(self, look: Callable[[], Awaitable[Any]]) -> Any:
         """Wait for something to be there; None when the bot rests and it is not."""
         while True:
             if found := await look():
                 return found
-            if await self._rests():
+            if await self.rests():
                 return await look()
 
-    async def _ends(self) -> bool:
+    async def ends(self) -> bool:
         """Wait for the recovery to be over."""
         ends = time.monotonic() + ENDS_S
         while time.monotonic() < ends:
-            if await self._is_over():
+            if await self.is_over():
                 return True
             await asyncio.sleep(A_MOMENT)
         return False
@@ -345,12 +347,12 @@ class _Conversation:
         """Do what the bot says until main is safe."""
         ends = time.monotonic() + LONGEST_S
         while time.monotonic() < ends:
-            if await self._is_safe():
+            if await self.is_safe():
                 return
-            if not await self._rests():
+            if not await self.rests():
                 continue
             read = self.spoken.now()
-            advice = self._next(read)
+            advice = self.next_advice(read)
             if advice is None or len(self.result.advice) >= MOST_ADVICE:
                 if not waits(read):
                     return
@@ -362,12 +364,12 @@ class _Conversation:
                 continue
             self.result.advice.append(f"{advice.deed} {advice.of} (#{advice.where})".strip())
             try:
-                await self._do(advice)
+                await self.do(advice)
             except Rejected as refused:
                 self.result.notes.append(f"could not {advice.deed}: {refused}"[:300])
         self.result.notes.append(f"nothing settled in {LONGEST_S:.0f} s")
 
-    def _next(self, read: list[Words]) -> Advice | None:
+    def next_advice(self, read: list[Words]) -> Advice | None:
         """What is to be done now: a command again only where it was asked for anew since."""
         for advice in advices(read):
             done = self.done.get((advice.deed, advice.of))
@@ -376,7 +378,7 @@ class _Conversation:
                 return advice
         return None
 
-    async def _do(self, advice: Advice) -> None:
+    async def do(self, advice: Advice) -> None:
         shop, repository = self.shop, self.shop.repository
         where = advice.where or self.scene.offending
         match advice.deed:

@@ -30,6 +30,8 @@ LATER = {"later.txt": "by somebody else, later\n"}
 MINE = {"mine.txt": "of another pull request\n"}
 ON_TOP = BAD.replace("return 0\n", "return 0  # in cents\n")
 RESOLVED = GOOD.replace("return sum(prices)\n", "return sum(prices)  # in cents\n")
+PREPARED_S = 300.0
+"""Seconds a cell may take to be set up, also on a machine that has much else to do."""
 OURS = ("apps/orchestrator/", "docs/decisions/", "self/")
 """Where the bot leaves its records."""
 
@@ -200,7 +202,7 @@ async def scene(town: Town, cell: Cell) -> AsyncIterator[Scene]:
         shop.github.world.listen(spoken.hear)
         try:
             made = Scene(town, cell, shop, ci, spoken)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PREPARED_S):
                 await made.prepare()
             yield made
         finally:

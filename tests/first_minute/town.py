@@ -177,7 +177,7 @@ class Town:
     async def known(self, repository: FakeRepository) -> None:
         """Wait until the bot knows that it is installed here: its list is renewed once a minute."""
         served, known = self.bot.served, _as_known(repository, self.installation)
-        async with self._listing, asyncio.timeout(120):
+        async with self._listing, asyncio.timeout(300):
             while not served.is_known(known):
                 # One that was asked for before would hide this repository again.
                 if served._asking is not None:

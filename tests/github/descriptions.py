@@ -23,6 +23,11 @@ SHA = "a" * 40
 DEPTH = 3
 """How far inside an answer something is changed: we read nothing that lies deeper."""
 
+NEVER_NULL = frozenset(
+    {"oid", "id", "hasNextPage", "status", "number", "merged", "position", "enqueuedAt", "state"}
+)
+"""`!` in GitHub's schema of GraphQL."""
+
 _ADDRESSES = re.compile(r"(?<!html)(?<!details)(?<!target)(?<!log)(?<!environment)_url$|^url$")
 """Addresses of other calls, which we make ourselves."""
 

@@ -31,6 +31,7 @@ from bot.github.models import Comment, MergeMethod, PullRequest, RepositoryFacts
 from bot.triggers import Repository, Role
 from tests.contracts.download import RELEASES
 from tests.github.descriptions import (
+    NEVER_NULL,
     OLDEST,
     OTHERS,
     SHA,
@@ -492,10 +493,6 @@ PULLS = {
     "nodes": [{"mergeCommit": {"oid": SHA}, "commits": {"nodes": [{"commit": HEAD}]}}],
 }
 MERGED = {"oid": SHA, "tree": {"oid": "c" * 40}, "associatedPullRequests": PULLS, **RESULTS}
-NEVER_NULL = {
-    "oid", "id", "hasNextPage", "status", "number", "merged", "position", "enqueuedAt", "state",
-}  # fmt: skip
-"""`!` in GitHub's schema."""
 
 
 def _nulls(given: Any, path: tuple[str | int, ...] = ()) -> Iterator[Change]:
