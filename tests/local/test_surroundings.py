@@ -49,42 +49,42 @@ def _branch_elsewhere(clone: Repository, commits: list[str], tmp: Path) -> Path:
     return clone.folder
 
 
-def _moved_worktree(clone: Repository, commits: list[str], tmp: Path) -> Path:
+def _moved_worktree(clone: Repository, _: list[str], tmp: Path) -> Path:
     """Through a link, as where a home lies on another disk."""
     (tmp / "link").symlink_to(clone.folder, target_is_directory=True)
     return tmp / "link"
 
 
-def _named_oddly(clone: Repository, commits: list[str], tmp: Path) -> Path:
+def _named_oddly(clone: Repository, _: list[str], tmp: Path) -> Path:
     folder = tmp / "it's a 'clone' with ünïcode, $HOME and `ticks`"
     _git(tmp, "clone", "-q", clone.folder, folder)
     return folder
 
 
-def _separate_git(clone: Repository, commits: list[str], tmp: Path) -> Path:
+def _separate_git(clone: Repository, _: list[str], tmp: Path) -> Path:
     _git(tmp, "clone", "-q", f"--separate-git-dir={tmp / 'elsewhere.git'}", clone.folder, tmp / "c")
     return tmp / "c"
 
 
-def _borrowed(clone: Repository, commits: list[str], tmp: Path) -> Path:
+def _borrowed(clone: Repository, _: list[str], tmp: Path) -> Path:
     """A clone whose objects lie in another one."""
     _git(tmp, "clone", "-q", "--shared", clone.folder, tmp / "borrows")
     return tmp / "borrows"
 
 
-def _sparse(clone: Repository, commits: list[str], tmp: Path) -> Path:
+def _sparse(clone: Repository, _: list[str], tmp: Path) -> Path:
     _git(tmp, "clone", "-q", "--sparse", clone.folder, tmp / "sparse")
     return tmp / "sparse"
 
 
-def _partial(clone: Repository, commits: list[str], tmp: Path) -> Path:
+def _partial(clone: Repository, _: list[str], tmp: Path) -> Path:
     """A clone without the blobs of old commits: git fetches them as they are needed."""
     clone.git("config", "uploadpack.allowfilter", "true")
     _git(tmp, "clone", "-q", "--filter=blob:none", f"file://{clone.folder}", tmp / "partial")
     return tmp / "partial"
 
 
-def _deep_enough(clone: Repository, commits: list[str], tmp: Path) -> Path:
+def _deep_enough(clone: Repository, _: list[str], tmp: Path) -> Path:
     """A shallow clone that holds the whole range."""
     _git(tmp, "clone", "-q", f"--depth={COUNT}", f"file://{clone.folder}", tmp / "shallow")
     return tmp / "shallow"
@@ -143,8 +143,9 @@ def _state(folder: Path) -> tuple[str, ...]:
         return done.stdout
 
     return (
-        said("rev-parse", "HEAD"), said("symbolic-ref", "-q", "HEAD"), said("status", "--porcelain"),
-        said("for-each-ref"), said("worktree", "list"), said("stash", "list"),
+        said("rev-parse", "HEAD"), said("symbolic-ref", "-q", "HEAD"),
+        said("status", "--porcelain"), said("for-each-ref"), said("worktree", "list"),
+        said("stash", "list"),
     )  # fmt: skip
 
 
@@ -226,7 +227,9 @@ COMMANDS: dict[str, str] = {
     "makes a terminal of its own": _with_util_linux(
         f"script -qec '{WORKS}' /dev/null"
     ),
-    "changes the work tree": f"rm -rf .git-not number; echo x > new; {WORKS}; r=$?; rm state; exit $r",
+    "changes the work tree": (
+        f"rm -rf .git-not number; echo x > new; {WORKS}; r=$?; rm state; exit $r"
+    ),
     "makes files nobody can delete": f"mkdir -p d/e; touch d/e/f; chmod -R a-w d; {WORKS}",
     "cleans up with git": f"git status > /dev/null || exit 125; git stash -q -u; {WORKS}",
     "looks at git's log": (
@@ -240,7 +243,10 @@ COMMANDS: dict[str, str] = {
     "describes its version": f"git describe --always --dirty > /dev/null || exit 125; {WORKS}",
     "ignores being ended": f"trap '' TERM INT HUP; {WORKS}",
     "kills its own group": f"{WORKS} && exit 0; kill -9 0",
-    "writes to shared memory": f"echo x > /dev/shm/playbooks-x-$$ || exit 125; rm /dev/shm/playbooks-x-$$; {WORKS}",
+    "writes to shared memory": (
+        "echo x > /dev/shm/playbooks-x-$$ || exit 125; "
+        f"rm /dev/shm/playbooks-x-$$; {WORKS}"
+    ),
     "writes binary": f"head -c 4096 /dev/urandom; {WORKS}",
     "listens": (
         "python3 -c 'import socket; s = socket.socket(); s.bind((\"127.0.0.1\", 0)); "
