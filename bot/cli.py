@@ -467,7 +467,7 @@ def token_revoke(name: str) -> None:
         _fail(f"No token named {name} is in force: see playbooks token list.")
     for each in found:
         _in_database(partial(revoke, token=each, at=now))
-    click.echo(f"{name} is refused from now on, at the latest in 2 seconds.")
+    click.echo(f"{name} is refused from now on, within 2 seconds.")
 
 
 @main.command("export")

@@ -415,7 +415,7 @@ async def _repositories(github: GitHub, installation: Installation) -> list[Doct
             found += await _lacks(github, repository)
     except GitHubError as refusal:
         subject = f"installation {installation.id}, repositories"
-        remedy = "Nothing works there until this is mended."
+        remedy = "Nothing works there until this is fixed."
         return [*found, DoctorFinding(subject=subject, ok=False, what=str(refusal), remedy=remedy)]
     return found
 

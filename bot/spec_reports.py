@@ -150,7 +150,7 @@ SECTION = "spec"
 LONGEST_TABLE = 30_000
 """Characters; a longer table is left out, since descriptions end at 65,536."""
 
-_SHORT = 9
+_SHORT = 7
 
 
 def table(report: SpecReport, head: str, file_url: str) -> str:
@@ -161,9 +161,9 @@ def table(report: SpecReport, head: str, file_url: str) -> str:
     first = (
         f"**Look at the requirements below: {unmet} are not met.**"
         if count.unmet
-        else "**Nothing to do for you yet: some requirements below are not known yet.**"
+        else "**In progress: some requirements below are not known yet.**"
         if count.unknown
-        else "**Every requirement below is met.**"
+        else "**Done: every requirement below is met.**"
     )
     if len(shown) > LONGEST_TABLE:
         shown = f"{count.met} met, {count.unmet} unmet, {count.unknown} not known yet. " + (
@@ -184,8 +184,8 @@ def invalid(faults: Sequence[SpecFault], head: str, file_url: str) -> str:
         for fault in faults
     )
     return (
-        f"**Mend {markdown.link(SPEC_REPORT_PATH, file_url)}, or take it out of this pull "
-        f"request: it is no spec report.**\n\nAt {markdown.code(head[:_SHORT])}:\n\n{listed}\n\n"
+        f"**Fix {markdown.link(SPEC_REPORT_PATH, file_url)}, or take it out of this pull "
+        f"request: it is not a spec report.**\n\nAt {markdown.code(head[:_SHORT])}:\n\n{listed}\n\n"
         f"Expected is JSON of the schema {markdown.code('incident-playbooks/spec/1')}."
     )
 

@@ -234,7 +234,7 @@ class Actions:
         except TimeoutError:
             preview = Preview(
                 "The plan takes long to work out",
-                ("You can start it all the same, or look again in a minute.",),
+                ("You can start it anyway, or look again in a minute.",),
                 goes_on=True,
             )
         needed = COMMANDS[trigger.request.command].who
@@ -290,7 +290,7 @@ class Actions:
         )
         found = triggers(asked, visit.now)
         if len(found) != 1:
-            raise PageRefused(400, "That is no command: it begins with a slash, as in /status.")
+            raise PageRefused(400, "That is not a command: it begins with a slash, as in /status.")
         return found[0]
 
     def _corrected(

@@ -66,7 +66,7 @@ class Planner:
             return nothing(stop.declined)
         except (Passing, GitHubError, GitError) as fault:
             why = markdown.text(str(fault), limit=300)
-            lines = (why, "You can start it all the same: it waits until that has passed.")
+            lines = (why, "You can start it anyway: it waits until that has passed.")
             return Preview("The plan cannot be worked out just now", lines, goes_on=True)
 
     async def _preview(self, repository: Repository, request: Request) -> Preview:

@@ -57,7 +57,7 @@ def _put_off(outage: Outage) -> PageRefused:
 _OUR_FAULT = PageRefused(
     500,
     "This page could not be made: the fault is ours.",
-    "Reload it. If it stays so, the bot's log says more; commands on GitHub work all the same.",
+    "Reload it. If it stays so, the bot's log says more; commands on GitHub still work.",
 )
 
 

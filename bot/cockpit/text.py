@@ -314,7 +314,7 @@ def what_next(
     """Say the one next thing, as people were told it; `asked_a_founder`: Runs only they decide."""
     last = leading(runs)
     if not incident.is_open:
-        return Next("Nothing to do.")
+        return Next("Done: this is over.")
     if last is None:
         return Next("Nobody works on it: start a playbook.", is_yours=True)
     told = last.standing
@@ -340,7 +340,7 @@ def _by_state(incident: Incident, last: StoredRun, asked_a_founder: Collection[s
             return Next(said, is_yours=True, since=last.updated_at)
         case RunState.FAILED | RunState.TIMED_OUT | RunState.ROLLBACK_FAILED:
             why = markdown.text(last.reason or last.state, limit=_LONGEST_WHY)
-            said = f"The {last.playbook} broke off ({why}). Mend it, then retry."
+            said = f"The {last.playbook} broke off ({why}). Fix it, then retry."
             return Next(said, is_yours=True, since=last.finished_at)
         case RunState.CANCELLED | RunState.ROLLED_BACK:
             said = f"The {last.playbook} was stopped: decide what to do."

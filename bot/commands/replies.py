@@ -25,7 +25,7 @@ def failure(actor: Actor, step: str, why: str, aftermath: Sequence[str] = ()) ->
         f"{_who(actor)} I could not go on: the step “{markdown.text(step)}” failed.",
         markdown.text(why, limit=1000),
         *done,
-        "Mend the cause, then comment `/retry`.",
+        "Fix the cause, then comment `/retry`.",
     )
     return "\n\n".join(parts)
 
@@ -69,7 +69,7 @@ def followed_anew() -> str:
     """A Run that followed alerts ended because this bot was updated; another follows them."""
     return (
         "I was updated while I followed these alerts, and the new version cannot go on where the "
-        "old one was. I follow them anew already: nobody has to do anything. This ends when every "
+        "old one was. I already follow them again: you need do nothing. This ends when every "
         "condition has cleared; `/cancel` ends it before that."
     )
 
@@ -78,7 +78,7 @@ def ended_meanwhile() -> str:
     """A Run that followed alerts was cut short as it came to its end."""
     return (
         "I was updated just as this came to its end, and could not write down its outcome. It is "
-        "over: nobody has to do anything."
+        "over: you need do nothing."
     )
 
 
@@ -94,7 +94,7 @@ def nothing_to_retry(actor: Actor) -> str:
 def left_here(actor: Actor) -> str:
     """What was under way here has broken off, and hears nothing."""
     return (
-        f"{_who(actor)} nothing is under way here any more: what was has broken off. Comment "
+        f"{_who(actor)} nothing is under way here any more: what was under way broke off. Comment "
         "`/retry` to begin it again, or close the incident's issue to leave it."
     )
 
@@ -103,7 +103,7 @@ def say_again(actor: Actor, command: str) -> str:
     """A command was cut short by an update of this bot."""
     return (
         f"{_who(actor)} I was updated while I carried out {markdown.code(f'/{command}')}, and do "
-        "not know how far it came. Please say it again in a new comment."
+        "not know how far it came. Say it again in a new comment."
     )
 
 
@@ -138,24 +138,23 @@ def joined(actor: Actor, incident: Incident | None, run: StoredRun, *, approved:
         issue = f" of incident #{incident.issue}" if incident and incident.issue else ""
         return (
             f"{_named(actor)}, I am still looking for what to revert: the {run.playbook}{issue} "
-            "goes on. When it is found I propose the revert there, and `/approve` has it merged. "
-            "You know it already? `/revert #NUMBER` reverts that at once."
+            "goes on. When it is found I will propose the revert there, and `/approve` merges it. "
+            "You already know it? `/revert #NUMBER` reverts that at once."
         )
-    under_way = f"{_named(actor)}, {_what(incident)} is being reverted already{by}"
+    under_way = f"{_named(actor)}, {_what(incident)} is already being reverted{by}"
     waits = run.standing if run.standing and run.standing.state == "needs you" else None
     if approved is not None:
-        about = f" for {markdown.code(approved[:9])}"
+        about = f" for {markdown.code(approved[:7])}"
         return (
-            f"{under_way}, and waited for a yes: yours counts{about}. It merges as soon as all it "
-            "needs is green, and I say here when it is over. `/cancel` stops it."
+            f"{under_way}, and waited for an approval: yours counts{about}. It merges as soon as "
+            "all it needs is green, and I will say here when it is over. `/cancel` stops it."
         )
     if waits is not None:
-        return (
-            f"{under_way}. It waits for somebody: {waits.headline}\n\nI say here when it is over."
-        )
+        end = "I will say here when it is over."
+        return f"{under_way}. It waits for somebody: {waits.headline}\n\n{end}"
     return (
         f"{under_way}. It merges by itself as soon as all "
-        "it needs is green, and I say here when it is over or needs you. `/cancel` stops it."
+        "it needs is green, and I will say here when it is over or needs you. `/cancel` stops it."
     )
 
 
@@ -163,9 +162,9 @@ def joined_foreign(actor: Actor, incident: Incident | None, head: str) -> str:
     """The same is being done already, but somebody pushed to it."""
     pull, what = _pull_of(incident), _what(incident)
     return (
-        f"{_who(actor)} {what} is being reverted already{_being_done(incident)}, but somebody "
-        f"pushed to {pull}: {markdown.code(head[:9])} is not what I made, and I merge it only on a "
-        f"word about just that. Read {pull}, then comment {markdown.code(f'/approve {head[:9]}')} "
+        f"{_who(actor)} {what} is already being reverted{_being_done(incident)}, but somebody "
+        f"pushed to {pull}: {markdown.code(head[:7])} is not what I made, and I will merge it only "
+        f"when it is approved. Read {pull}, then comment {markdown.code(f'/approve {head[:7]}')} "
         "there."
     )
 
@@ -182,8 +181,8 @@ def joined_in_vain(refused: str, incident: Incident | None) -> str:
 def joined_late(actor: Actor, incident: Incident | None) -> str:
     """The same was being done, and ended just as somebody asked for it again."""
     return (
-        f"{_who(actor)} this was being reverted{_being_done(incident)}, and that has ended this "
-        "moment: `/status` says how. If things are still broken, comment `/revert` again."
+        f"{_who(actor)} this was being reverted{_being_done(incident)}, and that has just "
+        "ended: `/status` says how. If things are still broken, comment `/revert` again."
     )
 
 
@@ -192,7 +191,7 @@ def _what(incident: Incident | None) -> str:
     kind, _, name = incident.subject.partition(":") if incident else ("", "", "")
     if kind == "pull_request" and name.isdecimal():
         return f"#{name}"
-    return name[:9] if kind == "commit" and _SHA.fullmatch(name) else "this"
+    return name[:7] if kind == "commit" and _SHA.fullmatch(name) else "this"
 
 
 def _being_done(incident: Incident | None) -> str:
@@ -270,7 +269,7 @@ def asked_before(actor: Actor) -> str:
     return refusal(
         actor,
         "Nothing was decided: what I asked here has its answer, or has changed meanwhile.",
-        "I ask again where a yes is still needed; `/status` says where it stands.",
+        "I will ask again where an approval is still needed; `/status` says where it stands.",
     )
 
 

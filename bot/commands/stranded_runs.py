@@ -293,7 +293,7 @@ def _stands(
 ) -> tuple[Literal["working", "needs you", "done"], str]:
     """Where it stands from now on, and the one next thing to do."""
     if follower is not None:
-        return "working", "Nothing to do: this bot was updated, and follows these alerts anew."
+        return "working", "In progress: this bot was updated, and follows these alerts again."
     is_over = incident is not None and _is_over(incident)
     return "done" if is_over else "needs you", _headline(incident)
 
@@ -305,7 +305,7 @@ def _is_over(incident: Incident) -> bool:
 
 def _headline(incident: Incident | None) -> str:
     if incident is not None and _is_over(incident):
-        return "Nothing to do: this is over."
+        return "Done: this is over."
     if incident is not None and incident.status in _MERGED:
         return (
             "Look whether the branch is green, then close this issue: nobody watches it any more."

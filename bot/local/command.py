@@ -235,7 +235,7 @@ def bisect_command(
     if (replay or resume) and command:
         raise click.UsageError("The log holds the command: leave it out.")
     if not (replay or resume or command):
-        raise click.UsageError("What shall be run? Write it last: … -- COMMAND")
+        raise click.UsageError("Which command should run? Write it last: … -- COMMAND")
     if numeric is not None and not re.match(NUMERIC, numeric):
         raise click.UsageError("--numeric is NAME, NAME:lower or NAME:higher.")
     if numeric is not None and not goods and not (replay or resume):

@@ -240,7 +240,7 @@ def conclusion(
 
 _KINDS = {
     BoundaryKind.BROKEN: "broken from",
-    BoundaryKind.FIXED: "mended at",
+    BoundaryKind.FIXED: "fixed at",
     BoundaryKind.FLAKY_FROM: "flaky from",
     BoundaryKind.FAILS_FROM: "fails at another rate from",
 }

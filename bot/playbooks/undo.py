@@ -137,7 +137,7 @@ class Undone(Value):
                 f"- {left.step.label}: {left.by_hand} ({markdown.text(left.why, limit=300)})"
                 for left in self.left
             ]
-            said.append("**Could not be undone; please do it by hand:**\n\n" + "\n".join(rows))
+            said.append("**Could not be undone. Do it by hand:**\n\n" + "\n".join(rows))
         if self.merged is not None:
             said.append(f"It was merged as {markdown.code(self.merged[:12])}, and that stays.")
         return tuple(said) or ("Nothing had been changed that needs undoing.",)

@@ -37,7 +37,7 @@ from bot.safety.founders import SHOWN, changed_sections
 from bot.triggers import Repository, Value
 
 NAME = "playbooks config"
-_MEANT_SO = "It can be used; was it meant so?"
+_MEANT_SO = "It can be used. Was this meant?"
 _APPROVE = Button("Approve", "As a Founder, approve these sections", "approve")
 
 
@@ -92,7 +92,7 @@ def judge_config(
             conclusion="failure",
             title="It cannot be used",
             summary=markdown.fence(version.fault)
-            + "\n\nUntil it is mended, the last good version stays in force.",
+            + "\n\nUntil it is fixed, the last good version stays in force.",
         )
     counted = sorted(name for name, each in config.capabilities.items() if each.prometheus)
     if counted and no_counters is not None:

@@ -90,7 +90,7 @@ def addresses_of(host: str) -> Addresses:
         return Addresses.derive(f"{parts.scheme}://{parts.netloc}/api/v3")
     except ValueError:
         raise SetupRefused(
-            f"{given[:100]} is no address of a GitHub: github.com, SUB.ghe.com, or "
+            f"{given[:100]} is not the address of a GitHub: github.com, SUB.ghe.com, or "
             "https://HOST of your Enterprise Server."
         ) from None
 

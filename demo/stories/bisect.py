@@ -19,7 +19,7 @@ from fakegithub.actions.workflow_runs import FakeWorkflowRun
 
 LONGEST_SECONDS = 600.0
 _SPEC = "self/spec_report.json"
-_SEARCHES_ON = "`/retry` searches on"
+_SEARCHES_ON = "`/retry` searches further"
 """What the bot offers where the search is not at its end."""
 
 
@@ -40,7 +40,7 @@ class BisectTranscript(Transcript):
         self.trials += 1
         sha = run.cause.inputs["sha"]
         title = self._git.commit(sha).message.partition("\n")[0]
-        self.line("trial", f"{self.trials}: {sha[:9]} ({title[:40]}) {run.conclusion}")
+        self.line("trial", f"{self.trials}: {sha[:7]} ({title[:40]}) {run.conclusion}")
 
     def _hear_check_run(self, payload: dict[str, Any], who: str) -> None:
         if payload["check_run"]["name"] == bisect_history.CHECK:
@@ -117,7 +117,7 @@ class BisectScene:
         )
         await until(self._is_red, LONGEST_SECONDS)
         self._issue = await self._alice.open_issue(
-            "unit is red on main again", "It was mended, and now this. Since when?"
+            "unit is red on main again", "It was fixed, and now this. Since when?"
         )
 
     async def look(self) -> Invitation:
@@ -139,7 +139,7 @@ class BisectScene:
                 "that broke it is named, and a fix is proposed for you to merge.",
             )
         return Invitation(
-            now="`unit` is mended on main. Nothing has to be done.",
+            now="`unit` is fixed on main. Nothing has to be done.",
             then=f"Read what is left of it: the incidents on {self._stage.home}/issues, the "
             f"commits on {self._stage.home}/commits/main. `/help` in any comment lists what else "
             "there is.",

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import aiohttp
 
+from bot.playbooks.incident.phrases import STATES
 from bot.triggers import Value
 from demo.person import Person, Rejected
 from demo.stage import Stage
@@ -144,8 +145,8 @@ async def open_incident(stage: Stage, *kinds: str) -> Invitation | None:
             return Invitation(now="The bot has heard, and begins.")
         body = (await alice.issue(number))["body"] or ""
         headline = plain(body.partition("\n")[0])
-        if headline.startswith("Nothing to do"):
-            return Invitation(now=f"The bot is at work, see #{number}. Nothing to do for you.")
+        if headline.startswith(STATES):
+            return Invitation(now=f"The bot is at work, see #{number}.")
         return _asking(number, headline, body, f"{stage.home}/issues/{number}")
     return None
 

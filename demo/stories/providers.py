@@ -294,8 +294,8 @@ class ProviderScene:
         if paused:
             return self._say(
                 f"{CAPABILITY} is paused: every request goes to {await self._serving()}. The "
-                "makers of what failed say that it is mended.",
-                f"/unpause {CAPABILITY} because it is mended",
+                "makers of what failed say that it is fixed.",
+                f"/unpause {CAPABILITY} because it is fixed",
                 "Candidates may be tried again; nothing else changes by that.",
             )
         if found := await open_incident(self._stage, "shadow"):

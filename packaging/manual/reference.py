@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import words
 from published_metrics import metrics
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -45,6 +46,7 @@ def pages() -> dict[str, str]:
         "artifacts": _artifacts(),
         "metrics": _metrics(),
         "exit-codes": _exit_codes(),
+        "words": words.page(),
     }
 
 

@@ -117,7 +117,7 @@ async def test_a_command_that_cannot_be_read_is_answered_by_what_is_allowed(
     for line, said in (
         ("/bisect nonsense", "is not a range"),
         ("/revert <script>alert(1)</script>", "Nothing was done"),
-        ("please", "That is no command"),
+        ("please", "That is not a command"),
         ("/revert " + "1" * 2000, "too long"),
     ):
         page = await start(alice, shop, line)
@@ -158,7 +158,7 @@ async def test_what_waits_for_a_person_is_approved_on_its_page(
 
     async def asked() -> Page | None:
         now = await alice.get(f"/ui/?repo={shop.name}")
-        return now if "red before the incident already" in now.words else None
+        return now if "already red before the incident" in now.words else None
 
     page: Page = await shop.eventually(asked)
     assert "Needs you" in page.words

@@ -99,7 +99,7 @@ async def test_a_tile_appears_is_mitigated_and_goes_without_reloading_while_a_re
     await expect(tile).to_contain_text("I am waiting for smoke")
     await _is_merged_onto_a_moved_base(shop)
     await expect(tile.locator(".status")).to_have_text("mitigated")
-    await expect(tile).to_contain_text("the hotfix is merged as")
+    await expect(tile).to_contain_text("the hotfix is on")
     await expect(watch.page.locator("#news")).to_contain_text("mitigated")
     await shop.report("success", branch="main")
     await expect(tile).to_have_count(0)

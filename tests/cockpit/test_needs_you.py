@@ -49,7 +49,7 @@ async def test_a_red_hotfix_is_to_be_looked_at_until_it_is_green(
     incident = re.search(r'href="(/ui/incidents/[0-9a-z]{26})"', asked)
     assert incident
     page = await alice.get(incident[1])
-    assert "run the check again: I carry on by myself when it turns green" in page.words
+    assert "run the check again: I will go on by myself when it turns green" in page.words
 
     shop.verdicts["smoke"] = "success"
     await shop.report("success", branch=hotfix["head"]["ref"])

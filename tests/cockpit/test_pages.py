@@ -139,7 +139,7 @@ async def test_the_first_page_says_how_things_stand(
     await house.spent()
     page = await (await arrives("alice")).get(f"/ui/?repo={shop.name}")
     assert page.title == "‼ 1 critical incident open"
-    assert "broke off (merge: two reviews are missing). Mend it, then retry." in page.words
+    assert "broke off (merge: two reviews are missing). Fix it, then retry." in page.words
     assert "Self-work: paused" in page.words
     assert "the evals are red" in page.words
     assert "reverts a day" in page.words

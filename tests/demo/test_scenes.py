@@ -51,7 +51,7 @@ async def test_a_red_check_waits_for_the_persons_bisect() -> None:
         while (asked := await alice.invites_to("/")).what != "/approve":
             await alice.accepts(asked)
         await alice.accepts(asked)
-        await alice.shows("`unit` is mended on main.")
+        await alice.shows("`unit` is fixed on main.")
         assert await alice.opens(f"{alice.home}/{PRICES}") == MENDED
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.playbooks.incident.phrases import STATES
 from tests.first_minute.words import Words
 
 Deed = Literal[
@@ -60,7 +61,7 @@ def advices(read: Sequence[Words]) -> Iterator[Advice]:
     Headlines first, the newest first; then what stands below them. Where the cause is to be mended
     before something is tried again, how to mend it is looked for in all of them first.
     """
-    standing = [words for words in read if not words.headline.startswith("Nothing to do")]
+    standing = [words for words in read if not words.headline.startswith(STATES)]
     heads = [each for words in standing for each in _in(words.headline, words)]
     whole = [each for words in standing for each in _in(words.text, words)]
     again = [each for each in (*heads, *whole) if each.of.startswith("/retry")]

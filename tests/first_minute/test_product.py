@@ -45,22 +45,22 @@ def _advised(*texts: str) -> list[tuple[str, str]]:
 
 
 def test_advice_is_what_the_words_say_literally() -> None:
-    both = "**Merge hotfix #4, or comment `/approve` and I do: it is green.**"
+    both = "**Merge hotfix #4, or comment `/approve` and I will: it is green.**"
     assert _advised(both)[0] == ("comment", "/approve")
     assert ("merge", "4") in _advised(both)
     refused = (
-        "**Mend the cause, then comment `/retry`: it did not work.**\n\nAdd the App to the bypass "
+        "**Fix the cause, then comment `/retry`: it did not work.**\n\nAdd the App to the bypass "
         "list of the ruleset. `/cancel` closes the hotfix."
     )
     assert [deed for deed, _ in _advised(refused)[:2]] == ["bypass", "comment"]
     assert ("comment", "/cancel") not in _advised(refused)
     assert _advised("Perhaps revert those too, as in `/revert #1 #…`.") == []
     assert _advised("To take the hotfix back: `/revert #4`.") == []
-    assert _advised("**Nothing to do: #1 is reverted.** `/retry`") == []
+    assert _advised("**Done: #1 is reverted.** `/retry`") == []
 
 
 def test_waiting_is_told_from_needing_somebody() -> None:
-    assert waits([_said("**Nothing to do for you yet: I am waiting for `smoke`.**")])
+    assert waits([_said("**In progress: I am waiting for `smoke`.**")])
     assert not waits([_said("**Merge hotfix #4.**")])
 
 
@@ -68,9 +68,9 @@ def test_some_words_are_never_said() -> None:
     late = _said("It was rolled back.", merged=True)
     assert len(list(wrong_words([late]))) == 1
     assert list(wrong_words([_said("It was rolled back.")])) == []
-    bare = _said("This is being reverted already.", new=True)
+    bare = _said("This is already being reverted.", new=True)
     assert len(list(wrong_words([bare]))) == 2
-    good = _said("#1 is being reverted already, as #4: `/approve` it.", new=True)
+    good = _said("#1 is already being reverted, as #4: `/approve` it.", new=True)
     assert list(wrong_words([good])) == []
     calls = [_said(f"@alice look at #{n}", new=True) for n in range(3)]
     assert len(list(wrong_words(calls))) == 1

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import bot.playbooks
+from bot.playbooks.incident.phrases import STATES
 
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs/develop/endings.md"
@@ -56,7 +57,7 @@ TABLE: dict[str, Row] = {
     "bisect.status_messages.verifying": Row(ITSELF, _TRIALS),
     "bisect.status_messages.proposing": Row(ITSELF, _TRIALS),
     "bisect.status_messages.paused": Row(
-        "`/retry` to search on",
+        "`/retry` to search further",
         f"{_BAD}::test_at_a_cap_it_reports_and_a_retry_goes_on_with_what_was_learnt",
     ),
     "bisect.status_messages.cannot_try": Row(
@@ -67,7 +68,7 @@ TABLE: dict[str, Row] = {
         GOOD, f"{_ALONE}::test_it_resolves_when_the_check_is_green_again"
     ),
     "bisect.status_messages.unconfirmed": Row(
-        "`/retry` searches on", f"{_PEOPLE}::"
+        "`/retry` searches further", f"{_PEOPLE}::"
         "test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_leads_on"
     ),
     "bisect.status_messages.not_to_revert": Row(
@@ -179,7 +180,7 @@ TABLE: dict[str, Row] = {
         "test_a_hotfix_that_did_not_cure_has_the_real_cause_looked_for",
     ),
     "pull_request.status_messages.unstarted": Row(
-        "by `/approve`",
+        ": `/approve`, or find",
         f"{_REVERT}/test_checks.py::"
         "test_a_check_that_does_not_begin_can_be_waved_through_once_the_others_are_green",
     ),
@@ -224,7 +225,7 @@ TABLE: dict[str, Row] = {
         f"{_QUEUE}::test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_again",
     ),
     "pull_request.status_messages.merge_refused": Row(
-        "Somebody who may can merge it by hand",
+        "Somebody who is allowed to can merge it by hand",
         f"{_BRANCHES}::test_restricted_pushes_leave_the_merge_to_a_person_and_notice_it",
     ),
     "pull_request.status_messages.broke_off": Row(
@@ -263,7 +264,7 @@ TABLE: dict[str, Row] = {
         f"{_SHADOW}/test_playbook.py::test_a_good_candidate_gets_a_ramp_proposed_with_its_report",
     ),
     "shadow.messages.held": Row(
-        "mend what is in the way",
+        "Fix what is in the way",
         f"{_SHADOW}/test_held.py::test_a_mirror_that_falls_silent_is_held_and_goes_on_by_itself",
     ),
     "shadow.messages.insisted_on": Row(
@@ -380,7 +381,7 @@ def test_every_ending_and_every_wait_is_in_the_table() -> None:
 def test_its_words_say_the_one_next_step(name: str) -> None:
     said, row = words_of(factories()[name]), TABLE[name]
     if row.step == ITSELF:
-        assert "Nothing to do" in said
+        assert any(f"{state}: " in said for state in STATES)
         assert "needs you" not in said
     elif row.step != GOOD:
         assert row.step in said

@@ -120,5 +120,5 @@ async def test_a_question_that_nobody_answers_ends_and_nothing_was_done(
 
     await shop.eventually(ended)
     said = (await shop.alice.issue(issue))["body"]
-    assert "nobody had this revert begin in time" in said
+    assert "nobody approved this revert in time" in said
     assert not await shop.hotfixes()

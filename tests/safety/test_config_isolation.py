@@ -70,7 +70,7 @@ async def test_a_check_whose_name_a_comma_cut_in_two_is_told_how_to_be_written(s
     text = "checks:\n  smoke: [test (ubuntu-latest, py311)]\n"
     _, head = await proposed(shop, "split", text)
     run = await config_check(shop, head, "neutral")
-    assert run["output"]["title"] == "It can be used; was it meant so?"
+    assert run["output"]["title"] == "It can be used. Was this meant?"
     assert "line 2: 'test (ubuntu-latest', 'py311)'" in run["output"]["summary"]
     assert 'write it in quotes: "test (ubuntu-latest, py311)"' in run["output"]["summary"]
 

@@ -78,7 +78,7 @@ async def test_a_founders_section_from_a_fork_calls_no_founder(
 @pytest.mark.parametrize(
     ("path", "text", "said"),
     [
-        (FILE, ROWS, "it is no spec report"),
+        (FILE, ROWS, "it is not a spec report"),
         (PATH, "".join(f"k{n}: 1\n" for n in range(14_000)), ""),
     ],
     ids=["a report of 240 KB", "120 KB of unknown keys"],

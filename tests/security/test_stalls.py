@@ -82,7 +82,7 @@ METRICS = '{"metrics":[' + ",".join(["{}"] * (LARGEST_BYTES // 3 - 10)) + "]}"
 async def test_a_spec_report_of_nothing_but_faults_holds_up_nothing(shop: Shop, text: str) -> None:
     async with watched() as busy:
         number = await opened(shop, "mend", {FILE: text})
-        await says(shop, number, "it is no spec report")
+        await says(shop, number, "it is not a spec report")
     assert busy.seconds < MOST_SECONDS
 
 

@@ -34,7 +34,7 @@ async def test_anybodys_spec_report_gets_its_table_and_follows_the_checks(shop: 
     await shop.report("success", branch="mend")
     body = await says(shop, number, "1 met, 0 unmet, 0 not known yet.")
     assert "| R1 | unit passes | success |" in body
-    assert "**Every requirement below is met.**" in body
+    assert "**Done: every requirement below is met.**" in body
 
 
 async def test_the_authors_words_stay_and_the_section_goes_with_the_file(shop: Shop) -> None:
@@ -50,7 +50,7 @@ async def test_the_authors_words_stay_and_the_section_goes_with_the_file(shop: S
 async def test_an_invalid_file_is_told_with_its_field_until_it_is_mended(shop: Shop) -> None:
     wrong = json.dumps(REPORT | {"spec": [ROW | {"verdict": "sure"}]})
     number = await opened(shop, "mend", {FILE: wrong})
-    body = await says(shop, number, "it is no spec report")
+    body = await says(shop, number, "it is not a spec report")
     assert "- `spec.0.verdict`: Input should be 'met', 'unmet' or 'unknown'" in body
     await shop.bob.push("mend", {FILE: SPEC}, "Mend the report")
     assert "no spec report" not in await says(shop, number, "1 met")

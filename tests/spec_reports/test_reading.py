@@ -116,7 +116,7 @@ def test_the_first_line_says_the_next_thing() -> None:
     assert table(unmet, HEAD, URL).splitlines()[:3] == [
         "**Look at the requirements below: 1 of 1 requirements are not met.**",
         "",
-        f"From [self/spec\\_report.json]({URL}) at `aaaaaaaaa`, with what the checks say now.",
+        f"From [self/spec\\_report.json]({URL}) at `aaaaaaa`, with what the checks say now.",
     ]
     met = with_results(read(said()), [result("success")])
-    assert table(met, HEAD, URL).startswith("**Every requirement below is met.**")
+    assert table(met, HEAD, URL).startswith("**Done: every requirement below is met.**")

@@ -167,7 +167,7 @@ def _unpacked(body: bytes, most: int) -> bytes:
     try:
         plain = unpacker.decompress(body, most + 1)
     except zlib.error as error:
-        raise BadEncoding("the body is no gzip") from error
+        raise BadEncoding("the body is not gzip") from error
     if len(plain) > most:
         raise TooLarge(most)
     if not unpacker.eof or unpacker.unused_data:

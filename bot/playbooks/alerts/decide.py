@@ -132,7 +132,7 @@ def _of_capability(capability: str, evidence: AlertEvidence, reason: str) -> Fol
 def _of_change(evidence: AlertEvidence, named: Said, reason: str) -> Following:
     suspect = evidence.named
     if suspect is None:
-        what = f"#{named.pull_request}" if named.pull_request else (named.commit or "")[:9]
+        what = f"#{named.pull_request}" if named.pull_request else (named.commit or "")[:7]
         return LeaveIt(reason=f"{what} is no merged change of the default branch")
     if suspect.is_reverted:
         return LeaveIt(reason="the change that is named is reverted already")

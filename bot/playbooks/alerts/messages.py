@@ -58,7 +58,7 @@ def issue_body(facts: AlertFacts) -> str:
     ]
     if facts.group.unseen:
         parts.append(
-            "The sender left alerts out, so I take nothing for recovered until it names all."
+            "The sender left some alerts out, so nothing counts as recovered until it names all."
         )
     parts.append("Commands here: `/status`, `/cancel`, `/severity low|medium|high|critical`.")
     return "\n\n".join(part for part in parts if part)
@@ -110,7 +110,7 @@ def decision(facts: AlertFacts, *, on: datetime, audit: Anchor) -> str:
             consequences=Option(
                 name=chosen, good=("the incident ends only when every condition has cleared.",)
             ),
-            confirmation="Every condition of the group has cleared, by its sender's own word.",
+            confirmation="The sender says that every condition of the group has cleared.",
             more=(
                 (Pointer(label="Incident issue", value=f"#{facts.issue}"),) if facts.issue else ()
             ),
@@ -126,17 +126,17 @@ def hold_reason(group: ConditionGroup) -> str:
 
 def _headline(facts: AlertFacts) -> str:
     if facts.stopped:
-        return f"Nothing to do: {markdown.code(facts.stopped)} closed this."
+        return f"Stopped: {markdown.code(facts.stopped)} closed this."
     if facts.resolved:
-        return "Nothing to do: every condition has cleared."
+        return "Done: every condition has cleared."
     match facts.following:
         case RevertIt(pull_request=number, sha=sha):
-            what = f"#{number}" if number else markdown.code(sha[:9])
-            return f"Nothing to do here: I asked for a revert of {what}."
+            what = f"#{number}" if number else markdown.code(sha[:7])
+            return f"In progress: I asked for a revert of {what}."
         case RollBackCapability(capability=capability):
-            return f"Nothing to do here: I asked to roll back {markdown.code(capability)}."
+            return f"In progress: I asked for a rollback of {markdown.code(capability)}."
         case LookForIt():
-            return "Nothing to do here: I asked for a bisect."
+            return "In progress: I asked for a bisect."
         case LeaveIt(commands=commands) if commands:
             return (
                 f"Decide about {markdown.text(facts.group.title)}: comment "
@@ -158,7 +158,7 @@ def _what_is_done(following: Following | None) -> str:
 def _chosen(following: Following | None) -> tuple[str, str]:
     match following:
         case RevertIt(pull_request=number, sha=sha, reason=reason):
-            return f"Revert {f'#{number}' if number else sha[:9]}", f"{reason}."
+            return f"Revert {f'#{number}' if number else sha[:7]}", f"{reason}."
         case RollBackCapability(capability=capability, reason=reason):
             return f"Roll back {capability}", f"{reason}."
         case LookForIt(reason=reason):

@@ -185,7 +185,7 @@ def _among_several(evidence: CheckEvidence, streak: Streak, good: str) -> Decisi
 
 
 def _about(suspect: SoleSuspect, evidence: CheckEvidence, streak: Streak, good: str) -> Decision:
-    seen = f"{_counted(streak)}, and it passed on {good[:9]} before"
+    seen = f"{_counted(streak)}, and it passed on {good[:7]} before"
     if suspect.is_reverted:
         return LeaveAlone(reason="the change is reverted already")
     if suspect.is_hotfix:

@@ -120,5 +120,5 @@ def chart(search: Search) -> str:
         last = each.first + each.count - 1
         where = f"{each.first}" if each.count == 1 else f"{each.first}-{last}"
         bar = "█" * round(each.probability * _WIDTH)
-        rows.append(f"{where:>13} {each.sha[:9]} {each.probability:6.1%} {bar}")
+        rows.append(f"{where:>13} {each.sha[:7]} {each.probability:6.1%} {bar}")
     return "\n".join(rows)

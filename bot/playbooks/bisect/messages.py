@@ -95,7 +95,7 @@ def joined(issue: int | None, incident: str) -> Ending:
     where = f"#{issue}" if issue else markdown.code(incident)
     return Ending(
         outcome="joined",
-        reason=f"The culprit of this check is already being looked for, as incident {where}.",
+        reason=f"The culprit of this check is already being searched for, as incident {where}.",
         remedy="`/status` says where it stands.",
     )
 
@@ -135,7 +135,7 @@ def check_summary(
 def check_title(standing: StatusMessage) -> str:
     """The `bisect` check-run's title (plain text)."""
     return {
-        "working": "Looking for the culprit",
+        "working": "In progress: the search for the culprit",
         "needs you": "Needs a person",
         "done": "Culprit found and reverted",
         "stopped": "Ended",
@@ -178,7 +178,7 @@ def culprit_comment(case: BisectMessages, finding: Finding, verification: Verifi
         f"as {finding.trials} trials and {case.known} earlier results tell "
         f"({finding.confidence:.1%} sure). {verification_in_words(verification)}",
         f"#{case.pull_request} would revert it, so that {markdown.code(case.base)} is green "
-        "while this is mended; nothing is lost by that. If you have a fix at hand, that is as "
+        "while this is fixed; nothing is lost by that. If you have a fix at hand, that is as "
         f"good: merge it and close #{case.pull_request}. If this looks wrong to you, say so on "
         f"#{case.issue}.",
     )
@@ -212,7 +212,7 @@ def learnt(case: BisectMessages, finding: Finding, *, reason: bool = True) -> tu
 
 def too_few_trials(needed: int, left: int) -> str:
     """The suspect cannot be checked within the budget."""
-    return f"Checking the suspect takes {needed} trials, and {left} are left."
+    return f"To check the suspect takes {needed} trials, and {left} are left."
 
 
 def remembered(trials: Sequence[TrialMade]) -> list[str]:

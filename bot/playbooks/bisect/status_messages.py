@@ -43,7 +43,7 @@ def outlook(
         parallel: trials at once.
         until: when the search's minutes are over.
     """
-    latest = f"I ask you at {moment(until)} at the latest."
+    latest = f"I will ask you at {moment(until)} at the latest."
     each = _mean(table)
     if each is None:
         return f"How long it takes is known once a first trial has ended. {latest}"
@@ -100,7 +100,7 @@ def starting(case: BisectMessages) -> StatusMessage:
     """The incident is open."""
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you yet: I am reading what is known of {case.signal}.",
+        headline=f"In progress: I am reading what is known of {case.signal}.",
     )
 
 
@@ -108,7 +108,7 @@ def searching(case: BisectMessages, finding: Finding, running: int, outlook: str
     """Trials are under way; `outlook` says how long yet."""
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you: {_counted(running, 'trial')} running, "
+        headline=f"In progress: {_counted(running, 'trial')} running, "
         f"{finding.trials} {'has' if finding.trials == 1 else 'have'} ended.",
         details=(
             f"{case.commits} commits are in question; {case.known} results existed already, and "
@@ -125,9 +125,9 @@ def verifying(case: BisectMessages, culprit: str, running: int, outlook: str) ->
     """A suspect is checked with fresh runs; `outlook` says how long yet."""
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you: {running} fresh "
+        headline=f"In progress: {running} fresh "
         f"{'run checks' if running == 1 else 'runs check'} the suspect {linked(case, culprit)} "
-        "and its revert before I blame anybody.",
+        "and its revert, before I blame anybody.",
         details=(outlook,) if outlook else (),
     )
 
@@ -136,7 +136,7 @@ def proposing() -> StatusMessage:
     """The fix is being made."""
     return StatusMessage(
         state="working",
-        headline="Nothing to do for you yet: the culprit is found, and I am preparing the fix.",
+        headline="In progress: the culprit is found, and I am preparing the fix.",
     )
 
 
@@ -144,7 +144,7 @@ def paused(case: BisectMessages, finding: Finding, why: str) -> StatusMessage:
     """It stopped before it was sure, and a person can have it go on."""
     return StatusMessage(
         state="needs you",
-        headline="Comment `/retry` to search on, or say what you know of the commits below: "
+        headline="Comment `/retry` to search further, or say what you know of the commits below: "
         "the culprit is not certain yet.",
         details=(
             *((why,) if why != finding.reason else ()),
@@ -181,8 +181,8 @@ def cannot_try(
             f"The {case.known} results there are do not settle which of {case.commits} commits "
             f"broke {case.signal}. In `.github/playbooks.yml` of the default branch:",
             markdown.fence(settings, language="yaml"),
-            "How commits are tried needs a Founder's yes once; I ask for it when the lines are "
-            "there.",
+            "How commits are tried needs a Founder's yes once; I will ask for it when the lines "
+            "are there.",
             *learnt(case, finding, reason=False),
             *(
                 (f"If you agree that it is this one: {markdown.code(f'/revert {suspect[:12]}')}.",)
@@ -199,12 +199,10 @@ def green_again(case: BisectMessages, head: str) -> StatusMessage:
     """Somebody mended the branch while the search waited."""
     return StatusMessage(
         state="done",
-        headline=f"Nothing to do: {case.signal} passes on {markdown.code(case.base)} again, at "
-        f"{linked(case, head)}.",
+        headline=f"Done: {case.signal} passes on {markdown.code(case.base)} again "
+        f"({linked(case, head)}).",
         details=(
-            "I stopped searching. To know the culprit all the same: "
-            + markdown.code(case.anew)
-            + ".",
+            "I stopped searching. To find the culprit anyway: " + markdown.code(case.anew) + ".",
         ),
     )
 
@@ -218,9 +216,9 @@ def unconfirmed(
         state="needs you",
         headline=f"Look at {linked(case, culprit)}: the search names it, but fresh runs {said}.",
         details=(
-            f"I blame nobody on that. {verification_in_words(verification)}",
+            f"That is not enough to blame anybody. {verification_in_words(verification)}",
             *learnt(case, finding),
-            "`/retry` searches on. " + _until_green(case),
+            "`/retry` searches further. " + _until_green(case),
         ),
     )
 
@@ -256,10 +254,10 @@ def nobody(case: BisectMessages, finding: Finding) -> StatusMessage:
     """The bad end passes."""
     return StatusMessage(
         state="stopped",
-        headline=f"Nothing to revert: the bad end passes {case.signal} "
+        headline=f"Done: no commit is to blame, the bad end passes {case.signal} "
         f"({finding.confidence:.1%} sure).",
         details=(
-            "The failure was a flake or came from its environment, so I blame no commit.",
+            "The failure was a flake or came from its environment.",
             f"If it comes back: {markdown.code(case.anew)}.",
         ),
     )
@@ -282,10 +280,9 @@ def nothing_older(case: BisectMessages) -> StatusMessage:
     """There is no commit before the bad end that could be good."""
     return StatusMessage(
         state="stopped",
-        headline=f"Nothing to search: no commit before {linked(case, case.bad)} passes "
-        f"{case.signal}.",
+        headline=f"Stopped: no commit before {linked(case, case.bad)} passes {case.signal}.",
         details=(
-            "It has failed since the first commit, or the check is wrong everywhere: mend it by a "
+            "It has failed since the first commit, or the check is wrong everywhere: fix it with a "
             "new change. If you know a commit where it passed, name it: "
             f"`/bisect GOOD..{case.bad[:12]}`.",
         ),
@@ -297,7 +294,7 @@ def cancelled(case: BisectMessages, by: Actor | None) -> StatusMessage:
     name = markdown.code(by.login) if by else "Somebody"
     return StatusMessage(
         state="stopped",
-        headline=f"{name} cancelled this bisect; no trial runs any more.",
+        headline=f"Stopped: {name} cancelled this bisect; no trial is running.",
         details=(_anew(case),),
     )
 
@@ -306,7 +303,7 @@ def given_up(case: BisectMessages) -> StatusMessage:
     """Nobody came."""
     return StatusMessage(
         state="stopped",
-        headline="I stopped waiting for an answer to this bisect.",
+        headline="Stopped: nobody answered this bisect in time.",
         details=(_anew(case),),
     )
 
@@ -316,7 +313,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _anew(case: BisectMessages) -> str:
-    return f"{markdown.code(case.anew)} starts anew; results that exist are used again."
+    return f"To start again: {markdown.code(case.anew)}. Results that exist are used again."
 
 
 def _until_green(case: BisectMessages) -> str:

@@ -39,7 +39,7 @@ BISECT_CHECK = "bisect"
 _BUTTONS = (
     Button("Cancel", "End this search (/cancel)", "cancel"),
     Button("Skip", "Leave out what is tried now (/skip)", "skip"),
-    Button("Retry", "Search on, with a new budget (/retry)", "retry"),
+    Button("Retry", "Go on, with a new budget (/retry)", "retry"),
 )
 _SUBJECTS = 10
 

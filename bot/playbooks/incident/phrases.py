@@ -88,6 +88,9 @@ def say(state: State) -> str:
     return _MARKS[state]
 
 
+STATES = ("In progress", "Merged", "Rolled back", "Done", "Stopped")
+"""How a headline begins that asks nobody for anything; every other one is the one next step."""
+
 _APART = "\u200b"
 """A zero-width space: nobody sees it, no machine reads across it."""
 
@@ -192,7 +195,7 @@ def offenders_in_words(offenders: Sequence[Offender]) -> str:
     room = _TITLE // len(offenders)
     shown = []
     for offender in offenders:
-        name = f"#{offender.number}" if offender.number else offender.sha[:9]
+        name = f"#{offender.number}" if offender.number else offender.sha[:7]
         title = quoted(offender.title, limit=max(room - 12, 0)) if room > 30 else ""
         shown.append(f'{name} "{title}"' if title else name)
     return ", ".join(shown)
@@ -220,7 +223,7 @@ def assignees(case: IncidentContext) -> tuple[str, ...]:
 
 def commit_linked(case: IncidentContext, sha: str) -> str:
     """A commit, linked, its short SHA fit to be copied."""
-    return f"[`{sha[:9]}`]({case.repository_url}/commit/{sha})"
+    return f"[`{sha[:7]}`]({case.repository_url}/commit/{sha})"
 
 
 def offenders_linked(case: IncidentContext) -> str:

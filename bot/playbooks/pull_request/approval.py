@@ -126,16 +126,16 @@ def others_pushed(
         headline=f"Read {commit_linked(case, plan.commit)} on {proposal_linked(case)}, then "
         f"comment {command}: it holds commits that I did not make.",
         details=(
-            f"They are by {by}. I merge it on that approval alone, once the checks that count are "
-            f"green. {who}. The approval holds for this commit; the next push voids it. The "
+            f"They are by {by}. I will merge it on that approval alone, once the checks that count "
+            f"are green. {who}. The approval holds for this commit; the next push voids it. The "
             f"question is open for {hours:g} hours, then `/retry` asks anew.",
             *(
                 ("It changes what only a Founder may change:\n\n" + "\n".join(shown),)
                 if shown
                 else ()
             ),
-            "Whoever merges it by hand, or sets it to auto-merge, answers for it; I notice, and "
-            "finish the records. " + how_to_cancel(case),
+            "Whoever merges it by hand, or sets it to auto-merge, answers for it; I will notice, "
+            "and finish the records. " + how_to_cancel(case),
         ),
         checks=view.tally.shown,
         approvable=True,
@@ -302,6 +302,9 @@ def may_it_begin(case: IncidentContext, plan: AskedPlan, reason: str) -> StatusM
 
 def settled(case: IncidentContext, by: Actor | None, *, began: bool = False) -> StatusMessage:
     """The question has its answer, or needs none any more."""
-    who = "Nobody" if by is None else markdown.code(by.login)
-    said = f"{who} {'had' if began else 'did not have'} this {case.kind} begin."
-    return StatusMessage(state="working", headline=f"Nothing to do for you: {said}")
+    if by is None:
+        return StatusMessage(
+            state="working", headline=f"Stopped: nobody approved this {case.kind} in time."
+        )
+    said = "In progress: {} approved this {}." if began else "Stopped: {} rejected this {}."
+    return StatusMessage(state="working", headline=said.format(markdown.code(by.login), case.kind))

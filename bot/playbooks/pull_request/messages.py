@@ -83,7 +83,7 @@ def preview_failed(
         f"{proposal_linked(case)} could not be deployed there, so I did not merge it.",
         details=(
             *_logs(row for row in tally.previews if row.name in failed),
-            "I carry on by myself when a deployment of the same commit succeeds there. If that "
+            "I will go on by myself when a deployment of the same commit succeeds there. If that "
             f"environment says nothing about the {case.proposal}, merge it yourself. "
             + how_to_cancel(case),
         ),
@@ -119,7 +119,7 @@ def awaiting_review(
         f"{'approval' if missing == 1 else 'approvals'}.{people}",
         details=(
             f"{markdown.code(case.base)} asks for a review, and an App cannot approve its own "
-            f"work.{owners} I merge it as soon as the review is in. " + how_to_cancel(case),
+            f"work.{owners} I will merge it as soon as the review is in. " + how_to_cancel(case),
         ),
         checks=view.tally.shown,
     )
@@ -138,8 +138,8 @@ def awaiting_code_owner(
         state="needs you",
         headline=f"Review {proposal_linked(case)}: it is green and waits for a code owner{named}.",
         details=(
-            f"{markdown.code(case.base)} asks that whoever owns the changed files approves, and an "
-            "App cannot approve its own work. I merge it as soon as the review is in. "
+            f"{markdown.code(case.base)} asks for an approval by whoever owns the changed files, "
+            "and an App cannot approve its own work. I will merge it as soon as the review is in. "
             + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -154,7 +154,7 @@ def changes_wanted(by: tuple[str, ...], case: IncidentContext, tally: CheckTally
         headline=f"Settle it with {people}, whose review of {proposal_linked(case)} asks for "
         "changes.",
         details=(
-            "I merge as soon as that review is dismissed or has become an approval. "
+            "I will merge as soon as that review is dismissed or has become an approval. "
             + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -173,13 +173,13 @@ def merged(
         if unseen
         else ()
     )
-    done = f"{proposal_linked(case)} is merged into {markdown.code(case.base)} as"
+    done = f"{proposal_linked(case)} is merged into {markdown.code(case.base)}"
     if case.offenders:
         verb = "is" if len(case.offenders) == 1 else "are"
-        done = f"{offenders_linked(case)} {verb} reverted on {markdown.code(case.base)} by"
+        done = f"{offenders_linked(case)} {verb} reverted on {markdown.code(case.base)}"
     return StatusMessage(
         state="done",
-        headline=f"Nothing to do: {done} {commit_linked(case, sha)}.",
+        headline=f"Done: {done} ({commit_linked(case, sha)}).",
         details=details,
         checks=tally.shown,
     )
@@ -192,9 +192,8 @@ def confirming(
     missing = tally.named(State.MISSING, State.RUNNING)
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you: the {case.proposal} is merged as "
-        f"{commit_linked(case, sha)}; I am waiting for {names(missing)} on "
-        f"{markdown.code(case.base)}.",
+        headline=f"Merged: the {case.proposal} is on {markdown.code(case.base)} "
+        f"({commit_linked(case, sha)}); I am waiting for {names(missing)} there.",
         details=outlook,
         checks=tally.shown,
     )
@@ -206,10 +205,10 @@ def run_again_after_merge(
     """Merged; what is red on the branch may be red by chance, and runs once more."""
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you: the {case.proposal} is merged as "
-        f"{commit_linked(case, sha)}; {names(again)} failed on {markdown.code(case.base)}, perhaps "
-        "by chance, and runs once more.",
-        details=("You hear from me if it stays red.",),
+        headline=f"Merged: the {case.proposal} is on {markdown.code(case.base)} "
+        f"({commit_linked(case, sha)}); {names(again)} failed there, perhaps by chance, and "
+        f"{'runs' if len(again) == 1 else 'run'} once more.",
+        details=("I will ask you if it stays red.",),
         checks=tally.shown,
     )
 
@@ -224,12 +223,12 @@ def red_after_merge(
         headline=f"Look at {markdown.code(case.base)}: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}, but {names(failed)} did not turn green there.",
         details=(
-            *((f"{names(again)} ran again to rule out chance.",) if again else ()),
-            f"Other changes landed together with the {case.proposal}; one of them may be the "
+            *((f"{names(again)} ran again, so it is hardly chance.",) if again else ()),
+            f"Other changes were merged together with the {case.proposal}; one of them may be the "
             "cause.",
             f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
-            f"I keep looking: once everything that counts is green on {markdown.code(case.base)} "
-            "again, this incident is resolved. `/cancel` stops that.",
+            f"I will keep looking: once everything that counts is green on "
+            f"{markdown.code(case.base)} again, this incident is resolved. `/cancel` stops that.",
         ),
         checks=tally.shown,
     )
@@ -239,8 +238,8 @@ def recovered(sha: str, head: str, case: IncidentContext, tally: CheckTally) -> 
     """The branch was red after the merge, and somebody mended it."""
     return StatusMessage(
         state="done",
-        headline=f"Nothing to do: {markdown.code(case.base)} is green again at "
-        f"{commit_linked(case, head)}; the {case.proposal} was merged as "
+        headline=f"Done: {markdown.code(case.base)} is green again "
+        f"({commit_linked(case, head)}); the {case.proposal} was merged as "
         f"{commit_linked(case, sha)}.",
         checks=tally.shown,
     )
@@ -251,9 +250,10 @@ def left_red(sha: str, case: IncidentContext, tally: CheckTally) -> StatusMessag
     failed = tally.named(State.FAILED, State.INFRA) or tally.named(State.MISSING, State.RUNNING)
     return StatusMessage(
         state="needs you",
-        headline=f"Look at {markdown.code(case.base)}: {names(failed)} did not turn green since "
-        f"the {case.proposal} was merged as {commit_linked(case, sha)}, and I stopped watching.",
-        details=("Close this incident's issue once the branch is well: that resolves it.",),
+        headline=f"Look at {markdown.code(case.base)}: {names(failed)} "
+        f"{'has' if len(failed) == 1 else 'have'} not turned green since the {case.proposal} was "
+        f"merged as {commit_linked(case, sha)}, and I stopped watching.",
+        details=("Close this incident's issue once the branch is green: that resolves it.",),
         checks=tally.shown,
     )
 
@@ -262,7 +262,7 @@ def not_watched(sha: str, case: IncidentContext, tally: CheckTally) -> StatusMes
     """`/cancel` came when the proposal was merged already."""
     return StatusMessage(
         state="needs you",
-        headline=f"Close this incident's issue once {markdown.code(case.base)} is well: the "
+        headline=f"Close this incident's issue once {markdown.code(case.base)} is green: the "
         f"{case.proposal} was merged as {commit_linked(case, sha)} before you cancelled, and I "
         "stopped watching.",
         details=(f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",),
@@ -311,22 +311,23 @@ def _unmerged(followed: Followed, case: IncidentContext) -> StatusMessage:
             )
             return StatusMessage(
                 state="stopped",
-                headline=f"Nothing to do: {name_of(asker)} {followed.how} this {case.kind}; "
-                f"{base} is as it was.",
+                headline=f"Stopped: {name_of(asker)} {followed.how} this {case.kind}, and {base} "
+                "is as it was.",
                 details=(done + case.how_to_begin_anew,),
             )
         case "cured elsewhere":
             return StatusMessage(
                 state="stopped",
-                headline=f"Nothing to do: {offenders_linked(case)} "
+                headline=f"Done: {offenders_linked(case)} "
                 f"{'was' if len(case.offenders) == 1 else 'were'} reverted on {base} by "
-                "someone else meanwhile.",
-                details=(f"I closed the {case.proposal}, since it would change nothing any more.",),
+                "someone else.",
+                details=(f"I closed the {case.proposal}: it would have changed nothing.",),
             )
         case "given up" if case.pull_request is None:
             return StatusMessage(
                 state="stopped",
-                headline=f"Nothing was done: nobody had this {case.kind} begin in time.",
+                headline=f"Stopped: nobody approved this {case.kind} in time, and {base} is as it "
+                "was.",
                 details=(case.how_to_begin_anew,),
             )
         case "given up":
@@ -339,7 +340,7 @@ def _unmerged(followed: Followed, case: IncidentContext) -> StatusMessage:
         case _:
             return StatusMessage(
                 state="stopped",
-                headline=f"Nothing to do: {proposal_linked(case)} was closed without merging; "
-                f"{base} is as it was.",
+                headline=f"Stopped: {proposal_linked(case)} was closed without merging, and {base} "
+                "is as it was.",
                 details=(case.how_to_begin_anew,),
             )

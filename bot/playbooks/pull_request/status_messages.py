@@ -41,8 +41,7 @@ def starting(case: IncidentContext) -> StatusMessage:
     """The incident is open, the proposal is being made."""
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you yet: I am preparing the {case.proposal} for "
-        f"{markdown.code(case.base)}.",
+        headline=f"In progress: I am preparing the {case.proposal} for {markdown.code(case.base)}.",
     )
 
 
@@ -108,8 +107,8 @@ def verifying(
     """Checks are running."""
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you yet: I am waiting for {names(missing)}.",
-        details=(*more, f"I wait until {moment(deadline)}, then I ask you."),
+        headline=f"In progress: I am waiting for {names(missing)}.",
+        details=(*more, f"I will wait until {moment(deadline)}, then ask you."),
         checks=tally.shown,
     )
 
@@ -119,7 +118,7 @@ def green(case: IncidentContext, tally: CheckTally) -> StatusMessage:
     word = "green" if tally.verdict == "green" else "approved"
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you: {proposal_linked(case)} is {word}, and I am merging it.",
+        headline=f"In progress: {proposal_linked(case)} is {word}, and I am merging it.",
         checks=tally.shown,
     )
 
@@ -136,8 +135,7 @@ def in_queue(case: IncidentContext, view: PullRequestSnapshot) -> StatusMessage:
     said = f"It has been there since {moment(since)}; {expected}." if since else f"{expected}."
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you: {proposal_linked(case)} is green and stands in the "
-        "merge queue.",
+        headline=f"In progress: {proposal_linked(case)} is green and in the merge queue.",
         details=(said,),
         checks=view.tally.shown,
     )
@@ -167,10 +165,10 @@ def conflicted(case: IncidentContext, conflict: RevertConflict | None) -> Status
             + markdown.code(f"git fetch origin && git switch {case.branch}")
             + ", edit, commit, push. "
             + (
-                "When it is ready for review I ask somebody else to answer for that commit, then I "
+                "When it is ready for review I will ask somebody else to approve that commit, then "
                 "verify and merge it."
                 if case.has_drafts
-                else "This repository has no drafts, so I never merge it: I notice when you do."
+                else "This repository has no drafts, so I won't merge it, but notice when you do."
             ),
             how_to_cancel(case),
         ),
@@ -187,8 +185,8 @@ def not_cured(failed: tuple[str, ...], case: IncidentContext, tally: CheckTally)
         details=(
             f"{names(failed)} passed before the incident, failed on {markdown.code(case.base)} "
             f"and fails on the {case.proposal} too: another change broke it.",
-            "I asked for a bisect, an incident of its own: its issue says what it finds. Should "
-            f"there be none, because a cap is reached: {bisect}. " + how_to_cancel(case)
+            "I asked for a bisect, an incident of its own: its issue will say what it finds. If "
+            f"there is none, because a cap is reached: {bisect}. " + how_to_cancel(case)
             if case.looks_further
             else f"To find it: {bisect}; or `/revert` the change you suspect. "
             + how_to_cancel(case),
@@ -202,11 +200,11 @@ def with_reruns(standing: StatusMessage, move: AskPerson) -> StatusMessage:
     said = []
     if move.reran:
         times = "once more" if move.reran == 1 else f"{move.reran} times more"
-        said.append(f"I had it run {times} to rule out chance; it stayed red.")
+        said.append(f"I had it run {times}, in case it failed by chance; it stayed red.")
     if move.cannot:
         said.append(
-            f"GitHub cannot run {names(move.cannot)} again for me: that has to be done where "
-            f"{'it is' if len(move.cannot) == 1 else 'they are'} run."
+            f"GitHub cannot run {names(move.cannot)} again for me: do that where "
+            f"{'it runs' if len(move.cannot) == 1 else 'they run'}."
         )
     if not said:
         return standing
@@ -223,15 +221,16 @@ def unstarted(missing: tuple[str, ...], case: IncidentContext, tally: CheckTally
     )
     return StatusMessage(
         state="needs you",
-        headline=f"Approve {proposal_linked(case)} without {names(missing)} by `/approve`, or find "
+        headline=f"Approve {proposal_linked(case)} without {names(missing)}: `/approve`, or find "
         f"out why {'it does' if one else 'they do'} not begin.",
         details=(
             f"{rest}, and {names(missing)} did not even start on the {case.proposal}: perhaps "
             f"{'it runs' if one else 'they run'} on {markdown.code(case.base)} only. Anyone with "
             "write access may approve; the approval holds for this commit and "
             f"{'this check' if one else 'these checks'} only.",
-            f"I carry on by myself when {'its result arrives' if one else 'their results arrive'}. "
-            "To have me not wait next time, name other checks in "
+            "I will go on by myself when "
+            f"{'its result arrives' if one else 'their results arrive'}. "
+            "So that I don't wait next time, name other checks in "
             + markdown.code(".github/playbooks.yml")
             + " under `checks: {smoke: […]}`. "
             + how_to_cancel(case),
@@ -256,7 +255,7 @@ def red(
         details=(
             f"{before} Perhaps later changes need what is undone here: then revert those with it, "
             f"as in `/revert {_example(case)}`.",
-            "If it failed by chance, run the check again: I carry on by myself when it turns "
+            "If it failed by chance, run the check again: I will go on by myself when it turns "
             "green. " + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -273,10 +272,10 @@ def red_otherwise(
         f"{'it fails' if len(failed) == 1 else 'they fail'} in another way than on "
         f"{markdown.code(case.base)}, so I did not merge it.",
         details=(
-            "What the reports complain about differs. Perhaps the first failure is cured and hid "
-            "another, or later changes need what is undone here: then revert those with it, as "
-            f"in `/revert {_example(case)}`.",
-            "If it failed by chance, run the check again: I carry on by myself when it turns "
+            "The reports complain about something else. Perhaps the first failure is gone and "
+            "had hidden another, or later changes need what is undone here: then revert those "
+            f"with it, as in `/revert {_example(case)}`.",
+            "If it failed by chance, run the check again: I will go on by myself when it turns "
             "green. " + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -287,8 +286,8 @@ def unrelated(failed: tuple[str, ...], case: IncidentContext, tally: CheckTally)
     """What fails had failed before the incident."""
     return StatusMessage(
         state="needs you",
-        headline=f"Approve {proposal_linked(case)} with `/approve`, or mend {names(failed)} first: "
-        f"{'it was' if len(failed) == 1 else 'they were'} red before the incident already.",
+        headline=f"Approve {proposal_linked(case)} with `/approve`, or fix {names(failed)} first: "
+        f"{'it was' if len(failed) == 1 else 'they were'} already red before the incident.",
         details=(
             "Every other check that counts is green, so this failure says nothing against the "
             "revert. "
@@ -309,9 +308,8 @@ def broken_off(failed: tuple[str, ...], case: IncidentContext, tally: CheckTally
         f"{'it' if len(failed) == 1 else 'they'} broke off without a verdict.",
         details=(
             "A time-out, a cancellation or a runner that did not start says nothing about the "
-            f"{case.proposal}. I asked for one more run where GitHub let me, and that was not "
-            "enough.",
-            "I carry on by myself when the result arrives; `/retry` asks for another run. "
+            f"{case.proposal}. I asked for another run where GitHub let me, and that did not help.",
+            "I will go on by myself when the result arrives; `/retry` asks for another run. "
             + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -326,8 +324,8 @@ def nothing_counts(case: IncidentContext, tally: CheckTally) -> StatusMessage:
         "is good.",
         details=(
             f"No smoke check is configured, none is required on {markdown.code(case.base)}, and "
-            "none that reports on pull requests had passed there before the incident. I never "
-            "merge what nothing verified unless a person with write access says so.",
+            "none that reports on pull requests had passed there before the incident. I won't "
+            "merge what nothing has verified unless a person with write access says so.",
             "To let me do it next time, name your checks in "
             + markdown.code(".github/playbooks.yml")
             + " under `checks: {smoke: […]}`. "
@@ -357,9 +355,9 @@ def person_decides(case: IncidentContext, tally: CheckTally) -> StatusMessage:
     """It is green, and only a person may have it merged."""
     return StatusMessage(
         state="needs you",
-        headline=f"Merge {proposal_linked(case)}, or comment `/approve` and I do: it is green.",
+        headline=f"Merge {proposal_linked(case)}, or comment `/approve` and I will: it is green.",
         details=(
-            "I merge it by myself only where somebody asked for just this change.",
+            "I merge by myself only when somebody asked for exactly this change.",
             how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -377,7 +375,7 @@ def timed_out(
         f"have stopped waiting for {'it' if len(missing) == 1 else 'them'}.",
         details=(
             *more,
-            "I carry on by myself when the result arrives. `/retry` waits once more. "
+            "I will go on by myself when the result arrives. `/retry` waits once more. "
             + how_to_cancel(case),
         ),
         checks=tally.shown,
@@ -390,7 +388,7 @@ def changed_by_others(case: IncidentContext, tally: CheckTally) -> StatusMessage
         state="needs you",
         headline=f"Merge {proposal_linked(case)} yourself: it is green, but it holds commits I did "
         "not make.",
-        details=("I merge only what I computed and verified myself. " + how_to_cancel(case),),
+        details=("I merge only what I made and verified myself. " + how_to_cancel(case),),
         checks=tally.shown,
     )
 
@@ -417,8 +415,9 @@ def merge_refused(why: str, case: IncidentContext, tally: CheckTally) -> StatusM
         "it.",
         details=(
             f"GitHub says: {markdown.text(why)}",
-            "Somebody who may can merge it by hand; I notice, and finish the records. I try "
-            "again by myself now and then, and at once after `/retry`. " + how_to_cancel(case),
+            "Somebody who is allowed to can merge it by hand; I will notice, and finish the "
+            "records. I will try again now and then, and at once after `/retry`. "
+            + how_to_cancel(case),
         ),
         checks=tally.shown,
     )
@@ -428,7 +427,7 @@ def broke_off(step: AnyStep, why: str, undone: Undone) -> StatusMessage:
     """A step failed, and will not be tried again by itself."""
     return StatusMessage(
         state="needs you",
-        headline=f"Mend the cause, then comment `/retry`: “{step.label}” did not work.",
+        headline=f"Fix the cause, then comment `/retry`: the step “{step.label}” failed.",
         details=(markdown.text(why, limit=1000), *undone.told()),
     )
 
@@ -438,7 +437,7 @@ def _fails(failed: tuple[str, ...]) -> str:
 
 
 def _example(case: IncidentContext) -> str:
-    named = [f"#{o.number}" if o.number else o.sha[:9] for o in case.offenders[:3]]
+    named = [f"#{o.number}" if o.number else o.sha[:7] for o in case.offenders[:3]]
     return " ".join([*named, "#…"])
 
 

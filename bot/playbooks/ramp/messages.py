@@ -57,7 +57,7 @@ def starting(case: RampMessages) -> StatusMessage:
     """Before the first observation."""
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do: {on_trial(case)} is about to get its first traffic.",
+        headline=f"In progress: {on_trial(case)} is about to get its first traffic.",
     )
 
 
@@ -92,7 +92,7 @@ def serving(
     if missing:
         details.append(f"Missing for the next step:\n\n{bullets(missing)}")
     return StatusMessage(
-        state="working", headline=f"Nothing to do: {_share(case, phase)}.", details=tuple(details)
+        state="working", headline=f"In progress: {_share(case, phase)}.", details=tuple(details)
     )
 
 
@@ -104,8 +104,8 @@ def asking(
         headline = _approve(ask, f"the stage of {ask.stage}%")
     else:
         headline = (
-            "It is not clear yet whether the candidate is good enough: `/approve` goes on all the "
-            "same, `/cancel` gives all traffic back."
+            "Decide how it goes on: it is not clear yet whether the candidate is good enough. "
+            "`/approve` goes on anyway, `/cancel` gives all traffic back."
         )
     return StatusMessage(
         state="needs you",
@@ -188,7 +188,7 @@ def rolled_back(case: RampMessages, breach: Breach) -> StatusMessage:
             for part in (
                 markdown.text(why_taken_back(breach.metric, breach.evidence)),
                 also,
-                "The rollback has an incident of its own. Once the candidate is mended: "
+                "The rollback has an incident of its own. Once the candidate is fixed: "
                 f"{retry_command(case)}.",
             )
             if part

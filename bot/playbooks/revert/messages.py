@@ -89,7 +89,7 @@ def pull_request_section(case: IncidentContext, counting: Counting, standing: St
 def check_title(standing: StatusMessage) -> str:
     """The `hotfix` check-run's title (plain text)."""
     return {
-        "working": "Verifying the hotfix",
+        "working": "In progress: the checks of the hotfix",
         "needs you": "Verified, needs a person" if standing.is_verified else "Needs a person",
         "done": "Merged",
         "stopped": "Stopped without merging",
@@ -102,6 +102,6 @@ def joined(issue: int | None, incident: str) -> Ending:
     return Ending(
         outcome="joined",
         incident=incident,
-        reason=f"This is being reverted already, as incident {where}.",
+        reason=f"This is already being reverted, as incident {where}.",
         remedy="`/status` says where it stands.",
     )

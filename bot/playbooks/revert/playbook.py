@@ -99,7 +99,7 @@ _RETRY = Button("Retry", "Look again, wait once more (/retry)", "retry")
 _CANCEL = Button("Cancel", "Close the hotfix (/cancel)", "cancel")
 _BEGIN = Button("Approve", "Revert it, merge when green (/approve)", "approve")
 _LEAVE = Button("Reject", "Leave it as it is (/reject)", "reject")
-_APPROVE = Button("Approve", "Merge it all the same (/approve)", "approve")
+_APPROVE = Button("Approve", "Merge it anyway (/approve)", "approve")
 
 
 class RevertWorkflow(ProposalWorkflow[RevertPlan, IncidentContext]):
@@ -209,7 +209,7 @@ def _before_there_is_one(standing: StatusMessage, head: str, status: str) -> Our
     return OurCheck(
         name=HOTFIX_CHECK,
         head=head,
-        title="Shall this be reverted?" if asking else "Decided",
+        title="Should this be reverted?" if asking else "Decided",
         summary=status,
         buttons=(_BEGIN, _LEAVE) if asking else (),
         # A question is no verdict on the commit.

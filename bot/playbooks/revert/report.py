@@ -53,7 +53,7 @@ def decision(
                         f"it brings {case.base} back to a state that worked.",
                         "it is reversible: reverting the revert brings the work back.",
                     ),
-                    bad=("the work in it has to be merged again once it is mended.",)
+                    bad=("the work in it has to be merged again once it is fixed.",)
                     + (
                         ("it conflicts with later changes, so a person helps.",) if conflict else ()
                     ),

@@ -61,7 +61,7 @@ def starting(case: RolloutMessages) -> StatusMessage:
     """Traffic is back; the fix is being made."""
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do for you yet: {markdown.code(case.baseline)} serves all of "
+        headline=f"Rolled back: {markdown.code(case.baseline)} serves all of "
         f"{markdown.code(case.capability)} again, and I am preparing the fix.",
     )
 

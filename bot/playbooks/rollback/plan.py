@@ -176,7 +176,7 @@ def plan_reshadow(
     if anomaly.metric in BROKEN_DATA:
         return Reshadow(
             needed=False,
-            reason="The data was broken; nothing was learned about the candidate. Mend what "
+            reason="The data was broken; nothing was learned about the candidate. Fix what "
             "reports it, then ramp again.",
             failing_metric=None,
             min_pairs=None,

@@ -28,7 +28,7 @@ def shadow_outlook(since: datetime, left: timedelta | None, until: datetime) -> 
     """
     return (
         f"Requests have been mirrored since {moment(since)}. {_until_verdict('verdict', left)} I "
-        f"ask you at {moment(until)} at the latest."
+        f"will ask you at {moment(until)} at the latest."
     )
 
 
@@ -52,7 +52,7 @@ def ramp_outlook(
     after = ""
     if later >= _SHORTEST:
         after = f" The stages after it take {in_words(later)} at least."
-    then = "it is rolled back" if takes_back else "I ask you"
+    then = "it is rolled back" if takes_back else "I will ask you"
     return (
         f"This stage began at {moment(since)}. {_until_verdict('next step', left)}{after} Without "
         f"a verdict by {moment(until)}, {then}."

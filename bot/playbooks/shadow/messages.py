@@ -37,24 +37,20 @@ def mirroring(case: RolloutMessages, missing: Sequence[str], outlook: str = "") 
         details.append(f"Missing for a verdict:\n\n{bullets(missing)}")
     return StatusMessage(
         state="working",
-        headline=f"Nothing to do: {on_trial(case)} answers copies of requests, unseen by users.",
+        headline=f"In progress: {on_trial(case)} answers copies of requests, unseen by users.",
         details=tuple(details),
     )
 
 
 def held(case: RolloutMessages, reasons: Sequence[str], *, may_insist: bool) -> StatusMessage:
     """Something is in the way; it goes on by itself, or a person says so."""
-    insist = (
-        "Or `/approve` it as it is: the ramp is proposed all the same, and watched as every ramp "
-        "is."
-    )
+    insist = "Or `/approve` it as it is: the ramp is proposed anyway, and watched like every ramp."
     return StatusMessage(
         state="needs you",
-        headline=f"The shadow of {on_trial(case)} is held: mend what is in the way, or `/cancel` "
-        "it.",
+        headline=f"Fix what is in the way, or `/cancel`: the shadow of {on_trial(case)} is held.",
         details=(
             bullets(reasons),
-            "It goes on by itself once that is mended.",
+            "It goes on by itself once that is fixed.",
             *((insist,) if may_insist else ()),
         ),
         approvable=may_insist,
@@ -95,8 +91,7 @@ def out_of_bounds(case: RolloutMessages, reasons: Sequence[str]) -> StatusMessag
         headline=f"{on_trial(case)} is not good enough: no ramp is proposed.",
         details=(
             bullets(reasons),
-            "No user has seen it. Once it is mended: "
-            f"`/shadow {case.capability} {case.candidate}`.",
+            f"No user has seen it. Once it is fixed: `/shadow {case.capability} {case.candidate}`.",
         ),
     )
 
@@ -129,7 +124,7 @@ def given_up(case: RolloutMessages) -> StatusMessage:
     """It was held for too long."""
     return StatusMessage(
         state="stopped",
-        headline=f"The shadow of {on_trial(case)} ended without a verdict: nobody mended what was "
+        headline=f"The shadow of {on_trial(case)} ended without a verdict: nobody fixed what was "
         "in the way.",
         details=(f"To try again: `/shadow {case.capability} {case.candidate}`.",),
     )
@@ -143,7 +138,7 @@ def rolled_back(case: RolloutMessages, why: str) -> StatusMessage:
         "rolled back and is paused.",
         details=(
             markdown.text(why),
-            "The rollback has an incident of its own. Once the candidate is mended: "
+            "The rollback has an incident of its own. Once the candidate is fixed: "
             f"{retry_command(case)}.",
         ),
     )
@@ -221,7 +216,7 @@ def weighed(case: RolloutMessages, policy: Policy) -> WeighedCandidate:
         ),
         chosen=Option(
             name=_NAME,
-            good=("users see nothing of it.", "both answer the very same requests."),
+            good=("users see nothing of it.", "both answer the same requests."),
             bad=("the mirrored requests are paid for twice.",),
         ),
         because="it is the only way to know that costs no user anything.",

@@ -440,7 +440,7 @@ class Triaging(Story):
     async def begin_anew(self, lane: Lane, scene: Scene, told: int | None) -> None:
         # It is followed anew by itself: there is nothing to retry, and that is said.
         assert told is not None, "nobody was told"
-        await said(lane, scene, "I follow them anew already")
+        await said(lane, scene, "I already follow them again")
         # While a revert is under way here, `/retry` is for that.
         await Alert().reverted(lane, scene, at_work=1)
         comment = await scene.person.comment(told, "/retry")

@@ -202,5 +202,5 @@ async def test_our_own_commits_are_never_suspects(shop: Shop) -> None:
     await shop.says(issue, f"/bisect {good}..main check smoke")
     said = await shop.standing(issue, "I cannot try commits here")
     for number in (guilty, last):
-        assert (await shop.alice.pull_request(number))["merge_commit_sha"][:9] in said
-    assert flags[:9] not in said
+        assert (await shop.alice.pull_request(number))["merge_commit_sha"][:7] in said
+    assert flags[:7] not in said

@@ -77,7 +77,7 @@ async def test_a_runner_that_never_answers_is_given_up_and_asked_again_after_a_r
     await shop.alice.push("main", {WORKFLOW: whole}, "Mend the trial")
     assert await (await shop.says(issue, "/retry")).reaction() == "+1"
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
+    assert fix["title"] == f'Revert {past.commits[5][:7]} "Change 5"'
     measured(f"{len(given_up)} silent trials were cancelled before a person was asked")
 
 
@@ -99,7 +99,7 @@ async def test_at_a_cap_it_reports_and_a_retry_goes_on_with_what_was_learnt(shop
     assert asked[0] == 6
     assert all(later - earlier <= 6 for earlier, later in pairwise(asked))
     [fix] = await fixes(shop)
-    assert fix["title"] == f'Revert {past.commits[17][:9]} "Change 17"'
+    assert fix["title"] == f'Revert {past.commits[17][:7]} "Change 17"'
     text = await committed(shop, fix, "bisect")
     assert replay(text.encode()) == text.encode()
     report = json.loads(text)
@@ -122,7 +122,7 @@ async def test_when_its_minutes_are_over_it_reports_and_a_retry_goes_on(
     assert await running(shop) == []
     await shop.says(issue, "/retry")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
+    assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
 
 
 @pytest.mark.thorough
@@ -151,7 +151,7 @@ async def test_a_culprit_that_a_force_push_carried_along_is_reverted_where_it_is
     squashed = git.write_commit(git.commit(past.commits[-1]).tree, [past.commits[0]], "All\n", who)
     force_push(shop, squashed)
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
+    assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
     assert await shop.alice.file("bug", fix["head"]["ref"]) is None
     assert await shop.alice.file("file-6.txt", fix["head"]["ref"])
 
@@ -168,7 +168,7 @@ async def test_a_check_renamed_in_the_middle_of_the_range_blames_not_the_renamin
     assert await fixes(shop) == []
     # Nothing is known under the new name before: any of these it can be.
     for number in range(1, 14):
-        assert past.commits[number][:9] in said or "more" in said
+        assert past.commits[number][:7] in said or "more" in said
 
 
 @pytest.mark.thorough
@@ -179,7 +179,7 @@ async def test_with_trials_a_renamed_check_is_no_hindrance(shop: Shop) -> None:
     await new.says_ci(0, name="smoke", twice=True)
     await past.bisected(f"/bisect {past.commits[0]}..main check smoke")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[8][:9]} "Change 8"'
+    assert fix["title"] == f'Revert {past.commits[8][:7]} "Change 8"'
     # What is known above the renaming needs no trial but the ends.
     assert not set(tried(shop)) & set(past.commits[14:-1])
 
@@ -228,7 +228,7 @@ async def test_a_retry_after_a_failed_step_uses_the_trials_that_were_made(shop: 
     before = len(dispatched(shop))
     await shop.says(issue, "/retry")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
     again = dispatched(shop)[before:]
     searched = {run.cause.inputs["sha"] for run in again if not _verifies(run)}
     # Only the ends, since what was mended may have changed them, and the fresh runs.

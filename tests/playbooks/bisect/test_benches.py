@@ -52,7 +52,7 @@ async def test_commits_older_than_the_workflow_are_tried_with_todays(shop: Shop)
     await past.says_ci_on_the_end("failure")
     await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
     git = shop.repository.git
     laid_over = set(tried(shop)) - set(past.commits)
     parents = {git.commit(sha).parents[0] for sha in laid_over}
@@ -72,7 +72,7 @@ async def test_an_older_release_of_ghes_tries_commits_by_workflow_as_well(shop: 
     await past.says_ci_on_the_end("failure")
     await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
     report = json.loads(await committed(shop, fix, "bisect"))
     assert report["finding"]["culprit"] == past.commits[7]
     # Each trial is one run; the first was refused, unless the bot had met such a release before.
@@ -105,7 +105,7 @@ async def test_without_the_permission_old_commits_are_tried_as_they_are(shop: Sh
     issue, _ = await past.bisected()
     await shop.standing(issue, "needs the permission `workflows: write`")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
+    assert fix["title"] == f'Revert {past.commits[5][:7]} "Change 5"'
     assert set(past.commits) >= set(tried(shop)[:4])
 
 
@@ -137,7 +137,7 @@ async def test_killed_with_todays_files_laid_over_it_leaves_none(
         await lane.life.kill()
         await lane.start()
         [fix] = await shop.eventually(lambda: fixes(shop))
-        assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
+        assert fix["title"] == f'Revert {past.commits[5][:7]} "Change 5"'
         assert hidden_refs(shop) == []
     await lane.close()
 
@@ -169,7 +169,7 @@ async def test_the_servers_sandbox_finds_it_and_records_what_was_measured(shop: 
     await past.says_ci_on_the_end("failure")
     await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
+    assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
     assert dispatched(shop) == []
     assert hidden_refs(shop) == []
     report = json.loads(await committed(shop, fix, "bisect"))
@@ -194,7 +194,7 @@ async def test_nothing_of_the_bot_can_be_seen_in_its_sandbox(
     await past.says_ci(4, twice=True)
     await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
+    assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
     report = json.loads(await committed(shop, fix, "bisect"))
     assert report["verification"]["boundary"] == "confirmed"
     assert not list((shop.bot.settings.playbooks_data / "trials").iterdir())
@@ -242,6 +242,6 @@ async def test_killed_while_commits_are_tried_in_the_sandbox_it_goes_on(
         await lane.life.kill()
         await lane.start()
         [fix] = await shop.eventually(lambda: fixes(shop))
-        assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
+        assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
         assert not list(folder.iterdir())
     await lane.close()

@@ -25,12 +25,12 @@ async def test_at_the_days_cap_it_reports_and_a_person_may_have_it_go_on(shop: S
     assert len(dispatched(shop)) == 3
     assert await (await shop.says(issue, "/retry")).reaction() == "+1"
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
     # Another search of the same day finds it used up.
     await past.says_ci_on_the_end("failure", "other")
     issue, _ = await past.bisected(f"/bisect {past.commits[0]}..{past.commits[-1]} check other")
     said = await shop.standing(issue, "of 3 trials")
-    assert said.startswith("**Comment `/retry` to search on")
+    assert said.startswith("**Comment `/retry` to search further")
 
 
 @pytest.mark.thorough

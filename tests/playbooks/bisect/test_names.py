@@ -27,7 +27,7 @@ async def test_a_check_is_named_as_github_shows_it(shop: Shop, typed: str) -> No
     await past.says_ci(2, twice=True, name="test (ubuntu-latest, 3.12)")
     await past.bisected(f"/bisect {past.commits[0]}..main check {typed}")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert past.commits[14][:9] in fix["title"]
+    assert past.commits[14][:7] in fix["title"]
     [incident] = await shop.incidents()
     assert MATRIX in incident["title"]
 
@@ -63,7 +63,7 @@ async def test_ends_are_named_by_gits_own_rules(shop: Shop, good: str, bad: str)
         await shop.alice.post("git/refs", ref=f"refs/tags/{tag}", sha=past.commits[0])
     await past.bisected(f"/bisect {good}..{bad} check smoke")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert past.commits[14][:9] in fix["title"]
+    assert past.commits[14][:7] in fix["title"]
 
 
 async def test_a_name_of_both_a_branch_and_a_tag_is_asked_about(shop: Shop) -> None:
@@ -75,7 +75,7 @@ async def test_a_name_of_both_a_branch_and_a_tag_is_asked_about(shop: Shop) -> N
     assert "`refs/heads/main` or `refs/tags/main`" in said
     issue, _ = await past.bisected("/bisect refs/tags/main..refs/heads/main check smoke")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert past.commits[14][:9] in fix["title"]
+    assert past.commits[14][:7] in fix["title"]
 
 
 async def test_steps_that_lead_beyond_the_first_commit_are_said(shop: Shop) -> None:

@@ -36,14 +36,14 @@ def test_244_commits_with_four_jobs_of_15_minutes() -> None:
     said = outlook([1 / 244] * 244, [trial(15), trial(None)], 4, UNTIL)
     assert said == (
         "About 90 minutes yet: some 6 rounds of up to 4 trials at once, and a trial takes about 15 "
-        "minutes. I ask you at 15:30 UTC on 1 March at the latest."
+        "minutes. I will ask you at 15:30 UTC on 1 March at the latest."
     )
 
 
 def test_before_any_trial_has_ended_the_latest_moment_is_said() -> None:
     said = outlook([0.5, 0.5], [trial(None)], 4, UNTIL)
     assert said.startswith(
-        "How long it takes is known once a first trial has ended. I ask you at 15:30 UTC"
+        "How long it takes is known once a first trial has ended. I will ask you at 15:30 UTC"
     )
 
 

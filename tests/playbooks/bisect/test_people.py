@@ -32,7 +32,7 @@ async def test_skipped_commits_are_never_tried(shop: Shop) -> None:
     said = await shop.says(issue, "\n".join(f"/skip {sha[:10]}" for sha in skipped))
     assert await said.reaction() == "+1"
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[6][:9]} "Change 6"'
+    assert fix["title"] == f'Revert {past.commits[6][:7]} "Change 6"'
     assert not set(skipped) & set(tried(shop))
 
 
@@ -51,7 +51,7 @@ async def test_the_word_of_two_people_decides_without_any_trial(shop: Shop) -> N
     # One person errs once in a thousand: that is not quite enough to act upon.
     await shop.says(issue, words, shop.bob)
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
+    assert fix["title"] == f'Revert {past.commits[5][:7]} "Change 5"'
     assert dispatched(shop) == []
 
 
@@ -65,14 +65,14 @@ async def test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_le
     await past.says_ci_on_the_end("failure")
     issue, _ = await past.bisected()
     said = await shop.standing(issue, "the search names it, but fresh runs contradict it")
-    assert said.startswith(f"**Look at [`{past.commits[4][:9]}`]")
-    assert "I blame nobody on that." in said
+    assert said.startswith(f"**Look at [`{past.commits[4][:7]}`]")
+    assert "That is not enough to blame anybody." in said
     mended = {".github/workflows/playbooks-trial.yml": TRIAL.replace("COMMAND", GOOD_TRIAL)}
     shop.verdicts = {"smoke": "failure"}
     await shop.alice.push("main", mended, "Try commits truly")
     await shop.says(issue, "/retry")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
+    assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
 
 
 @pytest.mark.thorough
@@ -83,7 +83,7 @@ async def test_a_bad_end_that_passes_is_nobodys_fault(shop: Shop) -> None:
     assert await answer.reaction() == "+1"
     assert await fixes(shop) == []
     last = (await shop.from_bot(issue))[-1]
-    assert last.startswith("@alice Nothing to revert: the bad end passes `smoke`")
+    assert last.startswith("@alice Done: no commit is to blame, the bad end passes `smoke`")
     [incident] = await shop.incidents()
     assert incident["state"] == "closed"
 
@@ -100,7 +100,7 @@ async def test_a_good_end_that_fails_asks_for_an_older_one(shop: Shop) -> None:
     again = await shop.alice.open_issue("main is still red")
     await shop.says(again, f"/bisect {past.commits[0]}..main check smoke")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[2][:9]} "Change 2"'
+    assert fix["title"] == f'Revert {past.commits[2][:7]} "Change 2"'
 
 
 @pytest.mark.thorough
@@ -111,8 +111,8 @@ async def test_where_it_never_passed_it_is_mended_and_the_commit_that_passes_is_
     await past.says_ci_on_the_end("failure")
     issue = await shop.alice.open_issue("main is red")
     await shop.says(issue, "/bisect ..main check smoke")
-    [said] = await shop.told(issue, "Nothing to search: no commit before", times=1)
-    assert "mend it by a new change" in said
+    [said] = await shop.told(issue, "Stopped: no commit before", times=1)
+    assert "fix it with a new change" in said
     shop.verdicts = {"smoke": "success"}
     mended = await shop.alice.push("main", {"works": "yes\n"}, "Mend it")
     shop.verdicts = {"smoke": "failure"}
@@ -120,7 +120,7 @@ async def test_where_it_never_passed_it_is_mended_and_the_commit_that_passes_is_
     again = await shop.alice.open_issue("main is red again")
     await shop.says(again, f"/bisect {mended}..main check smoke")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {guilty[:9]} "Break it"'
+    assert fix["title"] == f'Revert {guilty[:7]} "Break it"'
 
 
 async def test_without_a_good_end_the_last_green_commit_is_taken(shop: Shop) -> None:
@@ -128,7 +128,7 @@ async def test_without_a_good_end_the_last_green_commit_is_taken(shop: Shop) -> 
     await past.says_ci(14, twice=True)
     await past.bisected("/bisect ..main check smoke")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[14][:9]} "Change 14"'
+    assert fix["title"] == f'Revert {past.commits[14][:7]} "Change 14"'
 
 
 @pytest.mark.thorough
@@ -137,7 +137,7 @@ async def test_without_any_green_commit_it_goes_back_by_doubling(shop: Shop) -> 
     await past.says_ci_on_the_end("failure")
     await past.bisected("/bisect ..main check smoke")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[3][:9]} "Change 3"'
+    assert fix["title"] == f'Revert {past.commits[3][:7]} "Change 3"'
 
 
 @pytest.mark.thorough
@@ -149,7 +149,7 @@ async def test_commits_that_do_not_build_are_no_evidence(shop: Shop) -> None:
     await past.says_ci_on_the_end("failure")
     await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[14][:9]} "Change 14"'
+    assert fix["title"] == f'Revert {past.commits[14][:7]} "Change 14"'
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ async def test_a_second_request_joins_the_first(shop: Shop) -> None:
     await shop.eventually(lambda: running(shop))
     number, said = await past.bisected()
     assert await said.reaction() == "+1"
-    assert "already being looked for" in (await shop.from_bot(number))[0]
+    assert "already being searched for" in (await shop.from_bot(number))[0]
     assert len(await shop.incidents()) == 1
 
 
@@ -245,7 +245,7 @@ async def test_a_label_on_an_issue_starts_a_bisect_of_main(shop: Shop) -> None:
     number = await shop.alice.open_issue("main is red")
     await shop.alice.label(number, "playbook:bisect")
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert past.commits[14][:9] in fix["title"]
+    assert past.commits[14][:7] in fix["title"]
 
 
 async def test_the_culprits_pull_request_is_told_once_and_kindly(shop: Shop) -> None:

@@ -60,7 +60,7 @@ async def test_results_that_exist_name_the_culprit_with_no_trial_and_few_request
         # Five of them see to it that nobody else wrote on the records branch. A query costs as many
         # as it may read hundreds of things.
         assert 0 < named[0] <= 36
-        assert fix["title"] == f'Revert {past.commits[120][:9]} "Change 120"'
+        assert fix["title"] == f'Revert {past.commits[120][:7]} "Change 120"'
         assert dispatched(shop) == []
         assert f"Incident: #{issue + 1}" in fix["body"]
         measured(f"{len(past.commits)} commits: named after {named[0]} requests and 0 trials")
@@ -89,7 +89,7 @@ async def test_trials_find_the_culprit_though_the_check_flakes(shop: Shop) -> No
     await past.says_ci_on_the_end("failure")
     issue, answer = await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[23][:9]} "Change 23"'
+    assert fix["title"] == f'Revert {past.commits[23][:7]} "Change 23"'
     assert len(dispatched(shop)) < 60
     assert hidden_refs(shop) == []
 
@@ -140,5 +140,5 @@ async def test_a_machine_asks_by_http_and_finds_the_artifact_on_the_records_bran
         # As GitHub's proxy does: without any login.
         async with aiohttp.ClientSession() as anybody, anybody.get(address) as response:
             assert response.content_type == "image/svg+xml"
-            assert past.commits[14][:9] in await response.text()
+            assert past.commits[14][:7] in await response.text()
     await lane.close()

@@ -56,7 +56,7 @@ async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice
         await lane.life.kill()
         await lane.start()
         [fix] = await shop.eventually(lambda: fixes(shop))
-        assert fix["title"] == f'Revert {past.commits[17][:9]} "Change 17"'
+        assert fix["title"] == f'Revert {past.commits[17][:7]} "Change 17"'
         ids = Counter(run.cause.inputs["trial_id"] for run in dispatched(shop))
         assert max(ids.values()) == 1
         assert hidden_refs(shop) == []
@@ -78,7 +78,7 @@ async def test_a_run_that_is_run_again_by_somebody_counts_once(shop: Shop) -> No
     done = next(run for run in dispatched(shop) if run.status == "completed")
     runner.rerun(done, [*done.jobs])
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
     assert issue
 
 
@@ -90,7 +90,7 @@ async def test_a_trial_that_was_cancelled_says_nothing_and_is_tried_again(shop: 
     [first, *_] = await shop.eventually(lambda: running(shop))
     shop.github.runner.cancel(first)
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[7][:9]} "Change 7"'
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
     sha = first.cause.inputs["sha"]
     assert sum(run.cause.inputs["sha"] == sha for run in dispatched(shop)) >= 2
 
@@ -113,7 +113,7 @@ async def test_a_workflow_without_the_inputs_is_said_and_can_be_mended(shop: Sho
     await shop.alice.push("main", {where: whole}, "Mend")
     assert await (await shop.says(issue, "/retry")).reaction() == "+1"
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[5][:9]} "Change 5"'
+    assert fix["title"] == f'Revert {past.commits[5][:7]} "Change 5"'
 
 
 @pytest.mark.thorough

@@ -37,7 +37,7 @@ async def test_it_says_what_to_set_and_whom_it_suspects(shop: Shop) -> None:
     assert "  runner: sandbox\n" in said
     assert "budget" not in said
     for commit in past.commits[1:]:
-        assert commit[:9] in said
+        assert commit[:7] in said
     assert dispatched(shop) == []
 
 
@@ -73,7 +73,7 @@ async def test_once_a_workflow_is_there_a_retry_finds_the_culprit(shop: Shop) ->
     await shop.alice.push("main", files, "Try commits")
     assert await (await shop.says(issue, "/retry")).reaction() == "+1"
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[4][:9]} "Change 4"'
+    assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
 
 
 async def test_where_the_servers_sandbox_is_off_only_a_workflow_is_named(
@@ -141,4 +141,4 @@ async def test_what_ended_early_starts_anew_by_the_command_it_says(
     await shop.says(again, words)
     await shop.says(again, words, shop.bob)
     [fix] = await shop.eventually(lambda: fixes(shop))
-    assert fix["title"] == f'Revert {past.commits[2][:9]} "Change 2"'
+    assert fix["title"] == f'Revert {past.commits[2][:7]} "Change 2"'

@@ -180,7 +180,7 @@ class Conversation:
         if self.cell.state in _OVER:
             already = [each for each in said if "already reverted" in each and "#" in each]
             return self.cell.who == "person" or bool(already)
-        last = [each for each in said if "Nothing to do" in each]
+        last = [each for each in said if "Done: " in each]
         return any(all(f"@{login}" in each for login in who) for each in last)
 
     async def _told(self) -> list[str]:

@@ -62,7 +62,7 @@ async def test_evidence_that_stays_unclear_is_held_and_a_person_says_how_to_go_o
     issue = await ramped(providers)
     await providers.served(40)
     clock.forward(minutes=6)
-    said = await providers.shop.standing(issue, "It is not clear yet")
+    said = await providers.shop.standing(issue, "it is not clear yet")
     assert "2 of 20 observations of each provider in this stage." in said
     assert await providers.percent() == 5
     await providers.shop.says(issue, "/approve")

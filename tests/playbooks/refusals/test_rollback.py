@@ -28,7 +28,7 @@ async def test_the_baseline_serves_again_and_the_fix_is_merged(
     place = await shop.bob.open_pull_request("Later", {"later.txt": "1\n"}, branch="later")
     begin(refusal, when, shop, place)
     await shop.alice.comment(place, f"/rollback {CAPABILITY} because answers are empty")
-    never = ("could not", "did not work", "mend the cause")
+    never = ("could not", "did not work", "fix the cause")
     # Only the gate reports on a rollback's fix.
     await ended_well(shop, "rollback", untold=refusal.untold, never=never, others=("check_run",))
     assert await providers.provider() == "provider-a"

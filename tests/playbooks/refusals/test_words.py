@@ -23,7 +23,7 @@ async def test_a_locked_conversation_is_told_of_on_the_hotfix(shop: Shop) -> Non
 
     async def last_word() -> bool:
         said = await shop.from_bot(issue["number"])
-        return any(body.startswith("@alice Nothing to do") for body in said)
+        return any(body.startswith("@alice Done: ") for body in said)
 
     await shop.eventually(last_word)
 
@@ -34,7 +34,7 @@ async def test_what_is_left_to_do_by_hand_stands_in_the_last_word(shop: Shop) ->
     await shop.alice.comment(broken, "/revert")
     last = await shop.final_word(broken)
     hotfix = await shop.hotfix()
-    assert "Nothing to do" in last
+    assert "Done: " in last
     assert f"- delete the branch `{hotfix['head']['ref']}` (a ruleset forbids it" in last
 
 
@@ -43,7 +43,7 @@ async def test_a_refused_branch_names_the_branches_and_the_bypass_list(shop: Sho
     broken = await shop.broken()
     answer = await shop.says(broken, "/revert")
     assert await answer.reaction() == "confused"
-    status = await shop.standing(broken, "Mend the cause")
+    status = await shop.standing(broken, "Fix the cause")
     assert "add the App to the bypass list of the ruleset that covers hotfix/" in status
     shop.repository.rulesets.pop(ruleset.id)
     await shop.says(broken, "/retry")
@@ -100,7 +100,7 @@ async def test_a_permission_that_the_app_lacks_is_still_told(shop: Shop) -> None
     shop.repository.refusals.refuse("tree")
     answer = await shop.says(broken, "/revert")
     assert await answer.reaction() == "confused"
-    assert "may not do POST" in await shop.standing(broken, "Mend the cause")
+    assert "may not do POST" in await shop.standing(broken, "Fix the cause")
 
 
 async def test_checks_that_cannot_be_read_after_the_merge_leave_it_reverted(shop: Shop) -> None:
@@ -123,7 +123,7 @@ async def test_checks_that_cannot_be_read_after_the_merge_leave_it_reverted(shop
     assert run.state == "succeeded", run.reason
     last = (await shop.mentions(broken))[-1]
     assert "reverted" in last
-    assert "Mend the cause" not in last
+    assert "Fix the cause" not in last
     # What was merged is what was verified; that the check could not be told is said.
     assert "the App lacks checks=write" in last
     [issue] = await shop.incidents()

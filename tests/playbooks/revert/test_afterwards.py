@@ -27,7 +27,7 @@ async def test_a_branch_that_is_red_after_the_merge_needs_a_person_and_stays_ope
     shop: Shop,
 ) -> None:
     broken = await merged_onto_a_moved_base(shop)
-    await shop.standing(broken, "I am waiting for `smoke` on `main`")
+    await shop.standing(broken, "I am waiting for `smoke` there")
     await shop.report("failure", branch="main")
     status = await shop.standing(broken, "did not turn green there")
     assert status.startswith("**Look at `main`: the hotfix is merged as ")
@@ -37,14 +37,14 @@ async def test_a_branch_that_is_red_after_the_merge_needs_a_person_and_stays_ope
     assert f"/revert #{hotfix['number']}" in asked
     [issue] = await shop.incidents()
     assert issue["state"] == "open"
-    assert "I keep looking" in asked
+    assert "I will keep looking" in asked
     report = await shop.report_of(hotfix)
     assert (report["status"], report["outcome"]) == ("mitigated", "failed")
 
 
 async def test_the_incident_is_resolved_once_the_branch_is_green_again(shop: Shop) -> None:
     broken = await merged_onto_a_moved_base(shop)
-    await shop.standing(broken, "I am waiting for `smoke` on `main`")
+    await shop.standing(broken, "I am waiting for `smoke` there")
     await shop.report("failure", branch="main")
     await shop.asked(broken, times=1)
     await shop.alice.push("main", {"other.py": "2\n"}, "Mend the other change")
@@ -53,7 +53,7 @@ async def test_the_incident_is_resolved_once_the_branch_is_green_again(shop: Sho
     assert issue["state"] == "open"  # nothing has reported on the new head
     await shop.report("success", branch="main")
     last = await shop.final_word(broken)
-    assert last.startswith("`alice`: Nothing to do: `main` is green again at ")
+    assert last.startswith("`alice`: Done: `main` is green again (")
     assert len(await shop.mentions(broken)) == 2
     [issue] = await shop.incidents()
     assert (issue["state"], issue["state_reason"]) == ("closed", "completed")
@@ -73,14 +73,14 @@ async def test_the_incident_is_resolved_when_the_failed_check_is_run_again_and_p
     shop: Shop,
 ) -> None:
     broken = await merged_onto_a_moved_base(shop)
-    await shop.standing(broken, "I am waiting for `smoke` on `main`")
+    await shop.standing(broken, "I am waiting for `smoke` there")
     merge = await shop.alice.head("main")
     await shop.report("failure", branch="main")
     await shop.asked(broken, times=1)
     # By now the records are home, in a commit that no check runs on.
     assert await shop.alice.head("main") != merge
     await shop.alice.set_status(merge, "success", "smoke")
-    assert "`main` is green again at " in await shop.final_word(broken)
+    assert "`main` is green again (" in await shop.final_word(broken)
 
 
 @pytest.mark.thorough
@@ -101,7 +101,7 @@ async def test_the_records_of_one_incident_do_not_hide_which_checks_count_for_th
 @pytest.mark.thorough
 async def test_watching_a_red_branch_after_the_merge_can_be_cancelled(shop: Shop) -> None:
     broken = await merged_onto_a_moved_base(shop)
-    await shop.standing(broken, "I am waiting for `smoke` on `main`")
+    await shop.standing(broken, "I am waiting for `smoke` there")
     await shop.report("failure", branch="main")
     await shop.asked(broken, times=1)
     assert await (await shop.says(broken, "/cancel")).reaction() == "+1"
@@ -118,12 +118,12 @@ async def test_a_branch_that_stays_red_after_the_merge_is_watched_for_two_weeks(
     shop: Shop, clock: Clock
 ) -> None:
     broken = await merged_onto_a_moved_base(shop)
-    await shop.standing(broken, "I am waiting for `smoke` on `main`")
+    await shop.standing(broken, "I am waiting for `smoke` there")
     await shop.report("failure", branch="main")
     await shop.asked(broken, times=1)
     clock.forward(days=15)
     last = await shop.final_word(broken)
-    assert "`smoke` did not turn green since the hotfix was merged" in last
+    assert "`smoke` has not turned green since the hotfix was merged" in last
     assert "I stopped watching" in last
     [issue] = await shop.incidents()
     assert issue["state"] == "open"
@@ -190,7 +190,7 @@ async def test_a_cancel_that_comes_a_moment_after_the_merge_says_that_it_is_merg
         await shop.alice.merge(hotfix["number"])
     assert await answer.reaction() == "+1"
     last = await shop.final_word(broken)
-    assert last.startswith("@alice Nothing to do: ")
+    assert last.startswith("@alice Done: ")
     assert "cancelled" not in last
     assert await shop.alice.file("shop.py") == GOOD
     report = await shop.report_of(await shop.hotfix())

@@ -148,7 +148,7 @@ async def test_a_check_that_stays_red_wakes_a_person_who_hears_that_it_was_run_a
     shop.attempts["unit"] = ["failure"]
     await shop.says(broken, "/revert")
     said = await shop.standing(broken, "so I did not merge it")
-    assert "I had it run once more to rule out chance" in said
+    assert "I had it run once more, in case it failed by chance" in said
     runs = [run for run in shop.repository.check_runs.values() if run.name == "unit"]
     head = (await shop.hotfix())["head"]["sha"]
     assert [run.conclusion for run in runs if run.head_sha == head] == ["failure"] * 2
@@ -187,7 +187,7 @@ async def test_a_check_that_does_not_begin_can_be_waved_through_once_the_others_
     asked = await shop.says(broken, "/revert")
     await shop.standing(broken, "I am waiting for `deploy`")
     clock.forward(minutes=11)
-    said = await shop.standing(broken, "without `deploy` by `/approve`")
+    said = await shop.standing(broken, "without `deploy`: `/approve`")
     assert "did not even start" in said
     await shop.says(broken, "/approve")
     assert await asked.reaction() == "+1"
@@ -239,7 +239,7 @@ async def _red_after_the_merge(shop: Shop, *, when_run_again: Sequence[str]) -> 
 async def test_a_check_that_fails_once_by_chance_after_the_merge_wakes_nobody(shop: Shop) -> None:
     broken = await _red_after_the_merge(shop, when_run_again=("success",))
     last = await shop.final_word(broken)
-    assert last.startswith("@alice Nothing to do: ")
+    assert last.startswith("@alice Done: ")
     assert len(await shop.mentions(broken)) == 1
     report = await shop.report_of(await shop.hotfix())
     assert (report["status"], report["outcome"]) == ("resolved", "confirmed")
@@ -257,7 +257,7 @@ async def test_after_the_merge_a_check_that_often_flaked_is_run_again_more_often
     # Where it flaked seldom, the second failure wakes somebody: see the test below.
     broken = await _red_after_the_merge(shop, when_run_again=("failure", "success"))
     [said] = await shop.asked(broken, times=1)
-    assert said.startswith("@alice Nothing to do: ")
+    assert said.startswith("@alice Done: ")
 
 
 @pytest.mark.thorough

@@ -17,7 +17,7 @@ from tests.shop import Clock, Shop
 async def _no_longer_watched(shop: Shop) -> int:
     """The hotfix was merged, main stayed red, and somebody cancelled the watching; the issue."""
     broken = await merged_onto_a_moved_base(shop)
-    await shop.standing(broken, "I am waiting for `smoke` on `main`")
+    await shop.standing(broken, "I am waiting for `smoke` there")
     await shop.report("failure", branch="main")
     await shop.asked(broken, times=1)
     await shop.says(broken, "/cancel")

@@ -21,7 +21,7 @@ async def test_the_label_does_the_same_as_the_command(shop: Shop) -> None:
     await shop.alice.label(broken, "playbook:revert")
     await shop.merged_hotfix()
     assert await shop.alice.file("shop.py") == GOOD
-    assert (await shop.final_word(broken)).startswith("@alice Nothing to do: ")
+    assert (await shop.final_word(broken)).startswith("@alice Done: ")
 
 
 @pytest.mark.thorough
@@ -32,7 +32,7 @@ async def test_a_commit_is_reverted_by_its_sha_from_any_issue(shop: Shop) -> Non
     assert await answer.reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
     hotfix = await shop.hotfix()
-    assert hotfix["title"] == f'Revert {sha[:9]} "Straight to main"'
+    assert hotfix["title"] == f'Revert {sha[:7]} "Straight to main"'
 
 
 @pytest.mark.thorough
@@ -134,7 +134,7 @@ async def test_the_command_twice_at_once_is_one_incident(shop: Shop) -> None:
     await shop.merged_hotfix()
     assert len(await shop.incidents()) == 1
     assert len(await shop.hotfixes()) == 1
-    joined = [said for said in await shop.from_bot(broken) if "being reverted already" in said]
+    joined = [said for said in await shop.from_bot(broken) if "already being reverted" in said]
     assert len(joined) == 1
 
 
@@ -202,7 +202,7 @@ async def test_status_says_the_next_thing_first(shop: Shop) -> None:
     answer = await shop.says(broken, "/status", shop.mallory)
     assert await answer.reaction() == "+1"
     said = (await shop.from_bot(broken))[-1]
-    assert said.startswith("- Nothing to do for you yet: I am waiting for `smoke`.")
+    assert said.startswith("- In progress: I am waiting for `smoke`.")
     assert "is **verifying**" in said
 
 
@@ -298,7 +298,7 @@ async def test_retry_waits_once_more_for_checks_that_did_not_report(
     _, again = await shop.told(broken, "I have stopped waiting for it", times=2)
     # One mention is enough until the end: whoever commented hears of this all the same.
     assert again.startswith("`alice`: ")
-    # "I carry on by myself when the result arrives."
+    # "I will go on by myself when the result arrives."
     await shop.report("success", branch=(await shop.hotfix())["head"]["ref"])
     await shop.merged_hotfix()
     assert await shop.alice.file("shop.py") == GOOD

@@ -128,14 +128,14 @@ async def test_a_failure_that_is_older_than_the_incident_may_be_approved_by_the_
 ) -> None:
     broken = await _with_an_old_failure(shop)
     answer = await shop.says(broken, "/revert")
-    status = await shop.standing(broken, "red before the incident already")
+    status = await shop.standing(broken, "already red before the incident")
     assert "`/approve`" in status.splitlines()[0]
     assert await (await shop.says(broken, "/approve")).reaction() == "+1"
     assert await answer.reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
     asked, last = await shop.mentions(broken)
     assert asked.startswith("@alice Approve hotfix #")
-    assert last.startswith("`alice`: Nothing to do: ")
+    assert last.startswith("`alice`: Done: ")
 
 
 @pytest.mark.thorough
@@ -143,7 +143,7 @@ async def test_an_approval_holds_for_one_commit_only(shop: Shop) -> None:
     broken = await _with_an_old_failure(shop)
     shop.github.protect(shop.repository, "main", Protection(reviews=1))
     await shop.says(broken, "/revert")
-    await shop.standing(broken, "red before the incident already")
+    await shop.standing(broken, "already red before the incident")
     await shop.says(broken, "/approve")
     await shop.standing(broken, "needs 1 more approval")
     hotfix = await shop.hotfix()
@@ -151,7 +151,7 @@ async def test_an_approval_holds_for_one_commit_only(shop: Shop) -> None:
     theirs = await shop.alice.head(hotfix["head"]["ref"])
     await shop.standing(broken, f"/approve {theirs[:12]}")
     await shop.says(broken, f"/approve {theirs}")
-    await shop.standing(broken, "red before the incident already")
+    await shop.standing(broken, "already red before the incident")
     assert not (await shop.hotfix())["merged_at"]
 
 
@@ -159,7 +159,7 @@ async def test_an_approval_holds_for_one_commit_only(shop: Shop) -> None:
 async def test_a_reader_cannot_approve(shop: Shop) -> None:
     broken = await _with_an_old_failure(shop)
     await shop.says(broken, "/revert")
-    await shop.standing(broken, "red before the incident already")
+    await shop.standing(broken, "already red before the incident")
     answer = await shop.says(broken, "/approve", shop.mallory)
     assert await answer.reaction() == "confused"
     assert not (await shop.hotfix())["merged_at"]
@@ -168,7 +168,7 @@ async def test_a_reader_cannot_approve(shop: Shop) -> None:
 async def test_rejecting_closes_the_hotfix(shop: Shop) -> None:
     broken = await _with_an_old_failure(shop)
     await shop.says(broken, "/revert")
-    await shop.standing(broken, "red before the incident already")
+    await shop.standing(broken, "already red before the incident")
     await shop.says(broken, "/reject", shop.bob)
     last = await shop.final_word(broken)
     assert "`bob` rejected this revert" in last
@@ -191,7 +191,7 @@ async def test_without_any_check_nothing_is_merged_until_a_person_approves(shop:
     broken = await shop.broken()
     answer = await shop.says(broken, "/revert")
     status = await shop.standing(broken, "no check says whether it is good")
-    assert "I never merge what nothing verified" in status
+    assert "I won't merge what nothing has verified" in status
     assert not (await shop.hotfix())["merged_at"]
     await shop.says(broken, "/approve")
     assert await answer.reaction() == "+1"
@@ -204,7 +204,7 @@ async def test_checks_that_never_report_are_a_visible_time_out(shop: Shop, clock
     broken = await shop.broken()
     answer = await shop.says(broken, "/revert")
     status = await shop.standing(broken, "I am waiting for `slow`")
-    assert "I wait until" in status
+    assert "I will wait until" in status
     hotfix = await shop.hotfix()
     await shop.report("pending", "slow", branch=hotfix["head"]["ref"])
     clock.forward(minutes=2)

@@ -207,10 +207,10 @@ async def test_a_workflow_file_needs_a_permission_that_is_named_and_retry_goes_o
     [said] = await shop.mentions(broken)
     assert "workflows=write" in said
     assert "`/retry`" in said
-    status = await shop.standing(broken, "Mend the cause, then comment `/retry`")
+    status = await shop.standing(broken, "Fix the cause, then comment `/retry`")
     assert "workflows=write" in status
     [issue] = await shop.incidents()
-    assert "Mend the cause" in issue["body"]
+    assert "Fix the cause" in issue["body"]
     installation.permissions["workflows"] = "write"
     shop.forget_tokens()
     try:

@@ -28,7 +28,7 @@ async def _ends_well(shop: Shop, broken: int) -> None:
     """Exactly one of everything, and main is safe."""
     await shop.merged_hotfix()
     last = await shop.final_word(broken)
-    assert last.startswith("@alice Nothing to do: ")
+    assert last.startswith("@alice Done: ")
     assert await shop.alice.file("shop.py") == GOOD
     assert len(await shop.hotfixes()) == 1
     assert len(await shop.incidents()) == 1

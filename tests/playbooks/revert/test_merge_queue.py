@@ -71,7 +71,7 @@ async def test_a_hotfix_thrown_out_of_the_queue_is_said_and_retry_puts_it_in_aga
     answer = await shop.says(broken, "/revert")
     said = await shop.standing(broken, "was taken out of it")
     assert "`smoke` failed on what the queue tested" in said
-    assert "I had it run once more to rule out chance; it stayed red." in said
+    assert "I had it run once more, in case it failed by chance; it stayed red." in said
     assert len(groups) == 2
     # Made within the same second, the next group would be the same commit: it has failed already.
     await asyncio.sleep(1)

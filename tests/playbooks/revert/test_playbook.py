@@ -17,8 +17,8 @@ async def test_revert_on_the_merged_pull_request_makes_main_safe_again(shop: Sho
     [incident] = await shop.incidents()
     assert incident["state"] == "closed"
     status, last = await shop.from_bot(broken)
-    assert status.startswith("**Nothing to do: ")
-    assert last.startswith("@alice Nothing to do: ")
+    assert status.startswith("**Done: ")
+    assert last.startswith("@alice Done: ")
 
 
 async def test_the_report_on_main_is_confirmed_and_canonical(shop: Shop) -> None:

@@ -34,7 +34,7 @@ async def test_a_hotfix_is_merged_only_when_its_preview_is_deployed(shop: Shop) 
     assert not (await shop.hotfix())["merged_at"]
     await shop.alice.deployed(deployment, "success", log_url=LOG, environment_url=SITE)
     await shop.merged_hotfix()
-    assert (await shop.final_word(broken)).startswith("@alice Nothing to do: ")
+    assert (await shop.final_word(broken)).startswith("@alice Done: ")
     [status] = [said for said in await shop.from_bot(broken) if said.startswith("**")]
     assert f"| [preview]({SITE}) | preview | passed |" in status
     report = await shop.report_of(hotfix)

@@ -24,7 +24,7 @@ AGAIN = Reshadow(
 )
 STRAIGHT_ON = Reshadow(
     needed=False,
-    reason="The data was broken; nothing was learned about the candidate. Mend what reports it, "
+    reason="The data was broken; nothing was learned about the candidate. Fix what reports it, "
     "then ramp again.",
     failing_metric=None,
     min_pairs=None,

@@ -49,7 +49,7 @@ async def cancelled(providers: Providers, _: Clock) -> int:
 async def given_up(providers: Providers, clock: Clock) -> int:
     issue, answer = await begun(providers)
     clock.forward(minutes=11)
-    await providers.shop.standing(issue, "is held: mend what is in the way")
+    await providers.shop.standing(issue, "Fix what is in the way, or `/cancel`")
     clock.forward(days=15)
     assert await answer.reaction() == "confused"
     return issue

@@ -22,7 +22,7 @@ async def test_a_mirror_that_falls_silent_is_held_and_goes_on_by_itself(
     issue, answer = await begun(providers)
     await providers.mirrored(20)
     clock.forward(minutes=11)
-    said = await providers.shop.standing(issue, "is held: mend what is in the way")
+    said = await providers.shop.standing(issue, "Fix what is in the way, or `/cancel`")
     assert "No observation for 11 min" in said
     assert "is the mirror still on?" in said
     await providers.mirrored()

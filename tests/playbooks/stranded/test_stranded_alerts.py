@@ -218,11 +218,11 @@ async def test_alerts_that_were_over_already_are_left_at_that_and_their_issue_is
         await sender.incident("resolved")
         await shop.eventually(kept)
         await end_by_update(shop, run, at=Step.READ_ALERTS)
-    await shop.told(number, "It is over: nobody has to do anything", times=1)
+    await shop.told(number, "It is over: you need do nothing", times=1)
     await shop.alone()
     issue = await shop.alice.issue(number)
     assert issue["state"] == "closed"
-    assert issue["body"].startswith("**Nothing to do")
+    assert issue["body"].startswith("**Done: ")
     assert len(await _following(shop, incident)) == 1
     assert (await sender.incident("resolved")).id == incident.id
 

@@ -26,7 +26,7 @@ async def test_a_shadow_whose_evidence_is_damaged_mirrors_nothing_any_more(
         ledger = await ledgers.locked(conn, found.id)
         await ledgers.append(conn, ledger, "observations", b"damaged", at=shop.bot.clock())
     assert await answer.reaction() == "confused"
-    said = await shop.standing(issue, "Mend the cause, then comment `/retry`")
+    said = await shop.standing(issue, "Fix the cause, then comment `/retry`")
     assert "1. begin to mirror: nothing is mirrored any more" in said
     flag = await providers.flag()
     assert flag["metadata"]["mode"] == "steady"
@@ -51,7 +51,7 @@ async def test_a_ramp_that_may_not_commit_its_next_stage_gives_all_traffic_back(
         # It grows to 25%, and cannot write down that it did.
         await providers.served(1200)
         assert await answer.reaction() == "confused"
-    said = await shop.standing(issue, "Mend the cause, then comment `/retry`")
+    said = await shop.standing(issue, "Fix the cause, then comment `/retry`")
     assert "1. give the candidate its first traffic: all of it goes back to the baseline" in said
     assert await providers.percent() == 0
     assert await providers.provider() == "provider-a"

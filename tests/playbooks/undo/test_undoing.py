@@ -67,7 +67,7 @@ async def test_a_revert_that_breaks_off_closes_its_hotfix_and_deletes_its_branch
     broken, answer, hotfix = await waiting_hotfix(shop)
     async with without(shop, "statuses") as give_back:
         assert await answer.reaction() == "confused"
-        status = await shop.standing(broken, "Mend the cause, then comment `/retry`")
+        status = await shop.standing(broken, "Fix the cause, then comment `/retry`")
         assert "1. open the hotfix pull request: it is closed" in status
         assert "2. publish the hotfix: its branch is deleted" in status
         [issue] = await shop.incidents()
@@ -97,9 +97,9 @@ async def test_an_undo_that_fails_says_what_is_left_and_how_to_do_it_by_hand(sho
         # Neither can the base be read any more, nor the branch be deleted.
         await shop.alice.push("main", {"more.txt": "x\n"}, "One more thing")
         assert await answer.reaction() == "confused"
-        status = await shop.standing(broken, "Mend the cause, then comment `/retry`")
+        status = await shop.standing(broken, "Fix the cause, then comment `/retry`")
         assert "1. open the hotfix pull request: it is closed" in status
-        assert "**Could not be undone; please do it by hand:**" in status
+        assert "**Could not be undone. Do it by hand:**" in status
         assert f"- publish the hotfix: delete the branch `{hotfix['head']['ref']}`" in status
         assert "it lacks contents=" in status
         run = await shop.last_run()
