@@ -492,7 +492,7 @@ class CatchUp:
         sender = event_payloads.mapping(listed, "actor")
         told = self._delivery(event, repository, about, {"user": sender})
         # Its own id, since nothing else in it makes it this one.
-        return replace(told, id=f"{called}-{event_payloads.number(listed, 'id')}")
+        return replace(told, called=f"{called}-{event_payloads.number(listed, 'id')}")
 
     def _delivery(
         self, event: str, repository: Repository, about: Shown, written: Shown
@@ -510,7 +510,7 @@ class CatchUp:
             "sender": event_payloads.mapping(written, "user"),
             **about,
         }
-        return Delivery(id="never-came", event=event, payload=payload, us=self._us)
+        return Delivery(event=event, payload=payload, us=self._us)
 
     async def _take(self, delivery: Delivery) -> None:
         for trigger, is_talk in _triggers(delivery, self._clock()):

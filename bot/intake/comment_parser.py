@@ -36,6 +36,15 @@ _INLINE = re.compile(r"`+|<!--|-->")
 
 # Marks an editor for right-to-left scripts, or a paste, leaves before the first letter.
 _INVISIBLE = "\ufeff\u200b\u200e\u200f\u061c"
+_MAY_COMMAND = re.compile(rf"(?:\A|[\r\n])[ {_INVISIBLE}]*(?:/|<!--)")
+
+
+def may_command(body: str) -> bool:
+    """Whether there may be a command in a comment: most have none, and need not be parsed.
+
+    A line of text with a command begins with a slash, or with an HTML comment that is blanked.
+    """
+    return _MAY_COMMAND.search(body) is not None
 
 
 @dataclass(frozen=True)
@@ -238,7 +247,7 @@ def parse(body: str, here: CommentPlace) -> list[Command | Mistake]:
         here: The repository the comment stands in; a target elsewhere is a mistake.
     """
     found: list[Command | Mistake] = []
-    for line in typed_lines(body):
+    for line in typed_lines(body) if may_command(body) else ():
         if not line.text.startswith("/"):
             continue
         read = _read(line, here, len(found))

@@ -29,6 +29,8 @@ def text(payload: Payload, *path: str) -> str | None:
     found = _at(payload, path)
     if not isinstance(found, str):
         return None
+    if found.isascii() and "\x00" not in found:
+        return found
     return found.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 

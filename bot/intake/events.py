@@ -5,13 +5,16 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 from bot.command_arguments import CommentPlace
 from bot.config import CONFIG_PATH
 from bot.intake import event_payloads
+from bot.intake.comment_parser import may_command
 from bot.intake.event_payloads import (
     BISECT_LABEL,
     INCIDENT_LABEL,
@@ -41,16 +44,31 @@ _INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 
 @dataclass(frozen=True)
 class Delivery:
-    """One webhook delivery. `id` names the event by what GitHub signed: its body's digest.
+    """One webhook delivery.
 
-    A redelivery brings the same body. `X-GitHub-Delivery` is not signed: whoever has a body could
-    have it done twice by another id, or something else not done at all by the same.
+    Attributes:
+        event: its name, such as `issue_comment`.
+        payload: what it says.
+        us: our App.
+        body: what GitHub signed; None where it never came, and was put together from what is there.
+        called: what names it in that case.
     """
 
-    id: str
     event: str
     payload: Payload
     us: OurApp
+    body: bytes | None = None
+    called: str = "never-came"
+
+    @cached_property
+    def id(self) -> str:
+        """What names the event: the digest of what GitHub signed.
+
+        A redelivery brings the same body. `X-GitHub-Delivery` is not signed: whoever has a body
+        could have it done twice by another id, or something else not done at all by the same.
+        """
+        # Few need it: nearly all deliveries ask for nothing.
+        return self.called if self.body is None else hashlib.sha256(self.body).hexdigest()[:32]
 
     @property
     def action(self) -> str:
@@ -73,6 +91,25 @@ READERS: list[tuple[str, Reader]] = []
 """Every reader with its event; a delivery is routed to each of its event's."""
 
 
+_COMMENTS = frozenset({"issue_comment", "pull_request_review_comment"})
+
+
+def at_a_glance(event: str, payload: Payload) -> NothingAsked | None:
+    """Say of a comment that it asks for nothing, before anything is made of it; None: look closer.
+
+    Nearly all comments are such. Never raises, whatever the payload.
+    """
+    if event not in _COMMENTS:
+        return None
+    if payload.get("action") != "created":
+        return NothingAsked("only new comments count")
+    comment = payload.get("comment")
+    body = comment.get("body") if isinstance(comment, dict) else None
+    if isinstance(body, str) and not may_command(body):
+        return NothingAsked("no command in it")
+    return None
+
+
 def _reads(event: str) -> Callable[[Reader], Reader]:
     def register(reader: Reader) -> Reader:
         READERS.append((event, reader))
@@ -86,6 +123,8 @@ def meanings(delivery: Delivery) -> tuple[Meaning, ...]:
     readers = [reader for event, reader in READERS if event == delivery.event]
     if not readers:
         return (NothingAsked("event not used"),)
+    if (nothing := at_a_glance(delivery.event, delivery.payload)) is not None:
+        return (nothing,)
     repository = event_payloads.repository(delivery.payload)
     if repository is None:
         return (NothingAsked("no repository or installation"),)
@@ -94,8 +133,6 @@ def meanings(delivery: Delivery) -> tuple[Meaning, ...]:
 
 @_reads("issue_comment")
 def _issue_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
-    if delivery.action != "created":
-        return (NothingAsked("only new comments count"),)
     return _comment(
         delivery,
         repository,
@@ -108,8 +145,6 @@ def _issue_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning,
 
 @_reads("pull_request_review_comment")
 def _review_comment(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
-    if delivery.action != "created":
-        return (NothingAsked("only new comments count"),)
     return _comment(
         delivery,
         repository,

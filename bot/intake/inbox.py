@@ -185,7 +185,7 @@ class Inbox:
         """
         if triggers:
             waiting = [_row(trigger, None, is_talk=False) for trigger in triggers]
-            await conn.execute(self._insert_where_new(waiting))
+            await conn.execute(self._insert_where_new(), waiting)
 
     async def take(
         self, most: int, *, replica: str, now: datetime, lease: timedelta, talk: bool = False
@@ -258,9 +258,8 @@ class Inbox:
 
     async def _commit(self, batch: Sequence[_Arrival]) -> list[Receipt]:
         rows = [_row(each.trigger, each.delivery_id, is_talk=each.is_talk) for each in batch]
-        insert = self._insert_where_new(rows)
         async with self._database.begin() as connection:
-            new = set((await connection.execute(insert)).scalars())
+            new = set((await connection.execute(self._insert_where_new(), rows)).scalars())
             repeated = {each.trigger.key for each in batch} - new
             stored = {}
             if repeated:
@@ -276,13 +275,12 @@ class Inbox:
             receipts.append(Receipt(first.setdefault(key, each.trigger), is_new))
         return receipts
 
-    def _insert_where_new(self, rows: list[dict[str, Any]]) -> ReturningInsert[str]:
+    def _insert_where_new(self) -> ReturningInsert[str]:
         """Insert rows whose key is not there yet, and return the keys of those."""
+        # The rows are given when it is executed: with them in it, it is compiled anew each time.
         if self._database.dialect.name == "postgresql":
-            on_postgresql = postgresql.insert(inbox).values(rows)
-            return on_postgresql.on_conflict_do_nothing().returning(inbox.c.key)
-        on_sqlite = sqlite.insert(inbox).values(rows)
-        return on_sqlite.on_conflict_do_nothing().returning(inbox.c.key)
+            return postgresql.insert(inbox).on_conflict_do_nothing().returning(inbox.c.key)
+        return sqlite.insert(inbox).on_conflict_do_nothing().returning(inbox.c.key)
 
 
 def _row(trigger: Trigger, delivery_id: str | None, *, is_talk: bool) -> dict[str, Any]:

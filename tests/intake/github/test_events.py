@@ -53,7 +53,7 @@ def about(**payload: Any) -> dict[str, Any]:
 
 
 def mean(event: str, payload: Any) -> tuple[Meaning, ...]:
-    return meanings(Delivery(id="d-1", event=event, payload=payload, us=US))
+    return meanings(Delivery(event=event, payload=payload, us=US, body=b"d-1"))
 
 
 def triggers(event: str, payload: Any) -> list[Trigger]:
