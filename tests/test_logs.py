@@ -107,6 +107,7 @@ def test_a_wrong_setting_is_one_line_of_json_too() -> None:
     assert "GITHUB_APP_ID" in json.loads(line)["why"]
 
 
+@pytest.mark.thorough
 async def test_serve_itself_speaks_json_too_where_a_variable_is_misspelt(
     github: DemoGitHub, app: FakeApp, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ async def test_a_revert_is_one_trace_from_the_webhook_to_the_merge(
     assert all((each.start_time or 0) >= (run.start_time or 0) - 1e9 for each in steps)
 
 
+@pytest.mark.thorough
 def test_switched_off_nothing_of_it_is_imported() -> None:
     code = (
         "import sys; from bot.tracing import set_up_tracing, step_span\n"

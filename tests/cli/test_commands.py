@@ -153,6 +153,7 @@ def test_an_untouched_chain_is_intact(chain: Path) -> None:
     assert "intact" in done.stdout
 
 
+@pytest.mark.thorough
 def test_an_altered_row_is_found_and_named(chain: Path) -> None:
     tamper(chain, "UPDATE audit_entries SET actor = 'eve' WHERE seq = 3")
     done = verified(chain)

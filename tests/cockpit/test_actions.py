@@ -13,6 +13,7 @@ from tests.safety.test_founder import MIGRATION, shop_with_a_founder
 from tests.shop import Shop
 
 
+@pytest.mark.thorough
 async def test_a_revert_shows_its_plan_first_and_then_plays_to_its_end(
     arrives: Arrives, shop: Shop
 ) -> None:
@@ -85,6 +86,7 @@ async def test_a_plan_says_that_a_founder_is_asked_before_what_cannot_be_undone(
     assert "Not all of it can be undone, so a Founder is asked first." in plan.words
 
 
+@pytest.mark.thorough
 async def test_pausing_shows_what_it_holds_and_how_it_ends(arrives: Arrives, shop: Shop) -> None:
     await known_to_bot(shop.bot, shop)
     alice = await arrives("alice")

@@ -102,6 +102,7 @@ async def test_no_words_become_markup_anywhere(
         assert "unsafe" not in page.headers["Content-Security-Policy"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=MISSING)
 async def test_nothing_runs_and_nothing_breaks_the_layout(
     browser: Browser, bot: Bot, shop: Shop, hostile: dict[str, str]

@@ -171,6 +171,7 @@ async def test_every_link_of_an_alerts_texts_leads_somewhere(
         linked(texts, at_home, f"issue #{incident.issue}")
 
 
+@pytest.mark.thorough
 async def test_a_notification_links_to_its_incident(
     shop: Shop, at_home: str, arrives: Arrives, bot: Bot
 ) -> None:

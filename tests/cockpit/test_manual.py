@@ -69,6 +69,7 @@ def test_nothing_in_a_page_comes_from_elsewhere_or_runs_inside_it(manual: Path) 
     assert [str(each) for each in manual.rglob("*.css") if "data:" in each.read_text()] == []
 
 
+@pytest.mark.thorough
 async def test_a_browser_shows_and_searches_it_under_the_cockpits_policy(
     address: str, browser: Browser
 ) -> None:

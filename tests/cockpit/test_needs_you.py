@@ -31,6 +31,7 @@ async def _needs_nobody(visitor: Visitor, shop: Shop) -> None:
     await shop.eventually(look)
 
 
+@pytest.mark.thorough
 async def test_a_red_hotfix_is_to_be_looked_at_until_it_is_green(
     arrives: Arrives, shop: Shop
 ) -> None:

@@ -156,6 +156,7 @@ async def test_somebody_with_access_sees_all_of_it(
     assert f"Configuration of {shop.name} : #" in now.words
 
 
+@pytest.mark.thorough
 async def test_access_that_is_taken_away_ends_within_minutes(
     arrives: Arrives, shop: Shop, github: DemoGitHub, private: dict[str, str], clock: Clock
 ) -> None:

@@ -46,6 +46,7 @@ def test_several_runs_at_once_find_it_too() -> None:
     assert drop(MetricSearch(chain(128)), 90, 4.0, seed=3, at_once=4).culprit == "c90"
 
 
+@pytest.mark.thorough
 def test_no_drop_at_all_ends_early_without_blame() -> None:
     endings = [drop(MetricSearch(chain(128)), 64, 0.0, seed=s) for s in range(20)]
     assert sum(e.status is SearchStatus.NO_CULPRIT for e in endings) >= 15

@@ -356,6 +356,7 @@ def outcome_of_chain(sha: str, culprit: int) -> bool:
     return sha != "good" and int(sha[1:]) >= culprit
 
 
+@pytest.mark.thorough
 def test_a_chance_failure_of_a_commit_that_cannot_be_tried_is_unlearnt() -> None:
     wrong = 0
     for seed in range(60):

@@ -46,6 +46,7 @@ async def answers(http: aiohttp.ClientSession, address: str, query: str) -> list
     return list(said["data"]["result"])
 
 
+@pytest.mark.thorough
 async def test_after_a_revert_and_in_a_shadow_each_panel_has_data(
     providers: Providers, tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ asyncio.run(pack())
 """
 
 
+@pytest.mark.thorough
 async def test_a_kill_in_the_middle_of_packing_stands_in_nobodys_way(life: Life) -> None:
     outcomes = [await life.goes_on(number) for number in range(2)]
     rng = random.Random(14)  # noqa: S311 - moments to kill at

@@ -68,6 +68,7 @@ def test_a_command_that_fails_now_and_then_misleads_nobody(
     assert said.verdict["culprit"] == commits[9]
 
 
+@pytest.mark.thorough
 def test_a_culprit_that_fresh_runs_refute_is_not_named(person: Person, clone: Repository) -> None:
     commits = history(clone, 12, broken_from=8)
     # While the search begins, the commit before the culprit fails as if it were bad.
@@ -363,6 +364,7 @@ def trials_in(log: Path) -> int:
     return log.read_text().count('"event":"reported"')
 
 
+@pytest.mark.thorough
 @pytest.mark.sampled("9")
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_what_was_interrupted_is_continued_with_nothing_repeated(

@@ -89,6 +89,7 @@ def test_a_sandbox_shows_what_lies_beside_the_commands_files(here: Path) -> None
     assert Path("/tmp") not in readable(["/tmp"])  # noqa: S108 - never shown whole
 
 
+@pytest.mark.thorough
 def test_in_a_terminal_a_picture_is_drawn_and_the_verdict_stays_apart(
     person: Person, clone: Repository
 ) -> None:

@@ -138,6 +138,7 @@ async def test_after_the_new_version_was_shown_in_words_a_bare_yes_is_to_it(shop
     assert (await counts(shop)).caps.reverts_a_day == 2
 
 
+@pytest.mark.thorough
 async def test_a_push_after_the_yes_needs_one_of_its_own(shop: Shop) -> None:
     number, head = await proposed(shop, "fewer", FEWER)
     await config_check(shop, head, "neutral")

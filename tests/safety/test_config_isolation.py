@@ -14,6 +14,7 @@ from tests.shop import A_WHILE, Shop
 DATE = "checks: {smoke: [2001-13-45]}\n"
 
 
+@pytest.mark.thorough
 async def test_a_file_nobody_can_read_hides_no_gate_and_breaks_no_pause(shop: Shop) -> None:
     worst = {
         "date": DATE,

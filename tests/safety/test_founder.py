@@ -80,6 +80,7 @@ async def test_a_push_that_changes_the_plan_voids_the_approval_asked_for(shop: S
     assert (await asked(shop)).commit == await shop.alice.head(hotfix["head"]["ref"])
 
 
+@pytest.mark.thorough
 async def test_a_yes_to_a_question_that_is_not_asked_any_more_is_answered(shop: Shop) -> None:
     broken = await shop_with_a_founder(shop)
     await shop.says(broken, "/revert")

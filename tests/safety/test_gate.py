@@ -72,6 +72,7 @@ async def test_taking_the_label_off_lifts_nothing(shop: Shop) -> None:
     await gate_on(shop, head, "failure")
 
 
+@pytest.mark.thorough
 async def test_a_hotfix_passes_while_everything_is_held(shop: Shop) -> None:
     broken = await shop.broken()
     await shop.says(broken, "/pause because main is broken")
@@ -80,6 +81,7 @@ async def test_a_hotfix_passes_while_everything_is_held(shop: Shop) -> None:
     await gate_on(shop, hotfix["head"]["sha"], "success")
 
 
+@pytest.mark.thorough
 async def test_a_maintainer_lets_one_commit_through_and_no_other(shop: Shop) -> None:
     number, head = await opened(shop, "agent", self_work=True)
     _, other = await opened(shop, "agent-2", self_work=True)
@@ -190,6 +192,7 @@ async def queued(shop: Shop, number: int) -> str:
     return str(entry.head_sha)
 
 
+@pytest.mark.thorough
 async def test_a_merge_group_is_held_too(shop: Shop) -> None:
     number, head = await opened(shop, "agent", self_work=True)
     await gate_on(shop, head, "success")
@@ -237,6 +240,7 @@ async def test_too_many_incidents_within_a_day_pause_self_work(shop: Shop) -> No
     assert "3 incidents within 24 hours" in run["output"]["summary"]
 
 
+@pytest.mark.thorough
 async def test_what_was_known_when_a_person_unpaused_does_not_pause_again(
     shop: Shop, clock: Clock
 ) -> None:

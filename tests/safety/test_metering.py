@@ -71,6 +71,7 @@ async def taken(meter: RequestMeter, *, recovery: bool = False) -> int:
     return 1000
 
 
+@pytest.mark.thorough
 async def test_two_replicas_share_one_hour(records: AsyncEngine, hour: Hour) -> None:
     one, other = meter_on(records, hour), meter_on(records, hour)
     for _ in range(30):

@@ -328,6 +328,7 @@ async def test_while_the_founder_is_asked_an_app_pushes_and_the_yes_is_never_for
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_in_a_conflict_alice_resolves_it_with_a_migration_and_the_founder_decides(
     shop: Shop,
 ) -> None:
@@ -382,6 +383,7 @@ async def test_between_yes_and_merge_another_push_voids_the_yes(shop: Shop) -> N
     await shop.merged_hotfix()
 
 
+@pytest.mark.thorough
 async def test_while_paused_an_agents_push_to_a_hotfix_is_self_work_and_red(shop: Shop) -> None:
     shop.verdicts["smoke"] = "pending"
     await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")

@@ -19,6 +19,7 @@ from tests.spec_reports.test_in_pull_requests import FILE, says
 DATE = "checks: {smoke: [2001-13-45]}\n"
 
 
+@pytest.mark.thorough
 async def test_a_configuration_nobody_can_read_costs_its_own_check_and_no_gate(
     shop: Shop,
     fork: Person,
@@ -101,6 +102,7 @@ async def test_what_a_fork_brings_holds_up_nothing(
     assert busy.seconds < MOST_SECONDS
 
 
+@pytest.mark.thorough
 async def test_self_work_from_a_fork_is_held_and_lifts_nothing(
     shop: Shop,
     fork: Person,

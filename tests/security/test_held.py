@@ -131,6 +131,7 @@ async def test_one_of_the_held_eases_no_incident_that_keeps_the_pause(shop: Shop
     assert await (await shop.says(broken, "/severity high", shop.bob)).reaction() == "+1"
 
 
+@pytest.mark.thorough
 async def test_one_of_the_held_cancels_no_recovery_that_keeps_the_pause(shop: Shop) -> None:
     await work(shop)
     broken = await being_reverted(shop)

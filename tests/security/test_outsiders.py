@@ -67,6 +67,7 @@ async def test_twelve_pushes_to_a_fork_are_in_no_cap(
     assert cap.counted < 12
 
 
+@pytest.mark.thorough
 async def test_beyond_their_share_outsiders_wait_and_nobody_else_does(
     shop: Shop, fork: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ async def test_one_of_them_leaves_something_to_the_others(
         await has_gate(shop, await theirs.head("topic"))
 
 
+@pytest.mark.thorough
 async def test_what_a_fork_claims_of_a_check_is_asked_of_the_check(
     shop: Shop, fork: Person
 ) -> None:

@@ -183,6 +183,7 @@ async def test_a_thousand_connections_are_kept_and_the_oldest_idle_one_makes_way
         assert not any(reader.at_eof() for reader, _ in pairs[5:])
 
 
+@pytest.mark.thorough
 async def test_large_bodies_of_strangers_take_64_megabytes_in_all(served: Served) -> None:
     async with AsyncExitStack() as stack:
         before = served.resident

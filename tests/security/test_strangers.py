@@ -90,6 +90,7 @@ def test_of_somebody_nobody_knows_yet_a_few_words_wait_and_of_a_member_all(shop:
         assert not shop.bot.strangers.turns_away(said(shop, "alice", number, by_outsider=False))
 
 
+@pytest.mark.thorough
 async def test_where_github_does_not_tell_who_it_is_a_writer_is_heard_all_the_same(
     shop: Shop,
 ) -> None:

@@ -95,6 +95,7 @@ async def test_several_commands_of_somebody_with_rights_get_one_comment(shop: Sh
 EVERYDAY = ["/approve", "/cancel", "/retry", "/reject", "/skip 1234567", "/approve no-issue"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("who", ["alice", "mallory"])
 async def test_words_for_another_bot_get_no_sign_where_nothing_of_ours_waits(
     shop: Shop, who: str
@@ -108,6 +109,7 @@ async def test_words_for_another_bot_get_no_sign_where_nothing_of_ours_waits(
     assert await shop.from_bot(number) == []
 
 
+@pytest.mark.thorough
 async def test_with_our_name_they_are_always_answered(shop: Shop) -> None:
     number = await shop.bob.open_pull_request("Work", {"a.py": "a = 1\n"}, branch="work")
     for command in ("approve", "cancel", "retry", "reject"):
@@ -125,6 +127,7 @@ async def test_questions_get_one_comment_an_hour_that_is_kept_up_to_date(shop: S
     assert len(await shop.from_bot(number)) == 2
 
 
+@pytest.mark.thorough
 async def test_a_question_that_another_bot_answers_is_left_to_it(
     shop: Shop, github: DemoGitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def log_of(run: FakeWorkflowRun) -> str:
     return "\n".join(job.log for job in run.jobs.values())
 
 
+@pytest.mark.thorough
 async def test_it_asks_about_self_work_and_reports_an_eval_drop(shop: Shop, url: str) -> None:
     run = await run_of(shop, workflow(url, ASK + DROP))
     assert run.conclusion == "success", log_of(run)

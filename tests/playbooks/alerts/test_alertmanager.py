@@ -130,6 +130,7 @@ async def test_what_fires_opens_an_incident_and_what_clears_resolves_it(
         assert len(await sender.incidents()) == 1
 
 
+@pytest.mark.thorough
 async def test_an_alert_that_comes_back_with_its_old_start_opens_its_incident_again(
     shop: Shop, alertmanager: Alertmanager, clock: Clock
 ) -> None:

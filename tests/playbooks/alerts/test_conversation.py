@@ -78,6 +78,7 @@ async def test_what_grafana_says_opens_an_incident_and_resolves_it(
     assert len(await sender.incidents()) == 1
 
 
+@pytest.mark.thorough
 async def test_a_recovery_heard_before_its_alert_is_one_incident_that_is_over(
     shop: Shop, sender: Sender
 ) -> None:
@@ -171,6 +172,7 @@ async def test_one_yes_is_enough_where_there_are_no_evals_either(
     assert len(await shop.mentions(incident.issue or 0)) == 2, "asked once, and told of the end"
 
 
+@pytest.mark.thorough
 async def test_nothing_named_and_one_merge_makes_a_suspect_whose_revert_waits(
     shop: Shop, sender: Sender
 ) -> None:
@@ -212,6 +214,7 @@ async def test_nothing_named_and_several_merges_are_bisected(shop: Shop, sender:
     assert await shop.hotfixes() == []
 
 
+@pytest.mark.thorough
 async def test_a_budget_nobody_spent_pauses_and_asks(shop: Shop, sender: Sender) -> None:
     await shop.broken()
     await sender.just_now("budget.overrun", summary="tokens are used up", share=1.2)
@@ -243,6 +246,7 @@ async def test_opting_out_holds_for_alerts_too(shop: Shop, sender: Sender) -> No
     assert await shop.hotfixes() == []
 
 
+@pytest.mark.thorough
 async def test_a_person_closes_what_nobody_reports_as_over(shop: Shop, sender: Sender) -> None:
     await sender.alertmanager("g", alert("A"))
     incident = await sender.incident("active")

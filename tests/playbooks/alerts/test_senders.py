@@ -58,6 +58,7 @@ async def _ended_and_begun_again(sender: Sender, first: Incident) -> None:
 # --- Alertmanager and Grafana ---
 
 
+@pytest.mark.thorough
 @pytest.mark.sampled("grafana")
 @pytest.mark.parametrize("kind", ["alertmanager", "grafana"])
 async def test_an_alert_that_fires_again_with_its_old_start_is_not_taken_for_resolved(
@@ -133,6 +134,7 @@ async def test_what_is_not_needed_may_be_anything(shop: Shop, sender: Sender) ->
     await sender.incident("active")
 
 
+@pytest.mark.thorough
 async def test_a_group_key_may_have_any_length(sender: Sender) -> None:
     key = '{}:{pod="' + "x" * 5000 + '"}'
     await sender.alertmanager(key, alert("A"))
@@ -168,6 +170,7 @@ async def test_grafanas_test_button_is_answered_and_nothing_follows(
     assert await sender.incidents() == []
 
 
+@pytest.mark.thorough
 async def test_an_alert_that_only_sounds_like_a_test_counts(sender: Sender) -> None:
     real = alert("TestAlert", instance="shop-1")
     await sender.grafana('{}/{team="a"}:{alertname="TestAlert"}', real)
@@ -367,6 +370,7 @@ async def test_datadogs_default_payload_is_refused_with_what_to_paste(sender: Se
     assert "docs/alerts/datadog.md" in answer["detail"]
 
 
+@pytest.mark.thorough
 async def test_a_bad_entry_of_a_mapped_batch_costs_only_itself(shop: Shop, sender: Sender) -> None:
     good = datadog() | {"repository": shop.name}
     nameless = {k: v for k, v in good.items() if k not in ("aggreg_key", "alert_id")}
@@ -460,6 +464,7 @@ async def test_a_rule_and_an_issue_of_the_same_number_are_two_things(
     await shop.eventually(two)
 
 
+@pytest.mark.thorough
 async def test_only_sentrys_own_secret_or_a_token_may_send(shop: Shop, sender: Sender) -> None:
     body = sentry(SENTRY_METRIC_ALERT, shop.name)
     status, answer = await _sentry(sender, body, key="of somebody else")
@@ -481,6 +486,7 @@ async def test_only_sentrys_own_secret_or_a_token_may_send(shop: Shop, sender: S
 # --- anything else ---
 
 
+@pytest.mark.thorough
 async def test_any_sender_is_read_by_pointers(shop: Shop, sender: Sender) -> None:
     said = {"id": 7, "is": "DOWN", "about": shop.name}
     assert (await sender.post("/alerts/mapped/uptime", said, JSON))[0] == 202

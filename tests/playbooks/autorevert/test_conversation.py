@@ -148,6 +148,7 @@ async def test_several_suspects_are_bisected(shop: Shop) -> None:
     assert await shop.hotfixes() == []
 
 
+@pytest.mark.thorough
 async def test_a_safety_violation_pauses_self_work_until_a_person_lifts_it(shop: Shop) -> None:
     shop.verdicts["evals"] = "success"
     await with_evals(shop, job="safety")

@@ -156,6 +156,7 @@ async def test_a_culprit_that_a_force_push_carried_along_is_reverted_where_it_is
     assert await shop.alice.file("file-6.txt", fix["head"]["ref"])
 
 
+@pytest.mark.thorough
 async def test_a_check_renamed_in_the_middle_of_the_range_blames_not_the_renaming(
     shop: Shop,
 ) -> None:

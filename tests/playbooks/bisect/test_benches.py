@@ -81,6 +81,7 @@ async def test_an_older_release_of_ghes_tries_commits_by_workflow_as_well(shop: 
     assert asked.fired - len(trials) in (0, 1)
 
 
+@pytest.mark.thorough
 async def test_todays_files_go_away_when_it_is_cancelled(shop: Shop) -> None:
     may_write_workflows(shop)
     past = await history(
@@ -200,6 +201,7 @@ async def test_nothing_of_the_bot_can_be_seen_in_its_sandbox(
     assert not list((shop.bot.settings.playbooks_data / "trials").iterdir())
 
 
+@pytest.mark.thorough
 async def test_a_server_where_nothing_can_be_confined_says_so(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

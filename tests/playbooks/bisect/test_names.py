@@ -11,6 +11,7 @@ from tests.shop import Shop
 MATRIX = "test (ubuntu-latest, 3.11)"
 
 
+@pytest.mark.thorough
 @pytest.mark.sampled("test (ubuntu-latest, 3.11)")
 @pytest.mark.parametrize(
     "typed",
@@ -66,6 +67,7 @@ async def test_ends_are_named_by_gits_own_rules(shop: Shop, good: str, bad: str)
     assert past.commits[14][:7] in fix["title"]
 
 
+@pytest.mark.thorough
 async def test_a_name_of_both_a_branch_and_a_tag_is_asked_about(shop: Shop) -> None:
     past = await history(shop, 20, 14, trial=None)
     await past.says_ci(14, twice=True)

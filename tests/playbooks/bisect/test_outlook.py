@@ -55,6 +55,7 @@ def test_a_check_of_the_suspect_takes_its_runs() -> None:
     assert checking(9, [trial(None)], 4) == ""
 
 
+@pytest.mark.thorough
 async def test_a_search_says_how_long_it_takes_yet(shop: Shop) -> None:
     past = await history(shop, 12, 6, trial=UNHURRIED_TRIAL)
     await past.says_ci_on_the_end("failure")

@@ -123,6 +123,7 @@ async def test_where_it_never_passed_it_is_mended_and_the_commit_that_passes_is_
     assert fix["title"] == f'Revert {guilty[:7]} "Break it"'
 
 
+@pytest.mark.thorough
 async def test_without_a_good_end_the_last_green_commit_is_taken(shop: Shop) -> None:
     past = await history(shop, 20, 14, trial=None)
     await past.says_ci(14, twice=True)
@@ -152,6 +153,7 @@ async def test_commits_that_do_not_build_are_no_evidence(shop: Shop) -> None:
     assert fix["title"] == f'Revert {past.commits[14][:7]} "Change 14"'
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
@@ -248,6 +250,7 @@ async def test_a_label_on_an_issue_starts_a_bisect_of_main(shop: Shop) -> None:
     assert past.commits[14][:7] in fix["title"]
 
 
+@pytest.mark.thorough
 async def test_the_culprits_pull_request_is_told_once_and_kindly(shop: Shop) -> None:
     past = await history(shop, 4, 0)
     shop.verdicts = {"smoke": "failure"}

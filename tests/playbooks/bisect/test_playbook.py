@@ -67,6 +67,7 @@ async def test_results_that_exist_name_the_culprit_with_no_trial_and_few_request
     await lane.close()
 
 
+@pytest.mark.thorough
 async def test_the_report_replays_from_its_log_to_the_same_bytes(shop: Shop) -> None:
     past = await history(shop, 30, 12, trial=None)
     await past.says_ci(12, twice=True)

@@ -41,6 +41,7 @@ async def test_it_says_what_to_set_and_whom_it_suspects(shop: Shop) -> None:
     assert dispatched(shop) == []
 
 
+@pytest.mark.thorough
 async def test_it_resolves_when_the_check_is_green_again(shop: Shop) -> None:
     past = await history(shop, 3, 2, trial=None)
     await past.says_ci_on_the_end("failure")
@@ -76,6 +77,7 @@ async def test_once_a_workflow_is_there_a_retry_finds_the_culprit(shop: Shop) ->
     assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
 
 
+@pytest.mark.thorough
 async def test_where_the_servers_sandbox_is_off_only_a_workflow_is_named(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

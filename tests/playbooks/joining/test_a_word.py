@@ -54,6 +54,7 @@ async def test_a_persons_revert_is_the_yes_that_a_hotfix_waits_for(
     assert len(await sender.incidents("revert")) == 1
 
 
+@pytest.mark.thorough
 async def test_who_has_joined_hears_the_end_too(shop: Shop, sender: Sender) -> None:
     broken, told_on = await _waits(shop, sender)
     first = await shop.says(broken, "/revert", shop.bob)

@@ -32,6 +32,7 @@ async def _joined(shop: Shop) -> list[StoredRun]:
         return await runs.joined(conn, incident.id)
 
 
+@pytest.mark.thorough
 async def test_status_tells_of_the_run_at_work_not_of_a_request_that_joined(shop: Shop) -> None:
     broken = await shop.broken()
     shop.verdicts["smoke"] = "failure"

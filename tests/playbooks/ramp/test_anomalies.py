@@ -46,6 +46,7 @@ async def test_a_breach_while_an_approval_is_waited_for(providers: Providers) ->
     assert "fails more often" in await rolled_back(providers, issue)
 
 
+@pytest.mark.thorough
 async def test_what_is_not_the_candidates_fault_is_said_and_takes_nothing_back(
     providers: Providers, clock: Clock
 ) -> None:
@@ -109,6 +110,7 @@ async def test_a_report_from_outside(providers: Providers) -> None:
     assert "ErrorBudgetBurn fires" in await rolled_back(providers, issue)
 
 
+@pytest.mark.thorough
 async def test_an_alert_that_names_the_capability(providers: Providers) -> None:
     shop = providers.shop
     issue = await ramped(providers)

@@ -18,6 +18,7 @@ async def asked(providers: Providers, path: str, **body: Any) -> tuple[int, str]
     return status, answer.get("detail", "")
 
 
+@pytest.mark.thorough
 async def test_names_that_are_not_configured(providers: Providers) -> None:
     status, said = await asked(
         providers, "/providers/shadow/start", capability="llm.sumarize", candidate="provider-b"
@@ -121,6 +122,7 @@ async def test_a_person_may_end_a_ramp_and_begin_another(providers: Providers) -
     assert ledger.attempt != (await providers.file("ramp_reports"))["id"]
 
 
+@pytest.mark.thorough
 async def test_a_reader_moves_no_traffic(providers: Providers) -> None:
     shop = providers.shop
     issue = await providers.shadowed()

@@ -54,6 +54,7 @@ async def test_more_failures_than_any_provider_may_have_where_nothing_is_left_to
     assert f"`/shadow {CAPABILITY} provider-b`" in incident["body"]
 
 
+@pytest.mark.thorough
 async def test_evidence_that_stays_unclear_is_held_and_a_person_says_how_to_go_on(
     providers: Providers, clock: Clock
 ) -> None:

@@ -75,6 +75,7 @@ async def begin(
     return issue, answer
 
 
+@pytest.mark.thorough
 async def test_a_ramp_completes_from_its_counters_alone(
     providers: Providers, counted: Exporter
 ) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 import bot
 from bot.playbooks.steps import Duty, Step
 
 SOURCES = sorted(Path(bot.__file__).parent.rglob("*.py"))
 
 
+@pytest.mark.thorough
 def test_no_step_beside_the_recovery_can_fail_a_run() -> None:
     """Each is an argument of `attempt`, never of `run.step`; variables are as their callers say."""
     found: list[str] = []

@@ -15,6 +15,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         choose(metafunc, SAMPLE)
 
 
+@pytest.mark.thorough
 @pytest.mark.sampled("issues switched off, before")
 @pytest.mark.chaos
 async def test_self_work_that_broke_the_evals_is_reverted(

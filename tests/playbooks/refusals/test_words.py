@@ -28,6 +28,7 @@ async def test_a_locked_conversation_is_told_of_on_the_hotfix(shop: Shop) -> Non
     await shop.eventually(last_word)
 
 
+@pytest.mark.thorough
 async def test_what_is_left_to_do_by_hand_stands_in_the_last_word(shop: Shop) -> None:
     broken = await shop.broken()
     shop.github.restrict_refs(shop.repository, "hotfix/**", rules=["deletion"])
@@ -38,6 +39,7 @@ async def test_what_is_left_to_do_by_hand_stands_in_the_last_word(shop: Shop) ->
     assert f"- delete the branch `{hotfix['head']['ref']}` (a ruleset forbids it" in last
 
 
+@pytest.mark.thorough
 async def test_a_refused_branch_names_the_branches_and_the_bypass_list(shop: Shop) -> None:
     ruleset = shop.github.restrict_refs(shop.repository, "hotfix/**", "playbooks/**")
     broken = await shop.broken()
@@ -51,6 +53,7 @@ async def test_a_refused_branch_names_the_branches_and_the_bypass_list(shop: Sho
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_without_drafts_a_conflict_is_an_ordinary_pull_request_that_a_person_merges(
     shop: Shop,
 ) -> None:
@@ -103,6 +106,7 @@ async def test_a_permission_that_the_app_lacks_is_still_told(shop: Shop) -> None
     assert "may not do POST" in await shop.standing(broken, "Fix the cause")
 
 
+@pytest.mark.thorough
 async def test_checks_that_cannot_be_read_after_the_merge_leave_it_reverted(shop: Shop) -> None:
     broken = await shop.broken()
 

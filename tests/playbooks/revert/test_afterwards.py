@@ -42,6 +42,7 @@ async def test_a_branch_that_is_red_after_the_merge_needs_a_person_and_stays_ope
     assert (report["status"], report["outcome"]) == ("mitigated", "failed")
 
 
+@pytest.mark.thorough
 async def test_the_incident_is_resolved_once_the_branch_is_green_again(shop: Shop) -> None:
     broken = await merged_onto_a_moved_base(shop)
     await shop.standing(broken, "I am waiting for `smoke` there")
@@ -129,6 +130,7 @@ async def test_a_branch_that_stays_red_after_the_merge_is_watched_for_two_weeks(
     assert issue["state"] == "open"
 
 
+@pytest.mark.thorough
 async def test_a_hotfix_nobody_sees_to_for_two_weeks_is_given_up_and_left_open(
     shop: Shop, clock: Clock
 ) -> None:

@@ -101,6 +101,7 @@ async def test_hostile_titles_and_reasons_stay_words(shop: Shop) -> None:
         assert "[l](http" not in body
 
 
+@pytest.mark.thorough
 async def test_a_hostile_branch_name_stays_a_name(shop: Shop) -> None:
     base = "release/`x`|<b>_@mallory_<i>"
     await shop.alice.push(base, {"notes.md": "1\n"}, "Start a release")

@@ -25,6 +25,7 @@ def _refs(shop: Shop) -> dict[str, str]:
     return {ref.removeprefix(heads): sha for ref, sha in shop.repository.git.refs(heads).items()}
 
 
+@pytest.mark.thorough
 async def test_a_branch_of_that_name_is_left_alone_and_the_next_name_is_taken(shop: Shop) -> None:
     broken = await shop.broken()
     taken: dict[str, str] = {}
@@ -117,6 +118,7 @@ async def test_a_branch_named_hotfix_gives_a_flat_name_that_is_said_once(shop: S
     assert 'status: "superseded by ' in (await shop.alice.file(report["adr"]) or "")
 
 
+@pytest.mark.thorough
 async def test_a_branch_named_playbooks_gives_the_records_a_flat_one(shop: Shop) -> None:
     broken = await shop.broken()
     theirs = _person_takes(shop, "playbooks")

@@ -122,6 +122,7 @@ async def test_linear_history_and_signed_commits_get_a_signed_squash(shop: Shop)
     assert commit["verification"]["verified"]
 
 
+@pytest.mark.thorough
 async def test_restricted_pushes_leave_the_merge_to_a_person_and_notice_it(shop: Shop) -> None:
     broken = await shop.broken()
     _protect(shop, push_users=["alice"], push_apps=[])
@@ -144,6 +145,7 @@ async def test_auto_merge_switched_off_makes_no_difference(shop: Shop) -> None:
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_a_branch_that_must_be_up_to_date_gets_a_new_commit_never_a_forced_one(
     shop: Shop,
 ) -> None:

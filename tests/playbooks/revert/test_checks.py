@@ -62,6 +62,7 @@ async def test_a_wait_says_since_when_it_runs_and_how_long_it_took_before(
     assert "On `main` it took about 7 minutes, so I expect it by " in status
 
 
+@pytest.mark.thorough
 async def test_a_cancelled_check_is_settled_by_a_newer_run_in_another_suite(
     shop: Shop, ci_app: FakeInstallation
 ) -> None:
@@ -98,6 +99,7 @@ async def test_a_newer_failure_in_another_suite_beats_an_older_success(
     assert not (await shop.hotfix())["merged_at"]
 
 
+@pytest.mark.thorough
 async def test_a_check_that_reports_only_on_the_default_branch_is_not_waited_for(
     shop: Shop,
 ) -> None:
@@ -128,6 +130,7 @@ async def test_where_nothing_reports_on_pull_requests_a_person_is_asked_soon(
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_a_check_that_fails_once_by_chance_is_run_again_and_nobody_is_woken(
     shop: Shop,
 ) -> None:
@@ -200,6 +203,7 @@ async def test_a_check_that_does_not_begin_can_be_waved_through_once_the_others_
     assert given.refs["checks"] == ["deploy"]
 
 
+@pytest.mark.thorough
 async def test_a_refusal_in_passing_is_looked_at_again_and_nobody_is_told(shop: Shop) -> None:
     broken = await shop.broken()
     refused = shop.repository.refusals.refuse("merge", times=2)

@@ -50,6 +50,7 @@ async def _report_says(shop: Shop, status: str) -> Any:
     return await shop.eventually(said)
 
 
+@pytest.mark.thorough
 async def test_closing_the_issue_of_an_unwatched_incident_resolves_it_and_reopening_takes_it_up(
     shop: Shop,
 ) -> None:

@@ -193,6 +193,7 @@ async def test_a_legitimate_second_revert_works_later(shop: Shop) -> None:
     assert len(await shop.hotfixes()) == 2
 
 
+@pytest.mark.thorough
 async def test_status_says_the_next_thing_first(shop: Shop) -> None:
     shop.verdicts["smoke"] = "pending"
     await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
@@ -304,6 +305,7 @@ async def test_retry_waits_once_more_for_checks_that_did_not_report(
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_a_button_on_the_check_does_the_same_as_the_command(shop: Shop) -> None:
     shop.verdicts.clear()
     broken = await shop.broken()

@@ -165,6 +165,7 @@ async def test_a_base_that_comes_to_conflict_asks_a_person_and_then_goes_on(shop
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_a_hotfix_a_person_merges_is_noticed_and_recorded(shop: Shop) -> None:
     broken, answer, hotfix = await _waiting(shop)
     await shop.bob.merge(hotfix["number"])

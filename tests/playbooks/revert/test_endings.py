@@ -91,6 +91,7 @@ async def test_an_old_check_that_fails_in_a_new_way_cannot_be_approved(shop: Sho
     assert "`/approve`" not in status
 
 
+@pytest.mark.thorough
 async def test_a_failure_only_the_hotfix_has_is_not_merged_and_names_the_check(shop: Shop) -> None:
     broken = await shop.broken()
     shop.verdicts["smoke"] = "failure"
@@ -165,6 +166,7 @@ async def test_a_reader_cannot_approve(shop: Shop) -> None:
     assert not (await shop.hotfix())["merged_at"]
 
 
+@pytest.mark.thorough
 async def test_rejecting_closes_the_hotfix(shop: Shop) -> None:
     broken = await _with_an_old_failure(shop)
     await shop.says(broken, "/revert")
@@ -214,6 +216,7 @@ async def test_checks_that_never_report_are_a_visible_time_out(shop: Shop, clock
     assert await answer.reaction() == "+1"
 
 
+@pytest.mark.thorough
 async def test_a_check_that_broke_off_is_run_again_once_and_then_merged(shop: Shop) -> None:
     shop.verdicts.clear()
     await shop.merged("Name the check", {".github/playbooks.yml": "checks: {smoke: [build]}\n"})

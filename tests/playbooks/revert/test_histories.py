@@ -71,6 +71,7 @@ async def test_however_it_was_merged_all_of_the_pull_request_is_undone(
     assert after == before
 
 
+@pytest.mark.thorough
 async def test_a_stack_is_undone_newest_first_in_one_hotfix(shop: Shop) -> None:
     first = await shop.merged("Faster totals", {"shop.py": BAD})
     second = await shop.merged("Faster still", {"shop.py": BAD + "# faster\n"})
@@ -161,6 +162,7 @@ async def test_binary_files_come_back_byte_for_byte(shop: Shop) -> None:
     assert await _reverted(shop, sha) == before
 
 
+@pytest.mark.thorough
 async def test_symbolic_links_and_submodules_come_back(shop: Shop) -> None:
     link, other = await _blob(shop, "shop.py"), await _blob(shop, "README.md")
     links = {"path": "latest", "mode": "120000", "type": "blob"}
@@ -193,6 +195,7 @@ async def test_more_than_three_hundred_files_are_one_hotfix(shop: Shop) -> None:
     assert await _reverted(shop, sha) == before
 
 
+@pytest.mark.thorough
 async def test_a_workflow_file_needs_a_permission_that_is_named_and_retry_goes_on(
     shop: Shop,
 ) -> None:

@@ -52,6 +52,7 @@ WRITES = [
 ]
 
 
+@pytest.mark.thorough
 async def test_writes_that_were_done_and_then_denied_are_not_done_twice(shop: Shop) -> None:
     broken = await shop.broken()
     add = shop.github.faults.add
@@ -114,6 +115,7 @@ async def test_deliveries_may_come_twice_late_or_in_another_order(shop: Shop, fa
     await _ends_well(shop, broken)
 
 
+@pytest.mark.thorough
 async def test_without_any_delivery_after_the_command_it_looks_by_itself(shop: Shop) -> None:
     broken = await shop.broken()
     shop.github.faults.on_delivery(Lose(), event="status|check|pull_request|push", times=None)
@@ -133,6 +135,7 @@ async def test_lists_that_lag_make_nothing_twice(shop: Shop) -> None:
     await _ends_well(shop, broken)
 
 
+@pytest.mark.thorough
 async def test_a_permission_revoked_in_the_middle_is_named_and_retry_goes_on(shop: Shop) -> None:
     broken = await shop.broken()
     installation = shop.installation()

@@ -37,6 +37,7 @@ async def test_a_merge_queue_is_joined_and_followed(shop: Shop) -> None:
     assert report["merge"]["method"] == "queue"
 
 
+@pytest.mark.thorough
 async def test_a_group_that_is_red_by_chance_wakes_nobody(shop: Shop) -> None:
     broken = await shop.broken()
     queue_of(shop)

@@ -38,6 +38,7 @@ async def _actions(shop: Shop) -> list[str]:
     return [str(getattr(entry, "action", "")) for entry in entries]
 
 
+@pytest.mark.thorough
 async def test_it_makes_no_second_hotfix_where_the_first_was_enough(shop: Shop) -> None:
     broken, again = await _broken_again(shop)
     async with _slowly_planned(shop, broken, again) as slow:

@@ -65,6 +65,7 @@ async def test_a_preview_that_failed_is_never_merged_and_its_log_is_linked(shop:
     assert await shop.alice.file("shop.py") == GOOD
 
 
+@pytest.mark.thorough
 async def test_a_preview_that_never_comes_is_a_visible_time_out(shop: Shop, clock: Clock) -> None:
     broken, hotfix = await _waiting_for_its_preview(shop)
     deployment = await shop.alice.deploy(hotfix["head"]["sha"], "preview")

@@ -46,6 +46,7 @@ async def _call(shop: Shop, method: str, path: str, **body: Any) -> tuple[int, A
         return answer.status, await answer.json()
 
 
+@pytest.mark.thorough
 async def test_a_program_beyond_a_cap_is_told_at_once_and_who_still_can(
     shop: Shop, broken: int
 ) -> None:

@@ -37,6 +37,7 @@ async def test_a_stale_commit_of_the_flags_does_not_ramp_again(providers: Provid
     assert "flags.replaced" in [getattr(entry, "action", None) for entry in entries]
 
 
+@pytest.mark.thorough
 async def test_a_document_that_claims_to_be_newer_is_overtaken(providers: Providers) -> None:
     shop = providers.shop
     await providers.shadowed()

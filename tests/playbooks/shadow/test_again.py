@@ -68,6 +68,7 @@ async def rolled_back_from_a_ramp(providers: Providers, _: Clock) -> int:
     return issue
 
 
+@pytest.mark.thorough
 @pytest.mark.sampled("out_of_bounds")
 @pytest.mark.parametrize(
     "ends", [out_of_bounds, too_dear, cancelled, given_up, rolled_back, rolled_back_from_a_ramp]

@@ -86,6 +86,7 @@ async def _asked(shop: Shop, command: str) -> int:
     )
 
 
+@pytest.mark.thorough
 async def test_alerts_whose_run_an_update_ended_are_followed_anew_and_told_of_once(
     shop: Shop, sender: Sender, incident: Incident
 ) -> None:
@@ -122,6 +123,7 @@ async def test_a_run_that_goes_on_for_another_may_be_ended_by_an_update_too(
     await _clears(shop, sender)
 
 
+@pytest.mark.thorough
 async def test_retry_where_alerts_are_followed_says_that_there_is_nothing_to_retry(
     shop: Shop, sender: Sender, incident: Incident
 ) -> None:

@@ -12,6 +12,7 @@ from tests.playbooks.undo.test_undoing import without
 __all__ = ["providers"]
 
 
+@pytest.mark.thorough
 async def test_a_shadow_whose_evidence_is_damaged_mirrors_nothing_any_more(
     providers: Providers,
 ) -> None:

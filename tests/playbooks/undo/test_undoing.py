@@ -91,6 +91,7 @@ async def test_a_revert_that_breaks_off_closes_its_hotfix_and_deletes_its_branch
     assert len(await shop.incidents()) == 1
 
 
+@pytest.mark.thorough
 async def test_an_undo_that_fails_says_what_is_left_and_how_to_do_it_by_hand(shop: Shop) -> None:
     broken, answer, hotfix = await waiting_hotfix(shop)
     async with without(shop, "contents"):
