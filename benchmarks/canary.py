@@ -10,6 +10,7 @@ and when reports came in, and is the product's evaluation with its rules beside 
     python benchmarks/canary.py --runs 1000                      the whole table
     python benchmarks/canary.py --runs 1000 --scenario errors+1  one row
     python benchmarks/canary.py --full                           as it is published; two cores
+    python benchmarks/canary.py --full --kept FILE               goes on where it was stopped
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import erf, sqrt
 from multiprocessing import Pool
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
+from simulated.kept import KeptResults, fingerprint
 from simulated_traffic.ours import (
     POLICY,
     frozen,
@@ -129,15 +133,33 @@ ROWS = (
 )
 
 
-def measure(row: Row, runs: int, seed: int) -> Tally:
-    """Run all judges on the scenario's traffic, on two cores."""
+@dataclass(frozen=True)
+class Course:
+    """How the table is measured: runs a row, seed, and where results are kept."""
+
+    runs: int
+    seed: int
+    kept: KeptResults
+
+    def results(self, name: str, one: Callable[[int], Any], runs: int) -> list[Any]:
+        """Make each run that is not there yet, on two cores, and give the results of all."""
+        names = [f"{name} | {self.seed} | {number}" for number in range(runs)]
+        left = [number for number in range(runs) if self.kept.of(names[number]) is None]
+        if left:
+            with Pool(2) as pool:
+                for number, result in zip(left, pool.imap(one, left), strict=True):
+                    self.kept.keep(names[number], result)
+        return [self.kept.of(each) for each in names]
+
+
+def measure(row: Row, runs: int, course: Course) -> Tally:
+    """Run all judges on the scenario's traffic."""
     tally = Tally()
-    with Pool(2) as pool:
-        for raised, rivals in pool.imap(partial(_one, row, seed), range(runs)):
-            if raised is not None and raised[1] >= row.scene.begins:
-                tally.alarms.append(raised[1] - row.scene.begins)
-                tally.metrics[raised[0]] += 1
-            tally.rivals.update(rivals)
+    for raised, rivals in course.results(row.name, partial(_one, row, course.seed), runs):
+        if raised is not None and raised[1] >= row.scene.begins:
+            tally.alarms.append(raised[1] - row.scene.begins)
+            tally.metrics[raised[0]] += 1
+        tally.rivals.update(rivals)
     return tally
 
 
@@ -192,10 +214,11 @@ def met(row: Row, tally: Tally, runs: int) -> bool | None:
     return share >= row.least and quick
 
 
-def show(row: Row, runs: int, seed: int) -> bool:
+def show(row: Row, course: Course) -> bool:
     """Measure a scenario and print its line. Returns False if its aim is missed."""
     started = time.perf_counter()
-    tally = measure(row, runs, seed)
+    runs = max(1, course.runs // 3) if row.reports else course.runs
+    tally = measure(row, runs, course)
     middle = f"{median(tally.alarms):5.0f} s" if tally.alarms else "      -"
     verdict = {True: "met", False: "MISSED", None: ""}[met(row, tally, runs)]
     rivals = "  ".join(f"{wilson(tally.rivals[name], runs):>14}" for name in RIVALS)
@@ -221,14 +244,17 @@ def oracle_ranks(factor: float, sigma: float) -> float:
     return (Z_ALPHA + Z_POWER) ** 2 / (3 * (greater - 0.5) ** 2)
 
 
-def show_delay(name: str, metric: str, scene: Scene, oracle: float, runs: int, seed: int) -> bool:
+def _delay(scene: Scene, metric: str, seed: int, number: int) -> float:
+    """After how many observations one run raised an alarm."""
+    rng = np.random.default_rng([seed, number])
+    learned = frozen(scene, rng)
+    alarm = watch(single(metric), learned, traffic(scene, rng))
+    return float("inf") if alarm is None else alarm.at + 1
+
+
+def show_delay(name: str, metric: str, scene: Scene, oracle: float, course: Course) -> bool:
     """Compare the delay at an even split with an oracle that knows the effect beforehand."""
-    found = []
-    for number in range(runs):
-        rng = np.random.default_rng([seed, number])
-        learned = frozen(scene, rng)
-        alarm = watch(single(metric), learned, traffic(scene, rng))
-        found.append(np.inf if alarm is None else alarm.at + 1)
+    found = course.results(name, partial(_delay, scene, metric, course.seed), course.runs)
     ratio = median(found) / oracle
     ok = ratio <= 1.3
     print(
@@ -239,10 +265,12 @@ def show_delay(name: str, metric: str, scene: Scene, oracle: float, runs: int, s
     return ok
 
 
-def show_share(name: str, one: Callable[[int], bool], runs: int, aim: str, *, least: float) -> bool:
+def show_share(
+    name: str, one: Callable[[int], bool], course: Course, aim: str, *, least: float
+) -> bool:
     """Print how often something holds. Returns False if that is less often than it should be."""
-    with Pool(2) as pool:
-        count = sum(pool.imap(one, range(runs)))
+    runs = course.runs
+    count = sum(course.results(name, one, runs))
     ok = count / runs >= least
     print(f"{name:44}{wilson(count, runs):>14}  {aim}  {'met' if ok else 'MISSED'}", flush=True)
     return ok
@@ -254,6 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--full", action="store_true", help="150 runs a row, 50 of the slow ones")
     parser.add_argument("--scenario", choices=[*(row.name for row in ROWS), "delay", "beside"])
+    parser.add_argument("--kept", type=Path, help="keep results here, and go on from them")
     parser.add_argument("--seed", type=int, default=20260101)
     options = parser.parse_args(arguments)
     if options.full:
@@ -264,17 +293,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         + "  ".join(f"{name:>14}" for name in RIVALS)
         + "   which metric"
     )
+    here = Path(__file__).parent
+    code = fingerprint([here.parent / "bot" / "canary", here / "simulated_traffic"])
+    course = Course(options.runs, options.seed, KeptResults(options.kept, code))
     fine = True
     for row in ROWS:
         if options.scenario in (None, row.name):
-            runs = max(1, options.runs // 3) if row.reports else options.runs
-            fine &= show(row, runs, options.seed)
+            fine &= show(row, course)
     if options.scenario in (None, "delay"):
         even = (50,)
         slow, failing = Scene(latency=1.2, percents=even), Scene(errors=0.01, percents=even)
         ranks, rates = oracle_ranks(1.2, LATENCY_SIGMA), oracle_errors(0.01, 0.02)
-        fine &= show_delay("delay, latency+20%", "latency", slow, ranks, options.runs, options.seed)
-        fine &= show_delay("delay, errors+1", "error", failing, rates, options.runs, options.seed)
+        fine &= show_delay("delay, latency+20%", "latency", slow, ranks, course)
+        fine &= show_delay("delay, errors+1", "error", failing, rates, course)
         for before, after in ((0.2, 0.24), (0.9, 0.95)):
             scene = Scene(
                 failing=before, errors=0.99 * (after - before) / (1 - before), percents=even
@@ -283,27 +314,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"delay, errors {before:.0%} to {after:.0%}",
                 oracle_errors(before, after),
             )
-            fine &= show_delay(name, "error", scene, oracle, options.runs, options.seed)
+            fine &= show_delay(name, "error", scene, oracle, course)
     if options.scenario in (None, "beside"):
-        runs, seed = options.runs, options.seed
+        seed = options.seed
         fine &= show_share(
             "ROAS -30%, within the time said before",
             partial(returns_seen, seed, 0.7),
-            runs,
+            course,
             ">= 80%",
             least=0.8,
         )
         fine &= show_share(
             "ROAS A/A, no alarm in that time",
             partial(returns_seen, seed, None),
-            runs,
+            course,
             ">= 95%",
             least=0.95,
         )
         for name, each in silences(seed).items():
-            fine &= show_share(name, each, runs, ">= 95%", least=0.95)
+            fine &= show_share(name, each, course, ">= 95%", least=0.95)
         fine &= show_share(
-            "no failure at all: passes 5%", partial(stuck, seed), runs, ">= 95%", least=0.95
+            "no failure at all: passes 5%", partial(stuck, seed), course, ">= 95%", least=0.95
         )
     return 0 if fine else 1
 
