@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 _INLINE = re.compile(r"([\\`*_\[\]|~$!])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\u200b": "&#8203;"})
@@ -86,18 +86,9 @@ def mention(login: str) -> str:
 
 
 def marker(name: str, **values: str) -> str:
-    """Write a hidden comment by which we find again what we wrote; see `find_marker`."""
+    """Write a hidden comment by which what we wrote is found again."""
     pairs = "".join(f" {key}={_marker_value(value)}" for key, value in sorted(values.items()))
     return f"<!-- playbooks:{name}{pairs} -->"
-
-
-def find_marker(body: str, name: str) -> dict[str, str] | None:
-    """Read the values of the first hidden marker of this name; None if there is none."""
-    found = re.search(rf"<!-- playbooks:{re.escape(name)}((?: [a-z_]+=[^\s>]*)*) -->", body)
-    if found is None:
-        return None
-    pairs = (pair.split("=", 1) for pair in found[1].split())
-    return {key: unquote(value) for key, value in pairs}
 
 
 def for_file(written: str) -> str:

@@ -47,7 +47,6 @@ from bot.records.tables.safety import replicas, signing_keys
 FORMAT = "incident-playbooks/export/1"
 _AT_ONCE = 500
 _TOLD_EVERY = 50_000
-_OUTPUTS = outputs_table("sqlite").name
 
 Say = Callable[[str], None]
 """Told how far it is."""

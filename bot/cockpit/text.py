@@ -25,7 +25,6 @@ from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.runs import StoredRun, ToldStanding
 from bot.records.steps import Reversibility
-from bot.triggers import Severity
 
 if TYPE_CHECKING:
     import markdown_it
@@ -224,14 +223,6 @@ def sign_of_harm(part: float) -> str:
         return "over its limit"
     return "no sign" if part <= 0 else f"{int(100 * part)}%"
 
-
-SEVERITY_SIGNS = {
-    Severity.CRITICAL: "‼",
-    Severity.HIGH: "▲",
-    Severity.MEDIUM: "◆",
-    Severity.LOW: "●",
-}
-"""Severities are told apart by word and sign, never by colour alone."""
 
 _LONGEST_WHY = 300
 _SHA = re.compile(r"[0-9a-f]{40}")

@@ -14,7 +14,6 @@ calm and storm (Rabiner 1989, the forward recursion), the fourth a sum over the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -353,8 +352,3 @@ class Storms:
         stormy = self._stormy.sum(axis=1)
         result: Floats = stormy / (stormy + self._calm.sum(axis=1))
         return result
-
-
-def tempered(runs: Sequence[TimedRun]) -> list[TimedRun]:
-    """Order runs by time, those without one first."""
-    return sorted(runs, key=lambda run: -1 if run.at is None else run.at)

@@ -115,11 +115,6 @@ class ChangedPath(Value):
         """Whether the entry is a submodule's commit, not a blob."""
         return self.mode == "160000"
 
-    @property
-    def is_workflow(self) -> bool:
-        """Whether GitHub asks for the `workflows: write` permission to change this path."""
-        return self.path.startswith(".github/workflows/")
-
 
 class RawChange(Value):
     """One differing path with its bytes, as git has it; `mode`s and ids of both sides."""

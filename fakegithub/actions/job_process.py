@@ -16,7 +16,6 @@ from fakegithub.actions import workflows
 from fakegithub.git.bare import BareRepository, GitRefused, clean_environment
 
 _MOST_OUTPUT = 100_000
-_END = "_end_of_output"
 _OUTER = ("inputs.", "steps.")
 """What an action does not see of the workflow that uses it."""
 _SHELL = shutil.which("bash") or "/bin/sh"

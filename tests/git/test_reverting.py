@@ -378,17 +378,6 @@ async def test_attributes_that_only_lie_in_the_work_tree_do_not_count(
     assert isinstance(await compute_revert(git, [broken], onto), RevertConflict)
 
 
-async def test_workflow_files_are_told_apart(history: History, git: Git) -> None:
-    history.commit({"a": "a\n"})
-    broken = history.commit({".github/workflows/ci.yml": "on: push\n", ".github/x.yml": "x\n"})
-    ours = await compute_revert(git, [broken], broken)
-    assert isinstance(ours, Clean)
-    assert {change.path: change.is_workflow for change in ours.changes} == {
-        ".github/workflows/ci.yml": True,
-        ".github/x.yml": False,
-    }
-
-
 async def test_a_path_that_is_not_utf8_is_computed_but_not_published(
     history: History, git: Git
 ) -> None:

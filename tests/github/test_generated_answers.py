@@ -96,7 +96,6 @@ CALLS: Mapping[str, Call] = {
     ),
     "pulls.update": lambda _, r: r.pulls.update(1, title="x"),
     "pulls.close": lambda _, r: r.pulls.close(1),
-    "pulls.request_reviewers": lambda _, r: r.pulls.request_reviewers(1, ["octocat"]),
     "merging.merge": lambda _, r: r.merging.merge(
         1, head_sha=SHA, method=MergeMethod.SQUASH, look_first=True
     ),
@@ -121,9 +120,6 @@ CALLS: Mapping[str, Call] = {
     ),
     "comments.edit": lambda _, r: r.comments.edit(COMMENT, "y"),
     "reactions.ensure_reaction": lambda _, r: _react(r),
-    "labels.ensure_label": lambda _, r: _each(
-        lambda first: r.labels.ensure_label("x", color="fff", description="x", look_first=first)
-    ),
     "labels.add": lambda _, r: r.labels.add(1, ["incident"]),
     "checks.results": lambda _, r: r.checks.results(SHA),
     "checks.get": lambda _, r: r.checks.get(1),
@@ -206,16 +202,13 @@ BESIDES: Mapping[str, str] = {
     "installations.activity": BY_GRAPHQL,
     "merging.enqueue": BY_GRAPHQL,
     "merging.queue_entry": BY_GRAPHQL,
-    "merging.dequeue": BY_GRAPHQL,
     "changes.review_was_edited": BY_GRAPHQL,
     "changes.issues": AS_IT_CAME,
     "changes.comments": AS_IT_CAME,
     "changes.review_comments": AS_IT_CAME,
     "changes.reviews": AS_IT_CAME,
     "contents.names": "the names of a folder's list, while a file is generated",
-    "pulls.mark_ready": NOTHING_READ,
     "rules.create": NOTHING_READ,
-    "pulls.mark_draft": NOTHING_READ,
     "deliveries.redeliver": NOTHING_READ,
     "labels.remove": NOTHING_READ,
     "reactions.remove": NOTHING_READ,
@@ -248,7 +241,6 @@ BY_GRAPHQL_CALLS: Mapping[str, tuple[Call, Any]] = {
     ),
     "merging.enqueue": (lambda _, r: r.merging.enqueue(PULL, head_sha=SHA), QUEUED),
     "merging.queue_entry": (lambda _, r: r.merging.queue_entry(PULL), IN_QUEUE),
-    "merging.dequeue": (lambda _, r: r.merging.dequeue(PULL), IN_QUEUE),
     "changes.review_was_edited": (
         lambda _, r: r.changes.review_was_edited("R"),
         {"node": {"lastEditedAt": "2026-05-01T12:00:00Z"}},

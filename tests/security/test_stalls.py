@@ -121,7 +121,6 @@ READERS: dict[str, Callable[[str], object]] = {
     "text": markdown.text,
     "code": markdown.code,
     "fence": markdown.fence,
-    "find_marker": lambda text: markdown.find_marker(text, "spec-start"),
     "with_section": lambda text: markdown.with_section(text, "spec", "x"),
     "for_file": markdown.for_file,
     "quoted": quoted,

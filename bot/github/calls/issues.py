@@ -14,7 +14,6 @@ from bot.github.markers import cut, cut_title, edit, is_marked, marked
 from bot.github.models import Comment, Issue, Label, Reaction
 from bot.github.transport.channel import Channel
 
-LABELS = "/repos/{owner}/{repo}/labels"
 LABELS_OF_ISSUE = "/repos/{owner}/{repo}/issues/{number}/labels"
 
 
@@ -24,35 +23,6 @@ class Labels:
     def __init__(self, channel: Channel) -> None:
         """Work through `channel`."""
         self._channel = channel
-
-    async def ensure_label(
-        self, name: str, *, color: str, description: str, look_first: bool = False
-    ) -> Label:
-        """Make sure the label exists. One that is there is left as its owners want it.
-
-        Args:
-            name: Compared by GitHub without regard to case.
-            color: Six hexadecimal digits, no `#`.
-            description: At most 100 characters; cut.
-            look_first: Whether this step may already have run; a second label of one name is
-                refused by GitHub anyway, so False is safe too.
-        """
-
-        async def look() -> Label | None:
-            data = await self._channel.find(f"{LABELS}/{{name}}", name=name)
-            return None if data is None else Label.model_validate(data)
-
-        async def create() -> Label:
-            body = {"name": name, "color": color, "description": description[:100]}
-            return Label.model_validate(await self._channel.post(LABELS, body))
-
-        return await ensure(
-            look=look,
-            create=create,
-            look_first=look_first,
-            sleep=self._channel.around.sleep,
-            looks=(0.0,),
-        )
 
     async def add(self, number: int, names: Sequence[str]) -> tuple[str, ...]:
         """Put labels on an issue or pull request; give all that are on it now."""

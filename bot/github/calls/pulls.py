@@ -21,15 +21,6 @@ PULLS = "/repos/{owner}/{repo}/pulls"
 PULL = "/repos/{owner}/{repo}/pulls/{number}"
 OF_COMMIT = "/repos/{owner}/{repo}/commits/{sha}/pulls"
 
-READY = """
-mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) {
-  pullRequest { id isDraft } } }
-"""
-DRAFT = """
-mutation($id: ID!) { convertPullRequestToDraft(input: {pullRequestId: $id}) {
-  pullRequest { id isDraft } } }
-"""
-
 COMMITS_AT_ONCE = 100
 """Commits whose pull requests are asked for in one request."""
 _WITH_COMMITS = """
@@ -238,39 +229,12 @@ class Pulls:
         """Close it without merging; closing a closed one changes nothing."""
         return await self.update(number, state="closed")
 
-    async def request_reviewers(
-        self, number: int, people: Sequence[str] = (), teams: Sequence[str] = ()
-    ) -> PullRequest:
-        """Ask people (logins) and teams (slugs) for a review."""
-        body = {"reviewers": list(people), "team_reviewers": list(teams)}
-        data = await self._channel.post(
-            f"{PULL}/requested_reviewers", body, repeatable=True, number=number
-        )
-        return PullRequest.model_validate(data)
-
-    async def mark_ready(self, pull: PullRequest) -> None:
-        """Turn a draft into a normal pull request (GraphQL only)."""
-        if pull.draft:
-            await self._channel.graphql(
-                READY, {"id": pull.node_id}, name="markPullRequestReadyForReview", repeatable=True
-            )
-
-    async def mark_draft(self, pull: PullRequest) -> None:
-        """Turn a pull request into a draft (GraphQL only)."""
-        if not pull.draft:
-            await self._channel.graphql(
-                DRAFT, {"id": pull.node_id}, name="convertPullRequestToDraft", repeatable=True
-            )
-
 
 QUEUE_FIELDS = "id state position enqueuedAt estimatedTimeToMerge headCommit { oid }"
 ENQUEUE = f"""
 mutation($id: ID!, $head: GitObjectID!) {{
   enqueuePullRequest(input: {{pullRequestId: $id, expectedHeadOid: $head}}) {{
     mergeQueueEntry {{ {QUEUE_FIELDS} }} }} }}
-"""
-DEQUEUE = """
-mutation($id: ID!) { dequeuePullRequest(input: {id: $id}) { mergeQueueEntry { id } } }
 """
 ENTRY = f"""
 query($id: ID!) {{ node(id: $id) {{
@@ -418,24 +382,6 @@ class Merging:
         )
         entry = (data["node"] or {}).get("mergeQueueEntry")
         return None if entry is None else QueueEntry.model_validate(entry)
-
-    async def dequeue(self, pull: PullRequest) -> None:
-        """Take it out of the merge queue; that it is not in it is fine.
-
-        Raises:
-            Unprocessable: GitHub refuses, and it is still in the queue.
-        """
-        if await self.queue_entry(pull) is None:
-            return
-        try:
-            await self._channel.graphql(
-                DEQUEUE, {"id": pull.node_id}, name="dequeuePullRequest", repeatable=True
-            )
-        except Unprocessable:
-            # It may be out all the same: the first try went unanswered, or GitHub says that it
-            # failed to remove what it has removed (vanillagreencom/kendex#1289).
-            if await self.queue_entry(pull) is not None:
-                raise
 
 
 def _merged(pull: PullRequest) -> Merged:

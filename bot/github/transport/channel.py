@@ -358,7 +358,7 @@ class Channel:
                     if refreshed:
                         raise error
                     refreshed = True
-                case FollowTo(location, _, error):
+                case FollowTo(location, error):
                     redirects += 1
                     if redirects > MAX_REDIRECTS or not around.addresses.is_ours(location):
                         raise error

@@ -111,7 +111,6 @@ class FollowTo:
     """Send the same request to `location`."""
 
     location: str
-    permanent: bool
     error: GitHubError
 
 
@@ -151,7 +150,7 @@ def decide(request: SentRequest, answer: HttpAnswer | Lost, attempt: int, now: f
     facts["said"] = said if said != _NO_REASON else ""
     if status in {301, 302, 307, 308} and headers.get("location"):
         error = NotFound(f"GitHub sends {request.name} elsewhere, which we do not follow.", **facts)
-        return FollowTo(headers["location"], status in {301, 308}, error)
+        return FollowTo(headers["location"], error)
     if _is_limit(status, headers, said):
         return _limited(request, headers, facts, attempt, now, status)
     if status >= 500:

@@ -90,14 +90,6 @@ def read_anchors(text: str) -> list[Anchor]:
     return list(_anchors(text.splitlines()))
 
 
-def with_anchor(text: str, anchor: Anchor) -> str:
-    """Add an anchor to the text of `audit/anchors.jsonl`; one that is there stays alone."""
-    if anchor.line() in text.splitlines(keepends=True):
-        return text
-    separator = "" if not text or text.endswith("\n") else "\n"
-    return text + separator + anchor.line()
-
-
 def private_key(pem: bytes) -> Ed25519PrivateKey:
     """Read an Ed25519 private key in PEM.
 

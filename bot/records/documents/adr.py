@@ -22,8 +22,6 @@ from bot.records.documents.artifacts import DecisionOutcome, TimelineEvent, cano
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Value
 
-DEFAULT_DIRECTORY = "docs/decisions"
-
 Decided = Literal["accepted", "rejected"]
 
 

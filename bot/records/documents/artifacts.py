@@ -177,7 +177,6 @@ _PLACES: dict[ArtifactKind, str] = {
     "shadow": "provider_shadow_diffs/{id}.json",
     "ramp": "ramp_reports/{id}.json",
 }
-DEFAULT_ROOT = "apps/orchestrator/orchestrator"
 
 
 def canonical_bytes(content: BaseModel | JsonValue) -> bytes:

@@ -1,13 +1,11 @@
-"""Drafts and the merge queue, which GitHub offers by GraphQL only."""
+"""The merge queue, which GitHub offers by GraphQL only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import graphql
 import pytest
-from aiohttp import web
 
 from bot.github.calls import pulls
 from bot.github.calls.checks import CheckReport
@@ -17,8 +15,6 @@ from bot.github.models import PullRequest
 from fakegithub.faults.request_faults import (
     Drop,
     FailAfter,
-    Fault,
-    FaultyRequest,
     SecondaryLimit,
     Truncate,
 )
@@ -42,8 +38,8 @@ def schema() -> graphql.GraphQLSchema:
 
 @pytest.mark.parametrize(
     "query",
-    [pulls.READY, pulls.DRAFT, pulls.ENQUEUE, pulls.DEQUEUE, pulls.ENTRY],
-    ids=["ready", "draft", "enqueue", "dequeue", "entry"],
+    [pulls.ENQUEUE, pulls.ENTRY],
+    ids=["enqueue", "entry"],
 )
 def test_every_query_is_one_github_understands(schema: graphql.GraphQLSchema, query: str) -> None:
     assert graphql.validate(schema, graphql.parse(query)) == []
@@ -88,17 +84,6 @@ def queue(github: DemoGitHub, repository: FakeRepository, time: Time) -> None:
     )
 
 
-async def test_a_draft_becomes_ready_and_a_draft_again(
-    client: RepositoryClient, pull: PullRequest
-) -> None:
-    await client.pulls.mark_draft(pull)
-    draft = await client.pulls.get(pull.number)
-    assert draft.draft
-    await client.pulls.mark_draft(draft)
-    await client.pulls.mark_ready(draft)
-    assert not (await client.pulls.get(pull.number)).draft
-
-
 async def test_graphql_is_held_back_and_asked_again_like_everything_else(
     client: RepositoryClient, pull: PullRequest, github: DemoGitHub, time: Time, bot: GitHub
 ) -> None:
@@ -128,33 +113,6 @@ async def test_a_pull_request_enters_the_merge_queue_once(
     assert await client.merging.queue_entry(pull) == entry
     assert await client.merging.enqueue(pull, head_sha=pull.head.sha) == entry
     assert len(repository.queue) == 1
-    for _ in range(2):
-        await client.merging.dequeue(pull)
-    assert repository.queue == []
-
-
-@dataclass
-class Second:
-    """Something that goes wrong with the second request only."""
-
-    fault: Fault
-    seen: int = 0
-
-    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
-        self.seen += 1
-        return await (self.fault.happen(incident) if self.seen == 2 else incident.carry_out())
-
-
-@pytest.mark.usefixtures("queue")
-async def test_what_left_the_queue_although_github_denies_it_has_left(
-    client: RepositoryClient, pull: PullRequest, github: DemoGitHub, repository: FakeRepository
-) -> None:
-    await _pass(client, pull.head.sha)
-    await client.merging.enqueue(pull, head_sha=pull.head.sha)
-    # Done, and denied; asked again, GitHub says that it is not there.
-    github.faults.add(Second(FailAfter(502)), path="/api/graphql", times=2)
-    await client.merging.dequeue(pull)
-    assert repository.queue == []
 
 
 @pytest.mark.usefixtures("queue")

@@ -40,12 +40,14 @@ async def test_a_token_is_renewed_five_minutes_before_its_end(
 
 
 async def test_a_token_that_expires_in_the_middle_is_renewed_once_and_the_work_goes_on(
-    bot: GitHub, client: RepositoryClient, github: DemoGitHub
+    bot: GitHub, client: RepositoryClient, github: DemoGitHub, time: Time
 ) -> None:
     await client.about()
-    github.faults.add(ExpireToken(), method="POST", path=r"/labels$")
-    label = await client.labels.ensure_label("incident", color="b60205", description="x")
-    assert label.name == "incident"
+    github.faults.add(ExpireToken(), method="POST", path=r"/issues$")
+    issue = await client.issues.ensure_issue(
+        key="expires", title="x", body="x", since=time.moment(), look_first=False
+    )
+    assert issue.title == "x"
     assert tokens_made(bot) == 2
 
 

@@ -96,7 +96,7 @@ async def test_while_one_call_is_told_to_wait_the_others_of_the_installation_wai
     await client.about()
     github.faults.add(SecondaryLimit(429, 600), path="/labels")
     with pytest.raises(RateLimited):
-        await client.labels.ensure_label("a", color="ffffff", description="")
+        await client.labels.add(1, ["a"])
     sent = github.limits.windows.copy()
     with pytest.raises(RateLimited, match="asked us to wait"):
         await client.about()
@@ -197,9 +197,9 @@ async def test_a_name_cannot_lead_to_another_address(client: RepositoryClient) -
 async def test_lists_are_read_to_their_end(
     client: RepositoryClient, repository: FakeRepository
 ) -> None:
-    for number in range(130):
-        await client.labels.ensure_label(f"l{number}", color="ffffff", description="")
     channel = client.labels._channel
+    for number in range(130):
+        await channel.post("/repos/{owner}/{repo}/labels", {"name": f"l{number}"})
     names = [data["name"] async for data in channel.items("/repos/{owner}/{repo}/labels")]
     assert {f"l{number}" for number in range(130)} <= set(names)
     assert len(names) == len(repository.labels)

@@ -15,7 +15,6 @@ from bot.records.audit.anchors import (
     public_key,
     read_anchors,
     sign,
-    with_anchor,
 )
 from bot.records.audit.chain import AuditHead
 from tests.records.examples import NOON
@@ -51,13 +50,6 @@ def test_a_changed_anchor_is_not_signed(change: dict[str, object]) -> None:
 
 def test_lines_that_are_no_anchors_are_left_out() -> None:
     assert read_anchors(f'\nhello\n{{"seq": 1}}\n{ANCHOR.line()}[]\n') == [ANCHOR]
-
-
-def test_an_anchor_is_added_once_on_a_line_of_its_own() -> None:
-    text = with_anchor("# a line without an end", ANCHOR)
-    assert text == f"# a line without an end\n{ANCHOR.line()}"
-    assert with_anchor(text, ANCHOR) == text
-    assert with_anchor("", ANCHOR) == ANCHOR.line()
 
 
 def test_another_kind_of_key_is_refused() -> None:

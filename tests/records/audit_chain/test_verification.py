@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records.audit import chain as audit
-from bot.records.audit.anchors import ANCHORS_PATH, Anchor, public_pem, sign, with_anchor
+from bot.records.audit.anchors import ANCHORS_PATH, Anchor, public_pem, sign
 from bot.records.audit.chain import GENESIS, AuditEntry, AuditHead
 from bot.records.audit.verify import (
     Altered,
@@ -205,7 +205,7 @@ async def evidence(engine: AsyncEngine, tmp_path: Path) -> tuple[Path, Path]:
                 entry = await audit.append(
                     conn, repository, "x", actor="alice", at=NOON, data={"n": number}
                 )
-            text = with_anchor(text, sign(entry.head, KEY, NOON))
+            text += sign(entry.head, KEY, NOON).line()
     anchors_file, key_file = tmp_path / "anchors.jsonl", tmp_path / "key.pub"
     anchors_file.write_text(text)
     key_file.write_bytes(public_pem(PUBLIC))
@@ -304,7 +304,7 @@ async def test_an_anchor_of_an_unknown_key_makes_the_exit_code_1_and_is_said(
     url: str, evidence: tuple[Path, Path]
 ) -> None:
     theirs = sign(AuditHead(repository_id=4, seq=99, head_hash="f" * 64), OTHER_KEY, NOON)
-    evidence[0].write_text(with_anchor(evidence[0].read_text(), theirs))
+    evidence[0].write_text(evidence[0].read_text() + theirs.line())
     report = await audit_verify(url, *evidence)
     assert report.code == 1
     [said] = [line for line in report.lines() if "unknown key" in line]
