@@ -138,6 +138,13 @@ class Wait(Value):
     missing: tuple[str, ...]
 
 
+class Ask(Value):
+    """A decision: only a person can say how to go on. `reasons`: why, a sentence each."""
+
+    action: Literal["ask"] = "ask"
+    reasons: tuple[str, ...] = ()
+
+
 class Ending(Value):
     """How a Run ended, for whoever asked. `reason` and `remedy` are Markdown.
 

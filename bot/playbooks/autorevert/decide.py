@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bot.logs import explained
 from bot.playbooks.checks.streak import CERTAIN, LIKELY, MOST, Certainty, Streak, weigh
+from bot.playbooks.run import Wait
 from bot.triggers import Autonomy, Value
 
 UNLIKELY = 0.1
@@ -97,12 +98,6 @@ class LeaveAlone(Value):
     reason: str
 
 
-class WaitForRun(Value):
-    """A run is under way; look again when it ends."""
-
-    action: Literal["wait"] = "wait"
-
-
 class RunAgain(Value):
     """Have the check run once more on each of these commits."""
 
@@ -136,7 +131,7 @@ class BisectBetween(Value):
 
 
 Decision = Annotated[
-    LeaveAlone | WaitForRun | RunAgain | TellPeople | RevertCommit | BisectBetween,
+    LeaveAlone | Wait | RunAgain | TellPeople | RevertCommit | BisectBetween,
     Field(discriminator="action"),
 ]
 
@@ -152,7 +147,7 @@ def decide(evidence: CheckEvidence) -> Decision:
     if streak is None:
         return LeaveAlone(reason="the check passes again")
     if evidence.is_running:
-        return WaitForRun()
+        return Wait(missing=("a run of the check is under way",))
     if streak.good is None:
         return LeaveAlone(reason="the check has not passed on this branch lately")
     if not streak.suspects:

@@ -21,13 +21,12 @@ from bot.playbooks.autorevert.decide import (
     RevertCommit,
     RunAgain,
     TellPeople,
-    WaitForRun,
     decide,
 )
 from bot.playbooks.autorevert.evidence import CheckLook, RerunsAsked, look, run_again
 from bot.playbooks.autorevert.ports import AutorevertResources, chain, runs
 from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
-from bot.playbooks.run import Run, SignalKind, attempt, first, heard
+from bot.playbooks.run import Run, SignalKind, Wait, attempt, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records.lifecycle import RunState
 from bot.triggers import (
@@ -96,7 +95,7 @@ class _Judging:
             match decision:
                 case RunAgain(shas=shas):
                     await self._run_again(shas, looked, now)
-                case WaitForRun():
+                case Wait():
                     signals = await heard(self.run, self._a_while, WaitPoint.CHECK_RERUN)
                     if first(signals, SignalKind.CANCEL):
                         decision = LeaveAlone(reason="a person cancelled it")

@@ -16,7 +16,7 @@ from pydantic import Field
 from bot.logs import explained
 from bot.playbooks.checks.green import CheckTally, Counting, Reran, State, reruns
 from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
-from bot.playbooks.run import Wait
+from bot.playbooks.run import Ask, Wait
 from bot.triggers import Value
 
 Confirmation = Literal["cured", "unseen", "not cured", "wait"]
@@ -182,10 +182,9 @@ class Rerun(Value):
     names: tuple[str, ...]
 
 
-class AskPerson(Value):
+class AskPerson(Ask):
     """Only a person can go on. `why` selects the words."""
 
-    action: Literal["ask"] = "ask"
     why: Why
     names: tuple[str, ...] = ()
     reason: str = ""

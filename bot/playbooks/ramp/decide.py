@@ -12,7 +12,7 @@ from typing import Literal
 from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.policy import Phase, Policy
 from bot.logs import explained
-from bot.playbooks.run import Wait
+from bot.playbooks.run import Ask, Wait
 from bot.triggers import Value
 
 Needed = int | Literal["founder"] | None
@@ -31,8 +31,7 @@ class RampHeld(Wait):
     """It could go on, but somebody paused the capability."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskAboutRamp:
+class AskAboutRamp(Ask):
     """Only a person can say how to go on.
 
     `stage`: what they are asked to agree to; `founder`: only a Founder can.
@@ -40,7 +39,6 @@ class AskAboutRamp:
 
     why: Why
     stage: int
-    reasons: tuple[str, ...]
     founder: bool = False
 
 
@@ -91,7 +89,9 @@ def next_move(
         case Continue(waiting):
             return Wait(missing=waiting)
         case Hold(reasons) if phase not in insisted:
-            return AskAboutRamp("inconclusive", _stage_after(policy, phase), reasons)
+            return AskAboutRamp(
+                why="inconclusive", stage=_stage_after(policy, phase), reasons=reasons
+            )
         case Hold() | Promote():
             return _onward(policy, phase, approvals)
 
@@ -124,7 +124,7 @@ def missing_agreement(
         approvals_needed = "1 approval" if wanted == 1 else f"{wanted} approvals"
         so_far = f"{given} given" if given else "none given"
         said = f"The stage of {stage}% needs {approvals_needed}; {so_far} so far."
-    return AskAboutRamp("approval", stage, (said,), founder=wanted == "founder")
+    return AskAboutRamp(why="approval", stage=stage, reasons=(said,), founder=wanted == "founder")
 
 
 def _onward(policy: Policy, phase: int, approvals: Collection[StageApproval]) -> Move:

@@ -14,7 +14,7 @@ from bot.canary.report import ShadowDiffReport
 from bot.canary.sample_size import shadow_left
 from bot.logs import explained
 from bot.playbooks.rollout.evidence import read_course, report_of_shadow
-from bot.playbooks.run import Wait
+from bot.playbooks.run import Ask, Wait
 from bot.playbooks.shadow.plan import ShadowPlan
 from bot.playbooks.shadow.ports import ShadowEvaluations, ledgers
 from bot.records.lifecycle import UnknownRecord
@@ -23,14 +23,12 @@ from bot.traffic.evidence_log import BreachFound, Judged
 from bot.triggers import Value
 
 
-@dataclass(frozen=True, slots=True)
-class AskAboutShadow:
+class AskAboutShadow(Ask):
     """Something keeps the shadow from a verdict; it goes on by itself once that is mended.
 
     `may_insist`: enough was compared for a person to want the ramp all the same.
     """
 
-    reasons: tuple[str, ...]
     may_insist: bool
 
 
@@ -69,7 +67,7 @@ def next_move(policy: Policy, verdict: Verdict, extra_cost: float, pairs: int) -
             # The cap is a cap: what is not mirrored costs nothing.
             return StopShadow("too dear", reasons)
         case Hold(reasons):
-            return AskAboutShadow(reasons, may_insist=pairs >= policy.shadow.min_pairs)
+            return AskAboutShadow(reasons=reasons, may_insist=pairs >= policy.shadow.min_pairs)
         case Continue(waiting):
             return Wait(missing=waiting)
 

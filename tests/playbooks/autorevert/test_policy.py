@@ -17,10 +17,10 @@ from bot.playbooks.autorevert.decide import (
     RunAgain,
     SoleSuspect,
     TellPeople,
-    WaitForRun,
     decide,
 )
 from bot.playbooks.checks.streak import CheckRecord, CommitRuns, Streak, find_streak, weigh
+from bot.playbooks.run import Wait
 from bot.triggers import Autonomy
 
 STEADY = CheckRecord(passes=50)
@@ -142,7 +142,7 @@ def _suspect(**changed: object) -> SoleSuspect:
         (_evidence(), RevertCommit, "failed in 5 of 5 runs"),
         (_evidence(streak=None), LeaveAlone, "passes again"),
         (_evidence(autonomy=Autonomy.OFF), LeaveAlone, "switched off"),
-        (_evidence(is_running=True), WaitForRun, ""),
+        (_evidence(is_running=True), Wait, ""),
         (_evidence(streak=CERTAINLY.model_copy(update={"good": None})), LeaveAlone, "not passed"),
         (_evidence(streak=CERTAINLY.model_copy(update={"suspects": ()})), LeaveAlone, "records"),
         (_evidence(streak=ONCE), RunAgain, ""),

@@ -57,10 +57,12 @@ def test_what_is_missing_is_waited_for() -> None:
 
 def test_what_stays_inconclusive_is_asked_about_and_a_person_may_insist() -> None:
     unclear = Hold(("No verdict after 6 h.",))
-    assert next_move(POLICY, 0, unclear) == AskAboutRamp("inconclusive", 25, unclear.reasons)
+    assert next_move(POLICY, 0, unclear) == AskAboutRamp(
+        why="inconclusive", stage=25, reasons=unclear.reasons
+    )
     assert next_move(POLICY, 0, unclear, insisted={0}) == Enter(PHASES[1])
     assert next_move(POLICY, 1, unclear, insisted={0}) == AskAboutRamp(
-        "inconclusive", 50, unclear.reasons
+        why="inconclusive", stage=50, reasons=unclear.reasons
     )
 
 
@@ -106,7 +108,10 @@ def test_a_founders_stage_takes_a_founders_word_only() -> None:
     bob = StageApproval(stage=100, by="bob", founder=False)
     move = next_move(policy, 2, Promote(95), approvals=[bob])
     assert move == AskAboutRamp(
-        "approval", 100, ("The stage of 100% needs a Founder's approval.",), founder=True
+        why="approval",
+        stage=100,
+        reasons=("The stage of 100% needs a Founder's approval.",),
+        founder=True,
     )
     olivia = StageApproval(stage=100, by="olivia", founder=True)
     assert next_move(policy, 2, Promote(95), approvals=[bob, olivia]) == Enter(PHASES[3])

@@ -21,9 +21,12 @@ CASE = ramp_case()
 ASKING = policy(approvals={25: 2, 100: "founder"})
 PHASES = POLICY.phases
 LATE = AskAboutRamp(
-    "inconclusive",
-    50,
-    ("No verdict after 6 h at 25%.", "600 of 5,000 observations of each provider in this stage."),
+    why="inconclusive",
+    stage=50,
+    reasons=(
+        "No verdict after 6 h at 25%.",
+        "600 of 5,000 observations of each provider in this stage.",
+    ),
 )
 GIVEN = (StageApproval(stage=25, by="bob", founder=False),)
 STANDINGS: dict[str, StatusMessage] = {
