@@ -1,10 +1,13 @@
 """A hundred incidents on a GitHub that lies, with a bot that is killed: what is left at the end?
 
     python benchmarks/chaos.py --incidents 100 --kills 25 --seed 20
+    python benchmarks/chaos.py --incidents 200 --kills 50 --database postgresql --replicas 2
 
 The demo GitHub loses deliveries, sends them twice and out of order, answers with 500 before and
 after doing the work, throttles, and breaks off in the middle of answers. The bot, a process of its
-own, is killed with SIGKILL around GitHub writes chosen at random. Then everything is counted.
+own, is killed with SIGKILL around GitHub writes chosen at random; of several replicas on one
+database, one of those that live. Then everything is counted. PostgreSQL is a server of its own,
+made of this machine's binaries for the run.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL
-from sqlite3 import connect
 
+import sqlalchemy as sa
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -41,8 +46,9 @@ from fakegithub.faults.request_faults import (
 )
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeComment, FakeRepository
-from tests.chaos.lane import GOOD, Lane
-from tests.chaos.life import Conditions
+from tests.chaos.lane import GOOD, Lane, free_port
+from tests.chaos.life import Conditions, Life
+from tests.plugins.postgres import fresh_database, server_of_its_own
 
 REPOSITORIES = 10
 WRITES_PER_INCIDENT = 20
@@ -83,6 +89,7 @@ class Storm:
     """The whole run."""
 
     lane: Lane
+    lives: list[Life]
     rng: random.Random
     incidents: list[Broken] = field(default_factory=list)
     hits: Counter[str] = field(default_factory=Counter)
@@ -114,18 +121,18 @@ class Storm:
         asyncio.get_running_loop().call_later(seconds, self._kill)
 
     def _kill(self) -> None:
-        if self.lane.life.alive:
+        if living := [life for life in self.lives if life.alive]:
             self.kills += 1
-            self.lane.life.send(SIGKILL)
+            self.rng.choice(living).send(SIGKILL)
         else:
             self._kill_in(0.2)  # it is just being started: this kill is owed
 
-    async def keep_alive(self) -> None:
-        """Start the bot again whenever it died, as a supervisor does."""
+    async def keep_alive(self, life: Life) -> None:
+        """Start a replica again whenever it died, as a supervisor does."""
         while not self.over:
-            if not self.lane.life.alive:
+            if not life.alive:
                 try:
-                    await self.lane.start()
+                    await life.start()
                 except AssertionError:
                     continue  # killed while it started
             await asyncio.sleep(0.05)
@@ -219,14 +226,46 @@ def _count(comments: list[FakeComment], key: str, incident: str) -> int:
     return sum(_carries(comment.body, key, incident) for comment in comments)
 
 
+def records_of(lane: Lane) -> str:
+    """The address of the records database."""
+    given = lane.environment.get("DATABASE_URL")
+    return given.replace("postgresql://", "postgresql+psycopg://") if given else (
+        f"sqlite:///{lane.data / 'playbooks.db'}"
+    )  # fmt: skip
+
+
+def siblings(lane: Lane, conditions: Conditions, replicas: int) -> list[Life]:
+    """The lane's own bot and further replicas of it, which share its key and its database."""
+    key = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    lane.life.environment["PLAYBOOKS_SIGNING_KEY"] = key.decode()
+    others = [
+        Life(
+            lane.life.environment
+            | {
+                "PLAYBOOKS_PORT": str(free_port()),
+                "PLAYBOOKS_REPLICA": f"sibling-{number}",
+                "PLAYBOOKS_DATA": str(lane.folder / f"sibling-{number}"),
+            },
+            lane.folder / f"life-{number}",
+            conditions,
+        )
+        for number in range(1, replicas)
+    ]
+    return [lane.life, *others]
+
+
 def incidents_of(lane: Lane, repository: FakeRepository) -> dict[str, tuple[str, str, str]]:
     """Each incident of a repository: its pull request, its status, its Run's state."""
     query = (
         "SELECT i.id, i.subject, i.status, r.state FROM incidents i "
-        "JOIN runs r ON r.incident_id = i.id WHERE i.repository_id = ?"
+        "JOIN runs r ON r.incident_id = i.id WHERE i.repository_id = :repository"
     )
-    with closing(connect(lane.data / "playbooks.db")) as database:
-        rows = database.execute(query, (repository.id,)).fetchall()
+    database = sa.create_engine(records_of(lane))
+    with database.connect() as conn:
+        rows = conn.execute(sa.text(query), {"repository": repository.id}).all()
+    database.dispose()
     if len({row[0] for row in rows}) != len(rows):
         raise SystemExit(f"{repository.full_name}: an incident has several Runs")
     return {i: (subject.rpartition(":")[2], status, state) for i, subject, status, state in rows}
@@ -242,8 +281,7 @@ def verified(lane: Lane, repositories: list[FakeRepository]) -> tuple[int, str]:
     anchors.write_bytes(b"".join(texts))
     done = subprocess.run(  # noqa: S603 - a list, no shell
         [sys.executable, "-m", "bot", "audit", "verify", "--anchors", str(anchors),
-         "--public-key", str(lane.data / "signing-key.pem.pub"),
-         "--database", f"sqlite:///{lane.data / 'playbooks.db'}"],
+         "--public-key", str(lane.data / "signing-key.pem.pub"), "--database", records_of(lane)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
@@ -262,31 +300,34 @@ def strays(folder: Path) -> list[str]:
     return found
 
 
-async def storm(options: argparse.Namespace, folder: Path) -> int:
+async def storm(options: argparse.Namespace, folder: Path, database: str | None) -> int:
     """Run it, count, and say so; the exit code."""
     rng = random.Random(options.seed)  # noqa: S311 - repeatable
     async with DemoGitHub(rng=random.Random(options.seed)) as github:  # noqa: S311 - likewise
         # An afternoon's incidents in minutes: GitHub's largest hourly limit, not its smallest.
         github.limits.limit = 15_000
         conditions = Conditions(look_again=5, look_for_missed=10)
-        lane = Lane(github, folder, conditions=conditions)
+        lane = Lane(github, folder, conditions=conditions, database_url=database)
+        lives = siblings(lane, conditions, options.replicas)
         shares = [options.incidents // REPOSITORIES + (n < options.incidents % REPOSITORIES)
                   for n in range(REPOSITORIES)]  # fmt: skip
         paths = [[f"totals_{n}.py" for n in range(share)] for share in shares if share]
         repositories = [lane.repository(each) for each in paths]
-        await lane.start()
+        for life in lives:
+            await life.start()
         await asyncio.sleep(2)  # the first look at every repository
-        run = Storm(lane, rng)
+        run = Storm(lane, lives, rng)
         run.begin(options.incidents, options.kills)
         began = time.monotonic()
-        supervisor = asyncio.create_task(run.keep_alive())
+        supervisors = [asyncio.create_task(run.keep_alive(life)) for life in lives]
         await asyncio.gather(*map(run.suffer, repositories, paths))
         await run.settle()
         seconds = time.monotonic() - began
         run.over = True
-        await supervisor
+        await asyncio.gather(*supervisors)
         requests = github.limits.window(f"installation:{lane.installation.id}").used
-        await lane.life.stop()
+        for life in lives:
+            await life.stop()
         await asyncio.sleep(1)
         return report(run, repositories, seconds, requests)
 
@@ -312,7 +353,8 @@ def report(run: Storm, repositories: list[FakeRepository], seconds: float, reque
     left = strays(lane.folder)
     print(f"incidents                {len(run.incidents)}")
     print(f"  in their right state   {len(run.incidents) - len(wrong)}")
-    print(f"kills (SIGKILL)          {run.kills}, lives {lane.life.lives}")
+    lived = ", ".join(str(life.lives) for life in run.lives)
+    print(f"kills (SIGKILL)          {run.kills}, lives {lived}")
     for rule in faults.delivery_rules:
         print(f"deliveries hit           {rule.fired:5} {rule.fault}")
     for name, hits in sorted(run.hits.items()):
@@ -343,9 +385,19 @@ def main() -> None:
     parser.add_argument("--incidents", type=int, default=100)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--replicas", type=int, default=1, help="more than one: on PostgreSQL")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
-        sys.exit(asyncio.run(storm(options, Path(folder))))
+    if options.replicas > 1 and options.database == "sqlite":
+        parser.error("replicas share a database: --database postgresql")
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)
+        folder, database = Path(stack.enter_context(temporary)), None
+        if options.database == "postgresql":
+            server = stack.enter_context(server_of_its_own())
+            database = stack.enter_context(fresh_database(server.url))
+        code = asyncio.run(storm(options, folder, database))
+    sys.exit(code)
 
 
 if __name__ == "__main__":
