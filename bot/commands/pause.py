@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -201,9 +202,11 @@ class PauseCommands:
         async with reading(self._records).connect() as conn:
             pause = await pauses.in_force(conn, here, SELF_WORK)
             report = await gate_reports.held_before(conn, here, number, seen)
+        client = self._github.repository(trigger.repository, playbook="approve")
+        if pause is not None and report is None:
+            report = await self._said_elsewhere(client, number, seen)
         if pause is None or report is None:
             return _Head(pause=pause)
-        client = self._github.repository(trigger.repository, playbook="approve")
         if trigger.source.kind is SourceKind.CHECK_RUN:
             check_run = await client.checks.get(int(trigger.source.object_id.partition(":")[0]))
             async with reading(self._records).connect() as conn:
@@ -211,6 +214,17 @@ class PauseCommands:
         pull = await client.pulls.get(number)
         lifting = await self._lifting(client, trigger, needed=_may_exempt(pause))
         return _Head(pause=pause, report=report, now=pull.head.sha, lifting=lifting)
+
+    async def _said_elsewhere(
+        self, client: RepositoryClient, number: int, seen: datetime
+    ) -> GateReport | None:
+        """Read what was said on a pull request's head because of another that has the same."""
+        pull = await client.pulls.find(number)
+        if pull is None:
+            return None
+        async with reading(self._records).connect() as conn:
+            report = await gate_reports.find(conn, client.repository.id, pull.head.sha)
+        return report if report is not None and report.first_at <= seen else None
 
 
 def _needed(pause: Pause) -> Role | None:

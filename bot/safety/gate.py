@@ -7,7 +7,7 @@ self-work.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from bot import markdown
@@ -79,6 +79,26 @@ def gate(head: GatedHead, pause: Pause | None) -> Gate:
         summary=held(pause) + f"\n\nSelf-work: {head.self_work}. Taking a label off lifts nothing.",
         offers_approval=True,
     )
+
+
+def strictest(
+    heads: Iterable[GatedHead], pause: Pause | None
+) -> tuple[tuple[GatedHead, Gate], ...]:
+    """Decide about each commit once, whatever pull requests have it as their head.
+
+    Anybody may open one more upon a commit that is there: it opens no gate. What is ours stays so.
+
+    Args:
+        heads: by pull request and merge group; several may be of one commit.
+        pause: the pause of self-work in force, if there is one.
+    """
+    decided: dict[str, tuple[GatedHead, Gate]] = {}
+    for head in sorted(heads, key=lambda head: not head.ours):
+        verdict = gate(head, pause)
+        known = decided.setdefault(head.sha, (head, verdict))
+        if not known[0].ours and verdict.conclusion == "failure" != known[1].conclusion:
+            decided[head.sha] = (head, verdict)
+    return tuple(decided.values())
 
 
 def held(pause: Pause) -> str:

@@ -30,7 +30,7 @@ from bot.records.gate_reports import NOT_YET, GateReport
 from bot.safety.budgets import Look
 from bot.safety.config_check import ConfigWatch
 from bot.safety.config_in_force import ConfigInForce
-from bot.safety.gate import NAME, Gate, GatedHead, gate, pushed_by_agent, why_self_work
+from bot.safety.gate import NAME, Gate, GatedHead, pushed_by_agent, strictest, why_self_work
 from bot.safety.self_work import SelfWorkResumer
 from bot.safety.self_workers import Marked, read_held
 from bot.triggers import SELF_WORK, Repository
@@ -391,7 +391,7 @@ class GateReporter:
         here, us = client.repository.id, (await client.app()).bot_login
         groups = await self._merge_groups(here)
         unseen = {
-            pull.number
+            pull.number: pull.head.sha
             for pull in pulls
             if _is_ours(pull, us) and (here, pull.head.sha) not in self._whose
         }
@@ -409,7 +409,7 @@ class GateReporter:
                 exempted_by=through.get(pull.head.sha),
             )
             for pull in pulls
-            if pull.number not in unseen
+            if pull.head.sha not in unseen.values()
         ]
         shas = {pull.number: pull.head.sha for pull in pulls}
         ours = {pull.number for pull in pulls if self._is_wholly_ours(here, pull, us)}
@@ -427,14 +427,18 @@ class GateReporter:
         ]
         async with reading(self._records).connect() as conn:
             known = await gate_reports.of_heads(conn, here, [head.sha for head in heads])
-        wanted = [(head, gate(head, pause)) for head in heads]
+        wanted = strictest(heads, pause)
         unsaid = [
             (head, verdict)
             for head, verdict in wanted
             if head.sha not in known or known[head.sha].said != verdict.digest
         ]
+        # Upon a commit of ours anybody may open one more: it stays ours to report on at once.
+        here_too = {pull.head.sha for pull in pulls if not pull.is_from_fork}
         strangers = {
-            pull.head.sha: client.about_head_of(pull) for pull in pulls if pull.is_from_fork
+            pull.head.sha: client.about_head_of(pull)
+            for pull in pulls
+            if pull.is_from_fork and pull.head.sha not in here_too
         }
         own = [each for each in unsaid if each[0].sha not in strangers]
         said = [await self._say_by_itself(client, *each) for each in own]
