@@ -208,6 +208,10 @@ class ConfigApprovals:
     async def _of_default_branch(self, client: RepositoryClient, source: Source) -> _Version | None:
         check_run = await client.checks.get(int(source.object_id.partition(":")[0]))
         seen = check_run.head_sha
+        base = (await client.about()).default_branch
+        if not await client.git.is_ancestor(seen, base):
+            # A pull request's, from a fork or closed since: whoever wrote that is another question.
+            return None
         then = await client.contents.read(CONFIG_PATH, seen)
         now = await client.contents.read(CONFIG_PATH)
         if check_run.name != NAME or (then and then.sha) != (now and now.sha):
@@ -236,14 +240,18 @@ class ConfigApprovals:
         if digest == digest_of(counting):
             return _Wanted()
         in_force = (await self._config.of(trigger.repository)).config
+        writers: tuple[str, ...] = ()
+        if version.on_default_branch or version.ref is None:
+            # Something else may have been pushed since what was merged.
+            since = approved.in_force_at if approved else None
+            base = (await client.about()).default_branch
+            writers = await writers_on_branch(client, base, since=since)
         if pull is None:
             # The button stands on the check that showed it.
             seen = ShownConfig(digests=(digest,))
-            since = approved.in_force_at if approved else None
-            writers = await writers_on_branch(client, version.heads[0], since=since)
         else:
             seen = await self._seen(client, trigger.source, pull, digest)
-            writers = await writers_of(client, pull)
+            writers += await writers_of(client, pull)
         founders = await founders_of(client, in_force, self._founders)
         return _Wanted(
             version=version,
@@ -268,7 +276,8 @@ class ConfigApprovals:
             return False
         held = await read_held(client, config, marked, trigger.received_at)
         lifting = await judge_lifting(client, held, login, needed=None, founders=founders)
-        return lifting.held is not None and bool(lifting.others)
+        is_held = lifting.held is not None and not lifting.held.is_only_said
+        return is_held and bool(lifting.others)
 
     async def _seen(
         self, client: RepositoryClient, source: Source, pull: PullRequest, wanted: str

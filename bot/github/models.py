@@ -430,7 +430,11 @@ class Commit(GitHubModel):
 class Push(GitHubModel):
     """One move of a branch. `by` is who moved it; None for a deleted account."""
 
+    ref: str = ""
+    before: str = ""
     after: str
+    kind: str = Field(default="", validation_alias="activity_type")
+    """`push`, `force_push`, `branch_creation`, `pr_merge` and so on."""
     by: str | None = Field(default=None, validation_alias=AliasPath("actor", "login"))
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from bot.config import CONFIG_PATH, PROTECTED, Config
 from bot.github.client import RepositoryClient
-from bot.github.models import Commit, PullRequest
+from bot.github.models import Commit, PullRequest, Push
 from bot.names import is_among
 from bot.safety.config_in_force import Sections, part_of
 from bot.triggers import Role, Value
@@ -78,40 +78,88 @@ _ALL_LISTED = 250
 """GitHub lists no more commits of a pull request."""
 
 
+_BY_HAND = frozenset({"push", "force_push", "branch_creation"})
+"""Moves of a branch by somebody's own commits; who merges a pull request wrote none of it."""
+_LOOKED_BEHIND = 10
+"""Commits on the branch whose pull request is asked for."""
+
+
 async def writers_of(client: RepositoryClient, pull: PullRequest) -> tuple[str, ...]:
-    """Name whose pull request it is, and whoever wrote a commit of it that changes the file.
+    """Name whose pull request it is, and whoever wrote or pushed a commit that changes the file.
+
+    What a commit says of its author is only said; who pushed it here GitHub knows. Not so of what
+    was pushed to a fork.
 
     Raises:
         GitHubError: its commits could not be read.
     """
-    brought = {each.sha for each in await client.pulls.commits(pull.number)}
+    line = [each.sha for each in await client.pulls.commits(pull.number)]
     changing = await client.git.commits_of(CONFIG_PATH, pull.head.sha)
-    if len(brought) < _ALL_LISTED:
-        changing = tuple(each for each in changing if each.sha in brought)
+    if len(line) < _ALL_LISTED:
+        changing = tuple(each for each in changing if each.sha in line)
     # Where not all of its commits are known, whoever changed the file lately counts.
-    return _named((pull.user.login,), changing)
+    pushes = None if pull.is_from_fork else await client.git.pushes(pull.head.ref)
+    pushed = pushers_of({each.sha for each in changing}, line, pushes or ())
+    return _named((pull.user.login, *pushed), changing)
+
+
+def pushers_of(commits: Collection[str], line: Sequence[str], pushes: Iterable[Push]) -> list[str]:
+    """Name who brought commits to a branch by pushes of their own. Pure.
+
+    Args:
+        commits: whose pushers are wanted.
+        line: the branch's commits, oldest first.
+        pushes: how it was moved, as far as GitHub tells.
+    """
+    place = {sha: at for at, sha in enumerate(line)}
+    wanted = {place[sha] for sha in commits if sha in place}
+    found = []
+    for push in pushes:
+        if push.by is None or push.kind not in _BY_HAND or push.after not in place:
+            continue
+        # What it was upon may have been rewritten since: then it brought all there is.
+        begin = place.get(push.before, -1) + 1
+        if wanted.intersection(range(begin, place[push.after] + 1)):
+            found.append(push.by)
+    return found
 
 
 async def writers_on_branch(
-    client: RepositoryClient, head: str, *, since: datetime | None
+    client: RepositoryClient, branch: str, *, since: datetime | None
 ) -> tuple[str, ...]:
     """Name whoever changed the configuration on a branch since a moment; at least whoever did last.
 
+    A merge by squashing names one author on the branch: whoever else wrote it stands in the pull
+    request.
+
     Args:
         client: the repository; the last 100 commits that change the file are looked through.
-        head: the branch's head, or any commit: what is before it counts.
+        branch: its name.
         since: when the version that counts was approved; None: none was, so all are named.
 
     Raises:
         GitHubError: the commits could not be read.
     """
-    found = await client.git.commits_of(CONFIG_PATH, head)
+    found = await client.git.commits_of(CONFIG_PATH, branch)
     newer = [
         each
         for each in found[1:]
         if since is None or each.committed_at is None or each.committed_at >= since
     ]
-    return _named((), [*found[:1], *newer])
+    changing = [*found[:1], *newer]
+    line = (*reversed(await client.git.newest(branch)),)
+    pushes = [
+        each
+        for each in await client.git.pushes(branch) or ()
+        # Of what is older than the commits that are known, it cannot be told what it brought.
+        if each.before in line or each.after in {commit.sha for commit in changing}
+    ]
+    others = [*pushers_of({each.sha for each in changing}, line, pushes)]
+    for commit in changing[:_LOOKED_BEHIND]:
+        for pull in await client.pulls.of_commit(commit.sha):
+            if pull.is_merged and pull.base.ref == branch:
+                others += await writers_of(client, pull)
+    return _named(others, changing)
 
 
 def _named(logins: Iterable[str], commits: Iterable[Commit]) -> tuple[str, ...]:

@@ -6,14 +6,14 @@ from the pull requests that are open, or were closed lately.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from bot.config import Config
 from bot.github.client import RepositoryClient
-from bot.github.models import PullRequest
+from bot.github.models import Commit, PullRequest, Push
 from bot.names import is_among
-from bot.safety.founders import is_founder
+from bot.safety.founders import is_founder, pushers_of
 from bot.safety.gate import why_self_work
 from bot.triggers import Role, Value
 
@@ -27,9 +27,16 @@ Marked = Callable[[Collection[int]], Awaitable[Collection[int]]]
 
 
 class HeldBecause(Value):
-    """Why somebody is held. `number` is the pull request; None: the configuration names them."""
+    """Why somebody is held.
+
+    Attributes:
+        number: the pull request; None: the configuration names them.
+        is_only_said: whether nothing speaks for it but the author that a commit names, which
+            anybody can write there.
+    """
 
     number: int | None = None
+    is_only_said: bool = False
 
 
 class Lifting(Value):
@@ -54,12 +61,13 @@ class Lifting(Value):
         """Whether they may.
 
         A Founder who is held may where nobody else is there to ask at all, so that no repository
-        stays paused for ever.
+        stays paused for ever; and where only a commit says that they wrote it, so that nobody
+        keeps all Founders out by writing their names on commits.
         """
-        if not self.has_right:
-            return False
-        named = self.held is not None and self.held.number is None
-        return self.held is None or (self.is_founder and self.is_alone and not named)
+        if not self.has_right or self.held is None:
+            return self.has_right
+        named = self.held.number is None
+        return self.is_founder and (self.held.is_only_said or (self.is_alone and not named))
 
 
 class SelfWorkers:
@@ -76,8 +84,8 @@ class SelfWorkers:
     async def why(self, login: str) -> HeldBecause | None:
         """Say why this person is one of them; None where they are not.
 
-        Whoever wrote or committed a commit counts as whoever opened it does; merging the base
-        branch into it is no work.
+        Whoever wrote, committed or pushed a commit counts as whoever opened it does; merging the
+        base branch into it is no work.
 
         Raises:
             GitHubError: the commits could not be read.
@@ -87,18 +95,40 @@ class SelfWorkers:
         for pull in self._pulls:
             if pull.user.login.lower() == login.lower():
                 return HeldBecause(number=pull.number)
+        if not self._pulls:
+            return None
+        pushes = await self._client.git.pushes_by(login)
+        said = None
         for pull in self._pulls[:MOST_LOOKED_INTO]:
-            for commit in await self._client.pulls.commits(pull.number):
-                by = {(commit.login or "").lower(), (commit.committer or "").lower()}
-                if len(commit.parents) < 2 and login.lower() in by:
-                    return HeldBecause(number=pull.number)
-        return None
+            commits = await self._client.pulls.commits(pull.number)
+            work = [each for each in commits if len(each.parents) < 2]
+            own = [each for each in work if _names(each, login)]
+            if _has_pushed(pull, work, commits, pushes or ()):
+                return HeldBecause(number=pull.number)
+            if any(each.verified for each in own) or (own and pushes is None):
+                return HeldBecause(number=pull.number)
+            if own and said is None:
+                said = HeldBecause(number=pull.number, is_only_said=True)
+        return said
 
     def opened_by(self, login: str) -> bool:
         """Tell whether they are named, or opened one: what can be told without a request."""
         return is_among(login, self._config.self_work.authors) or any(
             pull.user.login.lower() == login.lower() for pull in self._pulls
         )
+
+
+def _names(commit: Commit, login: str) -> bool:
+    return login.lower() in {(commit.login or "").lower(), (commit.committer or "").lower()}
+
+
+def _has_pushed(
+    pull: PullRequest, work: Sequence[Commit], commits: Sequence[Commit], pushes: Sequence[Push]
+) -> bool:
+    """Whether these pushes of one person brought any of the work of a pull request."""
+    here = [each for each in pushes if each.ref == f"refs/heads/{pull.head.ref}"]
+    line = [each.sha for each in commits]
+    return not pull.is_from_fork and bool(pushers_of({each.sha for each in work}, line, here))
 
 
 async def read_held(

@@ -94,10 +94,12 @@ def list_activity(call: Call) -> Answer:
     """
     if not call.repository.tells_activity or not call.repository.knows_since(3, 11):
         raise not_found()
-    wanted = call.query.get("ref")
+    wanted, actor = call.query.get("ref"), call.query.get("actor")
     moves = [each for each in call.repository.activity if each.ref.startswith("refs/heads/")]
     if wanted:
         moves = [each for each in moves if wanted in (each.ref, each.ref[len("refs/heads/") :])]
+    if actor:
+        moves = [each for each in moves if each.actor and each.actor.login.lower() == actor.lower()]
     shapes = [
         {
             "id": each.id,

@@ -65,6 +65,44 @@ async def test_whoever_pushed_a_commit_to_it_is_held_too(shop: Shop) -> None:
     assert f"#{number}" in await refused(shop, number, "bob")
 
 
+async def committed_as(shop: Shop, author: str, branch: str) -> None:
+    """Bob pushes a commit of which somebody else seems to be the author."""
+    parent = await shop.bob.head(branch)
+    who = {"name": author, "email": f"1+{author}@users.noreply.github.com"}
+    tree = (await shop.bob.get(f"git/commits/{parent}"))["tree"]["sha"]
+    commit = await shop.bob.post(
+        "git/commits", message="More", tree=tree, parents=[parent], author=who, committer=who
+    )
+    await shop.bob.patch(f"git/refs/heads/{branch}", sha=commit["sha"])
+
+
+async def test_whoever_pushed_it_under_another_name_is_held(shop: Shop) -> None:
+    number = await shop.alice.open_pull_request("Mine", {"a.txt": "x\n"}, branch="agent")
+    await shop.alice.label(number, "self-work")
+    await committed_as(shop, "carol", "agent")
+    await paused(shop)
+    assert f"#{number}" in await refused(shop, number, "bob")
+
+
+async def test_names_on_an_agents_commits_keep_no_founder_from_lifting(shop: Shop) -> None:
+    number = await work(shop)
+    for login in ("olivia", "alice"):
+        await committed_as(shop, login, "agent")
+    await paused(shop)
+    # Who else it may have been is not known, so whoever is no Founder is held.
+    assert "`olivia`" in await refused(shop, number, "alice")
+    assert await (await shop.says(number, "/unpause because fine", shop.olivia)).reaction() == "+1"
+
+
+@pytest.mark.thorough
+async def test_where_github_does_not_tell_who_pushed_every_name_counts(shop: Shop) -> None:
+    shop.repository.tells_activity = False
+    number = await work(shop)
+    await committed_as(shop, "olivia", "agent")
+    await paused(shop)
+    assert f"#{number}" in await refused(shop, number, "olivia")
+
+
 async def test_a_safety_pause_needs_maintain_or_a_founder(shop: Shop) -> None:
     number = await shop.alice.open_issue("Talk")
     await paused(shop, PauseKind.SAFETY)

@@ -138,7 +138,17 @@ class GitData:
         An older release does not know it (`releases.ACTIVITY`), and a policy may forbid it.
         https://docs.github.com/rest/repos/repos#list-repository-activities
         """
-        query: Query = {"ref": f"refs/heads/{branch}", "per_page": COMMITS_LOOKED_THROUGH}
+        return await self._moves({"ref": f"refs/heads/{branch}"})
+
+    async def pushes_by(self, login: str) -> tuple[Push, ...] | None:
+        """Give what a person did to branches in the last week, newest first, a hundred at most.
+
+        None where GitHub does not tell, as for `pushes`.
+        """
+        return await self._moves({"actor": login, "time_period": "week"})
+
+    async def _moves(self, which: dict[str, str]) -> tuple[Push, ...] | None:
+        query: Query = {**which, "per_page": COMMITS_LOOKED_THROUGH}
         try:
             data = await self._channel.find(ACTIVITY, query=query)
         except (Forbidden, Unprocessable):
