@@ -56,7 +56,8 @@ def get_permission(call: Call) -> Answer:
     user = _named(call)
     role = call.repository.role_of(user)
     folded = _FOLDED.get(role, str(role))
-    return Answer(200, {"permission": folded, "role_name": str(role), "user": _shape(call, user)})
+    named = call.repository.custom_roles.get(user.login, str(role))
+    return Answer(200, {"permission": folded, "role_name": named, "user": _shape(call, user)})
 
 
 @routes.get(_COLLABORATOR, app="metadata=read")

@@ -448,6 +448,8 @@ class FakeRepository:
     signed: set[str] = field(default_factory=set)
     push_log: dict[str, FakeUser] = field(default_factory=dict)
     activity: list[Activity] = field(default_factory=list)
+    custom_roles: dict[str, str] = field(default_factory=dict)
+    """What an organization calls the roles that it gave some people here, by login."""
     tells_activity: bool = True
     """Whether it answers who moved which branch: a policy may forbid it."""
     refusals: Refusals = field(default_factory=Refusals)

@@ -162,6 +162,11 @@ class Changes:
 
 PERMISSION = "/repos/{owner}/{repo}/collaborators/{login}/permission"
 COLLABORATORS = "/repos/{owner}/{repo}/collaborators"
+_GRANTED_AS = {Role.MAINTAIN: Role.WRITE, Role.TRIAGE: Role.READ}
+"""What `permission` says of the roles that it has no word for.
+
+https://docs.github.com/rest/collaborators/collaborators#get-repository-permissions-for-a-user
+"""
 _PERMISSIONS = {Role.READ: "pull", Role.WRITE: "push"}
 """What the list of collaborators calls two of the roles."""
 
@@ -179,15 +184,15 @@ class Permissions:
     async def role_of(self, login: str) -> Role:
         """Give a person's role on the repository; unknown people have none.
 
-        A custom role counts as the one it is built upon; what we have not heard of gives no right.
+        A custom role counts as the one it is built upon, also where it is called like a greater
+        one; what we have not heard of gives no right.
         """
         data = await self._channel.find(PERMISSION, login=login) or {}
-        for named in (data.get("role_name"), data.get("permission")):
-            try:
-                return Role(str(named))
-            except ValueError:
-                continue
-        return Role.NONE
+        granted = _role(data.get("permission"))
+        named = _role(data.get("role_name"))
+        if named is None or granted is None:
+            return granted or Role.NONE
+        return named if _GRANTED_AS.get(named, named) is granted else granted
 
     async def admins(self) -> tuple[User, ...]:
         """Give the people with the admin role: the Founders where none are configured."""
@@ -212,6 +217,13 @@ class Permissions:
         levels = ("read", "write", "admin")
         held = (await self.granted()).get(permission)
         return held in levels and levels.index(held) >= levels.index(level)
+
+
+def _role(word: object) -> Role | None:
+    try:
+        return Role(str(word))
+    except ValueError:
+        return None
 
 
 RULES = "/repos/{owner}/{repo}/rules/branches/{branch}"
