@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
 from bot.canary.counters import CounterFault
-from bot.config import CONFIG_PATH, InvalidConfig, parse_config
+from bot.config import CONFIG_PATH
 from bot.git.errors import GitTooOld
 from bot.git.process import require_git
 from bot.github.client import EVENTS, PERMISSIONS, GitHub, RepositoryClient
@@ -33,6 +33,7 @@ from bot.records.audit.keys import FILE, SigningKeyRefused, settle_key
 from bot.records.database import open_existing, pending
 from bot.records.outages import in_public
 from bot.records.replicas import NameLock, living
+from bot.safety.config_in_force import version_at
 from bot.settings import (
     InvalidSettings,
     SettingFault,
@@ -453,13 +454,9 @@ async def _lacks(github: GitHub, repository: Repository) -> list[DoctorFinding]:
 
 async def _faults(client: RepositoryClient, branch: str) -> AsyncIterator[tuple[str, str]]:
     """What keeps the bot from working in a repository, each with what mends it."""
-    if (file := await client.contents.read(CONFIG_PATH)) is not None:
-        try:
-            parse_config(file.content)
-        except InvalidConfig as invalid:
-            first = str(invalid).splitlines()[0]
-            remedy = f"Correct {CONFIG_PATH} and try it: `playbooks config check FILE`."
-            yield f"its configuration is invalid: {first}", remedy
+    if fault := (await version_at(client)).fault:
+        remedy = f"Correct {CONFIG_PATH} and try it: `playbooks config check FILE`."
+        yield f"its configuration is invalid: {fault.splitlines()[0]}", remedy
     for ours in _OURS:
         if names := await client.rules.keeping_us_out(ours, _HINDRANCES):
             what = f"the ruleset {', '.join(names)} keeps the App from {ours.partition('/')[0]}/**."

@@ -25,6 +25,13 @@ from bot.triggers import Repository, Value
 KNOWN_FOR = timedelta(seconds=30)
 """How long an answer is used without asking GitHub again; a push is heard at once."""
 
+A_LINK = (
+    f"{CONFIG_PATH} is a symbolic link. It must be a file itself: who changes what a link leads to "
+    "changes no configuration that anybody would see."
+)
+_regular: LRUCache[tuple[int, str], None] = LRUCache(10_000)
+"""Versions, each with its repository, that were seen to be a file; looked for once."""
+
 Sections = dict[str, JsonValue]
 
 
@@ -49,7 +56,14 @@ async def version_at(client: RepositoryClient, ref: str | None = None) -> Config
         GitHubError: GitHub could not be read.
     """
     file = await client.contents.find(CONFIG_PATH, ref, largest=LARGEST_CONFIG)
-    return NO_FILE if file is None else await read_version(file.sha, file.content)
+    if file is None:
+        return NO_FILE
+    version = (client.repository.id, file.sha)
+    if version not in _regular:
+        if not await client.contents.is_regular(CONFIG_PATH, ref):
+            return ConfigVersion(file.sha, None, fault=A_LINK)
+        _regular[version] = None
+    return await read_version(file.sha, file.content)
 
 
 def sensitive_sections(config: Config) -> Sections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import posixpath
 from typing import Any
 from urllib.parse import quote
 
@@ -77,7 +78,14 @@ def get_contents(call: Call) -> Answer:
         return Answer(200, data, {"Content-Type": "application/vnd.github.raw; charset=utf-8"})
     shape = _shape(call, entry, path, ref)
     if shape["type"] == "symlink":
-        return Answer(200, {**shape, "target": data.decode(errors="replace")})
+        target = data.decode(errors="replace")
+        leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        meant = git.entry(commit, leads_to)
+        if meant is None or meant.type != "blob":
+            return Answer(200, {**shape, "target": target})
+        # "If the symlink's target is a normal file, the API responds with the content of the file."
+        data = git.read(meant.sha)
+        shape = _shape(call, TreeItem("100644", "blob", meant.sha, entry.path), path, ref)
     # Files above one megabyte come without content; the raw media type has it.
     small = len(data) <= _INLINE
     content = base64.encodebytes(data).decode() if small else ""

@@ -106,6 +106,16 @@ class Contents:
             shown = _Blob.model_validate(await self._channel.get(BLOB, sha=shown.sha))
         return shown.decoded()
 
+    async def is_regular(self, path: str, ref: str | None = None) -> bool:
+        """Tell whether a file is one itself: GitHub gives what a symbolic link leads to as it.
+
+        Of a directory GitHub lists at most 1,000 entries; what is beyond is taken for none.
+        """
+        folder, _, name = path.rpartition("/")
+        data = await self._channel.find(CONTENTS, query={"ref": ref} if ref else {}, path=folder)
+        kinds = {each["name"]: each["type"] for each in data} if isinstance(data, list) else {}
+        return kinds.get(name) == "file"
+
     async def names(self, path: str, ref: str) -> tuple[str, ...]:
         """List a directory's names; nothing if there is no such directory. At most 1,000."""
         data = await self._channel.find(CONTENTS, query={"ref": ref}, path=path)
