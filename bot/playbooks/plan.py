@@ -27,7 +27,7 @@ from bot.github.models import PullRequest
 from bot.names import is_among
 from bot.playbooks.ports import HistoryMirror, LandingGitHub
 from bot.playbooks.steps import PlannedStep
-from bot.triggers import Autonomy, Trigger, Value
+from bot.triggers import Autonomy, Role, Trigger, Value
 
 
 class Declined(Value):
@@ -112,13 +112,33 @@ def is_self_work(pull: PullRequest, marks: SelfWork) -> bool:
     return marks.label.lower() in labels or is_among(pull.user.login, marks.authors)
 
 
-def is_opted_out(pull: PullRequest) -> bool:
-    """Whether automatic action is kept off a pull request."""
-    return OPT_OUT in {label.lower() for label in pull.labels}
+async def is_opted_out(pull: PullRequest, marks: SelfWork, github: RepositoryClient) -> bool:
+    """Tell whether automatic action is kept off a pull request, by somebody who may say so.
+
+    That is who may write here; not an agent of its own work. One request where it has the label,
+    and one for the role of whoever put it on.
+
+    Raises:
+        GitHubError: GitHub could not be read.
+    """
+    if OPT_OUT not in {label.lower() for label in pull.labels}:
+        return False
+    by = None
+    for event in await github.changes.events(pull.number, "labeled"):
+        if str((event.get("label") or {}).get("name")).lower() == OPT_OUT:
+            by = (event.get("actor") or {}).get("login")
+    if not by or (by.lower() == pull.user.login.lower() and is_self_work(pull, marks)):
+        return False
+    return (await github.permissions.role_of(by)).at_least(Role.WRITE)
 
 
 def how_far(
-    trigger: Trigger, culprits: Sequence[PullRequest], config: Config, *, mixed: bool = False
+    trigger: Trigger,
+    culprits: Sequence[PullRequest],
+    config: Config,
+    *,
+    mixed: bool = False,
+    opted_out: bool = False,
 ) -> Autonomy:
     """How far the revert of a culprit goes that somebody's request, or nobody's, has found.
 
@@ -130,13 +150,14 @@ def how_far(
         culprits: every pull request whose work goes; it is self-work only if all are.
         config: of the repository.
         mixed: whether commits go too that came with no pull request.
+        opted_out: whether automatic action is kept off any of them.
     """
     if not trigger.is_automatic:
         return Autonomy.OPEN
     most = Autonomy.OPEN
     if culprits and not mixed and all(is_self_work(p, config.self_work) for p in culprits):
         most = Autonomy.MERGE
-    if any(is_opted_out(pull) for pull in culprits):
+    if opted_out:
         most = Autonomy.PROPOSE
     return config.triggers.autonomy.at_most(most)
 

@@ -12,8 +12,9 @@ from datetime import datetime
 from cachetools import TTLCache
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.config import Config
+from bot.config import Config, SelfWork
 from bot.github.client import GitHub, RepositoryClient
+from bot.playbooks.plan import is_opted_out
 from bot.playbooks.steps import planned, worst
 from bot.records import budgets, gate_reports, incidents, pauses, runs
 from bot.records.budgets import Budget, BudgetState
@@ -130,7 +131,6 @@ def _subjects(incident: Incident) -> list[Target]:
     return found
 
 
-OPT_OUT = "playbook:off"
 _NO_RIGHTS_S = 10.0
 """For how long somebody without rights is not asked about again: a flood costs GitHub nothing."""
 _ONE_COMMENT_S = 60.0
@@ -297,7 +297,8 @@ class AdmissionReader:
             limits = await limits_of(conn, trigger, config, self._clock())
         if initiative is Initiative.PERSON:
             return facts.model_copy(update={"held": limits.held, "draws_on": limits.draws_on})
-        opted_out = initiative is Initiative.AUTOMATIC and await _opted_out(client, request)
+        is_automatic = initiative is Initiative.AUTOMATIC
+        opted_out = is_automatic and await _opted_out(client, request, config.self_work)
         return facts.model_copy(
             update={
                 "held": limits.held,
@@ -385,13 +386,13 @@ async def _fullest(
     return max(states, key=list(BudgetState).index, default=BudgetState.OK)
 
 
-async def _opted_out(client: RepositoryClient, request: Request) -> bool:
+async def _opted_out(client: RepositoryClient, request: Request, marks: SelfWork) -> bool:
     if not isinstance(request, RevertRequest):
         return False
     for target in request.targets:
         if isinstance(target, PullRequestTarget):
             pull = await client.pulls.find(target.number)
-            if pull is not None and OPT_OUT in {label.lower() for label in pull.labels}:
+            if pull is not None and await is_opted_out(pull, marks, client):
                 return True
     return False
 

@@ -118,6 +118,7 @@ async def read_suspect(
     if not pulls:
         return facts
     bot = (await github.app()).bot_login
+    off = [await is_opted_out(pull, config.self_work, github) for pull in pulls]
     return facts.model_copy(
         update={
             "pull_request": pulls[0].number,
@@ -125,7 +126,7 @@ async def read_suspect(
             "is_mixed": loose,
             "is_self_work": not loose
             and all(is_self_work(pull, config.self_work) for pull in pulls),
-            "is_opted_out": any(is_opted_out(pull) for pull in pulls),
+            "is_opted_out": any(off),
             "is_hotfix": any(is_our_hotfix(pull, bot) for pull in pulls),
         }
     )

@@ -31,7 +31,7 @@ from bot.playbooks.bisect.workflow import BisectWorkflow
 from bot.playbooks.incident.context import NewIncident, Offender, begin
 from bot.playbooks.incident.phrases import StatusMessage, listed
 from bot.playbooks.incident.report_base import Result
-from bot.playbooks.plan import everybody_behind, how_far
+from bot.playbooks.plan import everybody_behind, how_far, is_opted_out
 from bot.playbooks.pull_request.finish import broke_off, followed_to_its_end
 from bot.playbooks.pull_request.proposal import take_earlier_attempts_back
 from bot.playbooks.pull_request.publish import Computed, on_newest
@@ -375,7 +375,9 @@ class _Bisect:
                 commits=(culprit,),
                 author=pull.user.login if pull else None,
             )
-            autonomy = how_far(self.work.trigger, pulls, self.work.plan.config, mixed=mixed)
+            config, trigger = self.work.plan.config, self.work.trigger
+            off = [await is_opted_out(p, config.self_work, self.github) for p in pulls]
+            autonomy = how_far(trigger, pulls, config, mixed=mixed, opted_out=any(off))
             return _Suspect(offender=who, parents=parents, autonomy=autonomy)
 
         suspect = await self.run.step(Step.READ_SUSPECT, _Suspect, read)
