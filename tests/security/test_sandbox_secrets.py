@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -175,6 +177,36 @@ async def test_what_trials_print_is_redacted_wherever_it_goes(
 def test_a_key_is_known_line_by_line() -> None:
     keep_secret([KEY])
     assert "JxSecret" not in redact(KEY.replace("\n", "\\n"))
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+@pytest.mark.parametrize(
+    "printed",
+    [
+        lambda text: base64.b64encode(text).decode(),
+        lambda text: base64.urlsafe_b64encode(text).decode(),
+        lambda text: text.hex(),
+        lambda text: quote(text.decode(), safe=""),
+        lambda text: json.dumps(text.decode()),
+    ],
+    ids=["base64", "base64 for addresses", "hex", "an address", "JSON"],
+)
+def test_a_secret_is_known_as_it_may_be_written(
+    printed: Callable[[bytes], str], before: str
+) -> None:
+    text = "a+webhook/secret?of~ours>"
+    keep_secret([text])
+    said = printed(f"{before}{text}{before}".encode())
+    assert "[redacted]" in redact(said)
+    # Of the letters that belong to what stands around it, four at most are left.
+    assert len(redact(said).replace("[redacted]", "")) <= len(printed(before.encode())) * 2 + 4
+
+
+def test_a_whole_key_in_base64_is_known_line_by_line() -> None:
+    keep_secret([KEY])
+    for said in (base64.encodebytes(KEY.encode()), base64.b64encode(KEY.encode())):
+        for line in said.decode().splitlines():
+            assert len(redact(line)) < 20
 
 
 def settings(tmp_path: Path, **more: object) -> Settings:

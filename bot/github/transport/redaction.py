@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, MutableMapping
@@ -32,6 +33,7 @@ _SECRETS = re.compile(
 _SHORTEST = 8
 """Characters; a shorter secret would blot out words of everyday texts."""
 _SHORTEST_LINE = 16
+_URL_SAFE = str.maketrans("+/", "-_")
 _known: set[str] = set()
 _known_pattern: re.Pattern[str] | None = None
 
@@ -58,8 +60,12 @@ def keep_secret(values: Iterable[str]) -> None:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """A secret as it may be printed: as it is, in JSON, in Python's or an address's quoting."""
+    """A secret as it may be printed: as it is, in JSON, in Python's or an address's quoting.
+
+    And as whoever wants it past this would print it: in base64 or hex.
+    """
     yield value
+    yield from _encoded(value.encode("utf-8", "replace"))
     if "\n" in value:
         return
     yield from (json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, safe=""))
@@ -69,6 +75,22 @@ def _forms(value: str) -> Iterator[str]:
         password = None
     if password:
         yield from (password, unquote(password))
+
+
+def _encoded(secret: bytes) -> Iterator[str]:
+    if len(secret) < _SHORTEST:
+        return
+    yield from (secret.hex(), secret.hex().upper())
+    for before in range(3):
+        # Within a longer text it may begin at any of three places of four letters.
+        padded = b"\0" * before + secret
+        begin, end = -(-before * 8 // 6), len(padded) * 8 // 6
+        whole = base64.b64encode(padded).decode()[begin:end]
+        yield from (whole, whole.translate(_URL_SAFE))
+        if not before:
+            # Programs break it into lines of such lengths.
+            lines = [whole[at : at + n] for n in (64, 76) for at in range(0, len(whole), n)]
+            yield from (line for line in lines if len(line) >= _SHORTEST_LINE)
 
 
 def redact(text: str) -> str:
