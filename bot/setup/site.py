@@ -47,6 +47,7 @@ HOME = f"{ROOT}/setup"
 _COOKIE = "playbooks_setup"
 _MOST_REPOSITORIES = 10
 _LARGEST_FORM = 16 * 1024
+_MOST_GITHUBS = 10
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -69,8 +70,8 @@ class SetupSite:
         self._api_url = api_url
         self.token = secrets.token_urlsafe(24)
         self._session: str | None = None
-        self._state, self._csrf = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-        self._github_asked: Addresses | None = None
+        self._csrf = secrets.token_urlsafe(24)
+        self._states: dict[str, Addresses] = {}
         self._templates = Templates()
         self._entrance: Entrance | None = None
         self._registering = asyncio.Lock()
@@ -204,13 +205,12 @@ class SetupSite:
         hook = query.get("hook", "").strip()
         if hook and not hook.startswith(("http://", "https://")):
             raise SetupRefused("The relay's address begins with https://.")
-        self._github_asked = github
         wanted = manifest(url, hook or None)
         return self._page(
             200,
             "register",
             form_to=URL(github.web).origin(),
-            action=form_address(github, organization, self._state),
+            action=form_address(github, organization, self._state_for(github)),
             manifest=json.dumps(wanted),
             wanted=wanted,
             github=github.web,
@@ -222,11 +222,12 @@ class SetupSite:
 
     async def _registered(self, request: web.Request) -> web.StreamResponse:
         """GitHub sent the visitor back with a code."""
-        if not _same(request.query.get("state", ""), self._state):
+        state = request.query.get("state", "")
+        github = next((each for own, each in self._states.items() if _same(state, own)), None)
+        if github is None:
             raise SetupRefused("This answer does not belong to this setup. Begin again.")
         async with self._registering:
             if self.given is None:
-                github = self._github_asked or addresses_of(_web_of(self._api_url))
                 given = await exchange(github, request.query.get("code", ""))
                 if self._data is not None:
                     await asyncio.to_thread(keep, self._data, given)
@@ -234,6 +235,19 @@ class SetupSite:
                 log.info("the App is registered", app=given.slug, id=given.app_id)
                 self.registered.set()
         return web.Response(status=303, headers=HEADERS | {"Location": self._install_at()})
+
+    def _state_for(self, github: Addresses) -> str:
+        """What this GitHub hands back with its code, so that no other is given that.
+
+        A link that somebody else made may open this page for a GitHub of theirs.
+        """
+        known = {each: state for state, each in self._states.items()}
+        if github not in known:
+            if len(self._states) >= _MOST_GITHUBS:
+                self._states.pop(next(iter(self._states)))
+            known[github] = secrets.token_urlsafe(24)
+            self._states[known[github]] = github
+        return known[github]
 
     def _install_at(self) -> str:
         given = self.given
