@@ -25,7 +25,7 @@ from bot.git.pull_commits import Landing, LandingMethod, Unclear, landing_of, la
 from bot.git.trees import read_blob
 from bot.github.models import PullRequest
 from bot.names import is_among
-from bot.playbooks.ports import HistoryMirror, LandingGitHub
+from bot.playbooks.ports import HistoryMirror, LandingGitHub, OptOutGitHub
 from bot.playbooks.steps import PlannedStep
 from bot.triggers import Autonomy, Role, Trigger, Value
 
@@ -112,7 +112,7 @@ def is_self_work(pull: PullRequest, marks: SelfWork) -> bool:
     return marks.label.lower() in labels or is_among(pull.user.login, marks.authors)
 
 
-async def is_opted_out(pull: PullRequest, marks: SelfWork, github: RepositoryClient) -> bool:
+async def is_opted_out(pull: PullRequest, marks: SelfWork, github: OptOutGitHub) -> bool:
     """Tell whether automatic action is kept off a pull request, by somebody who may say so.
 
     That is who may write here; not an agent of its own work. One request where it has the label,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Literal, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +12,7 @@ from bot.github.calls.known_checks import KnownCheck
 from bot.github.models import App, CheckResult, Commit, PullRequest
 from bot.records import steps as steps_module
 from bot.records.steps import StoredStep
+from bot.triggers import Role
 
 T = TypeVar("T")
 
@@ -68,6 +69,28 @@ class CheckedCommitGitHub(Protocol):
     def git(self) -> CheckedCommitGit: ...
 
     async def app(self) -> App: ...
+
+
+class OptOutChanges(Protocol):
+    """What happened to issues and pull requests."""
+
+    async def events(self, number: int, *kinds: str) -> list[Mapping[str, Any]]: ...
+
+
+class OptOutPermissions(Protocol):
+    """Who may do what."""
+
+    async def role_of(self, login: str) -> Role: ...
+
+
+class OptOutGitHub(Protocol):
+    """Reads who kept automatic action off a pull request."""
+
+    @property
+    def changes(self) -> OptOutChanges: ...
+
+    @property
+    def permissions(self) -> OptOutPermissions: ...
 
 
 class ReportingChecks(Protocol):

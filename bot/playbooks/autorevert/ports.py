@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.config import Config
 from bot.github.models import App, CheckResult, Comment
 from bot.playbooks.autorevert.decide import Purpose
-from bot.playbooks.ports import HistoryMirror, KnownRunsGitHub, LandingGitHub
+from bot.playbooks.ports import HistoryMirror, KnownRunsGitHub, LandingGitHub, OptOutGitHub
 from bot.playbooks.run import Patience
 from bot.records import runs as runs_module
 from bot.records.audit import chain as chain_module
@@ -22,8 +22,8 @@ from bot.records.runs import StoredRun
 from bot.triggers import Severity, Trigger
 
 
-class SuspectGitHub(LandingGitHub, Protocol):
-    """Reads who brought a commit."""
+class SuspectGitHub(LandingGitHub, OptOutGitHub, Protocol):
+    """Reads who brought a commit, and who keeps automatic action off it."""
 
     async def app(self) -> App: ...
 

@@ -12,7 +12,13 @@ from bot.config import Config
 from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
 from bot.github.calls.known_checks import KnownCheck
 from bot.pictures.addresses import PictureAddresses
-from bot.playbooks.ports import HistoryMirror, KnownRunsKnownChecks, LandingGitHub, LandingPulls
+from bot.playbooks.ports import (
+    HistoryMirror,
+    KnownRunsKnownChecks,
+    LandingGitHub,
+    LandingPulls,
+    OptOutGitHub,
+)
 from bot.playbooks.pull_request.ports import (
     ProposalGit,
     ProposalGitHub,
@@ -78,7 +84,7 @@ class BisectWorkflows(Protocol):
     async def cancel(self, run_id: int) -> None: ...
 
 
-class BisectGitHub(ProposalGitHub, LandingGitHub, Protocol):
+class BisectGitHub(ProposalGitHub, LandingGitHub, OptOutGitHub, Protocol):
     """Tries commits by workflows, beside what every proposal does."""
 
     @property
