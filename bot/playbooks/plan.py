@@ -118,6 +118,11 @@ async def is_opted_out(pull: PullRequest, marks: SelfWork, github: OptOutGitHub)
     That is who may write here; not an agent of its own work. One request where it has the label,
     and one for the role of whoever put it on.
 
+    Args:
+        pull: the pull request.
+        marks: what self-work is known by.
+        github: where the label's history and the role are read.
+
     Raises:
         GitHubError: GitHub could not be read.
     """
