@@ -28,6 +28,7 @@ from bot.github.errors import GitHubError, in_words
 from bot.github.models import Installation
 from bot.github.releases import RULESETS
 from bot.github.transport.http import new_session
+from bot.playbooks.checks.results import GATE_CHECK, HOTFIX_CHECK
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records.audit.keys import FILE, SigningKeyRefused, settle_key
 from bot.records.database import open_existing, pending
@@ -35,6 +36,7 @@ from bot.records.outages import in_public
 from bot.records.replicas import NameLock, living
 from bot.safety.config_in_force import version_at
 from bot.settings import (
+    LOOPBACK,
     InvalidSettings,
     SettingFault,
     Settings,
@@ -208,7 +210,7 @@ async def _answers(bot: str) -> bool:
 
 def _public(settings: Settings) -> list[DoctorFinding]:
     findings = []
-    if settings.playbooks_url is None and settings.playbooks_host not in _LOOPBACK:
+    if settings.playbooks_url is None and settings.playbooks_host not in LOOPBACK:
         remedy = "Set PLAYBOOKS_URL to the address that people and GitHub reach it at."
         what = f"it listens on {settings.playbooks_host}, and nobody knows its public address."
         findings.append(_bad("PLAYBOOKS_URL", what, remedy))
@@ -218,9 +220,6 @@ def _public(settings: Settings) -> list[DoctorFinding]:
             remedy = "It stands on the App's page under General."
             findings.append(_bad(name.upper(), what, remedy))
     return findings
-
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 async def _prometheus(settings: Settings) -> DoctorFinding:
@@ -464,7 +463,7 @@ async def _faults(client: RepositoryClient, branch: str) -> AsyncIterator[tuple[
     if await client.git.branch(branch) is None:
         return
     required = {each.name for each in (await client.branch_rules(branch)).required_checks}
-    silent = required - {"self-work gate", "hotfix"}
+    silent = required - {GATE_CHECK, HOTFIX_CHECK}
     merged = [each async for each in client.pulls.list(state="closed")][:_HEADS_LOOKED_AT]
     for head in (each.head.sha for each in merged):
         silent -= {each.name for each in await client.checks.results(head)} if silent else set()

@@ -14,12 +14,12 @@ from typing import Any
 import aiohttp
 
 from bot.errors import Passing
+from bot.github.calls.app import KEPT_BY_GITHUB
 from bot.github.client import GitHub
 from bot.github.transport.http import new_session
 from bot.settings import Settings
 from bot.wiring.readings import github_of
 
-KEPT_BY_GITHUB = timedelta(days=3)
 _HEADERS = ("x-github-event", "x-github-delivery", "x-hub-signature-256", "content-type")
 _LONGEST_LINE = 32 * 1024 * 1024
 _NOBODY = 599

@@ -39,6 +39,8 @@ S = TypeVar("S", bound=BaseSettings)
 _NAMED = re.compile(r"([A-Z][A-Z0-9_.]+)(?:: |, )(.*)", re.DOTALL)
 _PEM = re.compile(r"(-----BEGIN [A-Z ]+-----)\s*(.+?)\s*(-----END [A-Z ]+-----)", re.DOTALL)
 CREDENTIALS = "credentials.json"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts that only this machine reaches."""
 """In the data folder: what Setup kept, for a process that is told no App by its environment."""
 
 

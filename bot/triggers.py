@@ -7,6 +7,7 @@ judges it, the engine runs it and a playbook carries it out; nobody on the way c
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
@@ -30,6 +31,18 @@ class Severity(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
     CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """How bad it is beside the others: the mildest is 0."""
+        return list(Severity).index(self)
+
+
+UNKNOWN_SEVERITY = Severity.MEDIUM
+"""Nobody has said how bad it is: neither a person's "revert" nor a failing check does."""
+
+SHA = re.compile(r"[0-9a-f]{40}")
+"""The full name of a commit or another object of git."""
 
 
 class Role(StrEnum):
@@ -382,7 +395,7 @@ class JudgeRequest(Request):
     command: Literal["judge"] = "judge"
     base: str = Field(min_length=1, max_length=255)
     check: str = Field(min_length=1, max_length=255)
-    sha: str = Field(pattern=r"^[0-9a-f]{40}$")
+    sha: str = Field(pattern=rf"^{SHA.pattern}$")
 
 
 class TriageRequest(Request):
@@ -422,6 +435,10 @@ class Trigger(Value):
         """Whether nobody asked: neither a person nor a program."""
         asked = self.source.kind in (SourceKind.API, SourceKind.CLI)
         return self.actor.kind is ActorKind.MACHINE and not asked
+
+
+RUN_ID = re.compile(r"[0-9a-z]{26}")
+"""The id of an incident and of a Run, as `derived_id` makes it."""
 
 
 def derived_id(key: str, received_at: datetime) -> str:

@@ -25,6 +25,7 @@ from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit, insid
 from bot.errors import Passing
 from bot.github.errors import BadCredentials, GitHubError
 from bot.github.oauth import Challenge, WebFlow
+from bot.intake.http.auth import is_same_secret
 from bot.records import sessions
 
 log = structlog.get_logger(__name__)
@@ -115,7 +116,7 @@ class Seal:
         """Read a cookie of ours; None for others, and for those that are over."""
         sealed, _, signature = cookie.partition(".")
         expected = self._derived("cookie", sealed)
-        if not hmac.compare_digest(signature.encode("utf-8", "replace"), expected.encode()):
+        if not is_same_secret(signature, expected):
             return None
         once, until, back = json.loads(base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))
         if not now.timestamp() < until <= (now + life).timestamp():
@@ -201,7 +202,7 @@ class Login:
         pending = _seal(flow).find(given, visit.now, LOGIN_LIFE)
         if pending is None:
             raise PageRefused(400, "This login is over: it was used, or took too long.", _AGAIN)
-        if not secrets.compare_digest(state.encode("utf-8", "replace"), pending.state.encode()):
+        if not is_same_secret(state, pending.state):
             raise PageRefused(400, "This login was not begun in this browser.", _AGAIN)
         if visit.query.get("error"):
             raise PageRefused(403, "GitHub did not let you in: you said no, or it did.", _AGAIN)

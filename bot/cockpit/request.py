@@ -29,7 +29,7 @@ from bot.records.dashboard import Filter
 from bot.records.incidents import Incident
 from bot.records.lifecycle import OPEN, IncidentStatus
 from bot.records.sessions import Session
-from bot.triggers import Role, Severity
+from bot.triggers import RUN_ID, Role, Severity
 
 THEMES = ("light", "dark")
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~%!$&'()*+,;=/-]*")
@@ -270,7 +270,6 @@ class PageRoute:
 
 KINDS = ("revert", "bisect", "shadow", "ramp", "rollback", "alert")
 OPEN_WORD = "open"
-_ID = re.compile(r"[0-9a-z]{26}")
 _LONGEST = 200
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -304,7 +303,7 @@ def words(query: Mapping[str, str], name: str) -> str:
 def identity(query: Mapping[str, str], name: str) -> str | None:
     """Read an id of ours."""
     given = query.get(name, "")
-    if given and not _ID.fullmatch(given):
+    if given and not RUN_ID.fullmatch(given):
         raise PageRefused(400, f"The filter {name} is not an id: 26 letters and digits.")
     return given or None
 

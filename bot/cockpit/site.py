@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +35,7 @@ from bot.cockpit.request import (
 )
 from bot.config import Config
 from bot.github.oauth import WebFlow
+from bot.intake.http.auth import is_same_secret
 from bot.intake.http.bodies import STRANGERS, TooLarge, read_body
 from bot.intake.inbox import Inbox
 from bot.records import sessions
@@ -185,7 +185,7 @@ class Cockpit:
         if is_change:
             self._refuse_other_sites(visit.request)
             visit.form = await _form(visit.request)
-        is_theirs = session is not None and _same(visit.form.get("csrf", ""), session.csrf)
+        is_theirs = session is not None and is_same_secret(visit.form.get("csrf", ""), session.csrf)
         if is_change and route.rule is AccessRule.SIGNED_IN and not is_theirs:
             raise PageRefused(
                 403,
@@ -292,7 +292,3 @@ async def _form(request: web.Request) -> dict[str, str]:
         return dict(parse_qsl(sent.decode(), keep_blank_values=True, max_num_fields=50))
     except ValueError as error:
         raise PageRefused(400, "That form cannot be read.") from error
-
-
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())

@@ -25,6 +25,7 @@ from bot.records.incidents import Incident
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.runs import StoredRun, ToldStanding
 from bot.records.steps import Reversibility
+from bot.triggers import SHA
 
 if TYPE_CHECKING:
     import markdown_it
@@ -225,7 +226,6 @@ def sign_of_harm(part: float) -> str:
 
 
 _LONGEST_WHY = 300
-_SHA = re.compile(r"[0-9a-f]{40}")
 
 STAGES = ("queued", "checking", "acting", "verifying", "done")
 _STAGE_OF = {
@@ -413,7 +413,7 @@ def ref_said(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(ref_said(each) for each in value)
     text = str(value)
-    return text[:12] if _SHA.fullmatch(text) else text
+    return text[:12] if SHA.fullmatch(text) else text
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from bot.config import CONFIG_PATH, Config
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import NotFound
 from bot.github.models import PullRequest
+from bot.playbooks.checks.results import CONFIG_CHECK
 from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import Step
 from bot.records import gate_reports, sensitive_config
 from bot.records.database import reading
-from bot.safety.config_check import NAME, changes_config, report_verdict, verdict_at
+from bot.safety.config_check import changes_config, report_verdict, verdict_at
 from bot.safety.config_in_force import (
     ConfigInForce,
     Sections,
@@ -214,7 +215,7 @@ class ConfigApprovals:
             return None
         then = await client.contents.read(CONFIG_PATH, seen)
         now = await client.contents.read(CONFIG_PATH)
-        if check_run.name != NAME or (then and then.sha) != (now and now.sha):
+        if check_run.name != CONFIG_CHECK or (then and then.sha) != (now and now.sha):
             # Another version stands there by now; its own check asks.
             return None
         async with reading(self._records).connect() as conn:
@@ -300,7 +301,7 @@ class ConfigApprovals:
                 said = digest_said(comment.body or "") or said
         digests = tuple(first)
         if digests == (wanted,):
-            shown_at = await client.checks.first_said(first[wanted].head_sha, NAME)
+            shown_at = await client.checks.first_said(first[wanted].head_sha, CONFIG_CHECK)
             digests = digests if shown_at is not None and shown_at <= said_at else ()
         is_settled = not digests and await _was_merged(client, pull, wanted, said_at)
         return ShownConfig(said=said, digests=digests, is_settled=is_settled)

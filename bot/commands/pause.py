@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -20,7 +20,7 @@ from bot.records.lifecycle import StaleVersion
 from bot.records.pauses import Pause, PauseKind, Pausing
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of
-from bot.safety.self_workers import LATELY, Lifting, judge_lifting, read_held
+from bot.safety.self_workers import LATELY, Lifting, judge_lifting, marked_in, read_held
 from bot.triggers import (
     SELF_WORK,
     Actor,
@@ -185,11 +185,7 @@ class PauseCommands:
         config = (await self._config.of(trigger.repository)).config
         here = trigger.repository.id
 
-        async def marked(numbers: Collection[int]) -> Collection[int]:
-            async with reading(self._records).connect() as conn:
-                return await gate_reports.marked(conn, here, numbers)
-
-        held = await read_held(client, config, marked, trigger.received_at)
+        held = await read_held(client, config, marked_in(self._records, here), trigger.received_at)
         founders = await founders_of(client, config, self._founders)
         return await judge_lifting(
             client, held, trigger.actor.login, needed=needed, founders=founders

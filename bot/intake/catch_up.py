@@ -42,6 +42,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.config import CONFIG_PATH
 from bot.errors import Passing
 from bot.github.calls.activity import AT_ONCE
+from bot.github.calls.app import KEPT_BY_GITHUB
 from bot.github.calls.repository import Shown
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
@@ -118,7 +119,6 @@ async def moved_since(
     return found
 
 
-KEPT_BY_GITHUB = timedelta(days=3)
 ASK_AGAIN_AFTER = timedelta(minutes=10)
 """How long a delivery that was asked for again is left alone."""
 MOST_ASKED = 5

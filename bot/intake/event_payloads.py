@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.command_arguments import CommentPlace
-from bot.triggers import Repository, SourceKind
+from bot.triggers import SHA, Repository, SourceKind
 
 Payload = Mapping[str, Any]
 
 _LARGEST_ID = 2**63 - 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
-_SHA = re.compile(r"[0-9a-f]{40}")
 _WEB = re.compile(r"https?://[^\s<>\"'`()\\]{1,2000}")
 
 
@@ -51,7 +50,7 @@ def mapping(payload: Payload, *path: str) -> Payload:
 def sha(payload: Payload, *path: str) -> str | None:
     """Return the full commit id at this path; the all-zero id of a deleted ref counts as none."""
     found = text(payload, *path)
-    return found if found and _SHA.fullmatch(found) and found.strip("0") else None
+    return found if found and SHA.fullmatch(found) and found.strip("0") else None
 
 
 def login(payload: Payload, *path: str) -> str | None:

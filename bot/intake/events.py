@@ -6,7 +6,6 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,12 +30,11 @@ from bot.intake.event_payloads import (
     Payload,
 )
 from bot.names import is_ref_name
-from bot.safety.config_check import NAME as CONFIG_CHECK
+from bot.playbooks.checks.results import CONFIG_CHECK
 from bot.slash_commands import BUTTONS
-from bot.triggers import Repository, SourceKind
+from bot.triggers import RUN_ID, Repository, SourceKind
 
 _LONGEST_CHECK = 255
-_RUN = re.compile(r"[0-9a-z]{26}")
 _ALL_COMMITS = 2048
 """So many a push names at most."""
 _INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
@@ -352,7 +350,7 @@ def _check_run(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...
     if (delivery.action == "completed" or ended) and not ours:
         return hint
     run = event_payloads.text(check, "external_id") or ""
-    run_id = run if ours and _RUN.fullmatch(run) else None
+    run_id = run if ours and RUN_ID.fullmatch(run) else None
     about_config = ours and event_payloads.text(check, "name") == CONFIG_CHECK
     if (
         delivery.action == "completed"

@@ -54,7 +54,6 @@ _TURNED_AWAY = NothingAsked("by somebody without write access, who is answered t
 _NOT_USED = "event not used"
 _NO_MATCH = "the signature does not match the webhook secret"
 _DELIVERY = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_READ = frozenset(event for event, _ in READERS)
 
 
 class DeliveryRefused(Exception):
@@ -289,7 +288,7 @@ class Webhooks:
         except TooLarge as error:
             raise DeliveryRefused(413, str(error)) from error
         self._check_signature(body, signature)
-        if name not in _READ:
+        if name not in EVENTS:
             return None, b""
         data = _decoded(kind, body)
         if not isinstance(data, dict):

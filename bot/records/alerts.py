@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import Field
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import insert_into
 from bot.records.tables.columns import Instant
 from bot.records.tables.intake import alert_conditions, alert_events, alert_groups
 from bot.triggers import Repository, Severity, Value
@@ -245,7 +245,7 @@ async def _without_repeats(
     }
     if not named:
         return list(reports)
-    insert = _insert(conn)(alert_events).values(
+    insert = insert_into(conn)(alert_events).values(
         [{"repository_id": id_, "key": key, "received_at": at} for id_, key in named]
     )
     rows = await conn.execute(
@@ -275,7 +275,7 @@ async def _locked(
         }
         for id_, reports in sorted(told.items())
     ]
-    await conn.execute(_insert(conn)(alert_groups).values(rows).on_conflict_do_nothing())
+    await conn.execute(insert_into(conn)(alert_groups).values(rows).on_conflict_do_nothing())
     query = (
         sa.select(alert_groups)
         .where(alert_groups.c.id.in_(sorted(told)))
@@ -328,7 +328,7 @@ async def _store(
         }
         for each in changed.values()
     ]
-    insert = _insert(conn)(alert_conditions).values(rows)
+    insert = insert_into(conn)(alert_conditions).values(rows)
     await conn.execute(
         insert.on_conflict_do_update(
             index_elements=[alert_conditions.c.group_id, alert_conditions.c.fingerprint],
@@ -345,10 +345,6 @@ def _kept_key(key: str) -> str:
         return key
     digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
     return f"{key[:_LONGEST_KEY]}… sha256:{digest}"
-
-
-def _insert(conn: AsyncConnection) -> Any:
-    return sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
 
 
 def _group(row: sa.Row[Any], conditions: tuple[Condition, ...]) -> ConditionGroup:

@@ -25,6 +25,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,11 @@ _FORMER_HEAD = "0009"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 REVISIONS = tuple(sorted(each.name[:4] for each in _MIGRATIONS.glob("versions/[0-9]*.py")))
 """Those that this release knows, oldest first; a migration's file begins with its own."""
+
+
+def insert_into(conn: AsyncConnection) -> Any:
+    """Give the `insert` of the database in use: those of both know `ON CONFLICT`."""
+    return sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
 
 
 def adopt_former_version(connection: sa.Connection) -> None:

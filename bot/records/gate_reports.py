@@ -6,20 +6,22 @@ Every function works inside the caller's transaction and never commits.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit import chain
+from bot.records.database import insert_into
 from bot.records.tables.columns import Instant
 from bot.records.tables.safety import exemptions, gate_reports, self_work
 from bot.triggers import Value
 
 NOT_YET = 0
 """The check-run of a head that is about to be reported for the first time."""
+
+SOMEBODY_ELSES = timedelta(seconds=30)
+"""How long a head that another replica has claimed is left to it."""
 
 
 class GateReport(Value):
@@ -41,16 +43,12 @@ class GateReport(Value):
     config_digest: str | None = None
 
 
-def _insert(conn: AsyncConnection) -> Any:
-    return sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-
-
 async def mark(
     conn: AsyncConnection, repository_id: int, number: int, why: str, at: datetime
 ) -> None:
     """Note that a pull request is self-work; nothing takes this back."""
     await conn.execute(
-        _insert(conn)(self_work)
+        insert_into(conn)(self_work)
         .values(repository_id=repository_id, number=number, why=why, seen_at=at)
         .on_conflict_do_nothing()
     )
@@ -79,7 +77,7 @@ async def exempt(
 ) -> None:
     """Let one commit through one pause; make it the transaction's last statement."""
     await conn.execute(
-        _insert(conn)(exemptions)
+        insert_into(conn)(exemptions)
         .values(
             repository_id=repository_id,
             number=number,
@@ -190,7 +188,7 @@ async def claim(
 ) -> bool:
     """Note that a head is about to be reported on; False where somebody noted it before."""
     made = await conn.execute(
-        _insert(conn)(gate_reports)
+        insert_into(conn)(gate_reports)
         .values(
             repository_id=repository_id,
             head_sha=head_sha,

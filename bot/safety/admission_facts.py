@@ -6,7 +6,7 @@ What somebody means who says `/revert` on a hotfix or on the issue of an inciden
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from cachetools import TTLCache
@@ -16,7 +16,7 @@ from bot.config import Config, SelfWork
 from bot.github.client import GitHub, RepositoryClient
 from bot.playbooks.plan import is_opted_out
 from bot.playbooks.steps import planned, worst
-from bot.records import budgets, gate_reports, incidents, pauses, runs
+from bot.records import budgets, incidents, pauses, runs
 from bot.records.budgets import Budget, BudgetState
 from bot.records.database import reading
 from bot.records.incidents import Incident
@@ -29,7 +29,7 @@ from bot.safety.admission import (
 from bot.safety.budgets import DRAWN, caps, every_budget, said
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of
-from bot.safety.self_workers import Lifting, judge_lifting, read_held
+from bot.safety.self_workers import Lifting, judge_lifting, marked_in, read_held
 from bot.slash_commands import ADVANCING, PLAYBOOKS
 from bot.triggers import (
     SELF_WORK,
@@ -232,11 +232,7 @@ class AdmissionReader:
             if await pauses.in_force(conn, here, SELF_WORK) is None:
                 return None
 
-        async def marked(numbers: Collection[int]) -> Collection[int]:
-            async with reading(self._records).connect() as conn:
-                return await gate_reports.marked(conn, here, numbers)
-
-        held = await read_held(client, config, marked, trigger.received_at)
+        held = await read_held(client, config, marked_in(self._records, here), trigger.received_at)
         founders = await founders_of(client, config, self._founders)
         return await judge_lifting(
             client, held, trigger.actor.login, needed=Role.WRITE, founders=founders

@@ -8,7 +8,7 @@ pull request that brings such a version, and on the default branch's where one c
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,9 +20,10 @@ from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable, by_itself
 from bot.github.models import PullRequest
-from bot.playbooks.checks.results import Unheard, names_seen, unheard
+from bot.playbooks.checks.results import CONFIG_CHECK, Unheard, names_seen, unheard
 from bot.records import gate_reports, sensitive_config
 from bot.records.database import reading
+from bot.records.gate_reports import SOMEBODY_ELSES
 from bot.records.sensitive_config import DEFAULT_BRANCH, ConfigQuestion
 from bot.safety.config_in_force import (
     ConfigInForce,
@@ -36,7 +37,6 @@ from bot.safety.config_in_force import (
 from bot.safety.founders import SHOWN, changed_sections
 from bot.triggers import Repository, Value
 
-NAME = "playbooks config"
 _MEANT_SO = "It can be used. Was this meant?"
 _APPROVE = Button("Approve", "As a Founder, approve these sections", "approve")
 
@@ -232,7 +232,7 @@ async def report_verdict(client: RepositoryClient, head: str, verdict: ConfigVer
     await client.checks.ensure_reported(
         None,
         head_sha=head,
-        name=NAME,
+        name=CONFIG_CHECK,
         external_id=f"config {head}",
         report=CheckReport(
             title=verdict.title,
@@ -242,10 +242,6 @@ async def report_verdict(client: RepositoryClient, head: str, verdict: ConfigVer
         ),
         look_first=True,
     )
-
-
-SOMEBODY_ELSES = timedelta(seconds=30)
-"""How long a head that another replica judges is left to it."""
 
 
 class ConfigWatch:

@@ -16,8 +16,6 @@ from bot.names import is_among
 from bot.records.pauses import Pause, PauseKind
 from bot.triggers import Value
 
-NAME = "self-work gate"
-
 
 class GatedHead(Value):
     """A commit that the gate is asked about: a pull request's head, or a merge group's.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,16 +23,17 @@ from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError, by_itself
 from bot.github.models import PullRequest
+from bot.playbooks.checks.results import GATE_CHECK
 from bot.playbooks.pull_request.ownership import Foreign, read_foreign
 from bot.records import gate_reports, pauses
 from bot.records.database import reading
-from bot.records.gate_reports import NOT_YET, GateReport
+from bot.records.gate_reports import NOT_YET, SOMEBODY_ELSES, GateReport
 from bot.safety.budgets import Look
 from bot.safety.config_check import ConfigWatch
 from bot.safety.config_in_force import ConfigInForce
-from bot.safety.gate import NAME, Gate, GatedHead, pushed_by_agent, strictest, why_self_work
+from bot.safety.gate import Gate, GatedHead, pushed_by_agent, strictest, why_self_work
 from bot.safety.self_work import SelfWorkResumer
-from bot.safety.self_workers import Marked, read_held
+from bot.safety.self_workers import marked_in, read_held
 from bot.triggers import SELF_WORK, Repository
 
 log = structlog.get_logger(__name__)
@@ -42,8 +43,6 @@ LOOK_AT_RECORDS = 0.5
 KEPT_AGAIN = timedelta(seconds=1)
 """How soon one repository is looked at again: what comes in a burst is one more look."""
 MERGE_GROUPS_LIVE = timedelta(hours=24)
-SOMEBODY_ELSES = timedelta(seconds=30)
-"""How long a head that another replica has claimed is left to it."""
 MOST_ROUNDS = 5
 OUTSIDERS_EVERY = timedelta(seconds=5)
 """How often it is looked for what outsiders did, however much that is."""
@@ -247,10 +246,12 @@ class GateReporter:
         Raises:
             GitHubError: GitHub could not be read or told.
         """
-        client = self._github.repository(repository, playbook=NAME, recovery=True)
+        client = self._github.repository(repository, playbook=GATE_CHECK, recovery=True)
         config = (await self._config.of(repository)).config
         # How many are open is anybody's doing: the list is in no cap.
-        reader = self._github.repository(repository, playbook=NAME, recovery=True, metered=False)
+        reader = self._github.repository(
+            repository, playbook=GATE_CHECK, recovery=True, metered=False
+        )
         pulls = sorted([p async for p in reader.pulls.list()], key=lambda pull: pull.number)
         self._open[repository.id] = frozenset(pull.number for pull in pulls)
         await self._see_whose(client, pulls)
@@ -346,19 +347,12 @@ class GateReporter:
         key, now = (here, pull.head.sha), self._clock()
         if (judged := self._judged.get(key)) is not None and now - judged < JUDGED_AGAIN:
             return None
-        held = await read_held(client, config, self._marked(here), now)
+        held = await read_held(client, config, marked_in(self._records, here), now)
         for login in whose.makers:
             if (why := await held.why(login)) is not None:
                 return f"pushed to by {login}, who wrote #{why.number}"
         self._judged[key] = now
         return None
-
-    def _marked(self, here: int) -> Marked:
-        async def marked(numbers: Collection[int]) -> Collection[int]:
-            async with reading(self._records).connect() as conn:
-                return await gate_reports.marked(conn, here, numbers)
-
-        return marked
 
     async def _mark(
         self, client: RepositoryClient, config: Config, pulls: Sequence[PullRequest]
@@ -499,7 +493,7 @@ class GateReporter:
         check_run = await client.checks.ensure_reported(
             None if known.check_run == NOT_YET else known.check_run,
             head_sha=head.sha,
-            name=NAME,
+            name=GATE_CHECK,
             external_id=f"gate {head.sha}",
             report=CheckReport(
                 title=wanted.title,

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from bot.config import Config
 from bot.github.client import RepositoryClient
 from bot.github.models import Commit, PullRequest, Push
 from bot.names import is_among
+from bot.records import gate_reports
+from bot.records.database import reading
 from bot.safety.founders import is_founder, pushers_of
 from bot.safety.gate import why_self_work
 from bot.triggers import Role, Value
@@ -24,6 +28,16 @@ MOST_LOOKED_INTO = 50
 
 Marked = Callable[[Collection[int]], Awaitable[Collection[int]]]
 """Which of these pull requests were self-work at any time."""
+
+
+def marked_in(records: AsyncEngine, repository_id: int) -> Marked:
+    """Read it from the records of a repository."""
+
+    async def marked(numbers: Collection[int]) -> Collection[int]:
+        async with reading(records).connect() as conn:
+            return await gate_reports.marked(conn, repository_id, numbers)
+
+    return marked
 
 
 class HeldBecause(Value):

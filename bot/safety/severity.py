@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from operator import attrgetter
 from typing import Literal
 
 from pydantic import Field
 
-from bot.triggers import Severity, Value
-
-UNKNOWN = Severity.MEDIUM
-"""What nobody has said anything about."""
+from bot.triggers import UNKNOWN_SEVERITY, Severity, Value
 
 _BURN_RATES = (
     (14.4, timedelta(hours=1), timedelta(minutes=5), Severity.CRITICAL),
@@ -83,11 +81,11 @@ def severity_of(signal: Signal | None) -> Severity | None:
     """
     match signal:
         case None:
-            return UNKNOWN
+            return UNKNOWN_SEVERITY
         case BurnRate(rates=rates):
             return _of_burn_rate(rates)
         case Labelled(label=label):
-            return _LABELS.get(label.strip().lower(), UNKNOWN)
+            return _LABELS.get(label.strip().lower(), UNKNOWN_SEVERITY)
         case SafetyViolation(irreversible=True):
             return Severity.CRITICAL
         case SafetyViolation(label=label):
@@ -102,13 +100,12 @@ def severity_of(signal: Signal | None) -> Severity | None:
 def severity_of_check(purpose: Literal["smoke", "evals", "slo", "safety"]) -> Severity:
     """Say how bad a failing check is, by what it is for: it does not tell by how much it failed."""
     known: dict[str, Signal] = {"evals": EvalDrop(), "safety": SafetyViolation()}
-    return severity_of(known.get(purpose)) or UNKNOWN
+    return severity_of(known.get(purpose)) or UNKNOWN_SEVERITY
 
 
 def worst(*severities: Severity) -> Severity:
     """Give the worst of several; of none, what is unknown."""
-    order = list(Severity)
-    return max(severities, key=order.index, default=UNKNOWN)
+    return max(severities, key=attrgetter("rank"), default=UNKNOWN_SEVERITY)
 
 
 def _of_burn_rate(rates: dict[timedelta, float]) -> Severity:
@@ -116,12 +113,12 @@ def _of_burn_rate(rates: dict[timedelta, float]) -> Severity:
     for limit, long, short, severity in _BURN_RATES:
         if rates.get(long, 0.0) >= limit and rates.get(short, 0.0) >= limit:
             return severity
-    return UNKNOWN
+    return UNKNOWN_SEVERITY
 
 
 def _of_budget(share: float, *, still_spending: bool) -> Severity | None:
     if math.isnan(share):
-        return UNKNOWN
+        return UNKNOWN_SEVERITY
     if share >= 1.0:
         return Severity.HIGH if still_spending else Severity.MEDIUM
     return Severity.LOW if share >= 0.8 else None

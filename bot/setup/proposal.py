@@ -16,17 +16,16 @@ from typing import Any
 import yaml
 
 from bot.config import CONFIG_PATH, parse_config
+from bot.github.calls.git_data import WORKFLOWS
 from bot.github.calls.trees import TreeChange
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import Conflict, GitHubError
 from bot.github.models import PullRequest
+from bot.playbooks.checks.results import GATE_CHECK, OUR_CHECKS
 from bot.triggers import Repository
 
-GATE = "self-work gate"
-RULESET = "Incident Playbooks: self-work gate"
+RULESET = f"Incident Playbooks: {GATE_CHECK}"
 BRANCH = "playbooks/configuration"
-_OURS = frozenset({GATE, "hotfix", "bisect", "playbooks config"})
-_WORKFLOWS = ".github/workflows/"
 _LARGEST_FILE = 200_000
 _MOST_WORKFLOWS = 40
 _MOST_FOLDERS = 20
@@ -144,7 +143,7 @@ def _section(lines: Sequence[str]) -> str:
 
 def _others(names: Sequence[str]) -> list[str]:
     """Those that are not ours, and that a configuration can name."""
-    return [name for name in names if name not in _OURS and name.isprintable()]
+    return [name for name in names if name not in OUR_CHECKS and name.isprintable()]
 
 
 def _most_telling(names: Sequence[str]) -> list[str]:
@@ -300,7 +299,7 @@ def ruleset(app_id: int) -> dict[str, Any]:
 
     https://docs.github.com/rest/repos/rules#create-a-repository-ruleset
     """
-    check = {"context": GATE, "integration_id": app_id}
+    check = {"context": GATE_CHECK, "integration_id": app_id}
     return {
         "name": RULESET,
         "target": "branch",
@@ -341,7 +340,7 @@ async def look(client: RepositoryClient) -> SeenRepository:
         raise Conflict(f"{about.full_name} is empty: there is nothing to look at yet.")
     tree = await client.git.tree(await client.git.tree_of(head.sha), recursive=True)
     files = [entry.path for entry in tree]
-    workflows = [path for path in files if path.startswith(_WORKFLOWS)
+    workflows = [path for path in files if path.startswith(WORKFLOWS)
                  and path.endswith((".yml", ".yaml"))]  # fmt: skip
     rules = await client.branch_rules(branch)
     passed = [each.name for each in await client.checks.results(head.sha)
@@ -409,7 +408,7 @@ async def open_proposal(client: RepositoryClient, text: str) -> PullRequest:
 async def is_required(client: RepositoryClient, branch: str) -> bool:
     """Whether the rules of the branch require the gate."""
     rules = await client.branch_rules(branch)
-    return any(each.name == GATE for each in rules.required_checks)
+    return any(each.name == GATE_CHECK for each in rules.required_checks)
 
 
 async def require_gate(client: RepositoryClient, app_id: int) -> None:

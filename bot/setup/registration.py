@@ -21,11 +21,10 @@ import aiohttp
 from bot.github.client import EVENTS, PERMISSIONS
 from bot.github.transport.http import Addresses, new_session
 from bot.github.transport.redaction import keep_secret
-from bot.settings import CREDENTIALS
+from bot.settings import CREDENTIALS, LOOPBACK
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HEADERS = {
     "Accept": "application/vnd.github+json",
     "User-Agent": "incident-playbooks",
@@ -132,7 +131,7 @@ def form_address(github: Addresses, organization: str, state: str) -> str:
 def is_reachable(public_url: str, github: Addresses) -> bool:
     """Whether that GitHub may be able to deliver there: a loopback one reaches loopback."""
     ours, theirs = urlsplit(public_url).hostname, urlsplit(github.web).hostname
-    return ours not in _LOOPBACK or theirs in _LOOPBACK
+    return ours not in LOOPBACK or theirs in LOOPBACK
 
 
 async def exchange(github: Addresses, code: str) -> AppCredentials:

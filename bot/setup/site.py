@@ -8,7 +8,6 @@ process, and serves the rest of them for as long as it runs.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import secrets
 import socket
@@ -28,7 +27,9 @@ from bot.errors import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError, in_words
 from bot.github.transport.http import Addresses
+from bot.intake.http.auth import is_same_secret
 from bot.intake.http.entrance import Entrance
+from bot.playbooks.checks.results import GATE_CHECK
 from bot.setup import proposal
 from bot.setup.registration import (
     AppCredentials,
@@ -145,10 +146,10 @@ class SetupSite:
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
             given = request.query.get("token", "")
-            if given and self._session is None and _same(given, self.token):
+            if given and self._session is None and is_same_secret(given, self.token):
                 return self._let_in()
             cookie = request.cookies.get(_COOKIE, "")
-            if self._session is None or not _same(cookie, self._session):
+            if self._session is None or not is_same_secret(cookie, self._session):
                 return self._page(
                     403,
                     "refused",
@@ -190,7 +191,7 @@ class SetupSite:
         ours = origin in (None, str(URL(self.url).origin()), f"http://{request.host}")
         if not ours or site not in ("same-origin", "none"):
             raise SetupRefused("This was sent from another site: nothing was done.")
-        if not _same(str(form.get("csrf", "")), self._csrf):
+        if not is_same_secret(str(form.get("csrf", "")), self._csrf):
             raise SetupRefused("This form is out of date: nothing was done. Open the page again.")
 
     # --- before there is an App ---
@@ -223,7 +224,9 @@ class SetupSite:
     async def _registered(self, request: web.Request) -> web.StreamResponse:
         """GitHub sent the visitor back with a code."""
         state = request.query.get("state", "")
-        github = next((each for own, each in self._states.items() if _same(state, own)), None)
+        github = next(
+            (each for own, each in self._states.items() if is_same_secret(state, own)), None
+        )
         if github is None:
             raise SetupRefused("This answer does not belong to this setup. Begin again.")
         async with self._registering:
@@ -287,7 +290,7 @@ class SetupSite:
             about |= {
                 "text": proposal.proposed(seen),
                 "has_file": seen.has_file,
-                "is_required": proposal.GATE in seen.required,
+                "is_required": GATE_CHECK in seen.required,
                 "may_require": await client.permissions.may("administration"),
                 "by_hand": proposal.by_hand(name, self._app_id),
             }
@@ -379,10 +382,6 @@ def _web_of(api_url: str) -> str:
 
 def _near(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared
-
-
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 
 async def _to_setup(_: web.Request) -> web.StreamResponse:

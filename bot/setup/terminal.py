@@ -10,6 +10,7 @@ import click
 from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError, in_words
+from bot.playbooks.checks.results import GATE_CHECK
 from bot.settings import InvalidSettings, ServerSettings, Settings
 from bot.setup import proposal
 from bot.setup.registration import SetupRefused, addresses_of
@@ -96,13 +97,13 @@ async def _propose(
             if unasked or await _asked(f"Propose it to {name} as a pull request?"):
                 pull = await proposal.open_proposal(client, text)
                 click.echo(f"Proposed: {github.addresses.web}/{name}/pull/{pull.number}")
-        if proposal.GATE in seen.required:
+        if GATE_CHECK in seen.required:
             return
         click.echo("\nA pause of self-work stops merging only where its check is required.")
         if not await client.permissions.may("administration"):
             by_hand = proposal.by_hand(name, settings.github_app_id)
             click.echo(f"An administrator has it required so:\n\n{by_hand}")
-        elif await _asked(f"Have `{proposal.GATE}` required in {name}?"):
+        elif await _asked(f"Have `{GATE_CHECK}` required in {name}?"):
             await proposal.require_gate(client, settings.github_app_id)
     except (GitHubError, Passing) as error:
         words = in_words(error) if isinstance(error, GitHubError) else str(error)

@@ -15,9 +15,8 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
+from bot.playbooks.checks.results import CONFIG_CHECK, GATE_CHECK
 from bot.records.audit.verify import Intact, audit_verify
-from bot.safety.config_check import NAME as CONFIGURATION
-from bot.safety.gate import NAME as GATE
 from fakegithub.world.model import FakeComment, FakeIssue, FakeRepository
 
 _NAMED_BY_AN_ID = (
@@ -97,7 +96,7 @@ def end_state(repository: FakeRepository, data: Path) -> dict[str, Any]:
             for run in repository.check_runs.values()
             # Said of whatever is open while the bot looks, beside every Run: which commits those
             # are depends on when it was killed. So it is with a configuration that counts.
-            if run.name not in (GATE, CONFIGURATION)
+            if run.name not in (GATE_CHECK, CONFIG_CHECK)
         ),
         "gates": _most_gates_of_a_commit(repository),
         "records": _records(data, repository.id, same),
@@ -106,7 +105,7 @@ def end_state(repository: FakeRepository, data: Path) -> dict[str, Any]:
 
 def _most_gates_of_a_commit(repository: FakeRepository) -> int:
     """One, wherever the process died: what may have been said is looked for first."""
-    of = Counter(run.head_sha for run in repository.check_runs.values() if run.name == GATE)
+    of = Counter(run.head_sha for run in repository.check_runs.values() if run.name == GATE_CHECK)
     return max(of.values(), default=1)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from aiohttp import web
 
-from bot.safety.gate import NAME as GATE
+from bot.playbooks.checks.results import GATE_CHECK
 from fakegithub.faults.writes import Write
 from tests.chaos.end_state import assert_audit_is_intact, difference, end_state, without_ids
 from tests.chaos.journals import assert_as_released
@@ -221,7 +221,7 @@ def _is_a_look(point: Point) -> bool:
 
     The gate is reported beside every Run, on whatever is open while the bot looks.
     """
-    if point.what in (f"POST check-runs ({GATE})", _ONLY_IF_IT_WAITS):
+    if point.what in (f"POST check-runs ({GATE_CHECK})", _ONLY_IF_IT_WAITS):
         return True
     return point.number > 1 and point.what.startswith(_LOOKS)
 

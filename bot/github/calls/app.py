@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from cachetools import LRUCache
@@ -13,6 +13,9 @@ from bot.github.calls.activity import ActivitySeen, read_activity
 from bot.github.models import App, DeliveryAttempt, Installation, User
 from bot.github.transport.channel import Channel
 from bot.triggers import Repository
+
+KEPT_BY_GITHUB = timedelta(days=3)
+"""How long a delivery can be looked at, and asked for again."""
 
 
 class Ourselves:

@@ -33,14 +33,13 @@ from bot.intake.alerts.formats import (
 from bot.names import CAPABILITY
 from bot.records.alerts import ConditionReport, Said, SignalName
 from bot.safety.severity import (
-    UNKNOWN,
     BudgetUse,
     BurnRate,
     EvalDrop,
     SafetyViolation,
     severity_of,
 )
-from bot.triggers import Repository, Severity
+from bot.triggers import UNKNOWN_SEVERITY, Repository, Severity
 
 EVENT, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 _TYPE = re.compile(r"(?:.*\.)?(slo\.breach|eval\.drop|safety\.violation|budget\.overrun)")
@@ -244,10 +243,10 @@ def _severity(event: CloudEvent) -> Severity:
     match event.signal:
         case "safety.violation":
             signal = SafetyViolation(irreversible=data.irreversible, label=data.severity)
-            return severity_of(signal) or UNKNOWN
+            return severity_of(signal) or UNKNOWN_SEVERITY
         case "slo.breach" if data.burn_rates:
             rates = {window_of(name): rate for name, rate in data.burn_rates.items()}
-            return severity_of(BurnRate(rates=rates)) or UNKNOWN
+            return severity_of(BurnRate(rates=rates)) or UNKNOWN_SEVERITY
         case "budget.overrun" if data.share is not None:
             use = BudgetUse(share=data.share, still_spending=data.still_spending)
             # Below the warning line it is no overrun, whatever its sender calls it.
@@ -255,5 +254,5 @@ def _severity(event: CloudEvent) -> Severity:
     if data.severity is not None:
         return severity_of_label(data.severity)
     if event.signal == "eval.drop":
-        return severity_of(EvalDrop(beyond=data.beyond)) or UNKNOWN
-    return UNKNOWN
+        return severity_of(EvalDrop(beyond=data.beyond)) or UNKNOWN_SEVERITY
+    return UNKNOWN_SEVERITY

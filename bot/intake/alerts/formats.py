@@ -25,16 +25,16 @@ from pydantic import (
 )
 
 from bot.intake.event_payloads import web_address
+from bot.intake.http.bodies import one_line
 from bot.intake.http.problems import invalid
 from bot.names import CAPABILITY
 from bot.records.alerts import ConditionReport, Said, SignalName
-from bot.safety.severity import UNKNOWN, Labelled, severity_of
-from bot.triggers import Repository, Severity
+from bot.safety.severity import Labelled, severity_of
+from bot.triggers import UNKNOWN_SEVERITY, Repository, Severity
 
 MOST_ALERTS = 2000
 """In one request."""
 
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,8})")
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
 _LONGEST_TITLE = 200
@@ -216,7 +216,11 @@ def alert_report(alert: Alert, group: AlertGroup, repository: Repository) -> Con
 
 def severity_of_label(label: str | None) -> Severity:
     """How bad it is by the word somebody wrote down."""
-    return UNKNOWN if label is None else severity_of(Labelled(label=label)) or UNKNOWN
+    return (
+        UNKNOWN_SEVERITY
+        if label is None
+        else severity_of(Labelled(label=label)) or UNKNOWN_SEVERITY
+    )
 
 
 def _signal(label: str) -> SignalName:
@@ -243,8 +247,7 @@ def blamed(labels: dict[str, str]) -> dict[str, Any]:
 
 def title_of(text: str) -> str:
     """One line of at most 200 characters, without control characters."""
-    line = " ".join(_CONTROLS.sub(" ", text).split())
-    return line[:_LONGEST_TITLE] or "an alert without words"
+    return one_line(text)[:_LONGEST_TITLE] or "an alert without words"
 
 
 def web_page(address: object) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -15,9 +14,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, m
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import config_schema
-from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName
+from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName, identity_of
 from bot.intake.api.traffic import SelfWorkOf
-from bot.intake.http.auth import ApiToken, Callers, may_blame
+from bot.intake.http.auth import Callers, may_blame
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem
@@ -30,7 +29,6 @@ from bot.safety.config_in_force import ConfigInForce
 from bot.safety.self_work import AgentFlags
 from bot.triggers import Repository, Role
 
-_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _SCHEMA = config_schema()
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
@@ -170,7 +168,7 @@ class SafetyApi:
                     conn,
                     repository,
                     as_budget(name, limit),
-                    key=self._identity(request, token),
+                    key=identity_of(request, token, self._new_id),
                     amount=amount,
                     by=token.name,
                     at=now,
@@ -200,14 +198,6 @@ class SafetyApi:
         allowed = ", ".join(sorted(known)) or "none is configured (`budgets` in playbooks.yml)"
         shown = name if _NAME.fullmatch(name) else "that"
         raise HttpProblem(HTTPStatus.NOT_FOUND, f"There is no budget {shown}. Allowed: {allowed}.")
-
-    def _identity(self, request: web.Request, token: ApiToken) -> str:
-        key = request.headers.get("Idempotency-Key")
-        if key is None:
-            return self._new_id()
-        if not _KEY.fullmatch(key):
-            raise _wrong("Idempotency-Key", "1 to 255 printable ASCII characters")
-        return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
 
 
 def _wrong(field: str, allowed: str) -> HttpProblem:

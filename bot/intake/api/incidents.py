@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -28,6 +26,7 @@ from bot.intake.api.models import (
     RollbackBody,
     RunAnswer,
     ShadowBody,
+    identity_of,
 )
 from bot.intake.http import openapi
 from bot.intake.http.auth import ApiToken, Callers
@@ -42,6 +41,7 @@ from bot.records.database import reading
 from bot.records.incidents import Incident
 from bot.records.runs import StoredRun
 from bot.triggers import (
+    RUN_ID,
     Actor,
     ActorKind,
     BisectRequest,
@@ -93,9 +93,7 @@ class StoredRecords:
             return await chain.read(connection, repository_id, after=after, limit=limit)
 
 
-_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _STAGES = {str(stage): stage for stage in STAGES}
-_ID = re.compile(r"[0-9a-z]{26}")
 
 
 class Accepted(Value):
@@ -292,7 +290,7 @@ class Api:
         """`GET /incidents/{id}`."""
         token = await self._callers.caller(request, Role.READ)
         id_ = request.match_info["id"]
-        found = await self._records.incident(id_) if _ID.fullmatch(id_) else None
+        found = await self._records.incident(id_) if RUN_ID.fullmatch(id_) else None
         if found is None or not await self._callers.reaches(token, found.repository_id):
             raise HttpProblem(
                 HTTPStatus.NOT_FOUND, "No such incident in the repositories you reach."
@@ -366,7 +364,7 @@ class Api:
     ) -> web.Response:
         """Store the Trigger, start its Run, and answer 202."""
         trigger = Trigger(
-            source=Source(kind=SourceKind.API, object_id=self._identity(request, token)),
+            source=Source(kind=SourceKind.API, object_id=identity_of(request, token, self._new_id)),
             repository=repository,
             actor=Actor(kind=ActorKind.MACHINE, login=token.name),
             received_at=self._clock(),
@@ -396,19 +394,6 @@ class Api:
             artifact=ArtifactPlace(path=accepted.artifact_path, ref=accepted.ref),
         )
         return as_json(answer, HTTPStatus.ACCEPTED)
-
-    def _identity(self, request: web.Request, token: ApiToken) -> str:
-        key = request.headers.get("Idempotency-Key")
-        if key is None:
-            return self._new_id()
-        if not _KEY.fullmatch(key):
-            detail = "1 to 255 printable ASCII characters"
-            raise HttpProblem(
-                HTTPStatus.BAD_REQUEST,
-                f"Idempotency-Key must be {detail}.",
-                [FieldProblem(field="Idempotency-Key", detail=detail)],
-            )
-        return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
 
 
 def _declined(declined: DeclinedRequest) -> HttpProblem:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Annotated
 
+from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
+from bot.intake.http.auth import ApiToken
+from bot.intake.http.bodies import one_line
+from bot.intake.http.problems import FieldProblem, HttpProblem
 from bot.records.audit.chain import AuditEntry, UnreadableRow
 from bot.records.incidents import Incident
 from bot.records.runs import StoredRun
@@ -20,14 +27,39 @@ from bot.triggers import (
     Target,
 )
 
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
 
 def _one_line(value: str) -> str:
-    clean = " ".join(_CONTROLS.sub(" ", value).split())
+    clean = one_line(value)
     if not clean:
         raise ValueError("must say something")
     return clean
+
+
+_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+def identity_of(request: web.Request, token: ApiToken, new_id: Callable[[], str]) -> str:
+    """What makes a request this one: its `Idempotency-Key` under this token, else a new id.
+
+    Args:
+        request: what was sent.
+        token: whose it is; another's key names another request.
+        new_id: makes an id for a request without a key.
+
+    Raises:
+        HttpProblem: 400, where the key is not 1 to 255 printable ASCII characters.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return new_id()
+    if not _KEY.fullmatch(key):
+        detail = "1 to 255 printable ASCII characters"
+        raise HttpProblem(
+            HTTPStatus.BAD_REQUEST,
+            f"Idempotency-Key must be {detail}.",
+            [FieldProblem(field="Idempotency-Key", detail=detail)],
+        )
+    return "key-" + hashlib.sha256(f"{token.name}\n{key}".encode()).hexdigest()[:40]
 
 
 Reason = Annotated[

@@ -69,6 +69,11 @@ def read_tokens(entries: Sequence[str]) -> tuple[ApiToken, ...]:
     return tokens
 
 
+def is_same_secret(given: str, expected: str) -> bool:
+    """Tell whether a secret is the expected one; takes as long whether it is or not."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
+
+
 def find_token(tokens: Sequence[ApiToken], secret: str) -> ApiToken | None:
     """Return the token this secret belongs to; takes as long whether one matches or none."""
     digest = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import re
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +15,15 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
 from bot.intake.http.problems import HttpProblem, invalid
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What shows nothing, breaks lines or turns the direction of what follows."""
+
+
+def one_line(text: str) -> str:
+    """What a program said, as one line of visible text; empty where there is none."""
+    return " ".join(_CONTROLS.sub(" ", text).split())
+
 
 SMALL = 64 * 1024
 """Bytes that every body may have without asking for room: nearly all of them have fewer."""

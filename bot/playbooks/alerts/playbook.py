@@ -236,7 +236,6 @@ async def _write(
     return True
 
 
-_ORDER = list(Severity)
 _SETTLING = 4
 """What has cleared is looked at once more after this part of the usual wait: alerts flap."""
 
@@ -319,7 +318,7 @@ async def _look(work: AlertWorkflow, now: datetime, *, may_end: bool) -> _Looked
     found = await work.run.step(Step.READ_ALERTS, ConditionGroup | None, read)  # type: ignore[arg-type]
     group: ConditionGroup = found or work.facts.group
     is_over = group.is_clear and may_end
-    is_worse = _ORDER.index(severity_of(group)) > _ORDER.index(work.facts.severity)
+    is_worse = severity_of(group).rank > work.facts.severity.rank
     if not is_over and (group.is_clear or not is_worse):
         return _Looked(group=group, severity=work.facts.severity)
     return await _write_down(work, now, may_end=may_end)
@@ -333,7 +332,7 @@ async def _write_down(work: AlertWorkflow, now: datetime, *, may_end: bool) -> _
         group = await alerts.find(conn, group_id, lock=True) or work.facts.group
         known = await incidents.count_alerts(conn, incident, group.received)
         worse = severity_of(group)
-        if not group.is_clear and _ORDER.index(worse) > _ORDER.index(known.severity):
+        if not group.is_clear and worse.rank > known.severity.rank:
             known = await incidents.set_severity(conn, incident, worse)
             await notifications.announce(conn, known, at=now)
         if not (group.is_clear and may_end):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,10 +32,9 @@ from bot.records.audit.anchors import sign
 from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import REOPEN_WINDOW, IncidentStatus, RunState
 from bot.records.runs import StoredRun
-from bot.triggers import Severity, Trigger, Value, derived_id
+from bot.triggers import UNKNOWN_SEVERITY, Severity, Trigger, Value, derived_id
 
 KIND = "alert"
-_ORDER = list(Severity)
 _DECIDED = "following"
 _FOLLOWING: TypeAdapter[Following] = TypeAdapter(Following)
 
@@ -59,7 +59,9 @@ class Triaged(Value):
 def severity_of(group: ConditionGroup) -> Severity:
     """The worst of what fires; of what has cleared, where nothing fires any more."""
     firing = [each for each in group.conditions if each.firing] or list(group.conditions)
-    return max((each.said.severity for each in firing), key=_ORDER.index, default=Severity.MEDIUM)
+    return max(
+        (each.said.severity for each in firing), key=attrgetter("rank"), default=UNKNOWN_SEVERITY
+    )
 
 
 def began_at(group: ConditionGroup, detected: datetime) -> datetime:

@@ -39,12 +39,10 @@ from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, first
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.undo import TakenBack, Undoer
 from bot.records.documents.reports import Verification
-from bot.triggers import Autonomy, BisectRequest, Severity, Trigger, Value
+from bot.triggers import UNKNOWN_SEVERITY, Autonomy, BisectRequest, Trigger, Value
 
 __all__ = ["bisect"]
 
-UNKNOWN_SEVERITY = Severity.MEDIUM
-"""A check that fails says nothing of how bad that is."""
 NO_RUNNER = "No runner is configured."
 
 

@@ -25,6 +25,7 @@ from bot.git.errors import GitError
 from bot.git.export import TreeExport
 from bot.git.process import Git
 from bot.git.trees import has_tree, tree_of
+from bot.github.calls.git_data import WORKFLOWS
 from bot.github.calls.trees import TreeChange
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.playbooks.bisect.plan import BisectPlan
@@ -338,7 +339,7 @@ class ActionsTrialRunner:
                 look_first=look_first,
             )
         except NotFound:
-            where = f".github/workflows/{workflow}"
+            where = f"{WORKFLOWS}{workflow}"
             return Started(refused=f"There is no {where} on {self._plan.default_branch}.")
         except (Unprocessable, Forbidden, Conflict) as refusal:
             return Started(refused=f"{workflow} could not be dispatched: {refusal}")
@@ -391,7 +392,7 @@ def trial_runner_for(
     settings = plan.config.bisect
     if settings.runner == "sandbox":
         return SandboxTrialRunner(parts.pool, parts.mirror, plan, run=run)
-    workflow = [f".github/workflows/{settings.workflow}"] if settings.workflow else []
+    workflow = [f"{WORKFLOWS}{settings.workflow}"] if settings.workflow else []
     overlay = TestOverlay(
         parts.mirror,
         parts.github.git,

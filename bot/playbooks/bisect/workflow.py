@@ -23,6 +23,7 @@ from bot.playbooks.bisect.runners import trial_runner_for
 from bot.playbooks.bisect.search import RangeSearch
 from bot.playbooks.bisect.trials import TrialScheduler
 from bot.playbooks.checks.green import CheckTally
+from bot.playbooks.checks.results import BISECT_CHECK
 from bot.playbooks.incident import phrases
 from bot.playbooks.incident.context import Opened, case_of
 from bot.playbooks.incident.phrases import StatusMessage
@@ -35,7 +36,6 @@ from bot.playbooks.steps import Patch, Step
 from bot.records.documents.reports import Finding, SpecReport, Verification
 from bot.triggers import Autonomy, Trigger
 
-BISECT_CHECK = "bisect"
 _BUTTONS = (
     Button("Cancel", "End this search (/cancel)", "cancel"),
     Button("Skip", "Leave out what is tried now (/skip)", "skip"),

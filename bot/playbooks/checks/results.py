@@ -256,7 +256,11 @@ async def _heads(github: ReportingGitHub, first: Sequence[int], base: str) -> As
         yield pull.head.sha
 
 
-OUR_CHECKS = frozenset({"hotfix", "self-work gate", "bisect", "playbooks config"})
+HOTFIX_CHECK = "hotfix"
+GATE_CHECK = "self-work gate"
+BISECT_CHECK = "bisect"
+CONFIG_CHECK = "playbooks config"
+OUR_CHECKS = frozenset({HOTFIX_CHECK, GATE_CHECK, BISECT_CHECK, CONFIG_CHECK})
 """What we report ourselves: it follows from the other checks, so it never counts among them."""
 
 

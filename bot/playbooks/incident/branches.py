@@ -22,6 +22,7 @@ from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import Commit, PullRequest
 from bot.playbooks.incident.ports import IncidentStore, OutcomesGitHub
 from bot.records.branch_record import Wrong
+from bot.triggers import RUN_ID
 
 ENDING = 4
 """Characters of the incident's id in a short name."""
@@ -31,10 +32,11 @@ MOST_NAMES = 20
 _LONGEST_SLUG = 16
 
 _HOTFIX = re.compile(
-    r"hotfix[/-]revert-(?:(?P<incident>[0-9a-z]{26})|(?:[0-9]+|[0-9a-f]{7})-(?P<ending>[0-9a-z]{4}))"
+    rf"hotfix[/-]revert-(?:(?P<incident>{RUN_ID.pattern})|"
+    r"(?:[0-9]+|[0-9a-f]{7})-(?P<ending>[0-9a-z]{4}))"
     r"(?:-[0-9]+)?"
 )
-_KEY = re.compile(r"(?P<incident>[0-9a-z]{26})/(?:(?P<attempt>[0-9]+)/)?[0-9a-f]{12}")
+_KEY = re.compile(rf"(?P<incident>{RUN_ID.pattern})/(?:(?P<attempt>[0-9]+)/)?[0-9a-f]{{12}}")
 
 
 @dataclass(frozen=True)
@@ -170,13 +172,19 @@ _ALL_COMMITS = 250
 """GitHub lists no more commits of a pull request: of more it cannot be told whose they are."""
 
 
-_ATTEMPTS = 8
+ATTEMPTS = 8
+"""How often a branch is written anew that others push to meanwhile."""
 
+LONG_AGO = datetime(2008, 1, 1, tzinfo=UTC)
+"""Before GitHub: a comment of ours is looked for among all of an issue."""
 
 _MOST_NAMED = 5
 
 
-_LONG_AGO = datetime(2008, 1, 1, tzinfo=UTC)
+def named_paths(paths: Sequence[str]) -> list[str]:
+    """The first few of these paths for people, and how many there are besides (Markdown)."""
+    shown = [markdown.code(path) for path in paths[:_MOST_NAMED]]
+    return [*shown, f"{len(paths) - _MOST_NAMED} more"] if len(paths) > _MOST_NAMED else shown
 
 
 async def only_ours(github: OutcomesGitHub, store: IncidentStore, number: int) -> None:
@@ -192,7 +200,7 @@ async def only_ours(github: OutcomesGitHub, store: IncidentStore, number: int) -
         GitHubError: it could not be read or written.
     """
     us = (await github.app()).bot_login
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         pull = await github.pulls.get(number)
         commits = await github.pulls.commits(number)
         known = _mended(commits, us)
@@ -287,12 +295,10 @@ async def _tell(
     others = tuple(path for path in brought if path not in {each.path for each in kept})
     wrong = Wrong(files=kept, others=others)
     await store.tell(here, wrong, branch=branch, commit=head, of=f"outcomes-{head}")
-    paths = [markdown.code(path) for path in brought[:_MOST_NAMED]]
-    if len(brought) > _MOST_NAMED:
-        paths.append(f"{len(brought) - _MOST_NAMED} more")
+    named = ", ".join(named_paths(brought)) or "nothing"
     body = (
         f"**Somebody else pushed to {markdown.code(branch)}**, which only the App writes (commit "
-        f"{head[:12]}; with it this pull request changed {', '.join(paths) or 'nothing'}). It "
+        f"{head[:12]}; with it this pull request changed {named}). It "
         "brings again what the bot had put there, and nothing of the push.\n\n"
         "What you want to change, propose from a branch of your own. To keep others out, let a "
         "ruleset for `playbooks/**` restrict creations, updates and deletions, with the App alone "
@@ -300,6 +306,6 @@ async def _tell(
     )
     with suppress(Forbidden, NotFound, Unprocessable):
         await github.comments.ensure_comment(
-            pull.number, key=f"outcomes-rebuilt:{head}", body=body, since=_LONG_AGO,
+            pull.number, key=f"outcomes-rebuilt:{head}", body=body, since=LONG_AGO,
             look_first=True,
         )  # fmt: skip

@@ -22,8 +22,9 @@ from bot.playbooks.incident.record_files import RECORDS_BRANCHES
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.reports import SPEC_REPORT_PATH
 from bot.traffic.flagd import InvalidFlags, check_flags, written
+from bot.triggers import RUN_ID
 
-_ID = "[0-9a-z]{26}"
+_ID = RUN_ID.pattern
 _OURS = re.compile(rf"(?<![0-9a-z])({_ID})(?![0-9a-z])")
 _SCHEMA = re.compile(r"incident-playbooks/[a-z]+/[0-9]+")
 

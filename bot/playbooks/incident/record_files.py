@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 
 from bot import markdown
@@ -19,11 +18,19 @@ from bot.github.calls.trees import TreeChange
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import BranchRules, Ref
 from bot.playbooks.checks.results import SKIPS_CHECKS
-from bot.playbooks.incident.branches import TITLE, flat, folder_of, only_ours
+from bot.playbooks.incident.branches import (
+    ATTEMPTS,
+    LONG_AGO,
+    TITLE,
+    flat,
+    folder_of,
+    named_paths,
+    only_ours,
+)
 from bot.playbooks.incident.ports import IncidentStore, OutcomesGitHub, RecordsGitHub
 from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import AnyStep, Patch
-from bot.records.audit.anchors import Anchor, read_anchors
+from bot.records.audit.anchors import ANCHORS_PATH, Anchor, read_anchors
 from bot.records.branch_record import Wrong
 from bot.triggers import Value
 
@@ -34,13 +41,8 @@ RECORDS_BRANCHES = (RECORDS_BRANCH, flat(RECORDS_BRANCH))
 `playbooks` is in the way of the first."""
 OUTCOMES_BRANCHES = (OUTCOMES_BRANCH, flat(OUTCOMES_BRANCH))
 """Where outcomes may be, for the same reason."""
-ANCHORS_PATH = "audit/anchors.jsonl"
-_ATTEMPTS = 8
 _KEPT_MOVING = "{branch} kept moving while it was being written: try again"
-_MOST_NAMED = 5
 _MOST_TOLD = 5
-_LONG_AGO = datetime(2008, 1, 1, tzinfo=UTC)
-"""Before GitHub: a comment of ours is looked for among all of an issue."""
 _SKIP_CI = f"\n\n{SKIPS_CHECKS}"
 
 Edit = str | Callable[[str], str]
@@ -105,7 +107,7 @@ async def record(
     """
     here = github.repository.id
     await store.keep(here, {f.path: f.content for f in files}, anchor, incident=incident)
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         found = await checked(github, store)
         lines = await store.anchors(here)
         edits = _replacing(files) | {ANCHORS_PATH: partial(_with_lines, lines=lines)}
@@ -131,7 +133,7 @@ async def checked(github: RecordsGitHub, store: IncidentStore) -> Found:
         GitHubError: it could not be read or written.
     """
     here = github.repository.id
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         branch, ref = await _records_branch(github)
         known = await store.looked(here)
         if ref is not None and ref.sha == known.head:
@@ -215,9 +217,7 @@ async def _say(
     if not about or commit is None:
         about = [each.incident_id for each in await store.files(github.repository.id)][:1]
     name = markdown.code(branch)
-    paths = [markdown.code(each.path) for each in wrong.files[:_MOST_NAMED]]
-    if len(wrong.files) > _MOST_NAMED:
-        paths.append(f"{len(wrong.files) - _MOST_NAMED} more")
+    paths = named_paths([each.path for each in wrong.files])
     if wrong.anchors:
         paths.append(f"{wrong.anchors} signed heads of the audit chain")
     what = (
@@ -236,7 +236,7 @@ async def _say(
     for issue in (await store.issues(about))[:_MOST_TOLD]:
         with suppress(Forbidden, NotFound, Unprocessable):
             await github.comments.ensure_comment(
-                issue, key=f"records-rebuilt:{of}", body=body, since=_LONG_AGO, look_first=True
+                issue, key=f"records-rebuilt:{of}", body=body, since=LONG_AGO, look_first=True
             )
 
 
@@ -381,7 +381,7 @@ async def commit_edits(
     start: str | None,
     found: Found | None = None,
     made: Callable[[str], Awaitable[None]] | None = None,
-    attempts: int = _ATTEMPTS,
+    attempts: int = ATTEMPTS,
 ) -> str:
     """Commit edits to files of a branch, moving it forward only; its head afterwards.
 

@@ -7,7 +7,6 @@ it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal
@@ -19,6 +18,7 @@ from bot.github.models import ChangedFile, Commit, PullRequest, Push
 from bot.names import is_among
 from bot.playbooks.pull_request.ports import ProposalGitHub
 from bot.playbooks.undo import irreversible
+from bot.records.branch_record import blob_of
 from bot.triggers import Value
 
 WHY = "foreign"
@@ -154,7 +154,7 @@ def protected(
     A file that is just as we wrote it is nobody's change. Where GitHub lists not all files, any
     might be among those left out.
     """
-    ours = {path: _blob(content) for path, content in written.items()}
+    ours = {path: blob_of(content) for path, content in written.items()}
     paths = [
         path
         for each in files
@@ -170,12 +170,6 @@ def protected(
 def _kept_by_us(paths: Iterable[str], config: Config) -> set[str]:
     folders = tuple(f"{each.strip('/')}/" for each in (config.adr.directory, config.artifacts.root))
     return {path for path in paths if path.startswith(folders) or path == config.flags.path}
-
-
-def _blob(content: str) -> str:
-    """The id git gives to a file of this content."""
-    data = content.encode()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 class Against(StrEnum):

@@ -18,6 +18,7 @@ from functools import partial
 from bot import markdown
 from bot.git.revert import RevertConflict
 from bot.github.calls.checks import Button
+from bot.playbooks.checks.results import HOTFIX_CHECK
 from bot.playbooks.incident import phrases
 from bot.playbooks.incident.context import (
     IncidentContext,
@@ -49,12 +50,12 @@ from bot.playbooks.steps import planned as planned_steps
 from bot.records.documents.adr import superseded_by
 from bot.triggers import (
     OURSELVES,
+    UNKNOWN_SEVERITY,
     ActorKind,
     Autonomy,
     BisectRequest,
     Request,
     RevertRequest,
-    Severity,
     Source,
     SourceKind,
     Trigger,
@@ -94,7 +95,6 @@ def bisect_for(
     )
 
 
-HOTFIX_CHECK = "hotfix"
 _RETRY = Button("Retry", "Look again, wait once more (/retry)", "retry")
 _CANCEL = Button("Cancel", "Close the hotfix (/cancel)", "cancel")
 _BEGIN = Button("Approve", "Revert it, merge when green (/approve)", "approve")
@@ -222,10 +222,6 @@ def _asked_on(trigger: Trigger, plan: RevertPlan) -> int | None:
     if trigger.source.subject is not None:
         return trigger.source.subject
     return next((o.number for o in plan.offenders if o.number), None)
-
-
-UNKNOWN_SEVERITY = Severity.MEDIUM
-"""A person says "revert" without saying how bad it is."""
 
 
 async def revert(

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from bot.canary.policy import Seed
 from bot.records.audit.anchors import Anchor
 from bot.records.lifecycle import IncidentStatus
 from bot.records.tables.columns import Instant
-from bot.triggers import Severity
+from bot.triggers import SHA, Severity
 
-Sha = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-Seed = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+Sha = Annotated[str, Field(pattern=rf"^{SHA.pattern}$")]
 
 
 class ReportPart(BaseModel):
