@@ -19,7 +19,7 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,11 +97,11 @@ async def run(given: argparse.Namespace, cells: Sequence[Cell]) -> dict[str, Res
     left = [cell for cell in cells if cell.key not in tally.results]
     if left:
         worker = _worker(given.side_by_side, may_forward=False)
-        keys = [cell.key for cell in left]
+        keys = deque(cell.key for cell in left)
         await hand_out(keys, worker, tally.take, jobs=given.jobs, room=given.side_by_side)
     late = [cell for cell in cells if tally.results[cell.key].time_wanted]
     if late:
-        keys = [cell.key for cell in late]
+        keys = deque(cell.key for cell in late)
         await hand_out(keys, _worker(1, may_forward=True), tally.take, jobs=given.jobs, room=1)
     return {cell.key: tally.results[cell.key] for cell in cells}
 

@@ -1,12 +1,14 @@
 """A revert, a bisect and a gate with each odd answer that GitHub allows: does each end well?
 
-    python benchmarks/odd_answers.py [--jobs 2] [--only TEXT …] [--resume FILE] [--at-once] [--list]
+    python benchmarks/odd_answers.py [--jobs 2] [--only TEXT …] [--resume FILE] [--singly] [--list]
 
-First each story is played with nothing odd: the answers that it meets. Then once for each thing
-that may be otherwise in one of those answers, by GitHub's own description, and that the client
-reads; before that, once for all that may be null in one of them, all that may be absent, and so on
-(`--at-once` ends there). Well means: main is safe, or the bot says what is to be done, and once
-exactly that is done main is safe (`tests/odd_answers`). The descriptions: `make contracts`.
+First each story is played with nothing odd: the answers that it meets. What may be otherwise in
+them, by GitHub's own description, and what the client may read of it, is then odd: many things of
+one kind at once. Where main is safe all the same, all of them that were met are done with; where it
+is not, they are played in halves, down to the one. `--singly` plays each by itself from the start.
+
+Well means: main is safe, or the bot says what is to be done, and once exactly that is done main is
+safe (`tests/odd_answers`). The descriptions: `make contracts`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +33,7 @@ import structlog
 from benchmarks.conversations.processes import hand_out, serve
 from tests.contracts.download import OPENAPI
 from tests.first_minute.town import town
-from tests.odd_answers.answers import OddAnswers, at_once, mutations
+from tests.odd_answers.answers import Mutation, OddAnswers, mutations
 from tests.odd_answers.stories import SAFE, STEP, STORIES, WAITS, Outcome, Play, play
 
 JOBS = min(2, os.cpu_count() or 1)
@@ -57,7 +59,6 @@ class Book:
 
     file: Path | None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    total: int = 0
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -77,62 +78,115 @@ class Book:
         if self.file is not None:
             with self.file.open("a", encoding="utf-8") as out:
                 out.write(line.rstrip("\n") + "\n")
-        bad = sum(not each.well for each in self.outcomes.values())
-        print(
-            f"\r{len(self.outcomes)}/{self.total} stories, {bad} not well, "
-            f"{time.monotonic() - self.began:.0f} s: {outcome.how or 'WRONG'} {outcome.key}\033[K",
-            end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True,
-        )  # fmt: skip
         return outcome.key
 
 
-async def run(given: argparse.Namespace) -> list[Outcome]:
-    """Play what is not known yet, and give all."""
-    book = Book(given.resume)
-    plain = [Play(story, ()) for story in STORIES]
+@dataclass
+class Search:
+    """What is left to be tried, and what came of it.
 
-    async def known(plays: Sequence[Play]) -> list[Outcome]:
-        left = [each.key for each in plays if each.key not in book.outcomes]
-        book.total = len(book.outcomes) + len(left)
-        worker = [sys.executable, __file__, "--worker", "--side-by-side", str(given.side_by_side)]
-        await hand_out(left, worker, book.take, jobs=given.jobs, room=given.side_by_side)
-        return [book.outcomes[each.key] for each in plays]
+    Attributes:
+        book: every story that was played.
+        waiting: the keys of those that are to be played.
+        well: by single mutation: the story in which it was odd, and that ended well by itself.
+        alone: by single mutation: what came of it where nothing else was odd.
+        unmet: mutations that made no answer another one.
+    """
 
-    usual = await known(plain)
-    plays = [
-        each
-        for story, outcome in zip(STORIES, usual, strict=True)
-        for each in every_play(story, outcome.met, at_once_only=given.at_once)
-        if all(text in each.key for text in given.only)
-    ]
-    if given.list:
-        print("\n".join(each.key for each in plays))
-        return []
-    return usual + await known(plays)
+    book: Book
+    waiting: deque[str] = field(default_factory=deque)
+    well: dict[str, Outcome] = field(default_factory=dict)
+    alone: dict[str, Outcome] = field(default_factory=dict)
+    unmet: set[str] = field(default_factory=set)
+
+    def want(self, story: str, odd: Sequence[Mutation]) -> None:
+        """Play this, or take it from the book."""
+        what = Play(story, tuple(odd))
+        if (known := self.book.outcomes.get(what.key)) is not None:
+            self._follow(what, known)
+        else:
+            self.waiting.append(what.key)
+
+    def take(self, line: str) -> str:
+        """Keep what a line tells of, and want what follows from it; its key."""
+        key = self.book.take(line)
+        outcome = self.book.outcomes[key]
+        self._follow(Play.of(key), outcome)
+        done = len(self.well) + len(self.alone) + len(self.unmet)
+        bad = sum(not each.well for each in self.alone.values())
+        print(
+            f"\r{len(self.book.outcomes)} stories, {done} mutations done, {bad} not well, "
+            f"{len(self.waiting)} stories wait, {time.monotonic() - self.book.began:.0f} s: "
+            f"{outcome.how or 'WRONG'} {key[:90]}\033[K",
+            end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True,
+        )  # fmt: skip
+        return key
+
+    def _follow(self, what: Play, outcome: Outcome) -> None:
+        story, odd = what.story, what.odd
+        if len(odd) == 1:
+            if outcome.odd or not outcome.well:
+                self.alone[f"{story}: {odd[0].key}"] = outcome
+            else:
+                self.unmet.add(f"{story}: {odd[0].key}")
+            return
+        if not outcome.well or outcome.how == STEP:
+            half = len(odd) // 2
+            self.want(story, odd[:half])
+            self.want(story, odd[half:])
+            return
+        self.well |= {f"{story}: {key}": outcome for key in outcome.odd}
+        left = [each for each in odd if each.key not in outcome.odd]
+        if left and outcome.odd:
+            self.want(story, left)
+        self.unmet |= set() if outcome.odd else {f"{story}: {each.key}" for each in left}
 
 
-def every_play(story: str, met: Sequence[str], *, at_once_only: bool) -> Iterator[Play]:
-    """Each way in which this story is played."""
-    yield from (Play(story, (each,)) for each in at_once(met))
-    if not at_once_only:
-        yield from (Play(story, (each,)) for each in mutations(met))
+async def run(given: argparse.Namespace) -> Search | None:
+    """Play what is not known yet, and give all; None where it was only listed."""
+    search = Search(Book(given.resume))
+    worker = [sys.executable, __file__, "--worker", "--side-by-side", str(given.side_by_side)]
+
+    async def played(take: Callable[[str], str]) -> None:
+        jobs, room = given.jobs, given.side_by_side
+        await hand_out(search.waiting, worker, take, jobs=jobs, room=room)
+
+    usual = [Play(story, ()).key for story in STORIES]
+    search.waiting += [key for key in usual if key not in search.book.outcomes]
+    await played(search.book.take)
+    for story, key in zip(STORIES, usual, strict=True):
+        every = list(mutations(search.book.outcomes[key].met))
+        chosen = [e for e in every if all(text in f"{story}: {e.key}" for text in given.only)]
+        if given.list:
+            print("\n".join(f"{story}: {each.key}" for each in chosen))
+            continue
+        kinds = {each.kind: [e for e in chosen if e.kind == each.kind] for each in chosen}
+        for group in [[each] for each in chosen] if given.singly else kinds.values():
+            search.want(story, group)
+    await played(search.take)
+    return None if given.list else search
 
 
-def report(outcomes: Sequence[Outcome]) -> int:
+def report(search: Search) -> int:
     """Print the tables; 1 where a story did not end well."""
-    print("| story | played | met it | main is safe | one next step | waited | wrong |")
-    print("|---|---|---|---|---|---|---|")
+    outcomes, alone = search.book.outcomes, search.alone
+    print("| story | stories | mutations | safe | one next step | waited | wrong | not met |")
+    print("|---|---|---|---|---|---|---|---|")
     for story in STORIES:
-        of = [each for each in outcomes if each.key.startswith(f"{story}: ")]
-        how = Counter(each.how for each in of if each.well)
-        odd = sum(each.times > 0 for each in of)
-        counts = (len(of), odd, how[SAFE], how[STEP], how[WAITS], len(of) - how.total())
+        start = f"{story}: "
+        how = Counter(o.how if o.well else "wrong" for k, o in alone.items() if k.startswith(start))
+        safe = sum(key.startswith(start) for key in search.well.keys() - alone.keys()) + how[SAFE]
+        unmet = sum(key.startswith(start) for key in search.unmet)
+        counts = (
+            sum(key.startswith(start) for key in outcomes), safe + how[STEP] + how[WAITS]
+            + how["wrong"], safe, how[STEP], how[WAITS], how["wrong"], unmet,
+        )  # fmt: skip
         print(f"| {story} | " + " | ".join(map(str, counts)) + " |")
-    steps = [each for each in outcomes if each.well and each.how == STEP]
+    steps = [each for each in alone.values() if each.well and each.how == STEP]
     print(f"\n## {len(steps)} with one next step\n")
     for each in steps:
         print(f"- {each.key}: {', then '.join(each.steps)}")
-    bad = [each for each in outcomes if not each.well]
+    bad = [each for each in [*alone.values(), *plain(outcomes)] if not each.well]
     print(f"\n## {len(bad)} that did not end well\n")
     for each in bad:
         print(f"- {each.key}: {'; '.join(each.wrong) or 'nothing led on'}"
@@ -141,14 +195,19 @@ def report(outcomes: Sequence[Outcome]) -> int:
     return 1 if bad else 0
 
 
+def plain(outcomes: Mapping[str, Outcome]) -> list[Outcome]:
+    """The stories in which nothing was odd."""
+    return [outcomes[key] for key in (Play(story, ()).key for story in STORIES) if key in outcomes]
+
+
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=JOBS, help="processes, each with a bot")
     parser.add_argument("--side-by-side", type=int, default=SIDE_BY_SIDE, help="stories in each")
-    parser.add_argument("--only", nargs="*", default=[], help="plays whose keys have all of these")
+    parser.add_argument("--only", nargs="*", default=[], help="mutations with all of these")
     parser.add_argument("--resume", type=Path, help="keeps results; what is there is not played")
-    parser.add_argument("--at-once", action="store_true", help="all of one kind in one answer only")
+    parser.add_argument("--singly", action="store_true", help="one thing at a time from the start")
     parser.add_argument("--list", action="store_true", help="print what would be played")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -160,7 +219,8 @@ def main() -> int:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         asyncio.run(work(given.side_by_side))
         return 0
-    return report(asyncio.run(run(given)))
+    search = asyncio.run(run(given))
+    return 0 if search is None else report(search)
 
 
 if __name__ == "__main__":

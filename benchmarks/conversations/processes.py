@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ LONGEST_LINE = 2**22
 
 async def serve(side_by_side: int, play: Callable[[str], Awaitable[str]]) -> None:
     """Play what is asked for, until the end of the input; `play` gives a line for a key."""
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(limit=LONGEST_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     room = asyncio.Semaphore(side_by_side)
@@ -34,21 +35,20 @@ async def serve(side_by_side: int, play: Callable[[str], Awaitable[str]]) -> Non
 
 
 async def hand_out(
-    keys: Sequence[str], worker: Sequence[str], take: Callable[[str], str], *, jobs: int, room: int
+    waiting: deque[str], worker: Sequence[str], take: Callable[[str], str], *, jobs: int, room: int
 ) -> None:
     """Have processes play conversations, in this order.
 
     Args:
-        keys: what is to be played.
+        waiting: the keys of what is to be played; what was handed out is taken from it.
         worker: starts a process that calls `serve`.
-        take: is given each line that a process writes; gives its key.
+        take: is given each line that a process writes; gives its key. It may add to what waits.
         jobs: how many processes at a time.
         room: how many conversations at a time in each.
 
     Raises:
         SystemExit: a process broke; its last words are in it.
     """
-    waiting = [*reversed(keys)]
     with tempfile.TemporaryDirectory() as folder:
 
         async def process(number: int) -> None:
@@ -66,7 +66,7 @@ async def hand_out(
 
 async def _feed(
     child: asyncio.subprocess.Process,
-    waiting: list[str],
+    waiting: deque[str],
     take: Callable[[str], str],
     room: int,
     log: Path,
@@ -77,7 +77,7 @@ async def _feed(
     played = 0
     while True:
         while waiting and len(given) < room and played < PER_PROCESS:
-            key = waiting.pop()
+            key = waiting.popleft()
             given.add(key)
             played += 1
             child.stdin.write(f"{key}\n".encode())

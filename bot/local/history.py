@@ -134,7 +134,7 @@ async def submodules(git: Git, commit: str) -> list[str]:
 
 async def _suspicion(git: Git, graph: CommitGraph) -> tuple[float, ...] | None:
     """Weigh small ranges by what each commit changes; None where reading that takes too long."""
-    if len(graph) > _COMMITS_LOOKED_INTO:
+    if len(graph) > _COMMITS_LOOKED_INTO or await _is_partial(git):
         return None
     said = await git.run(
         *("log", "-z", "--no-walk=unsorted", "--stdin", "--numstat", "--no-renames"),
@@ -151,6 +151,15 @@ async def _suspicion(git: Git, graph: CommitGraph) -> tuple[float, ...] | None:
             added, removed, path = text.split("\t", 2)
             here.append((path, sum(int(n) for n in (added, removed) if n.isdigit())))
     return by_changes(graph.commits, changes)
+
+
+async def _is_partial(git: Git) -> bool:
+    """Tell whether old versions of files are fetched when they are needed (`--filter=blob:none`).
+
+    Counting lines would fetch each of them, one after the other.
+    """
+    said = await git.run("config", "--get-regexp", r"^remote\..*\.promisor$", ok=(0, 1))
+    return bool(said.text)
 
 
 async def _shallow_edge(git: Git) -> frozenset[str]:

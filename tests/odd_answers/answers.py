@@ -111,13 +111,6 @@ def mutations(met: Iterable[str]) -> Iterator[Mutation]:
     yield Mutation("more")
 
 
-def at_once(met: Iterable[str]) -> Iterator[Mutation]:
-    """All that may be null in one of these answers, all that may be absent, and so on."""
-    for asked in sorted({each if GRAPHQL not in each else GRAPHQL for each in met}):
-        kinds = {"null"} if asked == GRAPHQL else {each.what for each in changes_of(asked)}
-        yield from (Mutation(kind, asked) for kind in KINDS if kind in kinds)
-
-
 def _without(answer: Any, name: str) -> Any:
     """GraphQL's answer with null for all of this name."""
     if isinstance(answer, list):
@@ -138,12 +131,12 @@ class OddAnswers:
     Attributes:
         odd: by the repository's name: what is odd there.
         met: by the repository's name: the answers that the bot got there, odd or not.
-        times: by the repository's name: how many answers were another one because of it.
+        seen: by the repository's name: what of it made an answer another one.
     """
 
     odd: dict[str, frozenset[Mutation]] = field(default_factory=dict)
     met: dict[str, set[str]] = field(default_factory=dict)
-    times: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, set[Mutation]] = field(default_factory=dict)
 
     async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
         """Do the work, and say so oddly where that is wanted."""
@@ -162,9 +155,11 @@ class OddAnswers:
             asked = f"{request.method} {description_of().route(request.method, path)}"
             self.met.setdefault(name, set()).add(asked)
         now = said
-        for mutation in self.odd[name]:
-            now = mutation.changed(asked, now)
-        self.times[name] = self.times.get(name, 0) + (now != said)
+        for mutation in sorted(self.odd[name], key=lambda each: each.key):
+            odd = mutation.changed(asked, now)
+            if odd != now:
+                self.seen.setdefault(name, set()).add(mutation)
+            now = odd
         headers = {key: answer.headers[key] for key in ("Link", "ETag") if key in answer.headers}
         return web.json_response(now, status=answer.status, headers=headers)
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -63,7 +64,7 @@ class Outcome:
         wrong: what is wrong.
         steps: what a person did because the bot said so.
         seen: the bot's newest words, where a person was needed or something is wrong.
-        times: how many answers were odd.
+        odd: what made an answer another one, of what was to be odd.
         met: the answers that it met.
         seconds: how long it took.
     """
@@ -73,7 +74,7 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
-    times: int = 0
+    odd: list[str] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -112,7 +113,9 @@ async def play(town: Town, answers: OddAnswers, what: Play) -> Outcome:
     try:
         await STORIES[what.story](town, answers, frozenset(what.odd), outcome)
     except Exception as fault:
-        outcome.wrong.append(f"the story itself broke: {type(fault).__name__}: {fault}"[:500])
+        [*_, last] = traceback.extract_tb(fault.__traceback__)
+        said = f"{type(fault).__name__} in {last.name}: {fault}"
+        outcome.wrong.append(f"the story itself broke: {said}"[:500])
     outcome.seconds = round(time.monotonic() - began, 2)
     return outcome
 
@@ -129,7 +132,7 @@ async def odd_in(
     finally:
         del answers.odd[name]
         outcome.met = sorted(answers.met.pop(name, ()))
-        outcome.times = answers.times.pop(name, 0)
+        outcome.odd = sorted(each.key for each in answers.seen.pop(name, ()))
 
 
 class _Asked(Conversation):

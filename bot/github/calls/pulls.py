@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from bot.github.calls.ensure import commit_from_rest, ensure
+from bot.github.calls.issues import ISSUE
 from bot.github.errors import Conflict, NotMergeable, Uncertain, Unprocessable
 from bot.github.markers import cut, cut_title, edit
 from bot.github.models import ChangedFile, Commit, MergeMethod, PullRequest, QueueEntry, Review
@@ -54,12 +55,26 @@ class Pulls:
         Raises:
             NotFound: If there is none with this number (an issue's number is none either).
         """
-        return PullRequest.model_validate(await self._channel.get(PULL, number=number))
+        data = await self._channel.get(PULL, number=number)
+        return await self._with_landing(PullRequest.model_validate(data))
 
     async def find(self, number: int) -> PullRequest | None:
         """Read one pull request, or None if there is none."""
         data = await self._channel.find(PULL, number=number)
-        return None if data is None else PullRequest.model_validate(data)
+        return None if data is None else await self._with_landing(PullRequest.model_validate(data))
+
+    async def _with_landing(self, pull: PullRequest) -> PullRequest:
+        """Read the commit that it was merged with from its history, where it is left out.
+
+        Source: REST API, `merge_commit_sha` may be null; "Issue event types", `merged`.
+        """
+        if not pull.is_merged or pull.merge_commit_sha is not None:
+            return pull
+        landed = None
+        async for event in self._channel.items(f"{ISSUE}/events", number=pull.number):
+            if event.get("event") == "merged":
+                landed = event.get("commit_id")
+        return pull.model_copy(update={"merge_commit_sha": landed})
 
     async def list(
         self,

@@ -21,7 +21,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
 )
 
 from bot.intake.event_payloads import web_address
@@ -108,8 +107,20 @@ def _empty_for_null(value: object) -> object:
     return {} if value is None else value
 
 
+def _none_for_null(value: object) -> object:
+    return 0 if value is None else value
+
+
+def _only_words(value: object) -> object:
+    # What is not needed costs nothing, whatever it holds.
+    given = value if isinstance(value, dict) else {}
+    return {name: each for name, each in given.items() if isinstance(each, str)}
+
+
 Moment = Annotated[datetime, AfterValidator(_aware)]
 Labels = Annotated[dict[str, str], Field(max_length=200), BeforeValidator(_empty_for_null)]
+Words = Annotated[dict[str, str], BeforeValidator(_only_words)]
+"""A map of which only what is words is read."""
 
 
 class AlertModel(BaseModel):
@@ -123,7 +134,7 @@ class Alert(AlertModel):
 
     status: Literal["firing", "resolved"]
     labels: Labels = Field(default_factory=dict)
-    annotations: Labels = Field(default_factory=dict)
+    annotations: Words = Field(default_factory=dict)
     starts_at: Moment = Field(alias="startsAt")
     generator_url: object = Field(default="", alias="generatorURL")
     fingerprint: str = Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")
@@ -134,16 +145,12 @@ class AlertGroup(AlertModel):
 
     source: ClassVar[str]
     group_key: str = Field(alias="groupKey", min_length=1)
-    truncated_alerts: int = Field(default=0, ge=0, alias="truncatedAlerts")
+    truncated_alerts: Annotated[int, Field(ge=0), BeforeValidator(_none_for_null)] = Field(
+        default=0, alias="truncatedAlerts"
+    )
     external_url: object = Field(default="", alias="externalURL")
-    common_labels: dict[str, str] = Field(default_factory=dict, alias="commonLabels")
-
-    @field_validator("common_labels", mode="before")
-    @classmethod
-    def _only_words(cls, value: object) -> object:
-        # Each alert has these labels itself, so a strange one here costs nothing.
-        labels = value if isinstance(value, dict) else {}
-        return {name: each for name, each in labels.items() if isinstance(each, str)}
+    common_labels: Words = Field(default_factory=dict, alias="commonLabels")
+    """Each alert has these labels itself, so a strange one here costs nothing."""
 
 
 class AlertmanagerBody(AlertGroup):

@@ -70,6 +70,11 @@ async def merged_pull_request(target: PullRequestTarget, github: RevertGitHub) -
             f"#{pull.number} is not merged, so there is nothing to revert.",
             "Close it, or name the pull request that broke things: `/revert #NUMBER`.",
         )
+    if pull.is_merged:
+        raise CannotPlan(
+            f"#{pull.number} is merged, but GitHub does not say with which commit.",
+            "Name that commit, as the branch's history shows it: `/revert SHA`.",
+        )
     raise CannotPlan(
         f"#{pull.number} was closed without being merged, so there is nothing to revert.",
         "Name the pull request that broke things: `/revert #NUMBER`.",

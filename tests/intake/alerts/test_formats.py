@@ -123,6 +123,26 @@ def test_a_time_beyond_all_calendars_is_refused_and_not_our_fault(
         body.model_validate(given_)
 
 
+@pytest.mark.parametrize(
+    ("group", "one"),
+    [
+        ({"truncatedAlerts": None}, {}),
+        ({"commonLabels": None, "commonAnnotations": 7, "groupLabels": None}, {}),
+        ({}, {"annotations": {"summary": "A is bad", "value": 12, "runbook": None}}),
+        ({}, {"annotations": {"summary": "A is bad", **{f"a{n}": "x" for n in range(300)}}}),
+        ({}, {"endsAt": None, "generatorURL": None, "values": {"B": float("nan")}}),
+    ],
+)
+@pytest.mark.parametrize("body", [AlertmanagerBody, GrafanaBody])
+def test_what_is_not_needed_costs_neither_an_alert_nor_its_group(
+    body: type[AlertmanagerBody | GrafanaBody], group: dict[str, object], one: dict[str, object]
+) -> None:
+    written = payload if body is AlertmanagerBody else grafana
+    said = body.model_validate(written("g", alert("A") | one) | group)
+    assert alert_report(said.alerts[0], said, REPOSITORY).said.title == "A is bad"
+    assert not alert_report(said.alerts[0], said, REPOSITORY).unseen
+
+
 @pytest.mark.parametrize("version", ["4", 1, None, "1.0"])
 def test_another_version_than_documented_is_refused(version: object) -> None:
     with pytest.raises(ValidationError, match="version"):
