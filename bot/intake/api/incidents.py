@@ -32,7 +32,7 @@ from bot.intake.http import openapi
 from bot.intake.http.auth import ApiToken, Callers
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.openapi import Endpoint
-from bot.intake.http.problems import FieldProblem, Handler, HttpProblem, answering
+from bot.intake.http.problems import FieldProblem, Handler, HttpProblem
 from bot.intake.inbox import Inbox
 from bot.records import incidents, runs
 from bot.records.audit import chain
@@ -223,7 +223,7 @@ class Api:
         for each in self.endpoints:
             by_path.setdefault(each.path, []).append(each)
         return [_route(each) for each in self.endpoints] + [
-            web.route("*", path, answering(_wrong_method(those))) for path, those in by_path.items()
+            web.route("*", path, _wrong_method(those)) for path, those in by_path.items()
         ]
 
     async def revert(self, request: web.Request) -> web.Response:
@@ -404,10 +404,9 @@ def _declined(declined: DeclinedRequest) -> HttpProblem:
 
 
 def _route(endpoint: Endpoint) -> web.RouteDef:
-    handler = answering(endpoint.handler)
     if endpoint.method == "GET":
-        return web.get(endpoint.path, handler)
-    return web.route(endpoint.method, endpoint.path, handler)
+        return web.get(endpoint.path, endpoint.handler)
+    return web.route(endpoint.method, endpoint.path, endpoint.handler)
 
 
 def _wrong_method(endpoints: Sequence[Endpoint]) -> Handler:

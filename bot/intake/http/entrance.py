@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -17,7 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from bot.intake.http.bodies import CALLERS, STRANGERS, Room
-from bot.intake.http.problems import HttpProblem
+from bot.intake.http.problems import Handler, HttpProblem, as_problem
 
 _MB = 1024 * 1024
 _MOST_HEADERS = 64
@@ -65,7 +64,7 @@ class Entrance:
         self._limits = limits or EntranceLimits()
         application[STRANGERS] = Room(self._limits.strangers, self._limits.body_seconds)
         application[CALLERS] = Room(self._limits.callers, self._limits.caller_seconds)
-        application.middlewares.append(plain_only)
+        application.middlewares.extend((as_problem, plain_only))
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=last_answers)
         self._listening: asyncio.Server | None = None
         self._open: dict[_Connection, None] = {}
@@ -208,15 +207,13 @@ _UNPACKS = frozenset({"/providers/observations"})
 
 
 @web.middleware
-async def plain_only(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def plain_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse packed bodies unread (415): unpacking is work that the sender does not do."""
     encoding = request.headers.get(hdrs.CONTENT_ENCODING)
     if encoding not in (None, "identity") and request.path not in _UNPACKS:
-        return HttpProblem(
+        raise HttpProblem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "Send the body as it is, without Content-Encoding.",
             headers={"Accept-Encoding": "identity"},
-        ).response()
+        )
     return await handler(request)

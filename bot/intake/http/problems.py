@@ -114,29 +114,26 @@ def put_off(why: str) -> HttpProblem:
     return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
-def answering(handler: Handler) -> Handler:
-    """Wrap a handler so that whatever goes wrong is answered as a problem document."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except HttpProblem as problem:
-            _refusals.info(
-                "a request was refused",
-                path=request.path[:200],
-                status=problem.status.value,
-                why=str(problem),
-                remote=request.remote,
-            )
-            return problem.response()
-        except web.HTTPException:
-            raise
-        except Exception as error:
-            if (outage := outage_of(error)) is not None:
-                log.warning("a request was put off", path=request.path, why=str(error))
-                return put_off(outage.value).response()
-            log.exception("a request failed", path=request.path)
-            detail = "Something went wrong here. It is in the log; try again."
-            return HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
-
-    return answer
+@web.middleware
+async def as_problem(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer whatever goes wrong as a problem document; what is away for a moment, with a 503."""
+    try:
+        return await handler(request)
+    except HttpProblem as problem:
+        _refusals.info(
+            "a request was refused",
+            path=request.path[:200],
+            status=problem.status.value,
+            why=str(problem),
+            remote=request.remote,
+        )
+        return problem.response()
+    except web.HTTPException:
+        raise
+    except Exception as error:
+        if (outage := outage_of(error)) is not None:
+            log.warning("a request was put off", path=request.path, why=str(error))
+            return put_off(outage.value).response()
+        log.exception("a request failed", path=request.path)
+        detail = "Something went wrong here. It is in the log; try again."
+        return HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()

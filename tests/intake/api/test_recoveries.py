@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.intake.api.incidents import Accepted, Api, DeclinedRequest, StoredRecords
 from bot.intake.http.auth import Callers, read_tokens
+from bot.intake.http.problems import as_problem
 from bot.intake.inbox import Inbox
 from bot.records import incidents, runs
 from bot.records.audit import chain
@@ -202,7 +203,7 @@ async def client(
         public_url="https://playbooks.example/",
         version="0.1.0",
     )
-    app = web.Application()
+    app = web.Application(middlewares=[as_problem])
     app.add_routes(api.routes())
     async with TestServer(app) as server:
         yield Client(http, str(server.make_url("")).rstrip("/"))
