@@ -144,6 +144,21 @@ def _bound(node: ast.stmt) -> Iterator[str]:
             yield name
 
 
+def patterns_twice(house: House) -> dict[str, list[str]]:
+    """Regular expressions that two modules of the bot write down, and where."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for module, tree in house.trees.items():
+        for node in tree.body:
+            match node:
+                case ast.Assign(value=ast.Call(func=ast.Attribute(attr="compile")) as written):
+                    found[ast.unparse(written)].append(module)
+    return {
+        pattern: modules
+        for pattern, modules in found.items()
+        if len([each for each in modules if each.startswith("bot.")]) > 1
+    }
+
+
 def unexplained(house: House) -> list[str]:
     """Functions with three or more parameters that another room imports, without `Args:`."""
     asked = {

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.count import House, bound_twice, circles, classes_twice, gerunds, unexplained
+from tests.house.count import (
+    House,
+    bound_twice,
+    circles,
+    classes_twice,
+    gerunds,
+    patterns_twice,
+    unexplained,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +43,10 @@ def test_whoever_calls_another_room_reads_what_to_give(house: House) -> None:
 
 def test_a_module_binds_a_name_once(house: House) -> None:
     assert bound_twice(house) == {}
+
+
+def test_a_pattern_is_written_once(house: House) -> None:
+    assert patterns_twice(house) == {}
 
 
 def test_nothing_is_awaited_while_a_model_is_copied() -> None:
