@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick thorough check format bench chaos fuzz manual screenshots contracts clean need
+.PHONY: help setup demo test quick thorough check format bench chaos fuzz manual screenshots pictures contracts clean need
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -74,6 +74,10 @@ manual: $(STAMP) ## Build docs/ and the reference into the server, which shows t
 
 screenshots: $(STAMP) ## Every page of the cockpit, both themes and widths, into var/screenshots
 	@$(BIN)/python -m tests.cockpit.screenshots
+
+pictures: $(STAMP) ## Take the pictures of README and docs/ anew, and the transcripts of the demo
+	@$(BIN)/python -m tests.cockpit.screenshots --documents
+	@$(BIN)/python packaging/manual/transcripts.py
 
 clean: ## Remove what setup and runs made
 	@rm -rf $(VENV) var build .mypy_cache .ruff_cache .pytest_cache .hypothesis

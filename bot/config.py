@@ -452,7 +452,8 @@ def _say(fault: Any, document: Document) -> str:
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return f"{where}: '{field}' is not known.{hint} Allowed here: {', '.join(allowed)}."
     quotes = " (put it in quotes)" if fault["type"] == "string_type" else ""
-    return f"{where}: '{field}': {_short(fault['msg'], _LONGEST_REASON)}{quotes}."
+    said = _short(fault["msg"].removeprefix("Value error, "), _LONGEST_REASON)
+    return f"{where}: '{field}': {said}{quotes}."
 
 
 def _short(text: str, longest: int) -> str:

@@ -234,7 +234,8 @@ class Metrics(StrictValue):
             raise ValueError("at least one metric must be compared")
         if total > ALPHA_LIMIT + 1e-12:
             raise ValueError(
-                f"the alphas add up to {total:.4g}; together at most {ALPHA_LIMIT} is allowed"
+                f"the alphas add up to {total:.4g}; together at most {ALPHA_LIMIT} is allowed: "
+                "lower some, or set a metric that is not needed to null"
             )
         return self
 

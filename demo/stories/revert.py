@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,10 @@ class Played:
     scene: Scene
 
 
+_LINKED = re.compile(r"\[([^\]]+)\]\([^)\s]*\)")
+"""A link, of which a terminal shows the words."""
+
+
 class Transcript:
     """Writes a line for everything worth telling that happens on the demo GitHub."""
 
@@ -110,6 +115,7 @@ class Transcript:
     def _hear_issue_comment(self, payload: dict[str, Any], who: str) -> None:
         if payload["action"] == "created":
             first = payload["comment"]["body"].splitlines()[0].strip("*")
+            first = _LINKED.sub(r"\1", first)
             number = payload["issue"]["number"]
             self.line(who, f"on #{number}: {first[:110]}", payload["comment"]["html_url"])
 

@@ -29,6 +29,8 @@ class Untried(Exception):
 
 FOREIGN = {
     "amtool": "needs an Alertmanager",
+    "createdb": "needs a PostgreSQL",
+    "createuser": "needs a PostgreSQL",
     "curl": "needs a server; its address and its body are checked",
     "docker": "needs Docker",
     "git": "needs a repository with records",

@@ -136,6 +136,28 @@ def test_the_page_of_every_text_has_them_all() -> None:
     assert "Done: {done} ({commit linked})." in shown
 
 
+def test_transcripts_in_the_documents_are_of_words_that_are_said_today() -> None:
+    """`make pictures` writes them anew."""
+    heads = [
+        re.escape(re.split(r"[{<`#]", text)[0].strip("* "))
+        for _, text in said()
+        if text[0].isupper()
+    ]
+    known = re.compile("|".join(sorted({each for each in heads if len(each) > 4}, key=len)))
+    lines = [
+        (path.name, line)
+        for path in documents()
+        for block in re.findall(
+            r"<!-- transcript: \w+ -->\n\n```text\n(.*?)```", path.read_text(), re.S
+        )
+        for line in block.splitlines()
+    ]
+    told = [(name, found[1]) for name, line in lines
+            if (found := re.match(r"bot +on #\d+: (?:@\w+ )?(.+)", line))]  # fmt: skip
+    assert told != []
+    assert [each for each in told if not known.match(each[1])] == []
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
