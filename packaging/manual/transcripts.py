@@ -39,7 +39,8 @@ def transcript(play: str) -> str:
         subprocess.CalledProcessError: the play did not end as the specification says.
     """
     order = [sys.executable, "-m", "bot", "demo", "--play", play, "--exit"]
-    said = subprocess.run(order, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own words
+    # What goes wrong is said where it is seen: on standard error, which is not taken.
+    said = subprocess.run(order, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout  # noqa: S603 - our own words
     told = [found[1].rstrip() for line in said.splitlines() if (found := _LINE.match(line))]
     return "\n".join(_shortened(without_beginning(told)))
 
