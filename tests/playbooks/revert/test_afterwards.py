@@ -107,7 +107,7 @@ async def test_watching_a_red_branch_after_the_merge_can_be_cancelled(shop: Shop
     await shop.asked(broken, times=1)
     assert await (await shop.says(broken, "/cancel")).reaction() == "+1"
     last = await shop.final_word(broken)
-    assert last.startswith("`alice`: Close this incident's issue once `main` is well: ")
+    assert last.startswith("`alice`: Close this incident's issue once `main` is green: ")
     report = await shop.report_of(await shop.hotfix())
     assert (report["status"], report["outcome"]) == ("mitigated", "failed")
     [issue] = await shop.incidents()

@@ -185,7 +185,7 @@ async def test_a_base_branch_renamed_while_waiting_is_followed(shop: Shop) -> No
     await shop.alice.set_status(merge, "success", "smoke")
     assert await answer.reaction() == "+1"
     assert await shop.alice.file("shop.py", "trunk") == GOOD
-    assert "is reverted on `trunk` by" in await shop.final_word(broken)
+    assert "is reverted on `trunk` (" in await shop.final_word(broken)
     assert (await shop.report_of(hotfix, "trunk"))["outcome"] == "confirmed"
 
 

@@ -179,7 +179,8 @@ async def test_a_hotfix_a_person_merges_is_noticed_and_recorded(shop: Shop) -> N
 async def test_a_hotfix_a_person_closes_ends_the_incident(shop: Shop) -> None:
     broken, answer, hotfix = await _waiting(shop)
     await shop.bob.patch(f"pulls/{hotfix['number']}", state="closed")
-    assert "was closed without merging; `main` is as it was." in await shop.final_word(broken)
+    said = await shop.final_word(broken)
+    assert "was closed without merging, and `main` is as it was." in said
     assert await answer.reaction() == "confused"
     report = await shop.report_of(hotfix, "playbooks/records")
     assert (report["status"], report["outcome"]) == ("declined", "failed")
