@@ -99,7 +99,7 @@ async def test_what_a_sender_left_out_is_not_taken_for_recovered(
     await sender.incident("active")
     await sender.alertmanager("g", alert("A", "resolved"), truncated=3)
     incident = await sender.incident("active")
-    await shop.eventually(lambda: _says(shop, incident.issue, "left alerts out"))
+    await shop.eventually(lambda: _says(shop, incident.issue, "left some alerts out"))
     await sender.alertmanager("g", alert("A", "resolved"))
     await sender.incident("resolved")
     await shop.alone()
