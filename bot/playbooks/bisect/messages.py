@@ -52,7 +52,7 @@ class BisectMessages(IncidentContext):
         return markdown.code(self.check) if self.check else "the trial"
 
 
-_SHORT = 9
+_SHORT = 7
 _SUSPECTS_SHOWN = 10
 _TRIALS_SHOWN = 200
 

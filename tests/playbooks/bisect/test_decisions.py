@@ -47,7 +47,6 @@ def pull(*labels: str) -> PullRequest:
         (NOBODY, pull(), "self_work: {authors: [bob]}", Autonomy.MERGE),
         (NOBODY, pull("self-work"), "triggers: {autonomy: open}", Autonomy.OPEN),
         (NOBODY, pull("self-work"), "triggers: {autonomy: propose}", Autonomy.PROPOSE),
-        (NOBODY, pull("self-work", "Playbook:Off"), "", Autonomy.PROPOSE),
         (NOBODY, pull("self-work"), "triggers: {autonomy: off}", Autonomy.OFF),
     ],
 )
@@ -56,6 +55,13 @@ def test_how_far_a_fix_goes_by_itself(
 ) -> None:
     culprits = () if culprit is None else (culprit,)
     assert how_far(asked, culprits, parse_config(config)) is far
+
+
+def test_what_automatic_action_is_kept_off_is_proposed_at_most() -> None:
+    config, culprits = parse_config(""), (pull("self-work", "Playbook:Off"),)
+    # Whose word the label is, is read where it is read.
+    assert how_far(NOBODY, culprits, config) is Autonomy.MERGE
+    assert how_far(NOBODY, culprits, config, opted_out=True) is Autonomy.PROPOSE
 
 
 def test_what_came_with_a_persons_work_is_no_self_work() -> None:
