@@ -9,6 +9,14 @@ import pytest
 from bot.records import sensitive_config
 from bot.records.database import reading
 from demo.person import Person
+from tests.playbooks.autorevert.judging import (
+    CONFIG,
+    WORKFLOW,
+    breaks,
+    evaluated,
+    judged,
+    self_work_pause,
+)
 from tests.safety.test_config_check import PATH, config_check, known
 from tests.safety.test_gate import gate_on, opened
 from tests.security.test_outsiders import has_gate
@@ -121,6 +129,43 @@ async def test_self_work_from_a_fork_is_held_and_lifts_nothing(
     assert await (await shop.says(number, "/approve", shop.alice)).reaction() == "+1"
     await gate_on(shop, sha, "success")
     await gate_on(shop, await fork.push("agent", {"a": "3\n"}, "Later"), "failure")
+
+
+_ONLY_GREEN_BY_PUSH = WORKFLOW.replace("[push]", "[push, pull_request]").replace(
+    "COMMAND", 'test "$GITHUB_EVENT_NAME" != pull_request'
+)
+
+
+@pytest.mark.thorough
+async def test_what_a_forks_proposal_of_our_own_commit_comes_to_breaks_nothing(
+    shop: Shop,
+    fork: Person,
+) -> None:
+    """A commit of the default branch, proposed for a branch where it does not fit."""
+    files = {".github/workflows/evals.yml": _ONLY_GREEN_BY_PUSH, PATH: CONFIG}
+    await shop.alice.push("main", files, "Evaluate")
+    await evaluated(shop)
+    old = await shop.alice.head("main")
+    await shop.bob.post("git/refs", ref="refs/heads/old", sha=old)
+    innocent = await breaks(shop, "self-work", file="fine")
+    assert await evaluated(shop) == "success"
+    sha = await shop.alice.head("main")
+    await fork.post("git/refs", ref="refs/heads/theirs", sha=sha)
+    await fork.patch("git/refs/heads/main", sha=sha)
+    owner = fork.repository.partition("/")[0]
+    await shop.mallory.post("pulls", title="Mine", head=f"{owner}:main", base="old")
+
+    async def failed() -> bool:
+        found = await shop.alice.get(f"commits/{sha}/check-runs", check_name="evals")
+        return any(run["conclusion"] == "failure" for run in found["check_runs"])
+
+    await shop.eventually(failed)
+    said = await judged(shop)
+    assert said.data["decision"] == "nothing"
+    await shop.alone()
+    assert await shop.hotfixes() == []
+    assert await shop.from_bot(innocent) == []
+    assert await self_work_pause(shop) is None
 
 
 async def test_a_branch_of_a_fork_that_is_named_like_a_hotfix_is_not_ours(

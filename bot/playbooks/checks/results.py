@@ -74,10 +74,15 @@ WINDOW = 50
 """Commits of the branch that are looked at."""
 _TRIALS = ("workflow_dispatch", "repository_dispatch")
 """Runs on these events may try another commit than the one they are listed on."""
+_OF_PULL_REQUESTS = "pull_request"
+"""Begins the events of runs that try what merging a commit into some branch would give.
+
+Of a commit on a branch they say nothing: anybody with a fork may propose it for another branch.
+"""
 
 
 async def runs_with_a_verdict(
-    check: str, line: Sequence[str], github: KnownRunsGitHub
+    check: str, line: Sequence[str], github: KnownRunsGitHub, *, proposed: Collection[str] = ()
 ) -> tuple[KnownCheck, ...]:
     """Read the runs of a check on these commits that passed or failed, ours and trials left out.
 
@@ -85,6 +90,7 @@ async def runs_with_a_verdict(
         check: what the check is called on GitHub.
         line: full SHAs of the commits.
         github: where the runs are read; it also tells which checks are ours.
+        proposed: those of the commits that are a pull request's, and are judged as such.
     """
     ours = (await github.app()).id
     return tuple(
@@ -92,6 +98,7 @@ async def runs_with_a_verdict(
         for each in await github.known_checks.of(line, check)
         if each.conclusion in ("success", "failure")
         and each.event not in _TRIALS
+        and (each.sha in proposed or not (each.event or "").startswith(_OF_PULL_REQUESTS))
         and each.app_id != ours
     )
 

@@ -88,7 +88,8 @@ async def chances(
     line = [*heads, *await _line(mirror, before)]
     found = []
     for name in failed[:_MOST_WEIGHED]:
-        runs = by_commit(line, await runs_with_a_verdict(name, line, github))
+        known = await runs_with_a_verdict(name, line, github, proposed=heads)
+        runs = by_commit(line, known)
         tried, past = runs[: len(heads)], runs[len(heads) :]
         here = CommitRuns(
             sha=heads[-1],
