@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from aiohttp import web
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 from yarl import URL
 
 from bot.cockpit.permissions import VisibleRepository
@@ -37,11 +37,14 @@ from bot.records.incidents import Incident
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import Objection, founders_of, objection_to
 from bot.slash_commands import COMMANDS
-from bot.triggers import CorrectionRequest, Repository, Request, SourceKind, Trigger
+from bot.triggers import CorrectionRequest, Repository, Request, Role, SourceKind, Trigger
 
 log = structlog.get_logger(__name__)
 READ_EVERY = timedelta(minutes=1)
 _KEPT = 500
+_HOUR_S = 3600.0
+MOST_WITHOUT_RIGHT = 10
+"""Commands an hour of somebody in one repository where they may only look."""
 
 FoundersOf = Callable[[Repository], Awaitable[Sequence[str]]]
 
@@ -193,6 +196,7 @@ class Actions:
         self._inbox = inbox
         self._accept = accept
         self._preview = preview
+        self._without_right: TTLCache[tuple[int, str], int] = TTLCache(_KEPT, _HOUR_S)
 
     def routes(self) -> tuple[PageRoute, ...]:
         """Their addresses."""
@@ -255,10 +259,25 @@ class Actions:
         trigger = self._trigger(visit, seen, line, incident)
         if isinstance(trigger.request, CorrectionRequest):
             return self._corrected(visit, seen, line, trigger.request)
+        self._refuse_more(visit, seen)
         stored = (await self._inbox.put(trigger)).trigger
         run = await self._accept(stored)
         back = URL(inside(visit.form.get("back", f"{ROOT}/")))
         return see_other(str(back.update_query(request=run)))
+
+    def _refuse_more(self, visit: Visit, seen: VisibleRepository) -> None:
+        """Whoever may only look is told so a few times; each time leaves something behind here."""
+        if seen.may(Role.WRITE):
+            return
+        key = (seen.repository.id, visit.who.login)
+        said = self._without_right.get(key, 0)
+        if said >= MOST_WITHOUT_RIGHT:
+            raise PageRefused(
+                429,
+                f"Commands need write access; you have {seen.role}, and tried it often.",
+                "Ask somebody with write access, or try again in an hour.",
+            )
+        self._without_right[key] = said + 1
 
     async def _place(self, visit: Visit) -> tuple[VisibleRepository, Incident | None]:
         """The repository, and the incident the form stood on, if it did."""

@@ -16,6 +16,9 @@ from bot.records.tables.columns import Instant
 from bot.records.tables.intake import sessions
 from bot.triggers import Role, Value
 
+MOST_OF_ONE = 20
+"""Sessions of one person: anybody with an account at GitHub may log in, again and again."""
+
 
 class Session(Value):
     """One logged-in browser.
@@ -54,8 +57,17 @@ async def begin(
     now: datetime,
     until: datetime,
 ) -> None:
-    """Log somebody in; sessions that are over are forgotten."""
+    """Log somebody in; sessions that are over are forgotten, and all but their newest few."""
     await conn.execute(sa.delete(sessions).where(sessions.c.expires_at <= now))
+    newest = (
+        sa.select(sessions.c.token_hash)
+        .where(sessions.c.login == login)
+        .order_by(sessions.c.expires_at.desc())
+        .limit(MOST_OF_ONE - 1)
+    )
+    await conn.execute(
+        sa.delete(sessions).where(sessions.c.login == login, sessions.c.token_hash.not_in(newest))
+    )
     await conn.execute(
         sa.insert(sessions).values(
             token_hash=hash_of(key),

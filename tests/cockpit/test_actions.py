@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from bot.cockpit.actions import MOST_WITHOUT_RIGHT
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.visitor import Page
@@ -144,6 +145,22 @@ async def test_somebody_who_may_only_read_is_refused_as_in_a_comment(
     assert said.startswith("It was not done.")
     assert "needs write access" in said
     assert await shop.hotfixes() == []
+
+
+@pytest.mark.thorough
+async def test_who_may_only_read_is_told_so_a_few_times_and_no_more_is_kept(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    mallory = await arrives("mallory")
+    csrf = (await mallory.get("/ui/")).forms()[-1]["csrf"]
+    form = {"csrf": csrf, "repo": shop.name, "line": "/pause because I say so", "back": "/ui/"}
+    pages = [
+        await mallory.post("/ui/act", {**form, "once": str(n)})
+        for n in range(MOST_WITHOUT_RIGHT + 2)
+    ]
+    assert [page.status for page in pages] == [200] * MOST_WITHOUT_RIGHT + [429] * 2
+    assert "try again in an hour" in pages[-1].words
 
 
 async def test_what_waits_for_a_person_is_approved_on_its_page(

@@ -11,6 +11,7 @@ from yarl import URL
 from bot.app import Bot
 from bot.cockpit.login import Seal
 from bot.cockpit.request import inside
+from bot.records import sessions as stored
 from bot.records.sessions import hash_of
 from bot.records.tables.intake import logins, sessions
 from fakegithub.server import DemoGitHub
@@ -42,10 +43,35 @@ async def test_the_key_in_the_browser_is_unreadable_for_scripts_and_only_its_has
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
     async with bot.read_only.connect() as conn:
-        stored = str((await conn.exec_driver_sql("SELECT * FROM sessions")).all())
-    assert hash_of(cookie.value) in stored
-    assert cookie.value not in stored
+        in_rows = str((await conn.exec_driver_sql("SELECT * FROM sessions")).all())
+    assert hash_of(cookie.value) in in_rows
+    assert cookie.value not in in_rows
     assert github.world.app_user_tokens == {}
+
+
+async def test_one_account_keeps_a_few_sessions_however_often_it_logs_in(
+    bot: Bot, shop: Shop
+) -> None:
+    """Whoever has an account at GitHub may log in, and sees what they may see."""
+    del shop
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    people = {"olivia": 1, "stranger": 3 * stored.MOST_OF_ONE}
+    async with bot.records.begin() as conn:
+        for login, times in people.items():
+            for n in range(times):
+                await stored.begin(
+                    conn, f"{login} {n}", login=login, csrf="x", repositories=frozenset(),
+                    now=now, until=now + timedelta(hours=12, seconds=n),
+                )  # fmt: skip
+        kept = {
+            (login, n)
+            for login, times in people.items()
+            for n in range(times)
+            if await stored.find(conn, f"{login} {n}", now=now)
+        }
+        await conn.execute(sa.delete(sessions).where(sessions.c.login.in_(people)))
+    newest = range(2 * stored.MOST_OF_ONE, 3 * stored.MOST_OF_ONE)
+    assert kept == {("olivia", 0), *(("stranger", n) for n in newest)}
 
 
 async def test_after_logging_out_the_old_key_opens_nothing(arrives: Arrives, house: House) -> None:
