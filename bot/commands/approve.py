@@ -10,7 +10,14 @@ from bot import markdown
 from bot.commands import replies
 from bot.commands.answer import Reply
 from bot.github.client import GitHub, RepositoryClient
-from bot.playbooks.pull_request.ownership import SHOWN, Against, Foreign, against, read_foreign
+from bot.playbooks.pull_request.ownership import (
+    SHOWN,
+    Against,
+    Foreign,
+    against,
+    is_named,
+    read_foreign,
+)
 from bot.playbooks.pull_request.ownership import WHY as FOREIGN
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
@@ -40,6 +47,8 @@ class _Asked(Value):
     """Whose head it is, where we ask about one that we did not make."""
     held: bool = False
     """Whether whoever answers writes self-work; read only of such a head."""
+    before: frozenset[str] = frozenset()
+    """The commits that were asked about before, by other plans."""
 
 
 class _Decided(Value):
@@ -83,6 +92,8 @@ class ApproveCommands:
             return refused
         if approval is None or approval.state == "void":
             return None
+        if yes and (refused := _to_another_plan(trigger, approval, asked.before)):
+            return refused
         if approval.of == "person" and approval.state != "pending":
             return None
         if approval.of == "founder" and (refused := _may_not(trigger, approval, founders, yes=yes)):
@@ -110,9 +121,12 @@ class ApproveCommands:
     async def _asked(self, trigger: Trigger, waiting: str) -> _Asked:
         async with reading(self._records).connect() as conn:
             approval = await approvals.latest(conn, waiting)
+            before = frozenset[str]()
+            if approval is not None:
+                before = await approvals.asked_otherwise(conn, approval)
             run = await runs.find(conn, waiting)
         client = self._github.repository(trigger.repository, playbook="approve", recovery=True)
-        asked = _Asked(approval=approval)
+        asked = _Asked(approval=approval, before=before)
         if run is not None and run.watch_pull_request is not None:
             asked = await self._about(client, trigger, run, asked)
         if approval is None:
@@ -207,6 +221,21 @@ def _not_to_this(trigger: Trigger, asked: _Asked) -> Reply | None:
             )
         case Against.NO_FOUNDER:
             return _refused(trigger, *_only_founders(asked.founders))
+
+
+def _to_another_plan(trigger: Trigger, approval: Approval, before: Collection[str]) -> Reply | None:
+    """A yes that was on its way while the plan changed is to the plan before."""
+    if not before or trigger.received_at >= approval.asked_at:
+        return None
+    request = trigger.request
+    named = request.approval if isinstance(request, ApproveRequest) else None
+    if named is not None and approval.commit not in before and is_named(named, approval.commit):
+        return None
+    return _refused(
+        trigger,
+        "Nothing was approved: the plan changed just before your yes came.",
+        "Read it as it stands now, and `/approve` it again if you agree.",
+    )
 
 
 def _moved(trigger: Trigger, about: str, now: str) -> Reply:

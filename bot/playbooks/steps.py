@@ -528,6 +528,7 @@ class Patch(StrEnum):
     CHANCE_AFTER_MERGE = "chance-after-merge"
     REFUSALS_ARE_RECORDED = "refusals-are-recorded"
     STEPS_TELL_THE_TIME = "steps-tell-the-time"
+    BOUND_TO_BASE = "bound-to-base"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -97,6 +97,16 @@ async def latest(conn: AsyncConnection, run_id: str) -> Approval | None:
     return None if row is None else _approval(row)
 
 
+async def asked_otherwise(conn: AsyncConnection, approval: Approval) -> frozenset[str]:
+    """Read about which commits its Run asked before, by another plan; none where it never did."""
+    query = sa.select(approvals.c.commit).where(
+        approvals.c.run_id == approval.run_id,
+        approvals.c.plan_digest != approval.plan_digest,
+        approvals.c.asked_at <= approval.asked_at,
+    )
+    return frozenset((await conn.execute(query)).scalars())
+
+
 async def was_asked(conn: AsyncConnection, incident: str, run_id: str) -> bool:
     """Tell whether a Run of an incident ever asked for an approval, bound to a plan or not."""
     query = sa.select(audit_entries.c.seq).where(

@@ -121,6 +121,25 @@ def test_whoever_pushes_whenever_only_the_right_yes_to_that_commit_merges_it(
         assert move(moment, X, yes, more) == AskPerson(why="foreign", names=more)
 
 
+def test_a_yes_holds_for_the_branch_that_it_was_on_its_way_to() -> None:
+    """Who may write may change where a pull request goes, and all that is merged with it."""
+    yes = DoubtApproval(head=X, why="foreign", base="main")
+    terms = MergeTerms(
+        commit=OURS, base=BASE, counting=COUNTING, deadline=NOW + timedelta(hours=1),
+        conflict=True, approved=(yes,),
+    )  # fmt: skip
+    view = PullRequestSnapshot(
+        pull_request="open", draft=False, head=X, base_head=BASE, base_ref="main",
+        conflicts=False, tally=GREEN, methods=("squash",), foreign=Foreign(head=X),
+    )  # fmt: skip
+    assert next_move(view, terms, NOW) == MergeNow(head=X)
+    moved = view.model_copy(update={"base_ref": "production"})
+    assert next_move(moved, terms, NOW) == AskPerson(why="foreign")
+    # Runs that began before this was looked at go on as they began.
+    old = terms.model_copy(update={"approved": (DoubtApproval(head=X, why="foreign"),)})
+    assert next_move(moved, old, NOW) == MergeNow(head=X)
+
+
 OWNERSHIP: dict[str, tuple[tuple[Commit, ...], tuple[Push, ...] | None, Foreign | None]] = {
     "all of it ours": ((ours(), ours(X)), None, None),
     "ours, signed by nobody, pushed by us alone": ((ours(X, verified=False),), pushed(US), None),
@@ -381,6 +400,30 @@ async def test_between_yes_and_merge_another_push_voids_the_yes(shop: Shop) -> N
     assert second[:12] in stale
     await shop.says(broken, f"/approve {second}", shop.bob)
     await shop.merged_hotfix()
+
+
+@pytest.mark.thorough
+async def test_a_yes_is_void_once_it_would_go_to_another_branch(shop: Shop) -> None:
+    start = await shop.alice.head("main")
+    await shop.bob.post("git/refs", ref="refs/heads/production", sha=start)
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(start, "success", "smoke")
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    hotfix = await shop.hotfix()
+    theirs = await shop.bob.push(hotfix["head"]["ref"], {"more.py": "x\n"}, "More")
+    assert "on its way to `main`" in await asked_about(shop, broken, theirs)
+    yes = f"/approve {theirs}"
+    assert await (await shop.says(broken, yes, shop.alice)).reaction() == "+1"
+    await shop.standing(broken, "I am waiting for")
+    await shop.bob.patch(f"pulls/{hotfix['number']}", base="production")
+    await shop.standing(broken, "on its way to `production`")
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    await shop.looked_again()
+    assert not (await shop.hotfix())["merged_at"]
+    assert await (await shop.says(broken, yes, shop.alice)).reaction() == "+1"
+    assert (await shop.merged_hotfix())["base"]["ref"] == "production"
 
 
 @pytest.mark.thorough

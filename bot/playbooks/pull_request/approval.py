@@ -127,8 +127,9 @@ def others_pushed(
         f"comment {command}: it holds commits that I did not make.",
         details=(
             f"They are by {by}. I will merge it on that approval alone, once the checks that count "
-            f"are green. {who}. The approval holds for this commit; the next push voids it. The "
-            f"question is open for {hours:g} hours, then `/retry` asks anew.",
+            f"are green. {who}. The approval holds for this commit on its way to "
+            f"{markdown.code(case.base)}; the next push voids it. The question is open for "
+            f"{hours:g} hours, then `/retry` asks anew.",
             *(
                 ("It changes what only a Founder may change:\n\n" + "\n".join(shown),)
                 if shown

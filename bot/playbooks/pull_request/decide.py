@@ -113,10 +113,14 @@ class DoubtApproval(Value):
 
     A yes to those holds for no others.
     """
+    base: str = ""
+    """The branch that it went to; empty of a Run that began before this was looked at."""
 
-    def covers(self, doubt: AskPerson, head: str) -> bool:
-        """Tell whether it answers this doubt about this commit."""
-        if (self.head, self.why) != (head, doubt.why):
+    def covers(self, doubt: AskPerson, view: PullRequestSnapshot) -> bool:
+        """Tell whether it answers this doubt about this commit, on its way to this branch."""
+        if (self.head, self.why) != (view.head, doubt.why):
+            return False
+        if self.base and self.base != view.base_ref:
             return False
         bound = doubt.why in ("unstarted", "foreign")
         return not bound or {*doubt.names} <= {*self.names}
@@ -233,12 +237,12 @@ def next_move(view: PullRequestSnapshot, terms: MergeTerms, now: datetime) -> Mo
     if foreign:
         touched = view.foreign.irreversible if view.foreign else ()
         question = AskPerson(why="foreign", names=touched)
-        if not any(each.covers(question, view.head) for each in terms.approved):
+        if not any(each.covers(question, view) for each in terms.approved):
             return question
     for doubt in _doubts(view, terms, now, answered_for=foreign):
         if not isinstance(doubt, AskPerson):
             return doubt
-        if not any(each.covers(doubt, view.head) for each in terms.approved):
+        if not any(each.covers(doubt, view) for each in terms.approved):
             return doubt
     return _when_verified(view, terms, ours=ours or foreign)
 

@@ -44,7 +44,7 @@ from bot.playbooks.pull_request.snapshot import PullRequestSnapshot
 from bot.playbooks.pull_request.watch import Fitted, Followed, Watched, follow
 from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.run import NotAllowed, Signal, Wait, attempt
-from bot.playbooks.steps import Step, steps_of
+from bot.playbooks.steps import Patch, Step, steps_of
 from bot.playbooks.undo import TakenBack, Undoer
 from bot.triggers import Actor, Value
 
@@ -175,6 +175,9 @@ class Proposal:
     ) -> None:
         """Say where it stands; ask the requester once for each thing needed."""
         work = self.work
+        if self.run.patched(Patch.BOUND_TO_BASE) and view.base_ref:
+            # Where it goes is anybody's to change who may write here.
+            work.case = work.case.model_copy(update={"base": view.base_ref})
         asked = (move.why, view.head) if isinstance(move, AskPerson) else None
         plan = self._plan_asked(move, view) if isinstance(move, AskPerson) else None
         await self._settle_approval(asked if asked and asked[0] in APPROVABLE else None, plan)

@@ -194,6 +194,7 @@ class _Following:
         self.patient = run.patched(Patch.PATIENT_WITH_CHECKS)
         self.asks_about_foreign = run.patched(Patch.FOREIGN_HEADS)
         self.one_yes = run.patched(Patch.ONE_YES)
+        self.bound_to_base = run.patched(Patch.BOUND_TO_BASE)
         self.counting = watched.counting
         self.reporting: Reporting | None = None
         self.knows_who_reports = not self.patient or self.counting.smoke_from != "passed before"
@@ -461,10 +462,10 @@ class _Following:
             return self._ended("rejected", now, view, by=reject.actor)
         if asked and (approve := first(about_this, SignalKind.APPROVE)):
             names = move.names if isinstance(move, AskPerson) else ()
-            await self._approve(asked, view.head, approve, names)
-            self._decide_besides(asked, view.head)
+            await self._approve(asked, view, approve, names)
+            self._decide_besides(asked, view)
         elif asked and (joining := self._settles(asked, signals)):
-            await self._approve(asked, view.head, joining)
+            await self._approve(asked, view, joining)
         if first(signals, SignalKind.RETRY):
             self._forget_refusals()
             self.owner.start_over()
@@ -481,20 +482,24 @@ class _Following:
         return next((each for each in signals if each.joins in wanted), None)
 
     async def _approve(
-        self, why: Why, head: str, signal: Signal, names: tuple[str, ...] = ()
+        self, why: Why, view: PullRequestSnapshot, signal: Signal, names: tuple[str, ...] = ()
     ) -> None:
-        self.approved = (*self.approved, DoubtApproval(head=head, why=why, names=names))
+        self.approved = (*self.approved, self._yes(why, view, names))
         if signal.actor is not None:
             bound = names if why == "unstarted" else ()
-            await self.owner.approved(why, head, signal.actor, bound)
+            await self.owner.approved(why, view.head, signal.actor, bound)
 
-    def _decide_besides(self, why: Why, head: str) -> None:
+    def _yes(
+        self, why: Why, view: PullRequestSnapshot, names: tuple[str, ...] = ()
+    ) -> DoubtApproval:
+        base = view.base_ref if self.bound_to_base else ""
+        return DoubtApproval(head=view.head, why=why, names=names, base=base)
+
+    def _decide_besides(self, why: Why, view: PullRequestSnapshot) -> None:
         """Who waves a doubt about a commit through has decided about its merge, too."""
         if self.one_yes and why in _TO_BE_MERGED:
             besides: tuple[Why, ...] = ("no evals", "person")
-            self.approved += tuple(
-                DoubtApproval(head=head, why=each) for each in besides if each != why
-            )
+            self.approved += tuple(self._yes(each, view) for each in besides if each != why)
 
     def _ended(
         self,
