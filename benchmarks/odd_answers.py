@@ -130,7 +130,7 @@ class Search:
             else:
                 self.unmet.add(f"{story}: {odd[0].key}")
             return
-        if not outcome.well or outcome.how == STEP:
+        if not outcome.well or outcome.how != SAFE:
             half = len(odd) // 2
             self.want(story, odd[:half])
             self.want(story, odd[half:])
@@ -186,6 +186,10 @@ def report(search: Search) -> int:
     print(f"\n## {len(steps)} with one next step\n")
     for each in steps:
         print(f"- {each.key}: {', then '.join(each.steps)}")
+    waited = [each for each in alone.values() if each.well and each.how == WAITS]
+    print(f"\n## {len(waited)} that waited, and went on by themselves once answers were as usual\n")
+    for each in waited:
+        print(f"- {each.key}: {(each.seen or ['nothing was said'])[0]}")
     bad = [each for each in [*alone.values(), *plain(outcomes)] if not each.well]
     print(f"\n## {len(bad)} that did not end well\n")
     for each in bad:

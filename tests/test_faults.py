@@ -47,9 +47,11 @@ def wrong() -> ValidationError:
         (GitTimeout("gc", 5), "git gc took longer than 5 s"),
         (FileNotFoundError(2, "No such file or directory", "/srv/x/y"), "the machine I run on"),
         (OSError("cannot open /srv/x/y"), f"cannot open {HERE}"),
-        (KeyError("/srv/x/y"), HERE),
+        (ValueError("not in /srv/x/y"), HERE),
         (Forbidden("Resource not accessible by integration"), "Resource not accessible"),
         (wrong(), "this bot itself is at fault (ValidationError)"),
+        (AttributeError("'Run' object has no attribute 'x'"), "this bot itself is at fault"),
+        (KeyError("/srv/secret"), "this bot itself is at fault (KeyError)"),
         (json.JSONDecodeError("secret", "doc", 0), "this bot itself is at fault"),
     ],
 )

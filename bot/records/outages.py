@@ -79,6 +79,12 @@ _FOR_GOOD = re.compile(
 _SPEAKS_FOR_US = frozenset({"bot", "builtins", "dbos"})
 """Whose errors have words of ours; dbos repeats those of the steps it recorded."""
 
+_MISTAKES = (
+    ArithmeticError, AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError,
+    UnicodeError,
+)  # fmt: skip
+"""What Python says where the code is wrong: nobody wrote those words for people."""
+
 
 def outage_of(error: BaseException) -> Outage | None:
     """Say what is away for a moment, or None: waiting would not help, or it is no such fault."""
@@ -123,6 +129,7 @@ def in_public(error: BaseException) -> str:
     if isinstance(error, Guarded):
         return error.in_public
     ours = type(error).__module__.partition(".")[0] in _SPEAKS_FOR_US
+    ours = ours and not isinstance(error, _MISTAKES)
     if ours or isinstance(error, Passing):
         return without_paths(str(error)) or type(error).__name__
     return f"this bot itself is at fault ({type(error).__name__}); its log says more"

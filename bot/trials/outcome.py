@@ -227,11 +227,22 @@ def _judge(
         return TrialOutcome.FAIL, f"{check} failed"
     if named and set(named) <= _PASSED:
         return TrialOutcome.PASS, f"{check} passed"
-    if run.conclusion in _INFRA or run.conclusion is None:
-        return TrialOutcome.INFRA, f"the run was {run.conclusion or 'lost'}"
-    if run.conclusion in _PASSED:
+    conclusion = run.conclusion or _conclusion_of(jobs)
+    if conclusion in _INFRA or conclusion is None:
+        return TrialOutcome.INFRA, f"the run was {conclusion or 'lost'}"
+    if conclusion in _PASSED:
         return TrialOutcome.PASS, "the run passed"
     return TrialOutcome.FAIL, f"{broken[-1] if broken else 'the run'} failed"
+
+
+def _conclusion_of(jobs: Sequence[WorkflowJob]) -> str | None:
+    """What a run concludes by its jobs; None where one of them says nothing."""
+    said = [job.conclusion for job in jobs]
+    if not said or None in said:
+        return None
+    # A job that its condition left out fails nothing.
+    counted = [each for each in said if each != "skipped"] or ["skipped"]
+    return next((each for each in counted if each not in _PASSED), "success")
 
 
 def _is_ours(name: str) -> bool:

@@ -73,7 +73,7 @@ class Scene:
         if trouble is Trouble.PAUSED:
             answer = await shop.says(self.offending, "/pause self-work because of the weather")
             await answer.reaction()
-        await shop.github.deliveries.settle()
+        await shop.github.deliveries.settle(PREPARED_S)
         if self.cell.moment is Moment.BEFORE:
             self.refuse()
         elif self.cell.moment is Moment.AFTER:

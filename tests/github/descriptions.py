@@ -90,6 +90,7 @@ class Description:
             (_pattern(template), (template.count("{"), -len(template)), template, methods)
             for template, methods in self._document["paths"].items()
         ]
+        self._found: dict[tuple[str, str], str] = {}
 
     def route(self, method: str, path: str) -> str:
         """The request as it is described, such as `/repos/{owner}/{repo}`.
@@ -97,14 +98,16 @@ class Description:
         Raises:
             NotOfThisRelease: there is no such request.
         """
-        fits = [
-            (count, template)
-            for pattern, count, template, methods in self._routes
-            if pattern.match(path) and method.lower() in methods
-        ]
-        if not fits:
-            raise NotOfThisRelease(path)
-        return min(fits)[1]
+        if (method, path) not in self._found:
+            fits = [
+                (count, template)
+                for pattern, count, template, methods in self._routes
+                if pattern.match(path) and method.lower() in methods
+            ]
+            if not fits:
+                raise NotOfThisRelease(path)
+            self._found[method, path] = min(fits)[1]
+        return self._found[method, path]
 
     def schema(self, method: str, path: str) -> Mapping[str, Any] | None:
         """The schema of what a request is answered with; None: nothing, or not JSON.

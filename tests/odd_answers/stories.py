@@ -11,7 +11,7 @@ import json
 import re
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 
@@ -24,7 +24,7 @@ from tests.first_minute.advice import advices, waits
 from tests.first_minute.conversation import MOST_ADVICE, Conversation
 from tests.first_minute.conversation import Result as Followed
 from tests.first_minute.product import Cell, First, Moment, Trouble, Way
-from tests.first_minute.scene import Scene, scene
+from tests.first_minute.scene import PREPARED_S, Scene, scene
 from tests.first_minute.town import Town
 from tests.first_minute.words import Spoken, Words, mentions, wrong_words
 from tests.odd_answers.answers import Mutation, OddAnswers
@@ -46,6 +46,7 @@ QUIET_S = 20.0
 A_MOMENT = 0.2
 RAW = re.compile(
     r"Traceback|pydantic|ValidationError|KeyError|TypeError|NoneType|AttributeError|IndexError"
+    r"|has no attribute|object is not|unexpected keyword"
 )
 
 NOTHING = "nothing"
@@ -191,7 +192,7 @@ class _Asked(Conversation):
         """Somebody knows what to do now."""
         read = self.spoken.now()
         self.outcome.seen = [f"while odd, on #{w.number}: {_short(w.text)}" for w in read[:4]]
-        if waits(read):
+        if _goes_on(read):
             return
         if next(advices(read), None) is None:
             self.outcome.wrong.append("no next step is said")
@@ -206,7 +207,11 @@ class _Asked(Conversation):
                 break
             if not await self.rests():
                 continue
-            advice = self.next_advice(self.spoken.now())
+            read = self.spoken.now()
+            advice = None if _goes_on(read) else self.next_advice(read)
+            if advice is None and _goes_on(read):
+                await asyncio.sleep(A_MOMENT)
+                continue
             if advice is None or len(self.result.advice) >= MOST_ADVICE:
                 break
             self.result.advice.append(f"{advice.deed} {advice.of} (#{advice.where})".strip())
@@ -246,7 +251,7 @@ class _Regression(Scene):
         await shop.alice.set_status(self.commits[-1], "failure", "smoke")
         shop.verdicts["smoke"] = "success"
         self.offending = await shop.alice.open_issue("main is red")
-        await shop.github.deliveries.settle()
+        await shop.github.deliveries.settle(PREPARED_S)
 
     def unsafe(self) -> list[str]:
         """What is wrong with main, in words."""
@@ -352,6 +357,12 @@ async def _looked(shop: Shop, right: Mapping[str, str]) -> dict[str, str | None]
         if now == right:
             break
     return before
+
+
+def _goes_on(read: Sequence[Words]) -> bool:
+    """Whether the newest headline says that nobody has to do anything now."""
+    heads = [words.headline for words in read if words.place in ("comment", "issue")]
+    return waits(read) or (bool(heads) and heads[0].startswith("Nothing to do for you"))
 
 
 def _raw(said: list[Words]) -> list[str]:

@@ -128,7 +128,7 @@ def test_passing_keeps_what_is_passing_already_and_our_own_words_stay() -> None:
     assert passing(away) is away
     assert passing(ValueError("no")) is None
     assert in_public(StepFailed("merge", "the branch is protected")) == "the branch is protected"
-    assert in_public(KeyError()) == "KeyError"
+    assert in_public(ValueError()) == "ValueError"
 
 
 def test_what_a_driver_caused_is_not_for_people_either() -> None:

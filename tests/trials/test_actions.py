@@ -63,6 +63,39 @@ def test_without_a_check_the_whole_run_decides_and_its_seconds_are_summed() -> N
     assert (judged.outcome, judged.reason, judged.seconds) == (TrialOutcome.FAIL, "x failed", 8.0)
 
 
+@pytest.mark.parametrize("status", ["unknown", "something_new"])
+@pytest.mark.parametrize(
+    ("jobs", "outcome"),
+    [
+        ([job("a", "success"), job("b", "skipped")], TrialOutcome.PASS),
+        ([job("a", "success"), job("b", "failure")], TrialOutcome.FAIL),
+        ([job("a", "cancelled")], TrialOutcome.INFRA),
+        ([job("a", "skipped")], TrialOutcome.INFRA),
+    ],
+)
+def test_a_run_of_which_github_says_nothing_is_known_by_its_jobs(
+    status: str, jobs: list[WorkflowJob], outcome: TrialOutcome
+) -> None:
+    silent = WorkflowRun(id=1, status=status, head_sha="a" * 40)
+    assert silent.is_over(jobs)
+    assert judge_workflow_run(silent, jobs, check=None, build=()).outcome is outcome
+    assert not silent.is_over([])
+    assert not silent.is_over([*jobs, jobs[0].model_copy(update={"status": "in_progress"})])
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress", "requested", "waiting", "pending"])
+def test_a_run_that_is_not_over_is_waited_for(status: str) -> None:
+    going = WorkflowRun(id=1, status=status, head_sha="a" * 40)
+    assert not going.is_untold
+    assert not going.is_over([job("a", "success")])
+
+
+def test_a_run_with_a_conclusion_is_over_whatever_its_status() -> None:
+    ended = WorkflowRun(id=1, status="unknown", conclusion="failure", head_sha="a" * 40)
+    assert not ended.is_untold
+    assert ended.is_over([])
+
+
 def test_a_fingerprint_is_made_of_titles_and_of_nothing_else() -> None:
     said = (
         JobAnnotation(annotation_level="failure", title=" test_b ", message="x"),

@@ -5,7 +5,7 @@ Source: REST API, "Actions: workflows, workflow runs, workflow jobs".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,10 +29,14 @@ LOOKS_FOR_NEW = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
 """The same for one just dispatched, where nothing else tells its id: it may be listed late."""
 
 
+_UNFINISHED = ("queued", "in_progress", "requested", "waiting", "pending")
+"""Source: REST API, "List workflow runs for a repository", `status`."""
+
+
 class WorkflowRun(GitHubModel):
     """One run of a workflow. `conclusion` is set once `status` is completed.
 
-    GitHub may not say how far it is: then it is not completed.
+    GitHub's description lets both be null, and `status` any word.
     """
 
     id: int
@@ -46,6 +50,21 @@ class WorkflowRun(GitHubModel):
     created_at: datetime | None = None
     run_started_at: datetime | None = None
     updated_at: datetime | None = None
+
+    def is_over(self, jobs: Sequence[WorkflowJob]) -> bool:
+        """Tell whether it has ended; where that is not said, by its jobs.
+
+        Args:
+            jobs: those of its latest attempt; read only where `is_untold`.
+        """
+        if self.is_untold:
+            return bool(jobs) and all(job.status == "completed" for job in jobs)
+        return self.status == "completed" or self.conclusion is not None
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether GitHub does not say how far it is, or in a word we have not heard of."""
+        return self.conclusion is None and self.status not in ("completed", *_UNFINISHED)
 
 
 class JobStep(GitHubModel):

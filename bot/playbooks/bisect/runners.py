@@ -358,8 +358,10 @@ class ActionsTrialRunner:
             if found is None:
                 judgement = TrialJudgement(outcome=TrialOutcome.INFRA, reason="the run was deleted")
                 ended.append(Ended(name=name, judgement=judgement))
-            elif found.status == "completed":
-                jobs = await self._github.workflows.jobs(run_id)
+                continue
+            jobs = await self._github.workflows.jobs(run_id) if found.is_untold else ()
+            if found.is_over(jobs):
+                jobs = jobs or await self._github.workflows.jobs(run_id)
                 judgement = judge_workflow_run(
                     found, jobs, check=self._plan.check, build=settings.build
                 )
