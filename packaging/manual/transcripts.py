@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _LINE = re.compile(r"^ *\d+\.\d+s  (.*)$")
 _BLOCK = re.compile(r"(<!-- transcript: (\w+) -->\n\n)```text\n.*?```", re.DOTALL)
 _BEGINS = "Now something goes wrong:"
+_SPAN = re.compile(r"\b\d+\.\d s\b")
 _LONGEST = 110
 _SAME = ("trial", "traffic", "checks")
 """What may come many times in a row."""
@@ -46,9 +47,9 @@ def transcript(play: str) -> str:
 
 
 def without_beginning(told: list[str]) -> list[str]:
-    """What is worth reading: from where it becomes interesting."""
+    """What is worth reading: from where it becomes interesting, without times."""
     began = [number for number, line in enumerate(told, 1) if line.endswith(_BEGINS)]
-    return told[began[0] if began else 0 :]
+    return [_SPAN.sub("… s", line) for line in told[began[0] if began else 0 :]]
 
 
 def _shortened(lines: Iterable[str]) -> Iterator[str]:
