@@ -212,7 +212,7 @@ def learnt(case: BisectMessages, finding: Finding, *, reason: bool = True) -> tu
 
 def too_few_trials(needed: int, left: int) -> str:
     """The suspect cannot be checked within the budget."""
-    return f"Checking the suspect takes {needed} trials, and {left} are left."
+    return f"The check of the suspect takes {needed} trials, and {left} are left."
 
 
 def remembered(trials: Sequence[TrialMade]) -> list[str]:

@@ -14,7 +14,7 @@ from aiohttp import web
 from bot.intake.api.traffic import FlagRoutes, ObservationRoutes
 from bot.intake.http.auth import Callers, read_tokens
 from bot.intake.http.openapi import Endpoint
-from bot.intake.http.problems import answering
+from bot.intake.http.problems import as_problem
 from bot.safety.self_work import AgentFlags
 from bot.traffic.allocation import NewestAllocations
 from bot.traffic.ingest import Ingest
@@ -58,10 +58,8 @@ def application(served: Served, newest: NewestAllocations, observing: Ingest) ->
         *FlagRoutes(callers, newest.servings, _running).endpoints,
         *ObservationRoutes(callers, observing.put).endpoints,
     )
-    app = web.Application()
-    app.add_routes(
-        [web.route(each.method, each.path, answering(each.handler)) for each in endpoints]
-    )
+    app = web.Application(middlewares=[as_problem])
+    app.add_routes([web.route(each.method, each.path, each.handler) for each in endpoints])
     return app
 
 

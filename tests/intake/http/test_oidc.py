@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from bot.intake.http import oidc
 from bot.intake.http.auth import ApiToken, Callers, read_tokens
 from bot.intake.http.oidc import WorkflowPolicy, WorkflowTokens, issuer_of
-from bot.intake.http.problems import HttpProblem, answering
+from bot.intake.http.problems import HttpProblem, as_problem
 from bot.triggers import Repository, Role
 
 NOW = 1_800_000_000
@@ -224,9 +224,9 @@ async def test_what_needs_more_than_a_report_names_the_setting(issuer: Issuer) -
         found: ApiToken = await callers.caller(request, Role.WRITE, is_report=True)
         return web.json_response(found.name)
 
-    app = web.Application()
-    app.router.add_post("/act", answering(act))
-    app.router.add_post("/report", answering(report))
+    app = web.Application(middlewares=[as_problem])
+    app.router.add_post("/act", act)
+    app.router.add_post("/report", report)
     async with TestServer(app) as server:
         import aiohttp
 

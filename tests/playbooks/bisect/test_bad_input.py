@@ -257,7 +257,7 @@ async def test_checking_the_suspect_counts_in_the_budget(shop: Shop) -> None:
     past = await history(shop, 4, 2)
     await configured(shop, past, "  trials: 9\n")
     issue, _ = await past.bisected()
-    said = await shop.standing(issue, "To check the suspect takes")
+    said = await shop.standing(issue, "The check of the suspect takes")
     assert "Comment `/retry`" in said
     spent = len(dispatched(shop))
     assert spent <= 9

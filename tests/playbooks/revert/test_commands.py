@@ -254,7 +254,7 @@ async def test_cancel_closes_the_hotfix_deletes_its_branch_and_says_so(shop: Sho
     hotfix = await shop.hotfix()
     assert await (await shop.says(hotfix["number"], "/cancel", shop.bob)).reaction() == "+1"
     last = await shop.final_word(broken)
-    assert "`bob` cancelled this revert; `main` is as it was." in last
+    assert "`bob` cancelled this revert, and `main` is as it was." in last
     assert (await shop.hotfix())["state"] == "closed"
     status, _, _ = await shop.alice.request("GET", f"git/ref/heads/{hotfix['head']['ref']}")
     assert status == 404
