@@ -153,7 +153,7 @@ def test_transcripts_in_the_documents_are_of_words_that_are_said_today() -> None
         for line in block.splitlines()
     ]
     told = [(name, found[1]) for name, line in lines
-            if (found := re.match(r"bot +on #\d+: (?:@\w+ )?(.+)", line))]  # fmt: skip
+            if (found := re.match(r"bot +on #\d+: (?:@\w+ |`\w+`: )?([^`@].+)", line))]  # fmt: skip
     assert len(told) > 10
     assert [each for each in told if not known.match(each[1])] == []
 

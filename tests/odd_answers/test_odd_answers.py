@@ -34,6 +34,7 @@ async def _played(book: Book, *plays: Play) -> None:
 
 
 @described
+@pytest.mark.sampled("revert")
 @pytest.mark.parametrize("story", STORIES)
 async def test_with_all_of_one_kind_odd_at_once_main_is_safe(story: str) -> None:
     book, plain = Book(None), Play(story, ())
