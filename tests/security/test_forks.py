@@ -13,7 +13,6 @@ from tests.playbooks.autorevert.judging import (
     CONFIG,
     WORKFLOW,
     breaks,
-    evaluated,
     judged,
     self_work_pause,
 )
@@ -131,8 +130,8 @@ async def test_self_work_from_a_fork_is_held_and_lifts_nothing(
     await gate_on(shop, await fork.push("agent", {"a": "3\n"}, "Later"), "failure")
 
 
-_ONLY_GREEN_BY_PUSH = WORKFLOW.replace("[push]", "[push, pull_request]").replace(
-    "COMMAND", 'test "$GITHUB_EVENT_NAME" != pull_request'
+_RED_FOR_ONE_HEAD = WORKFLOW.replace("[push]", "[pull_request]").replace(
+    "COMMAND", 'test "${{ github.head_ref }}" != main'
 )
 
 
@@ -142,13 +141,12 @@ async def test_what_a_forks_proposal_of_our_own_commit_comes_to_breaks_nothing(
     fork: Person,
 ) -> None:
     """A commit of the default branch, proposed for a branch where it does not fit."""
-    files = {".github/workflows/evals.yml": _ONLY_GREEN_BY_PUSH, PATH: CONFIG}
+    files = {".github/workflows/evals.yml": _RED_FOR_ONE_HEAD, PATH: CONFIG}
     await shop.alice.push("main", files, "Evaluate")
-    await evaluated(shop)
+    await shop.report("success", "evals", branch="main")
     old = await shop.alice.head("main")
     await shop.bob.post("git/refs", ref="refs/heads/old", sha=old)
     innocent = await breaks(shop, "self-work", file="fine")
-    assert await evaluated(shop) == "success"
     sha = await shop.alice.head("main")
     await fork.post("git/refs", ref="refs/heads/theirs", sha=sha)
     await fork.patch("git/refs/heads/main", sha=sha)
@@ -156,8 +154,7 @@ async def test_what_a_forks_proposal_of_our_own_commit_comes_to_breaks_nothing(
     await shop.mallory.post("pulls", title="Mine", head=f"{owner}:main", base="old")
 
     async def failed() -> bool:
-        found = await shop.alice.get(f"commits/{sha}/check-runs", check_name="evals")
-        return any(run["conclusion"] == "failure" for run in found["check_runs"])
+        return (await shop.alice.check_runs(sha)).get("evals") == "failure"
 
     await shop.eventually(failed)
     said = await judged(shop)
