@@ -5,7 +5,8 @@
 First each story is played with nothing odd: the answers that it meets. What may be otherwise in
 them, by GitHub's own description, and what the client may read of it, is then odd: many things of
 one kind at once. Where main is safe all the same, all of them that were met are done with; where it
-is not, they are played in halves, down to the one. `--singly` plays each by itself from the start.
+is not, they are played in halves, down to the one. With `--singly` each that was met is then played
+by itself, too: an hour.
 
 Well means: main is safe, or the bot says what is to be done, and once exactly that is done main is
 safe (`tests/odd_answers`). The descriptions: `make contracts`.
@@ -33,7 +34,7 @@ import structlog
 from benchmarks.conversations.processes import hand_out, serve
 from tests.contracts.download import OPENAPI
 from tests.first_minute.town import town
-from tests.odd_answers.answers import Mutation, OddAnswers, mutations
+from tests.odd_answers.answers import KINDS, Mutation, OddAnswers, mutations
 from tests.odd_answers.stories import SAFE, STEP, STORIES, WAITS, Outcome, Play, play
 
 JOBS = min(2, os.cpu_count() or 1)
@@ -160,10 +161,15 @@ async def run(given: argparse.Namespace) -> Search | None:
         if given.list:
             print("\n".join(f"{story}: {each.key}" for each in chosen))
             continue
-        kinds = {each.kind: [e for e in chosen if e.kind == each.kind] for each in chosen}
-        for group in [[each] for each in chosen] if given.singly else kinds.values():
-            search.want(story, group)
+        for kind in KINDS:
+            if group := [each for each in chosen if each.kind == kind]:
+                search.want(story, group)
     await played(search.take)
+    if given.singly:
+        for key in [each for each in search.well if each not in search.alone]:
+            single = Play.of(key)
+            search.want(single.story, single.odd)
+        await played(search.take)
     return None if given.list else search
 
 
@@ -211,7 +217,7 @@ def main() -> int:
     parser.add_argument("--side-by-side", type=int, default=SIDE_BY_SIDE, help="stories in each")
     parser.add_argument("--only", nargs="*", default=[], help="mutations with all of these")
     parser.add_argument("--resume", type=Path, help="keeps results; what is there is not played")
-    parser.add_argument("--singly", action="store_true", help="one thing at a time from the start")
+    parser.add_argument("--singly", action="store_true", help="then each by itself, too")
     parser.add_argument("--list", action="store_true", help="print what would be played")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -172,6 +172,9 @@ class _Asked(Conversation):
         """Whether a Run was begun, or something was said."""
         return bool(self.spoken.said) or await self.shop.last_run() is not None
 
+    async def _is_heard_anew(self) -> bool:
+        return await self.shop.last_run() is not None
+
     async def _within(self, seconds: float, look: Callable[[], Awaitable[bool]]) -> None:
         """Wait until something is so, or for too long."""
         ends = time.monotonic() + seconds
@@ -194,7 +197,7 @@ class _Asked(Conversation):
         self.outcome.seen = [f"while odd, on #{w.number}: {_short(w.text)}" for w in read[:4]]
         if _goes_on(read):
             return
-        if next(advices(read), None) is None:
+        if next(advices(read), None) is None and not _asks_for_commit(read):
             self.outcome.wrong.append("no next step is said")
         if not any(mentions(words.text) for words in self.spoken.said):
             self.outcome.wrong.append("nobody is called")
@@ -208,6 +211,11 @@ class _Asked(Conversation):
             if not await self.rests():
                 continue
             read = self.spoken.now()
+            if _asks_for_commit(read) and not self.result.advice:
+                self.result.advice.append(f"comment /revert {self.scene.bad}")
+                await self.shop.alice.comment(self.scene.offending, f"/revert {self.scene.bad}")
+                await self._within(HEARD_S, self._is_heard_anew)
+                continue
             advice = None if _goes_on(read) else self.next_advice(read)
             if advice is None and _goes_on(read):
                 await asyncio.sleep(A_MOMENT)
@@ -363,6 +371,11 @@ def _goes_on(read: Sequence[Words]) -> bool:
     """Whether the newest headline says that nobody has to do anything now."""
     heads = [words.headline for words in read if words.place in ("comment", "issue")]
     return waits(read) or (bool(heads) and heads[0].startswith("Nothing to do for you"))
+
+
+def _asks_for_commit(read: Sequence[Words]) -> bool:
+    """Whether the commit is to be named, which nobody knows but the person."""
+    return bool(read) and "Name that commit" in read[0].text
 
 
 def _raw(said: list[Words]) -> list[str]:
