@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 from bot.records.alerts import WELL_AFTER
-from tests.intake.alerts.published import pasted
+from tests.intake.alerts.published import DOCS, pasted
 from tests.playbooks.alerts.alerting import Sender
 from tests.shop import API_TOKEN, Clock, Shop
 
@@ -32,7 +33,7 @@ class Alertmanager:
     """A running Alertmanager, told of alerts the way Prometheus tells it."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self._url, self._session = url, session
+        self.url, self._session = url, session
 
     async def ready(self) -> None:
         """Wait until it answers."""
@@ -42,7 +43,7 @@ class Alertmanager:
 
     async def _answers(self) -> bool:
         try:
-            async with self._session.get(f"{self._url}/-/ready") as response:
+            async with self._session.get(f"{self.url}/-/ready") as response:
                 return response.status == 200
         except aiohttp.ClientError:
             return False
@@ -60,7 +61,7 @@ class Alertmanager:
         }
         if since or not over:
             one["startsAt"] = (since or now).isoformat()
-        async with self._session.post(f"{self._url}/api/v2/alerts", json=[one]) as response:
+        async with self._session.post(f"{self.url}/api/v2/alerts", json=[one]) as response:
             assert response.status == 200, await response.text()
 
 
@@ -150,6 +151,39 @@ async def test_an_alert_that_comes_back_with_its_old_start_opens_its_incident_ag
         assert again.id == first.id
         await alertmanager.tell("Down", over=True, since=began, **labels)
         await sender.incident("resolved")
+
+
+@pytest.mark.thorough
+async def test_one_bad_alert_of_a_group_costs_only_itself(
+    shop: Shop, alertmanager: Alertmanager
+) -> None:
+    labels = {"service": "cart", "severity": "page"}
+    async with aiohttp.ClientSession() as session:
+        sender = Sender(shop, session)
+        await alertmanager.tell("High", repository="acme/none", **labels)
+        await alertmanager.tell("High", repository=shop.name, **labels)
+        incident = await sender.incident("active")
+        assert incident.title == "High is high"
+        await alertmanager.tell("High", over=True, repository=shop.name, **labels)
+        ended = await sender.incident("resolved")
+        assert ended.id == incident.id
+        assert len(await sender.incidents()) == 1
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed here")
+async def test_what_the_page_tells_to_try_opens_an_incident_of_low_severity(
+    shop: Shop, alertmanager: Alertmanager
+) -> None:
+    [typed] = re.findall(r"`(amtool alert add [^`]+)`", (DOCS / "alertmanager.md").read_text())
+    words = [each.replace("acme/shop", shop.name) for each in typed.split()]
+    process = await asyncio.create_subprocess_exec(
+        *words, f"--alertmanager.url={alertmanager.url}", stdout=asyncio.subprocess.DEVNULL
+    )
+    assert await process.wait() == 0
+    async with aiohttp.ClientSession() as session:
+        incident = await Sender(shop, session).incident("active")
+    assert (incident.severity, incident.title) == ("low", "CheckoutErrors")
 
 
 async def _says(shop: Shop, number: int | None, words: str) -> bool:
