@@ -261,8 +261,14 @@ class Engine:
             return
         # On SQLite the Run would first hear of it at the next poll. PostgreSQL tells at once, but
         # not while its listener comes back from an outage.
-        for _, (waiting, _, _), event in self._dbos._sys_db.notifications_map.snapshot():
-            if waiting == run:
+        waits = [
+            event
+            for _, (waiting, _, _), event in self._dbos._sys_db.notifications_map.snapshot()
+            if waiting == run
+        ]
+        # One that was sent before, or is read by now, must not end the wait that came after it.
+        if waits and await asyncio.to_thread(_has_unread, self._system, run):
+            for event in waits:
                 event.set()
 
     async def _pass_hints_on(self, run: str, signal: Signal, hints: _Hints) -> None:

@@ -113,6 +113,9 @@ class Run(Protocol):
     async def wait(self, seconds: float, at: WaitPoint) -> Signal | None:
         """Sleep until a Signal arrives or `seconds` have passed (None). Survives restarts.
 
+        None may come early, where a Signal was taken just before: it asks for a look, and only
+        `now` says how late it is.
+
         Args:
             seconds: how long at most; 0 only looks whether one is there.
             at: which wait this is.

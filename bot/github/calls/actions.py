@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.github.calls.ensure import ensure
-from bot.github.errors import Conflict, Unprocessable
+from bot.github.errors import Conflict, NotFound, Unprocessable
 from bot.github.models import GitHubModel
 from bot.github.releases import RUN_DETAILS, is_not_known
 from bot.github.transport.channel import Channel, Query
@@ -202,8 +202,11 @@ class Workflows:
 
     async def annotations(self, job_id: int) -> tuple[JobAnnotation, ...]:
         """Give what a job left on its check-run; nothing where there is none."""
-        data = await self._channel.find(ANNOTATIONS, run_id=job_id)
-        return tuple(JobAnnotation.model_validate(each) for each in data or ())
+        found = self._channel.items(ANNOTATIONS, run_id=job_id)
+        try:
+            return tuple([JobAnnotation.model_validate(each) async for each in found])
+        except NotFound:
+            return ()
 
     async def cancel(self, run_id: int) -> None:
         """Stop a run; that it is over or gone already is fine."""

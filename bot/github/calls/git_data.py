@@ -97,9 +97,12 @@ class GitData:
 
         Source: https://docs.github.com/rest/git/refs#list-matching-references
         """
-        found = await self._channel.get(f"{GIT}/matching-refs/{{ref*}}", ref=f"heads/{beginning}")
-        refs = [Ref.model_validate(data) for data in found]
+        refs = await self._refs(f"heads/{beginning}")
         return {each.ref.removeprefix("refs/heads/"): each.sha for each in refs}
+
+    async def _refs(self, beginning: str) -> list[Ref]:
+        found = self._channel.items(f"{GIT}/matching-refs/{{ref*}}", ref=beginning)
+        return [Ref.model_validate(data) async for data in found]
 
     async def head(self, name: str) -> str:
         """Give the commit a branch points to.
@@ -241,8 +244,7 @@ class GitData:
 
     async def hidden_refs(self, folder: str) -> tuple[str, ...]:
         """Name the refs below `refs/<folder>/`, without `refs/`."""
-        found = await self._channel.get(f"{GIT}/matching-refs/{{ref*}}", ref=folder)
-        names = [Ref.model_validate(data).ref.removeprefix("refs/") for data in found]
+        names = [each.ref.removeprefix("refs/") for each in await self._refs(folder)]
         # GitHub gives every ref that begins so, `<folder>-other` too.
         return tuple(name for name in names if name.startswith(f"{folder}/"))
 
@@ -252,8 +254,7 @@ class GitData:
         GitHub keeps each group on a branch of its own:
         https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue
         """
-        found = await self._channel.get(f"{GIT}/matching-refs/{{ref*}}", ref=_QUEUES)
-        refs = [Ref.model_validate(data) for data in found]
+        refs = await self._refs(_QUEUES)
         return {each.ref: each.sha for each in refs if each.ref.startswith(f"refs/{_QUEUES}/")}
 
     async def delete_hidden_ref(self, name: str) -> None:
